@@ -1,0 +1,67 @@
+"""Errors a user can act on: one sentence, one hint, one exit code each."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MetabenchError(Exception):
+    """An expected error. The command line prints it without a traceback.
+
+    Args:
+        message: one sentence that says what was asked and what was found.
+        hint: what to do next; may be empty.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep the hint when the error crosses a process boundary."""
+        return _rebuild, (type(self), self.message, self.hint)
+
+
+def _rebuild(kind: type[MetabenchError], message: str, hint: str) -> MetabenchError:
+    return kind(message, hint=hint)
+
+
+class UsageError(MetabenchError):
+    """Something was asked for that does not exist or lies out of bounds."""
+
+    exit_code = 2
+
+
+class DataError(MetabenchError):
+    """Data is missing, damaged, or too small for what was asked."""
+
+    exit_code = 3
+
+
+class PluginError(MetabenchError):
+    """A plugin cannot be loaded or breaks its contract."""
+
+    exit_code = 4
+
+
+class DivergedError(MetabenchError):
+    """Training produced a value that is not finite."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """Describe an unknown name with its nearest known names.
+
+    >>> unknown("learner", "malm", ["maml", "reptile"]).hint
+    'Did you mean maml?'
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        hint = f"Did you mean {' or '.join(close)}?"
+    else:
+        hint = f"Known: {', '.join(names) or 'none'}."
+    return UsageError(f"Unknown {kind} {name!r}.", hint=hint)

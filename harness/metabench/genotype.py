@@ -1,0 +1,46 @@
+"""A discrete architecture: which primitive sits on which edge of which cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One kept edge of a cell: ``target = ... + primitive(source)``."""
+
+    source: int
+    target: int
+    primitive: str
+
+
+@dataclass(frozen=True, slots=True)
+class Genotype:
+    """The kept edges of each cell type, in a fixed order, so equal networks compare equal."""
+
+    cells: tuple[tuple[str, tuple[Edge, ...]], ...]
+
+    @classmethod
+    def of(cls, cells: Mapping[str, list[Edge]]) -> Genotype:
+        """Build a genotype in canonical order (cell name; target, source, primitive)."""
+        order = {
+            name: tuple(sorted(edges, key=lambda e: (e.target, e.source, e.primitive)))
+            for name, edges in cells.items()
+        }
+        return cls(tuple(sorted(order.items())))
+
+    def to_json(self) -> dict[str, list[list[Any]]]:
+        """Return ``{cell: [[source, target, primitive], ...]}``."""
+        return {name: [[e.source, e.target, e.primitive] for e in edges] for name, edges in self.cells}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, list[list[Any]]]) -> Genotype:
+        """Invert :meth:`to_json`.
+
+        >>> g = Genotype.of({"normal": [Edge(0, 2, "skip")]})
+        >>> Genotype.from_json(g.to_json()) == g
+        True
+        """
+        return cls.of({name: [Edge(*edge) for edge in edges] for name, edges in data.items()})

@@ -1,0 +1,200 @@
+"""The contracts that plugins implement, as structural types: learner, search space, strategy, data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from metabench.episodes import Adapted, EpisodeShape, Labelled, TaskBatch, TaskShape
+from metabench.genotype import Genotype
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+Params = dict[str, "Tensor"]
+"""Weights by name: ``[*shape]`` when shared, ``[tasks, *shape]`` once a task owns them."""
+Arch = dict[str, "Tensor"]
+"""Architecture logits by cell type; empty where nothing is searched."""
+Mixture = dict[str, "Tensor"]
+"""Weights of operations by cell type, ``[tasks or 1, edges, operations]``; empty likewise."""
+
+
+class Learner(Protocol):
+    """A meta-learner: one outer update, and adaptation to tasks it has not seen.
+
+    Random numbers come from the generator that the harness passes in, always a CPU generator, so
+    that a run on a GPU draws the same numbers; move the drawn tensor, not the generator.
+    """
+
+    def meta_step(
+        self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
+    ) -> Mapping[str, Tensor | float]:
+        """Make one outer update and return scalars to log; ``loss`` is expected among them.
+
+        Args:
+            tasks: a batch of meta-train episodes.
+            progress: how much of meta-training is done, in [0, 1).
+            rng: derived from the run's seed and the step alone, so a resumed run draws the same.
+        """
+        ...
+
+    def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
+        """Adapt to the tasks of ``support`` without changing the learner's state."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs, optimizers too: nested dicts, lists, tensors, numbers."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` gave."""
+        ...
+
+
+class SearchSpace(Protocol):
+    """Cells and primitives. A fixed network is a space without choices."""
+
+    @property
+    def batch_statistics(self) -> bool:
+        """Whether a prediction depends on the other examples it is made with."""
+        ...
+
+    def init_weights(self, *, rng: torch.Generator) -> Params:
+        """Draw shared weights (float32, on the CPU), ``name -> [*shape]``."""
+        ...
+
+    def forward(self, weights: Params, mixture: Mixture, x: Tensor) -> Tensor:
+        """Map ``x [tasks, n, *inputs]`` to ``[tasks, n, outputs]``; pure.
+
+        Args:
+            weights: ``name -> [tasks, *shape]``, or ``[1, *shape]`` where all tasks share one.
+            mixture: weights of operations; ``{}`` for a fixed network.
+            x: examples of each task. Batch statistics are taken per task.
+        """
+        ...
+
+    def choices(self) -> Mapping[str, tuple[int, tuple[str, ...]]]:
+        """Per cell type, the number of edges and the names of the primitives; ``{}`` if fixed."""
+        ...
+
+    def child(self, genotype: Genotype) -> SearchSpace:
+        """The network of one genotype."""
+        ...
+
+
+class Strategy(Protocol):
+    """How architecture logits become weights of operations, and an architecture."""
+
+    def init_arch(self, space: SearchSpace, *, rng: torch.Generator) -> Arch:
+        """Draw logits ``cell -> [edges, operations]``."""
+        ...
+
+    def mixture(self, arch: Arch, *, sharpness: float, rng: torch.Generator) -> Mixture:
+        """Turn logits into weights of operations; ``sharpness`` in [0, 1] is the annealing."""
+        ...
+
+    def discretize(self, space: SearchSpace, arch: Arch) -> Genotype:
+        """Choose one architecture."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClassData:
+    """Images sorted by class: what a dataset plugin of kind ``classes`` hands back.
+
+    Attributes:
+        images: ``[n, height, width, channels]`` uint8, memory-mapped where large.
+        offsets: ``[classes + 1]``; class ``c`` owns images ``offsets[c]:offsets[c + 1]``.
+        class_names: one name per class.
+        splits: class ids of ``meta-train``, ``meta-val`` (may be empty) and ``meta-test``.
+        fingerprint: digest of pixels, classes, splits and preparation.
+        rotations: per split, ``none``, ``classes`` (each quarter turn of a class is a class of its
+            own) or ``per-task`` (each class of a task is turned by a random quarter turn).
+        stamps: what must be said beside every result, such as ``subset`` or ``synthetic``.
+    """
+
+    images: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    splits: Mapping[str, NDArray[np.int64]]
+    fingerprint: str
+    rotations: Mapping[str, str]
+    stamps: tuple[str, ...] = ()
+
+
+class FunctionFamily(Protocol):
+    """A generator of regression tasks: what a dataset plugin of kind ``functions`` hands back."""
+
+    inputs: int
+    outputs: int
+    fingerprint: str
+    stamps: tuple[str, ...]
+
+    def n_words(self, shape: EpisodeShape) -> int:
+        """How many random words one episode needs."""
+        ...
+
+    def sample(
+        self, words: NDArray[np.uint64], shape: EpisodeShape, *, split: str
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Turn random words into points; all randomness is in ``words``.
+
+        Args:
+            words: ``[tasks, n_words]`` uniform 64-bit words.
+            shape: support points first, query points after them.
+            split: ``meta-train``, ``meta-val`` or ``meta-test``.
+
+        Returns:
+            x ``[tasks, shots + queries, inputs]`` and y ``[tasks, shots + queries, outputs]``.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerContext:
+    """What the harness gives to a learner's factory.
+
+    Attributes:
+        params: the learner's own validated parameters.
+        task: shapes that the network must serve.
+        shape: how many examples a meta-test episode holds; ``shape.shots`` is K.
+        space: the network, fixed or searched.
+        strategy: how an architecture is chosen; None for fixed networks.
+        steps_at_test: inner steps of the headline number.
+        curve_steps: how many steps the steps-at-test curve shows.
+        transductive: whether the query set may be normalised by its own statistics.
+        meta_steps: length of meta-training, for schedules.
+        device: where tensors live.
+        rng: a CPU generator for initial weights.
+    """
+
+    params: Any
+    task: TaskShape
+    shape: EpisodeShape
+    space: SearchSpace | None
+    strategy: Strategy | None
+    steps_at_test: int
+    curve_steps: int
+    transductive: bool
+    meta_steps: int
+    device: torch.device
+    rng: torch.Generator
+
+
+__all__ = [
+    "Adapted",
+    "Arch",
+    "ClassData",
+    "FunctionFamily",
+    "Learner",
+    "LearnerContext",
+    "Mixture",
+    "Params",
+    "SearchSpace",
+    "Strategy",
+    "TaskShape",
+]

@@ -1,0 +1,79 @@
+"""What is written of a run: one ``run.json`` and one line per meta-test episode.
+
+Only raw scores are stored; every number in a table is derived from them (``report``).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from metabench.runspec import RunSpec
+
+SCHEMA = 1
+"""Raised when a reader of older records would misread newer ones."""
+
+Status = Literal["running", "interrupted", "failed", "done"]
+
+
+class Provenance(BaseModel):
+    """Where and with what a run was made. Recorded; not part of the run's identity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: str = Field(description="The command that makes this run again.")
+    started: str = Field(description="UTC time of the first start, ISO 8601.")
+    device: str = Field(description="Device and its name.")
+    threads: int = Field(description="CPU threads per process.")
+    python: str = Field(description="Python version.")
+    platform: str = Field(description="Operating system and processor.")
+    packages: dict[str, str] = Field(description="Versions of the packages that compute.")
+    git: str = Field(description="Revision of the metabench checkout, '' outside one.")
+
+
+class RunRecord(BaseModel):
+    """The readable record of one cell: learner x suite x setting x seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_number: int = Field(default=SCHEMA, description="Version of this format.")
+    run_id: str = Field(description="Digest of `spec`.")
+    spec: RunSpec = Field(description="All that decides the numbers of this run.")
+    status: Status = Field(description="Only a `done` run is counted in tables.")
+    error: str = Field(default="", description="Why a failed run failed, in a sentence.")
+    stamps: tuple[str, ...] = Field(
+        default=(), description="What must be said beside every number: smoke, synthetic, subset, ..."
+    )
+    backend: str = Field(default="", description="The network in words, e.g. `conv4(filters=64)`.")
+    n_params: int | None = Field(default=None, description="Weights of the network that predicts.")
+    transductive: bool = Field(
+        default=False, description="Whether predictions use the statistics of the query set."
+    )
+    data: dict[str, Any] = Field(
+        default_factory=dict, description="Per source: dataset, resolved choices, fingerprint, licence."
+    )
+    selected_step: int | None = Field(
+        default=None, description="The meta-step whose weights were tested."
+    )
+    train_seconds: float | None = Field(default=None, description="Wall time of meta-training.")
+    provenance: Provenance = Field(description="Where and with what it was made.")
+
+
+class EpisodeRecord(BaseModel):
+    """One meta-test episode. No clock values: the same run twice is byte-identical."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    index: int = Field(description="Position in the meta-test, the same for every learner.")
+    source: str = Field(description="Name of the source the episode was drawn from.")
+    key: str = Field(description="Digest of source, classes and examples. Equal key, equal episode.")
+    score: float = Field(
+        description="The suite's metric on the query set after `steps_at_test` steps; accuracy in [0, 1]."
+    )
+    curve: tuple[float, ...] | None = Field(
+        default=None, description="The metric after 0, 1, 2, ... inner steps."
+    )
+    n_params: int | None = Field(
+        default=None, description="Weights of this task's network, where that differs per task."
+    )

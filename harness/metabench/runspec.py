@@ -1,0 +1,114 @@
+"""One cell of a benchmark as a value: all that decides its numbers, and its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Frozen(BaseModel):
+    """A frozen model that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Choice(Frozen):
+    """A plugin with its resolved parameters."""
+
+    name: str
+    version: int
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Name and parameters, ``conv4(filters=64)``."""
+        inside = ", ".join(f"{key}={value}" for key, value in sorted(self.params.items()))
+        return f"{self.name}({inside})" if inside else self.name
+
+
+class SourceChoice(Choice):
+    """A source of the suite: a dataset with its parameters, under the source's own name."""
+
+    source: str
+
+
+class EpisodeProtocol(Frozen):
+    """How episodes are drawn, adapted to and judged: the same for every learner of a table."""
+
+    ways: int = Field(default=1, ge=1, le=1000, description="Classes per episode (1 in regression).")
+    shots: int = Field(ge=1, le=10_000, description="Support examples per class, at meta-test.")
+    queries: int = Field(ge=1, le=10_000, description="Query examples per class, at meta-test.")
+    train_shots: int | None = Field(
+        default=None, ge=1, le=10_000, description="Support examples per class in meta-training; as `shots` if absent."
+    )
+    train_queries: int | None = Field(
+        default=None, ge=1, le=10_000, description="Query examples per class in meta-training; as `queries` if absent."
+    )
+    steps_at_test: int = Field(default=5, ge=0, le=1000, description="Inner steps of the headline number.")
+    curve_steps: int = Field(default=10, ge=0, le=1000, description="Inner steps that the curve shows.")
+    normalization: Literal["transductive", "inductive"] = Field(
+        default="transductive",
+        description="Batch statistics of the query set, or each query normalised with the support set alone.",
+    )
+    selection: Literal["last", "meta-val"] = Field(
+        default="last", description="Test the last weights, or the best on meta-validation."
+    )
+    episodes: int = Field(default=1000, ge=1, description="Meta-test episodes per source.")
+    val_episodes: int = Field(default=100, ge=1, description="Meta-validation episodes per source.")
+    episode_seed: int = Field(default=0, ge=0, description="Seed of meta-val and meta-test episodes.")
+
+
+class Training(Frozen):
+    """How long a learner meta-trains."""
+
+    meta_steps: int = Field(ge=0, le=100_000_000, description="Outer updates.")
+    meta_batch: int = Field(ge=1, le=100_000, description="Episodes per outer update.")
+    val_every: int | None = Field(
+        default=None, ge=1, description="Meta-steps between validations, for `selection: meta-val`."
+    )
+
+
+class RunSpec(Frozen):
+    """All that decides the numbers of one run. Device, threads and versions are provenance."""
+
+    suite: str
+    suite_version: int
+    setting: str
+    budget: str
+    task: Literal["classification", "regression"]
+    metric: Literal["accuracy", "mse"]
+    sources: tuple[SourceChoice, ...]
+    protocol: EpisodeProtocol
+    training: Training
+    learner: Choice
+    space: Choice | None
+    strategy: Choice | None
+    data: Literal["real", "synthetic"]
+    data_fingerprint: str
+    seed: int = Field(ge=0, lt=2**31)
+
+    @property
+    def run_id(self) -> str:
+        """Digest of the canonical JSON of this value, 16 hex digits."""
+        return digest(self.model_dump(mode="json"))
+
+    @property
+    def config_id(self) -> str:
+        """As :attr:`run_id`, without the seed: runs that differ only in it share a table row."""
+        return digest(self.model_dump(mode="json", exclude={"seed"}))
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text.
+
+    >>> canonical_json({"b": 1, "a": [1.0, True]})
+    '{"a":[1.0,true],"b":1}'
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """First 16 hex digits of the SHA-256 of the canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]

@@ -1,0 +1,184 @@
+"""Descriptions of plugins: what a hook returns. Cheap to build, free of torch.
+
+A ``factory`` and a ``params`` model may be given as ``"module:attr"``, which is imported on first
+use, so that listing plugins imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+from metabench.episodes import EpisodeShape, TaskKind, TaskShape
+from metabench.errors import PluginError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from metabench.protocols import (
+        ClassData,
+        FunctionFamily,
+        Learner,
+        LearnerContext,
+        SearchSpace,
+        Strategy,
+    )
+
+API_VERSION = 1
+"""Raised when a contract changes so that older plugins would break."""
+
+
+def resolve(target: Any) -> Any:
+    """Import ``"module:attr"``; hand anything else back as it is.
+
+    >>> resolve("math:tau") > 6
+    True
+    """
+    if not isinstance(target, str):
+        return target
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise PluginError(f"Cannot import {target!r}: {error}.") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """What every plugin description has.
+
+    Attributes:
+        name: the name on the command line.
+        version: raised when the same inputs may give other numbers.
+        summary: one line.
+        params: a frozen pydantic model, or ``"module:attr"`` of one: defaults, bounds, help.
+        reference: the paper, short.
+    """
+
+    name: str
+    version: int
+    summary: str
+    params: type[BaseModel] | str
+    reference: str = ""
+
+    def params_model(self) -> type[BaseModel]:
+        """The parameter model itself."""
+        model: type[BaseModel] = resolve(self.params)
+        return model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnerSpec(Spec):
+    """A meta-learner.
+
+    Attributes:
+        factory: makes a learner from a :class:`~metabench.protocols.LearnerContext`.
+        kinds: task kinds it can serve.
+        searches: whether it needs a strategy (an architecture that is searched).
+        needs_space: whether it uses the suite's network at all.
+        transductive: whether its predictions use the statistics of the query set when the protocol
+            and the network do; False for a learner that never does.
+        train_shape: from parameters and the protocol's meta-train shape to the shape it trains on.
+        preset: parameters that this name fixes (an ablation is a name with a preset).
+    """
+
+    factory: Callable[[LearnerContext], Learner] | str
+    kinds: tuple[TaskKind, ...] = ("classification", "regression")
+    searches: bool = False
+    needs_space: bool = True
+    transductive: bool = True
+    train_shape: Callable[[Any, EpisodeShape], EpisodeShape] | str | None = None
+    preset: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSpec(Spec):
+    """A source of episodes.
+
+    Attributes:
+        kind: ``classes`` (images sorted by class) or ``functions`` (generated regression tasks).
+        factory: makes :class:`~metabench.protocols.ClassData` or a ``FunctionFamily`` from the
+            validated parameters. Raises ``DataError`` when the data is not there.
+        synthetic: makes a generated look-alike from the same parameters, for ``--data synthetic``;
+            None where the data is generated anyway.
+        archive: ``"module:attr"`` of the dataset's :class:`metabench.data.Archive` (how its files
+            are fetched, imported and packed); None where there are no files.
+        licence: short name of the data's licence.
+        citation: what to cite.
+    """
+
+    kind: Literal["classes", "functions"]
+    factory: Callable[[Any], ClassData | FunctionFamily] | str
+    synthetic: Callable[[Any], ClassData] | str | None = None
+    archive: str | None = None
+    licence: str = ""
+    citation: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSpaceSpec(Spec):
+    """A network, fixed or with choices.
+
+    Attributes:
+        factory: makes a search space from its validated parameters and a ``TaskShape``.
+        kinds: task kinds it can serve.
+        searched: whether it has choices.
+    """
+
+    factory: Callable[[Any, TaskShape], SearchSpace] | str
+    kinds: tuple[TaskKind, ...] = ("classification",)
+    searched: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NasStrategySpec(Spec):
+    """A way from architecture logits to an architecture.
+
+    Attributes:
+        factory: makes a strategy from its validated parameters.
+    """
+
+    factory: Callable[[Any], Strategy] | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorSpec(Spec):
+    """A way to run cells.
+
+    Attributes:
+        factory: makes a :class:`metabench.executors.Executor` from its validated parameters.
+    """
+
+    factory: Callable[[Any], Any] | str
+
+
+EventKind = Literal[
+    "cell-started", "phase-started", "progress", "message", "cell-done", "cell-failed"
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEvent:
+    """Something that happened to a cell, for progress bars and trackers.
+
+    Attributes:
+        kind: what happened.
+        run_id: which cell.
+        label: the cell in words, ``maml seed 0``.
+        phase: ``meta-train``, ``meta-val`` or ``meta-test``.
+        done: steps or episodes finished in this phase.
+        total: steps or episodes of this phase.
+        values: scalars to show, such as the loss.
+        text: a sentence for ``message``, ``cell-done`` and ``cell-failed``.
+    """
+
+    kind: EventKind
+    run_id: str
+    label: str
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+    values: Mapping[str, float] = field(default_factory=dict)
+    text: str = ""
