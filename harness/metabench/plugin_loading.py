@@ -119,13 +119,18 @@ def read(candidate: Candidate) -> Provided:
 
 def _candidates(distribution: Distribution) -> list[Candidate]:
     try:
-        points = distribution.entry_points.select(group=GROUP)
-        return [
-            Candidate(point.name, distribution.metadata["Name"], distribution.version, point.load)
-            for point in points
-        ]
-    except Exception:  # a package with damaged metadata is none of our business
+        points = list(distribution.entry_points.select(group=GROUP))
+    except Exception:  # a foreign package with damaged entry points is none of our business
         return []
+    if not points:
+        return []
+    try:
+        name, version = distribution.metadata["Name"], distribution.metadata["Version"]
+    except Exception:  # damaged metadata: still listed, under the name of its entry point
+        name = version = None
+    return [
+        Candidate(point.name, name or points[0].name, version or "", point.load) for point in points
+    ]
 
 
 def _file_candidate(file: Path) -> Candidate:
