@@ -127,7 +127,7 @@ def _candidates(distribution: Distribution) -> list[Candidate]:
     try:
         name, version = distribution.metadata["Name"], distribution.metadata["Version"]
     except Exception:  # damaged metadata: still listed, under the name of its entry point
-        name = version = None
+        name, version = "", ""
     return [
         Candidate(point.name, name or points[0].name, version or "", point.load) for point in points
     ]
