@@ -1,0 +1,162 @@
+"""Network primitives with a leading task axis, as pure functions.
+
+Inputs are ``[tasks, n, ...]``. A weight is ``[tasks, ...]`` where each task owns one, or
+``[1, ...]`` where all share it. ``torch.func.vmap`` is not used: through affine batch norm its
+second-order gradients are silently wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from metabench.tasknorm import normalize
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Multiply by a matrix and add a bias.
+
+    Args:
+        x: ``[tasks, n, inputs]``.
+        weight: ``[tasks or 1, inputs, outputs]``; the layout makes gradients need no transposing.
+        bias: ``[tasks or 1, outputs]``.
+
+    Returns:
+        ``[tasks, n, outputs]``.
+    """
+    if len(weight) == 1:
+        product = x @ weight[0]
+        return product if bias is None else product + bias.unsqueeze(1)
+    if bias is None:
+        return torch.bmm(x, weight)
+    return torch.baddbmm(bias.unsqueeze(1), x, weight)
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: int = 1,
+    padding: int | tuple[int, int] = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolve images of each task with the task's own filters.
+
+    On a CPU one call per task is fastest, on other devices one grouped call for all tasks.
+
+    Args:
+        x: ``[tasks, n, channels, height, width]``.
+        weight: ``[tasks or 1, filters, channels // groups, kernel height, kernel width]``.
+        bias: ``[tasks or 1, filters]``.
+        stride: step between outputs.
+        padding: zeros added on each side, for height and width.
+        dilation: step between the taps of a filter.
+        groups: number of blocks of channels that do not mix.
+
+    Returns:
+        ``[tasks, n, filters, height, width]``.
+    """
+    if len(weight) == 1:
+        convolve = _convolve_shared
+    else:
+        convolve = _convolve_each if x.device.type == "cpu" else _convolve_grouped
+    return convolve(
+        x, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+
+
+def _convolve_shared(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, groups: int, **geometry: Any
+) -> Tensor:
+    """Shared filters: tasks are just more images."""
+    y = _split_tasks(functional.conv2d(x.flatten(0, 1), weight[0], groups=groups, **geometry), x)
+    return y if bias is None else y + bias[:, None, :, None, None]
+
+
+def _convolve_each(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, groups: int, **geometry: Any
+) -> Tensor:
+    """One call per task, joined along the images: that keeps channels innermost in memory."""
+    images = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    parts = zip(
+        torch.split(images, x.shape[1]),
+        weight.unbind(),
+        [None] * len(x) if bias is None else bias.expand(len(x), -1).unbind(),
+        strict=True,
+    )
+    y = torch.cat([functional.conv2d(i, w, b, groups=groups, **geometry) for i, w, b in parts])
+    return _split_tasks(y, x)
+
+
+def _convolve_grouped(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, groups: int, **geometry: Any
+) -> Tensor:
+    """One call: the channels of all tasks side by side, one group of channels per task."""
+    n_tasks, n_images = x.shape[:2]
+    y = functional.conv2d(
+        x.transpose(0, 1).flatten(1, 2),
+        weight.flatten(0, 1),
+        None if bias is None else bias.expand(n_tasks, -1).flatten(),
+        groups=n_tasks * groups,
+        **geometry,
+    )
+    return y.view(n_images, n_tasks, -1, *y.shape[2:]).transpose(0, 1)
+
+
+def batch_norm(
+    x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None, *, eps: float = 1e-5
+) -> Tensor:
+    """Normalize by the statistics of these examples, per task and channel.
+
+    There are no running statistics. Second-order gradients are exact.
+
+    Args:
+        x: ``[tasks, n, channels]`` or ``[tasks, n, channels, height, width]``.
+        scale: ``[tasks or 1, channels]``; None means 1.
+        shift: ``[tasks or 1, channels]``; None means 0.
+        eps: added to the variance.
+
+    Returns:
+        The shape of ``x``.
+    """
+    rows = x.movedim(2, -1)
+    y = normalize(rows.flatten(1, -2), eps=eps)
+    if scale is not None:
+        y = y * scale.unsqueeze(1)
+    if shift is not None:
+        y = y + shift.unsqueeze(1)
+    return y.view(rows.shape).movedim(-1, 2)
+
+
+def max_pool2d(x: Tensor, *, kernel: int, stride: int | None = None, padding: int = 0) -> Tensor:
+    """Take the maximum of each window of ``x [tasks, n, channels, height, width]``.
+
+    Pooling before a ReLU gives the same as after it, and is faster.
+    """
+    return _split_tasks(functional.max_pool2d(x.flatten(0, 1), kernel, stride, padding), x)
+
+
+def avg_pool2d(x: Tensor, *, kernel: int, stride: int | None = None, padding: int = 0) -> Tensor:
+    """Average each window of ``x [tasks, n, channels, height, width]``, padding not counted."""
+    y = functional.avg_pool2d(x.flatten(0, 1), kernel, stride, padding, count_include_pad=False)
+    return _split_tasks(y, x)
+
+
+def global_avg_pool(x: Tensor) -> Tensor:
+    """Average over space, ``[tasks, n, channels, height, width] -> [tasks, n, channels]``."""
+    return x.mean((-2, -1))
+
+
+def flatten(x: Tensor) -> Tensor:
+    """Make one vector of each example, ``[tasks, n, ...] -> [tasks, n, features]``."""
+    return x.flatten(2)
+
+
+def _split_tasks(y: Tensor, x: Tensor) -> Tensor:
+    """Undo ``x.flatten(0, 1)`` on a result."""
+    return y.view(*x.shape[:2], *y.shape[1:])

@@ -1,0 +1,103 @@
+"""The multilayer perceptron of toy regression."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from metabench import tasknn
+from metabench.episodes import TaskShape
+from metabench.genotype import Genotype
+from metabench.protocols import Mixture, Params
+
+TRUNCATED_STD = 0.01
+
+
+class MlpParams(BaseModel):
+    """Parameters of :class:`Mlp`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hidden: int = Field(4, ge=0, le=64, description="number of hidden layers")
+    width: int = Field(50, ge=1, le=65536, description="units of each hidden layer")
+    norm: Literal["none", "batch"] = Field("none", description="normalization before each ReLU")
+    init: Literal["default", "truncated"] = Field(
+        "default",
+        description="weights and biases from U(-a, a), a = 1/sqrt(inputs); "
+        "or weights from a truncated normal of std 0.01 and zero biases",
+    )
+    eps: float = Field(1e-5, gt=0, le=1, description="added to the variance by the batch norm")
+
+
+class Mlp:
+    """Hidden layers of linear, optional batch norm and ReLU, then a linear layer.
+
+    Weights are ``layer1``, ``layer2``, ... (``weight``, ``bias``, and with norm ``norm.scale``,
+    ``norm.shift``) and ``head`` (``weight``, ``bias``).
+
+    Args:
+        params: see :class:`MlpParams`.
+        task: shape of one example, which is flattened, and the number of outputs.
+    """
+
+    def __init__(self, params: MlpParams, task: TaskShape) -> None:
+        self._params = params
+        self._task = task
+
+    @property
+    def batch_statistics(self) -> bool:
+        """True with batch norm."""
+        return self._params.norm == "batch"
+
+    def init_weights(self, *, rng: torch.Generator) -> Params:
+        """Draw weights; see :meth:`metabench.protocols.SearchSpace.init_weights`."""
+        width = self._params.width
+        hidden = self._params.hidden
+        sizes = [math.prod(self._task.inputs), *[width] * hidden, self._task.outputs]
+        weights: Params = {}
+        for layer, (inputs, outputs) in zip(
+            [*self._layers(), "head"], itertools.pairwise(sizes), strict=True
+        ):
+            weights[f"{layer}.weight"], weights[f"{layer}.bias"] = self._draw(inputs, outputs, rng)
+            if self.batch_statistics and layer != "head":
+                weights[f"{layer}.norm.scale"] = torch.ones(outputs)
+                weights[f"{layer}.norm.shift"] = torch.zeros(outputs)
+        return weights
+
+    def forward(self, weights: Params, mixture: Mixture, x: Tensor) -> Tensor:
+        """Map ``x [tasks, n, *inputs]`` to ``[tasks, n, outputs]``."""
+        x = tasknn.flatten(x)
+        for layer in self._layers():
+            x = tasknn.linear(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"])
+            if self.batch_statistics:
+                scale, shift = weights[f"{layer}.norm.scale"], weights[f"{layer}.norm.shift"]
+                x = tasknn.batch_norm(x, scale, shift, eps=self._params.eps)
+            x = torch.relu(x)
+        return tasknn.linear(x, weights["head.weight"], weights["head.bias"])
+
+    def choices(self) -> Mapping[str, tuple[int, tuple[str, ...]]]:
+        """Nothing to choose."""
+        return {}
+
+    def child(self, genotype: Genotype) -> Mlp:
+        """The network itself."""
+        return self
+
+    def _layers(self) -> list[str]:
+        return [f"layer{i}" for i in range(1, self._params.hidden + 1)]
+
+    def _draw(self, inputs: int, outputs: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        weight, bias = torch.empty(inputs, outputs), torch.zeros(outputs)
+        if self._params.init == "truncated":
+            bound = 2 * TRUNCATED_STD
+            torch.nn.init.trunc_normal_(weight, std=TRUNCATED_STD, a=-bound, b=bound, generator=rng)
+            return weight, bias
+        limit = 1 / math.sqrt(inputs)
+        weight.uniform_(-limit, limit, generator=rng)
+        return weight, bias.uniform_(-limit, limit, generator=rng)
