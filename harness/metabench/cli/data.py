@@ -1,0 +1,233 @@
+"""``metabench data``: get datasets, prepare them once, and prove what they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from metabench.cli.columns import columns
+from metabench.errors import DataError, UsageError, unknown
+
+if TYPE_CHECKING:
+    from metabench.data import Archive, Pack, Preparation
+    from metabench.data.archive import Report
+    from metabench.specs import DatasetSpec
+
+data_app = typer.Typer(no_args_is_help=True, help="Fetch, import and verify datasets.")
+
+
+def _complete_name(incomplete: str) -> list[str]:
+    return [name for name in _packable() if name.startswith(incomplete)]
+
+
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="The dataset.", autocompletion=_complete_name)
+]
+AnyNameArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME]", help="The dataset; all if absent.", autocompletion=_complete_name
+    ),
+]
+SizeOption = Annotated[
+    int | None,
+    typer.Option(min=8, max=512, help="Height and width in pixels; the dataset's own if absent."),
+]
+ResizeOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Filter: nearest, box, bilinear, hamming, bicubic or lanczos; "
+        "the dataset's own if absent."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@data_app.command("list")
+def list_datasets(as_json: JsonOption = False) -> None:
+    """List datasets: whether they are here, where, how large, under which licence."""
+    from metabench.cli.context import catalog
+
+    datasets = [_describe(spec) for _, spec in sorted(catalog().datasets.items())]
+    if as_json:
+        typer.echo(json.dumps(datasets, indent=2))
+        return
+    rows = []
+    for dataset in datasets:
+        start = [dataset["name"], dataset["licence"]]
+        if dataset["generated"]:
+            rows.append([*start, "generated", "", "", ""])
+        elif not dataset["packs"]:
+            rows.append([*start, "absent", "", "", ""])
+        for pack in dataset["packs"]:
+            state = pack["error"] or "packed"
+            size = [str(pack.get(key, "")) for key in ("n_classes", "n_images")]
+            rows.append([*start, state, *size, pack["folder"]])
+    typer.echo(columns(["dataset", "licence", "state", "classes", "images", "folder"], rows))
+
+
+@data_app.command("fetch")
+def fetch(name: NameArgument, size: SizeOption = None, resize: ResizeOption = None) -> None:
+    """Download the official files of a dataset and pack them."""
+    from metabench.data import fetch_archive
+
+    archive = _archive(name)
+    preparation = _preparation(archive, size, resize)
+    with _progress() as report:
+        pack = fetch_archive(archive, preparation=preparation, report=report)
+    _say_packed(pack)
+
+
+@data_app.command("import")
+def import_(
+    name: NameArgument,
+    path: Annotated[
+        Path, typer.Argument(help="Folder of the published files or of their content, or one zip.")
+    ],
+    size: SizeOption = None,
+    resize: ResizeOption = None,
+) -> None:
+    """Pack the files of a dataset that you already have."""
+    from metabench.data import import_archive
+
+    archive = _archive(name)
+    preparation = _preparation(archive, size, resize)
+    with _progress() as report:
+        pack = import_archive(archive, path, preparation=preparation, report=report)
+    _say_packed(pack)
+
+
+@data_app.command("verify")
+def verify(name: AnyNameArgument = None) -> None:
+    """Digest packs again and compare them with their index."""
+    from metabench.data.pack import read_pack, verify_pack
+
+    errors: list[DataError] = []
+    with _progress() as report:
+        for folder in _folders(name):
+            try:
+                verify_pack(read_pack(folder), report=report)
+                typer.echo(f"ok       {folder}")
+            except DataError as error:
+                typer.echo(f"damaged  {folder}")
+                errors.append(error)
+    if errors:
+        raise DataError(" ".join(error.message for error in errors), hint=errors[0].hint)
+
+
+@data_app.command("path")
+def path_(name: AnyNameArgument = None) -> None:
+    """Print the folders of a dataset's packs, or the data root."""
+    from metabench.data import data_root
+
+    for folder in [data_root()] if name is None else _folders(name):
+        typer.echo(folder)
+
+
+def _packable() -> dict[str, DatasetSpec]:
+    from metabench.cli.context import catalog
+
+    return {name: spec for name, spec in catalog().datasets.items() if spec.archive is not None}
+
+
+def _archive(name: str) -> Archive:
+    from metabench.cli.context import catalog
+
+    from metabench.specs import resolve
+
+    spec = catalog().dataset(name)
+    if spec.archive is None:
+        raise UsageError(f"{name} is generated; there is nothing to fetch, import or verify.")
+    archive: Archive = resolve(spec.archive)
+    return archive
+
+
+def _preparation(archive: Archive, size: int | None, resize: str | None) -> Preparation:
+    from metabench.data import Preparation, ResizeFilter
+
+    filters = get_args(ResizeFilter)
+    if resize is not None and resize not in filters:
+        raise unknown("resize filter", resize, filters)
+    chosen = {"size": size, "resize": resize}
+    given = {key: value for key, value in chosen.items() if value is not None}
+    return Preparation.model_validate({**archive.preparation.model_dump(), **given})
+
+
+def _folders(name: str | None) -> list[Path]:
+    """Folders of the packs of one dataset, of which there must be one, or of all."""
+    from metabench.data import list_packs
+
+    if name is None:
+        return [folder for known in sorted(_packable()) for folder in list_packs(known)]
+    folders = list_packs(_archive(name).name)
+    if not folders:
+        raise DataError(
+            f"{name} is not here.",
+            hint=f"Run `metabench data fetch {name}`, or, if you have the files, "
+            f"`metabench data import {name} PATH`.",
+        )
+    return folders
+
+
+def _describe(spec: DatasetSpec) -> dict[str, Any]:
+    from metabench.data import list_packs
+
+    packs = [] if spec.archive is None else [_describe_pack(path) for path in list_packs(spec.name)]
+    return {
+        "name": spec.name,
+        "summary": spec.summary,
+        "licence": spec.licence,
+        "citation": spec.citation,
+        "generated": spec.archive is None,
+        "packs": packs,
+    }
+
+
+def _describe_pack(folder: Path) -> dict[str, Any]:
+    from metabench.data.pack import read_pack
+
+    try:
+        pack = read_pack(folder)
+    except DataError as error:
+        return {"folder": str(folder), "error": error.message}
+    return {
+        "folder": str(folder),
+        "error": "",
+        "n_classes": len(pack.index.classes),
+        "n_images": pack.index.shape[0],
+        "preparation": pack.index.preparation.model_dump(),
+        "digest": pack.index.digest,
+    }
+
+
+def _say_packed(pack: Pack) -> None:
+    index = pack.index
+    typer.echo(
+        f"{index.dataset}: {index.shape[0]} images of {len(index.classes)} classes, "
+        f"digest {index.digest}, licence {index.licence}",
+        err=True,
+    )
+    typer.echo(pack.folder)
+
+
+@contextmanager
+def _progress() -> Iterator[Report]:
+    """A progress bar on stderr, one line per piece of work; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    console = Console(stderr=True)
+    lines: dict[str, TaskID] = {}
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in lines:
+                lines[what] = progress.add_task(what, total=total)
+            progress.update(lines[what], completed=done)
+
+        yield report

@@ -1,0 +1,170 @@
+"""Downloading the published files: mirrors in turn, resumed where cut, checked by digest."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import ssl
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from metabench.data.archive import Archive, Preparation, RemoteFile, Report
+from metabench.data.importing import import_archive
+from metabench.data.locations import data_root, originals_folder
+from metabench.data.originals import is_web_page
+from metabench.data.pack import Pack
+from metabench.errors import DataError
+
+CHUNK = 2**16
+TIMEOUT = 30.0
+"""Seconds without a byte after which a mirror is given up."""
+RESUMPTIONS = 5
+"""How often a transfer that was cut, but brought something, is resumed at the same mirror."""
+
+
+class _MirrorError(Exception):
+    """Why one mirror did not serve, in words that follow its address."""
+
+
+class _CutError(_MirrorError):
+    """The transfer ended early; what came is kept."""
+
+
+def fetch_archive(
+    archive: Archive,
+    *,
+    preparation: Preparation | None = None,
+    root: Path | None = None,
+    report: Report | None = None,
+) -> Pack:
+    """Download the files of a dataset and pack them; what is there already is not loaded again.
+
+    Args:
+        archive: what to download and from where.
+        preparation: what to do to the images; the archive's own by default.
+        root: the data root; the user's own by default.
+        report: told how many bytes have come, then how many images are packed.
+
+    Raises:
+        DataError: no mirror served a file. What came of it is kept for the next call to go on.
+    """
+    if not archive.files:
+        raise DataError(
+            f"{archive.name} has no lawful stable address to download it from.",
+            hint=f"Get the files yourself, then `metabench data import {archive.name} PATH`; "
+            f"PATH is {archive.layout}.",
+        )
+    root = root or data_root()
+    folder = originals_folder(archive.name, root)
+    for file in archive.files:
+        _fetch(file, folder, report)
+    return import_archive(archive, folder, preparation=preparation, root=root, report=report)
+
+
+def _fetch(file: RemoteFile, folder: Path, report: Report | None) -> None:
+    import pooch
+
+    # pooch announces each download on stderr; progress is shown through ``report``.
+    pooch.get_logger().setLevel(logging.WARNING)
+    failures = []
+    for url in file.urls:
+        try:
+            pooch.retrieve(
+                url,
+                known_hash=file.digest,
+                fname=file.name,
+                path=folder,
+                downloader=_Resuming(file, folder / f"{file.name}.part", report),
+            )
+        except _MirrorError as error:
+            failures.append(f"{url} {error}")
+        except ValueError:
+            failures.append(f"{url} has another digest than {file.digest}")
+        except OSError as error:
+            raise DataError(
+                f"Cannot write {folder / file.name}: {error.strerror or error}.",
+                hint="Make room there, or set METABENCH_DATA to another folder.",
+            ) from error
+        else:
+            return
+    raise DataError(
+        f"{file.name} could not be downloaded: {'; '.join(failures)}.",
+        hint="Run the same command again to go on from where it stopped, or download the file with "
+        "a browser and use `metabench data import`.",
+    )
+
+
+class _Resuming:
+    """A downloader for pooch that continues ``part`` from where it ends.
+
+    Args:
+        file: what is downloaded.
+        part: where its beginning is kept between calls.
+        report: told how many bytes have come.
+    """
+
+    def __init__(self, file: RemoteFile, part: Path, report: Report | None) -> None:
+        self.file = file
+        self.part = part
+        self.report = report
+
+    def __call__(self, url: str, output_file: str, _: Any) -> None:
+        """Bring the whole file to ``output_file``; pooch then checks its digest."""
+        if self._length() > self.file.size:
+            self.part.unlink()
+        for attempt in range(RESUMPTIONS + 1):
+            before = self._length()
+            if before == self.file.size:
+                break
+            try:
+                self._transfer(url, before)
+            except _CutError:
+                if attempt == RESUMPTIONS or self._length() <= before:
+                    raise
+        self.part.replace(output_file)
+
+    def _length(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _transfer(self, url: str, start: int) -> None:
+        headers = {"User-Agent": "metabench", "Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        request = urllib.request.Request(url, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+                resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
+                self._receive(response, start if resumed else 0)
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise _MirrorError(f"answered {error.code} {error.reason}") from error
+        except urllib.error.URLError as error:
+            raise _MirrorError(f"cannot be reached ({error.reason})") from error
+        except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
+            raise self._cut() from error
+
+    def _receive(self, response: http.client.HTTPResponse, start: int) -> None:
+        chunk = response.read(CHUNK)
+        if response.headers.get_content_type() == "text/html" or (not start and is_web_page(chunk)):
+            raise _MirrorError("answered with a web page instead of the file")
+        announced = response.headers["Content-Length"]
+        if announced is not None and start + int(announced) != self.file.size:
+            raise _MirrorError(f"offers {start + int(announced)} bytes, not {self.file.size}")
+        done = start
+        with self.part.open("ab" if start else "wb") as sink:
+            while chunk:
+                sink.write(chunk)
+                done += len(chunk)
+                if done > self.file.size:
+                    raise _MirrorError(f"sent more than {self.file.size} bytes")
+                if self.report:
+                    self.report(f"fetch {self.file.name}", done, self.file.size)
+                chunk = response.read(CHUNK)
+        if done < self.file.size:
+            # http.client takes an early end of the connection for the end of the file.
+            raise self._cut()
+
+    def _cut(self) -> _CutError:
+        return _CutError(f"was cut after {self._length()} of {self.file.size} bytes")

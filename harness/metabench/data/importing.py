@@ -1,0 +1,106 @@
+"""From the files a user has to a pack: find, check, write, and only then give it its name."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from metabench.data.archive import Archive, ImageClass, Preparation, Report
+from metabench.data.locations import data_root
+from metabench.data.originals import Originals
+from metabench.data.pack import Pack, read_pack, verify_pack
+from metabench.data.packing import write_pack
+from metabench.errors import DataError
+
+
+def import_archive(
+    archive: Archive,
+    path: Path,
+    *,
+    preparation: Preparation | None = None,
+    root: Path | None = None,
+    report: Report | None = None,
+) -> Pack:
+    """Pack the files that the user has; safe to run twice, also at the same time.
+
+    Args:
+        archive: what the files are.
+        path: a folder of the published files, of their unpacked content, or one zip.
+        preparation: what to do to the images; the archive's own by default.
+        root: the data root; the user's own by default.
+        report: told how many images are packed.
+
+    Raises:
+        DataError: something is missing, damaged or cannot be written. Nothing half-written stays.
+    """
+    preparation = preparation or archive.preparation
+    home = (root or data_root()) / archive.name
+    with Originals(path, [file.name for file in archive.files]) as originals:
+        classes = sorted(archive.scan(originals), key=lambda found: found.name)
+        _check_complete(archive, classes, path)
+        with _workspace(home) as folder:
+            made = write_pack(
+                archive, originals, classes, preparation=preparation, folder=folder, report=report
+            )
+            return _publish(made, home / str(preparation))
+
+
+def _check_complete(archive: Archive, classes: Sequence[ImageClass], path: Path) -> None:
+    for part, expected in archive.parts.items():
+        n = sum(found.name.split("/")[0] == part for found in classes)
+        if n != expected:
+            raise DataError(
+                f"{path} holds {n or 'none'} of the {expected} {part} classes of {archive.name}.",
+                hint=f"PATH must be {archive.layout}.",
+            )
+    for found in classes:
+        if len(found.images) != archive.per_class:
+            folder = found.images[0].rpartition("/")[0]
+            raise DataError(
+                f"{folder} in {path} has {len(found.images)} images, not {archive.per_class}.",
+                hint="Unpack or download the files again.",
+            )
+
+
+@contextmanager
+def _workspace(home: Path) -> Iterator[Path]:
+    """A folder beside the packs; what is still in it afterwards is removed, whatever happens."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=home) as name:
+            folder = Path(name, "pack")
+            folder.mkdir()
+            yield folder
+    except OSError as error:
+        raise DataError(
+            f"Cannot write to {home}: {error.strerror or error}.",
+            hint="Make room there, or set METABENCH_DATA to another folder.",
+        ) from error
+
+
+def _publish(made: Pack, target: Path) -> Pack:
+    """Give a pack its name; the same one, already there and sound, is kept instead."""
+    while not _is_sound(target, made.index.digest):
+        with tempfile.TemporaryDirectory(prefix=".replaced-", dir=target.parent) as aside:
+            with suppress(FileNotFoundError):
+                target.rename(Path(aside, "pack"))
+            try:
+                made.folder.rename(target)
+            except OSError:
+                if not target.exists():
+                    raise
+                # Another process was first: look at what it wrote.
+                continue
+            return Pack(target, made.index)
+    return read_pack(target)
+
+
+def _is_sound(folder: Path, digest: str) -> bool:
+    try:
+        pack = read_pack(folder)
+        verify_pack(pack)
+    except DataError:
+        return False
+    return pack.index.digest == digest

@@ -1,0 +1,195 @@
+"""Packs: the prepared images of a dataset as one array, beside an index that proves what they are.
+
+``<data root>/<dataset>/<preparation>/`` holds ``images.npy`` (uint8 ``[n, height, width,
+channels]``, sorted by class, memory-mapped) and ``index.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field, ValidationError
+
+from metabench.data.archive import Preparation
+from metabench.data.locations import data_root
+from metabench.errors import DataError
+from metabench.runspec import Frozen, digest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SCHEMA = 1
+"""Raised when a reader of older packs would misread newer ones."""
+
+IMAGES = "images.npy"
+INDEX = "index.json"
+
+
+class PackedClass(Frozen):
+    """A class of a pack; it owns images ``start:stop``."""
+
+    name: str = Field(description="Unique name, `part/.../class`.")
+    group: str = Field(description="What it belongs to, such as an alphabet.")
+    start: int = Field(ge=0, description="Its first image.")
+    stop: int = Field(ge=0, description="One past its last image.")
+
+
+class PackIndex(Frozen):
+    """What a pack holds and where it came from."""
+
+    schema_number: int = Field(description="Version of this format.")
+    dataset: str = Field(description="Name of the dataset.")
+    preparation: Preparation = Field(description="What was done to the images.")
+    shape: tuple[int, int, int, int] = Field(description="Images, height, width, channels.")
+    images_sha256: str = Field(description="SHA-256 of `images.npy`.")
+    originals_sha256: str = Field(
+        description="Digest of the image files that were packed, the same for zips and folders."
+    )
+    archives_sha256: dict[str, str] = Field(description="SHA-256 of the zips that were read.")
+    classes: tuple[PackedClass, ...] = Field(description="Sorted by name.")
+    licence: str = Field(description="Licence of the data.")
+    citation: str = Field(description="What to cite.")
+    created_by: str = Field(description="Version of metabench that made the pack.")
+
+    @property
+    def digest(self) -> str:
+        """Digest of pixels, classes and preparation; the route they came by is not in it."""
+        fields = {"dataset", "preparation", "shape", "images_sha256", "classes"}
+        return digest(self.model_dump(mode="json", include=fields))
+
+
+class SealedIndex(Frozen):
+    """An index as it is written: with its own digest, so that an edited one is noticed."""
+
+    digest: str
+    index: PackIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A pack on disk.
+
+    Attributes:
+        folder: where it lies.
+        index: what it holds.
+    """
+
+    folder: Path
+    index: PackIndex
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per class."""
+        return tuple(entry.name for entry in self.index.classes)
+
+    def images(self) -> NDArray[np.uint8]:
+        """The images, ``[n, height, width, channels]``, memory-mapped and read-only.
+
+        Raises:
+            DataError: the file is missing, truncated, or not the array of the index.
+        """
+        import numpy as np
+
+        path = self.folder / IMAGES
+        try:
+            images = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise self._damaged(f"{path} is missing or truncated") from error
+        if images.dtype != np.uint8 or images.shape != self.index.shape:
+            raise self._damaged(f"{path} is not the array that {INDEX} describes")
+        mapped: NDArray[np.uint8] = images
+        return mapped
+
+    def offsets(self) -> NDArray[np.int64]:
+        """``[classes + 1]``; class ``c`` owns images ``offsets[c]:offsets[c + 1]``."""
+        import numpy as np
+
+        return np.array([0, *(entry.stop for entry in self.index.classes)], dtype=np.int64)
+
+    def _damaged(self, sentence: str) -> DataError:
+        return DataError(
+            f"{sentence}.", hint=_how_to_get(self.index.dataset, self.index.preparation)
+        )
+
+
+def open_pack(name: str, preparation: Preparation, *, root: Path | None = None) -> Pack:
+    """Open the pack of a dataset.
+
+    Args:
+        name: name of the dataset.
+        preparation: what must have been done to its images.
+        root: the data root; the user's own by default.
+
+    Raises:
+        DataError: there is no such pack, or it is damaged; the hint says how to get it.
+    """
+    folder = (root or data_root()) / name / str(preparation)
+    if not (folder / INDEX).is_file():
+        raise DataError(
+            f"{name} has not been prepared at {preparation.size}x{preparation.size} pixels "
+            f"({preparation.resize}): {folder} is not there.",
+            hint=_how_to_get(name, preparation),
+        )
+    pack = read_pack(folder)
+    pack.images()
+    return pack
+
+
+def read_pack(folder: Path) -> Pack:
+    """Read the index of a pack.
+
+    Raises:
+        DataError: it is damaged, edited, or written by a newer version.
+    """
+    path = folder / INDEX
+    hint = "Run `metabench data fetch` or `metabench data import` for this dataset again."
+    try:
+        sealed = SealedIndex.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise DataError(f"{path} is not the index of a pack.", hint=hint) from error
+    if sealed.index.schema_number != SCHEMA:
+        raise DataError(
+            f"{path} has format {sealed.index.schema_number}; this version reads {SCHEMA}.",
+            hint=hint,
+        )
+    if sealed.index.digest != sealed.digest:
+        raise DataError(f"{path} was changed after it was written.", hint=hint)
+    return Pack(folder=folder, index=sealed.index)
+
+
+def list_packs(name: str, *, root: Path | None = None) -> list[Path]:
+    """Folders of the packs of a dataset, sound or not."""
+    home = (root or data_root()) / name
+    return sorted(index.parent for index in home.glob(f"[!.]*/{INDEX}"))
+
+
+def verify_pack(pack: Pack, *, report: Callable[[str, int, int], None] | None = None) -> None:
+    """Digest the images again and compare with the index.
+
+    Raises:
+        DataError: they differ.
+    """
+    pack.images()
+    path = pack.folder / IMAGES
+    total, done, hasher = path.stat().st_size, 0, hashlib.sha256()
+    with path.open("rb") as source:
+        while chunk := source.read(2**22):
+            hasher.update(chunk)
+            done += len(chunk)
+            if report:
+                report(f"verify {pack.index.dataset}", done, total)
+    if hasher.hexdigest() != pack.index.images_sha256:
+        raise pack._damaged(f"{path} does not have the digest that {INDEX} gives")
+
+
+def _how_to_get(name: str, preparation: Preparation) -> str:
+    options = f"--size {preparation.size} --resize {preparation.resize}"
+    return (
+        f"Run `metabench data fetch {name} {options}`, or, if you have the files, "
+        f"`metabench data import {name} PATH {options}`."
+    )
