@@ -37,7 +37,7 @@ def fake_accelerator() -> Iterator[torch.device]:
     pretended accelerator. An operation that mixes them with CPU tensors raises ``RuntimeError``,
     as on a real one; CPU tensors without dimensions count as numbers.
     """
-    with _Factories(), _Dispatch():
+    with _Factories(), _Dispatch():  # type: ignore[no-untyped-call]
         yield FAKE
 
 
