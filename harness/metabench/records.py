@@ -43,7 +43,8 @@ class RunRecord(BaseModel):
     status: Status = Field(description="Only a `done` run is counted in tables.")
     error: str = Field(default="", description="Why a failed run failed, in a sentence.")
     stamps: tuple[str, ...] = Field(
-        default=(), description="What must be said beside every number: smoke, synthetic, subset, ..."
+        default=(),
+        description="What must be said beside every number: smoke, synthetic, subset, ...",
     )
     backend: str = Field(default="", description="The network in words, e.g. `conv4(filters=64)`.")
     n_params: int | None = Field(default=None, description="Weights of the network that predicts.")
@@ -51,7 +52,8 @@ class RunRecord(BaseModel):
         default=False, description="Whether predictions use the statistics of the query set."
     )
     data: dict[str, Any] = Field(
-        default_factory=dict, description="Per source: dataset, resolved choices, fingerprint, licence."
+        default_factory=dict,
+        description="Per source: dataset, resolved choices, fingerprint, licence.",
     )
     selected_step: int | None = Field(
         default=None, description="The meta-step whose weights were tested."
@@ -67,12 +69,15 @@ class EpisodeRecord(BaseModel):
 
     index: int = Field(description="Position in the meta-test, the same for every learner.")
     source: str = Field(description="Name of the source the episode was drawn from.")
-    key: str = Field(description="Digest of source, classes and examples. Equal key, equal episode.")
+    key: str = Field(
+        description="Digest of source, classes and examples. Equal key, equal episode."
+    )
     score: float = Field(
         description="The suite's metric on the query set after `steps_at_test` steps; accuracy in [0, 1]."
     )
-    curve: tuple[float, ...] | None = Field(
-        default=None, description="The metric after 0, 1, 2, ... inner steps."
+    curve: tuple[float | None, ...] | None = Field(
+        default=None,
+        description="The metric after 0, 1, 2, ... inner steps; null where it is not finite.",
     )
     n_params: int | None = Field(
         default=None, description="Weights of this task's network, where that differs per task."

@@ -1,0 +1,91 @@
+"""Save and load a nested state without pickle: tensors as safetensors, the rest as JSON beside them.
+
+A file is written under another name and renamed, so that a kill leaves the old or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from metabench.errors import DataError
+
+_TENSOR = "tensor:"
+
+
+def save(path: Path, state: Mapping[str, Any]) -> None:
+    """Write nested dicts, lists, tuples, tensors, numbers, strings and None.
+
+    Raises:
+        TypeError: when the state holds something else.
+    """
+    tensors: dict[str, Tensor] = {}
+    skeleton = _strip(state, tensors)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file(tensors, temporary, metadata={"skeleton": json.dumps(skeleton)})
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load(path: Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read what :func:`save` wrote.
+
+    Raises:
+        DataError: when the file is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            skeleton = json.loads(file.metadata()["skeleton"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"The checkpoint {path} is damaged: {error}.",
+            hint="Delete it to start this run from the beginning.",
+        ) from error
+    state: dict[str, Any] = _fill(skeleton, tensors)
+    return state
+
+
+def _strip(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Replace tensors by their names, and what JSON cannot say by tagged lists."""
+    if isinstance(value, Tensor):
+        name = str(len(tensors))
+        # A clone: safetensors refuses tensors that share memory.
+        tensors[name] = value.detach().clone().contiguous()
+        return _TENSOR + name
+    if isinstance(value, Mapping):
+        pairs = [[key, _strip(item, tensors)] for key, item in value.items()]
+        if any(not isinstance(key, str | int) for key, _ in pairs):
+            raise TypeError("a state's keys must be strings or integers")
+        return {"map": pairs}
+    if isinstance(value, list | tuple):
+        return {type(value).__name__: [_strip(item, tensors) for item in value]}
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return {"str": value}
+    raise TypeError(f"a state cannot hold {type(value).__name__}")
+
+
+def _fill(skeleton: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(skeleton, str):
+        return tensors[skeleton.removeprefix(_TENSOR)]
+    if isinstance(skeleton, dict):
+        ((kind, items),) = skeleton.items()
+        if kind == "map":
+            return {key: _fill(item, tensors) for key, item in items}
+        if kind == "str":
+            return items
+        filled = [_fill(item, tensors) for item in items]
+        return tuple(filled) if kind == "tuple" else filled
+    return skeleton

@@ -1,0 +1,76 @@
+"""The command line: builds a value, hands it on, prints a value. One file a command, no logic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+from metabench.cli.context import take_plugin_files
+from metabench.cli.data import data_app
+from metabench.cli.doctor import doctor
+from metabench.cli.listing import list_, show
+from metabench.cli.plugins import plugins_app
+from metabench.cli.report import report
+from metabench.cli.run import run
+from metabench.errors import MetabenchError
+
+
+class _Group(typer.core.TyperGroup):
+    """Takes ``--plugin`` anywhere, and prints expected errors as a sentence and a hint."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, take_plugin_files(args))
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MetabenchError as error:
+            typer.secho(f"Error: {error.message}", fg="red", err=True)
+            if error.hint:
+                typer.echo(error.hint, err=True)
+            raise typer.Exit(error.exit_code) from error
+
+
+app = typer.Typer(
+    name="metabench",
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"metabench {version('metabench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--plugin", metavar="FILE", help="Load a plugin from a Python file; works anywhere."
+        ),
+    ] = None,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Run any meta-learner on any suite under one protocol, and print the table."""
+
+
+app.command("run")(run)
+app.command("report")(report)
+app.command("list")(list_)
+app.command("show")(show)
+app.add_typer(data_app, name="data")
+app.add_typer(plugins_app, name="plugins")
+app.command("doctor")(doctor)

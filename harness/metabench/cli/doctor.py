@@ -1,0 +1,27 @@
+"""``metabench doctor``: what this installation has and lacks."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Report versions, devices, plugins and optional packages; exit 4 if a plugin is broken."""
+    from metabench.cli.context import catalog
+    from metabench.diagnosis import diagnose
+
+    found = diagnose(catalog())
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        for topic, facts in found.items():
+            typer.echo(topic)
+            for name, value in facts.items():
+                typer.echo(f"  {name}: {value}")
+    if found["broken plugins"]:
+        raise typer.Exit(4)

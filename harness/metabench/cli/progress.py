@@ -1,0 +1,128 @@
+"""Progress on stderr: a bar per running cell on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from metabench.specs import RunEvent
+
+LINE_SECONDS = 10.0
+"""Plain lines of one cell come at least this far apart."""
+
+
+@contextmanager
+def progress(n_cells: int) -> Iterator[Callable[[RunEvent], None]]:
+    """Yield a function that shows events for as long as the block runs."""
+    if sys.stderr.isatty() and "CI" not in os.environ:
+        with _bars(n_cells) as show:
+            yield show
+    else:
+        yield _Lines()
+
+
+class Rate:
+    """Steps per second and time left of one phase, from the moments its events came."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._first = (0.0, 0)
+
+    def update(self, event: RunEvent) -> str:
+        """Take a progress event; return ``812 steps/s, 0:13 left``."""
+        now = time.monotonic()
+        if event.phase != self._phase:
+            self._phase, self._first = event.phase, (now, event.done)
+            return ""
+        seconds, steps = now - self._first[0], event.done - self._first[1]
+        if seconds <= 0 or steps <= 0:
+            return ""
+        rate = steps / seconds
+        left = round((event.total - event.done) / rate)
+        unit = "steps/s" if event.phase == "meta-train" else "episodes/s"
+        return f"{rate:,.3g} {unit}, {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
+
+
+def describe(event: RunEvent) -> str:
+    """The scalars of an event: ``loss 1.23``."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in event.values.items())
+
+
+class _Lines:
+    """Plain lines."""
+
+    def __init__(self) -> None:
+        self._rates: dict[str, Rate] = {}
+        self._shown: dict[str, float] = {}
+
+    def __call__(self, event: RunEvent) -> None:
+        if event.kind == "progress":
+            self._progress(event)
+        else:
+            words = {"cell-started": "started", "cell-done": "done", "cell-failed": "failed"}
+            text = ": ".join(part for part in (words.get(event.kind, ""), event.text) if part)
+            typer.echo(f"{event.label}: {text}", err=True)
+
+    def _progress(self, event: RunEvent) -> None:
+        rate = self._rates.setdefault(event.run_id, Rate()).update(event)
+        now = time.monotonic()
+        due = now - self._shown.get(event.run_id, now - LINE_SECONDS) >= LINE_SECONDS
+        if due or event.done == event.total:
+            self._shown[event.run_id] = now
+            details = ", ".join(part for part in (describe(event), rate) if part)
+            typer.echo(
+                f"{event.label}: {event.phase} {event.done:,}/{event.total:,}  {details}".rstrip(),
+                err=True,
+            )
+
+
+@contextmanager
+def _bars(n_cells: int) -> Iterator[Callable[[RunEvent], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[details]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+        rates: dict[str, Rate] = {}
+        overall = bars.add_task("cells", total=n_cells, details="") if n_cells > 1 else None
+
+        def show(event: RunEvent) -> None:
+            if event.kind == "progress":
+                if event.run_id not in tasks:
+                    tasks[event.run_id] = bars.add_task(event.label, total=None, details="")
+                rate = rates.setdefault(event.run_id, Rate()).update(event)
+                details = "  ".join(part for part in (describe(event), rate) if part)
+                bars.update(
+                    tasks[event.run_id],
+                    description=f"{event.label} {event.phase}",
+                    completed=event.done,
+                    total=event.total,
+                    details=details,
+                )
+            elif event.kind in ("cell-done", "cell-failed"):
+                if (task := tasks.pop(event.run_id, None)) is not None:
+                    bars.remove_task(task)
+                word = "done" if event.kind == "cell-done" else "failed"
+                text = f": {event.text}" if event.text else ""
+                bars.console.print(f"{event.label} {word}{text}", markup=False)
+                if overall is not None:
+                    bars.advance(overall)
+            elif event.kind == "message":
+                bars.console.print(f"{event.label}: {event.text}", markup=False)
+
+        yield show

@@ -1,0 +1,146 @@
+"""``metabench run``: learners x settings x seeds on one suite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from metabench.errors import UsageError
+
+if TYPE_CHECKING:
+    from metabench.executors import Job, Outcome
+    from metabench.planning import Cell
+
+
+def run(
+    learner: Annotated[str, typer.Option(help="Learners, separated by commas.")],
+    suite: Annotated[str, typer.Option(help="The benchmark; see `metabench list suites`.")],
+    setting: Annotated[
+        str, typer.Option(help="Settings, separated by commas, such as 5w1s. [default: the first]")
+    ] = "",
+    budget: Annotated[str, typer.Option(help="How much compute: smoke, lite or paper.")] = "lite",
+    space: Annotated[
+        str, typer.Option(help="The network; see `metabench list spaces`. [default: the suite's]")
+    ] = "",
+    strategy: Annotated[str, typer.Option(help="The NAS strategy of a learner that searches.")] = "",
+    seed: Annotated[str, typer.Option(help="Seeds: 0, or 0..4, or 0,2,5..7.")] = "0",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="SCOPE.NAME=VALUE",
+            help="Change a parameter of learner, space, strategy, data, protocol or budget.",
+        ),
+    ] = None,
+    data: Annotated[str, typer.Option(help="real, or synthetic look-alikes.")] = "real",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Meta-test episodes per source; stamps the results.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each process.")] = 1,
+    executor: Annotated[str, typer.Option(help="Where cells run.")] = "local",
+    jobs: Annotated[int, typer.Option(min=1, help="Cells that run side by side.")] = 1,
+    out: Annotated[Path, typer.Option(help="The results folder.")] = Path("results/local"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells, run nothing.")] = False,
+) -> None:
+    """Run learners on a suite. The same command resumes; what is done is not run again."""
+    from metabench.cli.context import catalog, plugin_files
+    from metabench.planning import RunRequest, parse_changes, plan
+
+    if data not in ("real", "synthetic"):
+        raise UsageError(f"--data is real or synthetic, not {data!r}.")
+    found = catalog()
+    request = RunRequest(
+        learners=_names(learner, "--learner"),
+        suite=suite,
+        settings=_names(setting, "--setting") if setting else (),
+        budget=budget,
+        space=space or None,
+        strategy=strategy or None,
+        seeds=parse_seeds(seed),
+        changes=parse_changes(set_ or []),
+        data=data,
+        limit=limit,
+        plugin_files=plugin_files(),
+    )
+    cells = plan(request, found)
+    if dry_run:
+        _print_plan(cells)
+        return
+    from metabench.cli.progress import progress
+    from metabench.devices import pick_device
+    from metabench.executors import Executor, Job
+    from metabench.interrupt import StopRequest
+    from metabench.specs import resolve
+
+    picked = pick_device(device)
+    spec = found.executor(executor)
+    work: Executor = resolve(spec.factory)(spec.params_model().model_validate({"jobs": jobs}))
+    todo = [Job(cell, out, picked, threads, plugin_files()) for cell in cells]
+    with progress(len(todo)) as show, StopRequest() as stopped:
+
+        def emit(event: object) -> None:
+            show(event)  # type: ignore[arg-type]
+            found.emit(event)  # type: ignore[arg-type]
+
+        outcomes = work(todo, emit=emit, stopped=stopped)
+    _finish(outcomes, todo)
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Read a list of seeds.
+
+    >>> parse_seeds("0..2,7")
+    (0, 1, 2, 7)
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dots, last = part.strip().partition("..")
+        if not first.isdecimal() or (dots and not last.isdecimal()):
+            raise UsageError(
+                f"--seed {text!r} is not a list of seeds.", hint="For example 0, or 0..4, or 0,2,5."
+            )
+        seeds += range(int(first), int(last if dots else first) + 1)
+    if not seeds:
+        raise UsageError(f"--seed {text!r} names no seed.", hint="A range goes upwards: 0..4.")
+    return tuple(dict.fromkeys(seeds))
+
+
+def _names(text: str, option: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise UsageError(f"{option} names nothing.")
+    return names
+
+
+def _print_plan(cells: Sequence[Cell]) -> None:
+    for cell in cells:
+        typer.echo(f"{cell.spec.run_id}  {cell.command}")
+
+
+def _finish(outcomes: Sequence[Outcome], jobs: Sequence[Job]) -> None:
+    """Say how it ended and what to do next; exit 1 if a cell failed, 130 if interrupted."""
+    counts = {
+        status: sum(outcome.status == status for outcome in outcomes)
+        for status in ("done", "failed", "interrupted")
+    }
+    for outcome in outcomes:
+        if outcome.status == "failed":
+            typer.secho(f"Failed: {outcome.job.cell.label}: {outcome.text}", fg="red", err=True)
+            if outcome.hint:
+                typer.echo(outcome.hint, err=True)
+    typer.echo(", ".join(f"{n} {status}" for status, n in counts.items() if n) + ".", err=True)
+    if counts["interrupted"]:
+        import shlex
+        import sys
+
+        again = shlex.join(["metabench", *sys.argv[1:]])
+        typer.echo(f"The state is saved. Resume with:\n  {again}", err=True)
+        raise typer.Exit(130)
+    if counts["done"]:
+        typer.echo(f"Table: metabench report {jobs[0].out}", err=True)
+    if counts["failed"]:
+        raise typer.Exit(1)

@@ -1,0 +1,239 @@
+"""From what a user asked for to cells: every choice resolved, validated and refused before a run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from metabench.errors import UsageError, unknown
+from metabench.runspec import Choice, RunSpec, SourceChoice
+from metabench.sources import DataKind, fingerprint_of, load_data
+from metabench.specs import LearnerSpec, Spec
+from metabench.suite import Suite, load_suite, read_yaml, validated
+
+if TYPE_CHECKING:
+    from metabench.catalog import Catalog
+
+SCOPES = ("learner", "space", "strategy", "data", "protocol", "budget")
+Changes = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What the user asked for, as on the command line."""
+
+    learners: tuple[str, ...]
+    suite: str
+    settings: tuple[str, ...] = ()
+    budget: str = "lite"
+    space: str | None = None
+    strategy: str | None = None
+    seeds: tuple[int, ...] = (0,)
+    changes: Changes = field(default_factory=dict)
+    data: DataKind = "real"
+    limit: int | None = None
+    plugin_files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run to make: its value, what must be said beside its numbers, and its command."""
+
+    spec: RunSpec
+    stamps: tuple[str, ...]
+    command: str
+
+    @property
+    def label(self) -> str:
+        """The cell in words."""
+        return f"{self.spec.learner.name} {self.spec.setting} seed {self.spec.seed}"
+
+
+def parse_changes(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Read ``--set`` options.
+
+    >>> parse_changes(["learner.inner_lr=1e-2", "protocol.queries=15"])
+    {'learner': {'inner_lr': 0.01}, 'protocol': {'queries': 15}}
+    """
+    changes: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        path, equals, value = text.partition("=")
+        scope, dot, name = path.partition(".")
+        if not (equals and dot and name):
+            raise UsageError(
+                f"--set {text!r} is not of the form SCOPE.NAME=VALUE.",
+                hint="For example --set learner.inner_lr=0.01.",
+            )
+        if scope not in SCOPES:
+            raise unknown("scope of --set", scope, SCOPES)
+        try:
+            changes.setdefault(scope, {})[name] = read_yaml(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {text!r} has a value that cannot be read.") from error
+    return changes
+
+
+def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
+    """Resolve a request into cells, learner by learner, setting by setting, seed by seed.
+
+    Raises:
+        UsageError: for unknown names, values out of bounds and combinations that do not fit.
+        DataError: when data is missing.
+    """
+    if request.suite not in catalog.suites:
+        raise unknown("suite", request.suite, catalog.suites)
+    suite = load_suite(catalog.suites[request.suite])
+    settings = request.settings or (next(iter(suite.settings)),)
+    sources = _sources(suite, request.changes.get("data", {}), catalog)
+    loaded = [load_data(choice, catalog, data=request.data) for choice in sources]
+    data_stamps = tuple(dict.fromkeys(stamp for data in loaded for stamp in data.stamps))
+    fingerprint = fingerprint_of(loaded)
+    cells = []
+    for learner in request.learners:
+        for setting in settings:
+            for seed in request.seeds:
+                spec = _resolve(
+                    request, suite, catalog.learner(learner), catalog, setting=setting, seed=seed
+                ).model_copy(update={"sources": sources, "data_fingerprint": fingerprint})
+                stamps = (*_stamps(request), *data_stamps)
+                cells.append(Cell(spec, stamps, _command(request, spec)))
+    return list({cell.spec.run_id: cell for cell in cells}.values())
+
+
+def _resolve(
+    request: RunRequest,
+    suite: Suite,
+    learner: LearnerSpec,
+    catalog: Catalog,
+    *,
+    setting: str,
+    seed: int,
+) -> RunSpec:
+    changes = request.changes
+    budget = suite.budget(request.budget)
+    limited = {"episodes": request.limit} if request.limit else {}
+    protocol = suite.protocol_of(
+        setting, request.budget, {**changes.get("protocol", {}), **limited}
+    )
+    if suite.task not in learner.kinds:
+        raise UsageError(
+            f"Learner {learner.name} does {' and '.join(learner.kinds)}; "
+            f"suite {suite.name} is {suite.task}."
+        )
+    params = suite.params_of("learners", learner.name, setting=setting, budget=request.budget)
+    chosen = {**params, **learner.preset, **changes.get("learner", {})}
+    return RunSpec(
+        suite=suite.name,
+        suite_version=suite.version,
+        setting=setting,
+        budget=request.budget,
+        task=suite.task,
+        metric=suite.metric,
+        sources=(),
+        protocol=protocol,
+        training=budget.training_of(learner.name, changes.get("budget", {})),
+        learner=_choice(learner, chosen, what="learner"),
+        space=_space(request, suite, learner, catalog, setting=setting),
+        strategy=_strategy(request, suite, learner, catalog, setting=setting),
+        data=request.data,
+        data_fingerprint="",
+        seed=seed,
+    )
+
+
+def _space(
+    request: RunRequest, suite: Suite, learner: LearnerSpec, catalog: Catalog, *, setting: str
+) -> Choice | None:
+    changes = request.changes.get("space", {})
+    if not learner.needs_space:
+        _refuse(request.space or changes, f"Learner {learner.name} brings its own network")
+        return None
+    space = catalog.space(request.space or suite.space)
+    if suite.task not in space.kinds:
+        raise UsageError(
+            f"Space {space.name} does {' and '.join(space.kinds)}; suite {suite.name} is {suite.task}."
+        )
+    if space.searched and not learner.searches:
+        raise UsageError(
+            f"Space {space.name} has choices, and learner {learner.name} does not search.",
+            hint="Choose a fixed network with --space.",
+        )
+    params = suite.params_of("spaces", space.name, setting=setting, budget=request.budget)
+    return _choice(space, {**params, **changes}, what="space")
+
+
+def _strategy(
+    request: RunRequest, suite: Suite, learner: LearnerSpec, catalog: Catalog, *, setting: str
+) -> Choice | None:
+    changes = request.changes.get("strategy", {})
+    if not learner.searches:
+        _refuse(request.strategy or changes, f"Learner {learner.name} does not search")
+        return None
+    if request.strategy is None:
+        raise UsageError(
+            f"Learner {learner.name} needs a strategy.",
+            hint=f"Choose one with --strategy: {', '.join(sorted(catalog.nas_strategies))}.",
+        )
+    strategy = catalog.strategy(request.strategy)
+    params = suite.params_of("strategies", strategy.name, setting=setting, budget=request.budget)
+    return _choice(strategy, {**params, **changes}, what="strategy")
+
+
+def _refuse(asked: object, reason: str) -> None:
+    if asked:
+        raise UsageError(f"{reason}, so --space, --strategy and their --set do not apply.")
+
+
+def _choice(spec: Spec, params: Mapping[str, Any], *, what: str) -> Choice:
+    model = spec.params_model()
+    return Choice(name=spec.name, version=spec.version, params=_checked(model, params, what=what))
+
+
+def _checked(model: Any, params: Mapping[str, Any], *, what: str) -> dict[str, Any]:
+    checked: dict[str, Any] = validated(model, params, what=what).model_dump(mode="json")
+    return checked
+
+
+def _sources(
+    suite: Suite, changes: Mapping[str, Any], catalog: Catalog
+) -> tuple[SourceChoice, ...]:
+    choices = []
+    for source in suite.sources:
+        spec = catalog.dataset(source.dataset)
+        params = _checked(spec.params_model(), {**source.params, **changes}, what="data")
+        choices.append(
+            SourceChoice(source=source.name, name=spec.name, version=spec.version, params=params)
+        )
+    return tuple(choices)
+
+
+def _stamps(request: RunRequest) -> tuple[str, ...]:
+    """What must be said beside numbers made at less than, or other than, the suite's protocol."""
+    stamps = [] if request.budget == "paper" else [request.budget]
+    if request.limit:
+        stamps.append("limit")
+    if any(request.changes.get(scope) for scope in ("data", "protocol", "budget")):
+        stamps.append("custom")
+    return tuple(stamps)
+
+
+def _command(request: RunRequest, spec: RunSpec) -> str:
+    """The command that makes this one cell again, without ``--out`` and ``--device``."""
+    words = ["metabench", "run", "--learner", spec.learner.name, "--suite", spec.suite]
+    words += ["--setting", spec.setting, "--budget", spec.budget, "--seed", str(spec.seed)]
+    for option, value in (("--space", request.space), ("--strategy", request.strategy)):
+        words += [option, value] if value else []
+    words += ["--data", "synthetic"] if request.data == "synthetic" else []
+    words += ["--limit", str(request.limit)] if request.limit else []
+    for file in request.plugin_files:
+        words += ["--plugin", str(file)]
+    for scope, changes in request.changes.items():
+        for name, value in changes.items():
+            text = yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+            words += ["--set", f"{scope}.{name}={text}"]
+    return shlex.join(words)

@@ -1,0 +1,59 @@
+"""With what a run was made: device, versions, revision, the command that makes it again."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from metabench.records import Provenance
+
+_PACKAGES = ("metabench", "torch", "numpy", "pandas", "pillow")
+
+
+def collect(*, command: str, device: torch.device) -> Provenance:
+    """Describe this process."""
+    return Provenance(
+        command=command,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        device=describe(device),
+        threads=torch.get_num_threads(),
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        packages={name: _version(name) for name in _PACKAGES},
+        git=_git_revision(),
+    )
+
+
+def describe(device: torch.device) -> str:
+    """A device in words: ``cuda (NVIDIA H100)``, ``cpu``."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return str(device)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+@cache
+def _git_revision() -> str:
+    """Revision of the checkout this file lies in; '' for an installed package."""
+    here = Path(__file__).resolve()
+    root = here.parents[2]
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,61 @@
+"""From a suite's sources to data: validated parameters, real or synthetic, and one fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from metabench.errors import UsageError
+from metabench.runspec import SourceChoice, digest
+from metabench.specs import DatasetSpec, resolve
+
+if TYPE_CHECKING:
+    import torch
+
+    from metabench.catalog import Catalog
+    from metabench.protocols import ClassData, FunctionFamily
+    from metabench.sampler import ClassSource, FunctionSource
+
+DataKind = Literal["real", "synthetic"]
+
+
+def load_data(
+    choice: SourceChoice, catalog: Catalog, *, data: DataKind
+) -> ClassData | FunctionFamily:
+    """Open the data of one source.
+
+    Raises:
+        DataError: when it is not there, with the commands that help.
+        UsageError: when a synthetic look-alike is asked for and there is none.
+    """
+    spec = catalog.dataset(choice.name)
+    params = spec.params_model().model_validate(choice.params)
+    loaded: ClassData | FunctionFamily = _maker(spec, data)(params)
+    return loaded
+
+
+def _maker(spec: DatasetSpec, data: DataKind) -> Any:
+    if data == "real" or spec.kind == "functions":
+        return resolve(spec.factory)
+    if spec.synthetic is None:
+        raise UsageError(
+            f"Dataset {spec.name} has no synthetic look-alike.", hint="Run it with --data real."
+        )
+    return resolve(spec.synthetic)
+
+
+def fingerprint_of(loaded: Sequence[ClassData | FunctionFamily]) -> str:
+    """One digest of all sources, in the suite's order."""
+    return digest([data.fingerprint for data in loaded])
+
+
+def open_source(
+    name: str, data: ClassData | FunctionFamily, *, device: torch.device
+) -> ClassSource | FunctionSource:
+    """Put the data of one source on a device, ready to be sampled."""
+    from metabench.protocols import ClassData
+    from metabench.sampler import ClassSource, FunctionSource
+
+    if isinstance(data, ClassData):
+        return ClassSource(name, data, device=device)
+    return FunctionSource(name, data, device=device)

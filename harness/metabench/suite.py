@@ -1,0 +1,194 @@
+"""A benchmark as one short YAML file: sources, protocol, settings, budgets.
+
+The loader reads YAML the way people mean it: ``1e-4`` is a number, ``off`` is text, and a key that
+stands twice is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping
+from importlib.resources.abc import Traversable
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from metabench.errors import UsageError, unknown
+from metabench.runspec import EpisodeProtocol, Frozen, Training
+
+M = TypeVar("M", bound=BaseModel)
+
+Overrides = dict[str, dict[str, Any]]
+"""Parameters by plugin name."""
+
+
+class SuiteSource(Frozen):
+    """A source: a dataset under a name of its own, with parameters."""
+
+    name: str
+    dataset: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class Layer(Frozen):
+    """What a suite, a setting or a budget says about protocol and parameters; later layers win."""
+
+    summary: str = ""
+    protocol: dict[str, Any] = Field(default_factory=dict)
+    learners: Overrides = Field(default_factory=dict)
+    spaces: Overrides = Field(default_factory=dict)
+    strategies: Overrides = Field(default_factory=dict)
+
+
+class Budget(Layer):
+    """How much compute: outer updates, episodes per update, and what is scaled down with it."""
+
+    meta_steps: int = Field(ge=0)
+    meta_batch: int = Field(ge=1)
+    val_every: int | None = Field(default=None, ge=1)
+    training: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Per learner, other values of the three above."
+    )
+
+    def training_of(self, learner: str, changes: Mapping[str, Any]) -> Training:
+        """The training length of one learner, with the user's changes on top."""
+        base = {key: getattr(self, key) for key in ("meta_steps", "meta_batch", "val_every")}
+        merged = {**base, **self.training.get(learner, {}), **changes}
+        return validated(Training, merged, what="budget")
+
+
+class Suite(Layer):
+    """A benchmark."""
+
+    name: str
+    version: int = Field(ge=1)
+    task: Literal["classification", "regression"]
+    metric: Literal["accuracy", "mse"]
+    sources: tuple[SuiteSource, ...] = Field(min_length=1)
+    space: str
+    settings: dict[str, Layer] = Field(min_length=1)
+    budgets: dict[str, Budget] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Suite:
+        names = [source.name for source in self.sources]
+        if len(set(names)) != len(names) or "average" in names:
+            raise ValueError("sources need names of their own, and none may be called 'average'")
+        return self
+
+    def setting(self, name: str) -> Layer:
+        """The setting of that name, or an error with the nearest names."""
+        if name not in self.settings:
+            raise unknown(f"setting of suite {self.name}", name, self.settings)
+        return self.settings[name]
+
+    def budget(self, name: str) -> Budget:
+        """The budget of that name, or an error with the nearest names."""
+        if name not in self.budgets:
+            raise unknown(f"budget of suite {self.name}", name, self.budgets)
+        return self.budgets[name]
+
+    def protocol_of(self, setting: str, budget: str, changes: Mapping[str, Any]) -> EpisodeProtocol:
+        """The resolved protocol of a setting at a budget, with the user's changes on top."""
+        layers = (self, self.setting(setting), self.budget(budget))
+        merged = {key: value for layer in layers for key, value in layer.protocol.items()}
+        return validated(EpisodeProtocol, {**merged, **changes}, what="protocol")
+
+    def params_of(
+        self,
+        kind: Literal["learners", "spaces", "strategies"],
+        name: str,
+        *,
+        setting: str,
+        budget: str,
+    ) -> dict[str, Any]:
+        """What suite, setting and budget say about the parameters of one plugin."""
+        layers = (self, self.setting(setting), self.budget(budget))
+        return {k: v for layer in layers for k, v in getattr(layer, kind).get(name, {}).items()}
+
+
+def validated(model: type[M], values: Mapping[str, Any], *, what: str) -> M:
+    """Validate ``values``; a failure is a usage error that names field, value and bounds."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise usage_error(error, known=model.model_fields, what=what) from error
+
+
+def usage_error(error: ValidationError, *, known: Mapping[str, Any], what: str) -> UsageError:
+    """Turn pydantic's first complaint into a sentence with a hint."""
+    first = error.errors(include_url=False)[0]
+    name = ".".join(str(part) for part in first["loc"]) or what
+    if first["type"] == "extra_forbidden":
+        return unknown(f"{what} parameter", name, known)
+    bounds = f" {described}" if (described := _bounds(known.get(name))) else ""
+    return UsageError(
+        f"{what}.{name}={first['input']!r} is not valid: {first['msg'].lower()}.",
+        hint=f"{what}.{name}:{bounds}." if bounds else "",
+    )
+
+
+def _bounds(field: Any) -> str:
+    if field is None:
+        return ""
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    found = [
+        f"{sign} {getattr(limit, key)}"
+        for limit in field.metadata
+        for key, sign in signs.items()
+        if getattr(limit, key, None) is not None
+    ]
+    about = (field.description or "").rstrip(".")
+    return "; ".join(part for part in (" and ".join(found), about) if part)
+
+
+def load_suite(file: Traversable) -> Suite:
+    """Read and check a suite file.
+
+    Raises:
+        UsageError: when the file is not valid YAML or does not describe a suite.
+    """
+    try:
+        values = read_yaml(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UsageError(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{file} does not describe a suite: it is not a mapping.")
+    return validated(Suite, values, what=f"suite file {file.name}: ")
+
+
+def read_yaml(text: str) -> Any:
+    """Parse YAML without the traps of YAML 1.1.
+
+    >>> read_yaml("{lr: 1e-4, mode: off}")
+    {'lr': 0.0001, 'mode': 'off'}
+    """
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 scalars, and no key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?$|^[-+]?\.(?:inf|nan)$"),
+    list("-+0123456789."),
+)

@@ -1,0 +1,110 @@
+"""The built-in plugins, registered through the same entry point as everybody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from metabench.hookspecs import hookimpl
+from metabench.specs import DatasetSpec, ExecutorSpec, LearnerSpec, SearchSpaceSpec
+
+METABENCH_API = 1
+
+
+@hookimpl
+def metabench_datasets() -> Iterable[DatasetSpec]:
+    """Toy regression and Omniglot."""
+    from metabench_plugins.datasets import omniglot
+
+    yield DatasetSpec(
+        name="toy-regression",
+        version=1,
+        summary="Four families of functions of one variable.",
+        params="metabench_plugins.datasets.toy_regression:ToyRegressionParams",
+        kind="functions",
+        factory="metabench_plugins.datasets.toy_regression:ToyRegression",
+        reference="Wang et al., M-NAS, AAAI 2020",
+        licence="generated",
+    )
+    yield omniglot.SPEC
+
+
+@hookimpl
+def metabench_learners() -> Iterable[LearnerSpec]:
+    """The meta-learners."""
+    yield LearnerSpec(
+        name="maml",
+        version=1,
+        summary="Model-agnostic meta-learning, second or first order.",
+        params="metabench_plugins.learners.maml:MamlParams",
+        factory="metabench_plugins.learners.maml:Maml",
+        reference="Finn, Abbeel and Levine, ICML 2017",
+    )
+    yield LearnerSpec(
+        name="reptile",
+        version=1,
+        summary="Moves the start weights towards the weights that tasks end at.",
+        params="metabench_plugins.learners.reptile:ReptileParams",
+        factory="metabench_plugins.learners.reptile:Reptile",
+        train_shape="metabench_plugins.learners.reptile:train_shape",
+        reference="Nichol, Achiam and Schulman, 2018",
+    )
+
+
+@hookimpl
+def metabench_search_spaces() -> Iterable[SearchSpaceSpec]:
+    """The networks."""
+    yield SearchSpaceSpec(
+        name="conv4",
+        version=1,
+        summary="Four convolutions with batch norm, and a linear head.",
+        params="metabench_plugins.spaces.conv4:Conv4Params",
+        factory="metabench_plugins.spaces.conv4:Conv4",
+        reference="Vinyals et al., NeurIPS 2016; Finn et al., ICML 2017",
+    )
+    yield SearchSpaceSpec(
+        name="mlp",
+        version=1,
+        summary="Fully connected layers, 1-50-50-50-50-1 by default.",
+        params="metabench_plugins.spaces.mlp:MlpParams",
+        factory="metabench_plugins.spaces.mlp:Mlp",
+        kinds=("classification", "regression"),
+        reference="Wang et al., M-NAS, AAAI 2020",
+    )
+
+
+@hookimpl
+def metabench_suites() -> Iterable[Traversable]:
+    """The suite files: inside an installed package, or in ``benchmarks/`` of a checkout."""
+    return list(_yaml_files(files(__name__).joinpath("suite_files")))
+
+
+@hookimpl
+def metabench_references() -> Iterable[Traversable]:
+    """The papers' tables."""
+    return list(_yaml_files(files(__name__).joinpath("suite_files", "references")))
+
+
+@hookimpl
+def metabench_executors() -> Iterable[ExecutorSpec]:
+    """Processes on this machine."""
+    yield ExecutorSpec(
+        name="local",
+        version=1,
+        summary="Processes on this machine, one cell each.",
+        params="metabench.executors.local:LocalParams",
+        factory="metabench.executors.local:LocalExecutor",
+    )
+
+
+def _yaml_files(folder: Traversable) -> Iterator[Traversable]:
+    if not folder.is_dir():
+        checkout = Path(__file__).resolve().parents[2] / "benchmarks"
+        folder = checkout / "references" if folder.name == "references" else checkout
+    if folder.is_dir():
+        yield from sorted(
+            (file for file in folder.iterdir() if file.name.endswith(".yaml")),
+            key=lambda file: file.name,
+        )

@@ -1,0 +1,1 @@
+"""NAS strategies, one file each."""
