@@ -132,12 +132,16 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
 
 
 def _refuse_mixing(func: Any, tensors: list[Tensor]) -> None:
-    solid = [t for t in tensors if t.dim() > 0 or isinstance(t, _Accelerated)]
     if func in _INDEXING:
-        solid = [t for t in solid if t.dtype not in (torch.int64, torch.bool)]
+        tensors = tensors[:1] + [t for t in tensors[1:] if not _is_cpu_index(t)]
+    solid = [t for t in tensors if t.dim() > 0 or isinstance(t, _Accelerated)]
     devices = {isinstance(t, _Accelerated) for t in solid}
     if len(devices) > 1:
         raise RuntimeError(
             f"Expected all tensors on the same device, but {func} got some on the CPU and some "
             "on the accelerator."
         )
+
+
+def _is_cpu_index(tensor: Tensor) -> bool:
+    return tensor.dtype in (torch.int64, torch.bool) and not isinstance(tensor, _Accelerated)
