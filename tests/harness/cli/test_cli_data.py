@@ -1,0 +1,104 @@
+"""``metabench data`` as a user types it, on a tiny Omniglot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from metabench.cli.data import data_app
+from metabench.data import Archive
+from metabench.errors import DataError, MetabenchError, UsageError
+from metabench_plugins.datasets import omniglot
+
+
+def run(*arguments: str | Path) -> str:
+    """Standard output of ``metabench data ARGUMENTS``; an expected error is raised."""
+    result = CliRunner().invoke(data_app, [str(argument) for argument in arguments])
+    if isinstance(result.exception, MetabenchError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture(autouse=True)
+def _tiny_omniglot(tiny_archive: Archive, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(omniglot, "ARCHIVE", tiny_archive)
+
+
+def test_import_prints_the_folder_of_the_pack(tiny_folder: Path, data_root: Path) -> None:
+    folder = data_root / "omniglot" / "28-lanczos"
+    assert run("import", "omniglot", tiny_folder) == f"{folder}\n"
+    assert run("path", "omniglot") == f"{folder}\n"
+    assert run("verify") == run("verify", "omniglot") == f"ok       {folder}\n"
+
+
+def test_options_choose_another_preparation(tiny_folder: Path, data_root: Path) -> None:
+    run("import", "omniglot", tiny_folder)
+    run("import", "omniglot", tiny_folder, "--size", "20", "--resize", "box")
+    folders = [data_root / "omniglot" / name for name in ("20-box", "28-lanczos")]
+    assert run("path", "omniglot").splitlines() == [str(folder) for folder in folders]
+
+
+def test_list_shows_what_is_here(tiny_folder: Path, data_root: Path) -> None:
+    assert [row["packs"] for row in json.loads(run("list", "--json"))] == [[], []]
+    run("import", "omniglot", tiny_folder)
+    rows = {row["name"]: row for row in json.loads(run("list", "--json"))}
+    assert rows["toy-regression"]["generated"]
+    assert rows["omniglot"]["licence"] == "MIT"
+    (pack,) = rows["omniglot"]["packs"]
+    assert (pack["n_classes"], pack["n_images"], pack["error"]) == (5, 20, "")
+    assert pack["preparation"] == {"size": 28, "resize": "lanczos"}
+    line = next(line for line in run("list").splitlines() if line.startswith("omniglot"))
+    folder = str(data_root / "omniglot" / "28-lanczos")
+    assert line.split() == ["omniglot", "MIT", "packed", "5", "20", folder]
+
+
+def test_verify_names_every_damaged_pack(tiny_folder: Path, data_root: Path) -> None:
+    run("import", "omniglot", tiny_folder)
+    run("import", "omniglot", tiny_folder, "--size", "20")
+    for name in ("20-lanczos", "28-lanczos"):
+        (data_root / "omniglot" / name / "images.npy").write_bytes(b"")
+    with pytest.raises(DataError, match=r"20-lanczos.* 28-lanczos|20-lanczos.*28-lanczos"):
+        run("verify")
+
+
+def test_an_unreadable_index_is_listed_as_an_error(tiny_folder: Path, data_root: Path) -> None:
+    run("import", "omniglot", tiny_folder)
+    (data_root / "omniglot" / "28-lanczos" / "index.json").write_text("{}")
+    rows = {row["name"]: row for row in json.loads(run("list", "--json"))}
+    assert "is not the index of a pack" in rows["omniglot"]["packs"][0]["error"]
+    assert "is not the index of a pack" in run("list")
+
+
+@pytest.mark.parametrize("verb", ["verify", "path"])
+def test_absent_data_names_the_commands_that_help(verb: str) -> None:
+    with pytest.raises(DataError, match="omniglot is not here") as caught:
+        run(verb, "omniglot")
+    assert "metabench data fetch omniglot" in caught.value.hint
+    assert "metabench data import omniglot PATH" in caught.value.hint
+
+
+def test_path_alone_is_the_data_root(data_root: Path) -> None:
+    assert run("path") == f"{data_root}\n"
+    assert run("verify") == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["import", "omnigloth", "."], "Unknown dataset 'omnigloth'"),
+        (["fetch", "toy-regression"], "toy-regression is generated"),
+        (["import", "omniglot", ".", "--resize", "lanczo"], "Unknown resize filter 'lanczo'"),
+    ],
+)
+def test_wrong_names_are_usage_errors(arguments: list[str], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        run(*arguments)
+
+
+def test_a_path_that_is_not_there_is_a_data_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere does not exist"):
+        run("import", "omniglot", tmp_path / "nowhere")

@@ -1,0 +1,202 @@
+"""Downloads from a server on this machine that misbehaves in every way seen in the field."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from metabench.data import Archive, RemoteFile, fetch_archive, verify_pack
+from metabench.errors import DataError
+
+NAMES = ("images_background.zip", "images_evaluation.zip")
+
+
+@dataclass
+class Site:
+    """What the server offers, how it misbehaves, and what it was asked.
+
+    Attributes:
+        address: its root.
+        files: content by name.
+        cuts: after how many bytes each coming answer breaks off; ``None`` is a whole answer.
+        ranges: whether it can continue a file.
+        requests: path and ``Range`` header of each request.
+    """
+
+    address: str
+    files: dict[str, bytes]
+    cuts: list[int | None] = field(default_factory=list)
+    ranges: bool = True
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
+
+    def archive(self, archive: Archive, *mirrors: str) -> Archive:
+        """The archive with this site's mirrors, in the order given."""
+        files = tuple(
+            RemoteFile(
+                name=name,
+                urls=tuple(f"{mirror}/{name}" for mirror in mirrors),
+                digest=f"sha256:{hashlib.sha256(self.files[name]).hexdigest()}",
+                size=len(self.files[name]),
+            )
+            for name in NAMES
+        )
+        return dataclasses.replace(archive, files=files)
+
+
+@pytest.fixture
+def site(tiny_zips: Path) -> Iterator[Site]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            mirror, _, name = self.path[1:].partition("/")
+            site.requests.append((self.path, self.headers["Range"]))
+            if mirror == "gone":
+                self.send_error(404)
+                return
+            if mirror == "quota":
+                self._answer(b"<html>Quota exceeded</html>", "text/html; charset=utf-8")
+                return
+            if mirror == "disguised":
+                page = b"<!DOCTYPE html><html>Log in</html>"
+                self._answer(page.ljust(len(site.files[name])), "application/zip")
+                return
+            content = site.files[name]
+            if mirror == "older":
+                content = bytes([content[0] ^ 1]) + content[1:]
+            if mirror == "shorter":
+                content = content[:-10]
+            self._answer(content, "application/zip")
+
+        def _answer(self, content: bytes, kind: str) -> None:
+            asked = self.headers["Range"] if site.ranges else None
+            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+            self.send_response(206 if asked else 200)
+            if asked:
+                self.send_header(
+                    "Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}"
+                )
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content) - start))
+            self.end_headers()
+            cut = site.cuts.pop(0) if site.cuts else None
+            self.wfile.write(content[start:] if cut is None else content[start : start + cut])
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    site = Site(
+        address=f"http://127.0.0.1:{server.server_port}",
+        files={name: (tiny_zips / name).read_bytes() for name in NAMES},
+    )
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield site
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_files_are_fetched_packed_and_not_fetched_again(
+    site: Site, tiny_archive: Archive, data_root: Path
+) -> None:
+    archive = site.archive(tiny_archive, f"{site.address}/good")
+    steps: list[tuple[str, int, int]] = []
+    pack = fetch_archive(archive, report=lambda *step: steps.append(step))
+    verify_pack(pack)
+    size = len(site.files[NAMES[0]])
+    assert (f"fetch {NAMES[0]}", size, size) in steps
+    assert steps[-1] == ("pack omniglot", 20, 20)
+    assert len(site.requests) == 2
+    fetch_archive(archive)
+    assert len(site.requests) == 2
+    originals = data_root / "omniglot" / "originals"
+    assert sorted(path.name for path in originals.iterdir()) == sorted(NAMES)
+
+
+def test_a_cut_connection_is_resumed_where_it_ended(
+    site: Site, tiny_archive: Archive, data_root: Path
+) -> None:
+    site.cuts = [1000, 500, None]
+    verify_pack(fetch_archive(site.archive(tiny_archive, f"{site.address}/good")))
+    assert [asked for _, asked in site.requests[:3]] == [None, "bytes=1000-", "bytes=1500-"]
+
+
+def test_a_call_that_failed_half_way_is_resumed_by_the_next_call(
+    site: Site, tiny_archive: Archive, data_root: Path
+) -> None:
+    archive = site.archive(tiny_archive, f"{site.address}/good")
+    site.cuts = [1000, 0]
+    size = len(site.files[NAMES[0]])
+    with pytest.raises(DataError, match=f"was cut after 1000 of {size} bytes") as caught:
+        fetch_archive(archive)
+    assert "again" in caught.value.hint
+    site.requests.clear()
+    verify_pack(fetch_archive(archive))
+    assert site.requests[0] == (f"/good/{NAMES[0]}", "bytes=1000-")
+
+
+def test_a_server_that_cannot_resume_starts_over(
+    site: Site, tiny_archive: Archive, data_root: Path
+) -> None:
+    site.ranges = False
+    site.cuts = [1000, None]
+    verify_pack(fetch_archive(site.archive(tiny_archive, f"{site.address}/good")))
+
+
+def test_a_beginning_that_is_no_beginning_is_thrown_away(
+    site: Site, tiny_archive: Archive, data_root: Path
+) -> None:
+    originals = data_root / "omniglot" / "originals"
+    originals.mkdir(parents=True)
+    (originals / f"{NAMES[0]}.part").write_bytes(bytes(10**6))
+    (originals / f"{NAMES[1]}.part").write_bytes(b"other")
+    (originals / NAMES[1]).write_bytes(b"a file with another digest")
+    verify_pack(fetch_archive(site.archive(tiny_archive, f"{site.address}/a", f"{site.address}/b")))
+
+
+@pytest.mark.parametrize(
+    ("mirror", "words"),
+    [
+        ("gone", "answered 404 Not Found"),
+        ("quota", "answered with a web page instead of the file"),
+        ("disguised", "answered with a web page instead of the file"),
+        ("older", "has another digest than sha256:"),
+        ("shorter", "bytes, not"),
+        ("dead", "cannot be reached"),
+    ],
+)
+def test_a_mirror_that_fails_is_named_and_the_next_one_serves(
+    site: Site, tiny_archive: Archive, data_root: Path, mirror: str, words: str
+) -> None:
+    # Nothing listens at port 1.
+    address = "http://127.0.0.1:1" if mirror == "dead" else f"{site.address}/{mirror}"
+    with pytest.raises(DataError, match=words) as caught:
+        fetch_archive(site.archive(tiny_archive, address))
+    assert caught.value.exit_code == 3
+    assert f"{address}/{NAMES[0]}" in caught.value.message
+    assert not [path for path in data_root.rglob("*") if path.is_file()]
+    verify_pack(fetch_archive(site.archive(tiny_archive, address, f"{site.address}/good")))
+
+
+def test_a_dataset_without_addresses_says_how_to_import_it(
+    tiny_archive: Archive, data_root: Path
+) -> None:
+    with pytest.raises(DataError, match="no lawful stable address") as caught:
+        fetch_archive(dataclasses.replace(tiny_archive, files=()))
+    assert "metabench data import omniglot PATH" in caught.value.hint
+
+
+def test_a_data_root_that_cannot_be_made_is_a_sentence(
+    site: Site, tiny_archive: Archive, data_root: Path
+) -> None:
+    data_root.write_text("a file where the folder should be")
+    with pytest.raises(DataError, match="Cannot write") as caught:
+        fetch_archive(site.archive(tiny_archive, f"{site.address}/good"))
+    assert "METABENCH_DATA" in caught.value.hint
