@@ -75,11 +75,11 @@ class Catalog:
         """The learner of that name."""
         return self._find("learner", self.learners, name)
 
-    def search_space(self, name: str) -> SearchSpaceSpec:
+    def space(self, name: str) -> SearchSpaceSpec:
         """The network of that name."""
         return self._find("space", self.search_spaces, name)
 
-    def nas_strategy(self, name: str) -> NasStrategySpec:
+    def strategy(self, name: str) -> NasStrategySpec:
         """The strategy of that name."""
         return self._find("strategy", self.nas_strategies, name)
 

@@ -1,0 +1,206 @@
+"""``metabench list`` and ``metabench show``: what there is to choose from."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metabench.cli.columns import columns
+from metabench.errors import MetabenchError, unknown
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+    from metabench.catalog import Catalog, Kind
+    from metabench.specs import Spec
+
+KINDS: dict[str, Kind] = {
+    "learners": "learner",
+    "suites": "suite",
+    "datasets": "dataset",
+    "spaces": "space",
+    "strategies": "strategy",
+    "executors": "executor",
+}
+"""The words of the command line, and the catalog's."""
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _complete_kind(incomplete: str) -> list[str]:
+    return [kind for kind in KINDS if kind.startswith(incomplete)]
+
+
+def _complete_name(incomplete: str) -> list[str]:
+    from metabench.catalog import load_catalog
+
+    catalog = load_catalog()
+    names = {name for kind in KINDS.values() for name in catalog.named(kind)}
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def list_(
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[KIND]",
+            help=f"{', '.join(KINDS)}; all if absent.",
+            autocompletion=_complete_kind,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List learners, suites, datasets, spaces, strategies or executors."""
+    from metabench.cli.context import catalog
+
+    found = catalog()
+    wanted = list(KINDS) if kind is None else [_plural(kind)]
+    listed = {name: _entries(found, KINDS[name]) for name in wanted}
+    if as_json:
+        typer.echo(json.dumps(listed, indent=2))
+        return
+    blocks = [
+        f"{name}\n{_table(entries)}" if kind is None else _table(entries)
+        for name, entries in listed.items()
+        if entries or kind is not None
+    ]
+    typer.echo("\n\n".join(blocks))
+
+
+def show(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a learner, suite, dataset, space, strategy or executor.",
+            autocompletion=_complete_name,
+        ),
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a name stands for: parameters, defaults, bounds, settings, budgets.
+
+    A name that several kinds share is shown once for each.
+    """
+    from metabench.cli.context import catalog
+
+    found = catalog()
+    kinds = [kind for kind in KINDS.values() if name in found.named(kind)]
+    if not kinds:
+        raise unknown("name", name, {n for kind in KINDS.values() for n in found.named(kind)})
+    details = [_details(found, kind, name) for kind in kinds]
+    if as_json:
+        typer.echo(json.dumps(details, indent=2, default=str))
+    else:
+        typer.echo("\n\n".join(_page(detail) for detail in details))
+
+
+def _plural(kind: str) -> str:
+    for plural, singular in KINDS.items():
+        if kind in (plural, singular):
+            return plural
+    raise unknown("kind", kind, KINDS)
+
+
+def _entries(catalog: Catalog, kind: Kind) -> list[dict[str, Any]]:
+    entries = []
+    for name, thing in sorted(catalog.named(kind).items()):
+        facts = _suite_facts(thing) if kind == "suite" else _spec_facts(thing)
+        origin = catalog.origin(kind, name)
+        entries.append({"name": name, **facts, "plugin": origin.name, "from": origin.distribution})
+    return entries
+
+
+def _spec_facts(spec: Spec) -> dict[str, Any]:
+    facts: dict[str, Any] = {"version": spec.version, "summary": spec.summary}
+    for attribute in ("kinds", "kind", "searches", "searched", "licence"):
+        value = getattr(spec, attribute, None)
+        if value is not None:
+            facts[attribute] = list(value) if isinstance(value, tuple) else value
+    return facts
+
+
+def _suite_facts(file: Traversable) -> dict[str, Any]:
+    from metabench.suite import load_suite
+
+    try:
+        suite = load_suite(file)
+    except MetabenchError as error:  # one broken file must not hide the others
+        return {"summary": f"cannot be read: {error.message}"}
+    return {
+        "version": suite.version,
+        "summary": suite.summary,
+        "task": suite.task,
+        "settings": list(suite.settings),
+        "budgets": list(suite.budgets),
+    }
+
+
+def _table(entries: list[dict[str, Any]]) -> str:
+    if not entries:
+        return "none"
+    header = ["name", "version", "from", "summary"]
+    return columns(header, [[str(entry.get(key, "")) for key in header] for entry in entries])
+
+
+def _details(catalog: Catalog, kind: Kind, name: str) -> dict[str, Any]:
+    origin = catalog.origin(kind, name)
+    about = {
+        "kind": kind,
+        "name": name,
+        "plugin": origin.name,
+        "from": f"{origin.distribution} {origin.version}".strip(),
+    }
+    thing = catalog.named(kind)[name]
+    if kind == "suite":
+        from metabench.suite import load_suite
+
+        return about | load_suite(thing).model_dump(mode="json")
+    from metabench.cli.parameters import parameters
+
+    more = {key: getattr(thing, key, "") for key in ("reference", "citation")}
+    facts = _spec_facts(thing) | {key: value for key, value in more.items() if value}
+    return about | facts | {"parameters": parameters(thing)}
+
+
+def _page(detail: dict[str, Any]) -> str:
+    from metabench.cli.parameters import parameter_table
+
+    tables = ("parameters", "settings", "budgets", "sources")
+    head = columns(
+        [str(detail["kind"]), str(detail["name"])],
+        [
+            [key, _words(value)]
+            for key, value in detail.items()
+            if key not in ("kind", "name", *tables) and value not in ("", {}, [])
+        ],
+    )
+    blocks = [head]
+    if detail.get("parameters"):
+        blocks.append(parameter_table(detail["parameters"]))
+    if "sources" in detail:
+        rows = [[s["name"], s["dataset"], _words(s["params"])] for s in detail["sources"]]
+        blocks.append(columns(["source", "dataset", "parameters"], rows))
+    for key, title in (("settings", "setting"), ("budgets", "budget")):
+        if key in detail:
+            rows = [[name, *_layer(layer)] for name, layer in detail[key].items()]
+            blocks.append(columns([title, "summary", "says"], rows))
+    return "\n\n".join(blocks)
+
+
+def _layer(layer: dict[str, Any]) -> tuple[str, str]:
+    said = {key: value for key, value in layer.items() if key != "summary" and value}
+    return layer["summary"], _words(said)
+
+
+def _words(value: Any) -> str:
+    """A value on one line, ``ways=5 shots=1``."""
+    if isinstance(value, dict):
+        return " ".join(
+            f"{key}({_words(item)})" if isinstance(item, dict) else f"{key}={_words(item)}"
+            for key, item in value.items()
+        )
+    if isinstance(value, list | tuple):
+        return ", ".join(_words(item) for item in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

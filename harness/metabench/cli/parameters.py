@@ -1,0 +1,65 @@
+"""The parameters of a plugin in words, read from its pydantic model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from metabench.cli.columns import columns
+
+if TYPE_CHECKING:
+    from metabench.specs import Spec
+
+_BOUNDS = {
+    "minimum": ">=",
+    "exclusiveMinimum": ">",
+    "maximum": "<=",
+    "exclusiveMaximum": "<",
+}
+
+
+def parameters(spec: Spec) -> dict[str, dict[str, Any]]:
+    """Per parameter its JSON schema, with the preset of a learner as the default."""
+    model = spec.params_model()
+    preset: Mapping[str, Any] = getattr(spec, "preset", {})
+    described: dict[str, dict[str, Any]] = {}
+    for name, schema in model.model_json_schema().get("properties", {}).items():
+        field = model.model_fields[name]
+        entry = {key: value for key, value in schema.items() if key != "title"}
+        if name in preset:
+            entry["default"] = preset[name]
+        elif not field.is_required() and "default" not in entry:
+            entry["default"] = field.get_default(call_default_factory=True)
+        described[name] = entry
+    return described
+
+
+def parameter_table(described: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line per parameter: name, default, what it may be, help."""
+    rows = [
+        [
+            name,
+            _word(schema["default"]) if "default" in schema else "required",
+            _type(schema),
+            str(schema.get("description", "")),
+        ]
+        for name, schema in described.items()
+    ]
+    return columns(["parameter", "default", "values", "help"], rows)
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(_type(option) for option in schema["anyOf"])
+    if "enum" in schema:
+        return " | ".join(_word(value) for value in schema["enum"])
+    if "const" in schema:
+        return _word(schema["const"])
+    bounds = [f"{sign} {schema[key]:g}" for key, sign in _BOUNDS.items() if key in schema]
+    return " ".join([str(schema.get("type", "object")), " and ".join(bounds)]).rstrip()
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,142 @@
+"""``metabench plugins``: what is installed, whether it keeps its contract, and how to begin one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from metabench.cli.columns import columns
+from metabench.errors import PluginError, unknown
+
+if TYPE_CHECKING:
+    from metabench.catalog import Catalog, Kind, PluginInfo
+
+CHECKED: tuple[Kind, ...] = ("dataset", "space", "strategy", "learner", "executor", "suite")
+"""The kinds that the conformance kit knows, in the order in which they are checked."""
+
+plugins_app = typer.Typer(
+    help="List, check and begin plugins.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@plugins_app.command("list")
+def list_plugins(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the installed plugins, broken ones with what is wrong with them."""
+    from metabench.cli.context import catalog
+
+    plugins = catalog().plugins
+    if as_json:
+        typer.echo(json.dumps([asdict(plugin) for plugin in plugins], indent=2))
+        return
+    rows = [[p.name, f"{p.distribution} {p.version}".strip(), p.status, _offer(p)] for p in plugins]
+    typer.echo(columns(["plugin", "from", "status", "provides"], rows))
+
+
+@plugins_app.command("check")
+def check(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME|FILE]",
+            help="A plugin, its package, a plugin file, or one thing that a plugin provides; "
+            "everything if absent.",
+        ),
+    ] = None,
+) -> None:
+    """Run the conformance kit on what plugins provide; exit with 4 if a check fails."""
+    from metabench.catalog import load_catalog
+    from metabench.cli.context import catalog
+
+    if target is not None and target.endswith(".py"):
+        file = Path(target)
+        found, target = load_catalog([file]), str(file)
+    else:
+        found = catalog()
+    broken, things = _targets(found, target)
+    for plugin in broken:
+        typer.echo(f"plugin {plugin.name}\n  FAILED   it loads: {plugin.error}")
+    n_failed = len(broken)
+    for kind, name in things:
+        typer.echo(f"{kind} {name}")
+        n_failed += _check_one(found, kind, name)
+    if n_failed:
+        raise PluginError(
+            f"{n_failed} {'check' if n_failed == 1 else 'checks'} failed.",
+            hint="Each is described above and in docs/reference/conformance.md.",
+        )
+
+
+@plugins_app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the learner, such as my-learner.")],
+    directory: Annotated[
+        Path, typer.Option("--dir", help="Where the folder metabench-NAME is made.")
+    ] = Path(),
+) -> None:
+    """Begin a plugin: an installable package with a working learner and its tests."""
+    from metabench.plugin_template import render
+
+    folder = render(name, directory)
+    typer.echo(folder)
+    typer.echo(f"Next: pip install -e {folder} && metabench plugins check {name}", err=True)
+
+
+def _offer(plugin: PluginInfo) -> str:
+    if plugin.error:
+        return plugin.error
+    counts = {kind: len(names) for kind, names in plugin.provides.items()}
+    return ", ".join(f"{n} {kind if n == 1 else _plural(kind)}" for kind, n in counts.items())
+
+
+def _plural(kind: str) -> str:
+    return "strategies" if kind == "strategy" else f"{kind}s"
+
+
+def _targets(
+    catalog: Catalog, target: str | None
+) -> tuple[list[PluginInfo], list[tuple[Kind, str]]]:
+    """The plugins that do not load and the things to check."""
+    plugins = [
+        plugin
+        for plugin in catalog.plugins
+        if target is None or target in (plugin.name, plugin.distribution)
+    ]
+    if plugins:
+        things = [
+            (kind, name)
+            for plugin in plugins
+            for kind in CHECKED
+            for name in plugin.provides.get(kind, ())
+        ]
+        return [plugin for plugin in plugins if plugin.status == "error"], things
+    things = [(kind, name) for kind in CHECKED for name in catalog.named(kind) if name == target]
+    if not things:
+        raise unknown("plugin", str(target), _known(catalog))
+    return [], things
+
+
+def _known(catalog: Catalog) -> Iterator[str]:
+    for plugin in catalog.plugins:
+        yield from (plugin.name, plugin.distribution)
+    for kind in CHECKED:
+        yield from catalog.named(kind)
+
+
+def _check_one(catalog: Catalog, kind: Kind, name: str) -> int:
+    """Print the outcome of every check of one thing; return how many failed."""
+    from metabench import conformance
+
+    n_failed = 0
+    for check in conformance.checks(catalog.named(kind)[name], catalog=catalog):
+        outcome = conformance.run(check)
+        n_failed += outcome.status == "FAILED"
+        reason = f": {outcome.reason}" if outcome.reason else ""
+        typer.echo(f"  {outcome.status:<8} {check}{reason}")
+    return n_failed

@@ -1,0 +1,73 @@
+"""The conformance kit: small named checks that tell a plugin's author what to repair.
+
+In pytest::
+
+    @pytest.mark.parametrize("check", conformance.checks(SPEC), ids=str)
+    def test_conformance(check):
+        check()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
+
+from metabench.conformance.base import Check, CheckFailed, Outcome, Skip, run
+from metabench.specs import (
+    DatasetSpec,
+    ExecutorSpec,
+    LearnerSpec,
+    NasStrategySpec,
+    SearchSpaceSpec,
+    Spec,
+)
+
+if TYPE_CHECKING:
+    from metabench.catalog import Catalog
+
+
+def checks(thing: Spec | Traversable, *, catalog: Catalog | None = None) -> Iterator[Check]:
+    """Yield the checks of a plugin's description, or of a suite file.
+
+    Nothing of the plugin runs until a check is called.
+
+    Args:
+        thing: what a hook returns.
+        catalog: where checks find other plugins, such as a network for a learner; the installed
+            ones by default.
+    """
+    from metabench.catalog import load_catalog
+
+    others = cache(lambda: catalog or load_catalog())
+    if not isinstance(thing, Spec):
+        from metabench.conformance.suites import suite_checks
+
+        yield from suite_checks(thing, others)
+        return
+    from metabench.conformance.descriptions import description_checks
+
+    yield from description_checks(thing)
+    match thing:
+        case LearnerSpec():
+            from metabench.conformance.learners import learner_checks
+
+            yield from learner_checks(thing, others)
+        case SearchSpaceSpec():
+            from metabench.conformance.spaces import space_checks
+
+            yield from space_checks(thing, others)
+        case NasStrategySpec():
+            from metabench.conformance.strategies import strategy_checks
+
+            yield from strategy_checks(thing, others)
+        case DatasetSpec():
+            from metabench.conformance.datasets import dataset_checks
+
+            yield from dataset_checks(thing)
+        case ExecutorSpec():
+            pass
+
+
+__all__ = ["Check", "CheckFailed", "Outcome", "Skip", "checks", "run"]

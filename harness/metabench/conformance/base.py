@@ -1,0 +1,67 @@
+"""What a check is: a name, something to run, and three ways to end."""
+
+from __future__ import annotations
+
+import traceback
+import unittest
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+class CheckFailed(AssertionError):  # noqa: N818 - as in Skip, no error of the kit
+    """A plugin breaks its contract; the message is a sentence for its author."""
+
+
+class Skip(unittest.SkipTest):
+    """A check cannot be made here; the message says why. pytest reports it as skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A named check. Call it: it returns, or raises :class:`CheckFailed` or :class:`Skip`."""
+
+    name: str
+    body: Callable[[], None]
+
+    def __call__(self) -> None:
+        """Make the check."""
+        self.body()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a check ended, and why if it did not pass."""
+
+    status: Literal["ok", "FAILED", "skipped"]
+    reason: str = ""
+
+
+def run(check: Check) -> Outcome:
+    """Make a check and catch what it raises, plugin errors included."""
+    try:
+        check()
+    except Skip as skip:
+        return Outcome("skipped", str(skip))
+    except CheckFailed as failure:
+        return Outcome("FAILED", str(failure))
+    except Exception as error:
+        return Outcome("FAILED", describe(error))
+    return Outcome("ok")
+
+
+def require(condition: object, sentence: str) -> None:
+    """Fail the check with a sentence unless the condition holds."""
+    if not condition:
+        raise CheckFailed(sentence)
+
+
+def describe(error: BaseException) -> str:
+    """An unexpected exception on one line, with the place where it was raised."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text} ({Path(frame.filename).name}, line {frame.lineno})"

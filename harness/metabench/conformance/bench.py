@@ -1,0 +1,107 @@
+"""A learner on a tiny network and made-up tasks, built again for every check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metabench.catalog import Catalog
+from metabench.conformance.base import Skip, describe
+from metabench.conformance.descriptions import default_params
+from metabench.conformance.samples import SHAPES, generator, made_up_tasks
+from metabench.episodes import TaskBatch, TaskKind
+from metabench.protocols import Learner, LearnerContext, SearchSpace, Strategy
+from metabench.specs import LearnerSpec, resolve
+
+SMALL_SPACES: dict[TaskKind, tuple[str, dict[str, Any]]] = {
+    "classification": ("conv4", {"filters": 4}),
+    "regression": ("mlp", {"hidden": 1, "width": 8}),
+}
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Builds one learner on a tiny network, again and again."""
+
+    spec: LearnerSpec
+    kind: TaskKind
+    catalog: Callable[[], Catalog]
+
+    def build(
+        self, *, seed: int = 0, transductive: bool = True, device: torch.device = CPU
+    ) -> Learner:
+        """A new learner with default parameters."""
+        task, shape = SHAPES[self.kind]
+        space, strategy = self._network()
+        context = LearnerContext(
+            params=default_params(self.spec),
+            task=task,
+            shape=shape,
+            space=space,
+            strategy=strategy,
+            steps_at_test=2,
+            curve_steps=3,
+            transductive=transductive,
+            meta_steps=10,
+            device=device,
+            rng=generator(seed),
+        )
+        learner: Learner = resolve(self.spec.factory)(context)
+        return learner
+
+    def fresh(self, *, seed: int = 0, transductive: bool = True) -> Learner:
+        """As :meth:`build`; a learner that cannot be built is told of by one check alone."""
+        try:
+            return self.build(seed=seed, transductive=transductive)
+        except Skip:
+            raise
+        except Exception as error:
+            raise Skip(f"it cannot be built: {describe(error)}") from error
+
+    def tasks(self, *, seed: int = 0) -> TaskBatch:
+        """Tasks in the shape that the learner trains on."""
+        shape = SHAPES[self.kind][1]
+        if self.spec.train_shape is not None:
+            shape = resolve(self.spec.train_shape)(default_params(self.spec), shape)
+        return made_up_tasks(self.kind, shape=shape, seed=seed)
+
+    def trained(self, *, seed: int = 0, n_steps: int = 2, transductive: bool = True) -> Learner:
+        """A learner after a few outer updates."""
+        learner = self.fresh(seed=seed, transductive=transductive)
+        step(self, learner, first=0, n_steps=n_steps)
+        return learner
+
+    def _network(self) -> tuple[SearchSpace | None, Strategy | None]:
+        catalog = self.catalog()
+        task = SHAPES[self.kind][0]
+        name, params = SMALL_SPACES[self.kind]
+        strategy: Strategy | None = None
+        if self.spec.searches:
+            spaces = [s.name for s in catalog.search_spaces.values() if s.searched]
+            spaces = [s for s in spaces if self.kind in catalog.space(s).kinds]
+            if not spaces or not catalog.nas_strategies:
+                raise Skip(f"no searched space for {self.kind}, or no strategy, is installed.")
+            name, params = spaces[0], {}
+            chosen = next(iter(catalog.nas_strategies.values()))
+            strategy = resolve(chosen.factory)(default_params(chosen))
+        if not self.spec.needs_space:
+            return None, strategy
+        space = catalog.space(name)
+        return resolve(space.factory)(space.params_model().model_validate(params), task), strategy
+
+
+def step(bench: Bench, learner: Learner, *, first: int, n_steps: int) -> None:
+    """Make outer updates ``first``, ``first + 1``, ... as the harness does."""
+    for index in range(first, first + n_steps):
+        learner.meta_step(bench.tasks(seed=index), progress=index / 10, rng=generator(index))
+
+
+def predictions(learner: Learner, tasks: TaskBatch, query_x: Tensor | None = None) -> Tensor:
+    """Adapt to the support sets and predict the queries."""
+    adapted = learner.adapt(tasks.support, rng=generator(7))
+    return adapted.predict(tasks.query.x if query_x is None else query_x).detach()

@@ -1,0 +1,79 @@
+"""Checks that every plugin description must pass, whatever it describes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from metabench.conformance.base import Check, require
+from metabench.errors import PluginError
+from metabench.specs import DatasetSpec, LearnerSpec, Spec, resolve
+
+
+def description_checks(spec: Spec) -> Iterator[Check]:
+    """Yield the checks of names, summaries, parameters and import targets."""
+    yield Check("the summary is one line", lambda: _summary(spec))
+    yield Check("the factory can be imported", lambda: _targets(spec))
+    yield Check("parameters are a frozen model that forbids unknown names", lambda: _model(spec))
+    yield Check("parameters have defaults that are JSON", lambda: _defaults(spec))
+    yield Check("every parameter has help", lambda: _help(spec))
+
+
+def default_params(spec: Spec) -> BaseModel:
+    """The parameters of a plugin that nobody has changed."""
+    preset = spec.preset if isinstance(spec, LearnerSpec) else {}
+    return spec.params_model().model_validate(preset)
+
+
+def _summary(spec: Spec) -> None:
+    require(spec.summary.strip(), "the summary is empty.")
+    require("\n" not in spec.summary, "the summary has several lines.")
+
+
+def _targets(spec: Spec) -> None:
+    targets = [getattr(spec, "factory", None)]
+    if isinstance(spec, LearnerSpec):
+        targets.append(spec.train_shape)
+    if isinstance(spec, DatasetSpec):
+        targets += [spec.synthetic, spec.archive]
+    for target in targets:
+        if target is not None:
+            try:
+                found = resolve(target)
+            except PluginError as error:
+                require(False, error.message)
+            else:
+                require(
+                    callable(found) or target == getattr(spec, "archive", None),
+                    f"{target!r} is not callable.",
+                )
+
+
+def _model(spec: Spec) -> None:
+    model = spec.params_model()
+    require(
+        isinstance(model, type) and issubclass(model, BaseModel), "params is not a pydantic model."
+    )
+    config = model.model_config
+    require(config.get("frozen"), f"{model.__name__} is not frozen; set frozen=True.")
+    require(
+        config.get("extra") == "forbid",
+        f'{model.__name__} takes unknown names silently; set extra="forbid".',
+    )
+
+
+def _defaults(spec: Spec) -> None:
+    params = default_params(spec)
+    values = params.model_dump(mode="json")
+    text = json.dumps(values, allow_nan=False)
+    require(
+        type(params).model_validate(json.loads(text)) == params,
+        "the parameters change when they are written as JSON and read again.",
+    )
+
+
+def _help(spec: Spec) -> None:
+    silent = [n for n, f in spec.params_model().model_fields.items() if not f.description]
+    require(not silent, f"no description: {', '.join(silent)}.")

@@ -1,0 +1,247 @@
+"""Checks of a learner: what it returns, what it may depend on, what it must leave alone."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from metabench import checkpoint
+from metabench.catalog import Catalog
+from metabench.conformance.base import Check, require
+from metabench.conformance.bench import Bench, predictions, step
+from metabench.conformance.purity import assert_on, fake_accelerator
+from metabench.conformance.samples import (
+    SHAPES,
+    close,
+    copied,
+    generator,
+    join,
+    made_up_tasks,
+    same,
+    untouched_randomness,
+)
+from metabench.episodes import Adapted, Labelled, TaskBatch
+from metabench.specs import LearnerSpec
+
+METHODS = ("meta_step", "adapt", "state_dict", "load_state_dict")
+
+
+def learner_checks(spec: LearnerSpec, catalog: Callable[[], Catalog]) -> Iterator[Check]:
+    """Yield the checks of a learner, for each task kind it serves."""
+    for kind in spec.kinds:
+        bench = Bench(spec, kind, catalog)
+        for name, body in CHECKS.items():
+            yield Check(f"{kind}: {name}", partial(body, bench))
+
+
+def _builds(bench: Bench) -> None:
+    learner = bench.build()
+    missing = [name for name in METHODS if not callable(getattr(learner, name, None))]
+    require(not missing, f"the learner has no method {', '.join(missing)}.")
+
+
+def _logs(bench: Bench) -> None:
+    logged = bench.fresh().meta_step(bench.tasks(), progress=0.0, rng=generator())
+    require(
+        "loss" in logged, f"meta_step returned {sorted(logged)}; 'loss' is expected among them."
+    )
+    for name, value in logged.items():
+        number = float(value)
+        require(math.isfinite(number), f"meta_step returned {name} = {number}.")
+
+
+def _learns(bench: Bench) -> None:
+    learner = bench.fresh()
+    before = copied(learner.state_dict())
+    step(bench, learner, first=0, n_steps=2)
+    require(
+        not same(before, learner.state_dict()),
+        "state_dict is the same before and after two outer updates.",
+    )
+
+
+def _takes_no_query(bench: Bench) -> None:
+    found = list(inspect.signature(bench.fresh().adapt).parameters)
+    require(
+        found == ["support", "rng"],
+        f"adapt takes ({', '.join(found)}); it must take (support, rng).",
+    )
+
+
+def _leaves_state(bench: Bench) -> None:
+    learner, tasks = bench.trained(), made_up_tasks(bench.kind, seed=5)
+    before = copied(learner.state_dict())
+    predictions(learner, tasks)
+    require(same(before, learner.state_dict()), "adapt or predict changed the learner's state.")
+
+
+def _leaves_tasks(bench: Bench) -> None:
+    tasks, test = bench.tasks(), made_up_tasks(bench.kind, seed=5)
+    before = [copied(part) for part in _tensors(tasks, test)]
+    learner = bench.fresh()
+    learner.meta_step(tasks, progress=0.0, rng=generator())
+    predictions(learner, test)
+    require(
+        same(before, list(_tensors(tasks, test))), "the learner wrote into the tasks it was given."
+    )
+
+
+def _tensors(*batches: TaskBatch) -> Iterator[Tensor]:
+    for batch in batches:
+        yield from (batch.support.x, batch.support.y, batch.query.x, batch.query.y)
+
+
+def _predicts(bench: Bench) -> None:
+    tasks = made_up_tasks(bench.kind, seed=5)
+    adapted = bench.trained().adapt(tasks.support, rng=generator())
+    wanted = (*tasks.query.x.shape[:2], SHAPES[bench.kind][0].outputs)
+    for name, predict in [("predict", adapted.predict), *_curve(adapted)]:
+        found = predict(tasks.query.x)
+        require(
+            found.shape == wanted,
+            f"{name} returned shape {tuple(found.shape)}; {wanted} is [tasks, queries, outputs].",
+        )
+        require(bool(found.isfinite().all()), f"{name} returned a value that is not finite.")
+
+
+def _curve(adapted: Adapted) -> list[tuple[str, Callable[[Tensor], Tensor]]]:
+    return [(f"curve[{index}]", predict) for index, predict in enumerate(adapted.curve or ())]
+
+
+def _one_per_task(bench: Bench) -> None:
+    tasks = made_up_tasks(bench.kind, seed=5)
+    adapted = bench.trained().adapt(tasks.support, rng=generator())
+    for name in ("genotypes", "n_params", "embedding"):
+        value = getattr(adapted, name)
+        if value is not None:
+            require(
+                len(value) == len(tasks), f"{name} has {len(value)} rows for {len(tasks)} tasks."
+            )
+
+
+def _tasks_apart(bench: Bench) -> None:
+    learner = bench.trained()
+    tasks, others = made_up_tasks(bench.kind, seed=5), made_up_tasks(bench.kind, seed=6)
+    mixed = replace(
+        tasks,
+        support=join(tasks.support, _moved(others.support)),
+        query=join(tasks.query, _moved(others.query)),
+    )
+    require(
+        close(predictions(learner, tasks)[0], predictions(learner, mixed)[0]),
+        "the predictions for a task change with the other tasks of the batch.",
+    )
+
+
+def _moved(part: Labelled) -> Labelled:
+    return replace(part, x=3 * part.x + 2)
+
+
+def _query_order(bench: Bench) -> None:
+    learner, tasks = bench.trained(), made_up_tasks(bench.kind, seed=5)
+    order = torch.randperm(tasks.query.x.shape[1], generator=generator())
+    require(
+        close(
+            predictions(learner, tasks)[:, order],
+            predictions(learner, tasks, tasks.query.x[:, order]),
+        ),
+        "the prediction for a query example changes with the order of the query set.",
+    )
+
+
+def _inductive(bench: Bench) -> None:
+    for transductive in (False, True) if not bench.spec.transductive else (False,):
+        learner = bench.trained(transductive=transductive)
+        tasks = made_up_tasks(bench.kind, seed=5)
+        changed = tasks.query.x.clone()
+        changed[:, 1:] = 3 * changed[:, 1:] + 2
+        require(
+            close(predictions(learner, tasks)[:, 0], predictions(learner, tasks, changed)[:, 0]),
+            "under the inductive protocol the prediction for a query example changes with the "
+            "other query examples"
+            + (", and the description says transductive=False." if transductive else "."),
+        )
+
+
+def _same_seed(bench: Bench) -> None:
+    tasks = made_up_tasks(bench.kind, seed=5)
+    first, second = bench.trained(), bench.trained()
+    require(same(first.state_dict(), second.state_dict()), "same seed, other weights.")
+    require(
+        torch.equal(predictions(first, tasks), predictions(second, tasks)),
+        "same seed, other predictions.",
+    )
+
+
+def _leaves_randomness(bench: Bench) -> None:
+    with untouched_randomness():
+        predictions(bench.trained(), made_up_tasks(bench.kind, seed=5))
+
+
+def _resumes(bench: Bench) -> None:
+    original, resumed = bench.trained(), bench.fresh(seed=1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "learner.safetensors"
+        checkpoint.save(path, original.state_dict())
+        resumed.load_state_dict(checkpoint.load(path))
+    for learner in (original, resumed):
+        step(bench, learner, first=2, n_steps=2)
+    require(
+        same(copied(original.state_dict()), copied(resumed.state_dict())),
+        "a learner restored from its checkpoint goes on to other weights.",
+    )
+    tasks = made_up_tasks(bench.kind, seed=5)
+    require(
+        torch.equal(predictions(original, tasks), predictions(resumed, tasks)),
+        "a learner restored from its checkpoint makes other predictions.",
+    )
+
+
+def _device(bench: Bench) -> None:
+    test = made_up_tasks(bench.kind, seed=5)
+    on_cpu = bench.fresh()
+    on_cpu.meta_step(bench.tasks(), progress=0.0, rng=generator())
+    with fake_accelerator() as device:
+        learner = bench.build(device=device)
+        learner.meta_step(_on(device, bench.tasks()), progress=0.0, rng=generator())
+        found = predictions(learner, _on(device, test))
+        assert_on(device, [found])
+        found = found.cpu()
+    require(
+        close(found, predictions(on_cpu, test)),
+        "the numbers on an accelerator are not those on the CPU.",
+    )
+
+
+def _on(device: torch.device, tasks: TaskBatch) -> TaskBatch:
+    support, query = (
+        Labelled(part.x.to(device), part.y.to(device)) for part in (tasks.support, tasks.query)
+    )
+    return replace(tasks, support=support, query=query)
+
+
+CHECKS: dict[str, Callable[[Bench], None]] = {
+    "it can be built from its defaults": _builds,
+    "meta_step returns finite scalars": _logs,
+    "meta_step changes the state": _learns,
+    "adapt takes the support set and no query": _takes_no_query,
+    "adapt leaves the state as it is": _leaves_state,
+    "the tasks are not written into": _leaves_tasks,
+    "predictions have the right shape and are finite": _predicts,
+    "genotypes, n_params and embedding have one row per task": _one_per_task,
+    "a task's predictions do not depend on other tasks": _tasks_apart,
+    "the order of the query set does not matter": _query_order,
+    "the inductive protocol keeps query examples apart": _inductive,
+    "same seed, same numbers": _same_seed,
+    "global random state is untouched": _leaves_randomness,
+    "a restored learner goes on to the bit": _resumes,
+    "it computes on the device it is given": _device,
+}

@@ -1,0 +1,99 @@
+"""Small made-up tasks for checks, and comparisons of what comes out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metabench.conformance.base import require
+from metabench.episodes import EpisodeShape, Labelled, TaskBatch, TaskKind, TaskShape
+
+SHAPES: dict[TaskKind, tuple[TaskShape, EpisodeShape]] = {
+    "classification": (
+        TaskShape("classification", (1, 16, 16), 3),
+        EpisodeShape(ways=3, shots=2, queries=2),
+    ),
+    "regression": (TaskShape("regression", (1,), 1), EpisodeShape(ways=1, shots=5, queries=4)),
+}
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    """A CPU generator with a seed."""
+    return torch.Generator().manual_seed(seed)
+
+
+def made_up_tasks(
+    kind: TaskKind, *, shape: EpisodeShape | None = None, n_tasks: int = 3, seed: int = 0
+) -> TaskBatch:
+    """Draw tasks that can be learned: noisy class means, or noisy lines."""
+    task, default = SHAPES[kind]
+    shape = shape or default
+    rng = generator(seed)
+    n_points = shape.shots + shape.queries
+    if kind == "classification":
+        means = torch.randn(n_tasks, shape.ways, 1, *task.inputs, generator=rng)
+        x = means + 0.3 * torch.randn(n_tasks, shape.ways, n_points, *task.inputs, generator=rng)
+        y = torch.arange(shape.ways)[:, None].expand(n_tasks, shape.ways, n_points)
+    else:
+        x = torch.randn(n_tasks, 1, n_points, *task.inputs, generator=rng)
+        y = torch.randn(n_tasks, 1, 1, 1, generator=rng) * x + 0.1
+    keys = tuple(f"{kind}-{seed}-{index}" for index in range(n_tasks))
+    return TaskBatch(
+        support=Labelled(
+            x[:, :, : shape.shots].flatten(1, 2), y[:, :, : shape.shots].flatten(1, 2)
+        ),
+        query=Labelled(x[:, :, shape.shots :].flatten(1, 2), y[:, :, shape.shots :].flatten(1, 2)),
+        sources=("made-up",) * n_tasks,
+        keys=keys,
+    )
+
+
+def join(first: Labelled, rest: Labelled) -> Labelled:
+    """The first task of one set, and all but the first of another."""
+    return Labelled(torch.cat([first.x[:1], rest.x[1:]]), torch.cat([first.y[:1], rest.y[1:]]))
+
+
+def close(first: Tensor, second: Tensor) -> bool:
+    """Equal up to the rounding of another order of summation in float32."""
+    return torch.allclose(first, second, rtol=1e-3, atol=1e-4)
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two nested states are equal to the bit."""
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return first.dtype == second.dtype and torch.equal(first, second)
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return first.keys() == second.keys() and all(same(v, second[k]) for k, v in first.items())
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        return len(first) == len(second) and all(map(same, first, second))
+    return type(first) is type(second) and bool(first == second)
+
+
+def copied(state: Any) -> Any:
+    """A copy of a nested state that later updates do not reach."""
+    if isinstance(state, Tensor):
+        return state.detach().clone()
+    if isinstance(state, Mapping):
+        return {key: copied(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(copied(value) for value in state)
+    return state
+
+
+@contextmanager
+def untouched_randomness() -> Iterator[None]:
+    """Fail if the body draws from, or seeds, a global random generator."""
+    before = torch.get_rng_state(), random.getstate(), repr(np.random.get_state())  # noqa: NPY002
+    yield
+    after = torch.get_rng_state(), random.getstate(), repr(np.random.get_state())  # noqa: NPY002
+    for name, old, new in zip(("torch", "random", "numpy"), before, after, strict=True):
+        require(
+            same(old, new),
+            f"the global random state of {name} changed; draw from the generator you are given.",
+        )

@@ -1,0 +1,244 @@
+"""Checks of a network, fixed or searched: a pure function with a task axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from metabench.catalog import Catalog
+from metabench.conformance.base import Check, Skip, describe, require
+from metabench.conformance.descriptions import default_params
+from metabench.conformance.purity import assert_on, fake_accelerator
+from metabench.conformance.samples import close, copied, generator, same, untouched_randomness
+from metabench.episodes import TaskKind, TaskShape
+from metabench.protocols import Mixture, Params, SearchSpace, Strategy
+from metabench.specs import SearchSpaceSpec, resolve
+
+TASKS: dict[TaskKind, TaskShape] = {
+    "classification": TaskShape("classification", (1, 28, 28), 3),
+    "regression": TaskShape("regression", (1,), 1),
+}
+N_TASKS, N_EXAMPLES = 3, 4
+
+
+def space_checks(spec: SearchSpaceSpec, catalog: Callable[[], Catalog]) -> Iterator[Check]:
+    """Yield the checks of a network, for each task kind it serves."""
+    for kind in spec.kinds:
+        bench = Bench(spec, kind, catalog)
+        for name, body in CHECKS.items():
+            yield Check(f"{kind}: {name}", partial(body, bench))
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Builds one network with default parameters, and what it is called with."""
+
+    spec: SearchSpaceSpec
+    kind: TaskKind
+    catalog: Callable[[], Catalog]
+
+    def build(self) -> SearchSpace:
+        """The network."""
+        space: SearchSpace = resolve(self.spec.factory)(default_params(self.spec), TASKS[self.kind])
+        return space
+
+    def fresh(self) -> SearchSpace:
+        """As :meth:`build`; a network that cannot be built is told of by one check alone."""
+        try:
+            return self.build()
+        except Exception as error:
+            raise Skip(f"it cannot be built: {describe(error)}") from error
+
+    def weights(self, space: SearchSpace) -> Params:
+        """Weights that every task owns, ``[tasks, *shape]``, away from zero."""
+        shared = space.init_weights(rng=generator())
+        rng = generator(1)
+        return {
+            name: weight + 0.1 * torch.randn(N_TASKS, *weight.shape, generator=rng)
+            for name, weight in shared.items()
+        }
+
+    def inputs(self, *, seed: int = 2) -> Tensor:
+        """Examples, ``[tasks, n, *inputs]``."""
+        inputs = TASKS[self.kind].inputs
+        return torch.randn(N_TASKS, N_EXAMPLES, *inputs, generator=generator(seed))
+
+    def strategy(self) -> Strategy:
+        """Any installed strategy."""
+        specs = list(self.catalog().nas_strategies.values())
+        if not specs:
+            raise Skip("no strategy is installed.")
+        strategy: Strategy = resolve(specs[0].factory)(default_params(specs[0]))
+        return strategy
+
+
+def even_mixture(space: SearchSpace) -> Mixture:
+    """Every primitive with the same weight; ``{}`` for a fixed network."""
+    return {
+        cell: torch.full((1, n_edges, len(names)), 1 / len(names))
+        for cell, (n_edges, names) in space.choices().items()
+    }
+
+
+def _builds(bench: Bench) -> None:
+    space = bench.build()
+    methods = ("init_weights", "forward", "choices", "child")
+    missing = [name for name in methods if not callable(getattr(space, name, None))]
+    require(not missing, f"the network has no method {', '.join(missing)}.")
+    require(
+        isinstance(getattr(space, "batch_statistics", None), bool),
+        "batch_statistics is not True or False.",
+    )
+
+
+def _choices(bench: Bench) -> None:
+    choices = bench.fresh().choices()
+    require(
+        bool(choices) == bench.spec.searched,
+        f"the description says searched={bench.spec.searched}, and choices() has "
+        f"{len(choices)} cell types.",
+    )
+    for cell, (n_edges, names) in choices.items():
+        require(n_edges >= 1, f"cell {cell!r} has no edges.")
+        require(len(set(names)) == len(names) > 0, f"the primitives of cell {cell!r} repeat.")
+
+
+def _initial_weights(bench: Bench) -> None:
+    space = bench.fresh()
+    with untouched_randomness():
+        first, second = (space.init_weights(rng=generator()) for _ in range(2))
+    require(same(first, second), "the same generator gives other initial weights.")
+    for name, weight in first.items():
+        require(
+            weight.dtype == torch.float32 and weight.device.type == "cpu",
+            f"weight {name!r} is {weight.dtype} on {weight.device}; draw float32 on the CPU.",
+        )
+        require(bool(weight.isfinite().all()), f"weight {name!r} is not finite.")
+
+
+def _forward(bench: Bench) -> None:
+    space = bench.fresh()
+    weights, x = bench.weights(space), bench.inputs()
+    before = copied([weights, x])
+    with untouched_randomness():
+        first, second = (space.forward(weights, even_mixture(space), x) for _ in range(2))
+    wanted = (N_TASKS, N_EXAMPLES, TASKS[bench.kind].outputs)
+    require(
+        first.shape == wanted,
+        f"forward returned shape {tuple(first.shape)}; {wanted} is [tasks, n, outputs].",
+    )
+    require(bool(first.isfinite().all()), "forward returned a value that is not finite.")
+    require(same(first, second), "forward gives other numbers the second time; it must be pure.")
+    require(same(before, [weights, x]), "forward wrote into its weights or inputs.")
+
+
+def _tasks_apart(bench: Bench) -> None:
+    space = bench.fresh()
+    weights, x = bench.weights(space), bench.inputs()
+    out = space.forward(weights, even_mixture(space), x)
+    other_weights = {name: _second_changed(weight) for name, weight in weights.items()}
+    for what, found in (
+        ("weights", space.forward(other_weights, even_mixture(space), x)),
+        ("inputs", space.forward(weights, even_mixture(space), _second_changed(x))),
+    ):
+        require(
+            not close(out[1], found[1]), f"other {what} of a task leave its outputs as they are."
+        )
+        require(
+            close(out[[0, 2]], found[[0, 2]]),
+            f"other {what} of one task change the outputs of another.",
+        )
+
+
+def _second_changed(tensor: Tensor) -> Tensor:
+    changed = tensor.clone()
+    changed[1] = tensor[1] * torch.linspace(1, 2, tensor[1].numel()).view_as(tensor[1]) + 0.5
+    return changed
+
+
+def _shared(bench: Bench) -> None:
+    space, x = bench.fresh(), bench.inputs()
+    shared = {name: weight[:1] for name, weight in bench.weights(space).items()}
+    owned = {name: weight.repeat_interleave(N_TASKS, 0) for name, weight in shared.items()}
+    require(
+        close(
+            space.forward(shared, even_mixture(space), x),
+            space.forward(owned, even_mixture(space), x),
+        ),
+        "weights [1, *shape] give other outputs than the same weights repeated for each task.",
+    )
+
+
+def _gradients(bench: Bench) -> None:
+    space = bench.fresh()
+    weights = {n: w.requires_grad_() for n, w in bench.weights(space).items()}
+    mixture = {cell: m.requires_grad_() for cell, m in even_mixture(space).items()}
+    leaves = weights | {f"mixture of {cell}": m for cell, m in mixture.items()}
+    out = space.forward(weights, mixture, bench.inputs())
+    target = torch.randn(out.shape, generator=generator(3))
+    gradients = torch.autograd.grad(
+        ((out - target) ** 2).sum(), list(leaves.values()), create_graph=True, allow_unused=True
+    )
+    lost = [name for name, gradient in zip(leaves, gradients, strict=True) if gradient is None]
+    require(not lost, f"no gradient reaches {', '.join(lost)}.")
+    squares = torch.stack([(gradient**2).sum() for gradient in gradients if gradient is not None])
+    second = torch.autograd.grad(squares.sum(), list(leaves.values()), allow_unused=True)
+    finite = [bool(g.isfinite().all()) for g in (*gradients, *second) if g is not None]
+    require(all(finite), "a first or second gradient is not finite.")
+
+
+def _statistics(bench: Bench) -> None:
+    space = bench.fresh()
+    weights, x = bench.weights(space), bench.inputs()
+    other = x.clone()
+    other[:, 1:] = 3 * bench.inputs(seed=9)[:, 1:] + 2
+    first, second = (space.forward(weights, even_mixture(space), i)[:, 0] for i in (x, other))
+    depends = not close(first, second)
+    require(
+        depends == space.batch_statistics,
+        f"batch_statistics is {space.batch_statistics}, and the output for an example "
+        f"{'changes' if depends else 'does not change'} with the other examples.",
+    )
+
+
+def _child(bench: Bench) -> None:
+    space = bench.fresh()
+    if not space.choices():
+        raise Skip("a fixed network has no children.")
+    strategy = bench.strategy()
+    genotype = strategy.discretize(space, strategy.init_arch(space, rng=generator()))
+    child = space.child(genotype)
+    require(not child.choices(), "the child of a genotype still has choices.")
+    weights = {n: w[None] for n, w in child.init_weights(rng=generator()).items()}
+    out = child.forward(weights, {}, bench.inputs())
+    wanted = (N_TASKS, N_EXAMPLES, TASKS[bench.kind].outputs)
+    require(
+        out.shape == wanted, f"the child returned shape {tuple(out.shape)} instead of {wanted}."
+    )
+
+
+def _device(bench: Bench) -> None:
+    space = bench.fresh()
+    weights, x = bench.weights(space), bench.inputs()
+    with fake_accelerator() as device:
+        mixture = {cell: m.to(device) for cell, m in even_mixture(space).items()}
+        moved = {name: weight.to(device) for name, weight in weights.items()}
+        assert_on(device, space.forward(moved, mixture, x.to(device)))
+
+
+CHECKS: dict[str, Callable[[Bench], None]] = {
+    "it can be built from its defaults": _builds,
+    "choices are as described": _choices,
+    "initial weights come from the generator": _initial_weights,
+    "forward is pure, finite and has the right shape": _forward,
+    "tasks do not reach each other": _tasks_apart,
+    "shared weights equal repeated ones": _shared,
+    "gradients, first and second, reach every weight": _gradients,
+    "batch_statistics tells the truth": _statistics,
+    "a genotype gives a child without choices": _child,
+    "it computes where its inputs live": _device,
+}
