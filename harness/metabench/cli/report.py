@@ -1,0 +1,86 @@
+"""``metabench report``: tables from stored episodes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from metabench.errors import DataError, UsageError
+from metabench.render import Format
+
+if TYPE_CHECKING:
+    from metabench.report import Report
+
+
+class Interval(StrEnum):
+    """What the half-widths are made from."""
+
+    field = "field"
+    seeds = "seeds"
+    bootstrap = "bootstrap"
+
+
+def report(
+    directory: Annotated[Path, typer.Argument(help="A folder of results, or of one run.")] = Path(
+        "results"
+    ),
+    format: Annotated[
+        Format, typer.Option("--format", "-f", help="How to write the tables.")
+    ] = Format.table,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to this file, not to the screen.")
+    ] = None,
+    interval: Annotated[
+        Interval,
+        typer.Option(
+            help="field: 1.96 std/sqrt(n) over episodes; seeds: Student's t over seeds; "
+            "bootstrap: percentile bootstrap over episodes."
+        ),
+    ] = Interval.field,
+) -> None:
+    """Print a table per suite and setting, derived from the stored episodes."""
+    from metabench.render import render
+    from metabench.render.layout import plain
+    from metabench.report import build_report
+    from metabench.results import read_runs
+
+    built = build_report(read_runs(directory), interval=interval.value)
+    for problem in built.problems:
+        typer.echo(plain(problem), err=True)
+    if not built.tables:
+        raise DataError(
+            f"No run below {directory} is finished and readable.",
+            hint="Repeat the command of a run to finish it.",
+        )
+    if output is not None:
+        _write(output, render(built, format))
+    elif format is Format.table and _on_terminal():
+        typer.echo(_for_terminal(built), nl=False)
+    else:
+        typer.echo(render(built, format), nl=False)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UsageError(
+            f"Cannot write {path}: {error.strerror}.", hint="Name a file in a folder that exists."
+        ) from error
+
+
+def _on_terminal() -> bool:
+    asked_plain = os.environ.get("NO_COLOR") or os.environ.get("CI")
+    return sys.stdout.isatty() and not asked_plain and os.environ.get("TERM") != "dumb"
+
+
+def _for_terminal(built: Report) -> str:
+    from metabench.render import as_table
+
+    return as_table.render(built, terminal_width=shutil.get_terminal_size().columns)

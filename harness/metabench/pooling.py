@@ -1,0 +1,61 @@
+"""The runs of one configuration side by side: scores ``[seeds, episodes]`` of the same episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench.results import Run
+from metabench.runspec import RunSpec
+from metabench.stats import shared_positions
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """Runs that differ in their seed only.
+
+    Attributes:
+        runs: by seed.
+        scores: ``[seeds, n]``, on the episodes that all seeds have.
+        source: ``[n]``.
+        key: ``[n]``.
+        n_left_out: episodes that only some seeds have.
+    """
+
+    runs: tuple[Run, ...]
+    scores: NDArray[np.float64]
+    source: NDArray[np.object_]
+    key: NDArray[np.object_]
+    n_left_out: int
+
+    @property
+    def spec(self) -> RunSpec:
+        """The spec of the first seed; the others' differ in the seed alone."""
+        return self.runs[0].record.spec
+
+    @property
+    def label(self) -> str:
+        """The configuration in words, for messages."""
+        spec = self.spec
+        return f"{spec.learner.name} on {spec.suite}@{spec.setting}, budget {spec.budget}"
+
+    def of_source(self, name: str) -> NDArray[np.float64]:
+        """Scores of one source, ``[seeds, n of the source]``."""
+        return self.scores[:, self.source == name]
+
+
+def pool(runs: Sequence[Run]) -> Pooled:
+    """Bring the runs of one configuration onto the episodes that they share."""
+    ordered = tuple(sorted(runs, key=lambda run: run.record.spec.seed))
+    positions = shared_positions([run.episodes.key for run in ordered])
+    first, n = ordered[0].episodes, len(positions[0])
+    return Pooled(
+        runs=ordered,
+        scores=np.stack([run.episodes.score[p] for run, p in zip(ordered, positions, strict=True)]),
+        source=first.source[positions[0]],
+        key=first.key[positions[0]],
+        n_left_out=max(len(run.episodes) for run in ordered) - n,
+    )

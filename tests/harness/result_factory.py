@@ -1,0 +1,146 @@
+"""Makes small result folders for tests; run as a script, it writes ``tests/golden`` anew.
+
+    python tests/harness/result_factory.py
+
+Only needed when the format of records or of reports changes; look at the difference before you
+commit it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from metabench.records import EpisodeRecord, Provenance, RunRecord
+from metabench.runspec import Choice, EpisodeProtocol, RunSpec, SourceChoice, Training, digest
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+SOURCES = ("bird", "texture")
+PROVENANCE = Provenance(
+    command="metabench run",
+    started="2020-02-07T12:00:00Z",
+    device="cpu",
+    threads=1,
+    python="3.11",
+    platform="any",
+    packages={},
+    git="",
+)
+
+
+def make_spec(
+    learner: str = "maml",
+    *,
+    suite: str = "multidataset",
+    setting: str = "5w1s",
+    budget: str = "lite",
+    metric: str = "accuracy",
+    sources: tuple[str, ...] = SOURCES,
+    seed: int = 0,
+    episodes: int = 4,
+    params: dict[str, Any] | None = None,
+    **changes: Any,
+) -> RunSpec:
+    classification = metric == "accuracy"
+    protocol = (
+        {"ways": 5, "shots": 1, "queries": 1} if classification else {"shots": 10, "queries": 10}
+    )
+    values: dict[str, Any] = {
+        "suite": suite,
+        "suite_version": 1,
+        "setting": setting,
+        "budget": budget,
+        "task": "classification" if classification else "regression",
+        "metric": metric,
+        "sources": tuple(SourceChoice(source=s, name=s, version=1) for s in sources),
+        "protocol": EpisodeProtocol(**protocol, episodes=episodes),
+        "training": Training(meta_steps=10, meta_batch=4),
+        "learner": Choice(name=learner, version=1, params=params or {"inner_lr": 0.01}),
+        "space": Choice(name="conv4" if classification else "mlp", version=1),
+        "strategy": None,
+        "data": "real",
+        "data_fingerprint": "0123456789abcdef",
+        "seed": seed,
+    }
+    return RunSpec(**{**values, **changes})
+
+
+def make_episodes(spec: RunSpec, scores: list[float]) -> list[EpisodeRecord]:
+    """Episodes with these scores, the sources taking turns."""
+    names = [source.source for source in spec.sources]
+    return [
+        EpisodeRecord(
+            index=i,
+            source=names[i % len(names)],
+            key=digest([spec.suite, spec.setting, i]),
+            score=score,
+        )
+        for i, score in enumerate(scores)
+    ]
+
+
+def write_run(out: Path, spec: RunSpec, scores: list[float] | None = None, **changes: Any) -> Path:
+    """Write a run as the store lays it out; return its folder."""
+    values: dict[str, Any] = {
+        "run_id": spec.run_id,
+        "spec": spec,
+        "status": "done",
+        "backend": str(spec.space),
+        "n_params": 32901,
+        "transductive": True,
+        "provenance": PROVENANCE,
+    }
+    record = RunRecord(**{**values, **changes})
+    folder = (
+        out / f"{spec.suite}@{spec.setting}" / spec.learner.name.replace("/", "_") / spec.run_id
+    )
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(record.model_dump_json(indent=2) + "\n")
+    n = spec.protocol.episodes * len(spec.sources)
+    episodes = make_episodes(spec, [0.5] * n if scores is None else scores)
+    lines = [episode.model_dump_json(exclude_none=True) for episode in episodes]
+    (folder / "episodes.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    return folder
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def write_golden_records(out: Path) -> None:
+    """Two suites, two learners, two seeds, a handful of episodes each."""
+    for shift, learner in enumerate(("maml", "reptile")):
+        for seed in (0, 1):
+            spec = make_spec(learner, seed=seed)
+            scores = [(i * i + 2 * shift + 3 * seed) % 7 % 6 / 5 for i in range(8)]
+            write_run(out, spec, scores, stamps=("lite",))
+            spec = make_spec(
+                learner,
+                suite="toy-regression",
+                setting="10s",
+                metric="mse",
+                sources=("sinusoid",),
+                budget="paper" if learner == "maml" else "smoke",
+                seed=seed,
+            )
+            scores = [0.125 * (i + 1) + 0.1 * shift + 0.05 * seed for i in range(4)]
+            stamps = () if learner == "maml" else ("smoke",)
+            write_run(out, spec, scores, n_params=7801, transductive=False, stamps=stamps)
+
+
+def write_golden_reports() -> None:
+    from metabench.render import Format, render
+    from metabench.report import build_report
+    from metabench.results import read_runs
+
+    report = build_report(read_runs(GOLDEN / "records"))
+    for format in Format:
+        (GOLDEN / f"report.{format}").write_text(render(report, format), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    shutil.rmtree(GOLDEN / "records", ignore_errors=True)
+    write_golden_records(GOLDEN / "records")
+    write_golden_reports()
