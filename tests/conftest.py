@@ -28,6 +28,8 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_user_data(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _no_user_data(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Tests never read or write the user's own data."""
     monkeypatch.setenv("METABENCH_DATA", str(tmp_path_factory.getbasetemp() / "data-root"))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from metabench.data import Archive, import_archive, open_pack
+from metabench.data import Archive, Preparation, import_archive, open_pack
 from metabench.errors import DataError
 from metabench.protocols import ClassData
 from metabench.runspec import digest
@@ -23,6 +26,26 @@ SPLITS = ("meta-train", "meta-val", "meta-test")
 @pytest.fixture
 def tiny(tiny_archive: Archive, tiny_folder: Path, data_root: Path) -> Path:
     return import_archive(tiny_archive, tiny_folder).folder
+
+
+def test_describing_the_dataset_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from metabench_plugins.datasets.omniglot import ARCHIVE, SPEC;"
+        "print(sorted({'numpy', 'PIL', 'torch', 'pooch'} & sys.modules.keys()))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "[]\n"
+
+
+def test_nearest_repeats_what_pillow_makes_of_one_bit_images(
+    tiny_archive: Archive, tiny_folder: Path, data_root: Path
+) -> None:
+    preparation = Preparation(size=28, resize="nearest")
+    pack = import_archive(tiny_archive, tiny_folder, preparation=preparation)
+    with Image.open(next(tiny_folder.glob("**/Greek/character01/*_01.png"))) as image:
+        assert image.mode == "1"
+        resized = image.resize((28, 28), Image.Resampling.LANCZOS).convert("L")
+    np.testing.assert_array_equal(pack.images()[0, ..., 0], np.asarray(resized))
 
 
 def of_parts(**choices: object) -> ClassData:

@@ -37,6 +37,8 @@ def import_archive(
     """
     preparation = preparation or archive.preparation
     home = (root or data_root()) / archive.name
+    if not path.exists():
+        raise DataError(f"{path} does not exist.", hint=f"PATH must be {archive.layout}.")
     with Originals(path, [file.name for file in archive.files]) as originals:
         classes = sorted(archive.scan(originals), key=lambda found: found.name)
         _check_complete(archive, classes, path)

@@ -22,19 +22,17 @@ class Originals:
     Nothing is unpacked to disk, so a name inside an archive can never become a path.
 
     Args:
-        path: a folder, or one zip.
+        path: a folder, or one zip; it exists.
         archives: names of zips that are read where the folder has them, as if unpacked there.
 
     Raises:
-        DataError: the path does not exist, or a zip is damaged.
+        DataError: a zip is damaged.
     """
 
     def __init__(self, path: Path, archives: Iterable[str] = ()) -> None:
         self.path = path
         self._zips: dict[Path, zipfile.ZipFile] = {}
         self._members: dict[str, Path] = {}
-        if not path.exists():
-            raise DataError(f"{path} does not exist.")
         try:
             if path.is_file():
                 self._add_zip(path)

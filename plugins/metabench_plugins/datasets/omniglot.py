@@ -105,7 +105,11 @@ class OmniglotParams(Frozen):
     )
     invert: bool = Field(default=True, description="Ink is 1 and paper 0, not the reverse.")
     size: int = Field(default=28, ge=8, le=105, description="Height and width in pixels.")
-    resize: ResizeFilter = Field(default="lanczos", description="Filter of the resizing.")
+    resize: ResizeFilter = Field(
+        default="lanczos",
+        description="Filter of the resizing, on 8-bit grey. MAML's script asks for Lanczos on the "
+        "1-bit originals, which Pillow takes as nearest without a word: `nearest` repeats that.",
+    )
 
     def rotations_by_split(self) -> dict[str, str]:
         """The rotations of each split."""

@@ -55,7 +55,7 @@ def site(tiny_zips: Path) -> Iterator[Site]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             mirror, _, name = self.path[1:].partition("/")
-            site.requests.append((self.path, self.headers["Range"]))
+            offered.requests.append((self.path, self.headers["Range"]))
             if mirror == "gone":
                 self.send_error(404)
                 return
@@ -64,9 +64,9 @@ def site(tiny_zips: Path) -> Iterator[Site]:
                 return
             if mirror == "disguised":
                 page = b"<!DOCTYPE html><html>Log in</html>"
-                self._answer(page.ljust(len(site.files[name])), "application/zip")
+                self._answer(page.ljust(len(offered.files[name])), "application/zip")
                 return
-            content = site.files[name]
+            content = offered.files[name]
             if mirror == "older":
                 content = bytes([content[0] ^ 1]) + content[1:]
             if mirror == "shorter":
@@ -74,7 +74,7 @@ def site(tiny_zips: Path) -> Iterator[Site]:
             self._answer(content, "application/zip")
 
         def _answer(self, content: bytes, kind: str) -> None:
-            asked = self.headers["Range"] if site.ranges else None
+            asked = self.headers["Range"] if offered.ranges else None
             start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
             self.send_response(206 if asked else 200)
             if asked:
@@ -84,20 +84,20 @@ def site(tiny_zips: Path) -> Iterator[Site]:
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
-            cut = site.cuts.pop(0) if site.cuts else None
+            cut = offered.cuts.pop(0) if offered.cuts else None
             self.wfile.write(content[start:] if cut is None else content[start : start + cut])
 
         def log_message(self, format: str, *arguments: object) -> None:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    site = Site(
+    offered = Site(
         address=f"http://127.0.0.1:{server.server_port}",
         files={name: (tiny_zips / name).read_bytes() for name in NAMES},
     )
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield site
+    yield offered
     server.shutdown()
     thread.join()
     server.server_close()
