@@ -1,16 +1,31 @@
-"""Shared pieces: real data where it is, tiny suites, results folders."""
+"""Shared pieces: real data where it is, a tiny Omniglot in the published layouts."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+
+from metabench.data import Archive
+from metabench_plugins.datasets import omniglot
 
 REAL_DATA = Path(
     os.environ.get("METABENCH_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
 )
+
+
+TINY = {
+    "background": {"Korean": 2, "Greek": 1},
+    "evaluation": {"Tengwar": 1, "Gurmukhi": 1},
+}
+"""Alphabets of each part, and how many characters each has."""
+DRAWINGS = 4
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +48,62 @@ def _no_user_data(
 ) -> None:
     """Tests never read or write the user's own data."""
     monkeypatch.setenv("METABENCH_DATA", str(tmp_path_factory.getbasetemp() / "data-root"))
+
+
+@pytest.fixture(scope="session")
+def real_omniglot(real_data: Path) -> Path:
+    """The folder with the two real zips of Omniglot."""
+    folder = real_data / "omniglot"
+    if not (folder / "images_background.zip").is_file():
+        pytest.skip(f"no real Omniglot in {folder}")
+    return folder
+
+
+@pytest.fixture
+def data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data root that this test has for itself."""
+    root = tmp_path / "data-root"
+    monkeypatch.setenv("METABENCH_DATA", str(root))
+    return root
+
+
+@pytest.fixture
+def tiny_archive() -> Archive:
+    """Omniglot as it would be published with five characters."""
+    parts = {part: sum(alphabets.values()) for part, alphabets in TINY.items()}
+    return dataclasses.replace(omniglot.ARCHIVE, parts=parts, per_class=DRAWINGS)
+
+
+@pytest.fixture
+def tiny_folder(tmp_path: Path) -> Path:
+    """The tiny Omniglot, unpacked: 105x105 one-bit drawings, ink 0 on paper 1."""
+    rng = np.random.default_rng(0)
+    number = 0
+    for part, alphabets in TINY.items():
+        for alphabet, characters in alphabets.items():
+            for character in range(1, characters + 1):
+                number += 1
+                home = tmp_path / f"unpacked/images_{part}/{alphabet}/character{character:02d}"
+                home.mkdir(parents=True)
+                for drawing in range(1, DRAWINGS + 1):
+                    pixels = np.kron(rng.random((15, 15)) > 0.3, np.ones((7, 7), dtype=bool))
+                    Image.fromarray(pixels).convert("1").save(
+                        home / f"{number:04d}_{drawing:02d}.png"
+                    )
+    return tmp_path / "unpacked"
+
+
+@pytest.fixture
+def tiny_zips(tmp_path: Path, tiny_folder: Path) -> Path:
+    """The tiny Omniglot as a folder with its two zips."""
+    folder = tmp_path / "zips"
+    folder.mkdir()
+    for part in TINY:
+        with zipfile.ZipFile(folder / f"images_{part}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            # As on a Mac: folders have entries, and each file a shadow that is no image.
+            archive.mkdir(f"images_{part}")
+            for path in sorted(tiny_folder.glob(f"images_{part}/*/*/*.png")):
+                name = path.relative_to(tiny_folder)
+                archive.write(path, name.as_posix())
+                archive.writestr(f"__MACOSX/{name.parent}/._{name.name}", b"shadow")
+    return folder

@@ -137,7 +137,6 @@ def _packable() -> dict[str, DatasetSpec]:
 
 def _archive(name: str) -> Archive:
     from metabench.cli.context import catalog
-
     from metabench.specs import resolve
 
     spec = catalog().dataset(name)
