@@ -9,6 +9,7 @@ import typer
 
 from metabench.cli.columns import columns
 from metabench.errors import MetabenchError, unknown
+from metabench.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -114,10 +115,12 @@ def _entries(catalog: Catalog, kind: Kind) -> list[dict[str, Any]]:
 
 def _spec_facts(spec: Spec) -> dict[str, Any]:
     facts: dict[str, Any] = {"version": spec.version, "summary": spec.summary}
-    for attribute in ("kinds", "kind", "searches", "searched", "licence"):
+    for attribute in ("kinds", "searches", "searched", "licence"):
         value = getattr(spec, attribute, None)
         if value is not None:
             facts[attribute] = list(value) if isinstance(value, tuple) else value
+    if isinstance(spec, DatasetSpec):
+        facts["holds"] = spec.kind
     return facts
 
 
@@ -156,7 +159,8 @@ def _details(catalog: Catalog, kind: Kind, name: str) -> dict[str, Any]:
     if kind == "suite":
         from metabench.suite import load_suite
 
-        return about | load_suite(thing).model_dump(mode="json")
+        values = load_suite(thing).model_dump(mode="json")
+        return about | dict(sorted(values.items(), key=lambda item: isinstance(item[1], dict)))
     from metabench.cli.parameters import parameters
 
     more = {key: getattr(thing, key, "") for key in ("reference", "citation")}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metabench.cli.columns import columns
-from metabench.errors import PluginError, unknown
+from metabench.errors import PluginError, UsageError, unknown
 
 if TYPE_CHECKING:
     from metabench.catalog import Catalog, Kind, PluginInfo
@@ -81,8 +81,11 @@ def new(
     ] = Path(),
 ) -> None:
     """Begin a plugin: an installable package with a working learner and its tests."""
+    from metabench.cli.context import catalog
     from metabench.plugin_template import render
 
+    if name in catalog().learners:
+        raise UsageError(f"There is a learner {name!r} already.", hint="Choose another name.")
     folder = render(name, directory)
     typer.echo(folder)
     typer.echo(f"Next: pip install -e {folder} && metabench plugins check {name}", err=True)

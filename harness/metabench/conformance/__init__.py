@@ -9,7 +9,7 @@ In pytest::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from metabench.catalog import Catalog
 
 
-def checks(thing: Spec | Traversable, *, catalog: Catalog | None = None) -> Iterator[Check]:
-    """Yield the checks of a plugin's description, or of a suite file.
+def checks(thing: Spec | Traversable, *, catalog: Catalog | None = None) -> list[Check]:
+    """The checks of a plugin's description, or of a suite file.
 
     Nothing of the plugin runs until a check is called.
 
@@ -40,7 +40,10 @@ def checks(thing: Spec | Traversable, *, catalog: Catalog | None = None) -> Iter
     """
     from metabench.catalog import load_catalog
 
-    others = cache(lambda: catalog or load_catalog())
+    return list(_checks(thing, cache(lambda: catalog or load_catalog())))
+
+
+def _checks(thing: Spec | Traversable, others: Callable[[], Catalog]) -> Iterator[Check]:
     if not isinstance(thing, Spec):
         from metabench.conformance.suites import suite_checks
 

@@ -27,10 +27,11 @@ def dataset_checks(spec: DatasetSpec) -> Iterator[Check]:
     if spec.synthetic is not None:
         makers["synthetic"] = spec.synthetic
     for data, maker in makers.items():
+        yield Check(f"{data}: the data is there", partial(_load, spec, maker))
         for name, body in bodies.items():
             yield Check(
                 f"{data}: {name}",
-                partial(body, partial(_load, spec, maker)),
+                partial(body, partial(_loaded, spec, maker)),
             )
     if spec.synthetic is not None:
         synthetic = spec.synthetic
@@ -42,6 +43,14 @@ def _load(spec: DatasetSpec, maker: Any) -> Any:
         return resolve(maker)(default_params(spec))
     except DataError as error:
         raise Skip(f"{error.message} {error.hint}".strip()) from error
+
+
+def _loaded(spec: DatasetSpec, maker: Any) -> Any:
+    """As :func:`_load`; absent data is told of by one check alone."""
+    try:
+        return _load(spec, maker)
+    except Skip as skip:
+        raise Skip("the data is not there.") from skip
 
 
 def _stamped(data: ClassData) -> None:

@@ -1,0 +1,67 @@
+"""The skeleton of a plugin: a package with a working learner, to be changed into another one.
+
+Rendered with the name ``proto`` it is ``docs/examples/metabench-proto``, file by file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from metabench.errors import UsageError
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+def render(name: str, directory: Path) -> Path:
+    """Write the skeleton of a plugin with a learner ``name`` to ``directory/metabench-name``.
+
+    Returns:
+        The new folder.
+
+    Raises:
+        UsageError: the name cannot be one, or the folder is there already.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a learner.",
+            hint="Use lower-case letters, digits and single hyphens, as in my-learner.",
+        )
+    folder = directory / f"metabench-{name}"
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError as error:
+        raise UsageError(
+            f"{folder} is there already.", hint="Choose another name or another --dir."
+        ) from error
+    for path, text in _rendered(name):
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    return folder
+
+
+def _rendered(name: str) -> Iterator[tuple[str, str]]:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+    identifier = name.replace("-", "_")
+    module = f"metabench_{identifier}"
+    title = "".join(part.capitalize() for part in name.split("-"))
+    for path, template in _templates(files(__name__).joinpath("skeleton"), ""):
+        text = environment.from_string(template).render(
+            name=name, module=module, title=title, constant=identifier.upper()
+        )
+        path = path.replace("MODULE", module).replace("NAME", identifier)
+        yield path.removesuffix(".j2"), text
+
+
+def _templates(folder: Traversable, prefix: str) -> Iterator[tuple[str, str]]:
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir():
+            yield from _templates(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(".j2"):
+            yield prefix + entry.name, entry.read_text(encoding="utf-8")
