@@ -7,6 +7,7 @@ import textwrap
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -40,11 +41,21 @@ def render(report: Report, *, terminal_width: int | None = None) -> str:
 
 def _print(table: Table, console: Console) -> None:
     console.print(Text(title(table), style="bold"))
-    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
-    for position, name in enumerate(headings(table)):
-        grid.add_column(Text(name), justify="left" if position < len(HEADINGS) else "right")
-    for row in entries(table):
-        grid.add_row(*(Text(entry.text, style="bold" if entry.best else "") for entry in row))
-    console.print(grid)
+    grid = _grid(table)
+    # Wider than the terminal where that is too narrow: a line that wraps hides no number.
+    needed = Measurement.get(console, console.options.update(width=_UNLIMITED), grid).minimum
+    console.print(grid, width=max(console.width, needed), crop=False)
     width = min(_CAPTION_WIDTH, console.width)
     console.print(Text(textwrap.fill(plain(table.caption), width)), end="\n\n")
+
+
+def _grid(table: Table) -> Grid:
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
+    for position, name in enumerate(headings(table)):
+        if position < len(HEADINGS):
+            grid.add_column(Text(name), overflow="fold")
+        else:
+            grid.add_column(Text(name), justify="right", no_wrap=True)
+    for row in entries(table):
+        grid.add_row(*(Text(entry.text, style="bold" if entry.best else "") for entry in row))
+    return grid

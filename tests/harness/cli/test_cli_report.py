@@ -1,0 +1,146 @@
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from metabench.cli.report import report
+from metabench.errors import DataError, UsageError
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+RECORDS = GOLDEN / "records"
+
+app = typer.Typer()
+app.command()(report)
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    """A copy of the golden records that a test may damage."""
+    shutil.copytree(RECORDS, tmp_path / "records")
+    return tmp_path / "records"
+
+
+def test_prints_a_plain_table_by_default():
+    result = run(RECORDS)
+    assert result.exit_code == 0
+    assert result.stdout == (GOLDEN / "report.table").read_text(encoding="utf-8")
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("format", ["table", "md", "tex", "csv", "json"])
+def test_prints_each_format(format):
+    assert run(RECORDS, "--format", format).stdout == (GOLDEN / f"report.{format}").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_the_directory_is_results_by_default(tmp_path, monkeypatch):
+    shutil.copytree(RECORDS, tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    assert run("-f", "md").stdout == (GOLDEN / "report.md").read_text(encoding="utf-8")
+
+
+def test_writes_to_a_file(tmp_path):
+    result = run(RECORDS, "--format", "tex", "-o", tmp_path / "table.tex")
+    assert result.stdout == ""
+    assert (tmp_path / "table.tex").read_bytes() == (GOLDEN / "report.tex").read_bytes()
+
+
+def test_a_file_that_cannot_be_written_is_a_usage_error(tmp_path):
+    result = run(RECORDS, "-o", tmp_path / "absent" / "table.md")
+    assert isinstance(result.exception, UsageError)
+    assert "Cannot write" in str(result.exception)
+
+
+def test_interval_is_passed_on():
+    result = run(RECORDS, "--format", "json", "--interval", "seeds")
+    caption = json.loads(result.stdout)["tables"][0]["caption"]
+    assert "t(0.975, n-1)" in caption
+
+
+@pytest.mark.parametrize("option", [("--format", "html"), ("--interval", "magic")])
+def test_unknown_choices_are_refused(option):
+    result = run(RECORDS, *option)
+    assert result.exit_code == 2
+    assert option[1] in result.stderr
+
+
+def test_problems_go_to_stderr_one_line_each(records):
+    torn, missing, *_ = sorted(records.rglob("episodes.jsonl"))
+    torn.write_text(torn.read_text()[:-5])
+    missing.unlink()
+    result = run(records, "--format", "json")
+    assert result.exit_code == 0
+    lines = result.stderr.splitlines()
+    assert json.loads(result.stdout)["problems"] == lines
+    assert any(str(torn.parent) in line and "torn" in line for line in lines)
+    assert any(str(missing.parent) in line and "cannot be read" in line for line in lines)
+
+
+def test_a_folder_without_runs_is_a_data_error(tmp_path):
+    result = run(tmp_path)
+    assert isinstance(result.exception, DataError)
+    assert "metabench run" in result.exception.hint
+
+
+def test_a_folder_without_finished_runs_names_them_and_is_a_data_error(records):
+    for path in records.rglob("run.json"):
+        path.write_text(path.read_text().replace('"status": "done"', '"status": "failed"'))
+    result = run(records)
+    assert isinstance(result.exception, DataError)
+    assert len(result.stderr.splitlines()) == 8
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("variable", "plain"), [("UNSET", False), ("NO_COLOR", True), ("CI", True)]
+)
+def test_a_terminal_gets_bold_unless_it_asks_for_plain(variable, plain):
+    """In a real terminal of 100 columns."""
+    code = f"from metabench.cli.report import report; report({str(RECORDS)!r})"
+    ours, theirs = pty.openpty()
+    inherited = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "CI"}}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env={**inherited, variable: "1", "TERM": "xterm", "COLUMNS": "100"},
+        check=True,
+    )
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert done.stderr == b""
+    assert ("\x1b[1m" in shown) != plain
+    assert "47.50" in shown
+
+
+def test_the_module_imports_nothing_heavy():
+    code = (
+        "import sys, metabench.cli.report\n"
+        "print({'torch', 'pandas', 'scipy', 'numpy', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_a_report_never_imports_torch():
+    code = (
+        "import sys\n"
+        "from metabench.cli.report import Format, report\n"
+        f"report({str(RECORDS)!r}, format=Format.csv)\n"
+        "assert not {'torch', 'pandas', 'scipy'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == (GOLDEN / "report.csv").read_text(encoding="utf-8")

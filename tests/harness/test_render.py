@@ -1,0 +1,242 @@
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from result_factory import GOLDEN, make_spec, write_run
+
+from metabench.render import Format, as_md, as_table, as_tex, layout, render
+from metabench.report import Cell, Report, build_report
+from metabench.results import read_runs
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "a|b",
+    "\\input{/etc/passwd}",
+    "**[x](javascript:y)** `z`",
+    "[1ex] 50% & $x_1^2$ #1 ~ -- ```",
+    "\x1b[2J\x9b31m\r\nrow \u202eleft",
+    "=1+1",
+    "[bold red]x[/]",
+    "名前 é €",
+)
+HOSTILE_NAMES = pytest.mark.parametrize("name", HOSTILE)
+EVERY = pytest.mark.parametrize("format", list(Format))
+
+
+@pytest.fixture(scope="module")
+def golden() -> Report:
+    return build_report(read_runs(GOLDEN / "records"))
+
+
+@pytest.fixture
+def report_named(tmp_path: Path) -> Callable[[str], Report]:
+    """A report in which every text that a plugin or a user chooses is the given one."""
+
+    def make(name: str) -> Report:
+        shape = {"suite": name, "setting": name, "budget": name, "sources": (name,)}
+        for folder, learner in (("a", name), ("b", "maml")):
+            spec = make_spec(learner, **shape)
+            run = write_run(tmp_path / "fresh", make_spec(), backend=name, stamps=(name,))
+            text = json.loads((run / "run.json").read_text())
+            text |= {"run_id": spec.run_id, "spec": spec.model_dump(mode="json")}
+            (run / "run.json").write_text(json.dumps(text))
+            lines = (run / "episodes.jsonl").read_text().splitlines()
+            lines = [json.dumps({**json.loads(line), "source": name}) for line in lines[:4]]
+            (run / "episodes.jsonl").write_text("\n".join(lines))
+            (tmp_path / "fresh").rename(tmp_path / folder)
+        return build_report(read_runs(tmp_path))
+
+    return make
+
+
+@EVERY
+def test_golden(golden, format):
+    expected = (GOLDEN / f"report.{format}").read_text(encoding="utf-8")
+    assert render(golden, format) == expected
+
+
+@EVERY
+def test_rendered_again_is_the_same(golden, format):
+    again = build_report(read_runs(GOLDEN / "records"))
+    assert render(again, format) == render(golden, format)
+
+
+@EVERY
+def test_every_format_shows_the_same_numbers_and_stamps(golden, format):
+    text = render(golden, format).replace("$\\pm$", "±").replace("\\u00b1", "±")
+    for table in golden.tables:
+        for row in table.rows:
+            assert all(stamp in text for stamp in row.stamps)
+            assert all(layout.number(cell) in text for cell in row.cells.values())
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (Cell(95.314, 0.6151, 600, "%"), "95.31 ± 0.62"),
+        (Cell(100.0, 0.0, 600, "%"), "100.00 ± 0.00"),
+        (Cell(2.21049, 0.3641, 1000, "mse"), "2.210 ± 0.364"),
+        (Cell(50.0, float("nan"), 1, "%"), "50.00 ± n/a"),
+    ],
+)
+def test_rounding(cell, text):
+    assert layout.number(cell) == text
+
+
+def best_of(folder: Path, metric: str, scores: dict[str, float]) -> list[str]:
+    for learner, score in scores.items():
+        write_run(folder, make_spec(learner, metric=metric), [score] * 8)
+    (table,) = build_report(read_runs(folder)).tables
+    rows = layout.entries(table)
+    assert not any(entry.best for row in rows for entry in row[: len(layout.HEADINGS)])
+    return [row[0].text for row in rows if row[-1].best]
+
+
+def test_best_is_highest_accuracy_and_lowest_error(tmp_path):
+    scores = {"a": 0.5, "b": 0.75, "c": 0.25}
+    assert best_of(tmp_path / "accuracy", "accuracy", scores) == ["b"]
+    assert best_of(tmp_path / "mse", "mse", scores) == ["c"]
+
+
+def test_what_prints_alike_is_best_alike(tmp_path):
+    assert best_of(tmp_path, "accuracy", {"a": 0.5, "b": 0.500001, "c": 0.4}) == ["a", "b"]
+
+
+def test_one_row_is_not_best(tmp_path):
+    assert best_of(tmp_path, "accuracy", {"a": 0.5}) == []
+
+
+def test_json_has_the_promised_shape(golden):
+    value = json.loads(render(golden, Format.json))
+    assert set(value) == {"tables", "problems"}
+    table = value["tables"][0]
+    assert set(table) == {"suite", "setting", "metric", "caption", "columns", "rows"}
+    row = table["rows"][0]
+    assert set(row) >= {"learner", "backend", "n_params", "seeds", "stamps", "cells"}
+    assert list(row["cells"]) == table["columns"] == ["bird", "texture", "average"]
+    assert set(row["cells"]["bird"]) >= {"mean", "half_width", "n", "unit"}
+    assert row["seeds"] == [0, 1]
+    assert row["stamps"] == ["lite"]
+
+
+def test_json_has_problems_and_null_for_an_unknown_half_width(tmp_path):
+    write_run(tmp_path, make_spec(seed=0))
+    write_run(tmp_path, make_spec(seed=1), status="failed", error="diverged")
+    report = build_report(read_runs(tmp_path), interval="seeds")
+    value = json.loads(render(report, Format.json))
+    assert value["tables"][0]["rows"][0]["cells"]["bird"]["half_width"] is None
+    assert "diverged" in value["problems"][0]
+
+
+def test_csv_has_a_line_per_number_unrounded(golden):
+    lines = list(csv.DictReader(io.StringIO(render(golden, Format.csv))))
+    cells = [cell for t in golden.tables for row in t.rows for cell in row.cells.values()]
+    assert [float(line["mean"]) for line in lines] == [cell.mean for cell in cells]
+    assert [float(line["half_width"]) for line in lines] == [cell.half_width for cell in cells]
+    assert {line["stamps"] for line in lines} == {"", "lite", "smoke"}
+    assert {line["seeds"] for line in lines} == {"0;1"}
+
+
+@pytest.mark.parametrize("width", [None, 60, 200])
+def test_table_is_plain_without_a_terminal_and_loses_no_number_in_a_narrow_one(golden, width):
+    text = as_table.render(golden, terminal_width=width)
+    assert ("\x1b[1m" in text) == (width is not None)
+    bare = re.sub("\x1b\\[[0-9;]*m", "", text)
+    assert "…" not in bare
+    assert {"47.50", "14.49", "0.338", "reptile", "smoke"} <= set(bare.split())
+
+
+# Hostile names ---------------------------------------------------------------------------------
+
+
+@EVERY
+@HOSTILE_NAMES
+def test_hostile_names_hold_no_control_characters(report_named, name, format):
+    text = render(report_named(name), format)
+    assert all(c == "\n" or c.isprintable() for c in text)
+
+
+@HOSTILE_NAMES
+def test_hostile_names_are_plain_in_json(report_named, name):
+    table = json.loads(render(report_named(name), Format.json))["tables"][0]
+    assert table["suite"] == table["setting"] == name
+    assert name in {row["learner"] for row in table["rows"]}
+    assert table["rows"][0]["stamps"] == [name]
+    assert name in table["rows"][0]["cells"]
+
+
+@HOSTILE_NAMES
+def test_hostile_names_are_plain_in_csv(report_named, name):
+    lines = list(csv.DictReader(io.StringIO(render(report_named(name), Format.csv))))
+    shown = layout.plain(name)
+    assert {line["learner"].removeprefix("'") for line in lines} == {shown, "maml"}
+    assert not any(value.startswith(("=", "+", "-", "@")) for v in lines for value in v.values())
+
+
+@HOSTILE_NAMES
+def test_hostile_names_are_plain_in_markdown(report_named, name):
+    text = render(report_named(name), Format.md)
+    assert "<script" not in text
+    grid = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(grid) == 4
+    assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in grid} == {9}
+    # Undoing the escapes, as a reader of Markdown does, gives the name back.
+    shown = re.sub(r"\\([^\w\s]|_)", r"\1", text)
+    shown = shown.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    assert shown.count(layout.plain(name)) >= 6
+
+
+@HOSTILE_NAMES
+def test_hostile_names_are_plain_in_the_terminal(report_named, name):
+    text = render(report_named(name), Format.table)
+    assert text.count(layout.plain(name)) >= 6
+
+
+def test_hostile_names_are_plain_in_latex():
+    assert as_tex.escape("\\input{/etc/passwd}") == r"\textbackslash{}input\{/etc/passwd\}"
+    assert as_tex.escape("a|b & 5%") == r"a\textbar{}b \& 5\%"
+    assert as_tex.escape("[1ex]*---") == "{[}1ex{]}{*}-{}-{}-"
+    assert as_tex.escape("名é") == "{[}U+540D{]}é"
+
+
+@HOSTILE_NAMES
+def test_latex_has_its_own_commands_only(report_named, name):
+    text = render(report_named(name), Format.tex)
+    body = text.split("\\begin{table}", 1)[1]
+    commands = set(re.findall(r"\\([a-zA-Z]+)", body))
+    assert commands <= {
+        *("begin", "end", "centering", "caption", "toprule", "midrule", "bottomrule", "textbf"),
+        *("pm", "textbackslash", "textasciitilde", "textasciicircum"),
+        *("textless", "textgreater", "textbar"),
+    }
+    bare = re.sub(r"\\[\\{}$&#%_`]", "", body)
+    assert bare.count("{") == bare.count("}")
+    assert bare.count("$") == 2 * bare.count(r"\pm")
+    assert not set("#%_~^") & set(bare)
+    rows = [line for line in body.splitlines() if line.endswith(r" \\")]
+    assert [len(re.findall(r"(?<!\\)&", row)) for row in rows] == [7, 7, 7]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@HOSTILE_NAMES
+def test_latex_compiles(report_named, tmp_path, name):
+    (tmp_path / "table.tex").write_text(render(report_named(name), Format.tex), encoding="utf-8")
+    document = (
+        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}"
+        "\\input{table}\\end{document}"
+    )
+    (tmp_path / "document.tex").write_text(document)
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "document.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+
+
+def test_markdown_escape_keeps_plain_names():
+    assert as_md.escape("conv4(filters=64)") == "conv4(filters=64)"

@@ -1,0 +1,265 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from result_factory import PROVENANCE, make_spec, write_run
+
+from metabench.report import Report, build_report
+from metabench.results import read_runs
+from metabench.runspec import EpisodeProtocol
+from metabench.stats import field_interval, seeds_interval
+
+SCORES = [0.2, 0.4, 0.6, 0.4, 1.0, 0.0, 0.2, 0.8]  # bird and texture take turns
+BIRD, TEXTURE = SCORES[::2], SCORES[1::2]
+
+
+def built(folder: Path, **options: str) -> Report:
+    return build_report(read_runs(folder), **options)
+
+
+def only_table(folder: Path, **options: str):
+    (table,) = built(folder, **options).tables
+    return table
+
+
+def only_row(folder: Path, **options: str):
+    (row,) = only_table(folder, **options).rows
+    return row
+
+
+def caption_of(folder: Path, **options: str) -> str:
+    return only_table(folder, **options).caption
+
+
+def test_cells_are_the_intervals_of_the_sources_in_percent(tmp_path):
+    write_run(tmp_path, make_spec(), SCORES)
+    row = only_row(tmp_path)
+    assert list(row.cells) == ["bird", "texture", "average"]
+    for name, scores in (("bird", BIRD), ("texture", TEXTURE)):
+        cell, interval = row.cells[name], field_interval(scores)
+        assert cell.mean == pytest.approx(100 * interval.mean)
+        assert cell.half_width == pytest.approx(100 * interval.half_width)
+        assert (cell.n, cell.unit) == (4, "%")
+    average, bird, texture = row.cells["average"], row.cells["bird"], row.cells["texture"]
+    assert average.mean == pytest.approx((bird.mean + texture.mean) / 2)
+    assert average.half_width == pytest.approx(math.hypot(bird.half_width, texture.half_width) / 2)
+    assert average.n == 8
+
+
+def test_errors_keep_their_unit(tmp_path):
+    write_run(tmp_path, make_spec(metric="mse", sources=("sinusoid",)), [1.0, 2.0, 3.0, 4.0])
+    cells = only_row(tmp_path).cells
+    assert cells["sinusoid"].mean == 2.5
+    assert cells["sinusoid"].unit == "mse"
+    assert cells["average"] == cells["sinusoid"]
+
+
+def test_seeds_share_a_row_and_are_averaged_per_episode(tmp_path):
+    second = [1 - score for score in SCORES[::-1]]
+    write_run(tmp_path, make_spec(seed=4), second, stamps=("smoke",))
+    write_run(tmp_path, make_spec(seed=1), SCORES)
+    row = only_row(tmp_path)
+    assert row.seeds == (1, 4)
+    assert row.runs == (make_spec(seed=1).run_id, make_spec(seed=4).run_id)
+    assert row.stamps == ("smoke",)
+    expected = field_interval((np.array(BIRD) + np.array(second[::2])) / 2)
+    assert row.cells["bird"].mean == pytest.approx(100 * expected.mean)
+    assert row.cells["bird"].half_width == pytest.approx(100 * expected.half_width)
+    assert row.cells["bird"].n == 4
+
+
+def test_the_same_scores_under_five_seeds_do_not_narrow_the_interval(tmp_path):
+    write_run(tmp_path / "one", make_spec(), SCORES)
+    for seed in range(5):
+        write_run(tmp_path / "five", make_spec(seed=seed), SCORES)
+    one, five = (only_row(tmp_path / name).cells["average"] for name in ("one", "five"))
+    assert five.half_width == pytest.approx(one.half_width)
+    assert five.n == one.n
+
+
+def test_interval_over_seeds_is_student_over_the_means_of_runs(tmp_path):
+    for seed, shift in enumerate((0.0, 0.1, 0.3)):
+        write_run(tmp_path, make_spec(seed=seed), [score / 2 + shift for score in SCORES])
+    cells = only_row(tmp_path, interval="seeds").cells
+    means = np.array([0.0, 0.1, 0.3])
+    bird = seeds_interval(means + np.mean(BIRD) / 2)
+    average = seeds_interval(means + np.mean(SCORES) / 2)
+    assert cells["bird"].half_width == pytest.approx(100 * bird.half_width)
+    assert cells["average"].mean == pytest.approx(100 * average.mean)
+    assert cells["average"].half_width == pytest.approx(100 * average.half_width)
+    assert cells["average"].n == 3
+
+
+def test_one_seed_has_no_interval_over_seeds(tmp_path):
+    write_run(tmp_path, make_spec(), SCORES)
+    cells = only_row(tmp_path, interval="seeds").cells
+    assert math.isnan(cells["bird"].half_width)
+    assert math.isnan(cells["average"].half_width)
+
+
+def test_bootstrap_keeps_the_mean_and_is_deterministic(tmp_path):
+    write_run(tmp_path, make_spec(), SCORES)
+    row = only_row(tmp_path, interval="bootstrap")
+    assert row == only_row(tmp_path, interval="bootstrap")
+    assert row.cells["bird"].mean == only_row(tmp_path).cells["bird"].mean
+    assert row.cells["bird"].half_width != only_row(tmp_path).cells["bird"].half_width
+
+
+def test_seeds_are_compared_on_the_episodes_they_share(tmp_path):
+    write_run(tmp_path, make_spec(seed=0), SCORES)
+    write_run(tmp_path, make_spec(seed=1), SCORES[:6])
+    report = built(tmp_path)
+    (row,) = report.tables[0].rows
+    assert row.cells["bird"].n == 3
+    assert row.cells["bird"].mean == pytest.approx(100 * np.mean(BIRD[:3]))
+    assert "maml on multidataset@5w1s, budget lite: 2 episodes" in report.problems[-1]
+
+
+def test_a_source_without_episodes_has_no_cell_and_no_average(tmp_path):
+    run = write_run(tmp_path, make_spec(), SCORES)
+    lines = (run / "episodes.jsonl").read_text().splitlines(keepends=True)
+    (run / "episodes.jsonl").write_text("".join(lines[::2]))
+    assert list(only_row(tmp_path).cells) == ["bird"]
+
+
+def test_columns_follow_the_suite_not_the_alphabet(tmp_path):
+    write_run(tmp_path, make_spec(sources=("texture", "bird", "aircraft")))
+    assert only_table(tmp_path).columns == ("texture", "bird", "aircraft", "average")
+
+
+def test_one_table_per_suite_and_setting_in_order(tmp_path):
+    for suite, setting in (("b", "5w5s"), ("a", "5w1s"), ("b", "5w1s")):
+        write_run(tmp_path, make_spec(suite=suite, setting=setting))
+    found = [(table.suite, table.setting) for table in built(tmp_path).tables]
+    assert found == [("a", "5w1s"), ("b", "5w1s"), ("b", "5w5s")]
+
+
+def test_rows_are_sorted_by_learner_then_budget(tmp_path):
+    for learner, budget in (("reptile", "lite"), ("maml", "paper"), ("maml", "lite")):
+        write_run(tmp_path, make_spec(learner, budget=budget))
+    found = [(row.learner, row.budget) for row in only_table(tmp_path).rows]
+    assert found == [("maml", "lite"), ("maml", "paper"), ("reptile", "lite")]
+
+
+def test_rows_that_would_look_the_same_say_what_differs(tmp_path):
+    for inner_lr in (0.1, 0.01):
+        write_run(tmp_path, make_spec(params={"inner_lr": inner_lr, "steps": 5}))
+    write_run(tmp_path, make_spec("reptile"))
+    found = [(row.learner, row.variant) for row in only_table(tmp_path).rows]
+    assert found == [("maml", "inner_lr=0.01"), ("maml", "inner_lr=0.1"), ("reptile", "")]
+
+
+def test_n_params_is_the_mean_where_networks_differ(tmp_path):
+    write_run(tmp_path, make_spec(seed=0), n_params=100)
+    write_run(tmp_path, make_spec(seed=1), n_params=201)
+    write_run(tmp_path, make_spec("reptile"), n_params=None)
+    assert [row.n_params for row in only_table(tmp_path).rows] == [150, None]
+
+
+def test_runs_that_are_not_done_make_no_row(tmp_path):
+    write_run(tmp_path, make_spec(seed=0), SCORES)
+    write_run(tmp_path, make_spec(seed=1), SCORES, status="failed", error="diverged")
+    report = built(tmp_path)
+    assert report.tables[0].rows[0].seeds == (0,)
+    assert "diverged" in report.problems[0]
+
+
+def test_the_order_of_folders_does_not_matter(tmp_path):
+    for place, seeds in (("up", (0, 1, 2)), ("down", (2, 1, 0))):
+        for i, seed in enumerate(seeds):
+            write_run(tmp_path / place / str(i), make_spec(seed=seed), [seed / 4] * 8)
+    assert built(tmp_path / "up") == built(tmp_path / "down")
+
+
+def test_provenance_does_not_reach_the_report(tmp_path):
+    write_run(tmp_path / "here", make_spec(), SCORES)
+    elsewhere = PROVENANCE.model_copy(update={"device": "cuda", "started": "2031-01-01T00:00:00Z"})
+    write_run(tmp_path / "there", make_spec(), SCORES, provenance=elsewhere, train_seconds=3.0)
+    assert built(tmp_path / "here") == built(tmp_path / "there")
+
+
+class TestCaption:
+    def test_names_metric_formula_unit_protocol_and_budget(self, tmp_path):
+        write_run(tmp_path, make_spec())
+        caption = caption_of(tmp_path)
+        assert caption.startswith("Accuracy in % on the query sets of meta-test episodes")
+        for part in (
+            "mean ± 1.96 std/sqrt(n), ddof 0, n counts episodes",
+            "sqrt(sum of squared half-widths)/(number of sources)",
+            "Episodes per source: 4.",
+            "5-way 1-shot, queries per class: 1, inner steps at test: 5, tested weights: last.",
+            "Normalization: transductive; predictions use the statistics of the query set.",
+            "Budget lite.",
+        ):
+            assert part in caption
+        for part in ("paired", "Stamped", "seeds"):
+            assert part not in caption
+
+    @pytest.mark.parametrize(
+        ("interval", "words"),
+        [
+            ("field", "Scores of several seeds are averaged per episode"),
+            ("bootstrap", "percentile bootstrap interval (2,000 resamples), n counts episodes"),
+            ("seeds", "mean ± t(0.975, n-1) std/sqrt(n), ddof 1, over the means of single runs"),
+        ],
+    )
+    def test_names_the_interval(self, tmp_path, interval, words):
+        for seed in (0, 1):
+            write_run(tmp_path, make_spec(seed=seed))
+        assert words in caption_of(tmp_path, interval=interval)
+
+    def test_of_a_regression(self, tmp_path):
+        write_run(tmp_path, make_spec(metric="mse"), transductive=False)
+        caption = caption_of(tmp_path)
+        assert caption.startswith("Mean squared error (mse)")
+        assert "Support points: 10, query points: 10, inner steps at test: 5" in caption
+        assert "no prediction uses the statistics of the query set" in caption
+
+    def test_says_that_rows_are_paired(self, tmp_path):
+        for learner in ("maml", "reptile"):
+            write_run(tmp_path, make_spec(learner))
+        assert "All rows are tested on the same episodes" in caption_of(tmp_path)
+
+    def test_says_that_episodes_differ(self, tmp_path):
+        write_run(tmp_path, make_spec("maml"))
+        write_run(tmp_path, make_spec("reptile"), SCORES[:6])
+        caption = caption_of(tmp_path)
+        assert "Rows are not tested on the same episodes, so they are not paired." in caption
+        assert "Episodes per source: 3 or 4." in caption
+
+    def test_says_that_protocols_differ(self, tmp_path):
+        write_run(tmp_path, make_spec("maml"))
+        other = EpisodeProtocol(ways=5, shots=1, queries=15, episodes=4, steps_at_test=10)
+        write_run(tmp_path, make_spec("reptile", protocol=other, suite_version=2))
+        assert (
+            "Rows differ in protocol (queries 1 or 15; steps_at_test 5 or 10; "
+            "suite version 1 or 2), so they are not paired."
+        ) in caption_of(tmp_path)
+
+    def test_says_that_data_differ(self, tmp_path):
+        write_run(tmp_path, make_spec("maml"))
+        write_run(tmp_path, make_spec("reptile", data="synthetic"))
+        assert "data real or synthetic" in caption_of(tmp_path)
+
+    def test_says_that_budgets_differ(self, tmp_path):
+        for budget in ("lite", "paper"):
+            write_run(tmp_path, make_spec(budget=budget))
+        assert "Rows differ in budget (lite, paper)" in caption_of(tmp_path)
+
+    def test_names_every_stamp(self, tmp_path):
+        write_run(tmp_path, make_spec("maml"), stamps=("smoke", "synthetic"))
+        write_run(tmp_path, make_spec("reptile"), stamps=("subset",))
+        assert "Stamped smoke, synthetic, subset: such rows do not" in caption_of(tmp_path)
+
+    def test_names_who_uses_the_query_statistics(self, tmp_path):
+        write_run(tmp_path, make_spec("maml"))
+        write_run(tmp_path, make_spec("proto"), transductive=False)
+        assert "only predictions of maml use the statistics" in caption_of(tmp_path)
+
+
+def test_suites_whose_sources_changed_do_not_share_columns(tmp_path):
+    write_run(tmp_path, make_spec(sources=("bird",)))
+    write_run(tmp_path, make_spec(sources=("bird", "fungi"), suite_version=2))
+    columns = {table.columns for table in built(tmp_path).tables}
+    assert columns == {("bird", "average"), ("bird", "fungi", "average")}
