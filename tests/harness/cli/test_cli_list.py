@@ -1,0 +1,166 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from metabench.cli import app
+from metabench.cli.columns import columns
+
+KINDS = ("learners", "suites", "datasets", "spaces", "strategies", "executors")
+
+PLUGIN = """
+from metabench.hookspecs import hookimpl
+from metabench.specs import DatasetSpec, LearnerSpec
+from pathlib import Path
+from pydantic import BaseModel, Field
+from typing import Literal
+
+class Params(BaseModel):
+    rate: float = Field(0.5, gt=0, le=1, description="How fast.")
+    mode: Literal["a", "b"] = Field("a", description="Which way.")
+    bound: float | None = Field(None, ge=0, description="How far.")
+    steps: list[int] = Field(default_factory=lambda: [1, 2], description="How often.")
+    must: int = Field(description="No default.")
+
+@hookimpl
+def metabench_learners():
+    yield LearnerSpec(name="pond", version=3, summary="A learner.", params=Params, factory=dict,
+                      preset={"mode": "b"}, reference="Frog 2020")
+
+@hookimpl
+def metabench_datasets():
+    yield DatasetSpec(name="pond", version=1, summary="A dataset.", params=Params, factory=dict,
+                      kind="classes", licence="CC0")
+
+@hookimpl
+def metabench_suites():
+    return [Path(__file__).with_name("broken-suite.yaml")]
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    (tmp_path / "broken-suite.yaml").write_text("name: [")
+    file = tmp_path / "mine.py"
+    file.write_text(PLUGIN)
+    return file
+
+
+def call(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def failed(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_listed_as_json_and_text(kind: str) -> None:
+    listed = json.loads(call("list", kind, "--json"))
+    assert list(listed) == [kind]
+    text = call("list", kind)
+    for entry in listed[kind]:
+        assert {"name", "version", "summary", "plugin", "from"} <= entry.keys()
+        assert entry["name"] in text
+        assert entry["summary"] in text
+
+
+@pytest.mark.parametrize(("word", "kind"), [("learner", "learners"), ("strategy", "strategies")])
+def test_singular_is_understood(word: str, kind: str) -> None:
+    assert call("list", word, "--json") == call("list", kind, "--json")
+
+
+def test_without_kind_everything_is_listed() -> None:
+    assert list(json.loads(call("list", "--json"))) == list(KINDS)
+    assert "maml" in call("list")
+
+
+def test_unknown_kind_suggests() -> None:
+    code, out, err = failed("list", "lerners")
+    assert (code, out) == (2, "")
+    assert "Did you mean learners" in err
+
+
+def test_listed_things_name_their_origin(plugin: Path) -> None:
+    (entry,) = [
+        e
+        for e in json.loads(call("--plugin", plugin, "list", "learners", "--json"))["learners"]
+        if e["name"] == "pond"
+    ]
+    assert entry["from"] == str(plugin)
+    assert entry["kinds"] == ["classification", "regression"]
+    assert entry["searches"] is False
+
+
+def test_broken_suite_does_not_hide_the_others(plugin: Path) -> None:
+    text = call("--plugin", plugin, "list", "suites")
+    assert "cannot be read" in text
+    assert "toy-regression" in text
+
+
+def test_show_gives_default_bounds_and_help() -> None:
+    (detail,) = json.loads(call("show", "maml", "--json"))
+    assert (detail["kind"], detail["plugin"]) == ("learner", "builtin")
+    rate = detail["parameters"]["inner_lr"]
+    assert (rate["default"], rate["exclusiveMinimum"], rate["maximum"]) == (0.01, 0, 100)
+    assert rate["description"] in call("show", "maml")
+
+
+def test_show_says_parameters_in_words(plugin: Path) -> None:
+    lines = {
+        line.split()[0]: line.split()
+        for line in call("--plugin", plugin, "show", "pond").partition("\n\ndataset")[0].split("\n")
+        if line
+    }
+    assert lines["rate"] == ["rate", "0.5", "number", ">", "0", "and", "<=", "1", "How", "fast."]
+    assert lines["mode"] == ["mode", "b", "a", "|", "b", "Which", "way."]
+    assert lines["bound"] == ["bound", "none", "number", ">=", "0", "or", "none", "How", "far."]
+    assert lines["steps"] == ["steps", "[1,", "2]", "array", "How", "often."]
+    assert lines["must"] == ["must", "required", "integer", "No", "default."]
+    assert lines["reference"] == ["reference", "Frog", "2020"]
+
+
+def test_name_of_several_kinds_is_shown_once_for_each(plugin: Path) -> None:
+    details = json.loads(call("--plugin", plugin, "show", "pond", "--json"))
+    assert [(d["kind"], d["version"]) for d in details] == [("learner", 3), ("dataset", 1)]
+    assert (details[1]["holds"], details[1]["licence"]) == ("classes", "CC0")
+
+
+def test_show_suite_gives_settings_and_budgets() -> None:
+    suite = next(
+        d for d in json.loads(call("show", "toy-regression", "--json")) if d["kind"] == "suite"
+    )
+    assert suite["settings"]
+    assert suite["budgets"]
+    assert suite["version"] >= 1
+    text = call("show", "toy-regression")
+    for name in (*suite["settings"], *suite["budgets"], *(s["name"] for s in suite["sources"])):
+        assert name in text
+
+
+def test_unknown_name_suggests_over_all_kinds() -> None:
+    code, out, err = failed("show", "convv4")
+    assert (code, out) == (2, "")
+    assert "Did you mean conv4?" in err
+
+
+def test_columns_of_nothing_but_a_header() -> None:
+    assert columns(["a", "b"], []) == "a  b"
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["plugins", "list"]])
+def test_listing_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom metabench.cli import app\n"
+        f"try: app({arguments!r})\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,179 @@
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from metabench.cli import app
+
+EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "metabench-proto"
+
+HEAD = """
+from metabench.hookspecs import hookimpl
+from metabench.specs import DatasetSpec
+from metabench.errors import DataError
+from metabench_plugins.datasets.toy_regression import ToyRegression, ToyRegressionParams
+
+class Constant(ToyRegression):
+    def sample(self, words, shape, *, split):
+        x, y = super().sample(words, shape, split=split)
+        return x, 0 * y
+
+def absent(params):
+    raise DataError("The pond is dry.", hint="Wait for rain.")
+"""
+HOOK = """
+@hookimpl
+def metabench_datasets():
+    yield DatasetSpec(name="pond", version=1, summary="Frogs.", params=ToyRegressionParams,
+                      kind="functions", factory=FACTORY)
+"""
+
+
+def plugin(folder: Path, factory: str) -> Path:
+    file = folder / "mine.py"
+    file.write_text(HEAD + HOOK.replace("FACTORY", factory))
+    return file
+
+
+def call(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def sources(folder: Path) -> dict[str, bytes]:
+    """What is in a folder, caches aside."""
+    found = {f.relative_to(folder): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+    return {
+        path.as_posix(): content
+        for path, content in found.items()
+        if not any(part.startswith((".", "__pycache__")) for part in path.parts)
+    }
+
+
+def install(root: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real distribution on sys.path."""
+    (root / "broken_by_design.py").write_text(source)
+    info = root / "broken_package-0.3.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-package\nVersion: 0.3\n")
+    (info / "entry_points.txt").write_text("[metabench]\nbroken = broken_by_design\n")
+    monkeypatch.syspath_prepend(str(root))
+
+
+def test_list_names_a_broken_package_and_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, "import no_such_module_at_all", monkeypatch)
+    code, out, _ = call("plugins", "list")
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if "broken-package" in line]
+    assert line.split()[:4] == ["broken", "broken-package", "0.3", "error"]
+    assert "no_such_module_at_all" in line
+    listed = json.loads(call("plugins", "list", "--json")[1])
+    assert (listed[0]["name"], listed[0]["status"]) == ("builtin", "ok")
+    assert {p["name"]: p["status"] for p in listed}["broken"] == "error"
+    assert call("show", "maml")[0] == 0
+
+
+def test_list_counts_what_is_provided(tmp_path: Path) -> None:
+    _, out, _ = call("--plugin", plugin(tmp_path, "ToyRegression"), "plugins", "list")
+    (line,) = [line for line in out.splitlines() if line.startswith("mine")]
+    assert line.endswith("1 dataset")
+
+
+def test_check_of_a_sound_file(tmp_path: Path) -> None:
+    code, out, _ = call("plugins", "check", plugin(tmp_path, "ToyRegression"))
+    assert code == 0
+    assert out.startswith("dataset pond\n  ok ")
+    assert "FAILED" not in out
+    assert "maml" not in out
+
+
+def test_check_of_a_broken_file_prints_every_check_and_exits_4(tmp_path: Path) -> None:
+    code, out, err = call("plugins", "check", plugin(tmp_path, "Constant"))
+    assert code == 4
+    assert "  FAILED   real: all randomness is in the words: other words give the same" in out
+    assert "  ok       real: the fingerprint is stable" in out
+    assert "1 check failed" in err
+
+
+def test_check_says_why_it_skips(tmp_path: Path) -> None:
+    code, out, _ = call("plugins", "check", plugin(tmp_path, "absent"))
+    assert code == 0
+    assert "  skipped  real: the data is there: The pond is dry. Wait for rain." in out
+
+
+def test_check_of_a_plugin_that_does_not_load_exits_4(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("1 / 0")
+    code, out, _ = call("plugins", "check", file)
+    assert code == 4
+    assert "division by zero (mine.py, line 1)" in out
+
+
+@pytest.mark.parametrize("target", ["mine", "pond"])
+def test_check_takes_the_name_of_a_plugin_or_of_what_it_provides(
+    tmp_path: Path, target: str
+) -> None:
+    file = plugin(tmp_path, "ToyRegression")
+    code, out, _ = call("--plugin", file, "plugins", "check", target)
+    assert code == 0
+    assert out.startswith("dataset pond\n")
+
+
+def test_check_of_an_unknown_name_suggests() -> None:
+    code, _, err = call("plugins", "check", "mamll")
+    assert code == 2
+    assert "Did you mean maml" in err
+
+
+def test_check_of_a_missing_file() -> None:
+    code, _, err = call("plugins", "check", "absent.py")
+    assert code == 2
+    assert "no plugin file" in err
+
+
+def test_new_renders_the_example_byte_for_byte(tmp_path: Path) -> None:
+    from metabench.plugin_template import render
+
+    folder = render("proto", tmp_path)
+    assert sources(folder) == sources(EXAMPLE)
+    assert len(sources(folder)) == 5
+
+
+def test_new_makes_a_plugin_that_loads(tmp_path: Path) -> None:
+    code, out, err = call("plugins", "new", "two-frogs", "--dir", tmp_path)
+    folder = tmp_path / "metabench-two-frogs"
+    assert (code, out) == (0, f"{folder}\n")
+    assert "pip install -e" in err
+    assert (folder / "tests" / "test_two_frogs.py").is_file()
+    text = "".join(f.read_text() for f in folder.rglob("*") if f.is_file())
+    assert "class TwoFrogsParams(BaseModel)" in text
+    assert "{{" not in text
+    assert "proto = " not in text
+    module = folder / "src" / "metabench_two_frogs" / "__init__.py"
+    listed = json.loads(call("--plugin", module, "list", "learners", "--json")[1])["learners"]
+    assert "two-frogs" in [entry["name"] for entry in listed]
+
+
+def test_new_refuses_to_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "metabench-frog").mkdir()
+    code, out, err = call("plugins", "new", "frog", "--dir", tmp_path)
+    assert (code, out) == (2, "")
+    assert "is there already" in err
+    assert not list((tmp_path / "metabench-frog").iterdir())
+
+
+@pytest.mark.parametrize("name", ["Frog", "9frogs", "frog_", "two--frogs", "frog-", "../frog"])
+def test_new_refuses_what_cannot_be_a_name(tmp_path: Path, name: str) -> None:
+    code, _, err = call("plugins", "new", name, "--dir", tmp_path)
+    assert code == 2
+    assert "cannot be the name" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_new_refuses_the_name_of_a_learner(tmp_path: Path) -> None:
+    code, _, err = call("plugins", "new", "maml", "--dir", tmp_path)
+    assert code == 2
+    assert "learner 'maml' already" in err

@@ -1,0 +1,76 @@
+"""The example plugin, as the distribution it is: listed, checked and run from the command line.
+
+CI installs it into a fresh environment besides; here its metadata lies on the path.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "metabench-proto"
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Environment variables under which the example is an installed distribution."""
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    info = tmp_path / f"metabench_proto-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    points = project["entry-points"]["metabench"]
+    lines = [f"{name} = {target}" for name, target in points.items()]
+    (info / "entry_points.txt").write_text("\n".join(["[metabench]", *lines]))
+    path = os.pathsep.join([str(EXAMPLE / "src"), str(tmp_path)])
+    return {
+        **os.environ,
+        "PYTHONPATH": path,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def metabench(environment: dict[str, str], *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "metabench", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_example_is_listed(environment: dict[str, str]) -> None:
+    plugins = json.loads(metabench(environment, "plugins", "list", "--json"))
+    (proto,) = [plugin for plugin in plugins if plugin["name"] == "proto"]
+    assert proto["distribution"] == "metabench-proto"
+    assert proto["status"] == "ok"
+    assert proto["provides"] == {"learner": ["proto"]}
+
+
+@pytest.mark.slow
+def test_example_keeps_the_contract(environment: dict[str, str]) -> None:
+    out = metabench(environment, "plugins", "check", "proto")
+    assert out.count("  ok  ") == len(out.splitlines()) - 1
+
+
+@pytest.mark.slow
+def test_example_runs_and_stands_in_the_table(environment: dict[str, str], tmp_path: Path) -> None:
+    results = str(tmp_path / "results")
+    metabench(
+        environment,
+        *["run", "--learner", "proto", "--suite", "omniglot", "--data", "synthetic"],
+        *["--budget", "smoke", "--out", results],
+    )
+    tables = json.loads(metabench(environment, "report", results, "--format", "json"))["tables"]
+    (row,) = tables[0]["rows"]
+    assert row["learner"] == "proto"
+    assert "synthetic" in row["stamps"]
+    assert row["cells"]["average"]["mean"] > 2 * 100 / 5  # far above guessing among five classes
