@@ -14,7 +14,7 @@ from metabench.runspec import Choice, EpisodeProtocol, RunSpec
 from metabench.sampler import EpisodeSampler
 from metabench.seeding import generator
 from metabench.sources import fingerprint_of, load_data, open_source
-from metabench.specs import LearnerSpec, Spec, resolve
+from metabench.specs import Spec, resolve
 
 if TYPE_CHECKING:
     from metabench.catalog import Catalog

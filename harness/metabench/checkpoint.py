@@ -1,4 +1,4 @@
-"""Save and load a nested state without pickle: tensors as safetensors, the rest as JSON beside them.
+"""Save and load a nested state without pickle: tensors as safetensors, the rest as JSON.
 
 A file is written under another name and renamed, so that a kill leaves the old or the new one.
 """

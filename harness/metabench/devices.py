@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from metabench.errors import UsageError
 
+_HINT = "Known: auto, cpu, cuda, cuda:N."
+
 
 def pick_device(name: str) -> str:
     """Resolve ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -18,7 +20,9 @@ def pick_device(name: str) -> str:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UsageError(f"--device {name!r} is not a device.", hint="auto, cpu, cuda or cuda:N.") from error
+        raise UsageError(
+            f"--device {name!r} is not a device.", hint="auto, cpu, cuda or cuda:N."
+        ) from error
     if device.type == "cuda" and not (
         torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
     ):
@@ -27,5 +31,5 @@ def pick_device(name: str) -> str:
             hint="Use --device auto or cpu.",
         )
     if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"--device {name!r} is not supported.", hint="auto, cpu, cuda or cuda:N.")
+        raise UsageError(f"--device {name!r} is not supported.", hint=_HINT)
     return str(device)

@@ -1,4 +1,4 @@
-"""The two loops of the harness: meta-training with its validation, and meta-test. Nothing else loops.
+"""The two loops: meta-training with its validation, and meta-test. Nothing else loops.
 
 Every number is a function of the run's value: batches from (suite, split, seed, index), generators
 from (seed, step), a fixed chunk of test episodes. A run that was killed and started again therefore
@@ -7,286 +7,228 @@ writes the same bytes as one that was not.
 
 from __future__ import annotations
 
-import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from metabench import checkpoint, provenance
-from metabench.building import Built, build
-from metabench.episodes import Adapted, TaskBatch, TaskShape
-from metabench.errors import DivergedError, MetabenchError
+from metabench import checkpoint
+from metabench.building import Built
+from metabench.episodes import Adapted, Predictor, TaskBatch, TaskShape
+from metabench.errors import DivergedError
 from metabench.losses import task_scores
 from metabench.planning import Cell
-from metabench.records import EpisodeRecord, RunRecord, Status
+from metabench.records import EpisodeRecord
+from metabench.runspec import EpisodeProtocol
 from metabench.sampler import EpisodeSampler
 from metabench.seeding import generator
 from metabench.specs import RunEvent
 from metabench.store import RunStore
 
-if TYPE_CHECKING:
-    from metabench.catalog import Catalog
-    from metabench.runspec import EpisodeProtocol, RunSpec
-
-logger = logging.getLogger(__name__)
-
 LOG_POINTS = 200
 """Points of the training curve; the device is waited for only then."""
-CHECKPOINT_SECONDS = 30.0
 TEST_ELEMENTS = 2**20
-"""Numbers in the inputs of one chunk of test episodes: decides the chunk, by the run's value alone."""
-
-Emit = Callable[[RunEvent], None]
+"""Numbers in the inputs of one chunk of test episodes. Part of what decides the last digit."""
 
 
 class Interrupted(Exception):  # noqa: N818 - like KeyboardInterrupt, not an error
-    """The user asked to stop; the state is saved."""
+    """Somebody asked to stop; the state is saved."""
 
 
-class Run:
-    """One cell on one device.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """How a run talks to the outside.
 
-    Args:
-        cell: what to run.
-        catalog: where plugins are found.
-        out: the results folder.
-        device: where tensors live.
+    Attributes:
         emit: called with events as they happen.
         stopped: asked between steps; True stops the run with its state saved.
+        checkpoint_seconds: the state of training is saved at least this far apart.
     """
 
-    def __init__(
-        self,
-        cell: Cell,
-        catalog: Catalog,
-        *,
-        out: Path,
-        device: torch.device,
-        emit: Emit,
-        stopped: Callable[[], bool],
-    ) -> None:
-        self.cell = cell
-        self.spec: RunSpec = cell.spec
-        self.store = RunStore(out, cell.spec)
-        self._catalog = catalog
-        self._device = device
-        self._emit = emit
-        self._stopped = stopped
+    emit: Callable[[RunEvent], None]
+    stopped: Callable[[], bool]
+    checkpoint_seconds: float = 30.0
 
-    def __call__(self) -> RunRecord:
-        """Run the cell to its end, from wherever an earlier start left it.
+
+@dataclass(frozen=True, slots=True)
+class Loops:
+    """The loops of one cell, with what they work on."""
+
+    cell: Cell
+    built: Built
+    store: RunStore
+    device: torch.device
+    control: Control
+
+    def meta_train(self) -> int:
+        """Train from wherever an earlier start left off; leave the weights to test in the learner.
+
+        Returns:
+            The meta-step of those weights.
 
         Raises:
-            Interrupted: when stopped; the same command resumes.
-            MetabenchError: when the run failed; the record says so.
+            Interrupted: when asked to stop.
+            DivergedError: when a logged value is not finite; the last checkpoint is good.
         """
-        with self.store.locked():
-            record = self.store.read_record()
-            if record is not None and record.status == "done":
-                self._say("cell-done", text="was done already")
-                return record
-            self._say("cell-started")
-            command = f"{self.cell.command} --out {self.store.folder.parents[2]}"
-            made_with = provenance.collect(command=command, device=self._device)
-            if record is not None:
-                made_with = made_with.model_copy(update={"started": record.provenance.started})
-            self._record = RunRecord(
-                run_id=self.spec.run_id,
-                spec=self.spec,
-                status="running",
-                stamps=self.cell.stamps,
-                backend=str(self.spec.space) if self.spec.space else "own network",
-                provenance=made_with,
-            )
-            try:
-                self._run()
-            except MetabenchError as error:
-                self._update("failed", error=error.message)
-                self._say("cell-failed", text=error.message)
-                raise
-            except (Interrupted, KeyboardInterrupt):
-                self._update("interrupted")
-                raise
-            except Exception as error:
-                self._update("failed", error=f"{type(error).__name__}: {error}")
-                self._say("cell-failed", text=f"{type(error).__name__}: {error}")
-                raise
-            self._say("cell-done")
-            return self._record
-
-    def _run(self) -> None:
-        built = build(self.spec, self._catalog, device=self._device)
-        self._update("running", transductive=built.transductive, n_params=built.n_params)
-        step = self._train(built)
-        self._test(built)
-        self._update("done", selected_step=step, train_seconds=round(self.store.train_seconds(), 1))
-
-    # Meta-training -----------------------------------------------------------------------------
-
-    def _train(self, built: Built) -> int:
-        """Train to the end and leave the tested weights in the learner; return their step."""
-        total, size = self.spec.training.meta_steps, self.spec.training.meta_batch
-        step, best = self._resume(built)
+        spec, built = self.cell.spec, self.built
+        total, size = spec.training.meta_steps, spec.training.meta_batch
+        step, best = self._resume()
         log_every = max(1, total // LOG_POINTS)
-        val_every = self.spec.training.val_every or max(1, total // 20)
+        val_every = spec.training.val_every or max(1, total // 20)
         pending: list[Mapping[str, Tensor | float]] = []
-        saved_at = started = time.monotonic()
-        first = step
+        first, started = step, time.monotonic()
+        saved_at = started
         try:
             for tasks in built.train.stream(step, total, size):
-                rng = generator(self.spec.seed, "meta-train", step)
+                rng = generator(spec.seed, "meta-train", step)
                 pending.append(built.learner.meta_step(tasks, progress=step / total, rng=rng))
                 step += 1
                 if step % log_every == 0 or step == total:
-                    self._log(step, total, pending)
+                    self._log(step, pending)
                     pending = []
                 if built.validate is not None and (step % val_every == 0 or step == total):
-                    best = self._validate(built, step, best)
-                if self._stopped():
+                    best = self._validate(step, best)
+                if self.control.stopped():
+                    self._check(step, _means(pending))
+                    self._save(step, best)
                     raise Interrupted
-                # Between two logged points the losses have not been looked at: save at points only,
+                # Between two logged points nobody has looked at the losses: save at points only,
                 # so that a checkpoint never holds weights that are not finite.
-                if not pending and time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-                    self._save(built, step, best)
+                if not pending and time.monotonic() - saved_at > self.control.checkpoint_seconds:
+                    self._save(step, best)
                     saved_at = time.monotonic()
-        except Interrupted:
-            self._check(step, _means(pending))
-            self._save(built, step, best)
-            raise
         finally:
-            if step > first:
-                seconds = round(time.monotonic() - started, 3)
-                self.store.append_timing(
-                    {"phase": "meta-train", "steps": step - first, "seconds": seconds}
-                )
-        if step > first or total == 0:
-            self._save(built, step, best)
-        if built.validate is not None and best is not None:
-            state = checkpoint.load(self.store.best_checkpoint, device=self._device)
-            built.learner.load_state_dict(state["learner"])
-            return int(state["step"])
-        return step
+            self._note_time("meta-train", step - first, started)
+        if step > first:
+            self._save(step, best)
+        if best is None:
+            return step
+        state = checkpoint.load(self.store.best_checkpoint, device=self.device)
+        built.learner.load_state_dict(state["learner"])
+        return int(state["step"])
 
-    def _resume(self, built: Built) -> tuple[int, float | None]:
+    def meta_test(self) -> None:
+        """Write one line per episode; lines that are there already are not made again.
+
+        Raises:
+            Interrupted: when asked to stop.
+            DivergedError: when a score is not finite.
+        """
+        spec, built = self.cell.spec, self.built
+        total = spec.protocol.episodes * len(spec.sources)
+        written = self.store.count_episodes()
+        started = time.monotonic()
+        size = _chunk_size(spec.protocol, built.task)
+        for first, tasks in _chunks(built.test, total, size, done=written):
+            rng = generator(spec.seed, "meta-test", first)
+            records = self._episodes(built.learner.adapt(tasks.support, rng=rng), tasks, first)
+            self.store.append_episodes(records[max(0, written - first) :])
+            self._say("progress", phase="meta-test", done=first + len(tasks), total=total)
+            if self.control.stopped():
+                raise Interrupted
+        self._note_time("meta-test", total - written, started)
+
+    # The state of training ---------------------------------------------------------------------
+
+    def _resume(self) -> tuple[int, float | None]:
         if not self.store.checkpoint.exists():
             self.store.rewind_metrics(0)
             return 0, None
-        state = checkpoint.load(self.store.checkpoint, device=self._device)
-        built.learner.load_state_dict(state["learner"])
+        state = checkpoint.load(self.store.checkpoint, device=self.device)
+        self.built.learner.load_state_dict(state["learner"])
         self.store.rewind_metrics(state["step"])
         self._say("message", text=f"resumes at meta-step {state['step']:,}")
         return int(state["step"]), state["best"]
 
-    def _save(self, built: Built, step: int, best: float | None) -> None:
-        state = {"step": step, "best": best, "learner": built.learner.state_dict()}
+    def _save(self, step: int, best: float | None) -> None:
+        state = {"step": step, "best": best, "learner": self.built.learner.state_dict()}
         checkpoint.save(self.store.checkpoint, state)
 
-    def _log(self, step: int, total: int, pending: list[Mapping[str, Tensor | float]]) -> None:
+    def _log(self, step: int, pending: Sequence[Mapping[str, Tensor | float]]) -> None:
         values = _means(pending)
         self._check(step, values)
         self.store.append_metrics(step, {k: float(f"{v:.6g}") for k, v in values.items()})
+        total = self.cell.spec.training.meta_steps
         self._say("progress", phase="meta-train", done=step, total=total, values=values)
 
     def _check(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             if not math.isfinite(value):
+                good = self.store.checkpoint
                 raise DivergedError(
                     f"{self.cell.label} diverged: {name} is {value} at meta-step {step:,}.",
-                    hint=f"Its last good checkpoint is {self.store.checkpoint}.",
+                    hint=f"Its last good checkpoint is {good}." if good.exists() else "",
                 )
 
-    def _validate(self, built: Built, step: int, best: float | None) -> float:
+    def _validate(self, step: int, best: float | None) -> float:
         """Score the present weights on meta-validation; keep them if they are the best so far."""
-        assert built.validate is not None
-        n_episodes = self.spec.protocol.val_episodes * len(self.spec.sources)
+        spec = self.cell.spec
+        assert self.built.validate is not None
+        n_episodes = spec.protocol.val_episodes * len(spec.sources)
+        size = _chunk_size(spec.protocol, self.built.task)
         scores: list[Tensor] = []
-        for first, tasks in _chunks(
-            built.validate, n_episodes, _chunk(self.spec.protocol, built.task)
-        ):
-            rng = generator(self.spec.seed, "meta-val", first)
-            adapted = built.learner.adapt(tasks.support, rng=rng)
-            scores.append(self._score(adapted.predict, tasks))
+        for first, tasks in _chunks(self.built.validate, n_episodes, size):
+            rng = generator(spec.seed, "meta-val", first)
+            adapted = self.built.learner.adapt(tasks.support, rng=rng)
+            scores.append(self._scores(adapted.predict, tasks))
         score = float(torch.cat(scores).mean())
         self._check(step, {"val_score": score})
         self.store.append_metrics(step, {"val_score": float(f"{score:.6g}")})
-        sign = 1.0 if self.spec.metric == "accuracy" else -1.0
+        sign = 1.0 if spec.metric == "accuracy" else -1.0
         if best is not None and sign * score <= sign * best:
             return best
-        checkpoint.save(
-            self.store.best_checkpoint, {"step": step, "learner": built.learner.state_dict()}
-        )
+        state = {"step": step, "learner": self.built.learner.state_dict()}
+        checkpoint.save(self.store.best_checkpoint, state)
         return score
 
-    # Meta-test ---------------------------------------------------------------------------------
+    # Scores ------------------------------------------------------------------------------------
 
-    def _test(self, built: Built) -> None:
-        """Write one line per episode; lines that are there already are not made again."""
-        total = self.spec.protocol.episodes * len(self.spec.sources)
-        written = self.store.count_episodes()
-        started = time.monotonic()
-        for first, tasks in _chunks(
-            built.test, total, _chunk(self.spec.protocol, built.task), done=written
-        ):
-            rng = generator(self.spec.seed, "meta-test", first)
-            records = self._episodes(built.learner.adapt(tasks.support, rng=rng), tasks, first)
-            self.store.append_episodes(records[max(0, written - first) :])
-            self._say("progress", phase="meta-test", done=first + len(tasks), total=total)
-            if self._stopped():
-                raise Interrupted
-        self.store.append_timing(
-            {
-                "phase": "meta-test",
-                "episodes": total - written,
-                "seconds": round(time.monotonic() - started, 3),
-            }
-        )
+    def _scores(self, predict: Predictor, tasks: TaskBatch) -> Tensor:
+        with torch.no_grad():
+            outputs = predict(tasks.query.x)
+            return task_scores(outputs, tasks.query.y, metric=self.cell.spec.metric)
 
     def _episodes(self, adapted: Adapted, tasks: TaskBatch, first: int) -> list[EpisodeRecord]:
-        scores = self._score(adapted.predict, tasks).tolist()
-        for i, score in enumerate(scores):
+        scores: list[float] = self._scores(adapted.predict, tasks).tolist()
+        for index, score in enumerate(scores, start=first):
             if not math.isfinite(score):
                 raise DivergedError(
-                    f"{self.cell.label} diverged: its {self.spec.metric} on meta-test episode "
-                    f"{first + i:,} is {score}."
+                    f"{self.cell.label} diverged: its {self.cell.spec.metric} on meta-test "
+                    f"episode {index:,} is {score}."
                 )
-        curves: list[tuple[float | None, ...] | None] = [None] * len(tasks)
+        curves: Sequence[tuple[float | None, ...] | None] = [None] * len(tasks)
         if adapted.curve is not None:
-            points = torch.stack([self._score(predict, tasks) for predict in adapted.curve], dim=1)
-            curves = [tuple(_rounded(value) for value in row) for row in points.tolist()]
-        n_params = adapted.n_params or [None] * len(tasks)
+            points = torch.stack([self._scores(predict, tasks) for predict in adapted.curve], dim=1)
+            curves = [tuple(map(_finite, row)) for row in points.tolist()]
+        n_params: Sequence[int | None] = adapted.n_params or [None] * len(tasks)
         return [
             EpisodeRecord(
                 index=first + i,
                 source=tasks.sources[i],
                 key=tasks.keys[i],
-                score=float(f"{scores[i]:.7g}"),
+                score=_rounded(scores[i]),
                 curve=curves[i],
                 n_params=n_params[i],
             )
             for i in range(len(tasks))
         ]
 
-    def _score(self, predict: Callable[[Tensor], Tensor], tasks: TaskBatch) -> Tensor:
-        with torch.no_grad():
-            return task_scores(predict(tasks.query.x), tasks.query.y, metric=self.spec.metric)
-
-    # Records -----------------------------------------------------------------------------------
-
-    def _update(self, status: Status, **changes: Any) -> None:
-        self._record = self._record.model_copy(update={"status": status, **changes})
-        self.store.write_record(self._record)
-
     def _say(self, kind: Any, **details: Any) -> None:
-        self._emit(RunEvent(kind=kind, run_id=self.spec.run_id, label=self.cell.label, **details))
+        spec, label = self.cell.spec, self.cell.label
+        self.control.emit(RunEvent(kind=kind, run_id=spec.run_id, label=label, **details))
+
+    def _note_time(self, phase: str, count: int, started: float) -> None:
+        if count > 0:
+            seconds = round(time.monotonic() - started, 3)
+            self.store.append_timing({"phase": phase, "count": count, "seconds": seconds})
 
 
-def _chunk(protocol: EpisodeProtocol, task: TaskShape) -> int:
+def _chunk_size(protocol: EpisodeProtocol, task: TaskShape) -> int:
     """How many test episodes are adapted to at once."""
     n_examples = protocol.ways * (protocol.shots + protocol.queries)
     return max(1, min(100, TEST_ELEMENTS // (n_examples * math.prod(task.inputs))))
@@ -295,23 +237,27 @@ def _chunk(protocol: EpisodeProtocol, task: TaskShape) -> int:
 def _chunks(
     sampler: EpisodeSampler, total: int, size: int, *, done: int = 0
 ) -> Iterator[tuple[int, TaskBatch]]:
-    """Yield (first index, batch) from the chunk that holds episode ``done``."""
+    """Yield (first index, batch), beginning with the chunk that holds episode ``done``."""
     if done < total:
         for first in range(done - done % size, total, size):
             yield first, sampler.batch(np.arange(first, min(first + size, total)))
 
 
-def _means(pending: list[Mapping[str, Tensor | float]]) -> dict[str, float]:
+def _means(pending: Sequence[Mapping[str, Tensor | float]]) -> dict[str, float]:
     """Mean of each scalar over steps: one wait for the device, whatever their number."""
     if not pending:
         return {}
     # A learner may log other scalars in another phase of training.
-    return {
-        name: float(torch.stack([torch.as_tensor(step[name]).detach() for step in pending]).mean())
-        for name in pending[0].keys() & pending[-1].keys()
-    }
+    names = [name for name in pending[0] if name in pending[-1]]
+    columns = {name: [torch.as_tensor(step[name]).detach() for step in pending] for name in names}
+    return {name: float(torch.stack(column).mean()) for name, column in columns.items()}
 
 
-def _rounded(value: float) -> float | None:
-    """Seven digits, all that float32 holds; None for what is not finite (JSON has no word for it)."""
-    return float(f"{value:.7g}") if math.isfinite(value) else None
+def _rounded(value: float) -> float:
+    """Seven digits: all that float32 holds."""
+    return float(f"{value:.7g}")
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no word for what is not finite."""
+    return _rounded(value) if math.isfinite(value) else None

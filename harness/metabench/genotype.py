@@ -33,7 +33,9 @@ class Genotype:
 
     def to_json(self) -> dict[str, list[list[Any]]]:
         """Return ``{cell: [[source, target, primitive], ...]}``."""
-        return {name: [[e.source, e.target, e.primitive] for e in edges] for name, edges in self.cells}
+        return {
+            name: [[e.source, e.target, e.primitive] for e in edges] for name, edges in self.cells
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, list[list[Any]]]) -> Genotype:

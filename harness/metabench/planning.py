@@ -1,4 +1,4 @@
-"""From what a user asked for to cells: every choice resolved, validated and refused before a run."""
+"""From what a user asked for to cells: every choice resolved and checked before a run."""
 
 from __future__ import annotations
 
@@ -156,7 +156,8 @@ def _space(
     space = catalog.space(request.space or suite.space)
     if suite.task not in space.kinds:
         raise UsageError(
-            f"Space {space.name} does {' and '.join(space.kinds)}; suite {suite.name} is {suite.task}."
+            f"Space {space.name} does {' and '.join(space.kinds)}; "
+            f"suite {suite.name} is {suite.task}."
         )
     if space.searched and not learner.searches:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The contracts that plugins implement, as structural types: learner, search space, strategy, data."""
+"""The contracts that plugins implement: learner, search space, strategy, data."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Learner(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed run needs, optimizers too: nested dicts, lists, tensors, numbers."""
+        """Everything that a resumed run needs, optimizers too: nested dicts, tensors, numbers."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -73,7 +73,7 @@ class EpisodeRecord(BaseModel):
         description="Digest of source, classes and examples. Equal key, equal episode."
     )
     score: float = Field(
-        description="The suite's metric on the query set after `steps_at_test` steps; accuracy in [0, 1]."
+        description="The metric on the query set, of the headline; accuracy in [0, 1]."
     )
     curve: tuple[float | None, ...] | None = Field(
         default=None,

@@ -37,27 +37,41 @@ class SourceChoice(Choice):
 class EpisodeProtocol(Frozen):
     """How episodes are drawn, adapted to and judged: the same for every learner of a table."""
 
-    ways: int = Field(default=1, ge=1, le=1000, description="Classes per episode (1 in regression).")
+    ways: int = Field(
+        default=1, ge=1, le=1000, description="Classes per episode (1 in regression)."
+    )
     shots: int = Field(ge=1, le=10_000, description="Support examples per class, at meta-test.")
     queries: int = Field(ge=1, le=10_000, description="Query examples per class, at meta-test.")
     train_shots: int | None = Field(
-        default=None, ge=1, le=10_000, description="Support examples per class in meta-training; as `shots` if absent."
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Support examples per class in meta-training; as `shots` if absent.",
     )
     train_queries: int | None = Field(
-        default=None, ge=1, le=10_000, description="Query examples per class in meta-training; as `queries` if absent."
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Query examples per class in meta-training; as `queries` if absent.",
     )
-    steps_at_test: int = Field(default=5, ge=0, le=1000, description="Inner steps of the headline number.")
-    curve_steps: int = Field(default=10, ge=0, le=1000, description="Inner steps that the curve shows.")
+    steps_at_test: int = Field(
+        default=5, ge=0, le=1000, description="Inner steps of the headline number."
+    )
+    curve_steps: int = Field(
+        default=10, ge=0, le=1000, description="Inner steps that the curve shows."
+    )
     normalization: Literal["transductive", "inductive"] = Field(
         default="transductive",
-        description="Batch statistics of the query set, or each query normalised with the support set alone.",
+        description="Normalize queries by their own statistics, or each one with the support set.",
     )
     selection: Literal["last", "meta-val"] = Field(
         default="last", description="Test the last weights, or the best on meta-validation."
     )
     episodes: int = Field(default=1000, ge=1, description="Meta-test episodes per source.")
     val_episodes: int = Field(default=100, ge=1, description="Meta-validation episodes per source.")
-    episode_seed: int = Field(default=0, ge=0, description="Seed of meta-val and meta-test episodes.")
+    episode_seed: int = Field(
+        default=0, ge=0, description="Seed of meta-val and meta-test episodes."
+    )
 
 
 class Training(Frozen):
@@ -106,7 +120,9 @@ def canonical_json(value: Any) -> str:
     >>> canonical_json({"b": 1, "a": [1.0, True]})
     '{"a":[1.0,true],"b":1}'
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
 
 
 def digest(value: Any) -> str:

@@ -86,10 +86,12 @@ class ClassSource:
         return np.concatenate([np.stack([ids, np.full_like(ids, k)], axis=1) for k in turns])
 
     def task(self, ways: int) -> TaskShape:
+        """Images in, one logit per way out."""
         height, width, channels = self._image_shape
         return TaskShape("classification", (channels, height, width), ways)
 
     def check(self, split: str, shape: EpisodeShape) -> None:
+        """Refuse too few classes, and a class with too few images, by name."""
         classes = self._classes[split]
         if len(classes) < shape.ways:
             raise DataError(
@@ -108,9 +110,11 @@ class ClassSource:
             )
 
     def n_words(self, shape: EpisodeShape) -> int:
+        """Per class: the class, its turn, its images, and its place in each support block."""
         return shape.ways * (1 + 1 + shape.shots + shape.queries + shape.shots)
 
     def draw(self, word: NDArray[np.uint64], shape: EpisodeShape, *, split: str) -> Draw:
+        """Draw one episode per row of words; see :class:`EpisodeSource`."""
         n_tasks, ways = len(word), shape.ways
         need = shape.shots + shape.queries
         classes = self._classes[split]
@@ -157,16 +161,20 @@ class FunctionSource:
         self._device = device
 
     def task(self, ways: int) -> TaskShape:
+        """The inputs and outputs of the functions."""
         return TaskShape("regression", (self._family.inputs,), self._family.outputs)
 
     def check(self, split: str, shape: EpisodeShape) -> None:
+        """Refuse more than one way."""
         if shape.ways != 1:
             raise DataError(f"Source {self.name} is a regression task; ways must be 1.")
 
     def n_words(self, shape: EpisodeShape) -> int:
+        """As many as the family wants."""
         return self._family.n_words(shape)
 
     def draw(self, word: NDArray[np.uint64], shape: EpisodeShape, *, split: str) -> Draw:
+        """Draw one episode per row of words; see :class:`EpisodeSource`."""
         arrays = self._family.sample(word, shape, split=split)
         x, y = (torch.from_numpy(a.astype(np.float32)).to(self._device) for a in arrays)
         k = shape.shots

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager, suppress
@@ -83,7 +84,7 @@ class RunStore:
     def train_seconds(self) -> float:
         """Wall time of meta-training over all starts."""
         lines = map(json.loads, _repaired(self.folder / "timings.jsonl"))
-        return sum(line["seconds"] for line in lines if line["phase"] == "meta-train")
+        return math.fsum(line["seconds"] for line in lines if line["phase"] == "meta-train")
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -164,7 +164,7 @@ def read_yaml(text: str) -> Any:
     >>> read_yaml("{lr: 1e-4, mode: off}")
     {'lr': 0.0001, 'mode': 'off'}
     """
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    return yaml.load(text, Loader=_Loader)
 
 
 class _Loader(yaml.SafeLoader):

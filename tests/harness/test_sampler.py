@@ -161,7 +161,10 @@ def test_rotations_per_task_turn_a_class_as_one() -> None:
         turns.append(corners.float().argmax(dim=2))
     for task in range(40):
         for label in range(3):
-            own = [t[task][p.y[task] == label] for t, p in zip(turns, (batch.support, batch.query), strict=True)]
+            own = [
+                t[task][p.y[task] == label]
+                for t, p in zip(turns, (batch.support, batch.query), strict=True)
+            ]
             assert len(set(torch.cat(own).tolist())) == 1
     assert set(turns[0].flatten().tolist()) == {0, 1, 2, 3}
 

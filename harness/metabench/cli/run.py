@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     from metabench.planning import Cell
 
 
+class Data(StrEnum):
+    """What ``--data`` may be."""
+
+    REAL = "real"
+    SYNTHETIC = "synthetic"
+
+
 def run(
     learner: Annotated[str, typer.Option(help="Learners, separated by commas.")],
     suite: Annotated[str, typer.Option(help="The benchmark; see `metabench list suites`.")],
@@ -25,7 +33,7 @@ def run(
     space: Annotated[
         str, typer.Option(help="The network; see `metabench list spaces`. [default: the suite's]")
     ] = "",
-    strategy: Annotated[str, typer.Option(help="The NAS strategy of a learner that searches.")] = "",
+    strategy: Annotated[str, typer.Option(help="The NAS strategy, for learners that search.")] = "",
     seed: Annotated[str, typer.Option(help="Seeds: 0, or 0..4, or 0,2,5..7.")] = "0",
     set_: Annotated[
         list[str] | None,
@@ -35,7 +43,7 @@ def run(
             help="Change a parameter of learner, space, strategy, data, protocol or budget.",
         ),
     ] = None,
-    data: Annotated[str, typer.Option(help="real, or synthetic look-alikes.")] = "real",
+    data: Annotated[Data, typer.Option(help="Real files, or generated look-alikes.")] = Data.REAL,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Meta-test episodes per source; stamps the results.")
     ] = None,
@@ -44,14 +52,15 @@ def run(
     executor: Annotated[str, typer.Option(help="Where cells run.")] = "local",
     jobs: Annotated[int, typer.Option(min=1, help="Cells that run side by side.")] = 1,
     out: Annotated[Path, typer.Option(help="The results folder.")] = Path("results/local"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells, run nothing.")] = False,
+    checkpoint_every: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Save the state of training this often.")
+    ] = 30.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells only.")] = False,
 ) -> None:
     """Run learners on a suite. The same command resumes; what is done is not run again."""
     from metabench.cli.context import catalog, plugin_files
     from metabench.planning import RunRequest, parse_changes, plan
 
-    if data not in ("real", "synthetic"):
-        raise UsageError(f"--data is real or synthetic, not {data!r}.")
     found = catalog()
     request = RunRequest(
         learners=_names(learner, "--learner"),
@@ -62,7 +71,7 @@ def run(
         strategy=strategy or None,
         seeds=parse_seeds(seed),
         changes=parse_changes(set_ or []),
-        data=data,
+        data=data.value,
         limit=limit,
         plugin_files=plugin_files(),
     )
@@ -79,7 +88,7 @@ def run(
     picked = pick_device(device)
     spec = found.executor(executor)
     work: Executor = resolve(spec.factory)(spec.params_model().model_validate({"jobs": jobs}))
-    todo = [Job(cell, out, picked, threads, plugin_files()) for cell in cells]
+    todo = [Job(cell, out, picked, threads, plugin_files(), checkpoint_every) for cell in cells]
     with progress(len(todo)) as show, StopRequest() as stopped:
 
         def emit(event: object) -> None:

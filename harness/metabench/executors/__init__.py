@@ -25,6 +25,7 @@ class Job:
         device: ``cpu``, ``cuda``, ``cuda:1``.
         threads: CPU threads of the process; one by default, since more of them fight.
         plugin_files: plugins given by file, which the worker loads as well.
+        checkpoint_seconds: save the state of training at least this far apart.
     """
 
     cell: Cell
@@ -32,6 +33,7 @@ class Job:
     device: str
     threads: int
     plugin_files: tuple[Path, ...] = ()
+    checkpoint_seconds: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,19 @@ def work(
 
     import torch
 
-    from metabench.engine import Interrupted, Run
+    from metabench.engine import Control, Interrupted
+    from metabench.running import Run
 
     torch.set_num_threads(job.threads)
-    device = torch.device(job.device)
+    run = Run(
+        job.cell,
+        catalog,
+        out=job.out,
+        device=torch.device(job.device),
+        control=Control(emit=emit, stopped=stopped, checkpoint_seconds=job.checkpoint_seconds),
+    )
     try:
-        Run(job.cell, catalog, out=job.out, device=device, emit=emit, stopped=stopped)()
+        run()
     except Interrupted:
         return Outcome(job, "interrupted")
     except MetabenchError as error:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import Field
+
 from metabench.episodes import EpisodeShape
 from metabench.runspec import Frozen, digest
-from pydantic import Field
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +55,7 @@ class ToyRegressionParams(Frozen):
 class ToyRegression:
     """Functions of one family, ``y = f(x)`` with one input and one output.
 
-    * sine: ``a sin(w x) + b``, a ~ U[0.1, 5], w ~ U[0.8, 1.2], b ~ U[0, 2 pi] (an offset, not a phase)
+    * sine: ``a sin(w x) + b``, a ~ U[0.1, 5], w ~ U[0.8, 1.2], b ~ U[0, 2 pi] (an offset)
     * line: ``a x + b``, a, b ~ U[-3, 3]
     * quadratic: ``a x^2 + b x + c``, a ~ U[-0.2, 0.2], b ~ U[-2, 2], c ~ U[-3, 3]
     * harmonics: ``a1 sin(w x + b1) + a2 sin(2 w x + b2)``, a ~ U[0.1, 5], b ~ U[0, 2 pi],
@@ -78,6 +79,7 @@ class ToyRegression:
     ) -> tuple[Array, Array]:
         """Draw points of one function per row of ``words``; x and y are ``[tasks, points, 1]``."""
         import numpy as np
+
         from metabench.seeding import normal, uniform
 
         p = self.params

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from metabench.episodes import Adapted, Labelled, TaskBatch
-from metabench.functional import Order, inner_loop, inner_path, is_norm, predictor, share
-from metabench.losses import Reduction, task_losses
-from metabench.protocols import LearnerContext, Params
-from metabench.runspec import Frozen
 from pydantic import Field
 from torch import Tensor
 
+from metabench.episodes import Adapted, Labelled, TaskBatch
+from metabench.functional import inner_loop, inner_path, is_norm, predictor, share
+from metabench.losses import Reduction, task_losses
+from metabench.protocols import LearnerContext, Params
+from metabench.runspec import Frozen
 from metabench_plugins.learners.outer import OuterAdam
 
 

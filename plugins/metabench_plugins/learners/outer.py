@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from metabench.protocols import Params
 from torch import Tensor
+
+from metabench.protocols import Params
 
 
 class OuterAdam:
@@ -28,8 +29,9 @@ class OuterAdam:
         """Descend the gradient of a scalar loss; a weight it does not use stays."""
         gradients = torch.autograd.grad(loss, self._weights, allow_unused=True)
         for weight, gradient in zip(self._weights, gradients, strict=True):
-            bounded = gradient is not None and self._clip is not None
-            weight.grad = gradient.clamp(-self._clip, self._clip) if bounded else gradient
+            if gradient is not None and self._clip is not None:
+                gradient = gradient.clamp(-self._clip, self._clip)
+            weight.grad = gradient
         self._adam.step()
         self._adam.zero_grad()
 

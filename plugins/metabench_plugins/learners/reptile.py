@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
+from torch import Tensor
+
 from metabench.episodes import Adapted, EpisodeShape, Labelled, TaskBatch
 from metabench.functional import predictor, share, task_gradients
 from metabench.losses import task_losses
 from metabench.protocols import LearnerContext, Params
 from metabench.runspec import Frozen
-from pydantic import Field
-from torch import Tensor
 
 
 class ReptileParams(Frozen):

@@ -1,0 +1,5 @@
+"""``python -m metabench``: the command line."""
+
+from metabench.cli import app
+
+app()

@@ -1,0 +1,111 @@
+"""The life of one cell: locked, recorded from its first moment, resumed, done or failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from metabench import provenance
+from metabench.building import build
+from metabench.engine import Control, Interrupted, Loops
+from metabench.errors import MetabenchError
+from metabench.planning import Cell
+from metabench.records import RunRecord, Status
+from metabench.specs import RunEvent
+from metabench.store import RunStore
+
+if TYPE_CHECKING:
+    from metabench.catalog import Catalog
+
+
+class Run:
+    """One cell on one device.
+
+    Args:
+        cell: what to run.
+        catalog: where plugins are found.
+        out: the results folder.
+        device: where tensors live.
+        control: how the run talks to the outside.
+    """
+
+    def __init__(
+        self, cell: Cell, catalog: Catalog, *, out: Path, device: torch.device, control: Control
+    ) -> None:
+        self.store = RunStore(out, cell.spec)
+        self._cell = cell
+        self._catalog = catalog
+        self._out = out
+        self._device = device
+        self._control = control
+
+    def __call__(self) -> RunRecord:
+        """Run the cell to its end, from wherever an earlier start left it.
+
+        Raises:
+            Interrupted: when stopped; the same command resumes.
+            MetabenchError: when the run failed; the record says so.
+        """
+        with self.store.locked():
+            earlier = self.store.read_record()
+            if earlier is not None and earlier.status == "done":
+                self._say("cell-done", text="was done already")
+                return earlier
+            self._say("cell-started")
+            record = self._begin(earlier)
+            try:
+                return self._run(record)
+            except (Interrupted, KeyboardInterrupt):
+                self._write(record, "interrupted")
+                raise
+            except MetabenchError as error:
+                self._fail(record, error.message)
+                raise
+            except Exception as error:
+                self._fail(record, f"{type(error).__name__}: {error}")
+                raise
+
+    def _begin(self, earlier: RunRecord | None) -> RunRecord:
+        cell = self._cell
+        made_with = provenance.collect(
+            command=f"{cell.command} --out {self._out}", device=self._device
+        )
+        if earlier is not None:
+            made_with = made_with.model_copy(update={"started": earlier.provenance.started})
+        record = RunRecord(
+            run_id=cell.spec.run_id,
+            spec=cell.spec,
+            status="running",
+            stamps=cell.stamps,
+            backend=str(cell.spec.space) if cell.spec.space else "own network",
+            provenance=made_with,
+        )
+        return self._write(record, "running")
+
+    def _run(self, record: RunRecord) -> RunRecord:
+        built = build(self._cell.spec, self._catalog, device=self._device)
+        record = self._write(
+            record, "running", transductive=built.transductive, n_params=built.n_params
+        )
+        loops = Loops(self._cell, built, self.store, self._device, self._control)
+        step = loops.meta_train()
+        loops.meta_test()
+        seconds = round(self.store.train_seconds(), 1)
+        record = self._write(record, "done", selected_step=step, train_seconds=seconds)
+        self._say("cell-done")
+        return record
+
+    def _fail(self, record: RunRecord, reason: str) -> None:
+        self._write(record, "failed", error=reason)
+        self._say("cell-failed", text=reason)
+
+    def _write(self, record: RunRecord, status: Status, **changes: Any) -> RunRecord:
+        record = record.model_copy(update={"status": status, **changes})
+        self.store.write_record(record)
+        return record
+
+    def _say(self, kind: Any, *, text: str = "") -> None:
+        spec, label = self._cell.spec, self._cell.label
+        self._control.emit(RunEvent(kind=kind, run_id=spec.run_id, label=label, text=text))

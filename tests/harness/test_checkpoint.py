@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from metabench import checkpoint
+from metabench.errors import DataError
+
+
+def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
+    shared = torch.arange(6.0).view(2, 3)
+    state = {
+        "weights": {"a": shared, "b": shared.t(), "empty": torch.zeros(0)},
+        "adam": {0: {"step": torch.tensor(3.0)}, 1: {}},
+        "list": [1, 2.5, None, True, "tensor:0", (1, [torch.tensor(7)])],
+        "half": torch.tensor([1.0], dtype=torch.float64),
+    }
+    path = tmp_path / "deep" / "state.safetensors"
+    checkpoint.save(path, state)
+    loaded = checkpoint.load(path)
+    assert loaded.keys() == state.keys()
+    assert torch.equal(loaded["weights"]["a"], shared)
+    assert torch.equal(loaded["weights"]["b"], shared.t())
+    assert loaded["adam"][0]["step"] == 3.0
+    assert loaded["adam"][1] == {}
+    assert loaded["list"][:5] == [1, 2.5, None, True, "tensor:0"]
+    assert loaded["list"][5] == (1, [torch.tensor(7)])
+    assert loaded["half"].dtype == torch.float64
+
+
+def test_nothing_half_written_stays(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    checkpoint.save(path, {"step": 1})
+    with pytest.raises(TypeError, match="cannot hold object"):
+        checkpoint.save(path, {"step": 2, "what": object()})
+    assert checkpoint.load(path) == {"step": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["state.safetensors"]
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    checkpoint.save(path, {"w": torch.zeros(100)})
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(DataError, match=r"state\.safetensors is damaged"):
+        checkpoint.load(path)

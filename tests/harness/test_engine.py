@@ -1,0 +1,216 @@
+"""The two loops: same bytes however often a run is cut, and honest ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from metabench import checkpoint
+from metabench.catalog import Catalog, load_catalog
+from metabench.engine import Control, Interrupted
+from metabench.errors import DataError, DivergedError, MetabenchError
+from metabench.planning import Cell, RunRequest, plan
+from metabench.records import EpisodeRecord, RunRecord
+from metabench.running import Run
+from metabench.specs import RunEvent
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+def cell(catalog: Catalog, name: str = "maml", /, **changes: dict[str, object]) -> Cell:
+    changes.setdefault("budget", {"meta_steps": 40, "meta_batch": 3})
+    changes.setdefault("protocol", {"episodes": 60})
+    changes.setdefault("space", {"width": 8, "hidden": 2})
+    request = RunRequest(learners=(name,), suite="toy-regression", budget="smoke", changes=changes)
+    return plan(request, catalog)[0]
+
+
+def never() -> bool:
+    return False
+
+
+def quiet(event: RunEvent) -> None:
+    pass
+
+
+def run(
+    made: Cell,
+    catalog: Catalog,
+    out: Path,
+    *,
+    emit: Callable[[RunEvent], None] = quiet,
+    stopped: Callable[[], bool] = never,
+) -> Run:
+    control = Control(emit=emit, stopped=stopped, checkpoint_seconds=0.0)
+    return Run(made, catalog, out=out, device=CPU, control=control)
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: nothing gets a chance to save."""
+
+
+def kill_at(phase: str, done: int) -> Callable[[RunEvent], None]:
+    def emit(event: RunEvent) -> None:
+        if event.kind == "progress" and event.phase == phase and event.done >= done:
+            raise Killed
+
+    return emit
+
+
+def test_records_hold_what_was_run(catalog: Catalog, tmp_path: Path) -> None:
+    made = cell(catalog)
+    whole = run(made, catalog, tmp_path)
+    record = whole()
+    folder = tmp_path / "toy-regression@10-shot" / "maml" / made.spec.run_id
+    assert whole.store.folder == folder
+    assert RunRecord.model_validate_json((folder / "run.json").read_text()) == record
+    assert record.status == "done"
+    assert record.n_params == 1 * 8 + 8 + 8 * 8 + 8 + 8 + 1
+    assert record.selected_step == 40
+    assert not record.transductive
+    lines = (folder / "episodes.jsonl").read_text().splitlines()
+    episodes = [EpisodeRecord.model_validate_json(line) for line in lines]
+    assert [e.index for e in episodes] == list(range(240))
+    assert {e.source for e in episodes} == {"sine", "line", "quadratic", "harmonics"}
+    assert len({e.key for e in episodes}) == 240
+    for episode in episodes:
+        assert episode.curve is not None
+        assert len(episode.curve) == 11
+        assert episode.curve[5] == episode.score
+    metrics = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [m["step"] for m in metrics] == list(range(1, 41))
+
+
+def test_the_same_run_twice_gives_the_same_bytes(catalog: Catalog, tmp_path: Path) -> None:
+    for learner in ("maml", "reptile"):
+        made = cell(catalog, learner)
+        texts = []
+        for name in "ab":
+            once = run(made, catalog, tmp_path / name)
+            once()
+            texts.append((once.store.folder / "episodes.jsonl").read_bytes())
+        assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("learner", ["maml", "reptile"])
+@pytest.mark.parametrize(
+    ("phase", "done"), [("meta-train", 1), ("meta-train", 17), ("meta-test", 100)]
+)
+def test_a_killed_run_ends_with_the_same_bytes(
+    catalog: Catalog, tmp_path: Path, learner: str, phase: str, done: int
+) -> None:
+    made = cell(catalog, learner, protocol={"episodes": 60, "selection": "meta-val"})
+    undisturbed = run(made, catalog, tmp_path / "whole")
+    undisturbed()
+    with pytest.raises(Killed):
+        run(made, catalog, tmp_path / "cut", emit=kill_at(phase, done))()
+    resumed = run(made, catalog, tmp_path / "cut")
+    episodes = resumed.store.folder / "episodes.jsonl"
+    if phase == "meta-test":
+        with episodes.open("a") as file:
+            file.write('{"index": 100, "sour')  # torn in the middle of a line
+    record = resumed()
+    whole = undisturbed.store.folder
+    assert episodes.read_bytes() == (whole / "episodes.jsonl").read_bytes()
+    assert (resumed.store.folder / "metrics.jsonl").read_bytes() == (
+        whole / "metrics.jsonl"
+    ).read_bytes()
+    assert record.status == "done"
+
+
+def test_stopping_saves_and_the_next_start_goes_on(catalog: Catalog, tmp_path: Path) -> None:
+    made = cell(catalog)
+    asked = iter([False] * 10 + [True])
+    stopped = run(made, catalog, tmp_path, stopped=lambda: next(asked))
+    with pytest.raises(Interrupted):
+        stopped()
+    record = stopped.store.read_record()
+    assert record is not None
+    assert record.status == "interrupted"
+    assert checkpoint.load(stopped.store.checkpoint)["step"] == 11
+    steps: list[int] = []
+    run(made, catalog, tmp_path, emit=lambda e: steps.append(e.done))()
+    assert min(step for step in steps if step) == 12
+
+
+def test_a_finished_run_is_not_run_again(catalog: Catalog, tmp_path: Path) -> None:
+    made = cell(catalog)
+    first = run(made, catalog, tmp_path)()
+    events: list[RunEvent] = []
+    assert run(made, catalog, tmp_path, emit=events.append)() == first
+    assert [(e.kind, e.text) for e in events] == [("cell-done", "was done already")]
+
+
+def test_a_diverging_run_keeps_its_last_good_checkpoint(catalog: Catalog, tmp_path: Path) -> None:
+    made = cell(catalog, learner={"outer_lr": 1.0, "inner_lr": 50.0})
+    bad = run(made, catalog, tmp_path)
+    with pytest.raises(DivergedError, match=r"diverged: loss is (nan|inf) at meta-step") as caught:
+        bad()
+    record = bad.store.read_record()
+    assert record is not None
+    assert record.status == "failed"
+    assert "diverged" in record.error
+    if bad.store.checkpoint.exists():
+        assert str(bad.store.checkpoint) in caught.value.hint
+        weights = checkpoint.load(bad.store.checkpoint)["learner"]["weights"]
+        assert all(weight.isfinite().all() for weight in weights.values())
+    assert not (bad.store.folder / "episodes.jsonl").exists()
+
+
+def test_selection_tests_the_best_weights_on_meta_val(catalog: Catalog, tmp_path: Path) -> None:
+    made = cell(
+        catalog,
+        learner={"outer_lr": 0.3},  # so large that later weights are worse than earlier ones
+        protocol={"episodes": 5, "selection": "meta-val", "val_episodes": 20},
+        budget={"meta_steps": 40, "meta_batch": 3, "val_every": 4},
+    )
+    selecting = run(made, catalog, tmp_path)
+    record = selecting()
+    metrics = selecting.store.folder / "metrics.jsonl"
+    points = [json.loads(line) for line in metrics.read_text().splitlines()]
+    scores = {p["step"]: p["val_score"] for p in points if "val_score" in p}
+    assert list(scores) == list(range(4, 41, 4))
+    assert record.selected_step == min(scores, key=lambda step: scores[step])
+    assert record.selected_step != 40
+
+
+def test_two_processes_do_not_make_the_same_run(catalog: Catalog, tmp_path: Path) -> None:
+    made = cell(catalog)
+    with (
+        run(made, catalog, tmp_path).store.locked(),
+        pytest.raises(MetabenchError, match="another process"),
+    ):
+        run(made, catalog, tmp_path)()
+
+
+def test_a_damaged_record_is_named(catalog: Catalog, tmp_path: Path) -> None:
+    made = cell(catalog)
+    first = run(made, catalog, tmp_path)
+    first.store.folder.mkdir(parents=True)
+    (first.store.folder / "run.json").write_text("{")
+    with pytest.raises(DataError, match=r"run\.json is not a readable run record"):
+        first()
+
+
+def test_inner_steps_lower_the_error(catalog: Catalog, tmp_path: Path) -> None:
+    """The curve of a trained MAML falls from step 0 to step 5."""
+    made = cell(
+        catalog,
+        budget={"meta_steps": 150, "meta_batch": 10},
+        space={"width": 40, "hidden": 2},
+        learner={"inner_lr": 0.01},
+    )
+    trained = run(made, catalog, tmp_path)
+    trained()
+    lines = (trained.store.folder / "episodes.jsonl").read_text().splitlines()
+    curves = torch.tensor([json.loads(line)["curve"] for line in lines])
+    assert curves[:, 5].mean() < 0.8 * curves[:, 0].mean()

@@ -1,0 +1,116 @@
+import pytest
+
+from metabench.catalog import Catalog, load_catalog
+from metabench.errors import DataError, UsageError
+from metabench.planning import Cell, RunRequest, parse_changes, plan
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+def toy(catalog: Catalog, **changes: object) -> list[Cell]:
+    values: dict[str, object] = {"learners": ("maml",), "suite": "toy-regression"}
+    return plan(RunRequest(**{**values, **changes}), catalog)  # type: ignore[arg-type]
+
+
+def test_a_request_becomes_one_cell_per_learner_setting_and_seed(catalog: Catalog) -> None:
+    cells = toy(catalog, learners=("maml", "reptile"), settings=("10-shot", "5-shot"), seeds=(0, 1))
+    assert len(cells) == len({cell.spec.run_id for cell in cells}) == 8
+    assert len({cell.spec.config_id for cell in cells}) == 4
+    assert cells[0].spec.learner.params["inner_lr"] == 0.001
+    assert cells[0].spec.space is not None
+    assert str(cells[0].spec.space).startswith("mlp(")
+
+
+def test_the_same_request_gives_the_same_run_ids(catalog: Catalog) -> None:
+    assert [c.spec.run_id for c in toy(catalog)] == [c.spec.run_id for c in toy(catalog)]
+
+
+def test_what_decides_numbers_decides_the_run_id(catalog: Catalog) -> None:
+    requests = [
+        {},
+        {"seeds": (1,)},
+        {"budget": "smoke"},
+        {"settings": ("5-shot",)},
+        {"limit": 7},
+        {"changes": {"learner": {"inner_lr": 0.002}}},
+        {"changes": {"space": {"norm": "batch"}}},
+        {"changes": {"data": {"x_variance": 4.0}}},
+        {"changes": {"protocol": {"normalization": "inductive"}}},
+        {"changes": {"budget": {"meta_steps": 11}}},
+    ]
+    assert len({toy(catalog, **r)[0].spec.run_id for r in requests}) == len(requests)
+
+
+def test_stamps_say_what_is_not_the_papers_protocol(catalog: Catalog) -> None:
+    assert toy(catalog, budget="paper")[0].stamps == ()
+    assert toy(catalog, budget="smoke")[0].stamps == ("smoke",)
+    changed = toy(catalog, budget="paper", limit=5, changes={"protocol": {"queries": 5}})
+    assert changed[0].stamps == ("limit", "custom")
+    synthetic = plan(
+        RunRequest(learners=("maml",), suite="omniglot", data="synthetic", budget="smoke"), catalog
+    )
+    assert synthetic[0].stamps == ("smoke", "synthetic")
+
+
+def test_the_command_makes_the_same_cell_again(catalog: Catalog) -> None:
+    changes = parse_changes(["learner.inner_lr=2e-3", "protocol.normalization=inductive"])
+    (cell,) = toy(catalog, changes=changes, limit=3, seeds=(4,), budget="smoke")
+    words = cell.command.split()
+    assert words[:2] == ["metabench", "run"]
+    again = toy(
+        catalog,
+        changes=parse_changes([words[i + 1] for i, w in enumerate(words) if w == "--set"]),
+        limit=int(words[words.index("--limit") + 1]),
+        seeds=(int(words[words.index("--seed") + 1]),),
+        budget=words[words.index("--budget") + 1],
+        settings=(words[words.index("--setting") + 1],),
+    )
+    assert again[0].spec.run_id == cell.spec.run_id
+
+
+@pytest.mark.parametrize(
+    ("request_", "message", "hint"),
+    [
+        ({"learners": ("malm",)}, "learner 'malm'", "maml"),
+        ({"suite": "omniglott"}, "suite 'omniglott'", "omniglot"),
+        ({"settings": ("10shot",)}, "setting", "10-shot"),
+        ({"budget": "smok"}, "budget", "smoke"),
+        ({"space": "mpl"}, "space 'mpl'", "mlp"),
+        ({"space": "conv4"}, "conv4 does classification", ""),
+        ({"strategy": "darts"}, "does not search", ""),
+        ({"changes": {"learner": {"inner_lrr": 1}}}, "parameter 'inner_lrr'", "inner_lr"),
+        ({"changes": {"learner": {"inner_lr": -1}}}, r"inner_lr=-1", "> 0"),
+        ({"changes": {"data": {"family": "cubic"}}}, "family='cubic'", ""),
+        ({"changes": {"budget": {"meta_batch": 0}}}, "meta_batch=0", ">= 1"),
+    ],
+)
+def test_bad_requests_are_refused_with_the_nearest_names(
+    catalog: Catalog, request_: dict[str, object], message: str, hint: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        toy(catalog, **request_)
+    assert hint in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+def test_absent_data_names_the_commands_that_help(catalog: Catalog) -> None:
+    with pytest.raises(DataError) as caught:
+        plan(RunRequest(learners=("maml",), suite="omniglot"), catalog)
+    assert caught.value.exit_code == 3
+    assert "metabench data fetch omniglot" in caught.value.hint
+    assert "metabench data import omniglot" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["inner_lr=1", "learner=1", "learner.=1", "learner.x"])
+def test_a_malformed_set_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"SCOPE\.NAME=VALUE"):
+        parse_changes([text])
+
+
+def test_an_unknown_scope_is_refused() -> None:
+    with pytest.raises(UsageError, match="leaner") as caught:
+        parse_changes(["leaner.inner_lr=1"])
+    assert "learner" in caught.value.hint

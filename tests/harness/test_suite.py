@@ -1,0 +1,109 @@
+from pathlib import Path
+
+import pytest
+
+from metabench.catalog import load_catalog
+from metabench.errors import UsageError
+from metabench.suite import load_suite, read_yaml
+
+SUITE = """
+name: tiny
+version: 1
+task: regression
+metric: mse
+space: mlp
+sources: [{name: sine, dataset: toy-regression, params: {family: sine}}]
+protocol: {queries: 10, episodes: 30}
+learners: {maml: {inner_lr: 1e-3, inner_steps: 5}}
+settings:
+  10-shot: {protocol: {shots: 10}, learners: {maml: {inner_steps: 3}}}
+budgets:
+  smoke:
+    meta_steps: 10
+    meta_batch: 4
+    protocol: {episodes: 3}
+    training: {reptile: {meta_steps: 20}}
+"""
+
+
+@pytest.fixture
+def suite_file(tmp_path: Path) -> Path:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(SUITE)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-4", 1e-4),
+        ("1E3", 1000.0),
+        ("-.5", -0.5),
+        ("3", 3),
+        ("off", "off"),
+        ("no", "no"),
+        ("true", True),
+        ("null", None),
+        ("1.5.2", "1.5.2"),
+        ("[1, 2]", [1, 2]),
+    ],
+)
+def test_scalars_mean_what_people_mean(text: str, value: object) -> None:
+    read = read_yaml(text)
+    assert read == value
+    assert type(read) is type(value)
+
+
+def test_layers_win_over_earlier_layers(suite_file: Path) -> None:
+    suite = load_suite(suite_file)
+    protocol = suite.protocol_of("10-shot", "smoke", {"queries": 7})
+    assert (protocol.shots, protocol.queries, protocol.episodes) == (10, 7, 3)
+    params = suite.params_of("learners", "maml", setting="10-shot", budget="smoke")
+    assert params == {"inner_lr": 1e-3, "inner_steps": 3}
+    assert suite.budget("smoke").training_of("reptile", {}).meta_steps == 20
+    assert suite.budget("smoke").training_of("maml", {"meta_batch": 2}).meta_batch == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("version: 1", "version: 1\nversion: 2", "stands twice"),
+        ("metric: mse", "metric: sme", "metric"),
+        ("space: mlp", "space: mlp\nspcae: mlp", "spcae"),
+        ("name: sine", "name: average", "average"),
+        ("meta_steps: 10\n", "meta_steps: -1\n", "meta_steps"),
+    ],
+)
+def test_a_wrong_suite_file_is_named(suite_file: Path, old: str, new: str, message: str) -> None:
+    suite_file.write_text(SUITE.replace(old, new))
+    with pytest.raises(UsageError, match=message):
+        load_suite(suite_file)
+
+
+def test_a_value_out_of_bounds_names_field_and_bounds(suite_file: Path) -> None:
+    suite = load_suite(suite_file)
+    with pytest.raises(UsageError, match=r"protocol\.shots=0 is not valid") as caught:
+        suite.protocol_of("10-shot", "smoke", {"shots": 0})
+    assert ">= 1" in caught.value.hint
+    with pytest.raises(UsageError, match="protocol parameter 'shotz'") as caught:
+        suite.protocol_of("10-shot", "smoke", {"shotz": 1})
+    assert "shots" in caught.value.hint
+
+
+def test_every_built_in_suite_loads_and_resolves_every_setting_at_every_budget() -> None:
+    catalog = load_catalog()
+    assert {"toy-regression", "omniglot"} <= set(catalog.suites)
+    for name, file in catalog.suites.items():
+        suite = load_suite(file)
+        assert suite.name == name
+        assert {"smoke", "lite", "paper"} <= set(suite.budgets)
+        for setting in suite.settings:
+            for budget in suite.budgets:
+                suite.protocol_of(setting, budget, {})
+                for learner, spec in catalog.learners.items():
+                    params = suite.params_of("learners", learner, setting=setting, budget=budget)
+                    spec.params_model().model_validate(params)
+                    suite.budget(budget).training_of(learner, {})
+                space = catalog.space(suite.space)
+                params = suite.params_of("spaces", suite.space, setting=setting, budget=budget)
+                space.params_model().model_validate(params)
