@@ -59,7 +59,6 @@ class Row:
         seeds: one per run.
         stamps: what must be said beside the numbers, of any of the runs.
         transductive: whether predictions use the statistics of the query set.
-        config_id: digest of the spec without the seed.
         runs: run ids, in the order of the seeds.
         cells: by column; a source without episodes has none.
     """
@@ -72,7 +71,6 @@ class Row:
     seeds: tuple[int, ...]
     stamps: tuple[str, ...]
     transductive: bool
-    config_id: str
     runs: tuple[str, ...]
     cells: Mapping[str, Cell]
 
@@ -148,7 +146,7 @@ def _table(configs: Sequence[Pooled], *, interval: IntervalKind) -> Table:
 
 
 def _order(row: Row) -> tuple[str, ...]:
-    return row.learner, row.budget, row.backend, row.variant, row.config_id
+    return row.learner, row.budget, row.backend, row.variant, *row.runs
 
 
 def _id(config: Pooled) -> str:
@@ -167,7 +165,6 @@ def _row(config: Pooled, *, variant: str, interval: IntervalKind) -> Row:
         seeds=tuple(record.spec.seed for record in records),
         stamps=tuple(dict.fromkeys(stamp for record in records for stamp in record.stamps)),
         transductive=records[0].transductive,
-        config_id=_id(config),
         runs=tuple(record.run_id for record in records),
         cells=_cells(config, interval=interval),
     )

@@ -6,6 +6,7 @@ import io
 import textwrap
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table as Grid
@@ -26,36 +27,39 @@ def render(report: Report, *, terminal_width: int | None = None) -> str:
         terminal_width: columns of the terminal, whose codes then mark headings and the best
             numbers; None for plain text, whose lines are as long as they need to be.
     """
+    text = "".join(_table(table, terminal_width=terminal_width) for table in report.tables)
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+
+def _table(table: Table, *, terminal_width: int | None) -> str:
+    grid = _grid(table)
+    unlimited = Console(width=_UNLIMITED)
+    # Wider than the terminal where that is too narrow: a line that wraps hides no number.
+    needed = Measurement.get(unlimited, unlimited.options, grid).minimum
     out = io.StringIO()
     console = Console(
         file=out,
-        width=terminal_width or _UNLIMITED,
+        width=max(terminal_width or _UNLIMITED, needed),
         force_terminal=terminal_width is not None,
         color_system=None if terminal_width is None else "standard",
         legacy_windows=False,
     )
-    for table in report.tables:
-        _print(table, console)
-    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
-
-
-def _print(table: Table, console: Console) -> None:
     console.print(Text(title(table), style="bold"))
-    grid = _grid(table)
-    # Wider than the terminal where that is too narrow: a line that wraps hides no number.
-    needed = Measurement.get(console, console.options.update(width=_UNLIMITED), grid).minimum
-    console.print(grid, width=max(console.width, needed), crop=False)
-    width = min(_CAPTION_WIDTH, console.width)
-    console.print(Text(textwrap.fill(plain(table.caption), width)), end="\n\n")
+    console.print(grid)
+    caption_width = min(_CAPTION_WIDTH, terminal_width or _CAPTION_WIDTH)
+    console.print(Text(textwrap.fill(plain(table.caption), caption_width)), end="\n\n")
+    return out.getvalue()
 
 
 def _grid(table: Table) -> Grid:
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
+    rows = entries(table)
     for position, name in enumerate(headings(table)):
         if position < len(HEADINGS):
             grid.add_column(Text(name), overflow="fold")
         else:
-            grid.add_column(Text(name), justify="right", no_wrap=True)
-    for row in entries(table):
+            needed = max(cell_len(row[position].text) for row in rows)
+            grid.add_column(Text(name), justify="right", overflow="fold", min_width=needed)
+    for row in rows:
         grid.add_row(*(Text(entry.text, style="bold" if entry.best else "") for entry in row))
     return grid
