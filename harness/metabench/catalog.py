@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from metabench.errors import PluginError, unknown
+from metabench.errors import PluginError, UsageError, unknown
 from metabench.plugin_loading import HOOKS, Candidate, discover, read
 from metabench.specs import (
     DatasetSpec,
@@ -122,17 +122,21 @@ class Catalog:
                         "Plugin %s failed on an event; further failures are not shown.", plugin.name
                     )
 
-    def _find(self, kind: str, table: Mapping[str, T], name: str) -> T:
-        if name in table:
-            return table[name]
-        error = unknown(kind, name, table)
+    def unknown(self, kind: str, name: str, known: Iterable[str]) -> UsageError:
+        """Describe a name that is not here: the nearest ones, and the plugins that were refused."""
+        error = unknown(kind, name, known)
         refused = [plugin.name for plugin in self.plugins if plugin.status == "error"]
         if refused:
             error.hint += (
                 f" Plugins that could not be loaded: {', '.join(refused)}"
                 " (see `metabench plugins list`)."
             )
-        raise error
+        return error
+
+    def _find(self, kind: str, table: Mapping[str, T], name: str) -> T:
+        if name not in table:
+            raise self.unknown(kind, name, table)
+        return table[name]
 
 
 def load_catalog(plugin_files: Sequence[Path] = ()) -> Catalog:

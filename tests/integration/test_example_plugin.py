@@ -67,10 +67,10 @@ def test_example_runs_and_stands_in_the_table(environment: dict[str, str], tmp_p
     metabench(
         environment,
         *["run", "--learner", "proto", "--suite", "omniglot", "--data", "synthetic"],
-        *["--budget", "smoke", "--out", results],
+        *["--budget", "smoke", "--set", "budget.meta_steps=200", "--out", results],
     )
     tables = json.loads(metabench(environment, "report", results, "--format", "json"))["tables"]
     (row,) = tables[0]["rows"]
     assert row["learner"] == "proto"
     assert "synthetic" in row["stamps"]
-    assert row["cells"]["average"]["mean"] > 2 * 100 / 5  # far above guessing among five classes
+    assert row["cells"]["average"]["mean"] > 60  # guessing among five classes gives 20

@@ -89,7 +89,8 @@ def show(
     found = catalog()
     kinds = [kind for kind in KINDS.values() if name in found.named(kind)]
     if not kinds:
-        raise unknown("name", name, {n for kind in KINDS.values() for n in found.named(kind)})
+        known = {known for kind in KINDS.values() for known in found.named(kind)}
+        raise found.unknown("name", name, known)
     details = [_details(found, kind, name) for kind in kinds]
     if as_json:
         typer.echo(json.dumps(details, indent=2, default=str))

@@ -55,13 +55,11 @@ def _type(schema: Mapping[str, Any]) -> str:
         return " | ".join(_word(value) for value in schema["enum"])
     if "const" in schema:
         return _word(schema["const"])
-    if schema.get("type") == "null":
-        return "none"
     bounds = [f"{sign} {schema[key]:g}" for key, sign in _BOUNDS.items() if key in schema]
     return " ".join([str(schema.get("type", "object")), " and ".join(bounds)]).rstrip()
 
 
 def _word(value: Any) -> str:
     if value is None:
-        return "none"
+        return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)

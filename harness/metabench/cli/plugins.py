@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metabench.cli.columns import columns
-from metabench.errors import PluginError, UsageError, unknown
+from metabench.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
     from metabench.catalog import Catalog, Kind, PluginInfo
@@ -69,7 +69,7 @@ def check(
     if n_failed:
         raise PluginError(
             f"{n_failed} {'check' if n_failed == 1 else 'checks'} failed.",
-            hint="Each is described above and in docs/reference/conformance.md.",
+            hint="metabench.conformance.checks gives the same checks to pytest.",
         )
 
 
@@ -121,7 +121,7 @@ def _targets(
         return [plugin for plugin in plugins if plugin.status == "error"], things
     things = [(kind, name) for kind in CHECKED for name in catalog.named(kind) if name == target]
     if not things:
-        raise unknown("plugin", str(target), _known(catalog))
+        raise catalog.unknown("plugin", str(target), _known(catalog))
     return [], things
 
 

@@ -120,7 +120,7 @@ def test_show_says_parameters_in_words(plugin: Path) -> None:
     }
     assert lines["rate"] == ["rate", "0.5", "number", ">", "0", "and", "<=", "1", "How", "fast."]
     assert lines["mode"] == ["mode", "b", "a", "|", "b", "Which", "way."]
-    assert lines["bound"] == ["bound", "none", "number", ">=", "0", "or", "none", "How", "far."]
+    assert lines["bound"] == ["bound", "null", "number", ">=", "0", "or", "null", "How", "far."]
     assert lines["steps"] == ["steps", "[1,", "2]", "array", "How", "often."]
     assert lines["must"] == ["must", "required", "integer", "No", "default."]
     assert lines["reference"] == ["reference", "Frog", "2020"]
@@ -148,6 +148,12 @@ def test_unknown_name_suggests_over_all_kinds() -> None:
     code, out, err = failed("show", "convv4")
     assert (code, out) == (2, "")
     assert "Did you mean conv4?" in err
+
+
+def test_unknown_name_mentions_plugins_that_did_not_load(tmp_path: Path) -> None:
+    file = tmp_path / "sunk.py"
+    file.write_text("1 / 0")
+    assert "could not be loaded: sunk" in failed("--plugin", file, "show", "pond")[2]
 
 
 def test_columns_of_nothing_but_a_header() -> None:
