@@ -7,12 +7,14 @@ second-order gradients are silently wrong.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from metabench.protocols import Params
 from metabench.tasknorm import normalize
 
 
@@ -74,15 +76,20 @@ def _convolve_shared(
     x: Tensor, weight: Tensor, bias: Tensor | None, *, groups: int, **geometry: Any
 ) -> Tensor:
     """Shared filters: tasks are just more images."""
-    y = _split_tasks(functional.conv2d(x.flatten(0, 1), weight[0], groups=groups, **geometry), x)
-    return y if bias is None else y + bias[:, None, :, None, None]
+    images = _channels_last(x.flatten(0, 1))
+    if bias is None or len(bias) == 1:
+        shared = None if bias is None else bias[0]
+        y = functional.conv2d(images, weight[0], shared, groups=groups, **geometry)
+        return _split_tasks(y, x)
+    y = functional.conv2d(images, weight[0], groups=groups, **geometry)
+    return _split_tasks(y, x) + bias[:, None, :, None, None]
 
 
 def _convolve_each(
     x: Tensor, weight: Tensor, bias: Tensor | None, *, groups: int, **geometry: Any
 ) -> Tensor:
     """One call per task, joined along the images: that keeps channels innermost in memory."""
-    images = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    images = _channels_last(x.flatten(0, 1))
     parts = zip(
         torch.split(images, x.shape[1]),
         weight.unbind(),
@@ -124,13 +131,29 @@ def batch_norm(
     Returns:
         The shape of ``x``.
     """
-    rows = x.movedim(2, -1)
-    y = normalize(rows.flatten(1, -2), eps=eps)
+    if x.dim() > 3:
+        return _batch_norm_of_maps(x, scale, shift, eps=eps)
+    y = normalize(x, eps=eps)
     if scale is not None:
         y = y * scale.unsqueeze(1)
-    if shift is not None:
-        y = y + shift.unsqueeze(1)
-    return y.view(rows.shape).movedim(-1, 2)
+    return y if shift is None else y + shift.unsqueeze(1)
+
+
+def _batch_norm_of_maps(
+    x: Tensor, scale: Tensor | None, shift: Tensor | None, *, eps: float
+) -> Tensor:
+    """PyTorch's own, with the channels of all tasks side by side."""
+    n_tasks, n_images, channels = x.shape[:3]
+    y = functional.batch_norm(
+        x.transpose(0, 1).flatten(1, 2),
+        None,
+        None,
+        None if scale is None else scale.expand(n_tasks, -1).flatten(),
+        None if shift is None else shift.expand(n_tasks, -1).flatten(),
+        training=True,
+        eps=eps,
+    )
+    return y.view(n_images, n_tasks, channels, *y.shape[2:]).transpose(0, 1)
 
 
 def max_pool2d(x: Tensor, *, kernel: int, stride: int | None = None, padding: int = 0) -> Tensor:
@@ -157,6 +180,46 @@ def flatten(x: Tensor) -> Tensor:
     return x.flatten(2)
 
 
+def by_task(network: Callable[..., Tensor], x: Tensor, *weights: Params) -> Tensor:
+    """Run a convolutional network one task at a time on a CPU, and all at once elsewhere.
+
+    Activations of one task stay in the cache, and no primitive has to split and join them.
+
+    Args:
+        network: called with ``x`` and ``weights``, all of them with a task axis.
+        x: ``[tasks, n, ...]``.
+        weights: ``[tasks or 1, ...]`` by name; a mixture goes the same way.
+
+    Returns:
+        ``[tasks, ...]``.
+    """
+    if x.device.type != "cpu" or len(x) == 1:
+        return network(x, *weights)
+    per_task = [_split_weights(group, len(x)) for group in weights]
+    return torch.cat(
+        [network(part, *groups) for part, *groups in zip(torch.split(x, 1), *per_task, strict=True)]
+    )
+
+
+def _split_weights(weights: Params, n_tasks: int) -> list[Params]:
+    # One split, not many slices: each slice would add a gradient of the size of all tasks.
+    parts = {
+        name: torch.split(weight.expand(n_tasks, *weight.shape[1:]), 1)
+        for name, weight in weights.items()
+    }
+    return [{name: part[task] for name, part in parts.items()} for task in range(n_tasks)]
+
+
 def _split_tasks(y: Tensor, x: Tensor) -> Tensor:
     """Undo ``x.flatten(0, 1)`` on a result."""
     return y.view(*x.shape[:2], *y.shape[1:])
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    """Put channels innermost in memory, where a CPU convolves, normalizes and pools fastest."""
+    if images.device.type != "cpu":
+        return images
+    if images.shape[1] == 1:
+        # Both layouts fit a single channel, and PyTorch would go on with channels outermost.
+        return images.clone(memory_format=torch.channels_last)
+    return images.contiguous(memory_format=torch.channels_last)

@@ -70,6 +70,9 @@ class Conv4:
 
     def forward(self, weights: Params, mixture: Mixture, x: Tensor) -> Tensor:
         """Map ``x [tasks, n, channels, height, width]`` to ``[tasks, n, outputs]``."""
+        return tasknn.by_task(self._forward, x, weights)
+
+    def _forward(self, x: Tensor, weights: Params) -> Tensor:
         stride = 2 if self._params.pool == "stride" else 1
         for layer in _layers():
             x = tasknn.conv2d(
