@@ -18,9 +18,11 @@ class Frozen(BaseModel):
 class Choice(Frozen):
     """A plugin with its resolved parameters."""
 
-    name: str
-    version: int
-    params: dict[str, Any] = Field(default_factory=dict)
+    name: str = Field(description="The plugin's name.")
+    version: int = Field(description="Its version; raised when equal inputs may give new numbers.")
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="Every parameter, defaults included."
+    )
 
     def __str__(self) -> str:
         """Name and parameters, ``conv4(filters=64)``."""
@@ -31,7 +33,7 @@ class Choice(Frozen):
 class SourceChoice(Choice):
     """A source of the suite: a dataset with its parameters, under the source's own name."""
 
-    source: str
+    source: str = Field(description="Name of the source in the suite, and of its table column.")
 
 
 class EpisodeProtocol(Frozen):
@@ -87,21 +89,23 @@ class Training(Frozen):
 class RunSpec(Frozen):
     """All that decides the numbers of one run. Device, threads and versions are provenance."""
 
-    suite: str
-    suite_version: int
-    setting: str
-    budget: str
-    task: Literal["classification", "regression"]
-    metric: Literal["accuracy", "mse"]
-    sources: tuple[SourceChoice, ...]
-    protocol: EpisodeProtocol
-    training: Training
-    learner: Choice
-    space: Choice | None
-    strategy: Choice | None
-    data: Literal["real", "synthetic"]
-    data_fingerprint: str
-    seed: int = Field(ge=0, lt=2**31)
+    suite: str = Field(description="Name of the suite.")
+    suite_version: int = Field(description="Its version.")
+    setting: str = Field(description="Name of the setting, such as `5w1s`.")
+    budget: str = Field(description="Name of the budget.")
+    task: Literal["classification", "regression"] = Field(description="What is learned.")
+    metric: Literal["accuracy", "mse"] = Field(description="How a query set is scored.")
+    sources: tuple[SourceChoice, ...] = Field(description="Where episodes come from, in order.")
+    protocol: EpisodeProtocol = Field(description="How episodes are drawn, adapted to and judged.")
+    training: Training = Field(description="How long the learner meta-trains.")
+    learner: Choice = Field(description="The learner.")
+    space: Choice | None = Field(description="The network; null if the learner brings its own.")
+    strategy: Choice | None = Field(description="The NAS strategy; null if nothing is searched.")
+    data: Literal["real", "synthetic"] = Field(description="Real files, or a look-alike.")
+    data_fingerprint: str = Field(description="Digest of the data of all sources.")
+    seed: int = Field(
+        ge=0, lt=2**31, description="Seed of weights, meta-train episodes and learners' draws."
+    )
 
     @property
     def run_id(self) -> str:

@@ -36,7 +36,12 @@ def parameters(spec: Spec) -> dict[str, dict[str, Any]]:
 
 def parameter_table(described: Mapping[str, Mapping[str, Any]]) -> str:
     """One line per parameter: name, default, what it may be, help."""
-    rows = [
+    return columns(["parameter", "default", "values", "help"], parameter_rows(described))
+
+
+def parameter_rows(described: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """Name, default, what it may be and help of each parameter, in words."""
+    return [
         [
             name,
             _word(schema["default"]) if "default" in schema else "required",
@@ -45,7 +50,6 @@ def parameter_table(described: Mapping[str, Mapping[str, Any]]) -> str:
         ]
         for name, schema in described.items()
     ]
-    return columns(["parameter", "default", "values", "help"], rows)
 
 
 def _type(schema: Mapping[str, Any]) -> str:
