@@ -119,6 +119,15 @@ def build_space(choice: Choice, task: TaskShape, catalog: Catalog) -> SearchSpac
     return space
 
 
+def describe_space(choice: Choice | None, catalog: Catalog) -> str:
+    """A network in words: its name, and the parameters that are not the defaults."""
+    if choice is None:
+        return "own network"
+    fields = catalog.space(choice.name).params_model().model_fields
+    changed = {k: v for k, v in choice.params.items() if v != fields[k].default}
+    return str(choice.model_copy(update={"params": changed}))
+
+
 def count_weights(space: SearchSpace) -> int:
     """Number of weights of a fixed network."""
     weights = space.init_weights(rng=generator("count"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from metabench import provenance
-from metabench.building import build
+from metabench.building import build, describe_space
 from metabench.engine import Control, Interrupted, Loops
 from metabench.errors import MetabenchError
 from metabench.planning import Cell
@@ -79,7 +79,7 @@ class Run:
             spec=cell.spec,
             status="running",
             stamps=cell.stamps,
-            backend=str(cell.spec.space) if cell.spec.space else "own network",
+            backend=describe_space(cell.spec.space, self._catalog),
             provenance=made_with,
         )
         return self._write(record, "running")

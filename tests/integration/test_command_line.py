@@ -1,0 +1,199 @@
+"""The main job from the command line, in processes of their own: resume, kill, interrupt, errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from metabench.cli import app
+
+TINY = [
+    *("run", "--suite", "toy-regression", "--budget", "smoke", "--device", "cpu"),
+    *("--set", "space.width=8", "--set", "space.hidden=2"),
+]
+
+
+def metabench(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def process(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "metabench", *arguments]
+    with log.open("wb") as file:
+        return subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, "CI": "1"})
+
+
+def episodes(out: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(out)): f.read_bytes() for f in sorted(out.rglob("episodes.jsonl"))}
+
+
+def wait_for(out: Path, name: str, size: int, running: subprocess.Popen[bytes]) -> None:
+    """Wait until a results file has grown to ``size`` bytes."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and running.poll() is None:
+        if sum(file.stat().st_size for file in out.rglob(name)) >= size:
+            return
+        time.sleep(0.01)
+
+
+def test_run_then_report(tmp_path: Path) -> None:
+    arguments = ["--set", "budget.meta_steps=5", "--limit", "3", "--out", str(tmp_path)]
+    done = metabench(*TINY, "--learner", "maml,reptile", "--seed", "0..1", *arguments)
+    assert done.exit_code == 0, done.output
+    assert "4 done." in done.stderr
+    table = metabench("report", str(tmp_path), "--format", "json")
+    (found,) = json.loads(table.stdout)["tables"]
+    assert (found["suite"], found["setting"], found["metric"]) == (
+        "toy-regression",
+        "10-shot",
+        "mse",
+    )
+    assert [row["learner"] for row in found["rows"]] == ["maml", "reptile"]
+    for row in found["rows"]:
+        assert row["seeds"] == [0, 1]
+        assert {"smoke", "limit", "custom"} <= set(row["stamps"])
+        assert row["n_params"] == 97
+        assert set(row["cells"]) == {"sine", "line", "quadratic", "harmonics", "average"}
+    again = metabench(*TINY, "--learner", "maml,reptile", "--seed", "0..1", *arguments)
+    assert again.exit_code == 0
+    assert again.stderr.count("was done already") == 4
+
+
+def test_dry_run_prints_cells_and_runs_nothing(tmp_path: Path) -> None:
+    done = metabench(
+        *TINY, "--learner", "maml", "--seed", "3,5", "--dry-run", "--out", str(tmp_path)
+    )
+    assert done.exit_code == 0
+    assert len(done.stdout.splitlines()) == 2
+    assert "--seed 5" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_diverging_cell_ends_with_a_sentence_and_the_others_go_on(tmp_path: Path) -> None:
+    done = metabench(
+        *TINY,
+        *("--learner", "reptile,maml", "--limit", "2", "--set", "budget.meta_steps=30"),
+        *("--set", "learner.inner_lr=90.0", "--out", str(tmp_path)),
+    )
+    assert done.exit_code == 1
+    assert "maml 10-shot seed 0 diverged: loss is" in done.stderr
+    assert "Traceback" not in done.output
+    statuses = {
+        json.loads(file.read_text())["spec"]["learner"]["name"]: json.loads(file.read_text())[
+            "status"
+        ]
+        for file in tmp_path.rglob("run.json")
+    }
+    assert statuses["maml"] == "failed"
+    assert set(statuses) == {"maml", "reptile"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--learner", "malm"], 2, ["Unknown learner 'malm'", "Did you mean maml?"]),
+        (["--learner", "maml", "--setting", "9-shot"], 2, ["Unknown setting", "5-shot"]),
+        (["--learner", "maml", "--set", "learner.lr=1"], 2, ["'lr'", "inner_lr"]),
+        (["--learner", "maml", "--set", "learner.inner_lr=-1"], 2, ["inner_lr=-1", "> 0"]),
+        (["--learner", "maml", "--seed", "x"], 2, ["--seed 'x'"]),
+        (["--learner", "maml", "--seed", "4..1"], 2, ["names no seed"]),
+        (["--learner", "maml", "--device", "cuda:99"], 2, ["cuda:99"]),
+        (["--learner", "maml", "--device", "gpu"], 2, ["'gpu'"]),
+        (["--learner", "maml", "--executor", "loca"], 2, ["local"]),
+        (["--learner", "maml", "--suite", "omniglot"], 3, ["data fetch omniglot", "data import"]),
+    ],
+)
+def test_bad_input_is_one_sentence_a_hint_and_a_code(
+    tmp_path: Path, arguments: list[str], code: int, words: list[str]
+) -> None:
+    done = metabench(*TINY, *arguments, "--out", str(tmp_path))
+    assert done.exit_code == code, done.output
+    for word in words:
+        assert word in done.stderr
+    assert "Traceback" not in done.output
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_help_list_and_completion_import_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from metabench.cli import app\n"
+        "for words in (['--help'], ['run', '--help'], ['list', 'learners'], ['list', 'suites']):\n"
+        "    try:\n        app(words)\n    except SystemExit as stop:\n        assert not stop.code\n"
+        "heavy = {'torch', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("learner", "name", "size"),
+    [
+        ("maml", "last.safetensors", 1),
+        ("reptile", "metrics.jsonl", 2000),
+        ("maml", "episodes.jsonl", 60_000),
+    ],
+)
+def test_sigkill_anywhere_and_the_same_command_gives_the_same_bytes(
+    tmp_path: Path, learner: str, name: str, size: int
+) -> None:
+    command = [
+        *(*TINY, "--learner", learner, "--limit", "1500", "--checkpoint-every", "0.05"),
+        *("--set", "budget.meta_steps=800", "--out"),
+    ]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert process([*command, str(whole)], tmp_path / "whole.log").wait() == 0
+    running = process([*command, str(cut)], tmp_path / "cut.log")
+    wait_for(cut, name, size, running)
+    running.kill()
+    assert running.wait() == -signal.SIGKILL
+    log = tmp_path / "resumed.log"
+    assert process([*command, str(cut)], log).wait() == 0, log.read_text()
+    assert episodes(cut) == episodes(whole)
+    assert len(episodes(cut)) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_interrupt_saves_and_prints_the_command_that_resumes(tmp_path: Path, jobs: str) -> None:
+    command = [
+        *(*TINY, "--learner", "maml", "--seed", "0..1", "--jobs", jobs, "--limit", "20"),
+        *("--set", "budget.meta_steps=3000", "--out", str(tmp_path / "out")),
+    ]
+    log = tmp_path / "log"
+    running = process(command, log)
+    wait_for(tmp_path / "out", "metrics.jsonl", 2000, running)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(timeout=60) == 130, log.read_text()
+    text = log.read_text()
+    assert "Resume with:" in text
+    assert "--seed 0..1" in text
+    states = [json.loads(f.read_text())["status"] for f in tmp_path.rglob("run.json")]
+    assert "interrupted" in states
+    assert "running" not in states
+    log = tmp_path / "resumed.log"
+    assert process(command, log).wait() == 0, log.read_text()
+    assert "resumes at meta-step" in log.read_text()
+
+
+@pytest.mark.slow
+def test_cells_side_by_side_give_the_same_bytes_as_one_after_another(tmp_path: Path) -> None:
+    command = [
+        *(*TINY, "--learner", "maml,reptile", "--seed", "0..1", "--limit", "20"),
+        *("--set", "budget.meta_steps=50", "--out"),
+    ]
+    for jobs in ("1", "2"):
+        log = tmp_path / f"{jobs}.log"
+        arguments = [*command, str(tmp_path / jobs), "--jobs", jobs]
+        assert process(arguments, log).wait() == 0, log.read_text()
+    assert episodes(tmp_path / "1") == episodes(tmp_path / "2")
+    assert len(episodes(tmp_path / "1")) == 4
