@@ -1,0 +1,294 @@
+"""Write `docs/reference` from the code: `python docs/generate_reference.py [--check]`.
+
+With `--check` nothing is written; pages that differ from the code are named and the exit code is 1.
+Only what metabench itself brings is described, whatever other plugins are installed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from reference_suites import suite_page
+from reference_text import attributes, definition, option_rows, prose, table, words
+
+from metabench import (
+    episodes,
+    errors,
+    executors,
+    genotype,
+    hookspecs,
+    protocols,
+    records,
+    runspec,
+    specs,
+    suite,
+)
+from metabench.catalog import Catalog, Kind, load_catalog
+from metabench.cli import app
+from metabench.cli.parameters import parameter_rows, parameters
+from metabench.data import archive
+from metabench.planning import SCOPES
+
+REFERENCE = Path(__file__).resolve().parent / "reference"
+NOTE = "<!-- Written by docs/generate_reference.py; change the code, not this page. -->"
+SPECS = (
+    specs.DatasetSpec,
+    specs.LearnerSpec,
+    specs.SearchSpaceSpec,
+    specs.NasStrategySpec,
+    specs.ExecutorSpec,
+    specs.RunEvent,
+)
+CONTRACTS = (
+    protocols.Learner,
+    protocols.LearnerContext,
+    episodes.EpisodeShape,
+    episodes.TaskShape,
+    episodes.Labelled,
+    episodes.TaskBatch,
+    episodes.Adapted,
+    protocols.SearchSpace,
+    protocols.Strategy,
+    protocols.ClassData,
+    protocols.FunctionFamily,
+    genotype.Genotype,
+    genotype.Edge,
+    archive.Archive,
+    archive.RemoteFile,
+    archive.ImageClass,
+    archive.Preparation,
+    executors.Executor,
+    executors.Job,
+    executors.Outcome,
+)
+RECORDS: Mapping[type[BaseModel], str] = {
+    records.RunRecord: "The content of `run.json`.",
+    runspec.RunSpec: "The field `spec`. Its digest is the `run_id`.",
+    runspec.SourceChoice: "One entry of `spec.sources`.",
+    runspec.Choice: "`spec.learner`, `spec.space` and `spec.strategy`.",
+    runspec.EpisodeProtocol: "The field `spec.protocol`.",
+    runspec.Training: "The field `spec.training`.",
+    records.Provenance: "The field `provenance`. It is recorded and is not part of the identity.",
+    records.EpisodeRecord: "One line of `episodes.jsonl`. A field that is null is left out.",
+}
+FILES = (
+    ("`run.json`", "The record of the run, replaced as a whole whenever its status changes."),
+    ("`episodes.jsonl`", "One line per meta-test episode. No clock values."),
+    ("`metrics.jsonl`", "The training curve: `step` and the mean of each scalar since the last."),
+    ("`timings.jsonl`", "Wall time: `phase`, `count` of steps or episodes, `seconds`."),
+    ("`checkpoints/last.safetensors`", "Where training stands."),
+    ("`checkpoints/best.safetensors`", "The best weights on meta-validation, if these are chosen."),
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the pages, or compare them."""
+    pages = {name: f"{NOTE}\n\n{text.strip()}\n" for name, text in make_pages().items()}
+    stale = [name for name, text in pages.items() if _read(REFERENCE / name) != text]
+    stale += sorted(path.name for path in REFERENCE.glob("*.md") if path.name not in pages)
+    if "--check" in arguments:
+        for name in stale:
+            sys.stdout.write(f"stale: docs/reference/{name}\n")
+        return 1 if stale else 0
+    REFERENCE.mkdir(exist_ok=True)
+    for name in stale:
+        if name in pages:
+            (REFERENCE / name).write_text(pages[name], encoding="utf-8")
+        else:
+            (REFERENCE / name).unlink()
+    return 0
+
+
+def make_pages() -> dict[str, str]:
+    """Every page by file name."""
+    catalog = load_catalog()
+    kinds: dict[Kind, str] = {
+        "learner": "Learners",
+        "dataset": "Datasets",
+        "space": "Search spaces",
+        "strategy": "NAS strategies",
+        "executor": "Executors",
+    }
+    files = {"space": "spaces.md", "strategy": "strategies.md"}
+    plugin_pages = {
+        files.get(kind, f"{kind}s.md"): _plugins(catalog, kind, title)
+        for kind, title in kinds.items()
+    }
+    pages = {
+        "cli.md": _cli(),
+        "contracts.md": _contracts(),
+        "errors.md": _errors(),
+        "hooks.md": _hooks(),
+        "records.md": _records(),
+        "suites.md": "\n\n".join(["# Suites", *_suites(catalog)]),
+        **plugin_pages,
+    }
+    titles = {name: text.lstrip("# ").partition("\n")[0] for name, text in sorted(pages.items())}
+    links = [f"- [{title}]({name})" for name, title in titles.items()]
+    return {**pages, "README.md": "\n".join(["# Reference", "", *links])}
+
+
+def _cli() -> str:
+    blocks = ["# Command line", "## metabench", *_command(app.registered_callback)]
+    groups = [(group.name, group.typer_instance or app) for group in app.registered_groups]
+    for group, commands in [("", app), *groups]:
+        for info in commands.registered_commands:
+            blocks.append(f"## metabench {f'{group} ' if group else ''}{info.name}")
+            blocks += _command(info)
+    scopes = ", ".join(f"`{scope}`" for scope in SCOPES)
+    blocks += ["## Scopes of `--set`", f"{scopes}. For example `--set learner.inner_lr=0.01`."]
+    variables = (
+        ("`METABENCH_DATA`", "Folder of the packed datasets."),
+        ("`METABENCH_STRICT_PLUGINS`", "`1`: a broken plugin stops the program (exit code 4)."),
+        ("`NO_COLOR`, `CI`", "Plain text instead of colors, and lines instead of progress bars."),
+    )
+    return "\n\n".join(
+        [*blocks, "## Environment variables", table(["variable", "meaning"], variables)]
+    )
+
+
+def _command(info: Any) -> list[str]:
+    header = ["argument or option", "values", "default", "meaning"]
+    rows = option_rows(info.callback)
+    return [prose(info.callback), table(header, rows)] if rows else [prose(info.callback)]
+
+
+def _hooks() -> str:
+    blocks = [
+        "# Hooks",
+        "A plugin is a module with functions that are marked with `@metabench.hookimpl`. A package "
+        "names the module in the entry-point group `metabench`. A single file is given with "
+        "`--plugin FILE`.",
+        f"The plugin API has version {specs.API_VERSION}. A module may state the version that it "
+        f"was written for: `METABENCH_API = {specs.API_VERSION}`. A plugin with any error is "
+        "refused as a whole and named by `metabench plugins list`.",
+    ]
+    for name, hook in vars(hookspecs).items():
+        if name.startswith("metabench_"):
+            blocks += [f"## {name}", f"```python\n{definition(hook)}\n```", prose(hook)]
+    blocks.append("# Descriptions that hooks return")
+    for spec in SPECS:
+        rows = attributes(spec)
+        blocks += [f"## {spec.__name__}", prose(spec), table(["field", "type", "meaning"], rows)]
+    return "\n\n".join(blocks)
+
+
+def _contracts() -> str:
+    blocks = ["# Contracts", "What the objects that plugins make must do, and what they are given."]
+    for contract in CONTRACTS:
+        blocks += [f"## {contract.__name__}", prose(contract)]
+        if rows := attributes(contract):
+            blocks.append(table(["field", "type", "meaning"], rows))
+        for name, method in vars(contract).items():
+            function = method.fget if isinstance(method, property) else method
+            if getattr(contract, "_is_protocol", False) and _is_public_method(name, function):
+                code = definition(function, attribute=isinstance(method, property))
+                blocks += [f"```python\n{code}\n```", prose(function)]
+    return "\n\n".join(blocks)
+
+
+def _is_public_method(name: str, value: object) -> bool:
+    return callable(value) and (name == "__call__" or not name.startswith("_"))
+
+
+def _records() -> str:
+    blocks = [
+        "# Records",
+        "A run writes to `OUT/SUITE@SETTING/LEARNER/RUN_ID/`:",
+        table(["file", "content"], FILES),
+        f"The present number of the format is {records.SCHEMA}.",
+    ]
+    for model, about in RECORDS.items():
+        blocks += [f"## {model.__name__}", about, table(*_fields(model))]
+    return "\n\n".join(blocks)
+
+
+def _fields(model: type[BaseModel]) -> tuple[list[str], list[list[str]]]:
+    bases = reversed(model.__mro__)
+    written = {k: v for base in bases for k, v in inspect.get_annotations(base).items()}
+    rows = []
+    for name, field in model.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        shown = "required" if field.is_required() else f"`{words(default) or '(empty)'}`"
+        bounds = " and ".join(_bounds(field.metadata))
+        values = f"`{written[name]}`{f', {bounds}' if bounds else ''}"
+        rows.append([f"`{name}`", values, shown, field.description or ""])
+    return ["field", "values", "default", "meaning"], rows
+
+
+def _bounds(metadata: Iterable[Any]) -> list[str]:
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    found = [(sign, getattr(m, key, None)) for m in metadata for key, sign in signs.items()]
+    return [f"{sign} {limit}" for sign, limit in found if limit is not None]
+
+
+def _errors() -> str:
+    rows = [["0", "Done."]]
+    codes: dict[int, list[str]] = {}
+    kinds: list[type[errors.MetabenchError]] = errors.MetabenchError.__subclasses__()
+    for kind in [errors.MetabenchError, *sorted(kinds, key=lambda kind: kind.__name__)]:
+        sentence = prose(kind).partition("\n")[0]
+        codes.setdefault(kind.exit_code, []).append(f"`{kind.__name__}`: {sentence}")
+    meaning = {
+        1: "Some cells failed; the others are done.",
+        2: "The request is wrong: an unknown name, or a value out of bounds.",
+        3: "Data is missing, damaged or too small.",
+        4: "A plugin is broken.",
+    }
+    rows += [
+        [str(code), f"{meaning[code]} {' '.join(found)}"] for code, found in sorted(codes.items())
+    ]
+    rows.append(["130", "Interrupted. The state is saved, and the command to resume is printed."])
+    return "\n\n".join(
+        [
+            "# Exit codes and errors",
+            "An expected error is one sentence and a hint on stderr, without a traceback.",
+            table(["exit code", "meaning"], rows),
+        ]
+    )
+
+
+def _plugins(catalog: Catalog, kind: Kind, title: str) -> str:
+    blocks = [f"# {title}"]
+    found = _own(catalog, kind)
+    for name, spec in found.items():
+        facts = {
+            "version": spec.version,
+            "reference": spec.reference,
+            "task kinds": getattr(spec, "kinds", ()),
+            "searches": getattr(spec, "searches", None),
+            "has choices": getattr(spec, "searched", None),
+            "licence": getattr(spec, "licence", ""),
+            "citation": getattr(spec, "citation", ""),
+            "preset": getattr(spec, "preset", {}),
+        }
+        lines = [f"- {key}: {words(v)}" for key, v in facts.items() if v not in ("", None, (), {})]
+        blocks += [f"## {name}", spec.summary, "\n".join(lines)]
+        if rows := parameter_rows(parameters(spec)):
+            code = [[f"`{row[0]}`", f"`{row[1]}`", *row[2:]] for row in rows]
+            blocks.append(table(["parameter", "default", "values", "meaning"], code))
+    return "\n\n".join([*blocks, *([] if found else ["metabench itself brings none yet."])])
+
+
+def _suites(catalog: Catalog) -> Iterator[str]:
+    for file in _own(catalog, "suite").values():
+        yield from suite_page(suite.load_suite(file))
+
+
+def _own(catalog: Catalog, kind: Kind) -> dict[str, Any]:
+    """What metabench itself provides of one kind, sorted by name."""
+    named = sorted(catalog.named(kind).items())
+    return {n: t for n, t in named if catalog.origin(kind, n).distribution == "metabench"}
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
