@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from metabench.data.archive import (
         Archive,
+        Contents,
         ImageClass,
         Preparation,
         RemoteFile,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Archive": "archive",
+    "Contents": "archive",
     "ImageClass": "archive",
     "Originals": "originals",
     "Pack": "pack",
@@ -45,6 +47,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Archive",
+    "Contents",
     "ImageClass",
     "Originals",
     "Pack",

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 ResizeFilter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 """The resampling filters of Pillow."""
 
+Crop = Literal["none", "box"]
+"""What is cut out of an image first: nothing, or the box around its object, within the image."""
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom of a part of an image, in pixels; right and bottom lie outside."""
+
 Report = Callable[[str, int, int], None]
 """Called as work proceeds, with what is being done, how much is done, and of how much."""
 
@@ -25,14 +31,20 @@ class Preparation(Frozen):
 
     size: int = Field(ge=8, le=512, description="Height and width in pixels.")
     resize: ResizeFilter = Field(default="lanczos", description="Filter of the resizing.")
+    crop: Crop = Field(
+        default="none",
+        description="`box` cuts to the box around the object, where the archive has one, before "
+        "the resizing.",
+    )
 
     def __str__(self) -> str:
         """The name of the pack's folder.
 
-        >>> str(Preparation(size=28))
-        '28-lanczos'
+        >>> str(Preparation(size=28)), str(Preparation(size=84, crop="box"))
+        ('28-lanczos', '84-lanczos-box')
         """
-        return f"{self.size}-{self.resize}"
+        name = f"{self.size}-{self.resize}"
+        return name if self.crop == "none" else f"{name}-{self.crop}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +72,31 @@ class ImageClass:
         name: unique, ``part/.../class``; the first component is a part of the archive.
         group: what it belongs to, such as an alphabet; may be empty.
         images: names of its image files within the originals, in the order of packing.
+        boxes: the box around the object of each image; empty where the archive has none.
     """
 
     name: str
     group: str
     images: tuple[str, ...]
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What was found in the originals.
+
+    Attributes:
+        classes: the classes, in any order.
+        splits: classes of each split of each scheme that comes with the files, such as
+            ``{"ravi": {"meta-train": ("n01532829", ...), ...}}``.
+        stamps: what must be said beside every result, such as ``subset``.
+        notes: sentences for the user, such as how many files a list names that are not there.
+    """
+
+    classes: Sequence[ImageClass]
+    splits: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    stamps: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,24 +108,27 @@ class Archive:
         files: what is downloaded; a user may also have these files, or their content unpacked.
         layout: what a folder to import must hold, in words, for messages.
         scan: finds the classes among the originals' file names, whatever the layout.
-        parts: how many classes each part holds.
-        per_class: how many images each class holds.
+        parts: how many classes each part holds; empty where any number will do.
+        per_class: how many images each class holds; None where they differ, and ``scan`` judges.
         mode: ``L`` (grey, one channel) or ``RGB``.
         preparation: what is done to images unless the user asks otherwise.
         licence: short name of the licence.
         citation: what to cite.
+        archives: names or patterns, such as ``*.zip``, of further archives that are read where the
+            user's folder has them.
     """
 
     name: str
     files: tuple[RemoteFile, ...]
     layout: str
-    scan: Callable[[Originals], Sequence[ImageClass]]
+    scan: Callable[[Originals], Contents]
     parts: Mapping[str, int]
-    per_class: int
+    per_class: int | None
     mode: Literal["L", "RGB"]
     preparation: Preparation
     licence: str
-    citation: str = field(default="")
+    citation: str = ""
+    archives: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:

@@ -39,17 +39,21 @@ def import_archive(
     home = (root or data_root()) / archive.name
     if not path.exists():
         raise DataError(f"{path} does not exist.", hint=f"PATH must be {archive.layout}.")
-    with Originals(path, [file.name for file in archive.files]) as originals:
-        classes = sorted(archive.scan(originals), key=lambda found: found.name)
-        _check_complete(archive, classes, path)
+    with Originals(path, [*(file.name for file in archive.files), *archive.archives]) as originals:
+        contents = archive.scan(originals)
+        _check_complete(archive, contents.classes, path)
         with _workspace(home) as folder:
             made = write_pack(
-                archive, originals, classes, preparation=preparation, folder=folder, report=report
+                archive, originals, contents, preparation=preparation, folder=folder, report=report
             )
             return _publish(made, home / str(preparation))
 
 
 def _check_complete(archive: Archive, classes: Sequence[ImageClass], path: Path) -> None:
+    if not classes:
+        raise DataError(
+            f"{path} holds no images of {archive.name}.", hint=f"PATH must be {archive.layout}."
+        )
     for part, expected in archive.parts.items():
         n = sum(found.name.split("/")[0] == part for found in classes)
         if n != expected:
@@ -58,7 +62,7 @@ def _check_complete(archive: Archive, classes: Sequence[ImageClass], path: Path)
                 hint=f"PATH must be {archive.layout}.",
             )
     for found in classes:
-        if len(found.images) != archive.per_class:
+        if archive.per_class is not None and len(found.images) != archive.per_class:
             folder = found.images[0].rpartition("/")[0]
             raise DataError(
                 f"{folder} in {path} has {len(found.images)} images, not {archive.per_class}.",

@@ -54,12 +54,22 @@ class PackIndex(Frozen):
     classes: tuple[PackedClass, ...] = Field(description="Sorted by name.")
     licence: str = Field(description="Licence of the data.")
     citation: str = Field(description="What to cite.")
+    splits: dict[str, dict[str, tuple[str, ...]]] = Field(
+        default_factory=dict,
+        description="Classes of each split of each scheme that came with the files.",
+    )
+    stamps: tuple[str, ...] = Field(
+        default=(), description="What must be said beside every result, such as `subset`."
+    )
+    notes: tuple[str, ...] = Field(default=(), description="What was remarked on the files.")
     created_by: str = Field(description="Version of metabench that made the pack.")
 
     @property
     def digest(self) -> str:
         """Digest of pixels, classes and preparation; the route they came by is not in it."""
         fields = {"dataset", "preparation", "shape", "images_sha256", "classes"}
+        # Only where there are any, so that packs from before these fields keep their digests.
+        fields |= {name for name in ("splits", "stamps") if getattr(self, name)}
         return digest(self.model_dump(mode="json", include=fields))
 
 

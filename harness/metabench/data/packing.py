@@ -7,11 +7,12 @@ import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from metabench.data.archive import Archive, ImageClass, Preparation, Report
+from metabench.data.archive import Archive, Contents, ImageClass, Preparation, Report
 from metabench.data.originals import Originals
 from metabench.data.pack import IMAGES, INDEX, SCHEMA, Pack, PackedClass, PackIndex, SealedIndex
 from metabench.errors import DataError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def write_pack(
     archive: Archive,
     originals: Originals,
-    classes: Sequence[ImageClass],
+    contents: Contents,
     *,
     preparation: Preparation,
     folder: Path,
@@ -34,7 +35,7 @@ def write_pack(
     Args:
         archive: what the originals are.
         originals: where the images are read from.
-        classes: what is packed, in this order.
+        contents: what is packed, sorted by class.
         preparation: what is done to each image.
         folder: where to write.
         report: told how many images are packed.
@@ -43,21 +44,14 @@ def write_pack(
         DataError: an image cannot be read.
         OSError: the folder cannot be written.
     """
-    content = hashlib.sha256()
+    classes = sorted(contents.classes, key=lambda found: found.name)
     entries = tuple(_entries(classes))
     shape = (entries[-1].stop, preparation.size, preparation.size, archive.channels)
-    # Plain sequential writing, not a memory map: a full disk is then an OSError, not a SIGBUS.
+    packing = _Packing(archive, originals, preparation, report)
+    # Plain writing, not a memory map: a full disk is then an OSError, not a SIGBUS.
     with (folder / IMAGES).open("wb") as sink:
         sink.write(_array_header(shape))
-        for found, entry in zip(classes, entries, strict=True):
-            for name in found.images:
-                data = originals.read(name)
-                content.update(f"{found.name}/{Path(name).name}\n".encode())
-                content.update(hashlib.sha256(data).digest())
-                image = _decode(data, f"{name} in {originals.path}", archive.mode)
-                sink.write(_resize(image, preparation))
-            if report:
-                report(f"pack {archive.name}", entry.stop, shape[0])
+        originals_sha256 = packing.write_images(classes, sink)
         _flush(sink)
     with (folder / IMAGES).open("rb") as source:
         images_sha256 = hashlib.file_digest(source, "sha256").hexdigest()
@@ -67,17 +61,69 @@ def write_pack(
         preparation=preparation,
         shape=shape,
         images_sha256=images_sha256,
-        originals_sha256=content.hexdigest(),
+        originals_sha256=originals_sha256,
         archives_sha256=originals.digests(),
         classes=entries,
         licence=archive.licence,
         citation=archive.citation,
+        splits={name: dict(split) for name, split in contents.splits.items()},
+        stamps=contents.stamps,
+        notes=contents.notes,
         created_by=version("metabench"),
     )
     with (folder / INDEX).open("wb") as sink:
         sink.write(SealedIndex(digest=index.digest, index=index).model_dump_json(indent=1).encode())
         _flush(sink)
     return Pack(folder=folder, index=index)
+
+
+@dataclass(frozen=True, slots=True)
+class _Packing:
+    """What stays the same from image to image."""
+
+    archive: Archive
+    originals: Originals
+    preparation: Preparation
+    report: Report | None
+
+    def write_images(self, classes: Sequence[ImageClass], sink: BinaryIO) -> str:
+        """Write every image to its place, and digest the files that they were read from.
+
+        The files are read as they lie, since a tarball can only be read forward.
+        """
+        start = sink.tell()
+        places = {name: i for i, name in enumerate(n for c in classes for n in c.images)}
+        boxes = {n: box for c in classes for n, box in zip(c.images, c.boxes, strict=False)}
+        digests = [b""] * len(places)
+        for done, name in enumerate(self.originals.in_stored_order(places), start=1):
+            data = self.originals.read(name)
+            digests[places[name]] = hashlib.sha256(data).digest()
+            pixels = self._prepare(data, f"{name} in {self.originals.path}", boxes.get(name))
+            sink.seek(start + places[name] * len(pixels))
+            sink.write(pixels)
+            if self.report:
+                self.report(f"pack {self.archive.name}", done, len(places))
+        content = hashlib.sha256()
+        for found in classes:
+            for name in found.images:
+                content.update(f"{found.name}/{Path(name).name}\n".encode())
+                content.update(digests[places[name]])
+        return content.hexdigest()
+
+    def _prepare(self, data: bytes, what: str, box: Box | None) -> bytes:
+        image = _decode(data, what, self.archive.mode)
+        if self.preparation.crop == "box" and box is not None:
+            image = image.crop(_clipped(box, image.size, what))
+        return _resize(image, self.preparation)
+
+
+def _clipped(box: Box, size: tuple[int, int], what: str) -> Box:
+    left, top, right, bottom = box
+    width, height = size
+    clipped = (max(left, 0), max(top, 0), min(right, width), min(bottom, height))
+    if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
+        raise DataError(f"The box of {what} lies outside the image, which is {width}x{height}.")
+    return clipped
 
 
 def _entries(classes: Sequence[ImageClass]) -> Iterator[PackedClass]:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from metabench.data import Archive, ImageClass, Preparation, RemoteFile, ResizeFilter, open_pack
+from metabench.data import (
+    Archive,
+    Contents,
+    ImageClass,
+    Preparation,
+    RemoteFile,
+    ResizeFilter,
+    open_pack,
+)
 from metabench.errors import DataError
 from metabench.runspec import Frozen, digest
 from metabench.specs import DatasetSpec
@@ -43,7 +51,7 @@ def _official(name: str, sha256: str, size: int) -> RemoteFile:
     return RemoteFile(name=name, urls=urls, digest=f"sha256:{sha256}", size=size)
 
 
-def scan(originals: Originals) -> list[ImageClass]:
+def scan(originals: Originals) -> Contents:
     """Find the characters, in the zips or in unpacked folders at any depth."""
     images: dict[tuple[str, str], list[str]] = {}
     for name in originals.names:
@@ -51,11 +59,15 @@ def scan(originals: Originals) -> list[ImageClass]:
             alphabet = found["alphabet"]
             character = f"{found['part']}/{alphabet}/{found['character']}"
             images.setdefault((character, alphabet), []).append(name)
-    return [
-        ImageClass(name=character, group=alphabet, images=tuple(names))
-        for (character, alphabet), names in images.items()
-    ]
+    return Contents(
+        [
+            ImageClass(name=character, group=alphabet, images=tuple(names))
+            for (character, alphabet), names in images.items()
+        ]
+    )
 
+
+PER_CLASS = 20
 
 ARCHIVE = Archive(
     name="omniglot",
@@ -78,7 +90,7 @@ ARCHIVE = Archive(
     ),
     scan=scan,
     parts={"background": 964, "evaluation": 659},
-    per_class=20,
+    per_class=PER_CLASS,
     mode="L",
     preparation=Preparation(size=28, resize="lanczos"),
     licence=LICENCE,
@@ -203,7 +215,7 @@ def synthesize(params: OmniglotParams) -> ClassData:
     n_val = 0 if params.split == "background-evaluation" else 20
     drawn = synthetic_classes(
         {"meta-train": 60, "meta-val": n_val, "meta-test": 40},
-        ARCHIVE.per_class,
+        PER_CLASS,
         shape=(params.size, params.size, 1),
         seed=0,
     )
