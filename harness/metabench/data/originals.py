@@ -1,4 +1,4 @@
-"""Files as published, read in place: a folder, a zip, or a folder of zips, all seen alike."""
+"""Files as published, read in place: folders, zips and tarballs, all seen alike."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 
+from metabench.data.tarballs import ERRORS as TAR_ERRORS
+from metabench.data.tarballs import SUFFIXES as TAR_SUFFIXES
+from metabench.data.tarballs import Tarball
 from metabench.errors import DataError
 
 MAX_MEMBER = 64 * 2**20
@@ -22,25 +25,26 @@ class Originals:
     Nothing is unpacked to disk, so a name inside an archive can never become a path.
 
     Args:
-        path: a folder, or one zip; it exists.
-        archives: names of zips that are read where the folder has them, as if unpacked there.
+        path: a folder, one zip or one tarball; it exists.
+        archives: names or patterns of zips and tarballs that are read where the folder has them,
+            as if unpacked there.
 
     Raises:
-        DataError: a zip is damaged.
+        DataError: an archive is damaged, or names a member as no sound one does.
     """
 
     def __init__(self, path: Path, archives: Iterable[str] = ()) -> None:
         self.path = path
-        self._zips: dict[Path, zipfile.ZipFile] = {}
-        self._members: dict[str, Path] = {}
+        self._archives: dict[Path, zipfile.ZipFile | Tarball] = {}
+        self._members: dict[str, _Member] = {}
         try:
             if path.is_file():
-                self._add_zip(path)
+                self._add_archive(path)
             else:
                 self._add_folder(path)
-                for name in archives:
-                    if (path / name).is_file():
-                        self._add_zip(path / name)
+                for pattern in archives:
+                    for found in sorted(path.glob(pattern)):
+                        self._add_archive(found)
         except BaseException:
             self.close()
             raise
@@ -57,8 +61,8 @@ class Originals:
         self.close()
 
     def close(self) -> None:
-        """Close the zips."""
-        for opened in self._zips.values():
+        """Close the archives."""
+        for opened in self._archives.values():
             opened.close()
 
     @property
@@ -66,29 +70,42 @@ class Originals:
         """All file names, sorted, with ``/`` between components."""
         return sorted(self._members)
 
+    def in_stored_order(self, names: Iterable[str]) -> list[str]:
+        """The same names as they follow each other on disk: in a tarball, going back is slow."""
+        return sorted(names, key=lambda name: (*self._members[name], name))
+
     def read(self, name: str) -> bytes:
         """The content of one file.
 
         Raises:
-            DataError: it cannot be read, or is far too large for an image.
+            DataError: it cannot be read, is a link, or is far too large for an image.
         """
-        home = self._members[name]
+        home, _ = self._members[name]
         try:
-            if home in self._zips:
-                member = self._zips[home].getinfo(name)
-                _check_length(f"{name} in {home}", member.file_size)
-                return self._zips[home].read(member)
-            _check_length(str(home), home.stat().st_size)
-            return home.read_bytes()
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+            return self._read(name, home)
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, *TAR_ERRORS) as error:
             raise _damaged(home, f"{name} cannot be read: {error}") from error
         except OSError as error:
             raise DataError(f"{home} cannot be read: {error.strerror}.") from error
 
+    def _read(self, name: str, home: Path) -> bytes:
+        opened = self._archives.get(home)
+        if isinstance(opened, Tarball):
+            if name in opened.links:
+                raise DataError(f"{name} in {home} is a link, which is never followed.")
+            _check_length(f"{name} in {home}", opened.places[name][1])
+            return opened.read(name)
+        if isinstance(opened, zipfile.ZipFile):
+            member = opened.getinfo(name)
+            _check_length(f"{name} in {home}", member.file_size)
+            return opened.read(member)
+        _check_length(str(home), home.stat().st_size)
+        return home.read_bytes()
+
     def digests(self) -> dict[str, str]:
-        """SHA-256 of each zip by its file name; empty where there is none."""
+        """SHA-256 of each archive by its file name; empty where there is none."""
         found = {}
-        for path in sorted(self._zips):
+        for path in sorted(self._archives):
             with path.open("rb") as source:
                 found[path.name] = hashlib.file_digest(source, "sha256").hexdigest()
         return found
@@ -97,19 +114,30 @@ class Originals:
         for parent, _, names in os.walk(folder):
             for name in names:
                 path = Path(parent, name)
-                self._members[path.relative_to(folder).as_posix()] = path
+                self._members[path.relative_to(folder).as_posix()] = (path, 0)
 
-    def _add_zip(self, path: Path) -> None:
+    def _add_archive(self, path: Path) -> None:
         try:
-            opened = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+            if path.name.endswith(TAR_SUFFIXES):
+                ball = self._archives[path] = Tarball(path)
+                places = {name: place for name, (place, _) in ball.places.items()}
+                places.update(dict.fromkeys(ball.links, 0))
+            else:
+                opened = self._archives[path] = zipfile.ZipFile(path)
+                places = {m.filename: m.header_offset for m in opened.infolist() if not m.is_dir()}
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, zlib.error) as error:
+            raise _damaged(path, str(error)) from error
+        except TAR_ERRORS as error:
             raise _damaged(path, str(error)) from error
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-        self._zips[path] = opened
-        for member in opened.infolist():
-            if not member.is_dir():
-                self._members[member.filename] = path
+        for name, place in places.items():
+            _check_name(name, path)
+            self._members[name] = (path, place)
+
+
+_Member = tuple[Path, int]
+"""The file that holds it, and where in there it begins."""
 
 
 def is_web_page(head: bytes) -> bool:
@@ -133,3 +161,13 @@ def _damaged(path: Path, reason: str) -> DataError:
 def _check_length(what: str, length: int) -> None:
     if length > MAX_MEMBER:
         raise DataError(f"{what} claims {length:,} bytes, which is no image of a dataset.")
+
+
+def _check_name(name: str, path: Path) -> None:
+    """Refuse what an archive made in good faith does not hold, though it would do no harm here."""
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or "\0" in name:
+        raise DataError(
+            f"{path} holds {name!r}, a name that leads out of the archive.",
+            hint="This is not the published file; download it from its official place.",
+        )

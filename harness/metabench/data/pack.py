@@ -70,7 +70,10 @@ class PackIndex(Frozen):
         fields = {"dataset", "preparation", "shape", "images_sha256", "classes"}
         # Only where there are any, so that packs from before these fields keep their digests.
         fields |= {name for name in ("splits", "stamps") if getattr(self, name)}
-        return digest(self.model_dump(mode="json", include=fields))
+        content = self.model_dump(mode="json", include=fields)
+        if self.preparation.crop == "none":
+            del content["preparation"]["crop"]
+        return digest(content)
 
 
 class SealedIndex(Frozen):
@@ -107,7 +110,7 @@ class Pack:
 
         path = self.folder / IMAGES
         try:
-            images = np.load(path, mmap_mode="r", allow_pickle=False)
+            images = np.load(path, mmap_mode="c", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise self._damaged(f"{path} is missing or truncated") from error
         if images.dtype != np.uint8 or images.shape != self.index.shape:

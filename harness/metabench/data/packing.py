@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from metabench.data.archive import Archive, Contents, ImageClass, Preparation, Report
+from metabench.data.archive import Archive, Box, Contents, ImageClass, Preparation, Report
 from metabench.data.originals import Originals
 from metabench.data.pack import IMAGES, INDEX, SCHEMA, Pack, PackedClass, PackIndex, SealedIndex
 from metabench.errors import DataError

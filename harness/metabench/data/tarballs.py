@@ -1,0 +1,102 @@
+"""Tarballs, plain or gzipped, read in place: a member is a place in the stream, never a path."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+from typing import BinaryIO, cast
+
+MAX_READ = 64 * 2**20
+"""No header and no image is larger (bytes); what claims to be is refused before it is read."""
+MAX_SKIPPED = 2**30
+"""No member of a dataset is larger (bytes), read or not."""
+MAX_TOTAL = 64 * 2**30
+"""No dataset unpacks to more (bytes)."""
+SUFFIXES = (".tar", ".tar.gz", ".tgz")
+
+ERRORS = (tarfile.TarError, gzip.BadGzipFile, EOFError)
+"""What a damaged tarball raises, beside ``zlib.error`` and other ``OSError``."""
+
+
+class Tarball:
+    """The plain files of a tarball.
+
+    A compressed stream only runs forward: members read in another order than they lie in cost an
+    unpacking from the beginning each.
+
+    Args:
+        path: a tar file, gzipped or not.
+
+    Attributes:
+        places: where each plain file begins in the stream and how long it is, by name.
+        links: names of links, devices and whatever else is neither a plain file nor a folder.
+
+    Raises:
+        tarfile.TarError, EOFError, OSError, zlib.error: it is damaged, or claims absurd sizes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.places: dict[str, tuple[int, int]] = {}
+        self.links: set[str] = set()
+        self._stream = _open(path)
+        try:
+            self._scan()
+        except BaseException:
+            self.close()
+            raise
+
+    def _scan(self) -> None:
+        total = 0
+        with tarfile.open(fileobj=_Bounded(self._stream), mode="r:") as archive:
+            for member in archive:
+                total += member.size
+                if member.size > MAX_SKIPPED or total > MAX_TOTAL:
+                    raise tarfile.ReadError(f"{member.name} claims {member.size:,} bytes")
+                if member.isreg() and not member.issparse():
+                    self.places[member.name] = (member.offset_data, member.size)
+                elif not member.isdir():
+                    self.links.add(member.name)
+        while self._stream.read(2**20):  # The checksum of a gzip is behind its last byte.
+            total += 2**20
+            if total > MAX_TOTAL:
+                raise tarfile.ReadError("it does not end")
+
+    def read(self, name: str) -> bytes:
+        """The content of one member, which must not be longer than :data:`MAX_READ`."""
+        place, length = self.places[name]
+        self._stream.seek(place)
+        data = self._stream.read(length)
+        if len(data) < length:
+            raise EOFError(f"{name} ends early")
+        return data
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+
+def _open(path: Path) -> BinaryIO:
+    with path.open("rb") as source:
+        zipped = source.read(2) == b"\x1f\x8b"
+    return cast(BinaryIO, gzip.open(path)) if zipped else path.open("rb")
+
+
+class _Bounded(io.RawIOBase):
+    """A stream of which nobody reads more at once than the largest sound header."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= MAX_READ:
+            raise tarfile.ReadError(f"a header claims {size:,} bytes")
+        return self._stream.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
