@@ -133,7 +133,7 @@ class ClassSource:
         blocks = image[:, :, : shape.shots].transpose(0, 2, 1)  # [tasks, shots, ways]
         support = np.take_along_axis(blocks, order, axis=2).reshape(n_tasks, -1)
         query = image[:, :, shape.shots :].reshape(n_tasks, -1)
-        labels = np.broadcast_to(np.arange(ways)[:, None], (ways, shape.queries)).ravel()
+        labels = np.repeat(np.arange(ways), shape.queries)
         return Draw(
             Labelled(self._gather(support), self._labels(order.reshape(n_tasks, -1))),
             Labelled(self._gather(query), self._labels(np.tile(labels, (n_tasks, 1)))),

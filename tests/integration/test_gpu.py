@@ -56,8 +56,9 @@ def test_cpu_and_gpu_agree_before_training(
     assert difference.abs().mean() < (0.02 if suite == "omniglot" else 1e-3)
 
 
-@pytest.mark.parametrize("learner", ["maml", "reptile"])
-@pytest.mark.parametrize("suite", ["toy-regression", "omniglot"])
+@pytest.mark.parametrize(
+    ("learner", "suite"), [("maml", "toy-regression"), ("reptile", "omniglot")]
+)
 def test_training_on_a_gpu_learns(
     catalog: Catalog, tmp_path: Path, learner: str, suite: str
 ) -> None:

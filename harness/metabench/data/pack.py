@@ -101,7 +101,7 @@ class Pack:
         return tuple(entry.name for entry in self.index.classes)
 
     def images(self) -> NDArray[np.uint8]:
-        """The images, ``[n, height, width, channels]``, memory-mapped and read-only.
+        """The images, ``[n, height, width, channels]``, memory-mapped; a write stays in memory.
 
         Raises:
             DataError: the file is missing, truncated, or not the array of the index.
