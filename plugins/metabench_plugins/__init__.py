@@ -15,8 +15,8 @@ METABENCH_API = 1
 
 @hookimpl
 def metabench_datasets() -> Iterable[DatasetSpec]:
-    """Toy regression and Omniglot."""
-    from metabench_plugins.datasets import omniglot
+    """Toy regression and images."""
+    from metabench_plugins.datasets import miniimagenet, omniglot
 
     yield DatasetSpec(
         name="toy-regression",
@@ -29,6 +29,8 @@ def metabench_datasets() -> Iterable[DatasetSpec]:
         licence="generated",
     )
     yield omniglot.SPEC
+    yield four_domains.SPEC
+    yield miniimagenet.SPEC
 
 
 @hookimpl

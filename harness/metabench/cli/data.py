@@ -211,6 +211,10 @@ def _say_packed(pack: Pack) -> None:
         f"digest {index.digest}, licence {index.licence}",
         err=True,
     )
+    if index.stamps:
+        typer.echo(f"Results are stamped {', '.join(index.stamps)}.", err=True)
+    for note in index.notes:
+        typer.echo(note, err=True)
     typer.echo(pack.folder)
 
 
