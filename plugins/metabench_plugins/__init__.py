@@ -16,7 +16,7 @@ METABENCH_API = 1
 @hookimpl
 def metabench_datasets() -> Iterable[DatasetSpec]:
     """Toy regression and images."""
-    from metabench_plugins.datasets import miniimagenet, omniglot
+    from metabench_plugins.datasets import four_domains, miniimagenet, omniglot
 
     yield DatasetSpec(
         name="toy-regression",
