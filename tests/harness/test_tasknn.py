@@ -101,8 +101,9 @@ def test_the_grouped_convolution_of_accelerators_equals_the_one_of_cpus(
 
 @pytest.mark.parametrize("shape", [(6, 4), (2, 4, 3, 5)], ids=["vectors", "images"])
 @pytest.mark.parametrize("affine_tasks", [None, 1, N_TASKS])
+@pytest.mark.parametrize("relu", [False, True])
 def test_batch_norm(
-    draw: Callable[..., Tensor], shape: tuple[int, ...], affine_tasks: int | None
+    draw: Callable[..., Tensor], shape: tuple[int, ...], affine_tasks: int | None, relu: bool
 ) -> None:
     x = draw(N_TASKS, *shape)
     affine = [] if affine_tasks is None else [draw(affine_tasks, 4), draw(affine_tasks, 4)]
@@ -112,21 +113,31 @@ def test_batch_norm(
         )
         for t in range(N_TASKS)
     ]
-    y = tasknn.batch_norm(x, *affine, eps=1e-3)
-    assert_same_with_gradients(y, torch.stack(tasks), [x, *affine])
+    expected = torch.stack(tasks).relu() if relu else torch.stack(tasks)
+    y = tasknn.batch_norm(x, *affine, eps=1e-3, relu=relu)
+    assert_same_with_gradients(y, expected, [x, *affine])
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (2, 3, 2, 2)], ids=["vectors", "images"])
+@pytest.mark.parametrize("relu", [False, True])
 def test_batch_norm_has_exact_first_and_second_derivatives(
-    draw: Callable[..., Tensor], shape: tuple[int, ...]
+    draw: Callable[..., Tensor], shape: tuple[int, ...], relu: bool
 ) -> None:
     inputs = (draw(2, *shape), draw(2, 3), draw(1, 3))
 
     def norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        return tasknn.batch_norm(x, scale, shift, eps=1e-2)
+        return tasknn.batch_norm(x, scale, shift, eps=1e-2, relu=relu)
 
     assert torch.autograd.gradcheck(norm, inputs)
     assert torch.autograd.gradgradcheck(norm, inputs)
+
+
+def test_batch_norm_of_vectors_refuses_a_third_derivative(draw: Callable[..., Tensor]) -> None:
+    x = draw(2, 5, 3)
+    (first,) = torch.autograd.grad(tasknn.batch_norm(x).pow(3).sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(first.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        second.sum().backward()
 
 
 def test_batch_norm_of_a_constant_is_its_shift(draw: Callable[..., Tensor]) -> None:

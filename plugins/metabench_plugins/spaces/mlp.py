@@ -77,8 +77,9 @@ class Mlp:
             x = tasknn.linear(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"])
             if self.batch_statistics:
                 scale, shift = weights[f"{layer}.norm.scale"], weights[f"{layer}.norm.shift"]
-                x = tasknn.batch_norm(x, scale, shift, eps=self._params.eps)
-            x = torch.relu(x)
+                x = tasknn.batch_norm(x, scale, shift, eps=self._params.eps, relu=True)
+            else:
+                x = torch.relu(x)
         return tasknn.linear(x, weights["head.weight"], weights["head.bias"])
 
     def choices(self) -> Mapping[str, tuple[int, tuple[str, ...]]]:
