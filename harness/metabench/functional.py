@@ -85,6 +85,8 @@ def inner_path(
     lr: float,
     order: Order,
     adapted: Collection[str] | None = None,
+    masks: Params | None = None,
+    clip: float | None = None,
 ) -> Iterator[Params]:
     """Yield the weights after 0, 1, ..., ``steps`` steps of gradient descent.
 
@@ -97,6 +99,8 @@ def inner_path(
         lr: the inner learning rate.
         order: what an outer gradient sees, see :data:`Order`.
         adapted: the names that move; None means all. A weight the loss does not use stays.
+        masks: factors of the updates by name, broadcast to ``[tasks, *shape]`` (MT-Net).
+        clip: bound of each element of the inner gradient; None for no bound.
     """
     if order == "none":
         weights = _detach(weights)
@@ -106,6 +110,10 @@ def inner_path(
         updates = task_gradients(
             loss, weights, scale=-lr, create_graph=order == "second", adapted=adapted
         )
+        if clip is not None:
+            updates = {name: u.clamp(-lr * clip, lr * clip) for name, u in updates.items()}
+        if masks is not None:
+            updates = {name: u * masks[name] if name in masks else u for name, u in updates.items()}
         weights = weights | {name: weights[name] + update for name, update in updates.items()}
         yield weights
 
@@ -118,9 +126,13 @@ def inner_loop(
     lr: float,
     order: Order,
     adapted: Collection[str] | None = None,
+    masks: Params | None = None,
+    clip: float | None = None,
 ) -> Params:
     """Return the weights after ``steps`` steps; see :func:`inner_path`."""
-    path = inner_path(loss, weights, steps=steps, lr=lr, order=order, adapted=adapted)
+    path = inner_path(
+        loss, weights, steps=steps, lr=lr, order=order, adapted=adapted, masks=masks, clip=clip
+    )
     return deque(path, maxlen=1).pop()
 
 

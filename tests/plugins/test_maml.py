@@ -97,7 +97,7 @@ def test_one_meta_step_is_adam_on_the_plain_meta_gradient(
     order: Any, reduction: Any, adapt_norm: bool
 ) -> None:
     learner = maml(order=order, reduction=reduction, adapt_norm=adapt_norm)
-    p = learner._params
+    p = learner.params
     expected = {n: w.detach().clone().requires_grad_() for n, w in learner._weights.items()}
     gradient = plain_meta_gradient(learner, batch(), p)
     adam = torch.optim.Adam(expected.values(), lr=p.outer_lr)
@@ -113,10 +113,10 @@ def test_one_meta_step_is_adam_on_the_plain_meta_gradient(
 
 def test_the_clip_bounds_each_element() -> None:
     learner = maml(clip=1e-3)
-    gradient = plain_meta_gradient(learner, batch(), learner._params)
+    gradient = plain_meta_gradient(learner, batch(), learner.params)
     assert max(g.abs().max() for g in gradient.values()) > 1e-3
     learner.meta_step(batch(), progress=0.0, rng=torch.Generator())
-    moments = learner.state_dict()["outer"]["adam"]
+    moments = learner.state_dict()["adam"]
     largest = max(state["exp_avg"].abs().max() for state in moments.values())
     assert float(largest) == pytest.approx(1e-4, rel=1e-6)  # (1 - beta1) * clip
 

@@ -1,45 +1,71 @@
-"""The outer optimizer that most learners share: Adam on named weights."""
+"""The outer optimizer that most learners share: Adam on groups of named weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from metabench.protocols import Params
 from torch import Tensor
 
-from metabench.protocols import Params
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Weights that share an outer learning rate.
+
+    Attributes:
+        weights: leaves that require gradients; updated in place.
+        lr: their outer learning rate.
+        max_norm: bound of the norm of the group's gradient; None for no bound.
+    """
+
+    weights: Params
+    lr: float
+    max_norm: float | None = None
 
 
 class OuterAdam:
-    """Adam (Kingma and Ba 2015) on shared weights, with an optional element-wise clip.
+    """Adam (Kingma and Ba 2015), with an optional element-wise clip.
 
     Args:
-        weights: leaves that require gradients; updated in place.
-        lr: the outer learning rate.
+        groups: names must differ between groups.
         clip: bound of each gradient element, ``[-clip, clip]``; None for no bound.
     """
 
-    def __init__(self, weights: Params, *, lr: float, clip: float | None = None) -> None:
-        self._weights = list(weights.values())
-        self._adam = torch.optim.Adam(self._weights, lr=lr)
+    def __init__(self, groups: Sequence[Group], *, clip: float | None = None) -> None:
+        self._groups = [(list(group.weights.values()), group.max_norm) for group in groups]
+        self.weights: Params = {}
+        for group in groups:
+            self.weights.update(group.weights)
+        self._adam = torch.optim.Adam(
+            [{"params": list(group.weights.values()), "lr": group.lr} for group in groups]
+        )
         self._clip = clip
 
     def step(self, loss: Tensor) -> None:
         """Descend the gradient of a scalar loss; a weight it does not use stays."""
-        gradients = torch.autograd.grad(loss, self._weights, allow_unused=True)
-        for weight, gradient in zip(self._weights, gradients, strict=True):
+        leaves = list(self.weights.values())
+        gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+        for weight, gradient in zip(leaves, gradients, strict=True):
             if gradient is not None and self._clip is not None:
                 gradient = gradient.clamp(-self._clip, self._clip)
             weight.grad = gradient
+        for weights, max_norm in self._groups:
+            if max_norm is not None:
+                torch.nn.utils.clip_grad_norm_(weights, max_norm)
         self._adam.step()
         self._adam.zero_grad()
 
     def state_dict(self) -> dict[str, Any]:
-        """The moments and step counts."""
-        return {"adam": self._adam.state_dict()["state"]}
+        """Weights, moments and step counts."""
+        return {"weights": dict(self.weights), "adam": self._adam.state_dict()["state"]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the moments; rates and bounds come from the parameters."""
+        """Restore weights and moments; rates and bounds come from the parameters."""
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(state["weights"][name])
         groups = self._adam.state_dict()["param_groups"]
         self._adam.load_state_dict({"state": state["adam"], "param_groups": groups})

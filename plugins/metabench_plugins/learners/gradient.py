@@ -1,0 +1,172 @@
+"""What all learners of the MAML family share (PROTOCOLS 2.3): the outer step and the test.
+
+Inner: ``w <- w - inner_lr * grad L(w; support)``, full support in every step.
+Outer: Adam on the mean over tasks of ``L(w_S; query)``, through all inner steps.
+A learner says where the inner loop of each task begins; MAML begins at shared weights.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from metabench.episodes import Adapted, Labelled, TaskBatch
+from metabench.functional import inner_loop, inner_path, predictor
+from metabench.genotype import Genotype
+from metabench.losses import Reduction, task_losses
+from metabench.protocols import LearnerContext, Mixture, Params
+from metabench.runspec import Frozen
+from pydantic import Field
+from torch import Tensor
+
+from metabench_plugins.learners.outer import Group, OuterAdam
+
+
+class GradientParams(Frozen):
+    """Parameters of the inner and the outer loop."""
+
+    inner_lr: float = Field(default=0.01, gt=0, le=100, description="Step of the inner loop.")
+    inner_steps: int = Field(default=5, ge=1, le=100, description="Inner steps in meta-training.")
+    outer_lr: float = Field(default=0.001, gt=0, le=1, description="Adam's rate in the outer loop.")
+    order: Literal["second", "first"] = Field(
+        default="second", description="Through the inner gradients, or first-order MAML."
+    )
+    reduction: Reduction = Field(
+        default="per_shot",
+        description="Cross-entropy summed over a set and divided by K, or its mean.",
+    )
+    adapt_norm: bool = Field(
+        default=False, description="Whether scale and shift of norm layers move in the inner loop."
+    )
+    clip: float | None = Field(
+        default=None, gt=0, description="Element-wise bound of the outer gradient."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Where the inner loops of a batch of tasks begin, and what stays as it is during them.
+
+    Attributes:
+        weights: ``[tasks, *shape]`` by name.
+        adapted: names of the weights that move.
+        mixture: weights of operations, where the network has choices.
+        masks: factors of the updates, see :func:`metabench.functional.inner_path`.
+        penalty: scalar that joins the outer loss.
+        embedding: ``[tasks, d]``, where tasks are embedded.
+        genotypes: per task, where the architecture is a result.
+        n_params: per task, weights of the network that predicts, where that differs.
+    """
+
+    weights: Params
+    adapted: Collection[str]
+    mixture: Mixture = field(default_factory=dict)
+    masks: Params | None = None
+    penalty: Tensor | None = None
+    embedding: Tensor | None = None
+    genotypes: Sequence[Genotype] | None = None
+    n_params: Sequence[int] | None = None
+
+
+class GradientLearner(ABC):
+    """A learner with an inner loop of gradient descent.
+
+    Args:
+        context: what the harness gives.
+    """
+
+    inner_clip: float | None = None
+    """Bound of each element of the inner gradient."""
+
+    def __init__(self, context: LearnerContext) -> None:
+        assert context.space is not None
+        self.context = context
+        self.params: Any = context.params
+        self.space = context.space
+        self.outer = OuterAdam(self.groups(context.rng), clip=self.params.clip)
+
+    @abstractmethod
+    def groups(self, rng: torch.Generator) -> Sequence[Group]:
+        """Make the meta-learned weights. Called once, before anything else."""
+
+    @abstractmethod
+    def begin(self, support: Labelled, *, rng: torch.Generator, progress: float | None) -> Start:
+        """Say where the inner loops begin; ``progress`` is None at meta-test."""
+
+    def meta_step(
+        self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
+    ) -> Mapping[str, Tensor | float]:
+        """One outer update on the mean query loss of the batch."""
+        start = self.begin(tasks.support, rng=rng, progress=progress)
+        adapted = inner_loop(
+            lambda w: self._loss(start, w, tasks.support),
+            start.weights,
+            steps=self.params.inner_steps,
+            lr=self.params.inner_lr,
+            order=self.params.order,
+            adapted=start.adapted,
+            masks=start.masks,
+            clip=self.inner_clip,
+        )
+        # The outer loss of a `per_shot` system is divided by the support's K as well.
+        loss = self._loss(start, adapted, tasks.query).mean()
+        if start.penalty is None:
+            self.outer.step(loss)
+            return {"loss": loss.detach()}
+        self.outer.step(loss + start.penalty)
+        return {"loss": loss.detach(), "penalty": start.penalty.detach()}
+
+    @torch.no_grad()
+    def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
+        """Take the protocol's number of steps from where the tasks begin."""
+        context = self.context
+        start = self.begin(support, rng=rng, progress=None)
+        path = inner_path(
+            lambda w: self._loss(start, w, support),
+            start.weights,
+            steps=max(context.steps_at_test, context.curve_steps),
+            lr=self.params.inner_lr,
+            order="none",
+            adapted=start.adapted,
+            masks=start.masks,
+            clip=self.inner_clip,
+        )
+        curve = [
+            predictor(self._forward(start, w), support.x, transductive=context.transductive)
+            for w in path
+        ]
+        return Adapted(
+            predict=curve[context.steps_at_test],
+            curve=curve[: context.curve_steps + 1],
+            genotypes=start.genotypes,
+            n_params=start.n_params,
+            embedding=start.embedding,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Meta-learned weights and Adam's moments."""
+        return self.outer.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore weights and moments."""
+        self.outer.load_state_dict(state)
+
+    def _forward(self, start: Start, weights: Params) -> Any:
+        return lambda x: self.space.forward(weights, start.mixture, x)
+
+    def _loss(self, start: Start, weights: Params, data: Labelled) -> Tensor:
+        return task_losses(
+            self.space.forward(weights, start.mixture, data.x),
+            data.y,
+            kind=self.context.task.kind,
+            reduction=self.params.reduction,
+            shots=self.context.shape.shots,
+        )
+
+
+def leaves(weights: Params, device: torch.device, *, prefix: str = "") -> Params:
+    """Put weights on a device as leaves that require gradients, under prefixed names."""
+    return {f"{prefix}{name}": w.to(device).requires_grad_() for name, w in weights.items()}
