@@ -93,7 +93,7 @@ def _convolve_each(
     parts = zip(
         torch.split(images, x.shape[1]),
         weight.unbind(),
-        [None] * len(x) if bias is None else bias.expand(len(x), -1).unbind(),
+        [None] * len(x) if bias is None else _per_task(bias, len(x)).unbind(),
         strict=True,
     )
     y = torch.cat([functional.conv2d(i, w, b, groups=groups, **geometry) for i, w, b in parts])
@@ -108,7 +108,7 @@ def _convolve_grouped(
     y = functional.conv2d(
         x.transpose(0, 1).flatten(1, 2),
         weight.flatten(0, 1),
-        None if bias is None else bias.expand(n_tasks, -1).flatten(),
+        None if bias is None else _per_task(bias, n_tasks).flatten(),
         groups=n_tasks * groups,
         **geometry,
     )
@@ -140,9 +140,9 @@ def batch_norm(
     n_tasks, n, channels = x.shape[:3]
     scale = x.new_ones(1, channels) if scale is None else scale
     shift = x.new_zeros(1, channels) if shift is None else shift
-    scale, shift = scale.expand(n_tasks, -1), shift.expand(n_tasks, -1)
+    scale, shift = _per_task(scale, n_tasks), _per_task(shift, n_tasks)
     if x.dim() == 3:
-        return norm_rows(x, scale.unsqueeze(1), shift.unsqueeze(1), eps=eps, relu=relu)
+        return norm_rows(x, scale, shift, eps=eps, relu=relu)
     # PyTorch's own is fastest on maps: the channels of all tasks side by side.
     maps = x.transpose(0, 1).flatten(1, 2)
     y = functional.batch_norm(
@@ -199,11 +199,13 @@ def by_task(network: Callable[..., Tensor], x: Tensor, *weights: Params) -> Tens
 
 def _split_weights(weights: Params, n_tasks: int) -> list[Params]:
     # One split, not many slices: each slice would add a gradient of the size of all tasks.
-    parts = {
-        name: torch.split(weight.expand(n_tasks, *weight.shape[1:]), 1)
-        for name, weight in weights.items()
-    }
+    parts = {name: torch.split(_per_task(weight, n_tasks), 1) for name, weight in weights.items()}
     return [{name: part[task] for name, part in parts.items()} for task in range(n_tasks)]
+
+
+def _per_task(weight: Tensor, n_tasks: int) -> Tensor:
+    """Repeat a shared weight; one that is not stays as it is, without a node in the graph."""
+    return weight if len(weight) == n_tasks else weight.expand(n_tasks, *weight.shape[1:])
 
 
 def _split_tasks(y: Tensor, x: Tensor) -> Tensor:

@@ -37,8 +37,8 @@ def norm_rows(z: Tensor, scale: Tensor, shift: Tensor, *, eps: float, relu: bool
 
     Args:
         z: ``[tasks, n, channels]``.
-        scale: ``[tasks, 1, channels]``.
-        shift: ``[tasks, 1, channels]``.
+        scale: ``[tasks, channels]``.
+        shift: ``[tasks, channels]``.
         eps: added to the variance.
         relu: whether a ReLU follows.
     """
@@ -63,7 +63,7 @@ class _Norm(torch.autograd.Function):
         u = torch.sub(z, _sum(z), alpha=1 / n)
         r = _sum(u * u).add_(n * eps).rsqrt_()
         u.mul_(r)
-        y = torch.addcmul(shift, u, scale, value=math.sqrt(n))
+        y = torch.addcmul(shift.unsqueeze(1), u, scale.unsqueeze(1), value=math.sqrt(n))
         if relu:
             y.clamp_min_(0)
         ctx.save_for_backward(z, scale, u, r, y if relu else None)
@@ -86,16 +86,16 @@ class _Gradient(torch.autograd.Function):
         n = g.shape[1]
         g = _mask(g, y)
         sum_g, sum_ug = _sum(g), _sum(u * g)
-        q = (r * scale).mul_(math.sqrt(n))
+        q = (r * scale.unsqueeze(1)).mul_(math.sqrt(n))
         ctx.save_for_backward(g, u, r, y, sum_g, sum_ug, q)
         to_z = torch.sub(g, sum_g, alpha=1 / n).addcmul_(u, sum_ug, value=-1).mul_(q)
-        return to_z, sum_ug * math.sqrt(n), sum_g
+        return to_z, (sum_ug * math.sqrt(n)).squeeze(1), sum_g.squeeze(1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         """Equation 2."""
-        v, v_scale, v_shift = cotangents
+        v, v_scale, v_shift = cotangents[0], *(c.unsqueeze(1) for c in cotangents[1:])
         g, u, r, y, sum_g, sum_ug, q = ctx.saved_tensors
         n = g.shape[1]
         sum_v, sum_uv = _sum(v), _sum(u * v)
@@ -108,4 +108,4 @@ class _Gradient(torch.autograd.Function):
         to_z = (g * h).addcmul_(v, q * sum_ug, value=-1)
         along_u = _sum(u * to_z).addcmul_(q, sum_vpg)
         to_z.sub_(_sum(to_z), alpha=1 / n).addcmul_(u, along_u, value=-1).mul_(r)
-        return _mask(to_g, y), to_z, to_scale, None, None, None
+        return _mask(to_g, y), to_z, to_scale.squeeze(1), None, None, None
