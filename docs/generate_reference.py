@@ -231,7 +231,9 @@ def _errors() -> str:
     rows = [["0", "Done."]]
     codes: dict[int, list[str]] = {}
     kinds: list[type[errors.MetabenchError]] = errors.MetabenchError.__subclasses__()
-    for kind in [errors.MetabenchError, *sorted(kinds, key=lambda kind: kind.__name__)]:
+    kinds.sort(key=lambda kind: kind.__name__)
+    kinds.insert(0, errors.MetabenchError)
+    for kind in kinds:
         sentence = prose(kind).partition("\n")[0]
         codes.setdefault(kind.exit_code, []).append(f"`{kind.__name__}`: {sentence}")
     meaning = {

@@ -1,0 +1,153 @@
+"""The documentation is held to the code: reference, links, changelog, fields of suite files."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from doc_pages import DOCS, PAGES, ROOT, anchors, blocks, links
+
+from metabench import hookspecs
+from metabench.catalog import Catalog, load_catalog
+from metabench.cli import app
+from metabench.records import EpisodeRecord, Provenance, RunRecord
+from metabench.runspec import EpisodeProtocol, RunSpec, SourceChoice, Training
+from metabench.suite import Budget, Suite, SuiteSource
+
+REFERENCE = DOCS / "reference"
+RECORDS = (
+    RunRecord,
+    Provenance,
+    EpisodeRecord,
+    RunSpec,
+    SourceChoice,
+    EpisodeProtocol,
+    Training,
+)
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    done = subprocess.run(
+        [sys.executable, str(DOCS / "generate_reference.py"), "--check"],
+        capture_output=True,
+        text=True,
+    )
+    advice = "Run `python docs/generate_reference.py`."
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}{advice}"
+
+
+def test_the_reference_names_no_folder_of_the_writer() -> None:
+    for page in REFERENCE.glob("*.md"):
+        assert str(ROOT) not in page.read_text(encoding="utf-8")
+        assert str(Path.home()) + "/" not in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [n for n in vars(hookspecs) if n.startswith("metabench_")])
+def test_every_hook_is_there_with_its_signature(name: str) -> None:
+    signature = inspect.signature(getattr(hookspecs, name))
+    arguments = ", ".join(f"{p.name}: {p.annotation}" for p in signature.parameters.values())
+    page = (REFERENCE / "hooks.md").read_text(encoding="utf-8")
+    assert f"\n## {name}\n" in page
+    assert f"\ndef {name}({arguments}) -> {signature.return_annotation}\n" in page
+
+
+def test_every_command_and_option_is_there() -> None:
+    from typer.main import get_command
+
+    page = (REFERENCE / "cli.md").read_text(encoding="utf-8")
+    pending = [("metabench", get_command(app))]
+    n_options = 0
+    while pending:
+        name, command = pending.pop()
+        children = getattr(command, "commands", {})
+        pending += [(f"{name} {child}", found) for child, found in children.items()]
+        if children and name != "metabench":
+            continue
+        assert f"\n## {name}\n" in page
+        section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        for parameter in command.params:
+            options = [word for word in parameter.opts if word.startswith("-")]
+            if "completion" in parameter.name or parameter.name == "help":
+                continue
+            assert all(f"`{word}`" in section for word in options), (name, options)
+            assert (parameter.help or "") in section.replace("\\|", "|")
+            n_options += len(options)
+    assert n_options > 25
+
+
+@pytest.mark.parametrize(
+    "model",
+    [RunRecord, Provenance, EpisodeRecord, RunSpec, SourceChoice, EpisodeProtocol, Training],
+)
+def test_every_field_of_a_record_is_there_with_its_meaning(model: type[RunRecord]) -> None:
+    page = (REFERENCE / "records.md").read_text(encoding="utf-8")
+    section = page.partition(f"\n## {model.__name__}\n")[2].partition("\n## ")[0]
+    for name, field in model.model_fields.items():
+        assert field.description, f"{model.__name__}.{name} has no description"
+        (line,) = [line for line in section.splitlines() if line.startswith(f"| `{name}` |")]
+        assert field.description in line
+
+
+def test_every_builtin_is_there(catalog: Catalog) -> None:
+    pages = {
+        "learners.md": catalog.learners,
+        "datasets.md": catalog.datasets,
+        "spaces.md": catalog.search_spaces,
+        "strategies.md": catalog.nas_strategies,
+        "executors.md": catalog.executors,
+    }
+    for page, specs in pages.items():
+        text = (REFERENCE / page).read_text(encoding="utf-8")
+        for name, spec in specs.items():
+            section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+            assert spec.summary in section
+            for parameter in spec.params_model().model_fields:
+                assert f"| `{parameter}` |" in section, f"{name}.{parameter} is not in {page}"
+    suites = (REFERENCE / "suites.md").read_text(encoding="utf-8")
+    assert all(f"\n## {name}\n" in suites for name in catalog.suites)
+
+
+def test_the_changelog_names_every_version(catalog: Catalog) -> None:
+    from metabench.suite import load_suite
+
+    text = " ".join((ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split())
+    tables = (
+        catalog.learners,
+        catalog.datasets,
+        catalog.search_spaces,
+        catalog.nas_strategies,
+        catalog.executors,
+    )
+    versions = {(n, s.version) for table in tables for n, s in table.items()}
+    versions |= {(n, load_suite(file).version) for n, file in catalog.suites.items()}
+    missing = sorted(f"{n} {v}" for n, v in versions if f"`{n}` {v}" not in text)
+    assert not missing, f"CHANGELOG.md does not name {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("model", [Suite, Budget, SuiteSource])
+def test_the_page_on_suites_shows_every_field(model: type[Suite]) -> None:
+    (text,) = [b.text for b in blocks(DOCS / "how-to" / "add-a-suite.md") if b.language == "yaml"]
+    assert [name for name in model.model_fields if f"{name}:" not in text] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    for target in links(page):
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        assert found.exists(), f"{page.name}: {target}"
+        assert not anchor or anchor in anchors(found), f"{page.name}: {target}"
+
+
+def test_every_page_can_be_reached() -> None:
+    linked = {(p.parent / t.partition("#")[0]).resolve() for p in PAGES for t in links(p)}
+    lost = [page for page in PAGES if page not in linked and page.parent != ROOT]
+    assert lost == []
