@@ -61,7 +61,15 @@ def _check_complete(archive: Archive, classes: Sequence[ImageClass], path: Path)
                 f"{path} holds {n or 'none'} of the {expected} {part} classes of {archive.name}.",
                 hint=f"PATH must be {archive.layout}.",
             )
+    seen: set[str] = set()
     for found in classes:
+        if not found.images:
+            raise DataError(f"{path} holds no images of {found.name}.")
+        if len(set(found.images)) < len(found.images) or not seen.isdisjoint(found.images):
+            raise DataError(
+                f"{path} lists an image of {found.name} twice.", hint="Download its lists again."
+            )
+        seen.update(found.images)
         if archive.per_class is not None and len(found.images) != archive.per_class:
             folder = found.images[0].rpartition("/")[0]
             raise DataError(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from types import TracebackType
+from typing import BinaryIO
 
 from metabench.data.tarballs import ERRORS as TAR_ERRORS
 from metabench.data.tarballs import SUFFIXES as TAR_SUFFIXES
@@ -17,6 +21,9 @@ from metabench.errors import DataError
 
 MAX_MEMBER = 64 * 2**20
 """No image file is larger (bytes); what claims to be is refused before it is read."""
+MAX_LARGE = 2**31
+"""No file that :meth:`Originals.open` takes out of an archive is larger (bytes)."""
+_CHUNK = 2**20
 
 
 class Originals:
@@ -37,6 +44,8 @@ class Originals:
         self.path = path
         self._archives: dict[Path, zipfile.ZipFile | Tarball] = {}
         self._members: dict[str, _Member] = {}
+        self._made: dict[str, Callable[[], bytes]] = {}
+        self._opened = ExitStack()
         try:
             if path.is_file():
                 self._add_archive(path)
@@ -61,7 +70,8 @@ class Originals:
         self.close()
 
     def close(self) -> None:
-        """Close the archives."""
+        """Close the archives, and what was opened of them."""
+        self._opened.close()
         for opened in self._archives.values():
             opened.close()
 
@@ -81,18 +91,65 @@ class Originals:
             DataError: it cannot be read, is a link, or is far too large for an image.
         """
         home, _ = self._members[name]
+        with self.explained(name):
+            return self._made[name]() if name in self._made else self._read(name, home)
+
+    def open(self, name: str) -> BinaryIO:
+        """One file that may be large, to be read from any place; it is closed with the others.
+
+        Raises:
+            DataError: it cannot be read, or is larger than any file of a dataset.
+        """
+        home, _ = self._members[name]
+        with self.explained(name):
+            opened = self._archives.get(home)
+            if opened is None:
+                return self._opened.enter_context(home.open("rb"))
+            # Compressed streams only run forward.
+            sink, length = self.scratch(), 0
+            for chunk in _chunks(opened, name):
+                length += sink.write(chunk)
+                if length > MAX_LARGE:
+                    raise DataError(f"{name} in {home} is larger than any file of a dataset.")
+            sink.flush()
+            return sink
+
+    def scratch(self) -> BinaryIO:
+        """An empty temporary file, which vanishes when these originals are closed."""
+        return self._opened.enter_context(tempfile.TemporaryFile())
+
+    def provide(self, name: str, read: Callable[[], bytes], *, of: str, place: int) -> None:
+        """Add an image file that is made when it is read, such as one row of an array.
+
+        Args:
+            name: its name.
+            read: makes its content.
+            of: the file that it is made from.
+            place: where in there it lies, to be read in order.
+        """
+        self._made[name] = read
+        self._members[name] = (self._members[of][0], place)
+
+    @contextmanager
+    def explained(self, name: str) -> Iterator[None]:
+        """Turn what goes wrong while ``name`` is read into a sentence."""
+        home, _ = self._members[name]
         try:
-            return self._read(name, home)
+            yield
         except (zipfile.BadZipFile, zlib.error, RuntimeError, *TAR_ERRORS) as error:
             raise _damaged(home, f"{name} cannot be read: {error}") from error
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DataError(
+                    f"Cannot write to {tempfile.gettempdir()}: {error.strerror}.",
+                    hint="Make room there, or set TMPDIR to another folder.",
+                ) from error
             raise DataError(f"{home} cannot be read: {error.strerror}.") from error
 
     def _read(self, name: str, home: Path) -> bytes:
         opened = self._archives.get(home)
         if isinstance(opened, Tarball):
-            if name in opened.links:
-                raise DataError(f"{name} in {home} is a link, which is never followed.")
+            _check_no_link(name, opened)
             _check_length(f"{name} in {home}", opened.places[name][1])
             return opened.read(name)
         if isinstance(opened, zipfile.ZipFile):
@@ -140,6 +197,16 @@ _Member = tuple[Path, int]
 """The file that holds it, and where in there it begins."""
 
 
+def _chunks(archive: zipfile.ZipFile | Tarball, name: str) -> Iterator[bytes]:
+    if isinstance(archive, Tarball):
+        _check_no_link(name, archive)
+        yield from archive.chunks(name)
+        return
+    with archive.open(name) as source:
+        while chunk := source.read(_CHUNK):
+            yield chunk
+
+
 def is_web_page(head: bytes) -> bool:
     """Whether a file that begins so is HTML, such as a quota or login page.
 
@@ -156,6 +223,11 @@ def _damaged(path: Path, reason: str) -> DataError:
                 f"{path} is a web page, not an archive.", hint="Download the file itself again."
             )
     return DataError(f"{path} is damaged: {reason.rstrip('.')}.", hint="Download it again.")
+
+
+def _check_no_link(name: str, ball: Tarball) -> None:
+    if name in ball.links:
+        raise DataError(f"{name} in {ball.path} is a link, which is never followed.")
 
 
 def _check_length(what: str, length: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -72,6 +73,17 @@ class Tarball:
         if len(data) < length:
             raise EOFError(f"{name} ends early")
         return data
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """The content of one member of any length, piece by piece."""
+        place, length = self.places[name]
+        self._stream.seek(place)
+        while length:
+            chunk = self._stream.read(min(length, 2**20))
+            if not chunk:
+                raise EOFError(f"{name} ends early")
+            length -= len(chunk)
+            yield chunk
 
     def close(self) -> None:
         """Close the file."""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from metabench.data import Contents, ImageClass
+from metabench.data.safe_pickle import read_pickle
 from metabench.errors import DataError
 from metabench_plugins.datasets.packed import committed_split
+from metabench_plugins.datasets.pickled_images import field, provide_images, whole_numbers
 
 if TYPE_CHECKING:
     from metabench.data import Originals
 
 PER_CLASS = 600
+SHAPE = (84, 84)
+"""Height and width of the images in the caches."""
 PARTS = ("train", "val", "test")
 
 _IMAGE = re.compile(r"(?:^|/)[^/.][^/]*\.(?:jpe?g|png)$", re.IGNORECASE)
@@ -37,9 +41,12 @@ def scan(originals: Originals) -> Contents:
         for label in labels
     }
     images = [name for name in originals.names if _IMAGE.search(name)]
-    lists = _find_lists(originals.names)
+    lists = _find_files(originals.names, "{}.csv")
+    caches = _find_files(originals.names, "mini-imagenet-cache-{}.pkl")
     notes: tuple[str, ...] = ()
-    if lists:
+    if caches:
+        found = _from_caches(originals, caches, part_of)
+    elif lists:
         found, notes = _from_lists(originals, lists, images, part_of)
     else:
         found = _from_folders(images, part_of, originals)
@@ -60,14 +67,36 @@ def scan(originals: Originals) -> Contents:
     )
 
 
-def _find_lists(names: Iterable[str]) -> dict[str, str]:
-    """The three CSV files by part; the nearest to the top where there are several."""
-    lists: dict[str, str] = {}
+def _find_files(names: Iterable[str], pattern: str) -> dict[str, str]:
+    """The file of each part; the nearest to the top where there are several."""
+    parts = {pattern.format(part): part for part in PARTS}
+    found: dict[str, str] = {}
     for name in sorted(names, key=lambda name: (name.count("/"), name)):
-        base = name.rpartition("/")[2]
-        if base in {f"{part}.csv" for part in PARTS}:
-            lists.setdefault(base.removesuffix(".csv"), name)
-    return lists
+        if part := parts.get(name.rpartition("/")[2]):
+            found.setdefault(part, name)
+    return found
+
+
+def _from_caches(
+    originals: Originals, caches: Mapping[str, str], part_of: Mapping[str, str]
+) -> Images:
+    """Rows of ``image_data`` by class, as ``class_dict`` lists them."""
+    found: Images = {}
+    for part, name in caches.items():
+        what = f"{name} in {originals.path}"
+        cache = read_pickle(originals, name)
+        images = provide_images(originals, name, field(cache, "image_data", what), SHAPE)
+        classes = field(cache, "class_dict", what)
+        if not isinstance(classes, Mapping):
+            raise DataError(f"{what} has no classes in class_dict.", hint="Download it again.")
+        for key, values in classes.items():
+            label = key.decode("latin-1") if isinstance(key, bytes) else str(key)
+            _check_part(label, part, part_of, what)
+            rows = sorted(set(whole_numbers(values, what)))
+            if rows and not 0 <= rows[0] <= rows[-1] < len(images):
+                raise DataError(f"{what} lists images of {label} that are not there.")
+            found[label] = [images[row] for row in rows]
+    return found
 
 
 def _from_lists(
@@ -97,18 +126,18 @@ def _from_lists(
     return ordered, (note,) if n_absent else ()
 
 
-def _read_list(originals: Originals, name: str) -> Iterator[tuple[str, str]]:
+def _read_list(originals: Originals, name: str) -> list[tuple[str, str]]:
     """Pairs of file name and class."""
     what = f"{name} in {originals.path}"
     try:
         rows = list(csv.DictReader(originals.read(name).decode("utf-8-sig").splitlines()))
-        for row in rows:
-            yield row["filename"].strip(), row["label"].strip()
+        pairs = [(row["filename"].strip(), row["label"].strip()) for row in rows]
     except (UnicodeDecodeError, csv.Error, KeyError, AttributeError) as error:
         raise DataError(
             f"{what} is not a list of images: it needs the columns filename and label.",
             hint="Download it again.",
         ) from error
+    return pairs
 
 
 def _from_folders(

@@ -1,0 +1,89 @@
+"""Images that are rows of a pickled array, offered to the packing as if each were a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from metabench.data.pickled import PickledArray
+from metabench.errors import DataError
+
+if TYPE_CHECKING:
+    from metabench.data import Originals
+
+
+def provide_images(
+    originals: Originals, name: str, array: object, shape: tuple[int, int]
+) -> list[str]:
+    """Make each row of an array of colour images a file of its own; nothing is read yet.
+
+    Args:
+        originals: where the pickle lies.
+        name: the pickle.
+        array: uint8 ``[n, height, width, 3]``, or ``[n, 3 * height * width]`` with one plane for
+            each color.
+        shape: height and width.
+
+    Returns:
+        The names of the images, in the order of the rows.
+
+    Raises:
+        DataError: it is no such array.
+    """
+    height, width = shape
+    known = {(height, width, 3), (3 * height * width,)}
+    if (
+        not isinstance(array, PickledArray)
+        or str(array.dtype)[1:] != "u1"
+        or array.shape[1:] not in known
+    ):
+        raise DataError(
+            f"{name} in {originals.path} holds no images of {height}x{width} pixels.",
+            hint="Download it again.",
+        )
+    names = [f"{name}/{row:06d}.ppm" for row in range(len(array))]
+    for row, image in enumerate(names):
+        originals.provide(image, _Row(array, row, shape), of=name, place=row)
+    return names
+
+
+class _Row:
+    """Makes one row a portable pixmap, which Pillow reads back without loss."""
+
+    def __init__(self, array: PickledArray, row: int, shape: tuple[int, int]) -> None:
+        self._array = array
+        self._row = row
+        self._shape = shape
+
+    def __call__(self) -> bytes:
+        pixels = self._array.rows(self._row, self._row + 1)
+        height, width = self._shape
+        if len(self._array.shape) == 2:
+            pixels = pixels.reshape(3, height, width).transpose(1, 2, 0)
+        return f"P6 {width} {height} 255\n".encode() + pixels.tobytes()
+
+
+def field(pickled: object, name: str, what: str) -> Any:
+    """A field of a pickled dictionary; files of Python 2 have keys that are ``bytes``.
+
+    Raises:
+        DataError: there is none.
+    """
+    if isinstance(pickled, Mapping):
+        for key in (name, name.encode()):
+            if key in pickled:
+                return pickled[key]
+    raise DataError(f"{what} has no {name}.", hint="Download it again.")
+
+
+def whole_numbers(values: object, what: str) -> list[int]:
+    """A pickled list or array of whole numbers.
+
+    Raises:
+        DataError: it is something else.
+    """
+    if isinstance(values, PickledArray) and len(values.shape) == 1:
+        values = values.rows(0, len(values)).tolist()
+    if not isinstance(values, list) or not all(isinstance(value, int) for value in values):
+        raise DataError(f"{what} has no whole numbers where it should.", hint="Download it again.")
+    return values
