@@ -1,0 +1,22 @@
+"""Torch modules inside a learner: made from the learner's own generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def seeded(rng: torch.Generator) -> Iterator[None]:
+    """Let modules draw their initial weights from ``rng``; the global generator is left alone.
+
+    >>> with seeded(torch.Generator().manual_seed(0)):
+    ...     reader = torch.nn.Linear(2, 3)
+    """
+    seed = int(torch.randint(2**62, (), generator=rng))
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which reseeds the generators of all devices as well.
+        torch.default_generator.manual_seed(seed)
+        yield
