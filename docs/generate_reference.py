@@ -6,15 +6,14 @@ Only what metabench itself brings is described, whatever other plugins are insta
 
 from __future__ import annotations
 
-import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 from reference_suites import suite_page
-from reference_text import attributes, definition, option_rows, prose, table, words
+from reference_text import aliases, attributes, definition, fields, option_rows, prose, table, words
 
 from metabench import (
     episodes,
@@ -76,6 +75,7 @@ RECORDS: Mapping[type[BaseModel], str] = {
     records.Provenance: "The field `provenance`. It is recorded and is not part of the identity.",
     records.EpisodeRecord: "One line of `episodes.jsonl`. A field that is null is left out.",
 }
+FIELD_HEADER = ("field", "values", "default", "meaning")
 FILES = (
     ("`run.json`", "The record of the run, replaced as a whole whenever its status changes."),
     ("`episodes.jsonl`", "One line per meta-test episode. No clock values."),
@@ -189,6 +189,8 @@ def _contracts() -> str:
             if getattr(contract, "_is_protocol", False) and _is_public_method(name, function):
                 code = definition(function, attribute=isinstance(method, property))
                 blocks += [f"```python\n{code}\n```", prose(function)]
+    rows = [row for module in (protocols, episodes, archive) for row in aliases(module)]
+    blocks += ["## Type aliases", table(["name", "stands for", "meaning"], rows)]
     return "\n\n".join(blocks)
 
 
@@ -204,27 +206,8 @@ def _records() -> str:
         f"The present number of the format is {records.SCHEMA}.",
     ]
     for model, about in RECORDS.items():
-        blocks += [f"## {model.__name__}", about, table(*_fields(model))]
+        blocks += [f"## {model.__name__}", about, table(FIELD_HEADER, fields(model))]
     return "\n\n".join(blocks)
-
-
-def _fields(model: type[BaseModel]) -> tuple[list[str], list[list[str]]]:
-    bases = reversed(model.__mro__)
-    written = {k: v for base in bases for k, v in inspect.get_annotations(base).items()}
-    rows = []
-    for name, field in model.model_fields.items():
-        default = field.get_default(call_default_factory=True)
-        shown = "required" if field.is_required() else f"`{words(default) or '(empty)'}`"
-        bounds = " and ".join(_bounds(field.metadata))
-        values = f"`{written[name]}`{f', {bounds}' if bounds else ''}"
-        rows.append([f"`{name}`", values, shown, field.description or ""])
-    return ["field", "values", "default", "meaning"], rows
-
-
-def _bounds(metadata: Iterable[Any]) -> list[str]:
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    found = [(sign, getattr(m, key, None)) for m in metadata for key, sign in signs.items()]
-    return [f"{sign} {limit}" for sign, limit in found if limit is not None]
 
 
 def _errors() -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import re
 import textwrap
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+from pydantic import BaseModel
 
 SECTIONS = {"Args:": "Arguments:", "Returns:": "Returns:", "Raises:": "Raises:"}
 
@@ -87,8 +91,8 @@ def attributes(kind: type) -> list[list[str]]:
 
 def _attribute_texts(kind: type) -> dict[str, str]:
     _, _, listed = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")
-    fields = getattr(kind, "model_fields", {})
-    texts = {name: str(field.description or "") for name, field in fields.items()}
+    described = getattr(kind, "model_fields", {})
+    texts = {name: str(field.description or "") for name, field in described.items()}
     name = ""
     for line in listed.splitlines():
         if found := re.match(r"    (\w+): (.*)", line):
@@ -96,6 +100,45 @@ def _attribute_texts(kind: type) -> dict[str, str]:
         elif name and line.strip():
             texts[name] += f" {line.strip()}"
     return texts
+
+
+def fields(model: type[BaseModel]) -> list[list[str]]:
+    """Name, values, default and meaning of each field of a record."""
+    bases = reversed(model.__mro__)
+    written = {k: v for base in bases for k, v in inspect.get_annotations(base).items()}
+    rows = []
+    for name, field in model.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        shown = "required" if field.is_required() else f"`{words(default) or '(empty)'}`"
+        if typing.get_origin(field.annotation) is typing.Literal:
+            values = [" | ".join(f"`{word}`" for word in typing.get_args(field.annotation))]
+        else:
+            values = [f"`{written[name]}`", " and ".join(_bounds(field.metadata))]
+        kind = ", ".join(part for part in values if part)
+        rows.append([f"`{name}`", kind, shown, field.description or ""])
+    return rows
+
+
+def _bounds(metadata: Iterable[Any]) -> list[str]:
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    found = [(sign, getattr(m, key, None)) for m in metadata for key, sign in signs.items()]
+    return [f"{sign} {limit}" for sign, limit in found if limit is not None]
+
+
+def aliases(module: ModuleType) -> list[list[str]]:
+    """Name, value and meaning of each documented assignment of a module."""
+    body = ast.parse(inspect.getsource(module)).body
+    rows = []
+    for node, following in itertools.pairwise(body):
+        text = following.value if isinstance(following, ast.Expr) else None
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(text, ast.Constant)
+            and isinstance(node.targets[0], ast.Name)
+        ):
+            name, value = node.targets[0].id, ast.unparse(node.value)
+            rows.append([f"`{name}`", f"`{value}`", _inline(str(text.value))])
+    return rows
 
 
 def option_rows(command: Callable[..., Any]) -> list[list[str]]:

@@ -6,18 +6,26 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from doc_pages import DOCS, PAGES, ROOT, anchors, blocks, links
 
 from metabench import hookspecs
-from metabench.catalog import Catalog, load_catalog
+from metabench.catalog import Catalog, Kind, load_catalog
 from metabench.cli import app
 from metabench.records import EpisodeRecord, Provenance, RunRecord
 from metabench.runspec import EpisodeProtocol, RunSpec, SourceChoice, Training
-from metabench.suite import Budget, Suite, SuiteSource
+from metabench.suite import Budget, Suite, SuiteSource, load_suite
 
 REFERENCE = DOCS / "reference"
+PAGE_OF: dict[Kind, str] = {
+    "learner": "learners.md",
+    "dataset": "datasets.md",
+    "space": "spaces.md",
+    "strategy": "strategies.md",
+    "executor": "executors.md",
+}
 RECORDS = (
     RunRecord,
     Provenance,
@@ -96,38 +104,36 @@ def test_every_field_of_a_record_is_there_with_its_meaning(model: type[RunRecord
         assert field.description in line
 
 
-def test_every_builtin_is_there(catalog: Catalog) -> None:
-    pages = {
-        "learners.md": catalog.learners,
-        "datasets.md": catalog.datasets,
-        "spaces.md": catalog.search_spaces,
-        "strategies.md": catalog.nas_strategies,
-        "executors.md": catalog.executors,
-    }
-    for page, specs in pages.items():
-        text = (REFERENCE / page).read_text(encoding="utf-8")
-        for name, spec in specs.items():
-            section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
-            assert spec.summary in section
-            for parameter in spec.params_model().model_fields:
-                assert f"| `{parameter}` |" in section, f"{name}.{parameter} is not in {page}"
-    suites = (REFERENCE / "suites.md").read_text(encoding="utf-8")
-    assert all(f"\n## {name}\n" in suites for name in catalog.suites)
+def builtin(catalog: Catalog, kind: Kind) -> dict[str, Any]:
+    """What metabench itself brings, whatever else is installed."""
+    named = catalog.named(kind).items()
+    return {n: thing for n, thing in named if catalog.origin(kind, n).distribution == "metabench"}
+
+
+@pytest.mark.parametrize("kind", PAGE_OF)
+def test_every_builtin_is_there(catalog: Catalog, kind: Kind) -> None:
+    text = (REFERENCE / PAGE_OF[kind]).read_text(encoding="utf-8")
+    for name, spec in builtin(catalog, kind).items():
+        section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        assert spec.summary in section
+        for parameter in spec.params_model().model_fields:
+            assert f"| `{parameter}` |" in section, f"{name}.{parameter} is missing"
+
+
+def test_every_suite_is_there(catalog: Catalog) -> None:
+    text = (REFERENCE / "suites.md").read_text(encoding="utf-8")
+    for name, file in builtin(catalog, "suite").items():
+        section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        suite = load_suite(file)
+        for word in (*suite.settings, *suite.budgets):
+            assert f"`{word}`" in section, f"{name}: {word} is missing"
 
 
 def test_the_changelog_names_every_version(catalog: Catalog) -> None:
-    from metabench.suite import load_suite
-
     text = " ".join((ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split())
-    tables = (
-        catalog.learners,
-        catalog.datasets,
-        catalog.search_spaces,
-        catalog.nas_strategies,
-        catalog.executors,
-    )
-    versions = {(n, s.version) for table in tables for n, s in table.items()}
-    versions |= {(n, load_suite(file).version) for n, file in catalog.suites.items()}
+    versions = {(n, s.version) for kind in PAGE_OF for n, s in builtin(catalog, kind).items()}
+    suites = builtin(catalog, "suite")
+    versions |= {(n, load_suite(file).version) for n, file in suites.items()}
     missing = sorted(f"{n} {v}" for n, v in versions if f"`{n}` {v}" not in text)
     assert not missing, f"CHANGELOG.md does not name {', '.join(missing)}"
 
