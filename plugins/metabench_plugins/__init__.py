@@ -16,7 +16,15 @@ METABENCH_API = 1
 @hookimpl
 def metabench_datasets() -> Iterable[DatasetSpec]:
     """Toy regression and images."""
-    from metabench_plugins.datasets import four_domains, miniimagenet, omniglot
+    from metabench_plugins.datasets import (
+        aircraft,
+        birds,
+        four_domains,
+        fungi,
+        miniimagenet,
+        omniglot,
+        textures,
+    )
 
     yield DatasetSpec(
         name="toy-regression",
@@ -30,6 +38,10 @@ def metabench_datasets() -> Iterable[DatasetSpec]:
     )
     yield omniglot.SPEC
     yield four_domains.SPEC
+    yield birds.SPEC
+    yield textures.SPEC
+    yield aircraft.SPEC
+    yield fungi.SPEC
     yield miniimagenet.SPEC
 
 

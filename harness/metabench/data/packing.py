@@ -93,7 +93,7 @@ class _Packing:
         """
         start = sink.tell()
         places = {name: i for i, name in enumerate(n for c in classes for n in c.images)}
-        boxes = {n: box for c in classes for n, box in zip(c.images, c.boxes, strict=False)}
+        boxes = {n: box for c in classes for n, box in zip(c.images, c.boxes, strict=bool(c.boxes))}
         digests = [b""] * len(places)
         for done, name in enumerate(self.originals.in_stored_order(places), start=1):
             data = self.originals.read(name)

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from metabench.data import Pack, ResizeFilter
+from metabench.data import Preparation, ResizeFilter, open_pack
+from metabench.data.archive import Crop
 from metabench.runspec import Frozen, digest
+from metabench_plugins.datasets.packed import SPLITS
 
 if TYPE_CHECKING:
     from metabench.protocols import ClassData
 
-SPLITS = ("meta-train", "meta-val", "meta-test")
 SIZE = 84
 
 
@@ -22,21 +23,43 @@ class DomainParams(Frozen):
     size: int = Field(default=SIZE, ge=8, le=512, description="Height and width in pixels.")
     resize: ResizeFilter = Field(default="lanczos", description="Filter of the resizing.")
 
+    def preparation(self) -> Preparation:
+        """What must have been done to the images."""
+        return Preparation(size=self.size, resize=self.resize)
 
-def packed_domain(pack: Pack, *, domain: str) -> ClassData:
-    """The classes of one domain of a pack, under the one split that the pack holds.
+
+class BoxedParams(DomainParams):
+    """The same for a domain that knows where in an image its object is."""
+
+    crop: Crop = Field(
+        default="box", description="Cut images to the box around the object, or leave them whole."
+    )
+
+    def preparation(self) -> Preparation:
+        """What must have been done to the images."""
+        return Preparation(size=self.size, resize=self.resize, crop=self.crop)
+
+
+def open_domain(name: str, preparation: Preparation, *, domain: str = "") -> ClassData:
+    """Open the classes of one domain, under the one split that its pack holds.
 
     Args:
-        pack: of one domain or of several; class names begin with ``domain/``.
-        domain: which classes are wanted.
+        name: the dataset whose pack it is.
+        preparation: what must have been done to the images.
+        domain: the domain wanted of a pack of several; named like the dataset if empty.
 
     Returns:
         Upright images, memory-mapped, stamped as the pack is.
+
+    Raises:
+        DataError: they have not been prepared so, or are damaged.
     """
     import numpy as np
 
     from metabench.protocols import ClassData
 
+    pack = open_pack(name, preparation)
+    domain = domain or name
     entries = [entry for entry in pack.index.classes if entry.name.startswith(f"{domain}/")]
     first, last = entries[0].start, entries[-1].stop  # Sorted by name, so they lie together.
     (split,) = pack.index.splits.values()
@@ -46,8 +69,8 @@ def packed_domain(pack: Pack, *, domain: str) -> ClassData:
         offsets=np.array([0, *(entry.stop - first for entry in entries)], dtype=np.int64),
         class_names=tuple(ids),
         splits={
-            name: np.array([ids[c] for c in split[name] if c in ids], dtype=np.int64)
-            for name in SPLITS
+            part: np.array([ids[c] for c in split[part] if c in ids], dtype=np.int64)
+            for part in SPLITS
         },
         fingerprint=digest({"pack": pack.index.digest, "domain": domain}),
         rotations=dict.fromkeys(SPLITS, "none"),

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from metabench.data import Archive, Contents, ImageClass, Preparation, open_pack
+from metabench.data import Archive, Contents, ImageClass, Preparation
 from metabench.errors import DataError
 from metabench.specs import DatasetSpec
-from metabench_plugins.datasets.domains import SIZE, DomainParams, look_alike, packed_domain
+from metabench_plugins.datasets.domains import SIZE, DomainParams, look_alike, open_domain
 
 if TYPE_CHECKING:
     from metabench.data import Originals
@@ -121,8 +121,7 @@ def load(params: FourDomainsParams) -> ClassData:
     Raises:
         DataError: they have not been prepared so, or are damaged.
     """
-    pack = open_pack(ARCHIVE.name, Preparation(size=params.size, resize=params.resize))
-    return packed_domain(pack, domain=params.domain)
+    return open_domain(ARCHIVE.name, params.preparation(), domain=params.domain)
 
 
 _LOOK_ALIKES: dict[Domain, tuple[int, int, int]] = {
