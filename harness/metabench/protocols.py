@@ -15,10 +15,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+
+@dataclass(frozen=True, slots=True)
+class CellChoices:
+    """What there is to choose in one type of cell.
+
+    Attributes:
+        edges: (source, target) of each edge, logits come in this order.
+        primitives: names of the candidate operations, the same on every edge.
+        kept: how many edges into each node a genotype keeps.
+    """
+
+    edges: tuple[tuple[int, int], ...]
+    primitives: tuple[str, ...]
+    kept: int = 2
+
+
 Params = dict[str, "Tensor"]
 """Weights by name: ``[*shape]`` when shared, ``[tasks, *shape]`` once a task owns them."""
 Arch = dict[str, "Tensor"]
-"""Architecture logits by cell type; empty where nothing is searched."""
+"""Architecture logits by cell type, ``[edges, operations]``, or ``[tasks, edges, operations]``
+where each task has its own; empty where nothing is searched."""
 Mixture = dict[str, "Tensor"]
 """Weights of operations by cell type, ``[tasks or 1, edges, operations]``; empty likewise."""
 
@@ -77,8 +94,8 @@ class SearchSpace(Protocol):
         """
         ...
 
-    def choices(self) -> Mapping[str, tuple[int, tuple[str, ...]]]:
-        """Per cell type, the number of edges and the names of the primitives; ``{}`` if fixed."""
+    def choices(self) -> Mapping[str, CellChoices]:
+        """Per cell type, its edges and primitives; ``{}`` for a fixed network."""
         ...
 
     def child(self, genotype: Genotype) -> SearchSpace:
@@ -94,11 +111,14 @@ class Strategy(Protocol):
         ...
 
     def mixture(self, arch: Arch, *, sharpness: float, rng: torch.Generator) -> Mixture:
-        """Turn logits into weights of operations; ``sharpness`` in [0, 1] is the annealing."""
+        """Turn logits, shared or per task, into weights of operations.
+
+        ``sharpness`` in [0, 1] is how far the annealing has come, where the strategy anneals.
+        """
         ...
 
     def discretize(self, space: SearchSpace, arch: Arch) -> Genotype:
-        """Choose one architecture."""
+        """Choose one architecture from shared logits."""
         ...
 
 
@@ -188,6 +208,7 @@ class LearnerContext:
 __all__ = [
     "Adapted",
     "Arch",
+    "CellChoices",
     "ClassData",
     "FunctionFamily",
     "Learner",

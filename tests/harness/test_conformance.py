@@ -13,7 +13,7 @@ from metabench.catalog import Catalog, load_catalog
 from metabench.episodes import Adapted
 from metabench.errors import DataError
 from metabench.genotype import Edge, Genotype
-from metabench.protocols import ClassData
+from metabench.protocols import CellChoices, ClassData
 from metabench.specs import DatasetSpec, LearnerSpec, NasStrategySpec, SearchSpaceSpec, Spec
 from metabench_plugins.datasets.toy_regression import ToyRegression, ToyRegressionParams
 from metabench_plugins.learners.maml import Maml, MamlParams
@@ -131,10 +131,10 @@ class ReseedsNumpy(Maml):
 
 class ForgetsAdam(Maml):
     def state_dict(self):
-        return {"weights": dict(self._weights)}
+        return {"weights": super().state_dict()["weights"]}
 
     def load_state_dict(self, state):
-        super().load_state_dict({**state, "outer": self._outer.state_dict()})
+        super().load_state_dict({**state, "adam": super().state_dict()["adam"]})
 
 
 class StaysOnCpu(Maml):
@@ -295,7 +295,7 @@ class Statistics(Mlp):
 
 class Choosy(Mlp):
     def choices(self):
-        return {"normal": (1, ("a", "b"))}
+        return {"normal": CellChoices(((0, 1),), ("a", "b"))}
 
 
 class GlobalInit(Mlp):
@@ -416,7 +416,7 @@ class Mixed(Mlp):
     """A linear layer whose output one of two operations scales."""
 
     def choices(self):
-        return {"cell": (1, ("once", "twice"))}
+        return {"cell": CellChoices(((0, 1),), ("once", "twice"))}
 
     def forward(self, weights, mixture, x):
         scale = mixture["cell"] @ torch.tensor([1.0, 2.0], device=x.device)
@@ -436,7 +436,10 @@ class Softmax:
         pass
 
     def init_arch(self, space, *, rng):
-        return {c: torch.randn(n, len(p), generator=rng) for c, (n, p) in space.choices().items()}
+        return {
+            cell: torch.randn(len(c.edges), len(c.primitives), generator=rng)
+            for cell, c in space.choices().items()
+        }
 
     def mixture(self, arch, *, sharpness, rng):
         return {cell: logits.softmax(-1)[None] for cell, logits in arch.items()}

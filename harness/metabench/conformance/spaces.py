@@ -79,8 +79,8 @@ class Bench:
 def even_mixture(space: SearchSpace) -> Mixture:
     """Every primitive with the same weight; ``{}`` for a fixed network."""
     return {
-        cell: torch.full((1, n_edges, len(names)), 1 / len(names))
-        for cell, (n_edges, names) in space.choices().items()
+        cell: torch.full((1, len(c.edges), len(c.primitives)), 1 / len(c.primitives))
+        for cell, c in space.choices().items()
     }
 
 
@@ -102,9 +102,14 @@ def _choices(bench: Bench) -> None:
         f"the description says searched={bench.spec.searched}, and choices() has "
         f"{len(choices)} cell types.",
     )
-    for cell, (n_edges, names) in choices.items():
-        require(n_edges >= 1, f"cell {cell!r} has no edges.")
+    for cell, found in choices.items():
+        edges, names = found.edges, found.primitives
+        require(len(set(edges)) == len(edges) > 0, f"cell {cell!r} has no edges, or one twice.")
         require(len(set(names)) == len(names) > 0, f"the primitives of cell {cell!r} repeat.")
+        require(
+            all(0 <= source < target for source, target in edges),
+            f"an edge of cell {cell!r} does not go from a node to a later one.",
+        )
 
 
 def _initial_weights(bench: Bench) -> None:

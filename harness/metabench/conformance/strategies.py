@@ -51,7 +51,7 @@ def _logits(strategy: Strategy, space: SearchSpace) -> None:
         first, second = (strategy.init_arch(space, rng=generator()) for _ in range(2))
     require(same(first, second), "the same generator gives other logits.")
     found = {cell: tuple(logits.shape) for cell, logits in first.items()}
-    wanted = {cell: (n, len(names)) for cell, (n, names) in space.choices().items()}
+    wanted = {cell: (len(c.edges), len(c.primitives)) for cell, c in space.choices().items()}
     require(found == wanted, f"logits have shapes {found}; {wanted} is [edges, operations].")
 
 
@@ -81,7 +81,7 @@ def _genotype(strategy: Strategy, space: SearchSpace) -> None:
         require(cell in choices, f"the genotype has a cell {cell!r} that the network lacks.")
         for edge in edges:
             require(
-                edge.primitive in choices[cell][1],
+                edge.primitive in choices[cell].primitives,
                 f"the genotype has a primitive {edge.primitive!r} that cell {cell!r} lacks.",
             )
     space.child(genotype)

@@ -13,7 +13,7 @@ from torch import Tensor
 from metabench import tasknn
 from metabench.episodes import TaskShape
 from metabench.genotype import Genotype
-from metabench.protocols import Mixture, Params
+from metabench.protocols import CellChoices, Mixture, Params
 
 N_BLOCKS = 4
 
@@ -86,7 +86,7 @@ class Conv4:
         x = tasknn.flatten(x) if self._params.head == "flatten" else tasknn.global_avg_pool(x)
         return tasknn.linear(x, weights["head.weight"], weights["head.bias"])
 
-    def choices(self) -> Mapping[str, tuple[int, tuple[str, ...]]]:
+    def choices(self) -> Mapping[str, CellChoices]:
         """Nothing to choose."""
         return {}
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from metabench import tasknn
 from metabench.episodes import TaskShape
 from metabench.genotype import Genotype
-from metabench.protocols import Mixture, Params
+from metabench.protocols import CellChoices, Mixture, Params
 
 TRUNCATED_STD = 0.01
 
@@ -82,7 +82,7 @@ class Mlp:
                 x = torch.relu(x)
         return tasknn.linear(x, weights["head.weight"], weights["head.bias"])
 
-    def choices(self) -> Mapping[str, tuple[int, tuple[str, ...]]]:
+    def choices(self) -> Mapping[str, CellChoices]:
         """Nothing to choose."""
         return {}
 
