@@ -52,6 +52,7 @@ CONTRACTS = (
     episodes.TaskBatch,
     episodes.Adapted,
     protocols.SearchSpace,
+    protocols.CellChoices,
     protocols.Strategy,
     protocols.ClassData,
     protocols.FunctionFamily,
