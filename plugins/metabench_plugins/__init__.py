@@ -19,6 +19,8 @@ def metabench_datasets() -> Iterable[DatasetSpec]:
     from metabench_plugins.datasets import (
         aircraft,
         birds,
+        cifar10,
+        cifar100,
         four_domains,
         fungi,
         miniimagenet,
@@ -43,6 +45,8 @@ def metabench_datasets() -> Iterable[DatasetSpec]:
     yield aircraft.SPEC
     yield fungi.SPEC
     yield miniimagenet.SPEC
+    yield cifar10.SPEC
+    yield from cifar100.SPECS
 
 
 @hookimpl

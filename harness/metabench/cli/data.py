@@ -176,14 +176,15 @@ def _folders(name: str | None) -> list[Path]:
 def _describe(spec: DatasetSpec) -> dict[str, Any]:
     from metabench.data import list_packs
 
-    packs = [] if spec.archive is None else [_describe_pack(path) for path in list_packs(spec.name)]
+    # Several datasets may be made of one archive.
+    folders = list_packs(_archive(spec.name).name) if spec.archive else []
     return {
         "name": spec.name,
         "summary": spec.summary,
         "licence": spec.licence,
         "citation": spec.citation,
         "generated": spec.archive is None,
-        "packs": packs,
+        "packs": [_describe_pack(folder) for folder in folders],
     }
 
 

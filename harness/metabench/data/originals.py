@@ -51,9 +51,8 @@ class Originals:
                 self._add_archive(path)
             else:
                 self._add_folder(path)
-                for pattern in archives:
-                    for found in sorted(path.glob(pattern)):
-                        self._add_archive(found)
+                for found in sorted({file for name in archives for file in path.glob(name)}):
+                    self._add_archive(found)
         except BaseException:
             self.close()
             raise

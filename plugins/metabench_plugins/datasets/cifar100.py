@@ -1,0 +1,188 @@
+"""CIFAR-100 and the two few-shot benchmarks made of it: CIFAR-FS and FC100.
+
+CIFAR-FS (Bertinetto et al. 2019) splits the 100 classes 64/16/20 at random; FC100 (Oreshkin et al.
+2018) splits the 20 superclasses 12/4/4, so that classes of different splits are less alike. Both
+use all 600 images of a class. One pack serves all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from metabench.data import Archive, Preparation, open_pack
+from metabench.data.safe_pickle import read_pickle
+from metabench.errors import DataError
+from metabench.runspec import digest
+from metabench.specs import DatasetSpec
+from metabench_plugins.datasets.cifar10 import CifarParams
+from metabench_plugins.datasets.cifar_files import (
+    CITATION,
+    LICENCE,
+    SIZE,
+    contents,
+    find_batches,
+    official,
+    scan_batches,
+)
+from metabench_plugins.datasets.packed import SPLITS, committed_split
+from metabench_plugins.datasets.pickled_images import field
+
+if TYPE_CHECKING:
+    from metabench.data import Contents, ImageClass, Originals, Pack
+    from metabench.protocols import ClassData
+
+N_CLASSES = 100
+PER_CLASS = {"train": 500, "test": 100}
+BATCHES = {"train": ("train",), "test": ("test",)}
+
+
+def scan(originals: Originals) -> Contents:
+    """Find the images in the official files; ``meta`` names the classes."""
+    homes = find_batches(originals, {**BATCHES, "names": ("meta",)})
+    classes: list[ImageClass] = []
+    if homes:
+        classes = scan_batches(
+            originals,
+            BATCHES,
+            homes,
+            labels=_label_names(originals, homes["meta"]),
+            field_name="fine_labels",
+        )
+    return contents(originals, classes, PER_CLASS)
+
+
+def _label_names(originals: Originals, name: str) -> list[str]:
+    what = f"{name} in {originals.path}"
+    found = field(read_pickle(originals, name), "fine_label_names", what)
+    if not isinstance(found, list):
+        raise DataError(f"{what} does not name 100 classes.", hint="Download it again.")
+    known = {label for labels in committed_split("cifar-fs").values() for label in labels}
+    names = [text.decode("latin-1") if isinstance(text, bytes) else text for text in found]
+    if sorted(map(str, names)) != sorted(known):
+        raise DataError(f"{what} names other classes than CIFAR-100.", hint="Download it again.")
+    return names
+
+
+ARCHIVE = Archive(
+    name="cifar100",
+    # Digest as Keras publishes it for this file.
+    files=(
+        official(
+            "cifar-100-python.tar.gz",
+            "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+            169001437,
+        ),
+    ),
+    layout="a folder with cifar-100-python.tar.gz, or with its files train, test and meta",
+    scan=scan,
+    parts=dict.fromkeys(PER_CLASS, N_CLASSES),
+    per_class=None,
+    mode="RGB",
+    preparation=Preparation(size=SIZE, resize="lanczos"),
+    licence=LICENCE,
+    citation=CITATION,
+)
+
+
+def load(params: CifarParams) -> ClassData:
+    """Load the packed images: training images are meta-train, test images meta-test.
+
+    Both splits hold the same classes; see :func:`metabench_plugins.datasets.cifar10.load`.
+
+    Raises:
+        DataError: they have not been prepared so, or are damaged.
+    """
+    from metabench_plugins.datasets.packed import parts_as_splits, upright_classes
+
+    pack = _open(params)
+    return upright_classes(pack, parts_as_splits(pack.class_names))
+
+
+def load_cifar_fs(params: CifarParams) -> ClassData:
+    """Load the 100 classes with all their images, split as CIFAR-FS."""
+    return _merged(_open(params), committed_split("cifar-fs"))
+
+
+def load_fc100(params: CifarParams) -> ClassData:
+    """Load the 100 classes with all their images, split as FC100."""
+    return _merged(_open(params), committed_split("fc100"))
+
+
+def _open(params: CifarParams) -> Pack:
+    return open_pack(ARCHIVE.name, Preparation(size=params.size, resize=params.resize))
+
+
+def _merged(pack: Pack, split: Mapping[str, Sequence[str]]) -> ClassData:
+    """Join the training and the test images of each class; this copies 184 MB."""
+    import numpy as np
+
+    from metabench.protocols import ClassData
+
+    entries = {entry.name: entry for entry in pack.index.classes}
+    names = sorted(name.removeprefix("train/") for name in entries if name.startswith("train/"))
+    parts = [entries[f"{part}/{name}"] for name in names for part in PER_CLASS]
+    images = pack.images()
+    sizes = [part.stop - part.start for part in parts]
+    ids = {split_name: [names.index(name) for name in split[split_name]] for split_name in SPLITS}
+    return ClassData(
+        images=np.concatenate([images[part.start : part.stop] for part in parts]),
+        offsets=np.cumsum([0, *sizes], dtype=np.int64)[:: len(PER_CLASS)],
+        class_names=tuple(names),
+        splits={name: np.array(sorted(found), dtype=np.int64) for name, found in ids.items()},
+        fingerprint=digest({"pack": pack.index.digest, "splits": dict(split)}),
+        rotations=dict.fromkeys(SPLITS, "none"),
+        stamps=pack.index.stamps,
+    )
+
+
+def synthesize(params: CifarParams) -> ClassData:
+    """Generate a look-alike: coloured strokes, fewer classes, 60 images each."""
+    from metabench_plugins.datasets.synthetic import synthetic_classes
+
+    n_classes = {"meta-train": 20, "meta-val": 8, "meta-test": 10}
+    return synthetic_classes(n_classes, 60, shape=(params.size, params.size, 3), seed=3)
+
+
+def _spec(
+    name: str, summary: str, *, reference: str, factory: str, synthetic: str | None
+) -> DatasetSpec:
+    home = "metabench_plugins.datasets.cifar100"
+    return DatasetSpec(
+        name=name,
+        version=1,
+        summary=summary,
+        params="metabench_plugins.datasets.cifar10:CifarParams",
+        reference=reference,
+        kind="classes",
+        factory=f"{home}:{factory}",
+        synthetic=synthetic and f"{home}:{synthetic}",
+        archive=f"{home}:ARCHIVE",
+        licence=LICENCE,
+        citation=CITATION,
+    )
+
+
+SPECS = (
+    _spec(
+        "cifar100",
+        "100 classes, 500 + 100 images of 32x32 each; the same classes in train and test.",
+        reference="Krizhevsky 2009",
+        factory="load",
+        synthetic=None,
+    ),
+    _spec(
+        "cifar-fs",
+        "CIFAR-100 for few-shot learning: 64/16/20 classes, 600 images of 32x32 each.",
+        reference="Bertinetto et al. 2019",
+        factory="load_cifar_fs",
+        synthetic="synthesize",
+    ),
+    _spec(
+        "fc100",
+        "CIFAR-100 for few-shot learning: 60/20/20 classes of 12/4/4 superclasses.",
+        reference="Oreshkin et al. 2018",
+        factory="load_fc100",
+        synthetic="synthesize",
+    ),
+)
