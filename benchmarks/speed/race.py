@@ -17,6 +17,8 @@ from metabench.memory import reuse_freed_memory
 
 MetaGradients = Callable[[], list[Tensor]]
 """One meta-step without the update: gradients of the outer loss, for all weights in one order."""
+Peers = Callable[[torch.dtype], Mapping[str, MetaGradients]]
+"""Makes the peers by name, ours first, on the same weights and data."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,15 @@ def has_higher() -> bool:
     return False
 
 
-def race(peers: Mapping[str, MetaGradients], options: Options) -> None:
-    """Print tasks per CPU second of each peer, and how far its meta-gradients are from ours.
+def race(peers_of: Peers, options: Options) -> None:
+    """Print tasks per CPU second of each peer in float32, and the ratio of ours to it.
 
-    Args:
-        peers: the first is ours; the ratio is ours to the peer.
-        options: see :class:`Options`.
+    The last column is how far its meta-gradients are from ours in float64: the largest difference
+    over the largest value.
     """
-    gradients = {name: torch.cat([g.flatten() for g in step()]) for name, step in peers.items()}
+    exact = peers_of(torch.float64)
+    gradients = {name: torch.cat([g.flatten() for g in step()]) for name, step in exact.items()}
+    peers = peers_of(torch.float32)
     rates: dict[str, list[float]] = {name: [] for name in peers}
     for _ in range(options.rounds):
         for name, step in peers.items():

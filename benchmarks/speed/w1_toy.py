@@ -54,6 +54,7 @@ def with_higher(
         network.append(nn.BatchNorm1d(outputs, track_running_stats=False))
         network.append(nn.ReLU())
     network.append(nn.Linear(50, 1))
+    network.to(weights["head.weight"].dtype)
     with torch.no_grad():
         for parameter, weight in zip(network.parameters(), weights.values(), strict=True):
             parameter.copy_(weight.T if weight.dim() == 2 else weight)
@@ -83,9 +84,14 @@ def main() -> None:
     space = Mlp(MlpParams(norm="batch"), TaskShape("regression", (1,), 1))
     weights = space.init_weights(rng=rng)
     data = [torch.randn(options.tasks, POINTS, 1, generator=rng) for _ in range(4)]
-    peers = {"metabench": ours(weights, *data)}
-    if has_higher():
-        peers["higher"] = with_higher(weights, *data)
+    with_peer = has_higher()
+
+    def peers(dtype: torch.dtype) -> dict[str, MetaGradients]:
+        cast = {name: weight.to(dtype) for name, weight in weights.items()}
+        tensors = [tensor.to(dtype) for tensor in data]
+        made = {"metabench": ours(cast, *tensors)}
+        return made | {"higher": with_higher(cast, *tensors)} if with_peer else made
+
     race(peers, options)
 
 

@@ -59,6 +59,7 @@ def with_higher(
         network.append(nn.MaxPool2d(2))
     network.append(nn.Flatten())
     network.append(nn.Linear(*weights["head.weight"].shape))
+    network.to(weights["head.weight"].dtype)
     with torch.no_grad():
         for parameter, weight in zip(network.parameters(), weights.values(), strict=True):
             parameter.copy_(weight.T if weight.dim() == 2 else weight)
@@ -90,9 +91,14 @@ def main() -> None:
     for n in (1, QUERIES):
         y = labels.repeat(1, n)
         data += [torch.rand(options.tasks, y.shape[1], *TASK.inputs, generator=rng), y]
-    peers = {"metabench": ours(weights, *data)}
-    if has_higher():
-        peers["higher"] = with_higher(weights, *data)
+    with_peer = has_higher()
+
+    def peers(dtype: torch.dtype) -> dict[str, MetaGradients]:
+        cast = {name: weight.to(dtype) for name, weight in weights.items()}
+        tensors = [t.to(dtype) if t.is_floating_point() else t for t in data]
+        made = {"metabench": ours(cast, *tensors)}
+        return made | {"higher": with_higher(cast, *tensors)} if with_peer else made
+
     race(peers, options)
 
 
