@@ -103,6 +103,29 @@ class SearchSpace(Protocol):
         ...
 
 
+class LayeredSpace(SearchSpace, Protocol):
+    """A fixed network whose layers take extra weights beside their own: an optional capability.
+
+    ``forward`` uses these where ``weights`` holds them, with a task axis of tasks or 1:
+
+    - ``<layer>.transform [tasks, units, units]`` multiplies the layer's output ``y``,
+      ``y @ transform``; for a convolution that is one of 1x1. It comes before any norm.
+    - ``<layer>.film.scale`` and ``<layer>.film.shift``, ``[tasks, units]``, hidden layers only:
+      ``y * (1 + scale) + shift``, after any norm and before the ReLU.
+
+    Without the weights of the last layer, ``forward`` returns what that layer would be fed,
+    ``[tasks, n, features]``.
+    """
+
+    def layers(self) -> Mapping[str, int]:
+        """Units of each layer, in order; the last one is linear and makes the outputs.
+
+        A layer's own weights are ``<layer>.weight``, ``[inputs, units]`` or
+        ``[units, channels, height, width]``, and ``<layer>.bias [units]``.
+        """
+        ...
+
+
 class Strategy(Protocol):
     """How architecture logits become weights of operations, and an architecture."""
 
@@ -211,6 +234,7 @@ __all__ = [
     "CellChoices",
     "ClassData",
     "FunctionFamily",
+    "LayeredSpace",
     "Learner",
     "LearnerContext",
     "Mixture",

@@ -69,6 +69,14 @@ def metabench_learners() -> Iterable[LearnerSpec]:
         train_shape="metabench_plugins.learners.reptile:train_shape",
         reference="Nichol, Achiam and Schulman, 2018",
     )
+    yield LearnerSpec(
+        name="mtnet",
+        version=1,
+        summary="MAML on the units that a mask draws, between meta-learned matrices.",
+        params="metabench_plugins.learners.mtnet:MtNetParams",
+        factory="metabench_plugins.learners.mtnet:MtNet",
+        reference="Lee and Choi, ICML 2018",
+    )
 
 
 @hookimpl

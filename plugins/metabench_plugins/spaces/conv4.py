@@ -14,6 +14,7 @@ from metabench import tasknn
 from metabench.episodes import TaskShape
 from metabench.genotype import Genotype
 from metabench.protocols import CellChoices, Mixture, Params
+from metabench_plugins.spaces import extras
 
 N_BLOCKS = 4
 
@@ -78,13 +79,17 @@ class Conv4:
             x = tasknn.conv2d(
                 x, weights[f"{layer}.weight"], weights[f"{layer}.bias"], stride=stride, padding=1
             )
-            scale, shift = weights[f"{layer}.norm.scale"], weights[f"{layer}.norm.shift"]
+            x = extras.transform(x, weights, layer)
+            scale, shift = extras.norm_affine(weights, layer)
             x = tasknn.batch_norm(x, scale, shift, eps=self._params.eps)
             if self._params.pool == "max":
                 x = tasknn.max_pool2d(x, kernel=2)
             x = torch.relu(x)
         x = tasknn.flatten(x) if self._params.head == "flatten" else tasknn.global_avg_pool(x)
-        return tasknn.linear(x, weights["head.weight"], weights["head.bias"])
+        if "head.weight" not in weights:
+            return x
+        y = tasknn.linear(x, weights["head.weight"], weights["head.bias"])
+        return extras.transform(y, weights, "head")
 
     def choices(self) -> Mapping[str, CellChoices]:
         """Nothing to choose."""
@@ -93,6 +98,10 @@ class Conv4:
     def child(self, genotype: Genotype) -> Conv4:
         """The network itself."""
         return self
+
+    def layers(self) -> Mapping[str, int]:
+        """Units of each layer; see :class:`metabench.protocols.LayeredSpace`."""
+        return dict.fromkeys(_layers(), self._params.filters) | {"head": self._task.outputs}
 
     def _halve(self, size: int) -> int:
         return size // 2 if self._params.pool == "max" else (size + 1) // 2

@@ -15,6 +15,7 @@ from metabench import tasknn
 from metabench.episodes import TaskShape
 from metabench.genotype import Genotype
 from metabench.protocols import CellChoices, Mixture, Params
+from metabench_plugins.spaces import extras
 
 TRUNCATED_STD = 0.01
 
@@ -74,13 +75,13 @@ class Mlp:
         """Map ``x [tasks, n, *inputs]`` to ``[tasks, n, outputs]``."""
         x = tasknn.flatten(x)
         for layer in self._layers():
-            x = tasknn.linear(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"])
+            x = _linear(x, weights, layer)
             if self.batch_statistics:
-                scale, shift = weights[f"{layer}.norm.scale"], weights[f"{layer}.norm.shift"]
+                scale, shift = extras.norm_affine(weights, layer)
                 x = tasknn.batch_norm(x, scale, shift, eps=self._params.eps, relu=True)
             else:
-                x = torch.relu(x)
-        return tasknn.linear(x, weights["head.weight"], weights["head.bias"])
+                x = torch.relu(extras.film(x, weights, layer))
+        return _linear(x, weights, "head") if "head.weight" in weights else x
 
     def choices(self) -> Mapping[str, CellChoices]:
         """Nothing to choose."""
@@ -89,6 +90,10 @@ class Mlp:
     def child(self, genotype: Genotype) -> Mlp:
         """The network itself."""
         return self
+
+    def layers(self) -> Mapping[str, int]:
+        """Units of each layer; see :class:`metabench.protocols.LayeredSpace`."""
+        return dict.fromkeys(self._layers(), self._params.width) | {"head": self._task.outputs}
 
     def _layers(self) -> list[str]:
         return [f"layer{i}" for i in range(1, self._params.hidden + 1)]
@@ -102,3 +107,8 @@ class Mlp:
         limit = 1 / math.sqrt(inputs)
         weight.uniform_(-limit, limit, generator=rng)
         return weight, bias.uniform_(-limit, limit, generator=rng)
+
+
+def _linear(x: Tensor, weights: Params, layer: str) -> Tensor:
+    y = tasknn.linear(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"])
+    return extras.transform(y, weights, layer)

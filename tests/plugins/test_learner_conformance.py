@@ -1,0 +1,30 @@
+"""Every built-in learner passes the kit."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from metabench import conformance
+from metabench.catalog import load_catalog
+
+CATALOG = load_catalog()
+CASES = [
+    pytest.param(
+        name,
+        kind,
+        marks=[pytest.mark.slow] if kind == "classification" else [],
+        id=f"{name}-{kind}",
+    )
+    for name in ("bmaml", "mtnet", "mumomaml")
+    if name in CATALOG.learners
+    for kind in CATALOG.learner(name).kinds
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_the_learner_passes_every_check(name: str, kind: str) -> None:
+    spec = dataclasses.replace(CATALOG.learner(name), kinds=(kind,))
+    found = {c.name: conformance.run(c) for c in conformance.checks(spec, catalog=CATALOG)}
+    assert {n: o for n, o in found.items() if o.status != "ok"} == {}
