@@ -126,7 +126,10 @@ class Loops:
         size = _chunk_size(spec.protocol, built.task)
         for first, tasks in _chunks(built.test, total, size, done=written):
             rng = generator(spec.seed, "meta-test", first)
-            records = self._episodes(built.learner.adapt(tasks.support, rng=rng), tasks, first)
+            adapted = built.learner.adapt(tasks.support, rng=rng)
+            records = self._episodes(adapted, tasks, first)
+            if adapted.genotypes is not None:
+                self.store.append_genotypes(first, adapted.genotypes)
             self.store.append_episodes(records[max(0, written - first) :])
             self._say("progress", phase="meta-test", done=first + len(tasks), total=total)
             if self.control.stopped():

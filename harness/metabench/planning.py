@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,9 +86,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
         UsageError: for unknown names, values out of bounds and combinations that do not fit.
         DataError: when data is missing.
     """
-    if request.suite not in catalog.suites:
-        raise unknown("suite", request.suite, catalog.suites)
-    suite = load_suite(catalog.suites[request.suite])
+    suite = load_suite(_suite_file(request.suite, catalog))
     settings = request.settings or (next(iter(suite.settings)),)
     sources = _sources(suite, request.changes.get("data", {}), catalog)
     loaded = [load_data(choice, catalog, data=request.data) for choice in sources]
@@ -103,6 +102,18 @@ def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
                 stamps = (*_stamps(request), *data_stamps)
                 cells.append(Cell(spec, stamps, _command(request, spec)))
     return list({cell.spec.run_id: cell for cell in cells}.values())
+
+
+def _suite_file(name: str, catalog: Catalog) -> Traversable:
+    """The file of a suite, by name or by path."""
+    if name.endswith((".yaml", ".yml")):
+        file = Path(name)
+        if not file.is_file():
+            raise UsageError(f"There is no suite file {name}.")
+        return file
+    if name not in catalog.suites:
+        raise unknown("suite", name, catalog.suites)
+    return catalog.suites[name]
 
 
 def _resolve(
@@ -136,7 +147,7 @@ def _resolve(
         metric=suite.metric,
         sources=(),
         protocol=protocol,
-        training=budget.training_of(learner.name, changes.get("budget", {})),
+        training=budget.training_of(learner.name, changes.get("budget", {}), setting=setting),
         learner=_choice(learner, chosen, what="learner"),
         space=_space(request, suite, learner, catalog, setting=setting),
         strategy=_strategy(request, suite, learner, catalog, setting=setting),
@@ -153,7 +164,7 @@ def _space(
     if not learner.needs_space:
         _refuse(request.space or changes, f"Learner {learner.name} brings its own network")
         return None
-    space = catalog.space(request.space or suite.space)
+    space = catalog.space(request.space or suite.backend_of(learner.name).space)
     if suite.task not in space.kinds:
         raise UsageError(
             f"Space {space.name} does {' and '.join(space.kinds)}; "
@@ -163,6 +174,11 @@ def _space(
         raise UsageError(
             f"Space {space.name} has choices, and learner {learner.name} does not search.",
             hint="Choose a fixed network with --space.",
+        )
+    if learner.searches and not space.searched:
+        raise UsageError(
+            f"Learner {learner.name} searches, and network {space.name} has no choices.",
+            hint=f"Searched: {', '.join(_searched(catalog)) or 'none'}.",
         )
     params = suite.params_of("spaces", space.name, setting=setting, budget=request.budget)
     return _choice(space, {**params, **changes}, what="space")
@@ -175,14 +191,19 @@ def _strategy(
     if not learner.searches:
         _refuse(request.strategy or changes, f"Learner {learner.name} does not search")
         return None
-    if request.strategy is None:
+    name = request.strategy or suite.backend_of(learner.name).strategy
+    if name is None:
         raise UsageError(
             f"Learner {learner.name} needs a strategy.",
             hint=f"Choose one with --strategy: {', '.join(sorted(catalog.nas_strategies))}.",
         )
-    strategy = catalog.strategy(request.strategy)
+    strategy = catalog.strategy(name)
     params = suite.params_of("strategies", strategy.name, setting=setting, budget=request.budget)
     return _choice(strategy, {**params, **changes}, what="strategy")
+
+
+def _searched(catalog: Catalog) -> list[str]:
+    return sorted(name for name, space in catalog.search_spaces.items() if space.searched)
 
 
 def _refuse(asked: object, reason: str) -> None:
@@ -225,7 +246,7 @@ def _stamps(request: RunRequest) -> tuple[str, ...]:
 
 def _command(request: RunRequest, spec: RunSpec) -> str:
     """The command that makes this one cell again, without ``--out`` and ``--device``."""
-    words = ["metabench", "run", "--learner", spec.learner.name, "--suite", spec.suite]
+    words = ["metabench", "run", "--learner", spec.learner.name, "--suite", request.suite]
     words += ["--setting", spec.setting, "--budget", spec.budget, "--seed", str(spec.seed)]
     for option, value in (("--space", request.space), ("--strategy", request.strategy)):
         words += [option, value] if value else []

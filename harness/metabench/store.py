@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from metabench.errors import DataError, MetabenchError
 from metabench.records import EpisodeRecord, RunRecord
+from metabench.runspec import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from metabench.genotype import Genotype
     from metabench.runspec import RunSpec
 
 
@@ -61,6 +63,17 @@ class RunStore:
         """Add meta-test episodes, in the order of their index."""
         lines = [record.model_dump_json(exclude_none=True) for record in records]
         _append(self.folder / "episodes.jsonl", lines)
+
+    def append_genotypes(self, first: int, genotypes: Sequence[Genotype]) -> None:
+        """Add the architectures of meta-test episodes ``first``, ``first + 1``, ..., once each."""
+        path = self.folder / "genotypes.jsonl"
+        written = len(_repaired(path))
+        lines = [
+            canonical_json({"index": index, "genotype": genotype.to_json()})
+            for index, genotype in enumerate(genotypes, start=first)
+            if index >= written
+        ]
+        _append(path, lines)
 
     def count_episodes(self) -> int:
         """Complete episodes so far; a line torn by a kill is cut off first."""

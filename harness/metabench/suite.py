@@ -41,20 +41,33 @@ class Layer(Frozen):
     strategies: Overrides = Field(default_factory=dict)
 
 
+class Backend(Frozen):
+    """A network, and for a searched one the strategy."""
+
+    space: str
+    strategy: str | None = None
+
+
 class Budget(Layer):
     """How much compute: outer updates, episodes per update, and what is scaled down with it."""
 
     meta_steps: int = Field(ge=0)
     meta_batch: int = Field(ge=1)
     val_every: int | None = Field(default=None, ge=1)
+    settings: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Per setting, other values of the three above."
+    )
     training: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="Per learner, other values of the three above."
+        default_factory=dict, description="Per learner, other values again; they win."
     )
 
-    def training_of(self, learner: str, changes: Mapping[str, Any]) -> Training:
-        """The training length of one learner, with the user's changes on top."""
+    def training_of(
+        self, learner: str, changes: Mapping[str, Any], *, setting: str = ""
+    ) -> Training:
+        """The training length of one learner in a setting, with the user's changes on top."""
         base = {key: getattr(self, key) for key in ("meta_steps", "meta_batch", "val_every")}
-        merged = {**base, **self.training.get(learner, {}), **changes}
+        layers = (base, self.settings.get(setting, {}), self.training.get(learner, {}), changes)
+        merged = {key: value for layer in layers for key, value in layer.items()}
         return validated(Training, merged, what="budget")
 
 
@@ -67,6 +80,9 @@ class Suite(Layer):
     metric: Literal["accuracy", "mse"]
     sources: tuple[SuiteSource, ...] = Field(min_length=1)
     space: str
+    backends: dict[str, Backend] = Field(
+        default_factory=dict, description="Per learner, a network other than `space`."
+    )
     settings: dict[str, Layer] = Field(min_length=1)
     budgets: dict[str, Budget] = Field(min_length=1)
 
@@ -76,6 +92,17 @@ class Suite(Layer):
         if len(set(names)) != len(names) or "average" in names:
             raise ValueError("sources need names of their own, and none may be called 'average'")
         return self
+
+    @model_validator(mode="after")
+    def _budgets_name_settings(self) -> Suite:
+        for budget in self.budgets.values():
+            if strange := budget.settings.keys() - self.settings.keys():
+                raise ValueError(f"a budget speaks of {min(strange)!r}, which is no setting")
+        return self
+
+    def backend_of(self, learner: str) -> Backend:
+        """The network of one learner, where the user names none."""
+        return self.backends.get(learner, Backend(space=self.space))
 
     def setting(self, name: str) -> Layer:
         """The setting of that name, or an error with the nearest names."""

@@ -8,7 +8,13 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from metabench.hookspecs import hookimpl
-from metabench.specs import DatasetSpec, ExecutorSpec, LearnerSpec, SearchSpaceSpec
+from metabench.specs import (
+    DatasetSpec,
+    ExecutorSpec,
+    LearnerSpec,
+    NasStrategySpec,
+    SearchSpaceSpec,
+)
 
 METABENCH_API = 1
 
@@ -23,6 +29,7 @@ def metabench_datasets() -> Iterable[DatasetSpec]:
         cifar100,
         four_domains,
         fungi,
+        image_folder,
         miniimagenet,
         omniglot,
         textures,
@@ -47,6 +54,7 @@ def metabench_datasets() -> Iterable[DatasetSpec]:
     yield miniimagenet.SPEC
     yield cifar10.SPEC
     yield from cifar100.SPECS
+    yield image_folder.SPEC
 
 
 @hookimpl
@@ -77,6 +85,39 @@ def metabench_learners() -> Iterable[LearnerSpec]:
         factory="metabench_plugins.learners.mtnet:MtNet",
         reference="Lee and Choi, ICML 2018",
     )
+    yield from _task_aware()
+
+
+def _task_aware() -> Iterable[LearnerSpec]:
+    """Learners that embed the task: HSML and M-NAS, with their ablations as presets."""
+    for name, summary, tree in (
+        ("hsml", "Gates the weights by a tree of task clusters.", True),
+        ("hsml-notree", "HSML without its tree: the baseline of M-NAS's tables.", False),
+    ):
+        yield LearnerSpec(
+            name=name,
+            version=1,
+            summary=summary,
+            params="metabench_plugins.learners.hsml:HsmlParams",
+            factory="metabench_plugins.learners.hsml:Hsml",
+            preset={"tree": tree},
+            reference="Yao, Wei, Huang and Li, ICML 2019",
+        )
+    for name, summary, preset in (
+        ("mnas", "Generates an architecture and gates weights per task.", {}),
+        ("mnas-shared", "M-NAS with one architecture, retrained.", {"architecture": "shared"}),
+        ("mnas-nm", "M-NAS without modulation.", {"modulate": False}),
+    ):
+        yield LearnerSpec(
+            name=name,
+            version=1,
+            summary=summary,
+            params="metabench_plugins.learners.mnas:MnasParams",
+            factory="metabench_plugins.learners.mnas:Mnas",
+            preset=preset,
+            searches=True,
+            reference="Wang et al., M-NAS, AAAI 2020",
+        )
 
 
 @hookimpl
@@ -98,6 +139,29 @@ def metabench_search_spaces() -> Iterable[SearchSpaceSpec]:
         factory="metabench_plugins.spaces.mlp:Mlp",
         kinds=("classification", "regression"),
         reference="Wang et al., M-NAS, AAAI 2020",
+    )
+    yield SearchSpaceSpec(
+        name="toy-cell",
+        version=1,
+        summary="One searched cell between a linear stem and a linear head.",
+        params="metabench_plugins.spaces.toy_cell:ToyCellParams",
+        factory="metabench_plugins.spaces.toy_cell:ToyCell",
+        kinds=("classification", "regression"),
+        searched=True,
+        reference="Wang et al., M-NAS, AAAI 2020",
+    )
+
+
+@hookimpl
+def metabench_nas_strategies() -> Iterable[NasStrategySpec]:
+    """The ways from architecture logits to an architecture."""
+    yield NasStrategySpec(
+        name="darts",
+        version=1,
+        summary="Softmax over operations, decoded at the end.",
+        params="metabench_plugins.strategies.darts:DartsParams",
+        factory="metabench_plugins.strategies.darts:Darts",
+        reference="Liu, Simonyan and Yang, ICLR 2019",
     )
 
 

@@ -73,9 +73,11 @@ def work(
     import torch
 
     from metabench.engine import Control, Interrupted
+    from metabench.memory import reuse_freed_memory
     from metabench.running import Run
 
     torch.set_num_threads(job.threads)
+    reuse_freed_memory()
     run = Run(
         job.cell,
         catalog,

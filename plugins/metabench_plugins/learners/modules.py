@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
+
+from metabench.protocols import Params
 
 
 @contextmanager
@@ -20,3 +23,13 @@ def seeded(rng: torch.Generator) -> Iterator[None]:
         # Not torch.manual_seed, which reseeds the generators of all devices as well.
         torch.default_generator.manual_seed(seed)
         yield
+
+
+def parameters(**modules: nn.Module | None) -> Params:
+    """Name the weights of modules, ``<module>.<weight>``; a part that is None has none."""
+    return {
+        f"{part}.{name}": weight
+        for part, module in modules.items()
+        if module is not None
+        for name, weight in module.named_parameters()
+    }

@@ -1,0 +1,43 @@
+"""Gates: each start weight is multiplied by a number between 0 and 1 that depends on the task.
+
+``w_i = w * sigmoid(A z_i + a)`` elementwise, one linear layer per tensor (HSML, Yao et al. 2019;
+M-NAS; PROTOCOLS 8.4). At first every gate is near one half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from metabench.functional import is_norm
+from metabench.protocols import Params
+
+
+class Gates(nn.Module):
+    """One gate for each weight of each tensor; norm layers are not gated.
+
+    Args:
+        shapes: ``[*shape]`` of each weight by name.
+        width: of the task representation.
+    """
+
+    def __init__(self, shapes: Mapping[str, torch.Size], *, width: int) -> None:
+        super().__init__()
+        self._shapes = {name: shape for name, shape in shapes.items() if not is_norm(name)}
+        sizes = [shape.numel() for shape in self._shapes.values()]
+        # One matrix for all tensors, initialized as if each had its own (Glorot uniform).
+        self.weight = nn.Parameter(torch.empty(sum(sizes), width))
+        self.bias = nn.Parameter(torch.zeros(sum(sizes)))
+        with torch.no_grad():
+            for part in torch.split(self.weight, sizes):
+                nn.init.xavier_uniform_(part)
+
+    def forward(self, representation: Tensor, weights: Params) -> Params:
+        """Gate weights ``[tasks, *shape]`` by ``representation [tasks, width]``."""
+        gates = torch.sigmoid(nn.functional.linear(representation, self.weight, self.bias))
+        sizes = [shape.numel() for shape in self._shapes.values()]
+        parts = zip(self._shapes, torch.split(gates, sizes, dim=1), strict=True)
+        gated = {name: weights[name] * gate.view(-1, *self._shapes[name]) for name, gate in parts}
+        return weights | gated
