@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from metabench.cli.columns import columns
+from metabench.cli.data_show import show
 from metabench.errors import DataError, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from metabench.data.archive import Report
     from metabench.specs import DatasetSpec
 
-data_app = typer.Typer(no_args_is_help=True, help="Fetch, import and verify datasets.")
+data_app = typer.Typer(no_args_is_help=True, help="Fetch, import, verify and show datasets.")
+data_app.command("show")(show)
 
 
 def _complete_name(incomplete: str) -> list[str]:
@@ -43,6 +45,13 @@ ResizeOption = Annotated[
     typer.Option(
         help="Filter: nearest, box, bilinear, hamming, bicubic or lanczos; "
         "the dataset's own if absent."
+    ),
+]
+CropOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What is cut out first: none, or box (around the object, where the dataset says "
+        "where it is); the dataset's own if absent."
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -72,12 +81,17 @@ def list_datasets(as_json: JsonOption = False) -> None:
 
 
 @data_app.command("fetch")
-def fetch(name: NameArgument, size: SizeOption = None, resize: ResizeOption = None) -> None:
+def fetch(
+    name: NameArgument,
+    size: SizeOption = None,
+    resize: ResizeOption = None,
+    crop: CropOption = None,
+) -> None:
     """Download the official files of a dataset and pack them."""
     from metabench.data import fetch_archive
 
     archive = _archive(name)
-    preparation = _preparation(archive, size, resize)
+    preparation = _preparation(archive, size=size, resize=resize, crop=crop)
     with _progress() as report:
         pack = fetch_archive(archive, preparation=preparation, report=report)
     _say_packed(pack)
@@ -91,12 +105,18 @@ def import_(
     ],
     size: SizeOption = None,
     resize: ResizeOption = None,
+    own_name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", help="Name of these images, for image-folder; that of PATH if absent."
+        ),
+    ] = None,
 ) -> None:
     """Pack the files of a dataset that you already have."""
     from metabench.data import import_archive
 
-    archive = _archive(name)
-    preparation = _preparation(archive, size, resize)
+    archive = _named(_archive(name), own_name, path)
+    preparation = _preparation(archive, size=size, resize=resize, crop=crop)
     with _progress() as report:
         pack = import_archive(archive, path, preparation=preparation, report=report)
     _say_packed(pack)
@@ -146,13 +166,36 @@ def _archive(name: str) -> Archive:
     return archive
 
 
-def _preparation(archive: Archive, size: int | None, resize: str | None) -> Preparation:
-    from metabench.data import Preparation, ResizeFilter
+def _named(archive: Archive, own_name: str | None, path: Path) -> Archive:
+    """The archive under the name that the user gave it, where it can have one."""
+    import dataclasses
+    import re
 
-    filters = get_args(ResizeFilter)
-    if resize is not None and resize not in filters:
-        raise unknown("resize filter", resize, filters)
-    chosen = {"size": size, "resize": resize}
+    if not archive.named:
+        if own_name is not None:
+            raise UsageError(f"{archive.name} has its name; --name is for images of your own.")
+        return archive
+    chosen = own_name or path.resolve().name.partition(".")[0]
+    if not re.fullmatch(r"[\w-]+", chosen):
+        raise UsageError(
+            f"{chosen!r} cannot be a name: use letters, digits, - and _.", hint="See --name."
+        )
+    return dataclasses.replace(archive, name=f"{archive.name}/{chosen}")
+
+
+def _preparation(
+    archive: Archive, *, size: int | None, resize: str | None, crop: str | None
+) -> Preparation:
+    from metabench.data import Preparation, ResizeFilter
+    from metabench.data.archive import Crop
+
+    for what, value, known in (
+        ("resize filter", resize, get_args(ResizeFilter)),
+        ("crop", crop, get_args(Crop)),
+    ):
+        if value is not None and value not in known:
+            raise unknown(what, value, known)
+    chosen = {"size": size, "resize": resize, "crop": crop}
     given = {key: value for key, value in chosen.items() if value is not None}
     return Preparation.model_validate({**archive.preparation.model_dump(), **given})
 

@@ -116,6 +116,7 @@ class Archive:
         citation: what to cite.
         archives: names or patterns, such as ``*.zip``, of further archives that are read where the
             user's folder has them.
+        named: whether each import gets a name of its own, for images that are not one dataset.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Archive:
     licence: str
     citation: str = ""
     archives: tuple[str, ...] = ()
+    named: bool = False
 
     @property
     def channels(self) -> int:

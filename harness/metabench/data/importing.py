@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from metabench.data.archive import Archive, ImageClass, Preparation, Report
 from metabench.data.locations import data_root
+from metabench.data.locks import held
 from metabench.data.originals import Originals
 from metabench.data.pack import Pack, read_pack, verify_pack
 from metabench.data.packing import write_pack
@@ -83,7 +85,13 @@ def _workspace(home: Path) -> Iterator[Path]:
     """A folder beside the packs; what is still in it afterwards is removed, whatever happens."""
     try:
         home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".writing-", dir=home) as name:
+        with ExitStack() as stack:
+            with held(home):
+                _sweep(home)
+                name = stack.enter_context(
+                    tempfile.TemporaryDirectory(prefix=".writing-", dir=home)
+                )
+                stack.enter_context(held(Path(name)))
             folder = Path(name, "pack")
             folder.mkdir()
             yield folder
@@ -92,6 +100,14 @@ def _workspace(home: Path) -> Iterator[Path]:
             f"Cannot write to {home}: {error.strerror or error}.",
             hint="Make room there, or set METABENCH_DATA to another folder.",
         ) from error
+
+
+def _sweep(home: Path) -> None:
+    """Remove what processes left that were killed; what a living one holds stays."""
+    for left in [*home.glob(".writing-*"), *home.glob(".replaced-*")]:
+        with held(left, wait=False) as is_free:
+            if is_free:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _publish(made: Pack, target: Path) -> Pack:

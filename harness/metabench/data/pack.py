@@ -176,9 +176,10 @@ def read_pack(folder: Path) -> Pack:
 
 
 def list_packs(name: str, *, root: Path | None = None) -> list[Path]:
-    """Folders of the packs of a dataset, sound or not."""
+    """Folders of the packs of a dataset, sound or not, under names of their own too."""
     home = (root or data_root()) / name
-    return sorted(index.parent for index in home.glob(f"[!.]*/{INDEX}"))
+    patterns = (f"[!.]*/{INDEX}", f"[!.]*/[!.]*/{INDEX}")
+    return sorted(index.parent for pattern in patterns for index in home.glob(pattern))
 
 
 def verify_pack(pack: Pack, *, report: Callable[[str, int, int], None] | None = None) -> None:
