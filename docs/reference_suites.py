@@ -43,7 +43,7 @@ def _budgets(found: suite.Suite) -> list[str]:
         [
             f"`{name}`",
             *(words(value) for value in (b.meta_steps, b.meta_batch, b.val_every)),
-            words(b.training),
+            words({**b.settings, **b.training}),
             words(b.protocol),
             b.summary,
         ]

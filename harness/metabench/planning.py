@@ -88,20 +88,21 @@ def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
     """
     suite = load_suite(_suite_file(request.suite, catalog))
     settings = request.settings or (next(iter(suite.settings)),)
-    sources = _sources(suite, request.changes.get("data", {}), catalog)
+    sources = source_choices(suite, request.changes.get("data", {}), catalog)
+    specs = [
+        _resolve(request, suite, catalog.learner(learner), catalog, setting=setting, seed=seed)
+        for learner in request.learners
+        for setting in settings
+        for seed in request.seeds
+    ]
+    # Data last: a wrong name is said before missing data is.
     loaded = [load_data(choice, catalog, data=request.data) for choice in sources]
-    data_stamps = tuple(dict.fromkeys(stamp for data in loaded for stamp in data.stamps))
-    fingerprint = fingerprint_of(loaded)
-    cells = []
-    for learner in request.learners:
-        for setting in settings:
-            for seed in request.seeds:
-                spec = _resolve(
-                    request, suite, catalog.learner(learner), catalog, setting=setting, seed=seed
-                ).model_copy(update={"sources": sources, "data_fingerprint": fingerprint})
-                stamps = (*_stamps(request), *data_stamps)
-                cells.append(Cell(spec, stamps, _command(request, spec)))
-    return list({cell.spec.run_id: cell for cell in cells}.values())
+    known = {"sources": sources, "data_fingerprint": fingerprint_of(loaded)}
+    stamps = dict.fromkeys((*_stamps(request), *(s for data in loaded for s in data.stamps)))
+    cells = {}
+    for spec in (spec.model_copy(update=known) for spec in specs):
+        cells[spec.run_id] = Cell(spec, tuple(stamps), _command(request, spec))
+    return list(cells.values())
 
 
 def _suite_file(name: str, catalog: Catalog) -> Traversable:
@@ -221,9 +222,10 @@ def _checked(model: Any, params: Mapping[str, Any], *, what: str) -> dict[str, A
     return checked
 
 
-def _sources(
+def source_choices(
     suite: Suite, changes: Mapping[str, Any], catalog: Catalog
 ) -> tuple[SourceChoice, ...]:
+    """The sources of a suite with every parameter, the user's changes on top."""
     choices = []
     for source in suite.sources:
         spec = catalog.dataset(source.dataset)

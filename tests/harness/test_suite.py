@@ -4,7 +4,7 @@ import pytest
 
 from metabench.catalog import load_catalog
 from metabench.errors import UsageError
-from metabench.suite import load_suite, read_yaml
+from metabench.suite import Budget, load_suite, read_yaml
 
 SUITE = """
 name: tiny
@@ -64,6 +64,25 @@ def test_layers_win_over_earlier_layers(suite_file: Path) -> None:
     assert suite.budget("smoke").training_of("maml", {"meta_batch": 2}).meta_batch == 2
 
 
+def test_a_setting_may_train_longer_and_a_learner_wins() -> None:
+    values = {"meta_steps": 60, "meta_batch": 4, "settings": {"5w5s": {"meta_steps": 50}}}
+    budget = Budget.model_validate({**values, "training": {"reptile": {"meta_steps": 100}}})
+    steps = {
+        (learner, setting): budget.training_of(learner, {}, setting=setting).meta_steps
+        for learner in ("maml", "reptile")
+        for setting in ("5w1s", "5w5s")
+    }
+    assert list(steps.values()) == [60, 50, 100, 100]
+    assert budget.training_of("maml", {"meta_steps": 7}, setting="5w5s").meta_steps == 7
+
+
+def test_a_budget_that_speaks_of_no_setting_is_refused(suite_file: Path) -> None:
+    text = suite_file.read_text()
+    suite_file.write_text(text.replace("meta_batch: 4", "meta_batch: 4\n    settings: {9w: {}}", 1))
+    with pytest.raises(UsageError, match="speaks of '9w', which is no setting"):
+        load_suite(suite_file)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -103,7 +122,7 @@ def test_every_built_in_suite_loads_and_resolves_every_setting_at_every_budget()
                 for learner, spec in catalog.learners.items():
                     params = suite.params_of("learners", learner, setting=setting, budget=budget)
                     spec.params_model().model_validate(params)
-                    suite.budget(budget).training_of(learner, {})
+                    suite.budget(budget).training_of(learner, {}, setting=setting)
                 space = catalog.space(suite.space)
                 params = suite.params_of("spaces", suite.space, setting=setting, budget=budget)
                 space.params_model().model_validate(params)

@@ -101,10 +101,12 @@ def fetch(
 def import_(
     name: NameArgument,
     path: Annotated[
-        Path, typer.Argument(help="Folder of the published files or of their content, or one zip.")
+        Path,
+        typer.Argument(help="Folder of the published files or of their content, or one archive."),
     ],
     size: SizeOption = None,
     resize: ResizeOption = None,
+    crop: CropOption = None,
     own_name: Annotated[
         str | None,
         typer.Option(

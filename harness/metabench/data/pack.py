@@ -202,7 +202,7 @@ def verify_pack(pack: Pack, *, report: Callable[[str, int, int], None] | None = 
 
 
 def _how_to_get(name: str, preparation: Preparation) -> str:
-    options = f"--size {preparation.size} --resize {preparation.resize}"
+    options = f"--size {preparation.size} --resize {preparation.resize} --crop {preparation.crop}"
     return (
         f"Run `metabench data fetch {name} {options}`, or, if you have the files, "
         f"`metabench data import {name} PATH {options}`."

@@ -1,0 +1,177 @@
+"""``metabench data show``: what a dataset, or a suite's sources, hold; and a picture of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from metabench.cli.columns import columns
+from metabench.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from metabench.catalog import Catalog
+    from metabench.protocols import ClassData
+    from metabench.runspec import SourceChoice
+    from metabench.specs import DatasetSpec
+
+SPLITS = ("meta-train", "meta-val", "meta-test")
+
+
+def _complete_name(incomplete: str) -> list[str]:
+    from metabench.cli.context import catalog
+
+    known = catalog()
+    return sorted(n for n in {*known.datasets, *known.suites} if n.startswith(incomplete))
+
+
+def show(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A suite or a dataset.", autocompletion=_complete_name
+        ),
+    ],
+    data: Annotated[
+        Literal["real", "synthetic"], typer.Option(help="Real files, or generated look-alikes.")
+    ] = "real",
+    grid: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Write a contact sheet, one episode per source."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show counts, splits, licence and fingerprints of a dataset, or of a suite's sources."""
+    from metabench.cli.context import catalog
+
+    known = catalog()
+    choices = _choices(name, known)
+    sources = [(choice, _class_data(choice, known, data)) for choice in choices]
+    datasets = [known.dataset(n) for n in dict.fromkeys(choice.name for choice in choices)]
+    if grid is not None:
+        _write_grid([(choice.source, found) for choice, found in sources], grid)
+    shown = {
+        "name": name,
+        "data": data,
+        "datasets": [_describe_dataset(spec, data) for spec in datasets],
+        "sources": [_describe_source(choice, found) for choice, found in sources],
+    }
+    typer.echo(json.dumps(shown, indent=2) if as_json else _in_words(shown))
+    if grid is not None:
+        typer.echo(f"One episode per source: {grid}", err=True)
+
+
+def _choices(name: str, known: Catalog) -> tuple[SourceChoice, ...]:
+    """The sources of the suite of that name, else the dataset with its default parameters."""
+    from metabench.planning import source_choices
+    from metabench.runspec import SourceChoice
+    from metabench.suite import load_suite
+
+    if name in known.suites:
+        return source_choices(load_suite(known.suites[name]), {}, known)
+    spec = known.dataset(name)
+    params = spec.params_model()().model_dump(mode="json")
+    return (SourceChoice(source=name, name=name, version=spec.version, params=params),)
+
+
+def _class_data(
+    choice: SourceChoice, known: Catalog, data: Literal["real", "synthetic"]
+) -> ClassData:
+    from metabench.protocols import ClassData
+    from metabench.sources import load_data
+
+    found = load_data(choice, known, data=data)
+    if not isinstance(found, ClassData):
+        raise UsageError(
+            f"Source {choice.source} generates functions; it has no classes to show.",
+            hint=f"Its parameters: {choice}.",
+        )
+    return found
+
+
+def _describe_dataset(spec: DatasetSpec, data: str) -> dict[str, Any]:
+    from metabench.data import list_packs
+    from metabench.data.pack import read_pack
+
+    packs = []
+    for folder in list_packs(spec.name) if data == "real" else ():
+        index = read_pack(folder).index
+        packs.append(
+            {
+                "folder": str(folder),
+                "digest": index.digest,
+                "preparation": index.preparation.model_dump(),
+                "stamps": list(index.stamps),
+                "notes": list(index.notes),
+                "originals_sha256": index.originals_sha256,
+                "archives_sha256": index.archives_sha256,
+            }
+        )
+    return {
+        "name": spec.name,
+        "summary": spec.summary,
+        "licence": spec.licence,
+        "citation": spec.citation,
+        "packs": packs,
+    }
+
+
+def _describe_source(choice: SourceChoice, data: ClassData) -> dict[str, Any]:
+    import numpy as np
+
+    sizes = np.diff(data.offsets)
+    return {
+        "source": choice.source,
+        "dataset": choice.name,
+        "params": choice.params,
+        "fingerprint": data.fingerprint,
+        "stamps": list(data.stamps),
+        "image": list(data.images.shape[1:]),
+        "n_images": int(sizes.sum()),
+        "images_per_class": [int(sizes.min()), int(sizes.max())],
+        "n_classes": {split: len(data.splits.get(split, ())) for split in SPLITS},
+        "rotations": dict(data.rotations),
+    }
+
+
+def _in_words(shown: dict[str, Any]) -> str:
+    lines = []
+    for dataset in shown["datasets"]:
+        lines += [f"{dataset['name']}: {dataset['summary']}", f"licence  {dataset['licence']}"]
+        lines += [f"cite     {dataset['citation']}"] if dataset["citation"] else []
+        for pack in dataset["packs"]:
+            done = pack["preparation"]
+            cut = "" if done["crop"] == "none" else f", cut to the {done['crop']}"
+            lines += [
+                f"packed   {done['size']}x{done['size']}, {done['resize']}{cut}: {pack['folder']}, "
+                f"digest {pack['digest']}"
+            ]
+            lines += [f"note     {note}" for note in pack["notes"]]
+        lines += [""]
+    header = ["source", "classes train/val/test", "images", "per class", "size", "fingerprint"]
+    rows = [
+        [
+            source["source"],
+            "/".join(str(n) for n in source["n_classes"].values()),
+            str(source["n_images"]),
+            "-".join(str(n) for n in dict.fromkeys(source["images_per_class"])),
+            "x".join(str(n) for n in source["image"]),
+            source["fingerprint"],
+            ", ".join(source["stamps"]),
+        ]
+        for source in shown["sources"]
+    ]
+    return "\n".join([*lines, columns([*header, "stamps"], rows)])
+
+
+def _write_grid(sources: list[tuple[str, ClassData]], path: Path) -> None:
+    from metabench.contact_sheet import contact_sheet
+
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"{path} must end in .png.")
+    try:
+        contact_sheet(sources, split="meta-test").save(path, "png")
+    except OSError as error:
+        raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error
