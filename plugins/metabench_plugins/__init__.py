@@ -85,6 +85,14 @@ def metabench_learners() -> Iterable[LearnerSpec]:
         factory="metabench_plugins.learners.mtnet:MtNet",
         reference="Lee and Choi, ICML 2018",
     )
+    yield LearnerSpec(
+        name="mumomaml",
+        version=1,
+        summary="MAML on units that a reader of the support set scales and shifts.",
+        params="metabench_plugins.learners.mumomaml:MumoMamlParams",
+        factory="metabench_plugins.learners.mumomaml:MumoMaml",
+        reference="Vuorio et al., NeurIPS 2019",
+    )
     yield from _task_aware()
 
 
