@@ -9,8 +9,15 @@ import torch
 
 from metabench.episodes import EpisodeShape, TaskShape
 from metabench.errors import DataError, UsageError
-from metabench.protocols import Learner, LearnerContext, SearchSpace, Strategy
-from metabench.runspec import Choice, EpisodeProtocol, RunSpec
+from metabench.protocols import (
+    ClassData,
+    FunctionFamily,
+    Learner,
+    LearnerContext,
+    SearchSpace,
+    Strategy,
+)
+from metabench.runspec import Choice, EpisodeProtocol, RunSpec, SourceChoice
 from metabench.sampler import EpisodeSampler
 from metabench.seeding import generator
 from metabench.sources import fingerprint_of, load_data, open_source
@@ -32,6 +39,7 @@ class Built:
     test: EpisodeSampler
     transductive: bool
     n_params: int | None
+    data: dict[str, dict[str, str]]
 
 
 def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
@@ -94,6 +102,10 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
         validate=sampler("meta-val", seed=episode_seed, shape=shape) if selects else None,
         test=sampler("meta-test", seed=episode_seed, shape=shape),
         transductive=transductive and learner_spec.transductive and uses_batch_statistics(space),
+        data={
+            choice.source: _describe_data(choice, data, catalog)
+            for choice, data in zip(spec.sources, loaded, strict=True)
+        },
         n_params=count_weights(space) if space and not space.choices() else None,
     )
 
@@ -117,6 +129,14 @@ def build_space(choice: Choice, task: TaskShape, catalog: Catalog) -> SearchSpac
     spec = catalog.space(choice.name)
     space: SearchSpace = resolve(spec.factory)(_params(spec, choice), task)
     return space
+
+
+def _describe_data(
+    choice: SourceChoice, data: ClassData | FunctionFamily, catalog: Catalog
+) -> dict[str, str]:
+    """What a record says about the data of one source, beside the parameters in its spec."""
+    spec = catalog.dataset(choice.name)
+    return {"dataset": str(choice), "fingerprint": data.fingerprint, "licence": spec.licence}
 
 
 def describe_space(choice: Choice | None, catalog: Catalog) -> str:

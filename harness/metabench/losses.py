@@ -1,6 +1,6 @@
 """Losses and scores of a batch of tasks: one number per task.
 
-Reductions of PROTOCOLS 2.3: ``per_shot`` is the sum of cross-entropies divided by K (the MAML code
+Reductions: ``per_shot`` is the sum of cross-entropies divided by K (the MAML code
 line), ``mean`` the usual mean. For a support set of N ways, ``per_shot`` is N times ``mean``.
 """
 

@@ -87,7 +87,11 @@ class Run:
     def _run(self, record: RunRecord) -> RunRecord:
         built = build(self._cell.spec, self._catalog, device=self._device)
         record = self._write(
-            record, "running", transductive=built.transductive, n_params=built.n_params
+            record,
+            "running",
+            transductive=built.transductive,
+            n_params=built.n_params,
+            data=built.data,
         )
         loops = Loops(self._cell, built, self.store, self._device, self._control)
         step = loops.meta_train()

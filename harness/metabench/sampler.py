@@ -58,7 +58,7 @@ class EpisodeSource(Protocol):
 
 
 class ClassSource:
-    """Few-shot classification episodes from images sorted by class (PROTOCOLS 2.2).
+    """Few-shot classification episodes from images sorted by class.
 
     N classes without replacement, labelled 0..N-1; K+Q different images of each, the first K
     support. Support comes as K blocks, each with one image per class in an order of its own.

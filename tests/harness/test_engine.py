@@ -77,6 +77,8 @@ def test_records_hold_what_was_run(catalog: Catalog, tmp_path: Path) -> None:
     assert record.n_params == 1 * 8 + 8 + 8 * 8 + 8 + 8 + 1
     assert record.selected_step == 40
     assert not record.transductive
+    assert record.data["line"]["dataset"].startswith("toy-regression(center=4.0, family=line")
+    assert len({data["fingerprint"] for data in record.data.values()}) == 4
     lines = (folder / "episodes.jsonl").read_text().splitlines()
     episodes = [EpisodeRecord.model_validate_json(line) for line in lines]
     assert [e.index for e in episodes] == list(range(240))

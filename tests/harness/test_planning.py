@@ -104,6 +104,12 @@ def test_absent_data_names_the_commands_that_help(catalog: Catalog) -> None:
     assert "metabench data import omniglot" in caught.value.hint
 
 
+def test_a_wrong_name_is_said_before_missing_data(catalog: Catalog) -> None:
+    for changes in ({"learners": ("malm",)}, {"settings": ("5w2s",)}):
+        with pytest.raises(UsageError, match="Unknown"):
+            toy(catalog, suite="omniglot", **changes)
+
+
 @pytest.mark.parametrize("text", ["inner_lr=1", "learner=1", "learner.=1", "learner.x"])
 def test_a_malformed_set_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"SCOPE\.NAME=VALUE"):

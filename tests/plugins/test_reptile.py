@@ -88,7 +88,7 @@ def test_a_batch_is_never_larger_than_the_set() -> None:
 
 
 def test_one_sgd_step_is_joint_training() -> None:
-    """PROTOCOLS 20.3: the mean of one-step changes is a step on the mean loss."""
+    """The special case: the mean of one-step changes is a step on the mean loss."""
     learner = reptile(
         inner_optimizer="sgd", inner_steps=1, inner_batch=POINTS, inner_lr=0.1, meta_lr=0.5
     )

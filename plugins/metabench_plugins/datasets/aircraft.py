@@ -1,4 +1,4 @@
-"""Aircraft of Multi-datasets: FGVC-Aircraft, cut to its boxes (Maji et al. 2013; PROTOCOLS 5.2)."""
+"""Aircraft of Multi-datasets: FGVC-Aircraft, cut to its boxes (Maji et al. 2013)."""
 
 from __future__ import annotations
 

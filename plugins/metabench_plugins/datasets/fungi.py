@@ -1,4 +1,4 @@
-"""Fungi of Multi-datasets: FGVCx Fungi 2018, from the Danish Svampe Atlas (PROTOCOLS 5.2)."""
+"""Fungi of Multi-datasets: FGVCx Fungi 2018, from the Danish Svampe Atlas."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """MiniImagenet: 100 classes of ImageNet, 600 images each (Vinyals et al. 2016).
 
-The classes are split 64/16/20 as by Ravi and Larochelle (2017); PROTOCOLS 5.1.
+The classes are split 64/16/20 as by Ravi and Larochelle (2017).
 """
 
 from __future__ import annotations

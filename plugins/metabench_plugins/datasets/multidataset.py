@@ -1,4 +1,4 @@
-"""Multi-datasets of HSML (Yao et al., ICML 2019): what its four sources share; PROTOCOLS 5.2.
+"""Multi-datasets of HSML (Yao et al., ICML 2019): what its four sources share.
 
 The authors released their images, resized, with a split; the originals come without one. A pack
 made of the originals is split in the style of HSML and stamped ``rebuilt-split``.

@@ -1,4 +1,4 @@
-"""Textures of Multi-datasets: Describable Textures (Cimpoi et al. 2014; PROTOCOLS 5.2)."""
+"""Textures of Multi-datasets: Describable Textures (Cimpoi et al. 2014)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Toy regression of M-NAS: four families of functions (AAAI 2020, experiments; PROTOCOLS 4)."""
+"""Toy regression of M-NAS: four families of functions (AAAI 2020, experiments)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Family = Literal["sine", "line", "quadratic", "harmonics"]
 
-# Bounds of the uniform draws, in the order in which `_function` takes them. PROTOCOLS 4.1.
+# Bounds of the uniform draws, in the order in which `_function` takes them..
 _TWO_PI = 6.283185307179586
 _BOUNDS: dict[Family, tuple[tuple[float, float], ...]] = {
     "sine": ((0.1, 5.0), (0.8, 1.2), (0.0, _TWO_PI)),

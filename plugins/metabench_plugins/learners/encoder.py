@@ -1,4 +1,4 @@
-"""The recurrent task auto-encoder of HSML and M-NAS (PROTOCOLS 8.1 and 8.2; M-NAS equation 5).
+"""The recurrent task auto-encoder of HSML and M-NAS (M-NAS equation 5).
 
 A GRU reads the embedded samples (x_j, y_j) of the support set in episode order; the task vector is
 the mean of its states. A second GRU reconstructs the samples, last one first; the reconstruction
@@ -91,7 +91,7 @@ class TaskEncoder(nn.Module):
 
 
 class ImageEmbedding(nn.Module):
-    """Two convolutions with local response norm, then 384 and 64 units (PROTOCOLS 8.1)."""
+    """Two convolutions with local response norm, then 384 and 64 units."""
 
     def __init__(self, inputs: tuple[int, ...]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""HSML, with and without its tree (Yao et al., ICML 2019; PROTOCOLS 8).
+"""HSML, with and without its tree (Yao et al., ICML 2019).
 
 A task vector from the support set, refined by a tree of soft clusters, gates the start weights;
 then MAML's inner loop. ``hsml-notree`` is the system that M-NAS's tables call HSML.
@@ -68,7 +68,7 @@ class Hsml(GradientLearner):
 
 
 class Tree(nn.Module):
-    """Soft hierarchical clustering of task vectors, leaves - nodes - root (PROTOCOLS 8.3).
+    """Soft hierarchical clustering of task vectors, leaves - nodes - root.
 
     Args:
         width: d, of task vectors and of all values in the tree.

@@ -1,13 +1,13 @@
-"""MAML, second and first order (Finn, Abbeel and Levine, ICML 2017; PROTOCOLS 2.4 and 7)."""
+"""MAML, second and first order (Finn, Abbeel and Levine, ICML 2017)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
+
 from metabench.episodes import Labelled
 from metabench.functional import is_norm, share
-
 from metabench_plugins.learners.gradient import GradientLearner, GradientParams, Start, leaves
 from metabench_plugins.learners.outer import Group
 

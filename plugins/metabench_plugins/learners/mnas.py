@@ -1,4 +1,4 @@
-"""M-NAS: task-aware architectures and weights (Wang et al., AAAI 2020; PROTOCOLS 12).
+"""M-NAS: task-aware architectures and weights (Wang et al., AAAI 2020).
 
 The task vector z of an auto-encoder drives two heads: a controller that gives architecture logits
 ``alpha = A(z)``, and gates that modulate the supernet's weights ``w_i = tau(z) * w``. Inner loop:

@@ -1,7 +1,7 @@
 """Gates: each start weight is multiplied by a number between 0 and 1 that depends on the task.
 
 ``w_i = w * sigmoid(A z_i + a)`` elementwise, one linear layer per tensor (HSML, Yao et al. 2019;
-M-NAS; PROTOCOLS 8.4). At first every gate is near one half.
+M-NAS). At first every gate is near one half.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reptile (Nichol, Achiam and Schulman 2018; PROTOCOLS 14).
+"""Reptile (Nichol, Achiam and Schulman 2018).
 
 From phi run k steps of Adam with beta1 = 0 on mini-batches of each task; then
 ``phi <- phi + eps * mean over tasks of (phi_task - phi)``, eps falling linearly to 0.
