@@ -1,4 +1,4 @@
-"""What all learners of the MAML family share (PROTOCOLS 2.3): the outer step and the test.
+"""What all learners of the MAML family share: the outer step and the test.
 
 Inner: ``w <- w - inner_lr * grad L(w; support)``, full support in every step.
 Outer: Adam on the mean over tasks of ``L(w_S; query)``, through all inner steps.
@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
+from torch import Tensor
+
 from metabench.episodes import Adapted, Labelled, TaskBatch
 from metabench.functional import inner_loop, inner_path, predictor
 from metabench.genotype import Genotype
 from metabench.losses import Reduction, task_losses
 from metabench.protocols import LearnerContext, Mixture, Params
 from metabench.runspec import Frozen
-from pydantic import Field
-from torch import Tensor
-
 from metabench_plugins.learners.outer import Group, OuterAdam
 
 

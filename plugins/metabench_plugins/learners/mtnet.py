@@ -1,4 +1,4 @@
-"""MT-Net and T-net (Lee and Choi, ICML 2018; PROTOCOLS 9).
+"""MT-Net and T-net (Lee and Choi, ICML 2018).
 
 Layer l computes ``T_l (W_l x + b_l)``; T_l is meta-learned and stays as it is in the inner loop.
 Each unit r has a logit zeta; per task ``M_r`` is 1 with probability ``sigmoid(zeta_r)``, drawn once

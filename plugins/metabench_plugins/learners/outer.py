@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from metabench.protocols import Params
 from torch import Tensor
+
+from metabench.protocols import Params
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +70,6 @@ class OuterAdam:
             for name, weight in self.weights.items():
                 weight.copy_(state["weights"][name])
         groups = self._adam.state_dict()["param_groups"]
-        self._adam.load_state_dict({"state": state["adam"], "param_groups": groups})
+        # Adam keeps the tensors it is given; a copy leaves the state to its owner.
+        moments = copy.deepcopy(state["adam"])
+        self._adam.load_state_dict({"state": moments, "param_groups": groups})

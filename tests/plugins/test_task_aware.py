@@ -1,0 +1,250 @@
+"""HSML and M-NAS: each reduces to MAML when its own part is switched off; its parts by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from metabench.episodes import EpisodeShape, Labelled, TaskBatch, TaskShape
+from metabench.functional import inner_loop, share
+from metabench.protocols import LearnerContext
+from metabench_plugins.learners.encoder import ImageEmbedding, TaskEncoder
+from metabench_plugins.learners.gradient import GradientLearner
+from metabench_plugins.learners.hsml import Hsml, HsmlParams, Tree
+from metabench_plugins.learners.maml import Maml, MamlParams
+from metabench_plugins.learners.mnas import Mnas, MnasParams, drop_paths
+from metabench_plugins.learners.modulation import Gates
+from metabench_plugins.spaces.mlp import Mlp, MlpParams
+from metabench_plugins.spaces.toy_cell import CELL, ToyCell, ToyCellParams
+from metabench_plugins.strategies.darts import Darts, DartsParams
+
+TASK = TaskShape("regression", (1,), 1)
+TASKS = 4
+INNER = {"inner_lr": 0.05, "inner_steps": 3}
+
+
+@pytest.fixture(autouse=True)
+def _float64() -> Any:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def context(params: Any, *, searched: bool = False) -> LearnerContext:
+    cell = ToyCell(ToyCellParams(width=6, norm="none"), TASK)
+    return LearnerContext(
+        params=params,
+        task=TASK,
+        shape=EpisodeShape(1, 6, 5),
+        space=cell if searched else Mlp(MlpParams(hidden=2, width=6), TASK),
+        strategy=Darts(DartsParams()) if searched else None,
+        steps_at_test=3,
+        curve_steps=4,
+        transductive=True,
+        meta_steps=10,
+        device=torch.device("cpu"),
+        rng=rng(),
+    )
+
+
+def batch(seed: int = 1) -> TaskBatch:
+    draw = rng(seed)
+    x, q = torch.randn(TASKS, 6, 1, generator=draw), torch.randn(TASKS, 5, 1, generator=draw)
+    names = tuple(map(str, range(TASKS)))
+    return TaskBatch(Labelled(x, x.sin()), Labelled(q, q.sin()), names, names)
+
+
+def same_weights_after_a_step(learner: GradientLearner, other: GradientLearner) -> None:
+    for step in range(2):
+        for one in (learner, other):
+            one.meta_step(batch(step), progress=0.0, rng=rng(step))
+    for name, weight in other.outer.weights.items():
+        assert torch.allclose(learner.outer.weights[name], weight, rtol=1e-9, atol=1e-11), name
+
+
+def hsml(**params: Any) -> Hsml:
+    return Hsml(context(HsmlParams(**{"embedding": 8, **INNER, **params})))
+
+
+def mnas(**params: Any) -> Mnas:
+    return Mnas(context(MnasParams(**{"embedding": 8, **INNER, **params}), searched=True))
+
+
+@pytest.mark.parametrize("tree", [True, False])
+def test_hsml_with_open_gates_is_maml(tree: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Gates, "forward", lambda self, z, weights: weights)
+    learner = hsml(tree=tree, penalty=0.0)
+    same_weights_after_a_step(learner, Maml(context(MamlParams(**INNER))))
+
+
+def test_gates_saturated_at_one_are_maml_too() -> None:
+    learner = hsml(tree=False, penalty=0.0)
+    with torch.no_grad():
+        learner._gates.weight.zero_()
+        learner._gates.bias.fill_(50.0)
+    same_weights_after_a_step(learner, Maml(context(MamlParams(**INNER))))
+
+
+def test_mnas_nm_with_a_constant_controller_is_maml_on_the_mixed_network() -> None:
+    learner = mnas(modulate=False, path_dropout=0.0, hard_fraction=0.0, penalty=0.0)
+    assert learner._controller is not None
+    with torch.no_grad():
+        learner._controller.output.weight.zero_()
+    logits = learner._controller.output.bias.detach().clone()
+    mixture = {CELL: logits.view(1, 9, 3).softmax(-1)}
+    weights = {n: w.detach().clone().requires_grad_() for n, w in learner._weights.items()}
+    tasks = batch()
+
+    def loss(w: dict[str, Tensor], data: Labelled) -> Tensor:
+        return (learner.space.forward(w, mixture, data.x) - data.y).square().mean((1, 2))
+
+    adapted = inner_loop(
+        lambda w: loss(w, tasks.support), share(weights, TASKS), steps=3, lr=0.05, order="second"
+    )
+    gradients = torch.autograd.grad(loss(adapted, tasks.query).mean(), list(weights.values()))
+    adam = torch.optim.Adam(weights.values(), lr=0.001)
+    for weight, gradient in zip(weights.values(), gradients, strict=True):
+        weight.grad = gradient
+    adam.step()
+    learner.meta_step(tasks, progress=0.0, rng=rng())
+    for name, weight in weights.items():
+        assert torch.allclose(learner._weights[name], weight, rtol=1e-9, atol=1e-11), name
+
+
+def test_all_heads_receive_gradients() -> None:
+    learner = mnas()
+    before = {name: weight.detach().clone() for name, weight in learner.outer.weights.items()}
+    learner.meta_step(batch(), progress=0.0, rng=rng())
+    still = [n for n, w in learner.outer.weights.items() if torch.equal(w, before[n])]
+    assert not still
+
+
+def test_the_hard_phase_trains_the_controller_through_the_decoded_network() -> None:
+    learner = mnas(hard_fraction=0.5, path_dropout=0.0)
+    start = learner.begin(batch().support, rng=rng(), progress=0.6)
+    mix = start.mixture[CELL]
+    assert torch.allclose(mix, mix.round(), atol=1e-12)
+    assert ((mix.round() == 1).sum((1, 2)) == 6).all()
+    assert mix.requires_grad
+    relaxed = learner.begin(batch().support, rng=rng(), progress=0.4).mixture[CELL]
+    assert not torch.allclose(relaxed, relaxed.round(), atol=1e-3)
+
+
+def test_at_meta_test_each_task_runs_its_decoded_network() -> None:
+    learner = mnas()
+    with torch.no_grad():
+        assert learner._controller is not None
+        learner._controller.output.weight.normal_(std=5.0, generator=rng(9))
+    adapted = learner.adapt(batch().support, rng=rng())
+    assert adapted.genotypes is not None
+    assert adapted.n_params is not None
+    assert adapted.embedding is not None
+    assert adapted.embedding.shape == (TASKS, 8)
+    cell = ToyCell(ToyCellParams(width=6, norm="none"), TASK)
+    for genotype, n_params in zip(adapted.genotypes, adapted.n_params, strict=True):
+        weights = cell.child(genotype).init_weights(rng=rng())
+        assert n_params == sum(weight.numel() for weight in weights.values())
+
+
+def test_dropped_paths_keep_one_operation_and_the_rate() -> None:
+    arch = {CELL: torch.zeros(3000, 9, 3)}
+    kept = drop_paths(arch, rate=0.5, rng=rng())[CELL].isfinite()
+    assert (kept.sum(-1) >= 1).all()
+    # An operation goes with probability 1/2, but never the last one: 1/2 - 1/3 * (1/2)^3.
+    assert 1 - kept.double().mean().item() == pytest.approx(1 / 2 - 1 / 24, abs=0.01)
+    assert drop_paths(arch, rate=0.0, rng=rng()) is arch
+
+
+def test_shared_decodes_once_and_trains_the_child_anew() -> None:
+    learner = mnas(architecture="shared", search_fraction=0.5)
+    learner.meta_step(batch(), progress=0.4, rng=rng())
+    assert learner.space.choices()
+    encoder = learner.outer.weights["encoder.embed.weight"].detach().clone()
+    learner.meta_step(batch(), progress=0.5, rng=rng(1))
+    assert not learner.space.choices()
+    assert learner._genotype is not None
+    assert torch.allclose(encoder, learner.outer.weights["encoder.embed.weight"], atol=0.002)
+    adapted = learner.adapt(batch().support, rng=rng())
+    assert adapted.genotypes == [learner._genotype] * TASKS
+
+
+@pytest.mark.parametrize("progress", [0.1, 0.6, 0.9])
+@pytest.mark.parametrize("architecture", ["task", "shared"])
+def test_a_restored_learner_goes_on_bit_by_bit(architecture: str, progress: float) -> None:
+    whole = mnas(architecture=architecture)
+    whole.meta_step(batch(1), progress=progress, rng=rng(1))
+    again = mnas(architecture=architecture)
+    again.load_state_dict(whole.state_dict())
+    for learner in (whole, again):
+        learner.meta_step(batch(2), progress=progress, rng=rng(2))
+    assert whole.outer.weights.keys() == again.outer.weights.keys()
+    for name, weight in whole.outer.weights.items():
+        assert torch.equal(weight, again.outer.weights[name])
+
+
+def test_the_encoder_averages_states_and_reconstructs_last_sample_first() -> None:
+    encoder = TaskEncoder(HsmlParams(embedding=5), TASK)
+    support = batch().support
+    z, error = encoder(support)
+    total = torch.zeros(())
+    for t in range(TASKS):
+        samples = encoder.embed(torch.cat([support.x[t], support.y[t]], dim=1))
+        states, _ = encoder.encoder(samples[None])
+        assert torch.allclose(z[t], states[0].mean(0))
+        state, given = states[:, -1], torch.zeros(1, samples.shape[1])
+        for j in reversed(range(len(samples))):
+            state = encoder.decoder(given, state)
+            given = encoder.output(state)
+            total = total + (samples[j] - given[0]).square().sum()
+    assert torch.allclose(error, total / (TASKS * 6 * 20))
+    summed = TaskEncoder(HsmlParams(embedding=5, penalty_reduction="sum"), TASK)
+    summed.load_state_dict(encoder.state_dict())
+    assert torch.allclose(summed(support)[1], error * 6 * 20)
+
+
+def test_images_and_labels_make_a_task_vector() -> None:
+    task = TaskShape("classification", (3, 12, 12), 3)
+    encoder = TaskEncoder(HsmlParams(embedding=7), task)
+    x, y = torch.rand(2, 6, 3, 12, 12, generator=rng()), torch.arange(3).repeat(2, 2)
+    z, error = encoder(Labelled(x, y))
+    assert z.shape == (2, 7)
+    assert error.dim() == 0
+    other, _ = encoder(Labelled(x, (y + 1) % 3))
+    assert not torch.allclose(z, other)
+    assert ImageEmbedding((3, 84, 84)).hidden.in_features == 14_112
+
+
+def test_the_tree_by_hand() -> None:
+    tree = Tree(3, n_leaves=4, n_nodes=2, scale=2.0)
+    z = torch.randn(2, 3, generator=rng())
+    out = tree(z)
+    for t in range(2):
+        near = torch.stack([(-(z[t] - c).square().sum() / 4).exp() for c in tree.centers])
+        p = near / near.sum()
+        h = [p[k] * torch.tanh(layer(z[t])) for k, layer in enumerate(tree.leaf)]
+        nodes = [torch.zeros(3), torch.zeros(3)]
+        for value in h:
+            g = torch.softmax(tree.assign(value), dim=0)
+            for m, layer in enumerate(tree.node):
+                nodes[m] = nodes[m] + g[m] * torch.tanh(layer(value))
+        root = sum(torch.tanh(tree.root(node)) for node in nodes)
+        assert torch.allclose(out[t], root)
+
+
+def test_gates_are_one_sigmoid_layer_per_tensor_and_spare_norms() -> None:
+    shapes = {"a.weight": torch.Size([2, 3]), "a.norm.scale": torch.Size([3])}
+    gates = Gates(shapes, width=4)
+    z = torch.randn(5, 4, generator=rng())
+    weights = {name: torch.ones(5, *shape) for name, shape in shapes.items()}
+    gated = gates(z, weights)
+    assert torch.equal(gated["a.norm.scale"], weights["a.norm.scale"])
+    expected = torch.sigmoid(z @ gates.weight.t() + gates.bias).view(5, 2, 3)
+    assert torch.allclose(gated["a.weight"], expected)
+    assert gated["a.weight"].mean().item() == pytest.approx(0.5, abs=0.15)
