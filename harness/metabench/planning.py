@@ -86,7 +86,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
         UsageError: for unknown names, values out of bounds and combinations that do not fit.
         DataError: when data is missing.
     """
-    suite = load_suite(_suite_file(request.suite, catalog))
+    suite = load_suite(suite_file(request.suite, catalog))
     settings = request.settings or (next(iter(suite.settings)),)
     sources = source_choices(suite, request.changes.get("data", {}), catalog)
     specs = [
@@ -105,7 +105,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
     return list(cells.values())
 
 
-def _suite_file(name: str, catalog: Catalog) -> Traversable:
+def suite_file(name: str, catalog: Catalog) -> Traversable:
     """The file of a suite, by name or by path."""
     if name.endswith((".yaml", ".yml")):
         file = Path(name)

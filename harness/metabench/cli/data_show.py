@@ -31,7 +31,9 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="SOURCE", help="A suite or a dataset.", autocompletion=_complete_name
+            metavar="SOURCE",
+            help="A suite, the path of one, or a dataset.",
+            autocompletion=_complete_name,
         ),
     ],
     data: Annotated[
@@ -65,14 +67,14 @@ def show(
 
 def _choices(name: str, known: Catalog) -> tuple[SourceChoice, ...]:
     """The sources of the suite of that name, else the dataset with its default parameters."""
-    from metabench.planning import source_choices
+    from metabench.planning import source_choices, suite_file
     from metabench.runspec import SourceChoice
-    from metabench.suite import load_suite
+    from metabench.suite import load_suite, validated
 
-    if name in known.suites:
-        return source_choices(load_suite(known.suites[name]), {}, known)
+    if name in known.suites or (name not in known.datasets and name.endswith((".yaml", ".yml"))):
+        return source_choices(load_suite(suite_file(name, known)), {}, known)
     spec = known.dataset(name)
-    params = spec.params_model()().model_dump(mode="json")
+    params = validated(spec.params_model(), {}, what="data").model_dump(mode="json")
     return (SourceChoice(source=name, name=name, version=spec.version, params=params),)
 
 
