@@ -93,6 +93,14 @@ def metabench_learners() -> Iterable[LearnerSpec]:
         factory="metabench_plugins.learners.mumomaml:MumoMaml",
         reference="Vuorio et al., NeurIPS 2019",
     )
+    yield LearnerSpec(
+        name="bmaml",
+        version=1,
+        summary="Bayesian MAML: particles by Stein gradients, and a chaser loss.",
+        params="metabench_plugins.learners.bmaml:BmamlParams",
+        factory="metabench_plugins.learners.bmaml:Bmaml",
+        reference="Yoon et al., NeurIPS 2018",
+    )
     yield from _task_aware()
 
 

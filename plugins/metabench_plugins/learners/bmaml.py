@@ -1,0 +1,232 @@
+"""Bayesian MAML (Yoon et al., NeurIPS 2018): particles, SVGD and the chaser loss.
+
+A particle is all weights of a network, with log lambda (precision of the weights) and, in
+regression, log gamma (precision of the noise). Its log posterior on data D is
+``sum_D [log gamma - gamma (y - f(x))^2] / 2 + [n log lambda - lambda |w|^2] / 2`` and the logs of
+Gamma priors on both precisions. The chaser takes SVGD steps on the support set, the leader goes on
+from there on support and query; the meta-loss is the squared distance of the chaser from the
+leader, which is held constant.
+
+In classification a particle is the last layer, on features that all share; the likelihood is that
+of the softmax.
+
+The log posterior is multiplied by one number, ``2 / (n gamma_0)`` in regression, ``1 / K`` or
+``1 / n`` in classification, and the repulsion with it. This sets the unit of the step and nothing
+else: a single particle without priors takes MAML's steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from metabench import tasknn
+from metabench.episodes import Adapted, Labelled, TaskBatch
+from metabench.functional import is_norm, predictor
+from metabench.losses import task_losses
+from metabench.protocols import LearnerContext, Params
+from metabench_plugins.learners.gradient import GradientParams, leaves
+from metabench_plugins.learners.layered import layered
+from metabench_plugins.learners.outer import Group, OuterAdam
+from metabench_plugins.learners.svgd import svgd_direction
+
+
+class BmamlParams(GradientParams):
+    """Parameters of BMAML; the inner loop is the chaser's."""
+
+    particles: int = Field(default=5, ge=1, le=100, description="Particles per task.")
+    leader_steps: int = Field(default=1, ge=1, le=100, description="Steps of the leader.")
+    meta_loss: Literal["chaser", "query"] = Field(
+        default="chaser", description="Distance from the leader, or loss of the mean prediction."
+    )
+    prior: Literal["gamma", "flat"] = Field(
+        default="gamma",
+        description="Precisions with Gamma priors, or no prior and constant noise.",
+    )
+    noise: float = Field(
+        default=0.01, gt=0, le=100, description="Variance of the noise at the start, 1 / gamma_0."
+    )
+    noise_shape: float = Field(default=2.0, gt=0, description="a of gamma's prior.")
+    noise_rate: float = Field(default=0.2, gt=0, description="b of gamma's prior.")
+    weight_shape: float = Field(default=2.0, gt=0, description="a of lambda's prior.")
+    weight_rate: float = Field(default=2.0, gt=0, description="b of lambda's prior.")
+
+
+class Bmaml:
+    """The learner. Particles are rows ``[M, d]``; folded into the task axis they are networks.
+
+    Args:
+        context: what the harness gives.
+    """
+
+    def __init__(self, context: LearnerContext) -> None:
+        assert context.space is not None
+        self._context = context
+        self.params: BmamlParams = context.params
+        self._space = context.space
+        p, kind = self.params, context.task.kind
+        networks = [self._space.init_weights(rng=context.rng) for _ in range(p.particles)]
+        own = _particle_names(networks[0], context, adapt_norm=p.adapt_norm)
+        self._shapes = {name: networks[0][name].shape for name in own}
+        self._n_weights = sum(shape.numel() for shape in self._shapes.values())
+        rows = torch.stack([torch.cat([n[name].flatten() for name in own]) for n in networks])
+        # Columns after the weights: log lambda, and in regression log gamma.
+        n_precisions = 0 if p.prior == "flat" else 2 if kind == "regression" else 1
+        start = torch.tensor([0.0, -math.log(p.noise)])[:n_precisions]
+        rows = torch.cat([rows, start.to(rows).expand(p.particles, -1)], dim=1)
+        shared = {name: w for name, w in networks[0].items() if name not in self._shapes}
+        self._shared = leaves(shared, context.device)
+        self._particles = leaves({"particles": rows}, context.device)["particles"]
+        weights = {"particles": self._particles, **self._shared}
+        self.outer = OuterAdam([Group(weights, p.outer_lr)], clip=p.clip)
+
+    def meta_step(
+        self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
+    ) -> Mapping[str, Tensor | float]:
+        """One outer update; ``query_loss`` is that of the mean prediction."""
+        p = self.params
+        support, query = self._read(tasks.support), self._read(tasks.query)
+        *_, chaser = self._path(support, p.inner_steps, create_graph=p.order == "second")
+        if p.meta_loss == "query":
+            loss = self._query_loss(chaser, query)
+            self.outer.step(loss)
+            return {"loss": loss.detach()}
+        with torch.no_grad():
+            seen = Labelled(
+                torch.cat([support.x, query.x], dim=1), torch.cat([support.y, query.y], dim=1)
+            )
+            leader = chaser
+            for _ in range(p.leader_steps):
+                leader = self._step(leader, seen)
+            query_loss = self._query_loss(chaser, query)
+        distance = (chaser - leader)[..., : self._n_weights]
+        loss = distance.square().sum(dim=(1, 2)).mean()
+        self.outer.step(loss)
+        return {"loss": loss.detach(), "query_loss": query_loss}
+
+    @torch.no_grad()
+    def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
+        """Take the chaser's steps; the prediction is the mean over particles."""
+        context = self._context
+        steps = max(context.steps_at_test, context.curve_steps)
+        curve = [
+            predictor(self._forward(particles), support.x, transductive=context.transductive)
+            for particles in self._path(self._read(support), steps)
+        ]
+        return Adapted(predict=curve[context.steps_at_test], curve=curve[: context.curve_steps + 1])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Particles, shared weights and Adam's moments."""
+        return self.outer.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore weights and moments."""
+        self.outer.load_state_dict(state)
+
+    def _path(self, data: Labelled, steps: int, *, create_graph: bool = False) -> Iterator[Tensor]:
+        """Yield the particles ``[tasks, M, d]`` after 0, 1, ..., ``steps`` steps."""
+        particles = self._particles.expand(len(data.x), *self._particles.shape)
+        yield particles
+        for _ in range(steps):
+            particles = self._step(particles, data, create_graph=create_graph)
+            yield particles
+
+    def _step(self, particles: Tensor, data: Labelled, *, create_graph: bool = False) -> Tensor:
+        inputs = particles if create_graph else particles.detach().requires_grad_()
+        with torch.enable_grad():
+            (gradients,) = torch.autograd.grad(
+                self._log_posterior(inputs, data).sum(), inputs, create_graph=create_graph
+            )
+        direction = svgd_direction(particles, gradients, repulsion=self._unit(data))
+        return torch.add(particles, direction, alpha=self.params.inner_lr)
+
+    def _log_posterior(self, particles: Tensor, data: Labelled) -> Tensor:
+        """``[tasks, M]``, up to constants and in the unit of :meth:`_unit`."""
+        p = self.params
+        n_particles = particles.shape[1]
+        losses = task_losses(
+            self._outputs(particles, data.x).flatten(0, 1),
+            data.y.repeat_interleave(n_particles, dim=0),
+            kind=self._context.task.kind,
+            reduction=p.reduction,
+            shots=data.y.shape[1] // self._context.shape.ways,
+        ).view(-1, n_particles)
+        if p.prior == "flat":
+            return -losses
+        squares = particles[..., : self._n_weights].square().sum(dim=2)
+        logs = particles[..., self._n_weights :].unbind(dim=2)
+        prior = (self._n_weights / 2 + p.weight_shape) * logs[0]
+        prior = prior - logs[0].exp() * (squares / 2 + p.weight_rate)
+        if self._context.task.kind == "classification":
+            return self._unit(data) * prior - losses
+        gamma = logs[1].exp()
+        prior = prior + p.noise_shape * logs[1] - p.noise_rate * gamma
+        return self._unit(data) * prior + p.noise * (logs[1] - gamma * losses)
+
+    def _unit(self, data: Labelled) -> float:
+        """The factor of the log posterior."""
+        if self._context.task.kind == "regression":
+            return 2 * self.params.noise / data.y[0].numel()
+        n = data.y.shape[1]
+        return 1 / (n // self._context.shape.ways if self.params.reduction == "per_shot" else n)
+
+    def _read(self, data: Labelled) -> Labelled:
+        """Put features in the place of images, where they are all that particles see."""
+        return Labelled(self._features(data.x), data.y)
+
+    def _features(self, x: Tensor) -> Tensor:
+        if self._context.task.kind == "regression":
+            return x
+        return self._space.forward(self._one(self._shared), {}, x)
+
+    def _outputs(self, particles: Tensor, x: Tensor) -> Tensor:
+        """Map ``x [tasks, n, ...]``, features in classification, to ``[tasks, M, n, outputs]``."""
+        rows = particles.flatten(0, 1)[:, : self._n_weights]
+        parts = torch.split(rows, [shape.numel() for shape in self._shapes.values()], dim=1)
+        weights = {
+            name: part.view(-1, *shape)
+            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
+        }
+        x = x.repeat_interleave(particles.shape[1], dim=0)
+        if self._context.task.kind == "regression":
+            y = self._space.forward(weights | self._one(self._shared), {}, x)
+        else:
+            y = tasknn.linear(x, *weights.values())
+        return y.view(*particles.shape[:2], *y.shape[1:])
+
+    def _forward(self, particles: Tensor) -> Any:
+        return lambda x: self._predict(particles, self._features(x))
+
+    def _predict(self, particles: Tensor, x: Tensor) -> Tensor:
+        """Mean over particles ``[tasks, n, outputs]``, in classification the log of that mean."""
+        outputs = self._outputs(particles, x)
+        if self._context.task.kind == "regression":
+            return outputs.mean(dim=1)
+        return outputs.log_softmax(dim=-1).logsumexp(dim=1) - math.log(outputs.shape[1])
+
+    def _query_loss(self, particles: Tensor, query: Labelled) -> Tensor:
+        return task_losses(
+            self._predict(particles, query.x),
+            query.y,
+            kind=self._context.task.kind,
+            reduction=self.params.reduction,
+            shots=self._context.shape.shots,
+        ).mean()
+
+    @staticmethod
+    def _one(weights: Params) -> Params:
+        return {name: weight[None] for name, weight in weights.items()}
+
+
+def _particle_names(weights: Params, context: LearnerContext, *, adapt_norm: bool) -> list[str]:
+    """Which weights each particle has of its own; the rest is shared and not adapted."""
+    if context.task.kind == "regression":
+        return [name for name in weights if adapt_norm or not is_norm(name)]
+    assert context.space is not None
+    *_, head = layered(context.space, "bmaml").layers()
+    return [f"{head}.weight", f"{head}.bias"]
