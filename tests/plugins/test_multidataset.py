@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metabench.data import Archive, Preparation, import_archive, open_pack
+from metabench.data import Archive, Preparation, fetch_archive, import_archive, open_pack
 from metabench.errors import DataError
 from metabench.runspec import digest
 from metabench_plugins.datasets import aircraft, birds, fungi, textures
@@ -445,6 +445,17 @@ def test_bad_lists_are_named_and_leave_nothing(
         import_archive(BIRDS, path)
     assert caught.value.exit_code == 3
     assert not [found for found in data_root.rglob("*") if found.is_file()]
+
+
+def test_files_are_fetched_only_where_there_is_an_address_to_vouch_for(data_root: Path) -> None:
+    for module in (birds, textures, aircraft):
+        (file,) = module.ARCHIVE.files
+        assert file.digest.removeprefix("sha256:").isalnum()
+        assert len(file.digest) == len("sha256:") + 64
+        assert all(url.startswith("https://") and url.endswith(file.name) for url in file.urls)
+    with pytest.raises(DataError, match="fungi has no lawful stable address") as caught:
+        fetch_archive(fungi.ARCHIVE)
+    assert "metabench data import fungi PATH" in caught.value.hint
 
 
 @pytest.mark.slow

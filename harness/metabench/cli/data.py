@@ -54,6 +54,10 @@ CropOption = Annotated[
         "where it is); the dataset's own if absent."
     ),
 ]
+PresetOption = Annotated[
+    str | None,
+    typer.Option(help="A preparation by name, see `metabench data show`; other options win."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -86,12 +90,13 @@ def fetch(
     size: SizeOption = None,
     resize: ResizeOption = None,
     crop: CropOption = None,
+    preset: PresetOption = None,
 ) -> None:
     """Download the official files of a dataset and pack them."""
     from metabench.data import fetch_archive
 
     archive = _archive(name)
-    preparation = _preparation(archive, size=size, resize=resize, crop=crop)
+    preparation = _preparation(archive, preset, size=size, resize=resize, crop=crop)
     with _progress() as report:
         pack = fetch_archive(archive, preparation=preparation, report=report)
     _say_packed(pack)
@@ -107,6 +112,7 @@ def import_(
     size: SizeOption = None,
     resize: ResizeOption = None,
     crop: CropOption = None,
+    preset: PresetOption = None,
     own_name: Annotated[
         str | None,
         typer.Option(
@@ -118,7 +124,7 @@ def import_(
     from metabench.data import import_archive
 
     archive = _named(_archive(name), own_name, path)
-    preparation = _preparation(archive, size=size, resize=resize, crop=crop)
+    preparation = _preparation(archive, preset, size=size, resize=resize, crop=crop)
     with _progress() as report:
         pack = import_archive(archive, path, preparation=preparation, report=report)
     _say_packed(pack)
@@ -186,7 +192,12 @@ def _named(archive: Archive, own_name: str | None, path: Path) -> Archive:
 
 
 def _preparation(
-    archive: Archive, *, size: int | None, resize: str | None, crop: str | None
+    archive: Archive,
+    preset: str | None,
+    *,
+    size: int | None,
+    resize: str | None,
+    crop: str | None,
 ) -> Preparation:
     from metabench.data import Preparation, ResizeFilter
     from metabench.data.archive import Crop
@@ -194,12 +205,14 @@ def _preparation(
     for what, value, known in (
         ("resize filter", resize, get_args(ResizeFilter)),
         ("crop", crop, get_args(Crop)),
+        (f"preset of {archive.name}", preset, archive.presets),
     ):
         if value is not None and value not in known:
             raise unknown(what, value, known)
+    base = archive.presets[preset] if preset else archive.preparation
     chosen = {"size": size, "resize": resize, "crop": crop}
     given = {key: value for key, value in chosen.items() if value is not None}
-    return Preparation.model_validate({**archive.preparation.model_dump(), **given})
+    return Preparation.model_validate({**base.model_dump(), **given})
 
 
 def _folders(name: str | None) -> list[Path]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from metabench.cli.columns import columns
+from metabench.cli.run import Data
 from metabench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -36,9 +37,7 @@ def show(
             autocompletion=_complete_name,
         ),
     ],
-    data: Annotated[
-        Literal["real", "synthetic"], typer.Option(help="Real files, or generated look-alikes.")
-    ] = "real",
+    data: Annotated[Data, typer.Option(help="Real files, or generated look-alikes.")] = Data.REAL,
     grid: Annotated[
         Path | None,
         typer.Option(metavar="FILE.png", help="Write a contact sheet, one episode per source."),
@@ -56,7 +55,7 @@ def show(
         _write_grid([(choice.source, found) for choice, found in sources], grid)
     shown = {
         "name": name,
-        "data": data,
+        "data": data.value,
         "datasets": [_describe_dataset(spec, data) for spec in datasets],
         "sources": [_describe_source(choice, found) for choice, found in sources],
     }
@@ -78,13 +77,11 @@ def _choices(name: str, known: Catalog) -> tuple[SourceChoice, ...]:
     return (SourceChoice(source=name, name=name, version=spec.version, params=params),)
 
 
-def _class_data(
-    choice: SourceChoice, known: Catalog, data: Literal["real", "synthetic"]
-) -> ClassData:
+def _class_data(choice: SourceChoice, known: Catalog, data: Data) -> ClassData:
     from metabench.protocols import ClassData
     from metabench.sources import load_data
 
-    found = load_data(choice, known, data=data)
+    found = load_data(choice, known, data=data.value)
     if not isinstance(found, ClassData):
         raise UsageError(
             f"Source {choice.source} generates functions; it has no classes to show.",
@@ -93,12 +90,13 @@ def _class_data(
     return found
 
 
-def _describe_dataset(spec: DatasetSpec, data: str) -> dict[str, Any]:
+def _describe_dataset(spec: DatasetSpec, data: Data) -> dict[str, Any]:
     from metabench.data import list_packs
     from metabench.data.pack import read_pack
+    from metabench.specs import resolve
 
     packs = []
-    for folder in list_packs(spec.name) if data == "real" else ():
+    for folder in list_packs(spec.name) if data is Data.REAL else ():
         index = read_pack(folder).index
         packs.append(
             {
@@ -116,6 +114,12 @@ def _describe_dataset(spec: DatasetSpec, data: str) -> dict[str, Any]:
         "summary": spec.summary,
         "licence": spec.licence,
         "citation": spec.citation,
+        "presets": {
+            preset: preparation.model_dump()
+            for preset, preparation in (
+                resolve(spec.archive).presets if spec.archive else {}
+            ).items()
+        },
         "packs": packs,
     }
 
@@ -143,13 +147,11 @@ def _in_words(shown: dict[str, Any]) -> str:
     for dataset in shown["datasets"]:
         lines += [f"{dataset['name']}: {dataset['summary']}", f"licence  {dataset['licence']}"]
         lines += [f"cite     {dataset['citation']}"] if dataset["citation"] else []
+        for preset, preparation in dataset["presets"].items():
+            lines += [f"preset   {preset}: {_preparation_in_words(preparation)}"]
         for pack in dataset["packs"]:
-            done = pack["preparation"]
-            cut = "" if done["crop"] == "none" else f", cut to the {done['crop']}"
-            lines += [
-                f"packed   {done['size']}x{done['size']}, {done['resize']}{cut}: {pack['folder']}, "
-                f"digest {pack['digest']}"
-            ]
+            done = _preparation_in_words(pack["preparation"])
+            lines += [f"packed   {done}: {pack['folder']}, digest {pack['digest']}"]
             lines += [f"note     {note}" for note in pack["notes"]]
         lines += [""]
     header = ["source", "classes train/val/test", "images", "per class", "size", "fingerprint"]
@@ -166,6 +168,11 @@ def _in_words(shown: dict[str, Any]) -> str:
         for source in shown["sources"]
     ]
     return "\n".join([*lines, columns([*header, "stamps"], rows)])
+
+
+def _preparation_in_words(done: dict[str, Any]) -> str:
+    cut = "" if done["crop"] == "none" else f", cut to the {done['crop']}"
+    return f"{done['size']}x{done['size']}, {done['resize']}{cut}"
 
 
 def _write_grid(sources: list[tuple[str, ClassData]], path: Path) -> None:

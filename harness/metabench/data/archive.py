@@ -112,6 +112,7 @@ class Archive:
         per_class: how many images each class holds; None where they differ, and ``scan`` judges.
         mode: ``L`` (grey, one channel) or ``RGB``.
         preparation: what is done to images unless the user asks otherwise.
+        presets: other preparations by name, such as how a paper's script reads the images.
         licence: short name of the licence.
         citation: what to cite.
         archives: names or patterns, such as ``*.zip``, of further archives that are read where the
@@ -131,6 +132,7 @@ class Archive:
     citation: str = ""
     archives: tuple[str, ...] = ()
     named: bool = False
+    presets: Mapping[str, Preparation] = field(default_factory=dict)
 
     @property
     def channels(self) -> int:

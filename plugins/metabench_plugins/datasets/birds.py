@@ -82,6 +82,7 @@ ARCHIVE = Archive(
     licence=LICENCE,
     citation=CITATION,
     archives=RELEASED_ARCHIVES,
+    presets={"whole": Preparation(size=SIZE, resize="lanczos", crop="none")},
 )
 
 

@@ -93,6 +93,11 @@ ARCHIVE = Archive(
     per_class=PER_CLASS,
     mode="L",
     preparation=Preparation(size=28, resize="lanczos"),
+    presets={
+        # Pillow took the script's Lanczos as nearest, since the originals are of one bit.
+        "maml-script": Preparation(size=28, resize="nearest"),
+        "torchmeta": Preparation(size=28, resize="bilinear"),
+    },
     licence=LICENCE,
     citation=CITATION,
 )

@@ -42,6 +42,16 @@ def test_options_choose_another_preparation(tiny_folder: Path, data_root: Path) 
     assert run("path", "omniglot").splitlines() == [str(folder) for folder in folders]
 
 
+def test_a_preset_is_a_preparation_by_name(tiny_folder: Path, data_root: Path) -> None:
+    run("import", "omniglot", tiny_folder, "--preset", "torchmeta")
+    run("import", "omniglot", tiny_folder, "--preset", "maml-script", "--size", "20")
+    folders = [data_root / "omniglot" / name for name in ("20-nearest", "28-bilinear")]
+    assert run("path", "omniglot").splitlines() == [str(folder) for folder in folders]
+    for option in ("--preset", "--crop"):
+        with pytest.raises(UsageError, match=r"(preset of omniglot|crop) 'bx'"):
+            run("import", "omniglot", tiny_folder, option, "bx")
+
+
 def test_list_shows_what_is_here(tiny_folder: Path, data_root: Path) -> None:
     assert not any(row["packs"] for row in json.loads(run("list", "--json")))
     run("import", "omniglot", tiny_folder)
