@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickletools
 import struct
+import warnings
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -67,7 +68,9 @@ def read_pickle(originals: Originals, name: str) -> Any:
     what = f"{name} in {originals.path}"
     source = originals.open(name)
     try:
-        with originals.explained(name):
+        with originals.explained(name), warnings.catch_warnings():
+            # Python warns of escapes it does not know in the strings of protocol 0.
+            warnings.simplefilter("ignore", DeprecationWarning)
             return _Machine(source, originals.scratch).run()
     except _RefusedError as error:
         raise DataError(
@@ -77,7 +80,7 @@ def read_pickle(originals: Originals, name: str) -> Any:
         ) from error
     except (ArithmeticError, LookupError, TypeError, ValueError, EOFError, struct.error) as error:
         raise DataError(
-            f"{what} is not a sound pickle of a dataset: {str(error)[:200]}.",
+            f"{what} is not a sound pickle of a dataset: {' '.join(str(error)[:200].split())}.",
             hint="Download it again.",
         ) from error
 
@@ -211,7 +214,7 @@ class _Machine:
             raise TypeError("it names a function by what is no name")
         wanted = f"{module}.{name}"
         if wanted not in self.constructors:
-            raise _RefusedError(wanted[:200])
+            raise _RefusedError(ascii(wanted[:200])[1:-1])
         self.stack.append(self.constructors[wanted])
 
     def reduce(self, _: Any) -> None:

@@ -71,27 +71,27 @@ def _pairs(file: Path) -> Iterable[tuple[str, str]]:
         return [(_split_name(split), str(name)) for split, name in rows]
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, csv.Error, yaml.YAMLError, KeyError, TypeError, ValueError) as e:
+    except (csv.Error, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
         raise DataError(
             f"{file} does not say which classes are in train, val and test.",
             hint="Write {train: [...], val: [...], test: [...]}, or a CSV file with the columns "
             "class and split.",
-        ) from e
+        ) from error
 
 
 def _csv_rows(text: str) -> list[tuple[str, str]]:
-    rows = csv.DictReader(text.splitlines())
+    rows = csv.DictReader(text.splitlines(), restval="")
     return [(row["split"].strip(), row["class"].strip()) for row in rows]
 
 
-def _mapped(values: Any) -> list[tuple[str, str]]:
+def _mapped(values: Any) -> list[tuple[Any, Any]]:
     if not isinstance(values, dict) or not all(isinstance(v, list) for v in values.values()):
         raise TypeError("no mapping to lists")
     return [(split, name) for split, names in values.items() for name in names]
 
 
-def _split_name(split: str) -> str:
-    name = f"meta-{split.removeprefix('meta-')}"
+def _split_name(split: object) -> str:
+    name = f"meta-{str(split).removeprefix('meta-')}"
     if name not in SPLITS:
         raise ValueError(f"{split} is no split")
     return name

@@ -1,0 +1,68 @@
+"""An import that dies leaves nothing that a later one does not clear away."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from metabench.data import Archive, import_archive, verify_pack
+from metabench.data.locks import held
+
+pytest.importorskip("fcntl", reason="folders are locked on Unix only")
+
+
+def _die_on_the_way(archive: Archive, folder: Path, root: Path) -> None:
+    def report(_: str, done: int, total: int) -> None:
+        if 2 * done > total:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    import_archive(archive, folder, root=root, report=report)
+
+
+def left_in(home: Path) -> list[str]:
+    return sorted(path.name for path in home.iterdir())
+
+
+def test_the_next_import_clears_what_a_killed_one_left(
+    tiny_archive: Archive, tiny_folder: Path, data_root: Path
+) -> None:
+    job = multiprocessing.get_context("spawn").Process(
+        target=_die_on_the_way, args=(tiny_archive, tiny_folder, data_root)
+    )
+    job.start()
+    job.join()
+    assert job.exitcode == -signal.SIGKILL
+    (left,) = left_in(data_root / "omniglot")
+    assert left.startswith(".writing-")
+    verify_pack(import_archive(tiny_archive, tiny_folder))
+    assert left_in(data_root / "omniglot") == ["28-lanczos"]
+
+
+def test_what_a_living_import_holds_stays(
+    tiny_archive: Archive, tiny_folder: Path, data_root: Path
+) -> None:
+    home = data_root / "omniglot"
+    living, dead, aside = (home / name for name in (".writing-a", ".writing-b", ".replaced-c"))
+    for folder in (living, dead, aside):
+        folder.mkdir(parents=True)
+    with held(living) as is_held:
+        assert is_held
+        import_archive(tiny_archive, tiny_folder)
+        assert left_in(home) == [".writing-a", "28-lanczos"]
+    import_archive(tiny_archive, tiny_folder)
+    assert left_in(home) == ["28-lanczos"]
+
+
+def test_a_lock_is_refused_while_it_is_held_and_given_afterwards(tmp_path: Path) -> None:
+    with held(tmp_path, wait=False) as first:
+        with held(tmp_path, wait=False) as second:
+            assert (first, second) == (True, False)
+        with held(tmp_path / "absent", wait=False) as absent:
+            assert not absent
+    with held(tmp_path, wait=False) as again:
+        assert again
+    assert list(tmp_path.iterdir()) == []

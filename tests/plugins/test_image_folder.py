@@ -1,0 +1,256 @@
+"""Anyone's own images as a source, and a suite of ten lines that makes a benchmark of them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import shutil
+import textwrap
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from metabench.cli import app
+from metabench.errors import DataError
+from metabench_plugins.datasets import image_folder
+from metabench_plugins.datasets.class_splits import seeded_split
+from metabench_plugins.datasets.image_folder import ImageFolderParams, load, synthesize
+from metabench_plugins.datasets.packed import SPLITS
+
+KINDS = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen", "ibis", "jay")
+
+
+def write_images(folder: Path, kinds: tuple[str, ...] = KINDS, n: int = 7) -> Path:
+    """A color of its own for each kind, in files of different types and sizes."""
+    for kind in kinds:
+        home = folder / kind
+        home.mkdir(parents=True)
+        color = np.random.default_rng([*kind.encode()]).integers(0, 256, 3, dtype=np.uint8)
+        for number in range(n):
+            image = Image.new("RGB", (20 + number, 30), tuple(color.tolist()))
+            image.save(home / f"{number}.{('png', 'JPG', 'bmp')[number % 3]}")
+        (home / "notes.txt").write_text("no image")
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return write_images(tmp_path / "photos")
+
+
+def of(path: Path, **choices: object) -> ImageFolderParams:
+    return ImageFolderParams.model_validate({"path": str(path), "size": 8, **choices})
+
+
+def named_splits(params: ImageFolderParams) -> dict[str, list[str]]:
+    data = load(params)
+    return {split: [data.class_names[c] for c in data.splits[split]] for split in SPLITS}
+
+
+def test_each_folder_is_a_class(photos: Path, data_root: Path) -> None:
+    data = load(of(photos))
+    assert data.class_names == KINDS
+    assert data.offsets.tolist() == list(range(0, 71, 7))
+    assert data.images.shape == (70, 8, 8, 3)
+    assert data.stamps == ()
+    means = data.images.reshape(10, -1, 3).mean(axis=1)
+    expected = [np.random.default_rng([*k.encode()]).integers(0, 256, 3, np.uint8) for k in KINDS]
+    np.testing.assert_allclose(means, np.stack(expected), atol=3)  # JPEG rounds.
+
+
+def test_a_drawn_split_has_all_classes_once_and_depends_on_the_seed(
+    photos: Path, data_root: Path
+) -> None:
+    splits = named_splits(of(photos, fractions=[0.5, 0.2, 0.3]))
+    assert [len(splits[split]) for split in SPLITS] == [5, 2, 3]
+    assert sorted(name for names in splits.values() for name in names) == list(KINDS)
+    assert splits == named_splits(of(photos, fractions=[0.5, 0.2, 0.3]))
+    assert splits != named_splits(of(photos, fractions=[0.5, 0.2, 0.3], seed=1))
+
+
+def test_a_drawn_split_never_changes() -> None:
+    splits = seeded_split(KINDS, (0.64, 0.16, 0.2), seed=0)
+    assert {split: [KINDS[c] for c in ids] for split, ids in splits.items()} == {
+        "meta-train": ["ant", "bee", "cat", "fox", "gnu", "ibis"],
+        "meta-val": ["dog", "eel"],
+        "meta-test": ["hen", "jay"],
+    }
+
+
+def test_folders_of_parts_are_the_split(tmp_path: Path, data_root: Path) -> None:
+    for part, kinds in (("train", KINDS[:6]), ("val", KINDS[6:8]), ("test", KINDS[8:])):
+        write_images(tmp_path / "photos" / part, kinds)
+    splits = named_splits(of(tmp_path / "photos"))
+    assert splits["meta-val"] == ["val/gnu", "val/hen"]
+    assert [len(splits[split]) for split in SPLITS] == [6, 2, 2]
+
+
+LISTED = {"train": ["ant", "cat", "jay"], "val": [], "test": ["bee", "fox"]}
+CSV = "class,split\nant,train\nbee,test\ncat,meta-train\nfox,test\njay,train\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("splits.json", json.dumps(LISTED)),
+        ("splits.yaml", "train: [ant, cat, jay]\nmeta-test:\n  - bee\n  - fox\n"),
+        ("splits.csv", CSV),
+    ],
+)
+def test_a_file_may_say_the_split(
+    photos: Path, tmp_path: Path, data_root: Path, name: str, text: str
+) -> None:
+    file = tmp_path / name
+    file.write_text(text)
+    splits = named_splits(of(photos, splits=str(file)))
+    assert splits == {f"meta-{part}": names for part, names in LISTED.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("s.json", "{", "does not say which classes"),
+        ("s.json", "[1, 2]", "does not say which classes"),
+        ("s.json", '{"train": "ant"}', "does not say which classes"),
+        ("s.json", '{"practice": ["ant"]}', "does not say which classes"),
+        ("s.yaml", "train: [ant]\ntrain: [bee]", "does not say which classes"),
+        ("s.csv", "name,part\nant,train\n", "does not say which classes"),
+        ("s.csv", "class,split\nant\n", "does not say which classes"),
+        ("s.json", '{"train": ["unt"]}', "class 'unt'"),
+        ("s.json", '{"train": ["ant"], "test": ["ant"]}', "lists the class 'ant' twice"),
+        ("absent/s.json", None, "cannot be read"),
+    ],
+)
+def test_a_bad_split_file_is_told(
+    photos: Path, tmp_path: Path, data_root: Path, name: str, text: str | None, words: str
+) -> None:
+    file = tmp_path / name
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(DataError, match=words) as caught:
+        load(of(photos, splits=str(file)))
+    assert str(file) in caught.value.message
+
+
+def test_a_zip_and_a_folder_elsewhere_are_equal_data(
+    photos: Path, tmp_path: Path, data_root: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for path in sorted(photos.rglob("*")):
+            archive.write(path, f"deep/down/{path.relative_to(photos).as_posix()}")
+    elsewhere = shutil.copytree(photos, tmp_path / "elsewhere")
+    paths = (photos, tmp_path / "photos.zip", elsewhere)
+    assert len({load(of(path)).fingerprint for path in paths}) == 1
+    assert load(of(photos, seed=1)).fingerprint != load(of(photos)).fingerprint
+
+
+def test_images_are_packed_once_and_again_when_they_change(photos: Path, data_root: Path) -> None:
+    before = load(of(photos))
+    (pack,) = data_root.glob("image-folder/*/8-lanczos/images.npy")
+    load(of(photos))
+    assert list(data_root.glob("image-folder/*/8-lanczos/images.npy")) == [pack]
+    (photos / "ant" / "0.png").unlink()
+    after = load(of(photos))
+    assert len(after.images) == len(before.images) - 1
+    assert after.fingerprint != before.fingerprint
+
+
+def test_a_damaged_pack_is_made_again(photos: Path, data_root: Path) -> None:
+    before = load(of(photos)).fingerprint
+    (pack,) = data_root.glob("image-folder/*/8-lanczos/images.npy")
+    os.truncate(pack, 100)
+    assert load(of(photos)).fingerprint == before
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({}, "needs either a path or a name"),
+        ({"path": "x", "name": "y"}, "needs either a path or a name"),
+        ({"path": "not-there"}, "not-there does not exist"),
+        ({"name": "birds"}, "image-folder/birds has not been prepared at 84x84"),
+    ],
+)
+def test_missing_images_are_told(data_root: Path, params: dict[str, str], words: str) -> None:
+    with pytest.raises(DataError, match=words) as caught:
+        load(ImageFolderParams.model_validate(params))
+    if "name" in params and "path" not in params:
+        assert "import image-folder PATH --name birds --size 84" in caught.value.hint
+
+
+def test_a_folder_without_images_is_told_and_leaves_nothing(
+    tmp_path: Path, data_root: Path
+) -> None:
+    (tmp_path / "photos" / "cats").mkdir(parents=True)
+    (tmp_path / "photos" / "loose.png").write_bytes(b"not in a class")
+    with pytest.raises(DataError, match="holds no images"):
+        load(of(tmp_path / "photos"))
+    assert not [path for path in data_root.rglob("*") if path.is_file()]
+
+
+def test_the_look_alike_is_stamped() -> None:
+    data = synthesize(ImageFolderParams(path="x", size=16))
+    assert data.stamps == ("synthetic",)
+    assert data.images.shape[1:] == (16, 16, 3)
+
+
+def run(*words: str) -> str:
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_suite_of_the_docstring_runs(
+    photos: Path, tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = textwrap.dedent(inspect.getdoc(image_folder).partition("::\n\n")[2])
+    assert len(text.splitlines()) <= 10
+    (tmp_path / "photos.yaml").write_text(
+        text.replace("5w1s", "2w1s").replace("ways: 5", "ways: 2")
+    )
+    monkeypatch.chdir(tmp_path)
+    changes = ("--set", "protocol.episodes=5", "--set", "budget.meta_steps=2")
+    words = ("--suite", "photos.yaml", "--learner", "reptile", "--budget", "smoke", *changes)
+    shown = run("run", *words, "--set", "protocol.queries=2", "--out", "out")
+    assert "1 done" in shown
+    (record,) = (tmp_path / "out" / "photos@2w1s" / "reptile").glob("*/run.json")
+    saved = json.loads(record.read_text())
+    assert saved["status"] == "done"
+    assert "--suite photos.yaml" in json.dumps(saved)
+
+
+def test_a_suite_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["run", "--suite", str(tmp_path / "no.yaml"), "--learner", "maml"]
+    )
+    assert result.exit_code == 2
+    assert "There is no suite file" in str(result.exception) + result.output
+
+
+def test_images_are_imported_under_names_of_their_own(
+    photos: Path, tmp_path: Path, data_root: Path
+) -> None:
+    run("data", "import", "image-folder", str(photos), "--size", "8")
+    run("data", "import", "image-folder", str(photos), "--size", "8", "--name", "mine")
+    shown = json.loads(run("data", "list", "--json"))
+    (entry,) = (found for found in shown if found["name"] == "image-folder")
+    assert [Path(pack["folder"]).parent.name for pack in entry["packs"]] == ["mine", "photos"]
+    assert load(ImageFolderParams(name="mine", size=8)).class_names == KINDS
+    assert "ok" in run("data", "verify", "image-folder")
+
+
+@pytest.mark.parametrize(
+    "words", [("image-folder", "--name", "../up"), ("omniglot", "--name", "mine")]
+)
+def test_a_name_that_cannot_be_is_refused(
+    photos: Path, data_root: Path, words: tuple[str, ...]
+) -> None:
+    name, *options = words
+    result = CliRunner().invoke(app, ["data", "import", name, str(photos), *options])
+    assert result.exit_code == 2
+    assert not data_root.exists()
