@@ -344,6 +344,26 @@ def test_bad_caches_are_named_and_leave_nothing(
     assert not [path for path in data_root.rglob("*") if path.is_file()]
 
 
+def test_no_room_for_a_temporary_file_is_a_sentence(folder: Path, data_root: Path) -> None:
+    resource = pytest.importorskip("resource", reason="file size limits are a thing of Unix")
+    caches_in_a_tarball(folder)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(DataError, match=r"Cannot write to .*: File too large") as caught:
+            pack_small(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "TMPDIR" in caught.value.hint
+    assert not [path for path in data_root.rglob("*") if path.is_file()]
+
+
+def test_a_folder_that_is_named_like_an_archive_is_a_folder(folder: Path, data_root: Path) -> None:
+    lists_and_folder(folder)
+    (folder / "images").rename(folder / "images.zip")
+    assert pack_small(folder).index.shape[0] == 100 * PER_CLASS
+
+
 def test_there_is_nowhere_to_fetch_it_from() -> None:
     with pytest.raises(DataError, match="no lawful stable address") as caught:
         fetch_archive(ARCHIVE)

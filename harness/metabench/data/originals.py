@@ -52,7 +52,8 @@ class Originals:
             else:
                 self._add_folder(path)
                 for found in sorted({file for name in archives for file in path.glob(name)}):
-                    self._add_archive(found)
+                    if found.is_file():
+                        self._add_archive(found)
         except BaseException:
             self.close()
             raise
@@ -138,7 +139,7 @@ class Originals:
         except (zipfile.BadZipFile, zlib.error, RuntimeError, *TAR_ERRORS) as error:
             raise _damaged(home, f"{name} cannot be read: {error}") from error
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise DataError(
                     f"Cannot write to {tempfile.gettempdir()}: {error.strerror}.",
                     hint="Make room there, or set TMPDIR to another folder.",
