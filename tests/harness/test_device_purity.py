@@ -73,6 +73,13 @@ def test_correct_code_gives_the_values_of_the_cpu(name: str) -> None:
         assert torch.equal(back, expected)
 
 
+def test_an_index_that_is_a_list_is_named_not_misread() -> None:
+    with fake_accelerator() as device:
+        x = torch.ones(2, 3, device=device)
+        with pytest.raises(RuntimeError, match="index with a tensor"):
+            x[:, [0, 2]]
+
+
 def test_values_can_be_read() -> None:
     with fake_accelerator() as device:
         x = torch.arange(3, device=device)

@@ -114,6 +114,7 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """Do the work on the CPU, and give the result to the device it belongs to."""
     tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
     on_fake = [isinstance(t, _Accelerated) for t in tensors]
+    _refuse_empty(func, tensors)
     if func not in _MOVES:
         _refuse_mixing(func, tensors)
     if kwargs.get("device") is not None:
@@ -129,6 +130,15 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     return return_and_correct_aliasing(  # type: ignore[no-untyped-call]
         func, args, dict(kwargs), result
     )
+
+
+def _refuse_empty(func: Any, tensors: list[Tensor]) -> None:
+    """PyTorch turns a list used as an index into a tensor behind the dispatcher's back."""
+    if any(t.device.type == FAKE.type and not isinstance(t, _Accelerated) for t in tensors):
+        raise RuntimeError(
+            f"{func} got a tensor that the pretended accelerator has not seen made; index with "
+            "a tensor, not with a list."
+        )
 
 
 def _refuse_mixing(func: Any, tensors: list[Tensor]) -> None:

@@ -46,7 +46,7 @@ class ToyCell:
 
     Args:
         params: see :class:`ToyCellParams`.
-        task: one vector in, one vector out.
+        task: shape of one example, which is flattened, and the number of outputs.
         genotype: the kept edges of a child; None for the supernet.
     """
 
@@ -87,7 +87,7 @@ class ToyCell:
     def forward(self, weights: Params, mixture: Mixture, x: Tensor) -> Tensor:
         """Map ``x [tasks, n, inputs]`` to ``[tasks, n, outputs]``."""
         mix = self._fixed[None].to(x) if self._fixed is not None else mixture[CELL]
-        stem = self._linear(weights, "stem", x)
+        stem = self._linear(weights, "stem", tasknn.flatten(x))
         nodes = {0: stem, 1: stem}
         for target in NODES:
             total = torch.zeros_like(stem)

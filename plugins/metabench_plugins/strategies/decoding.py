@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from metabench.genotype import Edge, Genotype
@@ -29,18 +30,16 @@ def harden(mixture: Mixture, choices: Mapping[str, CellChoices]) -> Mixture:
 
 
 def _harden(weights: Tensor, choices: CellChoices) -> Tensor:
-    weights = weights.detach()
-    usable = weights.clone()
-    usable[..., [name == ZERO for name in choices.primitives]] = -torch.inf
+    zero = torch.tensor([name == ZERO for name in choices.primitives], device=weights.device)
+    usable = weights.detach().masked_fill(zero, -torch.inf)
     strength, operation = usable.max(dim=-1)  # [tasks, edges]
-    hard = torch.zeros_like(weights)
+    kept = torch.zeros_like(strength)
     for node in sorted({target for _, target in choices.edges}):
-        into = [edge for edge, (_, target) in enumerate(choices.edges) if target == node]
+        edges = [edge for edge, (_, target) in enumerate(choices.edges) if target == node]
+        into = torch.tensor(edges, device=weights.device)
         ranked = strength[:, into].sort(dim=1, descending=True, stable=True).indices
-        edges = torch.tensor(into, device=weights.device)[ranked[:, : choices.kept]]
-        rows = torch.arange(len(weights), device=weights.device)[:, None]
-        hard[rows, edges, operation[rows, edges]] = 1
-    return hard
+        kept = kept.scatter(1, into[ranked[:, : choices.kept]], 1.0)
+    return kept[..., None] * F.one_hot(operation, len(choices.primitives))
 
 
 def genotypes(hard: Mixture, choices: Mapping[str, CellChoices]) -> list[Genotype]:
