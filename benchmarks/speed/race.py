@@ -63,7 +63,7 @@ def race(peers_of: Peers, options: Options) -> None:
     rates: dict[str, list[float]] = {name: [] for name in peers}
     for _ in range(options.rounds):
         for name, step in peers.items():
-            rates[name].append(options.tasks * _steps_per_second(step, options.seconds))
+            rates[name].append(options.tasks * steps_per_second(step, options.seconds))
     ours = next(iter(peers))
     print(f"torch {torch.__version__}, 1 thread of {os.cpu_count()}, {options.rounds} rounds")
     print(f"{'':12}{'tasks/s':>10}{'min':>10}{'max':>10}{'ours/it':>10}{'difference':>12}")
@@ -77,7 +77,8 @@ def race(peers_of: Peers, options: Options) -> None:
         )
 
 
-def _steps_per_second(step: MetaGradients, seconds: float) -> float:
+def steps_per_second(step: Callable[[], object], seconds: float) -> float:
+    """Call a step for a while, and return calls per second of CPU time."""
     start = time.process_time()
     count = 0
     while (spent := time.process_time() - start) < seconds:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -27,13 +27,13 @@ from torch import Tensor
 
 from metabench import tasknn
 from metabench.episodes import Adapted, Labelled, TaskBatch
-from metabench.functional import is_norm, predictor
+from metabench.functional import is_norm, predictor, share
 from metabench.losses import task_losses
 from metabench.protocols import LearnerContext, Params
 from metabench_plugins.learners.gradient import GradientParams, leaves
 from metabench_plugins.learners.layered import layered
 from metabench_plugins.learners.outer import Group, OuterAdam
-from metabench_plugins.learners.svgd import svgd_direction
+from metabench_plugins.learners.svgd import svgd_matrices
 
 
 class BmamlParams(GradientParams):
@@ -57,8 +57,20 @@ class BmamlParams(GradientParams):
     weight_rate: float = Field(default=2.0, gt=0, description="b of lambda's prior.")
 
 
+class Particles(NamedTuple):
+    """Networks of each task, and the logs of their precisions.
+
+    Attributes:
+        weights: ``[tasks, M, d]``, all weights of a particle in a row.
+        logs: ``[tasks, M, k]``: log lambda, and in regression log gamma; k = 0 without a prior.
+    """
+
+    weights: Tensor
+    logs: Tensor
+
+
 class Bmaml:
-    """The learner. Particles are rows ``[M, d]``; folded into the task axis they are networks.
+    """The learner. Folded into the task axis, particles are networks like any others.
 
     Args:
         context: what the harness gives.
@@ -69,21 +81,18 @@ class Bmaml:
         self._context = context
         self.params: BmamlParams = context.params
         self._space = context.space
-        p, kind = self.params, context.task.kind
+        p, regression = self.params, context.task.kind == "regression"
         networks = [self._space.init_weights(rng=context.rng) for _ in range(p.particles)]
         own = _particle_names(networks[0], context, adapt_norm=p.adapt_norm)
         self._shapes = {name: networks[0][name].shape for name in own}
-        self._n_weights = sum(shape.numel() for shape in self._shapes.values())
         rows = torch.stack([torch.cat([n[name].flatten() for name in own]) for n in networks])
-        # Columns after the weights: log lambda, and in regression log gamma.
-        n_precisions = 0 if p.prior == "flat" else 2 if kind == "regression" else 1
-        start = torch.tensor([0.0, -math.log(p.noise)])[:n_precisions]
-        rows = torch.cat([rows, start.to(rows).expand(p.particles, -1)], dim=1)
+        logs = [0.0, -math.log(p.noise)] if regression else [0.0]
+        start = torch.tensor([logs if p.prior == "gamma" else []] * p.particles)
+        self._particles = leaves({"weights": rows, "logs": start}, context.device)
         shared = {name: w for name, w in networks[0].items() if name not in self._shapes}
         self._shared = leaves(shared, context.device)
-        self._particles = leaves({"particles": rows}, context.device)["particles"]
-        weights = {"particles": self._particles, **self._shared}
-        self.outer = OuterAdam([Group(weights, p.outer_lr)], clip=p.clip)
+        learned = {f"particles.{name}": w for name, w in self._particles.items() if w.numel()}
+        self.outer = OuterAdam([Group(learned | self._shared, p.outer_lr)], clip=p.clip)
 
     def meta_step(
         self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
@@ -104,8 +113,7 @@ class Bmaml:
             for _ in range(p.leader_steps):
                 leader = self._step(leader, seen)
             query_loss = self._query_loss(chaser, query)
-        distance = (chaser - leader)[..., : self._n_weights]
-        loss = distance.square().sum(dim=(1, 2)).mean()
+        loss = (chaser.weights - leader.weights).square().sum(dim=(1, 2)).mean()
         self.outer.step(loss)
         return {"loss": loss.detach(), "query_loss": query_loss}
 
@@ -128,45 +136,72 @@ class Bmaml:
         """Restore weights and moments."""
         self.outer.load_state_dict(state)
 
-    def _path(self, data: Labelled, steps: int, *, create_graph: bool = False) -> Iterator[Tensor]:
-        """Yield the particles ``[tasks, M, d]`` after 0, 1, ..., ``steps`` steps."""
-        particles = self._particles.expand(len(data.x), *self._particles.shape)
+    def _path(
+        self, data: Labelled, steps: int, *, create_graph: bool = False
+    ) -> Iterator[Particles]:
+        """Yield the particles after 0, 1, ..., ``steps`` steps."""
+        particles = Particles(**share(self._particles, len(data.x)))
         yield particles
         for _ in range(steps):
             particles = self._step(particles, data, create_graph=create_graph)
             yield particles
 
-    def _step(self, particles: Tensor, data: Labelled, *, create_graph: bool = False) -> Tensor:
-        inputs = particles if create_graph else particles.detach().requires_grad_()
+    def _step(
+        self, particles: Particles, data: Labelled, *, create_graph: bool = False
+    ) -> Particles:
+        """One SVGD step of all tasks on the log posterior, in the unit of :meth:`_unit`."""
+        inputs = particles
+        if not create_graph:
+            inputs = Particles(*(part.detach().requires_grad_() for part in particles))
         with torch.enable_grad():
-            (gradients,) = torch.autograd.grad(
-                self._log_posterior(inputs, data).sum(), inputs, create_graph=create_graph
+            gradients = torch.autograd.grad(
+                self._log_likelihood(inputs, data).sum(),
+                inputs,
+                create_graph=create_graph,
+                allow_unused=True,
+                materialize_grads=True,
             )
-        direction = svgd_direction(particles, gradients, repulsion=self._unit(data))
-        return torch.add(particles, direction, alpha=self.params.inner_lr)
+        weights, logs = particles
+        products = _gram(weights)
+        squares = products.diagonal(dim1=1, dim2=2)
+        unit, lr = self._unit(data), self.params.inner_lr
+        a, b = svgd_matrices(products + logs @ logs.mT, repulsion=unit)
+        if self.params.prior == "gamma":
+            # The prior's gradient is -lambda w on weights: one more matrix beside b.
+            lambdas = logs[..., 0].exp()
+            log_gradients = gradients[1] + unit * self._prior_gradients(logs, squares)
+            logs = logs + lr * (a @ log_gradients + b @ logs)
+            b = b - unit * a * lambdas.unsqueeze(1)
+        identity = torch.eye(a.shape[1], dtype=a.dtype, device=a.device)
+        weights = torch.baddbmm((identity + lr * b) @ weights, lr * a, gradients[0])
+        return Particles(weights, logs)
 
-    def _log_posterior(self, particles: Tensor, data: Labelled) -> Tensor:
+    def _log_likelihood(self, particles: Particles, data: Labelled) -> Tensor:
         """``[tasks, M]``, up to constants and in the unit of :meth:`_unit`."""
-        p = self.params
-        n_particles = particles.shape[1]
+        n_particles = particles.weights.shape[1]
         losses = task_losses(
             self._outputs(particles, data.x).flatten(0, 1),
             data.y.repeat_interleave(n_particles, dim=0),
             kind=self._context.task.kind,
-            reduction=p.reduction,
+            reduction=self.params.reduction,
             shots=data.y.shape[1] // self._context.shape.ways,
         ).view(-1, n_particles)
-        if p.prior == "flat":
+        if particles.logs.shape[2] < 2:
             return -losses
-        squares = particles[..., : self._n_weights].square().sum(dim=2)
-        logs = particles[..., self._n_weights :].unbind(dim=2)
-        prior = (self._n_weights / 2 + p.weight_shape) * logs[0]
-        prior = prior - logs[0].exp() * (squares / 2 + p.weight_rate)
-        if self._context.task.kind == "classification":
-            return self._unit(data) * prior - losses
-        gamma = logs[1].exp()
-        prior = prior + p.noise_shape * logs[1] - p.noise_rate * gamma
-        return self._unit(data) * prior + p.noise * (logs[1] - gamma * losses)
+        log_gamma = particles.logs[..., 1]
+        return self.params.noise * (log_gamma - log_gamma.exp() * losses)
+
+    def _prior_gradients(self, logs: Tensor, squares: Tensor) -> Tensor:
+        """Of the log prior with respect to ``logs``, given the squared norms of the weights."""
+        p = self.params
+        n_weights = sum(shape.numel() for shape in self._shapes.values())
+        values = logs.exp()
+        gradients = [
+            n_weights / 2 + p.weight_shape - values[..., 0] * (squares / 2 + p.weight_rate)
+        ]
+        if logs.shape[2] == 2:
+            gradients.append(p.noise_shape - p.noise_rate * values[..., 1])
+        return torch.stack(gradients, dim=2)
 
     def _unit(self, data: Labelled) -> float:
         """The factor of the log posterior."""
@@ -184,32 +219,33 @@ class Bmaml:
             return x
         return self._space.forward(self._one(self._shared), {}, x)
 
-    def _outputs(self, particles: Tensor, x: Tensor) -> Tensor:
+    def _outputs(self, particles: Particles, x: Tensor) -> Tensor:
         """Map ``x [tasks, n, ...]``, features in classification, to ``[tasks, M, n, outputs]``."""
-        rows = particles.flatten(0, 1)[:, : self._n_weights]
-        parts = torch.split(rows, [shape.numel() for shape in self._shapes.values()], dim=1)
+        n_tasks, n_particles = particles.weights.shape[:2]
+        sizes = [shape.numel() for shape in self._shapes.values()]
+        parts = torch.split(particles.weights.flatten(0, 1), sizes, dim=1)
         weights = {
             name: part.view(-1, *shape)
             for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
         }
-        x = x.repeat_interleave(particles.shape[1], dim=0)
+        x = x.repeat_interleave(n_particles, dim=0)
         if self._context.task.kind == "regression":
             y = self._space.forward(weights | self._one(self._shared), {}, x)
         else:
             y = tasknn.linear(x, *weights.values())
-        return y.view(*particles.shape[:2], *y.shape[1:])
+        return y.view(n_tasks, n_particles, *y.shape[1:])
 
-    def _forward(self, particles: Tensor) -> Any:
+    def _forward(self, particles: Particles) -> Any:
         return lambda x: self._predict(particles, self._features(x))
 
-    def _predict(self, particles: Tensor, x: Tensor) -> Tensor:
+    def _predict(self, particles: Particles, x: Tensor) -> Tensor:
         """Mean over particles ``[tasks, n, outputs]``, in classification the log of that mean."""
         outputs = self._outputs(particles, x)
         if self._context.task.kind == "regression":
             return outputs.mean(dim=1)
         return outputs.log_softmax(dim=-1).logsumexp(dim=1) - math.log(outputs.shape[1])
 
-    def _query_loss(self, particles: Tensor, query: Labelled) -> Tensor:
+    def _query_loss(self, particles: Particles, query: Labelled) -> Tensor:
         return task_losses(
             self._predict(particles, query.x),
             query.y,
@@ -230,3 +266,12 @@ def _particle_names(weights: Params, context: LearnerContext, *, adapt_norm: boo
     assert context.space is not None
     *_, head = layered(context.space, "bmaml").layers()
     return [f"{head}.weight", f"{head}.bias"]
+
+
+def _gram(rows: Tensor) -> Tensor:
+    """Inner products of rows, ``[tasks, M, M]``; differentiable once.
+
+    The gradient of ``rows @ rows.mT`` would be computed twice, once of them transposed.
+    """
+    half = rows @ rows.detach().mT
+    return half + half.mT - half.detach()
