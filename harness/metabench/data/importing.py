@@ -32,7 +32,7 @@ def import_archive(
         path: a folder of the published files, of their unpacked content, or one zip.
         preparation: what to do to the images; the archive's own by default.
         root: the data root; the user's own by default.
-        report: told how many images are packed.
+        report: told how much of a tarball is read, then how many images are packed.
 
     Raises:
         DataError: something is missing, damaged or cannot be written. Nothing half-written stays.
@@ -41,7 +41,8 @@ def import_archive(
     home = (root or data_root()) / archive.name
     if not path.exists():
         raise DataError(f"{path} does not exist.", hint=f"PATH must be {archive.layout}.")
-    with Originals(path, [*(file.name for file in archive.files), *archive.archives]) as originals:
+    archives = [*(file.name for file in archive.files), *archive.archives]
+    with Originals(path, archives, report=report) as originals:
         contents = archive.scan(originals)
         _check_complete(archive, contents.classes, path)
         with _workspace(home) as folder:

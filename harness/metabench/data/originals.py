@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import BinaryIO
 
+from metabench.data.archive import Report
 from metabench.data.tarballs import ERRORS as TAR_ERRORS
 from metabench.data.tarballs import SUFFIXES as TAR_SUFFIXES
 from metabench.data.tarballs import Tarball
@@ -35,13 +36,17 @@ class Originals:
         path: a folder, one zip or one tarball; it exists.
         archives: names or patterns of zips and tarballs that are read where the folder has them,
             as if unpacked there.
+        report: told how much of a tarball is read, which has no list of what it holds.
 
     Raises:
         DataError: an archive is damaged, or names a member as no sound one does.
     """
 
-    def __init__(self, path: Path, archives: Iterable[str] = ()) -> None:
+    def __init__(
+        self, path: Path, archives: Iterable[str] = (), *, report: Report | None = None
+    ) -> None:
         self.path = path
+        self._report = report
         self._archives: dict[Path, zipfile.ZipFile | Tarball] = {}
         self._members: dict[str, _Member] = {}
         self._made: dict[str, Callable[[], bytes]] = {}
@@ -176,7 +181,7 @@ class Originals:
     def _add_archive(self, path: Path) -> None:
         try:
             if path.name.endswith(TAR_SUFFIXES):
-                ball = self._archives[path] = Tarball(path)
+                ball = self._archives[path] = Tarball(path, report=self._report)
                 places = {name: place for name, (place, _) in ball.places.items()}
                 places.update(dict.fromkeys(ball.links, 0))
             else:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from metabench.data.archive import Report
+
 MAX_READ = 64 * 2**20
 """No header and no image is larger (bytes); what claims to be is refused before it is read."""
 MAX_SKIPPED = 2**30
@@ -29,6 +31,7 @@ class Tarball:
 
     Args:
         path: a tar file, gzipped or not.
+        report: told how many bytes of it are read, since that may take minutes.
 
     Attributes:
         places: where each plain file begins in the stream and how long it is, by name.
@@ -38,19 +41,20 @@ class Tarball:
         tarfile.TarError, EOFError, OSError, zlib.error: it is damaged, or claims absurd sizes.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, report: Report | None = None) -> None:
         self.path = path
         self.places: dict[str, tuple[int, int]] = {}
         self.links: set[str] = set()
-        self._stream = _open(path)
+        self._file = path.open("rb")
+        self._stream = _unpacked(self._file)
         try:
-            self._scan()
+            self._scan(report)
         except BaseException:
             self.close()
             raise
 
-    def _scan(self) -> None:
-        total = 0
+    def _scan(self, report: Report | None) -> None:
+        total, length = 0, self.path.stat().st_size
         with tarfile.open(fileobj=_Bounded(self._stream), mode="r:") as archive:
             for member in archive:
                 total += member.size
@@ -60,6 +64,8 @@ class Tarball:
                     self.places[member.name] = (member.offset_data, member.size)
                 elif not member.isdir():
                     self.links.add(member.name)
+                if report:
+                    report(f"read {self.path.name}", self._file.tell(), length)
         while self._stream.read(2**20):  # The checksum of a gzip is behind its last byte.
             total += 2**20
             if total > MAX_TOTAL:
@@ -88,12 +94,13 @@ class Tarball:
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
+        self._file.close()
 
 
-def _open(path: Path) -> BinaryIO:
-    with path.open("rb") as source:
-        zipped = source.read(2) == b"\x1f\x8b"
-    return cast(BinaryIO, gzip.open(path)) if zipped else path.open("rb")
+def _unpacked(file: BinaryIO) -> BinaryIO:
+    zipped = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if zipped else file
 
 
 class _Bounded(io.RawIOBase):

@@ -92,6 +92,20 @@ def test_a_read_out_of_order_is_slower_but_right(members: dict[str, bytes], tmp_
         assert all(originals.read(name) == members[name] for name in reversed(list(members)))
 
 
+def test_reading_shows_progress_in_bytes_of_the_file(
+    tiny_archive: Archive, members: dict[str, bytes], tmp_path: Path, data_root: Path
+) -> None:
+    path = write(tmp_path / "all.tgz", members)
+    seen: list[tuple[str, int, int]] = []
+    import_archive(tiny_archive, path, report=lambda *step: seen.append(step))
+    read = [(done, total) for what, done, total in seen if what == "read all.tgz"]
+    assert len(read) == len(members)
+    assert [done for done, _ in read] == sorted(done for done, _ in read)
+    assert 0 < read[-1][0] <= path.stat().st_size
+    assert {total for _, total in read} == {path.stat().st_size}
+    assert seen[-1] == ("pack omniglot", len(members), len(members))
+
+
 def test_long_names_are_whole(tmp_path: Path) -> None:
     name = "/".join(["folder" * 8] * 6) + "/ü.png"
     for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
