@@ -66,6 +66,20 @@ def test_a_closed_unit_does_not_move_in_the_inner_loop() -> None:
     assert not torch.allclose(moved[0](support.x), moved[3](support.x))
 
 
+def test_the_inner_gradient_can_be_bounded() -> None:
+    support = batch().support
+    ends = []
+    for bound in (None, 1e6, 1e-9):
+        learner = mtnet(masks=False, inner_clip=bound)
+        ends.append(learner.adapt(support, rng=generator()).predict(support.x))
+        start = learner.space.forward(
+            learner.begin(support, rng=generator(), progress=None).weights, {}, support.x
+        )
+    assert torch.equal(ends[0], ends[1])
+    assert torch.allclose(ends[2], start, atol=1e-6)
+    assert not torch.allclose(ends[0], start, atol=1e-3)
+
+
 def test_masks_are_hard_follow_the_logits_and_share_units() -> None:
     learner = mtnet()
     learner._logits["mask.layer2"].data[:] = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, -50.0])

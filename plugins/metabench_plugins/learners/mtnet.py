@@ -32,6 +32,9 @@ class MtNetParams(MamlParams):
     masks: bool = Field(
         default=True, description="Draw which units move, per task; without it, a T-net."
     )
+    inner_clip: float | None = Field(
+        default=None, gt=0, description="Element-wise bound of the inner gradient."
+    )
 
 
 class MtNet(Maml):
@@ -40,6 +43,7 @@ class MtNet(Maml):
     def groups(self, rng: torch.Generator) -> Sequence[Group]:
         """The start weights, the identity for each transform, and logits of 0."""
         p = self.params
+        self.inner_clip = p.inner_clip
         units = layered(self.space, "mtnet").layers()
         transforms = {f"{layer}.transform": torch.eye(n) for layer, n in units.items()}
         logits = {layer: torch.zeros(n) for layer, n in units.items()}
