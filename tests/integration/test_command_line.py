@@ -1,4 +1,4 @@
-"""The main job from the command line, in processes of their own: resume, kill, interrupt, errors."""
+"""The main job from the command line, in processes of their own."""
 
 from __future__ import annotations
 
@@ -127,7 +127,8 @@ def test_help_list_and_completion_import_nothing_heavy() -> None:
         "import sys\n"
         "from metabench.cli import app\n"
         "for words in (['--help'], ['run', '--help'], ['list', 'learners'], ['list', 'suites']):\n"
-        "    try:\n        app(words)\n    except SystemExit as stop:\n        assert not stop.code\n"
+        "    try:\n        app(words)\n"
+        "    except SystemExit as stop:\n        assert not stop.code\n"
         "heavy = {'torch', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
