@@ -195,13 +195,21 @@ def metabench_references() -> Iterable[Traversable]:
 
 @hookimpl
 def metabench_executors() -> Iterable[ExecutorSpec]:
-    """Processes on this machine."""
+    """Processes on this machine, or a Ray cluster."""
     yield ExecutorSpec(
         name="local",
         version=1,
         summary="Processes on this machine, one cell each.",
         params="metabench.executors.local:LocalParams",
         factory="metabench.executors.local:LocalExecutor",
+    )
+    yield ExecutorSpec(
+        name="ray",
+        version=1,
+        summary="A Ray cluster, one task per cell.",
+        params="metabench_plugins.executors.on_ray:RayParams",
+        factory="metabench_plugins.executors.on_ray:RayExecutor",
+        reference="Moritz et al., OSDI 2018",
     )
 
 

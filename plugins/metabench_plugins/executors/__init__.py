@@ -1,0 +1,1 @@
+"""Ways to run cells other than on this machine."""
