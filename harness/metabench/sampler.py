@@ -76,8 +76,9 @@ class ClassSource:
         if turned:
             images = np.concatenate([np.rot90(images, k, axes=(1, 2)) for k in range(4)])
         self._n_images = n
-        flat = images.reshape(len(images), -1)
-        self._pixels = torch.from_numpy(np.asarray(flat)).to(device)
+        self._device = device
+        pixels = torch.from_numpy(np.asarray(images.reshape(len(images), -1)))
+        self._pixels = pixels.to(device) if _fits(images.nbytes, device) else pixels
 
     def _with_rotations(self, split: str) -> NDArray[np.int64]:
         """Pairs (class, quarter turns) that count as classes: ``[classes, 2]``."""
@@ -141,13 +142,16 @@ class ClassSource:
         )
 
     def _labels(self, labels: NDArray[np.int64]) -> torch.Tensor:
-        return torch.from_numpy(labels).to(self._pixels.device, non_blocking=True)
+        return torch.from_numpy(labels).to(self._device, non_blocking=True)
 
     def _gather(self, index: NDArray[np.int64]) -> torch.Tensor:
         """Pixels in [0, 1], ``[tasks, n, channels, height, width]``, channels last in memory."""
-        device = self._pixels.device
-        flat = torch.from_numpy(index.ravel()).to(device, non_blocking=True)
-        pixels = self._pixels.index_select(0, flat).to(torch.float32).div_(255)
+        flat = torch.from_numpy(index.ravel()).to(self._pixels.device, non_blocking=True)
+        rows = self._pixels.index_select(0, flat)
+        if rows.device != self._device:
+            staged = rows.pin_memory() if self._device.type == "cuda" else rows
+            rows = staged.to(self._device, non_blocking=True)
+        pixels = rows.to(torch.float32).div_(255)
         return pixels.view(*index.shape, *self._image_shape).permute(0, 1, 4, 2, 3)
 
 
@@ -267,6 +271,14 @@ class EpisodeSampler:
 
 _BLOCK_ELEMENTS = 2**21
 """Draw ahead at most this many numbers (8 MB of float32)."""
+
+
+def _fits(n_bytes: int, device: torch.device) -> bool:
+    """Whether a source can lie on the device as a whole; otherwise it is staged batch by batch."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return n_bytes <= free // 2
 
 
 def _episode_key(name: str, fingerprint: str, identity: bytes) -> str:

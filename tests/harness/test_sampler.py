@@ -4,6 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.episodes import EpisodeShape, Labelled, TaskBatch
 from metabench.errors import DataError
 from metabench.protocols import ClassData
@@ -198,6 +199,22 @@ def test_seeds_splits_and_suites_give_other_episodes() -> None:
     other = toy_sampler(balanced=True, seed=1).batch(np.arange(50)).keys
     assert len(set(base)) == 50
     assert not set(base) & set(other)
+
+
+def test_a_source_too_large_for_its_device_is_staged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metabench.sampler._fits", lambda n_bytes, device: False)
+    with fake_accelerator() as device:
+        source = ClassSource("marks", class_data(), device=device)
+        assert source._pixels.device.type == "cpu"
+        shape = EpisodeShape(3, 2, 3)
+        staged = EpisodeSampler(
+            [source], suite="test", split="meta-train", seed=0, shape=shape, balanced=False
+        ).batch(np.arange(4))
+        assert_on(device, [staged.support.x, staged.support.y, staged.query.x, staged.query.y])
+        pixels = staged.support.x.cpu()
+    whole = sampler().batch(np.arange(4))
+    assert torch.equal(pixels, whole.support.x)
+    assert staged.keys == whole.keys
 
 
 def test_images_are_scaled_and_channels_last() -> None:
