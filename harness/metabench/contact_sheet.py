@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from metabench.episode_sources import ClassSource
 from metabench.episodes import EpisodeShape, Labelled, TaskBatch
-from metabench.sampler import ClassSource, EpisodeSampler
+from metabench.sampler import EpisodeSampler
 
 if TYPE_CHECKING:
     from metabench.protocols import ClassData

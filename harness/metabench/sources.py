@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import torch
 
     from metabench.catalog import Catalog
+    from metabench.episode_sources import ClassSource, FunctionSource
     from metabench.protocols import ClassData, FunctionFamily
-    from metabench.sampler import ClassSource, FunctionSource
 
 DataKind = Literal["real", "synthetic"]
 
@@ -53,8 +53,8 @@ def open_source(
     name: str, data: ClassData | FunctionFamily, *, device: torch.device
 ) -> ClassSource | FunctionSource:
     """Put the data of one source on a device, ready to be sampled."""
+    from metabench.episode_sources import ClassSource, FunctionSource
     from metabench.protocols import ClassData
-    from metabench.sampler import ClassSource, FunctionSource
 
     if isinstance(data, ClassData):
         return ClassSource(name, data, device=device)
