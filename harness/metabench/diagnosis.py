@@ -7,11 +7,13 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from metabench.specs import resolve
+
 if TYPE_CHECKING:
     from metabench.catalog import Catalog
 
 REQUIRED = ("metabench", "torch", "numpy", "pandas", "pydantic", "pluggy", "typer", "rich")
-OPTIONAL = {"matplotlib": "plots", "scipy": "stats", "ray": "ray", "torchmeta": "torchmeta"}
+OPTIONAL = {"matplotlib": "plots", "scipy": "stats", "ray": "ray"}
 
 
 def diagnose(catalog: Catalog) -> dict[str, dict[str, str]]:
@@ -35,6 +37,11 @@ def diagnose(catalog: Catalog) -> dict[str, dict[str, str]]:
             **{f"cuda:{i}": torch.cuda.get_device_name(i) for i in gpus},
         },
         "data": {"root": str(data_root())},
+        "optional datasets": {
+            name: resolve(spec.state)()
+            for name, spec in catalog.named("dataset").items()
+            if spec.state is not None
+        },
         "plugins": {
             info.name: f"{info.distribution} {info.version}".strip()
             for info in catalog.plugins

@@ -105,6 +105,8 @@ class DatasetSpec(Spec):
             None where the data is generated anyway.
         archive: ``"module:attr"`` of the dataset's :class:`metabench.data.Archive` (how its files
             are fetched, imported and packed); None where there are no files.
+        state: tells ``metabench doctor`` in a line whether the optional package that the dataset
+            needs is missing, works or is broken; None where it needs none.
         licence: short name of the data's licence.
         citation: what to cite.
     """
@@ -113,6 +115,7 @@ class DatasetSpec(Spec):
     factory: Callable[[Any], ClassData | FunctionFamily] | str
     synthetic: Callable[[Any], ClassData] | str | None = None
     archive: str | None = None
+    state: Callable[[], str] | str | None = None
     licence: str = ""
     citation: str = ""
 

@@ -33,6 +33,8 @@ def metabench_datasets() -> Iterable[DatasetSpec]:
         miniimagenet,
         omniglot,
         textures,
+        torchmeta_classes,
+        torchmeta_toy,
     )
 
     yield DatasetSpec(
@@ -55,6 +57,8 @@ def metabench_datasets() -> Iterable[DatasetSpec]:
     yield cifar10.SPEC
     yield from cifar100.SPECS
     yield image_folder.SPEC
+    yield torchmeta_classes.SPEC
+    yield torchmeta_toy.SPEC
 
 
 @hookimpl

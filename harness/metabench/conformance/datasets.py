@@ -12,7 +12,7 @@ from metabench.conformance.base import Check, Skip, require
 from metabench.conformance.descriptions import default_params
 from metabench.conformance.samples import untouched_randomness
 from metabench.episodes import EpisodeShape
-from metabench.errors import DataError
+from metabench.errors import DataError, UsageError
 from metabench.protocols import ClassData, FunctionFamily
 from metabench.specs import DatasetSpec, resolve
 
@@ -41,7 +41,8 @@ def dataset_checks(spec: DatasetSpec) -> Iterator[Check]:
 def _load(spec: DatasetSpec, maker: Any) -> Any:
     try:
         return resolve(maker)(default_params(spec))
-    except DataError as error:
+    except (DataError, UsageError) as error:
+        # UsageError: an optional package that it needs is not installed.
         raise Skip(f"{error.message} {error.hint}".strip()) from error
 
 

@@ -37,7 +37,7 @@ def _targets(spec: Spec) -> None:
     if isinstance(spec, LearnerSpec):
         targets.append(spec.train_shape)
     if isinstance(spec, DatasetSpec):
-        targets += [spec.synthetic, spec.archive]
+        targets += [spec.synthetic, spec.archive, spec.state]
     for target in targets:
         if target is not None:
             try:
