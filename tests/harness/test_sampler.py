@@ -153,6 +153,16 @@ def test_many_episodes_cover_all_classes_and_examples_equally() -> None:
     assert (by_label - 500).abs().max() < 5 * 500**0.5
 
 
+def test_ten_thousand_episodes_cover_all_classes_and_differ() -> None:
+    data = class_data(n_classes=144)  # marks of more classes would not fit into a pixel
+    batch = sampler(data, shape=EpisodeShape(5, 1, 1)).batch(np.arange(10_000))
+    classes, _ = classes_and_numbers(batch.support)
+    counts = classes.flatten().bincount(minlength=48)
+    assert len(counts) == 48
+    assert (counts - 50_000 / 48).abs().max() < 5 * (50_000 / 48) ** 0.5
+    assert len(set(batch.keys)) == 10_000
+
+
 def test_rotations_per_task_turn_a_class_as_one() -> None:
     batch = sampler(class_data("per-task"), shape=EpisodeShape(3, 2, 2)).batch(np.arange(40))
     turns = []
