@@ -80,6 +80,13 @@ def test_the_inner_gradient_can_be_bounded() -> None:
     assert not torch.allclose(ends[0], start, atol=1e-3)
 
 
+def test_the_norm_of_the_outer_gradient_can_be_bounded() -> None:
+    learner = mtnet(max_norm=1e-3)
+    train(learner, 1)
+    moments = [s["exp_avg"].flatten() for s in learner.state_dict()["adam"].values()]
+    assert float(torch.cat(moments).norm()) == pytest.approx(1e-4, rel=1e-3)  # 0.1 * gradient
+
+
 def test_masks_are_hard_follow_the_logits_and_share_units() -> None:
     learner = mtnet()
     learner._logits["mask.layer2"].data[:] = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, -50.0])

@@ -35,6 +35,9 @@ class MtNetParams(MamlParams):
     inner_clip: float | None = Field(
         default=None, gt=0, description="Element-wise bound of the inner gradient."
     )
+    max_norm: float | None = Field(
+        default=None, gt=0, description="Bound of the norm of the outer gradient."
+    )
 
 
 class MtNet(Maml):
@@ -51,7 +54,8 @@ class MtNet(Maml):
         self._transforms = leaves(transforms, device) if p.transform else {}
         self._logits = leaves(logits, device, prefix="mask.") if p.masks else {}
         (network,) = super().groups(rng)
-        return [Group(network.weights | self._transforms | self._logits, p.outer_lr)]
+        learned = network.weights | self._transforms | self._logits
+        return [Group(learned, p.outer_lr, p.max_norm)]
 
     def begin(self, support: Labelled, *, rng: torch.Generator, progress: float | None) -> Start:
         """MAML's start, with transforms that all tasks share and a draw of masks for each."""
