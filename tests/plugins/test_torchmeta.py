@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from metabench.cli import app
@@ -20,6 +21,9 @@ from metabench.episodes import EpisodeShape
 from metabench.errors import DataError, UsageError
 from metabench.seeding import derive_key, words
 from metabench_plugins.datasets import torchmeta_bridge as bridge
+from metabench_plugins.datasets.class_splits import PARTS, split_from_file
+from metabench_plugins.datasets.image_folder import ImageFolderParams
+from metabench_plugins.datasets.image_folder import load as load_folder
 from metabench_plugins.datasets.torchmeta_classes import TorchmetaClassesParams, load, synthesize
 from metabench_plugins.datasets.torchmeta_toy import TorchmetaToy, TorchmetaToyParams
 
@@ -286,6 +290,48 @@ def test_the_look_alike_has_the_size_that_is_asked_for() -> None:
     assert data.stamps == ("synthetic",)
 
 
+# Split files -----------------------------------------------------------------------------------
+
+
+def photos(tmp_path: Path, splits: str) -> ImageFolderParams:
+    for name in ("cold/owl", "cold/elk", "warm/ape", "warm/gnu"):
+        home = tmp_path / "photos" / name
+        home.mkdir(parents=True)
+        Image.new("RGB", (9, 9)).save(home / "1.png")
+    return ImageFolderParams(path=str(tmp_path / "photos"), size=8, splits=splits)
+
+
+def test_its_split_files_serve_our_images(install: Install, tmp_path: Path) -> None:
+    parts = {"train": [["cold", "elk"], ["warm", "ape"]], "val": [], "test": ["cold/owl"]}
+    assets = "torchmeta/datasets/assets/beasts/kind"
+    install(
+        {"torchmeta/__init__.py": "raise RuntimeError('not needed')\n"}
+        | {f"{assets}/{part}.json": json.dumps(names) for part, names in parts.items()}
+    )
+    data = load_folder(photos(tmp_path, "torchmeta:beasts/kind"))
+    names = {split: [data.class_names[c] for c in ids] for split, ids in data.splits.items()}
+    assert names == {
+        "meta-train": ["cold/elk", "warm/ape"],
+        "meta-val": [],
+        "meta-test": ["cold/owl"],
+    }
+    with pytest.raises(UsageError, match="Unknown split of torchmeta 'beasts'"):
+        bridge.split_folder("beasts")
+
+
+def test_split_files_that_hold_no_lists(install: Install, tmp_path: Path) -> None:
+    install({f"torchmeta/datasets/assets/odd/{part}.json": "{}" for part in ("train", "val")})
+    install({"torchmeta/__init__.py": ""})
+    with pytest.raises(DataError, match="does not say which classes"):
+        load_folder(photos(tmp_path, "torchmeta:odd"))
+
+
+def test_split_files_of_no_torchmeta(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridge, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="torchmeta is not installed"):
+        bridge.split_folder("cub")
+
+
 # Toy tasks -------------------------------------------------------------------------------------
 
 
@@ -374,3 +420,17 @@ def test_real_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot open MiniImagenet") as caught:
         load(TorchmetaClassesParams(root=str(tmp_path)))
     assert str(tmp_path) in caught.value.hint
+
+
+@real
+def test_real_split_files() -> None:
+    names = [json.loads((bridge.split_folder("cub") / f"{p}.json").read_text()) for p in PARTS]
+    assert [len(part) for part in names] == [100, 50, 50]
+    everything = ["/".join(pair) for pair in _pairs_of("cifar100/cifar-fs")]
+    splits = split_from_file(bridge.split_folder("cifar100/cifar-fs"), everything)
+    assert [len(ids) for ids in splits.values()] == [64, 16, 20]
+
+
+def _pairs_of(name: str) -> list[list[str]]:
+    folder = bridge.split_folder(name)
+    return [pair for part in PARTS for pair in json.loads((folder / f"{part}.json").read_text())]

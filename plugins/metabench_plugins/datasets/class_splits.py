@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,11 @@ def seeded_split(
 def split_from_file(file: Path, names: Sequence[str]) -> Splits:
     """Read a split; classes that it does not list are not used.
 
+    Args:
+        file: JSON or YAML ``{train: [...], val: [...], test: [...]}``, CSV with the columns class
+            and split, or a folder with ``train.json``, ``val.json`` and ``test.json``.
+        names: of the classes that there are.
+
     Raises:
         DataError: the file is missing, is no split, or lists a class twice or one that is not
             there.
@@ -66,6 +72,8 @@ def _pairs(file: Path) -> Iterable[tuple[str, str]]:
     from metabench.suite import read_yaml
 
     try:
+        if file.is_dir():
+            return [(f"meta-{part}", name) for part in PARTS for name in _listed(file, part)]
         text = file.read_text("utf-8-sig")
         rows = _csv_rows(text) if file.suffix == ".csv" else _mapped(read_yaml(text))
         return [(_split_name(split), str(name)) for split, name in rows]
@@ -77,6 +85,14 @@ def _pairs(file: Path) -> Iterable[tuple[str, str]]:
             hint="Write {train: [...], val: [...], test: [...]}, or a CSV file with the columns "
             "class and split.",
         ) from error
+
+
+def _listed(folder: Path, part: str) -> list[str]:
+    """The classes of one split; a name may be a list, such as superclass and class."""
+    names = json.loads((folder / f"{part}.json").read_text("utf-8"))
+    if not isinstance(names, list):
+        raise TypeError("no list")
+    return [name if isinstance(name, str) else "/".join(name) for name in names]
 
 
 def _csv_rows(text: str) -> list[tuple[str, str]]:

@@ -94,7 +94,8 @@ class ImageFolderParams(Frozen):
     splits: str | None = Field(
         default=None,
         description="A JSON or YAML file with the classes of `train`, `val` and `test`, or a CSV "
-        "file with the columns class and split. If absent, folders train, val and test are the "
+        "file with the columns class and split, or `torchmeta:NAME` for the lists that torchmeta "
+        "brings, such as `torchmeta:cub`. If absent, folders train, val and test are the "
         "splits; if there are none, classes are drawn with `fractions` and `seed`.",
     )
     fractions: tuple[float, float, float] = Field(
@@ -126,7 +127,7 @@ def load(params: ImageFolderParams) -> ClassData:
     pack = _pack(params)
     names = pack.class_names
     if params.splits:
-        splits = split_from_file(Path(params.splits).expanduser(), names)
+        splits = split_from_file(_split_file(params.splits), names)
     else:
         splits = split_by_folder(names) or seeded_split(names, params.fractions, seed=params.seed)
     # Equal pixels and classes are equal data, wherever they lay.
@@ -135,6 +136,13 @@ def load(params: ImageFolderParams) -> ClassData:
         upright_classes(pack, splits),
         fingerprint=digest({**content, "offsets": pack.offsets().tolist()}),
     )
+
+
+def _split_file(splits: str) -> Path:
+    from metabench_plugins.datasets.torchmeta_bridge import split_folder
+
+    owner, _, name = splits.partition(":")
+    return split_folder(name) if owner == "torchmeta" else Path(splits).expanduser()
 
 
 def _pack(params: ImageFolderParams) -> Pack:

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -96,6 +98,22 @@ def named_class(target: str, home: str) -> Any:
     if not isinstance(found, type):
         raise UsageError(f"{target!r} is not a class.")
     return found
+
+
+def split_folder(name: str) -> Path:
+    """The folder of torchmeta's own split files of a dataset; torchmeta is not imported.
+
+    Raises:
+        UsageError: torchmeta is missing, or brings no such split.
+    """
+    spec = find_spec("torchmeta")
+    if spec is None or spec.origin is None:
+        raise UsageError("torchmeta is not installed.", hint=INSTALL)
+    assets = Path(spec.origin).parent / "datasets" / "assets"
+    known = [file.parent.relative_to(assets).as_posix() for file in assets.rglob("train.json")]
+    if name not in known:
+        raise unknown("split of torchmeta", name, known)
+    return assets / name
 
 
 def _broken(error: Exception) -> UsageError:
