@@ -2,28 +2,27 @@
 
 For one task and channel, over its ``n`` rows ``z``:
 
-    u = r (z - mean z),    r = (sum (z - mean z)^2 + n eps)^(-1/2),    y = relu(k u + shift)
+    u = r (z - mean z),    r = (mean (z - mean z)^2 + eps)^(-1/2),    y = relu(scale u + shift)
 
-with ``k = scale sqrt(n)``, as ``sqrt(n) u`` has variance 1. ``P g = g - mean g - u sum(u g)`` is
-symmetric. A cotangent ``g`` of ``y``, masked where the ReLU is off, comes back as
+``P g = g - mean g - u mean(u g)`` is symmetric. A cotangent ``g`` of ``y``, masked where the ReLU
+is off, comes back, with ``q = r scale``, as
 
-    to z:  r k P g,    to shift:  sum g,    to scale:  sqrt(n) sum(u g).                        (1)
+    to z:  q P g,    to shift:  sum g,    to scale:  sum(u g).                                  (1)
 
-Cotangents ``v``, ``v_shift``, ``v_scale`` of these three, with ``q = r k``, come back as
+Cotangents ``v``, ``v_shift``, ``v_scale`` of these three come back as
 
-    to g:      q P v + v_shift + sqrt(n) v_scale u   (masked),
-    to scale:  sqrt(n) r sum(v P g),
-    to z:      r (P c - q u sum(v P g)),                                                        (2)
+    to g:      q P v + v_shift + v_scale u   (masked),
+    to scale:  r sum(v P g),
+    to z:      r (P c - q u mean(v P g)),                                                       (2)
 
-with ``c = (sqrt(n) v_scale - q sum(u v)) g - q sum(u g) v``.
+with ``c = (v_scale - q mean(u v)) g - q mean(u g) v``.
 
 PyTorch's own operators would need three times as many kernels and temporaries for this.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -46,7 +45,92 @@ def norm_rows(z: Tensor, scale: Tensor, shift: Tensor, *, eps: float, relu: bool
     return y
 
 
-def _sum(x: Tensor) -> Tensor:
+class Pullback(NamedTuple):
+    """Equation 1, and what equation 2 needs of it.
+
+    Attributes:
+        to_z: ``[tasks, n, channels]``.
+        to_shift: ``[tasks, 1, channels]``.
+        to_scale: ``[tasks, 1, channels]``.
+        g: the masked cotangent of ``y``.
+        q: ``[tasks, 1, channels]``.
+    """
+
+    to_z: Tensor
+    to_shift: Tensor
+    to_scale: Tensor
+    g: Tensor
+    q: Tensor
+
+
+class SecondPullback(NamedTuple):
+    """Equation 2.
+
+    Attributes:
+        to_g: ``[tasks, n, channels]``.
+        to_z: ``[tasks, n, channels]``.
+        to_scale: ``[tasks, channels]``.
+    """
+
+    to_g: Tensor
+    to_z: Tensor
+    to_scale: Tensor
+
+
+def normalize(z: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Return ``u [tasks, n, channels]`` and ``r [tasks, 1, channels]``."""
+    n = z.shape[1]
+    u = torch.sub(z, sum_rows(z), alpha=1 / n)
+    r = sum_rows(u * u).div_(n).add_(eps).rsqrt_()
+    return u.mul_(r), r
+
+
+def affine(u: Tensor, scale: Tensor, shift: Tensor, *, relu: bool) -> Tensor:
+    """Return ``y``; scale and shift are ``[tasks, channels]``."""
+    y = torch.addcmul(shift.unsqueeze(1), u, scale.unsqueeze(1))
+    return y.clamp_min_(0) if relu else y
+
+
+def pull_back(g: Tensor, u: Tensor, r: Tensor, y: Tensor | None, scale: Tensor) -> Pullback:
+    """Evaluate equation 1; ``y`` is None where no ReLU follows."""
+    n = g.shape[1]
+    g = _mask(g, y)
+    sum_g, sum_ug = sum_rows(g), sum_rows(u * g)
+    q = r * scale.unsqueeze(1)
+    to_z = torch.sub(g, sum_g, alpha=1 / n).addcmul_(u, sum_ug, value=-1 / n).mul_(q)
+    return Pullback(to_z, sum_g, sum_ug, g, q)
+
+
+def pull_back_again(
+    v: Tensor,
+    v_shift: Tensor,
+    v_scale: Tensor,
+    *,
+    first: Pullback,
+    u: Tensor,
+    r: Tensor,
+    y: Tensor | None,
+) -> SecondPullback:
+    """Evaluate equation 2; ``v_shift`` and ``v_scale`` are ``[tasks, channels]``."""
+    _, sum_g, sum_ug, g, q = first
+    n = g.shape[1]
+    sum_v, sum_uv = sum_rows(v), sum_rows(u * v)
+    sum_vpg = sum_rows(v * g).addcmul_(sum_v, sum_g, value=-1 / n)
+    sum_vpg.addcmul_(sum_uv, sum_ug, value=-1 / n)
+    h = torch.addcmul(v_scale.unsqueeze(1), q, sum_uv, value=-1 / n)
+    k = q * sum_ug  # c = h g - k v / n
+
+    row = torch.addcmul(v_shift.unsqueeze(1), q, sum_v, value=-1 / n)
+    to_g = torch.addcmul(row, u, h).addcmul_(v, q)
+    sum_c = (h * sum_g).addcmul_(k, sum_v, value=-1 / n)
+    along_u = (h * sum_ug).addcmul_(k, sum_uv, value=-1 / n).addcmul_(q, sum_vpg)
+    to_z = (g * h).addcmul_(v, k, value=-1 / n).sub_(sum_c, alpha=1 / n)
+    to_z.addcmul_(u, along_u, value=-1 / n).mul_(r)
+    return SecondPullback(_mask(to_g, y), to_z, (r * sum_vpg).squeeze(1))
+
+
+def sum_rows(x: Tensor) -> Tensor:
+    """Sum ``[tasks, n, channels]`` to ``[tasks, 1, channels]``."""
     return x.sum(1, keepdim=True)
 
 
@@ -59,13 +143,8 @@ class _Norm(torch.autograd.Function):
     def forward(
         ctx: Any, z: Tensor, scale: Tensor, shift: Tensor, eps: float, relu: bool
     ) -> Tensor:
-        n = z.shape[1]
-        u = torch.sub(z, _sum(z), alpha=1 / n)
-        r = _sum(u * u).add_(n * eps).rsqrt_()
-        u.mul_(r)
-        y = torch.addcmul(shift.unsqueeze(1), u, scale.unsqueeze(1), value=math.sqrt(n))
-        if relu:
-            y.clamp_min_(0)
+        u, r = normalize(z, eps)
+        y = affine(u, scale, shift, relu=relu)
         ctx.save_for_backward(z, scale, u, r, y if relu else None)
         return y
 
@@ -83,29 +162,15 @@ class _Gradient(torch.autograd.Function):
     def forward(
         ctx: Any, g: Tensor, z: Tensor, scale: Tensor, u: Tensor, r: Tensor, y: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        n = g.shape[1]
-        g = _mask(g, y)
-        sum_g, sum_ug = _sum(g), _sum(u * g)
-        q = (r * scale.unsqueeze(1)).mul_(math.sqrt(n))
-        ctx.save_for_backward(g, u, r, y, sum_g, sum_ug, q)
-        to_z = torch.sub(g, sum_g, alpha=1 / n).addcmul_(u, sum_ug, value=-1).mul_(q)
-        return to_z, (sum_ug * math.sqrt(n)).squeeze(1), sum_g.squeeze(1)
+        first = pull_back(g, u, r, y, scale)
+        ctx.save_for_backward(u, r, y, *first)
+        return first.to_z, first.to_scale.squeeze(1), first.to_shift.squeeze(1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         """Equation 2."""
-        v, v_scale, v_shift = cotangents[0], *(c.unsqueeze(1) for c in cotangents[1:])
-        g, u, r, y, sum_g, sum_ug, q = ctx.saved_tensors
-        n = g.shape[1]
-        sum_v, sum_uv = _sum(v), _sum(u * v)
-        sum_vpg = _sum(v * g).addcmul_(sum_v, sum_g, value=-1 / n)
-        sum_vpg.addcmul_(sum_uv, sum_ug, value=-1)
-        h = torch.addcmul(v_scale * math.sqrt(n), q, sum_uv, value=-1)
-
-        to_g = (v * q).addcmul_(u, h).add_(torch.addcmul(v_shift, q, sum_v, value=-1 / n))
-        to_scale = (r * sum_vpg).mul_(math.sqrt(n))
-        to_z = (g * h).addcmul_(v, q * sum_ug, value=-1)
-        along_u = _sum(u * to_z).addcmul_(q, sum_vpg)
-        to_z.sub_(_sum(to_z), alpha=1 / n).addcmul_(u, along_u, value=-1).mul_(r)
-        return _mask(to_g, y), to_z, to_scale.squeeze(1), None, None, None
+        v, v_scale, v_shift = cotangents
+        u, r, y, *first = ctx.saved_tensors
+        second = pull_back_again(v, v_shift, v_scale, first=Pullback(*first), u=u, r=r, y=y)
+        return second.to_g, second.to_z, second.to_scale, None, None, None

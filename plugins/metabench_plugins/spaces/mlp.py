@@ -15,6 +15,7 @@ from metabench import tasknn
 from metabench.episodes import TaskShape
 from metabench.genotype import Genotype
 from metabench.protocols import CellChoices, Mixture, Params
+from metabench.taskmlp import Layer, norm_mlp
 from metabench_plugins.spaces import extras
 
 TRUNCATED_STD = 0.01
@@ -74,6 +75,10 @@ class Mlp:
     def forward(self, weights: Params, mixture: Mixture, x: Tensor) -> Tensor:
         """Map ``x [tasks, n, *inputs]`` to ``[tasks, n, outputs]``."""
         x = tasknn.flatten(x)
+        if self.batch_statistics and _plain(weights, len(x)):
+            hidden = [_hidden(weights, layer) for layer in self._layers()]
+            head = weights["head.weight"], weights["head.bias"]
+            return norm_mlp(x, hidden, *head, eps=self._params.eps)
         for layer in self._layers():
             x = _linear(x, weights, layer)
             if self.batch_statistics:
@@ -107,6 +112,19 @@ class Mlp:
         limit = 1 / math.sqrt(inputs)
         weight.uniform_(-limit, limit, generator=rng)
         return weight, bias.uniform_(-limit, limit, generator=rng)
+
+
+def _plain(weights: Params, n_tasks: int) -> bool:
+    """Whether the network has a head and no transforms, and each task owns its weights."""
+    return "head.weight" in weights and all(
+        weight.shape[0] == n_tasks and not name.endswith(".transform")
+        for name, weight in weights.items()
+    )
+
+
+def _hidden(weights: Params, layer: str) -> Layer:
+    scale, shift = extras.norm_affine(weights, layer)
+    return Layer(weights[f"{layer}.weight"], shift, scale)
 
 
 def _linear(x: Tensor, weights: Params, layer: str) -> Tensor:
