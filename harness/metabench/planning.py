@@ -112,9 +112,7 @@ def suite_file(name: str, catalog: Catalog) -> Traversable:
         if not file.is_file():
             raise UsageError(f"There is no suite file {name}.")
         return file
-    if name not in catalog.suites:
-        raise unknown("suite", name, catalog.suites)
-    return catalog.suites[name]
+    return catalog.suite(name)
 
 
 def _resolve(
