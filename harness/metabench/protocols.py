@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,20 +25,49 @@ class CellChoices:
         edges: (source, target) of each edge, logits come in this order.
         primitives: names of the candidate operations, the same on every edge.
         kept: how many edges into each node a genotype keeps.
+        input_pairs: whether the pairs of inputs of each node can have weights of their own.
     """
 
     edges: tuple[tuple[int, int], ...]
     primitives: tuple[str, ...]
     kept: int = 2
+    input_pairs: bool = False
+
+    def pairs(self) -> dict[int, tuple[tuple[int, int], ...]]:
+        """Per node, in order, the pairs of edges into it (their positions in ``edges``).
+
+        This is the order of the weights ``<cell>.inputs``, one node after another.
+
+        >>> CellChoices(((0, 2), (1, 2), (0, 3), (1, 3), (2, 3)), ("skip",)).pairs()
+        {2: ((0, 1),), 3: ((2, 3), (2, 4), (3, 4))}
+        """
+        into: dict[int, list[int]] = {}
+        for position, (_, target) in enumerate(self.edges):
+            into.setdefault(target, []).append(position)
+        return {
+            node: tuple(itertools.combinations(sorted(into[node], key=self.edges.__getitem__), 2))
+            for node in sorted(into)
+        }
+
+
+INPUTS = ".inputs"
+"""Ends the key of the weights of input pairs: ``<cell>.inputs`` beside ``<cell>``."""
 
 
 Params = dict[str, "Tensor"]
 """Weights by name: ``[*shape]`` when shared, ``[tasks, *shape]`` once a task owns them."""
 Arch = dict[str, "Tensor"]
 """Architecture logits by cell type, ``[edges, operations]``, or ``[tasks, edges, operations]``
-where each task has its own; empty where nothing is searched."""
+where each task has its own; empty where nothing is searched.
+
+Where the space has input pairs, a strategy may add ``<cell>.inputs``, ``[pairs]`` or
+``[tasks, pairs]``, in the order of :meth:`CellChoices.pairs`."""
 Mixture = dict[str, "Tensor"]
-"""Weights of operations by cell type, ``[tasks or 1, edges, operations]``; empty likewise."""
+"""Weights of operations by cell type, ``[tasks or 1, edges, operations]``; empty likewise.
+
+``<cell>.inputs [tasks or 1, pairs]`` weighs the pairs of inputs of each node: an edge then counts
+by the sum of the weights of the pairs it belongs to (MetaNAS, equation 7). Without it a node sums
+over all its edges, each counting once."""
 
 
 class Learner(Protocol):
@@ -126,11 +156,35 @@ class LayeredSpace(SearchSpace, Protocol):
         ...
 
 
+class DropPathSpace(SearchSpace, Protocol):
+    """A network whose edges can be dropped at random while it is trained: an optional capability.
+
+    ``forward`` stays pure: the masks are drawn by :meth:`drop_paths`, and handed over as part of
+    the mixture, ``forward(weights, mixture | space.drop_paths(...), x)``.
+    """
+
+    def drop_paths(
+        self, n_tasks: int, n_examples: int, *, rate: float, rng: torch.Generator
+    ) -> Mixture:
+        """Draw masks per task, cell, edge and example; identities are never dropped.
+
+        Args:
+            n_tasks: how many tasks ``forward`` is to see.
+            n_examples: how many examples of each.
+            rate: probability of dropping, in [0, 1); what stays is divided by ``1 - rate``.
+            rng: a CPU generator.
+
+        Returns:
+            ``[tasks, edges, examples]`` (float32, on the CPU) under keys known to the space.
+        """
+        ...
+
+
 class Strategy(Protocol):
     """How architecture logits become weights of operations, and an architecture."""
 
     def init_arch(self, space: SearchSpace, *, rng: torch.Generator) -> Arch:
-        """Draw logits ``cell -> [edges, operations]``."""
+        """Draw logits ``cell -> [edges, operations]``, and of input pairs where it uses them."""
         ...
 
     def mixture(self, arch: Arch, *, sharpness: float, rng: torch.Generator) -> Mixture:
@@ -229,10 +283,12 @@ class LearnerContext:
 
 
 __all__ = [
+    "INPUTS",
     "Adapted",
     "Arch",
     "CellChoices",
     "ClassData",
+    "DropPathSpace",
     "FunctionFamily",
     "LayeredSpace",
     "Learner",

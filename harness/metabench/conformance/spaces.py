@@ -15,7 +15,7 @@ from metabench.conformance.descriptions import default_params
 from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.conformance.samples import close, copied, generator, same, untouched_randomness
 from metabench.episodes import TaskKind, TaskShape
-from metabench.protocols import Mixture, Params, SearchSpace, Strategy
+from metabench.protocols import INPUTS, Mixture, Params, SearchSpace, Strategy
 from metabench.specs import SearchSpaceSpec, resolve
 
 TASKS: dict[TaskKind, TaskShape] = {
@@ -77,11 +77,14 @@ class Bench:
 
 
 def even_mixture(space: SearchSpace) -> Mixture:
-    """Every primitive with the same weight; ``{}`` for a fixed network."""
-    return {
-        cell: torch.full((1, len(c.edges), len(c.primitives)), 1 / len(c.primitives))
-        for cell, c in space.choices().items()
-    }
+    """The same weight for every primitive, and every input pair; ``{}`` for a fixed network."""
+    mixture: Mixture = {}
+    for cell, c in space.choices().items():
+        mixture[cell] = torch.full((1, len(c.edges), len(c.primitives)), 1 / len(c.primitives))
+        if c.input_pairs:
+            per_node = [len(pairs) for pairs in c.pairs().values()]
+            mixture[cell + INPUTS] = torch.cat([torch.full((1, n), 1 / n) for n in per_node], dim=1)
+    return mixture
 
 
 def _builds(bench: Bench) -> None:
