@@ -187,10 +187,16 @@ class Strategy(Protocol):
         """Draw logits ``cell -> [edges, operations]``, and of input pairs where it uses them."""
         ...
 
-    def mixture(self, arch: Arch, *, sharpness: float, rng: torch.Generator) -> Mixture:
-        """Turn logits, shared or per task, into weights of operations.
+    def mixture(
+        self, space: SearchSpace, arch: Arch, *, sharpness: float, rng: torch.Generator
+    ) -> Mixture:
+        """Turn logits into weights of operations, of each task where the logits are per task.
 
-        ``sharpness`` in [0, 1] is how far the annealing has come, where the strategy anneals.
+        Args:
+            space: the searched network.
+            arch: logits, shared or per task.
+            sharpness: how far the annealing has come, in [0, 1], where the strategy anneals.
+            rng: a CPU generator, for a strategy that draws. Equal generators draw the same.
         """
         ...
 
@@ -251,6 +257,22 @@ class FunctionFamily(Protocol):
         ...
 
 
+class EvaluableFamily(FunctionFamily, Protocol):
+    """A family whose functions can be asked anywhere: an optional capability."""
+
+    def values(self, words: NDArray[np.uint64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The functions that :meth:`sample` makes of ``words``, without noise.
+
+        Args:
+            words: ``[tasks, n_words]``, as given to :meth:`sample`.
+            x: ``[points, inputs]``, the same for all tasks.
+
+        Returns:
+            ``[tasks, points, outputs]``.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class LearnerContext:
     """What the harness gives to a learner's factory.
@@ -289,6 +311,7 @@ __all__ = [
     "CellChoices",
     "ClassData",
     "DropPathSpace",
+    "EvaluableFamily",
     "FunctionFamily",
     "LayeredSpace",
     "Learner",

@@ -441,7 +441,7 @@ class Softmax:
             for cell, c in space.choices().items()
         }
 
-    def mixture(self, arch, *, sharpness, rng):
+    def mixture(self, space, arch, *, sharpness, rng):
         return {cell: logits.softmax(-1)[None] for cell, logits in arch.items()}
 
     def discretize(self, space, arch):
@@ -454,12 +454,12 @@ class Transposed(Softmax):
 
 
 class NoTaskAxis(Softmax):
-    def mixture(self, arch, *, sharpness, rng):
+    def mixture(self, space, arch, *, sharpness, rng):
         return {cell: logits.softmax(-1) for cell, logits in arch.items()}
 
 
 class Infinite(Softmax):
-    def mixture(self, arch, *, sharpness, rng):
+    def mixture(self, space, arch, *, sharpness, rng):
         return {cell: (logits / (1 - sharpness))[None] for cell, logits in arch.items()}
 
 

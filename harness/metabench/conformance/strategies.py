@@ -58,7 +58,7 @@ def _logits(strategy: Strategy, space: SearchSpace) -> None:
 def _mixture(strategy: Strategy, space: SearchSpace) -> None:
     arch = strategy.init_arch(space, rng=generator())
     for sharpness in (0.0, 0.5, 1.0):
-        mixture = strategy.mixture(arch, sharpness=sharpness, rng=generator())
+        mixture = strategy.mixture(space, arch, sharpness=sharpness, rng=generator())
         require(mixture.keys() == arch.keys(), f"a mixture for {sorted(mixture)} alone.")
         for cell, weights in mixture.items():
             require(

@@ -178,7 +178,9 @@ class Mnas(GradientLearner):
         if progress is not None:
             rate = p.path_dropout * max(0.0, 1.0 - progress / search_end) if search_end else 0.0
             arch = drop_paths(arch, rate=rate, rng=rng)
-        mixture = self._strategy.mixture(arch, sharpness=progress or 1.0, rng=rng)
+        mixture = self._strategy.mixture(
+            self._supernet, arch, sharpness=progress or 1.0, rng=rng
+        )
         if progress is None:
             hard = harden(mixture, self._choices)
             return hard, genotypes(hard, self._choices)

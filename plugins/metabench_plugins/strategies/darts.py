@@ -1,4 +1,8 @@
-"""DARTS: softmax over operations, decoded at the end (Liu, Simonyan and Yang, ICLR 2019)."""
+"""DARTS: softmax over operations, decoded at the end (Liu, Simonyan and Yang, ICLR 2019).
+
+First order: architecture and weights descend the losses as they are. Second order is in
+:mod:`~metabench_plugins.strategies.darts_unrolled`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,8 @@ from pydantic import Field
 from metabench.genotype import Genotype
 from metabench.protocols import Arch, Mixture, SearchSpace
 from metabench.runspec import Frozen
-from metabench_plugins.strategies.decoding import genotypes, harden
+from metabench_plugins.strategies.decoding import decode
+from metabench_plugins.strategies.logits import draw_logits, soften
 
 
 class DartsParams(Frozen):
@@ -27,22 +32,15 @@ class Darts:
 
     def init_arch(self, space: SearchSpace, *, rng: torch.Generator) -> Arch:
         """Draw logits from N(0, init_std^2)."""
-        return {
-            cell: self._params.init_std
-            * torch.randn(len(c.edges), len(c.primitives), generator=rng)
-            for cell, c in space.choices().items()
-        }
+        return draw_logits(space.choices(), std=self._params.init_std, rng=rng)
 
-    def mixture(self, arch: Arch, *, sharpness: float, rng: torch.Generator) -> Mixture:
+    def mixture(
+        self, space: SearchSpace, arch: Arch, *, sharpness: float, rng: torch.Generator
+    ) -> Mixture:
         """Softmax per edge; there is no annealing."""
-        return {
-            cell: (logits if logits.dim() == 3 else logits[None]).softmax(dim=-1)
-            for cell, logits in arch.items()
-        }
+        return soften(arch, space.choices(), temperature=1.0)
 
     def discretize(self, space: SearchSpace, arch: Arch) -> Genotype:
         """Keep the strongest edges into each node."""
         choices = space.choices()
-        mixture = self.mixture(arch, sharpness=1.0, rng=torch.Generator())
-        (genotype,) = genotypes(harden(mixture, choices), choices)
-        return genotype
+        return decode(soften(arch, choices, temperature=1.0), choices)

@@ -1,8 +1,9 @@
-"""From weights of operations to architectures, for all tasks at once (DARTS, Liu et al. 2019).
+"""From weights of operations to architectures, for all tasks at once.
 
-Per node the edges are ranked by their largest weight among operations other than zero; the best
-``kept`` stay, each with its best operation other than zero. Ties go to the earlier edge and
-operation.
+DARTS (Liu et al. 2019): per node the edges are ranked by their largest weight among operations
+other than zero; the best ``kept`` stay. Where pairs of inputs have weights (MetaNAS), the edges of
+the best pair of each node stay instead. Each kept edge gets its best operation other than zero.
+Ties go to the earlier edge, pair and operation.
 """
 
 from __future__ import annotations
@@ -14,37 +15,69 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from metabench.genotype import Edge, Genotype
-from metabench.protocols import CellChoices, Mixture
+from metabench.protocols import INPUTS, CellChoices, Mixture
 
 ZERO = "zero"
 
 
 def harden(mixture: Mixture, choices: Mapping[str, CellChoices]) -> Mixture:
-    """Weights of the decoded architecture: 1 for each kept operation, 0 for the rest.
+    """Weights of the decoded architecture: 1 for each kept operation and pair, 0 for the rest.
 
     Args:
-        mixture: ``[tasks, edges, operations]`` by cell type.
+        mixture: ``<cell> [tasks, edges, operations]``, ``<cell>.inputs [tasks, pairs]``.
         choices: of the space.
     """
-    return {cell: _harden(weights, choices[cell]) for cell, weights in mixture.items()}
+    hard: Mixture = {}
+    for cell, found in choices.items():
+        usable = without_zero(mixture[cell].detach(), found)
+        strength, operation = usable.max(dim=-1)  # [tasks, edges]
+        if cell + INPUTS in mixture:
+            pairs = mixture[cell + INPUTS].detach()
+            hard[cell + INPUTS] = _best_pairs(pairs, found)
+            kept = _edges_of(hard[cell + INPUTS], found)
+        else:
+            kept = _strongest(strength, found)
+        hard[cell] = kept[..., None] * F.one_hot(operation, len(found.primitives))
+    return hard
 
 
-def _harden(weights: Tensor, choices: CellChoices) -> Tensor:
+def without_zero(weights: Tensor, choices: CellChoices) -> Tensor:
+    """Put the zero operation below all others in ``[..., operations]``."""
     zero = torch.tensor([name == ZERO for name in choices.primitives], device=weights.device)
-    usable = weights.detach().masked_fill(zero, -torch.inf)
-    strength, operation = usable.max(dim=-1)  # [tasks, edges]
+    return weights.masked_fill(zero, -torch.inf)
+
+
+def _strongest(strength: Tensor, choices: CellChoices) -> Tensor:
+    """Mark the ``kept`` strongest edges into each node, ``[tasks, edges]``."""
     kept = torch.zeros_like(strength)
     for node in sorted({target for _, target in choices.edges}):
         edges = [edge for edge, (_, target) in enumerate(choices.edges) if target == node]
-        into = torch.tensor(edges, device=weights.device)
+        into = torch.tensor(edges, device=strength.device)
         ranked = strength[:, into].sort(dim=1, descending=True, stable=True).indices
         kept = kept.scatter(1, into[ranked[:, : choices.kept]], 1.0)
-    return kept[..., None] * F.one_hot(operation, len(choices.primitives))
+    return kept
+
+
+def _best_pairs(weights: Tensor, choices: CellChoices) -> Tensor:
+    """Mark the heaviest pair of each node, ``[tasks, pairs]``."""
+    nodes = weights.split([len(pairs) for pairs in choices.pairs().values()], dim=1)
+    marked = [F.one_hot(node.argmax(dim=1), node.shape[1]) for node in nodes]
+    return torch.cat(marked, dim=1).to(weights.dtype)
+
+
+def _edges_of(pairs: Tensor, choices: CellChoices) -> Tensor:
+    """Spread ``[tasks, pairs]`` over the edges that are in them, ``[tasks, edges]``."""
+    members = [pair for node in choices.pairs().values() for pair in node]
+    table = torch.zeros(len(members), len(choices.edges))
+    for position, pair in enumerate(members):
+        for edge in pair:
+            table[position, edge] = 1
+    return pairs @ table.to(pairs)
 
 
 def genotypes(hard: Mixture, choices: Mapping[str, CellChoices]) -> list[Genotype]:
     """Read the architectures off weights of :func:`harden`, one per task."""
-    kept = {cell: weights.bool().tolist() for cell, weights in hard.items()}
+    kept = {cell: hard[cell].bool().tolist() for cell in choices}
     n_tasks = max(map(len, kept.values()))
     return [
         Genotype.of(
@@ -62,6 +95,24 @@ def genotypes(hard: Mixture, choices: Mapping[str, CellChoices]) -> list[Genotyp
     ]
 
 
+def decode(mixture: Mixture, choices: Mapping[str, CellChoices]) -> Genotype:
+    """The architecture of a mixture that all tasks share."""
+    (genotype,) = genotypes(harden(mixture, choices), choices)
+    return genotype
+
+
+def one_hot(genotype: Genotype, choices: Mapping[str, CellChoices]) -> Mixture:
+    """Weights ``[1, edges, operations]`` (float32, CPU): 1 for what is kept, 0 for the rest."""
+    hard: Mixture = {}
+    kept = dict(genotype.cells)
+    for cell, found in choices.items():
+        hard[cell] = torch.zeros(1, len(found.edges), len(found.primitives))
+        for edge in kept[cell]:
+            position = found.edges.index((edge.source, edge.target))
+            hard[cell][0, position, found.primitives.index(edge.primitive)] = 1
+    return hard
+
+
 def straight_through(mixture: Mixture, hard: Mixture) -> Mixture:
     """The value of ``hard`` with the gradient of ``mixture`` (Bengio et al. 2013)."""
-    return {cell: hard[cell] + weights - weights.detach() for cell, weights in mixture.items()}
+    return {key: hard[key] + weights - weights.detach() for key, weights in mixture.items()}
