@@ -162,7 +162,7 @@ def metabench_search_spaces() -> Iterable[SearchSpaceSpec]:
     )
     yield SearchSpaceSpec(
         name="toy-cell",
-        version=1,
+        version=2,
         summary="One searched cell between a linear stem and a linear head.",
         params="metabench_plugins.spaces.toy_cell:ToyCellParams",
         factory="metabench_plugins.spaces.toy_cell:ToyCell",

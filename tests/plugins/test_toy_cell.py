@@ -47,14 +47,20 @@ def test_the_counts_of_the_paper() -> None:
     assert count(with_norm) == 23_101 + 10 * 100
 
 
+WIDTH = 5
+COLUMNS = {0: (0, 1, 2, 3, 5, 6), 1: (0, 1, 2, 3, 5, 6), 2: (4, 7), 3: (8,)}
+"""Per node, the edges whose operations stand side by side in one matrix."""
+
+
 def plain(w: dict[str, Tensor], mix: Tensor, x: Tensor, *, norm: bool) -> Tensor:
     """One task, edge by edge, by torch's own functions."""
 
-    def block(name: str, x: Tensor) -> Tensor:
-        y = torch.relu(x @ w[f"{name}.weight"] + w[f"{name}.bias"])
+    def block(name: str, x: Tensor, column: int = 0) -> Tensor:
+        own = slice(column * WIDTH, (column + 1) * WIDTH)
+        y = torch.relu(x @ w[f"{name}.weight"][:, own] + w[f"{name}.bias"][own])
         if not norm:
             return y
-        scale, shift = w[f"{name}.norm.scale"], w[f"{name}.norm.shift"]
+        scale, shift = w[f"{name}.norm.scale"][own], w[f"{name}.norm.shift"][own]
         return torch.nn.functional.batch_norm(y, None, None, scale, shift, training=True)
 
     nodes = [block("stem", x)] * 2
@@ -62,7 +68,9 @@ def plain(w: dict[str, Tensor], mix: Tensor, x: Tensor, *, norm: bool) -> Tensor
         total = torch.zeros(())
         for source in range(target):
             edge = EDGES.index((source, target))
-            total = total + mix[edge, 0] * block(f"edge{edge}", nodes[source])
+            column = COLUMNS[source].index(edge)
+            name = f"from{source if source > 1 else 0}"
+            total = total + mix[edge, 0] * block(name, nodes[source], column)
             total = total + mix[edge, 1] * nodes[source]
         nodes.append(total)
     return torch.stack(nodes[2:]).mean(0) @ w["head.weight"] + w["head.bias"]
@@ -70,7 +78,7 @@ def plain(w: dict[str, Tensor], mix: Tensor, x: Tensor, *, norm: bool) -> Tensor
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_the_task_axis_equals_a_plain_network(norm: str) -> None:
-    space = ToyCell(ToyCellParams(width=5, norm=norm), TASK)
+    space = ToyCell(ToyCellParams(width=WIDTH, norm=norm), TASK)
     shared = {n: w.double() for n, w in space.init_weights(rng=rng()).items()}
     weights = {n: torch.stack([w, 1.3 * w, w - 0.1]) for n, w in shared.items()}
     x = torch.randn(3, 7, 1, generator=rng(1), dtype=torch.float64)
@@ -82,7 +90,7 @@ def test_the_task_axis_equals_a_plain_network(norm: str) -> None:
 
 
 def test_a_child_is_the_supernet_with_hard_weights() -> None:
-    supernet = ToyCell(ToyCellParams(width=6), TASK)
+    supernet = ToyCell(ToyCellParams(width=WIDTH), TASK)
     weights = share(supernet.init_weights(rng=rng()), 2)
     strategy = Darts(DartsParams(init_std=1.0))
     arch = strategy.init_arch(supernet, rng=rng(3))
@@ -90,9 +98,18 @@ def test_a_child_is_the_supernet_with_hard_weights() -> None:
     child = supernet.child(genotype)
     own = child.init_weights(rng=rng())
     assert own.keys() <= weights.keys()
-    hard = harden(strategy.mixture(arch, sharpness=1.0, rng=rng()), supernet.choices())
+    hard = harden(strategy.mixture(supernet, arch, sharpness=1.0, rng=rng()), supernet.choices())
     x = torch.randn(2, 8, 1, generator=rng(4))
+    linears = {(e.source, e.target) for e in genotype.cells[0][1] if e.primitive == "linear"}
     kept = {name: weights[name] for name in own}
+    for source in (0, 2, 3):
+        columns = [
+            units
+            for column, edge in enumerate(COLUMNS[source])
+            if EDGES[edge] in linears
+            for units in range(column * WIDTH, (column + 1) * WIDTH)
+        ]
+        kept |= {n: w[..., columns] for n, w in kept.items() if n.startswith(f"from{source}.")}
     expected = supernet.forward(weights, hard, x)
     assert torch.allclose(child.forward(kept, {}, x), expected, atol=1e-6)
     assert not child.choices()

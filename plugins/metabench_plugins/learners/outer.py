@@ -42,7 +42,9 @@ class OuterAdam:
         for group in groups:
             self.weights.update(group.weights)
         self._adam = torch.optim.Adam(
-            [{"params": list(group.weights.values()), "lr": group.lr} for group in groups]
+            [{"params": list(group.weights.values()), "lr": group.lr} for group in groups],
+            # One pass over memory; other devices may not have it.
+            fused=all(w.device.type in ("cpu", "cuda") for w in self.weights.values()),
         )
         self._clip = clip
 

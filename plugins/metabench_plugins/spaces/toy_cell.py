@@ -24,6 +24,8 @@ from metabench.runspec import Frozen
 CELL = "cell"
 NODES = (2, 3, 4)
 EDGES = tuple((source, target) for target in NODES for source in range(target))
+INPUTS = (0, 2, 3)
+"""Nodes that edges leave; node 1 is node 0."""
 PRIMITIVES = ("linear", "skip", "zero")
 LINEAR, SKIP = PRIMITIVES.index("linear"), PRIMITIVES.index("skip")
 
@@ -39,10 +41,13 @@ class ToyCellParams(Frozen):
 
 
 class ToyCell:
-    """The supernet, and with ``linears`` the network of one genotype.
+    """The supernet, and with a genotype the network of that genotype.
 
-    Weights are ``stem``, ``edge<i>`` per edge with a linear operation, and ``head`` (``weight``,
-    ``bias``, and with norm ``norm.scale``, ``norm.shift``).
+    Weights are ``stem``, ``from<i>`` per input of linear operations, and ``head`` (``weight``,
+    ``bias``, and with norm ``norm.scale``, ``norm.shift``). ``from0`` reads the stem (nodes 0 and
+    1 are the same), ``from2`` and ``from3`` those nodes; the linear operations of all edges that
+    leave an input stand side by side in one matrix, in the order of the edges: one product of
+    matrices instead of up to six.
 
     Args:
         params: see :class:`ToyCellParams`.
@@ -55,11 +60,18 @@ class ToyCell:
     ) -> None:
         self._params = params
         self._task = task
-        self._fixed: Tensor | None = None
-        self._linears = tuple(range(len(EDGES)))
-        if genotype is not None:
-            self._fixed = _one_hot(genotype)
-            self._linears = tuple(self._fixed[:, LINEAR].nonzero().flatten().tolist())
+        self._fixed = None if genotype is None else _one_hot(genotype)
+        self._linears = {i: self._leaving(i, LINEAR) for i in INPUTS}
+        self._skips = {i: self._leaving(i, SKIP) for i in INPUTS}
+
+    def _leaving(self, node: int, operation: int) -> list[int]:
+        """Edges that leave an input and may hold an operation."""
+        leaving = [
+            e for e, (source, _) in enumerate(EDGES) if (source if source > 1 else 0) == node
+        ]
+        if self._fixed is None:
+            return leaving
+        return [edge for edge in leaving if self._fixed[edge, operation]]
 
     @property
     def batch_statistics(self) -> bool:
@@ -70,7 +82,7 @@ class ToyCell:
         """Draw weights and biases from U(-a, a), a = 1/sqrt(inputs)."""
         width = self._params.width
         shapes = {"stem": (math.prod(self._task.inputs), width)}
-        shapes |= {f"edge{edge}": (width, width) for edge in self._linears}
+        shapes |= {f"from{i}": (width, width * len(e)) for i, e in self._linears.items() if e}
         shapes["head"] = (width, self._task.outputs)
         weights: Params = {}
         for name, (inputs, outputs) in shapes.items():
@@ -87,25 +99,25 @@ class ToyCell:
     def forward(self, weights: Params, mixture: Mixture, x: Tensor) -> Tensor:
         """Map ``x [tasks, n, inputs]`` to ``[tasks, n, outputs]``."""
         mix = self._fixed[None].to(x) if self._fixed is not None else mixture[CELL]
+        linear, skip = mix[..., LINEAR].unbind(1), mix[..., SKIP].unbind(1)  # per edge, [tasks]
         stem = self._linear(weights, "stem", tasknn.flatten(x))
-        nodes = {0: stem, 1: stem}
-        for target in NODES:
-            total = torch.zeros_like(stem)
-            for edge, (source, into) in enumerate(EDGES):
-                if into == target:
-                    total = self._mixed(weights, mix[:, edge], edge, nodes[source], onto=total)
-            nodes[target] = total
+        nodes = dict.fromkeys(NODES, torch.zeros_like(stem))
+        for source in INPUTS:
+            x = nodes[source] if source else stem
+            if edges := self._linears[source]:
+                y = self._linear(weights, f"from{source}", x)
+                y = y.view(*y.shape[:2], len(edges), -1)
+                y = y * torch.stack([linear[edge] for edge in edges], dim=1)[:, None, :, None]
+                for edge, term in zip(edges, y.unbind(2), strict=True):
+                    _, target = EDGES[edge]
+                    nodes[target] = nodes[target] + term
+            for target in NODES:
+                parallel = [skip[e] for e in self._skips[source] if EDGES[e][1] == target]
+                if parallel:
+                    factor = torch.stack(parallel).sum(0)[:, None, None]
+                    nodes[target] = torch.addcmul(nodes[target], x, factor)
         out = torch.stack([nodes[node] for node in NODES]).mean(0)
         return tasknn.linear(out, weights["head.weight"], weights["head.bias"])
-
-    def _mixed(self, weights: Params, mix: Tensor, edge: int, x: Tensor, *, onto: Tensor) -> Tensor:
-        """Add the mixed operation of one edge; ``mix [tasks or 1, operations]``."""
-        if edge in self._linears:
-            y = self._linear(weights, f"edge{edge}", x)
-            onto = torch.addcmul(onto, y, mix[:, LINEAR, None, None])
-        if self._fixed is None or self._fixed[edge, SKIP]:
-            onto = torch.addcmul(onto, x, mix[:, SKIP, None, None])
-        return onto
 
     def _linear(self, weights: Params, name: str, x: Tensor) -> Tensor:
         y = torch.relu(tasknn.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"]))
