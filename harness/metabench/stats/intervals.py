@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metabench.errors import UsageError
+from metabench.stats.distributions import quantile
 
 Z95 = 1.96
 """The normal quantile that the papers use."""
@@ -22,6 +23,14 @@ Z95 = 1.96
 RESAMPLES = 2000
 """Bootstrap resamples: the half-width then moves by about 2 % from one random seed to another."""
 
+Kind = Literal["field", "average", "seeds", "bootstrap"]
+
+_FORMULAS: dict[Kind, str] = {
+    "field": "mean ± 1.96 std/sqrt(n), ddof 0",
+    "average": "plain mean of the sources' means ± sqrt(sum of squared half-widths)/sources",
+    "seeds": "mean ± t(0.975, n-1) std/sqrt(n), ddof 1, over the means of single runs",
+    "bootstrap": "mean ± half the 95 % percentile bootstrap interval",
+}
 _CHUNK = 2_000_000  # resampled scores held at once, 16 MB
 
 
@@ -32,12 +41,19 @@ class Interval:
     Attributes:
         mean: in the unit of the scores.
         half_width: likewise; NaN where fewer than two values leave nothing to estimate it from.
-        n: how many values stand behind it, in the unit that the making function names.
+        n: how many values stand behind it, episodes or seeds.
+        kind: which function made it.
     """
 
     mean: float
     half_width: float
     n: int
+    kind: Kind = field(default="field", repr=False, compare=False)
+
+    def words(self) -> str:
+        """Formula, unit of n and n."""
+        unit = "seeds" if self.kind == "seeds" else "episodes"
+        return f"{_FORMULAS[self.kind]}, n = {self.n:,} {unit}"
 
 
 def field_interval(scores: ArrayLike) -> Interval:
@@ -48,7 +64,7 @@ def field_interval(scores: ArrayLike) -> Interval:
     >>> field_interval([0.0, 1.0, 1.0, 0.0])
     Interval(mean=0.5, half_width=0.49, n=4)
     """
-    values = _values(scores)
+    values = row_of_scores(scores)
     n = len(values)
     half_width = Z95 * float(values.std()) / math.sqrt(n) if n > 1 else math.nan
     return Interval(float(values.mean()), half_width, n)
@@ -70,6 +86,7 @@ def average_interval(intervals: Sequence[Interval]) -> Interval:
         sum(i.mean for i in intervals) / k,
         math.hypot(*(i.half_width for i in intervals)) / k,
         sum(i.n for i in intervals),
+        "average",
     )
 
 
@@ -82,12 +99,12 @@ def seeds_interval(means: ArrayLike) -> Interval:
     Raises:
         UsageError: when scipy is not installed.
     """
-    values = _values(means)
+    values = row_of_scores(means)
     n = len(values)
     if n < 2:
-        return Interval(float(values.mean()), math.nan, n)
-    half_width = _t_quantile(n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
-    return Interval(float(values.mean()), half_width, n)
+        return Interval(float(values.mean()), math.nan, n, "seeds")
+    half_width = quantile(0.975, n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
+    return Interval(float(values.mean()), half_width, n, "seeds")
 
 
 def bootstrap_interval(scores: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
@@ -97,10 +114,10 @@ def bootstrap_interval(scores: ArrayLike, *, resamples: int = RESAMPLES, seed: i
     the 97.5 % quantile of the resampled means (Efron 1979). The same scores and seed give the same
     interval.
     """
-    values = _values(scores)
+    values = row_of_scores(scores)
     n = len(values)
     if n < 2:
-        return Interval(float(values.mean()), math.nan, n)
+        return Interval(float(values.mean()), math.nan, n, "bootstrap")
     rng = np.random.default_rng(seed)
     rows = max(1, _CHUNK // n)
     means = np.concatenate(
@@ -110,66 +127,12 @@ def bootstrap_interval(scores: ArrayLike, *, resamples: int = RESAMPLES, seed: i
         ]
     )
     lower, upper = np.quantile(means, [0.025, 0.975])
-    return Interval(float(values.mean()), float(upper - lower) / 2, n)
+    return Interval(float(values.mean()), float(upper - lower) / 2, n, "bootstrap")
 
 
-def shared_positions(keys: Sequence[NDArray[np.object_]]) -> list[NDArray[np.int64]]:
-    """Where the episodes that all sequences of keys have stand in each, in the first's order.
-
-    A key that stands several times is matched first with first, second with second.
-    """
-    first = keys[0]
-    if all(np.array_equal(first, other) for other in keys[1:]):
-        return [np.arange(len(first))] * len(keys)
-    places = [_places(sequence) for sequence in keys]
-    common = [key for key in places[0] if all(key in other for other in places[1:])]
-    return [np.array([place[key] for key in common], dtype=np.int64) for place in places]
-
-
-def paired_difference(
-    first: ArrayLike,
-    second: ArrayLike,
-    *,
-    first_keys: Sequence[str],
-    second_keys: Sequence[str],
-) -> Interval:
-    """Interval of ``first - second`` over the episodes that both have; n counts these episodes.
-
-    :func:`field_interval` of the differences, equal key by equal key: what makes one episode
-    harder than another falls out, so the interval is narrower than that of unpaired scores.
-
-    Raises:
-        ValueError: when the two share no episode.
-    """
-    keys = [np.asarray(sequence, dtype=object) for sequence in (first_keys, second_keys)]
-    here, there = shared_positions(keys)
-    return field_interval(_values(first)[here] - _values(second)[there])
-
-
-def _values(scores: ArrayLike) -> NDArray[np.float64]:
+def row_of_scores(scores: ArrayLike) -> NDArray[np.float64]:
+    """Scores as an array ``[n]``; anything else is a ``ValueError``."""
     values = np.asarray(scores, dtype=np.float64)
     if values.ndim != 1 or not len(values):
         raise ValueError(f"an interval needs a row of scores, got shape {values.shape}")
     return values
-
-
-def _places(keys: NDArray[np.object_]) -> dict[tuple[str, int], int]:
-    """From (key, how often it stood before) to its position."""
-    seen: dict[str, int] = {}
-    places = {}
-    for position, key in enumerate(keys):
-        occurrence = seen.get(key, 0)
-        seen[key] = occurrence + 1
-        places[key, occurrence] = position
-    return places
-
-
-def _t_quantile(degrees: int) -> float:
-    try:
-        from scipy.stats import t
-    except ImportError as error:
-        raise UsageError(
-            "The interval over seeds needs scipy, which is not installed.",
-            hint='pip install "metabench[stats]"',
-        ) from error
-    return float(t.ppf(0.975, degrees))

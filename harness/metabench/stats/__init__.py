@@ -1,0 +1,75 @@
+"""Statistics of episodes and seeds: intervals, paired differences, tests, power, ranks.
+
+Numpy does most of it; Student's t, Wilcoxon's test and the ranks need scipy, the optional extra
+``stats``, which is imported where it is used.
+"""
+
+from metabench.stats.bootstrap import Bootstrap, hierarchical_bootstrap
+from metabench.stats.hypotheses import (
+    Equivalence,
+    SignedRank,
+    equivalence,
+    holm,
+    holm_levels,
+    standardized_difference,
+    wilcoxon,
+)
+from metabench.stats.intervals import (
+    RESAMPLES,
+    Z95,
+    Interval,
+    average_interval,
+    bootstrap_interval,
+    field_interval,
+    seeds_interval,
+)
+from metabench.stats.paired import (
+    Blocks,
+    Difference,
+    contrast,
+    paired_difference,
+    shared_positions,
+)
+from metabench.stats.power import (
+    ALPHA,
+    POWER,
+    Needed,
+    episodes_needed,
+    power_of,
+    seeds_needed,
+    visible_difference,
+)
+from metabench.stats.ranks import CriticalDifference, critical_difference
+
+__all__ = [
+    "ALPHA",
+    "POWER",
+    "RESAMPLES",
+    "Z95",
+    "Blocks",
+    "Bootstrap",
+    "CriticalDifference",
+    "Difference",
+    "Equivalence",
+    "Interval",
+    "Needed",
+    "SignedRank",
+    "average_interval",
+    "bootstrap_interval",
+    "contrast",
+    "critical_difference",
+    "episodes_needed",
+    "equivalence",
+    "field_interval",
+    "hierarchical_bootstrap",
+    "holm",
+    "holm_levels",
+    "paired_difference",
+    "power_of",
+    "seeds_interval",
+    "seeds_needed",
+    "shared_positions",
+    "standardized_difference",
+    "visible_difference",
+    "wilcoxon",
+]

@@ -1,0 +1,51 @@
+"""Normal and Student's distribution; the one place that asks for scipy."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Any
+
+from metabench.errors import UsageError
+
+_NORMAL = NormalDist()
+
+
+def quantile(probability: float, degrees: float = math.inf) -> float:
+    """Quantile of Student's t; with infinite degrees, the normal one, which needs no scipy.
+
+    >>> round(quantile(0.975), 4)
+    1.96
+    """
+    if math.isinf(degrees):
+        return _NORMAL.inv_cdf(probability)
+    return float(scipy_stats("Student's t").t.ppf(probability, degrees))
+
+
+def upper_tail(value: float, degrees: float = math.inf) -> float:
+    """Probability of more than ``value``.
+
+    >>> upper_tail(0.0)
+    0.5
+    """
+    if math.isinf(degrees):
+        return 0.5 * math.erfc(value / math.sqrt(2))
+    return float(scipy_stats("Student's t").t.sf(value, degrees))
+
+
+def scipy_stats(what: str) -> Any:
+    """The module ``scipy.stats``.
+
+    Args:
+        what: what needs it, as the subject of a sentence.
+
+    Raises:
+        UsageError: when scipy is not installed.
+    """
+    try:
+        from scipy import stats
+    except ImportError as error:
+        raise UsageError(
+            f"{what} needs scipy, which is not installed.", hint='pip install "metabench[stats]"'
+        ) from error
+    return stats
