@@ -119,22 +119,35 @@ class Loops:
             Interrupted: when asked to stop.
             DivergedError: when a score is not finite.
         """
+        self._test(self.built.test)
+
+    def evaluate(self, name: str, episodes: EpisodeSampler) -> None:
+        """Likewise for an evaluation beside the headline one.
+
+        Args:
+            name: of the evaluation.
+            episodes: the headline's, with other queries. Adaptation is the same to the last bit.
+        """
+        self._test(episodes, evaluation=name)
+
+    def _test(self, episodes: EpisodeSampler, *, evaluation: str = "") -> None:
         spec, built = self.cell.spec, self.built
+        phase = evaluation or "meta-test"
         total = spec.protocol.episodes * len(spec.sources)
-        written = self.store.count_episodes()
+        written = self.store.count_episodes(evaluation=evaluation)
         started = time.monotonic()
         size = _chunk_size(spec.protocol, built.task)
-        for first, tasks in _chunks(built.test, total, size, done=written):
+        for first, tasks in _chunks(episodes, total, size, done=written):
             rng = generator(spec.seed, "meta-test", first)
             adapted = built.learner.adapt(tasks.support, rng=rng)
             records = self._episodes(adapted, tasks, first)
-            if adapted.genotypes is not None:
+            if adapted.genotypes is not None and not evaluation:
                 self.store.append_genotypes(first, adapted.genotypes)
-            self.store.append_episodes(records[max(0, written - first) :])
-            self._say("progress", phase="meta-test", done=first + len(tasks), total=total)
+            self.store.append_episodes(records[max(0, written - first) :], evaluation=evaluation)
+            self._say("progress", phase=phase, done=first + len(tasks), total=total)
             if self.control.stopped():
                 raise Interrupted
-        self._note_time("meta-test", total - written, started)
+        self._note_time(phase, total - written, started)
 
     # The state of training ---------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ Pixels stay uint8 on the device until they are gathered.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from metabench.episodes import EpisodeShape, Labelled, TaskShape
 from metabench.errors import DataError
-from metabench.protocols import ClassData, FunctionFamily
+from metabench.evaluation import Grid
+from metabench.protocols import ClassData, EvaluableFamily, FunctionFamily
 from metabench.seeding import choose
+from metabench.sources import require_values
 
 SPLITS = ("meta-train", "meta-val", "meta-test")
 
@@ -53,6 +55,10 @@ class EpisodeSource(Protocol):
 
     def draw(self, word: NDArray[np.uint64], shape: EpisodeShape, *, split: str) -> Draw:
         """Draw one episode per row of ``word [tasks, n_words]``."""
+        ...
+
+    def on_grid(self, grid: Grid) -> EpisodeSource:
+        """The same episodes with the points of a grid as queries; ``UsageError`` for images."""
         ...
 
 
@@ -140,6 +146,11 @@ class ClassSource:
             [row.tobytes() for row in np.concatenate([support, query], axis=1)],
         )
 
+    def on_grid(self, grid: Grid) -> EpisodeSource:
+        """Refuse: images are no points of a line."""
+        require_values([self._data])
+        raise AssertionError("classes have no values")
+
     def _labels(self, labels: NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(labels).to(self._device, non_blocking=True)
 
@@ -157,11 +168,19 @@ class ClassSource:
 class FunctionSource:
     """Regression episodes from a generator of functions; one way, shots and queries are points."""
 
-    def __init__(self, name: str, family: FunctionFamily, *, device: torch.device) -> None:
+    def __init__(
+        self, name: str, family: FunctionFamily, *, device: torch.device, grid: Grid | None = None
+    ) -> None:
         self.name = name
         self.fingerprint = family.fingerprint
         self._family = family
         self._device = device
+        self._grid = grid
+
+    def on_grid(self, grid: Grid) -> FunctionSource:
+        """The same functions and support points, asked at the points of a grid."""
+        require_values([self._family])
+        return FunctionSource(self.name, self._family, device=self._device, grid=grid)
 
     def task(self, ways: int) -> TaskShape:
         """The inputs and outputs of the functions."""
@@ -178,9 +197,15 @@ class FunctionSource:
 
     def draw(self, word: NDArray[np.uint64], shape: EpisodeShape, *, split: str) -> Draw:
         """Draw one episode per row of words; see :class:`EpisodeSource`."""
-        arrays = self._family.sample(word, shape, split=split)
-        x, y = (torch.from_numpy(a.astype(np.float32)).to(self._device) for a in arrays)
         k = shape.shots
+        x_all, y_all = self._family.sample(word, shape, split=split)
+        if self._grid is not None:
+            x_all, y_all = x_all[:, :k], y_all[:, :k]
+            points = np.linspace(self._grid.low, self._grid.high, self._grid.points)[:, None]
+            values = cast("EvaluableFamily", self._family).values(word, points)
+            x_all = np.concatenate([x_all, np.tile(points, (len(word), 1, 1))], axis=1)
+            y_all = np.concatenate([y_all, values], axis=1)
+        x, y = (torch.from_numpy(a.astype(np.float32)).to(self._device) for a in (x_all, y_all))
         return Draw(
             Labelled(x[:, :k].contiguous(), y[:, :k].contiguous()),
             Labelled(x[:, k:].contiguous(), y[:, k:].contiguous()),

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from metabench.errors import UsageError, unknown
+from metabench.evaluation import Evaluation
 from metabench.runspec import Choice, RunSpec, SourceChoice
-from metabench.sources import DataKind, fingerprint_of, load_data
+from metabench.sources import DataKind, fingerprint_of, load_data, require_values
 from metabench.specs import LearnerSpec, Spec
 from metabench.suite import Suite, load_suite, read_yaml, validated
 
@@ -43,11 +44,19 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One run to make: its value, what must be said beside its numbers, and its command."""
+    """One run to make.
+
+    Attributes:
+        spec: all that decides its numbers.
+        stamps: what must be said beside them.
+        command: what makes this cell again.
+        evaluations: made from the trained weights beside the headline one.
+    """
 
     spec: RunSpec
     stamps: tuple[str, ...]
     command: str
+    evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -97,11 +106,14 @@ def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
     ]
     # Data last: a wrong name is said before missing data is.
     loaded = [load_data(choice, catalog, data=request.data) for choice in sources]
+    if suite.evaluations:
+        require_values(loaded)
     known = {"sources": sources, "data_fingerprint": fingerprint_of(loaded)}
     stamps = dict.fromkeys((*_stamps(request), *(s for data in loaded for s in data.stamps)))
     cells = {}
     for spec in (spec.model_copy(update=known) for spec in specs):
-        cells[spec.run_id] = Cell(spec, tuple(stamps), _command(request, spec))
+        command = _command(request, spec)
+        cells[spec.run_id] = Cell(spec, tuple(stamps), command, suite.evaluations)
     return list(cells.values())
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from metabench.evaluation import Evaluation, EvaluationName
 from metabench.runspec import RunSpec
 
 SCHEMA = 1
@@ -59,6 +60,10 @@ class RunRecord(BaseModel):
         default=None, description="The meta-step whose weights were tested."
     )
     train_seconds: float | None = Field(default=None, description="Wall time of meta-training.")
+    evaluations: dict[EvaluationName, Evaluation] = Field(
+        default_factory=dict,
+        description="What `evaluations/NAME.jsonl` holds, by name; no part of the identity.",
+    )
     provenance: Provenance = Field(description="Where and with what it was made.")
 
 

@@ -13,7 +13,8 @@ from metabench.engine import Control, Interrupted, Loops
 from metabench.errors import MetabenchError
 from metabench.planning import Cell
 from metabench.records import RunRecord, Status
-from metabench.specs import RunEvent
+from metabench.restoring import restore
+from metabench.specs import EventKind, RunEvent
 from metabench.store import RunStore
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Run:
     def __init__(
         self, cell: Cell, catalog: Catalog, *, out: Path, device: torch.device, control: Control
     ) -> None:
-        self.store = RunStore(out, cell.spec)
+        self.store = RunStore.of(cell.spec, out)
         self._cell = cell
         self._catalog = catalog
         self._out = out
@@ -51,21 +52,27 @@ class Run:
         with self.store.locked():
             earlier = self.store.read_record()
             if earlier is not None and earlier.status == "done":
-                self._say("cell-done", text="was done already")
-                return earlier
-            self._say("cell-started")
-            record = self._begin(earlier)
-            try:
-                return self._run(record)
-            except (Interrupted, KeyboardInterrupt):
-                self._write(record, "interrupted")
-                raise
-            except MetabenchError as error:
-                self._fail(record, error.message)
-                raise
-            except Exception as error:
-                self._fail(record, f"{type(error).__name__}: {error}")
-                raise
+                record, text = earlier, "was done already"
+            else:
+                record, text = self._make(earlier), ""
+            record = self._evaluate(record)
+            self._say("cell-done", text=text)
+            return record
+
+    def _make(self, earlier: RunRecord | None) -> RunRecord:
+        self._say("cell-started")
+        record = self._begin(earlier)
+        try:
+            return self._run(record)
+        except (Interrupted, KeyboardInterrupt):
+            self._write(record, "interrupted")
+            raise
+        except MetabenchError as error:
+            self._fail(record, error.message)
+            raise
+        except Exception as error:
+            self._fail(record, f"{type(error).__name__}: {error}")
+            raise
 
     def _begin(self, earlier: RunRecord | None) -> RunRecord:
         cell = self._cell
@@ -97,9 +104,36 @@ class Run:
         step = loops.meta_train()
         loops.meta_test()
         seconds = round(self.store.train_seconds(), 1)
-        record = self._write(record, "done", selected_step=step, train_seconds=seconds)
-        self._say("cell-done")
+        return self._write(record, "done", selected_step=step, train_seconds=seconds)
+
+    def _evaluate(self, record: RunRecord) -> RunRecord:
+        """Make the evaluations that are missing; one that cannot be made is told of, and is all."""
+        for name, evaluation in self._cell.evaluations.items():
+            if record.evaluations.get(name) != evaluation:
+                self.store.forget_evaluation(name)
+            elif self.store.count_episodes(evaluation=name) >= self._n_episodes:
+                continue
+            try:
+                restored = restore(
+                    self.store.folder,
+                    self._catalog,
+                    device=self._device,
+                    normalization=evaluation.normalization,
+                )
+                made = {**record.evaluations, name: evaluation}
+                record = self._write(record, "done", evaluations=made)
+                built = restored.built
+                loops = Loops(self._cell, built, self.store, self._device, self._control)
+                loops.evaluate(name, built.test.on_grid(evaluation.grid))
+            except MetabenchError as error:
+                text = f"evaluation {name} is not made: {error.message} {error.hint}"
+                self._say("message", text=text.strip())
         return record
+
+    @property
+    def _n_episodes(self) -> int:
+        spec = self._cell.spec
+        return spec.protocol.episodes * len(spec.sources)
 
     def _fail(self, record: RunRecord, reason: str) -> None:
         self._write(record, "failed", error=reason)
@@ -110,6 +144,6 @@ class Run:
         self.store.write_record(record)
         return record
 
-    def _say(self, kind: Any, *, text: str = "") -> None:
+    def _say(self, kind: EventKind, *, text: str = "") -> None:
         spec, label = self._cell.spec, self._cell.label
         self._control.emit(RunEvent(kind=kind, run_id=spec.run_id, label=label, text=text))

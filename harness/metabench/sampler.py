@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from copy import copy
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from metabench.episode_sources import Draw, EpisodeSource
 from metabench.episodes import EpisodeShape, Labelled, TaskBatch
+from metabench.evaluation import Grid
 from metabench.seeding import derive_key, words
 
 
@@ -68,6 +70,16 @@ class EpisodeSampler:
             tuple(names),
             tuple(keys),
         )
+
+    def on_grid(self, grid: Grid) -> EpisodeSampler:
+        """The same episodes, keys and support included, with the points of a grid as queries.
+
+        Raises:
+            UsageError: when a source is not a family of functions that can be asked anywhere.
+        """
+        asked = copy(self)
+        asked._sources = [source.on_grid(grid) for source in self._sources]
+        return asked
 
     def stream(self, start: int, stop: int, size: int) -> Iterator[TaskBatch]:
         """Yield batches ``start..stop`` of ``size`` episodes each; batch b holds b*size onwards.

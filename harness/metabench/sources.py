@@ -44,6 +44,20 @@ def _maker(spec: DatasetSpec, data: DataKind) -> Any:
     return resolve(spec.synthetic)
 
 
+def require_values(loaded: Sequence[ClassData | FunctionFamily]) -> None:
+    """Refuse what has no value at every point of a line, as a grid of queries needs it.
+
+    Raises:
+        UsageError: for images, functions of several inputs, and families without ``values``.
+    """
+    for data in loaded:
+        if not hasattr(data, "values") or getattr(data, "inputs", 0) != 1:
+            raise UsageError(
+                "A grid of queries needs functions of one input that can be asked anywhere.",
+                hint="A family of functions that can has the method `values`.",
+            )
+
+
 def fingerprint_of(loaded: Sequence[ClassData | FunctionFamily]) -> str:
     """One digest of all sources, in the suite's order."""
     return digest([data.fingerprint for data in loaded])

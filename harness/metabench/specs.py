@@ -170,7 +170,7 @@ class RunEvent:
         kind: what happened.
         run_id: which cell.
         label: the cell in words, ``maml seed 0``.
-        phase: ``meta-train``, ``meta-val`` or ``meta-test``.
+        phase: ``meta-train``, ``meta-val``, ``meta-test`` or the name of an evaluation.
         done: steps or episodes finished in this phase.
         total: steps or episodes of this phase.
         values: scalars to show, such as the loss.

@@ -1,7 +1,7 @@
 """The only writer of results: one folder per run, atomic or append-only, safe to kill at any time.
 
 ``<out>/<suite>@<setting>/<learner>/<run_id>/`` holds ``run.json``, ``episodes.jsonl``,
-``metrics.jsonl``, ``timings.jsonl`` and ``checkpoints/``.
+``metrics.jsonl``, ``timings.jsonl``, ``evaluations/`` and ``checkpoints/``.
 """
 
 from __future__ import annotations
@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 class RunStore:
     """The folder of one run."""
 
-    def __init__(self, out: Path, spec: RunSpec) -> None:
-        self.folder = out / f"{spec.suite}@{spec.setting}" / spec.learner.name / spec.run_id
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def of(cls, spec: RunSpec, out: Path) -> RunStore:
+        """The folder of a run below the results folder ``out``."""
+        return cls(out / f"{spec.suite}@{spec.setting}" / spec.learner.name / spec.run_id)
 
     @property
     def checkpoint(self) -> Path:
@@ -40,6 +45,10 @@ class RunStore:
     def best_checkpoint(self) -> Path:
         """The best weights on meta-validation."""
         return self.folder / "checkpoints" / "best.safetensors"
+
+    def _episodes(self, evaluation: str) -> Path:
+        name = f"evaluations/{evaluation}.jsonl" if evaluation else "episodes.jsonl"
+        return self.folder / name
 
     def read_record(self) -> RunRecord | None:
         """The record of an earlier start; None if there is none."""
@@ -59,10 +68,12 @@ class RunStore:
         path = self.folder / "run.json"
         _replace(path, record.model_dump_json(indent=2) + "\n")
 
-    def append_episodes(self, records: Iterable[EpisodeRecord]) -> None:
-        """Add meta-test episodes, in the order of their index."""
+    def append_episodes(self, records: Iterable[EpisodeRecord], *, evaluation: str = "") -> None:
+        """Add episodes in the order of their index, to the headline's if no other is named."""
         lines = [record.model_dump_json(exclude_none=True) for record in records]
-        _append(self.folder / "episodes.jsonl", lines)
+        path = self._episodes(evaluation)
+        path.parent.mkdir(exist_ok=True)
+        _append(path, lines)
 
     def append_genotypes(self, first: int, genotypes: Sequence[Genotype]) -> None:
         """Add the architectures of meta-test episodes ``first``, ``first + 1``, ..., once each."""
@@ -75,9 +86,13 @@ class RunStore:
         ]
         _append(path, lines)
 
-    def count_episodes(self) -> int:
+    def count_episodes(self, *, evaluation: str = "") -> int:
         """Complete episodes so far; a line torn by a kill is cut off first."""
-        return len(_repaired(self.folder / "episodes.jsonl"))
+        return len(_repaired(self._episodes(evaluation)))
+
+    def forget_evaluation(self, evaluation: str) -> None:
+        """Remove the episodes of an evaluation that the suite has defined anew."""
+        self._episodes(evaluation).unlink(missing_ok=True)
 
     def append_metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """Add a point of the training curve."""

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from metabench.errors import UsageError, unknown
+from metabench.evaluation import Evaluation, EvaluationName
 from metabench.runspec import EpisodeProtocol, Frozen, Training
 
 M = TypeVar("M", bound=BaseModel)
@@ -85,6 +86,9 @@ class Suite(Layer):
     )
     settings: dict[str, Layer] = Field(min_length=1)
     budgets: dict[str, Budget] = Field(min_length=1)
+    evaluations: dict[EvaluationName, Evaluation] = Field(
+        default_factory=dict, description="Made beside the headline one, from the same weights."
+    )
 
     @model_validator(mode="after")
     def _names_differ(self) -> Suite:

@@ -83,3 +83,12 @@ def test_each_reading_has_a_fingerprint_of_its_own() -> None:
     readings = [{}, {"x_variance": 4.0}, {"query_x": "uniform"}, {"noise_std": 0.3}]
     prints = {ToyRegression(ToyRegressionParams(family="sine", **r)).fingerprint for r in readings}
     assert len(prints) == 4
+
+
+@pytest.mark.parametrize("name", ["sine", "line", "quadratic", "harmonics"])
+def test_values_are_those_of_the_sampled_functions(name: str) -> None:
+    family = ToyRegression(ToyRegressionParams(family=name, noise_std=0.0))  # type: ignore[arg-type]
+    word = words(derive_key("toy"), np.arange(5), family.n_words(SHAPE))
+    x, y = family.sample(word, SHAPE, split="meta-test")
+    for task in range(5):
+        np.testing.assert_allclose(family.values(word, x[task])[task], y[task], rtol=1e-12)

@@ -84,7 +84,6 @@ class ToyRegression:
 
         p = self.params
         n = shape.shots + shape.queries
-        parameter = uniform(words[:, :_N_PARAMETERS])
         u = (2.0 * uniform(words[:, _N_PARAMETERS]) - 1.0) * p.center
         first, second, noise_1, noise_2 = np.split(words[:, _N_PARAMETERS + 1 :], 4, axis=1)
         near = u[:, None] + np.sqrt(p.x_variance) * normal(first, second)
@@ -92,12 +91,23 @@ class ToyRegression:
         x = near if p.x == "normal" else far
         if p.query_x == "uniform":
             x = np.where(np.arange(n) < shape.shots, x, far)
-        bounds = _BOUNDS[p.family]
-        values = [lo + (hi - lo) * parameter[:, i, None] for i, (lo, hi) in enumerate(bounds)]
-        y = _function(p.family)(x, *values)
+        y = self._at(words, x)
         if p.noise_std:
             y = y + p.noise_std * normal(noise_1, noise_2)
         return x[..., None], y[..., None]
+
+    def values(self, words: NDArray[np.uint64], x: Array) -> Array:
+        """The same functions without noise at ``x [points, 1]``: ``[tasks, points, 1]``."""
+        return self._at(words, x.T)[..., None]
+
+    def _at(self, words: NDArray[np.uint64], x: Array) -> Array:
+        """Values ``[tasks, points]`` at ``x [tasks or 1, points]``."""
+        from metabench.seeding import uniform
+
+        parameter = uniform(words[:, :_N_PARAMETERS])
+        bounds = _BOUNDS[self.params.family]
+        values = [lo + (hi - lo) * parameter[:, i, None] for i, (lo, hi) in enumerate(bounds)]
+        return _function(self.params.family)(x, *values)
 
 
 def _function(family: Family) -> Callable[..., Array]:

@@ -1,0 +1,105 @@
+"""A trained learner again, from the folder of its run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from metabench import checkpoint
+from metabench.building import Built, build
+from metabench.errors import DataError
+from metabench.records import RunRecord
+from metabench.runspec import RunSpec
+from metabench.store import RunStore
+
+if TYPE_CHECKING:
+    import torch
+
+    from metabench.catalog import Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A finished run with its learner.
+
+    Attributes:
+        record: of the run.
+        built: as for the run itself; ``built.learner`` holds the weights that were tested.
+    """
+
+    record: RunRecord
+    built: Built
+
+
+def restore(
+    folder: Path,
+    catalog: Catalog,
+    *,
+    device: torch.device,
+    normalization: Literal["transductive", "inductive"] | None = None,
+) -> Restored:
+    """Build the learner of a finished run with the weights that its meta-test used.
+
+    Args:
+        folder: of the run.
+        catalog: where plugins are found.
+        device: where tensors live.
+        normalization: as in the protocol; None for the run's own.
+
+    Raises:
+        DataError: when the run is not finished, no checkpoint is left of it, the checkpoint is
+            damaged or of another meta-step, a plugin has another version now, or data is missing.
+    """
+    store = RunStore(folder)
+    record = store.read_record()
+    if record is None or record.status != "done":
+        raise DataError(
+            f"There is no finished run in {folder}.", hint="Repeat the run's command to finish it."
+        )
+    spec = record.spec
+    _check_versions(spec, catalog, folder)
+    if normalization is not None:
+        protocol = spec.protocol.model_copy(update={"normalization": normalization})
+        spec = spec.model_copy(update={"protocol": protocol})
+    built = build(spec, catalog, device=device)
+    if spec.training.meta_steps > 0:
+        _load_weights(built, store, record, device=device)
+    return Restored(record, built)
+
+
+def _load_weights(
+    built: Built, store: RunStore, record: RunRecord, *, device: torch.device
+) -> None:
+    selects = record.spec.protocol.selection == "meta-val"
+    path = store.best_checkpoint if selects else store.checkpoint
+    if not path.exists():
+        raise DataError(
+            f"No checkpoint is left in {store.folder}.",
+            hint=f"Train again into another folder: {record.provenance.command}",
+        )
+    state = checkpoint.load(path, device=device)
+    if state["step"] != record.selected_step:
+        raise DataError(
+            f"{path} is of meta-step {state['step']:,}, and the run tested meta-step "
+            f"{record.selected_step}.",
+            hint="Delete it if it does not belong to this run.",
+        )
+    built.learner.load_state_dict(state["learner"])
+
+
+def _check_versions(spec: RunSpec, catalog: Catalog, folder: Path) -> None:
+    """Refuse plugins that may give other numbers than those of the run."""
+    now = [(spec.learner, catalog.learner(spec.learner.name).version)]
+    now += [(source, catalog.dataset(source.name).version) for source in spec.sources]
+    if spec.space is not None:
+        now.append((spec.space, catalog.space(spec.space.name).version))
+    if spec.strategy is not None:
+        now.append((spec.strategy, catalog.strategy(spec.strategy.name).version))
+    for choice, version in now:
+        if choice.version != version:
+            raise DataError(
+                f"The run in {folder} was made with version {choice.version} of {choice.name}; "
+                f"installed is version {version}.",
+                hint="Install the versions of its provenance, or run it anew.",
+            )

@@ -1,0 +1,238 @@
+"""Evaluations beside the headline one: same tasks and support, same identity, same headline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from metabench import checkpoint
+from metabench.building import build
+from metabench.catalog import Catalog, load_catalog
+from metabench.engine import Control, Interrupted
+from metabench.errors import DataError, UsageError
+from metabench.evaluation import Evaluation, Grid
+from metabench.planning import Cell, RunRequest, plan, suite_file
+from metabench.records import RunRecord
+from metabench.restoring import restore
+from metabench.results import read_runs
+from metabench.running import Run
+from metabench.sources import require_values
+from metabench.specs import RunEvent
+from metabench.suite import Suite, load_suite
+
+CPU = torch.device("cpu")
+NAME = "extrapolation"
+SMALL = {
+    "budget": {"meta_steps": 5, "meta_batch": 2},
+    "protocol": {"episodes": 60},
+    "space": {"width": 6, "hidden": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+def cell(catalog: Catalog, **changes: dict[str, object]) -> Cell:
+    request = RunRequest(
+        learners=("maml",), suite="toy-regression", budget="smoke", changes={**SMALL, **changes}
+    )
+    return plan(request, catalog)[0]
+
+
+def run(
+    made: Cell,
+    catalog: Catalog,
+    out: Path,
+    *,
+    emit: Callable[[RunEvent], None] = lambda event: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Path:
+    control = Control(emit=emit, stopped=stopped, checkpoint_seconds=0.0)
+    once = Run(made, catalog, out=out, device=CPU, control=control)
+    once()
+    return once.store.folder
+
+
+@pytest.fixture(scope="module")
+def folder(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(cell(catalog), catalog, tmp_path_factory.mktemp("out"))
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_identity_of_a_run_is_that_before_there_were_evaluations(catalog: Catalog) -> None:
+    request = RunRequest(learners=("maml",), suite="toy-regression", budget="paper")
+    (made,) = plan(request, catalog)
+    assert made.spec.run_id == "242455fed68e6593"  # the folder in results/m-nas-table-1
+    assert NAME in made.evaluations
+
+
+def test_the_grid_keeps_tasks_keys_and_support(catalog: Catalog) -> None:
+    made = cell(catalog)
+    headline = build(made.spec, catalog, device=CPU).test
+    asked = headline.on_grid(made.evaluations[NAME].grid)
+    index = np.arange(17)
+    one, other = headline.batch(index), asked.batch(index)
+    assert one.keys == other.keys
+    assert torch.equal(one.support.x, other.support.x)
+    assert torch.equal(one.support.y, other.support.y)
+    points = torch.linspace(-5, 5, 100).expand(17, 100)[..., None]
+    torch.testing.assert_close(other.query.x, points)
+    assert headline.batch(index).query.x.shape == (17, 10, 1)  # and is left as it was
+    line = other.sources.index("line")
+    slope = other.query.y[line].diff(dim=0)
+    torch.testing.assert_close(slope, slope[:1].expand_as(slope), atol=1e-5, rtol=0)
+
+
+def test_it_is_written_beside_the_headline(folder: Path) -> None:
+    record = RunRecord.model_validate_json((folder / "run.json").read_text())
+    assert record.status == "done"
+    assert record.evaluations[NAME].grid == Grid(points=100, low=-5, high=5)
+    headline, beside = lines(folder / "episodes.jsonl"), lines(folder / f"evaluations/{NAME}.jsonl")
+    assert [e["key"] for e in headline] == [e["key"] for e in beside]
+    assert [e["index"] for e in beside] == list(range(240))
+    assert all(len(e["curve"]) == 11 for e in beside)  # type: ignore[arg-type]
+    assert [e["score"] for e in headline] != [e["score"] for e in beside]
+    (found,) = read_runs(folder).runs
+    assert found.evaluations[NAME].key.tolist() == found.episodes.key.tolist()
+    assert found.evaluations[NAME].curve.shape == (240, 11)
+    np.testing.assert_array_equal(
+        found.evaluations[NAME].curve[:, 5], found.evaluations[NAME].score
+    )
+
+
+def test_the_headline_is_what_it_is_without_evaluations(
+    catalog: Catalog, folder: Path, tmp_path: Path
+) -> None:
+    made = cell(catalog)
+    alone = run(Cell(made.spec, made.stamps, made.command), catalog, tmp_path)
+    assert not (alone / "evaluations").exists()
+    assert (alone / "episodes.jsonl").read_bytes() == (folder / "episodes.jsonl").read_bytes()
+
+
+def test_a_finished_run_is_given_what_it_lacks(
+    catalog: Catalog, folder: Path, tmp_path: Path
+) -> None:
+    made = cell(catalog)
+    run(Cell(made.spec, made.stamps, made.command), catalog, tmp_path)
+    events: list[RunEvent] = []
+    later = run(made, catalog, tmp_path, emit=events.append)
+    name = f"evaluations/{NAME}.jsonl"
+    assert (later / name).read_bytes() == (folder / name).read_bytes()
+    assert {e.kind for e in events} == {"progress", "cell-done"}
+    events.clear()
+    run(made, catalog, tmp_path, emit=events.append)
+    assert [e.text for e in events] == ["was done already"]
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL."""
+
+
+def test_a_killed_evaluation_ends_with_the_same_bytes(
+    catalog: Catalog, folder: Path, tmp_path: Path
+) -> None:
+    made = cell(catalog)
+
+    def kill(event: RunEvent) -> None:
+        if event.phase == NAME and event.done >= 100:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(made, catalog, tmp_path, emit=kill)
+    (path,) = tmp_path.rglob(f"{NAME}.jsonl")
+    assert len(lines(path)) == 100
+    (problem,) = read_runs(tmp_path).problems
+    assert "evaluation extrapolation is not counted: 100 of the 240 episodes" in problem
+    with path.open("a") as file:
+        file.write('{"index": 100, "sour')  # torn in the middle of a line
+    asked = iter([False, True])
+    with pytest.raises(Interrupted):
+        run(made, catalog, tmp_path, stopped=lambda: next(asked, True))
+    run(made, catalog, tmp_path)
+    assert path.read_bytes() == (folder / f"evaluations/{NAME}.jsonl").read_bytes()
+    assert read_runs(tmp_path).problems == ()
+
+
+def test_without_a_checkpoint_one_sentence_says_so(catalog: Catalog, tmp_path: Path) -> None:
+    made = cell(catalog)
+    before = run(Cell(made.spec, made.stamps, made.command), catalog, tmp_path)
+    (before / "checkpoints/last.safetensors").unlink()
+    record = (before / "run.json").read_bytes()
+    events: list[RunEvent] = []
+    run(made, catalog, tmp_path, emit=events.append)
+    said = [event.text for event in events if event.kind == "message"]
+    assert len(said) == 1
+    assert said[0].startswith("evaluation extrapolation is not made: No checkpoint is left in ")
+    assert (before / "run.json").read_bytes() == record
+    assert not (before / "evaluations").exists()
+
+
+def test_an_evaluation_defined_anew_is_made_anew(catalog: Catalog, tmp_path: Path) -> None:
+    made = cell(catalog)
+    where = run(made, catalog, tmp_path)
+    first = (where / f"evaluations/{NAME}.jsonl").read_bytes()
+    other = Evaluation(grid=Grid(points=50, low=-1, high=1))
+    run(Cell(made.spec, made.stamps, made.command, {NAME: other}), catalog, tmp_path)
+    assert len(lines(where / f"evaluations/{NAME}.jsonl")) == 240
+    assert (where / f"evaluations/{NAME}.jsonl").read_bytes() != first
+    assert read_runs(tmp_path).runs[0].record.evaluations == {NAME: other}
+
+
+def test_restoring_gives_the_weights_that_were_tested(catalog: Catalog, folder: Path) -> None:
+    restored = restore(folder, catalog, device=CPU)
+    state = checkpoint.load(folder / "checkpoints/last.safetensors")["learner"]["weights"]
+    weights = restored.built.learner.state_dict()["weights"]
+    assert all(torch.equal(weights[name], state[name]) for name in state)
+    fresh = build(restored.record.spec, catalog, device=CPU).learner.state_dict()["weights"]
+    assert not all(torch.equal(fresh[name], state[name]) for name in state)
+
+
+def test_a_checkpoint_of_another_step_is_refused(catalog: Catalog, tmp_path: Path) -> None:
+    where = run(cell(catalog), catalog, tmp_path)
+    path = where / "checkpoints/last.safetensors"
+    checkpoint.save(path, {**checkpoint.load(path), "step": 4})
+    with pytest.raises(DataError, match="is of meta-step 4, and the run tested meta-step 5"):
+        restore(where, catalog, device=CPU)
+
+
+def test_an_unfinished_run_is_not_restored(catalog: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no finished run"):
+        restore(tmp_path, catalog, device=CPU)
+
+
+def test_another_version_of_a_plugin_is_refused(catalog: Catalog, tmp_path: Path) -> None:
+    where = run(cell(catalog), catalog, tmp_path)
+    text = (where / "run.json").read_text()
+    learner = '"name": "maml",\n      "version": 1'
+    assert learner in text
+    (where / "run.json").write_text(text.replace(learner, learner.replace("1", "7")))
+    with pytest.raises(DataError, match="version 7 of maml; installed is version 1"):
+        restore(where, catalog, device=CPU)
+
+
+def test_images_have_no_grid() -> None:
+    with pytest.raises(UsageError, match="functions of one input"):
+        require_values([object()])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("name", ["../up", "Upper", "", "a b"])
+def test_names_are_names_of_files(catalog: Catalog, name: str) -> None:
+    values = load_suite(suite_file("toy-regression", catalog)).model_dump(mode="json")
+    values["evaluations"] = {name: values["evaluations"][NAME]}
+    with pytest.raises(ValueError, match="pattern"):
+        Suite.model_validate(values)
+
+
+def test_a_grid_runs_upwards() -> None:
+    with pytest.raises(ValueError, match="lower to a higher"):
+        Grid(points=3, low=1, high=1)
