@@ -170,6 +170,33 @@ def metabench_search_spaces() -> Iterable[SearchSpaceSpec]:
         searched=True,
         reference="Wang et al., M-NAS, AAAI 2020",
     )
+    yield SearchSpaceSpec(
+        name="darts",
+        version=1,
+        summary="Eight cells of four nodes with eight operations, as searched on CIFAR-10.",
+        params="metabench_plugins.spaces.darts:DartsSpaceParams",
+        factory="metabench_plugins.spaces.darts:darts",
+        searched=True,
+        reference="Liu, Simonyan and Yang, ICLR 2019",
+    )
+    yield SearchSpaceSpec(
+        name="metanas",
+        version=1,
+        summary="Four cells of three nodes with seven operations, all of one width.",
+        params="metabench_plugins.spaces.metanas:MetaNasParams",
+        factory="metabench_plugins.spaces.metanas:metanas",
+        searched=True,
+        reference="Elsken et al., MetaNAS, CVPR 2020",
+    )
+    yield SearchSpaceSpec(
+        name="tnas",
+        version=1,
+        summary="A normal and a reduction cell of four nodes: T-NAS, and M-NAS on images.",
+        params="metabench_plugins.spaces.tnas:TnasParams",
+        factory="metabench_plugins.spaces.tnas:tnas",
+        searched=True,
+        reference="Lian et al., T-NAS, ICLR 2020",
+    )
 
 
 @hookimpl

@@ -1,0 +1,52 @@
+"""The search space of MetaNAS: cells of one width, three nodes, seven operations, no zero.
+
+Elsken et al., CVPR 2020. The stem has no pooling; every second cell is a reduction.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from metabench.episodes import TaskShape
+from metabench.runspec import Frozen
+from metabench_plugins.spaces.published import NORMAL, REDUCTION
+from metabench_plugins.spaces.supernet import CellNetwork, Layout
+
+PRIMITIVES = (
+    "max-pool-3x3",
+    "avg-pool-3x3",
+    "skip",
+    "conv-1x5-5x1",
+    "conv-3x3",
+    "sep-conv-3x3",
+    "dil-conv-3x3",
+)
+
+
+class MetaNasParams(Frozen):
+    """Parameters of :func:`metanas`."""
+
+    channels: int = Field(default=28, ge=1, le=1024, description="Channels of every node.")
+    cells: int = Field(
+        default=4, ge=1, le=64, description="Number of cells; the 2nd, 4th, ... halve the map."
+    )
+    nodes: int = Field(default=3, ge=1, le=8, description="Intermediate nodes of a cell.")
+
+
+def layout(*, channels: int, cells: int, nodes: int) -> Layout:
+    """Describe a network of MetaNAS."""
+    return Layout(
+        stem=(3 * channels,),
+        stem_pool=False,
+        cells=tuple((REDUCTION if i % 2 else NORMAL, channels) for i in range(cells)),
+        nodes=nodes,
+        primitives=PRIMITIVES,
+        child_pool_norm=True,
+    )
+
+
+def metanas(params: MetaNasParams, task: TaskShape) -> CellNetwork:
+    """Build the supernet."""
+    return CellNetwork(
+        layout(channels=params.channels, cells=params.cells, nodes=params.nodes), task
+    )

@@ -1,0 +1,37 @@
+"""The search space of T-NAS, and of M-NAS on images: a normal and a reduction cell, small.
+
+Lian et al., ICLR 2020. The stem halves the image twice; the second cell has twice the channels.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from metabench.episodes import TaskShape
+from metabench.runspec import Frozen
+from metabench_plugins.spaces.darts import PRIMITIVES
+from metabench_plugins.spaces.published import NORMAL, REDUCTION
+from metabench_plugins.spaces.supernet import CellNetwork, Layout
+
+
+class TnasParams(Frozen):
+    """Parameters of :func:`tnas`."""
+
+    channels: int = Field(
+        default=16, ge=1, le=1024, description="Channels of the first cell; the stem has 1.5 and 3."
+    )
+    nodes: int = Field(default=4, ge=1, le=8, description="Intermediate nodes of a cell.")
+
+
+def tnas(params: TnasParams, task: TaskShape) -> CellNetwork:
+    """Build the supernet."""
+    channels = params.channels
+    layout = Layout(
+        stem=(3 * channels // 2, 3 * channels),
+        stem_pool=True,
+        cells=((NORMAL, channels), (REDUCTION, 2 * channels)),
+        nodes=params.nodes,
+        primitives=PRIMITIVES,
+        child_pool_norm=False,
+    )
+    return CellNetwork(layout, task)
