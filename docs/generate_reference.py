@@ -18,6 +18,7 @@ from reference_text import aliases, attributes, definition, fields, option_rows,
 from metabench import (
     episodes,
     errors,
+    evaluation,
     executors,
     genotype,
     hookspecs,
@@ -56,6 +57,7 @@ CONTRACTS = (
     protocols.Strategy,
     protocols.ClassData,
     protocols.FunctionFamily,
+    protocols.EvaluableFamily,
     genotype.Genotype,
     genotype.Edge,
     archive.Archive,
@@ -75,11 +77,18 @@ RECORDS: Mapping[type[BaseModel], str] = {
     runspec.Training: "The field `spec.training`.",
     records.Provenance: "The field `provenance`. It is recorded and is not part of the identity.",
     records.EpisodeRecord: "One line of `episodes.jsonl`. A field that is null is left out.",
+    evaluation.Evaluation: "One entry of `evaluations`: how the suite defined it.",
+    evaluation.Grid: "The field `grid` of an evaluation.",
 }
 FIELD_HEADER = ("field", "values", "default", "meaning")
 FILES = (
     ("`run.json`", "The record of the run, replaced as a whole whenever its status changes."),
     ("`episodes.jsonl`", "One line per meta-test episode. No clock values."),
+    (
+        "`evaluations/NAME.jsonl`",
+        "As `episodes.jsonl`, for an evaluation that the suite names beside the headline one. "
+        "Equal `key`, equal task and support; the queries are others.",
+    ),
     ("`metrics.jsonl`", "The training curve: `step` and the mean of each scalar since the last."),
     ("`timings.jsonl`", "Wall time: `phase`, `count` of steps or episodes, `seconds`."),
     ("`checkpoints/last.safetensors`", "Where training stands."),

@@ -20,6 +20,7 @@ def suite_page(found: suite.Suite) -> list[str]:
         ),
         *_settings(found),
         *_budgets(found),
+        *_evaluations(found),
         *_layered(found),
     ]
 
@@ -51,6 +52,16 @@ def _budgets(found: suite.Suite) -> list[str]:
     ]
     header = ["budget", "meta_steps", "meta_batch", "val_every", "other for", "protocol", "meaning"]
     return ["Budgets:", table(header, rows)]
+
+
+def _evaluations(found: suite.Suite) -> list[str]:
+    rows = [
+        [f"`{name}`", words(e.grid.model_dump()), e.normalization, e.summary]
+        for name, e in found.evaluations.items()
+    ]
+    if not rows:
+        return []
+    return ["Evaluations:", table(["evaluation", "grid", "normalization", "meaning"], rows)]
 
 
 def _layered(found: suite.Suite) -> list[str]:

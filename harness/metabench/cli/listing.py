@@ -172,7 +172,7 @@ def _details(catalog: Catalog, kind: Kind, name: str) -> dict[str, Any]:
 def _page(detail: dict[str, Any]) -> str:
     from metabench.cli.parameters import parameter_table
 
-    tables = ("parameters", "settings", "budgets", "sources")
+    tables = ("parameters", "settings", "budgets", "evaluations", "sources")
     head = columns(
         [str(detail["kind"]), str(detail["name"])],
         [
@@ -187,8 +187,9 @@ def _page(detail: dict[str, Any]) -> str:
     if "sources" in detail:
         rows = [[s["name"], s["dataset"], _words(s["params"])] for s in detail["sources"]]
         blocks.append(columns(["source", "dataset", "parameters"], rows))
-    for key, title in (("settings", "setting"), ("budgets", "budget")):
-        if key in detail:
+    layers = {"settings": "setting", "budgets": "budget", "evaluations": "evaluation"}
+    for key, title in layers.items():
+        if detail.get(key):
             rows = [[name, *_layer(layer)] for name, layer in detail[key].items()]
             blocks.append(columns([title, "summary", "says"], rows))
     return "\n\n".join(blocks)
