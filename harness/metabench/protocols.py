@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -184,7 +184,12 @@ class Strategy(Protocol):
     """How architecture logits become weights of operations, and an architecture."""
 
     def init_arch(self, space: SearchSpace, *, rng: torch.Generator) -> Arch:
-        """Draw logits ``cell -> [edges, operations]``, and of input pairs where it uses them."""
+        """Draw logits ``cell -> [edges, operations]``, and of input pairs where it uses them.
+
+        Raises:
+            UsageError: when the strategy does not fit the space, with the reason. Planning asks
+                before anything runs.
+        """
         ...
 
     def mixture(
@@ -205,6 +210,21 @@ class Strategy(Protocol):
         ...
 
 
+class Proposer(Strategy, Protocol):
+    """A strategy that proposes architectures instead of learning one: an optional capability."""
+
+    def candidates(
+        self, space: SearchSpace, n_tasks: int, *, rng: torch.Generator
+    ) -> Sequence[Mixture]:
+        """Draw what a learner tries at new tasks; it keeps, per task, the lowest support loss.
+
+        Returns:
+            Decoded architectures, each ``cell -> [tasks, edges, operations]`` of zeros and ones
+            (float32, on the CPU).
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ClassData:
     """Images sorted by class: what a dataset plugin of kind ``classes`` hands back.
@@ -218,6 +238,9 @@ class ClassData:
         rotations: per split, ``none``, ``classes`` (each quarter turn of a class is a class of its
             own) or ``per-task`` (each class of a task is turned by a random quarter turn).
         stamps: what must be said beside every result, such as ``subset`` or ``synthetic``.
+        supervised: ordinary classification, one task with all classes of a split in their order.
+            In meta-train support comes from the first half of the images of each class and
+            queries from the second, as architecture search divides its training set.
     """
 
     images: NDArray[np.uint8]
@@ -227,6 +250,7 @@ class ClassData:
     fingerprint: str
     rotations: Mapping[str, str]
     stamps: tuple[str, ...] = ()
+    supervised: bool = False
 
 
 class FunctionFamily(Protocol):
@@ -318,6 +342,7 @@ __all__ = [
     "LearnerContext",
     "Mixture",
     "Params",
+    "Proposer",
     "SearchSpace",
     "Strategy",
     "TaskShape",

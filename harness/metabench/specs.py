@@ -141,9 +141,12 @@ class NasStrategySpec(Spec):
 
     Attributes:
         factory: makes a strategy from its validated parameters.
+        reads_logits: whether the architecture follows from the logits; False for a baseline that
+            draws it or is given it.
     """
 
     factory: Callable[[Any], Strategy] | str
+    reads_logits: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

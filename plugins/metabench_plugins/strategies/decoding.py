@@ -60,7 +60,7 @@ def _strongest(strength: Tensor, choices: CellChoices) -> Tensor:
 
 def _best_pairs(weights: Tensor, choices: CellChoices) -> Tensor:
     """Mark the heaviest pair of each node, ``[tasks, pairs]``."""
-    nodes = weights.split([len(pairs) for pairs in choices.pairs().values()], dim=1)
+    nodes = torch.split(weights, [len(pairs) for pairs in choices.pairs().values()], dim=1)
     marked = [F.one_hot(node.argmax(dim=1), node.shape[1]) for node in nodes]
     return torch.cat(marked, dim=1).to(weights.dtype)
 
@@ -102,17 +102,21 @@ def decode(mixture: Mixture, choices: Mapping[str, CellChoices]) -> Genotype:
 
 
 def one_hot(genotype: Genotype, choices: Mapping[str, CellChoices]) -> Mixture:
-    """Weights ``[1, edges, operations]`` (float32, CPU): 1 for what is kept, 0 for the rest."""
+    """Weights ``[1, edges, operations]`` (float32, CPU): how often a genotype has each operation.
+
+    That is 0 or 1, but for published cells that feed a node twice by the same operation.
+    """
     hard: Mixture = {}
     kept = dict(genotype.cells)
     for cell, found in choices.items():
         hard[cell] = torch.zeros(1, len(found.edges), len(found.primitives))
         for edge in kept[cell]:
             position = found.edges.index((edge.source, edge.target))
-            hard[cell][0, position, found.primitives.index(edge.primitive)] = 1
+            hard[cell][0, position, found.primitives.index(edge.primitive)] += 1
     return hard
 
 
 def straight_through(mixture: Mixture, hard: Mixture) -> Mixture:
     """The value of ``hard`` with the gradient of ``mixture`` (Bengio et al. 2013)."""
-    return {key: hard[key] + weights - weights.detach() for key, weights in mixture.items()}
+    # The difference comes first: it is exactly 0, and the sum exactly the hard weight.
+    return {key: hard[key] + (weights - weights.detach()) for key, weights in mixture.items()}

@@ -57,7 +57,8 @@ def soften(arch: Arch, choices: Mapping[str, CellChoices], *, temperature: float
         mixture[cell] = (logits if logits.dim() == 3 else logits[None]).softmax(dim=-1)
         if cell + INPUTS in arch:
             pairs = arch[cell + INPUTS] / temperature
-            nodes = (pairs if pairs.dim() == 2 else pairs[None]).split(pairs_per_node(c), dim=1)
+            pairs = pairs if pairs.dim() == 2 else pairs[None]
+            nodes = torch.split(pairs, pairs_per_node(c), dim=1)
             mixture[cell + INPUTS] = torch.cat([node.softmax(dim=1) for node in nodes], dim=1)
     return mixture
 

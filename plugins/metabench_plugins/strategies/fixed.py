@@ -1,0 +1,108 @@
+"""One given architecture: a published cell, one from a file, or one written out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field, field_validator
+
+from metabench.errors import UsageError
+from metabench.genotype import Genotype
+from metabench.protocols import Arch, CellChoices, Mixture, SearchSpace
+from metabench.runspec import Frozen
+from metabench_plugins.spaces.published import PUBLISHED
+from metabench_plugins.strategies.decoding import decode, one_hot
+
+FIRST = "first"
+Cells = dict[str, list[tuple[int, int, str]]]
+
+
+class FixedParams(Frozen):
+    """Parameters of :class:`Fixed`."""
+
+    genotype: str | Cells = Field(
+        default=FIRST,
+        description="`first` (each node's first inputs by the first operation), the name of a "
+        "published genotype, a .json file, or {cell: [[source, target, primitive], ...]}.",
+    )
+
+    @field_validator("genotype", mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        """Read a file here, so that the run's identity holds what is in it."""
+        if not isinstance(value, str) or value in (FIRST, *PUBLISHED):
+            return value
+        if not value.endswith(".json"):
+            raise ValueError(f"no such genotype; known are {', '.join((FIRST, *PUBLISHED))}")
+        try:
+            return json.loads(Path(value).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"the file cannot be read ({error})") from error
+
+
+class Fixed:
+    """A strategy that learns nothing: the given architecture, whatever the logits."""
+
+    def __init__(self, params: FixedParams) -> None:
+        self._params = params
+
+    def init_arch(self, space: SearchSpace, *, rng: torch.Generator) -> Arch:
+        """The weights of the architecture, in place of logits.
+
+        Raises:
+            UsageError: when the genotype is none of this space.
+        """
+        return {cell: hard[0] for cell, hard in self._hard(space).items()}
+
+    def mixture(
+        self, space: SearchSpace, arch: Arch, *, sharpness: float, rng: torch.Generator
+    ) -> Mixture:
+        """1 for what the architecture has, 0 for the rest."""
+        (like, *_) = arch.values()
+        return {cell: hard.to(like) for cell, hard in self._hard(space).items()}
+
+    def discretize(self, space: SearchSpace, arch: Arch) -> Genotype:
+        """The architecture."""
+        return self._genotype(space.choices())
+
+    def _hard(self, space: SearchSpace) -> Mixture:
+        choices = space.choices()
+        return one_hot(self._genotype(choices), choices)
+
+    def _genotype(self, choices: Mapping[str, CellChoices]) -> Genotype:
+        given = self._params.genotype
+        if given == FIRST:
+            even = {c: torch.ones(1, len(f.edges), len(f.primitives)) for c, f in choices.items()}
+            return decode(even, choices)
+        if isinstance(given, str):
+            genotype = PUBLISHED[given]
+        else:
+            genotype = Genotype.from_json({c: [list(e) for e in es] for c, es in given.items()})
+        _check(genotype, choices)
+        return genotype
+
+
+def _check(genotype: Genotype, choices: Mapping[str, CellChoices]) -> None:
+    """Refuse a genotype with cells, edges or operations that the space lacks, by name."""
+    hint = "--set strategy.genotype names or holds another one; --space chooses another network."
+    cells = dict(genotype.cells)
+    if cells.keys() != choices.keys():
+        raise UsageError(
+            f"The genotype has cells {sorted(cells)}; this network has {sorted(choices)}.",
+            hint=hint,
+        )
+    for cell, edges in cells.items():
+        for edge in edges:
+            for what, item, known in (
+                ("edge", (edge.source, edge.target), choices[cell].edges),
+                ("operation", edge.primitive, choices[cell].primitives),
+            ):
+                if item not in known:
+                    raise UsageError(
+                        f"The genotype has {what} {item} in cell {cell!r}; this network has none.",
+                        hint=hint,
+                    )

@@ -1,0 +1,285 @@
+"""The strategies: mixtures, temperatures, samples, decoding, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from metabench.errors import UsageError
+from metabench.genotype import Genotype
+from metabench.protocols import INPUTS, CellChoices
+from metabench_plugins.strategies.darts import Darts, DartsParams
+from metabench_plugins.strategies.decoding import genotypes, harden, one_hot
+from metabench_plugins.strategies.fixed import Fixed, FixedParams
+from metabench_plugins.strategies.gumbel import Gumbel, GumbelParams
+from metabench_plugins.strategies.pruning import PRUNED, cut, prune_logits
+from metabench_plugins.strategies.random import Random, RandomParams, sample
+from metabench_plugins.strategies.soft_pruning import SoftPruning, SoftPruningParams
+
+EDGES = tuple((source, target) for target in (2, 3, 4) for source in range(target))
+OPERATIONS = ("zero", "a", "b", "c", "d", "e", "f")
+TASKS = 5
+
+
+class Choices:
+    """As much of a space as a strategy looks at: two cells of three nodes, seven operations."""
+
+    def __init__(self, *, input_pairs: bool = True) -> None:
+        self._cell = CellChoices(EDGES, OPERATIONS, input_pairs=input_pairs)
+
+    def choices(self) -> Mapping[str, CellChoices]:
+        return {"normal": self._cell, "reduction": self._cell}
+
+
+SPACE: Any = Choices()
+PLAIN: Any = Choices(input_pairs=False)
+STRATEGIES: dict[str, Callable[[], Any]] = {
+    "darts": lambda: Darts(DartsParams(init_std=1.0)),
+    "operations": lambda: SoftPruning(SoftPruningParams(init_std=1.0)),
+    "inputs": lambda: SoftPruning(SoftPruningParams(init_std=1.0, prune="operations-and-inputs")),
+    "gumbel": lambda: Gumbel(GumbelParams(init_std=1.0)),
+    "random": lambda: Random(RandomParams()),
+    "fixed": lambda: Fixed(FixedParams()),
+}
+
+
+@pytest.fixture(params=STRATEGIES)
+def strategy(request: pytest.FixtureRequest) -> Any:
+    return STRATEGIES[request.param]()
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def per_task(arch: Mapping[str, Tensor], n_tasks: int = TASKS) -> dict[str, Tensor]:
+    return {key: logits.expand(n_tasks, *logits.shape) for key, logits in arch.items()}
+
+
+def into_each_node(genotype: Genotype) -> list[int]:
+    return [
+        sum(e.target == node for e in edges) for _, edges in genotype.cells for node in (2, 3, 4)
+    ]
+
+
+def test_a_genotype_has_two_edges_into_each_node_and_no_zero(strategy: Any) -> None:
+    for seed in range(20):
+        genotype = strategy.discretize(SPACE, strategy.init_arch(SPACE, rng=rng(seed)))
+        assert [cell for cell, _ in genotype.cells] == ["normal", "reduction"]
+        assert into_each_node(genotype) == [2] * 6
+        assert all(e.primitive != "zero" for _, edges in genotype.cells for e in edges)
+
+
+def test_shared_logits_mix_as_the_same_logits_per_task(strategy: Any) -> None:
+    arch = strategy.init_arch(SPACE, rng=rng())
+    owned = strategy.mixture(SPACE, per_task(arch, 1), sharpness=0.5, rng=rng(3))
+    shared = strategy.mixture(SPACE, arch, sharpness=0.5, rng=rng(3))
+    assert owned.keys() == shared.keys()
+    for key, weights in shared.items():
+        assert torch.equal(weights, owned[key]), key
+
+
+@pytest.mark.parametrize("name", ["darts", "operations", "inputs", "gumbel"])
+def test_gradients_of_a_mixture_equal_finite_differences(name: str) -> None:
+    strategy = STRATEGIES[name]() if name != "gumbel" else Gumbel(GumbelParams(hard=False))
+    arch = {k: v.double() for k, v in strategy.init_arch(SPACE, rng=rng()).items()}
+    keys = list(arch)
+    weigh = [
+        torch.randn(v.shape, generator=rng(i), dtype=v.dtype) for i, v in enumerate(arch.values())
+    ]
+
+    def score(*logits: Tensor) -> Tensor:
+        mixture = strategy.mixture(
+            SPACE, dict(zip(keys, logits, strict=True)), sharpness=0.6, rng=rng(1)
+        )
+        return sum((mixture[k] * w).sum() for k, w in zip(keys, weigh, strict=True))  # type: ignore[return-value]
+
+    assert torch.autograd.gradcheck(score, [v.requires_grad_() for v in arch.values()])
+
+
+def test_the_temperature_makes_a_lead_a_choice() -> None:
+    strategy = SoftPruning(SoftPruningParams())
+    assert [round(strategy.temperature(s / 4), 3) for s in range(5)] == [
+        1.0, 0.775, 0.55, 0.325, 0.1,
+    ]  # fmt: skip
+    for lead, weight in ((0.3, 0.77), (0.5, 0.96)):
+        logits = torch.zeros(len(EDGES), len(OPERATIONS))
+        logits[:, 2] = lead
+        arch = {"normal": logits, "reduction": logits}
+        mixture = strategy.mixture(PLAIN, arch, sharpness=1.0, rng=rng())
+        assert torch.allclose(mixture["normal"][0, :, 2], torch.tensor(weight), atol=0.005)
+
+
+def test_without_pruning_it_is_darts() -> None:
+    darts, none = STRATEGIES["darts"](), SoftPruning(SoftPruningParams(prune="none"))
+    arch = darts.init_arch(SPACE, rng=rng())
+    for sharpness in (0.0, 1.0):
+        found, expected = (
+            s.mixture(SPACE, arch, sharpness=sharpness, rng=rng()) for s in (none, darts)
+        )
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[key], expected[key]) for key in found)
+    assert none.discretize(SPACE, arch) == darts.discretize(SPACE, arch)
+
+
+def test_weights_of_pairs_add_up_to_one_per_node() -> None:
+    strategy = STRATEGIES["inputs"]()
+    arch = strategy.init_arch(SPACE, rng=rng())
+    assert sum(logits.numel() for logits in arch.values()) == 2 * (9 * 7 + 10)
+    weights = strategy.mixture(SPACE, arch, sharpness=0.3, rng=rng())["normal" + INPUTS]
+    for node in torch.split(weights, [1, 3, 6], dim=1):
+        assert torch.allclose(node.sum(), torch.tensor(1.0))
+
+
+def test_the_best_pair_is_kept_where_pairs_have_weights() -> None:
+    strategy = STRATEGIES["inputs"]()
+    arch = strategy.init_arch(SPACE, rng=rng())
+    arch["normal" + INPUTS] = torch.tensor([0.0, 0, 0, 5, 0, 0, 0, 0, 7, 0])
+    cells = dict(strategy.discretize(SPACE, arch).cells)
+    assert [(e.source, e.target) for e in cells["normal"]] == [
+        (0, 2), (1, 2), (1, 3), (2, 3), (1, 4), (3, 4),
+    ]  # fmt: skip
+
+
+def test_ties_go_to_the_first() -> None:
+    even = {"normal": torch.ones(1, 9, 7), "reduction": torch.ones(1, 9, 7)}
+    with_pairs = even | {key + INPUTS: torch.ones(1, 10) for key in even}
+    for mixture in (even, with_pairs):
+        (genotype,) = genotypes(harden(mixture, SPACE.choices()), SPACE.choices())
+        assert {(e.source, e.primitive) for _, edges in genotype.cells for e in edges} == {
+            (0, "a"),
+            (1, "a"),
+        }
+        assert genotype == Fixed(FixedParams()).discretize(SPACE, {})
+
+
+def test_a_genotype_and_its_weights_are_the_same_thing() -> None:
+    arch = STRATEGIES["darts"]().init_arch(SPACE, rng=rng())
+    genotype = STRATEGIES["darts"]().discretize(SPACE, arch)
+    hard = one_hot(genotype, SPACE.choices())
+    assert genotypes(hard, SPACE.choices()) == [genotype]
+    again = harden(hard, SPACE.choices())
+    assert all(torch.equal(hard[cell], again[cell]) for cell in hard)
+
+
+def test_cutting_leaves_the_largest_whatever_the_threshold() -> None:
+    mixture = STRATEGIES["inputs"]().mixture(
+        SPACE, STRATEGIES["inputs"]().init_arch(SPACE, rng=rng()), sharpness=0.0, rng=rng()
+    )
+    kept = cut(mixture, SPACE.choices(), threshold=0.05)
+    for key, weights in mixture.items():
+        assert torch.equal(kept[key], torch.where(kept[key] > 0, weights, 0))
+        assert ((weights > 0.05) <= (kept[key] > 0)).all()
+    most = cut(mixture, SPACE.choices(), threshold=0.999)
+    assert ((most["normal"] > 0).sum(-1) == 1).all()
+    assert int((most["normal" + INPUTS] > 0).sum()) == 3
+
+
+def test_pruning_for_good_is_for_good() -> None:
+    logits = torch.zeros(9, 7)
+    logits[:, 0], logits[:, 1] = 1.0, -1.0
+    arch = {"normal": logits, "reduction": per_task({"x": logits})["x"]}
+    pruned = prune_logits(arch, SPACE.choices(), temperature=0.1, threshold=0.01)
+    for cell in arch:
+        assert (pruned[cell][..., 0] == 1.0).all()
+        assert (pruned[cell][..., 1:] == PRUNED).all()
+    mixture = STRATEGIES["operations"]().mixture(SPACE, pruned, sharpness=0.0, rng=rng())
+    assert (mixture["reduction"][..., 1:] == 0).all()
+    assert torch.equal(logits[:, 1], torch.full((9,), -1.0))
+
+
+def test_gumbel_samples_in_proportion_to_the_softmax() -> None:
+    strategy = Gumbel(GumbelParams())
+    logits = torch.randn(1, len(OPERATIONS), generator=rng()).expand(9, -1)
+    arch = per_task({"normal": logits, "reduction": logits}, 3000)
+    mixture = strategy.mixture(PLAIN, arch, sharpness=1.0, rng=rng(1))["normal"]
+    assert torch.equal(mixture, mixture.round())
+    assert torch.equal(mixture.sum(-1), torch.ones(3000, 9))
+    found = mixture.mean((0, 1))
+    deviation = (found * (1 - found) / 27000).sqrt()
+    assert ((found - logits[0].softmax(0)).abs() < 4 * deviation).all()
+
+
+def test_gumbel_passes_the_gradient_of_its_relaxed_sample() -> None:
+    weigh = torch.randn(1, 9, 7, generator=rng(2))
+    gradients = []
+    for hard in (True, False):
+        logits = torch.randn(9, 7, generator=rng()).requires_grad_()
+        mixture = Gumbel(GumbelParams(hard=hard)).mixture(
+            PLAIN, {"normal": logits, "reduction": logits}, sharpness=0.5, rng=rng(1)
+        )
+        gradients += torch.autograd.grad((mixture["normal"] * weigh).sum(), logits)
+    assert gradients[0].abs().sum() > 0
+    assert torch.equal(*gradients)
+
+
+def test_random_architectures_are_uniform() -> None:
+    n = 4000
+    drawn = sample(SPACE.choices(), n, rng=rng())["normal"]
+    assert set(drawn.unique().tolist()) == {0.0, 1.0}
+    edges = drawn.sum(-1).mean(0)  # chance that an edge is kept: 2 of 2, of 3, of 4
+    expected = torch.tensor([1.0] * 2 + [2 / 3] * 3 + [1 / 2] * 4)
+    assert torch.allclose(edges, expected, atol=4 * 0.5 / n**0.5)
+    operations = drawn.sum((0, 1)) / drawn.sum()
+    assert operations[0] == 0
+    assert torch.allclose(operations[1:], torch.tensor(1 / 6), atol=4 * 0.4 / (6 * n) ** 0.5)
+
+
+def test_random_draws_per_task_and_learns_nothing() -> None:
+    strategy = STRATEGIES["random"]()
+    arch = {k: v.requires_grad_() for k, v in strategy.init_arch(SPACE, rng=rng()).items()}
+    first, again, other = (
+        strategy.mixture(SPACE, per_task(arch), sharpness=0.0, rng=rng(seed)) for seed in (1, 1, 2)
+    )
+    assert len(set(genotypes(first, SPACE.choices()))) == TASKS
+    assert torch.equal(first["normal"], again["normal"])
+    assert not torch.equal(first["normal"], other["normal"])
+    assert not first["normal"].requires_grad
+    runs = {strategy.discretize(SPACE, strategy.init_arch(SPACE, rng=rng(s))) for s in range(5)}
+    assert len(runs) == 5
+
+
+def test_fixed_takes_a_file_or_text_for_the_same_architecture(tmp_path: Path) -> None:
+    genotype = STRATEGIES["darts"]().discretize(
+        SPACE, STRATEGIES["darts"]().init_arch(SPACE, rng=rng())
+    )
+    file = tmp_path / "cells.json"
+    file.write_text(json.dumps(genotype.to_json()), encoding="utf-8")
+    from_file, inline = FixedParams(genotype=str(file)), FixedParams(genotype=genotype.to_json())  # type: ignore[arg-type]
+    assert from_file == inline
+    assert FixedParams.model_validate(from_file.model_dump(mode="json")) == inline
+    strategy = Fixed(inline)
+    arch = strategy.init_arch(SPACE, rng=rng())
+    assert strategy.discretize(SPACE, arch) == genotype
+    mixture = strategy.mixture(SPACE, arch, sharpness=0.0, rng=rng())
+    assert genotypes(mixture, SPACE.choices()) == [genotype]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Fixed(FixedParams(genotype="tnas-1-shot")), "has none"),
+        (lambda: Fixed(FixedParams(genotype={"cell": [(0, 2, "a")]})), r"cells \['cell'\]"),
+        (STRATEGIES["inputs"], "no weights to pairs of inputs"),
+    ],
+)
+def test_what_does_not_fit_the_space_is_refused(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        make().init_arch(PLAIN, rng=rng())
+    assert "--space" in caught.value.hint
+
+
+def test_impossible_parameters_are_refused(tmp_path: Path) -> None:
+    for genotype in ("tnas", str(tmp_path / "absent.json")):
+        with pytest.raises(ValidationError, match=r"no such genotype|cannot be read"):
+            FixedParams(genotype=genotype)
+    for params in (SoftPruningParams, GumbelParams):
+        with pytest.raises(ValidationError, match="t_min must not be above t_max"):
+            params(t_max=0.1, t_min=1.0)
