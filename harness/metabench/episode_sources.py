@@ -99,6 +99,12 @@ class ClassSource:
     def check(self, split: str, shape: EpisodeShape) -> None:
         """Refuse too few classes, and a class with too few images, by name."""
         classes = self._classes[split]
+        if self._data.supervised and len(classes) != shape.ways:
+            raise DataError(
+                f"Source {self.name} is one task of {len(classes)} classes in {split}, "
+                f"not of {shape.ways}.",
+                hint=f"Set the ways to {len(classes)}.",
+            )
         if len(classes) < shape.ways:
             raise DataError(
                 f"Source {self.name} has {len(classes)} classes in {split}; "
@@ -107,6 +113,8 @@ class ClassSource:
             )
         need = shape.shots + shape.queries
         sizes = self._sizes[classes[:, 0]]
+        if self._halved(split):
+            need = 2 * max(shape.shots, shape.queries)
         if sizes.min() < need:
             small = classes[sizes.argmin(), 0]
             raise DataError(
@@ -127,11 +135,20 @@ class ClassSource:
         by_class, turn_word, rest = np.split(word, [ways, 2 * ways], axis=1)
         image_word, order_word = np.split(rest, [ways * need], axis=1)
 
-        chosen = classes[choose(by_class, np.full(n_tasks, len(classes)))]  # [tasks, ways, 2]
+        if self._data.supervised:
+            chosen = np.broadcast_to(classes, (n_tasks, *classes.shape))  # [tasks, ways, 2]
+        else:
+            chosen = classes[choose(by_class, np.full(n_tasks, len(classes)))]
         ids, turns = chosen[..., 0], chosen[..., 1]
         if self._data.rotations.get(split) == "per-task":
             turns = (turn_word >> np.uint64(62)).astype(np.int64)
-        image = choose(image_word.reshape(-1, need), self._sizes[ids].ravel())
+        sizes, image_word = self._sizes[ids].ravel(), image_word.reshape(-1, need)
+        if self._halved(split):
+            for_support, for_query = np.split(image_word, [shape.shots], axis=1)
+            second = choose(for_query, sizes - sizes // 2) + (sizes // 2)[:, None]
+            image = np.concatenate([choose(for_support, sizes // 2), second], axis=1)
+        else:
+            image = choose(image_word, sizes)
         image = image.reshape(n_tasks, ways, need) + self._data.offsets[ids][..., None]
         image += (turns * self._n_images)[..., None]
 
@@ -145,6 +162,10 @@ class ClassSource:
             Labelled(self._gather(query), self._labels(np.tile(labels, (n_tasks, 1)))),
             [row.tobytes() for row in np.concatenate([support, query], axis=1)],
         )
+
+    def _halved(self, split: str) -> bool:
+        """Whether support and queries come from different halves of each class."""
+        return self._data.supervised and split == "meta-train"
 
     def on_grid(self, grid: Grid) -> EpisodeSource:
         """Refuse: images are no points of a line."""

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -189,6 +191,30 @@ def test_rotations_as_classes_multiply_the_classes() -> None:
     assert (classes[0].bincount() == 4).all()
     with pytest.raises(DataError, match="32 classes"):
         sampler(data, shape=EpisodeShape(33, 1, 1))
+
+
+def test_supervised_classes_keep_their_labels_and_training_images_are_halved() -> None:
+    data = dataclasses.replace(class_data(), supervised=True)
+    shape = EpisodeShape(8, 3, 4)
+    for split, first in (("meta-train", 0), ("meta-test", 16)):
+        batch = sampler(data, split=split, shape=shape).batch(np.arange(200))
+        for part in (batch.support, batch.query):
+            classes, _ = classes_and_numbers(part)
+            assert torch.equal(classes, part.y + first)
+        (_, support), (_, query) = map(classes_and_numbers, (batch.support, batch.query))
+        if split == "meta-train":
+            assert set(support.unique().tolist()) == {0, 1, 2, 3}
+            assert set(query.unique().tolist()) == {4, 5, 6, 7}
+        else:
+            assert set(query.unique().tolist()) == set(range(PER_CLASS))
+
+
+def test_supervised_classes_are_one_task() -> None:
+    data = dataclasses.replace(class_data(), supervised=True)
+    with pytest.raises(DataError, match="one task of 8 classes in meta-train, not of 5"):
+        sampler(data, shape=EpisodeShape(5, 1, 1))
+    with pytest.raises(DataError, match="has 8 images; 3 shots and 5 queries need 10"):
+        sampler(data, shape=EpisodeShape(8, 3, 5))
 
 
 def test_too_few_images_are_named() -> None:

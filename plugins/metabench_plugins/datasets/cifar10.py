@@ -81,8 +81,8 @@ class CifarParams(Frozen):
 def load(params: CifarParams) -> ClassData:
     """Load the packed images: training images are meta-train, test images meta-test.
 
-    Both splits hold the same ten classes, as ``train/cat`` and ``test/cat``: this is ordinary
-    classification of new images, not few-shot learning of new classes.
+    Both splits hold the same ten classes, as ``train/cat`` and ``test/cat``, always in the same
+    order: this is ordinary classification of new images, not few-shot learning of new classes.
 
     Raises:
         DataError: they have not been prepared so, or are damaged.
@@ -90,7 +90,8 @@ def load(params: CifarParams) -> ClassData:
     from metabench_plugins.datasets.packed import parts_as_splits, upright_classes
 
     pack = open_pack(ARCHIVE.name, Preparation(size=params.size, resize=params.resize))
-    return upright_classes(pack, parts_as_splits(pack.class_names))
+    data = upright_classes(pack, parts_as_splits(pack.class_names))
+    return dataclasses.replace(data, supervised=True)
 
 
 def synthesize(params: CifarParams) -> ClassData:
@@ -116,12 +117,13 @@ def synthesize(params: CifarParams) -> ClassData:
         },
         rotations=dict.fromkeys(("meta-train", "meta-val", "meta-test"), "none"),
         fingerprint=digest({"drawn": drawn.fingerprint, "train": n_train}),
+        supervised=True,
     )
 
 
 SPEC = DatasetSpec(
     name=ARCHIVE.name,
-    version=1,
+    version=2,
     summary="10 classes, 5000 + 1000 images of 32x32 each; the same classes in train and test.",
     params="metabench_plugins.datasets.cifar10:CifarParams",
     reference="Krizhevsky 2009",
