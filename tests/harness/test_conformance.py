@@ -442,7 +442,8 @@ class Softmax:
         }
 
     def mixture(self, space, arch, *, sharpness, rng):
-        return {cell: logits.softmax(-1)[None] for cell, logits in arch.items()}
+        weights = {cell: logits.softmax(-1) for cell, logits in arch.items()}
+        return {cell: w if w.dim() == 3 else w[None] for cell, w in weights.items()}
 
     def discretize(self, space, arch):
         return Genotype.of({cell: [Edge(0, 1, "once")] for cell in arch})
@@ -461,6 +462,18 @@ class NoTaskAxis(Softmax):
 class Infinite(Softmax):
     def mixture(self, space, arch, *, sharpness, rng):
         return {cell: (logits / (1 - sharpness))[None] for cell, logits in arch.items()}
+
+
+class OneForAll(Softmax):
+    def mixture(self, space, arch, *, sharpness, rng):
+        return {cell: logits.softmax(-1)[None] for cell, logits in arch.items()}
+
+
+class MixesOnCpu(Softmax):
+    def mixture(self, space, arch, *, sharpness, rng):
+        noise = {cell: torch.rand(logits.shape, generator=rng) for cell, logits in arch.items()}
+        noisy = {cell: logits + noise[cell] for cell, logits in arch.items()}
+        return super().mixture(space, noisy, sharpness=sharpness, rng=rng)
 
 
 class Inventive(Softmax):
@@ -509,6 +522,8 @@ def test_sound_strategy_passes(searched: Catalog) -> None:
         (Transposed, "logits have one row per edge", "(2, 1)"),
         (NoTaskAxis, "a mixture has the shape of the logits", "[tasks or 1, edges"),
         (Infinite, "a mixture has the shape of the logits", "not finite at sharpness 1.0"),
+        (OneForAll, "logits of their own give tasks mixtures of their own", "mixture of 1 tasks"),
+        (MixesOnCpu, "it computes where its logits live", "same device"),
         (Inventive, "the genotype is made of the network's choices", "'thrice'"),
     ],
 )

@@ -8,9 +8,10 @@ from functools import partial
 from metabench.catalog import Catalog
 from metabench.conformance.base import Check, Skip, require
 from metabench.conformance.descriptions import default_params
-from metabench.conformance.samples import generator, same, untouched_randomness
+from metabench.conformance.purity import assert_on, fake_accelerator
+from metabench.conformance.samples import close, generator, same, untouched_randomness
 from metabench.conformance.spaces import TASKS
-from metabench.protocols import SearchSpace, Strategy
+from metabench.protocols import INPUTS, SearchSpace, Strategy
 from metabench.specs import NasStrategySpec, resolve
 
 
@@ -19,7 +20,9 @@ def strategy_checks(spec: NasStrategySpec, catalog: Callable[[], Catalog]) -> It
     bodies: dict[str, Callable[[Strategy, SearchSpace], None]] = {
         "logits have one row per edge": _logits,
         "a mixture has the shape of the logits": _mixture,
+        "logits of their own give tasks mixtures of their own": _owned,
         "the genotype is made of the network's choices": _genotype,
+        "it computes where its logits live": _device,
     }
     for name, body in bodies.items():
         yield Check(name, partial(_on_any_space, body, spec, catalog))
@@ -50,8 +53,12 @@ def _logits(strategy: Strategy, space: SearchSpace) -> None:
     with untouched_randomness():
         first, second = (strategy.init_arch(space, rng=generator()) for _ in range(2))
     require(same(first, second), "the same generator gives other logits.")
-    found = {cell: tuple(logits.shape) for cell, logits in first.items()}
-    wanted = {cell: (len(c.edges), len(c.primitives)) for cell, c in space.choices().items()}
+    found = {key: tuple(logits.shape) for key, logits in first.items()}
+    wanted: dict[str, tuple[int, ...]] = {}
+    for cell, c in space.choices().items():
+        wanted[cell] = (len(c.edges), len(c.primitives))
+        if c.input_pairs and cell + INPUTS in found:
+            wanted[cell + INPUTS] = (sum(map(len, c.pairs().values())),)
     require(found == wanted, f"logits have shapes {found}; {wanted} is [edges, operations].")
 
 
@@ -59,10 +66,11 @@ def _mixture(strategy: Strategy, space: SearchSpace) -> None:
     arch = strategy.init_arch(space, rng=generator())
     for sharpness in (0.0, 0.5, 1.0):
         mixture = strategy.mixture(space, arch, sharpness=sharpness, rng=generator())
-        require(mixture.keys() == arch.keys(), f"a mixture for {sorted(mixture)} alone.")
+        cells = [key for key in mixture if not key.endswith(INPUTS)]
+        require(cells == list(space.choices()), f"a mixture for {cells} alone.")
         for cell, weights in mixture.items():
             require(
-                weights.dim() == 3 and weights.shape[1:] == arch[cell].shape,
+                weights.dim() == arch[cell].dim() + 1 and weights.shape[1:] == arch[cell].shape,
                 f"the mixture of cell {cell!r} has shape {tuple(weights.shape)}; "
                 f"[tasks or 1, edges, operations] is wanted.",
             )
@@ -70,6 +78,43 @@ def _mixture(strategy: Strategy, space: SearchSpace) -> None:
                 bool(weights.isfinite().all()),
                 f"the mixture of cell {cell!r} is not finite at sharpness {sharpness}.",
             )
+
+
+def _owned(strategy: Strategy, space: SearchSpace) -> None:
+    arch = strategy.init_arch(space, rng=generator())
+    for n_tasks in (1, 3):
+        owned = {key: logits.repeat(n_tasks, *[1] * logits.dim()) for key, logits in arch.items()}
+        mixture = strategy.mixture(space, owned, sharpness=0.5, rng=generator())
+        for key, weights in mixture.items():
+            require(
+                len(weights) in (1, n_tasks) and weights.shape[1:] == arch[key].shape,
+                f"the mixture of {n_tasks} tasks has shape {tuple(weights.shape)} for {key!r}.",
+            )
+        if n_tasks == 1:
+            shared = strategy.mixture(space, arch, sharpness=0.5, rng=generator())
+            require(
+                all(close(weights, mixture[key]) for key, weights in shared.items()),
+                "logits [1, edges, operations] give another mixture than [edges, operations].",
+            )
+
+
+def _device(strategy: Strategy, space: SearchSpace) -> None:
+    arch = strategy.init_arch(space, rng=generator())
+    expected = strategy.mixture(space, arch, sharpness=0.5, rng=generator())
+    with fake_accelerator() as device:
+        there = {key: logits.to(device) for key, logits in arch.items()}
+        mixture = strategy.mixture(space, there, sharpness=0.5, rng=generator())
+        assert_on(device, mixture)
+        genotype = strategy.discretize(space, there)
+        found = {key: weights.cpu() for key, weights in mixture.items()}
+    require(
+        all(close(weights, found[key]) for key, weights in expected.items()),
+        "the mixture on an accelerator is not that on the CPU.",
+    )
+    require(
+        genotype == strategy.discretize(space, arch),
+        "the genotype on an accelerator is not that on the CPU.",
+    )
 
 
 def _genotype(strategy: Strategy, space: SearchSpace) -> None:
