@@ -23,7 +23,9 @@ from metabench.specs import (
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["dataset", "learner", "space", "strategy", "executor", "suite", "reference"]
+Kind = Literal[
+    "dataset", "learner", "space", "strategy", "executor", "suite", "reference", "claims"
+]
 T = TypeVar("T")
 
 
@@ -64,6 +66,7 @@ class Catalog:
     executors: Mapping[str, ExecutorSpec]
     suites: Mapping[str, Traversable]
     references: Mapping[str, Traversable]
+    claims: Mapping[str, Traversable]
     _listeners: tuple[tuple[PluginInfo, Callable[..., Any]], ...] = field(repr=False)
     _deaf: set[str] = field(default_factory=set, repr=False)
 
@@ -101,6 +104,7 @@ class Catalog:
             "executor": self.executors,
             "suite": self.suites,
             "reference": self.references,
+            "claims": self.claims,
         }
         return tables[kind]
 
@@ -178,6 +182,7 @@ def load_catalog(plugin_files: Sequence[Path] = ()) -> Catalog:
         executors=things["executor"],
         suites=things["suite"],
         references=things["reference"],
+        claims=things["claims"],
         _listeners=tuple(listeners),
     )
 

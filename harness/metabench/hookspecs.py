@@ -53,6 +53,11 @@ def metabench_references() -> Iterable[Traversable]:  # type: ignore[empty-body]
 
 
 @hookspec
+def metabench_claims() -> Iterable[Traversable]:  # type: ignore[empty-body]
+    """Return files of papers' claims (YAML). Called once, when they are judged."""
+
+
+@hookspec
 def metabench_executors() -> Iterable[ExecutorSpec]:  # type: ignore[empty-body]
     """Return ways to run cells. Called once, when the catalog is first read."""
 

@@ -43,6 +43,7 @@ HOOKS = {
     "executor": ("metabench_executors", ExecutorSpec),
     "suite": ("metabench_suites", Traversable),
     "reference": ("metabench_references", Traversable),
+    "claims": ("metabench_claims", Traversable),
 }
 """Per kind of thing, the hook that returns it and the type it must have."""
 

@@ -1,0 +1,132 @@
+"""From a claim and its runs to pairs, each with a difference or the reason why it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from metabench.captions import AVERAGE
+from metabench.claims.choosing import Found
+from metabench.claims.judging import PairResult, Verdict
+from metabench.claims.measures import distinct_genotypes
+from metabench.claims.schema import Claim, Party
+from metabench.pairing import (
+    MIN_EPISODES,
+    description,
+    difference_in_words,
+    mismatch,
+    own_scores,
+    shared_scores,
+    sources_of,
+    unit_of,
+    weights_of,
+)
+from metabench.pooling import Pooled
+from metabench.stats import contrast
+
+
+class _NoNumberError(Exception):
+    """Why a pair has no number: the verdict that follows, and a reason."""
+
+    def __init__(self, verdict: Verdict, reason: str) -> None:
+        super().__init__(reason)
+        self.verdict = verdict
+        self.reason = reason
+
+
+def compare_pairs(claim: Claim, found: Found) -> list[PairResult]:
+    """Every pair of a claim with its difference, not yet judged."""
+    rights: tuple[Party | None, ...] = claim.right or (None,)
+    fixed = claim.column if claim.value is None else f"{claim.value:g}"
+    results = []
+    for column in claim.columns:
+        for left in claim.left:
+            for right in rights:
+                blank = PairResult(left=str(left), right=str(right or fixed), column=column)
+                try:
+                    results.append(_compare(claim, blank, left, right, found=found))
+                except _NoNumberError as why:
+                    results.append(replace(blank, verdict=why.verdict, reason=why.reason))
+    return results
+
+
+def measure_runs(claim: Claim, found: Found) -> list[PairResult]:
+    """A number of each run: supported where all runs reach it, refuted where none does."""
+    results = []
+    for party in claim.left:
+        blank = PairResult(left=str(party), right=f"{claim.value:g}", column=str(claim.measure))
+        try:
+            runs = _only(party, found).runs
+        except _NoNumberError as why:
+            results.append(replace(blank, verdict=why.verdict, reason=why.reason))
+            continue
+        counts = [distinct_genotypes(run) for run in runs]
+        known = [count for count in counts if count is not None]
+        reached = [claim.value is not None and count >= claim.value for count in known]
+        if len(known) < len(counts):
+            results.append(replace(blank, reason="not every run has a genotype per episode"))
+            continue
+        verdict: Verdict = "supported" if all(reached) else "undecided"
+        verdict = verdict if any(reached) else "refuted"
+        said = f"{', '.join(map(str, known))} in the runs by seed"
+        results.append(replace(blank, verdict=verdict, reason=said))
+    return results
+
+
+def _compare(
+    claim: Claim, blank: PairResult, left: Party, right: Party | None, *, found: Found
+) -> PairResult:
+    mine = _only(left, found)
+    sources = sources_of(mine.spec)
+    for column in (blank.column, claim.column):
+        if column not in (None, AVERAGE, *sources):
+            raise _NoNumberError("not comparable", f"the suite has no column {column}")
+    sign = 1.0 if mine.spec.metric == "accuracy" else -1.0
+    weights = {k: sign * w for k, w in weights_of(blank.column, sources).items()}
+    pair = replace(blank, unit=unit_of(mine.spec))
+    if right is not None:
+        return _with_learner(pair, mine, _only(right, found), weights=weights)
+    if claim.column is not None:
+        for source, weight in weights_of(claim.column, sources).items():
+            weights[source] = weights.get(source, 0.0) - sign * weight
+    blocks = own_scores(mine)
+    _enough(blocks[source].shape[1] for source in weights)
+    value = sign * (claim.value or 0.0)
+    return replace(pair, difference=contrast(blocks, weights=weights, value=value))
+
+
+def _with_learner(
+    pair: PairResult, left: Pooled, right: Pooled, *, weights: dict[str, float]
+) -> PairResult:
+    if reason := mismatch(left, right):
+        raise _NoNumberError("not comparable", f"the runs differ: {reason}")
+    shared = shared_scores(left, right)
+    sizes = [len(shared.keys[source]) for source in weights]
+    if not min(sizes):
+        raise _NoNumberError("not comparable", "the two were not tested on the same episodes")
+    _enough(sizes)
+    some = f"{shared.n_left_out:,} episodes that only one of them has are left out"
+    number = contrast(shared.left, shared.right, weights=weights)
+    return replace(pair, difference=number, reason=some if shared.n_left_out else "")
+
+
+def _only(party: Party, found: Found) -> Pooled:
+    """The one configuration of a party."""
+    configs = found.by_party[str(party)]
+    if not configs:
+        raise _NoNumberError("undecided", f"{party} was not run")
+    if len(configs) > 1:
+        first, second = (description(config.spec) for config in configs[:2])
+        different = difference_in_words(first, second)
+        reason = f"{party} stands in {len(configs)} configurations ({different})"
+        raise _NoNumberError("not comparable", reason)
+    (config,) = configs
+    if not len(config.key):
+        reason = f"the seeds of {party} were not tested on the same episodes"
+        raise _NoNumberError("not comparable", reason)
+    return config
+
+
+def _enough(sizes: Iterable[int]) -> None:
+    if (fewest := min(sizes)) < MIN_EPISODES:
+        raise _NoNumberError("undecided", f"{fewest} episodes per source are too few to tell")

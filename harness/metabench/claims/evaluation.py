@@ -1,0 +1,124 @@
+"""Claims against records: each is supported, refuted, undecided, or its runs not comparable.
+
+A claim is supported if all its pairs are and refuted if any is. It is undecided as well where a
+learner is missing or too few episodes are there, and not comparable where the runs are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from metabench.claims.choosing import Found, choose
+from metabench.claims.comparing import compare_pairs, measure_runs
+from metabench.claims.judging import PairResult, Verdict, judge
+from metabench.claims.schema import Claim, ClaimFile
+from metabench.pairing import configurations, stamps_of
+from metabench.pooling import Pooled
+from metabench.results import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """A claim and what the records say.
+
+    Attributes:
+        claim: the claim.
+        paper: citation of the paper.
+        budget: of the runs; "" where they have none in common.
+        verdict: of the whole claim.
+        decided_by: the pair that decided it; None where no pair did.
+        reason: why there is no such pair; else "".
+        pairs: every comparison.
+        stamps: what must be said beside the numbers.
+        notes: what else a reader must know, in sentences.
+    """
+
+    claim: Claim
+    paper: str
+    budget: str
+    verdict: Verdict
+    decided_by: PairResult | None = None
+    reason: str = ""
+    pairs: tuple[PairResult, ...] = ()
+    stamps: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def evaluate(files: Iterable[ClaimFile], runs: Sequence[Run]) -> list[Evaluation]:
+    """Judge every claim that speaks of at least one of the runs.
+
+    Raises:
+        UsageError: when several seeds are to be compared and scipy is not installed.
+    """
+    configs = configurations(runs)
+    return [
+        evaluation
+        for file in files
+        for claim in file.claims
+        for evaluation in _evaluate(claim, file.paper, configs)
+    ]
+
+
+def _evaluate(claim: Claim, paper: str, configs: Sequence[Pooled]) -> list[Evaluation]:
+    found = choose(claim, configs)
+    if isinstance(found, str):
+        return [
+            Evaluation(
+                claim=claim,
+                paper=paper,
+                budget="",
+                verdict="not comparable",
+                reason=f"the learners were run under different conditions: {found}",
+            )
+        ]
+    return [_of_group(claim, paper, group) for group in found]
+
+
+def _of_group(claim: Claim, paper: str, found: Found) -> Evaluation:
+    pairs = (
+        measure_runs(claim, found) if claim.measure else judge(claim, compare_pairs(claim, found))
+    )
+    verdict, decided_by = _overall(pairs)
+    missing = [name for name, configs in found.by_party.items() if not configs]
+    if missing and verdict == "undecided":
+        decided_by = None
+    notes = list(found.notes)
+    notes += [
+        f"{config.label}: {config.n_left_out:,} episodes that not every seed has are left out."
+        for config in found.configs
+        if config.n_left_out
+    ]
+    if any(pair.difference and not pair.difference.speaks_of_learners for pair in pairs):
+        notes.append("With one seed it speaks of these trained networks, not of the learners.")
+    return Evaluation(
+        claim=claim,
+        paper=paper,
+        budget=found.configs[0].spec.budget,
+        verdict=verdict,
+        decided_by=decided_by,
+        reason="" if decided_by else f"not run: {', '.join(missing)}",
+        pairs=tuple(pairs),
+        stamps=stamps_of(*found.configs),
+        notes=tuple(notes),
+    )
+
+
+def _overall(pairs: Sequence[PairResult]) -> tuple[Verdict, PairResult]:
+    """The verdict of the claim, and the pair that decided it.
+
+    A pair without a number comes first: a claim is not refuted by half of its pairs.
+    """
+    for verdict in ("not comparable", "undecided"):
+        for pair in pairs:
+            if pair.verdict == verdict and pair.difference is None:
+                return pair.verdict, pair
+    for pair in sorted(pairs, key=_p):
+        if pair.verdict == "refuted":
+            return "refuted", pair
+    weakest = max(pairs, key=_p)
+    return weakest.verdict, weakest
+
+
+def _p(pair: PairResult) -> float:
+    return 1.0 if pair.p is None else pair.p

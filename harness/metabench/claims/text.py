@@ -1,0 +1,165 @@
+"""Verdicts on claims as text: for a terminal, as Markdown, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+from metabench.claims.evaluation import Evaluation
+from metabench.claims.judging import PairResult
+from metabench.claims.schema import Claim
+from metabench.render.layout import plain
+from metabench.stats.words import number, p_value
+
+HEADER = ("left", "right", "column", "advantage", "interval", "p", "episodes", "seeds", "verdict")
+LEGEND = (
+    "The advantage of the left is positive where it is better. The interval is the one that "
+    "decides: its level is that of Holm's procedure, 5 % over all pairs of the claim, and p is "
+    "adjusted likewise."
+)
+
+
+def render_claims(evaluations: Sequence[Evaluation], format: Literal["table", "md", "json"]) -> str:
+    """Write verdicts down; the text ends with a line end."""
+    if format == "json":
+        values = [_values(evaluation) for evaluation in evaluations]
+        return json.dumps({"claims": values, "legend": LEGEND}, indent=2) + "\n"
+    block = _markdown if format == "md" else _plain
+    return "\n\n".join([*map(block, evaluations), LEGEND]) + "\n"
+
+
+def says(claim: Claim) -> str:
+    """What is compared, in a line.
+
+    >>> from metabench.claims.schema import Claim
+    >>> says(Claim(id="a", sentence="", citation="", suite="s", setting="t", left=["mnas"],
+    ...     relation="not-worse", margin=0.1, right=["maml", "hsml"]))
+    'mnas not worse by more than 0.1 than maml and hsml, on average'
+    """
+    left = _listed([str(party) for party in claim.left])
+    if claim.measure is not None:
+        return f"{left}: at least {claim.value:g} {claim.measure.replace('-', ' ')} in each run"
+    right = _listed([str(party) for party in claim.right]) or claim.column or f"{claim.value:g}"
+    words = {
+        "better": "better than",
+        "not-worse": f"not worse by more than {claim.margin} than",
+        "close": f"within {claim.margin} of",
+    }
+    return f"{left} {words[claim.relation]} {right}, on {_listed(claim.columns)}"
+
+
+def deciding(evaluation: Evaluation) -> str:
+    """What decided the verdict, in a sentence."""
+    pair = evaluation.decided_by
+    if pair is None:
+        return f"{evaluation.reason}."
+    between = f"{pair.left} against {pair.right} on {pair.column}"
+    if pair.difference is None:
+        return f"{between}: {pair.reason}."
+    text = f"{between}: {_number(pair)} {_interval(pair)}, p {p_value(pair.p)}"
+    if pair.verdict == "undecided" and pair.visible is not None:
+        text += (
+            f"; a difference of {number(pair.visible, pair.unit)} {pair.unit} would have been seen "
+            "with probability 0.8"
+        )
+    return f"{text}. Interval: {pair.difference.words()}."
+
+
+def _plain(evaluation: Evaluation) -> str:
+    from metabench.cli.columns import columns
+
+    rows = [_row(pair) for pair in evaluation.pairs]
+    table = columns(HEADER, rows).splitlines() if rows else []
+    lines = [f"{evaluation.claim.id}: {evaluation.verdict.upper()}", *_about(evaluation)]
+    return "\n".join([lines[0], *(f"  {line}" for line in [*lines[1:], *table])])
+
+
+def _markdown(evaluation: Evaluation) -> str:
+    claim = evaluation.claim
+    about = "\n".join(f"- {_escaped(line)}" for line in _about(evaluation))
+    blocks = [f"## {claim.id}: {evaluation.verdict}", about]
+    if evaluation.pairs:
+        lines = [HEADER, ["---"] * len(HEADER), *(_row(pair) for pair in evaluation.pairs)]
+        blocks.append("\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines))
+    return "\n\n".join(blocks)
+
+
+def _about(evaluation: Evaluation) -> list[str]:
+    claim = evaluation.claim
+    budget = f", budget {evaluation.budget}" if evaluation.budget else ""
+    stamps = f"Stamped {', '.join(evaluation.stamps)}." if evaluation.stamps else ""
+    lines = [
+        f"{claim.sentence} ({evaluation.paper}, {claim.citation})",
+        f"Compared: {says(claim)}; {claim.suite} @ {claim.setting}{budget}.",
+        f"{evaluation.verdict.capitalize()}: {deciding(evaluation)}",
+        stamps,
+        *evaluation.notes,
+    ]
+    return [plain(line) for line in lines if line]
+
+
+def _row(pair: PairResult) -> list[str]:
+    names = [pair.left, pair.right, pair.column]
+    verdict = f"{pair.verdict} ({pair.reason})" if pair.reason else pair.verdict
+    difference = pair.difference
+    if difference is None:
+        return [plain(text) for text in (*names, "", "", "", "", "", verdict)]
+    seeds = " / ".join(str(n) for n in difference.n_seeds if n)
+    numbers = [_number(pair), _interval(pair), p_value(pair.p), f"{difference.n_episodes:,}", seeds]
+    return [plain(text) for text in (*names, *numbers, verdict)]
+
+
+def _number(pair: PairResult) -> str:
+    assert pair.difference is not None
+    return f"{number(pair.difference.mean, pair.unit, signed=True)} {pair.unit}"
+
+
+def _interval(pair: PairResult) -> str:
+    assert pair.low is not None
+    assert pair.high is not None
+    assert pair.level is not None
+    low, high = (number(end, pair.unit, signed=True) for end in (pair.low, pair.high))
+    return f"[{low}, {high}] at {100 * pair.level:.4g} %"
+
+
+def _values(evaluation: Evaluation) -> dict[str, Any]:
+    claim = evaluation.claim
+    return {
+        "id": claim.id,
+        "verdict": evaluation.verdict,
+        "sentence": claim.sentence,
+        "paper": evaluation.paper,
+        "citation": claim.citation,
+        "compared": says(claim),
+        "suite": claim.suite,
+        "setting": claim.setting,
+        "budget": evaluation.budget,
+        "decided_by": deciding(evaluation),
+        "stamps": list(evaluation.stamps),
+        "notes": list(evaluation.notes),
+        "pairs": [_pair_values(pair) for pair in evaluation.pairs],
+    }
+
+
+def _pair_values(pair: PairResult) -> dict[str, Any]:
+    values = {name: value for name, value in asdict(pair).items() if name != "difference"}
+    if (found := pair.difference) is not None:
+        values |= {
+            "advantage": found.mean,
+            "standard_error": found.standard_error,
+            "n_episodes": found.n_episodes,
+            "n_seeds": list(found.n_seeds),
+            "formula": found.words(),
+        }
+    return values
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown neither takes for markup nor for the end of a cell."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|" else c for c in text)

@@ -1,0 +1,161 @@
+"""Two configurations on the episodes that both were tested on, and why that may not be allowed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench.captions import AVERAGE
+from metabench.pooling import Pooled, pool
+from metabench.results import Run
+from metabench.runspec import RunSpec
+from metabench.stats import Blocks, shared_positions
+
+MIN_EPISODES = 30
+"""Fewer per source, and the normal distribution does not describe their mean."""
+
+_CONDITIONS = {
+    *("suite", "suite_version", "setting", "metric", "budget"),
+    *("data", "data_fingerprint", "protocol", "sources"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Scores of two configurations on the same episodes, in percent or as squared errors.
+
+    Attributes:
+        left: ``[seeds, episodes]`` by source.
+        right: likewise, the same episodes in the same order.
+        keys: ``[episodes]`` by source.
+        n_left_out: episodes that only one of the two has.
+    """
+
+    left: Blocks
+    right: Blocks
+    keys: Mapping[str, NDArray[np.object_]]
+    n_left_out: int
+
+    @property
+    def n_fewest(self) -> int:
+        """Episodes of the source that has the fewest."""
+        return min(len(keys) for keys in self.keys.values())
+
+
+def configurations(runs: Iterable[Run]) -> list[Pooled]:
+    """Bring the seeds of each configuration together."""
+    by_config: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_config[run.config_id].append(run)
+    return [pool(group) for group in by_config.values()]
+
+
+def unit_of(spec: RunSpec) -> str:
+    """What scores are printed in: ``%`` or ``mse``."""
+    return "%" if spec.metric == "accuracy" else "mse"
+
+
+def weights_of(column: str, sources: Sequence[str]) -> dict[str, float]:
+    """The column of a table as a weighted sum of its sources.
+
+    >>> weights_of("average", ["sine", "line"])
+    {'sine': 0.5, 'line': 0.5}
+    """
+    if column == AVERAGE:
+        return {source: 1 / len(sources) for source in sources}
+    return {column: 1.0}
+
+
+def sources_of(spec: RunSpec) -> tuple[str, ...]:
+    """Names of the sources, in order."""
+    return tuple(source.source for source in spec.sources)
+
+
+def stamps_of(*configs: Pooled) -> tuple[str, ...]:
+    """What must be said beside numbers made from these."""
+    records = (run.record for config in configs for run in config.runs)
+    return tuple(dict.fromkeys(stamp for record in records for stamp in record.stamps))
+
+
+def conditions(spec: RunSpec) -> dict[str, str]:
+    """All that two runs must have in common to be compared, as text by name."""
+    return {
+        name: text
+        for name, text in description(spec).items()
+        if name.partition(".")[0] in _CONDITIONS
+    }
+
+
+def description(spec: RunSpec) -> dict[str, str]:
+    """Everything but the seed as text by dotted name, ``{"learner.params.inner_lr": "0.01"}``."""
+    values = spec.model_dump(mode="json", exclude={"seed"})
+    parts = [_flat(value, name=name) for name, value in values.items()]
+    return {name: text for part in parts for name, text in part.items()}
+
+
+def mismatch(first: Pooled, second: Pooled) -> str:
+    """Why two configurations cannot be compared, as ``queries 5 or 15``; "" where they can."""
+    here, there = conditions(first.spec), conditions(second.spec)
+    # A suite may give its learners training of different length; a user who sets it may not.
+    if _length_was_set(first) or _length_was_set(second):
+        here |= _flat(first.spec.training.model_dump(), name="training")
+        there |= _flat(second.spec.training.model_dump(), name="training")
+    return difference_in_words(here, there)
+
+
+def difference_in_words(first: Mapping[str, str], second: Mapping[str, str]) -> str:
+    """Where two descriptions differ, the first three places; "" where they do not."""
+    names = sorted({*first, *second})
+    said = [
+        f"{name.partition('.')[2] or name} {first.get(name, 'absent')} or "
+        f"{second.get(name, 'absent')}"
+        for name in names
+        if first.get(name) != second.get(name)
+    ]
+    more = f" and {len(said) - 3} more" if len(said) > 3 else ""
+    return ", ".join(said[:3]) + more
+
+
+def shared_scores(left: Pooled, right: Pooled) -> Shared:
+    """Both sides on the episodes that they share; none is left of a source that shares none."""
+    here, there = shared_positions([left.key, right.key])
+    source = left.source[here]
+    masks = {name: source == name for name in sources_of(left.spec)}
+    mine, theirs = scaled(left)[:, here], scaled(right)[:, there]
+    return Shared(
+        left={name: mine[:, mask] for name, mask in masks.items()},
+        right={name: theirs[:, mask] for name, mask in masks.items()},
+        keys={name: left.key[here][mask] for name, mask in masks.items()},
+        n_left_out=max(len(left.key), len(right.key)) - len(here),
+    )
+
+
+def own_scores(config: Pooled) -> Blocks:
+    """Scores ``[seeds, episodes]`` of one configuration by source, as they are printed."""
+    scores = scaled(config)
+    return {name: scores[:, config.source == name] for name in sources_of(config.spec)}
+
+
+def scaled(config: Pooled) -> NDArray[np.float64]:
+    """Scores ``[seeds, episodes]``, accuracy in percent."""
+    return config.scores * (100.0 if config.spec.metric == "accuracy" else 1.0)
+
+
+def _length_was_set(config: Pooled) -> bool:
+    return any("--set budget." in run.record.provenance.command for run in config.runs)
+
+
+def _flat(value: Any, *, name: str) -> dict[str, str]:
+    """A nested value as text by dotted name."""
+    if isinstance(value, list):
+        value = {str(i): item for i, item in enumerate(value)}
+    if not isinstance(value, dict):
+        return {name: str(value)}
+    return {
+        k: v for key, item in value.items() for k, v in _flat(item, name=f"{name}.{key}").items()
+    }
