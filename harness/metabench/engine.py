@@ -136,7 +136,7 @@ class Loops:
         total = spec.protocol.episodes * len(spec.sources)
         written = self.store.count_episodes(evaluation=evaluation)
         started = time.monotonic()
-        size = _chunk_size(spec.protocol, built.task)
+        size = chunk_size(spec.protocol, built.task)
         for first, tasks in _chunks(episodes, total, size, done=written):
             rng = generator(spec.seed, "meta-test", first)
             adapted = built.learner.adapt(tasks.support, rng=rng)
@@ -186,7 +186,7 @@ class Loops:
         spec = self.cell.spec
         assert self.built.validate is not None
         n_episodes = spec.protocol.val_episodes * len(spec.sources)
-        size = _chunk_size(spec.protocol, self.built.task)
+        size = chunk_size(spec.protocol, self.built.task)
         scores: list[Tensor] = []
         for first, tasks in _chunks(self.built.validate, n_episodes, size):
             rng = generator(spec.seed, "meta-val", first)
@@ -217,6 +217,10 @@ class Loops:
                     f"{self.cell.label} diverged: its {self.cell.spec.metric} on meta-test "
                     f"episode {index:,} is {score}."
                 )
+        others = {
+            name: self._scores(predict, tasks).tolist()
+            for name, predict in adapted.variants.items()
+        }
         curves: Sequence[tuple[float | None, ...] | None] = [None] * len(tasks)
         if adapted.curve is not None:
             points = torch.stack([self._scores(predict, tasks) for predict in adapted.curve], dim=1)
@@ -230,6 +234,7 @@ class Loops:
                 score=_rounded(scores[i]),
                 curve=curves[i],
                 n_params=n_params[i],
+                variants={name: _finite(row[i]) for name, row in others.items()} or None,
             )
             for i in range(len(tasks))
         ]
@@ -244,7 +249,7 @@ class Loops:
             self.store.append_timing({"phase": phase, "count": count, "seconds": seconds})
 
 
-def _chunk_size(protocol: EpisodeProtocol, task: TaskShape) -> int:
+def chunk_size(protocol: EpisodeProtocol, task: TaskShape) -> int:
     """How many test episodes are adapted to at once."""
     n_examples = protocol.ways * (protocol.shots + protocol.queries)
     return max(1, min(100, TEST_ELEMENTS // (n_examples * math.prod(task.inputs))))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ class Episodes:
         n_params: weights of the episode's network, NaN where unknown.
         curve: ``[n, steps + 1]``, the metric after 0, 1, 2, ... inner steps; NaN where it is not
             finite, and no columns where not every episode has a curve of the same length.
+        variants: ``[n]`` likewise, scores of other predictions that every episode has, by name.
     """
 
     index: NDArray[np.int64]
@@ -36,6 +37,7 @@ class Episodes:
     score: NDArray[np.float64]
     n_params: NDArray[np.float64]
     curve: NDArray[np.float64]
+    variants: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -88,6 +90,7 @@ def _columns(records: list[EpisodeRecord], record: RunRecord) -> Episodes:
         score=np.array([e.score for e in records], dtype=np.float64),
         n_params=np.array(n_params, dtype=np.float64),
         curve=_curves(records),
+        variants=_variants(records),
     )
     if n_bad := int((~np.isfinite(episodes.score)).sum()):
         raise _not_finite(n_bad)
@@ -99,6 +102,16 @@ def _curves(records: list[EpisodeRecord]) -> NDArray[np.float64]:
     if len(lengths) != 1:
         return np.empty((len(records), 0))
     return np.array([e.curve or () for e in records], dtype=np.float64)  # None becomes NaN
+
+
+def _variants(records: list[EpisodeRecord]) -> dict[str, NDArray[np.float64]]:
+    rows = [e.variants or {} for e in records]
+    scores = {
+        name: np.array([row[name] for row in rows], dtype=np.float64)  # None becomes NaN
+        for name in rows[0]
+        if all(name in row for row in rows)
+    }
+    return {name: column for name, column in scores.items() if np.isfinite(column).all()}
 
 
 def _parse(data: bytes, *, file: str) -> tuple[list[EpisodeRecord], list[str]]:

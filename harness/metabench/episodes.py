@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ class Adapted:
         genotypes: per task, where the architecture is a result.
         n_params: per task, the number of weights of the network that predicts.
         embedding: ``[tasks, d]``, where the learner embeds tasks.
+        variants: other predictors that the same adaptation gives, by name, such as ``pruned``:
+            each is scored on the headline's queries and shown in a table of its own.
     """
 
     predict: Predictor
@@ -106,3 +108,4 @@ class Adapted:
     genotypes: Sequence[Genotype] | None = None
     n_params: Sequence[int] | None = None
     embedding: Tensor | None = None
+    variants: Mapping[str, Predictor] = field(default_factory=dict)

@@ -87,3 +87,7 @@ class EpisodeRecord(BaseModel):
     n_params: int | None = Field(
         default=None, description="Weights of this task's network, where that differs per task."
     )
+    variants: dict[EvaluationName, float | None] | None = Field(
+        default=None,
+        description="The metric of other predictions of the same adaptation, by name.",
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +37,8 @@ class Run:
         record: its record; ``record.evaluations`` defines the evaluations.
         episodes: of the headline evaluation.
         config_id: digest of its spec without the seed.
-        evaluations: episodes of each complete evaluation beside the headline one, by name. Equal
-            key, equal support.
+        evaluations: episodes of each complete evaluation beside the headline one, by name, and
+            of each other prediction of the headline's adaptation. Equal key, equal support.
     """
 
     folder: Path
@@ -95,6 +95,7 @@ def read_runs(path: str | Path) -> Results:
             problems.append(f"{folder}: {problem}.")
             continue
         evaluations, more_flaws = _read_evaluations(folder, record)
+        evaluations |= {name: _variant(episodes, name) for name in episodes.variants}
         problems.extend(f"{folder}: {flaw}." for flaw in (*flaws, *more_flaws))
         runs[config_id, record.spec.seed] = Run(folder, record, episodes, config_id, evaluations)
     return Results(tuple(runs.values()), tuple(others), tuple(problems))
@@ -189,6 +190,13 @@ def _read_record(folder: Path) -> RunRecord:
 def _standing(record: RunRecord) -> str:
     words = "unfinished (running, or killed)" if record.status == "running" else record.status
     return f"{words}: {' '.join(record.error.split()).rstrip('.')}" if record.error else words
+
+
+def _variant(episodes: Episodes, name: str) -> Episodes:
+    """The same episodes, scored by another prediction, which has no curve."""
+    return replace(
+        episodes, score=episodes.variants[name], curve=episodes.curve[:, :0], variants={}
+    )
 
 
 def _read_evaluations(folder: Path, record: RunRecord) -> tuple[dict[str, Episodes], list[str]]:

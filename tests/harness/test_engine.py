@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,14 @@ import torch
 from metabench import checkpoint
 from metabench.catalog import Catalog, load_catalog
 from metabench.engine import Control, Interrupted
+from metabench.episodes import Adapted, Labelled
 from metabench.errors import DataError, DivergedError, MetabenchError
 from metabench.planning import Cell, RunRequest, plan
 from metabench.records import EpisodeRecord, RunRecord
+from metabench.results import read_runs
 from metabench.running import Run
 from metabench.specs import RunEvent
+from metabench_plugins.learners.maml import Maml
 
 CPU = torch.device("cpu")
 
@@ -216,3 +220,23 @@ def test_inner_steps_lower_the_error(catalog: Catalog, tmp_path: Path) -> None:
     lines = (trained.store.folder / "episodes.jsonl").read_text().splitlines()
     curves = torch.tensor([json.loads(line)["curve"] for line in lines])
     assert curves[:, 5].mean() < 0.8 * curves[:, 0].mean()
+
+
+def test_other_predictions_of_an_adaptation_are_evaluations_of_their_own(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapt = Maml.adapt
+
+    def with_variant(self: Maml, support: Labelled, *, rng: torch.Generator) -> Adapted:
+        adapted = adapt(self, support, rng=rng)
+        assert adapted.curve is not None
+        return replace(adapted, variants={"not-adapted": adapted.curve[0]})
+
+    monkeypatch.setattr(Maml, "adapt", with_variant)
+    made = run(cell(catalog), catalog, tmp_path)
+    made()
+    (read,) = read_runs(tmp_path).runs
+    variant = read.evaluations["not-adapted"]
+    assert variant.score.tolist() == read.episodes.curve[:, 0].tolist()
+    assert variant.score.mean() > read.episodes.score.mean()
+    assert variant.key.tolist() == read.episodes.key.tolist()
