@@ -51,6 +51,22 @@ def caption(configs: Sequence[Pooled], *, interval: IntervalKind) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
+def paper_caption(configs: Sequence[Pooled], *, interval: IntervalKind) -> str:
+    """What our columns beside a paper's show, of the configurations that stand there."""
+    return " ".join(
+        sentence
+        for sentence in (
+            f"Ours: {_FORMULAS[interval]}",
+            _OVER_SEEDS if interval != "seeds" and any(len(c.runs) > 1 for c in configs) else "",
+            _stamps(configs),
+            "Verdicts: match: our interval lies inside the printed one; close: the difference is "
+            "within sqrt(sum of both squared half-widths); differs: it is not; not comparable: as "
+            "the reason says.",
+        )
+        if sentence
+    )
+
+
 def _n_per_source(configs: Sequence[Pooled]) -> list[int]:
     return sorted({n for config in configs for n in Counter(config.source.tolist()).values()})
 
@@ -88,7 +104,7 @@ def _pairing(configs: Sequence[Pooled]) -> str:
         return f"Rows differ in protocol ({'; '.join(differences)}), so they are not paired."
     first = configs[0].key
     if not all(_same_episodes(first, config.key) for config in configs[1:]):
-        return "Rows are not tested on the same episodes, so they are not paired."
+        return "Not all rows are tested on the same episodes: only those that two rows share pair."
     return "All rows are tested on the same episodes, so their differences are paired."
 
 

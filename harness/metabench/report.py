@@ -7,9 +7,7 @@ Every number is derived from the episodes' raw scores: :mod:`metabench.stats` ma
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +16,7 @@ from metabench.captions import AVERAGE, IntervalKind, caption
 from metabench.pooling import Pooled, pool
 from metabench.results import Results, Run
 from metabench.runspec import RunSpec
+from metabench.standing import mark
 from metabench.stats import (
     Interval,
     average_interval,
@@ -25,74 +24,7 @@ from metabench.stats import (
     field_interval,
     seeds_interval,
 )
-
-Metric = Literal["accuracy", "mse"]
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One number of a table.
-
-    Attributes:
-        mean: accuracy in percent, or mean squared error.
-        half_width: of the 95 % interval, in the same unit; NaN where it cannot be estimated.
-        n: what the interval counts, episodes or seeds.
-        unit: ``%`` or ``mse``.
-    """
-
-    mean: float
-    half_width: float
-    n: int
-    unit: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One configuration; its runs differ in the seed only.
-
-    Attributes:
-        learner: the learner's name.
-        variant: what tells it from rows with the same learner, backend and budget; else "".
-        backend: the network in words.
-        n_params: weights of the network that predicts, a mean where it differs per episode.
-        budget: how much compute.
-        seeds: one per run.
-        stamps: what must be said beside the numbers, of any of the runs.
-        transductive: whether predictions use the statistics of the query set.
-        runs: run ids, in the order of the seeds.
-        cells: by column; a source without episodes has none.
-    """
-
-    learner: str
-    variant: str
-    backend: str
-    n_params: int | None
-    budget: str
-    seeds: tuple[int, ...]
-    stamps: tuple[str, ...]
-    transductive: bool
-    runs: tuple[str, ...]
-    cells: Mapping[str, Cell]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """Every configuration that ran on one setting of a suite; ``caption`` says what is shown."""
-
-    suite: str
-    setting: str
-    metric: Metric
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Tables, and what is wrong with the folder they were made from."""
-
-    tables: tuple[Table, ...]
-    problems: tuple[str, ...]
+from metabench.tables import Cell, Metric, Report, Row, Table
 
 
 def build_report(results: Results, *, interval: IntervalKind = "field") -> Report:
@@ -106,21 +38,35 @@ def build_report(results: Results, *, interval: IntervalKind = "field") -> Repor
     Raises:
         UsageError: when ``seeds`` is asked for and scipy is not installed.
     """
+    configs, problems = pool_runs(results)
+    by_table: dict[tuple[str, ...], list[Pooled]] = defaultdict(list)
+    for config in configs:
+        by_table[_table_key(config.spec)].append(config)
+    tables = tuple(_table(by_table[key], interval=interval) for key in sorted(by_table))
+    return Report(tables, problems)
+
+
+def pool_runs(results: Results) -> tuple[list[Pooled], tuple[str, ...]]:
+    """Bring the seeds of each configuration together, and name what is wrong."""
     by_config: dict[str, list[Run]] = defaultdict(list)
     for run in results.runs:
         by_config[run.config_id].append(run)
-    by_table: dict[tuple[str, ...], list[Pooled]] = defaultdict(list)
-    problems = list(results.problems)
-    for runs in by_config.values():
-        pooled = pool(runs)
-        if pooled.n_left_out:
-            problems.append(
-                f"{pooled.label}: {pooled.n_left_out:,} episodes that not every seed has are "
-                "left out."
-            )
-        by_table[_table_key(pooled.spec)].append(pooled)
-    tables = tuple(_table(by_table[key], interval=interval) for key in sorted(by_table))
-    return Report(tables, tuple(problems))
+    configs = [pool(runs) for runs in by_config.values()]
+    left_out = [
+        f"{config.label}: {config.n_left_out:,} episodes that not every seed has are left out."
+        for config in configs
+        if config.n_left_out
+    ]
+    return configs, (*results.problems, *left_out)
+
+
+def make_rows(
+    configs: Sequence[Pooled], *, interval: IntervalKind = "field"
+) -> list[tuple[Row, Pooled]]:
+    """The row of each configuration of one setting, in the order of a table."""
+    variant_of = _variants(configs)
+    pairs = [(_row(c, variant=variant_of[_id(c)], interval=interval), c) for c in configs]
+    return sorted(pairs, key=lambda pair: _order(pair[0]))
 
 
 def _table_key(spec: RunSpec) -> tuple[str, ...]:
@@ -130,18 +76,16 @@ def _table_key(spec: RunSpec) -> tuple[str, ...]:
 
 
 def _table(configs: Sequence[Pooled], *, interval: IntervalKind) -> Table:
-    variant_of = _variants(configs)
-    pairs = [(_row(c, variant=variant_of[_id(c)], interval=interval), c) for c in configs]
-    pairs.sort(key=lambda pair: _order(pair[0]))
-    rows = tuple(row for row, _ in pairs)
     spec = configs[0].spec
+    columns = (*(source.source for source in spec.sources), AVERAGE)
+    pairs = mark(make_rows(configs, interval=interval), columns, metric=spec.metric)
     return Table(
         suite=spec.suite,
         setting=spec.setting,
         metric=spec.metric,
         caption=caption([config for _, config in pairs], interval=interval),
-        columns=(*(source.source for source in spec.sources), AVERAGE),
-        rows=rows,
+        columns=columns,
+        rows=tuple(row for row, _ in pairs),
     )
 
 

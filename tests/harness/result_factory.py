@@ -15,6 +15,7 @@ from typing import Any
 
 from metabench.records import EpisodeRecord, Provenance, RunRecord
 from metabench.runspec import Choice, EpisodeProtocol, RunSpec, SourceChoice, Training, digest
+from metabench.tables import Report
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SOURCES = ("bird", "texture")
@@ -130,14 +131,29 @@ def write_golden_records(out: Path) -> None:
             write_run(out, spec, scores, n_params=7801, transductive=False, stamps=stamps)
 
 
-def write_golden_reports() -> None:
-    from metabench.render import Format, render
+def golden_report() -> Report:
     from metabench.report import build_report
     from metabench.results import read_runs
 
-    report = build_report(read_runs(GOLDEN / "records"))
-    for format in Format:
-        (GOLDEN / f"report.{format}").write_text(render(report, format), encoding="utf-8")
+    return build_report(read_runs(GOLDEN / "records"))
+
+
+def golden_paper_report() -> Report:
+    from metabench.paper_report import build_paper_report
+    from metabench.references import load_reference
+    from metabench.results import read_runs
+
+    reference = load_reference(GOLDEN / "references" / "example-table-1.yaml")
+    return build_paper_report(read_runs(GOLDEN / "records"), reference)
+
+
+def write_golden_reports() -> None:
+    from metabench.render import Format, render
+
+    for name, report in (("report", golden_report()), ("paper", golden_paper_report())):
+        for format in Format:
+            text = render(report, format)
+            (GOLDEN / f"{name}.{format}").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

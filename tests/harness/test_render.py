@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from result_factory import GOLDEN, make_spec, write_run
+from result_factory import GOLDEN, golden_paper_report, golden_report, make_spec, write_run
 
 from metabench.render import Format, as_md, as_table, as_tex, layout, render
-from metabench.report import Cell, Report, build_report
+from metabench.report import build_report
 from metabench.results import read_runs
+from metabench.tables import Cell, Report
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -31,7 +32,14 @@ EVERY = pytest.mark.parametrize("format", list(Format))
 
 @pytest.fixture(scope="module")
 def golden() -> Report:
-    return build_report(read_runs(GOLDEN / "records"))
+    return golden_report()
+
+
+@pytest.fixture(scope="module", params=["report", "paper"])
+def either(request: pytest.FixtureRequest) -> tuple[str, Report]:
+    """The two kinds of report, each with the stem of its golden files."""
+    make = {"report": golden_report, "paper": golden_paper_report}[request.param]
+    return request.param, make()
 
 
 @pytest.fixture
@@ -56,15 +64,16 @@ def report_named(tmp_path: Path) -> Callable[[str], Report]:
 
 
 @EVERY
-def test_golden(golden, format):
-    expected = (GOLDEN / f"report.{format}").read_text(encoding="utf-8")
-    assert render(golden, format) == expected
+def test_golden(either, format):
+    name, report = either
+    expected = (GOLDEN / f"{name}.{format}").read_text(encoding="utf-8")
+    assert render(report, format) == expected
 
 
 @EVERY
-def test_rendered_again_is_the_same(golden, format):
-    again = build_report(read_runs(GOLDEN / "records"))
-    assert render(again, format) == render(golden, format)
+def test_rendered_again_is_the_same(format):
+    for make in (golden_report, golden_paper_report):
+        assert render(make(), format) == render(make(), format)
 
 
 @EVERY
@@ -93,9 +102,9 @@ def best_of(folder: Path, metric: str, scores: dict[str, float]) -> list[str]:
     for learner, score in scores.items():
         write_run(folder, make_spec(learner, metric=metric), [score] * 8)
     (table,) = build_report(read_runs(folder)).tables
-    rows = layout.entries(table)
-    assert not any(entry.best for row in rows for entry in row[: len(layout.HEADINGS)])
-    return [row[0].text for row in rows if row[-1].best]
+    rows = layout.grid_of(table).rows
+    assert not any(entry.mark for row in rows for entry in row[: len(layout.HEADINGS)])
+    return [row[0].text.split()[0] for row in rows if row[-1].mark == "best"]
 
 
 def test_best_is_highest_accuracy_and_lowest_error(tmp_path):
@@ -212,6 +221,7 @@ def test_latex_has_its_own_commands_only(report_named, name):
     commands = set(re.findall(r"\\([a-zA-Z]+)", body))
     assert commands <= {
         *("begin", "end", "centering", "caption", "toprule", "midrule", "bottomrule", "textbf"),
+        *("underline", "dag"),
         *("pm", "textbackslash", "textasciitilde", "textasciicircum"),
         *("textless", "textgreater", "textbar"),
     }

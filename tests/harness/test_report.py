@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from result_factory import PROVENANCE, make_spec, write_run
 
-from metabench.report import Report, build_report
+from metabench.report import build_report
 from metabench.results import read_runs
 from metabench.runspec import EpisodeProtocol
 from metabench.stats import field_interval, seeds_interval
+from metabench.tables import Report
 
 SCORES = [0.2, 0.4, 0.6, 0.4, 1.0, 0.0, 0.2, 0.8]  # bird and texture take turns
 BIRD, TEXTURE = SCORES[::2], SCORES[1::2]
@@ -225,7 +226,10 @@ class TestCaption:
         write_run(tmp_path, make_spec("maml"))
         write_run(tmp_path, make_spec("reptile"), SCORES[:6])
         caption = caption_of(tmp_path)
-        assert "Rows are not tested on the same episodes, so they are not paired." in caption
+        assert (
+            "Not all rows are tested on the same episodes: only those that two rows share pair."
+            in caption
+        )
         assert "Episodes per source: 3 or 4." in caption
 
     def test_says_that_protocols_differ(self, tmp_path):

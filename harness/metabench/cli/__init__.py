@@ -8,11 +8,14 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
+from metabench.cli.claims import claims
 from metabench.cli.context import take_plugin_files
 from metabench.cli.data import data_app
 from metabench.cli.doctor import doctor
+from metabench.cli.figure import figure
 from metabench.cli.listing import list_, show
 from metabench.cli.plugins import plugins_app
+from metabench.cli.references import references_app
 from metabench.cli.report import report
 from metabench.cli.run import run
 from metabench.errors import MetabenchError
@@ -71,8 +74,11 @@ def main(
 
 app.command("run")(run)
 app.command("report")(report)
+app.command("claims")(claims)
+app.command("figure")(figure)
 app.command("list")(list_)
 app.command("show")(show)
 app.add_typer(data_app, name="data")
 app.add_typer(plugins_app, name="plugins")
+app.add_typer(references_app, name="references")
 app.command("doctor")(doctor)

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metabench.cli.references import complete_key
 from metabench.errors import DataError, UsageError
 from metabench.render import Format
 
 if TYPE_CHECKING:
-    from metabench.report import Report
+    from metabench.captions import IntervalKind
+    from metabench.results import Results
+    from metabench.tables import Report
 
 
 class Interval(StrEnum):
@@ -36,6 +39,14 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to this file, not to the screen.")
     ] = None,
+    paper: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="Lay the runs beside this table of a paper, such as m-nas/table-1.",
+            autocompletion=complete_key,
+        ),
+    ] = None,
     interval: Annotated[
         Interval,
         typer.Option(
@@ -44,16 +55,17 @@ def report(
         ),
     ] = Interval.field,
 ) -> None:
-    """Print a table per suite and setting, derived from the stored episodes."""
+    """Print a table per suite and setting, derived from the stored episodes.
+
+    With --paper the paper's table, ours beside it, with a verdict per cell and its reason.
+    """
     from metabench.render import render
     from metabench.render.layout import plain
-    from metabench.report import build_report
-    from metabench.results import read_runs
 
-    built = build_report(read_runs(directory), interval=interval.value)
+    results, built = _build(directory, paper=paper, interval=interval.value)
     for problem in built.problems:
         typer.echo(plain(problem), err=True)
-    if not built.tables:
+    if not results.runs:
         raise DataError(
             f"No run below {directory} is finished and readable.",
             hint="Repeat the command of a run to finish it.",
@@ -64,6 +76,22 @@ def report(
         typer.echo(_for_terminal(built), nl=False)
     else:
         typer.echo(render(built, format), nl=False)
+
+
+def _build(directory: Path, *, paper: str | None, interval: IntervalKind) -> tuple[Results, Report]:
+    from metabench.paper_report import build_paper_report
+    from metabench.report import build_report
+    from metabench.results import read_runs
+
+    if paper is None:
+        results = read_runs(directory)
+        return results, build_report(results, interval=interval)
+    from metabench.cli.context import catalog
+    from metabench.references import find_reference
+
+    reference = find_reference(catalog(), paper)
+    results = read_runs(directory)
+    return results, build_paper_report(results, reference, interval=interval)
 
 
 def _write(path: Path, text: str) -> None:

@@ -5,46 +5,101 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Iterator
+from typing import Any
 
 from metabench.render.layout import number, plain
-from metabench.report import Report, Row, Table
+from metabench.tables import Cell, PaperCell, PaperRow, PaperTable, Report, Row, Table
 
-FIELDS = (
-    *("suite", "setting", "metric", "learner", "variant", "backend", "n_params", "budget"),
-    *("seeds", "stamps", "column", "mean", "half_width", "n", "unit", "text"),
+_ROW = ("learner", "variant", "backend", "n_params", "budget", "seeds", "stamps", "transductive")
+_CELL = ("mean", "half_width", "n", "unit", "text", "standing")
+FIELDS = ("suite", "setting", "metric", *_ROW, "column", *_CELL)
+PAPER_FIELDS = (
+    *("paper", "group", "method", "arch", "params", "in_paper", "metric", *_ROW, "column", *_CELL),
+    *("spread", "printed", "printed_value", "printed_half_width", "printed_n", "printed_formula"),
+    *("implied_std", "status", "note", "verdict", "difference", "reason"),
 )
 
 
 def render(report: Report) -> str:
     """Write a heading and a line per cell; lists are joined with semicolons."""
+    papers = any(isinstance(table, PaperTable) for table in report.tables)
+    fields = PAPER_FIELDS if papers else FIELDS
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(FIELDS)
+    writer = csv.DictWriter(out, fields, lineterminator="\n")
+    writer.writeheader()
     for table in report.tables:
-        for row in table.rows:
-            writer.writerows(_lines(table, row))
+        lines = _paper_lines(table) if isinstance(table, PaperTable) else _lines(table)
+        writer.writerows(
+            {name: _inert(v) if isinstance(v, str) else v for name, v in line.items()}
+            for line in lines
+        )
     return out.getvalue()
 
 
-def _lines(table: Table, row: Row) -> list[list[str | float | int | None]]:
-    return [
-        [
-            *map(_inert, (table.suite, table.setting, table.metric)),
-            *map(_inert, (row.learner, row.variant, row.backend)),
-            row.n_params,
-            _inert(row.budget),
-            ";".join(map(str, row.seeds)),
-            _inert(";".join(row.stamps)),
-            _inert(column),
-            cell.mean,
-            None if math.isnan(cell.half_width) else cell.half_width,
-            cell.n,
-            cell.unit,
-            number(cell),
-        ]
-        for column in table.columns
-        if (cell := row.cells.get(column)) is not None
-    ]
+def _lines(table: Table) -> Iterator[dict[str, Any]]:
+    for row in table.rows:
+        for column in table.columns:
+            if (cell := row.cells.get(column)) is not None:
+                yield {
+                    "suite": table.suite,
+                    "setting": table.setting,
+                    "metric": table.metric,
+                    **_row(row),
+                    "column": column,
+                    **_cell(cell),
+                }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in _ROW}
+    return values | {
+        "seeds": ";".join(map(str, row.seeds)),
+        "stamps": ";".join(row.stamps),
+        "transductive": "yes" if row.transductive else "no",
+    }
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    values = {name: getattr(cell, name) for name in _CELL if name != "text"}
+    known = not math.isnan(cell.half_width)
+    return values | {"half_width": cell.half_width if known else None, "text": number(cell)}
+
+
+def _paper_lines(table: PaperTable) -> Iterator[dict[str, Any]]:
+    for row in table.rows:
+        for column, heading in table.columns.items():
+            about = {"paper": table.key, "metric": table.metric, "column": heading}
+            yield about | _paper_row(row) | _beside(row.cells[column])
+
+
+def _paper_row(row: PaperRow) -> dict[str, Any]:
+    texts = {name: getattr(row, name) for name in ("group", "method", "arch", "params")}
+    return texts | {"in_paper": "yes" if row.in_paper else "no"}
+
+
+def _beside(cell: PaperCell) -> dict[str, Any]:
+    line: dict[str, Any] = {"spread": cell.spread}
+    if cell.row and cell.ours:
+        line |= _row(cell.row) | _cell(cell.ours)
+    if printed := cell.printed:
+        line |= {
+            "printed": printed.text,
+            "printed_value": printed.value,
+            "printed_half_width": printed.half_width,
+            "printed_n": printed.n,
+            "printed_formula": printed.formula,
+            "implied_std": printed.implied_std,
+            "status": printed.status,
+            "note": printed.note,
+        }
+    if verdict := cell.verdict:
+        line |= {
+            "verdict": verdict.outcome,
+            "difference": verdict.difference,
+            "reason": verdict.reason,
+        }
+    return line
 
 
 def _inert(text: str) -> str:

@@ -8,12 +8,16 @@ from dataclasses import asdict
 from typing import Any
 
 from metabench.render.layout import number
-from metabench.report import Cell, Report, Row, Table
+from metabench.tables import Cell, PaperCell, PaperRow, PaperTable, Report, Row, Table
 
 
 def render(report: Report) -> str:
     """Write ``{"tables": [...], "problems": [...]}``, ASCII only."""
-    value = {"tables": [_table(t) for t in report.tables], "problems": report.problems}
+    tables = [
+        _paper_table(table) if isinstance(table, PaperTable) else _table(table)
+        for table in report.tables
+    ]
+    value = {"tables": tables, "problems": report.problems}
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
@@ -41,4 +45,42 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "n": cell.n,
         "unit": cell.unit,
         "text": number(cell),
+        "standing": cell.standing,
+    }
+
+
+def _paper_table(table: PaperTable) -> dict[str, Any]:
+    return {
+        "paper": table.key,
+        "title": table.title,
+        "citation": table.citation,
+        "metric": table.metric,
+        "caption": table.caption,
+        "columns": dict(table.columns),
+        "rows": [_paper_row(row) for row in table.rows],
+        "reasons": table.reasons,
+        "remarks": table.remarks,
+    }
+
+
+def _paper_row(row: PaperRow) -> dict[str, Any]:
+    return {
+        "group": row.group,
+        "method": row.method,
+        "arch": row.arch,
+        "params": row.params,
+        "in_paper": row.in_paper,
+        "ours": [{k: v for k, v in asdict(ours).items() if k != "cells"} for ours in row.ours],
+        "cells": {column: _paper_cell(cell) for column, cell in row.cells.items()},
+    }
+
+
+def _paper_cell(cell: PaperCell) -> dict[str, Any]:
+    printed = cell.printed
+    return {
+        "runs": cell.row.runs if cell.row else (),
+        "ours": _cell(cell.ours) if cell.ours else None,
+        "spread": cell.spread,
+        "printed": printed and {**asdict(printed), "implied_std": printed.implied_std},
+        "verdict": cell.verdict and asdict(cell.verdict),
     }

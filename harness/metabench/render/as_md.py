@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from metabench.render.layout import HEADINGS, Entry, entries, headings, plain, title
-from metabench.report import Report, Table
+from metabench.render.layout import Entry, Grid, Mark, grid_of, legend
+from metabench.tables import Report
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_MARKS: dict[Mark, tuple[str, str]] = {
+    "best": ("**", "**"),
+    "not separable": ("<ins>", "</ins>"),
+    "paper": ("_", "_"),
+}
 
 
 def render(report: Report) -> str:
     """Write every table."""
-    return "\n".join(map(_table, report.tables))
+    return "\n".join(_table(grid_of(table)) for table in report.tables)
 
 
-def _table(table: Table) -> str:
-    names = headings(table)
-    rules = ["---"] * len(HEADINGS) + ["---:"] * len(table.columns)
-    lines = [_line([escape(name) for name in names]), _line(rules)]
-    lines += [_line([_entry(entry) for entry in row]) for row in entries(table)]
-    body = "\n".join(lines)
-    return f"## {escape(title(table))}\n\n{escape(plain(table.caption))}\n\n{body}\n"
+def _table(grid: Grid) -> str:
+    rules = ["---:" if numeric else "---" for numeric in grid.numeric]
+    lines = [_line(map(_entry, grid.headings)), _line(rules)]
+    lines += [_line(map(_entry, row)) for row in grid.rows]
+    words = legend(grid, best="Bold", not_separable="Underlined")
+    caption = escape(f"{grid.caption} {words}".strip())
+    blocks = [f"## {escape(grid.title)}", caption, "\n".join(lines)]
+    for heading, notes in grid.notes:
+        if notes:
+            blocks += [f"{heading}:", "\n".join(f"- {escape(note)}" for note in notes)]
+    return "\n\n".join(blocks) + "\n"
 
 
-def _line(cells: list[str]) -> str:
+def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
 def _entry(entry: Entry) -> str:
+    before, after = _MARKS.get(entry.mark, ("", ""))
     text = escape(entry.text)
-    return f"**{text}**" if entry.best else text
+    return f"{before}{text}{after}" if text else ""
 
 
 def escape(text: str) -> str:

@@ -6,16 +6,17 @@ import io
 import textwrap
 
 from rich import box
-from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
-from rich.table import Table as Grid
+from rich.table import Table
 from rich.text import Text
 
-from metabench.render.layout import HEADINGS, entries, headings, plain, title
-from metabench.report import Report, Table
+from metabench.render.layout import Entry, Grid, Mark, grid_of, legend
+from metabench.tables import Report
 
 _CAPTION_WIDTH = 100
+_STYLES: dict[Mark, str] = {"best": "bold", "not separable": "underline", "paper": "bright_black"}
+_SIGNS: dict[Mark, str] = {"best": " *", "not separable": " ="}
 _UNLIMITED = 10_000
 
 
@@ -27,15 +28,16 @@ def render(report: Report, *, terminal_width: int | None = None) -> str:
         terminal_width: columns of the terminal, whose codes then mark headings and the best
             numbers; None for plain text, whose lines are as long as they need to be.
     """
-    text = "".join(_table(table, terminal_width=terminal_width) for table in report.tables)
+    grids = map(grid_of, report.tables)
+    text = "".join(_table(grid, terminal_width=terminal_width) for grid in grids)
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
-def _table(table: Table, *, terminal_width: int | None) -> str:
-    grid = _grid(table)
+def _table(grid: Grid, *, terminal_width: int | None) -> str:
+    drawn = _drawn(grid)
     unlimited = Console(width=_UNLIMITED)
     # Wider than the terminal where that is too narrow: a line that wraps hides no number.
-    needed = Measurement.get(unlimited, unlimited.options, grid).minimum
+    needed = Measurement.get(unlimited, unlimited.options, drawn).minimum
     out = io.StringIO()
     console = Console(
         file=out,
@@ -44,22 +46,33 @@ def _table(table: Table, *, terminal_width: int | None) -> str:
         color_system=None if terminal_width is None else "standard",
         legacy_windows=False,
     )
-    console.print(Text(title(table), style="bold"))
-    console.print(grid)
-    caption_width = min(_CAPTION_WIDTH, terminal_width or _CAPTION_WIDTH)
-    console.print(Text(textwrap.fill(plain(table.caption), caption_width)), end="\n\n")
+    width = min(_CAPTION_WIDTH, terminal_width or _CAPTION_WIDTH)
+    console.print(Text(grid.title, style="bold"))
+    console.print(drawn)
+    words = legend(grid, best=_SIGNS["best"].strip(), not_separable=_SIGNS["not separable"].strip())
+    console.print(Text(textwrap.fill(f"{grid.caption} {words}", width)), end="\n\n")
+    for heading, notes in grid.notes:
+        if notes:
+            lines = [textwrap.fill(f"- {note}", width, subsequent_indent="  ") for note in notes]
+            console.print(Text("\n".join([f"{heading}:", *lines])), end="\n\n")
     return out.getvalue()
 
 
-def _grid(table: Table) -> Grid:
-    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
-    rows = entries(table)
-    for position, name in enumerate(headings(table)):
-        if position < len(HEADINGS):
-            grid.add_column(Text(name), overflow="fold")
+def _drawn(grid: Grid) -> Table:
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    rows = [[_text(entry) for entry in row] for row in grid.rows]
+    for position, (heading, numeric) in enumerate(zip(grid.headings, grid.numeric, strict=True)):
+        if numeric:
+            needed = max((row[position].cell_len for row in rows), default=0)
+            drawn.add_column(_text(heading), justify="right", overflow="fold", min_width=needed)
         else:
-            needed = max(cell_len(row[position].text) for row in rows)
-            grid.add_column(Text(name), justify="right", overflow="fold", min_width=needed)
+            drawn.add_column(_text(heading), overflow="fold")
     for row in rows:
-        grid.add_row(*(Text(entry.text, style="bold" if entry.best else "") for entry in row))
-    return grid
+        drawn.add_row(*row)
+    return drawn
+
+
+def _text(entry: Entry) -> Text:
+    # A sign stands outside the column of figures, so numbers without one keep its place.
+    sign = _SIGNS.get(entry.mark, "  " if "±" in entry.text else "")
+    return Text(f"{entry.text}{sign}", style=_STYLES.get(entry.mark, ""))

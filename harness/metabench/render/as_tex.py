@@ -3,11 +3,18 @@ r"""LaTeX: one ``table`` per setting, to be read with ``\input`` into a document
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from metabench.render.layout import HEADINGS, Entry, entries, headings, plain, title
-from metabench.report import Report, Table
+from metabench.render.layout import TRANSDUCTIVE, Entry, Grid, Mark, grid_of, legend
+from metabench.tables import PaperTable, Report
 
 _PREAMBLE = "% Needs \\usepackage{booktabs}.\n"
+_PREAMBLE_OF_PAPERS = "% Needs \\usepackage{booktabs,graphicx,xcolor}.\n"
+_MARKS: dict[Mark, str] = {
+    "best": r"\textbf{",
+    "not separable": r"\underline{",
+    "paper": r"\textcolor{gray}{",
+}
 _ESCAPES = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -18,6 +25,7 @@ _ESCAPES = {
     "`": r"\`{}",
     '"': "''",
     "±": r"$\pm$",
+    TRANSDUCTIVE: r"\dag{}",
     "[": "{[}",  # after \\ a bracket or a star would be its argument
     "]": "{]}",
     "*": "{*}",
@@ -27,30 +35,42 @@ _ESCAPES = {
 
 def render(report: Report) -> str:
     """Write every table."""
-    return _PREAMBLE + "".join(map(_table, report.tables))
+    papers = any(isinstance(table, PaperTable) for table in report.tables)
+    preamble = _PREAMBLE_OF_PAPERS if papers else _PREAMBLE
+    return preamble + "".join(_table(grid_of(table)) for table in report.tables)
 
 
-def _table(table: Table) -> str:
-    columns = "l" * len(HEADINGS) + "r" * len(table.columns)
-    rows = "".join(_line([_entry(entry) for entry in row]) for row in entries(table))
-    caption = escape(f"{title(table)}. {plain(table.caption)}")
+def _table(grid: Grid) -> str:
+    columns = "".join("r" if numeric else "l" for numeric in grid.numeric)
+    rows = "".join(_line(map(_entry, row)) for row in grid.rows)
+    words = legend(grid, best="Bold", not_separable="Underlined")
+    caption = escape(f"{grid.title}. {grid.caption} {words}".strip())
+    before, after = ("\\resizebox{\\textwidth}{!}{%\n", "}") if grid.wide else ("", "")
     return (
         "\n\\begin{table}\n\\centering\n"
         f"\\caption{{{caption}}}\n"
-        f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n"
-        f"{_line([escape(name) for name in headings(table)])}\\midrule\n"
+        f"{before}\\begin{{tabular}}{{{columns}}}\n\\toprule\n"
+        f"{_line(map(_entry, grid.headings))}\\midrule\n"
         f"{rows}\\bottomrule\n"
-        "\\end{tabular}\n\\end{table}\n"
+        f"\\end{{tabular}}{after}\n\\end{{table}}\n"
+        f"{''.join(_notes(*notes) for notes in grid.notes)}"
     )
 
 
-def _line(cells: list[str]) -> str:
+def _notes(heading: str, notes: tuple[str, ...]) -> str:
+    if not notes:
+        return ""
+    items = "".join(f"\\item {escape(note)}\n" for note in notes)
+    return f"\n{escape(heading)}:\n\\begin{{itemize}}\n{items}\\end{{itemize}}\n"
+
+
+def _line(cells: Iterable[str]) -> str:
     return f"{' & '.join(cells)} \\\\\n"
 
 
 def _entry(entry: Entry) -> str:
     text = escape(entry.text)
-    return f"\\textbf{{{text}}}" if entry.best else text
+    return f"{_MARKS[entry.mark]}{text}}}" if text and entry.mark else text
 
 
 def escape(text: str) -> str:

@@ -1,50 +1,159 @@
-"""What all formats share: how numbers are rounded, which cells are best, what the columns say."""
+"""What all formats share: the grid of a table, how numbers are rounded, what the columns say."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from metabench.report import Cell, Row, Table
+from metabench.tables import DECIMALS, Cell, PaperCell, PaperRow, PaperTable, Row, Table
 
 HEADINGS = ("Learner", "Backend", "Params", "Budget", "Seeds", "Stamps")
-"""Columns on the left of the numbers."""
+"""Columns on the left of our numbers."""
+
+_PAPER_HEADINGS = {
+    "group": "Group",
+    "method": "Method",
+    "arch": "Arch.",
+    "params": "Params (paper)",
+}
+"""Columns on the left of those, by field of a paper's row; an empty one is left out."""
+
+TRANSDUCTIVE = "†"
+"""Follows a learner whose predictions use the statistics of the query set."""
+
+Mark = Literal["", "best", "not separable", "paper"]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A cell of the written table."""
+    """A cell of the written table.
+
+    Attributes:
+        text: one line.
+        mark: how it stands in its column, or that it is the paper's.
+    """
 
     text: str
-    best: bool = False
+    mark: Mark = ""
 
 
-def headings(table: Table) -> list[str]:
-    """The heading of each column."""
-    return [*HEADINGS, *(plain(column) for column in table.columns)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A table as it is written: every entry is one line of plain text.
+
+    Attributes:
+        title: one line.
+        caption: sentences.
+        headings: one per column.
+        numeric: per column, whether it is aligned on the right.
+        rows: as many entries as there are headings.
+        notes: lists below the table, each with its heading.
+        wide: whether it is wider than a page of print.
+    """
+
+    title: str
+    caption: str
+    headings: tuple[Entry, ...]
+    numeric: tuple[bool, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    notes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    wide: bool = False
+
+    @property
+    def marks(self) -> frozenset[str]:
+        """The marks that occur in it."""
+        return frozenset(entry.mark for row in self.rows for entry in row if entry.mark)
 
 
-def title(table: Table) -> str:
-    """Suite and setting, ``omniglot @ 5w1s``."""
-    return plain(f"{table.suite} @ {table.setting}")
+def grid_of(table: Table | PaperTable) -> Grid:
+    """How a table is written."""
+    return _paper_grid(table) if isinstance(table, PaperTable) else _grid(table)
 
 
-def entries(table: Table) -> list[list[Entry]]:
-    """Every row of the written table, as many entries as there are headings."""
-    best = {column: _best(table, column) for column in table.columns}
-    return [
-        [
-            *(Entry(text) for text in _left(row)),
-            *(
-                Entry(number(row.cells[column]), rounded_mean(row.cells[column]) == best[column])
-                if column in row.cells
-                else Entry("")
-                for column in table.columns
-            ),
-        ]
-        for row in table.rows
+def legend(grid: Grid, *, best: str, not_separable: str) -> str:
+    """A sentence per mark that occurs, for formats that show marks by these words."""
+    sentences = {
+        "best": f"{best}: the best of its column.",
+        "not separable": (
+            f"{not_separable}: not separable from it, the 95 % interval of the paired difference "
+            "contains 0."
+        ),
+    }
+    found = [text for mark, text in sentences.items() if mark in grid.marks]
+    shown = any(TRANSDUCTIVE in entry.text for row in grid.rows for entry in row)
+    dagger = [f"{TRANSDUCTIVE}: predictions use the statistics of the query set."] * shown
+    return " ".join([*found, *dagger])
+
+
+def _grid(table: Table) -> Grid:
+    return Grid(
+        title=title(table),
+        caption=plain(table.caption),
+        headings=tuple(map(Entry, (*HEADINGS, *map(plain, table.columns)))),
+        numeric=(False,) * len(HEADINGS) + (True,) * len(table.columns),
+        rows=tuple(
+            (*map(Entry, _left([row])), *(_ours(row.cells.get(name)) for name in table.columns))
+            for row in table.rows
+        ),
+    )
+
+
+def _paper_grid(table: PaperTable) -> Grid:
+    fields = [
+        field
+        for field in _PAPER_HEADINGS
+        if field == "method" or any(getattr(row, field) for row in table.rows)
     ]
+    headings = [Entry(_PAPER_HEADINGS[field], "paper") for field in fields]
+    headings += [Entry(name) for name in HEADINGS]
+    for heading in map(plain, table.columns.values()):
+        headings += [Entry(f"{heading}, ours"), Entry(f"{heading}, paper", "paper")]
+        headings += [Entry("Verdict")]
+    return Grid(
+        title=title(table),
+        caption=plain(f"{table.citation}. {table.caption}"),
+        headings=tuple(headings),
+        numeric=(False,) * (len(fields) + len(HEADINGS)) + (True, True, False) * len(table.columns),
+        rows=tuple(
+            (
+                *(Entry(_said_of(row, field), "paper") for field in fields),
+                *map(Entry, _left(row.ours)),
+                *(entry for name in table.columns for entry in _beside(row.cells[name])),
+            )
+            for row in table.rows
+        ),
+        notes=(
+            ("Reasons", tuple(map(plain, table.reasons))),
+            ("Remarks", tuple(map(plain, table.remarks))),
+        ),
+        wide=True,
+    )
+
+
+def _said_of(row: PaperRow, field: str) -> str:
+    if field == "method" and not row.in_paper:
+        return "(not in the paper)"
+    return plain(getattr(row, field))
+
+
+def _ours(cell: Cell | None) -> Entry:
+    return Entry("") if cell is None else Entry(number(cell), cell.standing)
+
+
+def _beside(cell: PaperCell) -> tuple[Entry, Entry, Entry]:
+    printed = cell.printed
+    theirs = "" if printed is None else plain(printed.text) or f"({printed.status})"
+    outcome = "" if cell.verdict is None else cell.verdict.outcome
+    return _ours(cell.ours), Entry(theirs, "paper"), Entry(outcome)
+
+
+def title(table: Table | PaperTable) -> str:
+    """Suite and setting, ``omniglot @ 5w1s``, or the paper's table."""
+    if isinstance(table, PaperTable):
+        return plain(f"{table.key}: {table.title}")
+    return plain(f"{table.suite} @ {table.setting}")
 
 
 def number(cell: Cell) -> str:
@@ -55,12 +164,12 @@ def number(cell: Cell) -> str:
     """
     if math.isnan(cell.half_width):
         return f"{rounded_mean(cell)} ± n/a"
-    return f"{rounded_mean(cell)} ± {cell.half_width:.{_decimals(cell)}f}"
+    return f"{rounded_mean(cell)} ± {cell.half_width:.{DECIMALS[cell.unit]}f}"
 
 
 def rounded_mean(cell: Cell) -> str:
     """The mean as it is printed: two decimals of a percentage, three of an error."""
-    return f"{cell.mean:.{_decimals(cell)}f}"
+    return f"{cell.mean:.{DECIMALS[cell.unit]}f}"
 
 
 def plain(text: str) -> str:
@@ -74,8 +183,9 @@ def plain(text: str) -> str:
 
 
 def label(row: Row) -> str:
-    """The learner, with what tells it from a row that would look the same."""
-    return plain(f"{row.learner} ({row.variant})" if row.variant else row.learner)
+    """The learner, what tells it from a row that would look the same, and whether it is marked."""
+    name = f"{row.learner} ({row.variant})" if row.variant else row.learner
+    return plain(f"{name} {TRANSDUCTIVE}" if row.transductive else name)
 
 
 def ranges(seeds: Sequence[int]) -> str:
@@ -96,25 +206,17 @@ def ranges(seeds: Sequence[int]) -> str:
     )
 
 
-def _left(row: Row) -> tuple[str, ...]:
+def _left(rows: Sequence[Row]) -> tuple[str, ...]:
+    """What stands under :data:`HEADINGS`; of several rows, what they have in common once."""
     return (
-        label(row),
-        plain(row.backend),
-        "" if row.n_params is None else f"{row.n_params:,}",
-        plain(row.budget),
-        ranges(row.seeds),
-        plain(", ".join(row.stamps)),
+        _distinct(label(row) for row in rows),
+        _distinct(plain(row.backend) for row in rows),
+        _distinct("" if row.n_params is None else f"{row.n_params:,}" for row in rows),
+        _distinct(plain(row.budget) for row in rows),
+        _distinct(ranges(row.seeds) for row in rows),
+        plain(", ".join(dict.fromkeys(stamp for row in rows for stamp in row.stamps))),
     )
 
 
-def _best(table: Table, column: str) -> str | None:
-    """The best printed mean of a column; None where there is nothing to compare."""
-    cells = [row.cells[column] for row in table.rows if column in row.cells]
-    if len(cells) < 2:
-        return None
-    choose = max if table.metric == "accuracy" else min
-    return rounded_mean(choose(cells, key=lambda cell: cell.mean))
-
-
-def _decimals(cell: Cell) -> int:
-    return 2 if cell.unit == "%" else 3
+def _distinct(texts: Iterable[str]) -> str:
+    return " / ".join(dict.fromkeys(filter(None, texts)))

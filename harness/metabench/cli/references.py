@@ -1,0 +1,126 @@
+"""``metabench references``: the papers' tables that reports can stand beside."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metabench.cli.columns import columns
+from metabench.errors import DataError, MetabenchError
+
+if TYPE_CHECKING:
+    from metabench.catalog import Catalog
+    from metabench.references import Reference
+
+references_app = typer.Typer(
+    help="List and check the papers' tables.", no_args_is_help=True, rich_markup_mode=None
+)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def complete_key(incomplete: str) -> list[str]:
+    """Keys of references that begin so."""
+    from metabench.cli.context import catalog
+    from metabench.references import readable_references
+
+    return [key for key in readable_references(catalog()) if key.startswith(incomplete)]
+
+
+@references_app.command("list")
+def list_references(as_json: JsonOption = False) -> None:
+    """List the papers' tables; with --json every cell, and the spread that its interval implies."""
+    from metabench.cli.context import catalog
+    from metabench.references import readable_references
+
+    found = readable_references(catalog()).values()
+    if as_json:
+        typer.echo(json.dumps([_described(reference) for reference in found], indent=2))
+        return
+    rows = [[r.key, _known(r), _suites(r), r.citation.published, r.title] for r in found]
+    typer.echo(columns(["reference", "cells known", "suites", "printed in", "title"], rows))
+
+
+@references_app.command("check")
+def check(
+    key: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[KEY]", help="One reference; all if absent.", autocompletion=complete_key
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that the tables agree with themselves and with the plugins; exit with 3 if not."""
+    from metabench.cli.context import catalog
+
+    outcomes = _check_all(catalog()) if key is None else _check_one(catalog(), key)
+    if as_json:
+        typer.echo(json.dumps(outcomes, indent=2))
+    else:
+        for name, problems in outcomes.items():
+            typer.echo(f"{name}: {'ok' if not problems else ''}".rstrip())
+            for problem in problems:
+                typer.echo(f"  {problem}")
+    if count := sum(map(len, outcomes.values())):
+        raise DataError(
+            f"{count} {'problem' if count == 1 else 'problems'} in the references.",
+            hint="Correct the files named above.",
+        )
+
+
+def _check_one(catalog: Catalog, key: str) -> dict[str, list[str]]:
+    from metabench.reference_checks import problems_of
+    from metabench.references import find_reference
+
+    return {key: problems_of(find_reference(catalog, key), catalog)}
+
+
+def _check_all(catalog: Catalog) -> dict[str, list[str]]:
+    from metabench.reference_checks import problems_of
+    from metabench.references import load_reference
+
+    outcomes = {}
+    for name, file in sorted(catalog.references.items()):
+        try:
+            reference = load_reference(file)
+            outcomes[reference.key] = problems_of(reference, catalog)
+        except MetabenchError as error:  # one broken file must not hide the others
+            outcomes[name] = [error.message]
+    return outcomes
+
+
+def _described(reference: Reference) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    about = reference.model_dump(mode="json", include={"key", "title", "metric", "budget", "note"})
+    rows = []
+    for row in reference.rows:
+        cells = {}
+        for column in reference.columns:
+            cell = reference.cell(row, column)
+            cells[column.name] = asdict(cell) | {
+                "implied_std": cell.implied_std,
+                "setting": reference.setting_of(row, column),
+            }
+        rows.append(row.model_dump(mode="json", exclude={"cells", "interval"}) | {"cells": cells})
+    return about | {
+        "citation": reference.citation.model_dump(mode="json"),
+        "settings": {k: v.model_dump(exclude_none=True) for k, v in reference.settings.items()},
+        "columns": [
+            column.model_dump(mode="json", exclude={"interval"}) for column in reference.columns
+        ],
+        "rows": rows,
+    }
+
+
+def _known(reference: Reference) -> str:
+    cells = [reference.cell(row, column) for row in reference.rows for column in reference.columns]
+    return f"{sum(cell.value is not None for cell in cells)} of {len(cells)}"
+
+
+def _suites(reference: Reference) -> str:
+    found = dict.fromkeys(column.suite for column in reference.columns if column.suite)
+    return ", ".join(found) or "none"

@@ -1,0 +1,259 @@
+"""A paper's table with our runs in it: the paper's rows in its order, then ours that it lacks.
+
+Which of our configurations stands in a row is settled before any result is looked at: those of the
+row's learner with the parameters that the row names. Where some ran in full (the budget that
+stands for the table, no limit, nothing customized) only these are shown, each on a line of its own
+if there are several; else all that there are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from metabench.captions import AVERAGE, IntervalKind, paper_caption
+from metabench.pooling import Pooled
+from metabench.references import Column, PrintedRow, Reference
+from metabench.report import make_rows, pool_runs
+from metabench.results import Results
+from metabench.standing import mark
+from metabench.tables import PaperCell, PaperRow, PaperTable, Report, Row
+from metabench.verdicts import judge
+
+CUT_SHORT = frozenset({"limit", "custom"})
+"""Stamps of runs that are not the budget they are named after."""
+
+Entry = tuple[Row, Pooled]
+
+
+def build_paper_report(
+    results: Results, reference: Reference, *, interval: IntervalKind = "field"
+) -> Report:
+    """Put the runs that count beside a paper's table.
+
+    Args:
+        results: what :func:`metabench.results.read_runs` found; what the table does not concern
+            is left aside.
+        reference: the table.
+        interval: as :func:`metabench.report.build_report`.
+
+    Raises:
+        UsageError: when ``seeds`` is asked for and scipy is not installed.
+    """
+    configs, problems = pool_runs(results)
+    entries = _concerned(configs, reference, interval=interval)
+    lines = [*_printed_lines(reference, entries), *_further_lines(reference, entries)]
+    shown = _marked([entry for _, line in lines for entry in line], reference)
+    rows = [
+        _paper_row(reference, row, [shown[_id(config)] for _, config in line])
+        for row, line in lines
+    ]
+    table = PaperTable(
+        key=reference.key,
+        title=reference.title,
+        citation=str(reference.citation),
+        caption=paper_caption([config for _, config in shown.values()], interval=interval),
+        metric=reference.metric,
+        columns={column.name: column.heading for column in reference.columns},
+        rows=tuple(rows),
+        reasons=tuple(_reasons(rows, reference)),
+        remarks=tuple(_remarks(reference, entries, shown)),
+    )
+    return Report((table,), problems)
+
+
+def _concerned(
+    configs: Iterable[Pooled], reference: Reference, *, interval: IntervalKind
+) -> list[Entry]:
+    """Our configurations on the suites and settings of the table."""
+    places = {
+        (column.suite, reference.setting_of(row, column))
+        for row in reference.rows
+        for column in reference.columns
+    }
+    by_place: dict[tuple[str, str], list[Pooled]] = defaultdict(list)
+    for config in configs:
+        place = config.spec.suite, config.spec.setting
+        if place in places and config.spec.metric == reference.metric:
+            by_place[place].append(config)
+    return [
+        entry
+        for place in sorted(by_place)
+        for entry in make_rows(by_place[place], interval=interval)
+    ]
+
+
+def _printed_lines(
+    reference: Reference, entries: Sequence[Entry]
+) -> list[tuple[PrintedRow, list[Entry]]]:
+    """The paper's rows, each as often as we have lines for it, at least once."""
+    return [
+        (row, line)
+        for row in reference.rows
+        for line in _lines([e for e in entries if _is_row(row, e[1])], reference) or [[]]
+    ]
+
+
+def _further_lines(
+    reference: Reference, entries: Sequence[Entry]
+) -> list[tuple[PrintedRow, list[Entry]]]:
+    """Rows of the same shape for configurations that belong to no row of the paper."""
+    others = [e for e in entries if not any(_is_row(row, e[1]) for row in reference.rows)]
+    groups = {(row.group, row.setting): None for row in reference.rows}
+    lines = []
+    for learner in sorted({row.learner for row, _ in others}):
+        for group, setting in groups:
+            here = [
+                (row, config)
+                for row, config in others
+                if row.learner == learner and setting in (None, config.spec.setting)
+            ]
+            absent = PrintedRow(
+                method=learner, learner=learner, group=group, setting=setting, cells={}
+            )
+            lines += [(absent, line) for line in _lines(here, reference)]
+    return lines
+
+
+def _is_row(row: PrintedRow, config: Pooled) -> bool:
+    spec = config.spec
+    params = spec.learner.params
+    return (
+        spec.learner.name == row.learner
+        and row.setting in (None, spec.setting)
+        and all(params.get(name) == value for name, value in row.learner_params.items())
+        and row.transductive in (None, config.runs[0].record.transductive)
+    )
+
+
+def _lines(entries: Sequence[Entry], reference: Reference) -> list[list[Entry]]:
+    """Which configurations are shown, and which of them share a line.
+
+    Those of one budget share it where each stands in another setting.
+    """
+    full = {_place(config) for row, config in entries if _is_full(row, reference)}
+    by_budget: dict[str, list[Entry]] = defaultdict(list)
+    for row, config in entries:
+        if _place(config) not in full or _is_full(row, reference):
+            by_budget[row.budget].append((row, config))
+    lines: list[list[Entry]] = []
+    for group in by_budget.values():
+        most = max(Counter(_place(config) for _, config in group).values())
+        lines += [group] if most == 1 else [[entry] for entry in group]
+    return lines
+
+
+def _is_full(row: Row, reference: Reference) -> bool:
+    return row.budget == reference.budget and not CUT_SHORT & set(row.stamps)
+
+
+def _place(config: Pooled) -> tuple[str, str]:
+    return config.spec.suite, config.spec.setting
+
+
+def _id(config: Pooled) -> str:
+    return config.runs[0].config_id
+
+
+def _marked(entries: Iterable[Entry], reference: Reference) -> dict[str, Entry]:
+    """What is shown, with the standing of its cells, by configuration."""
+    by_place: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        by_place[_place(entry[1])].append(entry)
+    marked = {}
+    for place, group in by_place.items():
+        sources = [c.source for c in reference.columns if c.suite == place[0] and c.source]
+        for row, config in mark(group, sources, metric=reference.metric):
+            marked[_id(config)] = row, config
+    return marked
+
+
+def _paper_row(reference: Reference, row: PrintedRow, line: Sequence[Entry]) -> PaperRow:
+    return PaperRow(
+        group=row.group,
+        method=row.method,
+        arch=row.arch,
+        params=row.params,
+        in_paper=bool(row.cells),
+        ours=tuple(ours for ours, _ in line),
+        cells={
+            column.name: _paper_cell(reference, row, column, line) for column in reference.columns
+        },
+    )
+
+
+def _paper_cell(
+    reference: Reference, row: PrintedRow, column: Column, line: Sequence[Entry]
+) -> PaperCell:
+    printed = reference.cell(row, column) if row.cells else None
+    place = column.suite, reference.setting_of(row, column)
+    for ours, config in line:
+        cell = ours.cells.get(column.source or "")
+        if cell is None or _place(config) != place:
+            continue
+        spread = _spread(config, column.source or "")
+        verdict = None
+        if printed is not None:
+            obstacles = _obstacles(reference, ours, config)
+            verdict = judge(cell, printed, spread=spread, obstacles=obstacles)
+        return PaperCell(ours, cell, spread, printed, verdict)
+    return PaperCell(None, None, None, printed, None)
+
+
+def _spread(config: Pooled, source: str) -> float | None:
+    """Standard deviation over the episodes of a source within a run, of several the rms."""
+    if source == AVERAGE:
+        return None
+    factor = 100.0 if config.spec.metric == "accuracy" else 1.0
+    return factor * float(np.sqrt(config.of_source(source).var(axis=1).mean()))
+
+
+def _obstacles(reference: Reference, row: Row, config: Pooled) -> list[str]:
+    """What keeps our runs from standing beside the paper's, whatever the numbers are."""
+    found = [f"our runs are stamped {', '.join(row.stamps)}"] if row.stamps else []
+    if row.budget != reference.budget and row.budget not in row.stamps:
+        found.append(f"our budget is {row.budget}, and {reference.budget} stands for the paper")
+    said = reference.settings[config.spec.setting].model_dump(exclude_none=True)
+    for name, theirs in said.items():
+        if (mine := getattr(config.spec.protocol, name)) != theirs:
+            found.append(f"{name.replace('_', ' ')}: {mine} here, {theirs} in the paper")
+    return found
+
+
+def _reasons(rows: Sequence[PaperRow], reference: Reference) -> Iterable[str]:
+    for row in rows:
+        for column in reference.columns:
+            if (verdict := row.cells[column.name].verdict) is not None:
+                where = ", ".join(filter(None, (row.method, row.group, column.heading)))
+                variants = {ours.variant for ours in row.ours if ours.variant}
+                which = f" ({'; '.join(sorted(variants))})" if variants else ""
+                yield f"{where}{which}: {verdict.outcome}: {verdict.reason}"
+
+
+def _remarks(
+    reference: Reference, entries: Sequence[Entry], shown: dict[str, Entry]
+) -> Iterable[str]:
+    interval = reference.interval
+    yield (
+        f"The paper's half-widths: {interval.formula or 'formula not known'}, "
+        f"n {'not known' if interval.n is None else f'= {interval.n:,}'}"
+        f"{f' ({interval.note})' if interval.note else ''}."
+    )
+    for column in reference.columns:
+        if column.interval is not None and column.interval.note:
+            yield f"{column.heading}: {column.interval.note}."
+    for row in reference.rows:
+        if row.note:
+            yield f"{', '.join(filter(None, (row.method, row.group)))}: {row.note}."
+    if reference.note:
+        yield reference.note
+    for ours, config in entries:
+        if _id(config) not in shown:
+            variant = f" ({ours.variant})" if ours.variant else ""
+            stamps = f", stamped {', '.join(ours.stamps)}" if ours.stamps else ""
+            yield (
+                f"Not shown: {config.label}{variant}{stamps}: {ours.learner} ran in full at budget "
+                f"{reference.budget}."
+            )
