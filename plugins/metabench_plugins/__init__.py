@@ -257,6 +257,12 @@ def metabench_references() -> Iterable[Traversable]:
 
 
 @hookimpl
+def metabench_claims() -> Iterable[Traversable]:
+    """What the papers say of their results."""
+    return list(_yaml_files(files(__name__).joinpath("suite_files", "claims")))
+
+
+@hookimpl
 def metabench_executors() -> Iterable[ExecutorSpec]:
     """Processes on this machine, or a Ray cluster."""
     yield ExecutorSpec(
@@ -279,7 +285,7 @@ def metabench_executors() -> Iterable[ExecutorSpec]:
 def _yaml_files(folder: Traversable) -> Iterator[Traversable]:
     if not folder.is_dir():
         checkout = Path(__file__).resolve().parents[2] / "benchmarks"
-        folder = checkout / "references" if folder.name == "references" else checkout
+        folder = checkout if folder.name == "suite_files" else checkout / folder.name
     if folder.is_dir():
         yield from sorted(
             (file for file in folder.iterdir() if file.name.endswith(".yaml")),

@@ -79,10 +79,9 @@ def _of_group(claim: Claim, paper: str, found: Found) -> Evaluation:
     pairs = (
         measure_runs(claim, found) if claim.measure else judge(claim, compare_pairs(claim, found))
     )
-    verdict, decided_by = _overall(pairs)
+    verdict, decisive = _overall(pairs)
     missing = [name for name, configs in found.by_party.items() if not configs]
-    if missing and verdict == "undecided":
-        decided_by = None
+    decided_by = None if missing and verdict == "undecided" else decisive
     notes = list(found.notes)
     notes += [
         f"{config.label}: {config.n_left_out:,} episodes that not every seed has are left out."

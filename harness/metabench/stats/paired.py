@@ -149,7 +149,7 @@ def _interaction(scores: NDArray[np.float64]) -> float:
 def _satterthwaite(total: float, parts: Sequence[float], n_seeds: Sequence[int]) -> float:
     if not parts:
         return math.inf
-    spread: float = sum(part**2 / (n - 1) for part, n in zip(parts, n_seeds, strict=True))
+    spread = sum(part * part / (n - 1) for part, n in zip(parts, n_seeds, strict=True))
     return total * total / spread if spread else float(sum(n_seeds) - len(n_seeds))
 
 
