@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
 from metabench import checkpoint
 from metabench.building import Built, build
-from metabench.errors import DataError
+from metabench.engine import chunk_size
+from metabench.episodes import TaskBatch
+from metabench.errors import DataError, UsageError
+from metabench.evaluation import Grid
 from metabench.records import RunRecord
 from metabench.runspec import RunSpec
+from metabench.seeding import generator
 from metabench.store import RunStore
 
 if TYPE_CHECKING:
-    import torch
-
     from metabench.catalog import Catalog
 
 
@@ -30,6 +37,48 @@ class Restored:
 
     record: RunRecord
     built: Built
+
+    def episodes(self, indices: Sequence[int]) -> TaskBatch:
+        """These meta-test episodes, as the run faced them."""
+        return self.built.test.batch(np.array(indices))
+
+    def truth(self, indices: Sequence[int], grid: Grid) -> NDArray[np.float64] | None:
+        """The functions of these episodes at the points of a grid, ``[episodes, points]``.
+
+        None where a source cannot be asked there.
+        """
+        try:
+            asked = self.built.test.on_grid(grid)
+        except UsageError:
+            return None
+        values: NDArray[np.float64] = (
+            asked.batch(np.array(indices)).query.y[..., 0].double().numpy()
+        )
+        return values
+
+    def predict(self, indices: Sequence[int], grid: Grid) -> NDArray[np.float64]:
+        """What the learner, adapted as in meta-test, predicts at the points of a grid.
+
+        Returns:
+            ``[episodes, points]``, of the first output. Adaptation is to the same tasks at once
+            and with the same random numbers as in the run.
+        """
+        spec, learner = self.record.spec, self.built.learner
+        size = chunk_size(spec.protocol, self.built.task)
+        total = spec.protocol.episodes * len(spec.sources)
+        points = torch.linspace(grid.low, grid.high, grid.points)
+        rows: dict[int, NDArray[np.float64]] = {}
+        for first in sorted({index - index % size for index in indices}):
+            tasks = self.built.test.batch(np.arange(first, min(first + size, total)))
+            rng = generator(spec.seed, "meta-test", first)
+            adapted = learner.adapt(tasks.support, rng=rng)
+            x = points.to(tasks.support.x).expand(len(tasks), -1)[..., None]
+            with torch.no_grad():
+                outputs = adapted.predict(x)[..., 0].double().cpu().numpy()
+            rows |= {
+                index: outputs[index - first] for index in indices if first <= index < first + size
+            }
+        return np.stack([rows[index] for index in indices])
 
 
 def restore(

@@ -9,6 +9,7 @@ import typer
 import typer.core
 
 from metabench.cli.claims import claims
+from metabench.cli.compare import compare
 from metabench.cli.context import take_plugin_files
 from metabench.cli.data import data_app
 from metabench.cli.doctor import doctor
@@ -74,6 +75,7 @@ def main(
 
 app.command("run")(run)
 app.command("report")(report)
+app.command("compare")(compare)
 app.command("claims")(claims)
 app.command("figure")(figure)
 app.command("list")(list_)

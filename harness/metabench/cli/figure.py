@@ -1,0 +1,84 @@
+"""``metabench figure``: figures from results."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metabench.errors import DataError, UsageError, unknown
+from metabench.figures import FIGURES, FigureRequest
+from metabench.figures.drawing import FileFormat, encode, house_style
+
+_KINDS = "; ".join(f"{name}: {kind.summary}" for name, kind in FIGURES.items())
+
+
+def figure(
+    kind: Annotated[str, typer.Argument(help=f"{_KINDS}.")],
+    directory: Annotated[Path, typer.Argument(help="A folder of results, or of one run.")] = Path(
+        "results"
+    ),
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Write to this file, - for stdout. [default: KIND.FORMAT]"
+        ),
+    ] = None,
+    format: Annotated[
+        FileFormat | None,
+        typer.Option("--format", "-f", help="[default: as the file's name ends, or svg]"),
+    ] = None,
+    episode: Annotated[
+        int | None,
+        typer.Option(min=0, help="fits: which meta-test episode of each source. [default: 0]"),
+    ] = None,
+) -> None:
+    """Draw a figure from results, the same bytes every time, and print the file's name."""
+    from metabench.cli.context import catalog
+    from metabench.render.layout import plain
+    from metabench.results import read_runs
+
+    if kind not in FIGURES:
+        raise unknown("figure", kind, FIGURES)
+    if episode is not None and not FIGURES[kind].of_episode:
+        raise UsageError(f"--episode does not apply to figure {kind}.")
+    chosen = _format(output, format)
+    with house_style():
+        pass  # says at once that matplotlib is missing
+    results = read_runs(directory)
+    for problem in results.problems:
+        typer.echo(plain(problem), err=True)
+    if not results.runs:
+        raise DataError(
+            f"No run below {directory} is finished and readable.",
+            hint="Repeat the command of a run to finish it.",
+        )
+    request = FigureRequest(results=results, catalog=catalog, episode=episode or 0)
+    drawing = FIGURES[kind].make(request)
+    for note in drawing.notes:
+        typer.echo(plain(note), err=True)
+    _write(encode(drawing, chosen), output or Path(f"{kind}.{chosen}"))
+
+
+def _format(output: Path | None, format: FileFormat | None) -> FileFormat:
+    """The format asked for, or that of the file's name."""
+    ending = output.suffix.removeprefix(".").lower() if output is not None else ""
+    named = FileFormat(ending) if ending in list(FileFormat) else None
+    if format is not None and named is not None and format is not named:
+        raise UsageError(f"{output} does not end as --format {format} says.")
+    return format or named or FileFormat.svg
+
+
+def _write(content: bytes, path: Path) -> None:
+    if str(path) == "-":
+        sys.stdout.buffer.write(content)
+        return
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot write {path}: {error.strerror}.", hint="Name a file in a folder that exists."
+        ) from error
+    typer.echo(str(path))

@@ -1,0 +1,61 @@
+"""Figures from results: one file each; this table is where a new one is added."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metabench.catalog import Catalog
+    from metabench.figures.drawing import Drawing
+    from metabench.results import Results
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FigureRequest:
+    """What a figure may be made from.
+
+    Attributes:
+        results: the runs of a folder.
+        catalog: opens the plugins, for figures that need a trained learner.
+        episode: which meta-test episode of each source, for figures of single tasks.
+    """
+
+    results: Results
+    catalog: Callable[[], Catalog]
+    episode: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FigureKind:
+    """A kind of figure: what it shows, how it is made, whether it is of a single episode."""
+
+    summary: str
+    make: Callable[[FigureRequest], Drawing]
+    of_episode: bool = False
+
+
+def _fits(request: FigureRequest) -> Drawing:
+    from metabench.figures import fits
+
+    return fits.draw(request.results, catalog=request.catalog(), episode=request.episode)
+
+
+def _cell(request: FigureRequest) -> Drawing:
+    from metabench.figures import cell
+
+    return cell.draw(request.results)
+
+
+def _curves(request: FigureRequest) -> Drawing:
+    from metabench.figures import curves
+
+    return curves.draw(request.results)
+
+
+FIGURES = {
+    "fits": FigureKind("regression tasks with the fit of each learner", _fits, of_episode=True),
+    "cell": FigureKind("the most common searched cell of each learner", _cell),
+    "curves": FigureKind("training curves, and the metric after each inner step", _curves),
+}

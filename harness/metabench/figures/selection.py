@@ -1,0 +1,46 @@
+"""Which runs a figure shows, and what it calls them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from metabench.pooling import Pooled, pool
+from metabench.render.layout import plain
+from metabench.results import Results, Run
+
+
+def configurations(results: Results) -> dict[str, Pooled]:
+    """The runs of each configuration by a label of its own, in the order of the labels.
+
+    The label is the learner's name, with suite, budget and network where these differ, and with
+    the beginning of the configuration's digest where even they are equal.
+    """
+    by_config: dict[str, list[Run]] = defaultdict(list)
+    for run in results.runs:
+        by_config[run.config_id].append(run)
+    pooled = [pool(runs) for runs in by_config.values()]
+    labels = _labels(pooled)
+    return dict(sorted(zip(labels, pooled, strict=True), key=lambda pair: pair[0]))
+
+
+def _labels(configs: Sequence[Pooled]) -> list[str]:
+    labels = [plain(config.spec.learner.name) for config in configs]
+    for i in range(len(_facts(configs[0])) if configs else 0):
+        alike: dict[str, set[str]] = defaultdict(set)
+        for label, config in zip(labels, configs, strict=True):
+            alike[label].add(_facts(config)[i])
+        labels = [
+            f"{label} {plain(_facts(config)[i])}" if len(alike[label]) > 1 else label
+            for label, config in zip(labels, configs, strict=True)
+        ]
+    counts = Counter(labels)
+    return [
+        label if counts[label] == 1 else f"{label} {config.runs[0].config_id[:6]}"
+        for label, config in zip(labels, configs, strict=True)
+    ]
+
+
+def _facts(config: Pooled) -> tuple[str, ...]:
+    spec, record = config.spec, config.runs[0].record
+    return f"{spec.suite}@{spec.setting}", spec.budget, record.backend
