@@ -50,7 +50,8 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
         UsageError: when the sources of the suite do not fit one network.
     """
     learner_spec = catalog.learner(spec.learner.name)
-    params = _params(learner_spec, spec.learner)
+    model = learner_spec.params_model(searched=spec.strategy is not None)
+    params = model.model_validate(spec.learner.params)
     loaded = [load_data(choice, catalog, data=spec.data) for choice in spec.sources]
     if fingerprint_of(loaded) != spec.data_fingerprint:
         raise DataError(
@@ -83,7 +84,7 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
             task=task,
             shape=shape,
             space=space,
-            strategy=_strategy(spec.strategy, catalog),
+            strategy=build_strategy(spec.strategy, catalog) if spec.strategy else None,
             steps_at_test=spec.protocol.steps_at_test,
             curve_steps=spec.protocol.curve_steps,
             transductive=transductive,
@@ -159,9 +160,8 @@ def uses_batch_statistics(space: SearchSpace | None) -> bool:
     return space is None or space.batch_statistics
 
 
-def _strategy(choice: Choice | None, catalog: Catalog) -> Strategy | None:
-    if choice is None:
-        return None
+def build_strategy(choice: Choice, catalog: Catalog) -> Strategy:
+    """Make the strategy of a choice."""
     spec = catalog.strategy(choice.name)
     strategy: Strategy = resolve(spec.factory)(_params(spec, choice))
     return strategy

@@ -8,7 +8,7 @@ The update is ``w <- w - lr * grad_w loss(w)`` (MAML, Finn et al. 2017, equation
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -78,7 +78,7 @@ def task_gradients(
 
 
 def inner_path(
-    loss: TaskLoss,
+    loss: TaskLoss | Sequence[TaskLoss],
     weights: Params,
     *,
     steps: int,
@@ -93,7 +93,8 @@ def inner_path(
     Works under ``torch.no_grad()`` too; the path is then detached.
 
     Args:
-        loss: one loss per task on its support set.
+        loss: one loss per task on its support set; or for each step its own such loss, where it
+            anneals.
         weights: start weights ``[tasks, *shape]``, see :func:`share`.
         steps: number of steps.
         lr: the inner learning rate.
@@ -105,10 +106,14 @@ def inner_path(
     if order == "none":
         weights = _detach(weights)
     yield weights
-    for _ in range(steps):
+    for step in range(steps):
         # The scaled loss gives the whole update, so that no copy of the weights is multiplied.
         updates = task_gradients(
-            loss, weights, scale=-lr, create_graph=order == "second", adapted=adapted
+            loss if callable(loss) else loss[step],
+            weights,
+            scale=-lr,
+            create_graph=order == "second",
+            adapted=adapted,
         )
         if clip is not None:
             updates = {name: u.clamp(-lr * clip, lr * clip) for name, u in updates.items()}
@@ -119,7 +124,7 @@ def inner_path(
 
 
 def inner_loop(
-    loss: TaskLoss,
+    loss: TaskLoss | Sequence[TaskLoss],
     weights: Params,
     *,
     steps: int,

@@ -13,6 +13,12 @@ import yaml
 
 from metabench.errors import UsageError, unknown
 from metabench.evaluation import Evaluation
+from metabench.fitting import (
+    check_architecture,
+    check_searchable,
+    check_strategy,
+    refuse_strategy,
+)
 from metabench.runspec import Choice, RunSpec, SourceChoice
 from metabench.sources import DataKind, fingerprint_of, load_data, require_values
 from metabench.specs import LearnerSpec, Spec
@@ -108,6 +114,8 @@ def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
     loaded = [load_data(choice, catalog, data=request.data) for choice in sources]
     if suite.evaluations:
         require_values(loaded)
+    for spec in (spec for spec in specs if spec.seed == request.seeds[0]):
+        check_architecture(spec, loaded[0], catalog)
     known = {"sources": sources, "data_fingerprint": fingerprint_of(loaded)}
     stamps = dict.fromkeys((*_stamps(request), *(s for data in loaded for s in data.stamps)))
     cells = {}
@@ -147,7 +155,15 @@ def _resolve(
             f"Learner {learner.name} does {' and '.join(learner.kinds)}; "
             f"suite {suite.name} is {suite.task}."
         )
+    space = _space(request, suite, learner, catalog, setting=setting)
+    strategy = _strategy(request, suite, learner, space, catalog, setting=setting)
+    model = learner.params_model(searched=strategy is not None)
     params = suite.params_of("learners", learner.name, setting=setting, budget=request.budget)
+    # What a suite says about searching does not apply to fixed networks.
+    on_searched = (
+        learner.params_model(searched=True).model_fields.keys() - model.model_fields.keys()
+    )
+    params = {name: value for name, value in params.items() if name not in on_searched}
     chosen = {**params, **learner.preset, **changes.get("learner", {})}
     return RunSpec(
         suite=suite.name,
@@ -159,9 +175,13 @@ def _resolve(
         sources=(),
         protocol=protocol,
         training=budget.training_of(learner.name, changes.get("budget", {}), setting=setting),
-        learner=_choice(learner, chosen, what="learner"),
-        space=_space(request, suite, learner, catalog, setting=setting),
-        strategy=_strategy(request, suite, learner, catalog, setting=setting),
+        learner=Choice(
+            name=learner.name,
+            version=learner.version,
+            params=_checked(model, chosen, what="learner"),
+        ),
+        space=space,
+        strategy=strategy,
         data=request.data,
         data_fingerprint="",
         seed=seed,
@@ -181,26 +201,25 @@ def _space(
             f"Space {space.name} does {' and '.join(space.kinds)}; "
             f"suite {suite.name} is {suite.task}."
         )
-    if space.searched and not learner.searches:
-        raise UsageError(
-            f"Space {space.name} has choices, and learner {learner.name} does not search.",
-            hint="Choose a fixed network with --space.",
-        )
-    if learner.searches and not space.searched:
-        raise UsageError(
-            f"Learner {learner.name} searches, and network {space.name} has no choices.",
-            hint=f"Searched: {', '.join(_searched(catalog)) or 'none'}.",
-        )
+    check_searchable(learner, space, catalog)
     params = suite.params_of("spaces", space.name, setting=setting, budget=request.budget)
     return _choice(space, {**params, **changes}, what="space")
 
 
 def _strategy(
-    request: RunRequest, suite: Suite, learner: LearnerSpec, catalog: Catalog, *, setting: str
+    request: RunRequest,
+    suite: Suite,
+    learner: LearnerSpec,
+    space: Choice | None,
+    catalog: Catalog,
+    *,
+    setting: str,
 ) -> Choice | None:
     changes = request.changes.get("strategy", {})
-    if not learner.searches:
-        _refuse(request.strategy or changes, f"Learner {learner.name} does not search")
+    searched = space is not None and catalog.space(space.name).searched
+    if not (searched or learner.searches):
+        if request.strategy or changes:
+            refuse_strategy(learner, space, catalog)
         return None
     name = request.strategy or suite.backend_of(learner.name).strategy
     if name is None:
@@ -209,12 +228,9 @@ def _strategy(
             hint=f"Choose one with --strategy: {', '.join(sorted(catalog.nas_strategies))}.",
         )
     strategy = catalog.strategy(name)
+    check_strategy(learner, strategy, catalog)
     params = suite.params_of("strategies", strategy.name, setting=setting, budget=request.budget)
     return _choice(strategy, {**params, **changes}, what="strategy")
-
-
-def _searched(catalog: Catalog) -> list[str]:
-    return sorted(name for name, space in catalog.search_spaces.items() if space.searched)
 
 
 def _refuse(asked: object, reason: str) -> None:

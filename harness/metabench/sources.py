@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from metabench.episodes import TaskShape
 from metabench.errors import UsageError
 from metabench.runspec import SourceChoice, digest
 from metabench.specs import DatasetSpec, resolve
@@ -73,3 +74,13 @@ def open_source(
     if isinstance(data, ClassData):
         return ClassSource(name, data, device=device)
     return FunctionSource(name, data, device=device)
+
+
+def task_of(data: ClassData | FunctionFamily, ways: int) -> TaskShape:
+    """What a network must accept and produce for the data of a source."""
+    from metabench.protocols import ClassData
+
+    if isinstance(data, ClassData):
+        height, width, channels = data.images.shape[1:]
+        return TaskShape("classification", (channels, height, width), ways)
+    return TaskShape("regression", (data.inputs,), data.outputs)

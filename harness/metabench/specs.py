@@ -77,6 +77,9 @@ class LearnerSpec(Spec):
         factory: makes a learner from a :class:`~metabench.protocols.LearnerContext`.
         kinds: task kinds it can serve.
         searches: whether it needs a strategy (an architecture that is searched).
+        search_params: the parameters on a searched network, for a learner that takes a fixed or a
+            searched one: a model with those of ``params`` and more.
+        makes_logits: whether it makes the logits itself, so that a strategy must read them.
         needs_space: whether it uses the suite's network at all.
         transductive: whether its predictions use the statistics of the query set when the protocol
             and the network do; False for a learner that never does.
@@ -87,10 +90,17 @@ class LearnerSpec(Spec):
     factory: Callable[[LearnerContext], Learner] | str
     kinds: tuple[TaskKind, ...] = ("classification", "regression")
     searches: bool = False
+    search_params: type[BaseModel] | str | None = None
+    makes_logits: bool = False
     needs_space: bool = True
     transductive: bool = True
     train_shape: Callable[[Any, EpisodeShape], EpisodeShape] | str | None = None
     preset: Mapping[str, Any] = field(default_factory=dict)
+
+    def params_model(self, *, searched: bool = False) -> type[BaseModel]:
+        """The parameter model on a fixed, or on a searched network."""
+        model: type[BaseModel] = resolve((searched and self.search_params) or self.params)
+        return model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,6 +69,7 @@ def metabench_learners() -> Iterable[LearnerSpec]:
         version=1,
         summary="Model-agnostic meta-learning, second or first order.",
         params="metabench_plugins.learners.maml:MamlParams",
+        search_params="metabench_plugins.learners.maml:MamlSearchParams",
         factory="metabench_plugins.learners.maml:Maml",
         reference="Finn, Abbeel and Levine, ICML 2017",
     )
@@ -96,6 +97,16 @@ def metabench_learners() -> Iterable[LearnerSpec]:
         params="metabench_plugins.learners.mumomaml:MumoMamlParams",
         factory="metabench_plugins.learners.mumomaml:MumoMaml",
         reference="Vuorio et al., NeurIPS 2019",
+    )
+    yield LearnerSpec(
+        name="one-shot",
+        version=1,
+        summary="Architecture search on one task, without meta-learning.",
+        params="metabench_plugins.learners.one_shot:OneShotParams",
+        factory="metabench_plugins.learners.one_shot:OneShot",
+        kinds=("classification",),
+        searches=True,
+        reference="Liu, Simonyan and Yang, ICLR 2019",
     )
     yield LearnerSpec(
         name="bmaml",
@@ -136,6 +147,7 @@ def _task_aware() -> Iterable[LearnerSpec]:
             factory="metabench_plugins.learners.mnas:Mnas",
             preset=preset,
             searches=True,
+            makes_logits="architecture" not in preset,
             reference="Wang et al., M-NAS, AAAI 2020",
         )
 

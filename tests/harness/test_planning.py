@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from metabench.catalog import Catalog, load_catalog
@@ -80,7 +82,39 @@ def test_the_command_makes_the_same_cell_again(catalog: Catalog) -> None:
         ({"budget": "smok"}, "budget", "smoke"),
         ({"space": "mpl"}, "space 'mpl'", "mlp"),
         ({"space": "conv4"}, "conv4 does classification", ""),
-        ({"strategy": "darts"}, "does not search", ""),
+        ({"strategy": "darts"}, "Network mlp has no choices", "toy-cell"),
+        ({"strategy": "dart", "space": "toy-cell"}, "strategy 'dart'", "darts"),
+        ({"space": "toy-cell"}, "needs a strategy", "soft-pruning"),
+        ({"learners": ("mnas",), "space": "mlp"}, "network mlp has no choices", "toy-cell"),
+        ({"learners": ("mtnet",), "strategy": "darts"}, "mtnet does not search", ""),
+        (
+            {"learners": ("hsml",), "space": "toy-cell", "strategy": "darts"},
+            "toy-cell has choices, and learner hsml does not search",
+            "maml",
+        ),
+        (
+            {"learners": ("mnas",), "space": "toy-cell", "strategy": "fixed"},
+            "mnas makes logits, and strategy fixed does not read any",
+            "gumbel",
+        ),
+        (
+            {
+                "space": "toy-cell",
+                "strategy": "soft-pruning",
+                "changes": {"strategy": {"prune": "operations-and-inputs"}},
+            },
+            "cell 'cell' of this network gives no weights to pairs of inputs",
+            "strategy.prune=operations",
+        ),
+        (
+            {
+                "space": "toy-cell",
+                "strategy": "fixed",
+                "changes": {"strategy": {"genotype": "tnas-1-shot"}},
+            },
+            r"The genotype has cells \['normal', 'reduction'\]; this network has \['cell'\]",
+            "strategy.genotype",
+        ),
         ({"changes": {"learner": {"inner_lrr": 1}}}, "parameter 'inner_lrr'", "inner_lr"),
         ({"changes": {"learner": {"inner_lr": -1}}}, r"inner_lr=-1", "> 0"),
         ({"changes": {"data": {"family": "cubic"}}}, "family='cubic'", ""),
@@ -94,6 +128,30 @@ def test_bad_requests_are_refused_with_the_nearest_names(
         toy(catalog, **request_)
     assert hint in caught.value.hint
     assert caught.value.exit_code == 2
+
+
+def test_parameters_of_the_search_are_those_of_searched_networks(catalog: Catalog) -> None:
+    fixed, searched = toy(catalog)[0], toy(catalog, space="toy-cell", strategy="gumbel")[0]
+    assert searched.spec.strategy is not None
+    assert searched.spec.strategy.name == "gumbel"
+    assert "arch_lr" not in fixed.spec.learner.params
+    assert searched.spec.learner.params["arch_lr"] == 0.001
+    assert searched.spec.learner.params["inner_lr"] == fixed.spec.learner.params["inner_lr"]
+
+
+def test_what_a_suite_says_about_searching_leaves_fixed_networks_alone(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    text = catalog.suite("toy-regression").read_text(encoding="utf-8")
+    file = tmp_path / "toy.yaml"
+    file.write_text(
+        text.replace("maml: {inner_lr: 0.001,", "maml: {inner_lr: 0.001, arch_lr: 0.02,"),
+        encoding="utf-8",
+    )
+    (fixed,) = toy(catalog, suite=str(file))
+    assert fixed.spec.run_id == toy(catalog)[0].spec.run_id
+    (searched,) = toy(catalog, suite=str(file), space="toy-cell", strategy="darts")
+    assert searched.spec.learner.params["arch_lr"] == 0.02
 
 
 def test_absent_data_names_the_commands_that_help(catalog: Catalog) -> None:

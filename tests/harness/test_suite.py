@@ -121,7 +121,7 @@ def test_every_built_in_suite_loads_and_resolves_every_setting_at_every_budget()
                 suite.protocol_of(setting, budget, {})
                 for learner, spec in catalog.learners.items():
                     params = suite.params_of("learners", learner, setting=setting, budget=budget)
-                    spec.params_model().model_validate(params)
+                    spec.params_model(searched=True).model_validate(params)
                     suite.budget(budget).training_of(learner, {}, setting=setting)
                 space = catalog.space(suite.space)
                 params = suite.params_of("spaces", suite.space, setting=setting, budget=budget)

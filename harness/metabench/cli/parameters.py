@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from metabench.cli.columns import columns
+from metabench.specs import LearnerSpec
 
 if TYPE_CHECKING:
     from metabench.specs import Spec
@@ -19,8 +20,13 @@ _BOUNDS = {
 
 
 def parameters(spec: Spec) -> dict[str, dict[str, Any]]:
-    """Per parameter its JSON schema, with the preset of a learner as the default."""
-    model = spec.params_model()
+    """Per parameter its JSON schema, with the preset of a learner as the default.
+
+    The parameters that a learner has on searched networks alone are among them, and say so.
+    """
+    model = everywhere = spec.params_model()
+    if isinstance(spec, LearnerSpec):
+        model = spec.params_model(searched=True)
     preset: Mapping[str, Any] = getattr(spec, "preset", {})
     described: dict[str, dict[str, Any]] = {}
     for name, schema in model.model_json_schema().get("properties", {}).items():
@@ -30,6 +36,8 @@ def parameters(spec: Spec) -> dict[str, dict[str, Any]]:
             entry["default"] = preset[name]
         elif not field.is_required() and "default" not in entry:
             entry["default"] = field.get_default(call_default_factory=True)
+        if name not in everywhere.model_fields:
+            entry["description"] = f"On a searched network: {entry.get('description', '')}"
         described[name] = entry
     return described
 

@@ -9,7 +9,7 @@ from typing import Any
 from metabench.catalog import Catalog
 from metabench.conformance.base import Check, require
 from metabench.errors import UsageError
-from metabench.specs import Spec
+from metabench.specs import LearnerSpec, Spec
 from metabench.suite import Suite, load_suite, validated
 
 
@@ -62,7 +62,10 @@ def _params(file: Traversable, catalog: Catalog) -> None:
             for name, spec in table.items():
                 values = suite.params_of(kind, name, setting=setting, budget=budget)  # type: ignore[arg-type]
                 preset: Mapping[str, Any] = getattr(spec, "preset", {})
-                validated(spec.params_model(), {**values, **preset}, what=name)
+                model = spec.params_model()
+                if isinstance(spec, LearnerSpec):
+                    model = spec.params_model(searched=True)
+                validated(model, {**values, **preset}, what=name)
 
 
 def _pairs(suite: Suite) -> list[tuple[str, str]]:

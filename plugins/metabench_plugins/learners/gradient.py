@@ -8,21 +8,30 @@ A learner says where the inner loop of each task begins; MAML begins at shared w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench.episodes import Adapted, Labelled, TaskBatch
-from metabench.functional import inner_loop, inner_path, predictor
+from metabench.episodes import Adapted, Labelled, Predictor, TaskBatch
+from metabench.functional import Order, inner_path, predictor
 from metabench.genotype import Genotype
 from metabench.losses import Reduction, task_losses
 from metabench.protocols import LearnerContext, Mixture, Params
 from metabench.runspec import Frozen
 from metabench_plugins.learners.outer import Group, OuterAdam
+from metabench_plugins.learners.searching import (
+    Decoded,
+    Mixing,
+    operations_of,
+    select,
+    sharpness_at,
+)
 
 
 class GradientParams(Frozen):
@@ -53,7 +62,10 @@ class Start:
     Attributes:
         weights: ``[tasks, *shape]`` by name.
         adapted: names of the weights that move.
-        mixture: weights of operations, where the network has choices.
+        mixture: weights of operations, where the network has choices; a function of the leaves
+            and the sharpness where logits are among the leaves.
+        decode: from the adapted leaves to architectures and what predicts, where logits adapt.
+        candidates: architectures of which each task keeps the one of the lowest support loss.
         masks: factors of the updates, see :func:`metabench.functional.inner_path`.
         penalty: scalar that joins the outer loss.
         embedding: ``[tasks, d]``, where tasks are embedded.
@@ -63,7 +75,9 @@ class Start:
 
     weights: Params
     adapted: Collection[str]
-    mixture: Mixture = field(default_factory=dict)
+    mixture: Mixture | Mixing = field(default_factory=dict)
+    decode: Callable[[Params], Decoded] | None = None
+    candidates: Sequence[Decoded] = ()
     masks: Params | None = None
     penalty: Tensor | None = None
     embedding: Tensor | None = None
@@ -101,43 +115,40 @@ class GradientLearner(ABC):
     ) -> Mapping[str, Tensor | float]:
         """One outer update on the mean query loss of the batch."""
         start = self.begin(tasks.support, rng=rng, progress=progress)
-        adapted = inner_loop(
-            lambda w: self._loss(start, w, tasks.support),
-            start.weights,
-            steps=self.params.inner_steps,
-            lr=self.params.inner_lr,
-            order=self.params.order,
-            adapted=start.adapted,
-            masks=start.masks,
-            clip=self.inner_clip,
-        )
-        # The outer loss of a `per_shot` system is divided by the support's K as well.
-        loss = self._loss(start, adapted, tasks.query).mean()
+        loss = self.query_loss(start, tasks)
         if start.penalty is None:
             self.outer.step(loss)
             return {"loss": loss.detach()}
         self.outer.step(loss + start.penalty)
         return {"loss": loss.detach(), "penalty": start.penalty.detach()}
 
+    def query_loss(self, start: Start, tasks: TaskBatch) -> Tensor:
+        """The mean query loss of a batch after the inner loops, a scalar with its graph."""
+        p = self.params
+        path = self._path(start, tasks.support, steps=p.inner_steps, anneal=p.inner_steps)
+        adapted = deque(path, maxlen=1).pop()
+        # The outer loss of a `per_shot` system is divided by the support's K as well.
+        return self._loss(start, adapted, data=tasks.query).mean()
+
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
         """Take the protocol's number of steps from where the tasks begin."""
         context = self.context
         start = self.begin(support, rng=rng, progress=None)
-        path = inner_path(
-            lambda w: self._loss(start, w, support),
-            start.weights,
-            steps=max(context.steps_at_test, context.curve_steps),
-            lr=self.params.inner_lr,
-            order="none",
-            adapted=start.adapted,
-            masks=start.masks,
-            clip=self.inner_clip,
-        )
-        curve = [
-            predictor(self._forward(start, w), support.x, transductive=context.transductive)
-            for w in path
-        ]
+        if start.candidates:
+            start = self._settle(start, support)
+        steps = max(context.steps_at_test, context.curve_steps)
+        path = self._path(start, support, steps=steps, anneal=context.steps_at_test, order="none")
+        curve: list[Predictor] = []
+        for step, weights in enumerate(path):
+            network = start
+            if start.decode is not None:
+                decoded = start.decode(weights)
+                network = replace(start, mixture=decoded.mixture)
+                if step == context.steps_at_test:
+                    start = replace(start, genotypes=decoded.genotypes, n_params=decoded.n_params)
+            forward = partial(self._outputs, network, weights)
+            curve.append(predictor(forward, support.x, transductive=context.transductive))
         return Adapted(
             predict=curve[context.steps_at_test],
             curve=curve[: context.curve_steps + 1],
@@ -145,6 +156,20 @@ class GradientLearner(ABC):
             n_params=start.n_params,
             embedding=start.embedding,
         )
+
+    def _settle(self, start: Start, support: Labelled) -> Start:
+        """Keep, per task, the candidate of the lowest support loss after adaptation."""
+        steps = self.context.steps_at_test
+        losses = []
+        for candidate in start.candidates if len(start.candidates) > 1 else ():
+            trial = replace(start, mixture=candidate.mixture)
+            path = self._path(trial, support, steps=steps, anneal=steps, order="none")
+            losses.append(self._loss(trial, deque(path, maxlen=1).pop(), data=support))
+        best = [0] * len(support.x)
+        if losses:
+            best = torch.stack(losses).nan_to_num(nan=torch.inf).argmin(dim=0).tolist()
+        chosen = select(start.candidates, best)
+        return replace(start, mixture=chosen.mixture, decode=lambda weights: chosen)
 
     def state_dict(self) -> dict[str, Any]:
         """Meta-learned weights and Adam's moments."""
@@ -154,12 +179,44 @@ class GradientLearner(ABC):
         """Restore weights and moments."""
         self.outer.load_state_dict(state)
 
-    def _forward(self, start: Start, weights: Params) -> Any:
-        return lambda x: self.space.forward(weights, start.mixture, x)
+    def _path(
+        self,
+        start: Start,
+        support: Labelled,
+        *,
+        steps: int,
+        anneal: int,
+        order: Order | None = None,
+    ) -> Iterator[Params]:
+        """Adapt; the sharpness of a mixture rises over the first ``anneal`` steps."""
+        losses = [
+            partial(self._loss, start, data=support, sharpness=sharpness_at(step, anneal))
+            for step in range(steps)
+        ]
+        return inner_path(
+            losses,
+            start.weights,
+            steps=steps,
+            lr=self.params.inner_lr,
+            order=order or self.params.order,
+            adapted=start.adapted,
+            masks=start.masks,
+            clip=self.inner_clip,
+        )
 
-    def _loss(self, start: Start, weights: Params, data: Labelled) -> Tensor:
+    def _outputs(
+        self, start: Start, weights: Params, x: Tensor, *, sharpness: float = 1.0
+    ) -> Tensor:
+        if callable(start.mixture):
+            mixture = start.mixture(weights, sharpness)
+            return self.space.forward(operations_of(weights), mixture, x)
+        return self.space.forward(weights, start.mixture, x)
+
+    def _loss(
+        self, start: Start, weights: Params, *, data: Labelled, sharpness: float = 1.0
+    ) -> Tensor:
         return task_losses(
-            self.space.forward(weights, start.mixture, data.x),
+            self._outputs(start, weights, data.x, sharpness=sharpness),
             data.y,
             kind=self.context.task.kind,
             reduction=self.params.reduction,

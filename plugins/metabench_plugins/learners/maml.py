@@ -1,32 +1,83 @@
-"""MAML, second and first order (Finn, Abbeel and Levine, ICML 2017)."""
+"""MAML, second and first order (Finn, Abbeel and Levine, ICML 2017).
+
+On a searched network the logits are leaves beside the weights: the inner loop moves both, the
+outer loop learns both, and the strategy's annealing runs over the inner steps (MetaNAS's form with
+MAML as its meta-learner, Elsken et al. 2020).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
 from metabench.episodes import Labelled
 from metabench.functional import is_norm, share
+from metabench.protocols import Params
 from metabench_plugins.learners.gradient import GradientLearner, GradientParams, Start, leaves
 from metabench_plugins.learners.outer import Group
+from metabench_plugins.learners.searching import Search, SearchParams, operations_of
 
 
 class MamlParams(GradientParams):
     """Parameters of MAML."""
 
 
+class MamlSearchParams(SearchParams, MamlParams):
+    """Parameters of MAML on a searched network."""
+
+
 class Maml(GradientLearner):
     """The inner loop of every task begins at the same meta-learned weights."""
 
     def groups(self, rng: torch.Generator) -> Sequence[Group]:
-        """The start weights."""
-        self._weights = leaves(self.space.init_weights(rng=rng), self.context.device)
+        """The start weights, and the logits where the network is searched."""
+        p, device = self.params, self.context.device
+        self._weights = leaves(self.space.init_weights(rng=rng), device)
         self._adapted = frozenset(
-            name for name in self._weights if self.params.adapt_norm or not is_norm(name)
+            name for name in self._weights if p.adapt_norm or not is_norm(name)
         )
-        return [Group(self._weights, self.params.outer_lr)]
+        weights = Group(self._weights, p.outer_lr)
+        if self.context.strategy is None:
+            self._search = None
+            return [weights]
+        self._search = Search(self.space, self.context.strategy)
+        self._logits = leaves(self._search.init_logits(rng=rng), device)
+        return [weights, Group(self._logits, p.arch_lr)]
 
     def begin(self, support: Labelled, *, rng: torch.Generator, progress: float | None) -> Start:
-        """Shared weights."""
-        return Start(weights=share(self._weights, len(support.x)), adapted=self._adapted)
+        """Shared weights, and shared logits where the network is searched."""
+        n_tasks = len(support.x)
+        if self._search is None:
+            return Start(weights=share(self._weights, n_tasks), adapted=self._adapted)
+        weights = share(self._weights | self._logits, n_tasks)
+        return self._begin_search(self._search, weights, rng=rng, progress=progress)
+
+    def _begin_search(
+        self, search: Search, weights: Params, *, rng: torch.Generator, progress: float | None
+    ) -> Start:
+        p, at_test = self.params, progress is None
+        if at_test:
+            (like, *_) = weights.values()
+            if proposed := search.candidates(len(like), rng=rng, like=like):
+                return Start(
+                    weights=operations_of(weights), adapted=self._adapted, candidates=proposed
+                )
+        threshold = p.threshold_at_test if at_test else p.threshold
+        mixing = search.mixing(rng=rng, threshold=threshold)
+        moving, masks = self._adapted, None
+        if p.arch_inner_lr is None or p.arch_inner_lr > 0:
+            moving |= self._logits.keys()
+        if p.arch_inner_lr:
+            # A number in float64 is one of the logits' own type beside them.
+            rate = torch.tensor(p.arch_inner_lr / p.inner_lr, dtype=torch.float64)
+            masks = dict.fromkeys(self._logits, rate)
+        soft = p.arch_at_test == "soft"
+        return Start(
+            weights=weights,
+            adapted=moving,
+            masks=masks,
+            mixture=mixing,
+            decode=partial(search.relaxed, mixing=mixing) if soft else search.decode,
+        )

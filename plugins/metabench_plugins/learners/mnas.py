@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from metabench.episodes import Labelled, TaskBatch
 from metabench.functional import is_norm, share
 from metabench.genotype import Genotype
-from metabench.protocols import Arch, CellChoices, LearnerContext, Mixture, Params
+from metabench.protocols import INPUTS, Arch, CellChoices, LearnerContext, Mixture, Params
 from metabench_plugins.learners.encoder import EncoderParams, TaskEncoder
 from metabench_plugins.learners.gradient import GradientLearner, Start, leaves
 from metabench_plugins.learners.modulation import Gates
@@ -173,14 +173,12 @@ class Mnas(GradientLearner):
             arch: Arch = self._controller(z)
             search_end = 1.0
         else:
-            arch = {cell: logits.expand(len(z), -1, -1) for cell, logits in self._arch.items()}
+            arch = share(self._arch, len(z))
             search_end = p.search_fraction
         if progress is not None:
             rate = p.path_dropout * max(0.0, 1.0 - progress / search_end) if search_end else 0.0
             arch = drop_paths(arch, rate=rate, rng=rng)
-        mixture = self._strategy.mixture(
-            self._supernet, arch, sharpness=progress or 1.0, rng=rng
-        )
+        mixture = self._strategy.mixture(self._supernet, arch, sharpness=progress or 1.0, rng=rng)
         if progress is None:
             hard = harden(mixture, self._choices)
             return hard, genotypes(hard, self._choices)
@@ -210,7 +208,7 @@ def drop_paths(arch: Arch, *, rate: float, rng: torch.Generator) -> Arch:
     """Drop operations per task and edge, each with probability ``rate``; one is always kept.
 
     Args:
-        arch: logits ``[tasks, edges, operations]``.
+        arch: logits ``[tasks, edges, operations]``; those of input pairs stay.
         rate: in [0, 1).
         rng: a CPU generator.
     """
@@ -218,6 +216,9 @@ def drop_paths(arch: Arch, *, rate: float, rng: torch.Generator) -> Arch:
         return arch
     dropped = {}
     for cell, logits in arch.items():
+        if cell.endswith(INPUTS):
+            dropped[cell] = logits
+            continue
         draw = torch.rand(logits.shape, generator=rng).to(logits.device)
         # The largest draw of an edge always stays, so that no edge loses all operations.
         keep = (draw >= rate) | (draw == draw.amax(dim=-1, keepdim=True))

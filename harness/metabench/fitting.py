@@ -1,0 +1,92 @@
+"""Which learner, network and strategy fit together; what does not is refused before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NoReturn
+
+from metabench.errors import UsageError
+from metabench.runspec import Choice, RunSpec
+from metabench.specs import LearnerSpec, NasStrategySpec, SearchSpaceSpec
+
+if TYPE_CHECKING:
+    from metabench.catalog import Catalog
+    from metabench.protocols import ClassData, FunctionFamily
+
+
+def can_search(learner: LearnerSpec) -> bool:
+    """Whether a learner takes a searched network."""
+    return learner.searches or learner.search_params is not None
+
+
+def check_searchable(learner: LearnerSpec, space: SearchSpaceSpec, catalog: Catalog) -> None:
+    """Refuse a searched network under a learner that cannot search, and a fixed one the other way.
+
+    Raises:
+        UsageError: with the names that would do.
+    """
+    if space.searched and not can_search(learner):
+        able = (spec.name for spec in catalog.learners.values() if can_search(spec))
+        raise UsageError(
+            f"Space {space.name} has choices, and learner {learner.name} does not search.",
+            hint=f"Choose a fixed network with --space, or a learner that searches: {_list(able)}.",
+        )
+    if learner.searches and not space.searched:
+        searched = (spec.name for spec in catalog.search_spaces.values() if spec.searched)
+        raise UsageError(
+            f"Learner {learner.name} searches, and network {space.name} has no choices.",
+            hint=f"Searched: {_list(searched)}.",
+        )
+
+
+def refuse_strategy(learner: LearnerSpec, space: Choice | None, catalog: Catalog) -> NoReturn:
+    """Say why a strategy was asked for in vain.
+
+    Raises:
+        UsageError: always.
+    """
+    reason, hint = f"Learner {learner.name} does not search", ""
+    if space is not None and can_search(learner):
+        reason = f"Network {space.name} has no choices"
+        searched = (found.name for found in catalog.search_spaces.values() if found.searched)
+        hint = f"Choose a searched one with --space: {_list(searched)}."
+    raise UsageError(f"{reason}, so --strategy and --set strategy... do not apply.", hint=hint)
+
+
+def check_strategy(learner: LearnerSpec, strategy: NasStrategySpec, catalog: Catalog) -> None:
+    """Refuse a strategy that ignores logits under a learner whose work is to make them.
+
+    Raises:
+        UsageError: with the names that would do.
+    """
+    if learner.makes_logits and not strategy.reads_logits:
+        reading = (s.name for s in catalog.nas_strategies.values() if s.reads_logits)
+        raise UsageError(
+            f"Learner {learner.name} makes logits, and strategy {strategy.name} does not read any.",
+            hint=f"Choose another with --strategy: {_list(reading)}.",
+        )
+
+
+def check_architecture(spec: RunSpec, data: ClassData | FunctionFamily, catalog: Catalog) -> None:
+    """Let the strategy of a run draw logits for its network, once, before anything runs.
+
+    Args:
+        spec: of the run.
+        data: of its first source.
+        catalog: the plugins.
+
+    Raises:
+        UsageError: when the strategy does not fit the network, with the strategy's reason.
+    """
+    if spec.space is None or spec.strategy is None:
+        return
+    from metabench.building import build_space, build_strategy
+    from metabench.seeding import generator
+    from metabench.sources import task_of
+
+    space = build_space(spec.space, task_of(data, spec.protocol.ways), catalog)
+    build_strategy(spec.strategy, catalog).init_arch(space, rng=generator(spec.seed, "init"))
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
