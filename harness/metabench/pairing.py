@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from metabench.pooling import Pooled, pool
 from metabench.results import Run
 from metabench.runspec import RunSpec
 from metabench.stats import Blocks, shared_positions
+
+HEADLINE = "headline"
+"""The evaluation that tables show first."""
 
 MIN_EPISODES = 30
 """Fewer per source, and the normal distribution does not describe their mean."""
@@ -47,8 +50,20 @@ class Shared:
         return min(len(keys) for keys in self.keys.values())
 
 
-def configurations(runs: Iterable[Run]) -> list[Pooled]:
-    """Bring the seeds of each configuration together."""
+def configurations(runs: Iterable[Run], *, evaluation: str | None = None) -> list[Pooled]:
+    """Bring the seeds of each configuration together.
+
+    Args:
+        runs: runs of any configurations.
+        evaluation: which of a run's evaluations is looked at, the headline one if absent; runs
+            that do not have it are left out.
+    """
+    if evaluation not in (None, HEADLINE):
+        runs = [
+            replace(run, episodes=run.evaluations[evaluation])
+            for run in runs
+            if evaluation in run.evaluations
+        ]
     by_config: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         by_config[run.config_id].append(run)
@@ -76,6 +91,18 @@ def sources_of(spec: RunSpec) -> tuple[str, ...]:
     return tuple(source.source for source in spec.sources)
 
 
+def training_note(configs: Sequence[Pooled]) -> str:
+    """How long each trained, in a sentence, where a suite gives its learners different lengths."""
+    lengths = {
+        c.spec.learner.name: f"{c.spec.training.meta_steps:,} x {c.spec.training.meta_batch}"
+        for c in configs
+    }
+    if len(set(lengths.values())) < 2:
+        return ""
+    said = ", ".join(f"{name} {length}" for name, length in lengths.items())
+    return f"Lengths of training differ (meta-steps x episodes): {said}."
+
+
 def stamps_of(*configs: Pooled) -> tuple[str, ...]:
     """What must be said beside numbers made from these."""
     records = (run.record for config in configs for run in config.runs)
@@ -98,9 +125,11 @@ def description(spec: RunSpec) -> dict[str, str]:
     return {name: text for part in parts for name, text in part.items()}
 
 
-def mismatch(first: Pooled, second: Pooled) -> str:
+def mismatch(first: Pooled, second: Pooled, *, evaluation: str | None = None) -> str:
     """Why two configurations cannot be compared, as ``queries 5 or 15``; "" where they can."""
     here, there = conditions(first.spec), conditions(second.spec)
+    for config, facts in ((first, here), (second, there)):
+        facts["evaluation"] = str(config.runs[0].record.evaluations.get(evaluation or ""))
     # A suite may give its learners training of different length; a user who sets it may not.
     if _length_was_set(first) or _length_was_set(second):
         here |= _flat(first.spec.training.model_dump(), name="training")
@@ -110,7 +139,7 @@ def mismatch(first: Pooled, second: Pooled) -> str:
 
 def difference_in_words(first: Mapping[str, str], second: Mapping[str, str]) -> str:
     """Where two descriptions differ, the first three places; "" where they do not."""
-    names = sorted({*first, *second})
+    names = dict.fromkeys([*first, *second])
     said = [
         f"{name.partition('.')[2] or name} {first.get(name, 'absent')} or "
         f"{second.get(name, 'absent')}"

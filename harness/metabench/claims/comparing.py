@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from metabench.captions import AVERAGE
@@ -22,7 +22,7 @@ from metabench.pairing import (
     weights_of,
 )
 from metabench.pooling import Pooled
-from metabench.stats import contrast
+from metabench.stats import Blocks, contrast
 
 
 class _NoNumberError(Exception):
@@ -34,17 +34,25 @@ class _NoNumberError(Exception):
         self.reason = reason
 
 
-def compare_pairs(claim: Claim, found: Found) -> list[PairResult]:
-    """Every pair of a claim with its difference, not yet judged."""
+def compare_pairs(
+    claim: Claim, found: Found, *, baselines: Mapping[str, Pooled]
+) -> list[PairResult]:
+    """Every pair of a claim with its difference, not yet judged.
+
+    Args:
+        claim: the claim.
+        found: its configurations.
+        baselines: the baseline's scores by configuration id, for a claim that has one.
+    """
     rights: tuple[Party | None, ...] = claim.right or (None,)
-    fixed = claim.column if claim.value is None else f"{claim.value:g}"
+    fixed = claim.baseline if claim.value is None else f"{claim.value:g}"
     results = []
     for column in claim.columns:
         for left in claim.left:
             for right in rights:
                 blank = PairResult(left=str(left), right=str(right or fixed), column=column)
                 try:
-                    results.append(_compare(claim, blank, left, right, found=found))
+                    results.append(_compare(claim, blank, left, right, found, baselines))
                 except _NoNumberError as why:
                     results.append(replace(blank, verdict=why.verdict, reason=why.reason))
     return results
@@ -74,37 +82,49 @@ def measure_runs(claim: Claim, found: Found) -> list[PairResult]:
 
 
 def _compare(
-    claim: Claim, blank: PairResult, left: Party, right: Party | None, *, found: Found
+    claim: Claim,
+    blank: PairResult,
+    left: Party,
+    right: Party | None,
+    found: Found,
+    baselines: Mapping[str, Pooled],
 ) -> PairResult:
     mine = _only(left, found)
     sources = sources_of(mine.spec)
-    for column in (blank.column, claim.column):
-        if column not in (None, AVERAGE, *sources):
-            raise _NoNumberError("not comparable", f"the suite has no column {column}")
+    if blank.column not in (AVERAGE, *sources):
+        raise _NoNumberError("not comparable", f"the suite has no column {blank.column}")
     sign = 1.0 if mine.spec.metric == "accuracy" else -1.0
     weights = {k: sign * w for k, w in weights_of(blank.column, sources).items()}
     pair = replace(blank, unit=unit_of(mine.spec))
     if right is not None:
-        return _with_learner(pair, mine, _only(right, found), weights=weights)
-    if claim.column is not None:
-        for source, weight in weights_of(claim.column, sources).items():
-            weights[source] = weights.get(source, 0.0) - sign * weight
-    blocks = own_scores(mine)
-    _enough(blocks[source].shape[1] for source in weights)
+        return _with_learner(pair, mine, _only(right, found), weights=weights, claim=claim)
+    if claim.baseline is not None:
+        blocks = _above_baseline(mine, baselines.get(mine.runs[0].config_id), claim.baseline)
+    else:
+        blocks = own_scores(mine)
+    _enough([blocks[source].shape for source in weights])
     value = sign * (claim.value or 0.0)
     return replace(pair, difference=contrast(blocks, weights=weights, value=value))
 
 
+def _above_baseline(mine: Pooled, baseline: Pooled | None, name: str) -> Blocks:
+    """Differences ``[seeds, episodes]`` to another prediction of the same trained networks."""
+    if baseline is None or len(baseline.runs) != len(mine.runs):
+        raise _NoNumberError("undecided", f"not every run has the evaluation {name}")
+    shared = shared_scores(mine, baseline)
+    return {source: shared.left[source] - shared.right[source] for source in shared.keys}
+
+
 def _with_learner(
-    pair: PairResult, left: Pooled, right: Pooled, *, weights: dict[str, float]
+    pair: PairResult, left: Pooled, right: Pooled, *, weights: dict[str, float], claim: Claim
 ) -> PairResult:
-    if reason := mismatch(left, right):
+    if reason := mismatch(left, right, evaluation=claim.evaluation):
         raise _NoNumberError("not comparable", f"the runs differ: {reason}")
     shared = shared_scores(left, right)
-    sizes = [len(shared.keys[source]) for source in weights]
-    if not min(sizes):
+    if not min(len(shared.keys[source]) for source in weights):
         raise _NoNumberError("not comparable", "the two were not tested on the same episodes")
-    _enough(sizes)
+    sides = (shared.left, shared.right)
+    _enough([side[source].shape for side in sides for source in weights])
     some = f"{shared.n_left_out:,} episodes that only one of them has are left out"
     number = contrast(shared.left, shared.right, weights=weights)
     return replace(pair, difference=number, reason=some if shared.n_left_out else "")
@@ -127,6 +147,9 @@ def _only(party: Party, found: Found) -> Pooled:
     return config
 
 
-def _enough(sizes: Iterable[int]) -> None:
-    if (fewest := min(sizes)) < MIN_EPISODES:
+def _enough(shapes: Sequence[tuple[int, ...]]) -> None:
+    """Many episodes; or a single one, such as a whole test set, under several seeds."""
+    fewest = min(n for _, n in shapes)
+    several = min(seeds for seeds, _ in shapes) > 1
+    if fewest < MIN_EPISODES and not (several and all(n == 1 for _, n in shapes)):
         raise _NoNumberError("undecided", f"{fewest} episodes per source are too few to tell")

@@ -6,14 +6,14 @@ learner is missing or too few episodes are there, and not comparable where the r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from metabench.claims.choosing import Found, choose
 from metabench.claims.comparing import compare_pairs, measure_runs
 from metabench.claims.judging import PairResult, Verdict, judge
 from metabench.claims.schema import Claim, ClaimFile
-from metabench.pairing import configurations, stamps_of
+from metabench.pairing import configurations, stamps_of, training_note
 from metabench.pooling import Pooled
 from metabench.results import Run
 
@@ -51,17 +51,17 @@ def evaluate(files: Iterable[ClaimFile], runs: Sequence[Run]) -> list[Evaluation
     Raises:
         UsageError: when several seeds are to be compared and scipy is not installed.
     """
-    configs = configurations(runs)
     return [
         evaluation
         for file in files
         for claim in file.claims
-        for evaluation in _evaluate(claim, file.paper, configs)
+        for evaluation in _evaluate(claim, file.paper, runs)
     ]
 
 
-def _evaluate(claim: Claim, paper: str, configs: Sequence[Pooled]) -> list[Evaluation]:
-    found = choose(claim, configs)
+def _evaluate(claim: Claim, paper: str, runs: Sequence[Run]) -> list[Evaluation]:
+    about = [run for run in runs if run.record.spec.suite == claim.suite]
+    found = choose(claim, configurations(about, evaluation=claim.evaluation))
     if isinstance(found, str):
         return [
             Evaluation(
@@ -72,13 +72,20 @@ def _evaluate(claim: Claim, paper: str, configs: Sequence[Pooled]) -> list[Evalu
                 reason=f"the learners were run under different conditions: {found}",
             )
         ]
-    return [_of_group(claim, paper, group) for group in found]
+    baselines = {
+        config.runs[0].config_id: config
+        for config in configurations(about if claim.baseline else (), evaluation=claim.baseline)
+    }
+    return [_of_group(claim, paper, group, baselines=baselines) for group in found]
 
 
-def _of_group(claim: Claim, paper: str, found: Found) -> Evaluation:
-    pairs = (
-        measure_runs(claim, found) if claim.measure else judge(claim, compare_pairs(claim, found))
-    )
+def _of_group(
+    claim: Claim, paper: str, found: Found, *, baselines: Mapping[str, Pooled]
+) -> Evaluation:
+    if claim.measure is not None:
+        pairs = measure_runs(claim, found)
+    else:
+        pairs = judge(claim, compare_pairs(claim, found, baselines=baselines))
     verdict, decisive = _overall(pairs)
     missing = [name for name, configs in found.by_party.items() if not configs]
     decided_by = None if missing and verdict == "undecided" else decisive
@@ -88,6 +95,8 @@ def _of_group(claim: Claim, paper: str, found: Found) -> Evaluation:
         for config in found.configs
         if config.n_left_out
     ]
+    if note := training_note(found.configs):
+        notes.append(note)
     if any(pair.difference and not pair.difference.speaks_of_learners for pair in pairs):
         notes.append("With one seed it speaks of these trained networks, not of the learners.")
     return Evaluation(

@@ -42,8 +42,8 @@ Parties = tuple[Annotated[Party, BeforeValidator(_party)], ...]
 class Claim(Frozen):
     """One sentence of a paper.
 
-    The left is compared with exactly one of: the learners on the right, another column of the same
-    learner, a fixed number.
+    The left is compared with exactly one of: the learners on the right, another prediction of the
+    same learner (the pruned network with the one before), a fixed number (chance).
     """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Short name.")
@@ -57,10 +57,16 @@ class Claim(Frozen):
         description="`better`, `not-worse` or `close` (both within `margin`); `at-least` `value`."
     )
     right: Parties = Field(default=(), description="Learners that they are compared with.")
-    column: str | None = Field(default=None, description="Another column of the same learner.")
+    baseline: str | None = Field(
+        default=None,
+        description="Another evaluation or prediction of the same learner; or `headline`.",
+    )
     value: float | None = Field(default=None, description="A fixed number, in % or mse.")
     columns: tuple[str, ...] = Field(
         default=(AVERAGE,), min_length=1, description="Columns compared, each by itself."
+    )
+    evaluation: str | None = Field(
+        default=None, description="The evaluation or prediction compared; the headline's if not."
     )
     margin: float | None = Field(default=None, gt=0, description="In % or mse.")
     measure: Literal["distinct-genotypes"] | None = Field(
@@ -69,9 +75,9 @@ class Claim(Frozen):
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Claim:
-        against = [self.right or None, self.column, self.value]
+        against = [self.right or None, self.baseline, self.value]
         if sum(one is not None for one in against) != 1:
-            raise ValueError("a claim needs exactly one of `right`, `column` and `value`")
+            raise ValueError("a claim needs exactly one of `right`, `baseline` and `value`")
         if (self.relation in ("not-worse", "close")) != (self.margin is not None):
             raise ValueError("`not-worse` and `close` need a margin, and only they")
         if (self.relation == "at-least") != (self.measure is not None):

@@ -41,13 +41,14 @@ def says(claim: Claim) -> str:
     left = _listed([str(party) for party in claim.left])
     if claim.measure is not None:
         return f"{left}: at least {claim.value:g} {claim.measure.replace('-', ' ')} in each run"
-    right = _listed([str(party) for party in claim.right]) or claim.column or f"{claim.value:g}"
+    right = _listed([str(party) for party in claim.right]) or claim.baseline or f"{claim.value:g}"
     words = {
         "better": "better than",
         "not-worse": f"not worse by more than {claim.margin} than",
         "close": f"within {claim.margin} of",
     }
-    return f"{left} {words[claim.relation]} {right}, on {_listed(claim.columns)}"
+    place = f" in {claim.evaluation}" if claim.evaluation else ""
+    return f"{left} {words[claim.relation]} {right}{place}, on {_listed(claim.columns)}"
 
 
 def deciding(evaluation: Evaluation) -> str:
@@ -70,8 +71,7 @@ def deciding(evaluation: Evaluation) -> str:
 def _plain(evaluation: Evaluation) -> str:
     from metabench.cli.columns import columns
 
-    rows = [_row(pair) for pair in evaluation.pairs]
-    table = columns(HEADER, rows).splitlines() if rows else []
+    table = columns(HEADER, _rows(evaluation)).splitlines() if _rows(evaluation) else []
     lines = [f"{evaluation.claim.id}: {evaluation.verdict.upper()}", *_about(evaluation)]
     return "\n".join([lines[0], *(f"  {line}" for line in [*lines[1:], *table])])
 
@@ -80,8 +80,8 @@ def _markdown(evaluation: Evaluation) -> str:
     claim = evaluation.claim
     about = "\n".join(f"- {_escaped(line)}" for line in _about(evaluation))
     blocks = [f"## {claim.id}: {evaluation.verdict}", about]
-    if evaluation.pairs:
-        lines = [HEADER, ["---"] * len(HEADER), *(_row(pair) for pair in evaluation.pairs)]
+    if rows := _rows(evaluation):
+        lines = [HEADER, ["---"] * len(HEADER), *rows]
         blocks.append("\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines))
     return "\n\n".join(blocks)
 
@@ -98,6 +98,12 @@ def _about(evaluation: Evaluation) -> list[str]:
         *evaluation.notes,
     ]
     return [plain(line) for line in lines if line]
+
+
+def _rows(evaluation: Evaluation) -> list[list[str]]:
+    """A row per pair; none where no pair says more than that a learner is missing."""
+    known = [p for p in evaluation.pairs if p.difference or p.verdict != "undecided"]
+    return [_row(pair) for pair in evaluation.pairs] if known else []
 
 
 def _row(pair: PairResult) -> list[str]:

@@ -28,6 +28,7 @@ from metabench.stats.paired import (
     Difference,
     contrast,
     paired_difference,
+    run_means,
     shared_positions,
 )
 from metabench.stats.power import (
@@ -66,6 +67,7 @@ __all__ = [
     "holm_levels",
     "paired_difference",
     "power_of",
+    "run_means",
     "seeds_interval",
     "seeds_needed",
     "shared_positions",

@@ -64,7 +64,7 @@ class Difference:
         if not self.speaks_of_learners:
             return (
                 "mean of the paired differences ± z std/sqrt(n), ddof 0, root sum of squares over "
-                f"sources, {episodes}; it speaks of these trained networks, not of new seeds"
+                f"sources, {episodes}"
             )
         seeds = f"{left} and {right} seeds" if right else f"{left} seeds"
         return (
@@ -102,7 +102,7 @@ def contrast(
         ValueError: when a source has no episode.
     """
     sides = [left] if right is None else [left, right]
-    runs = [_run_means(side, weights) for side in sides]
+    runs = [run_means(side, weights) for side in sides]
     mean = float(runs[0].mean()) - (float(runs[1].mean()) if right is not None else 0.0) - value
     n_seeds = [len(run) for run in runs]
     several = min(n_seeds) > 1
@@ -111,8 +111,9 @@ def contrast(
     for source, weight in weights.items():
         blocks = [side[source] for side in sides]
         values = blocks[0].mean(axis=0) - (blocks[1].mean(axis=0) if right is not None else 0.0)
-        variance = float(values.var(ddof=ddof)) if len(values) > ddof else math.nan
-        if several:
+        # A single episode, such as a whole test set, is no sample: only the seeds are random.
+        variance = float(values.var(ddof=ddof)) if len(values) > 1 else 0.0
+        if several and len(values) > 1:
             variance -= sum(_interaction(block) / len(block) for block in blocks)
         episodes += weight**2 * variance / len(values)
     seeds = [float(run.var(ddof=1)) / len(run) for run in runs] if several else []
@@ -126,8 +127,12 @@ def contrast(
     )
 
 
-def _run_means(side: Blocks, weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """The weighted sum of the sources' means, one per run."""
+def run_means(side: Blocks, weights: Mapping[str, float]) -> NDArray[np.float64]:
+    """The weighted sum of the sources' means, one per run.
+
+    Raises:
+        ValueError: when a source has no episode.
+    """
     for source in weights:
         if not side[source].size:
             raise ValueError(f"there is no episode of {source}")
@@ -138,12 +143,10 @@ def _run_means(side: Blocks, weights: Mapping[str, float]) -> NDArray[np.float64
 def _interaction(scores: NDArray[np.float64]) -> float:
     """Mean square of what neither the seed nor the episode explains."""
     seeds, n = scores.shape
-    if n < 2:
-        return math.nan
     by_seed = scores.mean(axis=1, keepdims=True)
     by_episode = scores.mean(axis=0, keepdims=True)
     rest = scores - by_seed - by_episode + scores.mean()
-    return float((rest**2).sum()) / ((seeds - 1) * (n - 1))
+    return float((rest**2).sum() / ((seeds - 1) * (n - 1)))
 
 
 def _satterthwaite(total: float, parts: Sequence[float], n_seeds: Sequence[int]) -> float:

@@ -1,0 +1,118 @@
+"""Comparisons as text: for a terminal, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from metabench.cli.columns import columns
+from metabench.compare import ColumnDifference, Comparison
+from metabench.render.layout import plain
+from metabench.stats.words import number, p_value
+
+_HEADER = ("column", "A", "B", "A - B", "95 % interval", "effect", "Wilcoxon p", "n", "visible")
+
+
+def comparison_json(comparisons: Sequence[Comparison], alone: Sequence[str]) -> str:
+    """Every number, and the formulas behind them."""
+    values = {"comparisons": [_values(c) for c in comparisons], "without_counterpart": list(alone)}
+    return json.dumps(values, indent=2) + "\n"
+
+
+def comparison_text(comparisons: Sequence[Comparison], alone: Sequence[str]) -> str:
+    """Tables for a terminal, with their captions."""
+    blocks = [_block(comparison) for comparison in comparisons]
+    if alone:
+        blocks.append(plain(f"Without a counterpart: {'; '.join(alone)}."))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _block(comparison: Comparison) -> str:
+    unit = comparison.unit
+    better = "more is better" if unit == "%" else "less is better"
+    lines = [
+        f"A: {plain(comparison.left)}",
+        f"B: {plain(comparison.right)}",
+        "",
+        columns(_HEADER, [_row(column, unit) for column in comparison.columns]),
+        "",
+        *_captions(comparison, better),
+    ]
+    if comparison.extremes:
+        rows = [
+            [plain(e.source), e.key, number(e.left, unit), number(e.right, unit),
+             number(e.difference, unit, signed=True)]
+            for e in comparison.extremes
+        ]  # fmt: skip
+        header = ("source", "episode", "A", "B", "A - B")
+        lines += ["", "Episodes that differ most:", columns(header, rows)]
+    return "\n".join(lines)
+
+
+def _row(column: ColumnDifference, unit: str) -> list[str]:
+    low, high = column.difference.interval()
+    return [
+        plain(column.column),
+        number(column.left, unit),
+        number(column.right, unit),
+        number(column.difference.mean, unit, signed=True),
+        f"[{number(low, unit, signed=True)}, {number(high, unit, signed=True)}]",
+        "" if column.effect is None else f"{column.effect:+.2f}",
+        p_value(column.p),
+        f"{column.difference.n_episodes:,}",
+        number(column.visible, unit),
+    ]
+
+
+def _captions(comparison: Comparison, better: str) -> list[str]:
+    unit, last = comparison.unit, comparison.columns[-1]
+    lines = [
+        f"In {unit}, {better}. Interval: {last.difference.words()}.",
+        "Effect: mean over std of the paired differences (Cohen's d_z). Wilcoxon p: signed ranks "
+        "of paired episodes, adjusted after Holm over the sources. Visible: the smallest true "
+        "difference that such a comparison shows with probability 0.8.",
+    ]
+    if last.bootstrap is not None:
+        ends = (last.bootstrap.low, last.bootstrap.high)
+        low, high = (number(end, unit, signed=True) for end in ends)
+        words = f"{last.bootstrap.words()}; too narrow at few seeds"
+        lines.append(f"Bootstrap of {last.column}: [{low}, {high}], {words}.")
+    if last.needed is not None:
+        lines.append(f"For {last.column}: {last.needed.words()}.")
+    if comparison.stamps:
+        lines.append(f"Stamped {', '.join(comparison.stamps)}.")
+    return [plain(line) for line in (*lines, *comparison.notes)]
+
+
+def _values(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "left": comparison.left,
+        "right": comparison.right,
+        "unit": comparison.unit,
+        "stamps": list(comparison.stamps),
+        "notes": list(comparison.notes),
+        "columns": [_column_values(column) for column in comparison.columns],
+        "extremes": [asdict(e) | {"difference": e.difference} for e in comparison.extremes],
+    }
+
+
+def _column_values(column: ColumnDifference) -> dict[str, Any]:
+    low, high = column.difference.interval()
+    return {
+        "column": column.column,
+        "left": column.left,
+        "right": column.right,
+        "difference": column.difference.mean,
+        "low": low,
+        "high": high,
+        "n_episodes": column.difference.n_episodes,
+        "n_seeds": list(column.difference.n_seeds),
+        "formula": column.difference.words(),
+        "effect": column.effect,
+        "wilcoxon_p_holm": column.p,
+        "visible": column.visible,
+        "bootstrap": asdict(column.bootstrap) if column.bootstrap else None,
+        "needed": asdict(column.needed) if column.needed else None,
+    }

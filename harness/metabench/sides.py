@@ -1,0 +1,117 @@
+"""What a user wants compared: folders, runs or learners, brought into comparable pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from metabench.errors import DataError, UsageError, unknown
+from metabench.pairing import HEADLINE, conditions, configurations, description, difference_in_words
+from metabench.pooling import Pooled
+from metabench.results import Results, Run, read_runs
+
+Pairs = list[tuple[Pooled, Pooled]]
+_SHORTEST_ID = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What narrows a choice down; None takes anything."""
+
+    suite: str | None = None
+    setting: str | None = None
+    budget: str | None = None
+    evaluation: str | None = None
+
+    def keeps(self, run: Run) -> bool:
+        """Whether a run is asked for."""
+        spec = run.record.spec
+        asked = ((self.suite, spec.suite), (self.setting, spec.setting), (self.budget, spec.budget))
+        has = self.evaluation in (None, HEADLINE, *run.evaluations)
+        return has and all(want in (None, found) for want, found in asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Comparable pairs, what had no counterpart, and what is wrong with the folders."""
+
+    pairs: Pairs
+    alone: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def find_sides(first: str, second: str, *, folder: Path, wanted: Wanted) -> Sides:
+    """Find what ``first`` and ``second`` name, and pair what was made under equal conditions.
+
+    Each is a folder of results or of one run; or, in ``folder``, the beginning of a run id, or the
+    name of a learner. Two folders are compared learner by learner.
+
+    Raises:
+        UsageError: for an unknown name, or where a choice is left.
+        DataError: when a side has no finished run.
+    """
+    names = (first, second)
+    both_folders = all(Path(name).is_dir() for name in names)
+    read: dict[Path, Results] = {}
+    sides = [_configs(name, folder=folder, wanted=wanted, read=read) for name in names]
+    problems = tuple(problem for results in read.values() for problem in results.problems)
+    if len(sides[0]) == len(sides[1]) == 1:
+        return Sides([(sides[0][0], sides[1][0])], (), problems)
+    left, right = (_by_conditions(side, by_learner=both_folders) for side in sides)
+    pairs = [(left[key], right[key]) for key in left if key in right]
+    if not pairs:
+        here, there = (dict(next(iter(side))) for side in (left, right))
+        raise UsageError(
+            f"{first} and {second} have no runs made under equal conditions: "
+            f"{difference_in_words(here, there)}.",
+            hint="Compare runs of equal suite, setting, budget, data and protocol.",
+        )
+    alone = [
+        config.label
+        for mine, theirs in ((left, right), (right, left))
+        for key, config in mine.items()
+        if key not in theirs
+    ]
+    return Sides(pairs, tuple(dict.fromkeys(alone)), problems)
+
+
+def _configs(name: str, *, folder: Path, wanted: Wanted, read: dict[Path, Results]) -> list[Pooled]:
+    path = Path(name)
+    place = path if path.is_dir() else folder
+    if place not in read:
+        read[place] = read_runs(place)
+    runs = [run for run in read[place].runs if wanted.keeps(run)]
+    if not runs:
+        raise DataError(
+            f"There is no finished run of what was asked for below {place}.",
+            hint="Check the folder, --suite, --setting, --budget and --evaluation.",
+        )
+    if path.is_dir():
+        return configurations(runs, evaluation=wanted.evaluation)
+    if len(name) >= _SHORTEST_ID and (one := [r for r in runs if r.record.run_id.startswith(name)]):
+        return configurations(one, evaluation=wanted.evaluation)
+    chosen = [run for run in runs if run.record.spec.learner.name == name]
+    if not chosen:
+        known = {run.record.spec.learner.name for run in runs}
+        raise unknown(f"folder, run or learner in {place}", name, known)
+    return configurations(chosen, evaluation=wanted.evaluation)
+
+
+def _by_conditions(
+    configs: Iterable[Pooled], *, by_learner: bool
+) -> dict[tuple[tuple[str, str], ...], Pooled]:
+    found: dict[tuple[tuple[str, str], ...], Pooled] = {}
+    for config in configs:
+        facts = conditions(config.spec)
+        if by_learner:
+            facts |= {"learner": config.spec.learner.name}
+        key = tuple(facts.items())
+        if (twin := found.get(key)) is not None:
+            different = difference_in_words(description(twin.spec), description(config.spec))
+            raise UsageError(
+                f"{config.label}: several configurations ({different}).",
+                hint="Name the folder or the id of one run.",
+            )
+        found[key] = config
+    return found
