@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabench.captions import AVERAGE, IntervalKind, caption
+from metabench.evaluated import evaluated
 from metabench.pooling import Pooled, pool
 from metabench.results import Results, Run
 from metabench.runspec import RunSpec
@@ -28,7 +30,7 @@ from metabench.tables import Cell, Metric, Report, Row, Table
 
 
 def build_report(results: Results, *, interval: IntervalKind = "field") -> Report:
-    """Derive every table from the runs that count.
+    """Derive every table from the runs that count, those of evaluations beside the headline too.
 
     Args:
         results: what :func:`metabench.results.read_runs` found.
@@ -39,11 +41,19 @@ def build_report(results: Results, *, interval: IntervalKind = "field") -> Repor
         UsageError: when ``seeds`` is asked for and scipy is not installed.
     """
     configs, problems = pool_runs(results)
+    tables = _tables(configs, interval=interval)
+    for beside in evaluated(results.runs):
+        others, _ = pool_runs(Results(beside.runs, (), ()))
+        for key, table in _tables(others, interval=interval).items():
+            tables[key] = replace(table, caption=f"{beside.caption} {table.caption}")
+    return Report(tuple(tables[key] for key in sorted(tables)), problems)
+
+
+def _tables(configs: Sequence[Pooled], *, interval: IntervalKind) -> dict[tuple[str, ...], Table]:
     by_table: dict[tuple[str, ...], list[Pooled]] = defaultdict(list)
     for config in configs:
         by_table[_table_key(config.spec)].append(config)
-    tables = tuple(_table(by_table[key], interval=interval) for key in sorted(by_table))
-    return Report(tables, problems)
+    return {key: _table(group, interval=interval) for key, group in by_table.items()}
 
 
 def pool_runs(results: Results) -> tuple[list[Pooled], tuple[str, ...]]:

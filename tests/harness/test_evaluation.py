@@ -18,12 +18,14 @@ from metabench.errors import DataError, UsageError
 from metabench.evaluation import Evaluation, Grid
 from metabench.planning import Cell, RunRequest, plan, suite_file
 from metabench.records import RunRecord
+from metabench.report import build_report
 from metabench.restoring import restore
 from metabench.results import read_runs
 from metabench.running import Run
 from metabench.sources import require_values
 from metabench.specs import RunEvent
 from metabench.suite import Suite, load_suite
+from metabench.tables import Table
 
 CPU = torch.device("cpu")
 NAME = "extrapolation"
@@ -236,3 +238,28 @@ def test_names_are_names_of_files(catalog: Catalog, name: str) -> None:
 def test_a_grid_runs_upwards() -> None:
     with pytest.raises(ValueError, match="lower to a higher"):
         Grid(points=3, low=1, high=1)
+
+
+def test_the_report_has_a_table_of_its_own_for_it(catalog: Catalog, tmp_path: Path) -> None:
+    run(cell(catalog), catalog, tmp_path)
+    headline, beside = build_report(read_runs(tmp_path)).tables
+    assert isinstance(headline, Table)
+    assert isinstance(beside, Table)
+    assert (headline.setting, beside.setting) == ("10-shot", "10-shot, extrapolation")
+    assert beside.caption.startswith("Evaluation extrapolation: 100 equally spaced query points")
+    assert "Support points: 10, query points: 100" in beside.caption
+    assert "Normalization: inductive" in beside.caption
+    (found,) = read_runs(tmp_path).runs
+    lines_of = found.evaluations[NAME]
+    mean = lines_of.score[lines_of.source == "line"].mean()
+    assert beside.rows[0].cells["line"].mean == pytest.approx(mean)
+    assert beside.rows[0].runs == headline.rows[0].runs
+
+
+def test_equal_names_of_different_meaning_share_no_table(catalog: Catalog, tmp_path: Path) -> None:
+    run(cell(catalog), catalog, tmp_path)
+    made = cell(catalog, learner={"inner_lr": 0.02})
+    other = Evaluation(grid=Grid(points=100, low=-1, high=1))
+    run(Cell(made.spec, made.stamps, made.command, {NAME: other}), catalog, tmp_path)
+    tables = build_report(read_runs(tmp_path)).tables
+    assert [len(table.rows) for table in tables] == [2, 1, 1]

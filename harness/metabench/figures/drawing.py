@@ -135,9 +135,7 @@ def to_svg(drawing: Drawing, *, inline: bool = False) -> str:
 
     with house_style(), rc_context({"svg.fonttype": "none" if inline else "path"}):
         buffer = io.StringIO()
-        drawing.figure.savefig(
-            buffer, format="svg", metadata={"Date": None, "Creator": None}
-        )
+        drawing.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     head, start, body = buffer.getvalue().partition("<svg ")
     body = re.sub(r"\s*<metadata>.*?</metadata>", "", body, count=1, flags=re.DOTALL)
     opening, end, rest = body.partition(">")
