@@ -26,11 +26,19 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Builds one learner on a tiny network, again and again."""
+    """Builds one learner on a tiny network, again and again.
+
+    Attributes:
+        spec: the learner.
+        kind: of the tasks.
+        catalog: where networks and strategies come from.
+        searched: whether the network is one with choices.
+    """
 
     spec: LearnerSpec
     kind: TaskKind
     catalog: Callable[[], Catalog]
+    searched: bool = False
 
     def build(
         self, *, seed: int = 0, transductive: bool = True, device: torch.device = CPU
@@ -39,7 +47,7 @@ class Bench:
         task, shape = SHAPES[self.kind]
         space, strategy = self._network()
         context = LearnerContext(
-            params=default_params(self.spec),
+            params=default_params(self.spec, searched=self.searched),
             task=task,
             shape=shape,
             space=space,
@@ -67,7 +75,8 @@ class Bench:
         """Tasks in the shape that the learner trains on."""
         shape = SHAPES[self.kind][1]
         if self.spec.train_shape is not None:
-            shape = resolve(self.spec.train_shape)(default_params(self.spec), shape)
+            params = default_params(self.spec, searched=self.searched)
+            shape = resolve(self.spec.train_shape)(params, shape)
         return made_up_tasks(self.kind, shape=shape, seed=seed)
 
     def trained(self, *, seed: int = 0, n_steps: int = 2, transductive: bool = True) -> Learner:
@@ -81,13 +90,17 @@ class Bench:
         task = SHAPES[self.kind][0]
         name, params = SMALL_SPACES[self.kind]
         strategy: Strategy | None = None
-        if self.spec.searches:
+        if self.searched:
             spaces = [s.name for s in catalog.search_spaces.values() if s.searched]
             spaces = [s for s in spaces if self.kind in catalog.space(s).kinds]
             if not spaces or not catalog.nas_strategies:
                 raise Skip(f"no searched space for {self.kind}, or no strategy, is installed.")
             name, params = spaces[0], {}
-            chosen = next(iter(catalog.nas_strategies.values()))
+            makes = self.spec.makes_logits
+            fitting = [s for s in catalog.nas_strategies.values() if s.reads_logits or not makes]
+            if not fitting:
+                raise Skip("no strategy that reads logits is installed.")
+            chosen = fitting[0]
             strategy = resolve(chosen.factory)(default_params(chosen))
         if not self.spec.needs_space:
             return None, strategy

@@ -21,10 +21,11 @@ def description_checks(spec: Spec) -> Iterator[Check]:
     yield Check("every parameter has help", lambda: _help(spec))
 
 
-def default_params(spec: Spec) -> BaseModel:
-    """The parameters of a plugin that nobody has changed."""
-    preset = spec.preset if isinstance(spec, LearnerSpec) else {}
-    return spec.params_model().model_validate(preset)
+def default_params(spec: Spec, *, searched: bool = False) -> BaseModel:
+    """The parameters of a plugin that nobody has changed; of a learner on a searched network."""
+    if isinstance(spec, LearnerSpec):
+        return spec.params_model(searched=searched).model_validate(spec.preset)
+    return spec.params_model().model_validate({})
 
 
 def _summary(spec: Spec) -> None:
@@ -35,7 +36,7 @@ def _summary(spec: Spec) -> None:
 def _targets(spec: Spec) -> None:
     targets = [getattr(spec, "factory", None)]
     if isinstance(spec, LearnerSpec):
-        targets.append(spec.train_shape)
+        targets += [spec.train_shape, spec.search_params]
     if isinstance(spec, DatasetSpec):
         targets += [spec.synthetic, spec.archive, spec.state]
     for target in targets:
@@ -52,7 +53,24 @@ def _targets(spec: Spec) -> None:
 
 
 def _model(spec: Spec) -> None:
-    model = spec.params_model()
+    for model in _models(spec):
+        _strict(model)
+    if isinstance(spec, LearnerSpec):
+        lost = (
+            spec.params_model().model_fields.keys()
+            - spec.params_model(searched=True).model_fields.keys()
+        )
+        require(not lost, f"search_params lack {', '.join(sorted(lost))}, which params have.")
+
+
+def _models(spec: Spec) -> list[type[BaseModel]]:
+    """The parameter models of a description: of a learner also that on searched networks."""
+    if isinstance(spec, LearnerSpec) and spec.search_params is not None:
+        return [spec.params_model(), spec.params_model(searched=True)]
+    return [spec.params_model()]
+
+
+def _strict(model: type[BaseModel]) -> None:
     require(
         isinstance(model, type) and issubclass(model, BaseModel), "params is not a pydantic model."
     )
@@ -75,5 +93,6 @@ def _defaults(spec: Spec) -> None:
 
 
 def _help(spec: Spec) -> None:
-    silent = [n for n, f in spec.params_model().model_fields.items() if not f.description]
+    fields = [item for model in _models(spec) for item in model.model_fields.items()]
+    silent = dict.fromkeys(name for name, field in fields if not field.description)
     require(not silent, f"no description: {', '.join(silent)}.")

@@ -35,11 +35,14 @@ METHODS = ("meta_step", "adapt", "state_dict", "load_state_dict")
 
 
 def learner_checks(spec: LearnerSpec, catalog: Callable[[], Catalog]) -> Iterator[Check]:
-    """Yield the checks of a learner, for each task kind it serves."""
+    """Yield the checks of a learner: for each task kind, on what networks it takes."""
     for kind in spec.kinds:
-        bench = Bench(spec, kind, catalog)
-        for name, body in CHECKS.items():
-            yield Check(f"{kind}: {name}", partial(body, bench))
+        benches: dict[str, Bench] = {kind: Bench(spec, kind, catalog, searched=spec.searches)}
+        if spec.search_params is not None:
+            benches[f"{kind}, searched"] = Bench(spec, kind, catalog, searched=True)
+        for label, bench in benches.items():
+            for name, body in CHECKS.items():
+                yield Check(f"{label}: {name}", partial(body, bench))
 
 
 def _builds(bench: Bench) -> None:
