@@ -9,7 +9,7 @@ if there are several; else all that there are.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -73,15 +73,15 @@ def _concerned(
         for row in reference.rows
         for column in reference.columns
     }
-    by_place: dict[tuple[str, str], list[Pooled]] = defaultdict(list)
+    by_suite: dict[tuple[str, str], list[Pooled]] = defaultdict(list)
     for config in configs:
-        place = config.spec.suite, config.spec.setting
-        if place in places and config.spec.metric == reference.metric:
-            by_place[place].append(config)
+        spec = config.spec
+        if _place(config, reference) in places and spec.metric == reference.metric:
+            by_suite[spec.suite, spec.setting].append(config)
     return [
         entry
-        for place in sorted(by_place)
-        for entry in make_rows(by_place[place], interval=interval)
+        for _, group in sorted(by_suite.items())
+        for entry in make_rows(group, interval=interval)
     ]
 
 
@@ -133,14 +133,14 @@ def _lines(entries: Sequence[Entry], reference: Reference) -> list[list[Entry]]:
 
     Those of one budget share it where each stands in another setting.
     """
-    full = {_place(config) for row, config in entries if _is_full(row, reference)}
+    full = {_place(config, reference) for row, config in entries if _is_full(row, reference)}
     by_budget: dict[str, list[Entry]] = defaultdict(list)
     for row, config in entries:
-        if _place(config) not in full or _is_full(row, reference):
+        if _place(config, reference) not in full or _is_full(row, reference):
             by_budget[row.budget].append((row, config))
     lines: list[list[Entry]] = []
     for group in by_budget.values():
-        most = max(Counter(_place(config) for _, config in group).values())
+        most = max(Counter(_place(config, reference) for _, config in group).values())
         lines += [group] if most == 1 else [[entry] for entry in group]
     return lines
 
@@ -149,8 +149,10 @@ def _is_full(row: Row, reference: Reference) -> bool:
     return row.budget == reference.budget and not CUT_SHORT & set(row.stamps)
 
 
-def _place(config: Pooled) -> tuple[str, str]:
-    return config.spec.suite, config.spec.setting
+def _place(config: Pooled, reference: Reference) -> tuple[str, str]:
+    """The suite, or the one that it is shown for, and the setting."""
+    suite = config.spec.suite
+    return reference.substitutes.get(suite, suite), config.spec.setting
 
 
 def _id(config: Pooled) -> str:
@@ -159,12 +161,12 @@ def _id(config: Pooled) -> str:
 
 def _marked(entries: Iterable[Entry], reference: Reference) -> dict[str, Entry]:
     """What is shown, with the standing of its cells, by configuration."""
-    by_place: dict[tuple[str, str], list[Entry]] = defaultdict(list)
-    for entry in entries:
-        by_place[_place(entry[1])].append(entry)
+    sources = [column.source for column in reference.columns if column.source]
+    by_suite: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for row, config in entries:
+        by_suite[config.spec.suite, config.spec.setting].append((row, config))
     marked = {}
-    for place, group in by_place.items():
-        sources = [c.source for c in reference.columns if c.suite == place[0] and c.source]
+    for group in by_suite.values():
         for row, config in mark(group, sources, metric=reference.metric):
             marked[_id(config)] = row, config
     return marked
@@ -191,7 +193,7 @@ def _paper_cell(
     place = column.suite, reference.setting_of(row, column)
     for ours, config in line:
         cell = ours.cells.get(column.source or "")
-        if cell is None or _place(config) != place:
+        if cell is None or _place(config, reference) != place:
             continue
         spread = _spread(config, column.source or "")
         verdict = None
@@ -215,6 +217,8 @@ def _obstacles(reference: Reference, row: Row, config: Pooled) -> list[str]:
     found = [f"our runs are stamped {', '.join(row.stamps)}"] if row.stamps else []
     if row.budget != reference.budget and row.budget not in row.stamps:
         found.append(f"our budget is {row.budget}, and {reference.budget} stands for the paper")
+    if config.spec.suite in reference.substitutes:
+        found.append(f"{config.spec.suite} is not {reference.substitutes[config.spec.suite]}")
     said = reference.settings[config.spec.setting].model_dump(exclude_none=True)
     for name, theirs in said.items():
         if (mine := getattr(config.spec.protocol, name)) != theirs:
@@ -222,19 +226,21 @@ def _obstacles(reference: Reference, row: Row, config: Pooled) -> list[str]:
     return found
 
 
-def _reasons(rows: Sequence[PaperRow], reference: Reference) -> Iterable[str]:
+def _reasons(rows: Sequence[PaperRow], reference: Reference) -> Iterator[str]:
     for row in rows:
+        variants = sorted({ours.variant for ours in row.ours if ours.variant})
+        which = f"{row.method} ({'; '.join(variants)})" if variants else row.method
+        headings: dict[str, list[str]] = defaultdict(list)
         for column in reference.columns:
             if (verdict := row.cells[column.name].verdict) is not None:
-                where = ", ".join(filter(None, (row.method, row.group, column.heading)))
-                variants = {ours.variant for ours in row.ours if ours.variant}
-                which = f" ({'; '.join(sorted(variants))})" if variants else ""
-                yield f"{where}{which}: {verdict.outcome}: {verdict.reason}"
+                headings[f"{verdict.outcome}: {verdict.reason}"].append(column.heading)
+        for reason, where in headings.items():
+            yield f"{', '.join(filter(None, (which, row.group, *where)))}: {reason}"
 
 
 def _remarks(
     reference: Reference, entries: Sequence[Entry], shown: dict[str, Entry]
-) -> Iterable[str]:
+) -> Iterator[str]:
     interval = reference.interval
     yield (
         f"The paper's half-widths: {interval.formula or 'formula not known'}, "

@@ -48,6 +48,9 @@ def _strangers(reference: Reference, catalog: Catalog, suites: dict[str, Suite])
     for learner in sorted({row.learner for row in reference.rows if row.learner}):
         if learner not in catalog.learners:
             yield catalog.unknown("learner", learner, catalog.learners).message
+    for suite_name in sorted(reference.substitutes):
+        if suite_name not in catalog.suites:
+            yield catalog.unknown("suite", suite_name, catalog.suites).message
     for column in reference.columns:
         if column.suite is None:
             continue

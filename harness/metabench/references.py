@@ -172,6 +172,10 @@ class Reference(Frozen):
     metric: Metric
     budget: str = Field(default="paper", description="The budget that stands for this table.")
     settings: dict[str, Conditions] = Field(description="What the paper says of each setting.")
+    substitutes: dict[str, str] = Field(
+        default_factory=dict,
+        description="Suites of ours that are shown for another, by name; never comparable.",
+    )
     status: Status = Field(default="printed", description="Of cells that do not say theirs.")
     interval: Uncertainty = Uncertainty()
     note: str = ""

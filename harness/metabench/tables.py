@@ -138,7 +138,8 @@ class PaperTable:
         metric: how a query set is scored.
         columns: names of the columns, and their headings as printed.
         rows: the paper's, then ours that it lacks.
-        reasons: one sentence per verdict, in the order of the rows.
+        reasons: of the verdicts, in the order of the rows; columns of a row that share one stand
+            together.
         remarks: what is to be known besides, one sentence each.
     """
 

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from result_factory import GOLDEN, golden_paper_report, golden_report, make_spec, write_run
 
+from metabench.references import PrintedCell
 from metabench.render import Format, as_md, as_table, as_tex, layout, render
 from metabench.report import build_report
 from metabench.results import read_runs
-from metabench.tables import Cell, Report
+from metabench.tables import Cell, PaperCell, PaperRow, PaperTable, Report, Table
+from metabench.verdicts import Verdict
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -27,6 +29,12 @@ HOSTILE = (
     "名前 é €",
 )
 HOSTILE_NAMES = pytest.mark.parametrize("name", HOSTILE)
+COMMANDS = {
+    *("begin", "end", "centering", "caption", "toprule", "midrule", "bottomrule", "textbf"),
+    *("underline", "dag", "pm", "textbackslash", "textasciitilde", "textasciicircum"),
+    *("textless", "textgreater", "textbar"),
+}
+PAPER_COMMANDS = {"textcolor", "resizebox", "textwidth", "item"}
 EVERY = pytest.mark.parametrize("format", list(Format))
 
 
@@ -78,11 +86,64 @@ def test_rendered_again_is_the_same(format):
 
 @EVERY
 def test_every_format_shows_the_same_numbers_and_stamps(golden, format):
-    text = render(golden, format).replace("$\\pm$", "±").replace("\\u00b1", "±")
+    text = as_read(render(golden, format))
     for table in golden.tables:
         for row in table.rows:
             assert all(stamp in text for stamp in row.stamps)
             assert all(layout.number(cell) in text for cell in row.cells.values())
+
+
+@EVERY
+def test_every_format_shows_what_the_paper_prints_and_what_follows(format):
+    report = golden_paper_report()
+    text = as_read(render(report, format))
+    (table,) = report.tables
+    assert isinstance(table, PaperTable)
+    for row in table.rows:
+        assert all(stamp in text for ours in row.ours for stamp in ours.stamps)
+        for cell in row.cells.values():
+            assert cell.ours is None or layout.number(cell.ours) in text
+            assert cell.printed is None or (cell.printed.text or "missing") in text
+            assert cell.verdict is None or cell.verdict.outcome in text
+    assert text.count("spread over episodes") == (2 if format is Format.json else 1)
+
+
+def as_read(text: str) -> str:
+    return text.replace("$\\pm$", "±").replace("\\u00b1", "±")
+
+
+def test_latex_prints_the_papers_numbers_in_grey():
+    rows = render(golden_paper_report(), Format.tex).splitlines()
+    (row,) = (line for line in rows if "0.350 $\\pm$ 0.200" in line and line.endswith(" \\\\"))
+    grey = re.findall(r"\\textcolor\{gray\}\{([^}]*)\}", row)
+    assert "0.350 $\\pm$ 0.200" in grey
+    assert not any("0.338" in text for text in grey)
+
+
+@pytest.mark.parametrize(
+    ("format", "best", "tied"),
+    [
+        (Format.md, "**47.50 ± 14.49**", "<ins>40.00 ± 18.33</ins>"),
+        (Format.tex, r"\textbf{47.50 $\pm$ 14.49}", r"\underline{40.00 $\pm$ 18.33}"),
+        (Format.table, "47.50 ± 14.49 *", "40.00 ± 18.33 ="),
+        (Format.csv, "47.50 ± 14.49,best", "40.00 ± 18.33,not separable"),
+        (Format.json, '"standing": "best"', '"standing": "not separable"'),
+    ],
+)
+def test_best_and_not_separable_are_marked(golden, format, best, tied):
+    text = render(golden, format)
+    assert best in text
+    assert tied in text
+
+
+@EVERY
+def test_transductive_rows_are_marked(golden, format):
+    text = render(golden, format)
+    marked = {Format.csv: "lite,yes,bird", Format.json: '"transductive": true'}
+    plain = {Format.csv: "smoke,no,sinusoid", Format.json: '"transductive": false'}
+    dagger = "\\dag{}" if format is Format.tex else "†"
+    assert marked.get(format, f"maml {dagger}") in text
+    assert plain.get(format, "mlp") in text
 
 
 @pytest.mark.parametrize(
@@ -219,12 +280,7 @@ def test_latex_has_its_own_commands_only(report_named, name):
     text = render(report_named(name), Format.tex)
     body = text.split("\\begin{table}", 1)[1]
     commands = set(re.findall(r"\\([a-zA-Z]+)", body))
-    assert commands <= {
-        *("begin", "end", "centering", "caption", "toprule", "midrule", "bottomrule", "textbf"),
-        *("underline", "dag"),
-        *("pm", "textbackslash", "textasciitilde", "textasciicircum"),
-        *("textless", "textgreater", "textbar"),
-    }
+    assert commands <= COMMANDS
     bare = re.sub(r"\\[\\{}$&#%_`]", "", body)
     assert bare.count("{") == bare.count("}")
     assert bare.count("$") == 2 * bare.count(r"\pm")
@@ -233,13 +289,84 @@ def test_latex_has_its_own_commands_only(report_named, name):
     assert [len(re.findall(r"(?<!\\)&", row)) for row in rows] == [7, 7, 7]
 
 
+@pytest.fixture
+def paper_named(report_named) -> Callable[[str], Report]:
+    """A paper's table in which every text that a file or a plugin chooses is the given one."""
+
+    def make(name: str) -> Report:
+        (table,) = report_named(name).tables
+        assert isinstance(table, Table)
+        number = PrintedCell(name, 1.0, None, None, None, "%", "printed", name)
+        verdict = Verdict("differs", name, 1.0)
+        rows = [
+            PaperRow(
+                group=name,
+                method=name,
+                arch=name,
+                params=name,
+                in_paper=True,
+                ours=(row,),
+                cells={"c": PaperCell(row, row.cells["average"], None, number, verdict)},
+            )
+            for row in table.rows
+        ]
+        paper = PaperTable(
+            key="a/b",
+            title=name,
+            citation=name,
+            caption=name,
+            metric="accuracy",
+            columns={"c": name},
+            rows=tuple(rows),
+            reasons=(name,),
+            remarks=(name,),
+        )
+        return Report((paper,), ())
+
+    return make
+
+
+@EVERY
+@HOSTILE_NAMES
+def test_hostile_papers_hold_no_control_characters(paper_named, name, format):
+    text = render(paper_named(name), format)
+    assert all(c == "\n" or c.isprintable() for c in text)
+
+
+@HOSTILE_NAMES
+def test_hostile_papers_are_plain_in_markdown(paper_named, name):
+    text = render(paper_named(name), Format.md)
+    assert "<script" not in text
+    grid = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(grid) == 4
+    assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in grid} == {14}
+
+
+@HOSTILE_NAMES
+def test_hostile_papers_are_plain_in_csv(paper_named, name):
+    lines = list(csv.DictReader(io.StringIO(render(paper_named(name), Format.csv))))
+    assert {line["method"].removeprefix("'") for line in lines} == {layout.plain(name)}
+    assert not any(value.startswith(("=", "+", "-", "@")) for v in lines for value in v.values())
+
+
+@HOSTILE_NAMES
+def test_hostile_papers_use_no_commands_of_their_own_in_latex(paper_named, name):
+    body = render(paper_named(name), Format.tex).split("\\begin{table}", 1)[1]
+    assert set(re.findall(r"\\([a-zA-Z]+)", body)) <= {*COMMANDS, *PAPER_COMMANDS}
+    bare = re.sub(r"\\[\\{}$&#%_`]", "", body).replace("{!}{%\n", "{!}{\n")
+    assert bare.count("{") == bare.count("}")
+    assert not set("#%_~^") & set(bare)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.parametrize("kind", ["report_named", "paper_named"])
 @HOSTILE_NAMES
-def test_latex_compiles(report_named, tmp_path, name):
-    (tmp_path / "table.tex").write_text(render(report_named(name), Format.tex), encoding="utf-8")
+def test_latex_compiles(request, tmp_path, name, kind):
+    report = request.getfixturevalue(kind)(name)
+    (tmp_path / "table.tex").write_text(render(report, Format.tex), encoding="utf-8")
     document = (
-        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}"
+        "\\documentclass{article}\\usepackage{booktabs,graphicx,xcolor}\\begin{document}"
         "\\input{table}\\end{document}"
     )
     (tmp_path / "document.tex").write_text(document)

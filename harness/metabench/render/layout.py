@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from metabench.references import PrintedCell
 from metabench.tables import DECIMALS, Cell, PaperCell, PaperRow, PaperTable, Row, Table
 
 HEADINGS = ("Learner", "Backend", "Params", "Budget", "Seeds", "Stamps")
@@ -143,10 +144,15 @@ def _ours(cell: Cell | None) -> Entry:
 
 
 def _beside(cell: PaperCell) -> tuple[Entry, Entry, Entry]:
-    printed = cell.printed
-    theirs = "" if printed is None else plain(printed.text) or f"({printed.status})"
     outcome = "" if cell.verdict is None else cell.verdict.outcome
-    return _ours(cell.ours), Entry(theirs, "paper"), Entry(outcome)
+    return _ours(cell.ours), Entry(_theirs(cell.printed), "paper"), Entry(outcome)
+
+
+def _theirs(printed: PrintedCell | None) -> str:
+    if printed is None:
+        return ""
+    stated = printed.status in ("printed", "public copy")
+    return plain(printed.text if stated else f"{printed.text} ({printed.status})")
 
 
 def title(table: Table | PaperTable) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from result_factory import make_spec, write_run
 from typer.testing import CliRunner
 
 from metabench.cli.report import report
@@ -144,3 +145,58 @@ def test_a_report_never_imports_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == (GOLDEN / "report.csv").read_text(encoding="utf-8")
+
+
+def toy_records(folder: Path) -> Path:
+    """Runs as of the toy suite: one in full, one smoke."""
+    sources = ("sine", "line", "quadratic", "harmonics")
+    shape = {"suite": "toy-regression", "setting": "10-shot", "metric": "mse", "sources": sources}
+    scores = [0.1 * (i % 7 + i % 4) for i in range(16)]
+    write_run(folder, make_spec("maml", budget="paper", **shape), scores)
+    write_run(folder, make_spec("hsml", budget="smoke", **shape), scores, stamps=("smoke",))
+    return folder
+
+
+def test_paper_lays_the_runs_beside_a_table(tmp_path):
+    result = run(toy_records(tmp_path), "--paper", "m-nas/table-1", "-f", "json")
+    assert result.exit_code == 0
+    (table,) = json.loads(result.stdout)["tables"]
+    methods = [row["method"] for row in table["rows"]]
+    assert methods[:2] == ["MAML", "MT-Net"]
+    assert methods[-1] == "hsml"
+    maml, *_, hsml = table["rows"]
+    assert maml["cells"]["average"]["printed"]["text"] == "1.941 ± 0.376"
+    assert maml["cells"]["average"]["verdict"]["outcome"] == "differs"
+    assert hsml["in_paper"] is False
+    assert hsml["ours"][0]["stamps"] == ["smoke"]
+
+
+@pytest.mark.parametrize("format", ["table", "md", "tex", "csv"])
+def test_paper_in_the_other_formats(tmp_path, format):
+    arguments = (toy_records(tmp_path), "--paper", "m-nas/table-1", "-f", format)
+    result = run(*arguments)
+    assert result.exit_code == 0
+    shown = result.stdout.replace("$\\pm$", "±")
+    assert all(part in shown for part in ("1.941 ± 0.376", "differs", "MUMOMAML", "smoke"))
+    assert run(*arguments).stdout == result.stdout
+
+
+def test_paper_over_a_terminal_or_a_file_is_the_same_table(tmp_path):
+    folder = toy_records(tmp_path / "records")
+    shown = run(folder, "--paper", "m-nas/table-1", "-f", "md").stdout
+    run(folder, "--paper", "m-nas/table-1", "-f", "md", "-o", tmp_path / "table.md")
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") == shown
+
+
+def test_an_unknown_paper_gets_the_nearest():
+    result = run(RECORDS, "--paper", "m-nas/table-l")
+    assert isinstance(result.exception, UsageError)
+    assert "'m-nas/table-l'" in str(result.exception)
+    assert "m-nas/table-1" in result.exception.hint
+
+
+def test_runs_that_a_paper_does_not_concern_leave_it_without_ours():
+    result = run(RECORDS, "--paper", "m-nas/table-3", "-f", "json")
+    (table,) = json.loads(result.stdout)["tables"]
+    assert all(row["ours"] == [] for row in table["rows"])
+    assert table["reasons"] == []

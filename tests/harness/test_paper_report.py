@@ -1,0 +1,308 @@
+from pathlib import Path
+
+import pytest
+from result_factory import golden_paper_report, make_spec, write_run
+
+from metabench.paper_report import build_paper_report
+from metabench.references import Reference
+from metabench.results import read_runs
+from metabench.runspec import EpisodeProtocol
+from metabench.tables import PaperRow, PaperTable, Report
+
+SCORES = [0.2, 0.4, 0.6, 0.4, 1.0, 0.0, 0.2, 0.8]  # bird and texture take turns
+CITATION = {"authors": "Doe", "title": "T", "venue": "CONF", "year": 2020, "where": "Table 1"}
+
+
+def column(name: str, **changes: object) -> dict[str, object]:
+    values = {"name": name, "heading": name.title(), "suite": "multidataset", "source": name}
+    return {**values, "setting": "5w1s", **changes}
+
+
+def make_reference(
+    rows: list[dict[str, object]], columns: list[dict[str, object]] | None = None, **changes: object
+) -> Reference:
+    values: dict[str, object] = {
+        "key": "example/table-1",
+        "title": "Example",
+        "citation": CITATION,
+        "metric": "accuracy",
+        "settings": {"5w1s": {"ways": 5, "shots": 1}},
+        "columns": [column("bird"), column("average")] if columns is None else columns,
+        "rows": rows,
+    }
+    return Reference.model_validate({**values, **changes})
+
+
+def printed(method: str = "MAML", learner: str | None = "maml", **changes: object):
+    cells = {"bird": "50.00 ± 40.00", "average": "50.00 ± 40.00"}
+    return {"method": method, "learner": learner, "cells": cells, **changes}
+
+
+def report(folder: Path, reference: Reference, **options: str) -> Report:
+    return build_paper_report(read_runs(folder), reference, **options)
+
+
+def table(folder: Path, reference: Reference, **options: str) -> PaperTable:
+    (found,) = report(folder, reference, **options).tables
+    assert isinstance(found, PaperTable)
+    return found
+
+
+def lines(found: PaperTable) -> list[tuple[str, str, str]]:
+    """Method, and of our row budget and variant."""
+    return [
+        (
+            row.method,
+            *(" / ".join(getattr(ours, n) for ours in row.ours) for n in ("budget", "variant")),
+        )
+        for row in found.rows
+    ]
+
+
+def verdict_of(row: PaperRow, name: str = "bird"):
+    verdict = row.cells[name].verdict
+    assert verdict is not None
+    return verdict
+
+
+def paper_run(folder: Path, learner: str = "maml", **options: object) -> Path:
+    record = {k: options.pop(k) for k in ("stamps", "transductive") if k in options}
+    scores = options.pop("scores", SCORES)
+    return write_run(folder, make_spec(learner, budget="paper", **options), scores, **record)
+
+
+def test_the_papers_rows_come_in_its_order_and_ours_that_it_lacks_after(tmp_path):
+    for learner in ("reptile", "maml", "ant"):
+        paper_run(tmp_path, learner)
+    found = table(
+        tmp_path, make_reference([printed("Z", None), printed("MAML"), printed("A", "x")])
+    )
+    assert [(row.method, row.in_paper, bool(row.ours)) for row in found.rows] == [
+        ("Z", True, False),
+        ("MAML", True, True),
+        ("A", True, False),
+        ("ant", False, True),
+        ("reptile", False, True),
+    ]
+    assert found.rows[0].cells["bird"].ours is None
+    assert found.rows[0].cells["bird"].verdict is None
+    assert found.rows[3].cells["bird"].printed is None
+    assert found.rows[3].cells["bird"].verdict is None
+
+
+def test_a_cell_stands_beside_its_printed_number(tmp_path):
+    paper_run(tmp_path)
+    found = table(tmp_path, make_reference([printed()]))
+    cell = found.rows[0].cells["bird"]
+    assert cell.ours is not None
+    assert cell.ours.mean == pytest.approx(50.0)
+    assert cell.spread == pytest.approx(100 * 0.11**0.5)
+    assert verdict_of(found.rows[0]).outcome == "match"
+    assert len(found.reasons) == 2
+    assert found.reasons[0].startswith("MAML, Bird: match: our 50.00 ± ")
+
+
+def test_what_ran_in_full_is_preferred_and_the_rest_is_named(tmp_path):
+    write_run(tmp_path, make_spec(budget="lite"), [1.0] * 8, stamps=("lite",))
+    paper_run(tmp_path, params={"inner_lr": 0.5}, stamps=("custom",), scores=[1.0] * 8)
+    for seed in (0, 1):
+        paper_run(tmp_path, seed=seed)
+    found = table(tmp_path, make_reference([printed()]))
+    (row,) = found.rows
+    assert row.ours[0].budget == "paper"
+    assert row.ours[0].seeds == (0, 1)
+    assert row.ours[0].stamps == ()
+    left_out = [remark for remark in found.remarks if remark.startswith("Not shown: maml on")]
+    assert len(left_out) == 2
+    assert any("budget lite, stamped lite" in remark for remark in left_out)
+    assert any("stamped custom" in remark for remark in left_out)
+
+
+def test_without_a_full_run_all_are_shown_with_their_budgets(tmp_path):
+    write_run(tmp_path, make_spec(budget="lite"), [1.0] * 8, stamps=("lite",))
+    write_run(tmp_path, make_spec(budget="smoke"), SCORES, stamps=("smoke",))
+    found = table(tmp_path, make_reference([printed()]))
+    assert lines(found) == [("MAML", "lite", ""), ("MAML", "smoke", "")]
+    assert {verdict_of(row).outcome for row in found.rows} == {"not comparable"}
+    assert "stamped lite" in verdict_of(found.rows[0]).reason
+
+
+def test_several_full_runs_of_a_learner_are_all_shown_whatever_they_score(tmp_path):
+    for inner_lr, score in ((0.1, 0.9), (0.01, 0.1)):
+        paper_run(tmp_path, params={"inner_lr": inner_lr}, scores=[score] * 8)
+    found = table(tmp_path, make_reference([printed()]))
+    assert lines(found) == [
+        ("MAML", "paper", "inner_lr=0.01"),
+        ("MAML", "paper", "inner_lr=0.1"),
+    ]
+    assert found.reasons[0].startswith("MAML (inner_lr=0.01), Bird, Average: ")
+
+
+def test_rows_of_one_learner_are_told_apart_by_parameters_and_transduction(tmp_path):
+    paper_run(tmp_path, params={"order": "first"})
+    paper_run(tmp_path, params={"order": "second"}, transductive=False)
+    reference = make_reference(
+        [
+            printed("second", learner_params={"order": "second"}, transductive=True),
+            printed("first", learner_params={"order": "first"}, transductive=True),
+        ]
+    )
+    found = table(tmp_path, reference)
+    assert [(row.method, len(row.ours)) for row in found.rows] == [
+        ("second", 0),
+        ("first", 1),
+        ("maml", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        ({"stamps": ("subset", "limit")}, "our runs are stamped subset, limit"),
+        (
+            {"protocol": EpisodeProtocol(ways=5, shots=3, queries=1, episodes=4)},
+            "shots: 3 here, 1 in the paper",
+        ),
+        (
+            {"protocol": EpisodeProtocol(ways=10, shots=1, queries=1, episodes=4)},
+            "ways: 10 here, 5 in the paper",
+        ),
+    ],
+)
+def test_what_keeps_runs_from_a_comparison_is_said(tmp_path, run, said):
+    paper_run(tmp_path, **run)
+    found = table(tmp_path, make_reference([printed()]))
+    verdict = verdict_of(found.rows[0])
+    assert (verdict.outcome, verdict.reason) == ("not comparable", f"{said}.")
+    assert found.reasons == (f"MAML, Bird, Average: not comparable: {said}.",)
+
+
+def test_a_budget_of_another_name_is_not_comparable(tmp_path):
+    write_run(tmp_path, make_spec(budget="huge"), SCORES)
+    verdict = verdict_of(table(tmp_path, make_reference([printed()])).rows[0])
+    assert "our budget is huge, and paper stands for the paper" in verdict.reason
+
+
+def test_a_spread_that_the_printed_interval_contradicts_is_not_comparable(tmp_path):
+    paper_run(tmp_path)
+    interval = {"n": 1000, "formula": "1.96 std/sqrt(n)"}
+    found = table(tmp_path, make_reference([printed()], interval=interval))
+    verdict = verdict_of(found.rows[0])
+    assert verdict.outcome == "not comparable"
+    assert "the protocols cannot be the same" in verdict.reason
+    # Of an average over sources no spread is known, so that its numbers are compared.
+    assert verdict_of(found.rows[0], "average").outcome == "match"
+
+
+def test_the_spread_is_that_of_single_runs(tmp_path):
+    paper_run(tmp_path, seed=0, scores=[1.0, 0.0] * 4)  # bird 1, texture 0
+    paper_run(tmp_path, seed=1, scores=[0.0, 0.0, 1.0, 1.0] * 2)
+    cell = table(tmp_path, make_reference([printed()])).rows[0].cells["bird"]
+    assert cell.spread == pytest.approx(100 * (0.25 / 2) ** 0.5)
+
+
+def test_settings_may_stand_in_rows(tmp_path):
+    for setting in ("5w1s", "5w5s"):
+        paper_run(tmp_path, setting=setting)
+    paper_run(tmp_path, "reptile", setting="5w5s")
+    reference = make_reference(
+        [printed(group=setting, setting=setting) for setting in ("5w1s", "5w5s")],
+        [column("bird", setting=None), column("average", setting=None)],
+        settings={"5w1s": {"shots": 1}, "5w5s": {"shots": 1}},
+    )
+    found = table(tmp_path, reference)
+    assert [(row.method, row.group, len(row.ours)) for row in found.rows] == [
+        ("MAML", "5w1s", 1),
+        ("MAML", "5w5s", 1),
+        ("reptile", "5w5s", 1),
+    ]
+    assert found.rows[2].cells["bird"].ours is not None
+
+
+def test_settings_in_columns_share_a_line_and_keep_their_runs_apart(tmp_path):
+    for suite, score in (("multidataset", 0.25), ("omniglot", 0.75)):
+        paper_run(tmp_path, suite=suite, scores=[score] * 8)
+    columns = [column("bird"), column("average", suite="omniglot")]
+    found = table(tmp_path, make_reference([printed()], columns))
+    (row,) = found.rows
+    assert [cell.ours and cell.ours.mean for cell in row.cells.values()] == [25.0, 75.0]
+    assert len(row.ours) == 2
+    assert row.cells["bird"].row == row.ours[0]
+
+
+def test_best_is_among_what_is_shown(tmp_path):
+    write_run(tmp_path, make_spec(budget="lite"), [1.0] * 8, stamps=("lite",))
+    paper_run(tmp_path)
+    paper_run(tmp_path, "reptile", scores=[0.1] * 8)
+    paper_run(tmp_path, "ant", scores=[s + 0.01 * (-1) ** (i // 2) for i, s in enumerate(SCORES)])
+    found = table(tmp_path, make_reference([printed()]))
+    cells = {row.method: row.cells["bird"].ours for row in found.rows}
+    assert {name: cell and cell.standing for name, cell in cells.items()} == {
+        "MAML": "best",
+        "ant": "best",
+        "reptile": "",
+    }
+
+
+def test_a_substitute_is_shown_and_never_comparable(tmp_path):
+    paper_run(tmp_path, suite="four-domains")
+    assert not table(tmp_path, make_reference([printed()])).rows[0].ours
+    reference = make_reference([printed()], substitutes={"four-domains": "multidataset"})
+    verdict = verdict_of(table(tmp_path, reference).rows[0])
+    assert verdict.reason == "four-domains is not multidataset."
+
+
+def test_what_the_table_does_not_concern_is_left_aside(tmp_path):
+    paper_run(tmp_path, suite="omniglot")
+    paper_run(tmp_path, setting="20w1s")
+    paper_run(tmp_path, metric="mse", sources=("bird",))
+    found = table(tmp_path, make_reference([printed()]))
+    assert [row.ours for row in found.rows] == [()]
+
+
+def test_without_its_runs_a_row_loses_its_verdicts(tmp_path):
+    run = paper_run(tmp_path)
+    paper_run(tmp_path, "reptile")
+    reference = make_reference([printed()])
+    assert table(tmp_path, reference).reasons
+    for file in run.iterdir():
+        file.unlink()
+    found = table(tmp_path, reference)
+    assert found.reasons == ()
+    assert found.rows[0].cells["bird"].ours is None
+
+
+def test_problems_of_the_folder_are_passed_on(tmp_path):
+    paper_run(tmp_path, seed=0)
+    paper_run(tmp_path, seed=1, scores=SCORES[:6])
+    write_run(tmp_path, make_spec(seed=2), SCORES, status="failed", error="diverged")
+    found = report(tmp_path, make_reference([printed()]))
+    assert any("diverged" in problem for problem in found.problems)
+    assert any("2 episodes that not every seed has" in problem for problem in found.problems)
+
+
+def test_one_seed_has_no_verdict_over_seeds(tmp_path):
+    paper_run(tmp_path)
+    pytest.importorskip("scipy")
+    found = table(tmp_path, make_reference([printed()]), interval="seeds")
+    assert "has no interval" in verdict_of(found.rows[0]).reason
+    assert "n counts seeds" in found.caption
+
+
+def test_the_order_of_folders_does_not_matter(tmp_path):
+    for place, learners in (("up", ("a", "b", "maml")), ("down", ("maml", "b", "a"))):
+        for i, learner in enumerate(learners):
+            paper_run(tmp_path / place / str(i), learner)
+    reference = make_reference([printed()])
+    assert report(tmp_path / "up", reference) == report(tmp_path / "down", reference)
+
+
+def test_notes_of_table_column_and_row_become_remarks():
+    (found,) = golden_paper_report().tables
+    assert isinstance(found, PaperTable)
+    assert found.remarks == (
+        "The paper's half-widths: 1.96 std/sqrt(n), n = 1,000 (both are in the caption).",
+        "Average_1: how it was made is not said.",
+        "HSML: without its tree.",
+        "A further sentence.",
+    )

@@ -1,0 +1,234 @@
+from pathlib import Path
+
+import pytest
+from result_factory import GOLDEN
+
+from metabench.catalog import Catalog, load_catalog
+from metabench.errors import UsageError
+from metabench.reference_checks import problems_of
+from metabench.references import (
+    Reference,
+    find_reference,
+    load_reference,
+    readable_references,
+)
+
+EXAMPLE = GOLDEN / "references" / "example-table-1.yaml"
+PLUGIN = """
+from pathlib import Path
+from metabench import hookimpl
+
+@hookimpl
+def metabench_references():
+    return sorted(Path(__file__).parent.glob("*.yaml"))
+"""
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+def changed(tmp_path: Path, old: str, new: str, *, name: str = "example-table-1.yaml") -> Path:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    assert old in text
+    (tmp_path / name).write_text(text.replace(old, new), encoding="utf-8")
+    return tmp_path / name
+
+
+def test_a_cell_knows_all_that_is_said_about_it():
+    reference = load_reference(EXAMPLE)
+    maml, hsml = reference.rows
+    sine, average = reference.columns
+    cell = reference.cell(maml, sine)
+    assert (cell.text, cell.value, cell.half_width) == ("0.300 ± 0.010", 0.3, 0.01)
+    assert (cell.n, cell.formula, cell.unit) == (1000, "1.96 std/sqrt(n)", "mse")
+    assert cell.status == "printed"
+    assert cell.implied_std == pytest.approx(0.010 * 1000**0.5 / 1.96)
+    assert reference.cell(maml, average).formula is None  # the column says otherwise
+    derived = reference.cell(hsml, sine)
+    assert (derived.status, derived.half_width, derived.n) == ("derived", None, None)
+    assert derived.note == "from the average"
+
+
+def test_what_is_missing_stays_missing():
+    reference = load_reference(EXAMPLE)
+    cell = reference.cell(reference.rows[1], reference.columns[1])
+    assert (cell.text, cell.value, cell.half_width, cell.status) == ("", None, None, "missing")
+    assert cell.note == "without its tree"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("0.300 ± 0.010", "0.3", "put 0.3 in quotes"),
+        ("0.300 ± 0.010", "0.300 +- 0.010", "is not written as"),
+        ("0.300 ± 0.010", "{status: printed}", "a cell has a number"),
+        ("0.300 ± 0.010", "{printed: '0.3', status: missing}", "a cell has a number"),
+        (", average: missing", "", "write 'missing' where nothing is known"),
+        ("setting: 10s}", "setting: 11s}", "'11s' is not among the settings"),
+        (", setting: 10s}", "}", "must be named by the row or by the column"),
+        ("name: average", "name: sinusoid", "names of their own"),
+        ("key: example/table-1", "key: table one", "key: String should match"),
+        ("metric: mse", "metric: mse\nnotes: x", "notes: Extra inputs are not permitted"),
+        ("metric: mse", "metric: mse\nmetric: mse", "stands twice"),
+        ("n: 1000", "n: 1", "greater than or equal to 2"),
+    ],
+)
+def test_mistakes_are_sentences(tmp_path, old, new, words):
+    with pytest.raises(UsageError) as caught:
+        load_reference(changed(tmp_path, old, new))
+    assert words in caught.value.message
+    assert "example-table-1.yaml" in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_a_file_is_named_after_its_key(tmp_path):
+    file = changed(tmp_path, "A further", "One further", name="other.yaml")
+    with pytest.raises(UsageError) as caught:
+        load_reference(file)
+    assert caught.value.hint == "Call the file example-table-1.yaml."
+
+
+def test_references_come_from_plugins_and_broken_ones_harm_no_others(tmp_path):
+    (tmp_path / "tables.py").write_text(PLUGIN)
+    changed(tmp_path, "A further", "One further")
+    (tmp_path / "broken.yaml").write_text("key: [")
+    catalog = load_catalog([tmp_path / "tables.py"])
+    assert find_reference(catalog, "example/table-1").note == "One further sentence."
+    found = readable_references(catalog)
+    assert "example/table-1" in found
+    assert "m-nas/table-1" in found
+    assert list(found) == sorted(found)
+
+
+@pytest.mark.parametrize("key", ["m-nas/table-11", "m-nas-table-1", "m-nas/table/1"])
+def test_an_unknown_key_gets_the_nearest(catalog, key):
+    with pytest.raises(UsageError) as caught:
+        find_reference(catalog, key)
+    assert f"Unknown reference {key!r}" in caught.value.message
+    assert "Did you mean" in caught.value.hint
+    assert "m-nas/table-1" in caught.value.hint
+
+
+# Checks ----------------------------------------------------------------------------------------
+
+AVERAGED = """
+key: example/table-1
+title: Averages
+citation: {authors: Doe, title: An example, venue: CONF, year: 2020, where: Table 1}
+metric: accuracy
+settings: {5w1s: {ways: 5, shots: 1}}
+columns:
+  - {name: birds, heading: B, suite: multidataset, source: birds, setting: 5w1s}
+  - {name: textures, heading: T, suite: multidataset, source: textures, setting: 5w1s}
+  - {name: aircraft, heading: A, suite: multidataset, source: aircraft, setting: 5w1s}
+  - {name: fungi, heading: F, suite: multidataset, source: fungi, setting: 5w1s}
+  - {name: average, heading: M, suite: multidataset, source: average, setting: 5w1s}
+rows:
+  - method: MAML
+    learner: maml
+    cells:
+      birds: 53.94 ± 1.45
+      textures: 31.66 ± 1.31
+      aircraft: 51.37 ± 1.38
+      fungi: 42.12 ± 1.36
+      average: "44.77"
+"""
+
+
+def loaded(tmp_path: Path, *changes: tuple[str, str]) -> Reference:
+    text = AVERAGED
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "example-table-1.yaml").write_text(text, encoding="utf-8")
+    return load_reference(tmp_path / "example-table-1.yaml")
+
+
+def test_a_sound_table_has_no_problems(tmp_path, catalog):
+    assert problems_of(loaded(tmp_path), catalog) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('"44.77"', '"44.79"'), "44.79 is printed, and the mean of the others is 44.7725"),
+        (("53.94 ± 1.45", "53.94 ± 0.00"), "MAML, birds: the half-width of 53.94 ± 0.00"),
+        (("53.94 ± 1.45", "153.94 ± 1.45"), "more than 100 %"),
+        (("learner: maml", "learner: malm"), "Unknown learner 'malm'"),
+        (("suite: multidataset, source: fungi", "suite: many, source: fungi"), "suite 'many'"),
+        (("source: fungi", "source: ferns"), "no source 'ferns'"),
+        (("5w1s", "6w1s"), "no setting '6w1s'"),
+        (("metric:", "budget: huge\nmetric:"), "no budget 'huge'"),
+        (("metric:", "substitutes: {few: multidataset}\nmetric:"), "suite 'few'"),
+    ],
+)
+def test_each_kind_of_problem_is_named(tmp_path, catalog, change, words):
+    problems = problems_of(loaded(tmp_path, change), catalog)
+    assert any(words in problem for problem in problems), problems
+    assert all(problem.endswith((".", "%.")) for problem in problems)
+
+
+@pytest.mark.parametrize("average", ["44.77", "44.8", "45", "44.78"])
+def test_an_average_may_be_rounded(tmp_path, catalog, average):
+    assert problems_of(loaded(tmp_path, ('"44.77"', f'"{average}"')), catalog) == []
+
+
+def test_an_average_is_not_judged_where_a_source_is_missing(tmp_path, catalog):
+    table = loaded(tmp_path, ("53.94 ± 1.45", "missing"), ('"44.77"', '"99.00"'))
+    assert problems_of(table, catalog) == []
+
+
+def test_rows_that_stand_twice_are_named(tmp_path, catalog):
+    row = AVERAGED[AVERAGED.index("  - method") :]
+    problems = problems_of(loaded(tmp_path, (row, row + row)), catalog)
+    assert problems == ["MAML stands 2 times.", "2 rows are the same runs of maml."]
+
+
+# The papers' tables ----------------------------------------------------------------------------
+
+
+def test_the_tables_of_both_papers_are_there_and_sound(catalog):
+    found = readable_references(catalog)
+    assert set(found) >= {f"{paper}/table-{n}" for paper in ("m-nas", "metanas") for n in (1, 2, 3)}
+    for key, reference in found.items():
+        assert problems_of(reference, catalog) == [], key
+
+
+def test_every_file_of_a_reference_is_readable(catalog):
+    own = catalog.origin("reference", "m-nas-table-1").provides["reference"]
+    assert len(own) == len(readable_references(catalog))
+
+
+@pytest.mark.parametrize(
+    ("key", "method", "group", "column", "text", "status"),
+    [
+        ("m-nas/table-1", "MAML", "", "average", "1.941 ± 0.376", "printed"),
+        ("m-nas/table-1", "M-NAS", "", "harmonics", "1.232 ± 0.121", "printed"),
+        ("m-nas/table-2", "MT-Net", "5-way 1-shot", "aircraft", "47.72 ± 1.46", "public copy"),
+        ("m-nas/table-2", "HSML", "5-way 5-shot", "aircraft", "71.52", "derived"),
+        ("m-nas/table-2", "M-NAS", "5-way 5-shot", "birds", "", "missing"),
+        ("m-nas/table-3", "M-NAS", "", "accuracy", "51.37 ± 1.41", "printed"),
+        ("metanas/table-1", "MetaNAS", "", "omniglot-20w1s", "", "missing"),
+        ("metanas/table-2", "LEO", "", "omniglot-20w1s", "", "not reported"),
+        ("metanas/table-2", "MetaNAS*", "", "miniimagenet-5w1s", "", "missing"),
+        ("reptile/table-2", "Reptile + transduction", "", "5w1s", "97.68 ± 0.04", "public copy"),
+    ],
+)
+def test_cells_of_the_papers(catalog, key, method, group, column, text, status):
+    reference = find_reference(catalog, key)
+    (row,) = (r for r in reference.rows if (r.method, r.group) == (method, group))
+    (place,) = (c for c in reference.columns if c.name == column)
+    cell = reference.cell(row, place)
+    assert (cell.text, cell.status) == (text, status)
+
+
+def test_the_half_widths_of_both_shots_imply_the_spread_of_one_protocol(catalog):
+    """1,000 tasks per data set with as many queries as shots: a spread of about 23 and 12 %."""
+    reference = find_reference(catalog, "m-nas/table-2")
+    for row in reference.rows:
+        for column in reference.columns:
+            implied = reference.cell(row, column).implied_std
+            if implied is not None:
+                assert implied == pytest.approx(23 if row.setting == "5w1s" else 12, rel=0.15)
