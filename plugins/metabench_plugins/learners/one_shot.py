@@ -1,0 +1,179 @@
+"""Architecture search on one task, without meta-learning (DARTS, Liu et al., ICLR 2019).
+
+Every step the architecture descends the loss on one half of the training images and the weights of
+the supernet that on the other half. With soft pruning the mixture of operations is annealed over
+the whole search (MetaNAS, Elsken et al., CVPR 2020, appendix A.1); the trained supernet is then
+judged as it is and with everything but the decoded architecture removed, without retraining.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from pydantic import Field
+from torch import Tensor
+
+from metabench.episodes import Adapted, Labelled, Predictor, TaskBatch
+from metabench.functional import share
+from metabench.protocols import Arch, LearnerContext, Mixture, Params
+from metabench.runspec import Frozen
+from metabench_plugins.learners.augmentation import crop_and_flip
+from metabench_plugins.learners.gradient import leaves
+from metabench_plugins.strategies.darts_unrolled import architecture_gradient
+from metabench_plugins.strategies.decoding import one_hot
+
+
+class OneShotParams(Frozen):
+    """Parameters of the search; the defaults are those of DARTS."""
+
+    lr: float = Field(default=0.025, gt=0, le=10, description="First rate of SGD; falls as cosine.")
+    lr_min: float = Field(default=0.001, ge=0, le=10, description="Last rate of SGD.")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Of SGD.")
+    weight_decay: float = Field(default=3e-4, ge=0, le=1, description="Of the weights.")
+    max_norm: float | None = Field(
+        default=5.0, gt=0, description="Bound of the norm of the weights' gradient."
+    )
+    arch_lr: float = Field(default=3e-4, gt=0, le=1, description="Adam's rate for the logits.")
+    arch_decay: float = Field(default=1e-3, ge=0, le=1, description="Weight decay of the logits.")
+    order: Literal["second", "first"] = Field(
+        default="first", description="Through one virtual step of the weights, or not."
+    )
+    crop: int = Field(
+        default=4, ge=0, le=64, description="Pixels by which training images are shifted at most."
+    )
+    flip: bool = Field(default=True, description="Mirror half of the training images.")
+
+
+class OneShot:
+    """The learner. Its only task is that of the suite: support trains weights, queries the logits.
+
+    Args:
+        context: what the harness gives.
+    """
+
+    def __init__(self, context: LearnerContext) -> None:
+        assert context.space is not None
+        assert context.strategy is not None
+        self._context = context
+        self._space, self._strategy = context.space, context.strategy
+        self.params: OneShotParams = context.params
+        p, device = self.params, context.device
+        self._weights = leaves(self._space.init_weights(rng=context.rng), device)
+        self._arch: Arch = leaves(self._strategy.init_arch(self._space, rng=context.rng), device)
+        self._sgd = torch.optim.SGD(
+            self._weights.values(), lr=p.lr, momentum=p.momentum, weight_decay=p.weight_decay
+        )
+        self._adam: torch.optim.Adam | None = None
+        if self._arch:
+            self._adam = torch.optim.Adam(
+                self._arch.values(), lr=p.arch_lr, betas=(0.5, 0.999), weight_decay=p.arch_decay
+            )
+
+    def meta_step(
+        self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
+    ) -> Mapping[str, Tensor | float]:
+        """One step of the architecture, then one of the weights; the sharpness is ``progress``."""
+        p = self.params
+        support, query = (
+            Labelled(crop_and_flip(part.x, shift=p.crop, flip=p.flip, rng=rng), part.y)
+            for part in (tasks.support, tasks.query)
+        )
+        lr = p.lr_min + (p.lr - p.lr_min) * (1 + math.cos(math.pi * progress)) / 2
+        # Both losses of a step see the same draw of a strategy that draws.
+        seed = int(torch.randint(2**31, (), generator=rng))
+
+        def loss(weights: Params, arch: Arch, data: Labelled) -> Tensor:
+            again = torch.Generator().manual_seed(seed)
+            mixture = self._strategy.mixture(self._space, arch, sharpness=progress, rng=again)
+            logits = self._space.forward(_as_one_task(weights), mixture, _join(data.x))
+            return F.cross_entropy(logits[0], data.y.flatten())
+
+        if self._adam is not None:
+            gradient = architecture_gradient(
+                lambda w, a: loss(w, a, support),
+                lambda w, a: loss(w, a, query),
+                self._weights,
+                self._arch,
+                xi=lr if p.order == "second" else 0.0,
+                drift=self._drift() if p.order == "second" else None,
+            )
+            for cell, logits in self._arch.items():
+                logits.grad = gradient[cell]
+            self._adam.step()
+        for group in self._sgd.param_groups:
+            group["lr"] = lr
+        frozen = {cell: logits.detach() for cell, logits in self._arch.items()}
+        train_loss = loss(self._weights, frozen, support)
+        gradients = torch.autograd.grad(train_loss, list(self._weights.values()), allow_unused=True)
+        for weight, grad in zip(self._weights.values(), gradients, strict=True):
+            weight.grad = grad
+        if p.max_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._weights.values(), p.max_norm)
+        self._sgd.step()
+        return {"loss": train_loss.detach()}
+
+    @torch.no_grad()
+    def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
+        """Predict by the supernet as it is; ``pruned`` by the decoded architecture inside it."""
+        n_tasks = len(support.y)
+        choices = self._space.choices()
+        mixture = self._strategy.mixture(self._space, self._arch, sharpness=1.0, rng=rng)
+        genotype = self._strategy.discretize(self._space, self._arch)
+        hard = {cell: w.to(self._context.device) for cell, w in one_hot(genotype, choices).items()}
+        return Adapted(
+            predict=self._predictor(mixture, n_tasks),
+            genotypes=[genotype] * n_tasks,
+            variants={"pruned": self._predictor(hard, n_tasks)},
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, logits, and what both optimizers remember."""
+        adam = {} if self._adam is None else self._adam.state_dict()["state"]
+        return {
+            "weights": dict(self._weights),
+            "arch": dict(self._arch),
+            "sgd": self._sgd.state_dict()["state"],
+            "adam": adam,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore; rates come from the parameters."""
+        with torch.no_grad():
+            for own, name in ((self._weights, "weights"), (self._arch, "arch")):
+                for key, tensor in own.items():
+                    tensor.copy_(state[name][key])
+        for optimizer, name in ((self._sgd, "sgd"), (self._adam, "adam")):
+            if optimizer is not None:
+                groups = optimizer.state_dict()["param_groups"]
+                # An optimizer keeps the tensors it is given; a copy leaves the state to its owner.
+                moments = copy.deepcopy(state[name])
+                optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+    def _drift(self) -> Params:
+        """What SGD adds to a gradient: momentum and weight decay."""
+        p = self.params
+        drift = {}
+        for name, weight in self._weights.items():
+            drift[name] = p.weight_decay * weight.detach()
+            buffer = self._sgd.state[weight].get("momentum_buffer")
+            if buffer is not None:
+                drift[name] = drift[name].add(buffer, alpha=p.momentum)
+        return drift
+
+    def _predictor(self, mixture: Mixture, n_tasks: int) -> Predictor:
+        weights = share({name: w.detach() for name, w in self._weights.items()}, n_tasks)
+        return lambda x: self._space.forward(weights, mixture, x)
+
+
+def _as_one_task(weights: Params) -> Params:
+    return {name: weight[None] for name, weight in weights.items()}
+
+
+def _join(x: Tensor) -> Tensor:
+    """Make the examples of all tasks those of one: ``[tasks, n, ...] -> [1, tasks n, ...]``."""
+    return x.flatten(0, 1)[None]
