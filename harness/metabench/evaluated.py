@@ -1,4 +1,4 @@
-"""Runs as seen through an evaluation beside the headline one, so that tables can be made of them."""
+"""Runs as seen through an evaluation beside the headline one, so that tables can show them."""
 
 from __future__ import annotations
 

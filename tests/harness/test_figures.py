@@ -7,6 +7,7 @@ import re
 import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -60,7 +61,7 @@ def trained(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def write_searched(out: Path, learner: str, genotypes: list[dict[str, object]]) -> Path:
+def write_searched(out: Path, learner: str, genotypes: list[dict[str, Any]]) -> Path:
     spec = make_spec(learner, strategy=Choice(name="darts", version=1))
     folder = write_run(out, spec)
     lines = [json.dumps({"index": i, "genotype": g}) for i, g in enumerate(genotypes)]
@@ -68,8 +69,11 @@ def write_searched(out: Path, learner: str, genotypes: list[dict[str, object]]) 
     return folder
 
 
-COMMON = {"normal": [[0, 2, "skip"], [1, 2, "linear"]], "reduction": [[0, 2, "max-pool-3x3"]]}
-RARE = {"normal": [[0, 2, "skip"], [1, 2, "skip"]], "reduction": [[1, 2, "skip"]]}
+COMMON: dict[str, Any] = {
+    "normal": [[0, 2, "skip"], [1, 2, "linear"]],
+    "reduction": [[0, 2, "max-pool-3x3"]],
+}
+RARE: dict[str, Any] = {"normal": [[0, 2, "skip"], [1, 2, "skip"]], "reduction": [[1, 2, "skip"]]}
 
 
 def texts(axes: Axes) -> list[str]:
@@ -95,8 +99,8 @@ def test_fits_show_every_family_with_every_learner(catalog: Catalog, trained: Pa
         (support,) = [line for line in axes.lines if line.get_marker() == "o"]
         x, y = (np.asarray(part) for part in support.get_data())
         assert len(x) == 10
-        truth = curves_drawn[0]
-        on_curve = np.interp(x, *(np.asarray(part) for part in truth.get_data()))
+        truth_x, truth_y = (np.asarray(part, dtype=float) for part in curves_drawn[0].get_data())
+        on_curve = np.interp(x.astype(float), truth_x, truth_y)
         np.testing.assert_allclose(on_curve, y, atol=0.05)
     assert drawing.notes == ()
 
@@ -260,9 +264,7 @@ def test_torn_metrics_are_passed_over_and_absent_curves_are_told_of(tmp_path: Pa
     assert curves.read_metrics(folder / "metrics.jsonl")["loss"].step[-1] == 40
     write_run(tmp_path, make_spec("bare", metric="mse", sources=("near",)))
     assert curves.draw(read_runs(tmp_path)).notes == ("bare is left out: it has no curve.",)
-    for file in folder.glob("*.jsonl"):
-        if file.name == "metrics.jsonl":
-            file.unlink()
+    (folder / "metrics.jsonl").unlink()
     lines = (folder / "episodes.jsonl").read_text()
     (folder / "episodes.jsonl").write_text(re.sub(r', "curve": \[.*?\]', "", lines))
     with pytest.raises(DataError, match="No run here holds"):

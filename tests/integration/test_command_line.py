@@ -50,7 +50,8 @@ def test_run_then_report(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "4 done." in done.stderr
     table = metabench("report", str(tmp_path), "--format", "json")
-    (found,) = json.loads(table.stdout)["tables"]
+    found, beside = json.loads(table.stdout)["tables"]
+    assert beside["setting"] == "10-shot, extrapolation"
     assert (found["suite"], found["setting"], found["metric"]) == (
         "toy-regression",
         "10-shot",
