@@ -10,7 +10,8 @@ from torch import Tensor
 
 from metabench.episodes import EpisodeShape, Labelled, TaskBatch, TaskShape
 from metabench.protocols import LearnerContext
-from metabench_plugins.learners.reptile import Reptile, ReptileParams, _mini_batches, train_shape
+from metabench_plugins.learners.mini_batches import mini_batches
+from metabench_plugins.learners.reptile import Reptile, ReptileParams, train_shape
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 
 TASKS, POINTS = 4, 6
@@ -72,19 +73,21 @@ def weights(learner: Reptile) -> dict[str, Tensor]:
 def test_mini_batches_walk_without_replacement_and_span_walks() -> None:
     n, size, steps = 6, 4, 9  # 36 examples: six whole walks, batches across their borders
     data = Labelled(torch.arange(n).expand(3, n)[..., None], torch.arange(n).expand(3, n))
-    drawn = torch.cat([b.y for b in _mini_batches(data, size, steps, generator())], dim=1)
+    drawn = torch.cat(
+        [b.y for b in mini_batches(data, size=size, steps=steps, rng=generator())], dim=1
+    )
     assert drawn.shape == (3, steps * size)
     for task in range(3):
         for walk in drawn[task].view(-1, n):
             assert sorted(walk.tolist()) == list(range(n))
     assert len({tuple(row.tolist()) for row in drawn}) == 3
-    for b in _mini_batches(data, size, steps, generator()):
+    for b in mini_batches(data, size=size, steps=steps, rng=generator()):
         assert torch.equal(b.x[..., 0], b.y)
 
 
 def test_a_batch_is_never_larger_than_the_set() -> None:
     data = Labelled(torch.zeros(2, 3, 1), torch.zeros(2, 3, 1))
-    assert [b.y.shape[1] for b in _mini_batches(data, 10, 2, generator())] == [3, 3]
+    assert [b.y.shape[1] for b in mini_batches(data, size=10, steps=2, rng=generator())] == [3, 3]
 
 
 def test_one_sgd_step_is_joint_training() -> None:
@@ -115,7 +118,7 @@ def test_sequential_carry_is_one_adam_with_beta1_zero_through_all_tasks() -> Non
             for name, leaf in leaves.items():
                 leaf.copy_(start[name])
         one = Labelled(tasks.support.x[i : i + 1], tasks.support.y[i : i + 1])
-        for part in _mini_batches(one, 4, 3, rng):
+        for part in mini_batches(one, size=4, steps=3, rng=rng):
             adam.zero_grad()
             loss(leaves, part.x[0], part.y[0]).backward()
             adam.step()

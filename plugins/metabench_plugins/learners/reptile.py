@@ -10,8 +10,7 @@ released code runs them one after another (``carry: sequential``, slower).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -19,10 +18,13 @@ from pydantic import Field
 from torch import Tensor
 
 from metabench.episodes import Adapted, EpisodeShape, Labelled, TaskBatch
-from metabench.functional import predictor, share, task_gradients
+from metabench.functional import predictor, share
 from metabench.losses import task_losses
-from metabench.protocols import LearnerContext, Params
+from metabench.protocols import LearnerContext, Mixture, Params
 from metabench.runspec import Frozen
+from metabench_plugins.learners.apart import gradients, parts, rows
+from metabench_plugins.learners.inner_adam import Moments, descend
+from metabench_plugins.learners.mini_batches import mini_batches
 
 
 class ReptileParams(Frozen):
@@ -56,14 +58,6 @@ def train_shape(params: ReptileParams, shape: EpisodeShape) -> EpisodeShape:
     return EpisodeShape(shape.ways, params.train_shots or shape.shots, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """Adam's second moment, ``[*shape]`` shared or ``[tasks, *shape]``, and the steps behind it."""
-
-    values: Params
-    steps: int
-
-
 class Reptile:
     """The learner: start weights, and the second moment that travels with them."""
 
@@ -74,7 +68,7 @@ class Reptile:
         self._space = context.space
         weights = context.space.init_weights(rng=context.rng)
         self._weights = {name: weight.to(context.device) for name, weight in weights.items()}
-        self._moments = Moments({n: torch.zeros_like(w) for n, w in self._weights.items()}, 0)
+        self._moments = Moments.zero(self._weights)
 
     @torch.no_grad()
     def meta_step(
@@ -87,32 +81,40 @@ class Reptile:
         for first in range(0, len(tasks), size):
             part = slice(first, first + size)
             support = Labelled(tasks.support.x[part], tasks.support.y[part])
-            weights = share(self._weights, size)
-            moments = Moments(share(self._moments.values, size), self._moments.steps)
-            for batch in _mini_batches(support, p.inner_batch, p.inner_steps, rng):
-                weights, moments, loss = self._inner_step(weights, moments, batch)
-            self._moments = Moments(
-                {name: value.mean(dim=0) for name, value in moments.values.items()}, moments.steps
-            )
+            weights, moments = share(self._weights, size), self._moments.share(size)
+            for batch in mini_batches(support, size=p.inner_batch, steps=p.inner_steps, rng=rng):
+                noise = self.noise(batch, rng=rng)
+                weights, moments, loss = self._inner_step(weights, moments, batch, noise)
+            self._moments = moments.mean()
             ends.append({name: weight.mean(dim=0) for name, weight in weights.items()})
             losses.append(loss.mean())
-        eps = p.meta_lr + (p.meta_lr_end - p.meta_lr) * progress
         self._weights = {
-            name: torch.lerp(start, torch.stack([end[name] for end in ends]).mean(dim=0), eps)
+            name: self.towards(
+                start, torch.stack([end[name] for end in ends]).mean(dim=0), progress=progress
+            )
             for name, start in self._weights.items()
         }
         return {"loss": torch.stack(losses).mean()}
+
+    def noise(self, batch: Labelled, *, rng: torch.Generator) -> Mixture:
+        """Draw what disturbs the network in one step of meta-training: nothing."""
+        return {}
+
+    def towards(self, start: Tensor, end: Tensor, *, progress: float) -> Tensor:
+        """Move a weight towards the mean of the tasks' ends."""
+        p = self._params
+        return torch.lerp(start, end, p.meta_lr + (p.meta_lr_end - p.meta_lr) * progress)
 
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
         """Take the test's number of mini-batch steps; state is left as it was."""
         p, context = self._params, self._context
         n_tasks = len(support.x)
-        weights = share(self._weights, n_tasks)
-        moments = Moments(share(self._moments.values, n_tasks), self._moments.steps)
+        weights, moments = share(self._weights, n_tasks), self._moments.share(n_tasks)
         path = [weights]
-        for step, batch in enumerate(_mini_batches(support, p.test_batch, p.test_steps, rng)):
-            weights, moments, _ = self._inner_step(weights, moments, batch)
+        batches = mini_batches(support, size=p.test_batch, steps=p.test_steps, rng=rng)
+        for step, batch in enumerate(batches):
+            weights, moments, _ = self._inner_step(weights, moments, batch, {})
             if step < context.curve_steps:
                 path.append(weights)
         predictors = [
@@ -123,67 +125,31 @@ class Reptile:
 
     def state_dict(self) -> dict[str, Any]:
         """Start weights, second moment and its step count."""
-        return {
-            "weights": self._weights,
-            "moments": self._moments.values,
-            "moment_steps": self._moments.steps,
-        }
+        return {"weights": self._weights, **self._moments.to_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` gave."""
         self._weights = dict(state["weights"])
-        self._moments = Moments(dict(state["moments"]), state["moment_steps"])
+        self._moments = Moments.from_state(state)
 
     def _forward(self, weights: Params) -> Any:
         return lambda x: self._space.forward(weights, {}, x)
 
     def _inner_step(
-        self, weights: Params, moments: Moments, batch: Labelled
+        self, weights: Params, moments: Moments, batch: Labelled, noise: Mixture
     ) -> tuple[Params, Moments, Tensor]:
         """One step on one mini-batch; the loss is its mean, before the step, per task."""
-        seen: list[Tensor] = []
+        p, context = self._params, self._context
 
-        def loss(candidate: Params) -> Tensor:
-            outputs = self._space.forward(candidate, {}, batch.x)
-            kind = self._context.task.kind
-            losses = task_losses(outputs, batch.y, kind=kind, reduction="mean", shots=1)
-            seen.append(losses.detach())
-            return losses
+        def loss(candidate: Params, part: slice) -> Tensor:
+            outputs = self._space.forward(candidate, rows(noise, part), batch.x[part])
+            kind = context.task.kind
+            return task_losses(outputs, batch.y[part], kind=kind, reduction="mean", shots=1)
 
-        gradients = task_gradients(loss, weights)
-        p = self._params
+        divided = parts(len(batch.x), context.task, context.device)
+        found, losses = gradients(loss, weights, parts=divided)
         if p.inner_optimizer == "sgd":
-            moved = {n: weights[n].add(g, alpha=-p.inner_lr) for n, g in gradients.items()}
-            return weights | moved, moments, seen[0]
-        steps = moments.steps + 1
-        second = {
-            n: torch.lerp(moments.values[n], g.square(), 1.0 - p.beta2)
-            for n, g in gradients.items()
-        }
-        correction = 1.0 - p.beta2**steps
-        moved = {
-            n: torch.addcdiv(
-                weights[n], g, (second[n] / correction).sqrt_().add_(1e-8), value=-p.inner_lr
-            )
-            for n, g in gradients.items()
-        }
-        return weights | moved, Moments(moments.values | second, steps), seen[0]
-
-
-def _mini_batches(
-    data: Labelled, size: int, steps: int, rng: torch.Generator
-) -> Iterator[Labelled]:
-    """Yield ``steps`` mini-batches per task, ``[tasks, size, ...]``.
-
-    Each task walks through its shuffled examples without replacement and shuffles again when they
-    are exhausted; a batch may span two walks.
-    """
-    n_tasks, n = data.y.shape[:2]
-    size = min(size, n)
-    walks = -(-steps * size // n)
-    order = torch.rand(n_tasks, walks, n, generator=rng).argsort(dim=2).flatten(1)
-    order = order.to(data.x.device)
-    task = torch.arange(n_tasks, device=data.x.device)[:, None]
-    for step in range(steps):
-        index = order[:, step * size : (step + 1) * size]
-        yield Labelled(data.x[task, index], data.y[task, index])
+            moved = {n: weights[n].add(g, alpha=-p.inner_lr) for n, g in found.items()}
+            return weights | moved, moments, losses
+        weights, moments = descend(weights, found, moments, lr=p.inner_lr, beta2=p.beta2)
+        return weights, moments, losses
