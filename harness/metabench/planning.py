@@ -103,7 +103,8 @@ def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
     """
     suite = load_suite(suite_file(request.suite, catalog))
     settings = request.settings or (next(iter(suite.settings)),)
-    sources = source_choices(suite, request.changes.get("data", {}), catalog)
+    data = {**suite.budget(request.budget).data, **request.changes.get("data", {})}
+    sources = source_choices(suite, data, catalog)
     specs = [
         _resolve(request, suite, catalog.learner(learner), catalog, setting=setting, seed=seed)
         for learner in request.learners
@@ -251,7 +252,7 @@ def _checked(model: Any, params: Mapping[str, Any], *, what: str) -> dict[str, A
 def source_choices(
     suite: Suite, changes: Mapping[str, Any], catalog: Catalog
 ) -> tuple[SourceChoice, ...]:
-    """The sources of a suite with every parameter, the user's changes on top."""
+    """The sources of a suite with every parameter; ``changes`` to those of all sources win."""
     choices = []
     for source in suite.sources:
         spec = catalog.dataset(source.dataset)

@@ -55,6 +55,9 @@ class Budget(Layer):
     meta_steps: int = Field(ge=0)
     meta_batch: int = Field(ge=1)
     val_every: int | None = Field(default=None, ge=1)
+    data: dict[str, Any] = Field(
+        default_factory=dict, description="Parameters of every source, such as smaller images."
+    )
     settings: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Per setting, other values of the three above."
     )

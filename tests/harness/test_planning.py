@@ -154,6 +154,21 @@ def test_what_a_suite_says_about_searching_leaves_fixed_networks_alone(
     assert searched.spec.learner.params["arch_lr"] == 0.02
 
 
+def test_a_budget_may_change_the_data_and_the_user_has_the_last_word(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    text = catalog.suites["toy-regression"].read_text()
+    file = tmp_path / "noisy.yaml"
+    file.write_text(
+        text.replace("    meta_steps: 500\n", "    meta_steps: 500\n    data: {noise_std: 0.3}\n")
+    )
+    for changes, noise in (({}, 0.3), ({"data": {"noise_std": 0.1}}, 0.1)):
+        (made,) = toy(catalog, suite=str(file), budget="smoke", changes=changes)
+        assert {source.params["noise_std"] for source in made.spec.sources} == {noise}
+    (lite,) = toy(catalog, suite=str(file), budget="lite")
+    assert {source.params["noise_std"] for source in lite.spec.sources} == {0.0}
+
+
 def test_absent_data_names_the_commands_that_help(catalog: Catalog) -> None:
     with pytest.raises(DataError) as caught:
         plan(RunRequest(learners=("maml",), suite="omniglot"), catalog)
