@@ -9,11 +9,12 @@ if there are several; else all that there are.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from metabench.captions import AVERAGE, IntervalKind, paper_caption
+from metabench.paper_notes import reasons, remarks
 from metabench.pooling import Pooled
 from metabench.references import Column, PrintedRow, Reference
 from metabench.report import make_rows, pool_runs
@@ -58,8 +59,8 @@ def build_paper_report(
         metric=reference.metric,
         columns={column.name: column.heading for column in reference.columns},
         rows=tuple(rows),
-        reasons=tuple(_reasons(rows, reference)),
-        remarks=tuple(_remarks(reference, entries, shown)),
+        reasons=tuple(reasons(rows, reference)),
+        remarks=(*remarks(reference), *_not_shown(reference, entries, shown)),
     )
     return Report((table,), problems)
 
@@ -226,40 +227,14 @@ def _obstacles(reference: Reference, row: Row, config: Pooled) -> list[str]:
     return found
 
 
-def _reasons(rows: Sequence[PaperRow], reference: Reference) -> Iterator[str]:
-    for row in rows:
-        variants = sorted({ours.variant for ours in row.ours if ours.variant})
-        which = f"{row.method} ({'; '.join(variants)})" if variants else row.method
-        headings: dict[str, list[str]] = defaultdict(list)
-        for column in reference.columns:
-            if (verdict := row.cells[column.name].verdict) is not None:
-                headings[f"{verdict.outcome}: {verdict.reason}"].append(column.heading)
-        for reason, where in headings.items():
-            yield f"{', '.join(filter(None, (which, row.group, *where)))}: {reason}"
-
-
-def _remarks(
-    reference: Reference, entries: Sequence[Entry], shown: dict[str, Entry]
+def _not_shown(
+    reference: Reference, entries: Sequence[Entry], shown: Mapping[str, Entry]
 ) -> Iterator[str]:
-    interval = reference.interval
-    yield (
-        f"The paper's half-widths: {interval.formula or 'formula not known'}, "
-        f"n {'not known' if interval.n is None else f'= {interval.n:,}'}"
-        f"{f' ({interval.note})' if interval.note else ''}."
-    )
-    for column in reference.columns:
-        if column.interval is not None and column.interval.note:
-            yield f"{column.heading}: {column.interval.note}."
-    for row in reference.rows:
-        if row.note:
-            yield f"{', '.join(filter(None, (row.method, row.group)))}: {row.note}."
-    if reference.note:
-        yield reference.note
-    for ours, config in entries:
+    for row, config in entries:
         if _id(config) not in shown:
-            variant = f" ({ours.variant})" if ours.variant else ""
-            stamps = f", stamped {', '.join(ours.stamps)}" if ours.stamps else ""
+            variant = f" ({row.variant})" if row.variant else ""
+            stamps = f", stamped {', '.join(row.stamps)}" if row.stamps else ""
             yield (
-                f"Not shown: {config.label}{variant}{stamps}: {ours.learner} ran in full at budget "
+                f"Not shown: {config.label}{variant}{stamps}: {row.learner} ran in full at budget "
                 f"{reference.budget}."
             )

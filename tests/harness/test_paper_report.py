@@ -302,7 +302,8 @@ def test_notes_of_table_column_and_row_become_remarks():
     assert isinstance(found, PaperTable)
     assert found.remarks == (
         "The paper's half-widths: 1.96 std/sqrt(n), n = 1,000 (both are in the caption).",
-        "Average_1: how it was made is not said.",
+        "Average_1: half-widths: formula not known, n not known (how it was made is not said).",
         "HSML: without its tree.",
+        "Derived (from the average): HSML, Sine.",
         "A further sentence.",
     )
