@@ -145,9 +145,9 @@ def batch_norm(
         return norm_rows(x, scale, shift, eps=eps, relu=relu)
     # PyTorch's own is fastest on maps: the channels of all tasks side by side.
     maps = x.transpose(0, 1).flatten(1, 2)
-    y = functional.batch_norm(
-        maps, None, None, scale.flatten(), shift.flatten(), training=True, eps=eps
-    )
+    # Contiguous, because the backward pass of PyTorch 2.13 on a CPU reads past an expanded scale.
+    scale, shift = scale.flatten().contiguous(), shift.flatten().contiguous()
+    y = functional.batch_norm(maps, None, None, scale, shift, training=True, eps=eps)
     y = y.view(n, n_tasks, channels, *y.shape[2:]).transpose(0, 1)
     return torch.relu(y) if relu else y
 

@@ -112,13 +112,11 @@ def _term(
     if not candidate.normed:
         return _add(onto, y, amount)
     scale, shift = norm_weights(weights, f"{candidate.name}.norm")
-    if amount is None:
-        return _add(onto, tasknn.batch_norm(y, scale, shift, eps=EPS), None)
-    channels = y.shape[2]
-    by_channel = amount.unsqueeze(1).expand(-1, channels)
-    if scale is not None and shift is not None:
-        scale, shift = by_channel * scale, by_channel * shift
-    return _add(onto, tasknn.batch_norm(y, by_channel if scale is None else scale, shift), None)
+    if amount is not None:
+        by_channel = amount.unsqueeze(1).expand(-1, y.shape[2])
+        shift = None if shift is None else by_channel * shift
+        scale = by_channel if scale is None else by_channel * scale
+    return _add(onto, tasknn.batch_norm(y, scale, shift, eps=EPS), None)
 
 
 def _add(onto: Tensor | None, y: Tensor, factor: Tensor | None) -> Tensor:
