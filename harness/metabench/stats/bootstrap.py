@@ -60,10 +60,9 @@ def hierarchical_bootstrap(
     would count as independent and the interval be too narrow (Owen, The pigeonhole bootstrap,
     2007).
 
-    **Too narrow at few seeds**, as any bootstrap of few values. Where the seeds make most of the
-    spread, the nominal 95 % are 80 % for differences of 3 + 3 seeds and 88 % for 5 + 5
-    (tests/harness/stats/test_stats_coverage.py measures it); with many seeds, or where episodes
-    make most of the spread, it is right. Decisions therefore rest on
+    **Too narrow at few seeds**, as any bootstrap of few values. Where seeds make most of the
+    spread, the nominal 95 % are 80 % for differences of 3 + 3 seeds, 87 % for 5 + 5 and 92 % for
+    10 + 10 (tests/harness/test_stats_coverage.py measures it). Decisions therefore rest on
     :func:`~metabench.stats.contrast`.
 
     Args:

@@ -1,0 +1,153 @@
+"""Wilcoxon, Holm, equivalence, power, ranks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from metabench.stats import (
+    CriticalDifference,
+    Difference,
+    critical_difference,
+    episodes_needed,
+    equivalence,
+    holm,
+    holm_levels,
+    power_of,
+    seeds_needed,
+    standardized_difference,
+    visible_difference,
+    wilcoxon,
+)
+from metabench.stats.words import p_value
+
+
+def difference(mean: float, error: float, degrees: float = math.inf) -> Difference:
+    return Difference(
+        mean=mean, standard_error=error, degrees=degrees, n_episodes=100, n_seeds=(1, 1)
+    )
+
+
+def test_wilcoxon_of_five_pairs_by_hand():
+    # All five differences positive: 2 of the 2^5 sign patterns are as extreme.
+    found = wilcoxon([2.0, 4.0, 6.0, 8.0, 10.0], [1.0, 2.0, 3.0, 4.0, 5.0])
+    assert found.p == pytest.approx(2 / 32)
+    assert (found.n, found.n_equal) == (5, 0)
+
+
+def test_wilcoxon_leaves_equal_pairs_out():
+    found = wilcoxon([1.0, 1.0, 3.0, 5.0, 9.0], [1.0, 1.0, 2.0, 3.0, 5.0])
+    assert (found.n, found.n_equal) == (3, 2)
+    assert "3 episodes that differ (2 equal" in found.words()
+    assert wilcoxon([1.0, 2.0], [1.0, 2.0]).p == 1.0
+
+
+def test_holm_by_hand():
+    # Sorted .005 .01 .03 .04 times 4 3 2 1: .02 .03 .06 .04, and no smaller than the one before.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert holm([0.9, 0.8]) == (1.0, 1.0)
+    assert holm([]) == ()
+
+
+def test_levels_decide_as_adjusted_p_values_do():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        raw = list(rng.random(5) ** 4)
+        by_level = [p <= level for p, level in zip(raw, holm_levels(raw), strict=True)]
+        assert by_level == [p <= 0.05 for p in holm(raw)]
+
+
+def test_equivalence_is_the_interval_of_twice_alpha_within_the_margin():
+    found = difference(0.1, 0.05)
+    margin = 0.1 + 1.6448536 * 0.05  # the upper end of the 90 % interval
+    assert equivalence(found, margin=margin).p == pytest.approx(0.05, abs=1e-6)
+    assert equivalence(found, margin=0.05).p > 0.5
+    assert "± 0.05" in equivalence(found, margin=0.05).words()
+    with pytest.raises(ValueError, match="positive margin"):
+        equivalence(found, margin=0.0)
+
+
+def test_standardized_difference_by_hand():
+    assert standardized_difference([1.0, 3.0], [0.0, 0.0]) == pytest.approx(2 / math.sqrt(2))
+    assert math.isnan(standardized_difference([1.0, 1.0], [0.0, 0.0]))
+
+
+def test_episodes_needed_by_hand():
+    # (1.959964 + 0.841621)^2 = 7.848879 times (3/0.5)^2 = 36.
+    assert episodes_needed(3.0, difference=-0.5).n == math.ceil(7.848879 * 36)
+    assert "probability 0.8" in episodes_needed(3.0, difference=0.5).words()
+    with pytest.raises(ValueError, match="no number of episodes"):
+        episodes_needed(1.0, difference=0.0)
+
+
+def test_as_many_seeds_as_needed_have_the_power_and_one_fewer_has_not():
+    needed = seeds_needed(1.0, 1.0, difference=1.5)
+    # Cohen's table for d = 1.5 and power 0.8 asks for 8 or 9 on each side.
+    assert needed.n in (8, 9)
+
+    def power(n: int) -> float:
+        return power_of(difference(0.0, math.sqrt(2 / n), 2 * n - 2), size=1.5)
+
+    assert power(needed.n) >= 0.79
+    assert power(needed.n - 1) < 0.8
+
+
+@pytest.mark.parametrize("degrees", [3.0, 10.0, math.inf])
+def test_the_visible_difference_is_seen_four_times_of_five(degrees: float):
+    found = difference(0.0, 0.2, degrees)
+    power = power_of(found, size=visible_difference(found))
+    assert power == pytest.approx(0.8, abs=0.03)
+    assert power_of(found, size=0.0) == pytest.approx(0.05)
+
+
+def test_power_is_how_often_a_difference_is_seen():
+    rng = np.random.default_rng(1)
+    seen = np.mean(np.abs(rng.normal(0.5, 0.2, 20_000)) > 1.96 * 0.2)
+    assert power_of(difference(0.0, 0.2), size=0.5) == pytest.approx(seen, abs=0.01)
+
+
+def test_ranks_need_learners_and_blocks():
+    names = ["a", "b", "c"]
+    few = critical_difference(np.ones((20, 2)), names[:2], higher_is_better=True)
+    assert few == "Ranks need at least 3 learners; there are 2."
+    short = critical_difference(np.ones((4, 3)), names, higher_is_better=True)
+    assert isinstance(short, str)
+    assert "at least 10 blocks; there are 4" in short
+
+
+def test_ranks_that_differ():
+    """In 12 blocks always a before b before c: Friedman's statistic is n (k - 1) = 24."""
+    scores = np.tile([0.9, 0.5, 0.1], (12, 1))
+    found = critical_difference(scores, ["a", "b", "c"], higher_is_better=True)
+    assert isinstance(found, CriticalDifference)
+    assert found.ranks == {"a": 1.0, "b": 2.0, "c": 3.0}
+    assert found.p == pytest.approx(math.exp(-12))  # chi-squared with two degrees of freedom
+    # Demšar's table: q = 2.343 for three; times sqrt(3 * 4 / (6 * 12)).
+    assert found.difference == pytest.approx(2.343 * math.sqrt(1 / 6), abs=1e-3)
+    assert found.groups == ()
+    assert "n = 12 blocks" in found.words()
+
+
+def test_ranks_turn_round_for_errors_and_group_what_is_near():
+    scores = np.tile([[0.9, 0.5, 0.1, 0.11], [0.9, 0.5, 0.11, 0.1]], (6, 1))
+    found = critical_difference(scores, ["a", "b", "c", "d"], higher_is_better=False)
+    assert isinstance(found, CriticalDifference)
+    assert found.ranks == {"c": 1.5, "d": 1.5, "b": 3.0, "a": 4.0}
+    # q = 2.569 for four; times sqrt(4 * 5 / (6 * 12)) is 1.35: b is 1.5 off, and 1 from a.
+    assert found.groups == (("c", "d"), ("b", "a"))
+
+
+@pytest.mark.parametrize("scores", [np.ones((12, 3)), np.random.default_rng(2).random((12, 3))])
+def test_without_friedmans_consent_no_pair_is_told_apart(scores: np.ndarray):
+    found = critical_difference(scores, ["a", "b", "c"], higher_is_better=True)
+    assert isinstance(found, CriticalDifference)
+    assert found.p > 0.05
+    assert found.difference is None
+    assert len(found.groups) == 1
+
+
+@pytest.mark.parametrize(("p", "text"), [(None, ""), (0.0, "< 0.0001"), (0.5, "= 0.5")])
+def test_p_values_in_words(p: float | None, text: str):
+    assert p_value(p) == text
