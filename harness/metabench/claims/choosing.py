@@ -41,14 +41,16 @@ def choose(claim: Claim, configs: Sequence[Pooled]) -> list[Found] | str:
 
     Returns:
         One entry per set of conditions, in the order of the budgets' names; or, where the parties
-        have no conditions in common, in what these differ.
+        have no conditions in common, a sentence that says in what these differ.
     """
     groups = _by_conditions(claim, configs)
     present = {name for group in groups.values() for name in group if group[name]}
     complete = [key for key, group in groups.items() if all(group[name] for name in present)]
     if groups and not complete:
         first, second, *_ = groups
-        return difference_in_words(dict(first), dict(second))
+        different = difference_in_words(dict(first), dict(second))
+        here, there = (_names(groups[key]) for key in (first, second))
+        return f"{here} and {there} were run under different conditions: {different}"
     others = [key for key in groups if key not in complete]
     return [
         Found(groups[key], tuple(_left_out(groups[other], key, other) for other in others))
@@ -86,6 +88,9 @@ def matches(party: Party, config: Pooled) -> bool:
 
 
 def _left_out(group: Configs, here: _Key, there: _Key) -> str:
-    names = ", ".join(name for name, configs in group.items() if configs)
     different = difference_in_words(dict(here), dict(there))
-    return f"Left out, as not all were run so: {names} ({different})."
+    return f"Left out, as not all were run so: {_names(group)} ({different})."
+
+
+def _names(group: Configs) -> str:
+    return ", ".join(name for name, configs in group.items() if configs)

@@ -69,7 +69,7 @@ def _evaluate(claim: Claim, paper: str, runs: Sequence[Run]) -> list[Evaluation]
                 paper=paper,
                 budget="",
                 verdict="not comparable",
-                reason=f"the learners were run under different conditions: {found}",
+                reason=found,
             )
         ]
     baselines = {
