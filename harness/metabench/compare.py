@@ -52,7 +52,8 @@ class ColumnDifference:
         bootstrap: its hierarchical bootstrap; None with one seed on a side.
         signed_rank: Wilcoxon's test on the episodes of a source; None for the average.
         p: its p-value, adjusted after Holm over the sources.
-        effect: standardized paired difference of a source's episodes; None for the average.
+        effect: standardized paired difference of a source's episodes; None for the average, and
+            where all differences are equal.
         visible: the smallest true difference that would have been seen with probability 0.8.
         needed: what shows the difference asked for; None where none was.
     """
@@ -133,6 +134,11 @@ def compare(
         raise DataError(
             f"{left.label} and {right.label} were not tested on the same episodes.",
             hint="Equal suite, setting and episode seed give equal episodes.",
+        )
+    if shared.n_fewest == 1 and min(len(left.runs), len(right.runs)) == 1:
+        raise DataError(
+            f"{left.label} and {right.label} share one episode of a source, which says nothing.",
+            hint="Compare runs of more episodes, or of several seeds.",
         )
     sources = sources_of(left.spec)
     ranks = [_ranked(shared, source) for source in sources]

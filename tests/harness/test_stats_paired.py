@@ -75,6 +75,7 @@ def test_a_single_episode_leaves_the_seeds_alone():
     found = contrast(blocks(a=[[1.0], [3.0]]), weights={"a": 1.0})
     assert found.standard_error == pytest.approx(1.0)  # std sqrt(2) over sqrt(2)
     assert found.degrees == 1
+    assert math.isnan(contrast(blocks(a=[[1.0]]), weights={"a": 1.0}).standard_error)
 
 
 def test_one_side_with_one_seed_speaks_of_these_networks():

@@ -71,7 +71,7 @@ def test_equivalence_is_the_interval_of_twice_alpha_within_the_margin():
 
 def test_standardized_difference_by_hand():
     assert standardized_difference([1.0, 3.0], [0.0, 0.0]) == pytest.approx(2 / math.sqrt(2))
-    assert math.isnan(standardized_difference([1.0, 1.0], [0.0, 0.0]))
+    assert standardized_difference([1.0, 1.0], [0.0, 0.0]) is None
 
 
 def test_episodes_needed_by_hand():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from metabench.stats.distributions import scipy_stats
@@ -126,8 +125,8 @@ def equivalence(difference: Difference, *, margin: float) -> Equivalence:
     return Equivalence(margin, p, difference.n_episodes)
 
 
-def standardized_difference(first: ArrayLike, second: ArrayLike) -> float:
-    """Mean of the paired differences over their std (ddof 1): Cohen's d_z; NaN if all are equal."""
+def standardized_difference(first: ArrayLike, second: ArrayLike) -> float | None:
+    """Mean of the paired differences over their std (ddof 1): Cohen's d_z; None without spread."""
     differences = row_of_scores(first) - row_of_scores(second)
     std = float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
-    return float(differences.mean()) / std if std else float(np.nan)
+    return float(differences.mean()) / std if std else None

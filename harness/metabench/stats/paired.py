@@ -113,7 +113,8 @@ def contrast(
         blocks = [side[source] for side in sides]
         values = blocks[0].mean(axis=0) - (blocks[1].mean(axis=0) if right is not None else 0.0)
         # A single episode, such as a whole test set, is no sample: only the seeds are random.
-        variance = float(values.var(ddof=ddof)) if len(values) > 1 else 0.0
+        alone = 0.0 if several else math.nan
+        variance = float(values.var(ddof=ddof)) if len(values) > 1 else alone
         if several and len(values) > 1:
             variance -= sum(_interaction(block) / len(block) for block in blocks)
         episodes += weight**2 * variance / len(values)

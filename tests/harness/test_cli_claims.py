@@ -1,0 +1,109 @@
+"""``metabench claims`` and ``metabench compare`` as a user calls them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from result_factory import make_spec, write_run
+from typer.testing import CliRunner, Result
+
+from metabench.cli import app
+
+SOURCES = ("sine", "line", "quadratic", "harmonics")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    """MT-Net and BMAML near MAML on toy regression; episodes as the factory numbers them."""
+    for learner, level in (("maml", 2.0), ("mtnet", 2.1), ("bmaml", 1.9)):
+        spec = make_spec(
+            learner, suite="toy-regression", setting="10-shot", metric="mse", sources=SOURCES,
+            budget="paper", episodes=40,
+        )  # fmt: skip
+        write_run(tmp_path, spec, [level + 0.01 * (i % 7) for i in range(160)])
+    return tmp_path
+
+
+def test_claims_are_printed(records: Path) -> None:
+    result = run("claims", records)
+    assert result.exit_code == 0
+    assert "m-nas-near-maml: SUPPORTED" in result.stdout
+    assert "m-nas-modulation: UNDECIDED" in result.stdout
+    assert "-0.100 mse" in result.stdout
+
+
+def test_a_refuted_claim_is_a_result(records: Path) -> None:
+    for learner in ("mnas", "hsml-notree", "hsml", "mnas-nm"):
+        level = {"mnas": 3.0}.get(learner, 2.0)
+        spec = make_spec(
+            learner, suite="toy-regression", setting="10-shot", metric="mse", sources=SOURCES,
+            budget="paper", episodes=40,
+        )  # fmt: skip
+        write_run(records, spec, [level + 0.01 * (i % 7) for i in range(160)])
+    result = run("claims", records)
+    assert result.exit_code == 0
+    assert "m-nas-modulation: REFUTED" in result.stdout
+
+
+def test_claims_as_json_and_markdown(records: Path) -> None:
+    (by_option, by_format) = (run("claims", records, *o) for o in (["--json"], ["-f", "json"]))
+    assert by_option.stdout == by_format.stdout
+    found = {claim["id"]: claim for claim in json.loads(by_option.stdout)["claims"]}
+    assert found["m-nas-near-maml"]["verdict"] == "supported"
+    assert run("claims", records, "--format", "md").stdout.startswith("## m-nas-")
+
+
+def test_claims_of_one_suite(records: Path) -> None:
+    assert run("claims", records, "--suite", "toy-regression").exit_code == 0
+    assert run("claims", records, "--suite", "omniglot").exit_code == 3
+    assert run("claims", records, "--suite", "omniglott").exit_code == 2
+
+
+def test_claims_where_there_is_nothing(tmp_path: Path) -> None:
+    assert run("claims", tmp_path).exit_code == 3
+    write_run(tmp_path, make_spec())
+    result = run("claims", tmp_path)
+    assert result.exit_code == 0  # a learner that a claim speaks of: undecided
+    write_run(tmp_path / "other", make_spec(setting="9w1s"))
+    result = run("claims", tmp_path / "other")
+    assert result.exit_code == 3
+    assert "No claim speaks of the finished runs" in result.stderr
+    assert "toy-regression @ 10-shot" in result.stderr
+
+
+def test_compare_prints_a_table(records: Path) -> None:
+    result = run("compare", "mtnet", "maml", records)
+    assert result.exit_code == 0
+    assert "A: mtnet on toy-regression@10-shot, budget paper, seed 0" in result.stdout
+    assert "harmonics" in result.stdout
+    assert "less is better" in result.stdout
+    values = json.loads(run("compare", "mtnet", "maml", records, "--json").stdout)
+    assert values["comparisons"][0]["columns"][-1]["difference"] == pytest.approx(0.1)
+
+
+def test_compare_refuses_what_is_not_comparable(records: Path) -> None:
+    write_run(records, make_spec("reptile"))
+    result = run("compare", "reptile", "maml", records)
+    assert result.exit_code == 2
+    assert "not comparable: suite multidataset or toy-regression" in result.stderr
+    assert run("compare", "maml", "maml", records, "--suite", "omniglot").exit_code == 3
+
+
+def test_compare_says_how_many_episodes_it_takes(records: Path) -> None:
+    result = run("compare", "mtnet", "maml", records, "--difference", "0.05")
+    assert "show a difference of 0.05 with probability 0.8" in result.stdout
+
+
+def test_compare_names_problems_on_stderr(records: Path) -> None:
+    torn = next(records.rglob("episodes.jsonl"))
+    torn.write_text(torn.read_text() + '{"index": 16')
+    result = run("compare", "mtnet", "maml", records)
+    assert result.exit_code == 0
+    assert "torn" in result.stderr
+    assert "torn" not in result.stdout

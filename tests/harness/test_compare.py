@@ -1,0 +1,269 @@
+"""Comparisons of two sides, and how sides are found, on synthetic records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from result_factory import make_spec, write_run
+
+from metabench.compare import Comparison, compare
+from metabench.compare_text import comparison_json, comparison_text
+from metabench.errors import DataError, UsageError
+from metabench.pairing import configurations, difference_in_words, weights_of
+from metabench.results import read_runs
+from metabench.sides import Sides, Wanted, find_sides
+
+N = 40
+
+
+def add(out: Path, learner: str, *, gain: float = 0.0, **changes: Any) -> Path:
+    """Scores that rise with the index; ``gain`` adds to every second episode of a source."""
+    stamps = changes.pop("stamps", ())
+    spec = make_spec(learner, episodes=N, **changes)
+    scores = [0.005 * i + (gain if i % 4 < 2 else 0.0) for i in range(2 * N)]
+    return write_run(out, spec, scores, stamps=stamps)
+
+
+def compared(out: Path, **options: Any) -> Comparison:
+    by_name = {c.spec.learner.name: c for c in configurations(read_runs(out).runs)}
+    return compare(by_name["mnas"], by_name["maml"], **options)
+
+
+def test_differences_by_hand(tmp_path: Path) -> None:
+    add(tmp_path, "mnas", gain=0.1, stamps=("lite",))
+    add(tmp_path, "maml")
+    found = compared(tmp_path, difference=2.0)
+    bird, texture, average = found.columns
+    assert [c.column for c in found.columns] == ["bird", "texture", "average"]
+    # Half of the differences are 10 points, half are none: mean 5, std 5.
+    assert bird.difference.mean == pytest.approx(5.0)
+    assert bird.difference.standard_error == pytest.approx(5 / N**0.5)
+    assert average.difference.standard_error == pytest.approx(5 / (2 * N) ** 0.5)
+    assert (bird.right, texture.right) == (pytest.approx(19.5), pytest.approx(20.0))
+    assert average.left == pytest.approx(24.75)
+    assert bird.effect == pytest.approx(5 / (5 * (N / (N - 1)) ** 0.5))
+    assert average.effect is None
+    assert bird.signed_rank is not None
+    assert (bird.signed_rank.n, bird.signed_rank.n_equal) == (N // 2, N // 2)
+    assert bird.p == pytest.approx(2 * bird.signed_rank.p)  # Holm over two sources
+    assert average.needed is not None
+    # 7.848879 (5/2)^2 episodes: each source as often as the other.
+    assert (average.needed.n, average.needed.unit) == (50, "episodes")
+    assert (found.unit, found.stamps) == ("%", ("lite",))
+    assert found.left == "mnas on multidataset@5w1s, budget lite, seed 0"
+
+
+def test_the_episodes_that_differ_most(tmp_path: Path) -> None:
+    folder = add(tmp_path, "mnas")
+    add(tmp_path, "maml")
+    lines = (folder / "episodes.jsonl").read_text().splitlines()
+    values = [json.loads(line) for line in lines]
+    values[7]["score"] += 0.5
+    values[4]["score"] -= 0.25
+    (folder / "episodes.jsonl").write_text("".join(f"{json.dumps(v)}\n" for v in values))
+    extremes = compared(tmp_path).extremes
+    assert [(e.key, e.source) for e in extremes] == [
+        (values[7]["key"], "texture"),
+        (values[4]["key"], "bird"),
+    ]
+    assert extremes[0].difference == pytest.approx(50.0)
+    assert extremes[1].difference == pytest.approx(-25.0)
+
+
+def test_several_seeds_add_the_bootstrap_and_ask_for_seeds(tmp_path: Path) -> None:
+    for seed in range(3):
+        add(tmp_path, "mnas", gain=0.1 + 0.02 * seed, seed=seed)
+        add(tmp_path, "maml", gain=0.02 * seed, seed=seed)
+    found = compared(tmp_path, difference=5.0)
+    average = found.columns[-1]
+    assert average.difference.speaks_of_learners
+    assert average.bootstrap is not None
+    assert average.bootstrap.low < average.difference.mean < average.bootstrap.high
+    assert average.needed is not None
+    assert average.needed.unit == "seeds on each side"
+    assert found.notes == ()
+    assert "too narrow at few seeds" in comparison_text([found], ())
+
+
+def test_one_seed_and_few_episodes_are_said(tmp_path: Path) -> None:
+    for learner in ("mnas", "maml"):
+        write_run(tmp_path, make_spec(learner, episodes=5))
+    notes = " ".join(compared(tmp_path).notes)
+    assert "these trained networks" in notes
+    assert "5 episodes per source are few" in notes
+
+
+def test_equal_scores_have_no_effect(tmp_path: Path) -> None:
+    for learner in ("mnas", "maml"):
+        add(tmp_path, learner)
+    found = compared(tmp_path)
+    assert found.extremes == ()
+    assert found.columns[0].p == 1.0
+    assert "+0.00" in comparison_text([found], ())
+    (values,) = json.loads(comparison_json([found], ()))["comparisons"]
+    assert values["columns"][0]["effect"] is None
+
+
+def test_one_episode_of_one_seed_says_nothing(tmp_path: Path) -> None:
+    for learner in ("mnas", "maml"):
+        write_run(tmp_path, make_spec(learner, episodes=1))
+    with pytest.raises(DataError, match="share one episode of a source"):
+        compared(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"budget": "paper"}, "budget lite or paper"),
+        ({"data": "synthetic"}, "data real or synthetic"),
+        ({"setting": "5w5s"}, "setting 5w1s or 5w5s"),
+    ],
+)
+def test_mixed_conditions_are_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    add(tmp_path, "mnas")
+    add(tmp_path, "maml", **changes)
+    with pytest.raises(UsageError, match=f"not comparable: {said}"):
+        compared(tmp_path)
+
+
+def test_other_episodes_are_an_error_of_data(tmp_path: Path) -> None:
+    add(tmp_path, "mnas")
+    folder = add(tmp_path, "maml")
+    lines = (folder / "episodes.jsonl").read_text().splitlines()
+    moved = [{**json.loads(line), "key": f"{i:016x}"} for i, line in enumerate(lines)]
+    (folder / "episodes.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in moved))
+    with pytest.raises(DataError, match="not tested on the same episodes"):
+        compared(tmp_path)
+
+
+# Sides -----------------------------------------------------------------------------------------
+
+
+def sides(first: object, second: object, folder: Path, **wanted: str) -> Sides:
+    return find_sides(str(first), str(second), folder=folder, wanted=Wanted(**wanted))
+
+
+def names(found: Sides) -> list[tuple[str, str]]:
+    return [(a.spec.learner.name, b.spec.learner.name) for a, b in found.pairs]
+
+
+def test_learners_of_one_folder(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        add(tmp_path, "mnas", seed=seed)
+        add(tmp_path, "maml", seed=seed)
+    found = sides("mnas", "maml", tmp_path)
+    assert names(found) == [("mnas", "maml")]
+    assert [len(config.runs) for config in found.pairs[0]] == [2, 2]
+
+
+def test_runs_by_folder_and_by_id(tmp_path: Path) -> None:
+    folder = add(tmp_path, "mnas")
+    other = add(tmp_path, "mnas", seed=1)
+    assert names(sides(folder, other, tmp_path)) == [("mnas", "mnas")]
+    found = sides(folder.name[:6], other.name, tmp_path)
+    assert [config.spec.seed for config in found.pairs[0]] == [0, 1]
+
+
+def test_a_learner_on_several_settings_is_paired_setting_by_setting(tmp_path: Path) -> None:
+    for setting in ("5w1s", "5w5s"):
+        add(tmp_path, "mnas", setting=setting)
+        add(tmp_path, "maml", setting=setting)
+    assert len(sides("mnas", "maml", tmp_path).pairs) == 2
+    ((left, _),) = sides("mnas", "maml", tmp_path, setting="5w5s").pairs
+    assert left.spec.setting == "5w5s"
+
+
+def test_two_folders_are_compared_learner_by_learner(tmp_path: Path) -> None:
+    for place, learners in (("a", ("maml", "mnas")), ("b", ("hsml", "maml"))):
+        for learner in learners:
+            add(tmp_path / place, learner)
+    found = sides(tmp_path / "a", tmp_path / "b", tmp_path)
+    assert names(found) == [("maml", "maml")]
+    assert [label.split()[0] for label in found.alone] == ["mnas", "hsml"]
+
+
+def test_a_protocol_without_counterpart_is_named(tmp_path: Path) -> None:
+    add(tmp_path, "mnas")
+    add(tmp_path, "maml")
+    protocol = make_spec(episodes=N).protocol.model_copy(update={"normalization": "inductive"})
+    add(tmp_path, "maml", protocol=protocol)
+    found = sides("mnas", "maml", tmp_path)
+    assert names(found) == [("mnas", "maml")]
+    assert found.pairs[0][1].spec.protocol.normalization == "transductive"
+    assert len(found.alone) == 1
+
+
+def test_several_configurations_are_not_chosen_between(tmp_path: Path) -> None:
+    add(tmp_path, "mnas")
+    for rate in (0.01, 0.02):
+        add(tmp_path, "maml", params={"inner_lr": rate})
+    with pytest.raises(UsageError, match=r"several configurations \(params.inner_lr 0.0") as caught:
+        sides("mnas", "maml", tmp_path)
+    assert "id of one run" in caught.value.hint
+
+
+def test_nothing_in_common(tmp_path: Path) -> None:
+    for setting in ("5w1s", "5w5s"):
+        add(tmp_path, "mnas", setting=setting)
+    add(tmp_path, "maml", setting="20w1s")
+    with pytest.raises(UsageError, match="no runs made under equal conditions: setting 5w1s or 20"):
+        sides("mnas", "maml", tmp_path)
+
+
+def test_unknown_names_have_hints(tmp_path: Path) -> None:
+    add(tmp_path, "maml")
+    with pytest.raises(UsageError, match="Unknown folder, run or learner") as caught:
+        sides("maml", "malm", tmp_path)
+    assert caught.value.hint == "Did you mean maml?"
+    with pytest.raises(DataError, match="no finished run of what was asked"):
+        sides("maml", "maml", tmp_path, suite="omniglot")
+
+
+def test_another_prediction_is_compared(tmp_path: Path) -> None:
+    for learner, level in (("mnas", 0.9), ("maml", 0.1)):
+        folder = add(tmp_path, learner)
+        lines = (folder / "episodes.jsonl").read_text().splitlines()
+        found = [{**json.loads(line), "variants": {"pruned": level}} for line in lines]
+        (folder / "episodes.jsonl").write_text("".join(f"{json.dumps(v)}\n" for v in found))
+    ((left, right),) = sides("mnas", "maml", tmp_path, evaluation="pruned").pairs
+    found_columns = compare(left, right, evaluation="pruned").columns
+    assert found_columns[0].difference.mean == pytest.approx(80.0)
+    with pytest.raises(DataError, match="no finished run"):
+        sides("mnas", "maml", tmp_path, evaluation="absent")
+
+
+# Words -----------------------------------------------------------------------------------------
+
+
+def test_text_and_json_agree(tmp_path: Path) -> None:
+    add(tmp_path, "mnas", gain=0.1)
+    add(tmp_path, "maml")
+    found = compared(tmp_path, difference=2.0)
+    text = comparison_text([found], ["hsml on x@y"])
+    assert "A: mnas on multidataset@5w1s, budget lite, seed 0\nB: maml" in text
+    assert "bird     24.50  19.50  +5.00  [+3.45, +6.55]" in text
+    assert "In %, more is better. Interval: mean of the paired differences ± z std/sqrt(n)" in text
+    assert "For average: 50 episodes show a difference of 2 with probability 0.8" in text
+    assert text.endswith("Without a counterpart: hsml on x@y.\n")
+    values = json.loads(comparison_json([found], ["hsml on x@y"]))
+    column = values["comparisons"][0]["columns"][0]
+    assert column["difference"] == pytest.approx(5.0)
+    assert column["low"] == pytest.approx(3.45, abs=0.005)
+    assert values["without_counterpart"] == ["hsml on x@y"]
+    assert values["comparisons"][0]["extremes"][0]["difference"] == pytest.approx(10.0)
+
+
+def test_weights_of_a_column() -> None:
+    assert weights_of("average", ("a", "b", "c", "d")) == dict.fromkeys("abcd", 0.25)
+    assert weights_of("b", ("a", "b")) == {"b": 1.0}
+
+
+def test_differences_in_words_name_three_and_count_the_rest() -> None:
+    first = dict.fromkeys("abcde", "1")
+    assert difference_in_words(first, first) == ""
+    assert difference_in_words(first, first | {"b": "2"}) == "b 1 or 2"
+    text = difference_in_words(first, {})
+    assert text == "a 1 or absent, b 1 or absent, c 1 or absent and 2 more"
