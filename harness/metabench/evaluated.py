@@ -18,7 +18,7 @@ class Evaluated:
     Attributes:
         caption: what the evaluation is.
         runs: with its queries and normalization in their protocol, and its name behind that of
-            their setting.
+            their setting. Other predictions of a learner have the headline's queries.
     """
 
     caption: str
@@ -30,27 +30,38 @@ def evaluated(runs: Iterable[Run]) -> list[Evaluated]:
     having: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         for name in run.evaluations:
-            having[name][digest(run.record.evaluations[name].model_dump())].append(run)
+            having[name][_meaning(run, name)].append(run)
     found = []
     for name, by_meaning in sorted(having.items()):
         for meaning, group in sorted(by_meaning.items()):
             label = name if len(by_meaning) == 1 else f"{name} {meaning[:6]}"
-            summary = group[0].record.evaluations[name].summary.rstrip(".")
-            said = f"Evaluation {label}: {summary}." if summary else f"Evaluation {label}."
+            said = _caption(group[0].record.evaluations.get(name), label)
             found.append(Evaluated(said, tuple(_through(run, name, label) for run in group)))
     return found
 
 
+def _meaning(run: Run, name: str) -> str:
+    """A digest of what the suite asks; "" of another prediction of the learner's own."""
+    evaluation = run.record.evaluations.get(name)
+    return "" if evaluation is None else digest(evaluation.model_dump())
+
+
+def _caption(evaluation: Evaluation | None, label: str) -> str:
+    if evaluation is None:
+        return f"Prediction {label}: the same adaptation and queries, predicted otherwise."
+    summary = evaluation.summary.rstrip(".")
+    return f"Evaluation {label}: {summary}." if summary else f"Evaluation {label}."
+
+
 def _through(run: Run, name: str, label: str) -> Run:
-    evaluation: Evaluation = run.record.evaluations[name]
     spec = run.record.spec
+    named = spec.model_copy(update={"setting": f"{spec.setting}, {label}"})
+    evaluation = run.record.evaluations.get(name)
+    if evaluation is None:
+        record = run.record.model_copy(update={"spec": named})
+        return replace(run, record=record, episodes=run.evaluations[name], evaluations={})
     asked = {"queries": evaluation.grid.points, "normalization": evaluation.normalization}
-    seen = spec.model_copy(
-        update={
-            "setting": f"{spec.setting}, {label}",
-            "protocol": spec.protocol.model_copy(update=asked),
-        }
-    )
+    seen = named.model_copy(update={"protocol": spec.protocol.model_copy(update=asked)})
     uses_queries = run.record.transductive and evaluation.normalization == "transductive"
     record = run.record.model_copy(update={"spec": seen, "transductive": uses_queries})
     return replace(run, record=record, episodes=run.evaluations[name], evaluations={})

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from metabench.captions import AVERAGE, IntervalKind, paper_caption
+from metabench.evaluated import evaluated
 from metabench.paper_notes import reasons, remarks
 from metabench.pooling import Pooled
 from metabench.references import Column, PrintedRow, Reference
@@ -44,6 +45,8 @@ def build_paper_report(
         UsageError: when ``seeds`` is asked for and scipy is not installed.
     """
     configs, problems = pool_runs(results)
+    for beside in evaluated(results.runs):
+        configs += pool_runs(Results(beside.runs, (), ()))[0]
     entries = _concerned(configs, reference, interval=interval)
     lines = [*_printed_lines(reference, entries), *_further_lines(reference, entries)]
     shown = _marked([entry for _, line in lines for entry in line], reference)
@@ -70,9 +73,7 @@ def _concerned(
 ) -> list[Entry]:
     """Our configurations on the suites and settings of the table."""
     places = {
-        (column.suite, reference.setting_of(row, column))
-        for row in reference.rows
-        for column in reference.columns
+        reference.table_of(row, column) for row in reference.rows for column in reference.columns
     }
     by_suite: dict[tuple[str, str], list[Pooled]] = defaultdict(list)
     for config in configs:
@@ -109,7 +110,7 @@ def _further_lines(
             here = [
                 (row, config)
                 for row, config in others
-                if row.learner == learner and setting in (None, config.spec.setting)
+                if row.learner == learner and setting in (None, _setting(config))
             ]
             absent = PrintedRow(
                 method=learner, learner=learner, group=group, setting=setting, cells={}
@@ -123,7 +124,7 @@ def _is_row(row: PrintedRow, config: Pooled) -> bool:
     params = spec.learner.params
     return (
         spec.learner.name == row.learner
-        and row.setting in (None, spec.setting)
+        and row.setting in (None, _setting(config))
         and all(params.get(name) == value for name, value in row.learner_params.items())
         and row.transductive in (None, config.runs[0].record.transductive)
     )
@@ -132,7 +133,8 @@ def _is_row(row: PrintedRow, config: Pooled) -> bool:
 def _lines(entries: Sequence[Entry], reference: Reference) -> list[list[Entry]]:
     """Which configurations are shown, and which of them share a line.
 
-    Those of one budget share it where each stands in another setting.
+    Those of one budget share it where each stands in another place; else each configuration has
+    one of its own.
     """
     full = {_place(config, reference) for row, config in entries if _is_full(row, reference)}
     by_budget: dict[str, list[Entry]] = defaultdict(list)
@@ -142,7 +144,13 @@ def _lines(entries: Sequence[Entry], reference: Reference) -> list[list[Entry]]:
     lines: list[list[Entry]] = []
     for group in by_budget.values():
         most = max(Counter(_place(config, reference) for _, config in group).values())
-        lines += [group] if most == 1 else [[entry] for entry in group]
+        if most == 1:
+            lines.append(group)
+            continue
+        by_config: dict[str, list[Entry]] = defaultdict(list)
+        for entry in group:
+            by_config[entry[1].runs[0].config_id].append(entry)
+        lines += by_config.values()
     return lines
 
 
@@ -156,12 +164,17 @@ def _place(config: Pooled, reference: Reference) -> tuple[str, str]:
     return reference.substitutes.get(suite, suite), config.spec.setting
 
 
-def _id(config: Pooled) -> str:
-    return config.runs[0].config_id
+def _setting(config: Pooled) -> str:
+    """The setting, without the evaluation behind it."""
+    return config.spec.setting.partition(", ")[0]
 
 
-def _marked(entries: Iterable[Entry], reference: Reference) -> dict[str, Entry]:
-    """What is shown, with the standing of its cells, by configuration."""
+def _id(config: Pooled) -> tuple[str, str]:
+    return config.runs[0].config_id, config.spec.setting
+
+
+def _marked(entries: Iterable[Entry], reference: Reference) -> dict[tuple[str, str], Entry]:
+    """What is shown, with the standing of its cells, by configuration and setting."""
     sources = [column.source for column in reference.columns if column.source]
     by_suite: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     for row, config in entries:
@@ -191,7 +204,7 @@ def _paper_cell(
     reference: Reference, row: PrintedRow, column: Column, line: Sequence[Entry]
 ) -> PaperCell:
     printed = reference.cell(row, column) if row.cells else None
-    place = column.suite, reference.setting_of(row, column)
+    place = reference.table_of(row, column)
     for ours, config in line:
         cell = ours.cells.get(column.source or "")
         if cell is None or _place(config, reference) != place:
@@ -220,7 +233,7 @@ def _obstacles(reference: Reference, row: Row, config: Pooled) -> list[str]:
         found.append(f"our budget is {row.budget}, and {reference.budget} stands for the paper")
     if config.spec.suite in reference.substitutes:
         found.append(f"{config.spec.suite} is not {reference.substitutes[config.spec.suite]}")
-    said = reference.settings[config.spec.setting].model_dump(exclude_none=True)
+    said = reference.settings[_setting(config)].model_dump(exclude_none=True)
     for name, theirs in said.items():
         if (mine := getattr(config.spec.protocol, name)) != theirs:
             found.append(f"{name.replace('_', ' ')}: {mine} here, {theirs} in the paper")
@@ -228,7 +241,7 @@ def _obstacles(reference: Reference, row: Row, config: Pooled) -> list[str]:
 
 
 def _not_shown(
-    reference: Reference, entries: Sequence[Entry], shown: Mapping[str, Entry]
+    reference: Reference, entries: Sequence[Entry], shown: Mapping[tuple[str, str], Entry]
 ) -> Iterator[str]:
     for row, config in entries:
         if _id(config) not in shown:

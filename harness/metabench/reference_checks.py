@@ -90,7 +90,7 @@ def _averages(reference: Reference, suites: dict[str, Suite]) -> Iterator[str]:
                 for other in reference.columns
                 if other.suite == column.suite
                 and other.source in wanted
-                and reference.setting_of(row, other) == reference.setting_of(row, column)
+                and reference.table_of(row, other) == reference.table_of(row, column)
             ]
             if {part.source for part in parts} == wanted:
                 yield from _average(reference, row, column, parts)

@@ -8,21 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources.abc import Traversable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from metabench.errors import MetabenchError, UsageError
 from metabench.runspec import Frozen
-from metabench.suite import read_yaml
 from metabench.tables import Metric
-
-if TYPE_CHECKING:
-    from metabench.catalog import Catalog
 
 Status = Literal["printed", "public copy", "derived", "missing", "not reported"]
 """Read in the paper; in a copy of its table; computed from its other cells; lost; a dash."""
@@ -114,6 +106,7 @@ class Column(Frozen):
     suite: str | None = Field(default=None, description="Null where no suite of ours fits.")
     source: str | None = Field(default=None, description="A source of the suite, or 'average'.")
     setting: str | None = Field(default=None, description="Where the rows do not name it.")
+    evaluation: str | None = Field(default=None, description="One beside the headline's.")
     interval: Uncertainty | None = Field(default=None, description="Other than the table's.")
 
 
@@ -224,6 +217,11 @@ class Reference(Frozen):
         """The setting of a cell."""
         return row.setting or column.setting or ""
 
+    def table_of(self, row: PrintedRow, column: Column) -> tuple[str | None, str]:
+        """Suite and setting of the table of a report that has our number for a cell."""
+        parts = filter(None, (self.setting_of(row, column), column.evaluation))
+        return column.suite, ", ".join(parts)
+
     def cell(self, row: PrintedRow, column: Column) -> PrintedCell:
         """One cell, with what the row, the column or the table says about it."""
         entry = row.cells[column.name]
@@ -240,59 +238,3 @@ class Reference(Frozen):
             status=entry.status or self.status,
             note=entry.note or row.note,
         )
-
-
-def load_reference(file: Traversable) -> Reference:
-    """Read and check the file of one reference.
-
-    Raises:
-        UsageError: when it is not valid YAML, does not describe a table, or is named unlike its
-            key: ``m-nas/table-1`` stands in ``m-nas-table-1.yaml``.
-    """
-    try:
-        values = read_yaml(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UsageError(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(values, dict):
-        raise UsageError(f"{file} does not describe a table: it is not a mapping.")
-    try:
-        reference = Reference.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = "".join(f"{part}: " for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ").rstrip(".")
-        raise UsageError(f"{file.name} does not describe a table: {where}{message}.") from error
-    if file.name.rpartition(".")[0] != _stem(reference.key):
-        raise UsageError(
-            f"The reference {reference.key!r} stands in {file.name}.",
-            hint=f"Call the file {_stem(reference.key)}.yaml.",
-        )
-    return reference
-
-
-def find_reference(catalog: Catalog, key: str) -> Reference:
-    """The reference of that key.
-
-    Raises:
-        UsageError: when there is none, with the nearest keys; or when its file is not valid.
-    """
-    file = catalog.references.get(_stem(key))
-    if file is None or (reference := load_reference(file)).key != key:
-        raise catalog.unknown("reference", key, readable_references(catalog))
-    return reference
-
-
-def readable_references(catalog: Catalog) -> Mapping[str, Reference]:
-    """Every reference whose file is valid, by key in order; ``references check`` tells the rest."""
-    found = {}
-    for file in catalog.references.values():
-        try:
-            reference = load_reference(file)
-        except MetabenchError:
-            continue
-        found[reference.key] = reference
-    return dict(sorted(found.items()))
-
-
-def _stem(key: str) -> str:
-    return key.replace("/", "-")

@@ -140,7 +140,7 @@ def golden_report() -> Report:
 
 def golden_paper_report() -> Report:
     from metabench.paper_report import build_paper_report
-    from metabench.references import load_reference
+    from metabench.reference_files import load_reference
     from metabench.results import read_runs
 
     reference = load_reference(GOLDEN / "references" / "example-table-1.yaml")

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,18 @@ def test_settings_in_columns_share_a_line_and_keep_their_runs_apart(tmp_path):
     assert [cell.ours and cell.ours.mean for cell in row.cells.values()] == [25.0, 75.0]
     assert len(row.ours) == 2
     assert row.cells["bird"].row == row.ours[0]
+
+
+def test_a_column_may_be_an_evaluation_beside_the_headline(tmp_path):
+    for inner_lr in (0.1, 0.01):
+        run = paper_run(tmp_path, params={"inner_lr": inner_lr}, scores=[inner_lr] * 8)
+        lines = [json.loads(line) for line in (run / "episodes.jsonl").read_text().splitlines()]
+        lines = [{**line, "variants": {"pruned": line["score"] / 2}} for line in lines]
+        (run / "episodes.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    columns = [column("bird"), column("average", source="bird", evaluation="pruned")]
+    found = table(tmp_path, make_reference([printed()], columns))
+    means = [[cell.ours and cell.ours.mean for cell in row.cells.values()] for row in found.rows]
+    assert means == [[pytest.approx(1.0), pytest.approx(0.5)], [pytest.approx(10.0), 5.0]]
 
 
 def test_best_is_among_what_is_shown(tmp_path):

@@ -6,12 +6,8 @@ from result_factory import GOLDEN
 from metabench.catalog import Catalog, load_catalog
 from metabench.errors import UsageError
 from metabench.reference_checks import problems_of
-from metabench.references import (
-    Reference,
-    find_reference,
-    load_reference,
-    readable_references,
-)
+from metabench.reference_files import find_reference, load_reference, readable_references
+from metabench.references import Reference
 
 EXAMPLE = GOLDEN / "references" / "example-table-1.yaml"
 PLUGIN = """

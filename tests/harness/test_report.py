@@ -1,3 +1,4 @@
+import json
 import math
 from pathlib import Path
 
@@ -267,3 +268,15 @@ def test_suites_whose_sources_changed_do_not_share_columns(tmp_path):
     write_run(tmp_path, make_spec(sources=("bird", "fungi"), suite_version=2))
     columns = {table.columns for table in built(tmp_path).tables}
     assert columns == {("bird", "average"), ("bird", "fungi", "average")}
+
+
+def test_another_prediction_of_the_same_adaptation_has_a_table_of_its_own(tmp_path):
+    run = write_run(tmp_path, make_spec(), SCORES)
+    lines = [json.loads(line) for line in (run / "episodes.jsonl").read_text().splitlines()]
+    pruned = [{**line, "variants": {"pruned": line["score"] / 2}} for line in lines]
+    (run / "episodes.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in pruned))
+    headline, other = built(tmp_path).tables
+    assert (headline.setting, other.setting) == ("5w1s", "5w1s, pruned")
+    assert other.caption.startswith("Prediction pruned: the same adaptation and queries")
+    means = [table.rows[0].cells["average"].mean for table in (headline, other)]
+    assert means[1] == pytest.approx(means[0] / 2)

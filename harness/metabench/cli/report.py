@@ -87,7 +87,7 @@ def _build(directory: Path, *, paper: str | None, interval: IntervalKind) -> tup
         results = read_runs(directory)
         return results, build_report(results, interval=interval)
     from metabench.cli.context import catalog
-    from metabench.references import find_reference
+    from metabench.reference_files import find_reference
 
     reference = find_reference(catalog(), paper)
     results = read_runs(directory)
