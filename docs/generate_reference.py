@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from reference_claims import claims_page
 from reference_suites import suite_page
 from reference_text import aliases, attributes, definition, fields, option_rows, prose, table, words
 
@@ -29,6 +30,7 @@ from metabench import (
     suite,
 )
 from metabench.catalog import Catalog, Kind, load_catalog
+from metabench.claims import load_claims
 from metabench.cli import app
 from metabench.cli.parameters import parameter_rows, parameters
 from metabench.data import archive
@@ -129,7 +131,9 @@ def make_pages() -> dict[str, str]:
         files.get(kind, f"{kind}s.md"): _plugins(catalog, kind, title)
         for kind, title in kinds.items()
     }
+    claims = [load_claims(file) for file in _own(catalog, "claims").values()]
     pages = {
+        "claims.md": claims_page(claims),
         "cli.md": _cli(),
         "contracts.md": _contracts(),
         "errors.md": _errors(),
