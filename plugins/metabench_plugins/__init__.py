@@ -78,7 +78,8 @@ def metabench_learners() -> Iterable[LearnerSpec]:
         version=1,
         summary="Moves the start weights towards the weights that tasks end at.",
         params="metabench_plugins.learners.reptile:ReptileParams",
-        factory="metabench_plugins.learners.reptile:Reptile",
+        search_params="metabench_plugins.learners.metanas:MetanasParams",
+        factory="metabench_plugins.learners.metanas:reptile",
         train_shape="metabench_plugins.learners.reptile:train_shape",
         reference="Nichol, Achiam and Schulman, 2018",
     )
@@ -117,6 +118,7 @@ def metabench_learners() -> Iterable[LearnerSpec]:
         reference="Yoon et al., NeurIPS 2018",
     )
     yield from _task_aware()
+    yield from _searching()
 
 
 def _task_aware() -> Iterable[LearnerSpec]:
@@ -137,18 +139,85 @@ def _task_aware() -> Iterable[LearnerSpec]:
     for name, summary, preset in (
         ("mnas", "Generates an architecture and gates weights per task.", {}),
         ("mnas-shared", "M-NAS with one architecture, retrained.", {"architecture": "shared"}),
+        ("mnas-shared-m", "As mnas-shared: how we read its row.", {"architecture": "shared"}),
+        (
+            "mnas-shared-nm",
+            "M-NAS-Shared without modulation.",
+            {"architecture": "shared", "modulate": False},
+        ),
         ("mnas-nm", "M-NAS without modulation.", {"modulate": False}),
+        ("mnas-low-rank", "M-NAS with gates of low rank, for large networks.", {}),
     ):
+        model = "LowRankParams" if name == "mnas-low-rank" else "MnasParams"
         yield LearnerSpec(
             name=name,
             version=1,
             summary=summary,
-            params="metabench_plugins.learners.mnas:MnasParams",
+            params=f"metabench_plugins.learners.mnas:{model}",
             factory="metabench_plugins.learners.mnas:Mnas",
             preset=preset,
             searches=True,
             makes_logits="architecture" not in preset,
             reference="Wang et al., M-NAS, AAAI 2020",
+        )
+
+
+def _searching() -> Iterable[LearnerSpec]:
+    """MetaNAS and T-NAS, and what trains the cells that a search has found."""
+    metanas = "Elsken et al., MetaNAS, CVPR 2020"
+    yield LearnerSpec(
+        name="metanas",
+        version=1,
+        summary="Reptile on weights and architecture; each task prunes its own softly.",
+        params="metabench_plugins.learners.metanas:MetanasParams",
+        factory="metabench_plugins.learners.metanas:Metanas",
+        searches=True,
+        train_shape="metabench_plugins.learners.reptile:train_shape",
+        reference=metanas,
+    )
+    for name, summary, preset, reference in (
+        (
+            "metanas-maml",
+            "MAML on weights and architecture with annealing: our extension of MetaNAS.",
+            {"arch_at_test": "soft", "threshold": 0.01, "threshold_at_test": 0.05},
+            metanas,
+        ),
+        (
+            "tnas",
+            "First-order MAML on weights and architecture; each task decodes its own.",
+            {
+                "order": "first",
+                "inner_lr": 0.1,
+                "adapt_norm": True,
+                "arch_inner_lr": 30.0,
+                "arch_beta1": 0.5,
+                "arch_decay": 1e-3,
+            },
+            "Lian et al., T-NAS, ICLR 2020",
+        ),
+    ):
+        yield LearnerSpec(
+            name=name,
+            version=1,
+            summary=summary,
+            params="metabench_plugins.learners.maml:MamlSearchParams",
+            factory="metabench_plugins.learners.maml:Maml",
+            preset=preset,
+            searches=True,
+            reference=reference,
+        )
+    for name, summary, reference in (
+        ("metanas-retrain", "Reptile with DropPath and decay, for cells that were found.", metanas),
+        ("auto-meta", "As metanas-retrain, for the published cell.", "Kim et al., Auto-Meta, 2018"),
+    ):
+        yield LearnerSpec(
+            name=name,
+            version=1,
+            summary=summary,
+            params="metabench_plugins.learners.metanas_retrain:RetrainParams",
+            factory="metabench_plugins.learners.metanas_retrain:Retrain",
+            train_shape="metabench_plugins.learners.reptile:train_shape",
+            reference=reference,
         )
 
 
@@ -199,6 +268,22 @@ def metabench_search_spaces() -> Iterable[SearchSpaceSpec]:
         factory="metabench_plugins.spaces.metanas:metanas",
         searched=True,
         reference="Elsken et al., MetaNAS, CVPR 2020",
+    )
+    yield SearchSpaceSpec(
+        name="metanas-child",
+        version=1,
+        summary="A fixed network of MetaNAS's with the cells of a genotype, found or given.",
+        params="metabench_plugins.spaces.metanas:ChildParams",
+        factory="metabench_plugins.spaces.metanas:child",
+        reference="Elsken et al., MetaNAS, CVPR 2020",
+    )
+    yield SearchSpaceSpec(
+        name="auto-meta",
+        version=1,
+        summary="As metanas-child, with the published cell of Auto-Meta.",
+        params="metabench_plugins.spaces.metanas:AutoMetaParams",
+        factory="metabench_plugins.spaces.metanas:child",
+        reference="Kim et al., Auto-Meta, 2018",
     )
     yield SearchSpaceSpec(
         name="tnas",

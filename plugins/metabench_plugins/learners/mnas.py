@@ -10,6 +10,9 @@ weights all descend the query loss, plus ``penalty`` times the reconstruction er
 * ``mnas-shared``: free logits for all tasks; decoded once, then the child is trained anew, with
   encoder and new gates.
 * ``mnas-nm``: no modulation.
+* ``mnas-shared-m``, a row of Table 3 that the paper does not explain: read as ``mnas-shared``, with
+  modulation; ``mnas-shared-nm`` is the same without.
+* ``mnas-low-rank``: gates from a matrix of low rank, our own deviation for large networks.
 """
 
 from __future__ import annotations
@@ -58,6 +61,22 @@ class MnasParams(EncoderParams):
     search_fraction: float = Field(
         default=0.5, ge=0, lt=1, description="Part of meta-training that searches (shared)."
     )
+
+    @property
+    def gate_rank(self) -> int | None:
+        """Rank of the gates' matrix; a full one, as in the paper."""
+        return None
+
+
+class LowRankParams(MnasParams):
+    """Parameters of M-NAS with gates of low rank."""
+
+    rank: int = Field(default=8, ge=1, le=4096, description="Rank of the gates' matrix.")
+
+    @property
+    def gate_rank(self) -> int | None:
+        """The rank that is asked for."""
+        return self.rank
 
 
 class Controller(nn.Module):
@@ -120,7 +139,7 @@ class Mnas(GradientLearner):
         if p.modulate:
             shapes = {name: weight.shape for name, weight in weights.items()}
             with seeded(rng):
-                self._gates = Gates(shapes, width=self._encoder.width).to(device)
+                self._gates = Gates(shapes, width=self._encoder.width, rank=p.gate_rank).to(device)
         self._weights = leaves(weights, device)
         self._adapted = frozenset(n for n in weights if p.adapt_norm or not is_norm(n))
         parts = parameters(encoder=self._encoder, gates=self._gates)

@@ -21,14 +21,18 @@ class Gates(nn.Module):
     Args:
         shapes: ``[*shape]`` of each weight by name.
         width: of the task representation.
+        rank: of the matrix A, which then is a product of two; None for a full one, as the papers'.
     """
 
-    def __init__(self, shapes: Mapping[str, torch.Size], *, width: int) -> None:
+    def __init__(
+        self, shapes: Mapping[str, torch.Size], *, width: int, rank: int | None = None
+    ) -> None:
         super().__init__()
+        self.bottleneck = None if rank is None else nn.Linear(width, rank, bias=False)
         self._shapes = {name: shape for name, shape in shapes.items() if not is_norm(name)}
         sizes = [shape.numel() for shape in self._shapes.values()]
         # One matrix for all tensors, initialized as if each had its own (Glorot uniform).
-        self.weight = nn.Parameter(torch.empty(sum(sizes), width))
+        self.weight = nn.Parameter(torch.empty(sum(sizes), rank or width))
         self.bias = nn.Parameter(torch.zeros(sum(sizes)))
         with torch.no_grad():
             for part in torch.split(self.weight, sizes):
@@ -36,6 +40,8 @@ class Gates(nn.Module):
 
     def forward(self, representation: Tensor, weights: Params) -> Params:
         """Gate weights ``[tasks, *shape]`` by ``representation [tasks, width]``."""
+        if self.bottleneck is not None:
+            representation = self.bottleneck(representation)
         gates = torch.sigmoid(nn.functional.linear(representation, self.weight, self.bias))
         sizes = [shape.numel() for shape in self._shapes.values()]
         parts = zip(self._shapes, torch.split(gates, sizes, dim=1), strict=True)
