@@ -5,7 +5,7 @@ from __future__ import annotations
 from reference_text import table
 
 from metabench.claims import ClaimFile
-from metabench.claims.text import says
+from metabench.claims.words import says
 
 
 def claims_page(files: list[ClaimFile]) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from result_factory import make_spec, write_run
 
+from metabench.cli.compare_text import comparison_json, comparison_text
 from metabench.compare import Comparison, compare
-from metabench.compare_text import comparison_json, comparison_text
 from metabench.errors import DataError, UsageError
 from metabench.pairing import configurations, difference_in_words, weights_of
 from metabench.results import read_runs

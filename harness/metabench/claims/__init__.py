@@ -1,8 +1,8 @@
 """What a paper says in words, as data, and whether the records of a folder bear it out.
 
 ``schema`` holds the sentences, ``choosing`` finds the runs that they speak of, ``comparing`` makes
-the differences, ``judging`` gives the verdicts, ``evaluation`` puts them together and ``text``
-writes them down.
+the differences, ``judging`` gives the verdicts, ``evaluation`` puts them together and ``words``
+says what decided them.
 """
 
 from metabench.claims.evaluation import Evaluation, evaluate

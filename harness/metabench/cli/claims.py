@@ -31,7 +31,7 @@ def claims(
 ) -> None:
     """Print which of the papers' claims the records support, refute or leave undecided."""
     from metabench.claims import evaluate, load_claims
-    from metabench.claims.text import render_claims
+    from metabench.cli.claims_text import render_claims
     from metabench.cli.context import catalog
     from metabench.render.layout import plain
     from metabench.results import read_runs

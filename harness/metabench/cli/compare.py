@@ -31,8 +31,8 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the paired differences A - B per source and on average, with intervals and tests."""
+    from metabench.cli.compare_text import comparison_json, comparison_text
     from metabench.compare import compare as compare_pair
-    from metabench.compare_text import comparison_json, comparison_text
     from metabench.render.layout import plain
     from metabench.sides import Wanted, find_sides
 

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from metabench.claims.evaluation import Evaluation
 from metabench.claims.judging import PairResult
-from metabench.claims.schema import Claim
+from metabench.claims.words import advantage, deciding, interval, says
+from metabench.cli.columns import columns
 from metabench.render.layout import plain
-from metabench.stats.words import number, p_value
+from metabench.stats.words import p_value
 
 HEADER = ("left", "right", "column", "advantage", "interval", "p", "episodes", "seeds", "verdict")
 LEGEND = (
@@ -30,47 +31,7 @@ def render_claims(evaluations: Sequence[Evaluation], format: Literal["table", "m
     return "\n\n".join([*map(block, evaluations), LEGEND]) + "\n"
 
 
-def says(claim: Claim) -> str:
-    """What is compared, in a line.
-
-    >>> from metabench.claims.schema import Claim
-    >>> says(Claim(id="a", sentence="", citation="", suite="s", setting="t", left=["mnas"],
-    ...     relation="not-worse", margin=0.1, right=["maml", "hsml"]))
-    'mnas not worse by more than 0.1 than maml and hsml, on average'
-    """
-    left = _listed([str(party) for party in claim.left])
-    if claim.measure is not None:
-        return f"{left}: at least {claim.value:g} {claim.measure.replace('-', ' ')} in each run"
-    right = _listed([str(party) for party in claim.right]) or claim.baseline or f"{claim.value:g}"
-    words = {
-        "better": "better than",
-        "not-worse": f"not worse by more than {claim.margin} than",
-        "close": f"within {claim.margin} of",
-    }
-    place = f" in {claim.evaluation}" if claim.evaluation else ""
-    return f"{left} {words[claim.relation]} {right}{place}, on {_listed(claim.columns)}"
-
-
-def deciding(evaluation: Evaluation) -> str:
-    """What decided the verdict, in a sentence."""
-    pair = evaluation.decided_by
-    if pair is None:
-        return f"{evaluation.reason}."
-    between = f"{pair.left} against {pair.right} on {pair.column}"
-    if pair.difference is None:
-        return f"{between}: {pair.reason}."
-    text = f"{between}: {_number(pair)} {_interval(pair)}, p {p_value(pair.p)}"
-    if pair.verdict == "undecided" and pair.visible is not None:
-        text += (
-            f"; a difference of {number(pair.visible, pair.unit)} {pair.unit} would have been seen "
-            "with probability 0.8"
-        )
-    return f"{text}. Interval: {pair.difference.words()}."
-
-
 def _plain(evaluation: Evaluation) -> str:
-    from metabench.cli.columns import columns
-
     table = columns(HEADER, _rows(evaluation)).splitlines() if _rows(evaluation) else []
     lines = [f"{evaluation.claim.id}: {evaluation.verdict.upper()}", *_about(evaluation)]
     return "\n".join([lines[0], *(f"  {line}" for line in [*lines[1:], *table])])
@@ -113,21 +74,14 @@ def _row(pair: PairResult) -> list[str]:
     if difference is None:
         return [plain(text) for text in (*names, "", "", "", "", "", verdict)]
     seeds = " / ".join(str(n) for n in difference.n_seeds if n)
-    numbers = [_number(pair), _interval(pair), p_value(pair.p), f"{difference.n_episodes:,}", seeds]
+    numbers = [
+        advantage(pair),
+        interval(pair),
+        p_value(pair.p),
+        f"{difference.n_episodes:,}",
+        seeds,
+    ]
     return [plain(text) for text in (*names, *numbers, verdict)]
-
-
-def _number(pair: PairResult) -> str:
-    assert pair.difference is not None
-    return f"{number(pair.difference.mean, pair.unit, signed=True)} {pair.unit}"
-
-
-def _interval(pair: PairResult) -> str:
-    assert pair.low is not None
-    assert pair.high is not None
-    assert pair.level is not None
-    low, high = (number(end, pair.unit, signed=True) for end in (pair.low, pair.high))
-    return f"[{low}, {high}] at {100 * pair.level:.4g} %"
 
 
 def _values(evaluation: Evaluation) -> dict[str, Any]:
@@ -160,10 +114,6 @@ def _pair_values(pair: PairResult) -> dict[str, Any]:
             "formula": found.words(),
         }
     return values
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _escaped(text: str) -> str:
