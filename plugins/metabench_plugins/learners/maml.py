@@ -44,7 +44,8 @@ class Maml(GradientLearner):
             return [weights]
         self._search = Search(self.space, self.context.strategy)
         self._logits = leaves(self._search.init_logits(rng=rng), device)
-        return [weights, Group(self._logits, p.arch_lr)]
+        logits = Group(self._logits, p.arch_lr, beta1=p.arch_beta1, decay=p.arch_decay)
+        return [weights, logits]
 
     def begin(self, support: Labelled, *, rng: torch.Generator, progress: float | None) -> Start:
         """Shared weights, and shared logits where the network is searched."""

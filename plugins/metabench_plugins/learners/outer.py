@@ -21,11 +21,15 @@ class Group:
         weights: leaves that require gradients; updated in place.
         lr: their outer learning rate.
         max_norm: bound of the norm of the group's gradient; None for no bound.
+        beta1: decay of Adam's first moment.
+        decay: factor of the weights that joins their gradient.
     """
 
     weights: Params
     lr: float
     max_norm: float | None = None
+    beta1: float = 0.9
+    decay: float = 0.0
 
 
 class OuterAdam:
@@ -42,7 +46,15 @@ class OuterAdam:
         for group in groups:
             self.weights.update(group.weights)
         self._adam = torch.optim.Adam(
-            [{"params": list(group.weights.values()), "lr": group.lr} for group in groups],
+            [
+                {
+                    "params": list(group.weights.values()),
+                    "lr": group.lr,
+                    "betas": (group.beta1, 0.999),
+                    "weight_decay": group.decay,
+                }
+                for group in groups
+            ],
             # One pass over memory; other devices may not have it.
             fused=all(w.device.type in ("cpu", "cuda") for w in self.weights.values()),
         )

@@ -38,6 +38,12 @@ class SearchParams(Frozen):
     arch_lr: float = Field(
         default=0.001, ge=0, le=1, description="Rate of the logits in the outer loop."
     )
+    arch_beta1: float = Field(
+        default=0.9, ge=0, lt=1, description="Decay of Adam's first moment of the logits."
+    )
+    arch_decay: float = Field(
+        default=0.0, ge=0, le=1, description="Weight decay of the logits in the outer loop."
+    )
     arch_at_test: Literal["hard", "soft"] = Field(
         default="hard", description="Predict by the decoded architecture, or by the mixture."
     )

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from metabench.episodes import TaskShape
 from metabench.runspec import Frozen
+from metabench_plugins.spaces.given import GivenGenotype, genotype_of
 from metabench_plugins.spaces.published import NORMAL, REDUCTION
 from metabench_plugins.spaces.supernet import CellNetwork, Layout
 
@@ -33,6 +34,28 @@ class MetaNasParams(Frozen):
     nodes: int = Field(default=3, ge=1, le=8, description="Intermediate nodes of a cell.")
 
 
+class ChildParams(Frozen):
+    """Parameters of :func:`child`: the upscaled networks of MetaNAS."""
+
+    channels: int = Field(default=96, ge=1, le=1024, description="Channels of every node.")
+    cells: int = Field(
+        default=5, ge=1, le=64, description="Number of cells; the 2nd, 4th, ... halve the map."
+    )
+    genotype: GivenGenotype = Field(
+        default="metanas-miniimagenet",
+        description="The name of a published genotype, a .json file, "
+        "{cell: [[source, target, primitive], ...]}, or a genotypes.jsonl or folder of results: "
+        "the most common genotype in it.",
+    )
+
+
+class AutoMetaParams(ChildParams):
+    """Parameters of :func:`child` for Auto-Meta, as MetaNAS compares it on MiniImagenet."""
+
+    channels: int = Field(default=24, ge=1, le=1024, description="Channels of every node.")
+    genotype: GivenGenotype = Field(default="auto-meta", description="As of `metanas-child`.")
+
+
 def layout(*, channels: int, cells: int, nodes: int) -> Layout:
     """Describe a network of MetaNAS."""
     return Layout(
@@ -49,4 +72,13 @@ def metanas(params: MetaNasParams, task: TaskShape) -> CellNetwork:
     """Build the supernet."""
     return CellNetwork(
         layout(channels=params.channels, cells=params.cells, nodes=params.nodes), task
+    )
+
+
+def child(params: ChildParams, task: TaskShape) -> CellNetwork:
+    """Build the network of a genotype."""
+    genotype = genotype_of(params.genotype)
+    nodes = len({edge.target for _, edges in genotype.cells for edge in edges})
+    return CellNetwork(
+        layout(channels=params.channels, cells=params.cells, nodes=nodes), task, genotype=genotype
     )

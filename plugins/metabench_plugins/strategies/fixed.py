@@ -1,10 +1,8 @@
-"""One given architecture: a published cell, one from a file, or one written out."""
+"""One given architecture: a published cell, one from a file or a search, or one written out."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,11 +12,10 @@ from metabench.errors import UsageError
 from metabench.genotype import Genotype
 from metabench.protocols import Arch, CellChoices, Mixture, SearchSpace
 from metabench.runspec import Frozen
-from metabench_plugins.spaces.published import PUBLISHED
+from metabench_plugins.spaces.given import Cells, genotype_of, read_given
 from metabench_plugins.strategies.decoding import decode, one_hot
 
 FIRST = "first"
-Cells = dict[str, list[tuple[int, int, str]]]
 
 
 class FixedParams(Frozen):
@@ -27,21 +24,15 @@ class FixedParams(Frozen):
     genotype: str | Cells = Field(
         default=FIRST,
         description="`first` (each node's first inputs by the first operation), the name of a "
-        "published genotype, a .json file, or {cell: [[source, target, primitive], ...]}.",
+        "published genotype, a .json file, {cell: [[source, target, primitive], ...]}, or a "
+        "genotypes.jsonl or folder of results: the most common genotype in it.",
     )
 
     @field_validator("genotype", mode="before")
     @classmethod
     def _known(cls, value: Any) -> Any:
         """Read a file here, so that the run's identity holds what is in it."""
-        if not isinstance(value, str) or value in (FIRST, *PUBLISHED):
-            return value
-        if not value.endswith(".json"):
-            raise ValueError(f"no such genotype; known are {', '.join((FIRST, *PUBLISHED))}")
-        try:
-            return json.loads(Path(value).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"the file cannot be read ({error})") from error
+        return value if value == FIRST else read_given(value)
 
 
 class Fixed:
@@ -78,10 +69,7 @@ class Fixed:
         if given == FIRST:
             even = {c: torch.ones(1, len(f.edges), len(f.primitives)) for c, f in choices.items()}
             return decode(even, choices)
-        if isinstance(given, str):
-            genotype = PUBLISHED[given]
-        else:
-            genotype = Genotype.from_json({c: [list(e) for e in es] for c, es in given.items()})
+        genotype = genotype_of(given)
         _check(genotype, choices)
         return genotype
 
