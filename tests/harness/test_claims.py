@@ -226,7 +226,7 @@ def test_a_protocol_without_counterpart_is_named(tmp_path: Path) -> None:
     add(tmp_path, "maml", level=0.5, protocol=protocol)
     found = one(tmp_path)
     assert found.verdict == "supported"
-    assert "Left out, as not all were run so: maml (episode_seed 0 or 1)." in found.notes
+    assert "Left out, as nobody else was run so: maml (episode_seed 0 or 1)." in found.notes
 
 
 def test_two_configurations_of_a_learner_are_not_chosen_between(tmp_path: Path) -> None:

@@ -36,25 +36,31 @@ def choose(claim: Claim, configs: Sequence[Pooled]) -> list[Found] | str:
     """Find the parties of a claim.
 
     Runs are compared under equal conditions only: version of the suite, budget, data, protocol.
-    Each set of conditions under which all parties that are there at all were run makes one
-    evaluation; what stands under other conditions is named.
+    Each set of conditions that has somebody on both sides makes one evaluation; what stands under
+    other conditions is named.
 
     Returns:
-        One entry per set of conditions, in the order of the budgets' names; or, where the parties
-        have no conditions in common, a sentence that says in what these differ.
+        One entry per set of conditions, in the order of the budgets' names; or, where both sides
+        were run and never under the same conditions, a sentence that says in what these differ.
     """
     groups = _by_conditions(claim, configs)
-    present = {name for group in groups.values() for name in group if group[name]}
-    complete = [key for key, group in groups.items() if all(group[name] for name in present)]
-    if groups and not complete:
+    sides = [[str(party) for party in side] for side in (claim.left, claim.right) if side]
+    usable = [
+        key
+        for key, group in groups.items()
+        if all(any(group[name] for name in side) for side in sides)
+    ]
+    there = [any(group[name] for group in groups.values() for name in side) for side in sides]
+    if not usable and all(there):
         first, second, *_ = groups
         different = difference_in_words(dict(first), dict(second))
-        here, there = (_names(groups[key]) for key in (first, second))
-        return f"{here} and {there} were run under different conditions: {different}"
-    others = [key for key in groups if key not in complete]
+        names = " and ".join(_names(groups[key]) for key in (first, second))
+        return f"{names} were run under different conditions: {different}"
+    chosen = usable or list(groups)
+    others = [key for key in groups if key not in chosen]
     return [
         Found(groups[key], tuple(_left_out(groups[other], key, other) for other in others))
-        for key in complete
+        for key in chosen
     ]
 
 
@@ -89,7 +95,7 @@ def matches(party: Party, config: Pooled) -> bool:
 
 def _left_out(group: Configs, here: _Key, there: _Key) -> str:
     different = difference_in_words(dict(here), dict(there))
-    return f"Left out, as not all were run so: {_names(group)} ({different})."
+    return f"Left out, as nobody else was run so: {_names(group)} ({different})."
 
 
 def _names(group: Configs) -> str:
