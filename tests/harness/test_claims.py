@@ -348,6 +348,9 @@ def test_evaluations_are_compared_if_they_asked_the_same(tmp_path: Path) -> None
     assert one(tmp_path / "same", asks).verdict == "supported"
     assert one(tmp_path / "same").verdict == "undecided"  # the headline's scores are equal
     assert one(tmp_path / "other", asks).verdict == "not comparable"
+    add(tmp_path / "same", "hsml", level=0.5, metric="mse")
+    found = one(tmp_path / "same", claim(evaluation="extrapolation", right=["hsml"]))
+    assert deciding(found) == "not run with evaluation extrapolation: hsml."
 
 
 def genotypes(folder: Path, n_different: int) -> None:

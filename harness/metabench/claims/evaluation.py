@@ -105,11 +105,15 @@ def _of_group(
         budget=found.configs[0].spec.budget,
         verdict=verdict,
         decided_by=decided_by,
-        reason="" if decided_by else f"not run: {', '.join(missing)}",
+        reason="" if decided_by else f"{_not_run(claim)}: {', '.join(missing)}",
         pairs=tuple(pairs),
         stamps=stamps_of(*found.configs),
         notes=tuple(notes),
     )
+
+
+def _not_run(claim: Claim) -> str:
+    return f"not run with evaluation {claim.evaluation}" if claim.evaluation else "not run"
 
 
 def _overall(pairs: Sequence[PairResult]) -> tuple[Verdict, PairResult]:
