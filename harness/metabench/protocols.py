@@ -52,6 +52,8 @@ class CellChoices:
 
 INPUTS = ".inputs"
 """Ends the key of the weights of input pairs: ``<cell>.inputs`` beside ``<cell>``."""
+NEEDED = ".needed"
+"""Ends the key of a mark per operation: ``<cell>.needed`` beside ``<cell>``."""
 
 
 Params = dict[str, "Tensor"]
@@ -67,7 +69,10 @@ Mixture = dict[str, "Tensor"]
 
 ``<cell>.inputs [tasks or 1, pairs]`` weighs the pairs of inputs of each node: an edge then counts
 by the sum of the weights of the pairs it belongs to (MetaNAS, equation 7). Without it a node sums
-over all its edges, each counting once."""
+over all its edges, each counting once.
+
+``<cell>.needed [tasks or 1, edges, operations]`` (bool) is a hint: what it does not mark has weight
+0, and nobody asks for the gradient of that weight, so that a space need not compute it."""
 
 
 class Learner(Protocol):
@@ -330,6 +335,7 @@ class LearnerContext:
 
 __all__ = [
     "INPUTS",
+    "NEEDED",
     "Adapted",
     "Arch",
     "CellChoices",

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from metabench.errors import UsageError
 from metabench.genotype import Genotype
-from metabench.protocols import INPUTS, CellChoices
+from metabench.protocols import INPUTS, NEEDED, CellChoices
 from metabench_plugins.strategies.darts import Darts, DartsParams
-from metabench_plugins.strategies.decoding import genotypes, harden, one_hot
+from metabench_plugins.strategies.decoding import edges_of, genotypes, harden, one_hot
 from metabench_plugins.strategies.fixed import Fixed, FixedParams
 from metabench_plugins.strategies.gumbel import Gumbel, GumbelParams
 from metabench_plugins.strategies.pruning import PRUNED, cut, prune_logits
@@ -180,6 +180,21 @@ def test_cutting_leaves_the_largest_whatever_the_threshold() -> None:
     most = cut(mixture, SPACE.choices(), threshold=0.999)
     assert ((most["normal"] > 0).sum(-1) == 1).all()
     assert int((most["normal" + INPUTS] > 0).sum()) == 3
+
+
+def test_what_is_cut_is_marked_as_not_needed_and_has_no_gradient() -> None:
+    arch = per_task(STRATEGIES["inputs"]().init_arch(SPACE, rng=rng()))
+    soft = {
+        key: w.detach().requires_grad_()
+        for key, w in STRATEGIES["inputs"]().mixture(SPACE, arch, sharpness=1.0, rng=rng()).items()
+    }
+    kept = cut(soft, SPACE.choices(), threshold=0.14)
+    edges = edges_of((kept["normal" + INPUTS] > 0).float(), SPACE.choices()["normal"])
+    expected = (kept["normal"] > 0) & (edges > 0).unsqueeze(-1)
+    assert torch.equal(kept["normal" + NEEDED], expected)
+    assert 0 < int(expected.sum()) < expected.numel()
+    (gradient,) = torch.autograd.grad(kept["normal"].sum(), soft["normal"])
+    assert (gradient[kept["normal"] == 0] == 0).all()
 
 
 def test_pruning_for_good_is_for_good() -> None:

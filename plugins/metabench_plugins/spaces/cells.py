@@ -16,7 +16,7 @@ from torch import Tensor
 from metabench import tasknn
 from metabench.errors import UsageError, unknown
 from metabench.genotype import Genotype
-from metabench.protocols import INPUTS, CellChoices, Mixture, Params
+from metabench.protocols import INPUTS, NEEDED, CellChoices, Mixture, Params
 from metabench_plugins.spaces.mixed import Candidate, mixed
 from metabench_plugins.spaces.primitives import (
     EPS,
@@ -52,7 +52,8 @@ def amounts(mixture: Mixture, kind: str, choices: CellChoices) -> Amounts:
 
     An operation is left out where its weight is 0 for all tasks and nobody asks for a gradient of
     the weights: with one, as for straight-through weights, the operation's value matters although
-    its weight is 0. Only on a CPU: elsewhere it would have to wait for the accelerator.
+    its weight is 0, unless the mixture says that it does not. Only on a CPU: elsewhere it would
+    have to wait for the accelerator.
     """
     weights = mixture[kind]
     if (pairs := mixture.get(kind + INPUTS)) is not None:
@@ -61,6 +62,8 @@ def amounts(mixture: Mixture, kind: str, choices: CellChoices) -> Amounts:
     needed = [[True] * n_operations] * n_edges
     if weights.device.type == "cpu" and not weights.requires_grad:
         needed = weights.ne(0).any(0).tolist()
+    elif weights.device.type == "cpu" and kind + NEEDED in mixture:
+        needed = mixture[kind + NEEDED].any(0).tolist()
     return Amounts([edge.unbind(1) for edge in weights.unbind(1)], needed)
 
 

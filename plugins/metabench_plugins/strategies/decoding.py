@@ -34,7 +34,7 @@ def harden(mixture: Mixture, choices: Mapping[str, CellChoices]) -> Mixture:
         if cell + INPUTS in mixture:
             pairs = mixture[cell + INPUTS].detach()
             hard[cell + INPUTS] = _best_pairs(pairs, found)
-            kept = _edges_of(hard[cell + INPUTS], found)
+            kept = edges_of(hard[cell + INPUTS], found)
         else:
             kept = _strongest(strength, found)
         hard[cell] = kept[..., None] * F.one_hot(operation, len(found.primitives))
@@ -65,7 +65,7 @@ def _best_pairs(weights: Tensor, choices: CellChoices) -> Tensor:
     return torch.cat(marked, dim=1).to(weights.dtype)
 
 
-def _edges_of(pairs: Tensor, choices: CellChoices) -> Tensor:
+def edges_of(pairs: Tensor, choices: CellChoices) -> Tensor:
     """Spread ``[tasks, pairs]`` over the edges that are in them, ``[tasks, edges]``."""
     members = [pair for node in choices.pairs().values() for pair in node]
     table = torch.zeros(len(members), len(choices.edges))

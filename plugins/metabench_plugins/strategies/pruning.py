@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from metabench.protocols import INPUTS, Arch, CellChoices, Mixture
+from metabench.protocols import INPUTS, NEEDED, Arch, CellChoices, Mixture
+from metabench_plugins.strategies.decoding import edges_of
 from metabench_plugins.strategies.logits import pairs_per_node, soften
 
 PRUNED = -1e9
@@ -18,7 +19,7 @@ PRUNED = -1e9
 
 
 def cut(mixture: Mixture, choices: Mapping[str, CellChoices], *, threshold: float) -> Mixture:
-    """Set weights at or below ``threshold`` to 0; what stays is not scaled up.
+    """Set weights at or below ``threshold`` to 0, and mark what stays; that is not scaled up.
 
     Args:
         mixture: ``<cell> [tasks, edges, operations]``, ``<cell>.inputs [tasks, pairs]``.
@@ -27,10 +28,16 @@ def cut(mixture: Mixture, choices: Mapping[str, CellChoices], *, threshold: floa
     """
     kept = dict(mixture)
     for cell, found in choices.items():
-        kept[cell] = mixture[cell] * _stays(mixture[cell], threshold)
+        stays = _stays(mixture[cell], threshold)
+        kept[cell] = mixture[cell] * stays
         if cell + INPUTS in mixture:
-            nodes = torch.split(mixture[cell + INPUTS], pairs_per_node(found), dim=1)
-            kept[cell + INPUTS] = torch.cat([n * _stays(n, threshold) for n in nodes], dim=1)
+            pairs = mixture[cell + INPUTS]
+            nodes = torch.split(pairs, pairs_per_node(found), dim=1)
+            pairs_stay = torch.cat([_stays(node, threshold) for node in nodes], dim=1)
+            kept[cell + INPUTS] = pairs * pairs_stay
+            stays = stays & (edges_of(pairs_stay.to(pairs), found) > 0).unsqueeze(-1)
+        # The factor 0 stops gradients as well, so nothing of what is cut has to be computed.
+        kept[cell + NEEDED] = stays
     return kept
 
 
