@@ -34,6 +34,9 @@ LOG_POINTS = 200
 """Points of the training curve; the device is waited for only then."""
 TEST_ELEMENTS = 2**20
 """Numbers in the inputs of one chunk of test episodes. Part of what decides the last digit."""
+EMBEDDED = 500
+"""Meta-test episodes whose embeddings are kept, from the first on: sources take turns, so as many
+of each. Enough for a figure, and 95 % intervals of +-4 points for a probe, in 0.6 MB at most."""
 
 
 class Interrupted(Exception):  # noqa: N818 - like KeyboardInterrupt, not an error
@@ -143,6 +146,9 @@ class Loops:
             records = self._episodes(adapted, tasks, first)
             if adapted.genotypes is not None and not evaluation:
                 self.store.append_genotypes(first, adapted.genotypes)
+            if adapted.embedding is not None and not evaluation and first < EMBEDDED:
+                kept = adapted.embedding[: EMBEDDED - first].double().tolist()
+                self.store.append_embeddings(first, [[*map(_short, row)] for row in kept])
             self.store.append_episodes(records[max(0, written - first) :], evaluation=evaluation)
             self._say("progress", phase=phase, done=first + len(tasks), total=total)
             if self.control.stopped():
@@ -277,6 +283,11 @@ def _means(pending: Sequence[Mapping[str, Tensor | float]]) -> dict[str, float]:
 def _rounded(value: float) -> float:
     """Seven digits: all that float32 holds."""
     return float(f"{value:.7g}")
+
+
+def _short(value: float) -> float | None:
+    """Four digits, for numbers that are looked at together."""
+    return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
 def _finite(value: float) -> float | None:

@@ -31,6 +31,11 @@ class Provenance(BaseModel):
     platform: str = Field(description="Operating system and processor.")
     packages: dict[str, str] = Field(description="Versions of the packages that compute.")
     git: str = Field(description="Revision of the metabench checkout, '' outside one.")
+    peak_memory_mib: float | None = Field(
+        default=None,
+        description="Most memory that the process held (on CUDA: that its tensors took), in MiB, "
+        "over all starts; other runs of the process included.",
+    )
 
 
 class RunRecord(BaseModel):
@@ -60,6 +65,11 @@ class RunRecord(BaseModel):
         default=None, description="The meta-step whose weights were tested."
     )
     train_seconds: float | None = Field(default=None, description="Wall time of meta-training.")
+    measures: dict[str, float] = Field(
+        default_factory=dict,
+        description="Numbers of the search beside the scores, made from `genotypes.jsonl` and "
+        "`embeddings.jsonl`: see [measures](claims.md#measures).",
+    )
     evaluations: dict[EvaluationName, Evaluation] = Field(
         default_factory=dict,
         description="What `evaluations/NAME.jsonl` holds, by name; no part of the identity.",

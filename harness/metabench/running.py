@@ -10,10 +10,12 @@ import torch
 from metabench import provenance
 from metabench.building import build, describe_space
 from metabench.engine import Control, Interrupted, Loops
+from metabench.episode_files import read_episodes
 from metabench.errors import MetabenchError
 from metabench.planning import Cell
 from metabench.records import RunRecord, Status
 from metabench.restoring import restore
+from metabench.search_results import measure
 from metabench.specs import EventKind, RunEvent
 from metabench.store import RunStore
 
@@ -80,7 +82,9 @@ class Run:
             command=f"{cell.command} --out {self._out}", device=self._device
         )
         if earlier is not None:
-            made_with = made_with.model_copy(update={"started": earlier.provenance.started})
+            before = earlier.provenance
+            kept = {"started": before.started, "peak_memory_mib": before.peak_memory_mib}
+            made_with = made_with.model_copy(update=kept)
         record = RunRecord(
             run_id=cell.spec.run_id,
             spec=cell.spec,
@@ -103,8 +107,14 @@ class Run:
         loops = Loops(self._cell, built, self.store, self._device, self._control)
         step = loops.meta_train()
         loops.meta_test()
-        seconds = round(self.store.train_seconds(), 1)
-        return self._write(record, "done", selected_step=step, train_seconds=seconds)
+        episodes, _ = read_episodes(self.store.folder / "episodes.jsonl", record)
+        return self._write(
+            record,
+            "done",
+            selected_step=step,
+            train_seconds=round(self.store.train_seconds(), 1),
+            measures=measure(self.store.folder, episodes),
+        )
 
     def _evaluate(self, record: RunRecord) -> RunRecord:
         """Make the evaluations that are missing; one that cannot be made is told of, and is all."""
@@ -140,7 +150,12 @@ class Run:
         self._say("cell-failed", text=reason)
 
     def _write(self, record: RunRecord, status: Status, **changes: Any) -> RunRecord:
-        record = record.model_copy(update={"status": status, **changes})
+        now = provenance.peak_memory_mib(self._device)
+        peaks = [p for p in (record.provenance.peak_memory_mib, now) if p is not None]
+        made_with = record.provenance.model_copy(
+            update={"peak_memory_mib": max(peaks, default=None)}
+        )
+        record = record.model_copy(update={"status": status, "provenance": made_with, **changes})
         self.store.write_record(record)
         return record
 

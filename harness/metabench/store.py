@@ -1,7 +1,8 @@
 """The only writer of results: one folder per run, atomic or append-only, safe to kill at any time.
 
 ``<out>/<suite>@<setting>/<learner>/<run_id>/`` holds ``run.json``, ``episodes.jsonl``,
-``metrics.jsonl``, ``timings.jsonl``, ``evaluations/`` and ``checkpoints/``.
+``metrics.jsonl``, ``timings.jsonl``, ``evaluations/`` and ``checkpoints/``; of learners that search
+or embed tasks ``genotypes.jsonl`` and ``embeddings.jsonl`` as well.
 """
 
 from __future__ import annotations
@@ -77,12 +78,21 @@ class RunStore:
 
     def append_genotypes(self, first: int, genotypes: Sequence[Genotype]) -> None:
         """Add the architectures of meta-test episodes ``first``, ``first + 1``, ..., once each."""
-        path = self.folder / "genotypes.jsonl"
-        written = len(_repaired(path))
+        self._append_once("genotype", first, [genotype.to_json() for genotype in genotypes])
+
+    def append_embeddings(self, first: int, embeddings: Sequence[Sequence[float | None]]) -> None:
+        """Likewise their embeddings."""
+        self._append_once("embedding", first, embeddings)
+
+    def _append_once(self, noun: str, first: int, values: Sequence[Any]) -> None:
+        """Add a line per episode to the file of a noun, but for those that are there already."""
+        path = self.folder / f"{noun}s.jsonl"
+        there = _repaired(path)
+        after = json.loads(there[-1])["index"] if there else -1
         lines = [
-            canonical_json({"index": index, "genotype": genotype.to_json()})
-            for index, genotype in enumerate(genotypes, start=first)
-            if index >= written
+            canonical_json({"index": index, noun: value})
+            for index, value in enumerate(values, start=first)
+            if index > after
         ]
         _append(path, lines)
 

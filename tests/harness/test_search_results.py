@@ -1,0 +1,186 @@
+"""What searches found, as runs write it and as it is read back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from result_factory import make_spec, write_run
+
+from metabench.catalog import load_catalog
+from metabench.engine import Control
+from metabench.errors import DataError
+from metabench.genotype import Edge, Genotype
+from metabench.planning import RunRequest, plan
+from metabench.pooling import pool
+from metabench.results import read_runs
+from metabench.running import Run
+from metabench.runspec import Choice
+from metabench.search_results import (
+    agreement,
+    architectures,
+    equal_edges,
+    measure,
+    measures_of,
+    read_embeddings,
+    read_genotypes,
+)
+from metabench.specs import RunEvent
+from metabench.store import RunStore
+
+A: dict[str, Any] = {"cell": [[0, 2, "skip"], [1, 2, "linear"]]}
+B: dict[str, Any] = {"cell": [[0, 2, "skip"], [1, 2, "skip"]]}
+N = 40
+FILES = ("episodes.jsonl", "genotypes.jsonl", "embeddings.jsonl")
+
+
+def write_search(
+    out: Path,
+    genotypes: list[dict[str, Any]],
+    *,
+    learner: str = "mnas",
+    seed: int = 0,
+    embedded: int = 0,
+    apart: float = 4.0,
+) -> Path:
+    """A run of two sources that take turns, with as many episodes as genotypes."""
+    spec = make_spec(
+        learner,
+        seed=seed,
+        episodes=len(genotypes) // 2,
+        strategy=Choice(name="darts", version=1),
+    )
+    folder = write_run(out, spec)
+    store, rng = RunStore(folder), np.random.default_rng(seed)
+    store.append_genotypes(0, [Genotype.from_json(g) for g in genotypes])
+    shift = np.arange(embedded)[:, None] % 2 * apart
+    store.append_embeddings(0, (rng.normal(size=(embedded, 3)) + shift).round(3).tolist())
+    sizes = [10 if g == A else 7 for g in genotypes]
+    path = folder / "episodes.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    texts = [json.dumps({**line, "n_params": n}) for line, n in zip(lines, sizes, strict=True)]
+    path.write_text("".join(f"{text}\n" for text in texts))
+    return folder
+
+
+def test_a_killed_search_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    catalog = load_catalog()
+    request = RunRequest(
+        learners=("mnas",),
+        suite="toy-regression",
+        budget="smoke",
+        changes={"budget": {"meta_steps": 2, "meta_batch": 1}, "protocol": {"episodes": 26}},
+    )
+    (made,) = plan(request, catalog)
+
+    def kill(event: RunEvent) -> None:
+        if event.kind == "progress" and event.phase == "meta-test" and event.done >= 100:
+            raise KeyboardInterrupt
+
+    def run(out: Path, emit: Any) -> Run:
+        control = Control(emit=emit, stopped=lambda: False)
+        return Run(made, catalog, out=out, device=torch.device("cpu"), control=control)
+
+    whole, resumed = (run(tmp_path / name, lambda event: None) for name in ("whole", "cut"))
+    record = whole()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", kill)()
+    with (resumed.store.folder / "embeddings.jsonl").open("a") as file:
+        file.write('{"embedding":[0.1')  # torn in the middle of a line
+    assert resumed().measures == record.measures
+    for name in FILES:
+        there, again = (one.store.folder / name for one in (whole, resumed))
+        assert there.read_bytes() == again.read_bytes()
+    assert record.measures.keys() >= {"genotypes", "embedding_probe", "embedding_silhouette"}
+    assert record.measures["embeddings"] == 104
+    assert record.provenance.peak_memory_mib is not None
+    assert record.provenance.peak_memory_mib > 50
+    (read,) = read_runs(whole.store.folder).runs
+    assert read.record == record
+    assert measure(read.folder, read.episodes) == record.measures
+    digits = {len(str(abs(v)).partition("e")[0].replace(".", "").lstrip("0").rstrip("0"))
+              for line in (read.folder / "embeddings.jsonl").read_text().splitlines()
+              for v in json.loads(line)["embedding"]}  # fmt: skip
+    assert max(digits) == 4
+
+
+def test_an_embedding_is_written_once_and_torn_or_infinite_ones_are_no_harm(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    store.append_embeddings(0, [[1.0, 2.0], [3.0, 4.0]])
+    store.append_embeddings(0, [[9.0, 9.0], [9.0, 9.0], [5.0, None]])
+    lines = [json.loads(x) for x in (tmp_path / "embeddings.jsonl").read_text().splitlines()]
+    assert [line["index"] for line in lines] == [0, 1, 2]
+    assert [line["embedding"] for line in lines] == [[1.0, 2.0], [3.0, 4.0], [5.0, None]]
+    folder = write_search(tmp_path, [A] * N)
+    (tmp_path / "embeddings.jsonl").rename(folder / "embeddings.jsonl")
+    (run,) = read_runs(folder).runs
+    found = read_embeddings(folder, run.episodes)
+    assert found is not None
+    assert found.x.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert found.sources == ("bird", "texture")
+    assert found.measures == {}
+
+
+def test_older_records_are_measured_from_their_files(tmp_path: Path) -> None:
+    folder = write_search(tmp_path, [A] * 30 + [B] * 10, embedded=N)
+    (run,) = read_runs(folder).runs
+    assert run.record.measures == {}
+    found = measures_of(run)
+    assert found["genotypes"] == 2
+    assert found["genotype_share"] == 0.75
+    assert found["embedding_probe"] > 0.9
+    raw = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**raw, "measures": {"genotypes": 7.0}}))
+    (run,) = read_runs(folder).runs
+    assert measures_of(run) == {"genotypes": 7.0}
+
+
+def test_an_architecture_per_episode_or_no_measure(tmp_path: Path) -> None:
+    folder = write_search(tmp_path, [A] * N)
+    path = folder / "genotypes.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    (run,) = read_runs(folder).runs
+    assert measures_of(run) == {}
+    path.write_text('{"index": 0, "genotype": 3}\n')
+    with pytest.raises(DataError, match="a line that is no genotype"):
+        measures_of(run)
+
+
+def test_architectures_are_counted_over_seeds_and_by_source(tmp_path: Path) -> None:
+    write_search(tmp_path, [A, B, A, A] * 5, seed=0)
+    write_search(tmp_path, [B, B, A, A] * 5, seed=1)
+    first, second = architectures(pool(read_runs(tmp_path).runs))
+    assert first.genotype == Genotype.from_json(A)
+    assert (first.count, second.count) == (25, 15)
+    assert first.by_source == {"bird": 15, "texture": 10}
+    assert (first.n_params, second.n_params) == ((10, 10), (7, 7))
+
+
+def test_agreement_of_seeds(tmp_path: Path) -> None:
+    for seed, genotypes in enumerate(([A] * 4, [A, A, A, B], [B] * 4)):
+        write_search(tmp_path, genotypes, seed=seed)
+    runs = read_runs(tmp_path).runs
+    found = agreement(pool(runs))
+    assert found is not None
+    assert found.same == pytest.approx(2 / 3)
+    assert found.equal_edges == pytest.approx((1 + 0.5 + 0.5) / 3)
+    assert agreement(pool(runs[:1])) is None
+
+
+def test_equal_edges_mind_the_operation_and_the_cell() -> None:
+    one = Genotype.of({"normal": [Edge(0, 2, "skip")], "reduction": [Edge(0, 2, "skip")]})
+    other = Genotype.of({"normal": [Edge(0, 2, "skip")], "reduction": [Edge(0, 2, "pool")]})
+    assert equal_edges(one, one) == 1.0
+    assert equal_edges(one, other) == 0.5
+    assert equal_edges(one, Genotype.of({"normal": [Edge(0, 2, "skip")]})) == 0.5
+
+
+def test_a_run_without_a_search_has_no_measures(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, make_spec())
+    (run,) = read_runs(folder).runs
+    assert measures_of(run) == {}
+    assert read_genotypes(folder) == {}
