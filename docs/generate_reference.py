@@ -34,6 +34,7 @@ from metabench.claims import load_claims
 from metabench.cli import app
 from metabench.cli.parameters import parameter_rows, parameters
 from metabench.data import archive
+from metabench.engine import EMBEDDED
 from metabench.planning import SCOPES
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
@@ -92,6 +93,15 @@ FILES = (
         "Equal `key`, equal task and support; the queries are others.",
     ),
     ("`metrics.jsonl`", "The training curve: `step` and the mean of each scalar since the last."),
+    (
+        "`genotypes.jsonl`",
+        "Of learners that search: the architecture of each meta-test episode, by its `index`.",
+    ),
+    (
+        "`embeddings.jsonl`",
+        f"Of learners that embed tasks: the embeddings of the first {EMBEDDED:,} meta-test "
+        "episodes, four digits each.",
+    ),
     ("`timings.jsonl`", "Wall time: `phase`, `count` of steps or episodes, `seconds`."),
     ("`checkpoints/last.safetensors`", "Where training stands."),
     ("`checkpoints/best.safetensors`", "The best weights on meta-validation, if these are chosen."),

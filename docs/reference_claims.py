@@ -6,6 +6,7 @@ from reference_text import table
 
 from metabench.claims import ClaimFile
 from metabench.claims.words import says
+from metabench.measures import MEASURES, N_FOLDS
 
 
 def claims_page(files: list[ClaimFile]) -> str:
@@ -21,4 +22,14 @@ def claims_page(files: list[ClaimFile]) -> str:
         ]
         header = ["claim", "in our words", "printed in", "compared", "on"]
         blocks += [f"## {file.paper}", table(header, rows)]
+    blocks += [
+        "## Measures",
+        "Numbers of a search, in `run.json` under `measures`, for claims of the kind `at-least`. "
+        "They are made from `genotypes.jsonl` and `embeddings.jsonl`; those of embeddings need "
+        f"two sources or more, and {N_FOLDS} tasks of each. The silhouette uses Euclidean "
+        "distances. The probe is ridge regression onto indicators of the sources, penalty 1, on "
+        f"features standardized by the tasks it is fitted to; the k-th task of each source is in "
+        f"fold k mod {N_FOLDS}.",
+        table(["measure", "meaning"], [[f"`{name}`", text] for name, text in MEASURES.items()]),
+    ]
     return "\n\n".join(blocks)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from result_factory import make_spec, write_run
+from result_factory import edit_json, make_spec, write_run
 
 from metabench.catalog import load_catalog
 from metabench.claims import Claim, ClaimFile, Evaluation, evaluate, load_claims
@@ -17,6 +17,7 @@ from metabench.cli.claims_text import render_claims
 from metabench.errors import UsageError
 from metabench.evaluation import Evaluation as Asked
 from metabench.evaluation import Grid
+from metabench.measures import wilson
 from metabench.results import read_runs
 from metabench.stats import Difference
 
@@ -365,7 +366,7 @@ def genotypes(folder: Path, n_different: int) -> None:
     ("counts", "verdict"), [((3, 2), "supported"), ((1, 2), "undecided"), ((1, 1), "refuted")]
 )
 def test_a_measure_of_every_run(tmp_path: Path, counts: tuple[int, ...], verdict: str) -> None:
-    several = claim(right=[], relation="at-least", measure="distinct-genotypes", value=2)
+    several = claim(right=[], relation="at-least", measure="genotypes", value=2)
     for seed, count in enumerate(counts):
         genotypes(add(tmp_path, "mnas", level=0.5, seed=seed), count)
     found = one(tmp_path, several)
@@ -374,10 +375,27 @@ def test_a_measure_of_every_run(tmp_path: Path, counts: tuple[int, ...], verdict
 
 
 def test_a_measure_that_not_every_run_has(tmp_path: Path) -> None:
-    several = claim(right=[], relation="at-least", measure="distinct-genotypes", value=2)
+    several = claim(right=[], relation="at-least", measure="genotypes", value=2)
     genotypes(add(tmp_path, "mnas", level=0.5), 2)
     add(tmp_path, "mnas", level=0.5, seed=1)
     assert one(tmp_path, several).verdict == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("shares", "verdict"),
+    [((0.5, 0.31), "supported"), ((0.5, 0.26), "undecided"), ((0.1, 0.2), "refuted")],
+)
+def test_a_proportion_reaches_a_value_with_its_whole_interval(
+    tmp_path: Path, shares: tuple[float, ...], verdict: str
+) -> None:
+    told = claim(right=[], relation="at-least", measure="embedding_probe", value=0.25)
+    for seed, share in enumerate(shares):
+        folder = add(tmp_path, "mnas", level=0.5, seed=seed)
+        edit_json(folder / "run.json", measures={"embedding_probe": share, "embeddings": 1000})
+    found = one(tmp_path, told)
+    assert found.verdict == verdict
+    low, high = wilson(shares[0], 1000)
+    assert f"on embedding_probe: {shares[0]} [{low:.3g}, {high:.3g}], " in deciding(found)
 
 
 def test_training_that_a_user_lengthened_on_one_side(tmp_path: Path) -> None:
@@ -437,7 +455,7 @@ def test_the_deciding_p_is_the_level_at_which_the_interval_decides(
         {"margin": 1.0},
         {"relation": "at-least"},
         {"right": [], "baseline": "headline", "relation": "at-least",
-         "measure": "distinct-genotypes"},
+         "measure": "genotypes"},
         {"left": []},
         {"colums": ["average"]},
     ],
@@ -532,8 +550,8 @@ def test_json_holds_every_number(evaluations: list[Evaluation]) -> None:
             "mnas within 1.0 of headline in pruned, on average",
         ),
         (
-            {"right": [], "relation": "at-least", "measure": "distinct-genotypes", "value": 2},
-            "mnas: at least 2 distinct genotypes in each run",
+            {"right": [], "relation": "at-least", "measure": "genotypes", "value": 2},
+            "mnas: at least 2 genotypes in each run",
         ),
         (
             {"left": [{"learner": "x", "strategy": "y", "params": {"z": 1}}]},

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from metabench.captions import AVERAGE
 from metabench.claims.choosing import Found
 from metabench.claims.judging import PairResult, Verdict
-from metabench.claims.measures import distinct_genotypes
 from metabench.claims.schema import Claim, Party
+from metabench.errors import DataError
+from metabench.measures import PROPORTIONS, wilson
 from metabench.pairing import (
     MIN_EPISODES,
     description,
@@ -22,6 +23,8 @@ from metabench.pairing import (
     weights_of,
 )
 from metabench.pooling import Pooled
+from metabench.results import Run
+from metabench.search_results import measures_of
 from metabench.stats import Blocks, contrast
 
 
@@ -59,26 +62,58 @@ def compare_pairs(
 
 
 def measure_runs(claim: Claim, found: Found) -> list[PairResult]:
-    """A number of each run: supported where all runs reach it, refuted where none does."""
+    """A number of each run: supported where all runs reach it, refuted where none does.
+
+    A proportion reaches a value with its whole 95 % interval, and fails it likewise.
+    """
+    assert claim.measure is not None
+    assert claim.value is not None
     results = []
     for party in claim.left:
-        blank = PairResult(left=str(party), right=f"{claim.value:g}", column=str(claim.measure))
+        blank = PairResult(left=str(party), right=f"{claim.value:g}", column=claim.measure)
         try:
             runs = _only(party, found).runs
         except _NoNumberError as why:
             results.append(replace(blank, verdict=why.verdict, reason=why.reason))
             continue
-        counts = [distinct_genotypes(run) for run in runs]
-        known = [count for count in counts if count is not None]
-        reached = [claim.value is not None and count >= claim.value for count in known]
-        if len(known) < len(counts):
-            results.append(replace(blank, reason="not every run has a genotype per episode"))
+        measured = [_measured(run, claim.measure) for run in runs]
+        known = [one for one in measured if one is not None]
+        if len(known) < len(measured):
+            results.append(replace(blank, reason=f"not every run has {claim.measure}"))
             continue
-        verdict: Verdict = "supported" if all(reached) else "undecided"
-        verdict = verdict if any(reached) else "refuted"
+        verdict: Verdict = "undecided"
+        if all(one.low >= claim.value for one in known):
+            verdict = "supported"
+        elif all(one.high < claim.value for one in known):
+            verdict = "refuted"
         said = f"{', '.join(map(str, known))} in the runs by seed"
         results.append(replace(blank, verdict=verdict, reason=said))
     return results
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A measure of a run between the ends of its interval, which for a count are itself."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        ends = f" [{self.low:.3g}, {self.high:.3g}]" if self.low < self.high else ""
+        return f"{self.value:.4g}{ends}"
+
+
+def _measured(run: Run, name: str) -> _Measured | None:
+    try:
+        found = measures_of(run)
+    except DataError:
+        return None
+    if name not in found:
+        return None
+    value = found[name]
+    ends = wilson(value, found[PROPORTIONS[name]]) if name in PROPORTIONS else (value, value)
+    return _Measured(value, *ends)
 
 
 def _compare(

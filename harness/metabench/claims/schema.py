@@ -13,6 +13,7 @@ from metabench.errors import UsageError
 from metabench.runspec import Frozen
 from metabench.suite import read_yaml, validated
 
+Measure = Literal["genotypes", "genotype_share", "embedding_silhouette", "embedding_probe"]
 Relation = Literal["better", "not-worse", "close", "at-least"]
 
 
@@ -69,7 +70,7 @@ class Claim(Frozen):
         default=None, description="The evaluation or prediction compared; the headline's if not."
     )
     margin: float | None = Field(default=None, gt=0, description="In % or mse.")
-    measure: Literal["distinct-genotypes"] | None = Field(
+    measure: Measure | None = Field(
         default=None, description="A number of each run, for `at-least`."
     )
 

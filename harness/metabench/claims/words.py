@@ -20,7 +20,7 @@ def says(claim: Claim) -> str:
     """
     left = _listed([str(party) for party in claim.left])
     if claim.measure is not None:
-        return f"{left}: at least {claim.value:g} {claim.measure.replace('-', ' ')} in each run"
+        return f"{left}: at least {claim.value:g} {claim.measure.replace('_', ' ')} in each run"
     right = _listed([str(party) for party in claim.right]) or claim.baseline or f"{claim.value:g}"
     words = {
         "better": "better than",
