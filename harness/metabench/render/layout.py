@@ -145,10 +145,11 @@ def _ours(cell: Cell | None) -> Entry:
 
 def _beside(cell: PaperCell) -> tuple[Entry, Entry, Entry]:
     outcome = "" if cell.verdict is None else cell.verdict.outcome
-    return _ours(cell.ours), Entry(_theirs(cell.printed), "paper"), Entry(outcome)
+    return _ours(cell.ours), Entry(printed_text(cell.printed), "paper"), Entry(outcome)
 
 
-def _theirs(printed: PrintedCell | None) -> str:
+def printed_text(printed: PrintedCell | None) -> str:
+    """What a paper prints, and where the number was read if not there."""
     if printed is None:
         return ""
     stated = printed.status in ("printed", "public copy")

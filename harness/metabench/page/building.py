@@ -1,0 +1,86 @@
+"""From records and plugins to a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from metabench.captions import IntervalKind
+from metabench.claims import evaluate, load_claims
+from metabench.errors import MetabenchError
+from metabench.page.differences import find_differences
+from metabench.page.origins import find_provenance
+from metabench.page.pictures import draw_pictures
+from metabench.page.values import Page
+from metabench.paper_report import build_paper_report
+from metabench.reference_files import find_reference, readable_references
+from metabench.report import build_report
+from metabench.results import Results
+from metabench.tables import PaperTable, Table
+
+if TYPE_CHECKING:
+    from metabench.catalog import Catalog
+
+
+def build_page(
+    results: Results,
+    catalog: Catalog,
+    *,
+    title: str,
+    paper: str | None = None,
+    interval: IntervalKind = "field",
+) -> Page:
+    """Make a page of all that the records can tell.
+
+    Args:
+        results: what :func:`metabench.results.read_runs` found.
+        catalog: where the papers' tables and claims are found.
+        title: of the page.
+        paper: the only table of a paper to show; else every one that has a place for a run.
+        interval: as :func:`metabench.report.build_report`.
+
+    Raises:
+        UsageError: when there is no such paper, or ``seeds`` is asked for without scipy.
+    """
+    report = build_report(results, interval=interval)
+    missing: dict[str, str] = {}
+    runs = results.runs
+    return Page(
+        title=title,
+        tables=tuple(table for table in report.tables if isinstance(table, Table)),
+        papers=tuple(_papers(results, catalog, paper=paper, interval=interval)),
+        problems=report.problems,
+        differences=_made(missing, "differences", lambda: find_differences(runs)),
+        claims=_made(missing, "claims", lambda: _claims(results, catalog)),
+        pictures=_made(missing, "pictures", lambda: draw_pictures(runs)),
+        provenance=find_provenance(runs),
+        missing=missing,
+    )
+
+
+def _papers(
+    results: Results, catalog: Catalog, *, paper: str | None, interval: IntervalKind
+) -> Iterator[PaperTable]:
+    if paper is not None:
+        references = [find_reference(catalog, paper)]
+    else:
+        references = [*readable_references(catalog).values()]
+    for reference in references:
+        for table in build_paper_report(results, reference, interval=interval).tables:
+            assert isinstance(table, PaperTable)
+            if paper is not None or any(row.ours and row.in_paper for row in table.rows):
+                yield table
+
+
+def _claims(results: Results, catalog: Catalog) -> list[Any]:
+    files = [load_claims(file) for file in catalog.claims.values()]
+    return evaluate(files, results.runs)
+
+
+def _made(missing: dict[str, str], part: str, make: Any) -> Any:
+    """A part of the page; where it cannot be made, why."""
+    try:
+        return tuple(make())
+    except MetabenchError as error:
+        missing[part] = f"{error.message} {error.hint}".strip()
+        return None

@@ -1,0 +1,196 @@
+"""What the templates ask of the values of a page."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from metabench.claims.evaluation import Evaluation
+from metabench.page.values import Against, Differences, Page, Picture
+from metabench.render.layout import plain
+from metabench.stats import Difference
+from metabench.tables import Cell, PaperRow, PaperTable, Row, Table
+
+OUTCOMES = ("match", "close", "differs", "not comparable")
+VERDICTS = ("supported", "refuted", "undecided", "not comparable")
+PLOT_WIDTH = 180.0
+
+
+def symbol(verdict: str) -> str:
+    """The name of a verdict in the style sheet."""
+    return verdict.replace(" ", "-")
+
+
+def facts(rows: Iterable[Row], *suites: str) -> str:
+    """By what a line is filtered, as JSON for the script; what is not named does not filter it."""
+    rows = list(rows)
+    return _facts(
+        learner=(row.learner for row in rows),
+        suite=suites,
+        stamp=(stamp for row in rows for stamp in row.stamps),
+    )
+
+
+def suites(page: Page) -> dict[str, str]:
+    """The suite of every run on the page."""
+    return {
+        run: table.suite for table in page.tables for row in table.rows for run in row.runs
+    }
+
+
+def paper_facts(row: PaperRow, suites: Mapping[str, str]) -> str:
+    """As :func:`facts`, of a line of a paper's table, by the suites of runs."""
+    runs = (run for ours in row.ours for run in ours.runs)
+    return facts(row.ours, *(suites[run] for run in runs if run in suites))
+
+
+def claim_facts(found: Evaluation) -> str:
+    """As :func:`facts`, of a claim."""
+    parties = (*found.claim.left, *found.claim.right)
+    return _facts(
+        learner=(party.learner for party in parties),
+        suite=[found.claim.suite],
+        stamp=found.stamps,
+    )
+
+
+def picture_facts(picture: Picture) -> str:
+    """As :func:`facts`, of a figure, which shows runs with and without stamps."""
+    return _facts(learner=picture.learners, suite=[picture.suite])
+
+
+def suite_facts(suite: str) -> str:
+    """As :func:`facts`, of what concerns a whole suite."""
+    return _facts(suite=[suite])
+
+
+def _facts(**found: Iterable[str]) -> str:
+    return json.dumps({kind: _distinct(texts) for kind, texts in found.items()})
+
+
+def choices(page: Page) -> dict[str, list[str]]:
+    """What the page can be filtered by."""
+    rows = [row for table in page.tables for row in table.rows]
+    rows += [ours for table in page.papers for row in table.rows for ours in row.ours]
+    return {
+        "learner": sorted(_distinct(row.learner for row in rows)),
+        "suite": sorted(_distinct(table.suite for table in page.tables)),
+        "stamp": sorted(_distinct(stamp for row in rows for stamp in row.stamps)),
+    }
+
+
+def stamps(page: Page) -> list[str]:
+    """Every stamp on the page."""
+    return choices(page)["stamp"]
+
+
+def outcomes(table: PaperTable) -> list[tuple[str, int]]:
+    """How often each verdict stands in a paper's table, in the order of :data:`OUTCOMES`."""
+    counts = Counter(
+        cell.verdict.outcome for row in table.rows for cell in row.cells.values() if cell.verdict
+    )
+    return [(outcome, counts[outcome]) for outcome in OUTCOMES if counts[outcome]]
+
+
+def verdicts(page: Page) -> list[tuple[str, int]]:
+    """How often each verdict stands among the claims, in the order of :data:`VERDICTS`."""
+    counts = Counter(claim.verdict for claim in page.claims or ())
+    return [(verdict, counts[verdict]) for verdict in VERDICTS if counts[verdict]]
+
+
+def leaders(table: Table) -> tuple[str, list[tuple[Row, Cell]]]:
+    """The column that sums a table up, and the rows that lead it: the best, and its equals."""
+    column = table.columns[-1]
+    known = [(row, row.cells[column]) for row in table.rows if column in row.cells]
+    if len(known) < 2:
+        return column, known
+    order = ("best", "not separable")
+    led = [pair for pair in known if pair[1].standing]
+    return column, sorted(led, key=lambda pair: order.index(pair[1].standing))
+
+
+def numbered(table: PaperTable) -> Iterator[tuple[PaperRow, dict[str, int]]]:
+    """Each row with the number, by column, of the sentence in ``table.reasons`` that is about it.
+
+    The sentences stand in the order of the rows, one for all columns of a row that share it.
+    """
+    n = 0
+    for row in table.rows:
+        of_reason: dict[tuple[str, str], int] = {}
+        of_column = {}
+        for column in table.columns:
+            if (verdict := row.cells[column].verdict) is None:
+                continue
+            reason = verdict.outcome, verdict.reason
+            if reason not in of_reason:
+                n += 1
+                of_reason[reason] = n
+            if of_reason[reason] <= len(table.reasons):
+                of_column[column] = of_reason[reason]
+        yield row, of_column
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """Where the parts of an interval's drawing stand, from 0 to :data:`PLOT_WIDTH`."""
+
+    zero: str
+    low: str
+    high: str
+    mean: str
+
+
+def forests(differences: Differences) -> Iterator[tuple[Against, Forest]]:
+    """Each line with its drawing, all on one scale that shows 0."""
+    found = [against.by_column[differences.overall] for against in differences.others]
+    ends = [0.0, *(end for one in found for end in one.interval())]
+    low, high = min(ends), max(ends)
+    margin = 0.04 * (high - low) or 1.0
+
+    def place(value: float) -> str:
+        share = (value - low + margin) / (high - low + 2 * margin)
+        return f"{PLOT_WIDTH * share:.1f}"
+
+    for against, one in zip(differences.others, found, strict=True):
+        start, end = one.interval()
+        yield against, Forest(place(0.0), place(start), place(end), place(one.mean))
+
+
+def side(difference: Difference) -> str:
+    """Whether an interval leaves 0 out: ``apart``, else ``open``."""
+    low, high = difference.interval()
+    return "open" if low <= 0 <= high else "apart"
+
+
+def duration(seconds: float | None) -> str:
+    """A time in the largest units that say it well.
+
+    >>> duration(4210.0), duration(75.2), duration(3.1)
+    ('1 h 10 min', '1 min 15 s', '3 s')
+    """
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """A number with its noun.
+
+    >>> counted(1, "run"), counted(1200, "run")
+    ('1 run', '1,200 runs')
+    """
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def n_rows(tables: Sequence[Table]) -> int:
+    """Rows of all tables."""
+    return sum(len(table.rows) for table in tables)
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(map(plain, texts)))
