@@ -107,6 +107,19 @@ class Learner(Protocol):
         ...
 
 
+class TracingLearner(Learner, Protocol):
+    """A learner that shows how its mixture changes while it adapts: an optional capability."""
+
+    def trace(self, support: Labelled, *, rng: torch.Generator) -> Sequence[Mixture]:
+        """Adapt as :meth:`adapt` does; leave the learner's state as it was.
+
+        Returns:
+            Weights of operations before the first step and after each step that changes them,
+            as the forward pass sees them; empty where nothing changes.
+        """
+        ...
+
+
 class SearchSpace(Protocol):
     """Cells and primitives. A fixed network is a space without choices."""
 
@@ -352,4 +365,5 @@ __all__ = [
     "SearchSpace",
     "Strategy",
     "TaskShape",
+    "TracingLearner",
 ]

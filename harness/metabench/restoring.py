@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from metabench.engine import chunk_size
 from metabench.episodes import TaskBatch
 from metabench.errors import DataError, UsageError
 from metabench.evaluation import Grid
+from metabench.protocols import Mixture, TracingLearner
 from metabench.records import RunRecord
 from metabench.runspec import RunSpec
 from metabench.seeding import generator
@@ -55,6 +56,24 @@ class Restored:
             asked.batch(np.array(indices)).query.y[..., 0].double().numpy()
         )
         return values
+
+    def trace(self, index: int) -> Sequence[Mixture]:
+        """How the learner's mixture changes as it adapts to one episode.
+
+        Adaptation is to this episode alone, with random numbers of its own, since that of the run
+        was to many at once.
+
+        Raises:
+            DataError: when the learner cannot tell, or its mixture does not change.
+        """
+        learner, label = self.built.learner, self.record.spec.learner.name
+        if not hasattr(learner, "trace"):
+            raise DataError(f"{label} does not tell how its mixture changes.")
+        rng = generator(self.record.spec.seed, "trace", index)
+        found = cast(TracingLearner, learner).trace(self.episodes([index]).support, rng=rng)
+        if not found:
+            raise DataError(f"Adaptation of {label} leaves its mixture as it is.")
+        return found
 
     def predict(self, indices: Sequence[int], grid: Grid) -> NDArray[np.float64]:
         """What the learner, adapted as in meta-test, predicts at the points of a grid.

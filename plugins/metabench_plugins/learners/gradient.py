@@ -157,6 +157,18 @@ class GradientLearner(ABC):
             embedding=start.embedding,
         )
 
+    @torch.no_grad()
+    def trace(self, support: Labelled, *, rng: torch.Generator) -> Sequence[Mixture]:
+        """The mixture before the first step and after each; none where it is not adapted."""
+        start, steps = self.begin(support, rng=rng, progress=None), self.context.steps_at_test
+        if not callable(start.mixture):
+            return []
+        path = self._path(start, support, steps=steps, anneal=steps, order="none")
+        return [
+            start.mixture(weights, sharpness_at(max(0, step - 1), steps))
+            for step, weights in enumerate(path)
+        ]
+
     def _settle(self, start: Start, support: Labelled) -> Start:
         """Keep, per task, the candidate of the lowest support loss after adaptation."""
         steps = self.context.steps_at_test

@@ -168,15 +168,7 @@ class Metanas:
                 genotypes=chosen.genotypes,
                 n_params=chosen.n_params,
             )
-        steps = p.test_steps_arch
-        phase = Phase(
-            data=support,
-            walk=walk(support, size=p.test_batch, steps=steps, rng=rng),
-            mix=mixing_of_each(self._search, n_tasks, threshold=p.threshold_at_test, rng=rng),
-            sharpness=[sharpness_at(step, steps) for step in range(steps)],
-            searching=True,
-        )
-        everyone = slice(0, n_tasks)
+        phase, everyone = self._testing(support, rng=rng), slice(0, n_tasks)
         state = start
         curve = [self._predictor(start, phase.mix(start.leaves, 0.0, everyone), support)]
         for step, (state, _) in enumerate(self._loop.path(start, phase)):
@@ -193,6 +185,21 @@ class Metanas:
             n_params=self._count(mixture, n_tasks),
             variants={"pruned": self._predictor(state, decoded.mixture, support)},
         )
+
+    @torch.no_grad()
+    def trace(self, support: Labelled, *, rng: torch.Generator) -> Sequence[Mixture]:
+        """The mixture before the first step with annealing and after each; none if it is drawn."""
+        n_tasks = len(support.x)
+        start = self._state.share(n_tasks)
+        (like, *_) = start.leaves.values()
+        if self._search.candidates(n_tasks, rng=rng, like=like):
+            return []
+        phase, everyone = self._testing(support, rng=rng), slice(0, n_tasks)
+        path = zip(self._loop.path(start, phase), phase.sharpness, strict=True)
+        return [
+            phase.mix(start.leaves, 0.0, everyone),
+            *(phase.mix(state.leaves, sharpness, everyone) for (state, _), sharpness in path),
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         """Weights and logits, their moments, and the number of updates."""
@@ -233,6 +240,19 @@ class Metanas:
             ],
             searching=searching,
             masks={n: m.view(n_tasks, n_batches, *m.shape[1:]) for n, m in masks.items()},
+        )
+
+    def _testing(self, support: Labelled, *, rng: torch.Generator) -> Phase:
+        """The steps with annealing, at meta-test."""
+        p, steps = self._params, self._params.test_steps_arch
+        return Phase(
+            data=support,
+            walk=walk(support, size=p.test_batch, steps=steps, rng=rng),
+            mix=mixing_of_each(
+                self._search, len(support.x), threshold=p.threshold_at_test, rng=rng
+            ),
+            sharpness=[sharpness_at(step, steps) for step in range(steps)],
+            searching=True,
         )
 
     def _fit(
