@@ -15,9 +15,12 @@ from metabench.catalog import load_catalog
 from metabench.conformance.samples import same
 from metabench.episodes import EpisodeShape, Labelled, TaskBatch, TaskShape
 from metabench.errors import UsageError
-from metabench.protocols import INPUTS, LearnerContext
+from metabench.protocols import INPUTS, NEEDED, LearnerContext
 from metabench.specs import resolve
+from metabench_plugins.learners.apart import gradients
+from metabench_plugins.learners.joint import mixing_of_each
 from metabench_plugins.learners.metanas import Metanas
+from metabench_plugins.learners.searching import operations_of
 from metabench_plugins.spaces.given import most_common, read_given
 from metabench_plugins.spaces.metanas import ChildParams, child
 from metabench_plugins.spaces.published import PUBLISHED
@@ -70,8 +73,14 @@ def build(
     )
 
 
-def on_images(learner: str = "metanas", strategy: str = "soft-pruning", **params: Any) -> Any:
-    values = PAIRS if strategy == "soft-pruning" else {}
+def on_images(
+    learner: str = "metanas",
+    strategy: str = "soft-pruning",
+    *,
+    strategy_params: dict[str, Any] | None = None,
+    **params: Any,
+) -> Any:
+    values = {**(PAIRS if strategy == "soft-pruning" else {}), **(strategy_params or {})}
     return build(
         learner,
         "metanas",
@@ -476,3 +485,38 @@ def test_pairs_of_inputs_are_searched_too() -> None:
     before = learner._state.leaves[name].clone()
     learner.meta_step(tasks(IMAGES, n=2), progress=0.5, rng=rng())
     assert not torch.equal(learner._state.leaves[name], before)
+
+
+def test_what_is_cut_changes_neither_losses_nor_gradients_when_it_is_left_out() -> None:
+    learner = on_images(strategy_params={"init_std": 1.0})
+    data, found = tasks(IMAGES, n=1), []
+    mix = mixing_of_each(learner._search, 1, threshold=0.1, rng=rng())
+    for hint in (True, False):
+
+        def loss(leaves: Any, part: slice, hint: bool = hint) -> Tensor:
+            mixture = mix(leaves, 1.0, part)
+            kept = {k: w for k, w in mixture.items() if hint or not k.endswith(NEEDED)}
+            outputs = learner._space.forward(operations_of(leaves), kept, data.support.x)
+            return learner._loop.losses(outputs, data.support.y)
+
+        leaves = learner._state.share(1).leaves
+        found.append(gradients(loss, leaves, parts=[slice(0, 1)]))
+    assert any(key.endswith(NEEDED) for key in mix(leaves, 1.0, slice(0, 1)))
+    assert torch.allclose(found[0][1], found[1][1])
+    for name, gradient in found[0][0].items():
+        assert torch.allclose(gradient, found[1][0][name], atol=1e-6), name
+
+
+@pytest.mark.parametrize("name", ["metanas-maml", "tnas"])
+def test_the_presets_on_maml_set_rates_and_moments_of_the_logits(name: str) -> None:
+    learner = build(name, "toy-cell", "darts", space_params={"width": 5}, inner_steps=1)
+    weights, logits = learner.outer._adam.param_groups
+    tnas = name == "tnas"
+    assert weights["betas"] == (0.9, 0.999)
+    assert weights["weight_decay"] == 0
+    assert logits["betas"] == ((0.5, 0.999) if tnas else (0.9, 0.999))
+    assert logits["weight_decay"] == (1e-3 if tnas else 0)
+    p = learner.params
+    expected = ("first", 0.1, 30.0) if tnas else ("second", 0.01, None)
+    assert (p.order, p.inner_lr, p.arch_inner_lr) == expected
+    assert (p.arch_at_test, p.threshold_at_test) == (("hard", 0.0) if tnas else ("soft", 0.05))
