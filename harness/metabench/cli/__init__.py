@@ -19,6 +19,7 @@ from metabench.cli.plugins import plugins_app
 from metabench.cli.references import references_app
 from metabench.cli.report import report
 from metabench.cli.run import run
+from metabench.cli.view import view
 from metabench.errors import MetabenchError
 
 
@@ -78,6 +79,7 @@ app.command("report")(report)
 app.command("compare")(compare)
 app.command("claims")(claims)
 app.command("figure")(figure)
+app.command("view")(view)
 app.command("list")(list_)
 app.command("show")(show)
 app.add_typer(data_app, name="data")

@@ -17,6 +17,7 @@ from metabench.render import Format
 
 if TYPE_CHECKING:
     from metabench.captions import IntervalKind
+    from metabench.page import Page
     from metabench.results import Results
     from metabench.tables import Report
 
@@ -57,12 +58,12 @@ def report(
 ) -> None:
     """Print a table per suite and setting, derived from the stored episodes.
 
-    With --paper the paper's table, ours beside it, with a verdict per cell and its reason.
+    With --paper the paper's table, ours beside it, with a verdict per cell and its reason. With
+    --format html one page with all there is: papers, differences, claims, figures, commands.
     """
-    from metabench.render import render
     from metabench.render.layout import plain
 
-    results, built = _build(directory, paper=paper, interval=interval.value)
+    results, built = _build(directory, format=format, paper=paper, interval=interval.value)
     for problem in built.problems:
         typer.echo(plain(problem), err=True)
     if not results.runs:
@@ -71,18 +72,23 @@ def report(
             hint="Repeat the command of a run to finish it.",
         )
     if output is not None:
-        _write(output, render(built, format))
-    elif format is Format.table and _on_terminal():
-        typer.echo(_for_terminal(built), nl=False)
+        _write(output, _written(built, format))
     else:
-        typer.echo(render(built, format), nl=False)
+        typer.echo(_written(built, format, on_terminal=_on_terminal()), nl=False)
 
 
-def _build(directory: Path, *, paper: str | None, interval: IntervalKind) -> tuple[Results, Report]:
+def _build(
+    directory: Path, *, format: Format, paper: str | None, interval: IntervalKind
+) -> tuple[Results, Report | Page]:
     from metabench.paper_report import build_paper_report
     from metabench.report import build_report
     from metabench.results import read_runs
 
+    if format is Format.html:
+        from metabench.cli.context import catalog
+        from metabench.page import read_page
+
+        return read_page(directory, catalog(), paper=paper, interval=interval)
     if paper is None:
         results = read_runs(directory)
         return results, build_report(results, interval=interval)
@@ -92,6 +98,18 @@ def _build(directory: Path, *, paper: str | None, interval: IntervalKind) -> tup
     reference = find_reference(catalog(), paper)
     results = read_runs(directory)
     return results, build_paper_report(results, reference, interval=interval)
+
+
+def _written(built: Report | Page, format: Format, *, on_terminal: bool = False) -> str:
+    from metabench.page import Page
+    from metabench.render import as_table, render
+    from metabench.render.html import render_page
+
+    if isinstance(built, Page):
+        return render_page(built)
+    if format is Format.table and on_terminal:
+        return as_table.render(built, terminal_width=shutil.get_terminal_size().columns)
+    return render(built, format)
 
 
 def _write(path: Path, text: str) -> None:
@@ -106,9 +124,3 @@ def _write(path: Path, text: str) -> None:
 def _on_terminal() -> bool:
     asked_plain = os.environ.get("NO_COLOR") or os.environ.get("CI")
     return sys.stdout.isatty() and not asked_plain and os.environ.get("TERM") != "dumb"
-
-
-def _for_terminal(built: Report) -> str:
-    from metabench.render import as_table
-
-    return as_table.render(built, terminal_width=shutil.get_terminal_size().columns)

@@ -4,7 +4,7 @@
 :mod:`metabench.render.html` writes it down.
 """
 
-from metabench.page.building import build_page
+from metabench.page.building import build_page, read_page
 from metabench.page.values import Page
 
-__all__ = ["Page", "build_page"]
+__all__ = ["Page", "build_page", "read_page"]

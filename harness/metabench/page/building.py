@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from metabench.captions import IntervalKind
-from metabench.claims import evaluate, load_claims
+from metabench.claims import Evaluation, evaluate, load_claims
 from metabench.errors import MetabenchError
 from metabench.page.differences import find_differences
 from metabench.page.origins import find_provenance
@@ -15,11 +16,29 @@ from metabench.page.values import Page
 from metabench.paper_report import build_paper_report
 from metabench.reference_files import find_reference, readable_references
 from metabench.report import build_report
-from metabench.results import Results
+from metabench.results import Results, read_runs
 from metabench.tables import PaperTable, Table
 
 if TYPE_CHECKING:
     from metabench.catalog import Catalog
+
+T = TypeVar("T")
+
+
+def read_page(
+    directory: Path, catalog: Catalog, *, paper: str | None, interval: IntervalKind = "field"
+) -> tuple[Results, Page]:
+    """Read a folder and make its page, which is named after it.
+
+    Raises:
+        DataError: when there is no run at all.
+        UsageError: as :func:`build_page`.
+    """
+    if paper is not None:
+        find_reference(catalog, paper)  # says that there is none before all the reading
+    results = read_runs(directory)
+    title = directory.resolve().name or str(directory)
+    return results, build_page(results, catalog, title=title, paper=paper, interval=interval)
 
 
 def build_page(
@@ -72,12 +91,14 @@ def _papers(
                 yield table
 
 
-def _claims(results: Results, catalog: Catalog) -> list[Any]:
+def _claims(results: Results, catalog: Catalog) -> list[Evaluation]:
     files = [load_claims(file) for file in catalog.claims.values()]
     return evaluate(files, results.runs)
 
 
-def _made(missing: dict[str, str], part: str, make: Any) -> Any:
+def _made(
+    missing: dict[str, str], part: str, make: Callable[[], Iterable[T]]
+) -> tuple[T, ...] | None:
     """A part of the page; where it cannot be made, why."""
     try:
         return tuple(make())

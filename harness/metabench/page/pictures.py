@@ -51,7 +51,7 @@ def draw_pictures(runs: Sequence[Run]) -> list[Picture]:
         ("Learning curves and steps at meta-test", curves.draw, by_setting),
         ("Searched cells", cell.draw, searching),
     )
-    pictures = []
+    pictures: list[Picture] = []
     for title, draw, groups in kinds:
         for place in sorted(groups):
             name = f"figure-{len(pictures) + 1}"
@@ -63,7 +63,7 @@ def draw_pictures(runs: Sequence[Run]) -> list[Picture]:
 def _picture(
     runs: Sequence[Run], draw: Callable[[Results], Drawing], *, title: str, name: str
 ) -> Picture | None:
-    """One figure, or a sentence that says why there is none; None where there is nothing to draw."""
+    """One figure, or why there is none in a sentence; None where there is nothing to draw."""
     spec = runs[0].record.spec
     blank = Picture(
         suite=spec.suite,

@@ -18,6 +18,7 @@ class Format(StrEnum):
     tex = "tex"
     csv = "csv"
     json = "json"
+    html = "html"
 
 
 def render(report: Report, format: Format) -> str:

@@ -35,9 +35,7 @@ def facts(rows: Iterable[Row], *suites: str) -> str:
 
 def suites(page: Page) -> dict[str, str]:
     """The suite of every run on the page."""
-    return {
-        run: table.suite for table in page.tables for row in table.rows for run in row.runs
-    }
+    return {run: table.suite for table in page.tables for row in table.rows for run in row.runs}
 
 
 def paper_facts(row: PaperRow, suites: Mapping[str, str]) -> str:
@@ -88,7 +86,7 @@ def stamps(page: Page) -> list[str]:
 
 def outcomes(table: PaperTable) -> list[tuple[str, int]]:
     """How often each verdict stands in a paper's table, in the order of :data:`OUTCOMES`."""
-    counts = Counter(
+    counts: Counter[str] = Counter(
         cell.verdict.outcome for row in table.rows for cell in row.cells.values() if cell.verdict
     )
     return [(outcome, counts[outcome]) for outcome in OUTCOMES if counts[outcome]]
@@ -96,7 +94,7 @@ def outcomes(table: PaperTable) -> list[tuple[str, int]]:
 
 def verdicts(page: Page) -> list[tuple[str, int]]:
     """How often each verdict stands among the claims, in the order of :data:`VERDICTS`."""
-    counts = Counter(claim.verdict for claim in page.claims or ())
+    counts: Counter[str] = Counter(claim.verdict for claim in page.claims or ())
     return [(verdict, counts[verdict]) for verdict in VERDICTS if counts[verdict]]
 
 
