@@ -54,8 +54,38 @@ def _curves(request: FigureRequest) -> Drawing:
     return curves.draw(request.results)
 
 
+def _genotypes(request: FigureRequest) -> Drawing:
+    from metabench.figures import genotypes
+
+    return genotypes.draw(request.results)
+
+
+def _sizes(request: FigureRequest) -> Drawing:
+    from metabench.figures import sizes
+
+    return sizes.draw(request.results)
+
+
+def _embeddings(request: FigureRequest) -> Drawing:
+    from metabench.figures import embeddings
+
+    return embeddings.draw(request.results)
+
+
+def _annealing(request: FigureRequest) -> Drawing:
+    from metabench.figures import annealing
+
+    return annealing.draw(request.results, catalog=request.catalog(), episode=request.episode)
+
+
 FIGURES = {
     "fits": FigureKind("regression tasks with the fit of each learner", _fits, of_episode=True),
     "cell": FigureKind("the most common searched cell of each learner", _cell),
     "curves": FigureKind("training curves, and the metric after each inner step", _curves),
+    "genotypes": FigureKind("how common each searched architecture is, by source", _genotypes),
+    "sizes": FigureKind("sizes of the networks that a search gave to tasks", _sizes),
+    "embeddings": FigureKind("task embeddings in the plane, by source", _embeddings),
+    "annealing": FigureKind(
+        "weights of operations during adaptation to a task", _annealing, of_episode=True
+    ),
 }

@@ -15,6 +15,8 @@ SHADE = "#ececec"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#5B5B5B")
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 1.5), (1.2, 1.2), (6, 1.5, 1.2, 1.5), (9, 3))
 """Lengths of stroke and gap in line widths, as in SVG's ``stroke-dasharray``; () is solid."""
+HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "oooo", "----", "++++")
+"""Patterns of areas, as matplotlib writes them."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 
 
