@@ -165,16 +165,20 @@ def _task_aware() -> Iterable[LearnerSpec]:
 def _searching() -> Iterable[LearnerSpec]:
     """MetaNAS and T-NAS, and what trains the cells that a search has found."""
     metanas = "Elsken et al., MetaNAS, CVPR 2020"
-    yield LearnerSpec(
-        name="metanas",
-        version=1,
-        summary="Reptile on weights and architecture; each task prunes its own softly.",
-        params="metabench_plugins.learners.metanas:MetanasParams",
-        factory="metabench_plugins.learners.metanas:Metanas",
-        searches=True,
-        train_shape="metabench_plugins.learners.reptile:train_shape",
-        reference=metanas,
-    )
+    for name, summary in (
+        ("metanas", "Reptile on weights and architecture; each task prunes its own softly."),
+        ("random-search", "As metanas; meant for the strategy random, beside which it stands."),
+    ):
+        yield LearnerSpec(
+            name=name,
+            version=1,
+            summary=summary,
+            params="metabench_plugins.learners.metanas:MetanasParams",
+            factory="metabench_plugins.learners.metanas:Metanas",
+            searches=True,
+            train_shape="metabench_plugins.learners.reptile:train_shape",
+            reference=metanas,
+        )
     for name, summary, preset, reference in (
         (
             "metanas-maml",
