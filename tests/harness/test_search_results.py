@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from result_factory import make_spec, write_run
+from search_factory import A, B, write_search
 
 from metabench.catalog import load_catalog
 from metabench.engine import Control
@@ -19,7 +19,6 @@ from metabench.planning import RunRequest, plan
 from metabench.pooling import pool
 from metabench.results import read_runs
 from metabench.running import Run
-from metabench.runspec import Choice
 from metabench.search_results import (
     agreement,
     architectures,
@@ -32,39 +31,8 @@ from metabench.search_results import (
 from metabench.specs import RunEvent
 from metabench.store import RunStore
 
-A: dict[str, Any] = {"cell": [[0, 2, "skip"], [1, 2, "linear"]]}
-B: dict[str, Any] = {"cell": [[0, 2, "skip"], [1, 2, "skip"]]}
 N = 40
 FILES = ("episodes.jsonl", "genotypes.jsonl", "embeddings.jsonl")
-
-
-def write_search(
-    out: Path,
-    genotypes: list[dict[str, Any]],
-    *,
-    learner: str = "mnas",
-    seed: int = 0,
-    embedded: int = 0,
-    apart: float = 4.0,
-) -> Path:
-    """A run of two sources that take turns, with as many episodes as genotypes."""
-    spec = make_spec(
-        learner,
-        seed=seed,
-        episodes=len(genotypes) // 2,
-        strategy=Choice(name="darts", version=1),
-    )
-    folder = write_run(out, spec)
-    store, rng = RunStore(folder), np.random.default_rng(seed)
-    store.append_genotypes(0, [Genotype.from_json(g) for g in genotypes])
-    shift = np.arange(embedded)[:, None] % 2 * apart
-    store.append_embeddings(0, (rng.normal(size=(embedded, 3)) + shift).round(3).tolist())
-    sizes = [10 if g == A else 7 for g in genotypes]
-    path = folder / "episodes.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    texts = [json.dumps({**line, "n_params": n}) for line, n in zip(lines, sizes, strict=True)]
-    path.write_text("".join(f"{text}\n" for text in texts))
-    return folder
 
 
 def test_a_killed_search_ends_with_the_same_bytes(tmp_path: Path) -> None:

@@ -156,8 +156,9 @@ def figure_of(found: Mapping[str, Sequence[Panel]]) -> Figure:
     for block, n_rows, (label, panels) in zip(blocks, rows, found.items(), strict=True):
         block.suptitle(label, fontsize=9, x=0.01, ha="left")
         grid = block.subplots(n_rows, COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
-        for axes, panel in zip(grid, panels, strict=False):
+        for place, (axes, panel) in enumerate(zip(grid, panels, strict=False)):
             _draw_panel(axes, panel, style)
+            axes.tick_params(labelbottom=place >= len(panels) - COLUMNS)
         for axes in grid[len(panels) :]:
             axes.remove()
         block.supxlabel("steps", fontsize=8)

@@ -97,8 +97,7 @@ def figure_of(panels: Mapping[str, Panel]) -> Figure:
         for name, look in style.items():
             x, y = panel.places[source == name].T
             axes.plot(x, y, ls="", marker=look.marker, ms=3, color=look.color, mew=0, alpha=0.75)
-        axes.set_title(f"{label}\n", loc="left")
-        axes.text(0, 1.02, str(panel), fontsize=7, transform=axes.transAxes)
+        axes.set_title(f"{label}\n{panel}", loc="left", fontsize=7.5)
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(True)

@@ -1,0 +1,46 @@
+"""Makes small folders of searches for tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from result_factory import make_spec, write_run
+
+from metabench.genotype import Genotype
+from metabench.runspec import Choice
+from metabench.store import RunStore
+
+A: dict[str, Any] = {"cell": [[0, 2, "skip"], [1, 2, "linear"]]}
+B: dict[str, Any] = {"cell": [[0, 2, "skip"], [1, 2, "skip"]]}
+
+
+def write_search(
+    out: Path,
+    genotypes: list[dict[str, Any]],
+    *,
+    learner: str = "mnas",
+    seed: int = 0,
+    embedded: int = 0,
+    apart: float = 4.0,
+) -> Path:
+    """A run of two sources that take turns, with as many episodes as genotypes."""
+    spec = make_spec(
+        learner,
+        seed=seed,
+        episodes=len(genotypes) // 2,
+        strategy=Choice(name="darts", version=1),
+    )
+    folder = write_run(out, spec)
+    store, rng = RunStore(folder), np.random.default_rng(seed)
+    store.append_genotypes(0, [Genotype.from_json(g) for g in genotypes])
+    shift = np.arange(embedded)[:, None] % 2 * apart
+    store.append_embeddings(0, (rng.normal(size=(embedded, 3)) + shift).round(3).tolist())
+    sizes = [10 if g == A else 7 for g in genotypes]
+    path = folder / "episodes.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    texts = [json.dumps({**line, "n_params": n}) for line, n in zip(lines, sizes, strict=True)]
+    path.write_text("".join(f"{text}\n" for text in texts))
+    return folder

@@ -1,0 +1,220 @@
+"""Figures of searches: what is in them, and that they are the same twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from search_factory import A, B, write_search
+
+from metabench.catalog import Catalog, load_catalog
+from metabench.engine import Control
+from metabench.errors import DataError, UsageError
+from metabench.figures import annealing, embeddings, genotypes, sizes
+from metabench.figures.drawing import Drawing, to_svg
+from metabench.figures.tsne import affinities, gradient, principal_components, tsne
+from metabench.genotype import Edge, Genotype
+from metabench.measures import silhouette
+from metabench.planning import RunRequest, plan
+from metabench.results import read_runs
+from metabench.running import Run
+from metabench.search_results import read_embeddings
+
+
+def legend_texts(drawing: Drawing) -> list[str]:
+    (legend,) = drawing.figure.legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
+# Frequencies -----------------------------------------------------------------------------------
+
+
+def test_bars_of_architectures_are_shares_by_source(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_search(tmp_path, [A, A, A, B] * 5, seed=seed)
+    drawing = genotypes.draw(read_runs(tmp_path))
+    (axes,) = drawing.figure.axes
+    assert axes.get_title(loc="left") == "mnas: 2 architectures in 40 tasks"
+    assert legend_texts(drawing) == ["bird", "texture"]
+    widths = [bar.get_width() for bar in axes.patches]  # type: ignore[attr-defined]
+    assert widths == pytest.approx([50, 0, 25, 25])  # bird in 1 and 2, texture in 1 and 2
+    assert [text.get_text() for text in axes.texts] == [
+        "75.0%, 10 weights",
+        "25.0%, 7 weights; as 1, 1 to 2 skip for 1 to 2 linear",
+    ]
+    assert "the most common one has 75.0%" in drawing.description
+
+
+def test_rare_architectures_share_a_bar(tmp_path: Path) -> None:
+    many = [{"cell": [[0, 2, f"op{i}"], [1, 2, f"op{i}"], [0, 1, f"op{i}"]]} for i in range(30)]
+    write_search(tmp_path, many)
+    (axes,) = genotypes.draw(read_runs(tmp_path)).figure.axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == [*map(str, range(1, 11)), "20 others"]
+    assert axes.texts[-1].get_text() == "66.7%"
+    assert axes.texts[1].get_text().endswith("as 1, 3 of 3 edges differ")
+
+
+def test_differences_name_the_cell_where_there_are_several() -> None:
+    one = Genotype.of({"normal": [Edge(0, 2, "skip")], "reduction": [Edge(0, 2, "skip")]})
+    other = Genotype.of({"normal": [Edge(0, 2, "skip")], "reduction": [Edge(1, 2, "pool")]})
+    fewer = Genotype.of({"normal": [Edge(0, 2, "skip")], "reduction": []})
+    assert genotypes.difference(one, other) == "reduction 1 to 2 pool for reduction 0 to 2 skip"
+    assert genotypes.difference(one, fewer) == "nothing for reduction 0 to 2 skip"
+
+
+# Sizes -----------------------------------------------------------------------------------------
+
+
+def test_histograms_of_sizes_hold_every_task(tmp_path: Path) -> None:
+    write_search(tmp_path, [A, A, A, B], seed=0)
+    write_search(tmp_path, [B] * 4, seed=1)
+    write_search(tmp_path, [A] * 4, learner="metanas")
+    drawing = sizes.draw(read_runs(tmp_path))
+    first, second = drawing.figure.axes
+    assert second.get_title(loc="left") == "mnas: 8 (7 to 10) weights"
+    heights = [bar.get_height() for bar in second.patches]  # type: ignore[attr-defined]
+    assert sum(heights) == pytest.approx(100)
+    assert sum(heights[: sizes.BINS]) == pytest.approx(50)  # of seed 0
+    assert first.get_title(loc="left") == "metanas: 10 weights"
+    assert first.get_xlim() == second.get_xlim()
+    assert legend_texts(drawing) == ["seed 0", "seed 1"]
+
+
+# Embeddings ------------------------------------------------------------------------------------
+
+
+def test_embeddings_are_shown_by_source_with_what_is_measured(tmp_path: Path) -> None:
+    write_search(tmp_path, [A] * 60, embedded=60)
+    write_search(tmp_path, [A] * 60, embedded=60, seed=1)
+    drawing = embeddings.draw(read_runs(tmp_path))
+    (axes,) = drawing.figure.axes
+    assert [len(np.asarray(line.get_xdata())) for line in axes.lines] == [30, 30]
+    assert legend_texts(drawing) == ["bird", "texture"]
+    run = min(read_runs(tmp_path).runs, key=lambda run: run.record.spec.seed)
+    found = read_embeddings(run.folder, run.episodes)
+    assert found is not None
+    name, numbers = axes.get_title(loc="left").split("\n")
+    assert name == "mnas"
+    assert numbers.startswith(f"silhouette {found.measures['embedding_silhouette']:.2f}, linear ")
+    assert numbers.endswith("chance 50%")
+    assert drawing.notes == ("mnas: seed 0 is shown.",)
+    again = embeddings.draw(read_runs(tmp_path))
+    assert to_svg(again) == to_svg(drawing)
+
+
+def test_figures_say_what_they_need(tmp_path: Path) -> None:
+    folder = write_search(tmp_path, [A] * 4)
+    with pytest.raises(DataError, match="No run here holds task embeddings"):
+        embeddings.draw(read_runs(tmp_path))
+    (folder / "genotypes.jsonl").unlink()
+    with pytest.raises(DataError, match="No run here holds architectures"):
+        genotypes.draw(read_runs(tmp_path))
+    lines = (folder / "episodes.jsonl").read_text().replace('"n_params": 10', '"n_params": null')
+    (folder / "episodes.jsonl").write_text(lines)
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**run, "n_params": None}))
+    with pytest.raises(DataError, match="No run here holds sizes"):
+        sizes.draw(read_runs(tmp_path))
+
+
+# t-SNE -----------------------------------------------------------------------------------------
+
+
+def test_affinities_have_the_perplexity_asked_for() -> None:
+    x = np.random.default_rng(0).normal(size=(80, 5)) * np.logspace(-2, 2, 80)[:, None]
+    p = affinities(x, perplexity=10.0)
+    assert p.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(p, p.T)
+    # Far from symmetric, a single point's own distribution is checked on equal distances.
+    even = affinities(np.eye(11), perplexity=10.0)
+    np.testing.assert_allclose(even[~np.eye(11, dtype=bool)], 1 / 110)
+
+
+def test_the_gradient_is_that_of_the_divergence() -> None:
+    rng = np.random.default_rng(1)
+    p, y = affinities(rng.normal(size=(12, 4)), perplexity=3.0), rng.normal(size=(12, 2))
+
+    def divergence(y: np.ndarray) -> float:
+        q = 1 / (1 + ((y[:, None] - y) ** 2).sum(axis=2))
+        np.fill_diagonal(q, 0.0)
+        off = ~np.eye(len(y), dtype=bool)
+        return float((p[off] * np.log(p[off] / (q / q.sum())[off])).sum())
+
+    found = gradient(y, p)
+    for place in ((0, 0), (3, 1), (11, 0)):
+        step = np.zeros_like(y)
+        step[place] = 1e-5
+        numeric = (divergence(y + step) - divergence(y - step)) / 2e-5
+        assert found[place] == pytest.approx(numeric, rel=1e-5)
+
+
+def test_groups_stay_groups_in_the_plane() -> None:
+    labels = ["a", "b", "c"] * 30
+    x = np.random.default_rng(2).normal(size=(90, 10)) + 6 * np.eye(10)[np.arange(90) % 3]
+    placed = tsne(x)
+    assert placed.shape == (90, 2)
+    assert silhouette(placed, labels) > 0.7
+    np.testing.assert_array_equal(placed, tsne(x))
+
+
+@pytest.mark.parametrize("x", [np.zeros((5, 3)), np.ones((2, 1)), np.arange(4.0)[:, None]])
+def test_degenerate_points_have_places(x: np.ndarray) -> None:
+    assert np.isfinite(tsne(x, steps=20)).all()
+    assert np.isfinite(principal_components(x)).all()
+
+
+# Annealing -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+@pytest.fixture(scope="module")
+def searched(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MetaNAS on the toy cell, hardly trained."""
+    out = tmp_path_factory.mktemp("searched")
+    request = RunRequest(
+        learners=("metanas",),
+        suite="toy-regression",
+        budget="smoke",
+        space="toy-cell",
+        strategy="soft-pruning",
+        changes={
+            "budget": {"meta_steps": 2, "meta_batch": 1},
+            "protocol": {"episodes": 3},
+            "learner": {"test_steps_arch": 4, "test_steps": 1},
+        },
+    )
+    control = Control(emit=lambda event: None, stopped=lambda: False)
+    for made in plan(request, catalog):
+        Run(made, catalog, out=out, device=torch.device("cpu"), control=control)()
+    return out
+
+
+def test_annealing_shows_every_edge_over_the_steps(catalog: Catalog, searched: Path) -> None:
+    results = read_runs(searched)
+    drawing = annealing.draw(results, catalog=catalog, episode=1)
+    panels = [axes for axes in drawing.figure.axes if axes.lines]
+    assert panels[0].get_title() == "cell 0 to 2"
+    for axes in panels:
+        curves = np.array([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
+        assert curves.shape[1] == 1 + 4
+        assert curves.sum(axis=0) == pytest.approx(1, abs=0.06)  # but for what is below a threshold
+    assert legend_texts(drawing) == ["linear", "skip", "zero"]
+    assert "metanas, 4 steps, at the end: cell 0 to 2 " in drawing.description
+    again = annealing.draw(results, catalog=catalog, episode=1)
+    assert to_svg(again) == to_svg(drawing)
+
+
+def test_annealing_says_what_it_needs(catalog: Catalog, searched: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no episode 3; each source has 3"):
+        annealing.draw(read_runs(searched), catalog=catalog, episode=3)
+    write_search(tmp_path, [A] * 4)
+    with pytest.raises(DataError, match=r"No learner here can show .* mnas is left out"):
+        annealing.draw(read_runs(tmp_path), catalog=catalog)
