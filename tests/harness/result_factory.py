@@ -151,7 +151,7 @@ def write_golden_reports() -> None:
     from metabench.render import Format, render
 
     for name, report in (("report", golden_report()), ("paper", golden_paper_report())):
-        for format in Format:
+        for format in (format for format in Format if format is not Format.html):
             text = render(report, format)
             (GOLDEN / f"{name}.{format}").write_text(text, encoding="utf-8")
 

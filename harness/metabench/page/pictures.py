@@ -22,6 +22,7 @@ MOST = 12
 """Configurations that one figure can show so that they are told apart."""
 
 _TAG = re.compile(r"<\w[^<>]*>")
+_SIZE = re.compile(r' (width|height)="([\d.]+)pt"')
 _STYLE = re.compile(r'\sstyle="([^"]*)"')
 _NAMESPACE = re.compile(r'\sxmlns(?::\w+)?="[^"]*"')
 _ATTRIBUTES = {
@@ -95,9 +96,11 @@ def without_styles(svg: str) -> str:
     """An SVG that a page may hold which allows no styles but its own.
 
     Styles become attributes, so that the page's style sheet, which stands above attributes, can
-    recolor the figure for a dark screen. Fonts are the page's.
+    recolor the figure for a dark screen. Fonts are the page's, and the size follows them: what is
+    8 points high becomes 0.8 rem.
     """
     svg = re.sub(r"<style\b.*?</style>", "", svg, flags=re.DOTALL)
+    svg = _SIZE.sub(lambda match: f' {match[1]}="{float(match[2]) / 10:g}rem"', svg, count=2)
     return _TAG.sub(lambda match: _without_style(match[0]), svg)
 
 

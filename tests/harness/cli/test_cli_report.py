@@ -70,7 +70,7 @@ def test_interval_is_passed_on():
     assert "t(0.975, n-1)" in caption
 
 
-@pytest.mark.parametrize("option", [("--format", "html"), ("--interval", "magic")])
+@pytest.mark.parametrize("option", [("--format", "pdf"), ("--interval", "magic")])
 def test_unknown_choices_are_refused(option):
     result = run(RECORDS, *option)
     assert result.exit_code == 2

@@ -7,9 +7,10 @@ names by their digests. Everything else on it is escaped text, or SVG that metab
 from __future__ import annotations
 
 from base64 import b64encode
+from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
@@ -18,10 +19,22 @@ from metabench.page.values import Page
 from metabench.render import layout
 from metabench.render.html import parts
 from metabench.stats import words as stats_words
+from metabench.tables import PaperTable, Table
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def render_page(page: Page) -> str:
     """Write a page down; the same page gives the same text, which ends with a line end."""
+    style, script = (_static(name) for name in ("style.css", "page.js"))
+    template = _environment().get_template("page.html.jinja")
+    return template.render(page=page, style=style, script=script, policy=_policy(style, script))
+
+
+@cache
+def _environment() -> Environment:
+    """The templates, compiled once."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -39,17 +52,17 @@ def render_page(page: Page) -> str:
         ranges=layout.ranges,
         title_of=layout.title,
         printed_text=layout.printed_text,
-        legend_of=lambda table: layout.legend(
-            layout.grid_of(table), best="Bold", not_separable="Underlined"
-        ),
+        legend_of=_legend,
         parts=parts,
         claims=claim_words,
         stats=stats_words,
         exactly=_exactly,
     )
-    style, script = (_static(name) for name in ("style.css", "page.js"))
-    template = environment.get_template("page.html.jinja")
-    return template.render(page=page, style=style, script=script, policy=_policy(style, script))
+    return environment
+
+
+def _legend(table: Table | PaperTable) -> str:
+    return layout.legend(layout.grid_of(table), best="Bold", not_separable="Underlined")
 
 
 def _policy(style: Markup, script: Markup) -> str:

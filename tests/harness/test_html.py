@@ -1,0 +1,342 @@
+import base64
+import hashlib
+import itertools
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from result_factory import golden_paper_report, golden_report, make_spec, write_run
+
+from metabench.catalog import Catalog, load_catalog
+from metabench.page import build_page, read_page
+from metabench.records import SCHEMA
+from metabench.render import Format, layout, render
+from metabench.render.html import parts, render_page
+from metabench.results import read_runs
+from metabench.runspec import SourceChoice
+from metabench.tables import PaperTable
+
+VOID = {"meta", "link", "br", "input", "hr", "img", "circle", "line", "path", "use", "rect"}
+SCRIPT_NAME = "<script>alert(1)</script>"
+QUOTE_NAME = '"\' onload="alert(1)" </title></style><b>'
+
+
+class Outline(HTMLParser):
+    """What a test asks of a page: its elements, their nesting, and the text of some."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.raw: dict[str, str] = {"style": "", "script": ""}
+        self.rows: list[tuple[list[str], int]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag == "tr":
+            self.rows.append(([*self.open], 0))
+        elif tag in ("td", "th") and self.open[-1] == "tr":
+            where, n = self.rows[-1]
+            self.rows[-1] = (where, n + 1)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in self.raw:
+            self.raw[self.open[-1]] += data
+        else:
+            self.text += data
+
+    def values(self, name: str) -> list[str]:
+        """Every value of an attribute."""
+        return [found[name] or "" for _, found in self.elements if name in found]
+
+    def tags(self, *names: str) -> list[dict[str, str | None]]:
+        return [found for tag, found in self.elements if tag in names]
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs that concern papers and claims, with curves and searched cells."""
+    out = tmp_path_factory.mktemp("page")
+    sources = ("sine", "line", "quadratic", "harmonics")
+    for shift, learner in enumerate(("maml", "hsml-notree", "mnas", SCRIPT_NAME)):
+        spec = make_spec(
+            learner,
+            suite="toy-regression",
+            setting="10-shot",
+            metric="mse",
+            budget="paper",
+            sources=sources,
+            episodes=40,
+            params={"inner_lr": 0.001},
+        )
+        scores = [1.0 + shift + (i * 7 % 11) / 10 for i in range(160)]
+        run = write_run(out / str(shift), spec, scores, n_params=7801)
+        points = [{"step": step, "loss": 10.0 / step} for step in range(1, 30)]
+        (run / "metrics.jsonl").write_text("".join(f"{json.dumps(p)}\n" for p in points))
+    for shift, learner in enumerate(("maml", "reptile")):
+        spec = make_spec(learner, suite="omniglot", sources=("omniglot",), episodes=40)
+        stamps = ("lite", SCRIPT_NAME)
+        scores = [((i + shift) % 3) / 2 for i in range(40)]
+        write_run(out / "o", spec, scores, stamps=stamps)
+    return out
+
+
+@pytest.fixture(scope="module")
+def page_text(folder: Path, catalog: Catalog) -> str:
+    return render_page(read_page(folder, catalog, paper=None)[1])
+
+
+@pytest.fixture(scope="module")
+def outline(page_text: str) -> Outline:
+    return Outline(page_text)
+
+
+def html(folder: Path, catalog: Catalog) -> str:
+    return render_page(read_page(folder, catalog, paper=None)[1])
+
+
+def test_every_section_is_there(outline):
+    ids = set(outline.values("id"))
+    sections = {"glance", "tables", "papers", "differences", "claims", "figures", "provenance"}
+    assert {*sections, "reproduce"} <= ids
+    assert "problems" not in ids  # there are none
+
+
+def test_rendered_again_is_the_same(folder, catalog, page_text):
+    assert html(folder, catalog) == page_text
+
+
+def test_the_page_is_nested_as_it_should_be(outline):
+    assert outline.open == []
+    assert outline.elements[0] == ("html", {"lang": "en"})
+
+
+def test_headings_are_in_order(outline):
+    levels = [int(tag[1]) for tag, _ in outline.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+def test_ids_are_unique_and_links_lead_to_them(outline):
+    ids = outline.values("id")
+    assert len(ids) == len(set(ids))
+    targets = [value[1:] for value in outline.values("href") if value.startswith("#")]
+    assert targets
+    for name in ("aria-labelledby", "aria-describedby"):
+        targets += outline.values(name)
+    assert set(targets) <= set(ids)
+
+
+def test_nothing_is_loaded_from_anywhere(outline, page_text):
+    assert set(outline.values("src")) == set()
+    assert all(value.startswith(("#", "data:")) for value in outline.values("href"))
+    assert "http:" not in page_text
+    assert "https:" not in page_text
+    assert not re.search(r"@import|url\((?!#)", page_text)
+
+
+def test_the_policy_names_the_style_and_the_script_and_nothing_else(outline):
+    (policy,) = (
+        found["content"]
+        for found in outline.tags("meta")
+        if found.get("http-equiv") == "Content-Security-Policy"
+    )
+    for kind in ("style", "script"):
+        digest = base64.b64encode(hashlib.sha256(outline.raw[kind].encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+        assert len(outline.tags(kind)) == 1
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not outline.values("style")
+    assert not [n for _, found in outline.elements for n in found if n.startswith("on")]
+
+
+def test_tables_are_whole_and_named(page_text):
+    tables = re.findall(r"<table.*?</table>", page_text, flags=re.DOTALL)
+    assert len(tables) >= 8
+    for table in tables:
+        inside = Outline(table)
+        assert inside.elements[1][0] == "caption"
+        assert len({n for _, n in inside.rows}) == 1, "a row has more cells than another"
+        scopes = {found.get("scope") for found in inside.tags("th")}
+        assert scopes == {"col", "row"}
+        n_heads = sum(tag == "thead" for tag, _ in inside.elements)
+        assert n_heads == 1
+
+
+def test_tables_scroll_by_themselves_and_can_be_reached_by_key(outline):
+    containers = [found for found in outline.tags("div") if found.get("class") == "scroll"]
+    assert len(containers) >= len(outline.tags("table"))
+    assert all(found["tabindex"] == "0" and found["aria-labelledby"] for found in containers)
+
+
+def test_figures_are_in_the_page_with_words(page_text):
+    figures = re.findall(r"<figure>.*?</figure>", page_text, flags=re.DOTALL)
+    assert len(figures) == 1  # only one suite has curves
+    for figure in figures:
+        assert 'role="img"' in figure
+        assert "<title>" in figure
+        assert "<desc>" in figure
+        assert "training: loss" in figure
+
+
+def test_every_number_of_the_tables_is_there(outline, folder, catalog):
+    page = build_page(read_runs(folder), catalog, title="x")
+    for table in (*page.tables, *page.papers):
+        for row in table.rows:
+            for cell in row.cells.values():
+                ours = cell.ours if isinstance(table, PaperTable) else cell
+                assert ours is None or layout.number(ours) in outline.text
+
+
+def test_cells_are_sorted_by_their_values(outline, folder, catalog):
+    values = {float(value) for value in outline.values("data-value") if _is_number(value)}
+    page = build_page(read_runs(folder), catalog, title="x")
+    means = {
+        cell.mean for table in page.tables for row in table.rows for cell in row.cells.values()
+    }
+    assert means <= values
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(text) and float(text) == float(text)
+    except ValueError:
+        return False
+
+
+def test_lines_can_be_filtered_by_facts(outline):
+    facts = [json.loads(value) for value in outline.values("data-facts")]
+    assert {"learner": ["maml"], "suite": ["omniglot"], "stamp": ["lite", SCRIPT_NAME]} in facts
+    assert all(set(found) <= {"learner", "suite", "stamp"} for found in facts)
+
+
+def test_the_command_of_every_run_is_there(outline, folder):
+    commands = [run.record.provenance.command for run in read_runs(folder).runs]
+    assert outline.text.count("metabench run") >= len(commands)
+    assert all(run.record.run_id in outline.text for run in read_runs(folder).runs)
+
+
+def test_a_verdict_leads_to_its_reason():
+    text = render(golden_paper_report(), Format.html)
+    (table,) = golden_paper_report().tables
+    assert isinstance(table, PaperTable)
+    outline = Outline(text)
+    reasons = re.findall(r'<li id="paper-1-reason-(\d+)">(.*?)</li>', text)
+    assert [int(number) for number, _ in reasons] == [*range(1, len(table.reasons) + 1)]
+    found = set()
+    for row, numbers in parts.numbered(table):
+        for column, number in numbers.items():
+            verdict = row.cells[column].verdict
+            assert verdict is not None
+            assert table.reasons[number - 1].endswith(f"{verdict.outcome}: {verdict.reason}")
+            found.add(number)
+    assert found == {*range(1, len(table.reasons) + 1)}
+    assert "match" in outline.text
+
+
+def test_best_and_not_separable_are_marked():
+    text = render(golden_report(), Format.html)
+    assert "<strong>47.50 ± 14.49</strong>" in text
+    assert "<u>40.00 ± 18.33</u>" in text
+
+
+def test_a_report_without_records_has_no_sections_for_them():
+    ids = set(Outline(render(golden_report(), Format.html)).values("id"))
+    assert {"glance", "tables"} <= ids
+    assert not {"papers", "differences", "claims", "figures", "reproduce"} & ids
+
+
+def test_with_a_paper_only_its_table_stands_there(folder, catalog):
+    page = read_page(folder, catalog, paper="m-nas/table-1")[1]
+    assert [table.key for table in page.papers] == ["m-nas/table-1"]
+    keys = [table.key for table in read_page(folder, catalog, paper=None)[1].papers]
+    assert "m-nas/table-1" in keys
+    assert "reptile/table-2" in keys
+
+
+# Hostile folders -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [SCRIPT_NAME, QUOTE_NAME, "\x1b[2J\u202e", "{{ 7 * 7 }}", "&lt;"])
+def test_hostile_names_are_text(tmp_path, catalog, name):
+    sources = tuple(SourceChoice(source=s, name=name, version=1) for s in (name, "b"))
+    specs = [make_spec(learner, suite=name, setting=name, budget=name) for learner in (name, "m")]
+    for i, spec in enumerate(specs):
+        spec = spec.model_copy(update={"sources": sources})
+        run = write_run(tmp_path / "fresh", make_spec(), backend=name, stamps=(name,))
+        raw = json.loads((run / "run.json").read_text())
+        raw |= {"run_id": spec.run_id, "spec": spec.model_dump(mode="json")}
+        raw["provenance"] |= {"command": name, "device": name, "packages": {name: name}}
+        raw["data"] = {name: {"dataset": name, "fingerprint": name, "licence": name}}
+        (run / "run.json").write_text(json.dumps(raw))
+        lines = [json.loads(line) for line in (run / "episodes.jsonl").read_text().splitlines()]
+        for line in lines:
+            line["source"] = {"bird": name, "texture": "b"}[line["source"]]
+        (run / "episodes.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        (run / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
+        (tmp_path / "fresh").rename(tmp_path / str(i))
+    text = html(tmp_path, catalog)
+    outline = Outline(text)
+    assert outline.open == []
+    assert len(outline.tags("script")) == len(outline.tags("style")) == len(outline.tags("b")) + 1
+    assert not [n for _, found in outline.elements for n in found if n.startswith("on")]
+    assert outline.text.count(layout.plain(name)) >= 15
+    assert all(c == "\n" or c.isprintable() for c in text)
+
+
+def test_what_is_wrong_with_a_folder_is_named_and_the_rest_reported(tmp_path, catalog):
+    good = write_run(tmp_path / "a", make_spec("maml"))
+    torn = write_run(tmp_path / "b", make_spec("reptile"))
+    lines = (torn / "episodes.jsonl").read_text()
+    (torn / "episodes.jsonl").write_text(lines[:-20])
+    missing = write_run(tmp_path / "c", make_spec("mnas"))
+    (missing / "run.json").unlink()
+    newer = write_run(tmp_path / "d", make_spec("hsml"))
+    raw = json.loads((newer / "run.json").read_text())
+    (newer / "run.json").write_text(json.dumps({**raw, "schema_number": SCHEMA + 1}))
+    other = make_spec("bmaml").model_copy(update={"data_fingerprint": "fedcba9876543210"})
+    write_run(tmp_path / "e", other)
+    text = Outline(html(tmp_path, catalog)).text
+    for path in (torn, missing, newer):
+        assert str(path) in text
+    assert str(good) not in text
+    assert "newer than" in text
+    assert "run.json is missing" in text
+    assert "data fingerprint fedcba9876543210 or 0123456789abcdef" in text
+    assert "50.00 ± 0.00" in text
+
+
+def test_without_matplotlib_the_rest_is_complete(folder, catalog, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    outline = Outline(html(folder, catalog))
+    assert "Figures need matplotlib, which is not installed." in outline.text
+    assert outline.tags("figure") == []
+    assert {"tables", "papers", "claims", "reproduce"} <= set(outline.values("id"))
+
+
+def test_an_unfinished_folder_gives_a_page_with_its_problems(tmp_path, catalog):
+    write_run(tmp_path, make_spec(), status="running")
+    text = Outline(html(tmp_path, catalog)).text
+    assert "No run here is finished and readable." in text
+    assert "the run is unfinished" in text

@@ -1,0 +1,66 @@
+"""A thousand runs of a thousand episodes on one page, in bounded time and memory."""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from result_factory import make_spec, write_run
+
+SUITES, LEARNERS, SEEDS, EPISODES = 20, 10, 5, 1000
+MOST_SECONDS, MOST_BYTES = 30.0, 1 << 30
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every suite has as many learners as a figure can hold, with curves."""
+    out = tmp_path_factory.mktemp("many")
+    draw = random.Random(0)
+    points = "".join(
+        f"{json.dumps({'step': step, 'loss': 5.0 / step})}\n" for step in range(1, 200)
+    )
+    for suite in range(SUITES):
+        for learner in range(LEARNERS):
+            for seed in range(SEEDS):
+                spec = make_spec(
+                    f"learner-{learner}",
+                    suite=f"suite-{suite:02}",
+                    sources=("one", "two"),
+                    episodes=EPISODES // 2,
+                    seed=seed,
+                )
+                run = write_run(out, spec, [])
+                lines = (
+                    f'{{"index":{i},"source":"{("one", "two")[i % 2]}","key":"{suite}-{i}",'
+                    f'"score":{draw.random():.3f},"curve":[0.2,0.4,0.5]}}\n'
+                    for i in range(EPISODES)
+                )
+                (run / "episodes.jsonl").write_text("".join(lines))
+                (run / "metrics.jsonl").write_text(points)
+    return out
+
+
+@pytest.mark.slow
+def test_many_runs_are_one_page_in_time(folder, tmp_path):
+    command = [sys.executable, "-m", "metabench", "report", folder, "-f", "html"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [*command, "-o", tmp_path / "page.html"], capture_output=True, text=True, check=False
+    )
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert text.count('class="origin"') == SUITES * LEARNERS
+    assert text.count("<figure>") == SUITES
+    most = used.ru_maxrss * 1024
+    # Processor time, which other work on the machine does not change.
+    seconds = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    print(f"{seconds:.1f} s, {most / 1e6:.0f} MB")
+    assert most < MOST_BYTES, f"{most / 1e6:.0f} MB"
+    assert seconds < MOST_SECONDS, f"{seconds:.1f} s"
