@@ -1,4 +1,4 @@
-"""What searches found, read back: architectures, task embeddings, and how far seeds agree."""
+"""What searches wrote, read back: architectures, task embeddings, measures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,19 +40,6 @@ class Architecture:
     def count(self) -> int:
         """How many tasks have it."""
         return sum(self.by_source.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """How much seeds agree on their most common architecture.
-
-    Attributes:
-        same: share of the seeds that have the one that most of them have.
-        equal_edges: mean over pairs of seeds of the share of edges, with operation, in both.
-    """
-
-    same: float
-    equal_edges: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,37 +110,6 @@ def architectures(config: Pooled) -> list[Architecture]:
         for genotype, by_source in counts.items()
     ]
     return sorted(found, key=lambda one: (-one.count, str(one.genotype)))
-
-
-def agreement(config: Pooled) -> Agreement | None:
-    """How much the seeds agree; None where fewer than two wrote architectures."""
-    found = [read_genotypes(run.folder) for run in config.runs]
-    best = [_most_common(list(one.values())) for one in found if one]
-    if len(best) < 2:
-        return None
-    ((_, most),) = Counter(best).most_common(1)
-    shares = [equal_edges(first, second) for first, second in combinations(best, 2)]
-    return Agreement(most / len(best), sum(shares) / len(shares))
-
-
-def equal_edges(first: Genotype, second: Genotype) -> float:
-    """The share of edges, with cell and operation, that both have; of the larger of the two.
-
-    >>> from metabench.genotype import Edge
-    >>> one, other = ([Edge(0, 2, "skip"), Edge(1, 2, name)] for name in ("skip", "linear"))
-    >>> equal_edges(Genotype.of({"cell": one}), Genotype.of({"cell": other}))
-    0.5
-    """
-    mine, theirs = (
-        Counter((cell, edge) for cell, edges in genotype.cells for edge in edges)
-        for genotype in (first, second)
-    )
-    return (mine & theirs).total() / max(mine.total(), theirs.total(), 1)
-
-
-def _most_common(genotypes: Sequence[Genotype]) -> Genotype:
-    counts = Counter(genotypes)
-    return min(counts, key=lambda genotype: (-counts[genotype], str(genotype)))
 
 
 def _range(sizes: Sequence[float]) -> tuple[int, int] | None:

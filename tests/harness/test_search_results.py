@@ -14,15 +14,13 @@ from search_factory import A, B, write_search
 from metabench.catalog import load_catalog
 from metabench.engine import Control
 from metabench.errors import DataError
-from metabench.genotype import Edge, Genotype
+from metabench.genotype import Genotype
 from metabench.planning import RunRequest, plan
 from metabench.pooling import pool
 from metabench.results import read_runs
 from metabench.running import Run
 from metabench.search_results import (
-    agreement,
     architectures,
-    equal_edges,
     measure,
     measures_of,
     read_embeddings,
@@ -126,25 +124,6 @@ def test_architectures_are_counted_over_seeds_and_by_source(tmp_path: Path) -> N
     assert (first.count, second.count) == (25, 15)
     assert first.by_source == {"bird": 15, "texture": 10}
     assert (first.n_params, second.n_params) == ((10, 10), (7, 7))
-
-
-def test_agreement_of_seeds(tmp_path: Path) -> None:
-    for seed, genotypes in enumerate(([A] * 4, [A, A, A, B], [B] * 4)):
-        write_search(tmp_path, genotypes, seed=seed)
-    runs = read_runs(tmp_path).runs
-    found = agreement(pool(runs))
-    assert found is not None
-    assert found.same == pytest.approx(2 / 3)
-    assert found.equal_edges == pytest.approx((1 + 0.5 + 0.5) / 3)
-    assert agreement(pool(runs[:1])) is None
-
-
-def test_equal_edges_mind_the_operation_and_the_cell() -> None:
-    one = Genotype.of({"normal": [Edge(0, 2, "skip")], "reduction": [Edge(0, 2, "skip")]})
-    other = Genotype.of({"normal": [Edge(0, 2, "skip")], "reduction": [Edge(0, 2, "pool")]})
-    assert equal_edges(one, one) == 1.0
-    assert equal_edges(one, other) == 0.5
-    assert equal_edges(one, Genotype.of({"normal": [Edge(0, 2, "skip")]})) == 0.5
 
 
 def test_a_run_without_a_search_has_no_measures(tmp_path: Path) -> None:

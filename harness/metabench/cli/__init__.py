@@ -14,6 +14,7 @@ from metabench.cli.context import take_plugin_files
 from metabench.cli.data import data_app
 from metabench.cli.doctor import doctor
 from metabench.cli.figure import figure
+from metabench.cli.genotypes import genotypes
 from metabench.cli.listing import list_, show
 from metabench.cli.plugins import plugins_app
 from metabench.cli.references import references_app
@@ -79,6 +80,7 @@ app.command("report")(report)
 app.command("compare")(compare)
 app.command("claims")(claims)
 app.command("figure")(figure)
+app.command("genotypes")(genotypes)
 app.command("view")(view)
 app.command("list")(list_)
 app.command("show")(show)

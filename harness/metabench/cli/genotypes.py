@@ -1,0 +1,38 @@
+"""``metabench genotypes``: what searches found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metabench.errors import DataError
+
+
+def genotypes(
+    directory: Annotated[Path, typer.Argument(help="A folder of results, or of one run.")] = Path(
+        "results"
+    ),
+    top: Annotated[
+        int, typer.Option(min=1, help="How many architectures of each configuration.")
+    ] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the most common architectures of each search, how far seeds agree, and its cost."""
+    from metabench.cli.genotypes_text import searches_json, searches_text
+    from metabench.render.layout import plain
+    from metabench.results import read_runs
+    from metabench.searches import find_searches
+
+    results = read_runs(directory)
+    for problem in results.problems:
+        typer.echo(plain(problem), err=True)
+    found = find_searches(results)
+    if not found:
+        raise DataError(
+            f"No finished run below {directory} holds architectures or task embeddings.",
+            hint="Learners that search write them, such as mnas: genotypes.jsonl.",
+        )
+    write = searches_json if as_json else searches_text
+    typer.echo(write(found, top=top), nl=False)
