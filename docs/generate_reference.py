@@ -49,6 +49,7 @@ SPECS = (
 )
 CONTRACTS = (
     protocols.Learner,
+    protocols.TracingLearner,
     protocols.LearnerContext,
     episodes.EpisodeShape,
     episodes.TaskShape,
@@ -56,8 +57,11 @@ CONTRACTS = (
     episodes.TaskBatch,
     episodes.Adapted,
     protocols.SearchSpace,
+    protocols.LayeredSpace,
+    protocols.DropPathSpace,
     protocols.CellChoices,
     protocols.Strategy,
+    protocols.Proposer,
     protocols.ClassData,
     protocols.FunctionFamily,
     protocols.EvaluableFamily,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metabench.errors import DataError
@@ -15,10 +12,10 @@ from metabench.figures.drawing import Drawing, house_style, line_style, new_figu
 from metabench.figures.palette import FAINT, INK, SHADE, Style, styles
 from metabench.figures.selection import configurations
 from metabench.genotype import Genotype
-from metabench.pooling import Pooled
 from metabench.protocols import CellChoices
 from metabench.render.layout import plain
 from metabench.results import Results
+from metabench.search_results import architectures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,32 +79,14 @@ def collect(results: Results) -> tuple[dict[str, Found], list[str]]:
     """Count the architectures of every configuration, seeds together."""
     found, notes = {}, []
     for label, config in configurations(results).items():
-        counts = count_genotypes(config)
-        if not counts:
+        counted = architectures(config)
+        if not counted:
             if config.spec.strategy is not None:
                 notes.append(f"{label} is left out: it has no genotypes.jsonl.")
             continue
-        # Of equally common ones the first in the order of their text, whatever the order of seeds.
-        genotype, count = max(counts.items(), key=lambda pair: (pair[1], str(pair[0])))
-        found[label] = Found(genotype, count, counts.total(), len(counts))
+        first, n_tasks = counted[0], sum(one.count for one in counted)
+        found[label] = Found(first.genotype, first.count, n_tasks, len(counted))
     return found, notes
-
-
-def count_genotypes(config: Pooled) -> Counter[Genotype]:
-    """How often each architecture stands in the runs of a configuration."""
-    counts: Counter[Genotype] = Counter()
-    for run in config.runs:
-        path = run.folder / "genotypes.jsonl"
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-            counts[_genotype(line, path)] += 1
-    return counts
-
-
-def _genotype(line: str, path: Path) -> Genotype:
-    try:
-        return Genotype.from_json(json.loads(line)["genotype"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} holds a line that is no genotype: {line[:60]!r}.") from error
 
 
 def edges_of(genotype: Genotype) -> dict[str, list[LabelledEdge]]:
