@@ -114,8 +114,7 @@ class TracingLearner(Learner, Protocol):
         """Adapt as :meth:`adapt` does; leave the learner's state as it was.
 
         Returns:
-            Weights of operations before the first step and after each step that changes them,
-            as the forward pass sees them; empty where nothing changes.
+            Weights of operations before the first step and after each; empty if none changes them.
         """
         ...
 
