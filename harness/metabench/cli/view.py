@@ -18,9 +18,9 @@ def view(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes any free one.")
     ] = 8765,
-    browser: Annotated[
-        bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
-    ] = True,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Do not open the page in a browser.")
+    ] = False,
     bundle: Annotated[
         Path | None,
         typer.Option(
@@ -61,7 +61,7 @@ def view(
     with ReportServer(rendered, port=port) as server:
         typer.echo(server.url)
         typer.echo("Reload the page to see new runs; Ctrl-C ends.", err=True)
-        if browser:
+        if not no_browser:
             webbrowser.open(server.url)
         try:
             server.serve_forever()
