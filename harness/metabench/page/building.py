@@ -71,7 +71,7 @@ def build_page(
         problems=report.problems,
         differences=_made(missing, "differences", lambda: find_differences(runs)),
         claims=_made(missing, "claims", lambda: _claims(results, catalog)),
-        pictures=_made(missing, "pictures", lambda: draw_pictures(runs)),
+        pictures=_made(missing, "pictures", lambda: draw_pictures(runs, catalog)),
         provenance=find_provenance(runs),
         missing=missing,
     )

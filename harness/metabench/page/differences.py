@@ -111,4 +111,5 @@ def _by_column(shared: Shared, columns: Sequence[str]) -> dict[str, Difference]:
 
 
 def _two_sided(difference: Difference) -> float:
+    difference.interval()  # says here that it needs scipy, not while the page is written
     return min(1.0, 2 * min(difference.p_above(0.0), difference.p_below(0.0)))

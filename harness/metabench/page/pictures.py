@@ -1,4 +1,4 @@
-"""The figures of a page: curves of every setting, and cells where architectures were searched."""
+"""The figures of a page: curves of every setting, and what searches and embeddings show."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import replace
 from html import unescape
 from typing import TYPE_CHECKING
 
-from metabench.errors import DataError, MetabenchError
-from metabench.figures import cell, curves
+from metabench.errors import MetabenchError
+from metabench.figures import FIGURES, FigureRequest
 from metabench.figures.drawing import house_style, to_svg
 from metabench.page.values import Picture
 from metabench.results import Results, Run
 
 if TYPE_CHECKING:
-    from metabench.figures.drawing import Drawing
+    from metabench.catalog import Catalog
 
 MOST = 12
 """Configurations that one figure can show so that they are told apart."""
@@ -32,8 +32,8 @@ _ATTRIBUTES = {
 }
 
 
-def draw_pictures(runs: Sequence[Run]) -> list[Picture]:
-    """Draw every setting of a suite: first all curves, then all cells.
+def draw_pictures(runs: Sequence[Run], catalog: Catalog) -> list[Picture]:
+    """Draw every setting of a suite, kind by kind.
 
     Raises:
         UsageError: when matplotlib is not installed.
@@ -43,28 +43,32 @@ def draw_pictures(runs: Sequence[Run]) -> list[Picture]:
     by_setting: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
         by_setting[run.record.spec.suite, run.record.spec.setting].append(run)
-    searching = {
-        place: found
-        for place, group in by_setting.items()
-        if (found := [run for run in group if (run.folder / "genotypes.jsonl").exists()])
-    }
-    kinds = (
-        ("Learning curves and steps at meta-test", curves.draw, by_setting),
-        ("Searched cells", cell.draw, searching),
-    )
     pictures: list[Picture] = []
-    for title, draw, groups in kinds:
-        for place in sorted(groups):
+    for kind, (title, concerns) in KINDS.items():
+        for _, group in sorted(by_setting.items()):
+            shown = [run for run in group if concerns(run)]
             name = f"figure-{len(pictures) + 1}"
-            if picture := _picture(groups[place], draw, title=title, name=name):
-                pictures.append(picture)
+            if shown:
+                pictures.append(_picture(shown, kind, catalog, title=title, name=name))
     return pictures
 
 
-def _picture(
-    runs: Sequence[Run], draw: Callable[[Results], Drawing], *, title: str, name: str
-) -> Picture | None:
-    """One figure, or why there is none in a sentence; None where there is nothing to draw."""
+def _searched(run: Run) -> bool:
+    return (run.folder / "genotypes.jsonl").exists()
+
+
+KINDS: dict[str, tuple[str, Callable[[Run], bool]]] = {
+    "curves": ("Learning curves and steps at meta-test", lambda run: True),
+    "cell": ("Searched cells", _searched),
+    "genotypes": ("How common each architecture is", _searched),
+    "sizes": ("Sizes of the searched networks", _searched),
+    "embeddings": ("Task embeddings", lambda run: (run.folder / "embeddings.jsonl").exists()),
+}
+"""Figures that records alone are enough for: a title, and the runs that each concerns."""
+
+
+def _picture(runs: Sequence[Run], kind: str, catalog: Catalog, *, title: str, name: str) -> Picture:
+    """One figure, or why there is none in a sentence."""
     spec = runs[0].record.spec
     blank = Picture(
         suite=spec.suite,
@@ -82,11 +86,9 @@ def _picture(
             ),
         )
     try:
-        drawing = replace(draw(Results(tuple(runs), (), ())), name=name)
+        request = FigureRequest(results=Results(tuple(runs), (), ()), catalog=lambda: catalog)
+        drawing = replace(FIGURES[kind].make(request), name=name)
         svg = without_styles(to_svg(drawing, inline=True))
-    except DataError as error:
-        damaged = "holds a line" in error.message
-        return replace(blank, notes=(error.message,)) if damaged else None
     except MetabenchError as error:
         return replace(blank, notes=(error.message,))
     return replace(blank, description=drawing.description, svg=svg, notes=drawing.notes)

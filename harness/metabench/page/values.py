@@ -155,7 +155,7 @@ class Page:
         problems: what is wrong with the folder.
         differences: per suite and setting; None where nobody looked.
         claims: of the papers, held against the records; None where nobody looked.
-        pictures: curves, then cells; None where nobody looked.
+        pictures: kind by kind; None where nobody looked.
         provenance: how it was made; None where nobody looked.
         missing: by name of such a part, why it could not be made.
     """
