@@ -43,7 +43,7 @@ def test_bars_of_architectures_are_shares_by_source(tmp_path: Path) -> None:
     assert widths == pytest.approx([50, 0, 25, 25])  # bird in 1 and 2, texture in 1 and 2
     assert [text.get_text() for text in axes.texts] == [
         "75.0%, 10 weights",
-        "25.0%, 7 weights; as 1, 1 to 2 skip for 1 to 2 linear",
+        "25.0%, 7 weights; against 1: 1 to 2 skip for 1 to 2 linear",
     ]
     assert "the most common one has 75.0%" in drawing.description
 
@@ -55,7 +55,7 @@ def test_rare_architectures_share_a_bar(tmp_path: Path) -> None:
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels == [*map(str, range(1, 11)), "20 others"]
     assert axes.texts[-1].get_text() == "66.7%"
-    assert axes.texts[1].get_text().endswith("as 1, 3 of 3 edges differ")
+    assert axes.texts[1].get_text().endswith("against 1: 3 of 3 edges differ")
 
 
 def test_differences_name_the_cell_where_there_are_several() -> None:

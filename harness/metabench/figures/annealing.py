@@ -107,6 +107,8 @@ def _panels(run: Run, catalog: Catalog, *, index: int) -> list[Panel]:
 
     from metabench.restoring import restore
 
+    # As many threads as in the run, whose last digits depend on it.
+    torch.set_num_threads(run.record.provenance.threads)
     restored = restore(run.folder, catalog, device=torch.device("cpu"))
     assert restored.built.space is not None
     path = restored.trace(index)

@@ -101,7 +101,7 @@ def figure_of(panels: Mapping[str, Panel]) -> Figure:
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(True)
-        axes.set_box_aspect(0.85)
+        axes.set_aspect("equal", adjustable="datalim")
     for axes in grid[len(panels) :]:
         axes.remove()
     handles = [Line2D([], [], ls="", marker=s.marker, ms=5, color=s.color) for s in style.values()]

@@ -149,4 +149,4 @@ def _about(row: int, bar: Sequence[Architecture], counted: Sequence[Architecture
     text = ""
     if sizes is not None:
         text = f", {sizes[0]:,}" + (f" to {sizes[1]:,}" if sizes[1] > sizes[0] else "") + " weights"
-    return f"{text}; as 1, {difference(counted[0].genotype, bar[0].genotype)}" if row else text
+    return f"{text}; against 1: {difference(counted[0].genotype, bar[0].genotype)}" if row else text
