@@ -72,6 +72,12 @@ def _embeddings(request: FigureRequest) -> Drawing:
     return embeddings.draw(request.results)
 
 
+def _ranks(request: FigureRequest) -> Drawing:
+    from metabench.figures import ranks
+
+    return ranks.draw(request.results)
+
+
 def _annealing(request: FigureRequest) -> Drawing:
     from metabench.figures import annealing
 
@@ -82,6 +88,7 @@ FIGURES = {
     "fits": FigureKind("regression tasks with the fit of each learner", _fits, of_episode=True),
     "cell": FigureKind("the most common searched cell of each learner", _cell),
     "curves": FigureKind("training curves, and the metric after each inner step", _curves),
+    "ranks": FigureKind("average ranks of learners with their critical difference", _ranks),
     "genotypes": FigureKind("how common each searched architecture is, by source", _genotypes),
     "sizes": FigureKind("sizes of the networks that a search gave to tasks", _sizes),
     "embeddings": FigureKind("task embeddings in the plane, by source", _embeddings),

@@ -14,6 +14,7 @@ from metabench.figures import FIGURES, FigureRequest
 from metabench.figures.drawing import house_style, to_svg
 from metabench.page.values import Picture
 from metabench.results import Results, Run
+from metabench.stats.ranks import MIN_LEARNERS
 
 if TYPE_CHECKING:
     from metabench.catalog import Catalog
@@ -48,7 +49,8 @@ def draw_pictures(runs: Sequence[Run], catalog: Catalog) -> list[Picture]:
         for _, group in sorted(by_setting.items()):
             shown = [run for run in group if concerns(run)]
             name = f"figure-{len(pictures) + 1}"
-            if shown:
+            n_configs = len({run.config_id for run in shown})
+            if n_configs >= (MIN_LEARNERS if kind == "ranks" else 1):
                 pictures.append(_picture(shown, kind, catalog, title=title, name=name))
     return pictures
 
@@ -59,6 +61,7 @@ def _searched(run: Run) -> bool:
 
 KINDS: dict[str, tuple[str, Callable[[Run], bool]]] = {
     "curves": ("Learning curves and steps at meta-test", lambda run: True),
+    "ranks": ("Average ranks over episodes", lambda run: True),
     "cell": ("Searched cells", _searched),
     "genotypes": ("How common each architecture is", _searched),
     "sizes": ("Sizes of the searched networks", _searched),

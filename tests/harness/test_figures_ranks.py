@@ -1,0 +1,61 @@
+"""Critical-difference diagrams: what is ranked, what is joined, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from result_factory import make_spec, write_run
+
+from metabench.errors import DataError
+from metabench.figures import ranks
+from metabench.figures.drawing import to_svg
+from metabench.results import read_runs
+
+N = 40
+
+
+def write(folder: Path, learner: str, scores: np.ndarray, *, budget: str = "lite") -> None:
+    spec = make_spec(learner, episodes=len(scores) // 2, budget=budget, metric="mse")
+    write_run(folder, spec, [float(score) for score in scores])
+
+
+def three(folder: Path) -> None:
+    """The first is the best on every episode; the others take turns."""
+    turns = np.arange(N) % 2
+    write(folder, "maml", np.full(N, 0.1))
+    write(folder, "hsml", 0.2 + 0.1 * turns)
+    write(folder, "mnas", 0.3 - 0.1 * turns)
+
+
+def test_ranks_are_averages_over_episodes_and_turns_are_not_told_apart(tmp_path: Path) -> None:
+    three(tmp_path)
+    drawing = ranks.draw(read_runs(tmp_path))
+    (axes,) = drawing.figure.axes
+    texts = [text.get_text() for text in axes.texts]
+    assert {"maml  1.00", "hsml  2.50", "2.50  mnas"} <= set(texts)
+    # sqrt(k (k + 1) / (6 n)) with q(0.05, 3) = 2.343 (Demšar 2006, table 5)
+    assert f"CD {2.343 * np.sqrt(3 * 4 / (6 * N)):.3f}" in texts
+    assert "not told apart: hsml and mnas" in drawing.description
+    assert f"ranks within {N} episodes" in axes.get_title(loc="left")
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
+    three(tmp_path)
+    assert to_svg(ranks.draw(read_runs(tmp_path))) == to_svg(ranks.draw(read_runs(tmp_path)))
+
+
+def test_learners_of_other_budgets_are_not_ranked_together(tmp_path: Path) -> None:
+    three(tmp_path)
+    write(tmp_path, "reptile", np.full(N, 0.05), budget="paper")
+    drawing = ranks.draw(read_runs(tmp_path))
+    assert "reptile" not in drawing.description
+    assert any("at least 3 learners; there are 1" in note for note in drawing.notes)
+
+
+def test_two_learners_are_refused_with_the_reason(tmp_path: Path) -> None:
+    write(tmp_path, "maml", np.full(N, 0.1))
+    write(tmp_path, "hsml", np.full(N, 0.2))
+    with pytest.raises(DataError, match="Ranks need at least 3 learners; there are 2"):
+        ranks.draw(read_runs(tmp_path))
