@@ -1,0 +1,60 @@
+"""The records under ``results/``: what is written about them is what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from metabench.catalog import Catalog, load_catalog
+from metabench.claims import evaluate, load_claims
+from metabench.paper_report import build_paper_report
+from metabench.reference_files import find_reference
+from metabench.render import Format, render
+from metabench.results import Results, read_runs
+
+RESULTS = Path(__file__).parents[2] / "results"
+TABLE_1 = RESULTS / "m-nas-table-1"
+VERDICTS = {
+    "m-nas-modulation": "undecided",
+    "m-nas-modulation-tree": "undecided",
+    "m-nas-searched-average": "undecided",
+    "m-nas-searched-harmonics": "undecided",
+    "m-nas-searched-extrapolates": "undecided",
+    "m-nas-per-task": "undecided",
+    "m-nas-near-maml": "undecided",
+    "m-nas-genotypes": "supported",
+}
+"""Of the claims on Table 1; learners that are still to be run leave their claims undecided."""
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+@pytest.fixture(scope="module")
+def table_1() -> Results:
+    return read_runs(TABLE_1)
+
+
+def test_every_committed_run_is_counted() -> None:
+    for folder in sorted(RESULTS.glob("*/*@*")):
+        for run in read_runs(folder).runs:
+            assert len(run.episodes) == run.record.spec.protocol.episodes * len(
+                run.record.spec.sources
+            )
+
+
+def test_the_written_table_is_the_rendered_one(catalog: Catalog, table_1: Results) -> None:
+    reference = find_reference(catalog, "m-nas/table-1")
+    rendered = render(build_paper_report(table_1, reference), Format.md)
+    assert (TABLE_1 / "README.md").read_text(encoding="utf-8").endswith(rendered)
+
+
+def test_the_claims_on_table_1_have_the_verdicts_that_the_records_give(
+    catalog: Catalog, table_1: Results
+) -> None:
+    files = [load_claims(file) for file in catalog.claims.values()]
+    found = {e.claim.id: e.verdict for e in evaluate(files, table_1.runs)}
+    assert {name: str(found[name]) for name in VERDICTS} == VERDICTS
