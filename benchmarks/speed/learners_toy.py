@@ -17,6 +17,7 @@ from metabench.building import build
 from metabench.catalog import load_catalog
 from metabench.planning import RunRequest, plan
 from metabench.seeding import generator
+from metabench.suite import load_suite
 
 SUITE = "toy-regression"
 
@@ -24,7 +25,7 @@ SUITE = "toy-regression"
 def meta_steps(n_tasks: int) -> Mapping[str, Callable[[], object]]:
     """One meta-step per learner, by name; MAML first."""
     catalog = load_catalog()
-    names = [n for n, spec in catalog.learners.items() if "regression" in spec.kinds]
+    names = list(load_suite(catalog.suite(SUITE)).learners)
     names.sort(key=lambda name: (name != "maml", name))
     steps = {}
     for cell in plan(RunRequest(learners=tuple(names), suite=SUITE), catalog):
