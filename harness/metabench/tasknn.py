@@ -63,6 +63,8 @@ def conv2d(
     Returns:
         ``[tasks, n, filters, height, width]``.
     """
+    if _overflows(x, weight, stride=stride, padding=padding):
+        x, stride = x[..., ::stride, ::stride], 1
     if len(weight) == 1:
         convolve = _convolve_shared
     else:
@@ -70,6 +72,18 @@ def conv2d(
     return convolve(
         x, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
+
+
+def _overflows(x: Tensor, weight: Tensor, *, stride: int, padding: int | tuple[int, int]) -> bool:
+    """Whether PyTorch would write past the end of a buffer when it differentiates for the filters.
+
+    The oneDNN of PyTorch 2.13 (its issue 6035) places the pixels that a strided pointwise
+    convolution reads as if a map had a whole block of channels, 16 with AVX-512, even where it has
+    fewer. Where threads share an image, or it is large, they end behind the buffer: the process
+    crashes, or its gradients are wrong. The same pixels taken beforehand give the same.
+    """
+    pointwise = stride > 1 and weight.shape[-2:] == (1, 1) and padding in (0, (0, 0))
+    return pointwise and weight.shape[2] < 16 and x.device.type == "cpu"
 
 
 def _convolve_shared(
