@@ -61,6 +61,5 @@ def test_many_runs_are_one_page_in_time(folder, tmp_path):
     most = used.ru_maxrss * 1024
     # Processor time, which other work on the machine does not change.
     seconds = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-    print(f"{seconds:.1f} s, {most / 1e6:.0f} MB")
     assert most < MOST_BYTES, f"{most / 1e6:.0f} MB"
     assert seconds < MOST_SECONDS, f"{seconds:.1f} s"
