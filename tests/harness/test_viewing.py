@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -122,28 +123,29 @@ def test_a_port_that_is_taken_is_said(server, pages):
 
 def test_the_command_serves_new_runs_and_ends_with_ctrl_c(tmp_path):
     write_run(tmp_path / "a", make_spec("maml"))
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "metabench", "view", tmp_path, "--port", "0", "--no-browser"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        port = int(url.removeprefix("http://127.0.0.1:").removesuffix("/"))
-        for learner in ("reptile", "newcomer"):
-            write_run(tmp_path / learner, make_spec(learner))
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-            connection.request("GET", "/")
-            assert learner in connection.getresponse().read().decode()
-            connection.close()
-        process.send_signal(signal.SIGINT)
-        _, messages = process.communicate(timeout=30)
-    finally:
-        process.kill()
-        process.wait()
+        # A shell starts what runs in the background deaf to Ctrl-C, and children inherit that.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            port = int(url.removeprefix("http://127.0.0.1:").removesuffix("/"))
+            for learner in ("reptile", "newcomer"):
+                write_run(tmp_path / learner, make_spec(learner))
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+                connection.request("GET", "/")
+                assert learner in connection.getresponse().read().decode()
+                connection.close()
+            process.send_signal(signal.SIGINT)
+            _, messages = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert process.returncode == 0
     assert "Traceback" not in messages
     assert messages.endswith("Stopped.\n")
