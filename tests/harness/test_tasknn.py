@@ -99,6 +99,14 @@ def test_the_grouped_convolution_of_accelerators_equals_the_one_of_cpus(
     )
 
 
+@pytest.mark.parametrize("own_weight", [True, False])
+def test_a_strided_pointwise_convolution(draw: Callable[..., Tensor], own_weight: bool) -> None:
+    x, weight = draw(N_TASKS, 2, 4, 6, 5), draw(N_TASKS if own_weight else 1, 3, 4, 1, 1)
+    maps = [functional.conv2d(x[t], weight[t % len(weight)], stride=2) for t in range(N_TASKS)]
+    y = tasknn.conv2d(x, weight, stride=2)
+    assert_same_with_gradients(y, torch.stack(maps), [x, weight])
+
+
 @pytest.mark.parametrize("shape", [(6, 4), (2, 4, 3, 5)], ids=["vectors", "images"])
 @pytest.mark.parametrize("affine_tasks", [None, 1, N_TASKS])
 @pytest.mark.parametrize("relu", [False, True])
