@@ -111,7 +111,7 @@ def test_tables_and_figures_are_seen(opened):
     )
     tables, figures, forests = seen
     assert tables >= 6
-    assert figures == 3  # curves of toy regression, its searched cells and how common they are
+    assert figures == 4  # of toy regression: curves, ranks, searched cells, how common they are
     assert forests == 4
 
 
