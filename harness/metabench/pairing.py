@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.captions import AVERAGE
-from metabench.pooling import Pooled, pool
+from metabench.pooling import Pooled, configurations
 from metabench.results import Run
 from metabench.runspec import RunSpec
 from metabench.stats import Blocks, shared_positions
+from metabench.tables import SCALES, UNITS
 
 HEADLINE = "headline"
 """The evaluation that tables show first."""
@@ -50,8 +50,8 @@ class Shared:
         return min(len(keys) for keys in self.keys.values())
 
 
-def configurations(runs: Iterable[Run], *, evaluation: str | None = None) -> list[Pooled]:
-    """Bring the seeds of each configuration together.
+def evaluated_configurations(runs: Iterable[Run], *, evaluation: str | None = None) -> list[Pooled]:
+    """Bring the seeds of each configuration together, as one evaluation sees them.
 
     Args:
         runs: runs of any configurations.
@@ -64,15 +64,12 @@ def configurations(runs: Iterable[Run], *, evaluation: str | None = None) -> lis
             for run in runs
             if evaluation in run.evaluations
         ]
-    by_config: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        by_config[run.config_id].append(run)
-    return [pool(group) for group in by_config.values()]
+    return configurations(runs)
 
 
 def unit_of(spec: RunSpec) -> str:
     """What scores are printed in: ``%`` or ``mse``."""
-    return "%" if spec.metric == "accuracy" else "mse"
+    return UNITS[spec.metric]
 
 
 def weights_of(column: str, sources: Sequence[str]) -> dict[str, float]:
@@ -105,8 +102,7 @@ def training_note(configs: Sequence[Pooled]) -> str:
 
 def stamps_of(*configs: Pooled) -> tuple[str, ...]:
     """What must be said beside numbers made from these."""
-    records = (run.record for config in configs for run in config.runs)
-    return tuple(dict.fromkeys(stamp for record in records for stamp in record.stamps))
+    return tuple(dict.fromkeys(stamp for config in configs for stamp in config.stamps))
 
 
 def conditions(spec: RunSpec) -> dict[str, str]:
@@ -172,7 +168,7 @@ def own_scores(config: Pooled) -> Blocks:
 
 def scaled(config: Pooled) -> NDArray[np.float64]:
     """Scores ``[seeds, episodes]``, accuracy in percent."""
-    return config.scores * (100.0 if config.spec.metric == "accuracy" else 1.0)
+    return config.scores * SCALES[config.spec.metric]
 
 
 def _length_was_set(config: Pooled) -> bool:

@@ -21,7 +21,7 @@ from metabench.references import Column, PrintedRow, Reference
 from metabench.report import make_rows, pool_runs
 from metabench.results import Results
 from metabench.standing import mark
-from metabench.tables import PaperCell, PaperRow, PaperTable, Report, Row
+from metabench.tables import SCALES, PaperCell, PaperRow, PaperTable, Report, Row
 from metabench.verdicts import judge
 
 CUT_SHORT = frozenset({"limit", "custom"})
@@ -149,7 +149,7 @@ def _lines(entries: Sequence[Entry], reference: Reference) -> list[list[Entry]]:
             continue
         by_config: dict[str, list[Entry]] = defaultdict(list)
         for entry in group:
-            by_config[entry[1].runs[0].config_id].append(entry)
+            by_config[entry[1].config_id].append(entry)
         lines += by_config.values()
     return lines
 
@@ -170,7 +170,7 @@ def _setting(config: Pooled) -> str:
 
 
 def _id(config: Pooled) -> tuple[str, str]:
-    return config.runs[0].config_id, config.spec.setting
+    return config.config_id, config.spec.setting
 
 
 def _marked(entries: Iterable[Entry], reference: Reference) -> dict[tuple[str, str], Entry]:
@@ -222,8 +222,7 @@ def _spread(config: Pooled, source: str) -> float | None:
     """Standard deviation over the episodes of a source within a run, of several the rms."""
     if source == AVERAGE:
         return None
-    factor = 100.0 if config.spec.metric == "accuracy" else 1.0
-    return factor * float(np.sqrt(config.of_source(source).var(axis=1).mean()))
+    return SCALES[config.spec.metric] * float(np.sqrt(config.of_source(source).var(axis=1).mean()))
 
 
 def _obstacles(reference: Reference, row: Row, config: Pooled) -> list[str]:

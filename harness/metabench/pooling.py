@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,9 +43,27 @@ class Pooled:
         spec = self.spec
         return f"{spec.learner.name} on {spec.suite}@{spec.setting}, budget {spec.budget}"
 
+    @property
+    def config_id(self) -> str:
+        """Digest of what the runs have in common."""
+        return self.runs[0].config_id
+
+    @property
+    def stamps(self) -> tuple[str, ...]:
+        """What must be said beside the numbers, of any of the runs."""
+        return tuple(dict.fromkeys(stamp for run in self.runs for stamp in run.record.stamps))
+
     def of_source(self, name: str) -> NDArray[np.float64]:
         """Scores of one source, ``[seeds, n of the source]``."""
         return self.scores[:, self.source == name]
+
+
+def configurations(runs: Iterable[Run]) -> list[Pooled]:
+    """Bring the seeds of each configuration together, in the order of the first runs."""
+    by_config: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_config[run.config_id].append(run)
+    return [pool(group) for group in by_config.values()]
 
 
 def pool(runs: Sequence[Run]) -> Pooled:

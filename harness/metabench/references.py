@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from metabench.runspec import Frozen
-from metabench.tables import Metric
+from metabench.tables import UNITS, Metric
 
 Status = Literal["printed", "public copy", "derived", "missing", "not reported"]
 """Read in the paper; in a copy of its table; computed from its other cells; lost; a dash."""
@@ -211,7 +211,7 @@ class Reference(Frozen):
     @property
     def unit(self) -> str:
         """Of its numbers, ``%`` or ``mse``."""
-        return "%" if self.metric == "accuracy" else "mse"
+        return UNITS[self.metric]
 
     def setting_of(self, row: PrintedRow, column: Column) -> str:
         """The setting of a cell."""

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from metabench.captions import AVERAGE, IntervalKind, caption
 from metabench.evaluated import evaluated
-from metabench.pooling import Pooled, pool
+from metabench.pairing import description
+from metabench.pooling import Pooled, configurations
 from metabench.results import Results, Run
 from metabench.runspec import RunSpec
 from metabench.standing import mark
@@ -26,7 +27,7 @@ from metabench.stats import (
     field_interval,
     seeds_interval,
 )
-from metabench.tables import Cell, Metric, Report, Row, Table
+from metabench.tables import SCALES, UNITS, Cell, Metric, Report, Row, Table
 
 
 def build_report(results: Results, *, interval: IntervalKind = "field") -> Report:
@@ -58,10 +59,7 @@ def _tables(configs: Sequence[Pooled], *, interval: IntervalKind) -> dict[tuple[
 
 def pool_runs(results: Results) -> tuple[list[Pooled], tuple[str, ...]]:
     """Bring the seeds of each configuration together, and name what is wrong."""
-    by_config: dict[str, list[Run]] = defaultdict(list)
-    for run in results.runs:
-        by_config[run.config_id].append(run)
-    configs = [pool(runs) for runs in by_config.values()]
+    configs = configurations(results.runs)
     left_out = [
         f"{config.label}: {config.n_left_out:,} episodes that not every seed has are left out."
         for config in configs
@@ -75,7 +73,7 @@ def make_rows(
 ) -> list[tuple[Row, Pooled]]:
     """The row of each configuration of one setting, in the order of a table."""
     variant_of = _variants(configs)
-    pairs = [(_row(c, variant=variant_of[_id(c)], interval=interval), c) for c in configs]
+    pairs = [(_row(c, variant=variant_of[c.config_id], interval=interval), c) for c in configs]
     return sorted(pairs, key=lambda pair: _order(pair[0]))
 
 
@@ -103,10 +101,6 @@ def _order(row: Row) -> tuple[str, ...]:
     return row.learner, row.budget, row.backend, row.variant, *row.runs
 
 
-def _id(config: Pooled) -> str:
-    return config.runs[0].config_id
-
-
 def _row(config: Pooled, *, variant: str, interval: IntervalKind) -> Row:
     records = [run.record for run in config.runs]
     spec = config.spec
@@ -117,7 +111,7 @@ def _row(config: Pooled, *, variant: str, interval: IntervalKind) -> Row:
         n_params=_n_params(config.runs),
         budget=spec.budget,
         seeds=tuple(record.spec.seed for record in records),
-        stamps=tuple(dict.fromkeys(stamp for record in records for stamp in record.stamps)),
+        stamps=config.stamps,
         transductive=records[0].transductive,
         runs=tuple(record.run_id for record in records),
         cells=_cells(config, interval=interval),
@@ -153,8 +147,8 @@ def _interval(scores: NDArray[np.float64], *, interval: IntervalKind) -> Interva
 
 
 def _cell(interval: Interval, *, metric: Metric) -> Cell:
-    factor, unit = (100.0, "%") if metric == "accuracy" else (1.0, "mse")
-    return Cell(factor * interval.mean, factor * interval.half_width, interval.n, unit)
+    scale = SCALES[metric]
+    return Cell(scale * interval.mean, scale * interval.half_width, interval.n, UNITS[metric])
 
 
 def _variants(configs: Sequence[Pooled]) -> dict[str, str]:
@@ -165,27 +159,10 @@ def _variants(configs: Sequence[Pooled]) -> dict[str, str]:
         alike[spec.learner.name, config.runs[0].record.backend, spec.budget].append(config)
     variants = {}
     for group in alike.values():
-        leaves = [
-            _leaves(config.spec.model_dump(mode="json", exclude={"seed"})) for config in group
-        ]
+        leaves = [description(config.spec) for config in group]
         names = sorted({name for flat in leaves for name in flat})
         telling = [name for name in names if len({flat.get(name) for flat in leaves}) > 1]
         for config, flat in zip(group, leaves, strict=True):
             said = [f"{name.rpartition('.')[2]}={flat[name]}" for name in telling if name in flat]
-            variants[_id(config)] = ", ".join(said)
+            variants[config.config_id] = ", ".join(said)
     return variants
-
-
-def _leaves(value: object, *, name: str = "") -> dict[str, str]:
-    """A nested value as text by dotted name: ``{"learner.params.inner_lr": "0.01"}``."""
-    if isinstance(value, dict):
-        children = value.items()
-    elif isinstance(value, list):
-        children = {str(i): item for i, item in enumerate(value)}.items()
-    else:
-        return {name: str(value)}
-    return {
-        key: text
-        for child, item in children
-        for key, text in _leaves(item, name=f"{name}.{child}" if name else child).items()
-    }

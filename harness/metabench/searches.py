@@ -9,8 +9,8 @@ from itertools import combinations
 
 import numpy as np
 
-from metabench.figures.selection import configurations
 from metabench.genotype import Genotype
+from metabench.labels import labelled
 from metabench.pooling import Pooled
 from metabench.results import Results
 from metabench.runspec import RunSpec
@@ -76,7 +76,7 @@ class Search:
 
 def find_searches(results: Results) -> dict[str, Search]:
     """What every configuration with architectures or measured embeddings found, by its label."""
-    searches = {label: _search(config) for label, config in configurations(results).items()}
+    searches = {label: _search(config) for label, config in labelled(results).items()}
     return {
         label: found
         for label, found in searches.items()
@@ -93,7 +93,7 @@ def _search(config: Pooled) -> Search:
     return Search(
         spec=config.spec,
         seeds=tuple(record.spec.seed for record in records),
-        stamps=tuple(dict.fromkeys(stamp for record in records for stamp in record.stamps)),
+        stamps=config.stamps,
         architectures=tuple(architectures(config)),
         measures=tuple(measures_of(run) for run in config.runs),
         agreement=agreement(config),

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metabench.errors import DataError, UsageError, unknown
-from metabench.pairing import HEADLINE, conditions, configurations, description, difference_in_words
+from metabench.pairing import (
+    HEADLINE,
+    conditions,
+    description,
+    difference_in_words,
+    evaluated_configurations,
+)
 from metabench.pooling import Pooled
 from metabench.results import Results, Run, read_runs
 
@@ -88,14 +94,14 @@ def _configs(name: str, *, folder: Path, wanted: Wanted, read: dict[Path, Result
             hint="Check the folder, --suite, --setting, --budget and --evaluation.",
         )
     if path.is_dir():
-        return configurations(runs, evaluation=wanted.evaluation)
+        return evaluated_configurations(runs, evaluation=wanted.evaluation)
     if len(name) >= _SHORTEST_ID and (one := [r for r in runs if r.record.run_id.startswith(name)]):
-        return configurations(one, evaluation=wanted.evaluation)
+        return evaluated_configurations(one, evaluation=wanted.evaluation)
     chosen = [run for run in runs if run.record.spec.learner.name == name]
     if not chosen:
         known = {run.record.spec.learner.name for run in runs}
         raise unknown(f"folder, run or learner in {place}", name, known)
-    return configurations(chosen, evaluation=wanted.evaluation)
+    return evaluated_configurations(chosen, evaluation=wanted.evaluation)
 
 
 def _by_conditions(

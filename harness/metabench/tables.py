@@ -19,6 +19,12 @@ Metric = Literal["accuracy", "mse"]
 Standing = Literal["", "best", "not separable"]
 """Of a cell in its column: prints as the best, or its paired difference to the best may be 0."""
 
+UNITS: Mapping[Metric, str] = {"accuracy": "%", "mse": "mse"}
+"""What scores of a metric are printed in."""
+
+SCALES: Mapping[Metric, float] = {"accuracy": 100.0, "mse": 1.0}
+"""What scores are multiplied by for that: an accuracy is stored in [0, 1]."""
+
 DECIMALS = {"%": 2, "mse": 3}
 """Digits after the point that our numbers are printed with, by unit."""
 

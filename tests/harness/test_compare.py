@@ -12,7 +12,7 @@ from result_factory import make_spec, write_run
 from metabench.cli.compare_text import comparison_json, comparison_text
 from metabench.compare import Comparison, compare
 from metabench.errors import DataError, UsageError
-from metabench.pairing import configurations, difference_in_words, weights_of
+from metabench.pairing import difference_in_words, evaluated_configurations, weights_of
 from metabench.results import read_runs
 from metabench.sides import Sides, Wanted, find_sides
 
@@ -28,7 +28,7 @@ def add(out: Path, learner: str, *, gain: float = 0.0, **changes: Any) -> Path:
 
 
 def compared(out: Path, **options: Any) -> Comparison:
-    by_name = {c.spec.learner.name: c for c in configurations(read_runs(out).runs)}
+    by_name = {c.spec.learner.name: c for c in evaluated_configurations(read_runs(out).runs)}
     return compare(by_name["mnas"], by_name["maml"], **options)
 
 

@@ -24,7 +24,7 @@ from metabench.figures import FIGURES, FigureRequest, cell, curves, fits
 from metabench.figures.cell_layout import LabelledEdge, lay_out
 from metabench.figures.drawing import Drawing, FileFormat, encode, to_svg
 from metabench.figures.palette import COLORS, styles
-from metabench.figures.selection import configurations
+from metabench.labels import labelled
 from metabench.planning import RunRequest, plan
 from metabench.protocols import CellChoices
 from metabench.results import read_runs
@@ -250,7 +250,7 @@ def test_curves_of_training_and_of_inner_steps(tmp_path: Path) -> None:
 
 def test_the_interval_of_a_curve_is_that_of_the_tables(tmp_path: Path) -> None:
     write_curves(tmp_path)
-    (config,) = configurations(read_runs(tmp_path)).values()
+    (config,) = labelled(read_runs(tmp_path)).values()
     first = curves.adaptation_curve(config)[0]
     deviation = np.std([0.0, 2.0, 4.0])  # of each source
     half_width = 1.96 * deviation / np.sqrt(3)
@@ -355,11 +355,11 @@ def test_labels_say_what_differs_and_are_unique(tmp_path: Path) -> None:
     write_run(tmp_path, make_spec("maml", seed=0))
     write_run(tmp_path, make_spec("maml", seed=1))
     write_run(tmp_path, make_spec("reptile"))
-    assert list(configurations(read_runs(tmp_path))) == ["maml", "reptile"]
+    assert list(labelled(read_runs(tmp_path))) == ["maml", "reptile"]
     write_run(tmp_path, make_spec("maml", budget="paper"))
-    assert list(configurations(read_runs(tmp_path))) == ["maml lite", "maml paper", "reptile"]
+    assert list(labelled(read_runs(tmp_path))) == ["maml lite", "maml paper", "reptile"]
     write_run(tmp_path, make_spec("reptile", params={"inner_lr": 0.5}))
-    labels = list(configurations(read_runs(tmp_path)))
+    labels = list(labelled(read_runs(tmp_path)))
     assert len(set(labels)) == 4
     assert all(re.fullmatch(r"reptile [0-9a-f]{6}", label) for label in labels[2:])
 

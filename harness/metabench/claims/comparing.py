@@ -134,7 +134,7 @@ def _compare(
     if right is not None:
         return _with_learner(pair, mine, _only(right, found), weights=weights, claim=claim)
     if claim.baseline is not None:
-        blocks = _above_baseline(mine, baselines.get(mine.runs[0].config_id), claim.baseline)
+        blocks = _above_baseline(mine, baselines.get(mine.config_id), claim.baseline)
     else:
         blocks = own_scores(mine)
     _enough([blocks[source].shape for source in weights])

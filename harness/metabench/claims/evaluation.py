@@ -13,7 +13,7 @@ from metabench.claims.choosing import Found, choose
 from metabench.claims.comparing import compare_pairs, measure_runs
 from metabench.claims.judging import PairResult, Verdict, judge
 from metabench.claims.schema import Claim, ClaimFile
-from metabench.pairing import configurations, stamps_of, training_note
+from metabench.pairing import evaluated_configurations, stamps_of, training_note
 from metabench.pooling import Pooled
 from metabench.results import Run
 
@@ -61,7 +61,7 @@ def evaluate(files: Iterable[ClaimFile], runs: Sequence[Run]) -> list[Evaluation
 
 def _evaluate(claim: Claim, paper: str, runs: Sequence[Run]) -> list[Evaluation]:
     about = [run for run in runs if run.record.spec.suite == claim.suite]
-    found = choose(claim, configurations(about, evaluation=claim.evaluation))
+    found = choose(claim, evaluated_configurations(about, evaluation=claim.evaluation))
     if isinstance(found, str):
         return [
             Evaluation(
@@ -73,8 +73,10 @@ def _evaluate(claim: Claim, paper: str, runs: Sequence[Run]) -> list[Evaluation]
             )
         ]
     baselines = {
-        config.runs[0].config_id: config
-        for config in configurations(about if claim.baseline else (), evaluation=claim.baseline)
+        config.config_id: config
+        for config in evaluated_configurations(
+            about if claim.baseline else (), evaluation=claim.baseline
+        )
     }
     return [_of_group(claim, paper, group, baselines=baselines) for group in found]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from metabench.errors import DataError, MetabenchError, UsageError
 from metabench.figures.drawing import Drawing, house_style, legend_below, line_style, new_figure
 from metabench.figures.palette import FAINT, INK, Style, styles
-from metabench.figures.selection import configurations
+from metabench.labels import labelled
 from metabench.protocols import INPUTS, CellChoices
 from metabench.render.layout import plain
 from metabench.results import Results, Run
@@ -80,7 +80,7 @@ def collect(
 ) -> tuple[dict[str, list[Panel]], list[str]]:
     """Restore the learners of first seeds and let them adapt; name those that are left out."""
     found, notes = {}, []
-    for label, config in configurations(results).items():
+    for label, config in labelled(results).items():
         spec = config.spec
         if spec.strategy is None:
             continue

@@ -10,8 +10,8 @@ from metabench.errors import DataError
 from metabench.figures.cell_layout import CellLayout, LabelledEdge, lay_out
 from metabench.figures.drawing import Drawing, house_style, line_style, new_figure
 from metabench.figures.palette import FAINT, INK, SHADE, Style, styles
-from metabench.figures.selection import configurations
 from metabench.genotype import Genotype
+from metabench.labels import labelled
 from metabench.protocols import CellChoices
 from metabench.render.layout import plain
 from metabench.results import Results
@@ -78,7 +78,7 @@ def draw(results: Results) -> Drawing:
 def collect(results: Results) -> tuple[dict[str, Found], list[str]]:
     """Count the architectures of every configuration, seeds together."""
     found, notes = {}, []
-    for label, config in configurations(results).items():
+    for label, config in labelled(results).items():
         counted = architectures(config)
         if not counted:
             if config.spec.strategy is not None:

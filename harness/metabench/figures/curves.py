@@ -21,10 +21,11 @@ from metabench.figures.drawing import (
     plain_log_axis,
 )
 from metabench.figures.palette import Style, styles
-from metabench.figures.selection import configurations
+from metabench.labels import labelled
 from metabench.pooling import Pooled
 from metabench.results import Results
 from metabench.stats import Interval, average_interval, field_interval
+from metabench.tables import SCALES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +87,7 @@ def collect(results: Results) -> tuple[Curves, list[str]]:
     training: dict[str, dict[str, list[Series]]] = {}
     adaptation: dict[str, dict[str, list[Interval]]] = {}
     notes = []
-    for label, config in configurations(results).items():
+    for label, config in labelled(results).items():
         found = [read_metrics(run.folder / "metrics.jsonl") for run in config.runs]
         for scalar in sorted({name for scalars in found for name in scalars}):
             of_seeds = [scalars[scalar] for scalars in found if scalar in scalars]
@@ -125,7 +126,7 @@ def adaptation_curve(config: Pooled) -> list[Interval]:
         return []
     scores = np.mean([block[:, :n_steps] for block in blocks], axis=0)
     source = config.runs[0].episodes.source
-    factor = 100.0 if config.spec.metric == "accuracy" else 1.0
+    factor = SCALES[config.spec.metric]
     parts = [factor * scores[source == name] for name in dict.fromkeys(source)]
     return [
         average_interval([field_interval(part[:, step]) for part in parts])

@@ -11,8 +11,8 @@ import numpy as np
 from metabench.errors import DataError
 from metabench.figures.drawing import Drawing, house_style, legend_below, new_figure
 from metabench.figures.palette import styles
-from metabench.figures.selection import configurations
 from metabench.figures.tsne import Array, tsne
+from metabench.labels import labelled
 from metabench.measures import PROPORTIONS, wilson
 from metabench.render.layout import plain
 from metabench.results import Results
@@ -54,7 +54,7 @@ def draw(results: Results) -> Drawing:
         DataError: when no run holds embeddings.
     """
     panels, notes = {}, []
-    for label, config in configurations(results).items():
+    for label, config in labelled(results).items():
         run = config.runs[0]
         found = read_embeddings(run.folder, run.episodes)
         if found is None:

@@ -13,7 +13,7 @@ from metabench.errors import DataError, MetabenchError, UsageError
 from metabench.evaluation import Grid
 from metabench.figures.drawing import Drawing, house_style, legend_below, line_style, new_figure
 from metabench.figures.palette import FAINT, INK, SHADE, styles
-from metabench.figures.selection import configurations
+from metabench.labels import labelled
 from metabench.render.layout import plain
 from metabench.results import Results, Run
 from metabench.runspec import RunSpec, digest
@@ -142,7 +142,7 @@ def _comparable(results: Results) -> dict[str, Run]:
     """The first seed of every configuration on regression, all on the same episodes."""
     found = {
         label: config.runs[0]
-        for label, config in configurations(results).items()
+        for label, config in labelled(results).items()
         if config.spec.task == "regression"
     }
     if not found:

@@ -11,8 +11,8 @@ import numpy as np
 from metabench.errors import DataError
 from metabench.figures.drawing import Drawing, house_style, legend_below, new_figure
 from metabench.figures.palette import HATCHES, styles
-from metabench.figures.selection import configurations
 from metabench.genotype import Edge, Genotype
+from metabench.labels import labelled
 from metabench.render.layout import plain
 from metabench.results import Results
 from metabench.search_results import Architecture, architectures
@@ -35,7 +35,7 @@ def draw(results: Results) -> Drawing:
     """
     found = {
         label: counted
-        for label, config in configurations(results).items()
+        for label, config in labelled(results).items()
         if (counted := architectures(config))
     }
     if not found:

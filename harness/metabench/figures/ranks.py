@@ -17,7 +17,7 @@ import numpy as np
 from metabench.errors import DataError
 from metabench.figures.drawing import Drawing, house_style, new_figure
 from metabench.figures.palette import COLORS, INK
-from metabench.figures.selection import configurations
+from metabench.labels import labelled
 from metabench.pairing import conditions
 from metabench.pooling import Pooled
 from metabench.results import Results
@@ -36,7 +36,7 @@ def draw(results: Results) -> Drawing:
         UsageError: when scipy is not installed.
     """
     groups: dict[tuple[tuple[str, str], ...], dict[str, Pooled]] = defaultdict(dict)
-    for label, config in configurations(results).items():
+    for label, config in labelled(results).items():
         groups[tuple(conditions(config.spec).items())][label] = config
     found: dict[str, CriticalDifference] = {}
     notes = []

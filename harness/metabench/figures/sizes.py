@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from metabench.errors import DataError
 from metabench.figures.drawing import Drawing, house_style, legend_below, new_figure
 from metabench.figures.palette import HATCHES, styles
-from metabench.figures.selection import configurations
+from metabench.labels import labelled
 from metabench.results import Results
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def draw(results: Results) -> Drawing:
     """
     found: dict[str, Sizes] = {}
     notes = []
-    for label, config in configurations(results).items():
+    for label, config in labelled(results).items():
         sizes = {run.record.spec.seed: run.episodes.n_params for run in config.runs}
         if config.spec.strategy is None:
             continue

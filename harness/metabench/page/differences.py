@@ -11,7 +11,6 @@ from metabench.pairing import (
     MIN_EPISODES,
     Shared,
     conditions,
-    configurations,
     mismatch,
     shared_scores,
     sources_of,
@@ -19,7 +18,7 @@ from metabench.pairing import (
     unit_of,
     weights_of,
 )
-from metabench.pooling import Pooled
+from metabench.pooling import Pooled, configurations
 from metabench.report import make_rows
 from metabench.results import Run
 from metabench.stats import Difference, contrast, holm

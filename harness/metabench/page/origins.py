@@ -8,7 +8,7 @@ from typing import Any
 
 from metabench import records
 from metabench.page.values import DataOrigin, Environment, Origin, Provenance, RunLine
-from metabench.pairing import configurations
+from metabench.pooling import configurations
 from metabench.report import make_rows
 from metabench.results import Run
 from metabench.runspec import RunSpec

@@ -1,25 +1,22 @@
-"""Which runs a figure shows, and what it calls them."""
+"""What configurations are called where several stand beside each other."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from metabench.pooling import Pooled, pool
+from metabench.pooling import Pooled, configurations
 from metabench.render.layout import plain
-from metabench.results import Results, Run
+from metabench.results import Results
 
 
-def configurations(results: Results) -> dict[str, Pooled]:
+def labelled(results: Results) -> dict[str, Pooled]:
     """The runs of each configuration by a label of its own, in the order of the labels.
 
     The label is the learner's name, with suite, budget and network where these differ, and with
     the beginning of the configuration's digest where even they are equal.
     """
-    by_config: dict[str, list[Run]] = defaultdict(list)
-    for run in results.runs:
-        by_config[run.config_id].append(run)
-    pooled = [pool(runs) for runs in by_config.values()]
+    pooled = configurations(results.runs)
     labels = _labels(pooled)
     return dict(sorted(zip(labels, pooled, strict=True), key=lambda pair: pair[0]))
 
@@ -36,7 +33,7 @@ def _labels(configs: Sequence[Pooled]) -> list[str]:
         ]
     counts = Counter(labels)
     return [
-        label if counts[label] == 1 else f"{label} {config.runs[0].config_id[:6]}"
+        label if counts[label] == 1 else f"{label} {config.config_id[:6]}"
         for label, config in zip(labels, configs, strict=True)
     ]
 
