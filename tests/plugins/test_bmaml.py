@@ -115,6 +115,24 @@ def test_a_step_is_svgd_on_the_log_posterior(n_particles: int) -> None:
     assert torch.allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
+def test_the_inner_clip_bounds_each_element_of_the_gradient() -> None:
+    free, bound = bmaml(prior="flat", particles=1), 1e-3
+    bounded = bmaml(prior="flat", particles=1, inner_clip=bound)
+    data = batch().support
+    moved = [one._step(start(one), data).weights - start(one).weights for one in (free, bounded)]
+    assert torch.allclose(moved[1], moved[0].clamp(-0.05 * bound, 0.05 * bound), rtol=1e-9)
+    assert float(moved[0].abs().max()) > 2 * 0.05 * bound
+
+
+def test_the_bound_of_the_outer_norm_reaches_adam() -> None:
+    tasks = batch()
+    learner = bmaml(max_norm=1e-6)
+    learner.meta_step(tasks, progress=0.0, rng=generator())
+    moments = [m["exp_avg"] for m in learner.state_dict()["adam"].values()]
+    total = math.sqrt(sum(float(m.square().sum()) for m in moments))
+    assert 10 * total == pytest.approx(1e-6, rel=1e-3)  # 0.1 * gradient
+
+
 @pytest.mark.parametrize("meta_loss", ["chaser", "query"])
 def test_one_particle_without_prior_adapts_as_maml(meta_loss: str) -> None:
     maml = in_double(Maml(context(MamlParams(**PARAMS))))

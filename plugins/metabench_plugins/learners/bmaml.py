@@ -55,6 +55,12 @@ class BmamlParams(GradientParams):
     noise_rate: float = Field(default=0.2, gt=0, description="b of gamma's prior.")
     weight_shape: float = Field(default=2.0, gt=0, description="a of lambda's prior.")
     weight_rate: float = Field(default=2.0, gt=0, description="b of lambda's prior.")
+    inner_clip: float | None = Field(
+        default=None, gt=0, description="Element-wise bound of the inner gradient."
+    )
+    max_norm: float | None = Field(
+        default=None, gt=0, description="Bound of the norm of the outer gradient."
+    )
 
 
 class Particles(NamedTuple):
@@ -92,7 +98,7 @@ class Bmaml:
         shared = {name: w for name, w in networks[0].items() if name not in self._shapes}
         self._shared = leaves(shared, context.device)
         learned = {f"particles.{name}": w for name, w in self._particles.items() if w.numel()}
-        self.outer = OuterAdam([Group(learned | self._shared, p.outer_lr)], clip=p.clip)
+        self.outer = OuterAdam([Group(learned | self._shared, p.outer_lr, p.max_norm)], clip=p.clip)
 
     def meta_step(
         self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
@@ -161,6 +167,8 @@ class Bmaml:
                 allow_unused=True,
                 materialize_grads=True,
             )
+        if (bound := self.params.inner_clip) is not None:
+            gradients = tuple(g.clamp(-bound, bound) for g in gradients)
         weights, logs = particles
         products = _gram(weights)
         squares = products.diagonal(dim1=1, dim2=2)
