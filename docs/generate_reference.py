@@ -36,6 +36,7 @@ from metabench.cli.parameters import parameter_rows, parameters
 from metabench.data import archive
 from metabench.engine import EMBEDDED
 from metabench.planning import SCOPES
+from metabench.protocols import architecture
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 NOTE = "<!-- Written by docs/generate_reference.py; change the code, not this page. -->"
@@ -217,7 +218,7 @@ def _contracts() -> str:
             if getattr(contract, "_is_protocol", False) and _is_public_method(name, function):
                 code = definition(function, attribute=isinstance(method, property))
                 blocks += [f"```python\n{code}\n```", prose(function)]
-    rows = [row for module in (protocols, episodes, archive) for row in aliases(module)]
+    rows = [row for module in (architecture, episodes, archive) for row in aliases(module)]
     blocks += ["## Type aliases", table(["name", "stands for", "meaning"], rows)]
     return "\n\n".join(blocks)
 

@@ -15,8 +15,9 @@ from metabench.genotype import Edge, Genotype
 from metabench.protocols import INPUTS, CellChoices, Mixture, Params
 from metabench_plugins.spaces.cells import amounts, membership
 from metabench_plugins.spaces.darts import DartsSpaceParams, darts
+from metabench_plugins.spaces.maps import factorized_reduction
 from metabench_plugins.spaces.metanas import MetaNasParams, metanas
-from metabench_plugins.spaces.primitives import PRIMITIVES, Feed, factorized_reduction
+from metabench_plugins.spaces.primitives import PRIMITIVES, Feed
 from metabench_plugins.spaces.published import NORMAL, PUBLISHED, REDUCTION
 from metabench_plugins.spaces.supernet import CellNetwork
 from metabench_plugins.spaces.tnas import TnasParams, tnas

@@ -5,42 +5,32 @@ weights and of the logits, and Adam with beta1 = 0 moves both; the strategy anne
 the steps. Meta-update (equation 4), as Reptile: ``w <- w + lambda mean(w_T - w)``, and the logits
 likewise at a rate of their own. In the warm-up the logits stay and nothing anneals.
 
-Meta-test (algorithm 3): steps on both with annealing, then steps on the weights alone, at the final
-mixture. That mixture, without what is below the threshold, makes the headline prediction;
-``pruned`` predicts with the decoded architecture and the same weights.
-
-A strategy that proposes architectures is tried instead of annealed: each task keeps the candidate
-of the lowest support loss.
+Meta-test (algorithm 3) is in :mod:`metabench_plugins.learners.metanas_adaptation`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench.episodes import Adapted, Labelled, Predictor, TaskBatch
-from metabench.functional import predictor
+from metabench.episodes import Adapted, Labelled, TaskBatch
 from metabench.protocols import Learner, LearnerContext, Mixture, Params
-from metabench_plugins.learners.apart import rows
 from metabench_plugins.learners.drop_path import draw_masks
 from metabench_plugins.learners.inner_adam import Moments
 from metabench_plugins.learners.joint import JointLoop, JointParams, Phase, State, mixing_of_each
+from metabench_plugins.learners.metanas_adaptation import Adaptation
 from metabench_plugins.learners.mini_batches import walk
 from metabench_plugins.learners.reptile import Reptile
 from metabench_plugins.learners.searching import (
     ARCH,
-    Decoded,
     Search,
     arch_of,
     is_arch,
-    operations_of,
-    select,
     sharpness_at,
 )
 from metabench_plugins.strategies.pruning import prune_logits
@@ -102,6 +92,7 @@ class Metanas:
         leaves = {name: leaf.to(context.device) for name, leaf in drawn.items()}
         self._state = State.begin(leaves)
         self._loop = JointLoop(context, context.space)
+        self._adaptation = Adaptation(context, context.space, self._search, self._loop)
         self._updates = 0
 
     @torch.no_grad()
@@ -154,52 +145,13 @@ class Metanas:
         )
         return {f"{ARCH}{cell}": logits for cell, logits in kept.items()}
 
-    @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
         """Find an architecture and weights for each task; state is left as it was."""
-        p, n_tasks = self._params, len(support.x)
-        start = self._state.share(n_tasks)
-        (like, *_) = start.leaves.values()
-        if proposed := self._search.candidates(n_tasks, rng=rng, like=like):
-            state, chosen = self._settle(start, support, proposed, rng=rng)
-            state = self._fit(state, support, chosen.mixture, steps=p.test_steps, rng=rng)
-            return Adapted(
-                predict=self._predictor(state, chosen.mixture, support),
-                genotypes=chosen.genotypes,
-                n_params=chosen.n_params,
-            )
-        phase, everyone = self._testing(support, rng=rng), slice(0, n_tasks)
-        state = start
-        curve = [self._predictor(start, phase.mix(start.leaves, 0.0, everyone), support)]
-        for step, (state, _) in enumerate(self._loop.path(start, phase)):
-            if step < self._context.curve_steps:
-                mixture = phase.mix(state.leaves, phase.sharpness[step], everyone)
-                curve.append(self._predictor(state, mixture, support))
-        mixture = phase.mix(state.leaves, 1.0, everyone)
-        decoded = self._search.decode(state.leaves)
-        state = self._fit(state, support, mixture, steps=p.test_steps, rng=rng)
-        return Adapted(
-            predict=self._predictor(state, mixture, support),
-            curve=curve,
-            genotypes=decoded.genotypes,
-            n_params=self._count(mixture, n_tasks),
-            variants={"pruned": self._predictor(state, decoded.mixture, support)},
-        )
+        return self._adaptation.run(self._state.share(len(support.x)), support, rng=rng)
 
-    @torch.no_grad()
     def trace(self, support: Labelled, *, rng: torch.Generator) -> Sequence[Mixture]:
         """The mixture before the first step with annealing and after each; none if it is drawn."""
-        n_tasks = len(support.x)
-        start = self._state.share(n_tasks)
-        (like, *_) = start.leaves.values()
-        if self._search.candidates(n_tasks, rng=rng, like=like):
-            return []
-        phase, everyone = self._testing(support, rng=rng), slice(0, n_tasks)
-        path = zip(self._loop.path(start, phase), phase.sharpness, strict=True)
-        return [
-            phase.mix(start.leaves, 0.0, everyone),
-            *(phase.mix(state.leaves, sharpness, everyone) for (state, _), sharpness in path),
-        ]
+        return self._adaptation.trace(self._state.share(len(support.x)), support, rng=rng)
 
     def state_dict(self) -> dict[str, Any]:
         """Weights and logits, their moments, and the number of updates."""
@@ -241,84 +193,6 @@ class Metanas:
             searching=searching,
             masks={n: m.view(n_tasks, n_batches, *m.shape[1:]) for n, m in masks.items()},
         )
-
-    def _testing(self, support: Labelled, *, rng: torch.Generator) -> Phase:
-        """The steps with annealing, at meta-test."""
-        p, steps = self._params, self._params.test_steps_arch
-        return Phase(
-            data=support,
-            walk=walk(support, size=p.test_batch, steps=steps, rng=rng),
-            mix=mixing_of_each(
-                self._search, len(support.x), threshold=p.threshold_at_test, rng=rng
-            ),
-            sharpness=[sharpness_at(step, steps) for step in range(steps)],
-            searching=True,
-        )
-
-    def _fit(
-        self,
-        state: State,
-        support: Labelled,
-        mixture: Mixture,
-        *,
-        steps: int,
-        rng: torch.Generator,
-    ) -> State:
-        """Steps on the weights alone, with weights of operations that stay."""
-        phase = Phase(
-            data=support,
-            walk=walk(support, size=self._params.test_batch, steps=steps, rng=rng),
-            mix=lambda leaves, sharpness, part: rows(mixture, part),
-            sharpness=[1.0] * steps,
-            searching=False,
-        )
-        for later, _ in self._loop.path(state, phase):
-            state = later
-        return state
-
-    def _settle(
-        self,
-        start: State,
-        support: Labelled,
-        proposed: Sequence[Decoded],
-        *,
-        rng: torch.Generator,
-    ) -> tuple[State, Decoded]:
-        """Keep, per task, the candidate of the lowest support loss, with the weights it got."""
-        steps = self._params.test_steps_arch
-        states = [self._fit(start, support, c.mixture, steps=steps, rng=rng) for c in proposed]
-        losses = torch.stack(
-            [
-                self._loop.losses(
-                    self._space.forward(operations_of(s.leaves), c.mixture, support.x), support.y
-                )
-                for s, c in zip(states, proposed, strict=True)
-            ]
-        )
-        best = losses.nan_to_num(nan=torch.inf).argmin(dim=0).tolist()
-        chosen = select(proposed, best)
-
-        def pick(values: Sequence[Params]) -> Params:
-            return {
-                name: torch.stack([values[c][name][task] for task, c in enumerate(best)])
-                for name in values[0]
-            }
-
-        moments = Moments(pick([s.weights.values for s in states]), states[0].weights.steps)
-        return replace(start, leaves=pick([s.leaves for s in states]), weights=moments), chosen
-
-    def _predictor(self, state: State, mixture: Mixture, support: Labelled) -> Predictor:
-        forward = partial(self._space.forward, operations_of(state.leaves), mixture)
-        return predictor(forward, support.x, transductive=self._context.transductive)
-
-    def _count(self, mixture: Mixture, n_tasks: int) -> list[int]:
-        """Per task, the weights of all operations that are left."""
-        count = getattr(self._space, "n_weights", None)
-        if count is None:
-            total = sum(w.numel() for w in operations_of(self._state.leaves).values())
-            return [total] * n_tasks
-        found: list[int] = count(mixture, threshold=torch.finfo(torch.float32).tiny)
-        return found
 
 
 def reptile(context: LearnerContext) -> Learner:

@@ -17,6 +17,12 @@ from metabench import tasknn
 from metabench.errors import UsageError, unknown
 from metabench.genotype import Genotype
 from metabench.protocols import INPUTS, NEEDED, CellChoices, Mixture, Params
+from metabench_plugins.spaces.maps import (
+    Shapes,
+    factorized_reduction,
+    reduction_shapes,
+    side_by_side,
+)
 from metabench_plugins.spaces.mixed import Candidate, mixed
 from metabench_plugins.spaces.primitives import (
     EPS,
@@ -24,12 +30,8 @@ from metabench_plugins.spaces.primitives import (
     ZERO,
     Feed,
     Pool,
-    Shapes,
-    factorized_reduction,
     norm_shapes,
     norm_weights,
-    reduction_shapes,
-    side_by_side,
 )
 from metabench_plugins.spaces.published import REDUCTION
 

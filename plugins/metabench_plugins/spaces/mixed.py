@@ -14,12 +14,12 @@ from torch import Tensor
 
 from metabench import tasknn
 from metabench.protocols import Params
+from metabench_plugins.spaces.maps import Shapes
 from metabench_plugins.spaces.primitives import (
     EPS,
     PRIMITIVES,
     Feed,
     Pool,
-    Shapes,
     norm_shapes,
     norm_weights,
 )

@@ -30,7 +30,8 @@ from metabench_plugins.spaces.cells import (
     membership,
     search_candidates,
 )
-from metabench_plugins.spaces.primitives import EPS, Feed, Shapes, norm_shapes, norm_weights
+from metabench_plugins.spaces.maps import Shapes
+from metabench_plugins.spaces.primitives import EPS, Feed, norm_shapes, norm_weights
 from metabench_plugins.spaces.published import REDUCTION
 
 

@@ -1,0 +1,68 @@
+"""What there is to choose in a network, and how choices are written as tensors."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class CellChoices:
+    """What there is to choose in one type of cell.
+
+    Attributes:
+        edges: (source, target) of each edge, logits come in this order.
+        primitives: names of the candidate operations, the same on every edge.
+        kept: how many edges into each node a genotype keeps.
+        input_pairs: whether the pairs of inputs of each node can have weights of their own.
+    """
+
+    edges: tuple[tuple[int, int], ...]
+    primitives: tuple[str, ...]
+    kept: int = 2
+    input_pairs: bool = False
+
+    def pairs(self) -> dict[int, tuple[tuple[int, int], ...]]:
+        """Per node, in order, the pairs of edges into it (their positions in ``edges``).
+
+        This is the order of the weights ``<cell>.inputs``, one node after another.
+
+        >>> CellChoices(((0, 2), (1, 2), (0, 3), (1, 3), (2, 3)), ("skip",)).pairs()
+        {2: ((0, 1),), 3: ((2, 3), (2, 4), (3, 4))}
+        """
+        into: dict[int, list[int]] = {}
+        for position, (_, target) in enumerate(self.edges):
+            into.setdefault(target, []).append(position)
+        return {
+            node: tuple(itertools.combinations(sorted(into[node], key=self.edges.__getitem__), 2))
+            for node in sorted(into)
+        }
+
+
+INPUTS = ".inputs"
+"""Ends the key of the weights of input pairs: ``<cell>.inputs`` beside ``<cell>``."""
+NEEDED = ".needed"
+"""Ends the key of a mark per operation: ``<cell>.needed`` beside ``<cell>``."""
+
+
+Params = dict[str, "Tensor"]
+"""Weights by name: ``[*shape]`` when shared, ``[tasks, *shape]`` once a task owns them."""
+Arch = dict[str, "Tensor"]
+"""Architecture logits by cell type, ``[edges, operations]``, or ``[tasks, edges, operations]``
+where each task has its own; empty where nothing is searched.
+
+Where the space has input pairs, a strategy may add ``<cell>.inputs``, ``[pairs]`` or
+``[tasks, pairs]``, in the order of :meth:`CellChoices.pairs`."""
+Mixture = dict[str, "Tensor"]
+"""Weights of operations by cell type, ``[tasks or 1, edges, operations]``; empty likewise.
+
+``<cell>.inputs [tasks or 1, pairs]`` weighs the pairs of inputs of each node: an edge then counts
+by the sum of the weights of the pairs it belongs to (MetaNAS, equation 7). Without it a node sums
+over all its edges, each counting once.
+
+``<cell>.needed [tasks or 1, edges, operations]`` (bool) is a hint: what it does not mark has weight
+0, and nobody asks for the gradient of that weight, so that a space need not compute it."""
