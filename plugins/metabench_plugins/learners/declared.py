@@ -124,37 +124,33 @@ def _searching() -> Iterator[LearnerSpec]:
             train_shape="metabench_plugins.learners.reptile:train_shape",
             reference=metanas,
         )
-    for name, summary, preset, reference in (
-        (
-            "metanas-maml",
-            "MAML on weights and architecture with annealing: our extension of MetaNAS.",
-            {"arch_at_test": "soft", "threshold": 0.01, "threshold_at_test": 0.05},
-            metanas,
-        ),
-        (
-            "tnas",
-            "First-order MAML on weights and architecture; each task decodes its own.",
-            {
-                "order": "first",
-                "inner_lr": 0.1,
-                "adapt_norm": True,
-                "arch_inner_lr": 30.0,
-                "arch_beta1": 0.5,
-                "arch_decay": 1e-3,
-            },
-            "Lian et al., T-NAS, ICLR 2020",
-        ),
-    ):
-        yield LearnerSpec(
-            name=name,
-            version=1,
-            summary=summary,
-            params="metabench_plugins.learners.maml:MamlSearchParams",
-            factory="metabench_plugins.learners.maml:Maml",
-            preset=preset,
-            searches=True,
-            reference=reference,
-        )
+    yield LearnerSpec(
+        name="metanas-maml",
+        version=1,
+        summary="MAML on weights and architecture with annealing: our extension of MetaNAS.",
+        params="metabench_plugins.learners.maml:MamlSearchParams",
+        factory="metabench_plugins.learners.maml:Maml",
+        preset={"arch_at_test": "soft", "threshold": 0.01, "threshold_at_test": 0.05},
+        searches=True,
+        reference=metanas,
+    )
+    yield LearnerSpec(
+        name="tnas",
+        version=2,
+        summary="First-order MAML on weights and logits; common decoded networks are retrained.",
+        params="metabench_plugins.learners.tnas:TnasParams",
+        factory="metabench_plugins.learners.tnas:Tnas",
+        preset={
+            "order": "first",
+            "inner_lr": 0.1,
+            "adapt_norm": True,
+            "arch_inner_lr": 30.0,
+            "arch_beta1": 0.5,
+            "arch_decay": 1e-3,
+        },
+        searches=True,
+        reference="Lian et al., T-NAS, ICLR 2020",
+    )
     for name, summary, reference in (
         ("metanas-retrain", "Reptile with DropPath and decay, for cells that were found.", metanas),
         ("auto-meta", "As metanas-retrain, for the published cell.", "Kim et al., Auto-Meta, 2018"),

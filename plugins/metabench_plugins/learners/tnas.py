@@ -1,0 +1,155 @@
+"""T-NAS: weights and logits adapt together, decoded networks are trained anew (Lian et al. 2020).
+
+Search: first-order MAML on weights and logits, each at a rate of its own. A task decodes its own
+architecture at the end of its inner loop.
+
+Retraining: the paper trains every network that a test task decodes to from scratch, by first-order
+MAML on the meta-train tasks, which costs hours a task. Here the search's last ``decode_fraction``
+counts what meta-train tasks decode to, and the ``networks`` most common ones are trained, in turns,
+for the rest of meta-training. At meta-test a task is solved by the trained network that shares most
+edges with its own architecture; ``supernet`` predicts with that architecture inside the supernet,
+as it is after the search.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from metabench.episodes import Adapted, Labelled, Predictor, TaskBatch
+from metabench.genotype import Genotype
+from metabench.protocols import LearnerContext
+from metabench_plugins.learners.maml import Maml, MamlSearchParams
+
+
+class TnasParams(MamlSearchParams):
+    """Parameters of T-NAS."""
+
+    search_fraction: float = Field(
+        default=0.5, ge=0, le=1, description="Part of meta-training that searches."
+    )
+    decode_fraction: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Last part of the search that counts what its tasks decode to.",
+    )
+    networks: int = Field(
+        default=4, ge=1, le=1000, description="Most common decoded networks that are trained anew."
+    )
+
+
+class Tnas(Maml):
+    """The learner; once the search is over it trains one network after another."""
+
+    def __init__(self, context: LearnerContext) -> None:
+        super().__init__(context)
+        self._counts: Counter[Genotype] = Counter()
+        self._networks: dict[Genotype, Maml] = {}
+        self._turn = 0
+
+    def meta_step(
+        self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
+    ) -> Mapping[str, Tensor | float]:
+        """One outer update of the supernet, or of the network whose turn it is."""
+        p = self.params
+        searching = progress < p.search_fraction
+        if searching and progress < p.search_fraction * (1 - p.decode_fraction):
+            return super().meta_step(tasks, progress=progress, rng=rng)
+        if searching or not self._counts:
+            self._counts.update(super().adapt(tasks.support, rng=rng).genotypes or ())
+        if searching:
+            return super().meta_step(tasks, progress=progress, rng=rng)
+        if not self._networks:
+            # Of equally common ones those that were seen first.
+            for genotype, _ in self._counts.most_common(p.networks):
+                self._networks[genotype] = self._network(genotype, rng=rng)
+        network = [*self._networks.values()][self._turn % len(self._networks)]
+        self._turn += 1
+        return network.meta_step(tasks, progress=progress, rng=rng)
+
+    def _network(self, genotype: Genotype, *, rng: torch.Generator) -> Maml:
+        space = self.space.child(genotype)
+        return Maml(replace(self.context, space=space, strategy=None, rng=rng))
+
+    @torch.no_grad()
+    def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
+        """Decode each task's architecture, and adapt the trained network nearest to it."""
+        searched = super().adapt(support, rng=rng)
+        if not self._networks:
+            return searched
+        assert searched.genotypes is not None
+        assert self._search is not None
+        chosen = [nearest(genotype, [*self._networks]) for genotype in searched.genotypes]
+        groups: dict[Genotype, list[int]] = defaultdict(list)
+        for task, genotype in enumerate(chosen):
+            groups[genotype].append(task)
+        adapted = [
+            self._networks[genotype].adapt(Labelled(support.x[tasks], support.y[tasks]), rng=rng)
+            for genotype, tasks in groups.items()
+        ]
+        members = [*groups.values()]
+        curves = zip(*(one.curve or () for one in adapted), strict=True)
+        return Adapted(
+            predict=_joined([one.predict for one in adapted], members),
+            curve=[_joined(predictors, members) for predictors in curves],
+            genotypes=chosen,
+            n_params=[self._search.size(genotype) for genotype in chosen],
+            variants={"supernet": searched.predict},
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The supernet's state, what was counted, and the networks with theirs."""
+        return {
+            **super().state_dict(),
+            "counts": [[_text(genotype), n] for genotype, n in self._counts.items()],
+            "networks": [[_text(g), n.state_dict()] for g, n in self._networks.items()],
+            "turn": self._turn,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` gave."""
+        super().load_state_dict(state)
+        self._counts = Counter({_genotype(text): n for text, n in state["counts"]})
+        self._networks = {}
+        for text, own in state["networks"]:
+            network = self._network(_genotype(text), rng=torch.Generator())
+            network.load_state_dict(own)
+            self._networks[_genotype(text)] = network
+        self._turn = state["turn"]
+
+
+def nearest(genotype: Genotype, known: Sequence[Genotype]) -> Genotype:
+    """Of ``known`` the genotype that shares most edges with one; of several the first."""
+    own = _edges(genotype)
+    return max(known, key=lambda other: (own & _edges(other)).total())
+
+
+def _edges(genotype: Genotype) -> Counter[tuple[Any, ...]]:
+    return Counter((cell, edge) for cell, edges in genotype.cells for edge in edges)
+
+
+def _joined(predictors: Sequence[Predictor], members: Sequence[Sequence[int]]) -> Predictor:
+    """One predictor for all tasks, of which ``predictors[i]`` serves the tasks ``members[i]``."""
+    order = torch.tensor([task for tasks in members for task in tasks]).argsort()
+
+    def predict(x: Tensor) -> Tensor:
+        parts = [p(x[tasks]) for p, tasks in zip(predictors, members, strict=True)]
+        return torch.cat(parts)[order.to(x.device)]
+
+    return predict
+
+
+def _text(genotype: Genotype) -> str:
+    return json.dumps(genotype.to_json())
+
+
+def _genotype(text: str) -> Genotype:
+    return Genotype.from_json(json.loads(text))
