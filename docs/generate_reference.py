@@ -60,6 +60,7 @@ CONTRACTS = (
     protocols.SearchSpace,
     protocols.LayeredSpace,
     protocols.DropPathSpace,
+    protocols.BatchingSpace,
     protocols.CellChoices,
     protocols.Strategy,
     protocols.Proposer,

@@ -7,6 +7,7 @@ second-order gradients are silently wrong.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +50,8 @@ def conv2d(
 ) -> Tensor:
     """Convolve images of each task with the task's own filters.
 
-    On a CPU one call per task is fastest, on other devices one grouped call for all tasks.
+    On a CPU one call per task is fastest, on other devices one grouped call for all tasks. Filters
+    of one pixel are matrices, which a CPU multiplies for all tasks at once.
 
     Args:
         x: ``[tasks, n, channels, height, width]``.
@@ -67,8 +69,12 @@ def conv2d(
         x, stride = x[..., ::stride, ::stride], 1
     if len(weight) == 1:
         convolve = _convolve_shared
+    elif x.device.type != "cpu":
+        convolve = _convolve_grouped
+    elif groups == 1 and weight.shape[-2:] == (1, 1) and padding in (0, (0, 0)):
+        return _convolve_pixels(x[..., ::stride, ::stride], weight, bias)
     else:
-        convolve = _convolve_each if x.device.type == "cpu" else _convolve_grouped
+        convolve = _convolve_each
     return convolve(
         x, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
@@ -114,19 +120,28 @@ def _convolve_each(
     return _split_tasks(y, x)
 
 
+def _convolve_pixels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """One product of matrices per task, all in one call."""
+    tasks, n, channels, height, width = x.shape
+    pixels = x.permute(0, 1, 3, 4, 2).reshape(tasks, n * height * width, channels)
+    y = linear(pixels, weight.flatten(2).mT, None if bias is None else _per_task(bias, tasks))
+    maps = y.view(tasks, n, height, width, -1).permute(1, 2, 3, 0, 4)
+    return maps.contiguous().permute(3, 0, 4, 1, 2)  # in memory as `fold_tasks` has it
+
+
 def _convolve_grouped(
     x: Tensor, weight: Tensor, bias: Tensor | None, *, groups: int, **geometry: Any
 ) -> Tensor:
     """One call: the channels of all tasks side by side, one group of channels per task."""
-    n_tasks, n_images = x.shape[:2]
+    n_tasks = len(x)
     y = functional.conv2d(
-        x.transpose(0, 1).flatten(1, 2),
+        fold_tasks(x),
         weight.flatten(0, 1),
         None if bias is None else _per_task(bias, n_tasks).flatten(),
         groups=n_tasks * groups,
         **geometry,
     )
-    return y.view(n_images, n_tasks, -1, *y.shape[2:]).transpose(0, 1)
+    return unfold_tasks(y, n_tasks)
 
 
 def batch_norm(
@@ -151,18 +166,18 @@ def batch_norm(
     Returns:
         The shape of ``x``.
     """
-    n_tasks, n, channels = x.shape[:3]
+    n_tasks, _, channels = x.shape[:3]
     scale = x.new_ones(1, channels) if scale is None else scale
     shift = x.new_zeros(1, channels) if shift is None else shift
     scale, shift = _per_task(scale, n_tasks), _per_task(shift, n_tasks)
     if x.dim() == 3:
         return norm_rows(x, scale, shift, eps=eps, relu=relu)
-    # PyTorch's own is fastest on maps: the channels of all tasks side by side.
-    maps = x.transpose(0, 1).flatten(1, 2)
+    # PyTorch's own is fastest on maps.
+    maps = fold_tasks(x)
     # Contiguous, because the backward pass of PyTorch 2.13 on a CPU reads past an expanded scale.
     scale, shift = scale.flatten().contiguous(), shift.flatten().contiguous()
     y = functional.batch_norm(maps, None, None, scale, shift, training=True, eps=eps)
-    y = y.view(n, n_tasks, channels, *y.shape[2:]).transpose(0, 1)
+    y = unfold_tasks(y, n_tasks)
     return torch.relu(y) if relu else y
 
 
@@ -171,13 +186,14 @@ def max_pool2d(x: Tensor, *, kernel: int, stride: int | None = None, padding: in
 
     Pooling before a ReLU gives the same as after it, and is faster.
     """
-    return _split_tasks(functional.max_pool2d(x.flatten(0, 1), kernel, stride, padding), x)
+    return unfold_tasks(functional.max_pool2d(fold_tasks(x), kernel, stride, padding), len(x))
 
 
 def avg_pool2d(x: Tensor, *, kernel: int, stride: int | None = None, padding: int = 0) -> Tensor:
     """Average each window of ``x [tasks, n, channels, height, width]``, padding not counted."""
-    y = functional.avg_pool2d(x.flatten(0, 1), kernel, stride, padding, count_include_pad=False)
-    return _split_tasks(y, x)
+    maps = fold_tasks(x)
+    y = functional.avg_pool2d(maps, kernel, stride, padding, count_include_pad=False)
+    return unfold_tasks(y, len(x))
 
 
 def global_avg_pool(x: Tensor) -> Tensor:
@@ -190,31 +206,57 @@ def flatten(x: Tensor) -> Tensor:
     return x.flatten(2)
 
 
-def by_task(network: Callable[..., Tensor], x: Tensor, *weights: Params) -> Tensor:
-    """Run a convolutional network one task at a time on a CPU, and all at once elsewhere.
+def by_task(
+    network: Callable[..., Tensor], x: Tensor, *weights: Params, at_once: int = 1
+) -> Tensor:
+    """Run a convolutional network a few tasks at a time on a CPU, and all at once elsewhere.
 
-    Activations of one task stay in the cache, and no primitive has to split and join them.
+    With one task its activations stay in the cache, and no primitive has to split and join them.
+    Small maps take less time than the calls that compute them; then several are better.
 
     Args:
         network: called with ``x`` and ``weights``, all of them with a task axis.
         x: ``[tasks, n, ...]``.
         weights: ``[tasks or 1, ...]`` by name; a mixture goes the same way.
+        at_once: how many tasks a CPU runs at a time.
 
     Returns:
         ``[tasks, ...]``.
     """
-    if x.device.type != "cpu" or len(x) == 1:
+    if x.device.type != "cpu" or len(x) <= at_once:
         return network(x, *weights)
-    per_task = [_split_weights(group, len(x)) for group in weights]
-    return torch.cat(
-        [network(part, *groups) for part, *groups in zip(torch.split(x, 1), *per_task, strict=True)]
-    )
+    split = [_split_weights(group, len(x), at_once) for group in weights]
+    parts = zip(torch.split(x, at_once), *split, strict=True)
+    return torch.cat([network(part, *groups) for part, *groups in parts])
 
 
-def _split_weights(weights: Params, n_tasks: int) -> list[Params]:
+def _split_weights(weights: Params, n_tasks: int, size: int) -> list[Params]:
     # One split, not many slices: each slice would add a gradient of the size of all tasks.
-    parts = {name: torch.split(_per_task(weight, n_tasks), 1) for name, weight in weights.items()}
-    return [{name: part[task] for name, part in parts.items()} for task in range(n_tasks)]
+    parts = {n: torch.split(_per_task(weight, n_tasks), size) for n, weight in weights.items()}
+    count = math.ceil(n_tasks / size)
+    return [{name: part[i] for name, part in parts.items()} for i in range(count)]
+
+
+def fold_tasks(x: Tensor) -> Tensor:
+    """Put the channels of all tasks beside each other.
+
+    What treats each channel by itself needs one call for all tasks then. Results that
+    :func:`unfold_tasks` gives back stay in this order in memory, and go in again without a copy.
+
+    Args:
+        x: ``[tasks, n, channels, height, width]``.
+
+    Returns:
+        ``[n, tasks * channels, height, width]``, on a CPU with channels innermost in memory.
+    """
+    if x.device.type != "cpu":
+        return x.transpose(0, 1).flatten(1, 2)
+    return x.permute(1, 3, 4, 0, 2).flatten(3).permute(0, 3, 1, 2)
+
+
+def unfold_tasks(maps: Tensor, n_tasks: int) -> Tensor:
+    """Undo :func:`fold_tasks`: ``[tasks, n, channels, height, width]``."""
+    return maps.view(len(maps), n_tasks, -1, *maps.shape[2:]).transpose(0, 1)
 
 
 def _per_task(weight: Tensor, n_tasks: int) -> Tensor:

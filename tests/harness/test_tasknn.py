@@ -100,11 +100,52 @@ def test_the_grouped_convolution_of_accelerators_equals_the_one_of_cpus(
 
 
 @pytest.mark.parametrize("own_weight", [True, False])
-def test_a_strided_pointwise_convolution(draw: Callable[..., Tensor], own_weight: bool) -> None:
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("bias_tasks", [None, 1, N_TASKS])
+def test_a_pointwise_convolution(
+    draw: Callable[..., Tensor], own_weight: bool, stride: int, bias_tasks: int | None
+) -> None:
     x, weight = draw(N_TASKS, 2, 4, 6, 5), draw(N_TASKS if own_weight else 1, 3, 4, 1, 1)
-    maps = [functional.conv2d(x[t], weight[t % len(weight)], stride=2) for t in range(N_TASKS)]
-    y = tasknn.conv2d(x, weight, stride=2)
-    assert_same_with_gradients(y, torch.stack(maps), [x, weight])
+    bias = None if bias_tasks is None else draw(bias_tasks, 3)
+    maps = [
+        functional.conv2d(
+            x[t],
+            weight[t % len(weight)],
+            None if bias is None else bias[t % len(bias)],
+            stride=stride,
+        )
+        for t in range(N_TASKS)
+    ]
+    y = tasknn.conv2d(x, weight, bias, stride=stride)
+    inputs = [v for v in (x, weight, bias) if v is not None]
+    assert_same_with_gradients(y, torch.stack(maps), inputs)
+
+
+def test_the_channels_of_all_tasks_side_by_side(draw: Callable[..., Tensor]) -> None:
+    x = draw(N_TASKS, 2, 4, 3, 5)
+    maps = tasknn.fold_tasks(x)
+    assert maps.shape == (2, N_TASKS * 4, 3, 5)
+    for t in range(N_TASKS):
+        assert torch.equal(maps[:, 4 * t : 4 * t + 4], x[t])
+    back = tasknn.unfold_tasks(maps, N_TASKS)
+    assert torch.equal(back, x)
+    assert tasknn.fold_tasks(back).data_ptr() == maps.data_ptr()  # no copy
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 4])
+def test_a_network_sees_as_many_tasks_as_a_cpu_runs_at_once(
+    draw: Callable[..., Tensor], at_once: int
+) -> None:
+    x, own, shared = draw(N_TASKS, 2, 4), draw(N_TASKS, 4, 2), draw(1, 2)
+    seen = []
+
+    def network(x: Tensor, weights: dict[str, Tensor]) -> Tensor:
+        seen.append(len(x))
+        return tasknn.linear(x, weights["own"], weights["shared"])
+
+    y = tasknn.by_task(network, x, {"own": own, "shared": shared}, at_once=at_once)
+    assert seen == {1: [1, 1, 1], 2: [2, 1], 3: [3], 4: [3]}[at_once]
+    assert_same_with_gradients(y, x @ own + shared, [x, own, shared])
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (2, 4, 3, 5)], ids=["vectors", "images"])

@@ -124,6 +124,16 @@ def test_the_inner_clip_bounds_each_element_of_the_gradient() -> None:
     assert float(moved[0].abs().max()) > 2 * 0.05 * bound
 
 
+@pytest.mark.parametrize("learn", [True, False])
+def test_the_outer_loop_learns_where_precisions_start_if_it_shall(learn: bool) -> None:
+    learner = bmaml(learn_precisions=learn)
+    before = learner._particles["logs"].clone()
+    learner.meta_step(batch(), progress=0.0, rng=generator())
+    assert torch.equal(before, learner._particles["logs"]) != learn
+    _, after = learner._step(start(learner), batch().support)
+    assert not torch.equal(after, start(learner).logs)  # the inner loop moves them always
+
+
 def test_the_bound_of_the_outer_norm_reaches_adam() -> None:
     tasks = batch()
     learner = bmaml(max_norm=1e-6)

@@ -13,7 +13,8 @@ from metabench.episodes import TaskShape
 from metabench.functional import inner_loop, share
 from metabench.genotype import Edge, Genotype
 from metabench.protocols import INPUTS, CellChoices, Mixture, Params
-from metabench_plugins.spaces.cells import amounts, membership
+from metabench_plugins.spaces import supernet
+from metabench_plugins.spaces.cells import amounts, membership, overlap
 from metabench_plugins.spaces.darts import DartsSpaceParams, darts
 from metabench_plugins.spaces.maps import factorized_reduction
 from metabench_plugins.spaces.metanas import MetaNasParams, metanas
@@ -161,6 +162,38 @@ def test_a_batch_of_tasks_equals_a_loop(space: CellNetwork) -> None:
         torch.testing.assert_close(shared[t], together[t])
 
 
+@pytest.mark.parametrize("space", [SPACE, ALL_EIGHT], ids=["metanas", "darts"])
+def test_tasks_at_once_equal_tasks_one_after_another_with_their_gradients(
+    space: CellNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, mixture, x = own_weights(space, 3), soft_mixture(space, 3), images(3)
+    inputs = [leaf.requires_grad_() for leaf in (*weights.values(), *mixture.values(), x)]
+    found = []
+    for limit, at_once in ((1, 1), (10**6, 3)):
+        monkeypatch.setattr(supernet, "MAPS_AT_ONCE", limit)
+        assert min(3, space.tasks_at_once(5)) == at_once
+        y = space.forward(weights, mixture, x)
+        first = torch.autograd.grad(y.sin().sum(), inputs, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
+        found.append([y, *first, *second])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-8)
+
+
+def test_tasks_run_at_once_where_their_maps_fit_and_their_operations_overlap() -> None:
+    assert SPACE.tasks_at_once(5) == supernet.MAPS_AT_ONCE // (5 * 2 * 7 * 8)
+    large = metanas(MetaNasParams(), TaskShape("classification", (1, 28, 28), 20))
+    assert large.tasks_at_once(20) == 1
+    mixture, choices = soft_mixture(SPACE, 2), SPACE.choices()
+    assert overlap(mixture, choices) == 1
+    for key in choices:
+        mixture[key] = torch.zeros_like(mixture[key])
+        mixture[key][0, :, 0] = mixture[key][1, :, 1] = 1
+    assert overlap(mixture, choices) == 0.5
+    mixture = {key: weights.requires_grad_() for key, weights in mixture.items()}
+    assert overlap(mixture, choices) == 1  # a gradient is asked for, so all are computed
+
+
 def test_an_accelerator_computes_all_tasks_at_once_and_gets_the_same() -> None:
     weights, mixture, x = own_weights(SPACE, 2), soft_mixture(SPACE, 2), images(2)
     mixture[NORMAL][:, :, 3] = 0
@@ -173,7 +206,9 @@ def test_an_accelerator_computes_all_tasks_at_once_and_gets_the_same() -> None:
         torch.testing.assert_close(out.cpu(), expected)
 
 
-def test_operations_without_weight_are_not_computed_and_change_nothing() -> None:
+def test_operations_without_weight_are_not_computed_and_change_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     weights, mixture, x = own_weights(SPACE, 2), soft_mixture(SPACE, 2), images(2)
     for task, operation in ((0, "conv-3x3"), (1, "sep-conv-3x3")):
         mixture[NORMAL][task, 1, SPACE.choices()[NORMAL].primitives.index(operation)] = 0
@@ -182,6 +217,7 @@ def test_operations_without_weight_are_not_computed_and_change_nothing() -> None
     expected = SPACE.forward(weights, computed, x)
     torch.testing.assert_close(SPACE.forward(weights, mixture, x), expected)
     # Had it been computed, a weight of 0 times not-a-number would show.
+    monkeypatch.setattr(supernet, "MAPS_AT_ONCE", 1)  # at once, operations of any task are
     poisoned = {name: weight.clone() for name, weight in weights.items()}
     poisoned["cell0.edge1-2.conv-3x3.pointwise1"][0] = torch.nan
     poisoned["cell0.edge1-2.sep-conv-3x3.pointwise1"][1] = torch.nan

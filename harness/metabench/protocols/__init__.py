@@ -4,7 +4,7 @@ from metabench.episodes import Adapted, TaskShape
 from metabench.protocols.architecture import INPUTS, NEEDED, Arch, CellChoices, Mixture, Params
 from metabench.protocols.data import ClassData, EvaluableFamily, FunctionFamily
 from metabench.protocols.learner import Learner, LearnerContext, TracingLearner
-from metabench.protocols.space import DropPathSpace, LayeredSpace, SearchSpace
+from metabench.protocols.space import BatchingSpace, DropPathSpace, LayeredSpace, SearchSpace
 from metabench.protocols.strategy import Proposer, Strategy
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "NEEDED",
     "Adapted",
     "Arch",
+    "BatchingSpace",
     "CellChoices",
     "ClassData",
     "DropPathSpace",

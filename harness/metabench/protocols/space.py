@@ -89,3 +89,14 @@ class DropPathSpace(SearchSpace, Protocol):
             ``[tasks, edges, examples]`` (float32, on the CPU) under keys known to the space.
         """
         ...
+
+
+class BatchingSpace(SearchSpace, Protocol):
+    """A network of which a CPU computes several tasks at once: an optional capability.
+
+    Without it, a CPU computes the image tasks of a batch one after another.
+    """
+
+    def tasks_at_once(self, n_examples: int) -> int:
+        """How many tasks to compute at once, where each has ``n_examples`` examples."""
+        ...

@@ -1,7 +1,8 @@
-"""Gradients of a batch of tasks; on a CPU, image tasks are differentiated one after another.
+"""Gradients of a batch of tasks; on a CPU, image tasks are differentiated a few at a time.
 
-The numbers are the same. The graph of one task lives at a time, so that memory does not grow with
-the batch and activations stay in the cache. Elsewhere all tasks run at once.
+The numbers are the same. The graphs of few tasks live at a time, one where the network does not
+ask for more, so that memory does not grow with the batch and activations stay in the cache.
+Elsewhere all tasks run at once.
 """
 
 from __future__ import annotations
@@ -12,19 +13,26 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from metabench.episodes import TaskShape
 from metabench.functional import task_gradients
-from metabench.protocols import Params
+from metabench.protocols import LearnerContext, Params
 
 PartLoss = Callable[[Params, slice], Tensor]
 """Maps weights ``[part, *shape]`` of a part of the tasks to one loss per task of that part."""
 
 
-def parts(n_tasks: int, task: TaskShape, device: torch.device) -> list[slice]:
-    """How a batch of tasks is divided."""
-    if device.type == "cpu" and len(task.inputs) == 3:
-        return [slice(i, i + 1) for i in range(n_tasks)]
-    return [slice(0, n_tasks)]
+def parts(n_tasks: int, n_examples: int, context: LearnerContext) -> list[slice]:
+    """How a batch of tasks is divided.
+
+    Args:
+        n_tasks: how many tasks there are.
+        n_examples: that the network sees of each.
+        context: says what device and network there are.
+    """
+    size = n_tasks
+    if context.device.type == "cpu" and len(context.task.inputs) == 3:
+        at_once = getattr(context.space, "tasks_at_once", lambda n_examples: 1)
+        size = at_once(n_examples)
+    return [slice(first, min(first + size, n_tasks)) for first in range(0, n_tasks, size)]
 
 
 def rows(weights: Params, part: slice) -> Params:

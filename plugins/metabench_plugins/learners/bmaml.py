@@ -48,6 +48,9 @@ class BmamlParams(GradientParams):
         default="gamma",
         description="Precisions with Gamma priors, or no prior and constant noise.",
     )
+    learn_precisions: bool = Field(
+        default=True, description="Whether the outer loop learns where the precisions start."
+    )
     noise: float = Field(
         default=0.01, gt=0, le=100, description="Variance of the noise at the start, 1 / gamma_0."
     )
@@ -97,7 +100,9 @@ class Bmaml:
         self._particles = leaves({"weights": rows, "logs": start}, context.device)
         shared = {name: w for name, w in networks[0].items() if name not in self._shapes}
         self._shared = leaves(shared, context.device)
-        learned = {f"particles.{name}": w for name, w in self._particles.items() if w.numel()}
+        learned = {"particles.weights": self._particles["weights"]}
+        if p.prior == "gamma" and p.learn_precisions:
+            learned["particles.logs"] = self._particles["logs"]
         self.outer = OuterAdam([Group(learned | self._shared, p.outer_lr, p.max_norm)], clip=p.clip)
 
     def meta_step(

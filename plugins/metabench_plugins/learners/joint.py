@@ -129,7 +129,7 @@ class JointLoop:
             return self.losses(outputs, data.y[part])
 
         context = self._context
-        divided = parts(len(data.x), context.task, context.device)
+        divided = parts(len(data.x), data.x.shape[1], context)
         return gradients(loss, state.leaves, parts=divided, adapted=moving)
 
     def _descend(self, state: State, found: Params) -> State:

@@ -146,7 +146,7 @@ class Reptile:
             kind = context.task.kind
             return task_losses(outputs, batch.y[part], kind=kind, reduction="mean", shots=1)
 
-        divided = parts(len(batch.x), context.task, context.device)
+        divided = parts(len(batch.x), batch.x.shape[1], context)
         found, losses = gradients(loss, weights, parts=divided)
         if p.inner_optimizer == "sgd":
             moved = {n: weights[n].add(g, alpha=-p.inner_lr) for n, g in found.items()}

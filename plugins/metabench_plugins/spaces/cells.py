@@ -7,7 +7,7 @@ that edge ``i`` belongs to. In a child every kept operation counts once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,8 +20,8 @@ from metabench.protocols import INPUTS, NEEDED, CellChoices, Mixture, Params
 from metabench_plugins.spaces.maps import (
     Shapes,
     factorized_reduction,
+    join_channels,
     reduction_shapes,
-    side_by_side,
 )
 from metabench_plugins.spaces.mixed import Candidate, mixed
 from metabench_plugins.spaces.primitives import (
@@ -57,16 +57,37 @@ def amounts(mixture: Mixture, kind: str, choices: CellChoices) -> Amounts:
     its weight is 0, unless the mixture says that it does not. Only on a CPU: elsewhere it would
     have to wait for the accelerator.
     """
+    weights = _weights(mixture, kind, choices)
+    by_operation = [edge.unbind(1) for edge in weights.unbind(1)]
+    return Amounts(by_operation, _needed(mixture, kind, weights).any(0).tolist())
+
+
+def overlap(mixture: Mixture, choices: Mapping[str, CellChoices]) -> float:
+    """Which share of the operations that some task needs one task needs, on average.
+
+    Args:
+        mixture: weights of operations, on a CPU.
+        choices: by cell type.
+    """
+    needed = [_needed(mixture, kind, _weights(mixture, kind, c)) for kind, c in choices.items()]
+    own = sum(float(mask.float().mean(0).sum()) for mask in needed)
+    return own / max(1, sum(int(mask.any(0).sum()) for mask in needed))
+
+
+def _weights(mixture: Mixture, kind: str, choices: CellChoices) -> Tensor:
     weights = mixture[kind]
     if (pairs := mixture.get(kind + INPUTS)) is not None:
         weights = weights * (pairs @ membership(choices).to(pairs)).unsqueeze(2)
-    n_edges, n_operations = weights.shape[1:]
-    needed = [[True] * n_operations] * n_edges
+    return weights
+
+
+def _needed(mixture: Mixture, kind: str, weights: Tensor) -> Tensor:
+    """What has to be computed, ``[tasks or 1, edges, operations]`` (bool)."""
     if weights.device.type == "cpu" and not weights.requires_grad:
-        needed = weights.ne(0).any(0).tolist()
-    elif weights.device.type == "cpu" and kind + NEEDED in mixture:
-        needed = mixture[kind + NEEDED].any(0).tolist()
-    return Amounts([edge.unbind(1) for edge in weights.unbind(1)], needed)
+        return weights != 0
+    if weights.device.type == "cpu" and kind + NEEDED in mixture:
+        return mixture[kind + NEEDED]
+    return torch.ones(1, *weights.shape[1:], dtype=torch.bool)
 
 
 def membership(choices: CellChoices) -> Tensor:
@@ -156,7 +177,7 @@ class Cell:
                         onto=total,
                     )
             feeds.append(Feed(self._nothing(feeds[0].x) if total is None else total))
-        return side_by_side([feed.x for feed in feeds[2:]])
+        return join_channels([feed.x for feed in feeds[2:]])
 
     def _on_edge(
         self, edge: int, given: Amounts | None

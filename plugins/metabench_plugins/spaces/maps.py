@@ -32,6 +32,11 @@ def depthwise(x: Tensor, weight: Tensor, *, stride: int, dilation: int) -> Tenso
         stride: step between outputs.
         dilation: step between the taps, 1 or 2.
     """
+    if len(x) > 1 and x.device.type == "cpu":
+        # Channels do not mix, so those of several tasks are those of one.
+        filters = weight.expand(len(x), *weight.shape[1:]).flatten(0, 1)[None]
+        y = depthwise(tasknn.fold_tasks(x)[None], filters, stride=stride, dilation=dilation)
+        return tasknn.unfold_tasks(y[0], len(x))
     if dilation == 2 and stride == 2:
         return depthwise(x[..., ::2, ::2], weight, stride=1, dilation=1)
     if dilation == 2 and x.device.type == "cpu":
@@ -82,20 +87,20 @@ def factorized_reduction(x: Tensor, weights: Params, name: str) -> Tensor:
         name: of the operation.
     """
     height, width = x.shape[-2:]
-    images = functional.pad(x.flatten(0, 1), (0, width % 2, 0, height % 2))
-    shifted = images[..., 1:, 1:]
+    images = functional.pad(tasknn.fold_tasks(x), (0, width % 2, 0, height % 2))
+    shifted = tasknn.unfold_tasks(images[..., 1:, 1:], len(x))
     even = tasknn.conv2d(x, weights[f"{name}.even"], stride=2)
-    odd = tasknn.conv2d(
-        shifted.view(*x.shape[:2], *shifted.shape[1:]), weights[f"{name}.odd"], stride=2
-    )
-    return side_by_side([even, odd])
+    odd = tasknn.conv2d(shifted, weights[f"{name}.odd"], stride=2)
+    return join_channels([even, odd])
 
 
-def side_by_side(maps: Sequence[Tensor]) -> Tensor:
-    """Join the channels of maps ``[tasks, n, channels, height, width]``."""
-    # With four dimensions, because then PyTorch keeps the order in memory.
-    y = torch.cat([_WholeGradient.apply(x.flatten(0, 1)) for x in maps], dim=1)  # type: ignore[no-untyped-call]
-    return y.view(*maps[0].shape[:2], *y.shape[1:])
+def join_channels(maps: Sequence[Tensor]) -> Tensor:
+    """Put the channels of maps ``[tasks, n, channels, height, width]`` beside each other."""
+    if maps[0].device.type != "cpu":
+        return torch.cat([x.transpose(0, 1) for x in maps], dim=2).transpose(0, 1)
+    # As they lie in memory, see `tasknn.fold_tasks`.
+    rows = [_WholeGradient.apply(x.permute(1, 3, 4, 0, 2)) for x in maps]  # type: ignore[no-untyped-call]
+    return torch.cat(rows, dim=4).permute(3, 0, 4, 1, 2)
 
 
 class _WholeGradient(torch.autograd.Function):
@@ -112,6 +117,4 @@ class _WholeGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (gradient,) = gradients
-        if gradient.device.type != "cpu":
-            return gradient
-        return gradient.contiguous(memory_format=torch.channels_last)
+        return gradient.contiguous()

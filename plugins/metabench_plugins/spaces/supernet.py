@@ -28,11 +28,17 @@ from metabench_plugins.spaces.cells import (
     kept_candidates,
     kept_edges,
     membership,
+    overlap,
     search_candidates,
 )
 from metabench_plugins.spaces.maps import Shapes
 from metabench_plugins.spaces.primitives import EPS, Feed, norm_shapes, norm_weights
 from metabench_plugins.spaces.published import REDUCTION
+
+MAPS_AT_ONCE = 160_000
+"""Elements of a node's maps of the tasks that a CPU runs at once; they shall stay in its cache."""
+LEAST_OVERLAP = 0.5
+"""Share of its operations that a task must have in common with others to run beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +113,15 @@ class CellNetwork:
         Operations of weight 0 are not computed on a CPU, unless a gradient of the mixture is
         asked for; see :func:`metabench_plugins.spaces.cells.amounts`.
         """
-        return tasknn.by_task(self._forward, x, weights, mixture)
+        at_once = self.tasks_at_once(x.shape[1])
+        if min(at_once, len(x)) > 1 and x.device.type == "cpu":
+            # Where each task has operations of its own, together they would compute those of all.
+            at_once = at_once if overlap(mixture, self._choices) > LEAST_OVERLAP else 1
+        return tasknn.by_task(self._forward, x, weights, mixture, at_once=at_once)
+
+    def tasks_at_once(self, n_examples: int) -> int:
+        """As many as have maps of :data:`MAPS_AT_ONCE` elements."""
+        return max(1, MAPS_AT_ONCE // (n_examples * self._largest_map()))
 
     def choices(self) -> Mapping[str, CellChoices]:
         """Per cell type; nothing for a child."""
@@ -153,6 +167,19 @@ class CellNetwork:
                 size[candidate.edge, candidate.operation] = sum(map(math.prod, parts))
             removed = removed + (unused.cpu() * size).sum((1, 2))
         return [total - int(n) for n in torch.as_tensor(removed)]
+
+    def _largest_map(self) -> int:
+        """Elements of the largest map of a cell's node, of one example."""
+        height, width = self._task.inputs[1:]
+        if self._layout.stem_pool:
+            shrink = 2 ** len(self._layout.stem)
+            height, width = height // shrink, width // shrink
+        sizes = []
+        for kind, channels in self._layout.cells:
+            if kind == REDUCTION:
+                height, width = (height + 1) // 2, (width + 1) // 2
+            sizes.append(channels * height * width)
+        return max(sizes)
 
     @property
     def _features(self) -> int:
@@ -200,7 +227,9 @@ class CellNetwork:
         given: dict[str, Amounts] = {
             kind: amounts(mixture, kind, choices) for kind, choices in self._choices.items()
         }
-        second = Feed(self._stem(x, weights))
+        # Its maps are too large to run several tasks at once.
+        own = {name: weight for name, weight in weights.items() if name.startswith("stem")}
+        second = Feed(tasknn.by_task(self._stem, x, own))
         first = second
         for cell in self._cells:
             y = cell.forward(
