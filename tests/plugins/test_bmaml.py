@@ -23,6 +23,7 @@ KINDS = ["regression", "classification"]
 def bmaml(*, kind: str = "regression", **params: Any) -> Bmaml:
     values = {**PARAMS, "particles": 3, **params}
     learner: Bmaml = in_double(Bmaml(context(BmamlParams(**values), kind=kind)))
+    learner._particles["logs"].data = learner._particles["logs"].data.double()
     return learner
 
 
