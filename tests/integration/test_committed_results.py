@@ -16,8 +16,8 @@ from metabench.results import Results, read_runs
 RESULTS = Path(__file__).parents[2] / "results"
 TABLE_1 = RESULTS / "m-nas-table-1"
 VERDICTS = {
-    "m-nas-modulation": "undecided",
-    "m-nas-modulation-tree": "undecided",
+    "m-nas-modulation": "supported",
+    "m-nas-modulation-tree": "supported",
     "m-nas-searched-average": "undecided",
     "m-nas-searched-harmonics": "undecided",
     "m-nas-searched-extrapolates": "undecided",
