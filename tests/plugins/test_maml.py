@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -157,6 +157,24 @@ def test_inductive_predictions_do_not_depend_on_other_queries() -> None:
         predict = learner.adapt(tasks.support, rng=torch.Generator()).predict
         alone, together = predict(tasks.query.x[:, :1]), predict(tasks.query.x)[:, :1]
         assert torch.allclose(alone, together, atol=1e-10) is not transductive
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_queries_go_through_a_network_without_batch_norm_at_once(
+    norm: Literal["none", "batch"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = Mlp(MlpParams(hidden=1, width=6, norm=norm), TaskShape("classification", (4,), WAYS))
+    learner = Maml(context(MamlParams(), transductive=False, space=space))
+    tasks, seen = batch(), []
+    forward = space.forward
+    predict = learner.adapt(tasks.support, rng=torch.Generator()).predict
+    monkeypatch.setattr(
+        space, "forward", lambda w, m, x: seen.append(x.shape[1]) or forward(w, m, x)
+    )
+    y = predict(tasks.query.x)
+    n_support, n_query = tasks.support.x.shape[1], tasks.query.x.shape[1]
+    assert y.shape == (TASKS, n_query, WAYS)
+    assert seen == ([n_query] if norm == "none" else [n_support + 1] * n_query)
 
 
 def test_a_restored_learner_goes_on_bit_by_bit() -> None:

@@ -89,3 +89,11 @@ class LearnerContext:
     meta_steps: int
     device: torch.device
     rng: torch.Generator
+
+    @property
+    def queries_together(self) -> bool:
+        """Whether the query set may go through the network at once.
+
+        It may where the protocol allows its statistics, or the network takes none.
+        """
+        return self.transductive or (self.space is not None and not self.space.batch_statistics)

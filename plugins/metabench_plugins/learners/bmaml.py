@@ -134,7 +134,7 @@ class Bmaml:
         context = self._context
         steps = max(context.steps_at_test, context.curve_steps)
         curve = [
-            predictor(self._forward(particles), support.x, transductive=context.transductive)
+            predictor(self._forward(particles), support.x, transductive=context.queries_together)
             for particles in self._path(self._read(support), steps)
         ]
         return Adapted(predict=curve[context.steps_at_test], curve=curve[: context.curve_steps + 1])

@@ -125,6 +125,16 @@ def _searching() -> Iterator[LearnerSpec]:
             reference=metanas,
         )
     yield LearnerSpec(
+        name="random-search-maml",
+        version=1,
+        summary="MAML on random architectures; meant for the strategy random, beside M-NAS.",
+        params="metabench_plugins.learners.maml:MamlSearchParams",
+        factory="metabench_plugins.learners.maml:Maml",
+        preset={"adapt_norm": True},
+        searches=True,
+        reference="Finn, Abbeel and Levine, ICML 2017",
+    )
+    yield LearnerSpec(
         name="metanas-maml",
         version=1,
         summary="MAML on weights and architecture with annealing: our extension of MetaNAS.",

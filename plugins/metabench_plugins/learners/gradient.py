@@ -148,7 +148,7 @@ class GradientLearner(ABC):
                 if step == context.steps_at_test:
                     start = replace(start, genotypes=decoded.genotypes, n_params=decoded.n_params)
             forward = partial(self._outputs, network, weights)
-            curve.append(predictor(forward, support.x, transductive=context.transductive))
+            curve.append(predictor(forward, support.x, transductive=context.queries_together))
         return Adapted(
             predict=curve[context.steps_at_test],
             curve=curve[: context.curve_steps + 1],

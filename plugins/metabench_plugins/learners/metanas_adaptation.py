@@ -173,7 +173,7 @@ class Adaptation:
 
     def _predictor(self, state: State, mixture: Mixture, support: Labelled) -> Predictor:
         forward = partial(self._space.forward, operations_of(state.leaves), mixture)
-        return predictor(forward, support.x, transductive=self._context.transductive)
+        return predictor(forward, support.x, transductive=self._context.queries_together)
 
     def _count(self, start: State, mixture: Mixture, n_tasks: int) -> list[int]:
         """Per task, the weights of all operations that are left."""

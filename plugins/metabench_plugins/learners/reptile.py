@@ -118,7 +118,7 @@ class Reptile:
             if step < context.curve_steps:
                 path.append(weights)
         predictors = [
-            predictor(self._forward(w), support.x, transductive=context.transductive)
+            predictor(self._forward(w), support.x, transductive=context.queries_together)
             for w in (*path, weights)
         ]
         return Adapted(predict=predictors[-1], curve=predictors[:-1])
