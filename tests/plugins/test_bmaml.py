@@ -125,6 +125,14 @@ def test_the_inner_clip_bounds_each_element_of_the_gradient() -> None:
     assert float(moved[0].abs().max()) > 2 * 0.05 * bound
 
 
+def test_the_outer_rate_falls_with_every_hundredth_of_training() -> None:
+    learner, rates = bmaml(outer_decay=0.5), []
+    for progress in (0.0, 0.0099, 0.01, 0.025):
+        learner.meta_step(batch(), progress=progress, rng=generator())
+        rates.append(learner.outer._adam.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.01, 0.01, 0.005, 0.0025])
+
+
 @pytest.mark.parametrize("learn", [True, False])
 def test_the_outer_loop_learns_where_precisions_start_if_it_shall(learn: bool) -> None:
     learner = bmaml(learn_precisions=learn)

@@ -14,7 +14,7 @@ from metabench.functional import inner_loop, share
 from metabench.genotype import Edge, Genotype
 from metabench.protocols import INPUTS, CellChoices, Mixture, Params
 from metabench_plugins.spaces import supernet
-from metabench_plugins.spaces.cells import amounts, membership, overlap
+from metabench_plugins.spaces.amounts import amounts, membership, overlap
 from metabench_plugins.spaces.darts import DartsSpaceParams, darts
 from metabench_plugins.spaces.maps import factorized_reduction
 from metabench_plugins.spaces.metanas import MetaNasParams, metanas

@@ -64,6 +64,9 @@ class BmamlParams(GradientParams):
     max_norm: float | None = Field(
         default=None, gt=0, description="Bound of the norm of the outer gradient."
     )
+    outer_decay: float = Field(
+        default=1.0, gt=0, le=1, description="Factor of Adam's rate per hundredth of training."
+    )
 
 
 class Particles(NamedTuple):
@@ -110,11 +113,12 @@ class Bmaml:
     ) -> Mapping[str, Tensor | float]:
         """One outer update; ``query_loss`` is that of the mean prediction."""
         p = self.params
+        rate = p.outer_decay ** int(100 * progress)
         support, query = self._read(tasks.support), self._read(tasks.query)
         *_, chaser = self._path(support, p.inner_steps, create_graph=p.order == "second")
         if p.meta_loss == "query":
             loss = self._query_loss(chaser, query)
-            self.outer.step(loss)
+            self.outer.step(loss, rate=rate)
             return {"loss": loss.detach()}
         with torch.no_grad():
             seen = Labelled(
@@ -125,7 +129,7 @@ class Bmaml:
                 leader = self._step(leader, seen)
             query_loss = self._query_loss(chaser, query)
         loss = (chaser.weights - leader.weights).square().sum(dim=(1, 2)).mean()
-        self.outer.step(loss)
+        self.outer.step(loss, rate=rate)
         return {"loss": loss.detach(), "query_loss": query_loss}
 
     @torch.no_grad()

@@ -42,6 +42,7 @@ class OuterAdam:
 
     def __init__(self, groups: Sequence[Group], *, clip: float | None = None) -> None:
         self._groups = [(list(group.weights.values()), group.max_norm) for group in groups]
+        self._rates = [group.lr for group in groups]
         self.weights: Params = {}
         for group in groups:
             self.weights.update(group.weights)
@@ -60,8 +61,13 @@ class OuterAdam:
         )
         self._clip = clip
 
-    def step(self, loss: Tensor) -> None:
-        """Descend the gradient of a scalar loss; a weight it does not use stays."""
+    def step(self, loss: Tensor, *, rate: float = 1.0) -> None:
+        """Descend the gradient of a scalar loss; a weight it does not use stays.
+
+        Args:
+            loss: a scalar with its graph.
+            rate: factor of the learning rates, for a schedule.
+        """
         leaves = list(self.weights.values())
         gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
         for weight, gradient in zip(leaves, gradients, strict=True):
@@ -71,6 +77,8 @@ class OuterAdam:
         for weights, max_norm in self._groups:
             if max_norm is not None:
                 torch.nn.utils.clip_grad_norm_(weights, max_norm)
+        for group, lr in zip(self._adam.param_groups, self._rates, strict=True):
+            group["lr"] = rate * lr
         self._adam.step()
         self._adam.zero_grad()
 

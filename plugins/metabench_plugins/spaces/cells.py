@@ -7,7 +7,7 @@ that edge ``i`` belongs to. In a child every kept operation counts once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor
 from metabench import tasknn
 from metabench.errors import UsageError, unknown
 from metabench.genotype import Genotype
-from metabench.protocols import INPUTS, NEEDED, CellChoices, Mixture, Params
+from metabench.protocols import CellChoices, Params
+from metabench_plugins.spaces.amounts import Amounts
 from metabench_plugins.spaces.maps import (
     Shapes,
     factorized_reduction,
@@ -34,69 +35,6 @@ from metabench_plugins.spaces.primitives import (
     norm_weights,
 )
 from metabench_plugins.spaces.published import REDUCTION
-
-
-@dataclass(frozen=True, slots=True)
-class Amounts:
-    """Weights of operations in one type of cell.
-
-    Attributes:
-        by_operation: ``[tasks or 1]`` per edge and operation.
-        needed: per edge and operation, whether it has to be computed.
-    """
-
-    by_operation: list[tuple[Tensor, ...]]
-    needed: list[list[bool]]
-
-
-def amounts(mixture: Mixture, kind: str, choices: CellChoices) -> Amounts:
-    """Combine the weights of operations and of input pairs.
-
-    An operation is left out where its weight is 0 for all tasks and nobody asks for a gradient of
-    the weights: with one, as for straight-through weights, the operation's value matters although
-    its weight is 0, unless the mixture says that it does not. Only on a CPU: elsewhere it would
-    have to wait for the accelerator.
-    """
-    weights = _weights(mixture, kind, choices)
-    by_operation = [edge.unbind(1) for edge in weights.unbind(1)]
-    return Amounts(by_operation, _needed(mixture, kind, weights).any(0).tolist())
-
-
-def overlap(mixture: Mixture, choices: Mapping[str, CellChoices]) -> float:
-    """Which share of the operations that some task needs one task needs, on average.
-
-    Args:
-        mixture: weights of operations, on a CPU.
-        choices: by cell type.
-    """
-    needed = [_needed(mixture, kind, _weights(mixture, kind, c)) for kind, c in choices.items()]
-    own = sum(float(mask.float().mean(0).sum()) for mask in needed)
-    return own / max(1, sum(int(mask.any(0).sum()) for mask in needed))
-
-
-def _weights(mixture: Mixture, kind: str, choices: CellChoices) -> Tensor:
-    weights = mixture[kind]
-    if (pairs := mixture.get(kind + INPUTS)) is not None:
-        weights = weights * (pairs @ membership(choices).to(pairs)).unsqueeze(2)
-    return weights
-
-
-def _needed(mixture: Mixture, kind: str, weights: Tensor) -> Tensor:
-    """What has to be computed, ``[tasks or 1, edges, operations]`` (bool)."""
-    if weights.device.type == "cpu" and not weights.requires_grad:
-        return weights != 0
-    if weights.device.type == "cpu" and kind + NEEDED in mixture:
-        return mixture[kind + NEEDED]
-    return torch.ones(1, *weights.shape[1:], dtype=torch.bool)
-
-
-def membership(choices: CellChoices) -> Tensor:
-    """Which edges belong to which pair, ``[pairs, edges]`` of 0 and 1."""
-    pairs = [pair for of_node in choices.pairs().values() for pair in of_node]
-    members = torch.zeros(len(pairs), len(choices.edges))
-    for row, pair in enumerate(pairs):
-        members[row, list(pair)] = 1
-    return members
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,15 +20,12 @@ from metabench.errors import UsageError
 from metabench.functional import is_norm
 from metabench.genotype import Genotype
 from metabench.protocols import INPUTS, CellChoices, Mixture, Params
+from metabench_plugins.spaces.amounts import Amounts, amounts, membership, overlap
 from metabench_plugins.spaces.cells import (
-    Amounts,
     Cell,
     all_edges,
-    amounts,
     kept_candidates,
     kept_edges,
-    membership,
-    overlap,
     search_candidates,
 )
 from metabench_plugins.spaces.maps import Shapes
@@ -111,7 +108,7 @@ class CellNetwork:
         """Map ``x [tasks, n, channels, height, width]`` to ``[tasks, n, outputs]``.
 
         Operations of weight 0 are not computed on a CPU, unless a gradient of the mixture is
-        asked for; see :func:`metabench_plugins.spaces.cells.amounts`.
+        asked for; see :func:`metabench_plugins.spaces.amounts.amounts`.
         """
         at_once = self.tasks_at_once(x.shape[1])
         if min(at_once, len(x)) > 1 and x.device.type == "cpu":
