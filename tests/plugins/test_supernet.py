@@ -186,6 +186,7 @@ def test_tasks_run_at_once_where_their_maps_fit_and_their_operations_overlap() -
     assert large.tasks_at_once(20) == 1
     mixture, choices = soft_mixture(SPACE, 2), SPACE.choices()
     assert overlap(mixture, choices) == 1
+    assert overlap({}, {}) == 1  # of a child
     for key in choices:
         mixture[key] = torch.zeros_like(mixture[key])
         mixture[key][0, :, 0] = mixture[key][1, :, 1] = 1

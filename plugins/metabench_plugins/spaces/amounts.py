@@ -46,11 +46,12 @@ def overlap(mixture: Mixture, choices: Mapping[str, CellChoices]) -> float:
 
     Args:
         mixture: weights of operations, on a CPU.
-        choices: by cell type.
+        choices: by cell type; empty where all tasks run the same operations.
     """
     needed = [_needed(mixture, kind, _weights(mixture, kind, c)) for kind, c in choices.items()]
     own = sum(float(mask.float().mean(0).sum()) for mask in needed)
-    return own / max(1, sum(int(mask.any(0).sum()) for mask in needed))
+    of_all = sum(int(mask.any(0).sum()) for mask in needed)
+    return own / of_all if of_all else 1.0
 
 
 def _weights(mixture: Mixture, kind: str, choices: CellChoices) -> Tensor:
