@@ -120,8 +120,24 @@ def _differences(specs: Sequence[RunSpec]) -> list[str]:
     }
     shared["suite version"] = [spec.suite_version for spec in specs]
     shared["data"] = [spec.data for spec in specs]
-    shared["data fingerprint"] = [spec.data_fingerprint for spec in specs]
-    return [f"{name} {_either(values)}" for name, values in shared.items() if len(set(values)) > 1]
+    parameters = [_source_parameters(spec) for spec in specs]
+    names = {name: None for own in parameters for name in own}
+    shared |= {name: [own.get(name, "") for own in parameters] for name in names}
+    differences = {name: values for name, values in shared.items() if len(set(values)) > 1}
+    if not differences.keys() & names.keys():
+        differences["data fingerprint"] = [spec.data_fingerprint for spec in specs]
+    return [
+        f"{name} {_either(values)}" for name, values in differences.items() if len(set(values)) > 1
+    ]
+
+
+def _source_parameters(spec: RunSpec) -> dict[str, str]:
+    """Each parameter of the sources with its values, one where all sources have the same."""
+    values: dict[str, dict[str, None]] = {}
+    for source in spec.sources:
+        for name, value in source.params.items():
+            values.setdefault(name, {})[str(value)] = None
+    return {name: ", ".join(of_sources) for name, of_sources in values.items()}
 
 
 def _budgets(specs: Sequence[RunSpec]) -> str:

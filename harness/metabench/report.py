@@ -162,7 +162,9 @@ def _variants(configs: Sequence[Pooled]) -> dict[str, str]:
         leaves = [description(config.spec) for config in group]
         names = sorted({name for flat in leaves for name in flat})
         telling = [name for name in names if len({flat.get(name) for flat in leaves}) > 1]
+        if len(telling) > 1:  # what changed the data says more than their digest
+            telling = [name for name in telling if name != "data_fingerprint"]
         for config, flat in zip(group, leaves, strict=True):
             said = [f"{name.rpartition('.')[2]}={flat[name]}" for name in telling if name in flat]
-            variants[config.config_id] = ", ".join(said)
+            variants[config.config_id] = ", ".join(dict.fromkeys(said))  # sources often agree
     return variants

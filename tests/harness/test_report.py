@@ -8,7 +8,7 @@ from result_factory import PROVENANCE, make_spec, write_run
 
 from metabench.report import build_report
 from metabench.results import read_runs
-from metabench.runspec import EpisodeProtocol
+from metabench.runspec import EpisodeProtocol, SourceChoice
 from metabench.stats import field_interval, seeds_interval
 from metabench.tables import Report
 
@@ -150,6 +150,25 @@ def test_rows_that_would_look_the_same_say_what_differs(tmp_path):
     write_run(tmp_path, make_spec("reptile"))
     found = [(row.learner, row.variant) for row in only_table(tmp_path).rows]
     assert found == [("maml", "inner_lr=0.01"), ("maml", "inner_lr=0.1"), ("reptile", "")]
+
+
+def test_a_parameter_that_all_sources_have_is_said_once_and_instead_of_the_digest(tmp_path):
+    for variance in (2.0, 4.0):
+        sources = tuple(
+            SourceChoice(source=s, name=s, version=1, params={"x_variance": variance, "family": s})
+            for s in ("sine", "line")
+        )
+        write_run(
+            tmp_path,
+            make_spec(metric="mse", sources=("sine", "line")).model_copy(
+                update={"sources": sources, "data_fingerprint": f"{variance}"}
+            ),
+        )
+    table = only_table(tmp_path)
+    assert [row.variant for row in table.rows] == ["x_variance=2.0", "x_variance=4.0"]
+    assert (
+        "Rows differ in protocol (x_variance 2.0 or 4.0), so they are not paired." in table.caption
+    )
 
 
 def test_n_params_is_the_mean_where_networks_differ(tmp_path):
