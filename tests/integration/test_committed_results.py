@@ -11,6 +11,7 @@ from metabench.claims import evaluate, load_claims
 from metabench.paper_report import build_paper_report
 from metabench.reference_files import find_reference
 from metabench.render import Format, render
+from metabench.report import build_report
 from metabench.results import Results, read_runs
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -50,6 +51,12 @@ def test_the_written_table_is_the_rendered_one(catalog: Catalog, table_1: Result
     reference = find_reference(catalog, "m-nas/table-1")
     rendered = render(build_paper_report(table_1, reference), Format.md)
     assert (TABLE_1 / "README.md").read_text(encoding="utf-8").endswith(rendered)
+
+
+def test_the_written_table_of_readings_is_the_rendered_one() -> None:
+    folder = RESULTS / "toy-readings"
+    rendered = render(build_report(read_runs(folder)), Format.md)
+    assert (folder / "README.md").read_text(encoding="utf-8").endswith(rendered)
 
 
 def test_the_claims_on_table_1_have_the_verdicts_that_the_records_give(
