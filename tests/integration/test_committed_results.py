@@ -65,3 +65,12 @@ def test_the_claims_on_table_1_have_the_verdicts_that_the_records_give(
     files = [load_claims(file) for file in catalog.claims.values()]
     found = {e.claim.id: e.verdict for e in evaluate(files, table_1.runs)}
     assert {name: str(found[name]) for name in VERDICTS} == VERDICTS
+
+
+def test_two_seeds_of_metanas_are_better_than_two_of_reptile(catalog: Catalog) -> None:
+    runs = read_runs(RESULTS / "omniglot-search").runs
+    files = [load_claims(file) for file in catalog.claims.values()]
+    found = {e.claim.id: e.verdict for e in evaluate(files, runs)}
+    assert str(found["metanas-reptile-omniglot"]) == "supported"
+    seeds = [run.record.spec.seed for run in runs if run.record.spec.learner.name == "metanas"]
+    assert sorted(seeds) == [0, 1]
