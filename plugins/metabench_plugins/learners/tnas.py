@@ -13,7 +13,6 @@ as it is after the search.
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -109,20 +108,20 @@ class Tnas(Maml):
         """The supernet's state, what was counted, and the networks with theirs."""
         return {
             **super().state_dict(),
-            "counts": [[_text(genotype), n] for genotype, n in self._counts.items()],
-            "networks": [[_text(g), n.state_dict()] for g, n in self._networks.items()],
+            "counts": [[genotype.to_json(), n] for genotype, n in self._counts.items()],
+            "networks": [[g.to_json(), n.state_dict()] for g, n in self._networks.items()],
             "turn": self._turn,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` gave."""
         super().load_state_dict(state)
-        self._counts = Counter({_genotype(text): n for text, n in state["counts"]})
+        self._counts = Counter({Genotype.from_json(data): n for data, n in state["counts"]})
         self._networks = {}
-        for text, own in state["networks"]:
-            network = self._network(_genotype(text), rng=torch.Generator())
-            network.load_state_dict(own)
-            self._networks[_genotype(text)] = network
+        for data, own in state["networks"]:
+            genotype = Genotype.from_json(data)
+            self._networks[genotype] = self._network(genotype, rng=torch.Generator())
+            self._networks[genotype].load_state_dict(own)
         self._turn = state["turn"]
 
 
@@ -145,11 +144,3 @@ def _joined(predictors: Sequence[Predictor], members: Sequence[Sequence[int]]) -
         return torch.cat(parts)[order.to(x.device)]
 
     return predict
-
-
-def _text(genotype: Genotype) -> str:
-    return json.dumps(genotype.to_json())
-
-
-def _genotype(text: str) -> Genotype:
-    return Genotype.from_json(json.loads(text))
