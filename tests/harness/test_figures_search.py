@@ -66,6 +66,21 @@ def test_differences_name_the_cell_where_there_are_several() -> None:
     assert genotypes.difference(one, fewer) == "nothing for reduction 0 to 2 skip"
 
 
+def test_long_names_leave_room_for_the_bars(tmp_path: Path) -> None:
+    names = ("depthwise_separable_conv_3x3", "dilated_separable_conv_5x5")
+    cells = [{"reduction": [[0, 2, a], [1, 2, b]]} for a in names for b in names]
+    write_search(tmp_path, cells)
+    drawing = genotypes.draw(read_runs(tmp_path))
+    to_svg(drawing)  # lays it out; matplotlib's warning of axes without room is an error here
+    (axes,) = drawing.figure.axes
+    assert axes.get_position().width > 0.3
+    assert [text.get_text().rpartition("; ")[2] for text in axes.texts[1:]] == [
+        "against 1: 1 of 2 edges differ",
+        "against 1: 1 of 2 edges differ",
+        "against 1: 2 of 2 edges differ",
+    ]
+
+
 # Sizes -----------------------------------------------------------------------------------------
 
 

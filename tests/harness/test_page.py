@@ -98,6 +98,16 @@ def test_a_figure_per_setting_each_with_ids_of_its_own(tmp_path, catalog):
     assert first.count(' id="') == first.count(' id="figure-1-')
 
 
+def test_budgets_have_figures_of_their_own(tmp_path, catalog):
+    for budget in ("lite", "paper"):
+        write_run(tmp_path, make_spec(budget=budget))
+    pictures = draw_pictures(read_runs(tmp_path).runs, catalog)
+    assert [(picture.budget, len(picture.learners)) for picture in pictures] == [
+        ("lite", 1),
+        ("paper", 1),
+    ]
+
+
 def test_searches_and_damage_are_shown(tmp_path, catalog):
     good, bad = (write_run(tmp_path, make_spec("mnas", setting=name)) for name in ("a", "b"))
     genotype = {"normal": [[0, 1, "skip"]]}

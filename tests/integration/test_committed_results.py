@@ -8,6 +8,7 @@ import pytest
 
 from metabench.catalog import Catalog, load_catalog
 from metabench.claims import evaluate, load_claims
+from metabench.page import read_page
 from metabench.paper_report import build_paper_report
 from metabench.reference_files import find_reference
 from metabench.render import Format, render
@@ -45,6 +46,13 @@ def test_every_committed_run_is_counted() -> None:
             assert len(run.episodes) == run.record.spec.protocol.episodes * len(
                 run.record.spec.sources
             )
+
+
+@pytest.mark.parametrize("study", sorted(p.name for p in RESULTS.iterdir() if p.is_dir()))
+def test_the_page_of_every_study_has_all_its_figures(catalog: Catalog, study: str) -> None:
+    page = read_page(RESULTS / study, catalog, paper=None)[1]
+    assert page.pictures
+    assert [picture.notes for picture in page.pictures if not picture.svg] == []
 
 
 def test_the_written_table_is_the_rendered_one(catalog: Catalog, table_1: Results) -> None:

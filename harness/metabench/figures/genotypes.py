@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 """Bars of a configuration; the rest is one bar."""
-SPELLED_OUT = 2
-"""Edges that are named where two architectures differ; more are counted."""
+SPELLED_OUT = 48
+"""Letters that may name the edges where two architectures differ; longer ones are counted."""
 
 
 def draw(results: Results) -> Drawing:
@@ -76,9 +76,10 @@ def difference(first: Genotype, other: Genotype) -> str:
         [_edge(cell, edge, name_cell=several) for cell, edge in sorted(some, key=str)]
         for some in (new, old)
     )
-    if max(len(here), len(there)) > SPELLED_OUT:
+    text = f"{', '.join(here) or 'nothing'} for {', '.join(there) or 'nothing'}"
+    if len(text) > SPELLED_OUT:
         return f"{len(here)} of {theirs.total()} edges differ"
-    return f"{', '.join(here) or 'nothing'} for {', '.join(there) or 'nothing'}"
+    return text
 
 
 def _edge(cell: str, edge: Edge, *, name_cell: bool) -> str:

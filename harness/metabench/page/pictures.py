@@ -34,19 +34,20 @@ _ATTRIBUTES = {
 
 
 def draw_pictures(runs: Sequence[Run], catalog: Catalog) -> list[Picture]:
-    """Draw every setting of a suite, kind by kind.
+    """Draw every setting of a suite at every budget, kind by kind.
 
     Raises:
         UsageError: when matplotlib is not installed.
     """
     with house_style():
         pass  # says at once that matplotlib is missing
-    by_setting: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
     for run in runs:
-        by_setting[run.record.spec.suite, run.record.spec.setting].append(run)
+        spec = run.record.spec
+        groups[spec.suite, spec.setting, spec.budget].append(run)
     pictures: list[Picture] = []
     for kind, (title, concerns) in KINDS.items():
-        for _, group in sorted(by_setting.items()):
+        for _, group in sorted(groups.items()):
             shown = [run for run in group if concerns(run)]
             name = f"figure-{len(pictures) + 1}"
             n_configs = len({run.config_id for run in shown})
@@ -76,6 +77,7 @@ def _picture(runs: Sequence[Run], kind: str, catalog: Catalog, *, title: str, na
     blank = Picture(
         suite=spec.suite,
         setting=spec.setting,
+        budget=spec.budget,
         learners=tuple(dict.fromkeys(run.record.spec.learner.name for run in runs)),
         title=title,
     )

@@ -52,11 +52,12 @@ class Differences:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A figure of one setting of a suite.
+    """A figure of one setting of a suite at one budget.
 
     Attributes:
         suite: its name.
         setting: its name.
+        budget: its name.
         learners: whom it shows.
         title: one line.
         description: the figure in words.
@@ -66,6 +67,7 @@ class Picture:
 
     suite: str
     setting: str
+    budget: str
     learners: tuple[str, ...]
     title: str
     description: str = ""
