@@ -8,17 +8,20 @@ from typing import Any
 
 import pytest
 import torch
-from small_tasks import LINES, TASKS, batch, context, generator, in_double
+from small_tasks import IMAGES, LINES, TASKS, batch, context, generator, in_double
 from torch import Tensor
 
 from metabench import conformance
 from metabench.catalog import load_catalog
 from metabench.functional import inner_loop, share
-from metabench.protocols import Mixture
+from metabench.protocols import Mixture, Params
 from metabench.specs import resolve
 from metabench_plugins.learners.gradient import Start
 from metabench_plugins.learners.maml import Maml, MamlSearchParams
 from metabench_plugins.learners.searching import Search
+from metabench_plugins.spaces import supernet
+from metabench_plugins.spaces.metanas import MetaNasParams, metanas
+from metabench_plugins.spaces.supernet import CellNetwork
 from metabench_plugins.spaces.toy_cell import CELL, ToyCell, ToyCellParams
 from metabench_plugins.strategies.darts import Darts, DartsParams
 from metabench_plugins.strategies.gumbel import Gumbel, GumbelParams
@@ -271,6 +274,33 @@ def test_a_task_may_end_at_an_architecture_of_its_own() -> None:
     adapted = learner.adapt(tasks.support, rng=generator())
     assert adapted.genotypes is not None
     assert len(set(adapted.genotypes)) == 1
+
+
+@pytest.mark.parametrize("name", ["darts", "soft-pruning", "gumbel", "random"])
+def test_at_test_the_graphs_of_few_image_tasks_live_at_a_time(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = metanas(MetaNasParams(channels=2, cells=2, nodes=2), IMAGES)
+    found = MamlSearchParams(inner_lr=0.05, arch_inner_lr=5.0, arch_at_test="soft")
+    setting = context(found, kind="classification", space=space, strategy=strategy_of(name))
+    learner, tasks = in_double(Maml(setting)), batch("classification")
+    forward, with_graph = CellNetwork.forward, set()
+
+    def watched(self: CellNetwork, weights: Params, mixture: Mixture, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            with_graph.add(len(x))
+        return forward(self, weights, mixture, x)
+
+    monkeypatch.setattr(CellNetwork, "forward", watched)
+    predictions = []
+    for limit, at_once in ((1, {1}), (10**6, {TASKS})):
+        monkeypatch.setattr(supernet, "MAPS_AT_ONCE", limit)
+        with_graph.clear()
+        adapted = learner.adapt(tasks.support, rng=generator())
+        assert with_graph == at_once
+        with torch.no_grad():
+            predictions.append(adapted.predict(tasks.query.x))
+    torch.testing.assert_close(*predictions, rtol=1e-8, atol=1e-8)
 
 
 @pytest.fixture(autouse=True)

@@ -37,7 +37,22 @@ def parts(n_tasks: int, n_examples: int, context: LearnerContext) -> list[slice]
 
 def rows(weights: Params, part: slice) -> Params:
     """The rows of some tasks; what all tasks share stays as it is."""
-    return {name: w[part] if len(w) > 1 else w for name, w in weights.items()}
+    return {name: w[part] if w.ndim and len(w) > 1 else w for name, w in weights.items()}
+
+
+def among(weight: Tensor, part: slice, n_tasks: int) -> Tensor:
+    """Rows of some tasks in their places, between rows of zeros."""
+    before, after = (
+        weight.new_zeros(n, *weight.shape[1:]) for n in (part.start, n_tasks - part.stop)
+    )
+    return torch.cat([before, weight, after])
+
+
+def joined(divided: Sequence[Params]) -> Params:
+    """The rows of all tasks, given those of each part."""
+    if len(divided) == 1:
+        return divided[0]
+    return {name: torch.cat([one[name] for one in divided]) for name in divided[0]}
 
 
 def gradients(
@@ -72,12 +87,8 @@ def gradients(
         for part in parts
     ]
     names = [name for name in weights if adapted is None or name in adapted]
-    filled = {
-        name: [
-            own[name] if name in own else torch.zeros_like(weights[name][part])
-            for own, part in zip(found, parts, strict=True)
-        ]
-        for name in names
-    }
-    joined = {name: g[0] if len(g) == 1 else torch.cat(g) for name, g in filled.items()}
-    return joined, torch.cat(losses)
+    filled = [
+        {n: own[n] if n in own else torch.zeros_like(weights[n][part]) for n in names}
+        for own, part in zip(found, parts, strict=True)
+    ]
+    return joined(filled), torch.cat(losses)

@@ -24,10 +24,13 @@ from metabench.genotype import Genotype
 from metabench.losses import Reduction, task_losses
 from metabench.protocols import LearnerContext, Mixture, Params
 from metabench.runspec import Frozen
+from metabench_plugins.learners.apart import among, joined, parts, rows
 from metabench_plugins.learners.outer import Group, OuterAdam
 from metabench_plugins.learners.searching import (
+    ARCH,
     Decoded,
     Mixing,
+    arch_of,
     operations_of,
     select,
     sharpness_at,
@@ -84,6 +87,19 @@ class Start:
     genotypes: Sequence[Genotype] | None = None
     n_params: Sequence[int] | None = None
 
+    def part(self, part: slice) -> Start:
+        """What a path of some of the tasks needs."""
+        mixture, masks = self.mixture, self.masks
+        n_tasks = max(map(len, self.weights.values()))
+        return replace(
+            self,
+            weights=rows(self.weights, part),
+            mixture=_mixing_of(mixture, part, n_tasks)
+            if callable(mixture)
+            else rows(mixture, part),
+            masks=None if masks is None else rows(masks, part),
+        )
+
 
 class GradientLearner(ABC):
     """A learner with an inner loop of gradient descent.
@@ -138,7 +154,7 @@ class GradientLearner(ABC):
         if start.candidates:
             start = self._settle(start, support)
         steps = max(context.steps_at_test, context.curve_steps)
-        path = self._path(start, support, steps=steps, anneal=context.steps_at_test, order="none")
+        path = self._test_path(start, support, steps=steps)
         curve: list[Predictor] = []
         for step, weights in enumerate(path):
             network = start
@@ -163,7 +179,7 @@ class GradientLearner(ABC):
         start, steps = self.begin(support, rng=rng, progress=None), self.context.steps_at_test
         if not callable(start.mixture):
             return []
-        path = self._path(start, support, steps=steps, anneal=steps, order="none")
+        path = self._test_path(start, support, steps=steps)
         return [
             start.mixture(weights, sharpness_at(max(0, step - 1), steps))
             for step, weights in enumerate(path)
@@ -175,7 +191,7 @@ class GradientLearner(ABC):
         losses = []
         for candidate in start.candidates if len(start.candidates) > 1 else ():
             trial = replace(start, mixture=candidate.mixture)
-            path = self._path(trial, support, steps=steps, anneal=steps, order="none")
+            path = self._test_path(trial, support, steps=steps)
             losses.append(self._loss(trial, deque(path, maxlen=1).pop(), data=support))
         best = [0] * len(support.x)
         if losses:
@@ -190,6 +206,24 @@ class GradientLearner(ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore weights and moments."""
         self.outer.load_state_dict(state)
+
+    def _test_path(self, start: Start, support: Labelled, *, steps: int) -> Iterator[Params]:
+        """The path at meta-test. Of a searched network, the graphs of few tasks live at a time."""
+        n_tasks, n_examples = support.x.shape[:2]
+        divided = [slice(0, n_tasks)]
+        if start.mixture:
+            divided = parts(n_tasks, n_examples, self.context)
+        paths = [
+            self._path(
+                start.part(part),
+                Labelled(support.x[part], support.y[part]),
+                steps=steps,
+                anneal=self.context.steps_at_test,
+                order="none",
+            )
+            for part in divided
+        ]
+        yield from map(joined, zip(*paths, strict=True))
 
     def _path(
         self,
@@ -234,6 +268,16 @@ class GradientLearner(ABC):
             reduction=self.params.reduction,
             shots=self.context.shape.shots,
         )
+
+
+def _mixing_of(mixing: Mixing, part: slice, n_tasks: int) -> Mixing:
+    """The mixing of some of the tasks, each with the noise that is its own among all."""
+
+    def mix(weights: Params, sharpness: float) -> Mixture:
+        logits = {f"{ARCH}{cell}": among(w, part, n_tasks) for cell, w in arch_of(weights).items()}
+        return rows(mixing(logits, sharpness), part)
+
+    return mix
 
 
 def leaves(weights: Params, device: torch.device, *, prefix: str = "") -> Params:
