@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from metabench.catalog import Catalog, load_catalog
 from metabench.claims import evaluate, load_claims
-from metabench.page import read_page
+from metabench.page import Page, read_page
 from metabench.paper_report import build_paper_report
 from metabench.reference_files import find_reference
 from metabench.render import Format, render
+from metabench.render.html import render_page
 from metabench.report import build_report
 from metabench.results import Results, read_runs
 
@@ -28,6 +32,17 @@ VERDICTS = {
     "m-nas-genotypes": "supported",
 }
 """Of the claims on Table 1."""
+STUDIES = pytest.mark.parametrize("study", sorted(p.name for p in RESULTS.iterdir() if p.is_dir()))
+
+
+@cache
+def runs_of(study: str) -> Results:
+    return read_runs(RESULTS / study)
+
+
+@cache
+def page_of(study: str) -> Page:
+    return read_page(RESULTS / study, load_catalog(), paper=None)[1]
 
 
 @pytest.fixture(scope="module")
@@ -37,22 +52,48 @@ def catalog() -> Catalog:
 
 @pytest.fixture(scope="module")
 def table_1() -> Results:
-    return read_runs(TABLE_1)
+    return runs_of(TABLE_1.name)
 
 
-def test_every_committed_run_is_counted() -> None:
-    for folder in sorted(RESULTS.glob("*/*@*")):
-        for run in read_runs(folder).runs:
-            assert len(run.episodes) == run.record.spec.protocol.episodes * len(
-                run.record.spec.sources
-            )
+@STUDIES
+def test_every_committed_run_is_counted(study: str) -> None:
+    runs = runs_of(study).runs
+    assert runs
+    for run in runs:
+        spec = run.record.spec
+        assert len(run.episodes) == spec.protocol.episodes * len(spec.sources)
 
 
-@pytest.mark.parametrize("study", sorted(p.name for p in RESULTS.iterdir() if p.is_dir()))
-def test_the_page_of_every_study_has_all_its_figures(catalog: Catalog, study: str) -> None:
-    page = read_page(RESULTS / study, catalog, paper=None)[1]
-    assert page.pictures
-    assert [picture.notes for picture in page.pictures if not picture.svg] == []
+@STUDIES
+def test_every_study_is_written_in_every_format(study: str) -> None:
+    report = build_report(runs_of(study))
+    learners = {run.record.spec.learner.name for run in runs_of(study).runs}
+    texts = {str(format): render(report, format) for format in Format if format is not Format.html}
+    texts["html"] = render_page(page_of(study))
+    for format, text in texts.items():
+        assert {name for name in learners if name not in text} == set(), format
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@STUDIES
+def test_every_study_compiles_in_latex(study: str, tmp_path: Path) -> None:
+    report = build_report(runs_of(study))
+    (tmp_path / "table.tex").write_text(render(report, Format.tex), encoding="utf-8")
+    (tmp_path / "document.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs,graphicx,xcolor}\\begin{document}"
+        "\\input{table}\\end{document}"
+    )
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "document.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+
+
+@STUDIES
+def test_the_page_of_every_study_has_all_its_figures(study: str) -> None:
+    pictures = page_of(study).pictures
+    assert pictures
+    assert [picture.notes for picture in pictures if not picture.svg] == []
 
 
 def test_the_written_table_is_the_rendered_one(catalog: Catalog, table_1: Results) -> None:
@@ -63,7 +104,7 @@ def test_the_written_table_is_the_rendered_one(catalog: Catalog, table_1: Result
 
 def test_the_written_table_of_readings_is_the_rendered_one() -> None:
     folder = RESULTS / "toy-readings"
-    rendered = render(build_report(read_runs(folder)), Format.md)
+    rendered = render(build_report(runs_of(folder.name)), Format.md)
     assert (folder / "README.md").read_text(encoding="utf-8").endswith(rendered)
 
 
@@ -76,7 +117,7 @@ def test_the_claims_on_table_1_have_the_verdicts_that_the_records_give(
 
 
 def test_two_seeds_of_metanas_are_better_than_two_of_reptile(catalog: Catalog) -> None:
-    runs = read_runs(RESULTS / "omniglot-search").runs
+    runs = runs_of("omniglot-search").runs
     files = [load_claims(file) for file in catalog.claims.values()]
     found = {e.claim.id: e.verdict for e in evaluate(files, runs)}
     assert str(found["metanas-reptile-omniglot"]) == "supported"
