@@ -94,7 +94,7 @@ class Loops:
                 if step % log_every == 0 or step == total:
                     self._log(step, pending)
                     pending = []
-                if built.validate is not None and (step % val_every == 0 or step == total):
+                if self._validates and (step % val_every == 0 or step == total):
                     best = self._validate(step, best)
                 if self.control.stopped():
                     self._check(step, _means(pending))
@@ -186,6 +186,13 @@ class Loops:
                     f"{self.cell.label} diverged: {name} is {value} at meta-step {step:,}.",
                     hint=f"Its last good checkpoint is {good}." if good.exists() else "",
                 )
+
+    @property
+    def _validates(self) -> bool:
+        """Weights of a search are not those that are tested, so they are not selected either."""
+        return self.built.validate is not None and not getattr(
+            self.built.learner, "searching", False
+        )
 
     def _validate(self, step: int, best: float | None) -> float:
         """Score the present weights on meta-validation; keep them if they are the best so far."""

@@ -523,6 +523,7 @@ def test_sound_strategy_passes(searched: Catalog) -> None:
         (NoTaskAxis, "a mixture has the shape of the logits", "[tasks or 1, edges"),
         (Infinite, "a mixture has the shape of the logits", "not finite at sharpness 1.0"),
         (OneForAll, "logits of their own give tasks mixtures of their own", "mixture of 1 tasks"),
+        (MixesOnCpu, "it draws nothing at meta-test", "global random state of torch changed"),
         (MixesOnCpu, "it computes where its logits live", "same device"),
         (Inventive, "the genotype is made of the network's choices", "'thrice'"),
     ],

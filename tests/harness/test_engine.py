@@ -189,6 +189,33 @@ def test_selection_tests_the_best_weights_on_meta_val(catalog: Catalog, tmp_path
     assert record.selected_step != 40
 
 
+@pytest.mark.parametrize(
+    ("name", "rates"),
+    [("mnas-shared", {}), ("tnas", {"inner_lr": 0.001, "arch_inner_lr": 0.001})],
+)
+def test_selection_takes_no_weights_of_a_search(
+    name: str, rates: dict[str, float], catalog: Catalog, tmp_path: Path
+) -> None:
+    request = RunRequest(
+        learners=(name,),
+        suite="toy-regression",
+        budget="smoke",
+        space="toy-cell",
+        strategy="darts",
+        changes={
+            "protocol": {"episodes": 5, "selection": "meta-val", "val_episodes": 20},
+            "budget": {"meta_steps": 12, "meta_batch": 3, "val_every": 2},
+            "learner": {"search_fraction": 0.5, **rates},
+        },
+    )
+    (made,) = plan(request, catalog)
+    selecting = run(made, catalog, tmp_path)
+    record = selecting()
+    points = map(json.loads, (selecting.store.folder / "metrics.jsonl").read_text().splitlines())
+    assert [p["step"] for p in points if "val_score" in p] == [8, 10, 12]
+    assert record.selected_step in {8, 10, 12}
+
+
 def test_two_processes_do_not_make_the_same_run(catalog: Catalog, tmp_path: Path) -> None:
     made = cell(catalog)
     with (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -148,6 +149,18 @@ def test_per_shot_equals_mean_with_a_rate_ways_times_larger() -> None:
     assert torch.allclose(
         per_shot.predict(tasks.query.x), mean.predict(tasks.query.x), rtol=1e-12, atol=1e-12
     )
+
+
+def test_per_shot_divides_by_the_shots_of_the_support_set_that_it_is_given() -> None:
+    """Meta-training may have other shots than meta-test: ``protocol.train_shots``."""
+    moved = []
+    for shots in (SHOTS, 7):  # of the protocol
+        learner = maml(reduction="per_shot")
+        learner.context = replace(learner.context, shape=EpisodeShape(WAYS, shots, QUERIES))
+        learner.meta_step(batch(), progress=0.0, rng=torch.Generator())
+        moved.append(learner._weights)
+    for name, weight in moved[0].items():
+        assert torch.equal(weight, moved[1][name]), name
 
 
 def test_inductive_predictions_do_not_depend_on_other_queries() -> None:

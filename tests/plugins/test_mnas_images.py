@@ -8,10 +8,13 @@ import pytest
 import torch
 from small_tasks import IMAGES, TASKS, batch, context
 
+from metabench.protocols import INPUTS
 from metabench_plugins.learners.mnas import LowRankParams, Mnas, MnasParams
 from metabench_plugins.learners.modulation import Gates
+from metabench_plugins.spaces.metanas import MetaNasParams, metanas
 from metabench_plugins.spaces.tnas import TnasParams, tnas
 from metabench_plugins.strategies.darts import Darts, DartsParams
+from metabench_plugins.strategies.soft_pruning import SoftPruning, SoftPruningParams
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +61,16 @@ def test_it_searches_then_runs_decoded_and_is_tested(name: str) -> None:
         for _, edges in genotype.cells:
             assert sorted(edge.target for edge in edges) == [2, 2, 3, 3]
             assert "zero" not in {edge.primitive for edge in edges}
+
+
+def test_pairs_of_inputs_are_chosen_per_task_where_the_strategy_weighs_them() -> None:
+    space = metanas(MetaNasParams(channels=2, cells=2, nodes=2), IMAGES)
+    strategy = SoftPruning(SoftPruningParams(prune="operations-and-inputs"))
+    made = Mnas(context(CASES["mnas"], kind="classification", space=space, strategy=strategy))
+    start = made.begin(batch("classification").support, rng=rng(), progress=0.0)
+    assert isinstance(start.mixture, dict)
+    assert start.mixture["normal" + INPUTS].shape == (TASKS, 1 + 3)
+    assert start.mixture["normal" + INPUTS].requires_grad
 
 
 def test_gates_of_low_rank_are_full_gates_with_a_product_for_a_matrix() -> None:

@@ -203,6 +203,8 @@ def test_all_passes_of_a_task_see_the_same_noise() -> None:
     assert torch.equal(mix(weights, 0.0)[CELL], mix(weights, 1.0)[CELL])
     other = search.mixing(rng=generator(2))
     assert not torch.equal(mix(weights, 0.0)[CELL], other(weights, 0.0)[CELL])
+    first, second = (search.mixing(rng=generator(seed), at_test=True) for seed in (1, 2))
+    assert torch.equal(first(weights, 0.0)[CELL], second(weights, 0.0)[CELL])
 
 
 def test_each_task_keeps_the_candidate_of_its_lowest_support_loss() -> None:

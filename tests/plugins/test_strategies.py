@@ -235,6 +235,16 @@ def test_gumbel_passes_the_gradient_of_its_relaxed_sample() -> None:
     assert torch.equal(*gradients)
 
 
+@pytest.mark.parametrize("hard", [True, False])
+def test_gumbel_without_a_generator_says_what_the_logits_say(hard: bool) -> None:
+    logits = torch.randn(9, 7, generator=rng())
+    strategy = Gumbel(GumbelParams(hard=hard))
+    arch = {"normal": logits, "reduction": logits}
+    found = strategy.mixture(PLAIN, arch, sharpness=1.0, rng=None)["normal"][0]
+    assert torch.equal(found.argmax(-1), logits.argmax(-1))
+    assert bool(((found == 0) | (found == 1)).all()) == hard
+
+
 def test_random_architectures_are_uniform() -> None:
     n = 4000
     drawn = sample(SPACE.choices(), n, rng=rng())["normal"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from metabench_plugins.learners.modulation import Gates
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 from metabench_plugins.spaces.toy_cell import CELL, ToyCell, ToyCellParams
 from metabench_plugins.strategies.darts import Darts, DartsParams
+from metabench_plugins.strategies.gumbel import Gumbel, GumbelParams
 
 TASK = TaskShape("regression", (1,), 1)
 TASKS = 4
@@ -92,8 +94,12 @@ def test_gates_saturated_at_one_are_maml_too() -> None:
     same_weights_after_a_step(learner, Maml(context(MamlParams(**INNER))))
 
 
-def test_mnas_nm_with_a_constant_controller_is_maml_on_the_mixed_network() -> None:
-    learner = mnas(modulate=False, path_dropout=0.0, hard_fraction=0.0, penalty=0.0)
+@pytest.mark.parametrize("modulate", [False, True], ids=["without gates", "open gates"])
+def test_mnas_with_a_constant_controller_is_maml_on_the_mixed_network(
+    modulate: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Gates, "forward", lambda self, z, weights: weights)
+    learner = mnas(modulate=modulate, path_dropout=0.0, hard_fraction=0.0, penalty=0.0)
     assert learner._controller is not None
     with torch.no_grad():
         learner._controller.output.weight.zero_()
@@ -116,6 +122,41 @@ def test_mnas_nm_with_a_constant_controller_is_maml_on_the_mixed_network() -> No
     learner.meta_step(tasks, progress=0.0, rng=rng())
     for name, weight in weights.items():
         assert torch.allclose(learner._weights[name], weight, rtol=1e-9, atol=1e-11), name
+
+
+def test_under_a_strategy_that_draws_it_is_tested_without_noise() -> None:
+    strategy = Gumbel(GumbelParams())
+    searching = replace(context(MnasParams(**INNER), searched=True), strategy=strategy)
+    learner, tasks = Mnas(searching), batch()
+    assert learner._controller is not None
+    with torch.no_grad():
+        learner._controller.output.bias.normal_(generator=rng())
+        z, _ = learner._encoder(tasks.support)
+        logits = learner._controller(z)
+    decoded = [
+        strategy.discretize(learner._supernet, {CELL: logits[CELL][task]}) for task in range(TASKS)
+    ]
+    for seed in range(3):
+        assert learner.adapt(tasks.support, rng=rng(seed)).genotypes == decoded
+
+
+@pytest.mark.parametrize(("architecture", "end"), [("task", 1.0), ("shared", 0.5)])
+def test_the_annealing_runs_over_the_search(
+    architecture: str, end: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    mixture = Darts.mixture
+
+    def watched(self: Darts, *args: Any, sharpness: float, **others: Any) -> Any:
+        asked.append(sharpness)
+        return mixture(self, *args, sharpness=sharpness, **others)
+
+    monkeypatch.setattr(Darts, "mixture", watched)
+    learner, tasks = mnas(architecture=architecture), batch()
+    for part in (0.0, 0.5, 0.9):
+        learner.meta_step(tasks, progress=part * end, rng=rng())
+    learner.adapt(tasks.support, rng=rng())
+    assert asked == [0.0, 0.5, 0.9, 1.0]
 
 
 def test_all_heads_receive_gradients() -> None:

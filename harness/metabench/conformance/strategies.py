@@ -21,6 +21,7 @@ def strategy_checks(spec: NasStrategySpec, catalog: Callable[[], Catalog]) -> It
         "logits have one row per edge": _logits,
         "a mixture has the shape of the logits": _mixture,
         "logits of their own give tasks mixtures of their own": _owned,
+        "it draws nothing at meta-test": _at_test,
         "the genotype is made of the network's choices": _genotype,
         "it computes where its logits live": _device,
     }
@@ -96,6 +97,13 @@ def _owned(strategy: Strategy, space: SearchSpace) -> None:
                 all(close(weights, mixture[key]) for key, weights in shared.items()),
                 "logits [1, edges, operations] give another mixture than [edges, operations].",
             )
+
+
+def _at_test(strategy: Strategy, space: SearchSpace) -> None:
+    arch = strategy.init_arch(space, rng=generator())
+    with untouched_randomness():
+        first, second = (strategy.mixture(space, arch, sharpness=1.0, rng=None) for _ in range(2))
+    require(same(first, second), "without a generator the same logits give another mixture.")
 
 
 def _device(strategy: Strategy, space: SearchSpace) -> None:

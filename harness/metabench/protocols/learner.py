@@ -60,6 +60,15 @@ class TracingLearner(Learner, Protocol):
         ...
 
 
+class PhasedLearner(Learner, Protocol):
+    """A learner that searches first and then trains what is tested: an optional capability."""
+
+    @property
+    def searching(self) -> bool:
+        """Whether the search goes on; model selection takes no weights of that time."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class LearnerContext:
     """What the harness gives to a learner's factory.

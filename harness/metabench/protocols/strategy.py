@@ -26,7 +26,7 @@ class Strategy(Protocol):
         ...
 
     def mixture(
-        self, space: SearchSpace, arch: Arch, *, sharpness: float, rng: torch.Generator
+        self, space: SearchSpace, arch: Arch, *, sharpness: float, rng: torch.Generator | None
     ) -> Mixture:
         """Turn logits into weights of operations, of each task where the logits are per task.
 
@@ -34,7 +34,8 @@ class Strategy(Protocol):
             space: the searched network.
             arch: logits, shared or per task.
             sharpness: how far the annealing has come, in [0, 1], where the strategy anneals.
-            rng: a CPU generator, for a strategy that draws. Equal generators draw the same.
+            rng: a CPU generator, for a strategy that draws. Equal generators draw the same. None
+                at meta-test: nothing is drawn, and what the logits say without noise is returned.
         """
         ...
 

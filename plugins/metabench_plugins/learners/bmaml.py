@@ -115,9 +115,10 @@ class Bmaml:
         p = self.params
         rate = p.outer_decay ** int(100 * progress)
         support, query = self._read(tasks.support), self._read(tasks.query)
+        shots = support.y.shape[1] // self._context.shape.ways
         *_, chaser = self._path(support, p.inner_steps, create_graph=p.order == "second")
         if p.meta_loss == "query":
-            loss = self._query_loss(chaser, query)
+            loss = self._query_loss(chaser, query, shots=shots)
             self.outer.step(loss, rate=rate)
             return {"loss": loss.detach()}
         with torch.no_grad():
@@ -127,7 +128,7 @@ class Bmaml:
             leader = chaser
             for _ in range(p.leader_steps):
                 leader = self._step(leader, seen)
-            query_loss = self._query_loss(chaser, query)
+            query_loss = self._query_loss(chaser, query, shots=shots)
         loss = (chaser.weights - leader.weights).square().sum(dim=(1, 2)).mean()
         self.outer.step(loss, rate=rate)
         return {"loss": loss.detach(), "query_loss": query_loss}
@@ -262,13 +263,13 @@ class Bmaml:
             return outputs.mean(dim=1)
         return outputs.log_softmax(dim=-1).logsumexp(dim=1) - math.log(outputs.shape[1])
 
-    def _query_loss(self, particles: Particles, query: Labelled) -> Tensor:
+    def _query_loss(self, particles: Particles, query: Labelled, *, shots: int) -> Tensor:
         return task_losses(
             self._predict(particles, query.x),
             query.y,
             kind=self._context.task.kind,
             reduction=self.params.reduction,
-            shots=self._context.shape.shots,
+            shots=shots,
         ).mean()
 
     @staticmethod

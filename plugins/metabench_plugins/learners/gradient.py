@@ -144,7 +144,8 @@ class GradientLearner(ABC):
         path = self._path(start, tasks.support, steps=p.inner_steps, anneal=p.inner_steps)
         adapted = deque(path, maxlen=1).pop()
         # The outer loss of a `per_shot` system is divided by the support's K as well.
-        return self._loss(start, adapted, data=tasks.query).mean()
+        shots = tasks.support.y.shape[1] // self.context.shape.ways
+        return self._loss(start, adapted, data=tasks.query, shots=shots).mean()
 
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
@@ -259,14 +260,23 @@ class GradientLearner(ABC):
         return self.space.forward(weights, start.mixture, x)
 
     def _loss(
-        self, start: Start, weights: Params, *, data: Labelled, sharpness: float = 1.0
+        self,
+        start: Start,
+        weights: Params,
+        *,
+        data: Labelled,
+        sharpness: float = 1.0,
+        shots: int | None = None,
     ) -> Tensor:
+        """One loss per task; K is that of the data where nothing else is said."""
+        if shots is None:
+            shots = data.y.shape[1] // self.context.shape.ways
         return task_losses(
             self._outputs(start, weights, data.x, sharpness=sharpness),
             data.y,
             kind=self.context.task.kind,
             reduction=self.params.reduction,
-            shots=self.context.shape.shots,
+            shots=shots,
         )
 
 

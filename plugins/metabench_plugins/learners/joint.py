@@ -146,9 +146,11 @@ class JointLoop:
         return State(leaves, *moments)
 
 
-def mixing_of_each(search: Search, n_tasks: int, *, threshold: float, rng: torch.Generator) -> Mix:
+def mixing_of_each(
+    search: Search, n_tasks: int, *, threshold: float, rng: torch.Generator, at_test: bool = False
+) -> Mix:
     """The strategy's mixture; what it draws for a task does not depend on who runs beside it."""
-    each = [search.mixing(rng=rng, threshold=threshold) for _ in range(n_tasks)]
+    each = [search.mixing(rng=rng, at_test=at_test, threshold=threshold) for _ in range(n_tasks)]
 
     def mix(leaves: Params, sharpness: float, part: slice) -> Mixture:
         _, logits = split(leaves)

@@ -66,7 +66,7 @@ class Maml(GradientLearner):
                     weights=operations_of(weights), adapted=self._adapted, candidates=proposed
                 )
         threshold = p.threshold_at_test if at_test else p.threshold
-        mixing = search.mixing(rng=rng, threshold=threshold)
+        mixing = search.mixing(rng=rng, at_test=at_test, threshold=threshold)
         moving, masks = self._adapted, None
         if p.arch_inner_lr is None or p.arch_inner_lr > 0:
             moving |= self._logits.keys()

@@ -113,7 +113,11 @@ class Adaptation:
             data=support,
             walk=walk(support, size=p.test_batch, steps=steps, rng=rng),
             mix=mixing_of_each(
-                self._search, len(support.x), threshold=p.threshold_at_test, rng=rng
+                self._search,
+                len(support.x),
+                threshold=p.threshold_at_test,
+                rng=rng,
+                at_test=True,
             ),
             sharpness=[sharpness_at(step, steps) for step in range(steps)],
             searching=True,

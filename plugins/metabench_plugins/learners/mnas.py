@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from metabench.episodes import Labelled, TaskBatch
 from metabench.functional import is_norm, share
 from metabench.genotype import Genotype
-from metabench.protocols import INPUTS, Arch, CellChoices, LearnerContext, Mixture, Params
+from metabench.protocols import INPUTS, Arch, LearnerContext, Mixture, Params
 from metabench_plugins.learners.encoder import EncoderParams, TaskEncoder
 from metabench_plugins.learners.gradient import GradientLearner, Start, leaves
 from metabench_plugins.learners.modulation import Gates
@@ -80,20 +80,26 @@ class LowRankParams(MnasParams):
 
 
 class Controller(nn.Module):
-    """A perceptron from task vectors to logits, close to even at first."""
+    """A perceptron from task vectors to logits, close to even at first.
 
-    def __init__(self, choices: Mapping[str, CellChoices], *, width: int, hidden: int) -> None:
+    Args:
+        shapes: of the logits that the strategy reads, by cell.
+        width: of the task vectors.
+        hidden: units of the hidden layer.
+    """
+
+    def __init__(self, shapes: Mapping[str, torch.Size], *, width: int, hidden: int) -> None:
         super().__init__()
-        self._shapes = {cell: (len(c.edges), len(c.primitives)) for cell, c in choices.items()}
+        self._shapes = shapes
         self.hidden = nn.Linear(width, hidden)
-        self.output = nn.Linear(hidden, sum(e * o for e, o in self._shapes.values()))
+        self.output = nn.Linear(hidden, sum(shape.numel() for shape in shapes.values()))
         nn.init.normal_(self.output.weight, std=1e-3)
         nn.init.zeros_(self.output.bias)
 
     def forward(self, z: Tensor) -> Arch:
-        """Map ``[tasks, d]`` to logits ``cell -> [tasks, edges, operations]``."""
+        """Map ``[tasks, d]`` to logits ``cell -> [tasks, *shape]``."""
         logits = self.output(torch.relu(self.hidden(z)))
-        parts = logits.split([e * o for e, o in self._shapes.values()], dim=1)
+        parts = logits.split([shape.numel() for shape in self._shapes.values()], dim=1)
         return {
             cell: part.view(-1, *shape)
             for (cell, shape), part in zip(self._shapes.items(), parts, strict=True)
@@ -113,15 +119,22 @@ class Mnas(GradientLearner):
         self._counts: dict[Genotype, int] = {}
         super().__init__(context)
 
+    @property
+    def searching(self) -> bool:
+        """Whether ``mnas-shared`` has yet to turn to its child; M-NAS tests what it searches in."""
+        return self.params.architecture == "shared" and self._genotype is None
+
     def groups(self, rng: torch.Generator) -> Sequence[Group]:
         """Weights, encoder and gates at the outer rate; the architecture at its own."""
         p, device = self.params, self.context.device
+        example = self._strategy.init_arch(self._supernet, rng=torch.Generator())
+        shapes = {cell: logits.shape for cell, logits in example.items()}
         with seeded(rng):
             self._encoder = TaskEncoder(p, self.context.task).to(device)
             self._controller = None
             if p.architecture == "task":
                 self._controller = Controller(
-                    self._choices, width=self._encoder.width, hidden=p.controller_hidden
+                    shapes, width=self._encoder.width, hidden=p.controller_hidden
                 ).to(device)
         self._arch: Arch = {}
         if p.architecture == "shared":
@@ -150,7 +163,7 @@ class Mnas(GradientLearner):
     ) -> Mapping[str, Tensor | float]:
         """One outer update; ``mnas-shared`` first turns to its child when the search is over."""
         p = self.params
-        if p.architecture == "shared" and self._genotype is None and progress >= p.search_fraction:
+        if self.searching and progress >= p.search_fraction:
             self._become(self._strategy.discretize(self._supernet, _detached(self._arch)), rng)
         return super().meta_step(tasks, progress=progress, rng=rng)
 
@@ -186,7 +199,10 @@ class Mnas(GradientLearner):
     def _mix(
         self, z: Tensor, *, rng: torch.Generator, progress: float | None
     ) -> tuple[Mixture, list[Genotype] | None]:
-        """Weights of operations; relaxed in the search, decoded at its end and at meta-test."""
+        """Weights of operations; relaxed in the search, decoded at its end and at meta-test.
+
+        The sharpness of a strategy that anneals rises over the search.
+        """
         p = self.params
         if self._controller is not None:
             arch: Arch = self._controller(z)
@@ -194,13 +210,13 @@ class Mnas(GradientLearner):
         else:
             arch = share(self._arch, len(z))
             search_end = p.search_fraction
-        if progress is not None:
-            rate = p.path_dropout * max(0.0, 1.0 - progress / search_end) if search_end else 0.0
-            arch = drop_paths(arch, rate=rate, rng=rng)
-        mixture = self._strategy.mixture(self._supernet, arch, sharpness=progress or 1.0, rng=rng)
         if progress is None:
+            mixture = self._strategy.mixture(self._supernet, arch, sharpness=1.0, rng=None)
             hard = harden(mixture, self._choices)
             return hard, genotypes(hard, self._choices)
+        searched = min(1.0, progress / search_end) if search_end else 1.0
+        arch = drop_paths(arch, rate=p.path_dropout * (1.0 - searched), rng=rng)
+        mixture = self._strategy.mixture(self._supernet, arch, sharpness=searched, rng=rng)
         if p.architecture == "task" and progress >= 1.0 - p.hard_fraction:
             return straight_through(mixture, harden(mixture, self._choices)), None
         return mixture, None

@@ -122,7 +122,7 @@ class OneShot:
         """Predict by the supernet as it is; ``pruned`` by the decoded architecture inside it."""
         n_tasks = len(support.y)
         choices = self._space.choices()
-        mixture = self._strategy.mixture(self._space, self._arch, sharpness=1.0, rng=rng)
+        mixture = self._strategy.mixture(self._space, self._arch, sharpness=1.0, rng=None)
         genotype = self._strategy.discretize(self._space, self._arch)
         hard = {cell: w.to(self._context.device) for cell, w in one_hot(genotype, choices).items()}
         return Adapted(

@@ -89,21 +89,25 @@ class Search:
         arch = self._strategy.init_arch(self._space, rng=rng)
         return {f"{ARCH}{cell}": logits for cell, logits in arch.items()}
 
-    def mixing(self, *, rng: torch.Generator, threshold: float = 0.0) -> Mixing:
+    def mixing(
+        self, *, rng: torch.Generator, at_test: bool = False, threshold: float = 0.0
+    ) -> Mixing:
         """Return how the logits of a batch of tasks become weights of operations.
 
         A strategy that draws gives each task its noise once: all inner steps of a task and its
-        query pass see the same, as their logits and the sharpness change.
+        query pass see the same, as their logits and the sharpness change. At meta-test it draws
+        none.
 
         Args:
             rng: a CPU generator, from which one seed is drawn.
+            at_test: whether this is meta-test.
             threshold: weights up to this count as 0, see
                 :func:`~metabench_plugins.strategies.pruning.cut`.
         """
         seed = int(torch.randint(2**62, (), generator=rng))
 
         def mix(weights: Params, sharpness: float) -> Mixture:
-            noise = torch.Generator().manual_seed(seed)
+            noise = None if at_test else torch.Generator().manual_seed(seed)
             arch = arch_of(weights)
             mixture = self._strategy.mixture(self._space, arch, sharpness=sharpness, rng=noise)
             return cut(mixture, self._choices, threshold=threshold) if threshold else mixture

@@ -54,6 +54,11 @@ class Tnas(Maml):
         self._networks: dict[Genotype, Maml] = {}
         self._turn = 0
 
+    @property
+    def searching(self) -> bool:
+        """Whether networks are still to be trained."""
+        return not self._networks and self.params.search_fraction < 1
+
     def meta_step(
         self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
     ) -> Mapping[str, Tensor | float]:

@@ -35,7 +35,7 @@ class Darts:
         return draw_logits(space.choices(), std=self._params.init_std, rng=rng)
 
     def mixture(
-        self, space: SearchSpace, arch: Arch, *, sharpness: float, rng: torch.Generator
+        self, space: SearchSpace, arch: Arch, *, sharpness: float, rng: torch.Generator | None
     ) -> Mixture:
         """Softmax per edge; there is no annealing."""
         return soften(arch, space.choices(), temperature=1.0)

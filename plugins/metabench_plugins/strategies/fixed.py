@@ -50,7 +50,7 @@ class Fixed:
         return {cell: hard[0] for cell, hard in self._hard(space).items()}
 
     def mixture(
-        self, space: SearchSpace, arch: Arch, *, sharpness: float, rng: torch.Generator
+        self, space: SearchSpace, arch: Arch, *, sharpness: float, rng: torch.Generator | None
     ) -> Mixture:
         """1 for what the architecture has, 0 for the rest."""
         (like, *_) = arch.values()

@@ -47,11 +47,12 @@ class Gumbel:
         return draw_logits(space.choices(), std=self._params.init_std, rng=rng)
 
     def mixture(
-        self, space: SearchSpace, arch: Arch, *, sharpness: float, rng: torch.Generator
+        self, space: SearchSpace, arch: Arch, *, sharpness: float, rng: torch.Generator | None
     ) -> Mixture:
         """Draw a sample of each task's logits, or one for all where the logits are shared."""
-        p = self._params
-        noisy = {cell: logits + gumbel_noise(logits, rng=rng) for cell, logits in arch.items()}
+        p, noisy = self._params, arch
+        if rng is not None:
+            noisy = {cell: logits + gumbel_noise(logits, rng=rng) for cell, logits in arch.items()}
         temperature = p.t_max - sharpness * (p.t_max - p.t_min)
         soft = soften(noisy, space.choices(), temperature=temperature)
         if not p.hard:

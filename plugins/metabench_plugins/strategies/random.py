@@ -42,9 +42,14 @@ class Random:
         return draw_logits(space.choices(), std=1.0, rng=rng)
 
     def mixture(
-        self, space: SearchSpace, arch: Arch, *, sharpness: float, rng: torch.Generator
+        self, space: SearchSpace, arch: Arch, *, sharpness: float, rng: torch.Generator | None
     ) -> Mixture:
-        """Draw an architecture per task; a single one where the logits are shared."""
+        """Draw an architecture per task, a single one where the logits are shared.
+
+        Without a generator it is the architecture of this run.
+        """
+        if rng is None:
+            return harden(soften(arch, space.choices(), temperature=1.0), space.choices())
         (logits, *_) = arch.values()
         n_tasks = len(logits) if logits.dim() == 3 else 1
         drawn = sample(space.choices(), n_tasks, rng=rng)

@@ -75,7 +75,7 @@ class SoftPruning:
         return draw_logits(choices, std=self._params.init_std, rng=rng, input_pairs=inputs)
 
     def mixture(
-        self, space: SearchSpace, arch: Arch, *, sharpness: float, rng: torch.Generator
+        self, space: SearchSpace, arch: Arch, *, sharpness: float, rng: torch.Generator | None
     ) -> Mixture:
         """Softmax at the temperature of this sharpness."""
         return soften(arch, space.choices(), temperature=self.temperature(sharpness))
