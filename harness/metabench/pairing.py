@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from metabench.captions import AVERAGE
 from metabench.pooling import Pooled, configurations
 from metabench.results import Run
-from metabench.runspec import RunSpec
+from metabench.runspec import RunSpec, Training
 from metabench.stats import Blocks, shared_positions
 from metabench.tables import SCALES, UNITS
 
@@ -131,6 +132,39 @@ def mismatch(first: Pooled, second: Pooled, *, evaluation: str | None = None) ->
         here |= _flat(first.spec.training.model_dump(), name="training")
         there |= _flat(second.spec.training.model_dump(), name="training")
     return difference_in_words(here, there)
+
+
+def comparable_conditions(config: Pooled) -> dict[str, str]:
+    """Its conditions, and the length of training where a user set it."""
+    length = _flat(config.spec.training.model_dump(), name="training")
+    return conditions(config.spec) | (length if _length_was_set(config) else {})
+
+
+def comparable_groups(configs: Sequence[Pooled]) -> list[list[int]]:
+    """Positions of configurations in groups: within a group, any two can be compared.
+
+    A group has equal conditions. A length of training that a user set stands apart from any other
+    length.
+
+    >>> comparable_groups([])
+    []
+    """
+    groups: dict[tuple[tuple[str, str], ...], list[int]] = defaultdict(list)
+    for position, config in enumerate(configs):
+        groups[tuple(conditions(config.spec).items())].append(position)
+    return sorted(part for group in groups.values() for part in _of_one_length(configs, group))
+
+
+def _of_one_length(configs: Sequence[Pooled], group: Sequence[int]) -> list[list[int]]:
+    """A group of equal conditions in parts, by the length of training where a user set it."""
+    usual = [i for i in group if not _length_was_set(configs[i])]
+    lengths = {configs[i].spec.training for i in usual}
+    apart: dict[Training, list[int]] = defaultdict(list)
+    for i in group:
+        if i not in usual:
+            length = configs[i].spec.training
+            (usual if lengths == {length} else apart[length]).append(i)
+    return [sorted(part) for part in (usual, *apart.values()) if part]
 
 
 def difference_in_words(first: Mapping[str, str], second: Mapping[str, str]) -> str:

@@ -167,7 +167,8 @@ def test_a_parameter_that_all_sources_have_is_said_once_and_instead_of_the_diges
     table = only_table(tmp_path)
     assert [row.variant for row in table.rows] == ["x_variance=2.0", "x_variance=4.0"]
     assert (
-        "Rows differ in protocol (x_variance 2.0 or 4.0), so they are not paired." in table.caption
+        "Rows differ in protocol (x_variance 2.0 or 4.0): only equal ones are paired."
+        in table.caption
     )
 
 
@@ -258,7 +259,7 @@ class TestCaption:
         write_run(tmp_path, make_spec("reptile", protocol=other, suite_version=2))
         assert (
             "Rows differ in protocol (queries 1 or 15; steps_at_test 5 or 10; "
-            "suite version 1 or 2), so they are not paired."
+            "suite version 1 or 2): only equal ones are paired."
         ) in caption_of(tmp_path)
 
     def test_says_that_data_differ(self, tmp_path):
@@ -269,7 +270,8 @@ class TestCaption:
     def test_says_that_budgets_differ(self, tmp_path):
         for budget in ("lite", "paper"):
             write_run(tmp_path, make_spec(budget=budget))
-        assert "Rows differ in budget (lite, paper)" in caption_of(tmp_path)
+        said = "Rows differ in budget (lite, paper): only rows of equal budget are compared."
+        assert said in caption_of(tmp_path)
 
     def test_names_every_stamp(self, tmp_path):
         write_run(tmp_path, make_spec("maml"), stamps=("smoke", "synthetic"))

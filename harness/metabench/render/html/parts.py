@@ -105,7 +105,7 @@ def leaders(table: Table) -> tuple[str, list[tuple[Row, Cell]]]:
     if len(known) < 2:
         return column, known
     order = ("best", "not separable")
-    led = [pair for pair in known if pair[1].standing]
+    led = [pair for pair in known if pair[1].standing in order]
     return column, sorted(led, key=lambda pair: order.index(pair[1].standing))
 
 

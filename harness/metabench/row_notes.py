@@ -1,0 +1,50 @@
+"""What a reader must know about single rows of a table, in sentences of its caption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from metabench.errors import UsageError
+from metabench.pairing import comparable_conditions
+from metabench.pooling import Pooled
+from metabench.stats import seeds_interval
+from metabench.tables import Row
+
+Entry = tuple[Row, Pooled]
+
+
+def notes_on(entries: Sequence[Entry]) -> list[str]:
+    """The sentences about the rows of one table; none where there is nothing to say."""
+    return [note for note in (_letters(entries), _no_scipy(entries)) if note]
+
+
+def _letters(entries: Sequence[Entry]) -> str:
+    """What rows of equal letter have in common, and what tells the letters apart."""
+    firsts = {row.conditions: config for row, config in reversed(entries) if row.conditions}
+    facts = {letter: comparable_conditions(config) for letter, config in firsts.items()}
+    if not facts:
+        return ""
+    said = "; ".join(f"[{letter}] {text}" for letter, text in sorted(_telling(facts)))
+    return f"Rows of equal letter were made under equal conditions: {said}."
+
+
+def _telling(facts: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str]]:
+    """Each letter with those of its conditions that not all letters have."""
+    names = dict.fromkeys(name for own in facts.values() for name in own)
+    telling = [name for name in names if len({own.get(name) for own in facts.values()}) > 1]
+    if len(telling) > 1:  # what changed the data says more than their digest
+        telling = [name for name in telling if name != "data_fingerprint"]
+    for letter, own in facts.items():
+        said = [f"{name.rpartition('.')[2]} {own[name]}" for name in telling if name in own]
+        # Sources often agree; what is not set is the length of training.
+        yield letter, ", ".join(dict.fromkeys(said)) or "training as long as the budget says"
+
+
+def _no_scipy(entries: Sequence[Entry]) -> str:
+    if sum(len(config.runs) > 1 for _, config in entries) < 2:
+        return ""
+    try:
+        seeds_interval([0.0, 1.0])
+    except UsageError:
+        return 'Rows of several seeds are not compared: that needs scipy, "metabench[stats]".'
+    return ""
