@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +22,9 @@ HEADLINE = "headline"
 
 MIN_EPISODES = 30
 """Fewer per source, and the normal distribution does not describe their mean."""
+
+_MANY = 3
+"""So many learners trained equally long are not named one by one."""
 
 _CONDITIONS = {
     *("suite", "suite_version", "setting", "metric", "budget"),
@@ -90,15 +93,38 @@ def sources_of(spec: RunSpec) -> tuple[str, ...]:
 
 
 def training_note(configs: Sequence[Pooled]) -> str:
-    """How long each trained, in a sentence, where a suite gives its learners different lengths."""
-    lengths = {
-        c.spec.learner.name: f"{c.spec.training.meta_steps:,} x {c.spec.training.meta_batch}"
-        for c in configs
-    }
-    if len(set(lengths.values())) < 2:
+    """How long each trained, in a sentence, where learners of one budget trained differently."""
+    by_budget: dict[str, list[Pooled]] = defaultdict(list)
+    for config in configs:
+        by_budget[config.spec.budget].append(config)
+    said = {budget: _lengths(group) for budget, group in by_budget.items()}
+    differing = {budget: text for budget, text in said.items() if text}
+    if not differing:
         return ""
-    said = ", ".join(f"{name} {length}" for name, length in lengths.items())
-    return f"Lengths of training differ (meta-steps x episodes): {said}."
+    texts = (
+        f"at budget {budget} {text}" if len(by_budget) > 1 else text
+        for budget, text in differing.items()
+    )
+    return f"Lengths of training differ (meta-steps x episodes): {'; '.join(texts)}."
+
+
+def _lengths(configs: Sequence[Pooled]) -> str:
+    """The lengths of training, the usual one of many learners last; "" where all are equal.
+
+    A learner that stands there with two lengths is named with both.
+    """
+    pairs = dict.fromkeys(
+        (c.spec.learner.name, f"{c.spec.training.meta_steps:,} x {c.spec.training.meta_batch}")
+        for c in configs
+    )
+    counts = Counter(length for _, length in pairs)
+    if len(counts) < 2:
+        return ""
+    usual, n = counts.most_common(1)[0]
+    if n < _MANY:
+        return ", ".join(f"{name} {length}" for name, length in pairs)
+    unusual = [f"{name} {length}" for name, length in pairs if length != usual]
+    return ", ".join([*unusual, f"all others {usual}"])
 
 
 def stamps_of(*configs: Pooled) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from metabench.errors import UsageError
-from metabench.pairing import comparable_conditions
+from metabench.pairing import comparable_conditions, training_note
 from metabench.pooling import Pooled
 from metabench.stats import seeds_interval
 from metabench.tables import Row
@@ -15,7 +15,12 @@ Entry = tuple[Row, Pooled]
 
 def notes_on(entries: Sequence[Entry]) -> list[str]:
     """The sentences about the rows of one table; none where there is nothing to say."""
-    return [note for note in (_letters(entries), _no_scipy(entries)) if note]
+    notes = (
+        training_note([config for _, config in entries]),
+        _letters(entries),
+        _no_scipy(entries),
+    )
+    return [note for note in notes if note]
 
 
 def _letters(entries: Sequence[Entry]) -> str:

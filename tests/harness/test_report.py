@@ -8,7 +8,7 @@ from result_factory import PROVENANCE, make_spec, write_run
 
 from metabench.report import build_report
 from metabench.results import read_runs
-from metabench.runspec import EpisodeProtocol, SourceChoice
+from metabench.runspec import EpisodeProtocol, SourceChoice, Training
 from metabench.stats import field_interval, seeds_interval
 from metabench.tables import Report
 
@@ -272,6 +272,31 @@ class TestCaption:
             write_run(tmp_path, make_spec(budget=budget))
         said = "Rows differ in budget (lite, paper): only rows of equal budget are compared."
         assert said in caption_of(tmp_path)
+
+    def test_says_who_trained_for_longer(self, tmp_path):
+        longer = Training(meta_steps=140_000, meta_batch=25)
+        for learner in ("hsml", "maml", "mtnet"):
+            write_run(tmp_path, make_spec(learner))
+        assert "Lengths of training" not in caption_of(tmp_path)
+        write_run(tmp_path, make_spec("mnas-shared", training=longer))
+        assert (
+            "Lengths of training differ (meta-steps x episodes): mnas-shared 140,000 x 25, "
+            "all others 10 x 4."
+        ) in caption_of(tmp_path)
+
+    def test_budgets_train_differently_without_a_word_and_learners_of_one_do_not(self, tmp_path):
+        longer = {"training": Training(meta_steps=20, meta_batch=4), "budget": "paper"}
+        write_run(tmp_path, make_spec("maml"))
+        write_run(tmp_path, make_spec("maml", **longer))
+        assert "Lengths of training" not in caption_of(tmp_path)
+        write_run(tmp_path, make_spec("reptile", budget="paper"))
+        said = "(meta-steps x episodes): at budget paper maml 20 x 4, reptile 10 x 4."
+        assert said in caption_of(tmp_path)
+
+    def test_a_learner_with_two_lengths_is_named_with_both(self, tmp_path):
+        for steps in (10, 20):
+            write_run(tmp_path, make_spec(training=Training(meta_steps=steps, meta_batch=4)))
+        assert "maml 10 x 4, maml 20 x 4." in caption_of(tmp_path)
 
     def test_names_every_stamp(self, tmp_path):
         write_run(tmp_path, make_spec("maml"), stamps=("smoke", "synthetic"))
