@@ -8,7 +8,7 @@ from result_factory import PROVENANCE, make_spec, write_run
 
 from metabench.report import build_report
 from metabench.results import read_runs
-from metabench.runspec import EpisodeProtocol, SourceChoice, Training
+from metabench.runspec import Choice, EpisodeProtocol, SourceChoice, Training
 from metabench.stats import field_interval, seeds_interval
 from metabench.tables import Report
 
@@ -297,6 +297,31 @@ class TestCaption:
         for steps in (10, 20):
             write_run(tmp_path, make_spec(training=Training(meta_steps=steps, meta_batch=4)))
         assert "maml 10 x 4, maml 20 x 4." in caption_of(tmp_path)
+
+    def test_names_means_that_two_episodes_carry(self, tmp_path):
+        """400 + 200 of 1,099; two of the other row's three make 15 %."""
+        shape = {"metric": "mse", "sources": ("sine",), "episodes": 1000}
+        tame = [1.0] * 1000
+        write_run(tmp_path, make_spec("maml", **shape), tame)
+        assert "Means of which" not in caption_of(tmp_path)
+        wild = [400.0, *[0.5] * 499, 200.0, *[0.5] * 499]
+        write_run(tmp_path, make_spec("bmaml", **shape), wild)
+        write_run(tmp_path, make_spec("hsml", **shape), [100.0] * 3 + [1.0] * 997)
+        assert (
+            "Means of which 2 episodes make more than 20 %: bmaml, sine "
+            "(2 of 1,000 episodes make 55 %)."
+        ) in caption_of(tmp_path)
+
+    def test_rows_with_the_same_learner_are_named_apart(self, tmp_path):
+        shape = {"metric": "mse", "sources": ("sine",), "episodes": 40}
+        for name in ("mlp", "tnas"):
+            spec = make_spec("bmaml", **shape, space=Choice(name=name, version=1))
+            write_run(tmp_path, spec, [100.0 * (name == "mlp"), *[1.0] * 39])
+        assert "20 %: bmaml on mlp, sine (2 of 40 episodes make 73 %)." in caption_of(tmp_path)
+
+    def test_two_of_few_episodes_carry_nothing_worth_a_word(self, tmp_path):
+        write_run(tmp_path, make_spec(), [1.0, 1.0, *[0.0] * 6])
+        assert "Means of which" not in caption_of(tmp_path)
 
     def test_names_every_stamp(self, tmp_path):
         write_run(tmp_path, make_spec("maml"), stamps=("smoke", "synthetic"))
