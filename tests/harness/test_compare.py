@@ -88,6 +88,23 @@ def test_several_seeds_add_the_bootstrap_and_ask_for_seeds(tmp_path: Path) -> No
     assert "too narrow at few seeds" in comparison_text([found], ())
 
 
+def test_what_more_seeds_do_not_shrink_may_ask_for_episodes(tmp_path: Path) -> None:
+    """Half of the episodes differ by 10 points, and seeds hardly matter: e is all there is."""
+    for seed in range(3):
+        add(tmp_path, "mnas", gain=0.1 + 0.002 * seed, seed=seed)
+        add(tmp_path, "maml", gain=0.002 * seed, seed=seed)
+    needed = compared(tmp_path, difference=1.0).columns[-1].needed
+    assert needed is not None
+    assert needed.episodes is not None
+    assert needed.episodes.n_tested == 2 * N
+    # Differences of 0 and 10 on every second episode of a source: std 5, over 2N episodes.
+    assert needed.episodes.more_than == pytest.approx(7.848879 * 25 * N / (N - 1), abs=1)
+    text = comparison_text([compared(tmp_path, difference=1.0)], ())
+    assert "For average: no number of seeds shows a difference of 1 with" in text
+    (values,) = json.loads(comparison_json([compared(tmp_path, difference=1.0)], ()))["comparisons"]
+    assert values["columns"][-1]["needed"]["episodes"]["n_tested"] == 2 * N
+
+
 def test_one_seed_and_few_episodes_are_said(tmp_path: Path) -> None:
     for learner in ("mnas", "maml"):
         write_run(tmp_path, make_spec(learner, episodes=5))

@@ -26,10 +26,12 @@ from metabench.stats.intervals import (
 from metabench.stats.paired import (
     Blocks,
     Difference,
+    VarianceParts,
     contrast,
     paired_difference,
     run_means,
     shared_positions,
+    variance_parts,
 )
 from metabench.stats.power import (
     ALPHA,
@@ -55,6 +57,7 @@ __all__ = [
     "Interval",
     "Needed",
     "SignedRank",
+    "VarianceParts",
     "average_interval",
     "bootstrap_interval",
     "contrast",
@@ -72,6 +75,7 @@ __all__ = [
     "seeds_needed",
     "shared_positions",
     "standardized_difference",
+    "variance_parts",
     "visible_difference",
     "wilcoxon",
 ]
