@@ -258,6 +258,55 @@ def test_stamps_are_carried_along(tmp_path: Path) -> None:
     assert one(tmp_path).stamps == ("smoke", "synthetic")
 
 
+def test_a_verdict_is_never_written_without_its_scope(tmp_path: Path) -> None:
+    add(tmp_path, "mnas", level=0.6, stamps=("smoke", "synthetic"))
+    add(tmp_path, "maml", level=0.5, stamps=("smoke",))
+    found = one(tmp_path)
+    said = "supported (one seed) [smoke, synthetic]"
+    assert (found.verdict, found.said, found.pairs[0].said) == ("supported", said, said)
+    text = render_claims([found], "table")
+    assert text.startswith("one: SUPPORTED (one seed) [smoke, synthetic]\n")
+    assert "  Supported (one seed) [smoke, synthetic]: mnas against maml" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("  mnas  maml")]
+    assert row.endswith(said)
+    assert "## one: supported (one seed) \\[smoke, synthetic\\]\n" in render_claims([found], "md")
+    (values,) = json.loads(render_claims([found], "json"))["claims"]
+    for place in (values, values["pairs"][0]):
+        assert (place["verdict"], place["outcome"]) == (said, "supported")
+        assert place["scope"] == {"one_seed": True, "stamps": ["smoke", "synthetic"]}
+
+
+def test_two_seeds_in_full_need_no_scope(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        add(tmp_path, "mnas", level=0.6, seed=seed)
+        add(tmp_path, "maml", level=0.5, seed=seed)
+    assert one(tmp_path).said == "supported"
+    add(tmp_path, "hsml", level=0.4)
+    found = one(tmp_path, claim(right=["maml", "hsml"]))
+    assert [pair.said for pair in found.pairs] == ["supported", "supported (one seed)"]
+    assert found.said == "supported (one seed)"  # it rests on both
+
+
+def test_a_refuted_claim_has_the_scope_of_the_pair_that_refutes_it(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        add(tmp_path, "mnas", level=0.5, seed=seed)
+        add(tmp_path, "maml", level=0.6, seed=seed)
+    add(tmp_path, "hsml", level=0.4)
+    assert one(tmp_path, claim(right=["maml", "hsml"])).said == "refuted"
+
+
+def test_a_budget_that_the_claim_names_narrows_nothing_down(tmp_path: Path) -> None:
+    add(tmp_path, "mnas", level=0.6, budget="search", stamps=("search", "subset"))
+    add(tmp_path, "maml", level=0.5, budget="search", stamps=("search",))
+    assert one(tmp_path).said == "supported (one seed) [search, subset]"
+    assert one(tmp_path, claim(budget="search")).said == "supported (one seed) [subset]"
+
+
+def test_without_a_number_a_verdict_has_no_scope(tmp_path: Path) -> None:
+    add(tmp_path, "mnas", level=0.6, stamps=("smoke",))
+    assert one(tmp_path).said == "undecided"
+
+
 def test_an_unknown_column_is_no_number(tmp_path: Path) -> None:
     add(tmp_path, "mnas", level=0.6)
     add(tmp_path, "maml", level=0.5)
@@ -372,6 +421,13 @@ def test_a_measure_of_every_run(tmp_path: Path, counts: tuple[int, ...], verdict
     found = one(tmp_path, several)
     assert found.verdict == verdict
     assert f"{counts[0]}, {counts[1]} in the runs by seed" in deciding(found)
+    assert found.said == verdict  # two seeds
+
+
+def test_a_measure_of_one_run_speaks_of_it_alone(tmp_path: Path) -> None:
+    genotypes(add(tmp_path, "mnas", level=0.5, stamps=("lite",)), 3)
+    several = claim(right=[], relation="at-least", measure="genotypes", value=2)
+    assert one(tmp_path, several).said == "supported (one seed) [lite]"
 
 
 def test_a_measure_that_not_every_run_has(tmp_path: Path) -> None:
@@ -511,7 +567,7 @@ def evaluations(tmp_path: Path) -> list[Evaluation]:
 
 def test_plain_text_says_it_all(evaluations: list[Evaluation]) -> None:
     text = render_claims(evaluations, "table")
-    assert text.startswith("one: SUPPORTED\n  The left is better. (P, Table 1)\n")
+    assert text.startswith("one: SUPPORTED (one seed) [lite]\n  The left is better. (P, Table 1)\n")
     assert "  Compared: mnas better than maml, on average; multidataset @ 5w1s, budget l" in text
     assert "Stamped lite." in text
     assert "+10.00 %   [+8.90, +11.10] at 95 %  < 0.0001  80        1 / 1" in text
@@ -527,7 +583,7 @@ def test_markdown_escapes_what_it_shows(tmp_path: Path) -> None:
     text = render_claims(judged(tmp_path, claim(left=["a|b"])), "md")
     (row,) = [line for line in text.splitlines() if line.startswith("| a")]
     assert row.startswith("| a\\|b | maml | average | +10.00 % |")
-    assert text.startswith("## one: supported\n")
+    assert text.startswith("## one: supported (one seed)\n")
 
 
 def test_json_holds_every_number(evaluations: list[Evaluation]) -> None:
@@ -535,7 +591,7 @@ def test_json_holds_every_number(evaluations: list[Evaluation]) -> None:
     (pair,) = found[0]["pairs"]
     assert pair["advantage"] == pytest.approx(10.0)
     assert pair["n_seeds"] == [1, 1]
-    assert pair["verdict"] == found[0]["verdict"] == "supported"
+    assert pair["outcome"] == found[0]["outcome"] == "supported"
     assert found[1]["pairs"][0]["reason"] == "hsml was not run"
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from metabench.captions import AVERAGE
 from metabench.claims.choosing import Found
-from metabench.claims.judging import PairResult, Verdict
+from metabench.claims.judging import PairResult
 from metabench.claims.schema import Claim, Party
+from metabench.claims.scope import Scope, Verdict
 from metabench.errors import DataError
 from metabench.measures import PROPORTIONS, wilson
 from metabench.pairing import (
@@ -19,6 +20,7 @@ from metabench.pairing import (
     own_scores,
     shared_scores,
     sources_of,
+    stamps_of,
     unit_of,
     weights_of,
 )
@@ -72,11 +74,11 @@ def measure_runs(claim: Claim, found: Found) -> list[PairResult]:
     for party in claim.left:
         blank = PairResult(left=str(party), right=f"{claim.value:g}", column=claim.measure)
         try:
-            runs = _only(party, found).runs
+            config = _only(party, found)
         except _NoNumberError as why:
             results.append(replace(blank, verdict=why.verdict, reason=why.reason))
             continue
-        measured = [_measured(run, claim.measure) for run in runs]
+        measured = [_measured(run, claim.measure) for run in config.runs]
         known = [one for one in measured if one is not None]
         if len(known) < len(measured):
             results.append(replace(blank, reason=f"not every run has {claim.measure}"))
@@ -87,8 +89,14 @@ def measure_runs(claim: Claim, found: Found) -> list[PairResult]:
         elif all(one.high < claim.value for one in known):
             verdict = "refuted"
         said = f"{', '.join(map(str, known))} in the runs by seed"
-        results.append(replace(blank, verdict=verdict, reason=said))
+        scope = _scope(claim, config)
+        results.append(replace(blank, verdict=verdict, scope=scope, reason=said))
     return results
+
+
+def _scope(claim: Claim, *configs: Pooled) -> Scope:
+    stamps = (stamp for stamp in stamps_of(*configs) if stamp != claim.budget)
+    return Scope(min(len(config.runs) for config in configs) < 2, tuple(stamps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +138,7 @@ def _compare(
         raise _NoNumberError("not comparable", f"the suite has no column {blank.column}")
     sign = 1.0 if mine.spec.metric == "accuracy" else -1.0
     weights = {k: sign * w for k, w in weights_of(blank.column, sources).items()}
-    pair = replace(blank, unit=unit_of(mine.spec))
+    pair = replace(blank, unit=unit_of(mine.spec), scope=_scope(claim, mine))
     if right is not None:
         return _with_learner(pair, mine, _only(right, found), weights=weights, claim=claim)
     if claim.baseline is not None:
@@ -162,7 +170,8 @@ def _with_learner(
     _enough([side[source].shape for side in sides for source in weights])
     some = f"{shared.n_left_out:,} episodes that only one of them has are left out"
     number = contrast(shared.left, shared.right, weights=weights)
-    return replace(pair, difference=number, reason=some if shared.n_left_out else "")
+    scope = _scope(claim, left, right)
+    return replace(pair, difference=number, scope=scope, reason=some if shared.n_left_out else "")
 
 
 def _only(party: Party, found: Found) -> Pooled:

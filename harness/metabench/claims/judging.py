@@ -16,12 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from metabench.claims.schema import Claim, Relation
+from metabench.claims.scope import WHOLE, Scope, Verdict
 from metabench.stats import Difference, equivalence, holm, holm_levels, visible_difference
-
-Verdict = Literal["supported", "refuted", "undecided", "not comparable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +31,7 @@ class PairResult:
         right: what it is compared with.
         column: of the table, or the measure.
         verdict: of this pair alone.
+        scope: what the verdict speaks of; empty where there is no number.
         reason: why there is no number, or what a reader must know of it; may be empty.
         difference: the advantage of the left, positive where it is better; None without a number.
         low: lower end of its interval.
@@ -47,6 +46,7 @@ class PairResult:
     right: str
     column: str
     verdict: Verdict = "undecided"
+    scope: Scope = WHOLE
     reason: str = ""
     difference: Difference | None = None
     low: float | None = None
@@ -55,6 +55,11 @@ class PairResult:
     p: float | None = None
     visible: float | None = None
     unit: str = ""
+
+    @property
+    def said(self) -> str:
+        """The verdict with its scope."""
+        return self.scope.of(self.verdict)
 
 
 def judge(claim: Claim, pairs: Sequence[PairResult]) -> list[PairResult]:
