@@ -18,6 +18,7 @@ from metabench.errors import UsageError
 from metabench.evaluation import Evaluation as Asked
 from metabench.evaluation import Grid
 from metabench.measures import wilson
+from metabench.reference_files import find_reference
 from metabench.results import read_runs
 from metabench.stats import Difference
 
@@ -454,6 +455,55 @@ def test_a_proportion_reaches_a_value_with_its_whole_interval(
     assert f"on embedding_probe: {shares[0]} [{low:.3g}, {high:.3g}], " in deciding(found)
 
 
+def of_sources(folder: Path, *, n_of_texture: int) -> None:
+    """One architecture for all tasks but the first of the source ``texture``."""
+    lines = (folder / "episodes.jsonl").read_text().splitlines()
+    places = [i for i, line in enumerate(lines) if json.loads(line)["source"] == "texture"]
+    other = set(places[:n_of_texture])
+    rows = [
+        {"index": i, "genotype": {"normal": [[0, 1, "b" if i in other else "a"]]}}
+        for i in range(len(lines))
+    ]
+    (folder / "genotypes.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+@pytest.mark.parametrize(("n_of_texture", "verdict"), [(1, "undecided"), (20, "supported")])
+def test_architectures_that_go_with_sources(
+    tmp_path: Path, n_of_texture: int, verdict: str
+) -> None:
+    """One task that deviates is two architectures, and no sign that the source has a say."""
+    goes = claim(right=[], relation="at-most", measure="genotype_source_p", value=0.05)
+    folder = add(tmp_path, "mnas", level=0.5)
+    edit_json(folder / "run.json", measures={"genotypes": 2.0})  # a record knows nothing of it
+    of_sources(folder, n_of_texture=n_of_texture)
+    found = one(tmp_path, goes)
+    assert found.said == f"{verdict} (one seed)"
+    assert "Cramér's V" in deciding(found)
+    assert "1,999 permutations of the sources, n = 80 episodes" in deciding(found)
+    (folder / "genotypes.jsonl").unlink()
+    assert "not every run has genotype_source_p" in deciding(one(tmp_path, goes))
+
+
+def test_at_most_a_value(tmp_path: Path) -> None:
+    genotypes(add(tmp_path, "mnas", level=0.5), 3)
+    few, one_only = (
+        claim(id=f"n{n}", right=[], relation="at-most", measure="genotypes", value=n)
+        for n in (3, 1)
+    )
+    assert [f.verdict for f in judged(tmp_path, few, one_only)] == ["supported", "refuted"]
+
+
+def test_our_reading_is_marked_wherever_the_sentence_stands(tmp_path: Path) -> None:
+    add(tmp_path, "mnas", level=0.6)
+    add(tmp_path, "maml", level=0.5)
+    found = [one(tmp_path, claim(reading="our reading of Table 1"))]
+    for format in ("table", "md"):
+        assert "(P, Table 1; our reading of Table 1)" in render_claims(found, format)
+    (values,) = json.loads(render_claims(found, "json"))["claims"]
+    assert values["reading"] == "our reading of Table 1"
+    assert claim().source == "Table 1"
+
+
 def test_training_that_a_user_lengthened_on_one_side(tmp_path: Path) -> None:
     """Lengths that the suite gives are noted; those that a user gives must be equal."""
     longer = {"training": {"meta_steps": 20, "meta_batch": 4}}
@@ -510,6 +560,7 @@ def test_the_deciding_p_is_the_level_at_which_the_interval_decides(
         {"relation": "close"},
         {"margin": 1.0},
         {"relation": "at-least"},
+        {"relation": "at-most", "right": [], "value": 1.0},
         {"right": [], "baseline": "headline", "relation": "at-least",
          "measure": "genotypes"},
         {"left": []},
@@ -553,6 +604,24 @@ def test_the_built_in_claims_speak_of_what_there_is() -> None:
             learners = {party.learner for party in (*one_claim.left, *one_claim.right)}
             assert learners <= set(catalog.learners)
     assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("suite", ["multidataset", "four-domains"])
+@pytest.mark.parametrize(("end", "setting"), [("", "5w1s"), ("-5-shot", "5w5s")])
+def test_the_claim_on_table_2_names_every_baseline_and_column(
+    suite: str, end: str, setting: str
+) -> None:
+    catalog = load_catalog()
+    claims = {c.id: c for file in catalog.claims.values() for c in load_claims(file).claims}
+    found = claims[f"m-nas-{suite}{end}"]
+    table = find_reference(catalog, "m-nas/table-2")
+    rows = [row for row in table.rows if row.setting == setting and row.learner]
+    baselines = {str(row.learner) for row in rows if not str(row.learner).startswith("mnas")}
+    assert {str(party) for party in found.right} == baselines
+    assert found.setting == setting
+    columns = [column.name for column in table.columns]
+    substitute = {"fungi": "flowers"} if suite == "four-domains" else {}
+    assert list(found.columns) == [substitute.get(name, name) for name in columns]
 
 
 # Text ------------------------------------------------------------------------------------------
@@ -608,6 +677,10 @@ def test_json_holds_every_number(evaluations: list[Evaluation]) -> None:
         (
             {"right": [], "relation": "at-least", "measure": "genotypes", "value": 2},
             "mnas: at least 2 genotypes in each run",
+        ),
+        (
+            {"right": [], "relation": "at-most", "measure": "genotype_source_p", "value": 0.05},
+            "mnas: at most 0.05 genotype source p in each run",
         ),
         (
             {"left": [{"learner": "x", "strategy": "y", "params": {"z": 1}}]},

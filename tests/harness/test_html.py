@@ -79,13 +79,15 @@ def test_every_section_is_there(outline):
 def test_verdicts_on_claims_are_counted_with_their_scope(folder, catalog):
     page = read_page(folder, catalog, paper=None)[1]
     stamped = replace(page.claims[0], verdict="supported", scope=Scope(True, ("lite",)))
-    full = replace(stamped, scope=Scope())
+    claim = page.claims[0].claim.model_copy(update={"reading": "our reading of Table 9"})
+    full = replace(stamped, scope=Scope(), claim=claim)
     text = render_page(replace(page, claims=(stamped, stamped, full)))
     glance = text[text.index('id="glance"') : text.index('id="claims"')]
     assert '<span class="badge supported">supported <b>1</b></span>' in glance
     said = "supported (one seed) [lite]"
     assert f'<span class="badge supported scoped">{said} <b>2</b></span>' in glance
     assert f'<span class="badge supported scoped">{said}</span>' in text
+    assert "; our reading of Table 9</p>" in text
 
 
 def test_rendered_again_is_the_same(folder, catalog, page_text):

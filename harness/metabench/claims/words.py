@@ -20,7 +20,8 @@ def says(claim: Claim) -> str:
     """
     left = _listed([str(party) for party in claim.left])
     if claim.measure is not None:
-        return f"{left}: at least {claim.value:g} {claim.measure.replace('_', ' ')} in each run"
+        bound = f"{claim.relation.replace('-', ' ')} {claim.value:g}"
+        return f"{left}: {bound} {claim.measure.replace('_', ' ')} in each run"
     right = _listed([str(party) for party in claim.right]) or claim.baseline or f"{claim.value:g}"
     words = {
         "better": "better than",

@@ -55,7 +55,7 @@ def _about(evaluation: Evaluation) -> list[str]:
     budget = f", budget {evaluation.budget}" if evaluation.budget else ""
     stamps = f"Stamped {', '.join(evaluation.stamps)}." if evaluation.stamps else ""
     lines = [
-        f"{claim.sentence} ({evaluation.paper}, {claim.citation})",
+        f"{claim.sentence} ({evaluation.paper}, {claim.source})",
         f"Compared: {says(claim)}; {claim.suite} @ {claim.setting}{budget}.",
         f"{evaluation.said[:1].upper()}{evaluation.said[1:]}: {deciding(evaluation)}",
         stamps,
@@ -97,6 +97,7 @@ def _values(evaluation: Evaluation) -> dict[str, Any]:
         "sentence": claim.sentence,
         "paper": evaluation.paper,
         "citation": claim.citation,
+        "reading": claim.reading,
         "compared": says(claim),
         "suite": claim.suite,
         "setting": claim.setting,
