@@ -34,10 +34,10 @@ def claims_page(files: list[ClaimFile]) -> str:
         "Numbers of a search, in `run.json` under `measures`, for claims of the kinds `at-least` "
         "and `at-most`. They are made from `genotypes.jsonl` and `embeddings.jsonl`; those of "
         f"embeddings need two sources or more, and {N_FOLDS} tasks of each. The silhouette uses "
-        "Euclidean distances. The probe is ridge regression onto indicators of the sources, penalty 1, on "
-        f"features standardized by the tasks it is fitted to; the k-th task of each source is in "
-        f"fold k mod {N_FOLDS}. The association of architecture and source is tested when a claim "
-        "asks for it: Pearson's chi-square of their counts, against "
+        "Euclidean distances. The probe is ridge regression onto indicators of the sources, "
+        "penalty 1, on features standardized by the tasks it is fitted to; the k-th task of each "
+        f"source is in fold k mod {N_FOLDS}. The association of architecture and source is tested "
+        "when a claim asks for it: Pearson's chi-square of their counts, against "
         f"{N_PERMUTATIONS:,} permutations of the sources; Cramér's V is printed beside.",
         table(["measure", "meaning"], [[f"`{name}`", text] for name, text in shown.items()]),
     ]

@@ -339,6 +339,31 @@ def test_close_is_a_test_of_equivalence(tmp_path: Path) -> None:
     assert verdicts == ["supported", "undecided", "refuted"]
 
 
+def test_an_undecided_margin_says_what_it_could_have_shown(tmp_path: Path) -> None:
+    """2 % points below, +-5 points on 80 episodes: half-width 1.10, standard error 0.559."""
+    add(tmp_path, "mnas", level=0.5, noise=0.05)
+    add(tmp_path, "maml", level=0.52)
+    wide, worse, narrow, unless = (
+        deciding(found)
+        for found in judged(
+            tmp_path,
+            claim(id="wide", relation="close", margin=1.5),
+            claim(id="worse", relation="not-worse", margin=1.5),
+            claim(id="narrow", relation="close", margin=1),
+            claim(id="unless", relation="not-worse", margin=1),
+        )
+    )
+    # P(|z| < 1.5/0.559 - 1.96) and P(z < the same); 1.5 + (1.96 + 0.84) 0.559 beyond.
+    assert "; at a true difference of 0 it is supported with probability 0.53; at a true " in wide
+    assert "at a true difference of ±3.07 % it is refuted with probability 0.8. Interval" in wide
+    assert "; at a true difference of 0 it is supported with probability 0.77; at a true " in worse
+    assert "at a true difference of -3.07 % it is refuted with probability 0.8. Interval" in worse
+    cannot = "the half-width 1.10 exceeds the margin 1: these data cannot support it"
+    assert f"; {cannot}; at a true difference of ±2.57 % it is refuted" in narrow
+    assert f"; {cannot} unless the left is better; at a true difference of -2.57 %" in unless
+    assert "would have been seen" not in wide + worse + narrow + unless
+
+
 def test_against_a_fixed_number(tmp_path: Path) -> None:
     add(tmp_path, "mnas", level=0.5, noise=0.05)
     chance = claim(id="chance", right=[], value=20)

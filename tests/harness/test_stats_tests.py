@@ -17,12 +17,15 @@ from metabench.stats import (
     equivalence,
     holm,
     holm_levels,
+    power_above,
     power_of,
+    power_within,
     seeds_needed,
     standardized_difference,
     visible_difference,
     wilcoxon,
 )
+from metabench.stats.distributions import quantile
 from metabench.stats.words import p_value
 
 
@@ -148,11 +151,11 @@ def test_power_does_not_depend_on_the_sign_and_holds_far_out():
     assert power_of(difference(0.0, 1.0, 50.0), size=40.0) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("degrees", [3.0, 10.0, math.inf])
+@pytest.mark.parametrize("degrees", [1.1, 3.0, 10.0, math.inf])
 def test_the_visible_difference_is_seen_four_times_of_five(degrees: float):
     found = difference(0.0, 0.2, degrees)
     power = power_of(found, size=visible_difference(found))
-    assert power == pytest.approx(0.8, abs=0.03)
+    assert power == pytest.approx(0.8, abs=1e-5)
     assert power_of(found, size=0.0) == pytest.approx(0.05)
 
 
@@ -160,6 +163,28 @@ def test_power_is_how_often_a_difference_is_seen():
     rng = np.random.default_rng(1)
     seen = np.mean(np.abs(rng.normal(0.5, 0.2, 20_000)) > 1.96 * 0.2)
     assert power_of(difference(0.0, 0.2), size=0.5) == pytest.approx(seen, abs=0.01)
+
+
+@pytest.mark.parametrize("degrees", [3.0, 10.0, math.inf])
+@pytest.mark.parametrize("margin", [0.3, 0.6, 1.0])
+def test_power_within_and_above_a_margin_is_how_often_intervals_lie_there(
+    degrees: float, margin: float
+):
+    """Intervals of a difference whose truth is 0, at three standard errors of 0.2."""
+    rng = np.random.default_rng(2)
+    means = rng.normal(0.0, 0.2, 40_000)
+    spread = 1.0 if math.isinf(degrees) else np.sqrt(rng.chisquare(degrees, 40_000) / degrees)
+    half = quantile(0.975, degrees) * 0.2 * spread
+    found = difference(0.0, 0.2, degrees)
+    within = np.mean((means - half > -margin) & (means + half < margin))
+    assert power_within(found, margin=margin) == pytest.approx(within, abs=0.01)
+    above = np.mean(means - half > -margin)
+    assert power_above(found, margin=margin) == pytest.approx(above, abs=0.01)
+
+
+def test_no_interval_wider_than_the_margin_lies_within_it():
+    assert power_within(difference(0.0, 0.2), margin=0.39) == 0.0  # 1.96 x 0.2 = 0.392
+    assert power_within(difference(0.0, 0.0, 4.0), margin=0.1) == 1.0
 
 
 def test_ranks_need_learners_and_blocks():

@@ -19,7 +19,15 @@ from dataclasses import dataclass, replace
 
 from metabench.claims.schema import Claim, Relation
 from metabench.claims.scope import WHOLE, Scope, Verdict
-from metabench.stats import Difference, equivalence, holm, holm_levels, visible_difference
+from metabench.stats import (
+    Difference,
+    equivalence,
+    holm,
+    holm_levels,
+    power_above,
+    power_within,
+    visible_difference,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +46,10 @@ class PairResult:
         high: upper end.
         level: of the interval, such as 0.95.
         p: the smallest level at which the pair is decided, adjusted after Holm.
-        visible: the smallest true difference that would have been seen with probability 0.8.
+        visible: how far from 0, or beyond the margin, the true difference must be so that the pair
+            is decided with probability 0.8.
+        if_equal: probability that it would have been supported at a true difference of 0; None for
+            ``better``, which 0 does not bear out.
         unit: ``%`` or ``mse``.
     """
 
@@ -54,6 +65,7 @@ class PairResult:
     level: float | None = None
     p: float | None = None
     visible: float | None = None
+    if_equal: float | None = None
     unit: str = ""
 
     @property
@@ -84,9 +96,19 @@ def judge(claim: Claim, pairs: Sequence[PairResult]) -> list[PairResult]:
                 level=1 - alpha,
                 p=p,
                 visible=visible_difference(pair.difference, alpha=alpha),
+                if_equal=_if_equal(pair.difference, claim.relation, margin, alpha),
             )
         )
     return judged
+
+
+def _if_equal(
+    difference: Difference, relation: Relation, margin: float, alpha: float
+) -> float | None:
+    if relation == "better":
+        return None
+    power = power_within if relation == "close" else power_above
+    return power(difference, margin=margin, alpha=alpha)
 
 
 def deciding_p(difference: Difference, relation: Relation, margin: float) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from metabench.stats.distributions import quantile, scipy_stats, upper_tail
 from metabench.stats.paired import Difference, VarianceParts, satterthwaite
 
@@ -143,10 +145,54 @@ def visible_difference(
 ) -> float:
     """The smallest true difference that such a comparison shows with the given probability.
 
-    ``(t(1 - alpha/2) + t(power)) standard error``. It replaces the "observed power", which is
-    but the p-value in other words (Hoenig and Heisey, The American Statistician 55, 2001).
+    Where :func:`power_of` reaches ``power``; with infinite degrees that is ``(z(1 - alpha/2) +
+    z(power)) standard error``. It replaces the "observed power", which is but the p-value in other
+    words (Hoenig and Heisey, The American Statistician 55, 2001). Measured from a margin, it is how
+    far beyond it the truth has to be.
     """
-    return _factor(difference.degrees, power, alpha) * difference.standard_error
+    low, high = 0.0, _factor(difference.degrees, power, alpha) * difference.standard_error
+    if math.isinf(difference.degrees) or high == 0:
+        return high
+    while power_of(difference, size=high, alpha=alpha) < power:
+        low, high = high, 2 * high
+    for _ in range(50):
+        middle = (low + high) / 2
+        seen = power_of(difference, size=middle, alpha=alpha) >= power
+        low, high = (low, middle) if seen else (middle, high)
+    return high
+
+
+def power_within(difference: Difference, *, margin: float, alpha: float = ALPHA) -> float:
+    """The probability that the interval lies within ± ``margin`` where there is no difference.
+
+    The power of two one-sided tests (TOST) at a true difference of 0, each at ``alpha / 2``. The
+    standard error is taken as known with infinite degrees; else it is random, and the probability
+    is the mean over 2,000 quantiles of its chi-square distribution.
+    """
+    if difference.standard_error == 0:
+        return 1.0
+    room, bound = margin / difference.standard_error, quantile(1 - alpha / 2, difference.degrees)
+    if math.isinf(difference.degrees):
+        return max(0.0, 1 - 2 * upper_tail(room - bound))
+    shares = (np.arange(2000) + 0.5) / 2000
+    stats = scipy_stats("Student's t")
+    errors = np.sqrt(stats.chi2.ppf(shares, difference.degrees) / difference.degrees)
+    inside = 1 - 2 * stats.norm.sf(room - bound * errors)
+    return float(np.maximum(inside, 0.0).mean())
+
+
+def power_above(difference: Difference, *, margin: float, alpha: float = ALPHA) -> float:
+    """The probability that the interval lies above ``-margin`` where there is no difference.
+
+    One-sided at ``alpha / 2``; from the noncentral t distribution, or the normal one.
+    """
+    if difference.standard_error == 0:
+        return 1.0
+    shift = margin / difference.standard_error
+    bound = quantile(1 - alpha / 2, difference.degrees)
+    if math.isinf(difference.degrees):
+        return upper_tail(bound - shift)
+    return float(scipy_stats("Student's t").nct(difference.degrees, shift).sf(bound))
 
 
 def power_of(difference: Difference, *, size: float, alpha: float = ALPHA) -> float:
