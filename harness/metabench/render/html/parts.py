@@ -101,10 +101,17 @@ def outcomes(table: PaperTable) -> list[tuple[str, int]]:
     return [(outcome, counts[outcome]) for outcome in OUTCOMES if counts[outcome]]
 
 
-def verdicts(page: Page) -> list[tuple[str, int]]:
-    """How often each verdict stands among the claims, in the order of :data:`VERDICTS`."""
-    counts: Counter[str] = Counter(claim.verdict for claim in page.claims or ())
-    return [(verdict, counts[verdict]) for verdict in VERDICTS if counts[verdict]]
+def verdicts(page: Page) -> list[tuple[Evaluation, int]]:
+    """How often each verdict stands among the claims, those of another scope by themselves.
+
+    An evaluation that has the verdict, and how many have it; in the order of :data:`VERDICTS`,
+    verdicts that speak of the learners first.
+    """
+    claims = page.claims or ()
+    counts = Counter(claim.said for claim in claims)
+    found = {claim.said: claim for claim in claims}.values()
+    ordered = sorted(found, key=lambda c: (VERDICTS.index(c.verdict), bool(c.scope), c.said))
+    return [(claim, counts[claim.said]) for claim in ordered]
 
 
 def leaders(table: Table) -> tuple[str, list[tuple[Row, Cell]]]:
