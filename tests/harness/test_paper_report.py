@@ -137,6 +137,7 @@ def test_several_full_runs_of_a_learner_are_all_shown_whatever_they_score(tmp_pa
         ("MAML", "paper", "inner_lr=0.1"),
     ]
     assert found.reasons[0].startswith("MAML (inner_lr=0.01), Bird, Average: ")
+    assert "learner.inner_lr=0.1, the suite's is 0.01" in verdict_of(found.rows[1]).reason
 
 
 def test_rows_of_one_learner_are_told_apart_by_parameters_and_transduction(tmp_path):
