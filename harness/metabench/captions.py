@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from metabench.pooling import Pooled
 from metabench.runspec import EpisodeProtocol, RunSpec
 from metabench.stats import RESAMPLES
+from metabench.verdicts import WIDTH_FACTOR
 
 AVERAGE = "average"
 """The column beside the sources."""
@@ -32,6 +33,16 @@ _FORMULAS: dict[IntervalKind, str] = {
         f"{_AVERAGED} of a run, taken run by run; one seed has no interval."
     ),
 }
+
+
+_VERDICTS = (
+    "Verdicts: match: our interval lies inside the printed one; close: the difference is within "
+    "sqrt(sum of both squared half-widths), and our half-width at most "
+    f"{WIDTH_FACTOR} times the printed one; differs: it is not within; not comparable: as the "
+    "reason says. Where the means agree, what sampling gives for the ratio of the spreads over "
+    f"episodes (standard deviations, 95 % percentile interval of {RESAMPLES:,} bootstrap resamples "
+    "of our episodes) must hold the ratio too."
+)
 
 
 def caption(configs: Sequence[Pooled], *, interval: IntervalKind) -> str:
@@ -59,9 +70,7 @@ def paper_caption(configs: Sequence[Pooled], *, interval: IntervalKind) -> str:
             f"Ours: {_FORMULAS[interval]}",
             _OVER_SEEDS if interval != "seeds" and any(len(c.runs) > 1 for c in configs) else "",
             _stamps(configs),
-            "Verdicts: match: our interval lies inside the printed one; close: the difference is "
-            "within sqrt(sum of both squared half-widths); differs: it is not; not comparable: as "
-            "the reason says.",
+            _VERDICTS,
         )
         if sentence
     )

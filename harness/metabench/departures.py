@@ -99,8 +99,8 @@ def _today(spec: RunSpec, suite: Suite, catalog: Catalog) -> RunSpec:
         suite=spec.suite,
         settings=(setting,),
         budget=spec.budget,
-        space=spec.space and spec.space.name,
-        strategy=spec.strategy and spec.strategy.name,
+        space=None if spec.space is None else spec.space.name,
+        strategy=None if spec.strategy is None else spec.strategy.name,
     )
     learner = catalog.learner(spec.learner.name)
     return resolve(request, suite, learner, catalog, setting=setting, seed=spec.seed)

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from metabench.captions import AVERAGE, IntervalKind, paper_caption
 from metabench.departures import Departures
 from metabench.errors import MetabenchError
@@ -22,10 +20,12 @@ from metabench.evaluated import evaluated
 from metabench.obstacles import base_setting, obstacles, unasked
 from metabench.paper_notes import reasons, remarks
 from metabench.pooling import Pooled
-from metabench.references import Column, PrintedRow, Reference
+from metabench.references import Column, PrintedCell, PrintedRow, Reference
 from metabench.report import make_rows, pool_runs
 from metabench.results import Results
 from metabench.standing import mark
+from metabench.stats import SpreadRatio, spread_ratio
+from metabench.stats import spread as spread_of
 from metabench.tables import SCALES, PaperCell, PaperRow, PaperTable, Report, Row
 from metabench.verdicts import judge
 
@@ -199,6 +199,10 @@ def _paper_row(
     reference: Reference, row: PrintedRow, line: Sequence[Entry], departures: Departures
 ) -> PaperRow:
     line = [(_named(row, ours, config, departures), config) for ours, config in line]
+    cells = {
+        column.name: _paper_cell(reference, row, column, line, departures)
+        for column in reference.columns
+    }
     return PaperRow(
         group=row.group,
         method=row.method,
@@ -206,11 +210,22 @@ def _paper_row(
         params=row.params,
         in_paper=bool(row.cells),
         ours=tuple(ours for ours, _ in line),
-        cells={
-            column.name: _paper_cell(reference, row, column, line, departures)
-            for column in reference.columns
-        },
+        cells=_with_others(cells, reference),
     )
+
+
+def _with_others(cells: Mapping[str, PaperCell], reference: Reference) -> dict[str, PaperCell]:
+    """The cells of a row; where means agree, with the columns that differ."""
+    outcomes = {name: cell.verdict and cell.verdict.outcome for name, cell in cells.items()}
+    differing = [c.heading for c in reference.columns if outcomes[c.name] == "differs"]
+    found = dict(cells)
+    for name, cell in cells.items():
+        if differing and cell.verdict and cell.verdict.outcome in ("match", "close"):
+            reason = (
+                f"{cell.verdict.reason} Other columns of this row differ: {'; '.join(differing)}."
+            )
+            found[name] = replace(cell, verdict=replace(cell.verdict, reason=reason))
+    return found
 
 
 def _named(printed: PrintedRow, row: Row, config: Pooled, departures: Departures) -> Row:
@@ -239,8 +254,13 @@ def _paper_cell(
         spread = _spread(config, column.source or "")
         verdict = None
         if printed is not None:
-            found = obstacles(reference, row, ours, config, departures)
-            verdict = judge(cell, printed, spread=spread, obstacles=found)
+            verdict = judge(
+                cell,
+                printed,
+                spread=spread,
+                chance=_chance(config, column.source or "", printed),
+                obstacles=obstacles(reference, row, ours, config, departures),
+            )
         return PaperCell(ours, cell, spread, printed, verdict)
     return PaperCell(None, None, None, printed, None)
 
@@ -249,7 +269,14 @@ def _spread(config: Pooled, source: str) -> float | None:
     """Standard deviation over the episodes of a source within a run, of several the rms."""
     if source == AVERAGE:
         return None
-    return SCALES[config.spec.metric] * float(np.sqrt(config.of_source(source).var(axis=1).mean()))
+    return SCALES[config.spec.metric] * spread_of(config.of_source(source))
+
+
+def _chance(config: Pooled, source: str, printed: PrintedCell) -> SpreadRatio | None:
+    """What sampling gives for the ratio of the spreads, where the printed cell implies one."""
+    if source == AVERAGE or printed.implied_std is None or printed.n is None:
+        return None
+    return spread_ratio(config.of_source(source), printed.n)
 
 
 def _not_shown(

@@ -186,7 +186,7 @@ def test_a_budget_of_another_name_is_not_comparable(tmp_path):
 
 
 def test_a_spread_that_the_printed_interval_contradicts_is_not_comparable(tmp_path):
-    paper_run(tmp_path)
+    paper_run(tmp_path, scores=SCORES * 25, episodes=100)
     interval = {"n": 1000, "formula": "1.96 std/sqrt(n)"}
     found = table(tmp_path, make_reference([printed()], interval=interval))
     verdict = verdict_of(found.rows[0])
@@ -194,6 +194,16 @@ def test_a_spread_that_the_printed_interval_contradicts_is_not_comparable(tmp_pa
     assert "the protocols cannot be the same" in verdict.reason
     # Of an average over sources no spread is known, so that its numbers are compared.
     assert verdict_of(found.rows[0], "average").outcome == "match"
+
+
+def test_where_means_agree_the_columns_that_differ_are_named(tmp_path):
+    paper_run(tmp_path)
+    cells = {"bird": "50.00 ± 40.00", "average": "99.00 ± 1.00"}
+    (row,) = table(tmp_path, make_reference([printed(cells=cells)])).rows
+    assert verdict_of(row).outcome == "match"
+    assert verdict_of(row).reason.endswith(" Other columns of this row differ: Average.")
+    assert verdict_of(row, "average").outcome == "differs"
+    assert "Other columns" not in verdict_of(row, "average").reason
 
 
 def test_the_spread_is_that_of_single_runs(tmp_path):

@@ -41,6 +41,7 @@ from metabench.stats.power import (
     visible_difference,
 )
 from metabench.stats.ranks import CriticalDifference, critical_difference
+from metabench.stats.spreads import SpreadRatio, spread, spread_ratio
 
 __all__ = [
     "ALPHA",
@@ -55,6 +56,7 @@ __all__ = [
     "Interval",
     "Needed",
     "SignedRank",
+    "SpreadRatio",
     "average_interval",
     "bootstrap_interval",
     "contrast",
@@ -71,6 +73,8 @@ __all__ = [
     "seeds_interval",
     "seeds_needed",
     "shared_positions",
+    "spread",
+    "spread_ratio",
     "standardized_difference",
     "visible_difference",
     "wilcoxon",
