@@ -72,7 +72,9 @@ def build_paper_report(
         key=reference.key,
         title=reference.title,
         citation=str(reference.citation),
-        caption=paper_caption([config for _, config in shown.values()], interval=interval),
+        caption=paper_caption(
+            [config for _, config in shown.values()], metric=reference.metric, interval=interval
+        ),
         metric=reference.metric,
         columns={column.name: column.heading for column in reference.columns},
         rows=tuple(rows),

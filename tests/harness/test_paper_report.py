@@ -7,7 +7,7 @@ from result_factory import golden_paper_report, make_spec, write_run
 from metabench.paper_report import build_paper_report
 from metabench.references import Reference
 from metabench.results import read_runs
-from metabench.runspec import EpisodeProtocol
+from metabench.runspec import EpisodeProtocol, Training
 from metabench.tables import PaperRow, PaperTable, Report
 
 SCORES = [0.2, 0.4, 0.6, 0.4, 1.0, 0.0, 0.2, 0.8]  # bird and texture take turns
@@ -311,6 +311,53 @@ def test_one_seed_has_no_verdict_over_seeds(tmp_path):
     found = table(tmp_path, make_reference([printed()]), interval="seeds")
     assert "has no interval" in verdict_of(found.rows[0]).reason
     assert "n counts seeds" in found.caption
+
+
+def test_the_caption_says_how_ours_were_made(tmp_path):
+    paper_run(tmp_path)
+    paper_run(tmp_path, "reptile", training=Training(meta_steps=20, meta_batch=4))
+    found = table(tmp_path, make_reference([printed()])).caption
+    assert found.startswith("Ours: accuracy in % on the query sets of meta-test episodes: mean ± ")
+    for said in (
+        "Episodes per source: 4.",
+        "5-way 1-shot, queries per class: 1, inner steps at test: 5, tested weights: last.",
+        "Normalization: transductive; predictions use the statistics of the query set.",
+        "All rows are tested on the same episodes, so their differences are paired.",
+        "Lengths of training differ (meta-steps x episodes): maml 10 x 4, reptile 20 x 4.",
+        "Budget paper.",
+    ):
+        assert said in found
+
+
+def test_the_caption_tells_settings_apart_and_does_not_pair_across_them(tmp_path):
+    for setting, shots in (("5w1s", 1), ("5w5s", 5)):
+        protocol = EpisodeProtocol(ways=5, shots=shots, queries=1, episodes=4)
+        for learner in ("maml", "reptile"):
+            paper_run(tmp_path, learner, setting=setting, protocol=protocol)
+    columns = [column("bird"), column("average", setting="5w5s")]
+    settings = {"5w1s": {}, "5w5s": {}}
+    found = table(tmp_path, make_reference([printed()], columns, settings=settings)).caption
+    assert "multidataset @ 5w1s: Episodes per source: 4. 5-way 1-shot" in found
+    assert "multidataset @ 5w5s: Episodes per source: 4. 5-way 5-shot" in found
+    assert found.count("All rows are tested on the same episodes") == 2
+    assert "not paired" not in found
+
+
+def test_settings_under_equal_conditions_are_described_once(tmp_path):
+    for suite in ("multidataset", "omniglot"):
+        paper_run(tmp_path, suite=suite)
+    columns = [column("bird"), column("average", suite="omniglot")]
+    found = table(tmp_path, make_reference([printed()], columns)).caption
+    assert "multidataset @ 5w1s, omniglot @ 5w1s: Episodes per source: 4." in found
+    assert found.count("Episodes per source") == 1
+
+
+def test_without_runs_the_caption_speaks_of_none(tmp_path):
+    paper_run(tmp_path, setting="20w1s")
+    found = table(tmp_path, make_reference([printed()])).caption
+    assert "accuracy in %" in found
+    assert "Budget" not in found
+    assert "Episodes per source" not in found
 
 
 def test_the_order_of_folders_does_not_matter(tmp_path):
