@@ -17,6 +17,7 @@ import numpy as np
 from metabench.errors import DataError
 from metabench.figures.drawing import Drawing, house_style, new_figure
 from metabench.figures.palette import COLORS, INK
+from metabench.figures.stamps import stamped
 from metabench.labels import labelled
 from metabench.pairing import conditions
 from metabench.pooling import Pooled
@@ -39,6 +40,7 @@ def draw(results: Results) -> Drawing:
     for label, config in labelled(results).items():
         groups[tuple(conditions(config.spec).items())][label] = config
     found: dict[str, CriticalDifference] = {}
+    shown: dict[str, Pooled] = {}
     notes = []
     for group in groups.values():
         spec = next(iter(group.values())).spec
@@ -48,6 +50,7 @@ def draw(results: Results) -> Drawing:
             notes.append(f"{title}: {ranked}")
         else:
             found[title] = ranked
+            shown |= group
     if not found:
         raise DataError(
             f"There is nothing to rank. {' '.join(notes)}".strip(),
@@ -55,13 +58,14 @@ def draw(results: Results) -> Drawing:
         )
     with house_style():
         figure = figure_of(found)
-    return Drawing(
+    drawing = Drawing(
         name="ranks",
         figure=figure,
         title="Average ranks over episodes",
         description=" ".join(f"{title}: {in_words(ranks)}" for title, ranks in found.items()),
         notes=tuple(notes),
     )
+    return stamped(drawing, shown)
 
 
 def _rank(group: Mapping[str, Pooled]) -> CriticalDifference | str:
