@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from metabench.render.layout import TRANSDUCTIVE, Entry, Grid, Mark, grid_of, legend
+from metabench.render.layout import TRANSDUCTIVE, Entry, Grid, Mark, grid_of, legend, plain
 from metabench.tables import PaperTable, Report
 
 _PREAMBLE = "% Needs \\usepackage{booktabs}.\n"
@@ -34,10 +34,12 @@ _ESCAPES = {
 
 
 def render(report: Report) -> str:
-    """Write every table."""
+    """Write what is wrong with the folder, if anything is, as comments, then every table."""
     papers = any(isinstance(table, PaperTable) for table in report.tables)
     preamble = _PREAMBLE_OF_PAPERS if papers else _PREAMBLE
-    return preamble + "".join(_table(grid_of(table)) for table in report.tables)
+    problems = "".join(f"% {plain(problem)}\n" for problem in report.problems)
+    about = f"% What is wrong with the folder:\n{problems}" if problems else ""
+    return preamble + about + "".join(_table(grid_of(table)) for table in report.tables)
 
 
 def _table(grid: Grid) -> str:
