@@ -190,9 +190,8 @@ class Loops:
     @property
     def _validates(self) -> bool:
         """Weights of a search are not those that are tested, so they are not selected either."""
-        return self.built.validate is not None and not getattr(
-            self.built.learner, "searching", False
-        )
+        searching = getattr(self.built.learner, "searching", False)
+        return self.built.validate is not None and not searching
 
     def _validate(self, step: int, best: float | None) -> float:
         """Score the present weights on meta-validation; keep them if they are the best so far."""
@@ -226,10 +225,8 @@ class Loops:
         scores: list[float] = self._scores(adapted.predict, tasks).tolist()
         for index, score in enumerate(scores, start=first):
             if not math.isfinite(score):
-                raise DivergedError(
-                    f"{self.cell.label} diverged: its {self.cell.spec.metric} on meta-test "
-                    f"episode {index:,} is {score}."
-                )
+                said = f"its {self.cell.spec.metric} on meta-test episode {index:,} is {score}"
+                raise DivergedError(f"{self.cell.label} diverged: {said}.")
         others = {
             name: self._scores(predict, tasks).tolist()
             for name, predict in adapted.variants.items()
