@@ -270,6 +270,8 @@ def _say_packed(pack: Pack) -> None:
         f"digest {index.digest}, licence {index.licence}",
         err=True,
     )
+    if pack.kept:
+        typer.echo("The same images were packed there already; nothing was changed.", err=True)
     if index.stamps:
         typer.echo(f"Results are stamped {', '.join(index.stamps)}.", err=True)
     for note in index.notes:

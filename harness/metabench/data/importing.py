@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from metabench.data.archive import Archive, ImageClass, Preparation, Report
@@ -35,7 +36,8 @@ def import_archive(
         report: told how much of a tarball is read, then how many images are packed.
 
     Raises:
-        DataError: something is missing, damaged or cannot be written. Nothing half-written stays.
+        DataError: something is missing, damaged or cannot be written, or a pack of other images
+            has the name. Nothing half-written stays.
     """
     preparation = preparation or archive.preparation
     home = (root or data_root()) / archive.name
@@ -49,7 +51,7 @@ def import_archive(
             made = write_pack(
                 archive, originals, contents, preparation=preparation, folder=folder, report=report
             )
-            return _publish(made, home / str(preparation))
+            return _publish(made, home / str(preparation), named=archive.named)
 
 
 def _check_complete(archive: Archive, classes: Sequence[ImageClass], path: Path) -> None:
@@ -111,9 +113,13 @@ def _sweep(home: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def _publish(made: Pack, target: Path) -> Pack:
-    """Give a pack its name; the same one, already there and sound, is kept instead."""
-    while not _is_sound(target, made.index.digest):
+def _publish(made: Pack, target: Path, *, named: bool) -> Pack:
+    """Give a pack its name; the same one, already there and sound, is kept instead.
+
+    Raises:
+        DataError: a sound pack of other images has that name; it is never replaced.
+    """
+    while (there := _sound(target)) is None:
         with tempfile.TemporaryDirectory(prefix=".replaced-", dir=target.parent) as aside:
             with suppress(FileNotFoundError):
                 target.rename(Path(aside, "pack"))
@@ -125,13 +131,20 @@ def _publish(made: Pack, target: Path) -> Pack:
                 # Another process was first: look at what it wrote.
                 continue
             return Pack(target, made.index)
-    return read_pack(target)
+    if there.index.digest != made.index.digest:
+        other = "Import these under another name with --name, or remove" if named else "Remove"
+        raise DataError(
+            f"{target} holds other images (digest {there.index.digest}), not these "
+            f"(digest {made.index.digest}).",
+            hint=f"{other} the folder {target} first.",
+        )
+    return replace(there, kept=True)
 
 
-def _is_sound(folder: Path, digest: str) -> bool:
+def _sound(folder: Path) -> Pack | None:
     try:
         pack = read_pack(folder)
         verify_pack(pack)
     except DataError:
-        return False
-    return pack.index.digest == digest
+        return None
+    return pack

@@ -90,10 +90,12 @@ class Pack:
     Attributes:
         folder: where it lies.
         index: what it holds.
+        kept: of a pack that was imported, whether an equal one was there already.
     """
 
     folder: Path
     index: PackIndex
+    kept: bool = False
 
     @property
     def class_names(self) -> tuple[str, ...]:
