@@ -234,6 +234,21 @@ def test_a_damaged_record_is_named(catalog: Catalog, tmp_path: Path) -> None:
         first()
 
 
+@pytest.mark.parametrize("line", ['{"step": 5, "lo', '{"loss": 1.0}', "", "[]"])
+def test_a_damaged_point_of_the_curve_is_named(catalog: Catalog, tmp_path: Path, line: str) -> None:
+    made = cell(catalog)
+    with pytest.raises(Killed):
+        run(made, catalog, tmp_path, emit=kill_at("meta-train", 20))()
+    (metrics,) = tmp_path.rglob("metrics.jsonl")
+    first, *others = metrics.read_text().splitlines(keepends=True)
+    metrics.write_text("".join([first, f"{line}\n", *others]))
+    with pytest.raises(DataError, match=r"metrics\.jsonl holds a damaged line") as caught:
+        run(made, catalog, tmp_path)()
+    assert "Remove that line" in caught.value.hint
+    metrics.write_text("".join([first, *others, '{"step": 5, "lo']))  # torn: no line end
+    assert run(made, catalog, tmp_path)().status == "done"
+
+
 def test_inner_steps_lower_the_error(catalog: Catalog, tmp_path: Path) -> None:
     """The curve of a trained MAML falls from step 0 to step 5."""
     made = cell(
