@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,9 +107,8 @@ class Run:
 
     def _begin(self, earlier: RunRecord | None) -> RunRecord:
         cell = self._cell
-        made_with = provenance.collect(
-            command=f"{cell.command} --out {self._out}", device=self._device
-        )
+        command = f"{cell.command} --out {shlex.quote(str(self._out))}"
+        made_with = provenance.collect(command=command, device=self._device)
         if earlier is not None:
             before = earlier.provenance
             kept = {"started": before.started, "peak_memory_mib": before.peak_memory_mib}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -146,6 +147,12 @@ def test_stopping_saves_and_the_next_start_goes_on(catalog: Catalog, tmp_path: P
     steps: list[int] = []
     run(made, catalog, tmp_path, emit=lambda e: steps.append(e.done))()
     assert min(step for step in steps if step) == 12
+
+
+def test_the_recorded_command_names_a_folder_with_a_space(catalog: Catalog, tmp_path: Path) -> None:
+    record = run(cell(catalog), catalog, tmp_path / "V S")()
+    words = shlex.split(record.provenance.command)
+    assert words[words.index("--out") :] == ["--out", str(tmp_path / "V S")]
 
 
 def test_a_finished_run_is_not_run_again(catalog: Catalog, tmp_path: Path) -> None:
