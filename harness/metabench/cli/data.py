@@ -133,19 +133,24 @@ def import_(
 @data_app.command("verify")
 def verify(name: AnyNameArgument = None) -> None:
     """Digest packs again and compare them with their index."""
-    from metabench.data.pack import read_pack, verify_pack
+    from metabench.data import data_root
+    from metabench.data.pack import PackError, read_pack, verify_pack
 
-    errors: list[DataError] = []
+    errors: list[PackError] = []
+    folders = _folders(name)
+    if not folders:
+        typer.echo(f"Nothing is packed in {data_root()}.", err=True)
     with _progress() as report:
-        for folder in _folders(name):
+        for folder, archive in folders.items():
             try:
-                verify_pack(read_pack(folder), report=report)
+                verify_pack(read_pack(folder, name=_pack_name(folder, archive)), report=report)
                 typer.echo(f"ok       {folder}")
-            except DataError as error:
+            except PackError as error:
                 typer.echo(f"damaged  {folder}")
-                errors.append(error)
+                errors.append(error.with_commands_of(archive))
     if errors:
-        raise DataError(" ".join(error.message for error in errors), hint=errors[0].hint)
+        hints = dict.fromkeys(error.hint for error in errors)
+        raise DataError(" ".join(error.message for error in errors), hint="\n".join(hints))
 
 
 @data_app.command("path")
@@ -215,20 +220,23 @@ def _preparation(
     return Preparation.model_validate({**base.model_dump(), **given})
 
 
-def _folders(name: str | None) -> list[Path]:
+def _folders(name: str | None) -> dict[Path, Archive]:
     """Folders of the packs of one dataset, of which there must be one, or of all."""
     from metabench.data import list_packs
+    from metabench.data.pack import how_to_get
 
-    if name is None:
-        return [folder for known in sorted(_packable()) for folder in list_packs(known)]
-    folders = list_packs(_archive(name).name)
-    if not folders:
-        raise DataError(
-            f"{name} is not here.",
-            hint=f"Run `metabench data fetch {name}`, or, if you have the files, "
-            f"`metabench data import {name} PATH`.",
-        )
-    return folders
+    archives = [_archive(known) for known in (sorted(_packable()) if name is None else [name])]
+    found = {folder: archive for archive in archives for folder in list_packs(archive.name)}
+    if name is not None and not found:
+        (archive,) = archives
+        raise DataError(f"{name} is not here.", hint=how_to_get(archive.name, None, archive))
+    return found
+
+
+def _pack_name(folder: Path, archive: Archive) -> str:
+    """What the pack was imported as; images with a name of their own lie one folder deeper."""
+    home = folder.parent.name
+    return f"{archive.name}/{home}" if archive.named else archive.name
 
 
 def _describe(spec: DatasetSpec) -> dict[str, Any]:

@@ -92,12 +92,15 @@ def _class_data(choice: SourceChoice, known: Catalog, data: Data) -> ClassData:
 
 def _describe_dataset(spec: DatasetSpec, data: Data) -> dict[str, Any]:
     from metabench.data import list_packs
-    from metabench.data.pack import read_pack
+    from metabench.data.pack import PackError, read_pack
     from metabench.specs import resolve
 
     packs = []
     for folder in list_packs(spec.name) if data is Data.REAL else ():
-        index = read_pack(folder).index
+        try:
+            index = read_pack(folder).index
+        except PackError as error:
+            raise error.with_commands_of(resolve(spec.archive or "")) from error
         packs.append(
             {
                 "folder": str(folder),

@@ -12,7 +12,7 @@ from pathlib import Path
 from metabench.data.archive import Archive, ImageClass, Preparation, Report
 from metabench.data.locations import data_root
 from metabench.data.locks import held
-from metabench.data.originals import Originals
+from metabench.data.originals import Originals, is_archive
 from metabench.data.pack import Pack, read_pack, verify_pack
 from metabench.data.packing import write_pack
 from metabench.errors import DataError
@@ -43,6 +43,11 @@ def import_archive(
     home = (root or data_root()) / archive.name
     if not path.exists():
         raise DataError(f"{path} does not exist.", hint=f"PATH must be {archive.layout}.")
+    if path.is_file() and not is_archive(path):
+        raise DataError(
+            f"{path} is neither a folder nor a zip or tarball.",
+            hint=f"PATH must be {archive.layout}.",
+        )
     archives = [*(file.name for file in archive.files), *archive.archives]
     with Originals(path, archives, report=report) as originals:
         contents = archive.scan(originals)
