@@ -73,8 +73,9 @@ def list_datasets(as_json: JsonOption = False) -> None:
     rows = []
     for dataset in datasets:
         start = [dataset["name"], dataset["licence"]]
-        if dataset["generated"]:
-            rows.append([*start, "generated", "", "", ""])
+        if dataset["generated"] or dataset["own_files"]:
+            state = "generated" if dataset["generated"] else "has its own files"
+            rows.append([*start, state, "", "", ""])
         elif not dataset["packs"]:
             rows.append([*start, "absent", "", "", ""])
         for pack in dataset["packs"]:
@@ -174,7 +175,11 @@ def _archive(name: str) -> Archive:
 
     spec = catalog().dataset(name)
     if spec.archive is None:
-        raise UsageError(f"{name} is generated; there is nothing to fetch, import or verify.")
+        what = "is generated" if spec.kind == "functions" else "brings or finds its files itself"
+        raise UsageError(
+            f"{name} {what}; there is nothing to fetch, import or verify.",
+            hint=f"What it is: metabench show {name}",
+        )
     archive: Archive = resolve(spec.archive)
     return archive
 
@@ -249,7 +254,8 @@ def _describe(spec: DatasetSpec) -> dict[str, Any]:
         "summary": spec.summary,
         "licence": spec.licence,
         "citation": spec.citation,
-        "generated": spec.archive is None,
+        "generated": spec.archive is None and spec.kind == "functions",
+        "own_files": spec.archive is None and spec.kind == "classes",
         "packs": [_describe_pack(folder) for folder in folders],
     }
 

@@ -57,6 +57,10 @@ def test_list_shows_what_is_here(tiny_folder: Path, data_root: Path) -> None:
     run("import", "omniglot", tiny_folder)
     rows = {row["name"]: row for row in json.loads(run("list", "--json"))}
     assert rows["toy-regression"]["generated"]
+    assert not rows["torchmeta-classes"]["generated"]
+    assert rows["torchmeta-classes"]["own_files"]
+    line = next(line for line in run("list").splitlines() if line.startswith("torchmeta-classes"))
+    assert line.endswith("has its own files")
     assert rows["omniglot"]["licence"] == "MIT"
     (pack,) = rows["omniglot"]["packs"]
     assert (pack["n_classes"], pack["n_images"], pack["error"]) == (5, 20, "")
@@ -143,6 +147,7 @@ def test_verifying_nothing_says_so(data_root: Path) -> None:
     [
         (["import", "omnigloth", "."], "Unknown dataset 'omnigloth'"),
         (["fetch", "toy-regression"], "toy-regression is generated"),
+        (["fetch", "torchmeta-classes"], "torchmeta-classes brings or finds its files itself"),
         (["import", "omniglot", ".", "--resize", "lanczo"], "Unknown resize filter 'lanczo'"),
     ],
 )
