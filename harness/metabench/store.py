@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from metabench.errors import DataError, MetabenchError
+from metabench.errors import DataError, MetabenchError, UsageError
 from metabench.records import EpisodeRecord, RunRecord
 from metabench.runspec import canonical_json
 
@@ -135,8 +136,13 @@ class RunStore:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep a second process off this run; the lock ends with the process, however it ends."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Keep a second process off this run; the lock ends with the process, however it ends.
+
+        Raises:
+            MetabenchError: when another process has it.
+            UsageError: when the folder cannot be written.
+        """
+        require_writable(self.folder)
         with (self.folder / ".lock").open("w") as file:
             if not _try_lock(file):
                 raise MetabenchError(
@@ -144,6 +150,22 @@ class RunStore:
                     hint="Wait for it, or choose another --out.",
                 )
             yield
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder where there is none.
+
+    Raises:
+        UsageError: when it cannot be made, or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"Cannot write to {folder}: {error.strerror}.", hint="Choose another --out."
+        ) from error
 
 
 def _replace(path: Path, text: str) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from result_factory import make_spec, write_run
+from typer.testing import CliRunner
 
+from metabench.cli import app
 from metabench.cli.compare_text import comparison_json, comparison_text
 from metabench.compare import Comparison, compare
 from metabench.errors import DataError, UsageError
@@ -254,6 +256,16 @@ def test_text_and_json_agree(tmp_path: Path) -> None:
     assert column["low"] == pytest.approx(3.45, abs=0.005)
     assert values["without_counterpart"] == ["hsml on x@y"]
     assert values["comparisons"][0]["extremes"][0]["difference"] == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("size", ["0", "nan", "inf", "-inf"])
+def test_a_difference_that_nothing_shows_is_refused(tmp_path: Path, size: str) -> None:
+    add(tmp_path, "mnas", gain=0.1)
+    add(tmp_path, "maml")
+    words = ["compare", "mnas", "maml", str(tmp_path), "--difference", size]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert f"No number of episodes shows a --difference of {size}." in result.stderr
 
 
 def test_weights_of_a_column() -> None:

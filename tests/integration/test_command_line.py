@@ -122,6 +122,19 @@ def test_bad_input_is_one_sentence_a_hint_and_a_code(
     assert not list(tmp_path.rglob("*.json"))
 
 
+@pytest.mark.parametrize("inside", ["", "deeper"])
+def test_a_results_folder_that_cannot_be_is_told_before_anything_runs(
+    tmp_path: Path, inside: str
+) -> None:
+    out = tmp_path / "file" / inside
+    (tmp_path / "file").write_text("no folder")
+    done = metabench(*TINY, "--learner", "maml", "--out", str(out))
+    assert done.exit_code == 2, done.output
+    assert f"Cannot write to {out}: " in done.stderr
+    assert "--out" in done.stderr
+    assert "started" not in done.stderr
+
+
 def test_absent_data_is_said_with_the_two_commands_that_help() -> None:
     done = metabench("run", "--learner", "maml", "--suite", "omniglot", "--budget", "smoke")
     assert done.exit_code == 3, done.output

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from metabench.errors import UsageError
 
 
 def compare(
@@ -36,6 +39,11 @@ def compare(
     from metabench.render.layout import plain
     from metabench.sides import Wanted, find_sides
 
+    if difference is not None and (difference == 0 or not math.isfinite(difference)):
+        raise UsageError(
+            f"No number of episodes shows a --difference of {difference:g}.",
+            hint="Name a difference that matters to you, such as --difference 1.",
+        )
     wanted = Wanted(suite=suite, setting=setting, budget=budget, evaluation=evaluation)
     sides = find_sides(first, second, folder=directory, wanted=wanted)
     for problem in sides.problems:

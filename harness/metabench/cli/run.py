@@ -84,7 +84,9 @@ def run(
     from metabench.executors import Executor, Job
     from metabench.interrupt import StopRequest
     from metabench.specs import resolve
+    from metabench.store import require_writable
 
+    require_writable(out)
     picked = pick_device(device)
     spec = found.executor(executor)
     work: Executor = resolve(spec.factory)(spec.params_model().model_validate({"jobs": jobs}))
