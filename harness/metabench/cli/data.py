@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from metabench.data.archive import Report
     from metabench.specs import DatasetSpec
 
-data_app = typer.Typer(no_args_is_help=True, help="Fetch, import, verify and show datasets.")
+data_app = typer.Typer(
+    help="Fetch, import, verify and show datasets.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
 data_app.command("show")(show)
 
 
