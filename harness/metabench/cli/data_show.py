@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metabench.cli.columns import columns
+from metabench.cli.output import writing
 from metabench.cli.run import Data
-from metabench.errors import DataError, UsageError
+from metabench.errors import UsageError
 
 if TYPE_CHECKING:
     from metabench.catalog import Catalog
@@ -183,7 +184,6 @@ def _write_grid(sources: list[tuple[str, ClassData]], path: Path) -> None:
 
     if path.suffix.lower() != ".png":
         raise UsageError(f"{path} must end in .png.")
-    try:
-        contact_sheet(sources, split="meta-test").save(path, "png")
-    except OSError as error:
-        raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error
+    sheet = contact_sheet(sources, split="meta-test")
+    with writing(path):
+        sheet.save(path, "png")
