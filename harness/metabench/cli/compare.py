@@ -14,7 +14,11 @@ from metabench.errors import UsageError
 def compare(
     first: Annotated[
         str,
-        typer.Argument(metavar="A", help="A folder, the beginning of a run id, or a learner."),
+        typer.Argument(
+            metavar="A",
+            help="A folder, the beginning of a run id, or a learner; of several configurations of "
+            "one learner 'maml(order=first)', as the table names them.",
+        ),
     ],
     second: Annotated[str, typer.Argument(metavar="B", help="Likewise.")],
     directory: Annotated[
