@@ -101,7 +101,7 @@ def _pairing(configs: Sequence[Pooled]) -> str:
         return ""
     differences = _differences([config.spec for config in configs])
     if differences:
-        return f"Rows differ in protocol ({'; '.join(differences)}), so they are not paired."
+        return f"Rows differ in protocol ({'; '.join(differences)}): only equal ones are paired."
     first = configs[0].key
     if not all(_same_episodes(first, config.key) for config in configs[1:]):
         return "Not all rows are tested on the same episodes: only those that two rows share pair."
@@ -144,7 +144,7 @@ def _budgets(specs: Sequence[RunSpec]) -> str:
     budgets = _distinct(spec.budget for spec in specs)
     if len(budgets) == 1:
         return f"Budget {budgets[0]}."
-    return f"Rows differ in budget ({', '.join(budgets)}): compare with care."
+    return f"Rows differ in budget ({', '.join(budgets)}): only rows of equal budget are compared."
 
 
 def _stamps(configs: Sequence[Pooled]) -> str:

@@ -30,9 +30,9 @@ from metabench.stats import (
     episodes_needed,
     hierarchical_bootstrap,
     holm,
-    run_means,
     seeds_needed,
     standardized_difference,
+    variance_parts,
     visible_difference,
     wilcoxon,
 )
@@ -206,10 +206,8 @@ def _needed(shared: Shared, weights: dict[str, float], found: Difference, wanted
     if not found.speaks_of_learners:
         std = found.standard_error * float(np.sqrt(found.n_episodes))
         return episodes_needed(std, difference=wanted)
-    left, right = (
-        float(run_means(side, weights).std(ddof=1)) for side in (shared.left, shared.right)
-    )
-    return seeds_needed(left, right, difference=wanted)
+    parts = variance_parts(shared.left, shared.right, weights=weights)
+    return seeds_needed(parts, difference=wanted, n_episodes=found.n_episodes)
 
 
 def _extremes(shared: Shared) -> list[EpisodeDifference]:

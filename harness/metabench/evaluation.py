@@ -40,5 +40,6 @@ class Evaluation(Frozen):
     grid: Grid = Field(description="The query inputs of every episode.")
     normalization: Literal["transductive", "inductive"] = Field(
         default="inductive",
-        description="As in the protocol. A grid is no sample, so its statistics mean nothing.",
+        description="As in the protocol: where inductive, a batch norm takes the statistics of the "
+        "support set and the one query point. A grid is no sample: its own mean nothing.",
     )

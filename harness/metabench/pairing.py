@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from metabench.captions import AVERAGE
 from metabench.pooling import Pooled, configurations
 from metabench.results import Run
-from metabench.runspec import RunSpec
+from metabench.runspec import RunSpec, Training
 from metabench.stats import Blocks, shared_positions
 from metabench.tables import SCALES, UNITS
 
@@ -21,6 +22,9 @@ HEADLINE = "headline"
 
 MIN_EPISODES = 30
 """Fewer per source, and the normal distribution does not describe their mean."""
+
+_MANY = 3
+"""So many learners trained equally long are not named one by one."""
 
 _CONDITIONS = {
     *("suite", "suite_version", "setting", "metric", "budget"),
@@ -89,15 +93,38 @@ def sources_of(spec: RunSpec) -> tuple[str, ...]:
 
 
 def training_note(configs: Sequence[Pooled]) -> str:
-    """How long each trained, in a sentence, where a suite gives its learners different lengths."""
-    lengths = {
-        c.spec.learner.name: f"{c.spec.training.meta_steps:,} x {c.spec.training.meta_batch}"
-        for c in configs
-    }
-    if len(set(lengths.values())) < 2:
+    """How long each trained, in a sentence, where learners of one budget trained differently."""
+    by_budget: dict[str, list[Pooled]] = defaultdict(list)
+    for config in configs:
+        by_budget[config.spec.budget].append(config)
+    said = {budget: _lengths(group) for budget, group in by_budget.items()}
+    differing = {budget: text for budget, text in said.items() if text}
+    if not differing:
         return ""
-    said = ", ".join(f"{name} {length}" for name, length in lengths.items())
-    return f"Lengths of training differ (meta-steps x episodes): {said}."
+    texts = (
+        f"at budget {budget} {text}" if len(by_budget) > 1 else text
+        for budget, text in differing.items()
+    )
+    return f"Lengths of training differ (meta-steps x episodes): {'; '.join(texts)}."
+
+
+def _lengths(configs: Sequence[Pooled]) -> str:
+    """The lengths of training, the usual one of many learners last; "" where all are equal.
+
+    A learner that stands there with two lengths is named with both.
+    """
+    pairs = dict.fromkeys(
+        (c.spec.learner.name, f"{c.spec.training.meta_steps:,} x {c.spec.training.meta_batch}")
+        for c in configs
+    )
+    counts = Counter(length for _, length in pairs)
+    if len(counts) < 2:
+        return ""
+    usual, n = counts.most_common(1)[0]
+    if n < _MANY:
+        return ", ".join(f"{name} {length}" for name, length in pairs)
+    unusual = [f"{name} {length}" for name, length in pairs if length != usual]
+    return ", ".join([*unusual, f"all others {usual}"])
 
 
 def stamps_of(*configs: Pooled) -> tuple[str, ...]:
@@ -131,6 +158,39 @@ def mismatch(first: Pooled, second: Pooled, *, evaluation: str | None = None) ->
         here |= _flat(first.spec.training.model_dump(), name="training")
         there |= _flat(second.spec.training.model_dump(), name="training")
     return difference_in_words(here, there)
+
+
+def comparable_conditions(config: Pooled) -> dict[str, str]:
+    """Its conditions, and the length of training where a user set it."""
+    length = _flat(config.spec.training.model_dump(), name="training")
+    return conditions(config.spec) | (length if _length_was_set(config) else {})
+
+
+def comparable_groups(configs: Sequence[Pooled]) -> list[list[int]]:
+    """Positions of configurations in groups: within a group, any two can be compared.
+
+    A group has equal conditions. A length of training that a user set stands apart from any other
+    length.
+
+    >>> comparable_groups([])
+    []
+    """
+    groups: dict[tuple[tuple[str, str], ...], list[int]] = defaultdict(list)
+    for position, config in enumerate(configs):
+        groups[tuple(conditions(config.spec).items())].append(position)
+    return sorted(part for group in groups.values() for part in _of_one_length(configs, group))
+
+
+def _of_one_length(configs: Sequence[Pooled], group: Sequence[int]) -> list[list[int]]:
+    """A group of equal conditions in parts, by the length of training where a user set it."""
+    usual = [i for i in group if not _length_was_set(configs[i])]
+    lengths = {configs[i].spec.training for i in usual}
+    apart: dict[Training, list[int]] = defaultdict(list)
+    for i in group:
+        if i not in usual:
+            length = configs[i].spec.training
+            (usual if lengths == {length} else apart[length]).append(i)
+    return [sorted(part) for part in (usual, *apart.values()) if part]
 
 
 def difference_in_words(first: Mapping[str, str], second: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ from metabench.evaluated import evaluated
 from metabench.pairing import description
 from metabench.pooling import Pooled, configurations
 from metabench.results import Results, Run
+from metabench.row_notes import notes_on
 from metabench.runspec import RunSpec
 from metabench.standing import mark
 from metabench.stats import (
@@ -91,7 +92,9 @@ def _table(configs: Sequence[Pooled], *, interval: IntervalKind) -> Table:
         suite=spec.suite,
         setting=spec.setting,
         metric=spec.metric,
-        caption=caption([config for _, config in pairs], interval=interval),
+        caption=" ".join(
+            [caption([config for _, config in pairs], interval=interval), *notes_on(pairs)]
+        ),
         columns=columns,
         rows=tuple(row for row, _ in pairs),
     )

@@ -59,7 +59,8 @@ class Budget(Layer):
         default_factory=dict, description="Parameters of every source, such as smaller images."
     )
     settings: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="Per setting, other values of the three above."
+        default_factory=dict,
+        description="Per setting, other values of the three above, and a `training` of its own.",
     )
     training: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Per learner, other values again; they win."
@@ -70,7 +71,9 @@ class Budget(Layer):
     ) -> Training:
         """The training length of one learner in a setting, with the user's changes on top."""
         base = {key: getattr(self, key) for key in ("meta_steps", "meta_batch", "val_every")}
-        layers = (base, self.settings.get(setting, {}), self.training.get(learner, {}), changes)
+        here = dict(self.settings.get(setting, {}))
+        own = here.pop("training", {}).get(learner, {})
+        layers = (base, here, self.training.get(learner, {}), own, changes)
         merged = {key: value for layer in layers for key, value in layer.items()}
         return validated(Training, merged, what="budget")
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 Metric = Literal["accuracy", "mse"]
 
-Standing = Literal["", "best", "not separable"]
-"""Of a cell in its column: prints as the best, or its paired difference to the best may be 0."""
+Standing = Literal["", "best", "not separable", "not compared"]
+"""Of a cell in its column: prints as the best, or its paired difference to the best may be 0, or
+there is none. "" is what differs from the best, and a cell that is alone in its column."""
 
 UNITS: Mapping[Metric, str] = {"accuracy": "%", "mse": "mse"}
 """What scores of a metric are printed in."""
@@ -61,6 +62,8 @@ class Row:
         seeds: one per run.
         stamps: what must be said beside the numbers, of any of the runs.
         transductive: whether predictions use the statistics of the query set.
+        conditions: a letter, equal for rows that can be compared with each other; "" of a row that
+            no other can be compared with, and of all where only one group of rows can.
         runs: run ids, in the order of the seeds.
         cells: by column; a source without episodes has none.
     """
@@ -73,6 +76,7 @@ class Row:
     seeds: tuple[int, ...]
     stamps: tuple[str, ...]
     transductive: bool
+    conditions: str = ""
     runs: tuple[str, ...]
     cells: Mapping[str, Cell]
 

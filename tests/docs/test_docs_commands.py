@@ -172,7 +172,7 @@ def test_two_commands_set_everything_up() -> None:
     main_job, tests = setup_commands()
     assert [block.text.splitlines() for block in readme_blocks()[:2]] == [[main_job], [tests]]
     start = "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e "
-    assert main_job.startswith(f"{start}. && .venv/bin/metabench run ")
+    assert main_job.startswith(f"{start}'.[stats]' && .venv/bin/metabench run ")
     assert tests.startswith(f"{start}'.[test]' && ")
 
 

@@ -7,57 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from result_factory import edit_json, make_spec, write_run
+from claim_factory import N, add, claim, judged, one
+from result_factory import make_spec, write_run
 
-from metabench.catalog import load_catalog
-from metabench.claims import Claim, ClaimFile, Evaluation, evaluate, load_claims
-from metabench.claims.judging import PairResult, deciding_p, judge, verdict_of
-from metabench.claims.words import deciding, says
-from metabench.cli.claims_text import render_claims
-from metabench.errors import UsageError
+from metabench.claims.words import deciding
 from metabench.evaluation import Evaluation as Asked
 from metabench.evaluation import Grid
-from metabench.measures import wilson
-from metabench.results import read_runs
-from metabench.stats import Difference
-
-RESULTS = Path(__file__).parents[2] / "results"
-N = 40
-
-
-def claim(**changes: Any) -> Claim:
-    values = {
-        "id": "one",
-        "sentence": "The left is better.",
-        "citation": "Table 1",
-        "suite": "multidataset",
-        "setting": "5w1s",
-        "left": ["mnas"],
-        "relation": "better",
-        "right": ["maml"],
-    }
-    return Claim.model_validate({**values, **changes})
-
-
-def add(out: Path, learner: str, *, level: float, noise: float = 0.0, **changes: Any) -> Path:
-    """A run whose scores are ``level`` plus the episode's hardness plus plus-minus ``noise``.
-
-    Episodes alternate between two sources, so ``+`` and ``-`` come in twos.
-    """
-    stamps = changes.pop("stamps", ())
-    spec = make_spec(learner, episodes=N, **changes)
-    signs = [1 if i % 4 < 2 else -1 for i in range(2 * N)]
-    scores = [level + 0.01 * (i % 8) + noise * sign for i, sign in enumerate(signs)]
-    return write_run(out, spec, scores, stamps=stamps)
-
-
-def judged(out: Path, *claims: Claim) -> list[Evaluation]:
-    return evaluate([ClaimFile(paper="P", claims=claims or (claim(),))], read_runs(out).runs)
-
-
-def one(out: Path, *claims: Claim) -> Evaluation:
-    (found,) = judged(out, *claims)
-    return found
 
 
 def test_supported_with_numbers_by_hand(tmp_path: Path) -> None:
@@ -252,41 +207,12 @@ def test_a_missing_line_is_named_and_left_out(tmp_path: Path) -> None:
     assert pair.reason == "2 episodes that only one of them has are left out"
 
 
-def test_stamps_are_carried_along(tmp_path: Path) -> None:
-    add(tmp_path, "mnas", level=0.6, stamps=("smoke", "synthetic"))
-    add(tmp_path, "maml", level=0.5, stamps=("smoke",))
-    assert one(tmp_path).stamps == ("smoke", "synthetic")
-
-
 def test_an_unknown_column_is_no_number(tmp_path: Path) -> None:
     add(tmp_path, "mnas", level=0.6)
     add(tmp_path, "maml", level=0.5)
     found = one(tmp_path, claim(columns=["fungi"]))
     assert found.verdict == "not comparable"
     assert "no column fungi" in deciding(found)
-
-
-def test_not_worse_within_a_margin(tmp_path: Path) -> None:
-    add(tmp_path, "mnas", level=0.5, noise=0.05)
-    add(tmp_path, "maml", level=0.52)
-    wide = claim(id="wide", relation="not-worse", margin=4)
-    between = claim(id="between", relation="not-worse", margin=2)
-    narrow = claim(id="narrow", relation="not-worse", margin=0.5)
-    verdicts = [found.verdict for found in judged(tmp_path, wide, between, narrow)]
-    assert verdicts == ["supported", "undecided", "refuted"]
-
-
-def test_close_is_a_test_of_equivalence(tmp_path: Path) -> None:
-    add(tmp_path, "mnas", level=0.5, noise=0.05)
-    add(tmp_path, "maml", level=0.52)
-    verdicts = [
-        found.verdict
-        for found in judged(
-            tmp_path,
-            *(claim(id=f"m{i}", relation="close", margin=m) for i, m in enumerate((4, 2, 0.5))),
-        )
-    ]
-    assert verdicts == ["supported", "undecided", "refuted"]
 
 
 def test_against_a_fixed_number(tmp_path: Path) -> None:
@@ -354,50 +280,6 @@ def test_evaluations_are_compared_if_they_asked_the_same(tmp_path: Path) -> None
     assert deciding(found) == "not run with evaluation extrapolation: hsml."
 
 
-def genotypes(folder: Path, n_different: int) -> None:
-    lines = [
-        json.dumps({"index": i, "genotype": {"normal": [[0, 1, f"op{i % n_different}"]]}})
-        for i in range(2 * N)
-    ]
-    (folder / "genotypes.jsonl").write_text("".join(f"{line}\n" for line in lines))
-
-
-@pytest.mark.parametrize(
-    ("counts", "verdict"), [((3, 2), "supported"), ((1, 2), "undecided"), ((1, 1), "refuted")]
-)
-def test_a_measure_of_every_run(tmp_path: Path, counts: tuple[int, ...], verdict: str) -> None:
-    several = claim(right=[], relation="at-least", measure="genotypes", value=2)
-    for seed, count in enumerate(counts):
-        genotypes(add(tmp_path, "mnas", level=0.5, seed=seed), count)
-    found = one(tmp_path, several)
-    assert found.verdict == verdict
-    assert f"{counts[0]}, {counts[1]} in the runs by seed" in deciding(found)
-
-
-def test_a_measure_that_not_every_run_has(tmp_path: Path) -> None:
-    several = claim(right=[], relation="at-least", measure="genotypes", value=2)
-    genotypes(add(tmp_path, "mnas", level=0.5), 2)
-    add(tmp_path, "mnas", level=0.5, seed=1)
-    assert one(tmp_path, several).verdict == "undecided"
-
-
-@pytest.mark.parametrize(
-    ("shares", "verdict"),
-    [((0.5, 0.31), "supported"), ((0.5, 0.26), "undecided"), ((0.1, 0.2), "refuted")],
-)
-def test_a_proportion_reaches_a_value_with_its_whole_interval(
-    tmp_path: Path, shares: tuple[float, ...], verdict: str
-) -> None:
-    told = claim(right=[], relation="at-least", measure="embedding_probe", value=0.25)
-    for seed, share in enumerate(shares):
-        folder = add(tmp_path, "mnas", level=0.5, seed=seed)
-        edit_json(folder / "run.json", measures={"embedding_probe": share, "embeddings": 1000})
-    found = one(tmp_path, told)
-    assert found.verdict == verdict
-    low, high = wilson(shares[0], 1000)
-    assert f"on embedding_probe: {shares[0]} [{low:.3g}, {high:.3g}], " in deciding(found)
-
-
 def test_training_that_a_user_lengthened_on_one_side(tmp_path: Path) -> None:
     """Lengths that the suite gives are noted; those that a user gives must be equal."""
     longer = {"training": {"meta_steps": 20, "meta_batch": 4}}
@@ -413,170 +295,3 @@ def test_training_that_a_user_lengthened_on_one_side(tmp_path: Path) -> None:
     assert any("mnas 20 x 4, maml 10 x 4" in note for note in by_suite.notes)
     assert by_user.verdict == "not comparable"
     assert "meta_steps 20 or 10" in deciding(by_user)
-
-
-def test_holm_widens_the_intervals_of_a_family() -> None:
-    def pair(mean: float) -> PairResult:
-        number = Difference(
-            mean=mean, standard_error=1.0, degrees=float("inf"), n_episodes=9, n_seeds=(1, 1)
-        )
-        return PairResult(left="a", right="b", column="c", difference=number)
-
-    first, second = judge(claim(), [pair(2.1), pair(9.0)])
-    assert second.level == pytest.approx(0.975)  # the smaller p is tested first
-    assert (first.level, first.verdict) == (pytest.approx(0.95), "supported")
-    (first, second) = judge(claim(), [pair(2.1), PairResult(left="a", right="c", column="c")])
-    assert (first.level, first.verdict) == (pytest.approx(0.975), "undecided")
-    assert second.p is None
-
-
-@pytest.mark.parametrize("relation", ["better", "not-worse", "close"])
-@pytest.mark.parametrize("mean", [-2.0, -0.9, -0.3, 0.0, 0.4, 1.3])
-def test_the_deciding_p_is_the_level_at_which_the_interval_decides(
-    relation: Any, mean: float
-) -> None:
-    found = Difference(mean=mean, standard_error=0.3, degrees=7.0, n_episodes=9, n_seeds=(4, 5))
-    p = deciding_p(found, relation, 0.8)
-    if p == pytest.approx(1.0):
-        return
-    assert verdict_of(*found.interval(p * 1.01), relation, 0.8) != "undecided"
-    assert verdict_of(*found.interval(p * 0.99), relation, 0.8) == "undecided"
-
-
-# Files of claims -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"value": 1.0},
-        {"right": []},
-        {"relation": "close"},
-        {"margin": 1.0},
-        {"relation": "at-least"},
-        {"right": [], "baseline": "headline", "relation": "at-least",
-         "measure": "genotypes"},
-        {"left": []},
-        {"colums": ["average"]},
-    ],
-)  # fmt: skip
-def test_a_claim_must_say_one_thing(changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"claim|Field|margin|measure|input"):
-        claim(**changes)
-
-
-def test_files_with_errors_are_named(tmp_path: Path) -> None:
-    for name, text in {
-        "torn": "claims: [",
-        "list": "[1]",
-        "empty": "{paper: P, claims: []}",
-    }.items():
-        (tmp_path / f"{name}.yaml").write_text(text)
-        with pytest.raises(UsageError, match=name):
-            load_claims(tmp_path / f"{name}.yaml")
-
-
-def test_ids_differ() -> None:
-    with pytest.raises(ValueError, match="'one' stands twice"):
-        ClaimFile(paper="P", claims=(claim(), claim()))
-
-
-def test_the_built_in_claims_speak_of_what_there_is() -> None:
-    """Suites, settings, columns and learners are known."""
-    from metabench.suite import load_suite
-
-    catalog = load_catalog()
-    assert {"m-nas", "metanas"} <= set(catalog.claims)
-    ids = []
-    for file in catalog.claims.values():
-        for one_claim in load_claims(file).claims:
-            ids.append(one_claim.id)
-            suite = load_suite(catalog.suite(one_claim.suite))
-            assert one_claim.setting in suite.settings
-            assert set(one_claim.columns) <= {"average", *(s.name for s in suite.sources)}
-            learners = {party.learner for party in (*one_claim.left, *one_claim.right)}
-            assert learners <= set(catalog.learners)
-    assert len(ids) == len(set(ids))
-
-
-# Text ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def evaluations(tmp_path: Path) -> list[Evaluation]:
-    add(tmp_path, "mnas", level=0.6, noise=0.05, stamps=("lite",))
-    add(tmp_path, "maml", level=0.5, stamps=("lite",))
-    return judged(tmp_path, claim(), claim(id="two", left=["hsml"]))
-
-
-def test_plain_text_says_it_all(evaluations: list[Evaluation]) -> None:
-    text = render_claims(evaluations, "table")
-    assert text.startswith("one: SUPPORTED\n  The left is better. (P, Table 1)\n")
-    assert "  Compared: mnas better than maml, on average; multidataset @ 5w1s, budget l" in text
-    assert "Stamped lite." in text
-    assert "+10.00 %   [+8.90, +11.10] at 95 %  < 0.0001  80        1 / 1" in text
-    assert "1.96" not in text
-    assert "z std/sqrt(n), ddof 0" in text
-    assert "two: UNDECIDED" in text
-    assert "Undecided: not run: hsml." in text
-
-
-def test_markdown_escapes_what_it_shows(tmp_path: Path) -> None:
-    add(tmp_path, "a|b", level=0.6)
-    add(tmp_path, "maml", level=0.5)
-    text = render_claims(judged(tmp_path, claim(left=["a|b"])), "md")
-    (row,) = [line for line in text.splitlines() if line.startswith("| a")]
-    assert row.startswith("| a\\|b | maml | average | +10.00 % |")
-    assert text.startswith("## one: supported\n")
-
-
-def test_json_holds_every_number(evaluations: list[Evaluation]) -> None:
-    found = json.loads(render_claims(evaluations, "json"))["claims"]
-    (pair,) = found[0]["pairs"]
-    assert pair["advantage"] == pytest.approx(10.0)
-    assert pair["n_seeds"] == [1, 1]
-    assert pair["verdict"] == found[0]["verdict"] == "supported"
-    assert found[1]["pairs"][0]["reason"] == "hsml was not run"
-
-
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({"right": ["a", "b"]}, "mnas better than a and b, on average"),
-        ({"right": [], "value": 20.0}, "mnas better than 20, on average"),
-        (
-            {"right": [], "baseline": "headline", "evaluation": "pruned", "relation": "close",
-             "margin": 1.0},
-            "mnas within 1.0 of headline in pruned, on average",
-        ),
-        (
-            {"right": [], "relation": "at-least", "measure": "genotypes", "value": 2},
-            "mnas: at least 2 genotypes in each run",
-        ),
-        (
-            {"left": [{"learner": "x", "strategy": "y", "params": {"z": 1}}]},
-            "x with y (z=1) better than maml, on average",
-        ),
-    ],
-)  # fmt: skip
-def test_what_is_compared_in_words(changes: dict[str, Any], text: str) -> None:
-    assert says(claim(**changes)) == text
-
-
-# The committed records -------------------------------------------------------------------------
-
-
-def test_the_committed_records_are_judged() -> None:
-    """Whatever is there by now; verdicts are those of the numbers beside them."""
-    files = [load_claims(file) for file in load_catalog().claims.values()]
-    found = evaluate(files, read_runs(RESULTS).runs)
-    assert found
-    for evaluation in found:
-        assert evaluation.verdict in ("supported", "refuted", "undecided", "not comparable")
-        assert deciding(evaluation).endswith(".")
-        margin = evaluation.claim.margin or 0.0
-        for pair in evaluation.pairs:
-            if pair.low is not None and pair.high is not None:
-                relation = evaluation.claim.relation
-                assert pair.verdict == verdict_of(pair.low, pair.high, relation, margin)
-    assert json.loads(render_claims(found, "json"))["claims"]

@@ -33,7 +33,7 @@ def records(tmp_path: Path) -> Path:
 def test_claims_are_printed(records: Path) -> None:
     result = run("claims", records)
     assert result.exit_code == 0
-    assert "m-nas-near-maml: SUPPORTED" in result.stdout
+    assert "m-nas-near-maml: SUPPORTED (one seed)" in result.stdout
     assert "m-nas-modulation: UNDECIDED" in result.stdout
     assert "-0.100 mse" in result.stdout
 
@@ -48,14 +48,14 @@ def test_a_refuted_claim_is_a_result(records: Path) -> None:
         write_run(records, spec, [level + 0.01 * (i % 7) for i in range(160)])
     result = run("claims", records)
     assert result.exit_code == 0
-    assert "m-nas-modulation: REFUTED" in result.stdout
+    assert "m-nas-modulation: REFUTED (one seed)" in result.stdout
 
 
 def test_claims_as_json_and_markdown(records: Path) -> None:
     (by_option, by_format) = (run("claims", records, *o) for o in (["--json"], ["-f", "json"]))
     assert by_option.stdout == by_format.stdout
     found = {claim["id"]: claim for claim in json.loads(by_option.stdout)["claims"]}
-    assert found["m-nas-near-maml"]["verdict"] == "supported"
+    assert found["m-nas-near-maml"]["verdict"] == "supported (one seed)"
     assert run("claims", records, "--format", "md").stdout.startswith("## m-nas-")
 
 

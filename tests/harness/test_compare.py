@@ -91,6 +91,46 @@ def test_several_seeds_add_the_bootstrap_and_ask_for_seeds(tmp_path: Path) -> No
     assert "too narrow at few seeds" in comparison_text([found], ())
 
 
+def test_every_column_has_its_own_degrees_of_freedom(tmp_path: Path) -> None:
+    for seed, (left, right) in enumerate(((0.0, 0.1), (0.1, 0.1), (0.05, 0.3))):
+        add(tmp_path, "mnas", gain=left, seed=seed)
+        folder = add(tmp_path, "maml", gain=right, seed=seed)
+        lines = (folder / "episodes.jsonl").read_text().splitlines()
+        values = [json.loads(line) for line in lines]
+        for value in values:
+            value["score"] *= 0.5 if value["source"] == "bird" and seed else 1.0
+        (folder / "episodes.jsonl").write_text("".join(f"{json.dumps(v)}\n" for v in values))
+    found = compared(tmp_path)
+    degrees = [column.difference.degrees for column in found.columns]
+    assert len({f"{one:.1f}" for one in degrees}) == 3
+    text = comparison_text([found], ())
+    rows = [
+        line.split() for line in text.splitlines() if line.startswith(("bird", "texture", "av"))
+    ]
+    assert [row[6] for row in rows[:3]] == [f"{one:.1f}" for one in degrees]
+    assert "In %, more is better. Interval of average: difference of the means over seeds" in text
+    assert "df: degrees of freedom, of each column its own." in text
+    (values,) = json.loads(comparison_json([found], ()))["comparisons"]
+    assert [column["degrees"] for column in values["columns"]] == degrees
+
+
+def test_what_more_seeds_do_not_shrink_may_ask_for_episodes(tmp_path: Path) -> None:
+    """Half of the episodes differ by 10 points, and seeds hardly matter: e is all there is."""
+    for seed in range(3):
+        add(tmp_path, "mnas", gain=0.1 + 0.002 * seed, seed=seed)
+        add(tmp_path, "maml", gain=0.002 * seed, seed=seed)
+    needed = compared(tmp_path, difference=1.0).columns[-1].needed
+    assert needed is not None
+    assert needed.episodes is not None
+    assert needed.episodes.n_tested == 2 * N
+    # Differences of 0 and 10 on every second episode of a source: std 5, over 2N episodes.
+    assert needed.episodes.more_than == pytest.approx(7.848879 * 25 * N / (N - 1), abs=1)
+    text = comparison_text([compared(tmp_path, difference=1.0)], ())
+    assert "For average: no number of seeds shows a difference of 1 with" in text
+    (values,) = json.loads(comparison_json([compared(tmp_path, difference=1.0)], ()))["comparisons"]
+    assert values["columns"][-1]["needed"]["episodes"]["n_tested"] == 2 * N
+
+
 def test_one_seed_and_few_episodes_are_said(tmp_path: Path) -> None:
     for learner in ("mnas", "maml"):
         write_run(tmp_path, make_spec(learner, episodes=5))
@@ -294,6 +334,7 @@ def test_text_and_json_agree(tmp_path: Path) -> None:
     text = comparison_text([found], ["hsml on x@y"])
     assert "A: mnas on multidataset@5w1s, budget lite, seed 0\nB: maml" in text
     assert "bird     24.50  19.50  +5.00  [+3.45, +6.55]" in text
+    assert " df " not in text  # one seed each
     assert "In %, more is better. Interval: mean of the paired differences ± z std/sqrt(n)" in text
     assert "For average: 50 episodes show a difference of 2 with probability 0.8" in text
     assert text.endswith("Without a counterpart: hsml on x@y.\n")

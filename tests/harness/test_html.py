@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from html_outline import Outline
 from result_factory import golden_paper_report, golden_report, make_spec, write_run
 
 from metabench.catalog import Catalog, load_catalog
+from metabench.claims import Scope
 from metabench.page import build_page, read_page
 from metabench.render import Format, layout, render
 from metabench.render.html import parts, render_page
@@ -72,6 +74,20 @@ def test_every_section_is_there(outline):
     sections = {"glance", "tables", "papers", "differences", "claims", "figures", "provenance"}
     assert {*sections, "reproduce"} <= ids
     assert "problems" not in ids  # there are none
+
+
+def test_verdicts_on_claims_are_counted_with_their_scope(folder, catalog):
+    page = read_page(folder, catalog, paper=None)[1]
+    stamped = replace(page.claims[0], verdict="supported", scope=Scope(True, ("lite",)))
+    claim = page.claims[0].claim.model_copy(update={"reading": "our reading of Table 9"})
+    full = replace(stamped, scope=Scope(), claim=claim)
+    text = render_page(replace(page, claims=(stamped, stamped, full)))
+    glance = text[text.index('id="glance"') : text.index('id="claims"')]
+    assert '<span class="badge supported">supported <b>1</b></span>' in glance
+    said = "supported (one seed) [lite]"
+    assert f'<span class="badge supported scoped">{said} <b>2</b></span>' in glance
+    assert f'<span class="badge supported scoped">{said}</span>' in text
+    assert "; our reading of Table 9</p>" in text
 
 
 def test_rendered_again_is_the_same(folder, catalog, page_text):

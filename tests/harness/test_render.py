@@ -31,7 +31,7 @@ HOSTILE = (
 HOSTILE_NAMES = pytest.mark.parametrize("name", HOSTILE)
 COMMANDS = {
     *("begin", "end", "centering", "caption", "toprule", "midrule", "bottomrule", "textbf"),
-    *("underline", "dag", "pm", "textbackslash", "textasciitilde", "textasciicircum"),
+    *("underline", "dag", "ddag", "pm", "textbackslash", "textasciitilde", "textasciicircum"),
     *("textless", "textgreater", "textbar"),
 }
 PAPER_COMMANDS = {"textcolor", "resizebox", "textwidth", "item"}
@@ -138,11 +138,67 @@ def test_best_and_not_separable_are_marked(golden, format, best, tied):
     assert tied in text
 
 
+@pytest.mark.parametrize(
+    ("format", "sign"),
+    [
+        (Format.md, "0.338 ± 0.137 ‡ |"),
+        (Format.tex, r"0.338 $\pm$ 0.137 \ddag{} "),
+        (Format.table, "0.338 ± 0.137 ‡"),
+        (Format.html, "0.338 ± 0.137 ‡</td>"),
+        (Format.csv, "0.338 ± 0.137,not compared"),
+        (Format.json, '"standing": "not compared"'),
+    ],
+)
+def test_what_is_compared_with_nothing_has_a_sign(golden, format, sign):
+    text = render(golden, format)
+    assert sign in text
+    words = format in (Format.csv, Format.json)
+    assert words or "not compared, for want of a best with equal conditions" in " ".join(
+        text.split()
+    )
+
+
+@EVERY
+def test_rows_that_are_compared_have_equal_letters(tmp_path, format):
+    for budget in ("lite", "paper"):
+        for learner in ("maml", "reptile"):
+            write_run(tmp_path, make_spec(learner, budget=budget))
+    text = render(build_report(read_runs(tmp_path)), format)
+    told = {
+        Format.csv: ("lite,0,,yes,A,bird", "paper,0,,yes,B,bird"),
+        Format.json: ('"conditions": "A"', '"conditions": "B"'),
+        Format.md: (r"maml \[A\]", r"maml \[B\]"),
+        Format.tex: ("maml {[}A{]}", "maml {[}B{]}"),
+    }
+    assert all(part in text for part in told.get(format, ("maml [A]", "maml [B]")))
+    legend = "the best of its column among rows of equal letter"
+    assert format in (Format.csv, Format.json) or legend in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("seeds", "formula"),
+    [
+        ((1, 1), "(mean ± 1.96 std/sqrt(n), ddof 0, n counts shared episodes)"),
+        ((1, 2), "n counts shared episodes, scores of several seeds averaged per episode)"),
+        ((2, 2), "(mean ± t standard error, seeds and shared episodes both taken as random"),
+        ((1, 2, 2), "(of two rows with several seeds mean ± t standard error"),
+    ],
+)
+def test_the_legend_says_how_seeds_are_treated(tmp_path, seeds, formula):
+    for learner, n in enumerate(seeds):
+        for seed in range(n):
+            write_run(tmp_path, make_spec(f"learner-{learner}", seed=seed))
+    text = render(build_report(read_runs(tmp_path)), Format.md)
+    assert formula in text
+    assert "pair by pair, not adjusted for their number" in text
+    assert "picked from the same episodes" in text
+
+
 @EVERY
 def test_transductive_rows_are_marked(golden, format):
     text = render(golden, format)
-    marked = {Format.csv: "lite,yes,bird", Format.json: '"transductive": true'}
-    plain = {Format.csv: "smoke,no,sinusoid", Format.json: '"transductive": false'}
+    marked = {Format.csv: "lite,yes,,bird", Format.json: '"transductive": true'}
+    plain = {Format.csv: "smoke,no,,sinusoid", Format.json: '"transductive": false'}
     dagger = "\\dag{}" if format is Format.tex else "†"
     assert marked.get(format, f"maml {dagger}") in text
     assert plain.get(format, "mlp") in text

@@ -8,7 +8,7 @@ from result_factory import PROVENANCE, make_spec, write_run
 
 from metabench.report import build_report
 from metabench.results import read_runs
-from metabench.runspec import EpisodeProtocol, SourceChoice
+from metabench.runspec import Choice, EpisodeProtocol, SourceChoice, Training
 from metabench.stats import field_interval, seeds_interval
 from metabench.tables import Report
 
@@ -167,7 +167,8 @@ def test_a_parameter_that_all_sources_have_is_said_once_and_instead_of_the_diges
     table = only_table(tmp_path)
     assert [row.variant for row in table.rows] == ["x_variance=2.0", "x_variance=4.0"]
     assert (
-        "Rows differ in protocol (x_variance 2.0 or 4.0), so they are not paired." in table.caption
+        "Rows differ in protocol (x_variance 2.0 or 4.0): only equal ones are paired."
+        in table.caption
     )
 
 
@@ -258,7 +259,7 @@ class TestCaption:
         write_run(tmp_path, make_spec("reptile", protocol=other, suite_version=2))
         assert (
             "Rows differ in protocol (queries 1 or 15; steps_at_test 5 or 10; "
-            "suite version 1 or 2), so they are not paired."
+            "suite version 1 or 2): only equal ones are paired."
         ) in caption_of(tmp_path)
 
     def test_says_that_data_differ(self, tmp_path):
@@ -269,7 +270,58 @@ class TestCaption:
     def test_says_that_budgets_differ(self, tmp_path):
         for budget in ("lite", "paper"):
             write_run(tmp_path, make_spec(budget=budget))
-        assert "Rows differ in budget (lite, paper)" in caption_of(tmp_path)
+        said = "Rows differ in budget (lite, paper): only rows of equal budget are compared."
+        assert said in caption_of(tmp_path)
+
+    def test_says_who_trained_for_longer(self, tmp_path):
+        longer = Training(meta_steps=140_000, meta_batch=25)
+        for learner in ("hsml", "maml", "mtnet"):
+            write_run(tmp_path, make_spec(learner))
+        assert "Lengths of training" not in caption_of(tmp_path)
+        write_run(tmp_path, make_spec("mnas-shared", training=longer))
+        assert (
+            "Lengths of training differ (meta-steps x episodes): mnas-shared 140,000 x 25, "
+            "all others 10 x 4."
+        ) in caption_of(tmp_path)
+
+    def test_budgets_train_differently_without_a_word_and_learners_of_one_do_not(self, tmp_path):
+        longer = {"training": Training(meta_steps=20, meta_batch=4), "budget": "paper"}
+        write_run(tmp_path, make_spec("maml"))
+        write_run(tmp_path, make_spec("maml", **longer))
+        assert "Lengths of training" not in caption_of(tmp_path)
+        write_run(tmp_path, make_spec("reptile", budget="paper"))
+        said = "(meta-steps x episodes): at budget paper maml 20 x 4, reptile 10 x 4."
+        assert said in caption_of(tmp_path)
+
+    def test_a_learner_with_two_lengths_is_named_with_both(self, tmp_path):
+        for steps in (10, 20):
+            write_run(tmp_path, make_spec(training=Training(meta_steps=steps, meta_batch=4)))
+        assert "maml 10 x 4, maml 20 x 4." in caption_of(tmp_path)
+
+    def test_names_means_that_two_episodes_carry(self, tmp_path):
+        """400 + 200 of 1,099; two of the other row's three make 15 %."""
+        shape = {"metric": "mse", "sources": ("sine",), "episodes": 1000}
+        tame = [1.0] * 1000
+        write_run(tmp_path, make_spec("maml", **shape), tame)
+        assert "Means of which" not in caption_of(tmp_path)
+        wild = [400.0, *[0.5] * 499, 200.0, *[0.5] * 499]
+        write_run(tmp_path, make_spec("bmaml", **shape), wild)
+        write_run(tmp_path, make_spec("hsml", **shape), [100.0] * 3 + [1.0] * 997)
+        assert (
+            "Means of which 2 episodes make more than 20 %: bmaml, sine "
+            "(2 of 1,000 episodes make 55 %)."
+        ) in caption_of(tmp_path)
+
+    def test_rows_with_the_same_learner_are_named_apart(self, tmp_path):
+        shape = {"metric": "mse", "sources": ("sine",), "episodes": 40}
+        for name in ("mlp", "tnas"):
+            spec = make_spec("bmaml", **shape, space=Choice(name=name, version=1))
+            write_run(tmp_path, spec, [100.0 * (name == "mlp"), *[1.0] * 39])
+        assert "20 %: bmaml on mlp, sine (2 of 40 episodes make 73 %)." in caption_of(tmp_path)
+
+    def test_two_of_few_episodes_carry_nothing_worth_a_word(self, tmp_path):
+        write_run(tmp_path, make_spec(), [1.0, 1.0, *[0.0] * 6])
+        assert "Means of which" not in caption_of(tmp_path)
 
     def test_names_every_stamp(self, tmp_path):
         write_run(tmp_path, make_spec("maml"), stamps=("smoke", "synthetic"))

@@ -1,11 +1,16 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 from result_factory import make_spec, write_run
 
+from metabench.errors import UsageError
+from metabench.page.differences import find_differences
+from metabench.pairing import comparable_groups, mismatch
+from metabench.pooling import configurations
 from metabench.report import build_report
 from metabench.results import read_runs
-from metabench.runspec import EpisodeProtocol
+from metabench.runspec import EpisodeProtocol, Training
 
 EASY_AND_HARD = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 0.2, 0.4]  # bird and texture take turns
 
@@ -13,6 +18,23 @@ EASY_AND_HARD = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 0.2, 0.4]  # bird and texture tak
 def standings(folder: Path, column: str = "bird") -> dict[str, str]:
     (table,) = build_report(read_runs(folder)).tables
     return {row.learner: row.cells[column].standing for row in table.rows}
+
+
+def letters(folder: Path) -> dict[str, str]:
+    (table,) = build_report(read_runs(folder)).tables
+    return {row.learner: row.conditions for row in table.rows}
+
+
+def set_by_user(run: Path) -> None:
+    """As if the user had set the length of training."""
+    text = (run / "run.json").read_text()
+    (run / "run.json").write_text(
+        text.replace("metabench run", "metabench run --set budget.meta_steps=20")
+    )
+
+
+def no_scipy(what: str) -> None:
+    raise UsageError(f"{what} needs scipy, which is not installed.")
 
 
 def test_a_constant_difference_separates_what_overlapping_intervals_do_not(tmp_path):
@@ -48,28 +70,120 @@ def test_lower_errors_are_better(tmp_path):
     assert standings(tmp_path) == {"a": "best", "b": ""}
 
 
+def test_seeds_that_disagree_do_not_separate_what_episodes_would(tmp_path):
+    """One seed of b is as good as a: 0.2 on average is no difference between learners."""
+    for learner, shifts in (("a", (0.0, 0.0)), ("b", (0.0, -0.4))):
+        for seed, shift in enumerate(shifts):
+            scores = [score + shift for score in EASY_AND_HARD]
+            write_run(tmp_path, make_spec(learner, seed=seed), scores)
+    assert standings(tmp_path) == {"a": "best", "b": "not separable"}
+
+
+def test_a_table_marks_what_its_page_calls_a_difference(tmp_path):
+    """Seeds and episodes of any spread: both are the same interval."""
+    rng = np.random.default_rng(0)
+    for trial in range(12):
+        out = tmp_path / str(trial)
+        hard = rng.normal(size=60)
+        for learner in "abc":
+            level = rng.normal(scale=0.4)
+            for seed in range(1 + trial % 3):
+                scores = 5 + level + rng.normal(scale=0.2) + hard + rng.normal(size=60)
+                spec = make_spec(learner, metric="mse", seed=seed, episodes=30)
+                write_run(out, spec, scores.tolist())
+        (found,) = find_differences(read_runs(out).runs)
+        marked = standings(out, "average")
+        for against in found.others:
+            low, high = against.by_column["average"].interval()
+            expected = "not separable" if low <= 0 <= high else ""
+            assert marked[against.row.learner] == expected
+
+
+def test_without_scipy_rows_of_several_seeds_have_no_marks_and_the_caption_says_why(
+    tmp_path, monkeypatch
+):
+    for learner in "ab":
+        for seed in (0, 1):
+            write_run(tmp_path, make_spec(learner, seed=seed), EASY_AND_HARD)
+    assert standings(tmp_path) == {"a": "best", "b": "best"}
+    monkeypatch.setattr("metabench.stats.distributions.scipy_stats", no_scipy)
+    assert standings(tmp_path) == {"a": "", "b": ""}
+    (table,) = build_report(read_runs(tmp_path)).tables
+    assert "Rows of several seeds are not compared: that needs scipy" in table.caption
+
+
 @pytest.mark.parametrize(
     "changes",
     [
+        {"budget": "smoke"},
         {"protocol": EpisodeProtocol(ways=5, shots=1, queries=1, episodes=4, steps_at_test=10)},
         {"suite_version": 2},
         {"data": "synthetic"},
         {"data_fingerprint": "fedcba9876543210"},
     ],
 )
-def test_other_conditions_are_not_paired(tmp_path, changes):
+def test_nothing_is_the_best_across_conditions(tmp_path, changes):
     write_run(tmp_path, make_spec("a"), EASY_AND_HARD)
     mixed = [score - 0.1 * (-1) ** i for i, score in enumerate(EASY_AND_HARD[::-1])]
     write_run(tmp_path, make_spec("b", **changes), mixed)
-    assert set(standings(tmp_path).values()) == {"best", ""}
+    assert standings(tmp_path) == {"a": "not compared", "b": "not compared"}
 
 
-def test_rows_that_share_no_episode_are_not_paired(tmp_path):
+def test_one_row_under_other_conditions_is_not_compared_and_the_rest_needs_no_letters(tmp_path):
+    for learner, by in (("a", 0.0), ("b", 0.02)):
+        write_run(tmp_path, make_spec(learner), [score - by for score in EASY_AND_HARD])
+    write_run(tmp_path, make_spec("c", budget="paper"), [1.0] * 8)
+    assert standings(tmp_path) == {"a": "best", "b": "", "c": "not compared"}
+    assert set(letters(tmp_path).values()) == {""}
+
+
+def test_each_group_of_equal_conditions_has_a_letter_and_a_best(tmp_path):
+    for budget, learners in (("lite", "ab"), ("paper", "cd")):
+        for by, learner in enumerate(learners):
+            scores = [score - 0.02 * by for score in EASY_AND_HARD]
+            write_run(tmp_path, make_spec(learner, budget=budget), scores)
+    write_run(tmp_path, make_spec("e", data="synthetic"), EASY_AND_HARD)
+    assert standings(tmp_path) == {"a": "best", "b": "", "c": "best", "d": "", "e": "not compared"}
+    assert letters(tmp_path) == {"a": "A", "b": "A", "c": "B", "d": "B", "e": ""}
+    (table,) = build_report(read_runs(tmp_path)).tables
+    said = (
+        "Rows of equal letter were made under equal conditions: [A] budget lite; [B] budget paper."
+    )
+    assert said in table.caption
+
+
+def test_a_length_of_training_that_a_user_set_is_compared_with_its_like_only(tmp_path):
+    longer = {"training": Training(meta_steps=20, meta_batch=4)}
     write_run(tmp_path, make_spec("a"), EASY_AND_HARD)
-    run = write_run(tmp_path, make_spec("b"), EASY_AND_HARD[::-1])
+    write_run(tmp_path, make_spec("b", **longer), EASY_AND_HARD)  # the suite says so
+    assert standings(tmp_path) == {"a": "best", "b": "best"}
+    set_by_user(write_run(tmp_path, make_spec("c", **longer), EASY_AND_HARD))
+    assert standings(tmp_path) == {"a": "best", "b": "best", "c": "not compared"}
+    set_by_user(write_run(tmp_path, make_spec("d", **longer), EASY_AND_HARD))
+    assert letters(tmp_path) == {"a": "A", "b": "A", "c": "B", "d": "B"}
+    configs = configurations(read_runs(tmp_path).runs)
+    groups = comparable_groups(configs)
+    assert sorted(map(len, groups)) == [2, 2]
+    assert not any(
+        mismatch(configs[i], configs[j]) for group in groups for i in group for j in group
+    )
+
+
+def test_rows_that_share_no_episode_are_not_compared(tmp_path):
+    write_run(tmp_path, make_spec("a"), EASY_AND_HARD)
+    run = write_run(tmp_path, make_spec("b"), [1.0] * 8)
     lines = (run / "episodes.jsonl").read_text().replace('"key":"', '"key":"other')
     (run / "episodes.jsonl").write_text(lines)
-    assert "not separable" not in standings(tmp_path).values()
+    assert standings(tmp_path) == {"a": "not compared", "b": "not compared"}
+    write_run(tmp_path, make_spec("c"), [score - 0.02 for score in EASY_AND_HARD])
+    assert standings(tmp_path) == {"a": "best", "b": "not compared", "c": ""}
+
+
+def test_one_shared_episode_of_one_seed_says_nothing(tmp_path):
+    spec = {"metric": "mse", "sources": ("sine",), "episodes": 1}
+    for learner, score in (("a", 0.1), ("b", 0.9)):
+        write_run(tmp_path, make_spec(learner, **spec), [score])
+    assert standings(tmp_path, "sine") == {"a": "not compared", "b": "not compared"}
 
 
 def test_a_source_that_only_one_row_has_has_no_best(tmp_path):

@@ -10,17 +10,22 @@ import pytest
 from metabench.stats import (
     CriticalDifference,
     Difference,
+    VarianceParts,
+    contrast,
     critical_difference,
     episodes_needed,
     equivalence,
     holm,
     holm_levels,
+    power_above,
     power_of,
+    power_within,
     seeds_needed,
     standardized_difference,
     visible_difference,
     wilcoxon,
 )
+from metabench.stats.distributions import quantile
 from metabench.stats.words import p_value
 
 
@@ -83,22 +88,74 @@ def test_episodes_needed_by_hand():
 
 
 def test_as_many_seeds_as_needed_have_the_power_and_one_fewer_has_not():
-    needed = seeds_needed(1.0, 1.0, difference=1.5)
+    needed = seeds_needed(VarianceParts((1.0, 1.0), 0.0), difference=-1.5, n_episodes=100)
     # Cohen's table for d = 1.5 and power 0.8 asks for 8 or 9 on each side.
     assert needed.n in (8, 9)
+    assert (needed.unit, needed.episodes) == ("seeds on each side", None)
 
     def power(n: int) -> float:
         return power_of(difference(0.0, math.sqrt(2 / n), 2 * n - 2), size=1.5)
 
-    assert power(needed.n) >= 0.79
+    assert power(needed.n) >= 0.8
     assert power(needed.n - 1) < 0.8
 
 
-@pytest.mark.parametrize("degrees", [3.0, 10.0, math.inf])
+def crossed_power(seeds: int, *, size: float, n: int = 50, trials: int = 2000) -> float:
+    """How often :func:`contrast` sees a difference of ``size``, by Monte Carlo.
+
+    Seeds have variance 1 and the rest 1, so run means have 1 + 1/n; what an episode adds to one
+    learner has variance 4, so e = 8/n.
+    """
+    rng = np.random.default_rng(seeds)
+
+    def scores(mean: float) -> dict[str, np.ndarray]:
+        of_episode = 2 * rng.normal(size=(1, n))
+        return {
+            "all": mean + rng.normal(size=(seeds, 1)) + of_episode + rng.normal(size=(seeds, n))
+        }
+
+    found = [contrast(scores(size), scores(0.0), weights={"all": 1.0}) for _ in range(trials)]
+    return float(np.mean([low > 0 or high < 0 for low, high in (one.interval() for one in found)]))
+
+
+def test_needed_seeds_count_what_more_seeds_do_not_shrink():
+    n = 50
+    parts = VarianceParts((1 + 1 / n, 1 + 1 / n), 8 / n)
+    needed = seeds_needed(parts, difference=1.5, n_episodes=n)
+    assert needed.n == 17  # 2.04/17 + 0.16 = 0.28 = (1.5 / 2.84)^2
+    assert crossed_power(needed.n, size=1.5) == pytest.approx(0.8, abs=0.03)
+    without = seeds_needed(VarianceParts(parts.seeds, 0.0), difference=1.5, n_episodes=n)
+    assert without.n == 9
+    assert crossed_power(without.n, size=1.5) < 0.68
+
+
+def test_where_no_number_of_seeds_is_enough_it_asks_for_episodes():
+    parts = VarianceParts((1.0, 1.0), 8 / 50)
+    needed = seeds_needed(parts, difference=1.0, n_episodes=50)
+    assert needed.episodes is not None
+    # 7.848879 times 8 is the variance of an episode's difference over the difference squared.
+    assert needed.episodes.more_than == math.ceil(7.848879 * 8)
+    assert (needed.episodes.n_tested, needed.episodes.n) == (50, 126)
+    assert needed.words() == (
+        "no number of seeds shows a difference of 1 with probability 0.8 (two-sided test at 0.05) "
+        "on these 50 episodes; it takes more than 63 episodes, and "
+        f"{needed.n} seeds on each side at 126 episodes are enough"
+    )
+    assert crossed_power(needed.n, size=1.0, n=126) == pytest.approx(0.8, abs=0.03)
+    assert crossed_power(60, size=1.0, trials=500) < 0.8
+
+
+def test_power_does_not_depend_on_the_sign_and_holds_far_out():
+    found = difference(0.0, 0.2, 5.0)
+    assert power_of(found, size=-0.5) == power_of(found, size=0.5)
+    assert power_of(difference(0.0, 1.0, 50.0), size=40.0) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("degrees", [1.1, 3.0, 10.0, math.inf])
 def test_the_visible_difference_is_seen_four_times_of_five(degrees: float):
     found = difference(0.0, 0.2, degrees)
     power = power_of(found, size=visible_difference(found))
-    assert power == pytest.approx(0.8, abs=0.03)
+    assert power == pytest.approx(0.8, abs=1e-5)
     assert power_of(found, size=0.0) == pytest.approx(0.05)
 
 
@@ -106,6 +163,28 @@ def test_power_is_how_often_a_difference_is_seen():
     rng = np.random.default_rng(1)
     seen = np.mean(np.abs(rng.normal(0.5, 0.2, 20_000)) > 1.96 * 0.2)
     assert power_of(difference(0.0, 0.2), size=0.5) == pytest.approx(seen, abs=0.01)
+
+
+@pytest.mark.parametrize("degrees", [3.0, 10.0, math.inf])
+@pytest.mark.parametrize("margin", [0.3, 0.6, 1.0])
+def test_power_within_and_above_a_margin_is_how_often_intervals_lie_there(
+    degrees: float, margin: float
+):
+    """Intervals of a difference whose truth is 0, at three standard errors of 0.2."""
+    rng = np.random.default_rng(2)
+    means = rng.normal(0.0, 0.2, 40_000)
+    spread = 1.0 if math.isinf(degrees) else np.sqrt(rng.chisquare(degrees, 40_000) / degrees)
+    half = quantile(0.975, degrees) * 0.2 * spread
+    found = difference(0.0, 0.2, degrees)
+    within = np.mean((means - half > -margin) & (means + half < margin))
+    assert power_within(found, margin=margin) == pytest.approx(within, abs=0.01)
+    above = np.mean(means - half > -margin)
+    assert power_above(found, margin=margin) == pytest.approx(above, abs=0.01)
+
+
+def test_no_interval_wider_than_the_margin_lies_within_it():
+    assert power_within(difference(0.0, 0.2), margin=0.39) == 0.0  # 1.96 x 0.2 = 0.392
+    assert power_within(difference(0.0, 0.0, 4.0), margin=0.1) == 1.0
 
 
 def test_ranks_need_learners_and_blocks():

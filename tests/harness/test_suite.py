@@ -1,3 +1,4 @@
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,11 @@ def test_a_setting_may_train_longer_and_a_learner_wins() -> None:
         for setting in ("5w1s", "5w5s")
     }
     assert list(steps.values()) == [60, 50, 100, 100]
+    own = {"5w5s": {"meta_steps": 50, "training": {"reptile": {"meta_steps": 70}}}}
+    both = Budget.model_validate({**budget.model_dump(), "settings": own})
+    assert both.training_of("reptile", {}, setting="5w5s").meta_steps == 70
+    assert both.training_of("reptile", {}, setting="5w1s").meta_steps == 100
+    assert both.training_of("maml", {}, setting="5w5s").meta_steps == 50
     assert budget.training_of("maml", {"meta_steps": 7}, setting="5w5s").meta_steps == 7
 
 
@@ -126,3 +132,20 @@ def test_every_built_in_suite_loads_and_resolves_every_setting_at_every_budget()
                 space = catalog.space(suite.space)
                 params = suite.params_of("spaces", suite.space, setting=setting, budget=budget)
                 space.params_model().model_validate(params)
+
+
+def test_at_every_budget_the_learners_with_inner_gradients_are_of_one_order() -> None:
+    """So that a difference between two of them is not one between first and second order."""
+    catalog = load_catalog()
+    for name, file in catalog.suites.items():
+        suite = load_suite(file)
+        for setting, budget in product(suite.settings, suite.budgets):
+            orders: dict[str, set[str]] = {}
+            for learner, spec in catalog.learners.items():
+                params = suite.params_of("learners", learner, setting=setting, budget=budget)
+                model = spec.params_model(searched=spec.searches)
+                values = model.model_validate({**spec.preset, **params}).model_dump()
+                # T-NAS is of first order by itself, and the one-shot model has no inner loop.
+                if "order" in values and learner not in {"tnas", "one-shot"}:
+                    orders.setdefault(values["order"], set()).add(learner)
+            assert len(orders) == 1, (name, setting, budget, orders)

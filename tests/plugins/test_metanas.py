@@ -517,6 +517,8 @@ def test_the_presets_on_maml_set_rates_and_moments_of_the_logits(name: str) -> N
     assert logits["betas"] == ((0.5, 0.999) if tnas else (0.9, 0.999))
     assert logits["weight_decay"] == (1e-3 if tnas else 0)
     p = learner.params
-    expected = ("first", 0.1, 30.0) if tnas else ("second", 0.01, None)
-    assert (p.order, p.inner_lr, p.arch_inner_lr) == expected
+    mean = ("first", "mean", 0.1, 30.0)  # the rates of its paper are those of a mean loss
+    expected = mean if tnas else ("second", "per_shot", 0.01, None)
+    assert (p.order, p.reduction, p.inner_lr, p.arch_inner_lr) == expected
+    assert p.adapt_norm
     assert (p.arch_at_test, p.threshold_at_test) == (("hard", 0.0) if tnas else ("soft", 0.05))

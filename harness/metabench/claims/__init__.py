@@ -1,13 +1,14 @@
 """What a paper says in words, as data, and whether the records of a folder bear it out.
 
 ``schema`` holds the sentences, ``choosing`` finds the runs that they speak of, ``comparing`` makes
-the differences, ``judging`` gives the verdicts, ``evaluation`` puts them together and ``words``
-says what decided them.
+the differences, ``judging`` gives the verdicts, ``scope`` says what they speak of, ``evaluation``
+puts them together and ``words`` says what decided them.
 """
 
 from metabench.claims.evaluation import Evaluation, evaluate
-from metabench.claims.judging import PairResult, Verdict
+from metabench.claims.judging import PairResult
 from metabench.claims.schema import Claim, ClaimFile, Party, load_claims
+from metabench.claims.scope import Scope, Verdict
 
 __all__ = [
     "Claim",
@@ -15,6 +16,7 @@ __all__ = [
     "Evaluation",
     "PairResult",
     "Party",
+    "Scope",
     "Verdict",
     "evaluate",
     "load_claims",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from metabench.captions import AVERAGE
 from metabench.claims.choosing import Found
-from metabench.claims.judging import PairResult, Verdict
+from metabench.claims.judging import PairResult
+from metabench.claims.measured import measured, verdict_of_runs
 from metabench.claims.schema import Claim, Party
-from metabench.errors import DataError
-from metabench.measures import PROPORTIONS, wilson
+from metabench.claims.scope import Scope, Verdict
 from metabench.pairing import (
     MIN_EPISODES,
     description,
@@ -19,12 +19,11 @@ from metabench.pairing import (
     own_scores,
     shared_scores,
     sources_of,
+    stamps_of,
     unit_of,
     weights_of,
 )
 from metabench.pooling import Pooled
-from metabench.results import Run
-from metabench.search_results import measures_of
 from metabench.stats import Blocks, contrast
 
 
@@ -62,58 +61,34 @@ def compare_pairs(
 
 
 def measure_runs(claim: Claim, found: Found) -> list[PairResult]:
-    """A number of each run: supported where all runs reach it, refuted where none does.
+    """A number of each run: supported where all runs reach the value, refuted where all fail it.
 
-    A proportion reaches a value with its whole 95 % interval, and fails it likewise.
+    A proportion reaches a value with its whole 95 % interval, and fails it likewise; a p-value
+    refutes nothing.
     """
     assert claim.measure is not None
-    assert claim.value is not None
     results = []
     for party in claim.left:
         blank = PairResult(left=str(party), right=f"{claim.value:g}", column=claim.measure)
         try:
-            runs = _only(party, found).runs
+            config = _only(party, found)
         except _NoNumberError as why:
             results.append(replace(blank, verdict=why.verdict, reason=why.reason))
             continue
-        measured = [_measured(run, claim.measure) for run in runs]
-        known = [one for one in measured if one is not None]
-        if len(known) < len(measured):
+        numbers = [measured(run, claim.measure) for run in config.runs]
+        known = [one for one in numbers if one is not None]
+        if len(known) < len(numbers):
             results.append(replace(blank, reason=f"not every run has {claim.measure}"))
             continue
-        verdict: Verdict = "undecided"
-        if all(one.low >= claim.value for one in known):
-            verdict = "supported"
-        elif all(one.high < claim.value for one in known):
-            verdict = "refuted"
+        verdict = verdict_of_runs(claim, known)
         said = f"{', '.join(map(str, known))} in the runs by seed"
-        results.append(replace(blank, verdict=verdict, reason=said))
+        results.append(replace(blank, verdict=verdict, scope=_scope(claim, config), reason=said))
     return results
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    """A measure of a run between the ends of its interval, which for a count are itself."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        ends = f" [{self.low:.3g}, {self.high:.3g}]" if self.low < self.high else ""
-        return f"{self.value:.4g}{ends}"
-
-
-def _measured(run: Run, name: str) -> _Measured | None:
-    try:
-        found = measures_of(run)
-    except DataError:
-        return None
-    if name not in found:
-        return None
-    value = found[name]
-    ends = wilson(value, found[PROPORTIONS[name]]) if name in PROPORTIONS else (value, value)
-    return _Measured(value, *ends)
+def _scope(claim: Claim, *configs: Pooled) -> Scope:
+    stamps = (stamp for stamp in stamps_of(*configs) if stamp != claim.budget)
+    return Scope(min(len(config.runs) for config in configs) < 2, tuple(stamps))
 
 
 def _compare(
@@ -130,7 +105,7 @@ def _compare(
         raise _NoNumberError("not comparable", f"the suite has no column {blank.column}")
     sign = 1.0 if mine.spec.metric == "accuracy" else -1.0
     weights = {k: sign * w for k, w in weights_of(blank.column, sources).items()}
-    pair = replace(blank, unit=unit_of(mine.spec))
+    pair = replace(blank, unit=unit_of(mine.spec), scope=_scope(claim, mine))
     if right is not None:
         return _with_learner(pair, mine, _only(right, found), weights=weights, claim=claim)
     if claim.baseline is not None:
@@ -162,7 +137,8 @@ def _with_learner(
     _enough([side[source].shape for side in sides for source in weights])
     some = f"{shared.n_left_out:,} episodes that only one of them has are left out"
     number = contrast(shared.left, shared.right, weights=weights)
-    return replace(pair, difference=number, reason=some if shared.n_left_out else "")
+    scope = _scope(claim, left, right)
+    return replace(pair, difference=number, scope=scope, reason=some if shared.n_left_out else "")
 
 
 def _only(party: Party, found: Found) -> Pooled:

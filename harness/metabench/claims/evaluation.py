@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from metabench.claims.choosing import Found, choose
 from metabench.claims.comparing import compare_pairs, measure_runs
-from metabench.claims.judging import PairResult, Verdict, judge
+from metabench.claims.judging import PairResult, judge
 from metabench.claims.schema import Claim, ClaimFile
+from metabench.claims.scope import WHOLE, Scope, Verdict, joined
 from metabench.pairing import evaluated_configurations, stamps_of, training_note
 from metabench.pooling import Pooled
 from metabench.results import Run
@@ -29,6 +30,7 @@ class Evaluation:
         verdict: of the whole claim.
         decided_by: the pair that decided it; None where no pair did.
         reason: why there is no such pair; else "".
+        scope: what the verdict speaks of; empty where no number stands behind it.
         pairs: every comparison.
         stamps: what must be said beside the numbers.
         notes: what else a reader must know, in sentences.
@@ -40,9 +42,15 @@ class Evaluation:
     verdict: Verdict
     decided_by: PairResult | None = None
     reason: str = ""
+    scope: Scope = WHOLE
     pairs: tuple[PairResult, ...] = ()
     stamps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """The verdict with its scope."""
+        return self.scope.of(self.verdict)
 
 
 def evaluate(files: Iterable[ClaimFile], runs: Sequence[Run]) -> list[Evaluation]:
@@ -108,10 +116,18 @@ def _of_group(
         verdict=verdict,
         decided_by=decided_by,
         reason="" if decided_by else f"{_not_run(claim)}: {', '.join(missing)}",
+        scope=_scope(verdict, decided_by, pairs),
         pairs=tuple(pairs),
         stamps=stamps_of(*found.configs),
         notes=tuple(notes),
     )
+
+
+def _scope(verdict: Verdict, decided_by: PairResult | None, pairs: Sequence[PairResult]) -> Scope:
+    """A supported claim rests on all of its pairs, any other verdict on the one that decided it."""
+    if verdict == "supported":
+        return joined(pair.scope for pair in pairs)
+    return decided_by.scope if decided_by else WHOLE
 
 
 def _not_run(claim: Claim) -> str:

@@ -16,12 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from metabench.claims.schema import Claim, Relation
-from metabench.stats import Difference, equivalence, holm, holm_levels, visible_difference
-
-Verdict = Literal["supported", "refuted", "undecided", "not comparable"]
+from metabench.claims.scope import WHOLE, Scope, Verdict
+from metabench.stats import (
+    Difference,
+    equivalence,
+    holm,
+    holm_levels,
+    power_above,
+    power_within,
+    visible_difference,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +39,17 @@ class PairResult:
         right: what it is compared with.
         column: of the table, or the measure.
         verdict: of this pair alone.
+        scope: what the verdict speaks of; empty where there is no number.
         reason: why there is no number, or what a reader must know of it; may be empty.
         difference: the advantage of the left, positive where it is better; None without a number.
         low: lower end of its interval.
         high: upper end.
         level: of the interval, such as 0.95.
         p: the smallest level at which the pair is decided, adjusted after Holm.
-        visible: the smallest true difference that would have been seen with probability 0.8.
+        visible: how far from 0, or beyond the margin, the true difference must be so that the pair
+            is decided with probability 0.8.
+        if_equal: probability that it would have been supported at a true difference of 0; None for
+            ``better``, which 0 does not bear out.
         unit: ``%`` or ``mse``.
     """
 
@@ -47,6 +57,7 @@ class PairResult:
     right: str
     column: str
     verdict: Verdict = "undecided"
+    scope: Scope = WHOLE
     reason: str = ""
     difference: Difference | None = None
     low: float | None = None
@@ -54,7 +65,13 @@ class PairResult:
     level: float | None = None
     p: float | None = None
     visible: float | None = None
+    if_equal: float | None = None
     unit: str = ""
+
+    @property
+    def said(self) -> str:
+        """The verdict with its scope."""
+        return self.scope.of(self.verdict)
 
 
 def judge(claim: Claim, pairs: Sequence[PairResult]) -> list[PairResult]:
@@ -79,9 +96,19 @@ def judge(claim: Claim, pairs: Sequence[PairResult]) -> list[PairResult]:
                 level=1 - alpha,
                 p=p,
                 visible=visible_difference(pair.difference, alpha=alpha),
+                if_equal=_if_equal(pair.difference, claim.relation, margin, alpha),
             )
         )
     return judged
+
+
+def _if_equal(
+    difference: Difference, relation: Relation, margin: float, alpha: float
+) -> float | None:
+    if relation == "better":
+        return None
+    power = power_within if relation == "close" else power_above
+    return power(difference, margin=margin, alpha=alpha)
 
 
 def deciding_p(difference: Difference, relation: Relation, margin: float) -> float:

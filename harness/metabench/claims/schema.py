@@ -13,8 +13,14 @@ from metabench.errors import UsageError
 from metabench.runspec import Frozen
 from metabench.suite import read_yaml, validated
 
-Measure = Literal["genotypes", "genotype_share", "embedding_silhouette", "embedding_probe"]
-Relation = Literal["better", "not-worse", "close", "at-least"]
+Measure = Literal[
+    "genotypes",
+    "genotype_share",
+    "genotype_source_p",
+    "embedding_silhouette",
+    "embedding_probe",
+]
+Relation = Literal["better", "not-worse", "close", "at-least", "at-most"]
 
 
 class Party(Frozen):
@@ -50,12 +56,17 @@ class Claim(Frozen):
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Short name.")
     sentence: str = Field(description="What the paper says, in our words.")
     citation: str = Field(description="Section or table.")
+    reading: str | None = Field(
+        default=None,
+        description="Where the paper has no such sentence: what we read it from, or read into it.",
+    )
     suite: str = Field(description="The suite that it is tested on.")
     setting: str = Field(description="Its setting.")
     budget: str | None = Field(default=None, description="The only budget that counts; any if not.")
     left: Parties = Field(min_length=1, description="Learners that it speaks of.")
     relation: Relation = Field(
-        description="`better`, `not-worse` or `close` (both within `margin`); `at-least` `value`."
+        description="`better`, `not-worse` or `close` (both within `margin`); `at-least` or "
+        "`at-most` `value`."
     )
     right: Parties = Field(default=(), description="Learners that they are compared with.")
     baseline: str | None = Field(
@@ -71,7 +82,7 @@ class Claim(Frozen):
     )
     margin: float | None = Field(default=None, gt=0, description="In % or mse.")
     measure: Measure | None = Field(
-        default=None, description="A number of each run, for `at-least`."
+        default=None, description="A number of each run, for `at-least` and `at-most`."
     )
 
     @model_validator(mode="after")
@@ -81,11 +92,16 @@ class Claim(Frozen):
             raise ValueError("a claim needs exactly one of `right`, `baseline` and `value`")
         if (self.relation in ("not-worse", "close")) != (self.margin is not None):
             raise ValueError("`not-worse` and `close` need a margin, and only they")
-        if (self.relation == "at-least") != (self.measure is not None):
-            raise ValueError("`at-least` needs a measure, and only it")
+        if (self.relation in ("at-least", "at-most")) != (self.measure is not None):
+            raise ValueError("`at-least` and `at-most` need a measure, and only they")
         if self.measure is not None and self.value is None:
             raise ValueError("a measure is compared with a `value`")
         return self
+
+    @property
+    def source(self) -> str:
+        """Where it is printed, and whether it is our reading."""
+        return f"{self.citation}; {self.reading}" if self.reading else self.citation
 
 
 class ClaimFile(Frozen):

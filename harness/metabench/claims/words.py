@@ -20,7 +20,8 @@ def says(claim: Claim) -> str:
     """
     left = _listed([str(party) for party in claim.left])
     if claim.measure is not None:
-        return f"{left}: at least {claim.value:g} {claim.measure.replace('_', ' ')} in each run"
+        bound = f"{claim.relation.replace('-', ' ')} {claim.value:g}"
+        return f"{left}: {bound} {claim.measure.replace('_', ' ')} in each run"
     right = _listed([str(party) for party in claim.right]) or claim.baseline or f"{claim.value:g}"
     words = {
         "better": "better than",
@@ -41,11 +42,32 @@ def deciding(evaluation: Evaluation) -> str:
         return f"{between}: {pair.reason}."
     text = f"{between}: {advantage(pair)} {interval(pair)}, p {p_value(pair.p)}"
     if pair.verdict == "undecided" and pair.visible is not None:
-        text += (
-            f"; a difference of {number(pair.visible, pair.unit)} {pair.unit} would have been seen "
-            "with probability 0.8"
-        )
+        text += f"; {_could_have_been(evaluation.claim, pair, pair.visible)}"
     return f"{text}. Interval: {pair.difference.words()}."
+
+
+def _could_have_been(claim: Claim, pair: PairResult, visible: float) -> str:
+    """What such a comparison decides with which probability, measured from the claim's bound."""
+    if claim.margin is None:
+        seen = number(visible, pair.unit)
+        return f"a difference of {seen} {pair.unit} would have been seen with probability 0.8"
+    assert pair.low is not None
+    assert pair.high is not None
+    half_width, margin = (pair.high - pair.low) / 2, claim.margin
+    close = claim.relation == "close"
+    sign = "±" if close else "-"
+    refuted = f"{sign}{number(margin + visible, pair.unit)} {pair.unit}"
+    if half_width > margin:
+        unless = "" if close else " unless the left is better"
+        supported = (
+            f"the half-width {number(half_width, pair.unit)} exceeds the margin {margin:g}: these "
+            f"data cannot support it{unless}"
+        )
+    else:
+        supported = (
+            f"at a true difference of 0 it is supported with probability {pair.if_equal:.2f}"
+        )
+    return f"{supported}; at a true difference of {refuted} it is refuted with probability 0.8"
 
 
 def advantage(pair: PairResult) -> str:

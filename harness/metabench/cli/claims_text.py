@@ -18,7 +18,9 @@ HEADER = ("left", "right", "column", "advantage", "interval", "p", "episodes", "
 LEGEND = (
     "The advantage of the left is positive where it is better. The interval is the one that "
     "decides: its level is that of Holm's procedure, 5 % over all pairs of the claim, and p is "
-    "adjusted likewise."
+    "adjusted likewise. A verdict (one seed) speaks of these trained networks, not of the "
+    "learners; in brackets are the stamps of the runs, which are shorter than the paper's or on "
+    "other data."
 )
 
 
@@ -33,14 +35,15 @@ def render_claims(evaluations: Sequence[Evaluation], format: Literal["table", "m
 
 def _plain(evaluation: Evaluation) -> str:
     table = columns(HEADER, _rows(evaluation)).splitlines() if _rows(evaluation) else []
-    lines = [f"{evaluation.claim.id}: {evaluation.verdict.upper()}", *_about(evaluation)]
+    verdict = evaluation.said.replace(evaluation.verdict, evaluation.verdict.upper(), 1)
+    lines = [f"{evaluation.claim.id}: {plain(verdict)}", *_about(evaluation)]
     return "\n".join([lines[0], *(f"  {line}" for line in [*lines[1:], *table])])
 
 
 def _markdown(evaluation: Evaluation) -> str:
     claim = evaluation.claim
     about = "\n".join(f"- {_escaped(line)}" for line in _about(evaluation))
-    blocks = [f"## {claim.id}: {evaluation.verdict}", about]
+    blocks = [f"## {claim.id}: {_escaped(plain(evaluation.said))}", about]
     if rows := _rows(evaluation):
         lines = [HEADER, ["---"] * len(HEADER), *rows]
         blocks.append("\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines))
@@ -52,9 +55,9 @@ def _about(evaluation: Evaluation) -> list[str]:
     budget = f", budget {evaluation.budget}" if evaluation.budget else ""
     stamps = f"Stamped {', '.join(evaluation.stamps)}." if evaluation.stamps else ""
     lines = [
-        f"{claim.sentence} ({evaluation.paper}, {claim.citation})",
+        f"{claim.sentence} ({evaluation.paper}, {claim.source})",
         f"Compared: {says(claim)}; {claim.suite} @ {claim.setting}{budget}.",
-        f"{evaluation.verdict.capitalize()}: {deciding(evaluation)}",
+        f"{evaluation.said[:1].upper()}{evaluation.said[1:]}: {deciding(evaluation)}",
         stamps,
         *evaluation.notes,
     ]
@@ -69,7 +72,7 @@ def _rows(evaluation: Evaluation) -> list[list[str]]:
 
 def _row(pair: PairResult) -> list[str]:
     names = [pair.left, pair.right, pair.column]
-    verdict = f"{pair.verdict} ({pair.reason})" if pair.reason else pair.verdict
+    verdict = f"{pair.said} ({pair.reason})" if pair.reason else pair.said
     difference = pair.difference
     if difference is None:
         return [plain(text) for text in (*names, "", "", "", "", "", verdict)]
@@ -88,10 +91,13 @@ def _values(evaluation: Evaluation) -> dict[str, Any]:
     claim = evaluation.claim
     return {
         "id": claim.id,
-        "verdict": evaluation.verdict,
+        "verdict": evaluation.said,
+        "outcome": evaluation.verdict,
+        "scope": asdict(evaluation.scope),
         "sentence": claim.sentence,
         "paper": evaluation.paper,
         "citation": claim.citation,
+        "reading": claim.reading,
         "compared": says(claim),
         "suite": claim.suite,
         "setting": claim.setting,
@@ -105,6 +111,7 @@ def _values(evaluation: Evaluation) -> dict[str, Any]:
 
 def _pair_values(pair: PairResult) -> dict[str, Any]:
     values = {name: value for name, value in asdict(pair).items() if name != "difference"}
+    values |= {"verdict": pair.said, "outcome": pair.verdict}
     if (found := pair.difference) is not None:
         values |= {
             "advantage": found.mean,

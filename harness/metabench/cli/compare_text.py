@@ -36,7 +36,7 @@ def _block(comparison: Comparison) -> str:
         f"A: {plain(comparison.left)}",
         f"B: {plain(comparison.right)}",
         "",
-        columns(_HEADER, [_row(column, unit) for column in comparison.columns]),
+        _table(comparison),
         "",
         *_captions(comparison, better),
     ]
@@ -49,6 +49,18 @@ def _block(comparison: Comparison) -> str:
         header = ("source", "episode", "A", "B", "A - B")
         lines += ["", "Episodes that differ most:", columns(header, rows)]
     return "\n".join(lines)
+
+
+def _table(comparison: Comparison) -> str:
+    """A line per column, with degrees of freedom where the intervals have them."""
+    header, found = list(_HEADER), comparison.columns
+    rows = [_row(column, comparison.unit) for column in found]
+    if any(column.difference.speaks_of_learners for column in found):
+        place = header.index("95 % interval") + 1
+        header.insert(place, "df")
+        for row, column in zip(rows, found, strict=True):
+            row.insert(place, f"{column.difference.degrees:.1f}")
+    return columns(header, rows)
 
 
 def _row(column: ColumnDifference, unit: str) -> list[str]:
@@ -68,8 +80,12 @@ def _row(column: ColumnDifference, unit: str) -> list[str]:
 
 def _captions(comparison: Comparison, better: str) -> list[str]:
     unit, last = comparison.unit, comparison.columns[-1]
+    which, each = "Interval", ""
+    if last.difference.speaks_of_learners:
+        which = f"Interval of {last.column}"
+        each = " df: degrees of freedom, of each column its own."
     lines = [
-        f"In {unit}, {better}. Interval: {last.difference.words()}.",
+        f"In {unit}, {better}. {which}: {last.difference.words()}.{each}",
         "Effect: mean over std of the paired differences (Cohen's d_z). Wilcoxon p: signed ranks "
         "of paired episodes, adjusted after Holm over the sources. Visible: the smallest true "
         "difference that such a comparison shows with probability 0.8.",
@@ -109,6 +125,7 @@ def _column_values(column: ColumnDifference) -> dict[str, Any]:
         "high": high,
         "n_episodes": column.difference.n_episodes,
         "n_seeds": list(column.difference.n_seeds),
+        "degrees": column.difference.degrees if column.difference.speaks_of_learners else None,
         "formula": column.difference.words(),
         "effect": column.effect,
         "wilcoxon_p_holm": column.p,

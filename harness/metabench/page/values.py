@@ -17,7 +17,7 @@ class Against:
     Attributes:
         row: the configuration.
         by_column: its number minus the best's; without a column in which they share no episode.
-        p: two-sided, of the overall difference, adjusted after Holm.
+        p: two-sided, of the overall difference, adjusted over all pairs of the configurations.
     """
 
     row: Row
@@ -37,6 +37,7 @@ class Differences:
         overall: the column that decides which is the best.
         columns: all of them, the overall one first.
         others: the largest disadvantage last.
+        adjustment: how their p-values are adjusted, in words.
         notes: what a reader must know, in sentences.
     """
 
@@ -47,6 +48,7 @@ class Differences:
     overall: str
     columns: tuple[str, ...]
     others: tuple[Against, ...]
+    adjustment: str
     notes: tuple[str, ...]
 
 

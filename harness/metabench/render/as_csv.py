@@ -11,7 +11,10 @@ from typing import Any
 from metabench.render.layout import number, plain
 from metabench.tables import Cell, PaperCell, PaperRow, PaperTable, Report, Row, Table
 
-_ROW = ("learner", "variant", "backend", "n_params", "budget", "seeds", "stamps", "transductive")
+_ROW = (
+    *("learner", "variant", "backend", "n_params", "budget", "seeds", "stamps", "transductive"),
+    "conditions",
+)
 _CELL = ("mean", "half_width", "n", "unit", "text", "standing")
 FIELDS = ("suite", "setting", "metric", *_ROW, "column", *_CELL)
 PAPER_FIELDS = (

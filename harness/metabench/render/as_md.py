@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from metabench.render.layout import Entry, Grid, Mark, grid_of, legend
+from metabench.render.layout import NOT_COMPARED, Entry, Grid, Mark, grid_of
+from metabench.render.legends import legend
 from metabench.tables import Report
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MARKS: dict[Mark, tuple[str, str]] = {
     "best": ("**", "**"),
     "not separable": ("<ins>", "</ins>"),
+    "not compared": ("", f" {NOT_COMPARED}"),
     "paper": ("_", "_"),
 }
 

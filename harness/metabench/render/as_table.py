@@ -11,12 +11,17 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from metabench.render.layout import Entry, Grid, Mark, grid_of, legend
+from metabench.render.layout import NOT_COMPARED, Entry, Grid, Mark, grid_of
+from metabench.render.legends import legend
 from metabench.tables import Report
 
 _CAPTION_WIDTH = 100
 _STYLES: dict[Mark, str] = {"best": "bold", "not separable": "underline", "paper": "bright_black"}
-_SIGNS: dict[Mark, str] = {"best": " *", "not separable": " ="}
+_SIGNS: dict[Mark, str] = {
+    "best": " *",
+    "not separable": " =",
+    "not compared": f" {NOT_COMPARED}",
+}
 _UNLIMITED = 10_000
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from metabench.render.layout import TRANSDUCTIVE, Entry, Grid, Mark, grid_of, legend
+from metabench.render.layout import NOT_COMPARED, TRANSDUCTIVE, Entry, Grid, Mark, grid_of
+from metabench.render.legends import legend
 from metabench.tables import PaperTable, Report
 
 _PREAMBLE = "% Needs \\usepackage{booktabs}.\n"
 _PREAMBLE_OF_PAPERS = "% Needs \\usepackage{booktabs,graphicx,xcolor}.\n"
-_MARKS: dict[Mark, str] = {
-    "best": r"\textbf{",
-    "not separable": r"\underline{",
-    "paper": r"\textcolor{gray}{",
+_MARKS: dict[Mark, tuple[str, str]] = {
+    "best": (r"\textbf{", "}"),
+    "not separable": (r"\underline{", "}"),
+    "not compared": ("", r" \ddag{}"),
+    "paper": (r"\textcolor{gray}{", "}"),
 }
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -26,6 +28,7 @@ _ESCAPES = {
     '"': "''",
     "±": r"$\pm$",
     TRANSDUCTIVE: r"\dag{}",
+    NOT_COMPARED: r"\ddag{}",
     "[": "{[}",  # after \\ a bracket or a star would be its argument
     "]": "{]}",
     "*": "{*}",
@@ -69,8 +72,9 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _entry(entry: Entry) -> str:
+    before, after = _MARKS.get(entry.mark, ("", ""))
     text = escape(entry.text)
-    return f"{_MARKS[entry.mark]}{text}}}" if text and entry.mark else text
+    return f"{before}{text}{after}" if text else ""
 
 
 def escape(text: str) -> str:

@@ -24,7 +24,10 @@ _PAPER_HEADINGS = {
 TRANSDUCTIVE = "†"
 """Follows a learner whose predictions use the statistics of the query set."""
 
-Mark = Literal["", "best", "not separable", "paper"]
+NOT_COMPARED = "‡"
+"""Follows a number that is compared with no other of its column."""
+
+Mark = Literal["", "best", "not separable", "not compared", "paper"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class Grid:
         rows: as many entries as there are headings.
         notes: lists below the table, each with its heading.
         wide: whether it is wider than a page of print.
+        n_seeds: of each row of ours.
+        lettered: whether letters say which rows are compared.
     """
 
     title: str
@@ -61,6 +66,8 @@ class Grid:
     rows: tuple[tuple[Entry, ...], ...]
     notes: tuple[tuple[str, tuple[str, ...]], ...] = ()
     wide: bool = False
+    n_seeds: tuple[int, ...] = ()
+    lettered: bool = False
 
     @property
     def marks(self) -> frozenset[str]:
@@ -73,21 +80,6 @@ def grid_of(table: Table | PaperTable) -> Grid:
     return _paper_grid(table) if isinstance(table, PaperTable) else _grid(table)
 
 
-def legend(grid: Grid, *, best: str, not_separable: str) -> str:
-    """A sentence per mark that occurs, for formats that show marks by these words."""
-    sentences = {
-        "best": f"{best}: the best of its column.",
-        "not separable": (
-            f"{not_separable}: not separable from it, the 95 % interval of the paired difference "
-            "contains 0."
-        ),
-    }
-    found = [text for mark, text in sentences.items() if mark in grid.marks]
-    shown = any(TRANSDUCTIVE in entry.text for row in grid.rows for entry in row)
-    dagger = [f"{TRANSDUCTIVE}: predictions use the statistics of the query set."] * shown
-    return " ".join([*found, *dagger])
-
-
 def _grid(table: Table) -> Grid:
     return Grid(
         title=title(table),
@@ -98,6 +90,8 @@ def _grid(table: Table) -> Grid:
             (*map(Entry, _left([row])), *(_ours(row.cells.get(name)) for name in table.columns))
             for row in table.rows
         ),
+        n_seeds=tuple(len(row.seeds) for row in table.rows),
+        lettered=any(row.conditions for row in table.rows),
     )
 
 
@@ -107,6 +101,7 @@ def _paper_grid(table: PaperTable) -> Grid:
         for field in _PAPER_HEADINGS
         if field == "method" or any(getattr(row, field) for row in table.rows)
     ]
+    ours = [row for line in table.rows for row in line.ours]
     headings = [Entry(_PAPER_HEADINGS[field], "paper") for field in fields]
     headings += [Entry(name) for name in HEADINGS]
     for heading in map(plain, table.columns.values()):
@@ -130,6 +125,8 @@ def _paper_grid(table: PaperTable) -> Grid:
             ("Remarks", tuple(map(plain, table.remarks))),
         ),
         wide=True,
+        n_seeds=tuple(len(row.seeds) for row in ours),
+        lettered=any(row.conditions for row in ours),
     )
 
 
@@ -190,8 +187,9 @@ def plain(text: str) -> str:
 
 
 def label(row: Row) -> str:
-    """The learner, what tells it from a row that would look the same, and whether it is marked."""
+    """The learner, what tells it from a row that would look the same, its letter and dagger."""
     name = f"{row.learner} ({row.variant})" if row.variant else row.learner
+    name = f"{name} [{row.conditions}]" if row.conditions else name
     return plain(f"{name} {TRANSDUCTIVE}" if row.transductive else name)
 
 

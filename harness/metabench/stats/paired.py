@@ -106,7 +106,39 @@ def contrast(
     runs = [run_means(side, weights) for side in sides]
     mean = float(runs[0].mean()) - (float(runs[1].mean()) if right is not None else 0.0) - value
     n_seeds = [len(run) for run in runs]
-    several = min(n_seeds) > 1
+    parts = variance_parts(left, right, weights=weights)
+    seeds = [var / n for var, n in zip(parts.seeds, n_seeds, strict=True)] if parts.seeds else []
+    total = sum(seeds) + parts.episodes
+    return Difference(
+        mean=mean,
+        standard_error=math.sqrt(total),
+        degrees=satterthwaite(total, seeds, n_seeds),
+        n_episodes=sum(left[source].shape[1] for source in weights),
+        n_seeds=(n_seeds[0], n_seeds[1] if right is not None else 0),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class VarianceParts:
+    """What the variance of a difference is made of, in the squared unit of the scores.
+
+    Attributes:
+        seeds: variance of the means of single runs on each side, which more seeds divide; empty
+            with one seed on a side.
+        episodes: what more seeds do not shrink, and more episodes do.
+    """
+
+    seeds: tuple[float, ...]
+    episodes: float
+
+
+def variance_parts(
+    left: Blocks, right: Blocks | None = None, *, weights: Mapping[str, float]
+) -> VarianceParts:
+    """Split the variance that :func:`contrast` describes; it takes the same arguments."""
+    sides = [left] if right is None else [left, right]
+    runs = [run_means(side, weights) for side in sides]
+    several = min(len(run) for run in runs) > 1
     ddof = 1 if several else 0
     episodes = 0.0
     for source, weight in weights.items():
@@ -118,15 +150,8 @@ def contrast(
         if several and len(values) > 1:
             variance -= sum(_interaction(block) / len(block) for block in blocks)
         episodes += weight**2 * variance / len(values)
-    seeds = [float(run.var(ddof=1)) / len(run) for run in runs] if several else []
-    total = sum(seeds) + max(episodes, 0.0)
-    return Difference(
-        mean=mean,
-        standard_error=math.sqrt(total),
-        degrees=_satterthwaite(total, seeds, n_seeds),
-        n_episodes=sum(left[source].shape[1] for source in weights),
-        n_seeds=(n_seeds[0], n_seeds[1] if right is not None else 0),
-    )
+    seeds = tuple(float(run.var(ddof=1)) for run in runs) if several else ()
+    return VarianceParts(seeds, max(episodes, 0.0))
 
 
 def run_means(side: Blocks, weights: Mapping[str, float]) -> NDArray[np.float64]:
@@ -151,7 +176,14 @@ def _interaction(scores: NDArray[np.float64]) -> float:
     return float((rest**2).sum() / ((seeds - 1) * (n - 1)))
 
 
-def _satterthwaite(total: float, parts: Sequence[float], n_seeds: Sequence[int]) -> float:
+def satterthwaite(total: float, parts: Sequence[float], n_seeds: Sequence[int]) -> float:
+    """Degrees of freedom of a variance: ``total^2 / sum(part^2 / (n - 1))``; infinite with no part.
+
+    Args:
+        total: the variance, which may hold more than the parts.
+        parts: variances that are estimated from seeds, over their number.
+        n_seeds: of each part.
+    """
     if not parts:
         return math.inf
     spread = sum(part * part / (n - 1) for part, n in zip(parts, n_seeds, strict=True))

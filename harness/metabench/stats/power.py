@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from metabench.stats.distributions import quantile, scipy_stats, upper_tail
-from metabench.stats.paired import Difference
+from metabench.stats.paired import Difference, VarianceParts, satterthwaite
 
 ALPHA = 0.05
 POWER = 0.8
 """Cohen's convention (1988): four of five real differences of the given size are seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Episodes:
+    """How many episodes it takes where no number of seeds is enough on those that there are.
+
+    Attributes:
+        n_tested: episodes that there are.
+        more_than: what it takes even with seeds without end.
+        n: twice as many, on which a number of seeds is enough.
+    """
+
+    n_tested: int
+    more_than: int
+    n: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +36,11 @@ class Needed:
 
     Attributes:
         n: episodes, or seeds on each side.
-        unit: ``episodes`` or ``seeds on each side``.
+        unit: ``episodes``, ``seeds on each side``, or the latter at a number of episodes.
         difference: the true difference, in the unit of the scores.
         power: probability that it is seen.
         alpha: level of the two-sided test.
+        episodes: None where seeds alone are enough, or are not asked for.
     """
 
     n: int
@@ -30,12 +48,20 @@ class Needed:
     difference: float
     power: float
     alpha: float
+    episodes: Episodes | None = None
 
     def words(self) -> str:
         """Formula, unit of n and n."""
+        shown = (
+            f"a difference of {self.difference:g} with probability {self.power:g} "
+            f"(two-sided test at {self.alpha:g})"
+        )
+        if self.episodes is None:
+            return f"{self.n:,} {self.unit} show {shown}"
+        found = self.episodes
         return (
-            f"{self.n:,} {self.unit} show a difference of {self.difference:g} with probability "
-            f"{self.power:g} (two-sided test at {self.alpha:g})"
+            f"no number of seeds shows {shown} on these {found.n_tested:,} episodes; it takes more "
+            f"than {found.more_than:,} episodes, and {self.n:,} {self.unit} are enough"
         )
 
 
@@ -59,33 +85,59 @@ def episodes_needed(
 
 
 def seeds_needed(
-    left_std: float,
-    right_std: float,
+    parts: VarianceParts,
     *,
     difference: float,
+    n_episodes: int,
     power: float = POWER,
     alpha: float = ALPHA,
 ) -> Needed:
-    """The fewest seeds on each side with ``(t(1 - alpha/2) + t(power)) se <= difference``.
+    """The fewest seeds S on each side that show a difference on these episodes.
 
-    ``se = sqrt((s_l^2 + s_r^2) / n)`` and 2n - 2 degrees of freedom.
+    ``se^2 = (s_l^2 + s_r^2) / S + e`` with Satterthwaite's degrees of freedom, as
+    :func:`~metabench.stats.contrast` makes them; the power is that of :func:`power_of`. More seeds
+    do not shrink e. Where e alone is too large, it says how many episodes it takes: e falls as
+    their number rises, and s^2 is kept, which errs on the safe side.
 
     Args:
-        left_std: std of the means of single runs, on the left.
-        right_std: likewise, on the right.
+        parts: of the variance, with several seeds on each side.
         difference: to be seen; its sign does not matter.
+        n_episodes: behind the parts.
         power: probability to see it.
         alpha: level of the two-sided test.
 
     Raises:
         UsageError: when scipy is not installed.
     """
-    variance, size = left_std**2 + right_std**2, _size(difference)
-    normal = quantile(1 - alpha / 2) + quantile(power)
-    n = max(2, math.ceil((normal / size) ** 2 * variance))  # fewer never suffice
-    while _factor(2 * n - 2, power, alpha) * math.sqrt(variance / n) > size:
-        n += 1
-    return Needed(n, "seeds on each side", abs(difference), power, alpha)
+    size = _size(difference)
+    if _power(math.sqrt(parts.episodes), math.inf, size, alpha) > power:
+        n = _fewest_seeds(parts, size, power, alpha)
+        return Needed(n, "seeds on each side", size, power, alpha)
+    factor = quantile(1 - alpha / 2) + quantile(power)
+    more_than = math.ceil(n_episodes * parts.episodes * (factor / size) ** 2)
+    more = replace(parts, episodes=parts.episodes * n_episodes / (2 * more_than))
+    n = _fewest_seeds(more, size, power, alpha)
+    unit = f"seeds on each side at {2 * more_than:,} episodes"
+    return Needed(n, unit, size, power, alpha, Episodes(n_episodes, more_than, 2 * more_than))
+
+
+def _fewest_seeds(parts: VarianceParts, size: float, power: float, alpha: float) -> int:
+    """Power rises with the seeds; that of seeds without end must be above ``power``."""
+
+    def enough(n: int) -> bool:
+        seeds = [variance / n for variance in parts.seeds]
+        total = sum(seeds) + parts.episodes
+        degrees = satterthwaite(total, seeds, [n] * len(seeds))
+        return _power(math.sqrt(total), degrees, size, alpha) >= power
+
+    high = 2
+    while not enough(high):
+        high *= 2
+    low = max(2, high // 2)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return low
 
 
 def visible_difference(
@@ -93,10 +145,54 @@ def visible_difference(
 ) -> float:
     """The smallest true difference that such a comparison shows with the given probability.
 
-    ``(t(1 - alpha/2) + t(power)) standard error``. It replaces the "observed power", which is
-    but the p-value in other words (Hoenig and Heisey, The American Statistician 55, 2001).
+    Where :func:`power_of` reaches ``power``; with infinite degrees that is ``(z(1 - alpha/2) +
+    z(power)) standard error``. It replaces the "observed power", which is but the p-value in other
+    words (Hoenig and Heisey, The American Statistician 55, 2001). Measured from a margin, it is how
+    far beyond it the truth has to be.
     """
-    return _factor(difference.degrees, power, alpha) * difference.standard_error
+    low, high = 0.0, _factor(difference.degrees, power, alpha) * difference.standard_error
+    if math.isinf(difference.degrees) or high == 0:
+        return high
+    while power_of(difference, size=high, alpha=alpha) < power:
+        low, high = high, 2 * high
+    for _ in range(50):
+        middle = (low + high) / 2
+        seen = power_of(difference, size=middle, alpha=alpha) >= power
+        low, high = (low, middle) if seen else (middle, high)
+    return high
+
+
+def power_within(difference: Difference, *, margin: float, alpha: float = ALPHA) -> float:
+    """The probability that the interval lies within ± ``margin`` where there is no difference.
+
+    The power of two one-sided tests (TOST) at a true difference of 0, each at ``alpha / 2``. The
+    standard error is taken as known with infinite degrees; else it is random, and the probability
+    is the mean over 2,000 quantiles of its chi-square distribution.
+    """
+    if difference.standard_error == 0:
+        return 1.0
+    room, bound = margin / difference.standard_error, quantile(1 - alpha / 2, difference.degrees)
+    if math.isinf(difference.degrees):
+        return max(0.0, 1 - 2 * upper_tail(room - bound))
+    shares = (np.arange(2000) + 0.5) / 2000
+    stats = scipy_stats("Student's t")
+    errors = np.sqrt(stats.chi2.ppf(shares, difference.degrees) / difference.degrees)
+    inside = 1 - 2 * stats.norm.sf(room - bound * errors)
+    return float(np.maximum(inside, 0.0).mean())
+
+
+def power_above(difference: Difference, *, margin: float, alpha: float = ALPHA) -> float:
+    """The probability that the interval lies above ``-margin`` where there is no difference.
+
+    One-sided at ``alpha / 2``; from the noncentral t distribution, or the normal one.
+    """
+    if difference.standard_error == 0:
+        return 1.0
+    shift = margin / difference.standard_error
+    bound = quantile(1 - alpha / 2, difference.degrees)
+    if math.isinf(difference.degrees):
+        return upper_tail(bound - shift)
+    return float(scipy_stats("Student's t").nct(difference.degrees, shift).sf(bound))
 
 
 def power_of(difference: Difference, *, size: float, alpha: float = ALPHA) -> float:
@@ -104,14 +200,19 @@ def power_of(difference: Difference, *, size: float, alpha: float = ALPHA) -> fl
 
     From the noncentral t distribution, or the normal one where the degrees are infinite.
     """
-    if difference.standard_error == 0:
+    return _power(difference.standard_error, difference.degrees, size, alpha)
+
+
+def _power(error: float, degrees: float, size: float, alpha: float) -> float:
+    if error == 0:
         return float(size != 0)
-    shift = size / difference.standard_error
-    bound = quantile(1 - alpha / 2, difference.degrees)
-    if math.isinf(difference.degrees):
+    shift = abs(size) / error
+    bound = quantile(1 - alpha / 2, degrees)
+    if math.isinf(degrees):
         return upper_tail(bound - shift) + upper_tail(bound + shift)
-    distribution = scipy_stats("Student's t").nct(difference.degrees, shift)
-    return float(distribution.sf(bound) + distribution.cdf(-bound))
+    distribution = scipy_stats("Student's t").nct(degrees, shift)
+    wrong_side = float(distribution.cdf(-bound))  # scipy gives nan where it is below 1e-100
+    return float(distribution.sf(bound)) + (0.0 if math.isnan(wrong_side) else wrong_side)
 
 
 def _factor(degrees: float, power: float, alpha: float) -> float:

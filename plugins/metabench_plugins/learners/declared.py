@@ -136,23 +136,29 @@ def _searching() -> Iterator[LearnerSpec]:
     )
     yield LearnerSpec(
         name="metanas-maml",
-        version=1,
+        version=2,
         summary="MAML on weights and architecture with annealing: our extension of MetaNAS.",
         params="metabench_plugins.learners.maml:MamlSearchParams",
         factory="metabench_plugins.learners.maml:Maml",
-        preset={"arch_at_test": "soft", "threshold": 0.01, "threshold_at_test": 0.05},
+        preset={
+            "adapt_norm": True,
+            "arch_at_test": "soft",
+            "threshold": 0.01,
+            "threshold_at_test": 0.05,
+        },
         searches=True,
         reference=metanas,
     )
     yield LearnerSpec(
         name="tnas",
-        version=2,
+        version=3,
         summary="First-order MAML on weights and logits; common decoded networks are retrained.",
         params="metabench_plugins.learners.tnas:TnasParams",
         factory="metabench_plugins.learners.tnas:Tnas",
         preset={
             "order": "first",
             "inner_lr": 0.1,
+            "reduction": "mean",
             "adapt_norm": True,
             "arch_inner_lr": 30.0,
             "arch_beta1": 0.5,

@@ -9,9 +9,10 @@ from metabench.specs import NasStrategySpec
 
 def declared() -> Iterator[NasStrategySpec]:
     """The ways from architecture logits to an architecture."""
-    for name, target, summary, reads_logits, reference in (
+    for name, version, target, summary, reads_logits, reference in (
         (
             "darts",
+            1,
             "darts:Darts",
             "Softmax over operations, decoded at the end.",
             True,
@@ -19,6 +20,7 @@ def declared() -> Iterator[NasStrategySpec]:
         ),
         (
             "soft-pruning",
+            1,
             "soft_pruning:SoftPruning",
             "Softmax that cools down within a task, over operations or inputs too.",
             True,
@@ -26,6 +28,7 @@ def declared() -> Iterator[NasStrategySpec]:
         ),
         (
             "gumbel",
+            2,
             "gumbel:Gumbel",
             "Samples one operation per edge, straight through.",
             True,
@@ -33,16 +36,17 @@ def declared() -> Iterator[NasStrategySpec]:
         ),
         (
             "random",
+            1,
             "random:Random",
             "Random architectures: the baseline of every search.",
             False,
             "Li and Talwalkar, UAI 2019",
         ),
-        ("fixed", "fixed:Fixed", "One given architecture.", False, ""),
+        ("fixed", 1, "fixed:Fixed", "One given architecture.", False, ""),
     ):
         yield NasStrategySpec(
             name=name,
-            version=1,
+            version=version,
             summary=summary,
             params=f"metabench_plugins.strategies.{target}Params",
             factory=f"metabench_plugins.strategies.{target}",

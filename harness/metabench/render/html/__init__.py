@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from metabench.claims import words as claim_words
 from metabench.page.values import Page
-from metabench.render import layout
+from metabench.render import layout, legends
 from metabench.render.html import parts
 from metabench.stats import words as stats_words
 from metabench.tables import PaperTable, Table
@@ -48,6 +48,7 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         number=layout.number,
+        not_compared=layout.NOT_COMPARED,
         label=layout.label,
         ranges=layout.ranges,
         title_of=layout.title,
@@ -62,7 +63,7 @@ def _environment() -> Environment:
 
 
 def _legend(table: Table | PaperTable) -> str:
-    return layout.legend(layout.grid_of(table), best="Bold", not_separable="Underlined")
+    return legends.legend(layout.grid_of(table), best="Bold", not_separable="Underlined")
 
 
 def _policy(style: Markup, script: Markup) -> str:

@@ -17,6 +17,15 @@ OUTCOMES = ("match", "close", "differs", "not comparable")
 VERDICTS = ("supported", "refuted", "undecided", "not comparable")
 PLOT_WIDTH = 180.0
 
+_OF_LEARNERS = (
+    "difference of the means over seeds ± t standard error, seeds and episodes both taken as "
+    "random, degrees of freedom after Satterthwaite, n counts seeds and shared episodes"
+)
+_OF_NETWORKS = (
+    "mean of the paired differences ± z std/sqrt(n), ddof 0, root sum of squares over sources, "
+    "n counts shared episodes, scores of several seeds averaged per episode"
+)
+
 
 def symbol(verdict: str) -> str:
     """The name of a verdict in the style sheet."""
@@ -92,10 +101,17 @@ def outcomes(table: PaperTable) -> list[tuple[str, int]]:
     return [(outcome, counts[outcome]) for outcome in OUTCOMES if counts[outcome]]
 
 
-def verdicts(page: Page) -> list[tuple[str, int]]:
-    """How often each verdict stands among the claims, in the order of :data:`VERDICTS`."""
-    counts: Counter[str] = Counter(claim.verdict for claim in page.claims or ())
-    return [(verdict, counts[verdict]) for verdict in VERDICTS if counts[verdict]]
+def verdicts(page: Page) -> list[tuple[Evaluation, int]]:
+    """How often each verdict stands among the claims, those of another scope by themselves.
+
+    An evaluation that has the verdict, and how many have it; in the order of :data:`VERDICTS`,
+    verdicts that speak of the learners first.
+    """
+    claims = page.claims or ()
+    counts = Counter(claim.said for claim in claims)
+    found = {claim.said: claim for claim in claims}.values()
+    ordered = sorted(found, key=lambda c: (VERDICTS.index(c.verdict), bool(c.scope), c.said))
+    return [(claim, counts[claim.said]) for claim in ordered]
 
 
 def leaders(table: Table) -> tuple[str, list[tuple[Row, Cell]]]:
@@ -105,7 +121,7 @@ def leaders(table: Table) -> tuple[str, list[tuple[Row, Cell]]]:
     if len(known) < 2:
         return column, known
     order = ("best", "not separable")
-    led = [pair for pair in known if pair[1].standing]
+    led = [pair for pair in known if pair[1].standing in order]
     return column, sorted(led, key=lambda pair: order.index(pair[1].standing))
 
 
@@ -154,6 +170,31 @@ def forests(differences: Differences) -> Iterator[tuple[Against, Forest]]:
     for against, one in zip(differences.others, found, strict=True):
         start, end = one.interval()
         yield against, Forest(place(0.0), place(start), place(end), place(one.mean))
+
+
+def formulas(differences: Differences) -> str:
+    """How the intervals of all lines are made."""
+    overall = [against.by_column[differences.overall] for against in differences.others]
+    if all_of_learners(differences):
+        return _OF_LEARNERS
+    if not any(one.speaks_of_learners for one in overall):
+        return _OF_NETWORKS
+    return f"with degrees of freedom: {_OF_LEARNERS}; without: {_OF_NETWORKS}"
+
+
+def all_of_learners(differences: Differences) -> bool:
+    """Whether every line has degrees of freedom."""
+    overall = (against.by_column[differences.overall] for against in differences.others)
+    return all(one.speaks_of_learners for one in overall)
+
+
+def degrees(difference: Difference) -> str:
+    """Degrees of freedom of Student's t; "" of the normal distribution.
+
+    >>> degrees(Difference(mean=1, standard_error=1, degrees=2.04, n_episodes=9, n_seeds=(2, 2)))
+    '2.0'
+    """
+    return f"{difference.degrees:.1f}" if difference.speaks_of_learners else ""
 
 
 def side(difference: Difference) -> str:

@@ -1,0 +1,51 @@
+"""What a verdict speaks of, where that is less than the paper's sentence does.
+
+A verdict is written with its scope, ``supported (one seed) [search]``: one seed speaks of the
+trained networks and not of the learners, and the stamps of runs say that they are shorter than the
+paper's or on other data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["supported", "refuted", "undecided", "not comparable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What narrows a verdict down.
+
+    Attributes:
+        one_seed: whether some learner was trained with one seed only.
+        stamps: of the runs, but for the budget that the claim itself names.
+    """
+
+    one_seed: bool = False
+    stamps: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to say beside the verdict."""
+        return self.one_seed or bool(self.stamps)
+
+    def of(self, verdict: Verdict) -> str:
+        """A verdict as it is written, never without its scope.
+
+        >>> Scope(one_seed=True, stamps=("search", "subset")).of("supported")
+        'supported (one seed) [search, subset]'
+        """
+        seeds = " (one seed)" if self.one_seed else ""
+        return verdict + seeds + (f" [{', '.join(self.stamps)}]" if self.stamps else "")
+
+
+WHOLE = Scope()
+"""Of a verdict that speaks of the learners, trained as the claim asks."""
+
+
+def joined(scopes: Iterable[Scope]) -> Scope:
+    """The scope of what rests on all of these."""
+    scopes = list(scopes)
+    stamps = dict.fromkeys(stamp for scope in scopes for stamp in scope.stamps)
+    return Scope(any(scope.one_seed for scope in scopes), tuple(stamps))

@@ -1,0 +1,185 @@
+"""Files of claims, those that are built in, and verdicts as text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from claim_factory import add, claim, judged, one
+
+from metabench.catalog import load_catalog
+from metabench.claims import ClaimFile, Evaluation, evaluate, load_claims
+from metabench.claims.judging import verdict_of
+from metabench.claims.words import deciding, says
+from metabench.cli.claims_text import render_claims
+from metabench.errors import UsageError
+from metabench.reference_files import find_reference
+from metabench.results import read_runs
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+def test_our_reading_is_marked_wherever_the_sentence_stands(tmp_path: Path) -> None:
+    add(tmp_path, "mnas", level=0.6)
+    add(tmp_path, "maml", level=0.5)
+    found = [one(tmp_path, claim(reading="our reading of Table 1"))]
+    for format in ("table", "md"):
+        assert "(P, Table 1; our reading of Table 1)" in render_claims(found, format)
+    (values,) = json.loads(render_claims(found, "json"))["claims"]
+    assert values["reading"] == "our reading of Table 1"
+    assert claim().source == "Table 1"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"value": 1.0},
+        {"right": []},
+        {"relation": "close"},
+        {"margin": 1.0},
+        {"relation": "at-least"},
+        {"relation": "at-most", "right": [], "value": 1.0},
+        {"right": [], "baseline": "headline", "relation": "at-least",
+         "measure": "genotypes"},
+        {"left": []},
+        {"colums": ["average"]},
+    ],
+)  # fmt: skip
+def test_a_claim_must_say_one_thing(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"claim|Field|margin|measure|input"):
+        claim(**changes)
+
+
+def test_files_with_errors_are_named(tmp_path: Path) -> None:
+    for name, text in {
+        "torn": "claims: [",
+        "list": "[1]",
+        "empty": "{paper: P, claims: []}",
+    }.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+        with pytest.raises(UsageError, match=name):
+            load_claims(tmp_path / f"{name}.yaml")
+
+
+def test_ids_differ() -> None:
+    with pytest.raises(ValueError, match="'one' stands twice"):
+        ClaimFile(paper="P", claims=(claim(), claim()))
+
+
+def test_the_built_in_claims_speak_of_what_there_is() -> None:
+    """Suites, settings, columns and learners are known."""
+    from metabench.suite import load_suite
+
+    catalog = load_catalog()
+    assert {"m-nas", "metanas"} <= set(catalog.claims)
+    ids = []
+    for file in catalog.claims.values():
+        for one_claim in load_claims(file).claims:
+            ids.append(one_claim.id)
+            suite = load_suite(catalog.suite(one_claim.suite))
+            assert one_claim.setting in suite.settings
+            assert set(one_claim.columns) <= {"average", *(s.name for s in suite.sources)}
+            learners = {party.learner for party in (*one_claim.left, *one_claim.right)}
+            assert learners <= set(catalog.learners)
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("suite", ["multidataset", "four-domains"])
+@pytest.mark.parametrize(("end", "setting"), [("", "5w1s"), ("-5-shot", "5w5s")])
+def test_the_claim_on_table_2_names_every_baseline_and_column(
+    suite: str, end: str, setting: str
+) -> None:
+    catalog = load_catalog()
+    claims = {c.id: c for file in catalog.claims.values() for c in load_claims(file).claims}
+    found = claims[f"m-nas-{suite}{end}"]
+    table = find_reference(catalog, "m-nas/table-2")
+    rows = [row for row in table.rows if row.setting == setting and row.learner]
+    baselines = {str(row.learner) for row in rows if not str(row.learner).startswith("mnas")}
+    assert {str(party) for party in found.right} == baselines
+    assert found.setting == setting
+    columns = [column.name for column in table.columns]
+    substitute = {"fungi": "flowers"} if suite == "four-domains" else {}
+    assert list(found.columns) == [substitute.get(name, name) for name in columns]
+
+
+@pytest.fixture
+def evaluations(tmp_path: Path) -> list[Evaluation]:
+    add(tmp_path, "mnas", level=0.6, noise=0.05, stamps=("lite",))
+    add(tmp_path, "maml", level=0.5, stamps=("lite",))
+    return judged(tmp_path, claim(), claim(id="two", left=["hsml"]))
+
+
+def test_plain_text_says_it_all(evaluations: list[Evaluation]) -> None:
+    text = render_claims(evaluations, "table")
+    assert text.startswith("one: SUPPORTED (one seed) [lite]\n  The left is better. (P, Table 1)\n")
+    assert "  Compared: mnas better than maml, on average; multidataset @ 5w1s, budget l" in text
+    assert "Stamped lite." in text
+    assert "+10.00 %   [+8.90, +11.10] at 95 %  < 0.0001  80        1 / 1" in text
+    assert "1.96" not in text
+    assert "z std/sqrt(n), ddof 0" in text
+    assert "two: UNDECIDED" in text
+    assert "Undecided: not run: hsml." in text
+
+
+def test_markdown_escapes_what_it_shows(tmp_path: Path) -> None:
+    add(tmp_path, "a|b", level=0.6)
+    add(tmp_path, "maml", level=0.5)
+    text = render_claims(judged(tmp_path, claim(left=["a|b"])), "md")
+    (row,) = [line for line in text.splitlines() if line.startswith("| a")]
+    assert row.startswith("| a\\|b | maml | average | +10.00 % |")
+    assert text.startswith("## one: supported (one seed)\n")
+
+
+def test_json_holds_every_number(evaluations: list[Evaluation]) -> None:
+    found = json.loads(render_claims(evaluations, "json"))["claims"]
+    (pair,) = found[0]["pairs"]
+    assert pair["advantage"] == pytest.approx(10.0)
+    assert pair["n_seeds"] == [1, 1]
+    assert pair["outcome"] == found[0]["outcome"] == "supported"
+    assert found[1]["pairs"][0]["reason"] == "hsml was not run"
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"right": ["a", "b"]}, "mnas better than a and b, on average"),
+        ({"right": [], "value": 20.0}, "mnas better than 20, on average"),
+        (
+            {"right": [], "baseline": "headline", "evaluation": "pruned", "relation": "close",
+             "margin": 1.0},
+            "mnas within 1.0 of headline in pruned, on average",
+        ),
+        (
+            {"right": [], "relation": "at-least", "measure": "genotypes", "value": 2},
+            "mnas: at least 2 genotypes in each run",
+        ),
+        (
+            {"right": [], "relation": "at-most", "measure": "genotype_source_p", "value": 0.05},
+            "mnas: at most 0.05 genotype source p in each run",
+        ),
+        (
+            {"left": [{"learner": "x", "strategy": "y", "params": {"z": 1}}]},
+            "x with y (z=1) better than maml, on average",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_compared_in_words(changes: dict[str, Any], text: str) -> None:
+    assert says(claim(**changes)) == text
+
+
+def test_the_committed_records_are_judged() -> None:
+    """Whatever is there by now; verdicts are those of the numbers beside them."""
+    files = [load_claims(file) for file in load_catalog().claims.values()]
+    found = evaluate(files, read_runs(RESULTS).runs)
+    assert found
+    for evaluation in found:
+        assert evaluation.verdict in ("supported", "refuted", "undecided", "not comparable")
+        assert deciding(evaluation).endswith(".")
+        margin = evaluation.claim.margin or 0.0
+        for pair in evaluation.pairs:
+            if pair.low is not None and pair.high is not None:
+                relation = evaluation.claim.relation
+                assert pair.verdict == verdict_of(pair.low, pair.high, relation, margin)
+    assert json.loads(render_claims(found, "json"))["claims"]

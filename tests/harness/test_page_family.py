@@ -1,0 +1,116 @@
+"""The p-values of the differences on a page, as a family: how often any of them errs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from result_factory import PROVENANCE, make_spec
+
+from metabench.episode_files import Episodes
+from metabench.page import differences
+from metabench.page.differences import find_differences
+from metabench.page.values import Differences, Page
+from metabench.pairing import shared_scores
+from metabench.pooling import configurations
+from metabench.records import RunRecord
+from metabench.render.html import render_page
+from metabench.results import Run
+from metabench.stats import contrast, holm
+
+N = 200
+"""Episodes."""
+
+
+def make_run(learner: str, scores: np.ndarray, *, seed: int = 0) -> Run:
+    spec = make_spec(learner, metric="mse", sources=("sine",), episodes=N, seed=seed)
+    record = RunRecord(run_id=spec.run_id, spec=spec, status="done", provenance=PROVENANCE)
+    episodes = Episodes(
+        index=np.arange(N),
+        source=np.array(["sine"] * N, dtype=object),
+        key=np.array([f"{i}" for i in range(N)], dtype=object),
+        score=scores,
+        n_params=np.full(N, np.nan),
+        curve=np.zeros((N, 0)),
+    )
+    return Run(Path(learner), record, episodes, spec.config_id)
+
+
+def runs_of_equal_learners(rng: np.random.Generator, *, k: int, seeds: int) -> list[Run]:
+    """Equal expectation; episodes are hard or easy for all, seeds better or worse."""
+    hard = rng.normal(size=N)
+    return [
+        make_run(f"learner-{i}", level + hard + rng.normal(size=N), seed=seed)
+        for i in range(k)
+        for seed, level in enumerate(rng.normal(size=seeds) if seeds > 1 else [0.0])
+    ]
+
+
+def only(runs: list[Run]) -> Differences:
+    (found,) = find_differences(runs)
+    return found
+
+
+@pytest.mark.parametrize(("seeds", "trials"), [(1, 1000), (3, 300)])
+def test_of_five_equal_learners_a_page_calls_any_different_in_one_of_twenty_cases(seeds, trials):
+    """Holm over the four pairs with the best alone would err in 10 % with one seed."""
+    rng = np.random.default_rng(0)
+    errors = [
+        min(against.p for against in only(runs_of_equal_learners(rng, k=5, seeds=seeds)).others)
+        < 0.05
+        for _ in range(trials)
+    ]
+    standard_error = (0.05 * 0.95 / trials) ** 0.5
+    assert np.mean(errors) <= 0.05 + 2 * standard_error
+
+
+def test_the_family_is_every_pair(monkeypatch):
+    rng = np.random.default_rng(1)
+    runs = runs_of_equal_learners(rng, k=4, seeds=1)
+    found = only(runs)
+    assert found.adjustment == "after Holm over all 6 pairs of the 4 configurations"
+    p_of = {}
+    for left, right in combinations(configurations(runs), 2):
+        shared = shared_scores(left, right)
+        one = contrast(shared.left, shared.right, weights={"sine": 1.0})
+        names = frozenset({left.spec.learner.name, right.spec.learner.name})
+        p_of[names] = 2 * min(one.p_above(0.0), one.p_below(0.0))
+    adjusted = dict(zip(p_of, holm([*p_of.values()]), strict=True))
+    for against in found.others:
+        names = frozenset({against.row.learner, found.best.learner})
+        assert against.p == pytest.approx(adjusted[names])
+
+    monkeypatch.setattr(differences, "MOST_PAIRS", 5)
+    found = only(runs)
+    assert found.adjustment == "after Bonferroni for all 6 pairs of the 4 configurations"
+    for against in found.others:
+        names = frozenset({against.row.learner, found.best.learner})
+        assert against.p == pytest.approx(min(1.0, 6 * p_of[names]))
+
+
+def test_seeds_and_degrees_of_freedom_are_those_of_each_row():
+    rng = np.random.default_rng(2)
+    runs = [
+        *(make_run("best", rng.normal(size=N) - 5, seed=seed) for seed in range(2)),
+        *(make_run("three", rng.normal(size=N) - 1 + seed, seed=seed) for seed in range(3)),
+        make_run("one", rng.normal(size=N) + 4),
+    ]
+    found = only(runs)
+    three, one = (against.by_column["sine"] for against in found.others)
+    assert (three.n_seeds, one.n_seeds) == ((3, 2), (1, 2))
+    text = render_page(Page(title="x", tables=(), papers=(), differences=(found,)))
+    assert ">3 and 2</td>" in text
+    assert f">{three.degrees:.1f}</td>" in text
+    assert ">1 and 2</td>" in text
+    assert "with degrees of freedom: difference of the means over seeds ± t" in text
+    assert "without: mean of the paired differences ± z std/sqrt(n)" in text
+    alone = render_page(
+        Page(
+            title="x", tables=(), papers=(), differences=(replace(found, others=found.others[:1]),)
+        )
+    )
+    assert "Satterthwaite" in alone
+    assert "z std/sqrt(n)" not in alone
