@@ -107,6 +107,7 @@ def test_a_diverging_cell_ends_with_a_sentence_and_the_others_go_on(tmp_path: Pa
         (["--learner", "maml", "--seed", "x"], 2, ["--seed 'x'"]),
         (["--learner", "maml", "--seed", "4..1"], 2, ["names no seed"]),
         (["--learner", "maml", "--device", "cuda:99"], 2, ["cuda:99"]),
+        (["--learner", "maml", "--threads", "100000"], 2, ["--threads 100000 is more than the"]),
         (["--learner", "maml", "--device", "gpu"], 2, ["'gpu'"]),
         (["--learner", "maml", "--executor", "loca"], 2, ["local"]),
     ],
