@@ -6,16 +6,17 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metabench.cli.archives import archive_of, packable, preparation_of, under_name
 from metabench.cli.columns import columns
 from metabench.cli.data_show import show
-from metabench.errors import DataError, UsageError, unknown
+from metabench.errors import DataError
 
 if TYPE_CHECKING:
-    from metabench.data import Archive, Pack, Preparation
+    from metabench.data import Archive, Pack
     from metabench.data.archive import Report
     from metabench.specs import DatasetSpec
 
@@ -28,7 +29,7 @@ data_app.command("show")(show)
 
 
 def _complete_name(incomplete: str) -> list[str]:
-    return [name for name in _packable() if name.startswith(incomplete)]
+    return [name for name in packable() if name.startswith(incomplete)]
 
 
 NameArgument = Annotated[
@@ -100,8 +101,8 @@ def fetch(
     """Download the official files of a dataset and pack them."""
     from metabench.data import fetch_archive
 
-    archive = _archive(name)
-    preparation = _preparation(archive, preset, size=size, resize=resize, crop=crop)
+    archive = archive_of(name)
+    preparation = preparation_of(archive, preset, size=size, resize=resize, crop=crop)
     with _progress() as report:
         pack = fetch_archive(archive, preparation=preparation, report=report)
     _say_packed(pack)
@@ -128,8 +129,8 @@ def import_(
     """Pack the files of a dataset that you already have."""
     from metabench.data import import_archive
 
-    archive = _named(_archive(name), own_name, path)
-    preparation = _preparation(archive, preset, size=size, resize=resize, crop=crop)
+    archive = under_name(archive_of(name), own_name, path)
+    preparation = preparation_of(archive, preset, size=size, resize=resize, crop=crop)
     with _progress() as report:
         pack = import_archive(archive, path, preparation=preparation, report=report)
     _say_packed(pack)
@@ -167,74 +168,12 @@ def path_(name: AnyNameArgument = None) -> None:
         typer.echo(folder)
 
 
-def _packable() -> dict[str, DatasetSpec]:
-    from metabench.cli.context import catalog
-
-    return {name: spec for name, spec in catalog().datasets.items() if spec.archive is not None}
-
-
-def _archive(name: str) -> Archive:
-    from metabench.cli.context import catalog
-    from metabench.specs import resolve
-
-    spec = catalog().dataset(name)
-    if spec.archive is None:
-        what = "is generated" if spec.kind == "functions" else "brings or finds its files itself"
-        raise UsageError(
-            f"{name} {what}; there is nothing to fetch, import or verify.",
-            hint=f"What it is: metabench show {name}",
-        )
-    archive: Archive = resolve(spec.archive)
-    return archive
-
-
-def _named(archive: Archive, own_name: str | None, path: Path) -> Archive:
-    """The archive under the name that the user gave it, where it can have one."""
-    import dataclasses
-    import re
-
-    if not archive.named:
-        if own_name is not None:
-            raise UsageError(f"{archive.name} has its name; --name is for images of your own.")
-        return archive
-    chosen = own_name or path.resolve().name.partition(".")[0]
-    if not re.fullmatch(r"[\w-]+", chosen):
-        raise UsageError(
-            f"{chosen!r} cannot be a name: use letters, digits, - and _.", hint="See --name."
-        )
-    return dataclasses.replace(archive, name=f"{archive.name}/{chosen}")
-
-
-def _preparation(
-    archive: Archive,
-    preset: str | None,
-    *,
-    size: int | None,
-    resize: str | None,
-    crop: str | None,
-) -> Preparation:
-    from metabench.data import Preparation, ResizeFilter
-    from metabench.data.archive import Crop
-
-    for what, value, known in (
-        ("resize filter", resize, get_args(ResizeFilter)),
-        ("crop", crop, get_args(Crop)),
-        (f"preset of {archive.name}", preset, archive.presets),
-    ):
-        if value is not None and value not in known:
-            raise unknown(what, value, known)
-    base = archive.presets[preset] if preset else archive.preparation
-    chosen = {"size": size, "resize": resize, "crop": crop}
-    given = {key: value for key, value in chosen.items() if value is not None}
-    return Preparation.model_validate({**base.model_dump(), **given})
-
-
 def _folders(name: str | None) -> dict[Path, Archive]:
     """Folders of the packs of one dataset, of which there must be one, or of all."""
     from metabench.data import list_packs
     from metabench.data.pack import how_to_get
 
-    archives = [_archive(known) for known in (sorted(_packable()) if name is None else [name])]
+    archives = [archive_of(known) for known in (sorted(packable()) if name is None else [name])]
     found = {folder: archive for archive in archives for folder in list_packs(archive.name)}
     if name is not None and not found:
         (archive,) = archives
@@ -252,7 +191,7 @@ def _describe(spec: DatasetSpec) -> dict[str, Any]:
     from metabench.data import list_packs
 
     # Several datasets may be made of one archive.
-    folders = list_packs(_archive(spec.name).name) if spec.archive else []
+    folders = list_packs(archive_of(spec.name).name) if spec.archive else []
     return {
         "name": spec.name,
         "summary": spec.summary,
