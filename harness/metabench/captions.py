@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from metabench.pooling import Pooled
 from metabench.runspec import EpisodeProtocol, RunSpec
 from metabench.stats import RESAMPLES
+from metabench.tables import Metric
+from metabench.verdicts import WIDTH_FACTOR
 
 AVERAGE = "average"
 """The column beside the sources."""
@@ -34,6 +36,16 @@ _FORMULAS: dict[IntervalKind, str] = {
 }
 
 
+_VERDICTS = (
+    "Verdicts: match: our interval lies inside the printed one; close: the difference is within "
+    "sqrt(sum of both squared half-widths), and our half-width at most "
+    f"{WIDTH_FACTOR} times the printed one; differs: it is not within; not comparable: as the "
+    "reason says. For match and close the ratio of the spreads over episodes (standard deviations) "
+    "must lie in what sampling gives, too: the 95 % percentile interval of "
+    f"{RESAMPLES:,} bootstrap resamples of our episodes."
+)
+
+
 def caption(configs: Sequence[Pooled], *, interval: IntervalKind) -> str:
     """The caption of a table whose rows are ``configs``, in their order."""
     specs = [config.spec for config in configs]
@@ -51,20 +63,40 @@ def caption(configs: Sequence[Pooled], *, interval: IntervalKind) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def paper_caption(configs: Sequence[Pooled], *, interval: IntervalKind) -> str:
+def paper_caption(configs: Sequence[Pooled], *, metric: Metric, interval: IntervalKind) -> str:
     """What our columns beside a paper's show, of the configurations that stand there."""
-    return " ".join(
-        sentence
-        for sentence in (
-            f"Ours: {_FORMULAS[interval]}",
-            _OVER_SEEDS if interval != "seeds" and any(len(c.runs) > 1 for c in configs) else "",
-            _stamps(configs),
-            "Verdicts: match: our interval lies inside the printed one; close: the difference is "
-            "within sqrt(sum of both squared half-widths); differs: it is not; not comparable: as "
-            "the reason says.",
-        )
-        if sentence
+    said = "accuracy in %" if metric == "accuracy" else "mean squared error (mse)"
+    sentences = (
+        f"Ours: {said} on the query sets of meta-test episodes: {_FORMULAS[interval]}",
+        _OVER_SEEDS if interval != "seeds" and any(len(c.runs) > 1 for c in configs) else "",
+        *_conditions(configs),
+        _budgets([config.spec for config in configs]) if configs else "",
+        _stamps(configs),
+        _VERDICTS,
     )
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _conditions(configs: Sequence[Pooled]) -> list[str]:
+    """How ours were trained and tested, once for all settings of suites where that is the same."""
+    from metabench.pairing import training_note  # which imports this module
+
+    places: dict[str, list[Pooled]] = {}
+    for config in configs:
+        places.setdefault(f"{config.spec.suite} @ {config.spec.setting}", []).append(config)
+    where: dict[str, list[str]] = {}
+    for place, group in places.items():
+        sentences = (
+            f"Episodes per source: {_either(_n_per_source(group))}.",
+            _protocol([config.spec for config in group]),
+            _normalization(group),
+            _pairing(group),
+            training_note(group),
+        )
+        where.setdefault(" ".join(filter(None, sentences)), []).append(place)
+    if len(places) < 2:
+        return list(where)
+    return [f"{', '.join(names)}: {text}" for text, names in where.items()]
 
 
 def _n_per_source(configs: Sequence[Pooled]) -> list[int]:

@@ -3,26 +3,34 @@
 Which of our configurations stands in a row is settled before any result is looked at: those of the
 row's learner with the parameters that the row names. Where some ran in full (the budget that
 stands for the table, no limit, nothing customized) only these are shown, each on a line of its own
-if there are several; else all that there are.
+if there are several; else all that there are. A row names each parameter that is not the suite's.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-import numpy as np
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from metabench.captions import AVERAGE, IntervalKind, paper_caption
+from metabench.departures import Departures
+from metabench.errors import MetabenchError
 from metabench.evaluated import evaluated
+from metabench.obstacles import base_setting, obstacles, unasked
 from metabench.paper_notes import reasons, remarks
 from metabench.pooling import Pooled
-from metabench.references import Column, PrintedRow, Reference
+from metabench.references import Column, PrintedCell, PrintedRow, Reference
 from metabench.report import make_rows, pool_runs
 from metabench.results import Results
 from metabench.standing import mark
+from metabench.stats import SpreadRatio, spread_ratio
+from metabench.stats import spread as spread_of
 from metabench.tables import SCALES, PaperCell, PaperRow, PaperTable, Report, Row
 from metabench.verdicts import judge
+
+if TYPE_CHECKING:
+    from metabench.catalog import Catalog
 
 CUT_SHORT = frozenset({"limit", "custom"})
 """Stamps of runs that are not the budget they are named after."""
@@ -31,7 +39,11 @@ Entry = tuple[Row, Pooled]
 
 
 def build_paper_report(
-    results: Results, reference: Reference, *, interval: IntervalKind = "field"
+    results: Results,
+    reference: Reference,
+    *,
+    interval: IntervalKind = "field",
+    catalog: Catalog | None = None,
 ) -> Report:
     """Put the runs that count beside a paper's table.
 
@@ -40,6 +52,7 @@ def build_paper_report(
             is left aside.
         reference: the table.
         interval: as :func:`metabench.report.build_report`.
+        catalog: where the suites are that the runs are held against; what is installed if absent.
 
     Raises:
         UsageError: when ``seeds`` is asked for and scipy is not installed.
@@ -50,15 +63,18 @@ def build_paper_report(
     entries = _concerned(configs, reference, interval=interval)
     lines = [*_printed_lines(reference, entries), *_further_lines(reference, entries)]
     shown = _marked([entry for _, line in lines for entry in line], reference)
+    departures = Departures(catalog)
     rows = [
-        _paper_row(reference, row, [shown[_id(config)] for _, config in line])
+        _paper_row(reference, row, [shown[_id(config)] for _, config in line], departures)
         for row, line in lines
     ]
     table = PaperTable(
         key=reference.key,
         title=reference.title,
         citation=str(reference.citation),
-        caption=paper_caption([config for _, config in shown.values()], interval=interval),
+        caption=paper_caption(
+            [config for _, config in shown.values()], metric=reference.metric, interval=interval
+        ),
         metric=reference.metric,
         columns={column.name: column.heading for column in reference.columns},
         rows=tuple(rows),
@@ -110,7 +126,7 @@ def _further_lines(
             here = [
                 (row, config)
                 for row, config in others
-                if row.learner == learner and setting in (None, _setting(config))
+                if row.learner == learner and setting in (None, base_setting(config))
             ]
             absent = PrintedRow(
                 method=learner, learner=learner, group=group, setting=setting, cells={}
@@ -124,7 +140,7 @@ def _is_row(row: PrintedRow, config: Pooled) -> bool:
     params = spec.learner.params
     return (
         spec.learner.name == row.learner
-        and row.setting in (None, _setting(config))
+        and row.setting in (None, base_setting(config))
         and all(params.get(name) == value for name, value in row.learner_params.items())
         and row.transductive in (None, config.runs[0].record.transductive)
     )
@@ -164,11 +180,6 @@ def _place(config: Pooled, reference: Reference) -> tuple[str, str]:
     return reference.substitutes.get(suite, suite), config.spec.setting
 
 
-def _setting(config: Pooled) -> str:
-    """The setting, without the evaluation behind it."""
-    return config.spec.setting.partition(", ")[0]
-
-
 def _id(config: Pooled) -> tuple[str, str]:
     return config.config_id, config.spec.setting
 
@@ -186,7 +197,14 @@ def _marked(entries: Iterable[Entry], reference: Reference) -> dict[tuple[str, s
     return marked
 
 
-def _paper_row(reference: Reference, row: PrintedRow, line: Sequence[Entry]) -> PaperRow:
+def _paper_row(
+    reference: Reference, row: PrintedRow, line: Sequence[Entry], departures: Departures
+) -> PaperRow:
+    line = [(_named(row, ours, config, departures), config) for ours, config in line]
+    cells = {
+        column.name: _paper_cell(reference, row, column, line, departures)
+        for column in reference.columns
+    }
     return PaperRow(
         group=row.group,
         method=row.method,
@@ -194,14 +212,40 @@ def _paper_row(reference: Reference, row: PrintedRow, line: Sequence[Entry]) -> 
         params=row.params,
         in_paper=bool(row.cells),
         ours=tuple(ours for ours, _ in line),
-        cells={
-            column.name: _paper_cell(reference, row, column, line) for column in reference.columns
-        },
+        cells=_with_others(cells, reference),
     )
 
 
+def _with_others(cells: Mapping[str, PaperCell], reference: Reference) -> dict[str, PaperCell]:
+    """The cells of a row; where means agree, with the columns that differ."""
+    outcomes = {name: cell.verdict and cell.verdict.outcome for name, cell in cells.items()}
+    differing = [c.heading for c in reference.columns if outcomes[c.name] == "differs"]
+    found = dict(cells)
+    for name, cell in cells.items():
+        if differing and cell.verdict and cell.verdict.outcome in ("match", "close"):
+            reason = (
+                f"{cell.verdict.reason} Other columns of this row differ: {'; '.join(differing)}."
+            )
+            found[name] = replace(cell, verdict=replace(cell.verdict, reason=reason))
+    return found
+
+
+def _named(printed: PrintedRow, row: Row, config: Pooled, departures: Departures) -> Row:
+    """The row with what sets it apart from the suite, behind what sets it apart from others."""
+    try:
+        labels = [found.label for found in unasked(printed, config, departures)]
+    except MetabenchError:  # the verdict says so
+        return row
+    said = row.variant.split(", ") if row.variant else []
+    return replace(row, variant=", ".join(dict.fromkeys([*said, *labels])))
+
+
 def _paper_cell(
-    reference: Reference, row: PrintedRow, column: Column, line: Sequence[Entry]
+    reference: Reference,
+    row: PrintedRow,
+    column: Column,
+    line: Sequence[Entry],
+    departures: Departures,
 ) -> PaperCell:
     printed = reference.cell(row, column) if row.cells else None
     place = reference.table_of(row, column)
@@ -212,8 +256,13 @@ def _paper_cell(
         spread = _spread(config, column.source or "")
         verdict = None
         if printed is not None:
-            obstacles = _obstacles(reference, ours, config)
-            verdict = judge(cell, printed, spread=spread, obstacles=obstacles)
+            verdict = judge(
+                cell,
+                printed,
+                spread=spread,
+                chance=_chance(config, column.source or "", printed),
+                obstacles=obstacles(reference, row, ours, config, departures),
+            )
         return PaperCell(ours, cell, spread, printed, verdict)
     return PaperCell(None, None, None, printed, None)
 
@@ -222,21 +271,14 @@ def _spread(config: Pooled, source: str) -> float | None:
     """Standard deviation over the episodes of a source within a run, of several the rms."""
     if source == AVERAGE:
         return None
-    return SCALES[config.spec.metric] * float(np.sqrt(config.of_source(source).var(axis=1).mean()))
+    return SCALES[config.spec.metric] * spread_of(config.of_source(source))
 
 
-def _obstacles(reference: Reference, row: Row, config: Pooled) -> list[str]:
-    """What keeps our runs from standing beside the paper's, whatever the numbers are."""
-    found = [f"our runs are stamped {', '.join(row.stamps)}"] if row.stamps else []
-    if row.budget != reference.budget and row.budget not in row.stamps:
-        found.append(f"our budget is {row.budget}, and {reference.budget} stands for the paper")
-    if config.spec.suite in reference.substitutes:
-        found.append(f"{config.spec.suite} is not {reference.substitutes[config.spec.suite]}")
-    said = reference.settings[_setting(config)].model_dump(exclude_none=True)
-    for name, theirs in said.items():
-        if (mine := getattr(config.spec.protocol, name)) != theirs:
-            found.append(f"{name.replace('_', ' ')}: {mine} here, {theirs} in the paper")
-    return found
+def _chance(config: Pooled, source: str, printed: PrintedCell) -> SpreadRatio | None:
+    """What sampling gives for the ratio of the spreads, where the printed cell implies one."""
+    if source == AVERAGE or printed.implied_std is None or printed.n is None:
+        return None
+    return spread_ratio(config.of_source(source), printed.n)
 
 
 def _not_shown(

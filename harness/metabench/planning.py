@@ -106,7 +106,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
     data = {**suite.budget(request.budget).data, **request.changes.get("data", {})}
     sources = source_choices(suite, data, catalog)
     specs = [
-        _resolve(request, suite, catalog.learner(learner), catalog, setting=setting, seed=seed)
+        resolve(request, suite, catalog.learner(learner), catalog, setting=setting, seed=seed)
         for learner in request.learners
         for setting in settings
         for seed in request.seeds
@@ -136,7 +136,7 @@ def suite_file(name: str, catalog: Catalog) -> Traversable:
     return catalog.suite(name)
 
 
-def _resolve(
+def resolve(
     request: RunRequest,
     suite: Suite,
     learner: LearnerSpec,
@@ -145,6 +145,11 @@ def _resolve(
     setting: str,
     seed: int,
 ) -> RunSpec:
+    """One cell of a request with every parameter, still without sources and data.
+
+    Raises:
+        UsageError: as :func:`plan`.
+    """
     changes = request.changes
     budget = suite.budget(request.budget)
     limited = {"episodes": request.limit} if request.limit else {}

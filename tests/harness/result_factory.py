@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,12 +140,15 @@ def golden_report() -> Report:
 
 
 def golden_paper_report() -> Report:
+    from metabench.catalog import load_catalog
     from metabench.paper_report import build_paper_report
     from metabench.reference_files import load_reference
     from metabench.results import read_runs
 
     reference = load_reference(GOLDEN / "references" / "example-table-1.yaml")
-    return build_paper_report(read_runs(GOLDEN / "records"), reference)
+    suites = {"toy-regression": GOLDEN / "suites" / "toy-regression.yaml"}
+    catalog = replace(load_catalog(), suites=suites)
+    return build_paper_report(read_runs(GOLDEN / "records"), reference, catalog=catalog)
 
 
 def write_golden_reports() -> None:

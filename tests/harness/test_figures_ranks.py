@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from result_factory import make_spec, write_run
 
 from metabench.errors import DataError
@@ -16,8 +17,10 @@ from metabench.results import read_runs
 N = 40
 
 
-def write(folder: Path, learner: str, scores: np.ndarray, *, budget: str = "lite") -> None:
-    spec = make_spec(learner, episodes=len(scores) // 2, budget=budget, metric="mse")
+def write(
+    folder: Path, learner: str, scores: np.ndarray, *, budget: str = "lite", seed: int = 0
+) -> None:
+    spec = make_spec(learner, episodes=len(scores) // 2, budget=budget, metric="mse", seed=seed)
     write_run(folder, spec, [float(score) for score in scores])
 
 
@@ -38,7 +41,29 @@ def test_ranks_are_averages_over_episodes_and_turns_are_not_told_apart(tmp_path:
     # sqrt(k (k + 1) / (6 n)) with q(0.05, 3) = 2.343 (Demšar 2006, table 5)
     assert f"CD {2.343 * np.sqrt(3 * 4 / (6 * N)):.3f}" in texts
     assert "not told apart: hsml and mnas" in drawing.description
-    assert f"ranks within {N} episodes" in axes.get_title(loc="left")
+    assert f"ranks within {N} episodes, each of one trained network" in axes.get_title()
+    assert f"n = {N} episodes" in drawing.description
+    assert "blocks" not in drawing.description
+    assert "one trained network; this speaks of these networks" in drawing.description
+
+
+def test_seeds_are_counted_as_networks_and_not_as_episodes(tmp_path: Path) -> None:
+    three(tmp_path)
+    write(tmp_path, "maml", np.full(N, 0.1), seed=1)
+    drawing = ranks.draw(read_runs(tmp_path))
+    assert "1 to 2 trained networks, averaged per episode" in drawing.description
+    assert f"n = {N} episodes" in drawing.description
+
+
+def test_the_title_stays_on_the_figure(tmp_path: Path) -> None:
+    three(tmp_path)
+    write(tmp_path, "a-learner-with-a-very-long-name", np.full(N, 0.4))
+    figure = ranks.draw(read_runs(tmp_path)).figure
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    place = figure.axes[0].title.get_window_extent(canvas.get_renderer())
+    assert place.x0 >= 0
+    assert place.x1 <= figure.bbox.x1
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:

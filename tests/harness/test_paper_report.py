@@ -7,7 +7,7 @@ from result_factory import golden_paper_report, make_spec, write_run
 from metabench.paper_report import build_paper_report
 from metabench.references import Reference
 from metabench.results import read_runs
-from metabench.runspec import EpisodeProtocol
+from metabench.runspec import EpisodeProtocol, Training
 from metabench.tables import PaperRow, PaperTable, Report
 
 SCORES = [0.2, 0.4, 0.6, 0.4, 1.0, 0.0, 0.2, 0.8]  # bird and texture take turns
@@ -137,6 +137,7 @@ def test_several_full_runs_of_a_learner_are_all_shown_whatever_they_score(tmp_pa
         ("MAML", "paper", "inner_lr=0.1"),
     ]
     assert found.reasons[0].startswith("MAML (inner_lr=0.01), Bird, Average: ")
+    assert "learner.inner_lr=0.1, the suite's is 0.01" in verdict_of(found.rows[1]).reason
 
 
 def test_rows_of_one_learner_are_told_apart_by_parameters_and_transduction(tmp_path):
@@ -185,7 +186,7 @@ def test_a_budget_of_another_name_is_not_comparable(tmp_path):
 
 
 def test_a_spread_that_the_printed_interval_contradicts_is_not_comparable(tmp_path):
-    paper_run(tmp_path)
+    paper_run(tmp_path, scores=SCORES * 25, episodes=100)
     interval = {"n": 1000, "formula": "1.96 std/sqrt(n)"}
     found = table(tmp_path, make_reference([printed()], interval=interval))
     verdict = verdict_of(found.rows[0])
@@ -193,6 +194,16 @@ def test_a_spread_that_the_printed_interval_contradicts_is_not_comparable(tmp_pa
     assert "the protocols cannot be the same" in verdict.reason
     # Of an average over sources no spread is known, so that its numbers are compared.
     assert verdict_of(found.rows[0], "average").outcome == "match"
+
+
+def test_where_means_agree_the_columns_that_differ_are_named(tmp_path):
+    paper_run(tmp_path)
+    cells = {"bird": "50.00 ± 40.00", "average": "99.00 ± 1.00"}
+    (row,) = table(tmp_path, make_reference([printed(cells=cells)])).rows
+    assert verdict_of(row).outcome == "match"
+    assert verdict_of(row).reason.endswith(" Other columns of this row differ: Average.")
+    assert verdict_of(row, "average").outcome == "differs"
+    assert "Other columns" not in verdict_of(row, "average").reason
 
 
 def test_the_spread_is_that_of_single_runs(tmp_path):
@@ -300,6 +311,53 @@ def test_one_seed_has_no_verdict_over_seeds(tmp_path):
     found = table(tmp_path, make_reference([printed()]), interval="seeds")
     assert "has no interval" in verdict_of(found.rows[0]).reason
     assert "n counts seeds" in found.caption
+
+
+def test_the_caption_says_how_ours_were_made(tmp_path):
+    paper_run(tmp_path)
+    paper_run(tmp_path, "reptile", training=Training(meta_steps=20, meta_batch=4))
+    found = table(tmp_path, make_reference([printed()])).caption
+    assert found.startswith("Ours: accuracy in % on the query sets of meta-test episodes: mean ± ")
+    for said in (
+        "Episodes per source: 4.",
+        "5-way 1-shot, queries per class: 1, inner steps at test: 5, tested weights: last.",
+        "Normalization: transductive; predictions use the statistics of the query set.",
+        "All rows are tested on the same episodes, so their differences are paired.",
+        "Lengths of training differ (meta-steps x episodes): maml 10 x 4, reptile 20 x 4.",
+        "Budget paper.",
+    ):
+        assert said in found
+
+
+def test_the_caption_tells_settings_apart_and_does_not_pair_across_them(tmp_path):
+    for setting, shots in (("5w1s", 1), ("5w5s", 5)):
+        protocol = EpisodeProtocol(ways=5, shots=shots, queries=1, episodes=4)
+        for learner in ("maml", "reptile"):
+            paper_run(tmp_path, learner, setting=setting, protocol=protocol)
+    columns = [column("bird"), column("average", setting="5w5s")]
+    settings = {"5w1s": {}, "5w5s": {}}
+    found = table(tmp_path, make_reference([printed()], columns, settings=settings)).caption
+    assert "multidataset @ 5w1s: Episodes per source: 4. 5-way 1-shot" in found
+    assert "multidataset @ 5w5s: Episodes per source: 4. 5-way 5-shot" in found
+    assert found.count("All rows are tested on the same episodes") == 2
+    assert "not paired" not in found
+
+
+def test_settings_under_equal_conditions_are_described_once(tmp_path):
+    for suite in ("multidataset", "omniglot"):
+        paper_run(tmp_path, suite=suite)
+    columns = [column("bird"), column("average", suite="omniglot")]
+    found = table(tmp_path, make_reference([printed()], columns)).caption
+    assert "multidataset @ 5w1s, omniglot @ 5w1s: Episodes per source: 4." in found
+    assert found.count("Episodes per source") == 1
+
+
+def test_without_runs_the_caption_speaks_of_none(tmp_path):
+    paper_run(tmp_path, setting="20w1s")
+    found = table(tmp_path, make_reference([printed()])).caption
+    assert "accuracy in %" in found
+    assert "Budget" not in found
+    assert "Episodes per source" not in found
 
 
 def test_the_order_of_folders_does_not_matter(tmp_path):

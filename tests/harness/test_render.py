@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -260,6 +261,38 @@ def test_json_has_problems_and_null_for_an_unknown_half_width(tmp_path):
     value = json.loads(render(report, Format.json))
     assert value["tables"][0]["rows"][0]["cells"]["bird"]["half_width"] is None
     assert "diverged" in value["problems"][0]
+
+
+def with_problems(golden: Report) -> Report:
+    return replace(golden, problems=("a_b failed: 50% <i>\n\\end{document}", "Second."))
+
+
+def test_markdown_begins_with_what_is_wrong_as_a_note(golden):
+    text = render(with_problems(golden), Format.md)
+    note, _, rest = text.partition("\n\n")
+    assert note.splitlines() == [
+        "> **What is wrong with the folder:**",
+        ">",
+        "> - a\\_b failed: 50% &lt;i&gt; \\\\end{document}",
+        "> - Second.",
+    ]
+    assert rest == render(golden, Format.md)
+
+
+def test_latex_has_what_is_wrong_as_comments(golden):
+    text = render(with_problems(golden), Format.tex)
+    preamble, *comments = text.splitlines()[:4]
+    assert preamble.startswith("% Needs")
+    assert comments == [
+        "% What is wrong with the folder:",
+        "% a_b failed: 50% <i> \\end{document}",
+        "% Second.",
+    ]
+    assert text.splitlines()[4:] == render(golden, Format.tex).splitlines()[1:]
+
+
+def test_csv_stays_data_whatever_is_wrong(golden):
+    assert render(with_problems(golden), Format.csv) == render(golden, Format.csv)
 
 
 def test_csv_has_a_line_per_number_unrounded(golden):

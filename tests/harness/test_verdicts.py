@@ -3,6 +3,7 @@ import math
 import pytest
 
 from metabench.references import FIELD_FORMULA, PrintedCell
+from metabench.stats import SpreadRatio
 from metabench.tables import Cell
 from metabench.verdicts import judge
 
@@ -26,8 +27,8 @@ def ours(mean: float, half_width: float = 0.1) -> Cell:
     return Cell(mean, half_width, 1000, "mse")
 
 
-def verdict(cell: Cell, other: PrintedCell, *, spread=None, obstacles=()):
-    return judge(cell, other, spread=spread, obstacles=obstacles)
+def verdict(cell: Cell, other: PrintedCell, *, spread=None, chance=None, obstacles=()):
+    return judge(cell, other, spread=spread, chance=chance, obstacles=obstacles)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,10 @@ def verdict(cell: Cell, other: PrintedCell, *, spread=None, obstacles=()):
         (2.19, 0.1, "match"),
         (1.81, 0.1, "match"),
         (2.21, 0.1, "close"),  # out of the printed interval by 0.01
-        (2.0, 0.31, "close"),  # wider than the printed one
+        (2.0, 0.31, "close"),  # wider than the printed one, by chance
+        (2.0, 0.329, "close"),
+        (2.0, 0.331, "not comparable"),  # by more
+        (5.0, 0.9, "differs"),  # a wide interval does not hide a difference
         (2.0 + 0.316, 0.1, "close"),  # sqrt(0.1^2 + 0.3^2) = 0.3162
         (2.0 - 0.316, 0.1, "close"),
         (2.0 + 0.317, 0.1, "differs"),
@@ -104,15 +108,49 @@ def test_the_printed_half_width_implies_a_spread():
 @pytest.mark.parametrize(
     ("spread", "comparable"), [(1.01, True), (3.99, True), (0.99, False), (4.01, False)]
 )
-def test_spreads_that_differ_by_more_than_a_factor_two_are_not_comparable(spread, comparable):
+@pytest.mark.parametrize("mean", [2.0, 5.0])
+def test_spreads_a_factor_two_apart_and_beyond_sampling_are_not_comparable(
+    spread, comparable, mean
+):
     other = printed(half_width=0.196, n=400, formula=FIELD_FORMULA)
-    found = verdict(ours(2.0), other, spread=spread)
-    assert (found.outcome == "match") == comparable
+    found = verdict(ours(mean), other, spread=spread, chance=SpreadRatio(0.9, 1.1))
     assert f"{spread:.3f} here" in found.reason
-    assert "2.000" in found.reason
-    if not comparable:
-        assert found.outcome == "not comparable"
-        assert "protocols cannot be the same" in found.reason
+    assert "2.000 implied" in found.reason
+    assert (found.outcome == "differs") == (comparable and mean == 5.0)
+    assert ("protocols cannot be the same" in found.reason) != comparable
+
+
+def test_spreads_a_factor_two_apart_are_compared_where_sampling_gives_that():
+    other = printed(half_width=0.196, n=400, formula=FIELD_FORMULA)
+    found = verdict(ours(2.0), other, spread=0.9, chance=SpreadRatio(0.3, 3.0))
+    assert found.outcome == "match"
+    assert "a ratio of 2.22 where sampling gives 0.30 to 3.00" in found.reason
+
+
+@pytest.mark.parametrize(("chance", "outcome"), [(1.29, "not comparable"), (1.31, "match")])
+def test_means_that_agree_say_little_where_the_spreads_are_further_apart_than_by_chance(
+    chance, outcome
+):
+    other = printed(half_width=0.196, n=400, formula=FIELD_FORMULA)
+    found = verdict(ours(2.0), other, spread=2 / 1.3, chance=SpreadRatio(0.8, chance))
+    assert found.outcome == outcome
+    assert ("so this says little" in found.reason) == (outcome == "not comparable")
+
+
+def test_a_wide_interval_of_ours_says_little_and_the_reason_says_so():
+    found = verdict(ours(2.1, 0.6), printed())
+    assert found.outcome == "not comparable"
+    assert found.reason.endswith(
+        "within the 0.671 of both intervals, but our interval is wider than the printed one, "
+        "so this says little."
+    )
+
+
+def test_no_spread_of_ours_is_infinitely_far_from_one():
+    other = printed(half_width=0.196, n=400, formula=FIELD_FORMULA)
+    found = verdict(ours(2.0, 0.0), other, spread=0.0, chance=SpreadRatio(1.0, 1.0))
+    assert found.outcome == "not comparable"
+    assert "0.000 here, 2.000 implied, a ratio of inf" in found.reason
 
 
 def test_percentages_are_written_with_two_decimals():

@@ -104,9 +104,10 @@ def _build(
     from metabench.cli.context import catalog
     from metabench.reference_files import find_reference
 
-    reference = find_reference(catalog(), paper)
+    plugins = catalog()
+    reference = find_reference(plugins, paper)
     results = read_runs(directory)
-    return results, build_paper_report(results, reference, interval=interval)
+    return results, build_paper_report(results, reference, interval=interval, catalog=plugins)
 
 
 def _written(built: Report | Page, format: Format, *, on_terminal: bool = False) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from metabench.errors import DataError, MetabenchError, UsageError
 from metabench.figures.drawing import Drawing, house_style, legend_below, line_style, new_figure
 from metabench.figures.palette import FAINT, INK, Style, styles
+from metabench.figures.stamps import shown_of, stamped
 from metabench.labels import labelled
 from metabench.protocols import INPUTS, CellChoices
 from metabench.render.layout import plain
@@ -66,13 +67,14 @@ def draw(results: Results, *, catalog: Catalog, episode: int = 0) -> Drawing:
         + "; ".join(f"{panel.title} {_winner(panel)}" for panel in panels)
         for label, panels in found.items()
     ]
-    return Drawing(
+    drawing = Drawing(
         name="annealing",
         figure=figure,
         title=f"Weights of operations during adaptation to meta-test episode {episode}",
         description=f"One panel per edge, one line per operation. {'. '.join(said)}.",
         notes=tuple(notes),
     )
+    return stamped(drawing, shown_of(results, found))
 
 
 def collect(

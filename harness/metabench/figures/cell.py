@@ -10,6 +10,7 @@ from metabench.errors import DataError
 from metabench.figures.cell_layout import CellLayout, LabelledEdge, lay_out
 from metabench.figures.drawing import Drawing, house_style, line_style, new_figure
 from metabench.figures.palette import FAINT, INK, SHADE, Style, styles
+from metabench.figures.stamps import shown_of, stamped
 from metabench.genotype import Genotype
 from metabench.labels import labelled
 from metabench.protocols import CellChoices
@@ -66,13 +67,14 @@ def draw(results: Results) -> Drawing:
     with house_style():
         figure = figure_of(found)
     said = [f"{label}: {one}; {_in_words(one.genotype)}" for label, one in found.items()]
-    return Drawing(
+    drawing = Drawing(
         name="cell",
         figure=figure,
         title="The most common cells",
         description=f"{'. '.join(said)}.",
         notes=tuple(notes),
     )
+    return stamped(drawing, shown_of(results, found))
 
 
 def collect(results: Results) -> tuple[dict[str, Found], list[str]]:

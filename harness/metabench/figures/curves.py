@@ -21,6 +21,7 @@ from metabench.figures.drawing import (
     plain_log_axis,
 )
 from metabench.figures.palette import Style, styles
+from metabench.figures.stamps import shown_of, stamped
 from metabench.labels import labelled
 from metabench.pooling import Pooled
 from metabench.results import Results
@@ -71,7 +72,7 @@ def draw(results: Results) -> Drawing:
     labels = sorted({label for panel in _panels(curves) for label in panel})
     with house_style():
         figure = figure_of(curves)
-    return Drawing(
+    drawing = Drawing(
         name="curves",
         figure=figure,
         title="Training curves, and the metric after each inner step",
@@ -80,6 +81,7 @@ def draw(results: Results) -> Drawing:
         "after each inner step with its 95 % interval over episodes.",
         notes=tuple(notes),
     )
+    return stamped(drawing, shown_of(results, labels))
 
 
 def collect(results: Results) -> tuple[Curves, list[str]]:

@@ -11,6 +11,7 @@ import numpy as np
 from metabench.errors import DataError
 from metabench.figures.drawing import Drawing, house_style, legend_below, new_figure
 from metabench.figures.palette import styles
+from metabench.figures.stamps import shown_of, stamped
 from metabench.figures.tsne import Array, tsne
 from metabench.labels import labelled
 from metabench.measures import PROPORTIONS, wilson
@@ -72,7 +73,7 @@ def draw(results: Results) -> Drawing:
     said = [
         f"{label}, {len(panel.embeddings.x):,} tasks: {panel}" for label, panel in panels.items()
     ]
-    return Drawing(
+    drawing = Drawing(
         name="embeddings",
         figure=figure,
         title="Task embeddings by source",
@@ -80,6 +81,7 @@ def draw(results: Results) -> Drawing:
         f"at most. {'. '.join(said)}. Both numbers are of all embeddings, before t-SNE.",
         notes=tuple(notes),
     )
+    return stamped(drawing, shown_of(results, panels))
 
 
 def figure_of(panels: Mapping[str, Panel]) -> Figure:

@@ -13,6 +13,7 @@ from metabench.errors import DataError, MetabenchError, UsageError
 from metabench.evaluation import Grid
 from metabench.figures.drawing import Drawing, house_style, legend_below, line_style, new_figure
 from metabench.figures.palette import FAINT, INK, SHADE, styles
+from metabench.figures.stamps import shown_of, stamped
 from metabench.labels import labelled
 from metabench.render.layout import plain
 from metabench.results import Results, Run
@@ -78,7 +79,7 @@ def draw(results: Results, *, catalog: Catalog, episode: int = 0) -> Drawing:
         figure = figure_of(fits)
     learners = ", ".join(fits.panels[0].fits)
     sources = ", ".join(panel.source for panel in fits.panels)
-    return Drawing(
+    drawing = Drawing(
         name="fits",
         figure=figure,
         title=f"Fits of meta-test episode {episode} of each source",
@@ -87,6 +88,7 @@ def draw(results: Results, *, catalog: Catalog, episode: int = 0) -> Drawing:
         "ground is shaded.",
         notes=tuple(notes),
     )
+    return stamped(drawing, shown_of(results, fits.panels[0].fits))
 
 
 def collect(results: Results, *, catalog: Catalog, episode: int = 0) -> tuple[Fits, list[str]]:

@@ -11,6 +11,7 @@ import numpy as np
 from metabench.errors import DataError
 from metabench.figures.drawing import Drawing, house_style, legend_below, new_figure
 from metabench.figures.palette import HATCHES, styles
+from metabench.figures.stamps import shown_of, stamped
 from metabench.genotype import Edge, Genotype
 from metabench.labels import labelled
 from metabench.render.layout import plain
@@ -49,12 +50,13 @@ def draw(results: Results) -> Drawing:
         f"{label}: {in_words(counted)}; the most common one has {_share(counted[:1], counted)}"
         for label, counted in found.items()
     ]
-    return Drawing(
+    drawing = Drawing(
         name="genotypes",
         figure=figure,
         title="How common each architecture is",
         description=f"{'. '.join(said)}.",
     )
+    return stamped(drawing, shown_of(results, found))
 
 
 def in_words(counted: Sequence[Architecture]) -> str:

@@ -9,7 +9,8 @@ over episodes tells of these trained networks on this suite.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from metabench.errors import DataError
 from metabench.figures.drawing import Drawing, house_style, new_figure
 from metabench.figures.palette import COLORS, INK
+from metabench.figures.stamps import stamped
 from metabench.labels import labelled
 from metabench.pairing import conditions
 from metabench.pooling import Pooled
@@ -26,6 +28,30 @@ from metabench.stats import CriticalDifference, critical_difference, shared_posi
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One diagram.
+
+    Attributes:
+        ranks: what it shows.
+        networks: how many trained networks stand behind each rank, in words.
+    """
+
+    ranks: CriticalDifference
+    networks: str
+
+    def __str__(self) -> str:
+        """Ranks, which of them cannot be told apart, by what rule, and what they speak of."""
+        found = self.ranks
+        ranks = ", ".join(f"{name} {rank:.2f}" for name, rank in found.ranks.items())
+        alike = "; ".join(" and ".join(group) for group in found.groups) or "none"
+        return (
+            f"{ranks}; not told apart: {alike} ({found.words(blocks='episodes')}). "
+            f"Behind each rank: {self.networks}; this speaks of these networks, not of what "
+            "training the learners anew would give."
+        )
 
 
 def draw(results: Results) -> Drawing:
@@ -38,7 +64,8 @@ def draw(results: Results) -> Drawing:
     groups: dict[tuple[tuple[str, str], ...], dict[str, Pooled]] = defaultdict(dict)
     for label, config in labelled(results).items():
         groups[tuple(conditions(config.spec).items())][label] = config
-    found: dict[str, CriticalDifference] = {}
+    found: dict[str, Ranked] = {}
+    shown: dict[str, Pooled] = {}
     notes = []
     for group in groups.values():
         spec = next(iter(group.values())).spec
@@ -47,7 +74,8 @@ def draw(results: Results) -> Drawing:
         if isinstance(ranked, str):
             notes.append(f"{title}: {ranked}")
         else:
-            found[title] = ranked
+            found[title] = Ranked(ranked, networks(group.values()))
+            shown |= group
     if not found:
         raise DataError(
             f"There is nothing to rank. {' '.join(notes)}".strip(),
@@ -55,13 +83,14 @@ def draw(results: Results) -> Drawing:
         )
     with house_style():
         figure = figure_of(found)
-    return Drawing(
+    drawing = Drawing(
         name="ranks",
         figure=figure,
         title="Average ranks over episodes",
-        description=" ".join(f"{title}: {in_words(ranks)}" for title, ranks in found.items()),
+        description=" ".join(f"{title}: {ranked}" for title, ranked in found.items()),
         notes=tuple(notes),
     )
+    return stamped(drawing, shown)
 
 
 def _rank(group: Mapping[str, Pooled]) -> CriticalDifference | str:
@@ -75,21 +104,26 @@ def _rank(group: Mapping[str, Pooled]) -> CriticalDifference | str:
     return critical_difference(columns, list(group), higher_is_better=metric == "accuracy")
 
 
-def in_words(found: CriticalDifference) -> str:
-    """Ranks, which of them cannot be told apart, and by what rule."""
-    ranks = ", ".join(f"{name} {rank:.2f}" for name, rank in found.ranks.items())
-    alike = "; ".join(" and ".join(group) for group in found.groups) or "none"
-    return f"{ranks}; not told apart: {alike} ({found.words()})."
+def networks(configs: Iterable[Pooled]) -> str:
+    """How many trained networks each learner has; episodes of several are averaged."""
+    counts = sorted({len(config.runs) for config in configs})
+    if counts == [1]:
+        return "one trained network"
+    said = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{said} trained networks, averaged per episode"
 
 
-def figure_of(found: Mapping[str, CriticalDifference]) -> Figure:
+def figure_of(found: Mapping[str, Ranked]) -> Figure:
     """One diagram below the other, the best at the left."""
-    heights = [0.9 + 0.16 * len(ranks.ranks) + 0.1 * len(ranks.groups) for ranks in found.values()]
+    heights = [
+        1.05 + 0.16 * len(one.ranks.ranks) + 0.1 * len(one.ranks.groups) for one in found.values()
+    ]
     figure = new_figure(5.6, sum(heights))
     grid = figure.subplots(len(found), 1, squeeze=False, height_ratios=heights).ravel()
-    for axes, (title, ranks) in zip(grid, found.items(), strict=True):
-        _draw_diagram(axes, ranks)
-        axes.set_title(f"{title}: ranks within {ranks.n_blocks:,} episodes", loc="left")
+    for axes, (title, one) in zip(grid, found.items(), strict=True):
+        _draw_diagram(axes, one.ranks)
+        below = f"ranks within {one.ranks.n_blocks:,} episodes, each of {one.networks}"
+        axes.set_title(f"{title}\n{below}")
     return figure
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from metabench.errors import DataError
 from metabench.figures.drawing import Drawing, house_style, legend_below, new_figure
 from metabench.figures.palette import HATCHES, styles
+from metabench.figures.stamps import shown_of, stamped
 from metabench.labels import labelled
 from metabench.results import Results
 
@@ -47,13 +48,14 @@ def draw(results: Results) -> Drawing:
     with house_style():
         figure = figure_of(found)
     said = [f"{label}: {in_words(sizes)}" for label, sizes in found.items()]
-    return Drawing(
+    drawing = Drawing(
         name="sizes",
         figure=figure,
         title="Sizes of the tasks' networks",
         description=f"{'. '.join(said)}.",
         notes=tuple(notes),
     )
+    return stamped(drawing, shown_of(results, found))
 
 
 def in_words(sizes: Sizes) -> str:

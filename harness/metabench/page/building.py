@@ -85,7 +85,9 @@ def _papers(
     else:
         references = [*readable_references(catalog).values()]
     for reference in references:
-        for table in build_paper_report(results, reference, interval=interval).tables:
+        for table in build_paper_report(
+            results, reference, interval=interval, catalog=catalog
+        ).tables:
             assert isinstance(table, PaperTable)
             if paper is not None or any(row.ours and row.in_paper for row in table.rows):
                 yield table

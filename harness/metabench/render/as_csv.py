@@ -1,4 +1,4 @@
-"""CSV: one line per number, for spreadsheets and data frames."""
+"""CSV: one line per number, for spreadsheets and data frames; nothing else, no problems either."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from metabench.render.layout import NOT_COMPARED, Entry, Grid, Mark, grid_of
+from metabench.render.layout import NOT_COMPARED, Entry, Grid, Mark, grid_of, plain
 from metabench.render.legends import legend
 from metabench.tables import Report
 
@@ -19,8 +19,12 @@ _MARKS: dict[Mark, tuple[str, str]] = {
 
 
 def render(report: Report) -> str:
-    """Write every table."""
-    return "\n".join(_table(grid_of(table)) for table in report.tables)
+    """Write what is wrong with the folder, if anything is, then every table."""
+    blocks = [_table(grid_of(table)) for table in report.tables]
+    if report.problems:
+        lines = [f"> - {escape(plain(problem))}" for problem in report.problems]
+        blocks.insert(0, "\n".join(["> **What is wrong with the folder:**", ">", *lines, ""]))
+    return "\n".join(blocks)
 
 
 def _table(grid: Grid) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from metabench.render.layout import NOT_COMPARED, TRANSDUCTIVE, Entry, Grid, Mark, grid_of
+from metabench.render.layout import NOT_COMPARED, TRANSDUCTIVE, Entry, Grid, Mark, grid_of, plain
 from metabench.render.legends import legend
 from metabench.tables import PaperTable, Report
 
@@ -37,10 +37,12 @@ _ESCAPES = {
 
 
 def render(report: Report) -> str:
-    """Write every table."""
+    """Write what is wrong with the folder, if anything is, as comments, then every table."""
     papers = any(isinstance(table, PaperTable) for table in report.tables)
     preamble = _PREAMBLE_OF_PAPERS if papers else _PREAMBLE
-    return preamble + "".join(_table(grid_of(table)) for table in report.tables)
+    problems = "".join(f"% {plain(problem)}\n" for problem in report.problems)
+    about = f"% What is wrong with the folder:\n{problems}" if problems else ""
+    return preamble + about + "".join(_table(grid_of(table)) for table in report.tables)
 
 
 def _table(grid: Grid) -> str:

@@ -45,6 +45,7 @@ from metabench.stats.power import (
     visible_difference,
 )
 from metabench.stats.ranks import CriticalDifference, critical_difference
+from metabench.stats.spreads import SpreadRatio, spread, spread_ratio
 
 __all__ = [
     "ALPHA",
@@ -59,6 +60,7 @@ __all__ = [
     "Interval",
     "Needed",
     "SignedRank",
+    "SpreadRatio",
     "VarianceParts",
     "average_interval",
     "bootstrap_interval",
@@ -78,6 +80,8 @@ __all__ = [
     "seeds_interval",
     "seeds_needed",
     "shared_positions",
+    "spread",
+    "spread_ratio",
     "standardized_difference",
     "variance_parts",
     "visible_difference",

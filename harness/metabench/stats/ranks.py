@@ -35,11 +35,11 @@ class CriticalDifference:
     groups: tuple[tuple[str, ...], ...]
     n_blocks: int
 
-    def words(self) -> str:
-        """Formula, unit of n and n."""
+    def words(self, *, blocks: str = "blocks") -> str:
+        """Formula, unit of n and n; ``blocks`` says what was ranked within."""
         return (
-            "average ranks within blocks, Friedman's test, Nemenyi's critical difference "
-            f"q(0.05, k) sqrt(k(k+1)/(6n)), k = {len(self.ranks)}, n = {self.n_blocks:,} blocks"
+            f"average ranks within {blocks}, Friedman's test, Nemenyi's critical difference "
+            f"q(0.05, k) sqrt(k(k+1)/(6n)), k = {len(self.ranks)}, n = {self.n_blocks:,} {blocks}"
         )
 
 

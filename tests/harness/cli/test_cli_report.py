@@ -195,7 +195,8 @@ def toy_records(folder: Path) -> Path:
     sources = ("sine", "line", "quadratic", "harmonics")
     shape = {"suite": "toy-regression", "setting": "10-shot", "metric": "mse", "sources": sources}
     scores = [0.1 * (i % 7 + i % 4) for i in range(16)]
-    write_run(folder, make_spec("maml", budget="paper", **shape), scores)
+    params = {"inner_lr": 0.001}  # the suite's
+    write_run(folder, make_spec("maml", budget="paper", params=params, **shape), scores)
     write_run(folder, make_spec("hsml", budget="smoke", **shape), scores, stamps=("smoke",))
     return folder
 

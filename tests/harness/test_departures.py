@@ -1,0 +1,185 @@
+"""In what a run departs from its suite, and what a paper's table makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from result_factory import PROVENANCE, write_run
+
+from metabench.catalog import Catalog, load_catalog
+from metabench.departures import Departures
+from metabench.errors import UsageError
+from metabench.paper_report import build_paper_report
+from metabench.planning import Cell, RunRequest, parse_changes, plan
+from metabench.pooling import Pooled, configurations
+from metabench.reference_files import find_reference
+from metabench.references import Reference
+from metabench.results import read_runs
+from metabench.runspec import RunSpec
+from metabench.tables import PaperRow, PaperTable
+
+LEARNERS = ("maml", "reptile", "mtnet", "bmaml", "mumomaml", "hsml", "mnas", "mnas-nm")
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+def cell(catalog: Catalog, learner: str = "maml", *sets: str, **asked: Any) -> Cell:
+    values = {"suite": "toy-regression", "budget": "paper", "changes": parse_changes(sets), **asked}
+    return plan(RunRequest(learners=(learner,), **values), catalog)[0]
+
+
+def run_of(cell: Cell, folder: Path, spec: RunSpec | None = None) -> Pooled:
+    """A run of the cell with made-up scores, as a report reads it."""
+    spec = (spec or cell.spec).model_copy(
+        update={"protocol": cell.spec.protocol.model_copy(update={"episodes": 4})}
+    )
+    provenance = PROVENANCE.model_copy(update={"command": cell.command})
+    scores = [0.5 + 0.1 * (i % 3) for i in range(4 * len(spec.sources))]
+    write_run(folder, spec, scores, provenance=provenance, stamps=cell.stamps)
+    return configurations(read_runs(folder).runs)[-1]
+
+
+def names(found: Pooled, catalog: Catalog) -> list[str]:
+    return [departure.name for departure in Departures(catalog).of(found)]
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("budget", ["smoke", "paper"])
+def test_what_a_suite_gives_is_no_departure(catalog, tmp_path, learner, budget):
+    found = run_of(cell(catalog, learner, budget=budget), tmp_path)
+    assert Departures(catalog).of(found) == ()
+
+
+def test_each_parameter_that_the_user_set_is_one(catalog, tmp_path):
+    sets = ("learner.order=first", "learner.inner_lr=0.5", "learner.inner_steps=5")
+    found = Departures(catalog).of(run_of(cell(catalog, "maml", *sets), tmp_path))
+    assert [departure.label for departure in found] == ["inner_lr=0.5", "order=first"]
+    assert found[1].reason == "learner.order=first, the suite's is second"
+
+
+@pytest.mark.parametrize(
+    ("learner", "sets", "asked", "expected"),
+    [
+        ("maml", ["space.norm=batch"], {}, ["space.norm"]),
+        ("mnas", [], {"strategy": "gumbel"}, ["strategy"]),
+        ("maml", [], {"space": "toy-cell", "strategy": "darts"}, ["space"]),
+        ("maml", ["budget.meta_steps=3"], {}, []),  # stamped custom
+    ],
+)
+def test_network_and_strategy_count_too(catalog, tmp_path, learner, sets, asked, expected):
+    found = run_of(cell(catalog, learner, *sets, **asked), tmp_path)
+    assert names(found, catalog) == expected
+
+
+def changed(spec: RunSpec, **params: Any) -> RunSpec:
+    learner = spec.learner
+    new = learner.model_copy(update={"params": {**learner.params, **params}})
+    return spec.model_copy(update={"learner": new})
+
+
+def test_a_default_that_changed_since_is_said_to_be_no_choice_of_the_user(catalog, tmp_path):
+    made = cell(catalog)
+    (found,) = Departures(catalog).of(run_of(made, tmp_path, changed(made.spec, inner_lr=0.5)))
+    assert found.reason == (
+        "learner.inner_lr=0.5, the suite's is 0.001 now, and the command of the run does not set it"
+    )
+
+
+def test_a_parameter_that_is_gone_is_one_and_a_new_one_is_not(catalog, tmp_path):
+    made = cell(catalog)
+    (found,) = Departures(catalog).of(run_of(made, tmp_path / "a", changed(made.spec, warmth=3)))
+    assert found.reason == "learner.warmth=3, a parameter that maml does not have any more"
+    params = {name: v for name, v in made.spec.learner.params.items() if name != "order"}
+    older = made.spec.learner.model_copy(update={"params": params})
+    spec = made.spec.model_copy(update={"learner": older})
+    assert names(run_of(made, tmp_path / "b", spec), catalog) == []
+
+
+def test_another_version_of_suite_or_plugin_is_one(catalog, tmp_path):
+    made = cell(catalog)
+    learner = made.spec.learner.model_copy(update={"version": 7})
+    spec = made.spec.model_copy(update={"suite_version": 9, "learner": learner})
+    found = Departures(catalog).of(run_of(made, tmp_path, spec))
+    assert [departure.reason for departure in found] == [
+        "made with suite toy-regression version 9, 1 is installed",
+        "made with maml version 7, 1 is installed",
+    ]
+
+
+@pytest.mark.parametrize("gone", ["suites", "learners"])
+def test_what_is_not_installed_any_more_is_an_error(catalog, tmp_path, gone):
+    found = run_of(cell(catalog), tmp_path)
+    with pytest.raises(UsageError, match="Unknown"):
+        Departures(replace(catalog, **{gone: {}})).of(found)
+
+
+def paper_row(folder: Path, catalog: Catalog, reference: Reference | None = None) -> PaperRow:
+    reference = reference or find_reference(catalog, "m-nas/table-1")
+    (table,) = build_paper_report(read_runs(folder), reference, catalog=catalog).tables
+    assert isinstance(table, PaperTable)
+    return next(row for row in table.rows if row.ours)
+
+
+def verdict_of(row: PaperRow) -> tuple[str, str]:
+    verdict = row.cells["average"].verdict
+    assert verdict is not None
+    return verdict.outcome, verdict.reason
+
+
+def test_a_variant_is_named_in_the_papers_row_and_not_judged(catalog, tmp_path):
+    run_of(cell(catalog, "maml", "learner.order=first", "learner.inner_lr=0.5"), tmp_path)
+    row = paper_row(tmp_path, catalog)
+    assert row.method == "MAML"
+    assert row.ours[0].variant == "inner_lr=0.5, order=first"
+    assert verdict_of(row) == (
+        "not comparable",
+        "learner.inner_lr=0.5, the suite's is 0.001; learner.order=first, the suite's is second.",
+    )
+
+
+def test_beside_a_twin_nothing_is_named_twice(catalog, tmp_path):
+    run_of(cell(catalog, "maml", "learner.order=first", "learner.inner_lr=0.5"), tmp_path)
+    run_of(cell(catalog, "maml", "learner.order=first"), tmp_path)
+    reference = find_reference(catalog, "m-nas/table-1")
+    (table,) = build_paper_report(read_runs(tmp_path), reference, catalog=catalog).tables
+    assert isinstance(table, PaperTable)
+    variants = sorted(ours.variant for row in table.rows for ours in row.ours)
+    assert variants == ["inner_lr=0.001, order=first", "inner_lr=0.5, order=first"]
+
+
+def test_what_the_row_asks_for_is_no_obstacle(catalog, tmp_path):
+    run_of(cell(catalog, "maml", "learner.order=first"), tmp_path)
+    reference = find_reference(catalog, "m-nas/table-1")
+    first = reference.rows[0].model_copy(update={"learner_params": {"order": "first"}})
+    asking = reference.model_copy(update={"rows": (first, *reference.rows[1:])})
+    row = paper_row(tmp_path, catalog, asking)
+    assert row.ours[0].variant == ""
+    assert verdict_of(row)[0] != "not comparable"
+
+
+def test_without_the_suite_there_is_no_verdict(catalog, tmp_path):
+    run_of(cell(catalog), tmp_path)
+    row = paper_row(tmp_path, replace(catalog, suites={}))
+    outcome, reason = verdict_of(row)
+    assert outcome == "not comparable"
+    assert "cannot be told (Unknown suite 'toy-regression')" in reason
+
+
+def test_a_variant_stays_one_through_an_evaluation(catalog, tmp_path):
+    found = run_of(cell(catalog, "maml", "learner.order=first"), tmp_path)
+    spec = found.spec.model_copy(update={"setting": "10-shot, extrapolation"})
+    record = found.runs[0].record.model_copy(update={"spec": spec})
+    seen = replace(found, runs=(replace(found.runs[0], record=record),))
+    assert names(seen, catalog) == ["learner.order"]
+
+
+def test_a_long_value_is_shortened(catalog, tmp_path):
+    made = cell(catalog)
+    (found,) = Departures(catalog).of(run_of(made, tmp_path, changed(made.spec, order="x" * 99)))
+    assert found.label == f"order={'x' * 37}..."
