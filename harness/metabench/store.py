@@ -163,8 +163,9 @@ def require_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror
         raise UsageError(
-            f"Cannot write to {folder}: {error.strerror}.", hint="Choose another --out."
+            f"Cannot write to {folder}: {reason}.", hint="Choose another --out."
         ) from error
 
 

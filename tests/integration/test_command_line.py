@@ -123,15 +123,17 @@ def test_bad_input_is_one_sentence_a_hint_and_a_code(
     assert not list(tmp_path.rglob("*.json"))
 
 
-@pytest.mark.parametrize("inside", ["", "deeper"])
+@pytest.mark.parametrize(
+    ("inside", "reason"), [("", "it is a file"), ("deeper", "Not a directory")]
+)
 def test_a_results_folder_that_cannot_be_is_told_before_anything_runs(
-    tmp_path: Path, inside: str
+    tmp_path: Path, inside: str, reason: str
 ) -> None:
     out = tmp_path / "file" / inside
     (tmp_path / "file").write_text("no folder")
     done = metabench(*TINY, "--learner", "maml", "--out", str(out))
     assert done.exit_code == 2, done.output
-    assert f"Cannot write to {out}: " in done.stderr
+    assert f"Cannot write to {out}: {reason}." in done.stderr
     assert "--out" in done.stderr
     assert "started" not in done.stderr
 
