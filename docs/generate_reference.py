@@ -6,6 +6,7 @@ Only what metabench itself brings is described, whatever other plugins are insta
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,13 +22,16 @@ from metabench import (
     errors,
     evaluation,
     executors,
+    functional,
     genotype,
     hookspecs,
     protocols,
     records,
     runspec,
+    seeding,
     specs,
     suite,
+    tasknn,
 )
 from metabench.catalog import Catalog, Kind, load_catalog
 from metabench.claims import load_claims
@@ -51,6 +55,7 @@ SPECS = (
 CONTRACTS = (
     protocols.Learner,
     protocols.TracingLearner,
+    protocols.PhasedLearner,
     protocols.LearnerContext,
     episodes.EpisodeShape,
     episodes.TaskShape,
@@ -77,6 +82,7 @@ CONTRACTS = (
     executors.Job,
     executors.Outcome,
 )
+HELPERS = (functional, tasknn, seeding)
 RECORDS: Mapping[type[BaseModel], str] = {
     records.RunRecord: "The content of `run.json`.",
     runspec.RunSpec: "The field `spec`. Its digest is the `run_id`.",
@@ -153,6 +159,7 @@ def make_pages() -> dict[str, str]:
         "cli.md": _cli(),
         "contracts.md": _contracts(),
         "errors.md": _errors(),
+        "helpers.md": _helpers(),
         "hooks.md": _hooks(),
         "records.md": _records(),
         "suites.md": "\n\n".join(["# Suites", *_suites(catalog)]),
@@ -221,6 +228,20 @@ def _contracts() -> str:
                 blocks += [f"```python\n{code}\n```", prose(function)]
     rows = [row for module in (architecture, episodes, archive) for row in aliases(module)]
     blocks += ["## Type aliases", table(["name", "stands for", "meaning"], rows)]
+    return "\n\n".join(blocks)
+
+
+def _helpers() -> str:
+    blocks = ["# Helpers", "Functions that learners and search spaces may build on."]
+    for module in HELPERS:
+        blocks += [f"## {module.__name__}", prose(module)]
+        for name, function in vars(module).items():
+            own = inspect.isfunction(function) and function.__module__ == module.__name__
+            if own and not name.startswith("_"):
+                blocks += [f"### {name}", f"```python\n{definition(function)}\n```"]
+                blocks.append(prose(function))
+        if rows := aliases(module):
+            blocks.append(table(["name", "stands for", "meaning"], rows))
     return "\n\n".join(blocks)
 
 

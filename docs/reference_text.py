@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+_DOCTEST = re.compile(r"^(>>> .*(?:\n.+)*)", re.M)
 SECTIONS = {"Args:": "Arguments:", "Returns:": "Returns:", "Raises:": "Raises:"}
 
 
@@ -60,7 +61,8 @@ def prose(thing: Any) -> str:
             )
         else:
             kept.append(f"  {line.strip()}" if section and line else line)
-    return re.sub(r"\n{3,}", "\n\n", _inline("\n".join(kept))).strip()
+    text = re.sub(r"\n{3,}", "\n\n", _inline("\n".join(kept))).strip()
+    return _DOCTEST.sub(r"```python\n\1\n```", text)
 
 
 def _inline(text: str) -> str:

@@ -21,11 +21,13 @@ def load_reference(file: Traversable) -> Reference:
     """Read and check the file of one reference.
 
     Raises:
-        UsageError: when it is not valid YAML, does not describe a table, or is named unlike its
-            key: ``m-nas/table-1`` stands in ``m-nas-table-1.yaml``.
+        UsageError: when it is not UTF-8 or valid YAML, does not describe a table, or is named
+            unlike its key: ``m-nas/table-1`` stands in ``m-nas-table-1.yaml``.
     """
     try:
         values = read_yaml(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not a text file in UTF-8.") from error
     except yaml.YAMLError as error:
         raise UsageError(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(values, dict):

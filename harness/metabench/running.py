@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ import torch
 from metabench import provenance
 from metabench.building import build, describe_space
 from metabench.engine import Control, Interrupted, Loops
-from metabench.episode_files import read_episodes
-from metabench.errors import MetabenchError
+from metabench.episode_files import NotCountedError, read_episodes
+from metabench.errors import DataError, MetabenchError
 from metabench.planning import Cell
 from metabench.records import RunRecord, Status
 from metabench.restoring import restore
@@ -53,13 +54,41 @@ class Run:
         """
         with self.store.locked():
             earlier = self.store.read_record()
-            if earlier is not None and earlier.status == "done":
+            if earlier is not None and earlier.status == "done" and self._is_whole(earlier):
                 record, text = earlier, "was done already"
             else:
                 record, text = self._make(earlier), ""
             record = self._evaluate(record)
             self._say("cell-done", text=text)
             return record
+
+    def _is_whole(self, record: RunRecord) -> bool:
+        """Whether all episodes of a finished run are there; if not, its checkpoint must be.
+
+        Raises:
+            DataError: when neither is.
+        """
+        flaw = self._flaw(record)
+        if not flaw:
+            return True
+        selects = record.spec.protocol.selection == "meta-val"
+        needed = (self.store.checkpoint, *([self.store.best_checkpoint] if selects else []))
+        if record.spec.training.meta_steps > 0 and not all(path.exists() for path in needed):
+            raise DataError(
+                f"The finished run in {self.store.folder} is damaged ({flaw}), and its checkpoint "
+                "is gone.",
+                hint="Move the folder away to run this cell anew.",
+            )
+        self._say("message", text=f"the finished run is damaged ({flaw}); it is tested again")
+        return False
+
+    def _flaw(self, record: RunRecord, evaluation: str = "") -> str:
+        """What is wrong with the episodes of a finished run; '' if nothing is."""
+        try:
+            _, flaws = read_episodes(self.store.episodes_of(evaluation), record)
+        except NotCountedError as problem:
+            return str(problem)
+        return flaws[0] if flaws else ""
 
     def _make(self, earlier: RunRecord | None) -> RunRecord:
         self._say("cell-started")
@@ -78,9 +107,8 @@ class Run:
 
     def _begin(self, earlier: RunRecord | None) -> RunRecord:
         cell = self._cell
-        made_with = provenance.collect(
-            command=f"{cell.command} --out {self._out}", device=self._device
-        )
+        command = f"{cell.command} --out {shlex.quote(str(self._out))}"
+        made_with = provenance.collect(command=command, device=self._device)
         if earlier is not None:
             before = earlier.provenance
             kept = {"started": before.started, "peak_memory_mib": before.peak_memory_mib}
@@ -91,6 +119,7 @@ class Run:
             status="running",
             stamps=cell.stamps,
             backend=describe_space(cell.spec.space, self._catalog),
+            evaluations=earlier.evaluations if earlier is not None else {},
             provenance=made_with,
         )
         return self._write(record, "running")
@@ -107,7 +136,7 @@ class Run:
         loops = Loops(self._cell, built, self.store, self._device, self._control)
         step = loops.meta_train()
         loops.meta_test()
-        episodes, _ = read_episodes(self.store.folder / "episodes.jsonl", record)
+        episodes, _ = read_episodes(self.store.episodes_of(), record)
         return self._write(
             record,
             "done",
@@ -121,7 +150,7 @@ class Run:
         for name, evaluation in self._cell.evaluations.items():
             if record.evaluations.get(name) != evaluation:
                 self.store.forget_evaluation(name)
-            elif self.store.count_episodes(evaluation=name) >= self._n_episodes:
+            elif not self._flaw(record, name):
                 continue
             try:
                 restored = restore(
@@ -139,11 +168,6 @@ class Run:
                 text = f"evaluation {name} is not made: {error.message} {error.hint}"
                 self._say("message", text=text.strip())
         return record
-
-    @property
-    def _n_episodes(self) -> int:
-        spec = self._cell.spec
-        return spec.protocol.episodes * len(spec.sources)
 
     def _fail(self, record: RunRecord, reason: str) -> None:
         self._write(record, "failed", error=reason)

@@ -82,7 +82,10 @@ class Training(Frozen):
     meta_steps: int = Field(ge=0, le=100_000_000, description="Outer updates.")
     meta_batch: int = Field(ge=1, le=100_000, description="Episodes per outer update.")
     val_every: int | None = Field(
-        default=None, ge=1, description="Meta-steps between validations, for `selection: meta-val`."
+        default=None,
+        ge=1,
+        description="Meta-steps between validations, for `selection: meta-val`; if absent a "
+        "twentieth of `meta_steps`, rounded down, at least 1. The last step is validated too.",
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,13 @@ from metabench.pairing import (
     evaluated_configurations,
 )
 from metabench.pooling import Pooled
+from metabench.render.layout import plain
 from metabench.results import Results, Run, read_runs
 
 Pairs = list[tuple[Pooled, Pooled]]
 _SHORTEST_ID = 4
+_MOST_PROBLEMS = 5
+_VARIANT = re.compile(r"(?P<learner>[^()]+?)\s*\((?P<facts>.*)\)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +55,8 @@ def find_sides(first: str, second: str, *, folder: Path, wanted: Wanted) -> Side
     """Find what ``first`` and ``second`` name, and pair what was made under equal conditions.
 
     Each is a folder of results or of one run; or, in ``folder``, the beginning of a run id, or the
-    name of a learner. Two folders are compared learner by learner.
+    name of a learner, with what tells one of its configurations from the others where it has
+    several: ``maml(order=first)``. Two folders are compared learner by learner.
 
     Raises:
         UsageError: for an unknown name, or where a choice is left.
@@ -87,21 +92,71 @@ def _configs(name: str, *, folder: Path, wanted: Wanted, read: dict[Path, Result
     place = path if path.is_dir() else folder
     if place not in read:
         read[place] = read_runs(place)
-    runs = [run for run in read[place].runs if wanted.keeps(run)]
+    results = read[place]
+    runs = [run for run in results.runs if wanted.keeps(run)]
     if not runs:
         raise DataError(
             f"There is no finished run of what was asked for below {place}.",
-            hint="Check the folder, --suite, --setting, --budget and --evaluation.",
+            hint=_with_problems(
+                "Check the folder, --suite, --setting, --budget and --evaluation.", results
+            ),
         )
-    if path.is_dir():
-        return evaluated_configurations(runs, evaluation=wanted.evaluation)
-    if len(name) >= _SHORTEST_ID and (one := [r for r in runs if r.record.run_id.startswith(name)]):
-        return evaluated_configurations(one, evaluation=wanted.evaluation)
-    chosen = [run for run in runs if run.record.spec.learner.name == name]
+    chosen = runs if path.is_dir() else _named(name, runs)
     if not chosen:
+        learner = name.partition("(")[0].strip()
         known = {run.record.spec.learner.name for run in runs}
-        raise unknown(f"folder, run or learner in {place}", name, known)
+        if learner in known:
+            raise UsageError(
+                f"No run of {learner} in {place} is {name}.",
+                hint="Name parameters as the table does: LEARNER(NAME=VALUE, ...).",
+            )
+        error = unknown(f"folder, run or learner in {place}", name, known)
+        raise UsageError(error.message, hint=_with_problems(error.hint, results))
     return evaluated_configurations(chosen, evaluation=wanted.evaluation)
+
+
+def _with_problems(hint: str, results: Results) -> str:
+    """A hint, and what may be the reason that something is not there."""
+    told = list(results.problems[:_MOST_PROBLEMS])
+    if (more := len(results.problems) - len(told)) > 0:
+        told.append(f"and {more} more.")
+    return "\n".join([hint, *map(plain, told)])
+
+
+def _named(name: str, runs: Sequence[Run]) -> list[Run]:
+    """The runs of an id, or of a learner, such as ``maml`` or ``maml(order=first)``."""
+    if len(name) >= _SHORTEST_ID and (one := [r for r in runs if r.record.run_id.startswith(name)]):
+        return one
+    if (found := _VARIANT.fullmatch(name)) is None:
+        return [run for run in runs if run.record.spec.learner.name == name]
+    facts = [part.partition("=") for part in found["facts"].split(",") if part.strip()]
+    return [
+        run
+        for run in runs
+        if run.record.spec.learner.name == found["learner"]
+        and all(_has(description(run.record.spec), k.strip(), v.strip()) for k, _, v in facts)
+    ]
+
+
+def _has(facts: Mapping[str, str], name: str, value: str) -> bool:
+    """Whether something of that name has that value; ``space`` stands for ``space.name``."""
+    return any(
+        text == value
+        for full, text in facts.items()
+        if f".{full}".endswith((f".{name}", f".{name}.name"))
+    )
+
+
+def _telling(config: Pooled, other: Pooled) -> str:
+    """A name for a configuration that does not name the other: ``maml(order=first)``."""
+    mine, theirs = description(config.spec), description(other.spec)
+    said = {
+        name.removesuffix(".name").rpartition(".")[2]: text
+        for name, text in mine.items()
+        if theirs.get(name) != text
+    }
+    facts = ", ".join(f"{name}={text}" for name, text in said.items())
+    return f"{config.spec.learner.name}({facts})" if facts else ""
 
 
 def _by_conditions(
@@ -115,9 +170,11 @@ def _by_conditions(
         key = tuple(facts.items())
         if (twin := found.get(key)) is not None:
             different = difference_in_words(description(twin.spec), description(config.spec))
+            named = sorted(filter(None, (_telling(twin, config), _telling(config, twin))))
+            one = "" if by_learner else "".join(f"'{name}' or " for name in named)
             raise UsageError(
                 f"{config.label}: several configurations ({different}).",
-                hint="Name the folder or the id of one run.",
+                hint=f"Name {one}the folder{'' if by_learner else ' or the id'} of one run.",
             )
         found[key] = config
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from metabench.data.pack import PackError
 from metabench.episodes import TaskShape
 from metabench.errors import UsageError
 from metabench.runspec import SourceChoice, digest
@@ -31,7 +32,12 @@ def load_data(
     """
     spec = catalog.dataset(choice.name)
     params = spec.params_model().model_validate(choice.params)
-    loaded: ClassData | FunctionFamily = _maker(spec, data)(params)
+    try:
+        loaded: ClassData | FunctionFamily = _maker(spec, data)(params)
+    except PackError as error:
+        if spec.archive is None:
+            raise
+        raise error.with_commands_of(resolve(spec.archive)) from error
     return loaded
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from metabench.errors import DataError, MetabenchError
+from metabench.errors import DataError, MetabenchError, UsageError
 from metabench.records import EpisodeRecord, RunRecord
 from metabench.runspec import canonical_json
 
@@ -47,7 +48,8 @@ class RunStore:
         """The best weights on meta-validation."""
         return self.folder / "checkpoints" / "best.safetensors"
 
-    def _episodes(self, evaluation: str) -> Path:
+    def episodes_of(self, evaluation: str = "") -> Path:
+        """The file of the episodes of an evaluation, of the headline's if none is named."""
         name = f"evaluations/{evaluation}.jsonl" if evaluation else "episodes.jsonl"
         return self.folder / name
 
@@ -72,7 +74,7 @@ class RunStore:
     def append_episodes(self, records: Iterable[EpisodeRecord], *, evaluation: str = "") -> None:
         """Add episodes in the order of their index, to the headline's if no other is named."""
         lines = [record.model_dump_json(exclude_none=True) for record in records]
-        path = self._episodes(evaluation)
+        path = self.episodes_of(evaluation)
         path.parent.mkdir(exist_ok=True)
         _append(path, lines)
 
@@ -88,7 +90,7 @@ class RunStore:
         """Add a line per episode to the file of a noun, but for those that are there already."""
         path = self.folder / f"{noun}s.jsonl"
         there = _repaired(path)
-        after = json.loads(there[-1])["index"] if there else -1
+        after = _parsed(there[-1:], path, "index")[0]["index"] if there else -1
         lines = [
             canonical_json({"index": index, noun: value})
             for index, value in enumerate(values, start=first)
@@ -97,12 +99,17 @@ class RunStore:
         _append(path, lines)
 
     def count_episodes(self, *, evaluation: str = "") -> int:
-        """Complete episodes so far; a line torn by a kill is cut off first."""
-        return len(_repaired(self._episodes(evaluation)))
+        """Complete episodes so far; what follows the first torn or damaged line is cut off."""
+        path = self.episodes_of(evaluation)
+        lines = _repaired(path)
+        n = next((i for i, line in enumerate(lines) if not _is_episode(line, i)), len(lines))
+        if n < len(lines):
+            _replace(path, _joined(lines[:n]))
+        return n
 
     def forget_evaluation(self, evaluation: str) -> None:
         """Remove the episodes of an evaluation that the suite has defined anew."""
-        self._episodes(evaluation).unlink(missing_ok=True)
+        self.episodes_of(evaluation).unlink(missing_ok=True)
 
     def append_metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """Add a point of the training curve."""
@@ -111,9 +118,11 @@ class RunStore:
     def rewind_metrics(self, step: int) -> None:
         """Forget points after ``step``: a resumed run makes them again."""
         path = self.folder / "metrics.jsonl"
-        kept = [line for line in _repaired(path) if json.loads(line)["step"] <= step]
+        lines = _repaired(path)
+        points = _parsed(lines, path, "step")
         if path.exists():
-            _replace(path, "".join(f"{line}\n" for line in kept))
+            kept = [line for line, at in zip(lines, points, strict=True) if at["step"] <= step]
+            _replace(path, _joined(kept))
 
     def append_timing(self, values: Mapping[str, Any]) -> None:
         """Add a note of wall time; kept apart so that the other files hold no clock values."""
@@ -121,13 +130,19 @@ class RunStore:
 
     def train_seconds(self) -> float:
         """Wall time of meta-training over all starts."""
-        lines = map(json.loads, _repaired(self.folder / "timings.jsonl"))
-        return math.fsum(line["seconds"] for line in lines if line["phase"] == "meta-train")
+        path = self.folder / "timings.jsonl"
+        notes = _parsed(_repaired(path), path, "phase", "seconds")
+        return math.fsum(note["seconds"] for note in notes if note["phase"] == "meta-train")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep a second process off this run; the lock ends with the process, however it ends."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Keep a second process off this run; the lock ends with the process, however it ends.
+
+        Raises:
+            MetabenchError: when another process has it.
+            UsageError: when the folder cannot be written.
+        """
+        require_writable(self.folder)
         with (self.folder / ".lock").open("w") as file:
             if not _try_lock(file):
                 raise MetabenchError(
@@ -135,6 +150,23 @@ class RunStore:
                     hint="Wait for it, or choose another --out.",
                 )
             yield
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder where there is none.
+
+    Raises:
+        UsageError: when it cannot be made, or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror
+        raise UsageError(
+            f"Cannot write to {folder}: {reason}.", hint="Choose another --out."
+        ) from error
 
 
 def _replace(path: Path, text: str) -> None:
@@ -146,7 +178,11 @@ def _replace(path: Path, text: str) -> None:
 
 def _append(path: Path, lines: list[str]) -> None:
     with path.open("a", encoding="utf-8") as file:
-        file.write("".join(f"{line}\n" for line in lines))
+        file.write(_joined(lines))
+
+
+def _joined(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _repaired(path: Path) -> list[str]:
@@ -158,7 +194,36 @@ def _repaired(path: Path) -> list[str]:
     if len(whole) < len(data):
         with path.open("rb+") as file:
             file.truncate(len(whole))
-    return whole.decode("utf-8").splitlines()
+    # What is not UTF-8 fails when its line is parsed.
+    return whole.decode("utf-8", errors="surrogateescape").split("\n")[:-1]
+
+
+def _parsed(lines: Sequence[str], path: Path, *fields: str) -> list[dict[str, Any]]:
+    """Each line as JSON with these fields.
+
+    Raises:
+        DataError: when one is damaged.
+    """
+    found = []
+    for line in lines:
+        try:
+            values = json.loads(line.encode("utf-8"))
+        except ValueError:
+            values = None
+        if not isinstance(values, dict) or any(field not in values for field in fields):
+            raise DataError(
+                f"{path} holds a damaged line: {line[:60]!r}.",
+                hint=f"Remove that line, or move {path.parent} away to run this cell anew.",
+            )
+        found.append(values)
+    return found
+
+
+def _is_episode(line: str, index: int) -> bool:
+    try:
+        return EpisodeRecord.model_validate_json(line).index == index
+    except ValueError:
+        return False
 
 
 def _try_lock(file: IO[str]) -> bool:

@@ -6,12 +6,13 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from doc_pages import DOCS, PAGES, ROOT, anchors, blocks, links
 
-from metabench import hookspecs
+from metabench import functional, hookspecs, protocols, seeding, tasknn
 from metabench.catalog import Catalog, Kind, load_catalog
 from metabench.cli import app
 from metabench.records import EpisodeRecord, Provenance, RunRecord
@@ -65,6 +66,23 @@ def test_every_hook_is_there_with_its_signature(name: str) -> None:
     page = (REFERENCE / "hooks.md").read_text(encoding="utf-8")
     assert f"\n## {name}\n" in page
     assert f"\ndef {name}({arguments}) -> {signature.return_annotation}\n" in page
+
+
+@pytest.mark.parametrize("module", [functional, tasknn, seeding], ids=lambda m: m.__name__)
+def test_every_helper_is_there_with_its_arguments(module: ModuleType) -> None:
+    page = (REFERENCE / "helpers.md").read_text(encoding="utf-8")
+    section = page.partition(f"\n## {module.__name__}\n")[2].partition("\n## ")[0]
+    own = {n: f for n, f in inspect.getmembers(module, inspect.isfunction) if n[0] != "_"}
+    own = {n: f for n, f in own.items() if f.__module__ == module.__name__}
+    assert len(own) >= 6
+    for name, function in own.items():
+        code = section.partition(f"\n### {name}\n\n```python\ndef {name}(")[2].partition("```")[0]
+        assert [a for a in inspect.signature(function).parameters if f"{a}: " not in code] == []
+
+
+@pytest.mark.parametrize("name", [n for n in protocols.__all__ if n.endswith("Learner")])
+def test_every_contract_of_a_learner_is_there(name: str) -> None:
+    assert f"\n## {name}\n" in (REFERENCE / "contracts.md").read_text(encoding="utf-8")
 
 
 def test_every_command_and_option_is_there() -> None:

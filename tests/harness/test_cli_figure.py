@@ -64,6 +64,8 @@ def test_a_dash_is_stdout_and_nothing_else_goes_there(searched: Path) -> None:
         (["cells"], "Unknown figure 'cells'"),
         (["cell", "--episode", "1"], "--episode does not apply to figure cell"),
         (["cell", "-o", "x.png", "--format", "pdf"], "x.png does not end as --format pdf says"),
+        (["cell", "-o", "x.gif"], "x.gif ends in .gif, which is no format"),
+        (["cell", "-o", "x.gif", "-f", "svg"], "x.gif ends in .gif, which is no format"),
         (["cell", "-o", "no/such/folder/x.png"], "Cannot write no/such/folder/x.png"),
     ],
 )

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 from result_factory import make_spec, write_run
+from typer.testing import CliRunner
 
+from metabench.cli import app
 from metabench.cli.compare_text import comparison_json, comparison_text
 from metabench.compare import Comparison, compare
 from metabench.errors import DataError, UsageError
 from metabench.pairing import difference_in_words, evaluated_configurations, weights_of
 from metabench.results import read_runs
+from metabench.runspec import Choice
 from metabench.sides import Sides, Wanted, find_sides
 
 N = 40
@@ -242,7 +245,53 @@ def test_several_configurations_are_not_chosen_between(tmp_path: Path) -> None:
         add(tmp_path, "maml", params={"inner_lr": rate})
     with pytest.raises(UsageError, match=r"several configurations \(params.inner_lr 0.0") as caught:
         sides("mnas", "maml", tmp_path)
-    assert "id of one run" in caught.value.hint
+    rates = "'maml(inner_lr=0.01)' or 'maml(inner_lr=0.02)'"
+    assert caught.value.hint == f"Name {rates} or the folder or the id of one run."
+
+
+@pytest.mark.parametrize("name", ["maml(inner_lr=0.02)", "maml (inner_lr=0.02, name=conv4)"])
+def test_a_configuration_is_named_as_the_table_names_it(tmp_path: Path, name: str) -> None:
+    for rate in (0.01, 0.02):
+        add(tmp_path, "maml", params={"inner_lr": rate})
+    ((left, right),) = sides(name, "maml(inner_lr=0.01)", tmp_path).pairs
+    rates = [config.spec.learner.params["inner_lr"] for config in (left, right)]
+    assert rates == [0.02, 0.01]
+    with pytest.raises(UsageError, match=r"No run of maml in .* is maml\(inner_lr=0.5\)"):
+        sides(name, "maml(inner_lr=0.5)", tmp_path)
+
+
+def test_configurations_of_other_networks_are_named_by_them(tmp_path: Path) -> None:
+    add(tmp_path, "mnas")
+    for space in ("conv4", "mlp"):
+        add(tmp_path, "maml", space=Choice(name=space, version=1))
+    with pytest.raises(UsageError, match="several configurations") as caught:
+        sides("mnas", "maml", tmp_path)
+    assert "'maml(space=conv4)' or 'maml(space=mlp)'" in caught.value.hint
+    ((_, right),) = sides("mnas", "maml(space=mlp)", tmp_path).pairs
+    assert right.spec.space is not None
+    assert right.spec.space.name == "mlp"
+
+
+def test_twins_of_a_folder_are_told_apart_by_folders_alone(tmp_path: Path) -> None:
+    add(tmp_path / "a", "maml")
+    for rate in (0.01, 0.02):
+        add(tmp_path / "b", "maml", params={"inner_lr": rate})
+    with pytest.raises(UsageError, match="several configurations") as caught:
+        sides(tmp_path / "a", tmp_path / "b", tmp_path)
+    assert caught.value.hint == "Name the folder of one run."
+
+
+def test_a_learner_whose_record_cannot_be_read_is_told_with_the_reason(tmp_path: Path) -> None:
+    add(tmp_path, "mnas")
+    (add(tmp_path, "maml") / "run.json").write_text("{")
+    result = CliRunner().invoke(app, ["compare", "mnas", "maml", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "Unknown folder, run or learner" in result.stderr
+    assert "run.json is not readable" in result.stderr
+    (add(tmp_path / "b", "maml") / "episodes.jsonl").unlink()
+    with pytest.raises(DataError, match="no finished run") as caught:
+        sides("mnas", tmp_path / "b", tmp_path)
+    assert "episodes.jsonl cannot be read" in caught.value.hint
 
 
 def test_nothing_in_common(tmp_path: Path) -> None:
@@ -295,6 +344,16 @@ def test_text_and_json_agree(tmp_path: Path) -> None:
     assert column["low"] == pytest.approx(3.45, abs=0.005)
     assert values["without_counterpart"] == ["hsml on x@y"]
     assert values["comparisons"][0]["extremes"][0]["difference"] == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("size", ["0", "nan", "inf", "-inf"])
+def test_a_difference_that_nothing_shows_is_refused(tmp_path: Path, size: str) -> None:
+    add(tmp_path, "mnas", gain=0.1)
+    add(tmp_path, "maml")
+    words = ["compare", "mnas", "maml", str(tmp_path), "--difference", size]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert f"No number of episodes shows a --difference of {size}." in result.stderr
 
 
 def test_weights_of_a_column() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -148,6 +149,12 @@ def test_stopping_saves_and_the_next_start_goes_on(catalog: Catalog, tmp_path: P
     assert min(step for step in steps if step) == 12
 
 
+def test_the_recorded_command_names_a_folder_with_a_space(catalog: Catalog, tmp_path: Path) -> None:
+    record = run(cell(catalog), catalog, tmp_path / "V S")()
+    words = shlex.split(record.provenance.command)
+    assert words[words.index("--out") :] == ["--out", str(tmp_path / "V S")]
+
+
 def test_a_finished_run_is_not_run_again(catalog: Catalog, tmp_path: Path) -> None:
     made = cell(catalog)
     first = run(made, catalog, tmp_path)()
@@ -232,6 +239,21 @@ def test_a_damaged_record_is_named(catalog: Catalog, tmp_path: Path) -> None:
     (first.store.folder / "run.json").write_text("{")
     with pytest.raises(DataError, match=r"run\.json is not a readable run record"):
         first()
+
+
+@pytest.mark.parametrize("line", ['{"step": 5, "lo', '{"loss": 1.0}', "", "[]"])
+def test_a_damaged_point_of_the_curve_is_named(catalog: Catalog, tmp_path: Path, line: str) -> None:
+    made = cell(catalog)
+    with pytest.raises(Killed):
+        run(made, catalog, tmp_path, emit=kill_at("meta-train", 20))()
+    (metrics,) = tmp_path.rglob("metrics.jsonl")
+    first, *others = metrics.read_text().splitlines(keepends=True)
+    metrics.write_text("".join([first, f"{line}\n", *others]))
+    with pytest.raises(DataError, match=r"metrics\.jsonl holds a damaged line") as caught:
+        run(made, catalog, tmp_path)()
+    assert "Remove that line" in caught.value.hint
+    metrics.write_text("".join([first, *others, '{"step": 5, "lo']))  # torn: no line end
+    assert run(made, catalog, tmp_path)().status == "done"
 
 
 def test_inner_steps_lower_the_error(catalog: Catalog, tmp_path: Path) -> None:

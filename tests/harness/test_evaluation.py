@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,6 +164,56 @@ def test_a_killed_evaluation_ends_with_the_same_bytes(
     run(made, catalog, tmp_path)
     assert path.read_bytes() == (folder / f"evaluations/{NAME}.jsonl").read_bytes()
     assert read_runs(tmp_path).problems == ()
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def damage_a_line(path: Path) -> None:
+    whole = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*whole[:20], b'{"index": 20, "\xff"\n', *whole[21:]]))
+
+
+@pytest.mark.parametrize("harm", [remove, truncate, damage_a_line])
+@pytest.mark.parametrize("name", ["episodes.jsonl", f"evaluations/{NAME}.jsonl"])
+def test_a_damaged_finished_run_is_made_whole_from_its_checkpoint(
+    catalog: Catalog, folder: Path, tmp_path: Path, name: str, harm: Callable[[Path], None]
+) -> None:
+    made = cell(catalog)
+    where = tmp_path / folder.relative_to(folder.parents[2])
+    shutil.copytree(folder, where)
+    harm(where / name)
+    assert read_runs(tmp_path).problems != ()
+    events: list[RunEvent] = []
+    run(made, catalog, tmp_path, emit=events.append)
+    assert all(event.phase != "meta-train" for event in events)
+    said = [e for e in events if e.text.startswith("the finished run is damaged (")]
+    assert len(said) == (name == "episodes.jsonl")
+    for path in ("episodes.jsonl", f"evaluations/{NAME}.jsonl", "metrics.jsonl"):
+        assert (where / path).read_bytes() == (folder / path).read_bytes(), path
+    assert read_runs(tmp_path).problems == ()
+    events.clear()
+    run(made, catalog, tmp_path, emit=events.append)
+    assert [e.text for e in events] == ["was done already"]
+
+
+def test_a_damaged_finished_run_without_a_checkpoint_is_left_as_it_is(
+    catalog: Catalog, folder: Path, tmp_path: Path
+) -> None:
+    where = tmp_path / folder.relative_to(folder.parents[2])
+    shutil.copytree(folder, where)
+    truncate(where / "episodes.jsonl")
+    (where / "checkpoints/last.safetensors").unlink()
+    before = {path: path.read_bytes() for path in where.rglob("*.json*")}
+    with pytest.raises(DataError, match=r"is damaged \(.*\), and its checkpoint is gone") as caught:
+        run(cell(catalog), catalog, tmp_path)
+    assert "Move the folder away" in caught.value.hint
+    assert {path: path.read_bytes() for path in where.rglob("*.json*")} == before
 
 
 def test_without_a_checkpoint_one_sentence_says_so(catalog: Catalog, tmp_path: Path) -> None:

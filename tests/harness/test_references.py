@@ -79,6 +79,13 @@ def test_mistakes_are_sentences(tmp_path, old, new, words):
     assert "\n" not in caught.value.message
 
 
+def test_a_file_that_is_not_utf8_is_a_sentence(tmp_path):
+    file = tmp_path / "example-table-1.yaml"
+    file.write_bytes("title: Übung".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"example-table-1\.yaml is not a text file in UTF-8"):
+        load_reference(file)
+
+
 def test_a_file_is_named_after_its_key(tmp_path):
     file = changed(tmp_path, "A further", "One further", name="other.yaml")
     with pytest.raises(UsageError) as caught:

@@ -107,6 +107,7 @@ def test_a_diverging_cell_ends_with_a_sentence_and_the_others_go_on(tmp_path: Pa
         (["--learner", "maml", "--seed", "x"], 2, ["--seed 'x'"]),
         (["--learner", "maml", "--seed", "4..1"], 2, ["names no seed"]),
         (["--learner", "maml", "--device", "cuda:99"], 2, ["cuda:99"]),
+        (["--learner", "maml", "--threads", "100000"], 2, ["--threads 100000 is more than the"]),
         (["--learner", "maml", "--device", "gpu"], 2, ["'gpu'"]),
         (["--learner", "maml", "--executor", "loca"], 2, ["local"]),
     ],
@@ -120,6 +121,21 @@ def test_bad_input_is_one_sentence_a_hint_and_a_code(
         assert word in done.stderr
     assert "Traceback" not in done.output
     assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("inside", "reason"), [("", "it is a file"), ("deeper", "Not a directory")]
+)
+def test_a_results_folder_that_cannot_be_is_told_before_anything_runs(
+    tmp_path: Path, inside: str, reason: str
+) -> None:
+    out = tmp_path / "file" / inside
+    (tmp_path / "file").write_text("no folder")
+    done = metabench(*TINY, "--learner", "maml", "--out", str(out))
+    assert done.exit_code == 2, done.output
+    assert f"Cannot write to {out}: {reason}." in done.stderr
+    assert "--out" in done.stderr
+    assert "started" not in done.stderr
 
 
 def test_absent_data_is_said_with_the_two_commands_that_help() -> None:

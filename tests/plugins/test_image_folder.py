@@ -244,6 +244,24 @@ def test_images_are_imported_under_names_of_their_own(
     assert "ok" in run("data", "verify", "image-folder")
 
 
+@pytest.mark.parametrize("options", [(), ("--name", "mine")])
+def test_a_name_that_other_images_have_is_refused(
+    photos: Path, tmp_path: Path, data_root: Path, options: tuple[str, ...]
+) -> None:
+    others = write_images(tmp_path / "b" / "photos", KINDS[:4])
+    first = CliRunner().invoke(app, ["data", "import", "image-folder", str(photos), *options])
+    assert first.exit_code == 0
+    again = CliRunner().invoke(app, ["data", "import", "image-folder", str(photos), *options])
+    assert "packed there already" in again.stderr
+    assert again.stdout == first.stdout
+    refused = CliRunner().invoke(app, ["data", "import", "image-folder", str(others), *options])
+    assert refused.exit_code == 3
+    assert "holds other images" in refused.stderr
+    assert "--name" in refused.stderr
+    (entry,) = (e for e in json.loads(run("data", "list", "--json")) if e["name"] == "image-folder")
+    assert [pack["n_classes"] for pack in entry["packs"]] == [len(KINDS)]
+
+
 @pytest.mark.parametrize(
     "words", [("image-folder", "--name", "../up"), ("omniglot", "--name", "mine")]
 )

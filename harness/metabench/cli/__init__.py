@@ -44,6 +44,7 @@ app = typer.Typer(
     name="metabench",
     cls=_Group,
     no_args_is_help=True,
+    rich_markup_mode="markdown",  # "rich" would take `[default: ...]` in a help text for markup
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from metabench.errors import UsageError
+
 
 def compare(
     first: Annotated[
         str,
-        typer.Argument(metavar="A", help="A folder, the beginning of a run id, or a learner."),
+        typer.Argument(
+            metavar="A",
+            help="A folder, the beginning of a run id, or a learner; of several configurations of "
+            "one learner 'maml(order=first)', as the table names them.",
+        ),
     ],
     second: Annotated[str, typer.Argument(metavar="B", help="Likewise.")],
     directory: Annotated[
@@ -36,6 +43,11 @@ def compare(
     from metabench.render.layout import plain
     from metabench.sides import Wanted, find_sides
 
+    if difference is not None and (difference == 0 or not math.isfinite(difference)):
+        raise UsageError(
+            f"No number of episodes shows a --difference of {difference:g}.",
+            hint="Name a difference that matters to you, such as --difference 1.",
+        )
     wanted = Wanted(suite=suite, setting=setting, budget=budget, evaluation=evaluation)
     sides = find_sides(first, second, folder=directory, wanted=wanted)
     for problem in sides.problems:

@@ -6,25 +6,30 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metabench.cli.archives import archive_of, packable, preparation_of, under_name
 from metabench.cli.columns import columns
 from metabench.cli.data_show import show
-from metabench.errors import DataError, UsageError, unknown
+from metabench.errors import DataError
 
 if TYPE_CHECKING:
-    from metabench.data import Archive, Pack, Preparation
+    from metabench.data import Archive, Pack
     from metabench.data.archive import Report
     from metabench.specs import DatasetSpec
 
-data_app = typer.Typer(no_args_is_help=True, help="Fetch, import, verify and show datasets.")
+data_app = typer.Typer(
+    help="Fetch, import, verify and show datasets.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
 data_app.command("show")(show)
 
 
 def _complete_name(incomplete: str) -> list[str]:
-    return [name for name in _packable() if name.startswith(incomplete)]
+    return [name for name in packable() if name.startswith(incomplete)]
 
 
 NameArgument = Annotated[
@@ -73,8 +78,9 @@ def list_datasets(as_json: JsonOption = False) -> None:
     rows = []
     for dataset in datasets:
         start = [dataset["name"], dataset["licence"]]
-        if dataset["generated"]:
-            rows.append([*start, "generated", "", "", ""])
+        if dataset["generated"] or dataset["own_files"]:
+            state = "generated" if dataset["generated"] else "has its own files"
+            rows.append([*start, state, "", "", ""])
         elif not dataset["packs"]:
             rows.append([*start, "absent", "", "", ""])
         for pack in dataset["packs"]:
@@ -95,8 +101,8 @@ def fetch(
     """Download the official files of a dataset and pack them."""
     from metabench.data import fetch_archive
 
-    archive = _archive(name)
-    preparation = _preparation(archive, preset, size=size, resize=resize, crop=crop)
+    archive = archive_of(name)
+    preparation = preparation_of(archive, preset, size=size, resize=resize, crop=crop)
     with _progress() as report:
         pack = fetch_archive(archive, preparation=preparation, report=report)
     _say_packed(pack)
@@ -123,8 +129,8 @@ def import_(
     """Pack the files of a dataset that you already have."""
     from metabench.data import import_archive
 
-    archive = _named(_archive(name), own_name, path)
-    preparation = _preparation(archive, preset, size=size, resize=resize, crop=crop)
+    archive = under_name(archive_of(name), own_name, path)
+    preparation = preparation_of(archive, preset, size=size, resize=resize, crop=crop)
     with _progress() as report:
         pack = import_archive(archive, path, preparation=preparation, report=report)
     _say_packed(pack)
@@ -133,19 +139,24 @@ def import_(
 @data_app.command("verify")
 def verify(name: AnyNameArgument = None) -> None:
     """Digest packs again and compare them with their index."""
-    from metabench.data.pack import read_pack, verify_pack
+    from metabench.data import data_root
+    from metabench.data.pack import PackError, read_pack, verify_pack
 
-    errors: list[DataError] = []
+    errors: list[PackError] = []
+    folders = _folders(name)
+    if not folders:
+        typer.echo(f"Nothing is packed in {data_root()}.", err=True)
     with _progress() as report:
-        for folder in _folders(name):
+        for folder, archive in folders.items():
             try:
-                verify_pack(read_pack(folder), report=report)
+                verify_pack(read_pack(folder, name=_pack_name(folder, archive)), report=report)
                 typer.echo(f"ok       {folder}")
-            except DataError as error:
+            except PackError as error:
                 typer.echo(f"damaged  {folder}")
-                errors.append(error)
+                errors.append(error.with_commands_of(archive))
     if errors:
-        raise DataError(" ".join(error.message for error in errors), hint=errors[0].hint)
+        hints = dict.fromkeys(error.hint for error in errors)
+        raise DataError(" ".join(error.message for error in errors), hint="\n".join(hints))
 
 
 @data_app.command("path")
@@ -157,91 +168,37 @@ def path_(name: AnyNameArgument = None) -> None:
         typer.echo(folder)
 
 
-def _packable() -> dict[str, DatasetSpec]:
-    from metabench.cli.context import catalog
-
-    return {name: spec for name, spec in catalog().datasets.items() if spec.archive is not None}
-
-
-def _archive(name: str) -> Archive:
-    from metabench.cli.context import catalog
-    from metabench.specs import resolve
-
-    spec = catalog().dataset(name)
-    if spec.archive is None:
-        raise UsageError(f"{name} is generated; there is nothing to fetch, import or verify.")
-    archive: Archive = resolve(spec.archive)
-    return archive
-
-
-def _named(archive: Archive, own_name: str | None, path: Path) -> Archive:
-    """The archive under the name that the user gave it, where it can have one."""
-    import dataclasses
-    import re
-
-    if not archive.named:
-        if own_name is not None:
-            raise UsageError(f"{archive.name} has its name; --name is for images of your own.")
-        return archive
-    chosen = own_name or path.resolve().name.partition(".")[0]
-    if not re.fullmatch(r"[\w-]+", chosen):
-        raise UsageError(
-            f"{chosen!r} cannot be a name: use letters, digits, - and _.", hint="See --name."
-        )
-    return dataclasses.replace(archive, name=f"{archive.name}/{chosen}")
-
-
-def _preparation(
-    archive: Archive,
-    preset: str | None,
-    *,
-    size: int | None,
-    resize: str | None,
-    crop: str | None,
-) -> Preparation:
-    from metabench.data import Preparation, ResizeFilter
-    from metabench.data.archive import Crop
-
-    for what, value, known in (
-        ("resize filter", resize, get_args(ResizeFilter)),
-        ("crop", crop, get_args(Crop)),
-        (f"preset of {archive.name}", preset, archive.presets),
-    ):
-        if value is not None and value not in known:
-            raise unknown(what, value, known)
-    base = archive.presets[preset] if preset else archive.preparation
-    chosen = {"size": size, "resize": resize, "crop": crop}
-    given = {key: value for key, value in chosen.items() if value is not None}
-    return Preparation.model_validate({**base.model_dump(), **given})
-
-
-def _folders(name: str | None) -> list[Path]:
+def _folders(name: str | None) -> dict[Path, Archive]:
     """Folders of the packs of one dataset, of which there must be one, or of all."""
     from metabench.data import list_packs
+    from metabench.data.pack import how_to_get
 
-    if name is None:
-        return [folder for known in sorted(_packable()) for folder in list_packs(known)]
-    folders = list_packs(_archive(name).name)
-    if not folders:
-        raise DataError(
-            f"{name} is not here.",
-            hint=f"Run `metabench data fetch {name}`, or, if you have the files, "
-            f"`metabench data import {name} PATH`.",
-        )
-    return folders
+    archives = [archive_of(known) for known in (sorted(packable()) if name is None else [name])]
+    found = {folder: archive for archive in archives for folder in list_packs(archive.name)}
+    if name is not None and not found:
+        (archive,) = archives
+        raise DataError(f"{name} is not here.", hint=how_to_get(archive.name, None, archive))
+    return found
+
+
+def _pack_name(folder: Path, archive: Archive) -> str:
+    """What the pack was imported as; images with a name of their own lie one folder deeper."""
+    home = folder.parent.name
+    return f"{archive.name}/{home}" if archive.named else archive.name
 
 
 def _describe(spec: DatasetSpec) -> dict[str, Any]:
     from metabench.data import list_packs
 
     # Several datasets may be made of one archive.
-    folders = list_packs(_archive(spec.name).name) if spec.archive else []
+    folders = list_packs(archive_of(spec.name).name) if spec.archive else []
     return {
         "name": spec.name,
         "summary": spec.summary,
         "licence": spec.licence,
         "citation": spec.citation,
-        "generated": spec.archive is None,
+        "generated": spec.archive is None and spec.kind == "functions",
+        "own_files": spec.archive is None and spec.kind == "classes",
         "packs": [_describe_pack(folder) for folder in folders],
     }
 
@@ -270,6 +227,8 @@ def _say_packed(pack: Pack) -> None:
         f"digest {index.digest}, licence {index.licence}",
         err=True,
     )
+    if pack.kept:
+        typer.echo("The same images were packed there already; nothing was changed.", err=True)
     if index.stamps:
         typer.echo(f"Results are stamped {', '.join(index.stamps)}.", err=True)
     for note in index.notes:

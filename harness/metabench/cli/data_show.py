@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metabench.cli.columns import columns
+from metabench.cli.output import writing
 from metabench.cli.run import Data
-from metabench.errors import DataError, UsageError
+from metabench.errors import UsageError
 
 if TYPE_CHECKING:
     from metabench.catalog import Catalog
@@ -92,12 +93,15 @@ def _class_data(choice: SourceChoice, known: Catalog, data: Data) -> ClassData:
 
 def _describe_dataset(spec: DatasetSpec, data: Data) -> dict[str, Any]:
     from metabench.data import list_packs
-    from metabench.data.pack import read_pack
+    from metabench.data.pack import PackError, read_pack
     from metabench.specs import resolve
 
     packs = []
     for folder in list_packs(spec.name) if data is Data.REAL else ():
-        index = read_pack(folder).index
+        try:
+            index = read_pack(folder).index
+        except PackError as error:
+            raise error.with_commands_of(resolve(spec.archive or "")) from error
         packs.append(
             {
                 "folder": str(folder),
@@ -180,7 +184,6 @@ def _write_grid(sources: list[tuple[str, ClassData]], path: Path) -> None:
 
     if path.suffix.lower() != ".png":
         raise UsageError(f"{path} must end in .png.")
-    try:
-        contact_sheet(sources, split="meta-test").save(path, "png")
-    except OSError as error:
-        raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error
+    sheet = contact_sheet(sources, split="meta-test")
+    with writing(path):
+        sheet.save(path, "png")

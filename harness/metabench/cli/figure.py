@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from metabench.cli.output import chosen_format, writing
 from metabench.errors import DataError, UsageError, unknown
 from metabench.figures import FIGURES, FigureRequest
 from metabench.figures.drawing import FileFormat, encode, house_style
@@ -44,7 +45,7 @@ def figure(
         raise unknown("figure", kind, FIGURES)
     if episode is not None and not FIGURES[kind].of_episode:
         raise UsageError(f"--episode does not apply to figure {kind}.")
-    chosen = _format(output, format)
+    chosen = chosen_format(output, format, default=FileFormat.svg)
     with house_style():
         pass  # says at once that matplotlib is missing
     results = read_runs(directory)
@@ -62,23 +63,10 @@ def figure(
     _write(encode(drawing, chosen), output or Path(f"{kind}.{chosen}"))
 
 
-def _format(output: Path | None, format: FileFormat | None) -> FileFormat:
-    """The format asked for, or that of the file's name."""
-    ending = output.suffix.removeprefix(".").lower() if output is not None else ""
-    named = FileFormat(ending) if ending in list(FileFormat) else None
-    if format is not None and named is not None and format is not named:
-        raise UsageError(f"{output} does not end as --format {format} says.")
-    return format or named or FileFormat.svg
-
-
 def _write(content: bytes, path: Path) -> None:
     if str(path) == "-":
         sys.stdout.buffer.write(content)
         return
-    try:
+    with writing(path):
         path.write_bytes(content)
-    except OSError as error:
-        raise UsageError(
-            f"Cannot write {path}: {error.strerror}.", hint="Name a file in a folder that exists."
-        ) from error
     typer.echo(str(path))

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metabench.cli.output import chosen_format, writing
 from metabench.cli.references import complete_key
-from metabench.errors import DataError, UsageError
+from metabench.errors import DataError
 from metabench.render import Format
 
 if TYPE_CHECKING:
@@ -35,8 +36,13 @@ def report(
         "results"
     ),
     format: Annotated[
-        Format, typer.Option("--format", "-f", help="How to write the tables.")
-    ] = Format.table,
+        Format | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="How to write the tables. [default: as the file's name ends, or table]",
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to this file, not to the screen.")
     ] = None,
@@ -63,7 +69,8 @@ def report(
     """
     from metabench.render.layout import plain
 
-    results, built = _build(directory, format=format, paper=paper, interval=interval.value)
+    chosen = chosen_format(output, format, default=Format.table, free=("txt",))
+    results, built = _build(directory, format=chosen, paper=paper, interval=interval.value)
     for problem in built.problems:
         typer.echo(plain(problem), err=True)
     if not results.runs:
@@ -72,9 +79,11 @@ def report(
             hint="Repeat the command of a run to finish it.",
         )
     if output is not None:
-        _write(output, _written(built, format))
+        text = _written(built, chosen)
+        with writing(output):
+            output.write_text(text, encoding="utf-8", newline="\n")
     else:
-        typer.echo(_written(built, format, on_terminal=_on_terminal()), nl=False)
+        typer.echo(_written(built, chosen, on_terminal=_on_terminal()), nl=False)
 
 
 def _build(
@@ -111,15 +120,6 @@ def _written(built: Report | Page, format: Format, *, on_terminal: bool = False)
     if format is Format.table and on_terminal:
         return as_table.render(built, terminal_width=shutil.get_terminal_size().columns)
     return render(built, format)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise UsageError(
-            f"Cannot write {path}: {error.strerror}.", hint="Name a file in a folder that exists."
-        ) from error
 
 
 def _on_terminal() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -48,7 +49,9 @@ def run(
         int | None, typer.Option(min=1, help="Meta-test episodes per source; stamps the results.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each process.")] = 1,
+    threads: Annotated[
+        int, typer.Option(min=1, help="CPU threads of each process, at most one per CPU.")
+    ] = 1,
     executor: Annotated[str, typer.Option(help="Where cells run.")] = "local",
     jobs: Annotated[int, typer.Option(min=1, help="Cells that run side by side.")] = 1,
     out: Annotated[Path, typer.Option(help="The results folder.")] = Path("results/local"),
@@ -58,6 +61,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells only.")] = False,
 ) -> None:
     """Run learners on a suite. The same command resumes; what is done is not run again."""
+    _check_threads(threads)
     from metabench.cli.context import catalog, plugin_files
     from metabench.planning import RunRequest, parse_changes, plan
 
@@ -84,7 +88,9 @@ def run(
     from metabench.executors import Executor, Job
     from metabench.interrupt import StopRequest
     from metabench.specs import resolve
+    from metabench.store import require_writable
 
+    require_writable(out)
     picked = pick_device(device)
     spec = found.executor(executor)
     work: Executor = resolve(spec.factory)(spec.params_model().model_validate({"jobs": jobs}))
@@ -116,6 +122,16 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     if not seeds:
         raise UsageError(f"--seed {text!r} names no seed.", hint="A range goes upwards: 0..4.")
     return tuple(dict.fromkeys(seeds))
+
+
+def _check_threads(n: int) -> None:
+    """Refuse more threads than CPUs: they wait for each other, and far too many end the process."""
+    n_cpus = os.cpu_count() or 1
+    if n > n_cpus:
+        raise UsageError(
+            f"--threads {n} is more than the {n_cpus} CPUs of this machine.",
+            hint="One thread per process and as many --jobs as CPUs is fastest for small tasks.",
+        )
 
 
 def _names(text: str, option: str) -> tuple[str, ...]:

@@ -6,12 +6,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from metabench.data.archive import Archive, ImageClass, Preparation, Report
 from metabench.data.locations import data_root
 from metabench.data.locks import held
-from metabench.data.originals import Originals
+from metabench.data.originals import Originals, is_archive
 from metabench.data.pack import Pack, read_pack, verify_pack
 from metabench.data.packing import write_pack
 from metabench.errors import DataError
@@ -35,12 +36,18 @@ def import_archive(
         report: told how much of a tarball is read, then how many images are packed.
 
     Raises:
-        DataError: something is missing, damaged or cannot be written. Nothing half-written stays.
+        DataError: something is missing, damaged or cannot be written, or a pack of other images
+            has the name. Nothing half-written stays.
     """
     preparation = preparation or archive.preparation
     home = (root or data_root()) / archive.name
     if not path.exists():
         raise DataError(f"{path} does not exist.", hint=f"PATH must be {archive.layout}.")
+    if path.is_file() and not is_archive(path):
+        raise DataError(
+            f"{path} is neither a folder nor a zip or tarball.",
+            hint=f"PATH must be {archive.layout}.",
+        )
     archives = [*(file.name for file in archive.files), *archive.archives]
     with Originals(path, archives, report=report) as originals:
         contents = archive.scan(originals)
@@ -49,7 +56,7 @@ def import_archive(
             made = write_pack(
                 archive, originals, contents, preparation=preparation, folder=folder, report=report
             )
-            return _publish(made, home / str(preparation))
+            return _publish(made, home / str(preparation), named=archive.named)
 
 
 def _check_complete(archive: Archive, classes: Sequence[ImageClass], path: Path) -> None:
@@ -111,9 +118,13 @@ def _sweep(home: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def _publish(made: Pack, target: Path) -> Pack:
-    """Give a pack its name; the same one, already there and sound, is kept instead."""
-    while not _is_sound(target, made.index.digest):
+def _publish(made: Pack, target: Path, *, named: bool) -> Pack:
+    """Give a pack its name; the same one, already there and sound, is kept instead.
+
+    Raises:
+        DataError: a sound pack of other images has that name; it is never replaced.
+    """
+    while (there := _sound(target)) is None:
         with tempfile.TemporaryDirectory(prefix=".replaced-", dir=target.parent) as aside:
             with suppress(FileNotFoundError):
                 target.rename(Path(aside, "pack"))
@@ -125,13 +136,20 @@ def _publish(made: Pack, target: Path) -> Pack:
                 # Another process was first: look at what it wrote.
                 continue
             return Pack(target, made.index)
-    return read_pack(target)
+    if there.index.digest != made.index.digest:
+        other = "Import these under another name with --name, or remove" if named else "Remove"
+        raise DataError(
+            f"{target} holds other images (digest {there.index.digest}), not these "
+            f"(digest {made.index.digest}).",
+            hint=f"{other} the folder {target} first.",
+        )
+    return replace(there, kept=True)
 
 
-def _is_sound(folder: Path, digest: str) -> bool:
+def _sound(folder: Path) -> Pack | None:
     try:
         pack = read_pack(folder)
         verify_pack(pack)
     except DataError:
-        return False
-    return pack.index.digest == digest
+        return None
+    return pack

@@ -221,6 +221,17 @@ def is_web_page(head: bytes) -> bool:
     return head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html"))
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file is meant to be an archive, sound or not; a web page was meant to be one."""
+    if path.name.lower().endswith((*TAR_SUFFIXES, ".zip")) or zipfile.is_zipfile(path):
+        return True
+    try:
+        with path.open("rb") as source:
+            return is_web_page(source.read(256))
+    except OSError:
+        return True  # it is said to be unreadable when it is opened
+
+
 def _damaged(path: Path, reason: str) -> DataError:
     with path.open("rb") as source:
         if is_web_page(source.read(256)):

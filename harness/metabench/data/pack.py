@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, ValidationError
 
-from metabench.data.archive import Preparation
+from metabench.data.archive import Archive, Preparation
 from metabench.data.locations import data_root
 from metabench.errors import DataError
 from metabench.runspec import Frozen, digest
@@ -83,6 +83,34 @@ class SealedIndex(Frozen):
     index: PackIndex
 
 
+class PackError(DataError):
+    """A pack is missing or damaged; what helps depends on how its dataset is published.
+
+    Args:
+        message: as for every error.
+        hint: made from the others if empty.
+        name: of the dataset.
+        preparation: what must be done to its images; None where it is not known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        name: str = "",
+        preparation: Preparation | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint or (how_to_get(name, preparation) if name else ""))
+        self.name = name
+        self.preparation = preparation
+
+    def with_commands_of(self, archive: Archive) -> PackError:
+        """The same error, with the commands that work for this archive."""
+        hint = how_to_get(self.name or archive.name, self.preparation, archive)
+        return PackError(self.message, hint=hint, name=self.name, preparation=self.preparation)
+
+
 @dataclass(frozen=True, slots=True)
 class Pack:
     """A pack on disk.
@@ -90,10 +118,12 @@ class Pack:
     Attributes:
         folder: where it lies.
         index: what it holds.
+        kept: of a pack that was imported, whether an equal one was there already.
     """
 
     folder: Path
     index: PackIndex
+    kept: bool = False
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -104,7 +134,7 @@ class Pack:
         """The images, ``[n, height, width, channels]``, memory-mapped; a write stays in memory.
 
         Raises:
-            DataError: the file is missing, truncated, or not the array of the index.
+            PackError: the file is missing, truncated, or not the array of the index.
         """
         import numpy as np
 
@@ -124,9 +154,9 @@ class Pack:
 
         return np.array([0, *(entry.stop for entry in self.index.classes)], dtype=np.int64)
 
-    def _damaged(self, sentence: str) -> DataError:
-        return DataError(
-            f"{sentence}.", hint=_how_to_get(self.index.dataset, self.index.preparation)
+    def _damaged(self, sentence: str) -> PackError:
+        return PackError(
+            f"{sentence}.", name=self.index.dataset, preparation=self.index.preparation
         )
 
 
@@ -139,39 +169,43 @@ def open_pack(name: str, preparation: Preparation, *, root: Path | None = None) 
         root: the data root; the user's own by default.
 
     Raises:
-        DataError: there is no such pack, or it is damaged; the hint says how to get it.
+        PackError: there is no such pack, or it is damaged; the hint says how to get it.
     """
     folder = (root or data_root()) / name / str(preparation)
     if not (folder / INDEX).is_file():
-        raise DataError(
+        raise PackError(
             f"{name} has not been prepared at {preparation.size}x{preparation.size} pixels "
             f"({preparation.resize}): {folder} is not there.",
-            hint=_how_to_get(name, preparation),
+            name=name,
+            preparation=preparation,
         )
-    pack = read_pack(folder)
+    pack = read_pack(folder, name=name)
     pack.images()
     return pack
 
 
-def read_pack(folder: Path) -> Pack:
+def read_pack(folder: Path, *, name: str = "") -> Pack:
     """Read the index of a pack.
 
+    Args:
+        folder: of the pack.
+        name: of the dataset, for the hint where the index is damaged.
+
     Raises:
-        DataError: it is damaged, edited, or written by a newer version.
+        PackError: it is damaged, edited, or written by a newer version.
     """
     path = folder / INDEX
-    hint = "Run `metabench data fetch` or `metabench data import` for this dataset again."
     try:
         sealed = SealedIndex.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise DataError(f"{path} is not the index of a pack.", hint=hint) from error
+        raise PackError(f"{path} is not the index of a pack.", name=name) from error
     if sealed.index.schema_number != SCHEMA:
-        raise DataError(
+        raise PackError(
             f"{path} has format {sealed.index.schema_number}; this version reads {SCHEMA}.",
-            hint=hint,
+            name=name,
         )
     if sealed.index.digest != sealed.digest:
-        raise DataError(f"{path} was changed after it was written.", hint=hint)
+        raise PackError(f"{path} was changed after it was written.", name=name)
     return Pack(folder=folder, index=sealed.index)
 
 
@@ -186,7 +220,7 @@ def verify_pack(pack: Pack, *, report: Callable[[str, int, int], None] | None = 
     """Digest the images again and compare with the index.
 
     Raises:
-        DataError: they differ.
+        PackError: they differ.
     """
     pack.images()
     path = pack.folder / IMAGES
@@ -201,9 +235,26 @@ def verify_pack(pack: Pack, *, report: Callable[[str, int, int], None] | None = 
         raise pack._damaged(f"{path} does not have the digest that {INDEX} gives")
 
 
-def _how_to_get(name: str, preparation: Preparation) -> str:
-    options = f"--size {preparation.size} --resize {preparation.resize} --crop {preparation.crop}"
-    return (
-        f"Run `metabench data fetch {name} {options}`, or, if you have the files, "
-        f"`metabench data import {name} PATH {options}`."
-    )
+def how_to_get(name: str, preparation: Preparation | None, archive: Archive | None = None) -> str:
+    """The commands that bring a pack, for a hint.
+
+    Args:
+        name: of the dataset; ``DATASET/NAME`` for images that were given a name.
+        preparation: what must be done to the images; None for the dataset's own.
+        archive: how the dataset is published, where that is known.
+
+    >>> how_to_get("image-folder/mine", None)
+    'Run `metabench data import image-folder PATH --name mine`.'
+    """
+    dataset, _, own_name = name.partition("/")
+    options = f" --name {own_name or 'NAME'}" if own_name or (archive and archive.named) else ""
+    can_fetch = not options and (archive is None or bool(archive.files))
+    if preparation is not None:
+        options += f" --size {preparation.size} --resize {preparation.resize}"
+        options += f" --crop {preparation.crop}"
+    importing = f"`metabench data import {dataset} PATH{options}`"
+    if can_fetch:
+        fetching = f"`metabench data fetch {dataset}{options}`"
+        return f"Run {fetching}, or, if you have the files, {importing}."
+    layout = f"; PATH is {archive.layout}" if archive else ""
+    return f"Run {importing}{layout}."

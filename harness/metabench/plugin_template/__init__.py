@@ -23,7 +23,7 @@ def render(name: str, directory: Path) -> Path:
         The new folder.
 
     Raises:
-        UsageError: the name cannot be one, or the folder is there already.
+        UsageError: the name cannot be one, or the folder is there already or cannot be written.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
@@ -31,16 +31,19 @@ def render(name: str, directory: Path) -> Path:
             hint="Use lower-case letters, digits and single hyphens, as in my-learner.",
         )
     folder = directory / f"metabench-{name}"
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError as error:
+    if folder.exists():
         raise UsageError(
             f"{folder} is there already.", hint="Choose another name or another --dir."
+        )
+    try:
+        for path, text in _rendered(name):
+            file = folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"Cannot write to {folder}: {error.strerror}.", hint="Choose another --dir."
         ) from error
-    for path, text in _rendered(name):
-        file = folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
     return folder
 
 

@@ -3,7 +3,7 @@
 from metabench.episodes import Adapted, TaskShape
 from metabench.protocols.architecture import INPUTS, NEEDED, Arch, CellChoices, Mixture, Params
 from metabench.protocols.data import ClassData, EvaluableFamily, FunctionFamily
-from metabench.protocols.learner import Learner, LearnerContext, TracingLearner
+from metabench.protocols.learner import Learner, LearnerContext, PhasedLearner, TracingLearner
 from metabench.protocols.space import BatchingSpace, DropPathSpace, LayeredSpace, SearchSpace
 from metabench.protocols.strategy import Proposer, Strategy
 
@@ -23,6 +23,7 @@ __all__ = [
     "LearnerContext",
     "Mixture",
     "Params",
+    "PhasedLearner",
     "Proposer",
     "SearchSpace",
     "Strategy",

@@ -57,6 +57,10 @@ def test_list_shows_what_is_here(tiny_folder: Path, data_root: Path) -> None:
     run("import", "omniglot", tiny_folder)
     rows = {row["name"]: row for row in json.loads(run("list", "--json"))}
     assert rows["toy-regression"]["generated"]
+    assert not rows["torchmeta-classes"]["generated"]
+    assert rows["torchmeta-classes"]["own_files"]
+    line = next(line for line in run("list").splitlines() if line.startswith("torchmeta-classes"))
+    assert line.endswith("has its own files")
     assert rows["omniglot"]["licence"] == "MIT"
     (pack,) = rows["omniglot"]["packs"]
     assert (pack["n_classes"], pack["n_images"], pack["error"]) == (5, 20, "")
@@ -91,9 +95,51 @@ def test_absent_data_names_the_commands_that_help(verb: str) -> None:
     assert "metabench data import omniglot PATH" in caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["miniimagenet", "four-domains", "fungi", "image-folder"])
+def test_absent_data_that_has_no_address_is_not_to_be_fetched(name: str) -> None:
+    with pytest.raises(DataError, match=f"{name} is not here") as caught:
+        run("verify", name)
+    assert "data fetch" not in caught.value.hint
+    named = " --name NAME" if name == "image-folder" else ""
+    assert f"`metabench data import {name} PATH{named}`; PATH is " in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["miniimagenet", "four-domains", "fungi"])
+def test_a_run_on_it_names_the_import_alone(name: str) -> None:
+    with pytest.raises(DataError, match="has not been prepared") as caught:
+        run("show", name)
+    assert "data fetch" not in caught.value.hint
+    assert f"`metabench data import {name} PATH --size 84 --resize" in caught.value.hint
+
+
+@pytest.mark.parametrize("harm", ["images.npy", "index.json"])
+def test_damaged_images_with_a_name_are_imported_again_under_it(
+    tiny_folder: Path, data_root: Path, harm: str
+) -> None:
+    run("import", "image-folder", tiny_folder, "--name", "mine", "--size", "20")
+    (data_root / "image-folder" / "mine" / "20-lanczos" / harm).write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        run("verify", "image-folder")
+    options = " --size 20 --resize lanczos --crop none" if harm == "images.npy" else ""
+    command = f"`metabench data import image-folder PATH --name mine{options}`"
+    assert caught.value.hint.startswith(f"Run {command}; PATH is a folder")
+
+
+def test_a_file_that_is_no_archive_is_told(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no archive")
+    with pytest.raises(DataError, match=r"notes\.txt is neither a folder nor a zip") as caught:
+        run("import", "omniglot", tmp_path / "notes.txt")
+    assert caught.value.hint.startswith("PATH must be a folder")
+
+
 def test_path_alone_is_the_data_root(data_root: Path) -> None:
     assert run("path") == f"{data_root}\n"
-    assert run("verify") == ""
+
+
+def test_verifying_nothing_says_so(data_root: Path) -> None:
+    result = CliRunner().invoke(data_app, ["verify"])
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == f"Nothing is packed in {data_root}.\n"
 
 
 @pytest.mark.parametrize(
@@ -101,6 +147,7 @@ def test_path_alone_is_the_data_root(data_root: Path) -> None:
     [
         (["import", "omnigloth", "."], "Unknown dataset 'omnigloth'"),
         (["fetch", "toy-regression"], "toy-regression is generated"),
+        (["fetch", "torchmeta-classes"], "torchmeta-classes brings or finds its files itself"),
         (["import", "omniglot", ".", "--resize", "lanczo"], "Unknown resize filter 'lanczo'"),
     ],
 )

@@ -90,9 +90,7 @@ def test_an_unknown_name_is_told_its_neighbours() -> None:
     assert caught.value.hint == "Did you mean omniglot?"
 
 
-@pytest.mark.parametrize(("file", "error"), [("grid.jpg", UsageError), ("no/grid.png", DataError)])
-def test_a_picture_that_cannot_be_written(
-    file: str, error: type[MetabenchError], tmp_path: Path
-) -> None:
-    with pytest.raises(error, match=r"grid\.(jpg|png)"):
+@pytest.mark.parametrize("file", ["grid.jpg", "no/grid.png"])
+def test_a_picture_that_cannot_be_written(file: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"grid\.(jpg|png)"):
         run("omniglot", "--data", "synthetic", "--grid", tmp_path / file)

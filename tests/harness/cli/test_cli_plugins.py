@@ -165,6 +165,13 @@ def test_new_refuses_to_overwrite(tmp_path: Path) -> None:
     assert not list((tmp_path / "metabench-frog").iterdir())
 
 
+def test_new_says_where_it_cannot_write(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    code, out, err = call("plugins", "new", "frog", "--dir", tmp_path / "file")
+    assert (code, out) == (2, "")
+    assert f"Cannot write to {tmp_path / 'file' / 'metabench-frog'}: Not a directory." in err
+
+
 @pytest.mark.parametrize("name", ["Frog", "9frogs", "frog_", "two--frogs", "frog-", "../frog"])
 def test_new_refuses_what_cannot_be_a_name(tmp_path: Path, name: str) -> None:
     code, _, err = call("plugins", "new", name, "--dir", tmp_path)

@@ -58,6 +58,36 @@ def test_writes_to_a_file(tmp_path):
     assert (tmp_path / "table.tex").read_bytes() == (GOLDEN / "report.tex").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "head"),
+    [
+        ("t.tex", (), "%"),
+        ("t.HTML", (), "<!doctype html>"),
+        ("t.md", ("-f", "md"), "#"),
+        ("t.txt", ("-f", "md"), "#"),
+        ("t.txt", (), "multidataset"),
+        ("t", (), "multidataset"),
+    ],
+)
+def test_the_ending_decides_the_format(tmp_path, name, options, head):
+    assert run(RECORDS, *options, "-o", tmp_path / name).exit_code == 0
+    assert (tmp_path / name).read_text(encoding="utf-8").lower().startswith(head)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("x.html", ("-f", "md"), "x.html does not end as --format md says"),
+        ("x.pdf", (), "x.pdf ends in .pdf, which is no format"),
+    ],
+)
+def test_an_ending_that_does_not_fit_is_refused(tmp_path, name, options, words):
+    result = run(RECORDS, *options, "-o", tmp_path / name)
+    assert isinstance(result.exception, UsageError)
+    assert words in result.exception.message
+    assert not (tmp_path / name).exists()
+
+
 def test_a_file_that_cannot_be_written_is_a_usage_error(tmp_path):
     result = run(RECORDS, "-o", tmp_path / "absent" / "table.md")
     assert isinstance(result.exception, UsageError)

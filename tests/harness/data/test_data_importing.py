@@ -100,12 +100,29 @@ def test_a_damaged_pack_is_replaced_and_a_sound_one_kept(
 ) -> None:
     pack = import_archive(tiny_archive, tiny_folder)
     before = (pack.folder / "images.npy").stat().st_ino
-    import_archive(tiny_archive, tiny_folder)
+    assert not pack.kept
+    assert import_archive(tiny_archive, tiny_folder).kept
     assert (pack.folder / "images.npy").stat().st_ino == before
     with (pack.folder / "images.npy").open("r+b") as damaged:
         damaged.truncate(200)
     verify_pack(import_archive(tiny_archive, tiny_folder))
     assert [path.name for path in pack.folder.parent.iterdir()] == ["28-lanczos"]
+
+
+def test_a_sound_pack_of_other_images_is_not_replaced(
+    tiny_archive: Archive, tiny_folder: Path, data_root: Path
+) -> None:
+    before = import_archive(tiny_archive, tiny_folder)
+    drawing = sorted((tiny_folder / "images_background/Korean/character02").iterdir())[0]
+    Image.new("1", (105, 105)).save(drawing)
+    with pytest.raises(DataError, match=f"other images .digest {before.index.digest}") as caught:
+        import_archive(tiny_archive, tiny_folder)
+    assert caught.value.exit_code == 3
+    assert caught.value.hint == f"Remove the folder {before.folder} first."
+    verify_pack(before)
+    assert [path.name for path in before.folder.parent.iterdir()] == ["28-lanczos"]
+    (before.folder / "images.npy").write_bytes(b"")  # what is damaged is no loss
+    assert not import_archive(tiny_archive, tiny_folder).kept
 
 
 def _import(archive: Archive, folder: Path, root: Path) -> str:
