@@ -1,4 +1,4 @@
-"""Which learner, network and strategy fit together; what does not is refused before a run."""
+"""Which data, learner, network and strategy fit together; the rest is refused before a run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,30 @@ from typing import TYPE_CHECKING, NoReturn
 
 from metabench.errors import UsageError
 from metabench.runspec import Choice, RunSpec
-from metabench.specs import LearnerSpec, NasStrategySpec, SearchSpaceSpec
+from metabench.specs import DatasetSpec, LearnerSpec, NasStrategySpec, SearchSpaceSpec
 
 if TYPE_CHECKING:
     from metabench.catalog import Catalog
+    from metabench.episodes import TaskKind
     from metabench.protocols import ClassData, FunctionFamily
+
+HELD: dict[TaskKind, str] = {"classification": "classes", "regression": "functions"}
+"""What a dataset must hold for each kind of task."""
+
+
+def check_source(task: TaskKind, source: str, dataset: DatasetSpec, catalog: Catalog) -> None:
+    """Refuse functions where classes are told apart, and classes where values are predicted.
+
+    Raises:
+        UsageError: with the datasets that would do.
+    """
+    if dataset.kind != HELD[task]:
+        fitting = (spec.name for spec in catalog.datasets.values() if spec.kind == HELD[task])
+        raise UsageError(
+            f"Source {source} is dataset {dataset.name}, which holds {dataset.kind}; "
+            f"{task} needs {HELD[task]}.",
+            hint=f"Datasets of {HELD[task]}: {_list(fitting)}.",
+        )
 
 
 def can_search(learner: LearnerSpec) -> bool:

@@ -16,6 +16,7 @@ from metabench.evaluation import Evaluation
 from metabench.fitting import (
     check_architecture,
     check_searchable,
+    check_source,
     check_strategy,
     refuse_strategy,
 )
@@ -256,6 +257,7 @@ def source_choices(
     choices = []
     for source in suite.sources:
         spec = catalog.dataset(source.dataset)
+        check_source(suite.task, source.name, spec, catalog)
         params = _checked(spec.params_model(), {**source.params, **changes}, what="data")
         choices.append(
             SourceChoice(source=source.name, name=spec.name, version=spec.version, params=params)

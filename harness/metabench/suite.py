@@ -25,6 +25,9 @@ M = TypeVar("M", bound=BaseModel)
 Overrides = dict[str, dict[str, Any]]
 """Parameters by plugin name."""
 
+METRICS = {"classification": "accuracy", "regression": "mse"}
+"""How each kind of task is scored."""
+
 
 class SuiteSource(Frozen):
     """A source: a dataset under a name of its own, with parameters."""
@@ -94,6 +97,14 @@ class Suite(Layer):
     evaluations: dict[EvaluationName, Evaluation] = Field(
         default_factory=dict, description="Made beside the headline one, from the same weights."
     )
+
+    @model_validator(mode="after")
+    def _metric_fits(self) -> Suite:
+        if self.metric != METRICS[self.task]:
+            raise ValueError(
+                f"the metric of {self.task} is {METRICS[self.task]}, and not {self.metric}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> Suite:

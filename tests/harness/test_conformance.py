@@ -732,6 +732,13 @@ budgets:
         ("name: pond", "name: lake", "its name is the file's", "called 'lake'"),
         ("space: mlp", "space: mpl", "its sources and its network are installed", "'mpl'"),
         ("space: mlp", "space: conv4", "its sources and its network are installed", "regression"),
+        (
+            "dataset: toy-regression, params: {family: sine}",
+            "dataset: omniglot",
+            "its sources and its network are installed",
+            "omniglot, which holds classes; regression needs functions",
+        ),
+        ("metric: mse", "metric: accuracy", "it can be read", "metric of regression is mse"),
         ("family: sine", "family: cosine", "its sources and its network are installed", "cosine"),
         ("shots: 5", "shots: 0", "every setting at every budget is valid", "shots"),
         (

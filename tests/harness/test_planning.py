@@ -193,3 +193,40 @@ def test_an_unknown_scope_is_refused() -> None:
     with pytest.raises(UsageError, match="leaner") as caught:
         parse_changes(["leaner.inner_lr=1"])
     assert "learner" in caught.value.hint
+
+
+IMAGES = """
+name: pond
+version: 1
+task: classification
+metric: accuracy
+space: conv4
+sources: [{name: pond, dataset: omniglot}]
+protocol: {ways: 5, shots: 1, queries: 1}
+settings: {5w1s: {}}
+budgets: {smoke: {meta_steps: 1, meta_batch: 1}}
+"""
+
+
+def written(folder: Path, text: str) -> str:
+    file = folder / "pond.yaml"
+    file.write_text(text)
+    return str(file)
+
+
+def test_functions_are_refused_where_classes_are_told_apart(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    suite = written(tmp_path, IMAGES.replace("dataset: omniglot", "dataset: toy-regression"))
+    with pytest.raises(UsageError, match="holds functions; classification needs classes") as caught:
+        toy(catalog, suite=suite, budget="smoke")
+    assert "omniglot" in caught.value.hint
+    assert "toy-regression" not in caught.value.hint
+
+
+def test_classes_are_refused_where_values_are_predicted(catalog: Catalog, tmp_path: Path) -> None:
+    text = IMAGES.replace("task: classification", "task: regression").replace("accuracy", "mse")
+    suite = written(tmp_path, text.replace("conv4", "mlp"))
+    with pytest.raises(UsageError, match="holds classes; regression needs functions") as caught:
+        toy(catalog, suite=suite, budget="smoke")
+    assert "toy-regression" in caught.value.hint

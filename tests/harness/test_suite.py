@@ -89,6 +89,8 @@ def test_a_budget_that_speaks_of_no_setting_is_refused(suite_file: Path) -> None
         ("version: 1", "version: 1\nversion: 2", "stands twice"),
         ("metric: mse", "metric: sme", "metric"),
         ("space: mlp", "space: mlp\nspcae: mlp", "spcae"),
+        ("metric: mse", "metric: accuracy", "the metric of regression is mse, and not accuracy"),
+        ("task: regression", "task: classification", "the metric of classification is accuracy"),
         ("name: sine", "name: average", "average"),
         ("meta_steps: 10\n", "meta_steps: -1\n", "meta_steps"),
     ],

@@ -9,6 +9,7 @@ from typing import Any
 from metabench.catalog import Catalog
 from metabench.conformance.base import Check, require
 from metabench.errors import UsageError
+from metabench.fitting import check_source
 from metabench.specs import LearnerSpec, Spec
 from metabench.suite import Suite, load_suite, validated
 
@@ -37,8 +38,9 @@ def _name(file: Traversable) -> None:
 def _parts(file: Traversable, catalog: Catalog) -> None:
     suite = load_suite(file)
     for source in suite.sources:
-        model = catalog.dataset(source.dataset).params_model()
-        validated(model, source.params, what=f"source {source.name}")
+        dataset = catalog.dataset(source.dataset)
+        check_source(suite.task, source.name, dataset, catalog)
+        validated(dataset.params_model(), source.params, what=f"source {source.name}")
     space = catalog.space(suite.space)
     require(suite.task in space.kinds, f"network {space.name} does not do {suite.task}.")
 
