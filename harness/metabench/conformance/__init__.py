@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING
 
-from metabench.conformance.base import Check, CheckFailed, Outcome, Skip, run
+from metabench.conformance.base import Check, CheckFailed, Doubt, Outcome, Skip, run
 from metabench.specs import (
     DatasetSpec,
     ExecutorSpec,
@@ -73,4 +73,4 @@ def _checks(thing: Spec | Traversable, others: Callable[[], Catalog]) -> Iterato
             pass
 
 
-__all__ = ["Check", "CheckFailed", "Outcome", "Skip", "checks", "run"]
+__all__ = ["Check", "CheckFailed", "Doubt", "Outcome", "Skip", "checks", "run"]

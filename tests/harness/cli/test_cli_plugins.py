@@ -177,3 +177,39 @@ def test_new_refuses_the_name_of_a_learner(tmp_path: Path) -> None:
     code, _, err = call("plugins", "new", "maml", "--dir", tmp_path)
     assert code == 2
     assert "learner 'maml' already" in err
+
+
+SUITE = """
+name: pond
+version: 1
+task: regression
+metric: mse
+space: mlp
+sources: [{name: sine, dataset: toy-regression, params: {family: sine}}]
+learners: {malm: {inner_lr: 0.1}}
+settings: {five: {protocol: {shots: 5, queries: 5}}}
+budgets: {smoke: {meta_steps: 1, meta_batch: 1}}
+"""
+FILES = """
+from pathlib import Path
+from metabench.hookspecs import hookimpl
+
+@hookimpl
+def metabench_KINDs():
+    return sorted(Path(__file__).parent.glob("*.yaml"))
+"""
+
+
+def file_plugin(folder: Path, kind: str, name: str, text: str) -> Path:
+    """A plugin that brings one YAML file."""
+    (folder / name).write_text(text)
+    file = folder / "mine.py"
+    file.write_text(FILES.replace("KINDs", f"{kind.removesuffix('s')}s"))
+    return file
+
+
+def test_check_warns_of_a_name_that_nobody_provides(tmp_path: Path) -> None:
+    code, out, _ = call("plugins", "check", file_plugin(tmp_path, "suite", "pond.yaml", SUITE))
+    assert code == 0
+    assert "  warning  the plugins that it speaks of are installed: Unknown learner 'malm'." in out
+    assert "Did you mean maml" in out
