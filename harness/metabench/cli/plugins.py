@@ -31,7 +31,7 @@ def list_plugins(
     """List the installed plugins, broken ones with what is wrong with them."""
     from metabench.cli.context import catalog
 
-    plugins = catalog().plugins
+    plugins = catalog(with_broken_files=True).plugins
     if as_json:
         typer.echo(json.dumps([asdict(plugin) for plugin in plugins], indent=2))
         return
@@ -58,7 +58,7 @@ def check(
         file = Path(target)
         found, target = load_catalog([file]), str(file)
     else:
-        found = catalog()
+        found = catalog(with_broken_files=True)
     broken, things = _targets(found, target)
     for plugin in broken:
         typer.echo(f"plugin {plugin.name}\n  FAILED   it loads: {plugin.error}")

@@ -213,3 +213,51 @@ def test_check_warns_of_a_name_that_nobody_provides(tmp_path: Path) -> None:
     assert code == 0
     assert "  warning  the plugins that it speaks of are installed: Unknown learner 'malm'." in out
     assert "Did you mean maml" in out
+
+
+RUN = ("run", "--learner", "maml", "--suite", "toy-regression", "--dry-run")
+
+
+@pytest.mark.parametrize("command", [RUN, ("list",), ("show", "maml")])
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("bad.py", "def broken(:\n", "SyntaxError"),
+        ("notes.txt", "Buy milk.", "is not a Python file"),
+        ("typo.py", FILES.replace("KINDs", "learnerz"), "no hook 'metabench_learnerz'"),
+    ],
+)
+def test_a_broken_plugin_file_stops_what_would_use_it(
+    tmp_path: Path, command: tuple[str, ...], name: str, text: str, said: str
+) -> None:
+    file = tmp_path / name
+    file.write_text(text)
+    code, out, err = call("--plugin", file, *command)
+    assert (code, out) == (4, "")
+    assert f"The plugin file {str(file)!r} cannot be used." in err
+    assert said in err
+
+
+def test_a_broken_plugin_file_is_shown_where_plugins_are(tmp_path: Path) -> None:
+    file = tmp_path / "bad.py"
+    file.write_text("def broken(:\n")
+    for command, wanted in ((("plugins", "list"), 0), (("plugins", "check", "bad"), 4)):
+        code, out, _ = call("--plugin", file, *command)
+        assert code == wanted
+        assert "SyntaxError" in out
+    code, out, _ = call("--plugin", file, "doctor", "--json")
+    assert code == 4
+    assert "SyntaxError" in json.loads(out)["broken plugins"]["bad"]
+
+
+def test_a_broken_installed_plugin_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, "import no_such_module_at_all", monkeypatch)
+    file = plugin(tmp_path, "ToyRegression")
+    assert call("--plugin", file, *RUN)[0] == 0
+
+
+def test_the_same_plugin_file_given_twice_is_one(tmp_path: Path) -> None:
+    file = plugin(tmp_path, "ToyRegression")
+    assert call("--plugin", file, *RUN, "--plugin", file)[0] == 0
