@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.resources.abc import Traversable
 from typing import Any
 
 from metabench.catalog import Catalog
-from metabench.conformance.base import Check, Doubt, require
-from metabench.errors import unknown
+from metabench.conformance.base import Check, require
+from metabench.conformance.strangers import raise_doubts, sentences_on
 from metabench.fitting import check_source
 from metabench.specs import LearnerSpec, Spec
 from metabench.suite import Suite, load_suite, validated
@@ -77,38 +77,26 @@ def _strangers(file: Traversable, catalog: Catalog) -> None:
     suite = load_suite(file)
     layers = (suite, *suite.settings.values(), *suite.budgets.values())
     backends = suite.backends.values()
-    tables: dict[str, tuple[Mapping[str, Spec], Iterable[str | None]]] = {
-        "learner": (
-            catalog.learners,
-            [
-                *(name for layer in layers for name in layer.learners),
-                *suite.backends,
-                *(name for budget in suite.budgets.values() for name in budget.training),
-            ],
-        ),
-        "space": (
-            catalog.search_spaces,
-            [
-                *(name for layer in layers for name in layer.spaces),
-                *(backend.space for backend in backends),
-            ],
-        ),
-        "strategy": (
-            catalog.nas_strategies,
-            [
-                *(name for layer in layers for name in layer.strategies),
-                *(backend.strategy for backend in backends),
-            ],
-        ),
-    }
-    errors = [
-        unknown(kind, name, table)
-        for kind, (table, names) in tables.items()
-        for name in dict.fromkeys(filter(None, names))
-        if name not in table
+    learners = [
+        *(name for layer in layers for name in layer.learners),
+        *suite.backends,
+        *(name for budget in suite.budgets.values() for name in budget.training),
     ]
-    if errors:
-        raise Doubt(" ".join(f"{error.message} {error.hint}" for error in errors))
+    spaces = [
+        *(name for layer in layers for name in layer.spaces),
+        *(backend.space for backend in backends),
+    ]
+    strategies = [
+        *(name for layer in layers for name in layer.strategies),
+        *(backend.strategy for backend in backends),
+    ]
+    raise_doubts(
+        [
+            *sentences_on("learner", catalog.learners, learners),
+            *sentences_on("space", catalog.search_spaces, spaces),
+            *sentences_on("strategy", catalog.nas_strategies, strategies),
+        ]
+    )
 
 
 def _pairs(suite: Suite) -> list[tuple[str, str]]:

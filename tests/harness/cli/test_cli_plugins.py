@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from metabench.catalog import load_catalog
 from metabench.cli import app
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "metabench-proto"
@@ -261,3 +262,80 @@ def test_a_broken_installed_plugin_stops_nothing(
 def test_the_same_plugin_file_given_twice_is_one(tmp_path: Path) -> None:
     file = plugin(tmp_path, "ToyRegression")
     assert call("--plugin", file, *RUN, "--plugin", file)[0] == 0
+
+
+CLAIMS = """
+paper: Doe, 2020
+claims:
+  - id: ours-wins
+    sentence: Ours wins.
+    citation: Section 1
+    suite: toy-regression
+    setting: 10-shot
+    left: [maml]
+    relation: better
+    right: [reptile]
+"""
+
+
+def test_check_reads_claims(tmp_path: Path) -> None:
+    file = file_plugin(tmp_path, "claims", "doe.yaml", CLAIMS)
+    code, out, _ = call("plugins", "check", file)
+    assert (code, out.splitlines()[:2]) == (0, ["claims doe", "  ok       it can be read"])
+    (tmp_path / "doe.yaml").write_text(CLAIMS.replace("relation", "relatoin"))
+    code, out, _ = call("plugins", "check", file)
+    assert code == 4
+    assert "  FAILED   it can be read: " in out
+    assert "'relatoin'" in out
+    (tmp_path / "doe.yaml").write_text(CLAIMS.replace("reptile", "reptlie"))
+    code, out, _ = call("plugins", "check", file)
+    assert code == 0
+    assert "  warning  the plugins that it speaks of are installed: Unknown learner" in out
+
+
+def test_check_reads_references(tmp_path: Path) -> None:
+    text = load_catalog().references["m-nas-table-1"].read_text(encoding="utf-8")
+    text = text.replace("m-nas/table-1", "doe/table-1")
+    file = file_plugin(tmp_path, "reference", "doe-table-1.yaml", text)
+    code, out, _ = call("plugins", "check", file)
+    assert code == 0
+    assert out.splitlines() == [
+        "reference doe-table-1",
+        "  ok       it can be read",
+        "  ok       it agrees with itself and with the plugins",
+    ]
+    (tmp_path / "doe-table-1.yaml").write_text(text.replace("learner: maml", "learner: malm"))
+    code, out, _ = call("plugins", "check", file)
+    assert code == 4
+    assert "  FAILED   it agrees with itself and with the plugins: Unknown learner 'malm'" in out
+
+
+def test_check_of_a_plugin_without_anything_fails(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("X = 1\n")
+    code, out, _ = call("plugins", "check", file)
+    assert (code, out) == (
+        4,
+        "plugin mine\n  FAILED   it provides something: it provides nothing.\n",
+    )
+    (line,) = [
+        line
+        for line in call("--plugin", file, "plugins", "list")[1].splitlines()
+        if line.startswith("mine")
+    ]
+    assert line.endswith("nothing")
+
+
+def test_check_of_a_plugin_that_only_listens_passes(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from metabench import hookimpl\n\n@hookimpl\ndef metabench_on_event(event):\n    pass\n"
+    )
+    code, out, _ = call("plugins", "check", file)
+    assert (code, out) == (0, "plugin mine\n  ok       it listens to events\n")
+    assert "listens to events" in call("--plugin", file, "plugins", "list")[1]
+
+
+def test_list_counts_files_of_claims() -> None:
+    (line,) = [line for line in call("plugins", "list")[1].splitlines() if "builtin" in line]
+    assert line.endswith(" files of claims")
