@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from metabench.episode_checks import check_episodes
 from metabench.errors import UsageError, unknown
 from metabench.evaluation import Evaluation
 from metabench.fitting import (
@@ -100,7 +101,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
 
     Raises:
         UsageError: for unknown names, values out of bounds and combinations that do not fit.
-        DataError: when data is missing.
+        DataError: when data is missing, or too small for the episodes.
     """
     suite = load_suite(suite_file(request.suite, catalog))
     settings = request.settings or (next(iter(suite.settings)),)
@@ -117,6 +118,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
     if suite.evaluations:
         require_values(loaded)
     for spec in (spec for spec in specs if spec.seed == request.seeds[0]):
+        check_episodes(spec, [source.source for source in sources], loaded, catalog)
         check_architecture(spec, loaded[0], catalog)
     known = {"sources": sources, "data_fingerprint": fingerprint_of(loaded)}
     stamps = dict.fromkeys((*_stamps(request), *(s for data in loaded for s in data.stamps)))

@@ -230,3 +230,48 @@ def test_classes_are_refused_where_values_are_predicted(catalog: Catalog, tmp_pa
     with pytest.raises(UsageError, match="holds classes; regression needs functions") as caught:
         toy(catalog, suite=suite, budget="smoke")
     assert "toy-regression" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"ways": 50}, "Source omniglot has 40 classes in meta-test; 50 ways need 50"),
+        ({"shots": 15, "queries": 6}, "15 shots and 6 queries need 21"),
+        ({"train_queries": 30}, "1 shots and 30 queries need 31"),
+        ({"ways": 25, "selection": "meta-val"}, "20 classes in meta-val"),
+    ],
+)
+def test_data_too_small_for_the_episodes_is_refused(
+    catalog: Catalog, changes: dict[str, object], said: str
+) -> None:
+    with pytest.raises(DataError, match=said) as caught:
+        toy(
+            catalog,
+            suite="omniglot",
+            data="synthetic",
+            budget="smoke",
+            changes={"protocol": changes},
+        )
+    assert caught.value.exit_code == 3
+    assert caught.value.hint
+
+
+def test_a_learner_that_trains_on_other_shapes_is_asked_for_its_own(catalog: Catalog) -> None:
+    values = {"suite": "omniglot", "data": "synthetic", "budget": "smoke"}
+    changes = {"learner": {"train_shots": 21}}
+    with pytest.raises(DataError, match="21 shots and 0 queries need 21"):
+        toy(catalog, learners=("reptile",), changes=changes, **values)
+    assert toy(catalog, learners=("reptile",), **values)
+
+
+def test_several_ways_of_regression_are_refused(catalog: Catalog) -> None:
+    with pytest.raises(DataError, match="ways must be 1, and not 5"):
+        toy(catalog, changes={"protocol": {"ways": 5}})
+
+
+def test_sources_of_different_sizes_are_refused(catalog: Catalog, tmp_path: Path) -> None:
+    sources = "[{name: a, dataset: omniglot}, {name: b, dataset: omniglot, params: {size: 20}}]"
+    text = IMAGES.replace("[{name: pond, dataset: omniglot}]", sources)
+    with pytest.raises(UsageError, match="different shapes: ") as caught:
+        toy(catalog, suite=written(tmp_path, text), data="synthetic", budget="smoke")
+    assert "(1, 20, 20) to 5; (1, 28, 28) to 5" in caught.value.message

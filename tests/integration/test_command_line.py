@@ -106,6 +106,8 @@ def test_a_diverging_cell_ends_with_a_sentence_and_the_others_go_on(tmp_path: Pa
         (["--learner", "maml", "--set", "learner.inner_lr=-1"], 2, ["inner_lr=-1", "> 0"]),
         (["--learner", "maml", "--seed", "x"], 2, ["--seed 'x'"]),
         (["--learner", "maml", "--seed", "4..1"], 2, ["names no seed"]),
+        (["--learner", "maml", "--set", "protocol.ways=5"], 3, ["ways must be 1, and not 5"]),
+        (["--learner", "maml", "--set", "protocol.ways=5", "--dry-run"], 3, ["ways must be 1"]),
         (["--learner", "maml", "--device", "cuda:99"], 2, ["cuda:99"]),
         (["--learner", "maml", "--device", "gpu"], 2, ["'gpu'"]),
         (["--learner", "maml", "--executor", "loca"], 2, ["local"]),
