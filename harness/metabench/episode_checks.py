@@ -19,17 +19,13 @@ if TYPE_CHECKING:
 
 
 def check_episodes(
-    spec: RunSpec,
-    sources: Sequence[str],
-    loaded: Sequence[ClassData | FunctionFamily],
-    catalog: Catalog,
+    spec: RunSpec, loaded: Sequence[ClassData | FunctionFamily], catalog: Catalog
 ) -> None:
     """Refuse a run whose data cannot serve its episodes.
 
     Args:
         spec: of the run.
-        sources: their names, in the suite's order.
-        loaded: the data of each.
+        loaded: the data of its sources, in their order.
         catalog: the plugins.
 
     Raises:
@@ -37,12 +33,12 @@ def check_episodes(
         UsageError: when no network takes all sources.
     """
     shapes = _shapes(spec, catalog)
-    for name, data in zip(sources, loaded, strict=True):
+    for choice, data in zip(spec.sources, loaded, strict=True):
         for split, shape in shapes.items():
             if isinstance(data, ClassData):
-                check_classes(name, data, split, shape)
+                check_classes(choice.source, data, split, shape)
             else:
-                check_functions(name, shape)
+                check_functions(choice.source, shape)
     tasks = {task_of(data, spec.protocol.ways) for data in loaded}
     if len(tasks) != 1:
         raise UsageError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from metabench.errors import UsageError
@@ -31,6 +31,44 @@ def check_source(task: TaskKind, source: str, dataset: DatasetSpec, catalog: Cat
             f"{task} needs {HELD[task]}.",
             hint=f"Datasets of {HELD[task]}: {_list(fitting)}.",
         )
+
+
+def check_data(
+    spec: RunSpec, loaded: Sequence[ClassData | FunctionFamily], catalog: Catalog
+) -> None:
+    """Refuse data that cannot serve the learner or the episodes of a run.
+
+    Args:
+        spec: of the run.
+        loaded: the data of its sources, in their order.
+        catalog: the plugins.
+
+    Raises:
+        UsageError: for another task in every episode under a learner of one task, and for sources
+            that no network takes together.
+        DataError: for too few classes or images, or several ways in regression.
+    """
+    from metabench.episode_checks import check_episodes
+
+    learner = catalog.learner(spec.learner.name)
+    for choice, data in zip(spec.sources, loaded, strict=True):
+        if learner.one_task and not getattr(data, "supervised", False):
+            _refuse_many_tasks(learner, choice.source, catalog)
+    check_episodes(spec, loaded, catalog)
+
+
+def _refuse_many_tasks(learner: LearnerSpec, source: str, catalog: Catalog) -> NoReturn:
+    others = (
+        spec.name
+        for spec in catalog.learners.values()
+        if spec.searches == learner.searches and not spec.one_task
+    )
+    raise UsageError(
+        f"Learner {learner.name} learns one task, and every episode of source {source} is another: "
+        "the same label stands for other classes.",
+        hint="Choose a suite of supervised data, which is one task, "
+        f"or another learner: {_list(others)}.",
+    )
 
 
 def can_search(learner: LearnerSpec) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from metabench.episode_checks import check_episodes
-from metabench.errors import UsageError, unknown
+from metabench.changes import Changes
+from metabench.errors import UsageError
 from metabench.evaluation import Evaluation
 from metabench.fitting import (
     check_architecture,
+    check_data,
     check_searchable,
     check_source,
     check_strategy,
@@ -24,13 +25,10 @@ from metabench.fitting import (
 from metabench.runspec import Choice, RunSpec, SourceChoice
 from metabench.sources import DataKind, fingerprint_of, load_data, require_values
 from metabench.specs import LearnerSpec, Spec
-from metabench.suite import Suite, load_suite, read_yaml, validated
+from metabench.suite import Suite, load_suite, validated
 
 if TYPE_CHECKING:
     from metabench.catalog import Catalog
-
-SCOPES = ("learner", "space", "strategy", "data", "protocol", "budget")
-Changes = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,30 +70,6 @@ class Cell:
         return f"{self.spec.learner.name} {self.spec.setting} seed {self.spec.seed}"
 
 
-def parse_changes(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Read ``--set`` options.
-
-    >>> parse_changes(["learner.inner_lr=1e-2", "protocol.queries=15"])
-    {'learner': {'inner_lr': 0.01}, 'protocol': {'queries': 15}}
-    """
-    changes: dict[str, dict[str, Any]] = {}
-    for text in texts:
-        path, equals, value = text.partition("=")
-        scope, dot, name = path.partition(".")
-        if not (equals and dot and name):
-            raise UsageError(
-                f"--set {text!r} is not of the form SCOPE.NAME=VALUE.",
-                hint="For example --set learner.inner_lr=0.01.",
-            )
-        if scope not in SCOPES:
-            raise unknown("scope of --set", scope, SCOPES)
-        try:
-            changes.setdefault(scope, {})[name] = read_yaml(value)
-        except yaml.YAMLError as error:
-            raise UsageError(f"--set {text!r} has a value that cannot be read.") from error
-    return changes
-
-
 def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
     """Resolve a request into cells, learner by learner, setting by setting, seed by seed.
 
@@ -117,13 +91,15 @@ def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
     loaded = [load_data(choice, catalog, data=request.data) for choice in sources]
     if suite.evaluations:
         require_values(loaded)
-    for spec in (spec for spec in specs if spec.seed == request.seeds[0]):
-        check_episodes(spec, [source.source for source in sources], loaded, catalog)
-        check_architecture(spec, loaded[0], catalog)
     known = {"sources": sources, "data_fingerprint": fingerprint_of(loaded)}
+    specs = [spec.model_copy(update=known) for spec in specs]
+    for spec in specs:
+        if spec.seed == request.seeds[0]:
+            check_data(spec, loaded, catalog)
+            check_architecture(spec, loaded[0], catalog)
     stamps = dict.fromkeys((*_stamps(request), *(s for data in loaded for s in data.stamps)))
     cells = {}
-    for spec in (spec.model_copy(update=known) for spec in specs):
+    for spec in specs:
         command = _command(request, spec)
         cells[spec.run_id] = Cell(spec, tuple(stamps), command, suite.evaluations)
     return list(cells.values())

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from metabench.catalog import Catalog, load_catalog
+from metabench.changes import parse_changes
 from metabench.errors import DataError, UsageError
-from metabench.planning import Cell, RunRequest, parse_changes, plan
+from metabench.planning import Cell, RunRequest, plan
 
 
 @pytest.fixture(scope="module")
@@ -275,3 +276,13 @@ def test_sources_of_different_sizes_are_refused(catalog: Catalog, tmp_path: Path
     with pytest.raises(UsageError, match="different shapes: ") as caught:
         toy(catalog, suite=written(tmp_path, text), data="synthetic", budget="smoke")
     assert "(1, 20, 20) to 5; (1, 28, 28) to 5" in caught.value.message
+
+
+def test_a_learner_of_one_task_takes_supervised_data_alone(catalog: Catalog) -> None:
+    values = {"learners": ("one-shot",), "data": "synthetic", "budget": "smoke"}
+    with pytest.raises(UsageError, match="one-shot learns one task, and every episode") as caught:
+        toy(catalog, suite="omniglot", space="metanas", strategy="darts", **values)
+    assert "metanas" in caught.value.hint
+    assert "one-shot" not in caught.value.hint
+    (cell,) = toy(catalog, suite="cifar10-pruning", **values)
+    assert cell.spec.learner.name == "one-shot"

@@ -70,8 +70,9 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells only.")] = False,
 ) -> None:
     """Run learners on a suite. The same command resumes; what is done is not run again."""
+    from metabench.changes import parse_changes
     from metabench.cli.context import catalog, plugin_files
-    from metabench.planning import RunRequest, parse_changes, plan
+    from metabench.planning import RunRequest, plan
 
     found = catalog()
     request = RunRequest(
