@@ -35,11 +35,12 @@ def usage_error(
     what = what.strip()
     is_file = what.endswith(":")
     if first["type"] == "extra_forbidden":
-        return _unknown(path, name, fields, what=what, owner=owner)
+        return _unknown(name, fields, where=_joined(loc[:-1]), what=what, owner=owner)
     full = f"{what} {path}" if is_file else f"{what}.{path}"
     hint = _about(full.removeprefix(f"{what} "), fields.get(name))
     if not loc:
-        return UsageError(f"{what if is_file else f'{what}:'} {_said(first)}.")
+        about = what if is_file else f"{f'{what} {owner}'.strip()}:"
+        return UsageError(f"{about} {_said(first)}.")
     if first["type"] == "missing":
         return UsageError(f"{full} is required.", hint=hint)
     value = _value(first["input"]) if "[key]" not in first["loc"] else ""
@@ -47,19 +48,14 @@ def usage_error(
     return UsageError(f"{full}{value} is not valid{whose}: {_said(first)}.", hint=hint)
 
 
-def _unknown(
-    path: str, name: str, known: dict[str, Any], *, what: str, owner: str = ""
-) -> UsageError:
+def _unknown(name: str, known: dict[str, Any], *, where: str, what: str, owner: str) -> UsageError:
     if what.endswith(":"):
-        error = unknown("field", name, known)
-        where = path.removesuffix(name).rstrip(".")
         inside = f" in {where}" if where else ""
-        error.message = f"{what} unknown field {name!r}{inside}."
-        return error
-    error = unknown(f"{what} parameter", name, known)
-    if owner:
-        error.message = f"{error.message.rstrip('.')} of {owner}."
-    return error
+        hint = unknown("field", name, known).hint
+        return UsageError(f"{what} unknown field {name!r}{inside}.", hint=hint)
+    whose = f" of {owner}" if owner else ""
+    hint = unknown("parameter", name, known).hint
+    return UsageError(f"Unknown {what} parameter {name!r}{whose}.", hint=hint)
 
 
 def _joined(loc: Sequence[str | int]) -> str:

@@ -78,7 +78,7 @@ def check_classes(name: str, data: ClassData, split: str, shape: EpisodeShape) -
         )
     if len(classes) < shape.ways:
         raise DataError(
-            f"Source {name} has {len(classes)} classes in {split}; "
+            f"Source {name} has {_counted(len(classes), 'class', 'classes')} in {split}; "
             f"{shape.ways} ways need {shape.ways}.",
             hint="Choose a split with more classes or a setting with fewer ways.",
         )
@@ -89,8 +89,10 @@ def check_classes(name: str, data: ClassData, split: str, shape: EpisodeShape) -
     if sizes.min() < need:
         small = classes[sizes.argmin(), 0]
         raise DataError(
-            f"Class {data.class_names[small]!r} of source {name} has {sizes.min()} "
-            f"images; {shape.shots} shots and {shape.queries} queries need {need}.",
+            f"Class {data.class_names[small]!r} of source {name} has "
+            f"{_counted(sizes.min(), 'image', 'images')}; "
+            f"{_counted(shape.shots, 'shot', 'shots')} and "
+            f"{_counted(shape.queries, 'query', 'queries')} need {need}.",
             hint="Choose fewer shots or queries.",
         )
 
@@ -118,3 +120,8 @@ def classes_of(data: ClassData, split: str) -> NDArray[np.int64]:
 def halved(data: ClassData, split: str) -> bool:
     """Whether support and queries come from different halves of each class."""
     return data.supervised and split == "meta-train"
+
+
+def _counted(n: int, one: str, several: str) -> str:
+    """``1 shot``, ``5 shots``."""
+    return f"{n} {one if n == 1 else several}"

@@ -158,7 +158,7 @@ def _resolve(
         learner=Choice(
             name=learner.name,
             version=learner.version,
-            params=_checked(model, chosen, what="learner"),
+            params=_checked(model, chosen, what="learner", owner=learner.name),
         ),
         space=space,
         strategy=strategy,
@@ -219,12 +219,14 @@ def _refuse(asked: object, reason: str) -> None:
 
 
 def _choice(spec: Spec, params: Mapping[str, Any], *, what: str) -> Choice:
-    model = spec.params_model()
-    return Choice(name=spec.name, version=spec.version, params=_checked(model, params, what=what))
+    checked = _checked(spec.params_model(), params, what=what, owner=spec.name)
+    return Choice(name=spec.name, version=spec.version, params=checked)
 
 
-def _checked(model: Any, params: Mapping[str, Any], *, what: str) -> dict[str, Any]:
-    checked: dict[str, Any] = validated(model, params, what=what).model_dump(mode="json")
+def _checked(model: Any, params: Mapping[str, Any], *, what: str, owner: str) -> dict[str, Any]:
+    checked: dict[str, Any] = validated(model, params, what=what, owner=owner).model_dump(
+        mode="json"
+    )
     return checked
 
 
@@ -236,7 +238,12 @@ def source_choices(
     for source in suite.sources:
         spec = catalog.dataset(source.dataset)
         check_source(suite.task, source.name, spec, catalog)
-        params = _checked(spec.params_model(), {**source.params, **changes}, what="data")
+        params = _checked(
+            spec.params_model(),
+            {**source.params, **changes},
+            what="data",
+            owner=f"source {source.name}",
+        )
         choices.append(
             SourceChoice(source=source.name, name=spec.name, version=spec.version, params=params)
         )

@@ -116,8 +116,13 @@ def test_the_command_makes_the_same_cell_again(catalog: Catalog) -> None:
             r"The genotype has cells \['normal', 'reduction'\]; this network has \['cell'\]",
             "strategy.genotype",
         ),
-        ({"changes": {"learner": {"inner_lrr": 1}}}, "parameter 'inner_lrr'", "inner_lr"),
-        ({"changes": {"learner": {"inner_lr": -1}}}, r"inner_lr=-1", "> 0"),
+        ({"changes": {"learner": {"inner_lrr": 1}}}, "parameter 'inner_lrr' of maml", "inner_lr"),
+        ({"changes": {"learner": {"inner_lr": -1}}}, r"inner_lr=-1 is not valid for maml", "> 0"),
+        (
+            {"learners": ("maml", "reptile"), "changes": {"learner": {"order": "first"}}},
+            r"Unknown learner parameter 'order' of reptile\.",
+            "",
+        ),
         ({"changes": {"data": {"family": "cubic"}}}, "family='cubic'", ""),
         ({"changes": {"budget": {"meta_batch": 0}}}, "meta_batch=0", ">= 1"),
     ],
@@ -238,7 +243,7 @@ def test_classes_are_refused_where_values_are_predicted(catalog: Catalog, tmp_pa
     [
         ({"ways": 50}, "Source omniglot has 40 classes in meta-test; 50 ways need 50"),
         ({"shots": 15, "queries": 6}, "15 shots and 6 queries need 21"),
-        ({"train_queries": 30}, "1 shots and 30 queries need 31"),
+        ({"train_queries": 30}, "1 shot and 30 queries need 31"),
         ({"ways": 25, "selection": "meta-val"}, "20 classes in meta-val"),
     ],
 )

@@ -171,6 +171,12 @@ def test_names_that_could_lead_out_of_the_results_folder_are_refused(
             "Suite file tiny.yaml: unknown field 'meta_btach' in budgets.smoke.",
             "Did you mean meta_batch or meta_steps?",
         ),
+        (
+            "dataset: toy",
+            "'da ta': toy",
+            "Suite file tiny.yaml: unknown field 'da ta' in sources.0.",
+            "Did you mean dataset?",
+        ),
         ("version: 1", "", "Suite file tiny.yaml: version is required.", "version: >= 1."),
         (
             "meta_steps: 10\n",

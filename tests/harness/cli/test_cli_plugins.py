@@ -339,3 +339,11 @@ def test_check_of_a_plugin_that_only_listens_passes(tmp_path: Path) -> None:
 def test_list_counts_files_of_claims() -> None:
     (line,) = [line for line in call("plugins", "list")[1].splitlines() if "builtin" in line]
     assert line.endswith(" files of claims")
+
+
+def test_what_is_known_is_said_once() -> None:
+    code, _, err = call("plugins", "check", "qqqqqq")
+    known = err.partition("Known: ")[2].strip().removesuffix(".").split(", ")
+    assert code == 2
+    assert {"maml", "metanas"} <= set(known)
+    assert len(known) == len(set(known))
