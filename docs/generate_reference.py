@@ -34,12 +34,12 @@ from metabench import (
     tasknn,
 )
 from metabench.catalog import Catalog, Kind, load_catalog
+from metabench.changes import SCOPES
 from metabench.claims import load_claims
 from metabench.cli import app
 from metabench.cli.parameters import parameter_rows, parameters
 from metabench.data import archive
 from metabench.engine import EMBEDDED
-from metabench.planning import SCOPES
 from metabench.protocols import architecture
 
 REFERENCE = Path(__file__).resolve().parent / "reference"

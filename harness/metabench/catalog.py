@@ -40,6 +40,7 @@ class PluginInfo:
         status: ``error`` means that the plugin is refused as a whole.
         error: one sentence; empty if all is well.
         provides: names by kind, for the kinds it provides.
+        listens: whether it is told of events.
     """
 
     name: str
@@ -48,6 +49,7 @@ class PluginInfo:
     status: Literal["ok", "error"]
     error: str = ""
     provides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    listens: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,7 @@ def load_catalog(plugin_files: Sequence[Path] = ()) -> Catalog:
         except PluginError as error:
             plugins.append(_info(candidate, error=error.message))
             continue
-        info = _info(candidate, things=provided.things)
+        info = _info(candidate, things=provided.things, listens=provided.listens)
         plugins.append(info)
         listeners.append((info, provided.listen))
         for kind, named in provided.things.items():
@@ -188,7 +190,11 @@ def load_catalog(plugin_files: Sequence[Path] = ()) -> Catalog:
 
 
 def _info(
-    candidate: Candidate, *, error: str = "", things: Mapping[str, Mapping[str, Any]] | None = None
+    candidate: Candidate,
+    *,
+    error: str = "",
+    things: Mapping[str, Mapping[str, Any]] | None = None,
+    listens: bool = False,
 ) -> PluginInfo:
     return PluginInfo(
         name=candidate.name,
@@ -197,6 +203,7 @@ def _info(
         status="error" if error else "ok",
         error=error,
         provides={kind: tuple(named) for kind, named in (things or {}).items() if named},
+        listens=listens,
     )
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from metabench.episode_checks import check_classes, check_functions, classes_of, halved
 from metabench.episodes import EpisodeShape, Labelled, TaskShape
-from metabench.errors import DataError
 from metabench.evaluation import Grid
 from metabench.protocols import ClassData, EvaluableFamily, FunctionFamily
 from metabench.seeding import choose
@@ -74,7 +74,7 @@ class ClassSource:
         self.fingerprint = data.fingerprint
         self._data = data
         self._sizes = np.diff(data.offsets)
-        self._classes = {split: self._with_rotations(split) for split in SPLITS}
+        self._classes = {split: classes_of(data, split) for split in SPLITS}
         n, *self._image_shape = data.images.shape
         turned = any(data.rotations.get(split, "none") != "none" for split in SPLITS)
         images = data.images
@@ -85,12 +85,6 @@ class ClassSource:
         pixels = torch.from_numpy(np.asarray(images.reshape(len(images), -1)))
         self._pixels = pixels.to(device) if _fits(images.nbytes, device) else pixels
 
-    def _with_rotations(self, split: str) -> NDArray[np.int64]:
-        """Pairs (class, quarter turns) that count as classes: ``[classes, 2]``."""
-        ids = np.asarray(self._data.splits.get(split, ()), dtype=np.int64)
-        turns = range(4) if self._data.rotations.get(split) == "classes" else range(1)
-        return np.concatenate([np.stack([ids, np.full_like(ids, k)], axis=1) for k in turns])
-
     def task(self, ways: int) -> TaskShape:
         """Images in, one logit per way out."""
         height, width, channels = self._image_shape
@@ -98,30 +92,7 @@ class ClassSource:
 
     def check(self, split: str, shape: EpisodeShape) -> None:
         """Refuse too few classes, and a class with too few images, by name."""
-        classes = self._classes[split]
-        if self._data.supervised and len(classes) != shape.ways:
-            raise DataError(
-                f"Source {self.name} is one task of {len(classes)} classes in {split}, "
-                f"not of {shape.ways}.",
-                hint=f"Set the ways to {len(classes)}.",
-            )
-        if len(classes) < shape.ways:
-            raise DataError(
-                f"Source {self.name} has {len(classes)} classes in {split}; "
-                f"{shape.ways} ways need {shape.ways}.",
-                hint="Choose a split with more classes or a setting with fewer ways.",
-            )
-        need = shape.shots + shape.queries
-        sizes = self._sizes[classes[:, 0]]
-        if self._halved(split):
-            need = 2 * max(shape.shots, shape.queries)
-        if sizes.min() < need:
-            small = classes[sizes.argmin(), 0]
-            raise DataError(
-                f"Class {self._data.class_names[small]!r} of source {self.name} has {sizes.min()} "
-                f"images; {shape.shots} shots and {shape.queries} queries need {need}.",
-                hint="Choose fewer shots or queries.",
-            )
+        check_classes(self.name, self._data, split, shape)
 
     def n_words(self, shape: EpisodeShape) -> int:
         """Per class: the class, its turn, its images, and its place in each support block."""
@@ -143,7 +114,7 @@ class ClassSource:
         if self._data.rotations.get(split) == "per-task":
             turns = (turn_word >> np.uint64(62)).astype(np.int64)
         sizes, image_word = self._sizes[ids].ravel(), image_word.reshape(-1, need)
-        if self._halved(split):
+        if halved(self._data, split):
             for_support, for_query = np.split(image_word, [shape.shots], axis=1)
             second = choose(for_query, sizes - sizes // 2) + (sizes // 2)[:, None]
             image = np.concatenate([choose(for_support, sizes // 2), second], axis=1)
@@ -162,10 +133,6 @@ class ClassSource:
             Labelled(self._gather(query), self._labels(np.tile(labels, (n_tasks, 1)))),
             [row.tobytes() for row in np.concatenate([support, query], axis=1)],
         )
-
-    def _halved(self, split: str) -> bool:
-        """Whether support and queries come from different halves of each class."""
-        return self._data.supervised and split == "meta-train"
 
     def on_grid(self, grid: Grid) -> EpisodeSource:
         """Refuse: images are no points of a line."""
@@ -209,8 +176,7 @@ class FunctionSource:
 
     def check(self, split: str, shape: EpisodeShape) -> None:
         """Refuse more than one way."""
-        if shape.ways != 1:
-            raise DataError(f"Source {self.name} is a regression task; ways must be 1.")
+        check_functions(self.name, shape)
 
     def n_words(self, shape: EpisodeShape) -> int:
         """As many as the family wants."""

@@ -58,7 +58,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     >>> unknown("learner", "malm", ["maml", "reptile"]).hint
     'Did you mean maml?'
     """
-    names = sorted(known)
+    names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
         hint = f"Did you mean {' or '.join(close)}?"

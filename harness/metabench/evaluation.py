@@ -6,13 +6,14 @@ no part of a run's identity.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
+from metabench.names import Name
 from metabench.runspec import Frozen
 
-EvaluationName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)]
+EvaluationName = Name
 """Names a file, ``evaluations/<name>.jsonl``, and a phase of a run."""
 
 

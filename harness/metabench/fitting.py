@@ -1,17 +1,74 @@
-"""Which learner, network and strategy fit together; what does not is refused before a run."""
+"""Which data, learner, network and strategy fit together; the rest is refused before a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from metabench.errors import UsageError
 from metabench.runspec import Choice, RunSpec
-from metabench.specs import LearnerSpec, NasStrategySpec, SearchSpaceSpec
+from metabench.specs import DatasetSpec, LearnerSpec, NasStrategySpec, SearchSpaceSpec
 
 if TYPE_CHECKING:
     from metabench.catalog import Catalog
+    from metabench.episodes import TaskKind
     from metabench.protocols import ClassData, FunctionFamily
+
+HELD: dict[TaskKind, str] = {"classification": "classes", "regression": "functions"}
+"""What a dataset must hold for each kind of task."""
+
+
+def check_source(task: TaskKind, source: str, dataset: DatasetSpec, catalog: Catalog) -> None:
+    """Refuse functions where classes are told apart, and classes where values are predicted.
+
+    Raises:
+        UsageError: with the datasets that would do.
+    """
+    if dataset.kind != HELD[task]:
+        fitting = (spec.name for spec in catalog.datasets.values() if spec.kind == HELD[task])
+        raise UsageError(
+            f"Source {source} is dataset {dataset.name}, which holds {dataset.kind}; "
+            f"{task} needs {HELD[task]}.",
+            hint=f"Datasets of {HELD[task]}: {_list(fitting)}.",
+        )
+
+
+def check_data(
+    spec: RunSpec, loaded: Sequence[ClassData | FunctionFamily], catalog: Catalog
+) -> None:
+    """Refuse data that cannot serve the learner or the episodes of a run.
+
+    Args:
+        spec: of the run.
+        loaded: the data of its sources, in their order.
+        catalog: the plugins.
+
+    Raises:
+        UsageError: for another task in every episode under a learner of one task, and for sources
+            that no network takes together.
+        DataError: for too few classes or images, or several ways in regression.
+    """
+    from metabench.episode_checks import check_episodes
+
+    learner = catalog.learner(spec.learner.name)
+    for choice, data in zip(spec.sources, loaded, strict=True):
+        if learner.one_task and not getattr(data, "supervised", False):
+            _refuse_many_tasks(learner, choice.source, catalog)
+    check_episodes(spec, loaded, catalog)
+
+
+def _refuse_many_tasks(learner: LearnerSpec, source: str, catalog: Catalog) -> NoReturn:
+    others = (
+        spec.name
+        for spec in catalog.learners.values()
+        if spec.searches == learner.searches and not spec.one_task
+    )
+    raise UsageError(
+        f"Learner {learner.name} learns one task, and every episode of source {source} is another: "
+        "the same label stands for other classes.",
+        hint="Choose a suite of supervised data, which is one task, "
+        f"or another learner: {_list(others)}.",
+    )
 
 
 def can_search(learner: LearnerSpec) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from metabench.errors import UsageError, unknown
+from metabench.changes import Changes
+from metabench.errors import UsageError
 from metabench.evaluation import Evaluation
 from metabench.fitting import (
     check_architecture,
+    check_data,
     check_searchable,
+    check_source,
     check_strategy,
     refuse_strategy,
 )
 from metabench.runspec import Choice, RunSpec, SourceChoice
 from metabench.sources import DataKind, fingerprint_of, load_data, require_values
 from metabench.specs import LearnerSpec, Spec
-from metabench.suite import Suite, load_suite, read_yaml, validated
+from metabench.suite import Suite, load_suite, validated
 
 if TYPE_CHECKING:
     from metabench.catalog import Catalog
-
-SCOPES = ("learner", "space", "strategy", "data", "protocol", "budget")
-Changes = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,36 +70,12 @@ class Cell:
         return f"{self.spec.learner.name} {self.spec.setting} seed {self.spec.seed}"
 
 
-def parse_changes(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Read ``--set`` options.
-
-    >>> parse_changes(["learner.inner_lr=1e-2", "protocol.queries=15"])
-    {'learner': {'inner_lr': 0.01}, 'protocol': {'queries': 15}}
-    """
-    changes: dict[str, dict[str, Any]] = {}
-    for text in texts:
-        path, equals, value = text.partition("=")
-        scope, dot, name = path.partition(".")
-        if not (equals and dot and name):
-            raise UsageError(
-                f"--set {text!r} is not of the form SCOPE.NAME=VALUE.",
-                hint="For example --set learner.inner_lr=0.01.",
-            )
-        if scope not in SCOPES:
-            raise unknown("scope of --set", scope, SCOPES)
-        try:
-            changes.setdefault(scope, {})[name] = read_yaml(value)
-        except yaml.YAMLError as error:
-            raise UsageError(f"--set {text!r} has a value that cannot be read.") from error
-    return changes
-
-
 def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
     """Resolve a request into cells, learner by learner, setting by setting, seed by seed.
 
     Raises:
         UsageError: for unknown names, values out of bounds and combinations that do not fit.
-        DataError: when data is missing.
+        DataError: when data is missing, or too small for the episodes.
     """
     suite = load_suite(suite_file(request.suite, catalog))
     settings = request.settings or (next(iter(suite.settings)),)
@@ -115,12 +91,15 @@ def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
     loaded = [load_data(choice, catalog, data=request.data) for choice in sources]
     if suite.evaluations:
         require_values(loaded)
-    for spec in (spec for spec in specs if spec.seed == request.seeds[0]):
-        check_architecture(spec, loaded[0], catalog)
     known = {"sources": sources, "data_fingerprint": fingerprint_of(loaded)}
+    specs = [spec.model_copy(update=known) for spec in specs]
+    for spec in specs:
+        if spec.seed == request.seeds[0]:
+            check_data(spec, loaded, catalog)
+            check_architecture(spec, loaded[0], catalog)
     stamps = dict.fromkeys((*_stamps(request), *(s for data in loaded for s in data.stamps)))
     cells = {}
-    for spec in (spec.model_copy(update=known) for spec in specs):
+    for spec in specs:
         command = _command(request, spec)
         cells[spec.run_id] = Cell(spec, tuple(stamps), command, suite.evaluations)
     return list(cells.values())
@@ -184,7 +163,7 @@ def resolve(
         learner=Choice(
             name=learner.name,
             version=learner.version,
-            params=_checked(model, chosen, what="learner"),
+            params=_checked(model, chosen, what="learner", owner=learner.name),
         ),
         space=space,
         strategy=strategy,
@@ -245,12 +224,14 @@ def _refuse(asked: object, reason: str) -> None:
 
 
 def _choice(spec: Spec, params: Mapping[str, Any], *, what: str) -> Choice:
-    model = spec.params_model()
-    return Choice(name=spec.name, version=spec.version, params=_checked(model, params, what=what))
+    checked = _checked(spec.params_model(), params, what=what, owner=spec.name)
+    return Choice(name=spec.name, version=spec.version, params=checked)
 
 
-def _checked(model: Any, params: Mapping[str, Any], *, what: str) -> dict[str, Any]:
-    checked: dict[str, Any] = validated(model, params, what=what).model_dump(mode="json")
+def _checked(model: Any, params: Mapping[str, Any], *, what: str, owner: str) -> dict[str, Any]:
+    checked: dict[str, Any] = validated(model, params, what=what, owner=owner).model_dump(
+        mode="json"
+    )
     return checked
 
 
@@ -261,7 +242,13 @@ def source_choices(
     choices = []
     for source in suite.sources:
         spec = catalog.dataset(source.dataset)
-        params = _checked(spec.params_model(), {**source.params, **changes}, what="data")
+        check_source(suite.task, source.name, spec, catalog)
+        params = _checked(
+            spec.params_model(),
+            {**source.params, **changes},
+            what="data",
+            owner=f"source {source.name}",
+        )
         choices.append(
             SourceChoice(source=source.name, name=spec.name, version=spec.version, params=params)
         )

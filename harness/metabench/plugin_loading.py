@@ -74,6 +74,7 @@ class Provided:
 
     things: dict[str, dict[str, Any]]
     listen: Callable[..., Any]
+    listens: bool
 
 
 def discover(files: Sequence[Path] = ()) -> Iterator[Candidate]:
@@ -115,7 +116,8 @@ def read(candidate: Candidate) -> Provided:
         kind: _collect(getattr(manager.hook, hook), hook, kind, wanted)
         for kind, (hook, wanted) in HOOKS.items()
     }
-    return Provided(things, manager.hook.metabench_on_event)
+    ear = manager.hook.metabench_on_event
+    return Provided(things, ear, listens=bool(ear.get_hookimpls()))
 
 
 def _candidates(distribution: Distribution) -> list[Candidate]:
@@ -179,11 +181,15 @@ def _check_names(plugin: object) -> None:
             raise PluginError(f"{name} is not marked with @hookimpl, so it would never be called.")
 
 
-def _collect(
-    call: Callable[[], list[Any]], hook: str, kind: str, wanted: type[Any]
-) -> dict[str, Any]:
+def _collect(call: pluggy.HookCaller, hook: str, kind: str, wanted: type[Any]) -> dict[str, Any]:
     def gather() -> list[Any]:
-        return [thing for result in call() for thing in _several(result, hook, wanted)]
+        results = call()
+        # pluggy leaves out what returns None; the plugin has at most one function per hook.
+        if call.get_hookimpls() and not results:
+            raise PluginError(
+                f"{hook}() returned nothing; it must return several {wanted.__name__} objects."
+            )
+        return [thing for result in results for thing in _several(result, hook, wanted)]
 
     things: dict[str, Any] = {}
     for thing in _guarded(f"{hook}() failed", gather):

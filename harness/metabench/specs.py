@@ -79,6 +79,8 @@ class LearnerSpec(Spec):
         searches: whether it needs a strategy (an architecture that is searched).
         search_params: the parameters on a searched network, for a learner that takes a fixed or a
             searched one: a model with those of ``params`` and more.
+        one_task: whether it learns one task throughout, pooling the examples of all episodes; then
+            only data that is one task (``ClassData.supervised``) can serve it.
         makes_logits: whether it makes the logits itself, so that a strategy must read them.
         needs_space: whether it uses the suite's network at all.
         transductive: whether its predictions use the statistics of the query set when the protocol
@@ -91,6 +93,7 @@ class LearnerSpec(Spec):
     kinds: tuple[TaskKind, ...] = ("classification", "regression")
     searches: bool = False
     search_params: type[BaseModel] | str | None = None
+    one_task: bool = False
     makes_logits: bool = False
     needs_space: bool = True
     transductive: bool = True

@@ -14,8 +14,10 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from metabench.complaints import usage_error
 from metabench.errors import UsageError, unknown
 from metabench.evaluation import Evaluation, EvaluationName
+from metabench.names import Name
 from metabench.runspec import EpisodeProtocol, Frozen, Training
 
 M = TypeVar("M", bound=BaseModel)
@@ -23,11 +25,14 @@ M = TypeVar("M", bound=BaseModel)
 Overrides = dict[str, dict[str, Any]]
 """Parameters by plugin name."""
 
+METRICS = {"classification": "accuracy", "regression": "mse"}
+"""How each kind of task is scored."""
+
 
 class SuiteSource(Frozen):
     """A source: a dataset under a name of its own, with parameters."""
 
-    name: str
+    name: Name
     dataset: str
     params: dict[str, Any] = Field(default_factory=dict)
 
@@ -66,6 +71,11 @@ class Budget(Layer):
         default_factory=dict, description="Per learner, other values again; they win."
     )
 
+    def learners_of_training(self) -> list[str]:
+        """Whom the budget gives a length of training of their own, in any setting."""
+        own = [setting.get("training", {}) for setting in self.settings.values()]
+        return list(dict.fromkeys(name for table in (self.training, *own) for name in table))
+
     def training_of(
         self, learner: str, changes: Mapping[str, Any], *, setting: str = ""
     ) -> Training:
@@ -81,7 +91,7 @@ class Budget(Layer):
 class Suite(Layer):
     """A benchmark."""
 
-    name: str
+    name: Name
     version: int = Field(ge=1)
     task: Literal["classification", "regression"]
     metric: Literal["accuracy", "mse"]
@@ -90,11 +100,19 @@ class Suite(Layer):
     backends: dict[str, Backend] = Field(
         default_factory=dict, description="Per learner, a network other than `space`."
     )
-    settings: dict[str, Layer] = Field(min_length=1)
+    settings: dict[Name, Layer] = Field(min_length=1)
     budgets: dict[str, Budget] = Field(min_length=1)
     evaluations: dict[EvaluationName, Evaluation] = Field(
         default_factory=dict, description="Made beside the headline one, from the same weights."
     )
+
+    @model_validator(mode="after")
+    def _metric_fits(self) -> Suite:
+        if self.metric != METRICS[self.task]:
+            raise ValueError(
+                f"the metric of {self.task} is {METRICS[self.task]}, and not {self.metric}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> Suite:
@@ -145,39 +163,22 @@ class Suite(Layer):
         return {k: v for layer in layers for k, v in getattr(layer, kind).get(name, {}).items()}
 
 
-def validated(model: type[M], values: Mapping[str, Any], *, what: str) -> M:
-    """Validate ``values``; a failure is a usage error that names field, value and bounds."""
+def validated(model: type[M], values: Mapping[str, Any], *, what: str, owner: str = "") -> M:
+    """Validate ``values``; a failure is a usage error that names field, value and bounds.
+
+    Args:
+        model: what they should be.
+        values: by field.
+        what: a scope such as ``protocol``, or a file and a colon.
+        owner: the plugin whose parameters these are; may be empty.
+
+    Raises:
+        UsageError: when they are not.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise usage_error(error, known=model.model_fields, what=what) from error
-
-
-def usage_error(error: ValidationError, *, known: Mapping[str, Any], what: str) -> UsageError:
-    """Turn pydantic's first complaint into a sentence with a hint."""
-    first = error.errors(include_url=False)[0]
-    name = ".".join(str(part) for part in first["loc"]) or what
-    if first["type"] == "extra_forbidden":
-        return unknown(f"{what} parameter", name, known)
-    bounds = f" {described}" if (described := _bounds(known.get(name))) else ""
-    return UsageError(
-        f"{what}.{name}={first['input']!r} is not valid: {first['msg'].lower()}.",
-        hint=f"{what}.{name}:{bounds}." if bounds else "",
-    )
-
-
-def _bounds(field: Any) -> str:
-    if field is None:
-        return ""
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    found = [
-        f"{sign} {getattr(limit, key)}"
-        for limit in field.metadata
-        for key, sign in signs.items()
-        if getattr(limit, key, None) is not None
-    ]
-    about = (field.description or "").rstrip(".")
-    return "; ".join(part for part in (" and ".join(found), about) if part)
+        raise usage_error(error, model=model, what=what, owner=owner) from error
 
 
 def load_suite(file: Traversable) -> Suite:
@@ -192,7 +193,7 @@ def load_suite(file: Traversable) -> Suite:
         raise UsageError(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(values, dict):
         raise UsageError(f"{file} does not describe a suite: it is not a mapping.")
-    return validated(Suite, values, what=f"suite file {file.name}: ")
+    return validated(Suite, values, what=f"Suite file {file.name}:")
 
 
 def read_yaml(text: str) -> Any:

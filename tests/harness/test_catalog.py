@@ -100,6 +100,10 @@ BROKEN = {
     ),
     "exception in a hook": (GOOD.replace("yield", "1 / 0; yield"), "metabench_learners() failed"),
     "one instead of several": (GOOD.replace("yield", "return"), "must return several LearnerSpec"),
+    "hook without a return": (
+        GOOD.replace("yield LearnerSpec", "LearnerSpec"),
+        "metabench_learners() returned nothing; it must return several LearnerSpec objects",
+    ),
     "wrong type": (
         "from metabench.hookspecs import hookimpl\n"
         "@hookimpl\ndef metabench_learners():\n    return ['text']\n",

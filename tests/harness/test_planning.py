@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from metabench.catalog import Catalog, load_catalog
+from metabench.changes import parse_changes
 from metabench.errors import DataError, UsageError
-from metabench.planning import Cell, RunRequest, parse_changes, plan
+from metabench.planning import Cell, RunRequest, plan
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +116,13 @@ def test_the_command_makes_the_same_cell_again(catalog: Catalog) -> None:
             r"The genotype has cells \['normal', 'reduction'\]; this network has \['cell'\]",
             "strategy.genotype",
         ),
-        ({"changes": {"learner": {"inner_lrr": 1}}}, "parameter 'inner_lrr'", "inner_lr"),
-        ({"changes": {"learner": {"inner_lr": -1}}}, r"inner_lr=-1", "> 0"),
+        ({"changes": {"learner": {"inner_lrr": 1}}}, "parameter 'inner_lrr' of maml", "inner_lr"),
+        ({"changes": {"learner": {"inner_lr": -1}}}, r"inner_lr=-1 is not valid for maml", "> 0"),
+        (
+            {"learners": ("maml", "reptile"), "changes": {"learner": {"order": "first"}}},
+            r"Unknown learner parameter 'order' of reptile\.",
+            "",
+        ),
         ({"changes": {"data": {"family": "cubic"}}}, "family='cubic'", ""),
         ({"changes": {"budget": {"meta_batch": 0}}}, "meta_batch=0", ">= 1"),
     ],
@@ -193,3 +199,95 @@ def test_an_unknown_scope_is_refused() -> None:
     with pytest.raises(UsageError, match="leaner") as caught:
         parse_changes(["leaner.inner_lr=1"])
     assert "learner" in caught.value.hint
+
+
+IMAGES = """
+name: pond
+version: 1
+task: classification
+metric: accuracy
+space: conv4
+sources: [{name: pond, dataset: omniglot}]
+protocol: {ways: 5, shots: 1, queries: 1}
+settings: {5w1s: {}}
+budgets: {smoke: {meta_steps: 1, meta_batch: 1}}
+"""
+
+
+def written(folder: Path, text: str) -> str:
+    file = folder / "pond.yaml"
+    file.write_text(text)
+    return str(file)
+
+
+def test_functions_are_refused_where_classes_are_told_apart(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    suite = written(tmp_path, IMAGES.replace("dataset: omniglot", "dataset: toy-regression"))
+    with pytest.raises(UsageError, match="holds functions; classification needs classes") as caught:
+        toy(catalog, suite=suite, budget="smoke")
+    assert "omniglot" in caught.value.hint
+    assert "toy-regression" not in caught.value.hint
+
+
+def test_classes_are_refused_where_values_are_predicted(catalog: Catalog, tmp_path: Path) -> None:
+    text = IMAGES.replace("task: classification", "task: regression").replace("accuracy", "mse")
+    suite = written(tmp_path, text.replace("conv4", "mlp"))
+    with pytest.raises(UsageError, match="holds classes; regression needs functions") as caught:
+        toy(catalog, suite=suite, budget="smoke")
+    assert "toy-regression" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"ways": 50}, "Source omniglot has 40 classes in meta-test; 50 ways need 50"),
+        ({"shots": 15, "queries": 6}, "15 shots and 6 queries need 21"),
+        ({"train_queries": 30}, "1 shot and 30 queries need 31"),
+        ({"ways": 25, "selection": "meta-val"}, "20 classes in meta-val"),
+    ],
+)
+def test_data_too_small_for_the_episodes_is_refused(
+    catalog: Catalog, changes: dict[str, object], said: str
+) -> None:
+    with pytest.raises(DataError, match=said) as caught:
+        toy(
+            catalog,
+            suite="omniglot",
+            data="synthetic",
+            budget="smoke",
+            changes={"protocol": changes},
+        )
+    assert caught.value.exit_code == 3
+    assert caught.value.hint
+
+
+def test_a_learner_that_trains_on_other_shapes_is_asked_for_its_own(catalog: Catalog) -> None:
+    values = {"suite": "omniglot", "data": "synthetic", "budget": "smoke"}
+    changes = {"learner": {"train_shots": 21}}
+    with pytest.raises(DataError, match="21 shots and 0 queries need 21"):
+        toy(catalog, learners=("reptile",), changes=changes, **values)
+    assert toy(catalog, learners=("reptile",), **values)
+
+
+def test_several_ways_of_regression_are_refused(catalog: Catalog) -> None:
+    with pytest.raises(DataError, match="ways must be 1, and not 5"):
+        toy(catalog, changes={"protocol": {"ways": 5}})
+
+
+def test_sources_of_different_sizes_are_refused(catalog: Catalog, tmp_path: Path) -> None:
+    sources = "[{name: a, dataset: omniglot}, {name: b, dataset: omniglot, params: {size: 20}}]"
+    text = IMAGES.replace("[{name: pond, dataset: omniglot}]", sources)
+    with pytest.raises(UsageError, match="different shapes: ") as caught:
+        toy(catalog, suite=written(tmp_path, text), data="synthetic", budget="smoke")
+    assert "(1, 20, 20) to 5; (1, 28, 28) to 5" in caught.value.message
+
+
+def test_a_learner_of_one_task_takes_supervised_data_alone(catalog: Catalog) -> None:
+    values = {"learners": ("one-shot",), "data": "synthetic", "budget": "smoke"}
+    with pytest.raises(UsageError, match="one-shot learns one task, and every episode") as caught:
+        toy(catalog, suite="omniglot", space="metanas", strategy="darts", **values)
+    assert "metanas" in caught.value.hint
+    assert "one-shot" not in caught.value.hint
+    (cell,) = toy(catalog, suite="cifar10-pruning", **values)
+    assert cell.spec.learner.name == "one-shot"

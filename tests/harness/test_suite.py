@@ -95,6 +95,8 @@ def test_a_budget_that_speaks_of_no_setting_is_refused(suite_file: Path) -> None
         ("version: 1", "version: 1\nversion: 2", "stands twice"),
         ("metric: mse", "metric: sme", "metric"),
         ("space: mlp", "space: mlp\nspcae: mlp", "spcae"),
+        ("metric: mse", "metric: accuracy", "the metric of regression is mse, and not accuracy"),
+        ("task: regression", "task: classification", "the metric of classification is accuracy"),
         ("name: sine", "name: average", "average"),
         ("meta_steps: 10\n", "meta_steps: -1\n", "meta_steps"),
     ],
@@ -149,3 +151,100 @@ def test_at_every_budget_the_learners_with_inner_gradients_are_of_one_order() ->
                 if "order" in values and learner not in {"tnas", "one-shot"}:
                     orders.setdefault(values["order"], set()).add(learner)
             assert len(orders) == 1, (name, setting, budget, orders)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ("name: tiny", "name: ../../OUTSIDE", "name='../../OUTSIDE'"),
+        ("name: tiny", "name: /tmp/tiny", "name='/tmp/tiny'"),
+        ("name: tiny", "name: Tiny", "name='Tiny'"),
+        ("  10-shot:", "  a b/c:", "settings.'a b/c'"),
+        ("  10-shot:", "  ..:", "settings.'..'"),
+        ("name: sine", "name: a/b", "sources.0.name='a/b'"),
+    ],
+)
+def test_names_that_could_lead_out_of_the_results_folder_are_refused(
+    suite_file: Path, old: str, new: str, where: str
+) -> None:
+    suite_file.write_text(SUITE.replace(old, new))
+    with pytest.raises(UsageError, match="lower-case letters, digits and hyphens") as caught:
+        load_suite(suite_file)
+    assert where in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message", "hint"),
+    [
+        (
+            "version: 1",
+            "vresion: 1",
+            "Suite file tiny.yaml: unknown field 'vresion'.",
+            "Did you mean version?",
+        ),
+        (
+            "dataset: toy",
+            "datset: toy",
+            "Suite file tiny.yaml: unknown field 'datset' in sources.0.",
+            "Did you mean dataset?",
+        ),
+        (
+            "meta_batch: 4",
+            "meta_btach: 4",
+            "Suite file tiny.yaml: unknown field 'meta_btach' in budgets.smoke.",
+            "Did you mean meta_batch or meta_steps?",
+        ),
+        (
+            "dataset: toy",
+            "'da ta': toy",
+            "Suite file tiny.yaml: unknown field 'da ta' in sources.0.",
+            "Did you mean dataset?",
+        ),
+        ("version: 1", "", "Suite file tiny.yaml: version is required.", "version: >= 1."),
+        (
+            "meta_steps: 10\n",
+            "meta_steps: -1\n",
+            "Suite file tiny.yaml: budgets.smoke.meta_steps=-1 is not valid: "
+            "input should be greater than or equal to 0.",
+            "budgets.smoke.meta_steps: >= 0.",
+        ),
+        (
+            "name: sine",
+            "name: average",
+            "Suite file tiny.yaml: sources need names of their own, "
+            "and none may be called 'average'.",
+            "",
+        ),
+        (
+            "metric: mse",
+            "metric: mse\nevaluations: {far: {grid: {points: 5, low: 2, high: 1}}}",
+            "Suite file tiny.yaml: evaluations.far.grid={'points': 5, 'low': 2, 'high': 1} "
+            "is not valid: a grid runs from a lower to a higher end.",
+            "evaluations.far.grid: The query inputs of every episode.",
+        ),
+        (
+            "protocol: {queries: 10, episodes: 30}",
+            "protocol: [a, list, which, is, so, long, that, nobody, wants, to, read, it, again]",
+            "Suite file tiny.yaml: protocol is not valid: input should be a valid dictionary.",
+            "",
+        ),
+    ],
+)
+def test_a_complaint_is_one_sentence_and_a_hint(
+    suite_file: Path, old: str, new: str, message: str, hint: str
+) -> None:
+    suite_file.write_text(SUITE.replace(old, new, 1))
+    with pytest.raises(UsageError) as caught:
+        load_suite(suite_file)
+    assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+def test_a_misspelt_field_is_named_before_what_it_leaves_out(suite_file: Path) -> None:
+    suite_file.write_text(SUITE.replace("protocol: {shots: 10}", "protocol: {shotz: 10}"))
+    suite = load_suite(suite_file)
+    with pytest.raises(UsageError, match=r"^Unknown protocol parameter 'shotz'\.$") as caught:
+        suite.protocol_of("10-shot", "smoke", {})
+    assert caught.value.hint == "Did you mean shots or train_shots?"
+    suite_file.write_text(SUITE.replace("protocol: {shots: 10}", "protocol: {}"))
+    with pytest.raises(UsageError, match=r"^protocol\.shots is required\.$"):
+        load_suite(suite_file).protocol_of("10-shot", "smoke", {})

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from metabench.cli import app
+from metabench.cli.run import parse_seeds
 
 TINY = [
     *("run", "--suite", "toy-regression", "--budget", "smoke", "--device", "cpu"),
@@ -106,6 +107,12 @@ def test_a_diverging_cell_ends_with_a_sentence_and_the_others_go_on(tmp_path: Pa
         (["--learner", "maml", "--set", "learner.inner_lr=-1"], 2, ["inner_lr=-1", "> 0"]),
         (["--learner", "maml", "--seed", "x"], 2, ["--seed 'x'"]),
         (["--learner", "maml", "--seed", "4..1"], 2, ["names no seed"]),
+        (["--learner", "maml", "--seed", "2147483648"], 2, ["from 0 to 2147483647"]),
+        (["--learner", "maml", "--seed", "9" * 5000], 2, ["from 0 to 2147483647"]),
+        (["--learner", "maml", "--seed", "0..2147483647"], 2, ["more than 1000 seeds"]),
+        (["--learner", "maml", "--seed", "0..999,1000"], 2, ["more than 1000 seeds"]),
+        (["--learner", "maml", "--set", "protocol.ways=5"], 3, ["ways must be 1, and not 5"]),
+        (["--learner", "maml", "--set", "protocol.ways=5", "--dry-run"], 3, ["ways must be 1"]),
         (["--learner", "maml", "--device", "cuda:99"], 2, ["cuda:99"]),
         (["--learner", "maml", "--threads", "100000"], 2, ["--threads 100000 is more than the"]),
         (["--learner", "maml", "--device", "gpu"], 2, ["'gpu'"]),
@@ -136,6 +143,13 @@ def test_a_results_folder_that_cannot_be_is_told_before_anything_runs(
     assert f"Cannot write to {out}: {reason}." in done.stderr
     assert "--out" in done.stderr
     assert "started" not in done.stderr
+
+
+def test_the_largest_seed_and_a_thousand_seeds_are_taken() -> None:
+    arguments = ("--learner", "maml", "--dry-run", "--seed")
+    assert metabench(*TINY, *arguments, "2147483647").stdout.count("--seed 2147483647") == 1
+    assert len(parse_seeds("0..999")) == 1000
+    assert parse_seeds("007,0..2") == (7, 0, 1, 2)
 
 
 def test_absent_data_is_said_with_the_two_commands_that_help() -> None:

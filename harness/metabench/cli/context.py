@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ def take_plugin_files(arguments: list[str]) -> list[str]:
             files.append(Path(value))
         else:
             kept.append(argument)
-    _plugin_files.set(tuple(files))
+    _plugin_files.set(tuple(dict.fromkeys(files)))
     return kept
 
 
@@ -39,8 +40,30 @@ def plugin_files() -> tuple[Path, ...]:
     return _plugin_files.get()
 
 
-def catalog() -> Catalog:
-    """Everything there is to choose from, plugins given by file included."""
+def catalog(*, with_broken_files: bool = False) -> Catalog:
+    """Everything there is to choose from, plugins given by file included.
+
+    Installed plugins that are broken are left out. A file was named by the user, so a broken one
+    is an error, but for the commands that show what is wrong with plugins.
+
+    Raises:
+        PluginError: a file given by ``--plugin`` is broken.
+    """
     from metabench.catalog import load_catalog
 
-    return load_catalog(plugin_files())
+    files = plugin_files()
+    found = load_catalog(files)
+    if not with_broken_files:
+        _raise_broken(found, {str(file) for file in files})
+    return found
+
+
+def _raise_broken(found: Catalog, files: Container[str]) -> None:
+    from metabench.errors import PluginError
+
+    for plugin in found.plugins:
+        if plugin.status == "error" and plugin.distribution in files:
+            raise PluginError(
+                f"The plugin file {plugin.distribution!r} cannot be used. {plugin.error}",
+                hint="Repair it, or leave --plugin out.",
+            )

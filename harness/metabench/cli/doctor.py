@@ -15,7 +15,7 @@ def doctor(
     from metabench.cli.context import catalog
     from metabench.diagnosis import diagnose
 
-    found = diagnose(catalog())
+    found = diagnose(catalog(with_broken_files=True))
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:

@@ -15,8 +15,12 @@ from metabench.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
     from metabench.catalog import Catalog, Kind, PluginInfo
+    from metabench.conformance import FileKind
 
-CHECKED: tuple[Kind, ...] = ("dataset", "space", "strategy", "learner", "executor", "suite")
+FILES: tuple[FileKind, ...] = ("suite", "reference", "claims")
+"""The kinds of things that are files."""
+
+CHECKED: tuple[Kind, ...] = ("dataset", "space", "strategy", "learner", "executor", *FILES)
 """The kinds that the conformance kit knows, in the order in which they are checked."""
 
 plugins_app = typer.Typer(
@@ -31,7 +35,7 @@ def list_plugins(
     """List the installed plugins, broken ones with what is wrong with them."""
     from metabench.cli.context import catalog
 
-    plugins = catalog().plugins
+    plugins = catalog(with_broken_files=True).plugins
     if as_json:
         typer.echo(json.dumps([asdict(plugin) for plugin in plugins], indent=2))
         return
@@ -58,11 +62,9 @@ def check(
         file = Path(target)
         found, target = load_catalog([file]), str(file)
     else:
-        found = catalog()
-    broken, things = _targets(found, target)
-    for plugin in broken:
-        typer.echo(f"plugin {plugin.name}\n  FAILED   it loads: {plugin.error}")
-    n_failed = len(broken)
+        found = catalog(with_broken_files=True)
+    plugins, things = _targets(found, target)
+    n_failed = sum(_check_plugin(plugin) for plugin in plugins)
     for kind, name in things:
         typer.echo(f"{kind} {name}")
         n_failed += _check_one(found, kind, name)
@@ -95,17 +97,23 @@ def _offer(plugin: PluginInfo) -> str:
     if plugin.error:
         return plugin.error
     counts = {kind: len(names) for kind, names in plugin.provides.items()}
-    return ", ".join(f"{n} {kind if n == 1 else _plural(kind)}" for kind, n in counts.items())
+    offer = [_counted(n, kind) for kind, n in counts.items()]
+    return ", ".join([*offer, *(["listens to events"] if plugin.listens else [])]) or "nothing"
 
 
-def _plural(kind: str) -> str:
-    return "strategies" if kind == "strategy" else f"{kind}s"
+def _counted(n: int, kind: str) -> str:
+    """``1 dataset``, ``2 strategies``; of claims, their files are counted."""
+    one, several = {
+        "strategy": ("strategy", "strategies"),
+        "claims": ("file of claims", "files of claims"),
+    }.get(kind, (kind, f"{kind}s"))
+    return f"{n} {one if n == 1 else several}"
 
 
 def _targets(
     catalog: Catalog, target: str | None
 ) -> tuple[list[PluginInfo], list[tuple[Kind, str]]]:
-    """The plugins that do not load and the things to check."""
+    """The plugins and the things to check."""
     plugins = [
         plugin
         for plugin in catalog.plugins
@@ -118,7 +126,7 @@ def _targets(
             for kind in CHECKED
             for name in plugin.provides.get(kind, ())
         ]
-        return [plugin for plugin in plugins if plugin.status == "error"], things
+        return plugins, things
     things = [(kind, name) for kind in CHECKED for name in catalog.named(kind) if name == target]
     if not things:
         raise catalog.unknown("plugin", str(target), _known(catalog))
@@ -132,12 +140,27 @@ def _known(catalog: Catalog) -> Iterator[str]:
         yield from catalog.named(kind)
 
 
+def _check_plugin(plugin: PluginInfo) -> int:
+    """Print what is wrong with a plugin as a whole; return how many checks failed."""
+    if plugin.status == "error":
+        wrong = f"it loads: {plugin.error}"
+    elif not plugin.provides and not plugin.listens:
+        wrong = "it provides something: it provides nothing."
+    else:
+        if not plugin.provides:
+            typer.echo(f"plugin {plugin.name}\n  ok       it listens to events")
+        return 0
+    typer.echo(f"plugin {plugin.name}\n  FAILED   {wrong}")
+    return 1
+
+
 def _check_one(catalog: Catalog, kind: Kind, name: str) -> int:
     """Print the outcome of every check of one thing; return how many failed."""
     from metabench import conformance
 
     n_failed = 0
-    for check in conformance.checks(catalog.named(kind)[name], catalog=catalog):
+    file: FileKind = next((one for one in FILES if one == kind), "suite")
+    for check in conformance.checks(catalog.named(kind)[name], catalog=catalog, file=file):
         outcome = conformance.run(check)
         n_failed += outcome.status == "FAILED"
         reason = f": {outcome.reason}" if outcome.reason else ""

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from metabench.planning import Cell
 
 
+LAST_SEED = 2**31 - 1
+"""The largest seed of a run."""
+
+MAX_SEEDS = 1000
+"""Of one command."""
+
+
 class Data(StrEnum):
     """What ``--data`` may be."""
 
@@ -30,12 +37,17 @@ def run(
     setting: Annotated[
         str, typer.Option(help="Settings, separated by commas, such as 5w1s. [default: the first]")
     ] = "",
-    budget: Annotated[str, typer.Option(help="How much compute: smoke, lite or paper.")] = "lite",
+    budget: Annotated[
+        str,
+        typer.Option(
+            help="A budget of the suite, such as smoke, lite or paper; see `metabench show SUITE`."
+        ),
+    ] = "lite",
     space: Annotated[
         str, typer.Option(help="The network; see `metabench list spaces`. [default: the suite's]")
     ] = "",
     strategy: Annotated[str, typer.Option(help="The NAS strategy, for learners that search.")] = "",
-    seed: Annotated[str, typer.Option(help="Seeds: 0, or 0..4, or 0,2,5..7.")] = "0",
+    seed: Annotated[str, typer.Option(help="Seeds: 0, or 0..4, or 0,2,5..7; 1000 at most.")] = "0",
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,10 +73,11 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells only.")] = False,
 ) -> None:
     """Run learners on a suite. The same command resumes; what is done is not run again."""
-    _check_threads(threads)
+    from metabench.changes import parse_changes
     from metabench.cli.context import catalog, plugin_files
-    from metabench.planning import RunRequest, parse_changes, plan
+    from metabench.planning import RunRequest, plan
 
+    _check_threads(threads)
     found = catalog()
     request = RunRequest(
         learners=_names(learner, "--learner"),
@@ -110,6 +123,9 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
     >>> parse_seeds("0..2,7")
     (0, 1, 2, 7)
+
+    Raises:
+        UsageError: for what is no list of seeds, a seed out of bounds, or too many of them.
     """
     seeds: list[int] = []
     for part in text.split(","):
@@ -118,7 +134,14 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             raise UsageError(
                 f"--seed {text!r} is not a list of seeds.", hint="For example 0, or 0..4, or 0,2,5."
             )
-        seeds += range(int(first), int(last if dots else first) + 1)
+        start, stop = _seed(first), _seed(last if dots else first)
+        # Counted before the range is built: it may be longer than memory.
+        if len(seeds) + stop - start >= MAX_SEEDS:
+            raise UsageError(
+                f"--seed {text!r} names more than {MAX_SEEDS} seeds.",
+                hint=f"One command takes {MAX_SEEDS}; give the others to another.",
+            )
+        seeds += range(start, stop + 1)
     if not seeds:
         raise UsageError(f"--seed {text!r} names no seed.", hint="A range goes upwards: 0..4.")
     return tuple(dict.fromkeys(seeds))
@@ -132,6 +155,14 @@ def _check_threads(n: int) -> None:
             f"--threads {n} is more than the {n_cpus} CPUs of this machine.",
             hint="One thread per process and as many --jobs as CPUs is fastest for small tasks.",
         )
+
+
+def _seed(digits: str) -> int:
+    short = digits.lstrip("0") or "0"
+    if len(short) > len(str(LAST_SEED)) or int(short) > LAST_SEED:
+        named = digits if len(digits) <= 20 else f"{digits[:20]}..."
+        raise UsageError(f"--seed {named} is too large.", hint=f"Seeds go from 0 to {LAST_SEED}.")
+    return int(short)
 
 
 def _names(text: str, option: str) -> tuple[str, ...]:

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.resources.abc import Traversable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from metabench.conformance.base import Check, CheckFailed, Outcome, Skip, run
+from metabench.conformance.base import Check, CheckFailed, Doubt, Outcome, Skip, run
 from metabench.specs import (
     DatasetSpec,
     ExecutorSpec,
@@ -27,9 +27,14 @@ from metabench.specs import (
 if TYPE_CHECKING:
     from metabench.catalog import Catalog
 
+FileKind = Literal["suite", "reference", "claims"]
+"""What a file may hold."""
 
-def checks(thing: Spec | Traversable, *, catalog: Catalog | None = None) -> list[Check]:
-    """The checks of a plugin's description, or of a suite file.
+
+def checks(
+    thing: Spec | Traversable, *, catalog: Catalog | None = None, file: FileKind = "suite"
+) -> list[Check]:
+    """The checks of a plugin's description, or of a file that it brings.
 
     Nothing of the plugin runs until a check is called.
 
@@ -37,18 +42,35 @@ def checks(thing: Spec | Traversable, *, catalog: Catalog | None = None) -> list
         thing: what a hook returns.
         catalog: where checks find other plugins, such as a network for a learner; the installed
             ones by default.
+        file: what the file holds, where ``thing`` is one.
     """
     from metabench.catalog import load_catalog
 
-    return list(_checks(thing, cache(lambda: catalog or load_catalog())))
+    others = cache(lambda: catalog or load_catalog())
+    if isinstance(thing, Spec):
+        return list(_spec_checks(thing, others))
+    return list(_file_checks(thing, file, others))
 
 
-def _checks(thing: Spec | Traversable, others: Callable[[], Catalog]) -> Iterator[Check]:
-    if not isinstance(thing, Spec):
-        from metabench.conformance.suites import suite_checks
+def _file_checks(
+    thing: Traversable, kind: FileKind, others: Callable[[], Catalog]
+) -> Iterator[Check]:
+    match kind:
+        case "suite":
+            from metabench.conformance.suites import suite_checks
 
-        yield from suite_checks(thing, others)
-        return
+            yield from suite_checks(thing, others)
+        case "reference":
+            from metabench.conformance.references import reference_checks
+
+            yield from reference_checks(thing, others)
+        case "claims":
+            from metabench.conformance.claims import claims_checks
+
+            yield from claims_checks(thing, others)
+
+
+def _spec_checks(thing: Spec, others: Callable[[], Catalog]) -> Iterator[Check]:
     from metabench.conformance.descriptions import description_checks
 
     yield from description_checks(thing)
@@ -73,4 +95,4 @@ def _checks(thing: Spec | Traversable, others: Callable[[], Catalog]) -> Iterato
             pass
 
 
-__all__ = ["Check", "CheckFailed", "Outcome", "Skip", "checks", "run"]
+__all__ = ["Check", "CheckFailed", "Doubt", "Outcome", "Skip", "checks", "run"]

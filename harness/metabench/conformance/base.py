@@ -1,4 +1,4 @@
-"""What a check is: a name, something to run, and three ways to end."""
+"""What a check is: a name, something to run, and four ways to end."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from metabench.errors import MetabenchError
+
 
 class CheckFailed(AssertionError):  # noqa: N818 - as in Skip, no error of the kit
     """A plugin breaks its contract; the message is a sentence for its author."""
@@ -18,9 +20,13 @@ class Skip(unittest.SkipTest):
     """A check cannot be made here; the message says why. pytest reports it as skipped."""
 
 
+class Doubt(Skip):
+    """What is odd and may still be right; the message says what. pytest reports it as skipped."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A named check. Call it: it returns, or raises :class:`CheckFailed` or :class:`Skip`."""
+    """A named check. Call it: it returns, or raises :class:`CheckFailed`, Skip or Doubt."""
 
     name: str
     body: Callable[[], None]
@@ -37,7 +43,7 @@ class Check:
 class Outcome:
     """How a check ended, and why if it did not pass."""
 
-    status: Literal["ok", "FAILED", "skipped"]
+    status: Literal["ok", "FAILED", "skipped", "warning"]
     reason: str = ""
 
 
@@ -45,10 +51,14 @@ def run(check: Check) -> Outcome:
     """Make a check and catch what it raises, plugin errors included."""
     try:
         check()
+    except Doubt as doubt:
+        return Outcome("warning", str(doubt))
     except Skip as skip:
         return Outcome("skipped", str(skip))
     except CheckFailed as failure:
         return Outcome("FAILED", str(failure))
+    except MetabenchError as error:
+        return Outcome("FAILED", f"{error.message} {error.hint}".strip())
     except Exception as error:
         return Outcome("FAILED", describe(error))
     return Outcome("ok")

@@ -8,7 +8,8 @@ from typing import Any
 
 from metabench.catalog import Catalog
 from metabench.conformance.base import Check, require
-from metabench.errors import UsageError
+from metabench.conformance.strangers import raise_doubts, sentences_on
+from metabench.fitting import check_source
 from metabench.specs import LearnerSpec, Spec
 from metabench.suite import Suite, load_suite, validated
 
@@ -20,13 +21,11 @@ def suite_checks(file: Traversable, catalog: Callable[[], Catalog]) -> Iterator[
     yield Check("its sources and its network are installed", lambda: _parts(file, catalog()))
     yield Check("every setting at every budget is valid", lambda: _protocols(file))
     yield Check("parameters of plugins are valid", lambda: _params(file, catalog()))
+    yield Check("the plugins that it speaks of are installed", lambda: _strangers(file, catalog()))
 
 
 def _readable(file: Traversable) -> None:
-    try:
-        load_suite(file)
-    except UsageError as error:
-        require(False, f"{error.message} {error.hint}".strip())
+    load_suite(file)
 
 
 def _name(file: Traversable) -> None:
@@ -37,8 +36,11 @@ def _name(file: Traversable) -> None:
 def _parts(file: Traversable, catalog: Catalog) -> None:
     suite = load_suite(file)
     for source in suite.sources:
-        model = catalog.dataset(source.dataset).params_model()
-        validated(model, source.params, what=f"source {source.name}")
+        dataset = catalog.dataset(source.dataset)
+        check_source(suite.task, source.name, dataset, catalog)
+        for said in ({}, *(budget.data for budget in suite.budgets.values())):
+            model = dataset.params_model()
+            validated(model, {**source.params, **said}, what="data", owner=f"source {source.name}")
     space = catalog.space(suite.space)
     require(suite.task in space.kinds, f"network {space.name} does not do {suite.task}.")
 
@@ -47,25 +49,54 @@ def _protocols(file: Traversable) -> None:
     suite = load_suite(file)
     for setting, budget in _pairs(suite):
         suite.protocol_of(setting, budget, {})
+        for learner in ("", *suite.budget(budget).learners_of_training()):
+            suite.budget(budget).training_of(learner, {}, setting=setting)
 
 
 def _params(file: Traversable, catalog: Catalog) -> None:
     """Validate what the layers say about plugins that are installed; others may come later."""
     suite = load_suite(file)
-    tables: dict[str, Mapping[str, Spec]] = {
-        "learners": catalog.learners,
-        "spaces": catalog.search_spaces,
-        "strategies": catalog.nas_strategies,
+    tables: dict[str, tuple[str, Mapping[str, Spec]]] = {
+        "learners": ("learner", catalog.learners),
+        "spaces": ("space", catalog.search_spaces),
+        "strategies": ("strategy", catalog.nas_strategies),
     }
     for setting, budget in _pairs(suite):
-        for kind, table in tables.items():
+        for kind, (word, table) in tables.items():
             for name, spec in table.items():
                 values = suite.params_of(kind, name, setting=setting, budget=budget)  # type: ignore[arg-type]
                 preset: Mapping[str, Any] = getattr(spec, "preset", {})
                 model = spec.params_model()
                 if isinstance(spec, LearnerSpec):
                     model = spec.params_model(searched=True)
-                validated(model, {**values, **preset}, what=name)
+                validated(model, {**values, **preset}, what=word, owner=name)
+
+
+def _strangers(file: Traversable, catalog: Catalog) -> None:
+    """A name that nobody provides is a plugin that comes later, or a slip of the pen."""
+    suite = load_suite(file)
+    layers = (suite, *suite.settings.values(), *suite.budgets.values())
+    backends = suite.backends.values()
+    learners = [
+        *(name for layer in layers for name in layer.learners),
+        *suite.backends,
+        *(name for budget in suite.budgets.values() for name in budget.learners_of_training()),
+    ]
+    spaces = [
+        *(name for layer in layers for name in layer.spaces),
+        *(backend.space for backend in backends),
+    ]
+    strategies = [
+        *(name for layer in layers for name in layer.strategies),
+        *(backend.strategy for backend in backends),
+    ]
+    raise_doubts(
+        [
+            *sentences_on("learner", catalog.learners, learners),
+            *sentences_on("space", catalog.search_spaces, spaces),
+            *sentences_on("strategy", catalog.nas_strategies, strategies),
+        ]
+    )
 
 
 def _pairs(suite: Suite) -> list[tuple[str, str]]:

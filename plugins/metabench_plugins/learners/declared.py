@@ -52,6 +52,7 @@ def declared() -> Iterator[LearnerSpec]:
         factory="metabench_plugins.learners.one_shot:OneShot",
         kinds=("classification",),
         searches=True,
+        one_task=True,
         reference="Liu, Simonyan and Yang, ICLR 2019",
     )
     yield LearnerSpec(

@@ -153,7 +153,7 @@ def test_unknown_name_suggests_over_all_kinds() -> None:
 def test_unknown_name_mentions_plugins_that_did_not_load(tmp_path: Path) -> None:
     file = tmp_path / "sunk.py"
     file.write_text("1 / 0")
-    assert "could not be loaded: sunk" in failed("--plugin", file, "show", "pond")[2]
+    assert "could not be loaded: sunk" in failed("--plugin", file, "plugins", "check", "pond")[2]
 
 
 def test_columns_of_nothing_but_a_header() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from metabench.catalog import load_catalog
 from metabench.cli import app
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "metabench-proto"
@@ -184,3 +185,172 @@ def test_new_refuses_the_name_of_a_learner(tmp_path: Path) -> None:
     code, _, err = call("plugins", "new", "maml", "--dir", tmp_path)
     assert code == 2
     assert "learner 'maml' already" in err
+
+
+SUITE = """
+name: pond
+version: 1
+task: regression
+metric: mse
+space: mlp
+sources: [{name: sine, dataset: toy-regression, params: {family: sine}}]
+learners: {malm: {inner_lr: 0.1}}
+settings: {five: {protocol: {shots: 5, queries: 5}}}
+budgets: {smoke: {meta_steps: 1, meta_batch: 1}}
+"""
+FILES = """
+from pathlib import Path
+from metabench.hookspecs import hookimpl
+
+@hookimpl
+def metabench_KINDs():
+    return sorted(Path(__file__).parent.glob("*.yaml"))
+"""
+
+
+def file_plugin(folder: Path, kind: str, name: str, text: str) -> Path:
+    """A plugin that brings one YAML file."""
+    (folder / name).write_text(text)
+    file = folder / "mine.py"
+    file.write_text(FILES.replace("KINDs", f"{kind.removesuffix('s')}s"))
+    return file
+
+
+def test_check_warns_of_a_name_that_nobody_provides(tmp_path: Path) -> None:
+    code, out, _ = call("plugins", "check", file_plugin(tmp_path, "suite", "pond.yaml", SUITE))
+    assert code == 0
+    assert "  warning  the plugins that it speaks of are installed: Unknown learner 'malm'." in out
+    assert "Did you mean maml" in out
+
+
+RUN = ("run", "--learner", "maml", "--suite", "toy-regression", "--dry-run")
+
+
+@pytest.mark.parametrize("command", [RUN, ("list",), ("show", "maml")])
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("bad.py", "def broken(:\n", "SyntaxError"),
+        ("notes.txt", "Buy milk.", "is not a Python file"),
+        ("typo.py", FILES.replace("KINDs", "learnerz"), "no hook 'metabench_learnerz'"),
+    ],
+)
+def test_a_broken_plugin_file_stops_what_would_use_it(
+    tmp_path: Path, command: tuple[str, ...], name: str, text: str, said: str
+) -> None:
+    file = tmp_path / name
+    file.write_text(text)
+    code, out, err = call("--plugin", file, *command)
+    assert (code, out) == (4, "")
+    assert f"The plugin file {str(file)!r} cannot be used." in err
+    assert said in err
+
+
+def test_a_broken_plugin_file_is_shown_where_plugins_are(tmp_path: Path) -> None:
+    file = tmp_path / "bad.py"
+    file.write_text("def broken(:\n")
+    for command, wanted in ((("plugins", "list"), 0), (("plugins", "check", "bad"), 4)):
+        code, out, _ = call("--plugin", file, *command)
+        assert code == wanted
+        assert "SyntaxError" in out
+    code, out, _ = call("--plugin", file, "doctor", "--json")
+    assert code == 4
+    assert "SyntaxError" in json.loads(out)["broken plugins"]["bad"]
+
+
+def test_a_broken_installed_plugin_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, "import no_such_module_at_all", monkeypatch)
+    file = plugin(tmp_path, "ToyRegression")
+    assert call("--plugin", file, *RUN)[0] == 0
+
+
+def test_the_same_plugin_file_given_twice_is_one(tmp_path: Path) -> None:
+    file = plugin(tmp_path, "ToyRegression")
+    assert call("--plugin", file, *RUN, "--plugin", file)[0] == 0
+
+
+CLAIMS = """
+paper: Doe, 2020
+claims:
+  - id: ours-wins
+    sentence: Ours wins.
+    citation: Section 1
+    suite: toy-regression
+    setting: 10-shot
+    left: [maml]
+    relation: better
+    right: [reptile]
+"""
+
+
+def test_check_reads_claims(tmp_path: Path) -> None:
+    file = file_plugin(tmp_path, "claims", "doe.yaml", CLAIMS)
+    code, out, _ = call("plugins", "check", file)
+    assert (code, out.splitlines()[:2]) == (0, ["claims doe", "  ok       it can be read"])
+    (tmp_path / "doe.yaml").write_text(CLAIMS.replace("relation", "relatoin"))
+    code, out, _ = call("plugins", "check", file)
+    assert code == 4
+    assert "  FAILED   it can be read: " in out
+    assert "'relatoin'" in out
+    (tmp_path / "doe.yaml").write_text(CLAIMS.replace("reptile", "reptlie"))
+    code, out, _ = call("plugins", "check", file)
+    assert code == 0
+    assert "  warning  the plugins that it speaks of are installed: Unknown learner" in out
+
+
+def test_check_reads_references(tmp_path: Path) -> None:
+    text = load_catalog().references["m-nas-table-1"].read_text(encoding="utf-8")
+    text = text.replace("m-nas/table-1", "doe/table-1")
+    file = file_plugin(tmp_path, "reference", "doe-table-1.yaml", text)
+    code, out, _ = call("plugins", "check", file)
+    assert code == 0
+    assert out.splitlines() == [
+        "reference doe-table-1",
+        "  ok       it can be read",
+        "  ok       it agrees with itself and with the plugins",
+    ]
+    (tmp_path / "doe-table-1.yaml").write_text(text.replace("learner: maml", "learner: malm"))
+    code, out, _ = call("plugins", "check", file)
+    assert code == 4
+    assert "  FAILED   it agrees with itself and with the plugins: Unknown learner 'malm'" in out
+
+
+def test_check_of_a_plugin_without_anything_fails(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("X = 1\n")
+    code, out, _ = call("plugins", "check", file)
+    assert (code, out) == (
+        4,
+        "plugin mine\n  FAILED   it provides something: it provides nothing.\n",
+    )
+    (line,) = [
+        line
+        for line in call("--plugin", file, "plugins", "list")[1].splitlines()
+        if line.startswith("mine")
+    ]
+    assert line.endswith("nothing")
+
+
+def test_check_of_a_plugin_that_only_listens_passes(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from metabench import hookimpl\n\n@hookimpl\ndef metabench_on_event(event):\n    pass\n"
+    )
+    code, out, _ = call("plugins", "check", file)
+    assert (code, out) == (0, "plugin mine\n  ok       it listens to events\n")
+    assert "listens to events" in call("--plugin", file, "plugins", "list")[1]
+
+
+def test_list_counts_files_of_claims() -> None:
+    (line,) = [line for line in call("plugins", "list")[1].splitlines() if "builtin" in line]
+    assert line.endswith(" files of claims")
+
+
+def test_what_is_known_is_said_once() -> None:
+    code, _, err = call("plugins", "check", "qqqqqq")
+    known = err.partition("Known: ")[2].strip().removesuffix(".").split(", ")
+    assert code == 2
+    assert {"maml", "metanas"} <= set(known)
+    assert len(known) == len(set(known))
