@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from metabench.errors import UsageError, unknown
-from metabench.suite import read_yaml
+from metabench.yaml_files import read_yaml
 
 SCOPES = ("learner", "space", "strategy", "data", "protocol", "budget")
 Changes = Mapping[str, Mapping[str, Any]]

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING
 
-import yaml
 from pydantic import ValidationError
 
 from metabench.errors import MetabenchError, UsageError
 from metabench.references import Reference
-from metabench.suite import read_yaml
+from metabench.yaml_files import read_mapping
 
 if TYPE_CHECKING:
     from metabench.catalog import Catalog
@@ -24,14 +23,7 @@ def load_reference(file: Traversable) -> Reference:
         UsageError: when it is not UTF-8 or valid YAML, does not describe a table, or is named
             unlike its key: ``m-nas/table-1`` stands in ``m-nas-table-1.yaml``.
     """
-    try:
-        values = read_yaml(file.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{file} is not a text file in UTF-8.") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(values, dict):
-        raise UsageError(f"{file} does not describe a table: it is not a mapping.")
+    values = read_mapping(file, of="a table")
     try:
         reference = Reference.model_validate(values)
     except ValidationError as error:

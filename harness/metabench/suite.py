@@ -1,24 +1,19 @@
-"""A benchmark as one short YAML file: sources, protocol, settings, budgets.
-
-The loader reads YAML the way people mean it: ``1e-4`` is a number, ``off`` is text, and a key that
-stands twice is an error.
-"""
+"""A benchmark as one short YAML file: sources, protocol, settings, budgets."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from importlib.resources.abc import Traversable
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from metabench.complaints import usage_error
-from metabench.errors import UsageError, unknown
+from metabench.errors import unknown
 from metabench.evaluation import Evaluation, EvaluationName
 from metabench.names import Name
 from metabench.runspec import EpisodeProtocol, Frozen, Training
+from metabench.yaml_files import read_mapping
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -187,46 +182,4 @@ def load_suite(file: Traversable) -> Suite:
     Raises:
         UsageError: when the file is not valid YAML or does not describe a suite.
     """
-    try:
-        values = read_yaml(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UsageError(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(values, dict):
-        raise UsageError(f"{file} does not describe a suite: it is not a mapping.")
-    return validated(Suite, values, what=f"Suite file {file.name}:")
-
-
-def read_yaml(text: str) -> Any:
-    """Parse YAML without the traps of YAML 1.1.
-
-    >>> read_yaml("{lr: 1e-4, mode: off}")
-    {'lr': 0.0001, 'mode': 'off'}
-    """
-    return yaml.load(text, Loader=_Loader)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2 scalars, and no key twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?$|^[-+]?\.(?:inf|nan)$"),
-    list("-+0123456789."),
-)
+    return validated(Suite, read_mapping(file, of="a suite"), what=f"Suite file {file.name}:")

@@ -784,6 +784,10 @@ def test_broken_suite_fails_its_check(
             "Unknown strategy 'dartz'. Did you mean darts",
         ),
         ("TRAINING: {reptlie: {meta_steps: 2}}", "Unknown learner 'reptlie'. Did you mean reptile"),
+        (
+            "TRAINING: {}, settings: {five: {training: {reptlie: {meta_steps: 2}}}}",
+            "Unknown learner 'reptlie'. Did you mean reptile",
+        ),
     ],
 )
 def test_a_name_that_nobody_provides_is_a_warning(

@@ -5,7 +5,8 @@ import pytest
 
 from metabench.catalog import load_catalog
 from metabench.errors import UsageError
-from metabench.suite import Budget, load_suite, read_yaml
+from metabench.suite import Budget, load_suite
+from metabench.yaml_files import read_yaml
 
 SUITE = """
 name: tiny
@@ -248,3 +249,20 @@ def test_a_misspelt_field_is_named_before_what_it_leaves_out(suite_file: Path) -
     suite_file.write_text(SUITE.replace("protocol: {shots: 10}", "protocol: {}"))
     with pytest.raises(UsageError, match=r"^protocol\.shots is required\.$"):
         load_suite(suite_file).protocol_of("10-shot", "smoke", {})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name: Übung".encode("latin-1"), "is not a text file in UTF-8"),
+        (b"? [1]\n: 2", "the key \\[1\\] is no text or number"),
+        (b"- 1", "does not describe a suite: it is not a mapping"),
+    ],
+)
+def test_a_file_that_is_no_mapping_in_utf_8_is_refused(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        load_suite(file)

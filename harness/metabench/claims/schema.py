@@ -5,13 +5,12 @@ from __future__ import annotations
 from importlib.resources.abc import Traversable
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from metabench.captions import AVERAGE
-from metabench.errors import UsageError
 from metabench.runspec import Frozen
-from metabench.suite import read_yaml, validated
+from metabench.suite import validated
+from metabench.yaml_files import read_mapping
 
 Measure = Literal[
     "genotypes",
@@ -124,10 +123,5 @@ def load_claims(file: Traversable) -> ClaimFile:
     Raises:
         UsageError: when the file is not valid YAML or does not describe claims.
     """
-    try:
-        values = read_yaml(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UsageError(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(values, dict):
-        raise UsageError(f"{file} does not describe claims: it is not a mapping.")
-    return validated(ClaimFile, values, what=f"claims file {file.name}: ")
+    values = read_mapping(file, of="claims")
+    return validated(ClaimFile, values, what=f"Claims file {file.name}:")

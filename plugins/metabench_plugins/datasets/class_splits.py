@@ -69,7 +69,7 @@ def _pairs(file: Path) -> Iterable[tuple[str, str]]:
     """Pairs of split and class."""
     import yaml
 
-    from metabench.suite import read_yaml
+    from metabench.yaml_files import read_yaml
 
     try:
         if file.is_dir():
