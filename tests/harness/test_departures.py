@@ -10,10 +10,11 @@ import pytest
 from result_factory import PROVENANCE, write_run
 
 from metabench.catalog import Catalog, load_catalog
+from metabench.changes import parse_changes
 from metabench.departures import Departures
 from metabench.errors import UsageError
 from metabench.paper_report import build_paper_report
-from metabench.planning import Cell, RunRequest, parse_changes, plan
+from metabench.planning import Cell, RunRequest, plan
 from metabench.pooling import Pooled, configurations
 from metabench.reference_files import find_reference
 from metabench.references import Reference
