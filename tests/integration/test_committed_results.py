@@ -126,8 +126,8 @@ def test_two_seeds_each_on_omniglot_against_what_the_paper_says(catalog: Catalog
     assert {name: e.said for name, e in found.items()} == {
         "metanas-reptile-omniglot": "undecided [search]",
         "metanas-alone-reptile-omniglot": "supported [search]",
-        "metanas-auto-meta-omniglot": "undecided [search]",
-        "metanas-auto-meta-slightly-omniglot": "undecided [search]",
+        "metanas-auto-meta-omniglot": "refuted [search]",
+        "metanas-auto-meta-slightly-omniglot": "supported [search]",
     }
     alone = found["metanas-alone-reptile-omniglot"].decided_by
     assert alone is not None
