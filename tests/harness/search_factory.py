@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from result_factory import make_spec, write_run
 
+from metabench.catalog import Catalog
+from metabench.engine import Control
 from metabench.genotype import Genotype
+from metabench.planning import RunRequest, plan
+from metabench.running import Run
 from metabench.runspec import Choice
 from metabench.store import RunStore
 
@@ -44,3 +49,23 @@ def write_search(
     texts = [json.dumps({**line, "n_params": n}) for line, n in zip(lines, sizes, strict=True)]
     path.write_text("".join(f"{text}\n" for text in texts))
     return folder
+
+
+def run_search(out: Path, catalog: Catalog) -> Path:
+    """MetaNAS on the toy cell, hardly trained, with its checkpoint: stamped smoke and custom."""
+    request = RunRequest(
+        learners=("metanas",),
+        suite="toy-regression",
+        budget="smoke",
+        space="toy-cell",
+        strategy="soft-pruning",
+        changes={
+            "budget": {"meta_steps": 2, "meta_batch": 1},
+            "protocol": {"episodes": 3},
+            "learner": {"test_steps_arch": 4, "test_steps": 1},
+        },
+    )
+    control = Control(emit=lambda event: None, stopped=lambda: False)
+    for made in plan(request, catalog):
+        Run(made, catalog, out=out, device=torch.device("cpu"), control=control)()
+    return out

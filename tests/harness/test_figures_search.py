@@ -7,20 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from search_factory import A, B, write_search
+from search_factory import A, B, run_search, write_search
 
 from metabench.catalog import Catalog, load_catalog
-from metabench.engine import Control
 from metabench.errors import DataError, UsageError
 from metabench.figures import annealing, embeddings, genotypes, sizes
 from metabench.figures.drawing import Drawing, to_svg
 from metabench.figures.tsne import affinities, gradient, principal_components, tsne
 from metabench.genotype import Edge, Genotype
 from metabench.measures import silhouette
-from metabench.planning import RunRequest, plan
 from metabench.results import read_runs
-from metabench.running import Run
 from metabench.search_results import read_embeddings
 
 
@@ -193,23 +189,7 @@ def catalog() -> Catalog:
 @pytest.fixture(scope="module")
 def searched(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MetaNAS on the toy cell, hardly trained."""
-    out = tmp_path_factory.mktemp("searched")
-    request = RunRequest(
-        learners=("metanas",),
-        suite="toy-regression",
-        budget="smoke",
-        space="toy-cell",
-        strategy="soft-pruning",
-        changes={
-            "budget": {"meta_steps": 2, "meta_batch": 1},
-            "protocol": {"episodes": 3},
-            "learner": {"test_steps_arch": 4, "test_steps": 1},
-        },
-    )
-    control = Control(emit=lambda event: None, stopped=lambda: False)
-    for made in plan(request, catalog):
-        Run(made, catalog, out=out, device=torch.device("cpu"), control=control)()
-    return out
+    return run_search(tmp_path_factory.mktemp("searched"), catalog)
 
 
 def test_annealing_shows_every_edge_over_the_steps(catalog: Catalog, searched: Path) -> None:

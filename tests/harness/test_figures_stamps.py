@@ -7,20 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from result_factory import edit_json, make_spec, write_run
-from search_factory import A, B, write_search
+from search_factory import A, B, run_search, write_search
 
 from metabench.catalog import Catalog, load_catalog
-from metabench.engine import Control
 from metabench.figures import FIGURES, FigureRequest
 from metabench.figures.drawing import Drawing, FileFormat, encode, house_style, to_svg
 from metabench.figures.stamps import in_words
 from metabench.labels import labelled
-from metabench.planning import RunRequest, plan
 from metabench.results import Results, read_runs
-from metabench.running import Run
 
 SAID = "Stamped smoke, custom."
 NEED_CHECKPOINTS = ("fits", "annealing")
@@ -34,23 +30,7 @@ def catalog() -> Catalog:
 @pytest.fixture(scope="module")
 def searched(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MetaNAS on the toy cell, hardly trained: stamped smoke and custom."""
-    out = tmp_path_factory.mktemp("stamped")
-    request = RunRequest(
-        learners=("metanas",),
-        suite="toy-regression",
-        budget="smoke",
-        space="toy-cell",
-        strategy="soft-pruning",
-        changes={
-            "budget": {"meta_steps": 2, "meta_batch": 1},
-            "protocol": {"episodes": 3},
-            "learner": {"test_steps_arch": 4, "test_steps": 1},
-        },
-    )
-    control = Control(emit=lambda event: None, stopped=lambda: False)
-    for made in plan(request, catalog):
-        Run(made, catalog, out=out, device=torch.device("cpu"), control=control)()
-    return out
+    return run_search(tmp_path_factory.mktemp("stamped"), catalog)
 
 
 def write_stamped(out: Path, *, stamps: tuple[str, ...] = ("smoke", "custom")) -> Path:

@@ -40,14 +40,6 @@ def rows(weights: Params, part: slice) -> Params:
     return {name: w[part] if w.ndim and len(w) > 1 else w for name, w in weights.items()}
 
 
-def among(weight: Tensor, part: slice, n_tasks: int) -> Tensor:
-    """Rows of some tasks in their places, between rows of zeros."""
-    before, after = (
-        weight.new_zeros(n, *weight.shape[1:]) for n in (part.start, n_tasks - part.stop)
-    )
-    return torch.cat([before, weight, after])
-
-
 def joined(divided: Sequence[Params]) -> Params:
     """The rows of all tasks, given those of each part."""
     if len(divided) == 1:

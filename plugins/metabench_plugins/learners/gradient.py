@@ -24,13 +24,11 @@ from metabench.genotype import Genotype
 from metabench.losses import Reduction, task_losses
 from metabench.protocols import LearnerContext, Mixture, Params
 from metabench.runspec import Frozen
-from metabench_plugins.learners.apart import among, joined, parts, rows
+from metabench_plugins.learners.apart import joined, parts, rows
 from metabench_plugins.learners.outer import Group, OuterAdam
 from metabench_plugins.learners.searching import (
-    ARCH,
     Decoded,
     Mixing,
-    arch_of,
     operations_of,
     select,
     sharpness_at,
@@ -88,15 +86,12 @@ class Start:
     n_params: Sequence[int] | None = None
 
     def part(self, part: slice) -> Start:
-        """What a path of some of the tasks needs."""
+        """What a path of some of the tasks needs at meta-test, where nothing is drawn."""
         mixture, masks = self.mixture, self.masks
-        n_tasks = max(map(len, self.weights.values()))
         return replace(
             self,
             weights=rows(self.weights, part),
-            mixture=_mixing_of(mixture, part, n_tasks)
-            if callable(mixture)
-            else rows(mixture, part),
+            mixture=mixture if callable(mixture) else rows(mixture, part),
             masks=None if masks is None else rows(masks, part),
         )
 
@@ -278,16 +273,6 @@ class GradientLearner(ABC):
             reduction=self.params.reduction,
             shots=shots,
         )
-
-
-def _mixing_of(mixing: Mixing, part: slice, n_tasks: int) -> Mixing:
-    """The mixing of some of the tasks, each with the noise that is its own among all."""
-
-    def mix(weights: Params, sharpness: float) -> Mixture:
-        logits = {f"{ARCH}{cell}": among(w, part, n_tasks) for cell, w in arch_of(weights).items()}
-        return rows(mixing(logits, sharpness), part)
-
-    return mix
 
 
 def leaves(weights: Params, device: torch.device, *, prefix: str = "") -> Params:
