@@ -1,6 +1,8 @@
-"""From ``--device`` to a device that exists."""
+"""From ``--device`` to a device that exists and computes alike each time."""
 
 from __future__ import annotations
+
+import os
 
 from metabench.errors import UsageError
 
@@ -33,3 +35,20 @@ def pick_device(name: str) -> str:
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"--device {name!r} is not supported.", hint=_HINT)
     return str(device)
+
+
+def make_repeatable() -> None:
+    """Let CUDA compute float32 in float32, and the same bits each time; call it before any kernel.
+
+    Convolutions would otherwise round their inputs to the 10 bits of TF32, and sum in an order that
+    differs between two runs. An operation without a deterministic algorithm warns and goes on.
+    """
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # It would otherwise write NaN into all new memory, one kernel more for each tensor.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

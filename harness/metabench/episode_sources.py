@@ -146,7 +146,7 @@ class ClassSource:
         """Pixels in [0, 1], ``[tasks, n, channels, height, width]``, channels last in memory."""
         flat = torch.from_numpy(index.ravel()).to(self._pixels.device, non_blocking=True)
         rows = self._pixels.index_select(0, flat)
-        if rows.device != self._device:
+        if rows.device.type != self._device.type:  # "cuda" and "cuda:0" are one device
             staged = rows.pin_memory() if self._device.type == "cuda" else rows
             rows = staged.to(self._device, non_blocking=True)
         pixels = rows.to(torch.float32).div_(255)

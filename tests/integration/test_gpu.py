@@ -1,18 +1,24 @@
-"""The same runs on a CUDA device: same episodes, same curves up to float32."""
+"""The same runs on a CUDA device: same episodes, same curves up to float32, the same bits again."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from metabench.building import build
 from metabench.catalog import Catalog, load_catalog
+from metabench.devices import make_repeatable
 from metabench.engine import Control
+from metabench.executors import Job, work
 from metabench.planning import RunRequest, plan
 from metabench.running import Run
+from metabench.seeding import generator
+from metabench.tasknn import conv2d
 
 pytestmark = [
     pytest.mark.gpu,
@@ -22,6 +28,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
+    make_repeatable()
     return load_catalog()
 
 
@@ -109,3 +116,71 @@ def test_every_learner_trains_and_adapts_on_a_gpu(
     assert scores.isfinite().all()
     if suite == "toy-regression":  # four steps are too few for rounding to grow
         assert torch.allclose(scores[0], scores[1], rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("learner", "suite"),
+    [
+        ("maml", "omniglot"),
+        ("reptile", "omniglot"),
+        ("auto-meta", "omniglot"),
+        *(pair for pair in SEARCHING if pair[0] != "tnas"),  # it decodes each task as it trains
+        *((learner, "toy-regression") for learner in TOY),
+    ],
+)
+def test_a_meta_step_does_not_wait_for_the_gpu(catalog: Catalog, learner: str, suite: str) -> None:
+    request = RunRequest(learners=(learner,), suite=suite, budget="smoke", data="synthetic")
+    (cell,) = plan(request, catalog)
+    built = build(cell.spec, catalog, device=torch.device("cuda"))
+    batches = built.train.stream(0, 4, cell.spec.training.meta_batch)
+
+    def step(progress: float) -> None:
+        built.learner.meta_step(next(batches), progress=progress, rng=generator("waits"))
+
+    step(0.0)  # algorithms are chosen and optimizers filled once
+    for progress in (0.1, 0.6, 0.95):  # learners that search go through phases
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            step(progress)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+def test_float32_is_not_rounded_to_tf32() -> None:
+    make_repeatable()
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, 16, 8, 8, generator=rng, dtype=torch.float64)
+    weights = torch.randn(2, 16, 16, 3, 3, generator=rng, dtype=torch.float64)
+    exact = conv2d(images, weights, padding=1)
+    found = conv2d(images.float().cuda(), weights.float().cuda(), padding=1).cpu()
+    assert (found - exact).norm() / exact.norm() < 1e-6  # TF32: about 3e-4
+
+
+@pytest.mark.parametrize(
+    ("learner", "suite"),
+    [("maml", "omniglot"), ("reptile", "omniglot"), *SEARCHING, ("bmaml", "toy-regression")],
+)
+def test_a_run_that_is_stopped_and_resumed_gives_the_same_bytes(
+    catalog: Catalog, tmp_path: Path, learner: str, suite: str
+) -> None:
+    request = RunRequest(
+        learners=(learner,),
+        suite=suite,
+        budget="smoke",
+        data="synthetic",
+        limit=2,
+        changes={"budget": {"meta_steps": 6}},
+    )
+    (cell,) = plan(request, catalog)
+    looks = iter([False, False, True])
+
+    def finish(out: str, stopped: Callable[[], bool]) -> str:
+        job = Job(cell, tmp_path / out, "cuda", threads=1)
+        return work(job, catalog, emit=lambda event: None, stopped=stopped).status
+
+    assert finish("whole", lambda: False) == "done"
+    assert finish("halves", lambda: next(looks)) == "interrupted"
+    assert finish("halves", lambda: False) == "done"
+    for name in ("metrics.jsonl", "episodes.jsonl"):
+        (whole,), (halves,) = (list((tmp_path / out).rglob(name)) for out in ("whole", "halves"))
+        assert whole.read_bytes() == halves.read_bytes(), name

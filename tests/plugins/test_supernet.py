@@ -22,6 +22,7 @@ from metabench_plugins.spaces.primitives import PRIMITIVES, Feed
 from metabench_plugins.spaces.published import NORMAL, PUBLISHED, REDUCTION
 from metabench_plugins.spaces.supernet import CellNetwork
 from metabench_plugins.spaces.tnas import TnasParams, tnas
+from metabench_plugins.strategies.decoding import harden, place
 
 TASK = TaskShape("classification", (2, 7, 8), 3)
 SPACE = metanas(MetaNasParams(channels=2, cells=2, nodes=2), TASK)
@@ -226,6 +227,22 @@ def test_operations_without_weight_are_not_computed_and_change_nothing(
     assert SPACE.forward(poisoned, computed, x).isnan().any()
 
 
+def test_an_accelerator_leaves_out_what_a_decoded_architecture_does_not_have() -> None:
+    weights, x = own_weights(SPACE, 2), images(2)
+    hard = harden(soft_mixture(SPACE, 2), SPACE.choices())
+    expected = SPACE.forward(weights, hard, x)
+    with fake_accelerator() as device:
+        there = x.to(device)
+        mixture = place(hard, there)
+        assert_on(device, [mixture[key] for key in hard])
+        for kind, choices in SPACE.choices().items():
+            needed = torch.tensor(amounts(mixture, kind, choices).needed)
+            assert needed.equal((hard[kind] != 0).any(0))
+            assert not needed.all()
+        moved = {name: weight.to(device) for name, weight in weights.items()}
+        torch.testing.assert_close(SPACE.forward(moved, mixture, there).cpu(), expected)
+
+
 def test_a_node_that_lost_all_its_operations_is_zero() -> None:
     weights, mixture, x = own_weights(SPACE, 1), soft_mixture(SPACE, 1), images(1)
     for kind in (NORMAL, REDUCTION):
@@ -252,7 +269,7 @@ def test_an_edge_counts_by_the_pairs_it_belongs_to() -> None:
     given = amounts(mixture, "c", choices)
     found = torch.cat([edge[0] for edge in given.by_operation])
     torch.testing.assert_close(found, torch.tensor([0.5, 0.5, 0.3, 0.5, 0.6]))
-    assert membership(choices).sum(1).eq(2).all()
+    assert membership(choices, mixture["c"]).sum(1).eq(2).all()
 
 
 def test_norms_in_cells_of_a_supernet_have_no_scale_and_those_of_a_child_do() -> None:

@@ -72,17 +72,21 @@ def work(
 
     import torch
 
+    from metabench.devices import make_repeatable
     from metabench.engine import Control, Interrupted
     from metabench.memory import reuse_freed_memory
     from metabench.running import Run
 
     torch.set_num_threads(job.threads)
     reuse_freed_memory()
+    device = torch.device(job.device)
+    if device.type == "cuda":
+        make_repeatable()
     run = Run(
         job.cell,
         catalog,
         out=job.out,
-        device=torch.device(job.device),
+        device=device,
         control=Control(emit=emit, stopped=stopped, checkpoint_seconds=job.checkpoint_seconds),
     )
     try:

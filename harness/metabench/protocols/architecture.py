@@ -65,4 +65,5 @@ by the sum of the weights of the pairs it belongs to (MetaNAS, equation 7). With
 over all its edges, each counting once.
 
 ``<cell>.needed [tasks or 1, edges, operations]`` (bool) is a hint: what it does not mark has weight
-0, and nobody asks for the gradient of that weight, so that a space need not compute it."""
+0, and nobody asks for the gradient of that weight, so that a space need not compute it. Marks may
+lie on the CPU while the weights lie elsewhere: they can be read there without waiting."""

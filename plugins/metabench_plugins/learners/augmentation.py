@@ -20,8 +20,10 @@ def crop_and_flip(x: Tensor, *, shift: int, flip: bool, rng: torch.Generator) ->
     """
     images = x.flatten(0, 1)
     n, channels, height, width = images.shape
-    down, right = torch.randint(2 * shift + 1, (2, n), generator=rng).to(x.device)
-    mirrored = torch.rand(n, generator=rng).to(x.device) < (0.5 if flip else 0.0)
+    down, right = torch.randint(2 * shift + 1, (2, n), generator=rng).to(
+        x.device, non_blocking=True
+    )
+    mirrored = torch.rand(n, generator=rng).to(x.device, non_blocking=True) < (0.5 if flip else 0.0)
     rows = torch.arange(height, device=x.device) + down[:, None]  # [n, height]
     columns = torch.arange(width, device=x.device).expand(n, width)
     columns = torch.where(mirrored[:, None], columns.flip(1), columns) + right[:, None]

@@ -31,4 +31,4 @@ def draw_masks(
     if rate == 0 or not hasattr(space, "drop_paths"):
         return {}
     masks = cast(DropPathSpace, space).drop_paths(n_tasks, n_examples, rate=rate, rng=rng)
-    return {name: mask.to(device) for name, mask in masks.items()}
+    return {name: mask.to(device, non_blocking=True) for name, mask in masks.items()}

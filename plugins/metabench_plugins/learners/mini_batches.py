@@ -20,7 +20,7 @@ def walk(data: Labelled, *, size: int, steps: int, rng: torch.Generator) -> Tens
     walks = -(-steps * size // n)
     order = torch.rand(n_tasks, walks, n, generator=rng).argsort(dim=2).flatten(1)
     order = order[:, : steps * size].view(n_tasks, steps, size)
-    return order.to(data.x.device)
+    return order.to(data.x.device, non_blocking=True)
 
 
 def take(data: Labelled, index: Tensor) -> Labelled:

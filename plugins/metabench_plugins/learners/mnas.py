@@ -33,7 +33,7 @@ from metabench_plugins.learners.gradient import GradientLearner, Start, leaves
 from metabench_plugins.learners.modulation import Gates
 from metabench_plugins.learners.modules import parameters, seeded
 from metabench_plugins.learners.outer import Group, OuterAdam
-from metabench_plugins.strategies.decoding import genotypes, harden, straight_through
+from metabench_plugins.strategies.decoding import genotypes, harden, place, straight_through
 
 
 class MnasParams(EncoderParams):
@@ -213,7 +213,7 @@ class Mnas(GradientLearner):
         if progress is None:
             mixture = self._strategy.mixture(self._supernet, arch, sharpness=1.0, rng=None)
             hard = harden(mixture, self._choices)
-            return hard, genotypes(hard, self._choices)
+            return place(hard, z), genotypes(hard, self._choices)
         searched = min(1.0, progress / search_end) if search_end else 1.0
         arch = drop_paths(arch, rate=p.path_dropout * (1.0 - searched), rng=rng)
         mixture = self._strategy.mixture(self._supernet, arch, sharpness=searched, rng=rng)
@@ -254,7 +254,7 @@ def drop_paths(arch: Arch, *, rate: float, rng: torch.Generator) -> Arch:
         if cell.endswith(INPUTS):
             dropped[cell] = logits
             continue
-        draw = torch.rand(logits.shape, generator=rng).to(logits.device)
+        draw = torch.rand(logits.shape, generator=rng).to(logits.device, non_blocking=True)
         # The largest draw of an edge always stays, so that no edge loses all operations.
         keep = (draw >= rate) | (draw == draw.amax(dim=-1, keepdim=True))
         dropped[cell] = logits.masked_fill(~keep, -torch.inf)

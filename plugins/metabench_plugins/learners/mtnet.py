@@ -71,7 +71,7 @@ class MtNet(Maml):
         logits = torch.cat(list(self._logits.values()))
         uniform = torch.rand(n_tasks, len(logits), dtype=logits.dtype, generator=rng)
         # The difference of two Gumbel variables is logistic.
-        noise = torch.logit(uniform, eps=1e-7).to(logits.device)
+        noise = torch.logit(uniform, eps=1e-7).to(logits.device, non_blocking=True)
         soft = torch.sigmoid(logits + noise)
         hard = (soft > 0.5).to(soft.dtype) + (soft - soft.detach())
         sizes = [len(layer) for layer in self._logits.values()]

@@ -25,7 +25,7 @@ from metabench.runspec import Frozen
 from metabench_plugins.learners.augmentation import crop_and_flip
 from metabench_plugins.learners.gradient import leaves
 from metabench_plugins.strategies.darts_unrolled import architecture_gradient
-from metabench_plugins.strategies.decoding import one_hot
+from metabench_plugins.strategies.decoding import one_hot, place
 
 
 class OneShotParams(Frozen):
@@ -124,7 +124,8 @@ class OneShot:
         choices = self._space.choices()
         mixture = self._strategy.mixture(self._space, self._arch, sharpness=1.0, rng=None)
         genotype = self._strategy.discretize(self._space, self._arch)
-        hard = {cell: w.to(self._context.device) for cell, w in one_hot(genotype, choices).items()}
+        (like, *_) = self._arch.values()
+        hard = place(one_hot(genotype, choices), like)
         return Adapted(
             predict=self._predictor(mixture, n_tasks),
             genotypes=[genotype] * n_tasks,

@@ -18,7 +18,7 @@ from torch import Tensor
 from metabench.genotype import Genotype
 from metabench.protocols import Arch, Mixture, Params, Proposer, SearchSpace, Strategy
 from metabench.runspec import Frozen
-from metabench_plugins.strategies.decoding import genotypes, one_hot
+from metabench_plugins.strategies.decoding import genotypes, one_hot, place
 from metabench_plugins.strategies.pruning import cut
 
 ARCH = "arch."
@@ -127,7 +127,7 @@ class Search:
             for task in range(len(like))
         ]
         hard = [one_hot(genotype, self._choices) for genotype in found]
-        mixture = {cell: torch.cat([h[cell] for h in hard]).to(like) for cell in self._choices}
+        mixture = place({cell: torch.cat([h[cell] for h in hard]) for cell in self._choices}, like)
         return Decoded(mixture, found, [self.size(genotype) for genotype in found])
 
     def relaxed(self, weights: Params, mixing: Mixing) -> Decoded:
@@ -142,7 +142,7 @@ class Search:
             return []
         proposer = cast(Proposer, self._strategy)
         return [
-            self.read({cell: weights.to(like) for cell, weights in mixture.items()})
+            self.read(place(mixture, like))
             for mixture in proposer.candidates(self._space, n_tasks, rng=rng)
         ]
 

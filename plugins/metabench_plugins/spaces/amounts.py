@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -33,8 +34,8 @@ def amounts(mixture: Mixture, kind: str, choices: CellChoices) -> Amounts:
 
     An operation is left out where its weight is 0 for all tasks and nobody asks for a gradient of
     the weights: with one, as for straight-through weights, the operation's value matters although
-    its weight is 0, unless the mixture says that it does not. Only on a CPU: elsewhere it would
-    have to wait for the accelerator.
+    its weight is 0, unless the mixture says that it does not. Weights and marks that lie on an
+    accelerator are not looked at, because that would have to wait for it.
     """
     weights = _weights(mixture, kind, choices)
     by_operation = [edge.unbind(1) for edge in weights.unbind(1)]
@@ -57,7 +58,7 @@ def overlap(mixture: Mixture, choices: Mapping[str, CellChoices]) -> float:
 def _weights(mixture: Mixture, kind: str, choices: CellChoices) -> Tensor:
     weights = mixture[kind]
     if (pairs := mixture.get(kind + INPUTS)) is not None:
-        weights = weights * (pairs @ membership(choices).to(pairs)).unsqueeze(2)
+        weights = weights * (pairs @ membership(choices, pairs)).unsqueeze(2)
     return weights
 
 
@@ -65,13 +66,19 @@ def _needed(mixture: Mixture, kind: str, weights: Tensor) -> Tensor:
     """What has to be computed, ``[tasks or 1, edges, operations]`` (bool)."""
     if weights.device.type == "cpu" and not weights.requires_grad:
         return weights != 0
-    if weights.device.type == "cpu" and kind + NEEDED in mixture:
-        return mixture[kind + NEEDED]
+    marks = mixture.get(kind + NEEDED)
+    if marks is not None and marks.device.type == "cpu":
+        return marks
     return torch.ones(1, *weights.shape[1:], dtype=torch.bool)
 
 
-def membership(choices: CellChoices) -> Tensor:
-    """Which edges belong to which pair, ``[pairs, edges]`` of 0 and 1."""
+def membership(choices: CellChoices, like: Tensor) -> Tensor:
+    """Which edges belong to which pair, ``[pairs, edges]`` of 0 and 1, as ``like`` is."""
+    return _membership(choices).to(like, non_blocking=True)
+
+
+@cache
+def _membership(choices: CellChoices) -> Tensor:
     pairs = [pair for of_node in choices.pairs().values() for pair in of_node]
     members = torch.zeros(len(pairs), len(choices.edges))
     for row, pair in enumerate(pairs):

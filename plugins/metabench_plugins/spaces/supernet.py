@@ -156,7 +156,7 @@ class CellNetwork:
             choices = self._choices[cell.kind]
             unused = mixture[cell.kind] < threshold
             if (pairs := mixture.get(cell.kind + INPUTS)) is not None:
-                kept = (pairs >= threshold).float() @ membership(choices).to(pairs.device)
+                kept = (pairs >= threshold).float() @ membership(choices, pairs)
                 unused = unused | (kept == 0).unsqueeze(2)
             size = torch.zeros(unused.shape[1:], dtype=torch.int64)
             for candidate in cell.candidates:

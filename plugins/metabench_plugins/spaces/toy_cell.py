@@ -98,7 +98,9 @@ class ToyCell:
 
     def forward(self, weights: Params, mixture: Mixture, x: Tensor) -> Tensor:
         """Map ``x [tasks, n, inputs]`` to ``[tasks, n, outputs]``."""
-        mix = self._fixed[None].to(x) if self._fixed is not None else mixture[CELL]
+        mix = (
+            self._fixed[None].to(x, non_blocking=True) if self._fixed is not None else mixture[CELL]
+        )
         linear, skip = mix[..., LINEAR].unbind(1), mix[..., SKIP].unbind(1)  # per edge, [tasks]
         stem = self._linear(weights, "stem", tasknn.flatten(x))
         nodes = dict.fromkeys(NODES, torch.zeros_like(stem))

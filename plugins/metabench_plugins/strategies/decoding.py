@@ -15,7 +15,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from metabench.genotype import Edge, Genotype
-from metabench.protocols import INPUTS, CellChoices, Mixture
+from metabench.protocols import INPUTS, NEEDED, CellChoices, Mixture
+from metabench_plugins.spaces.amounts import membership
 
 ZERO = "zero"
 
@@ -43,8 +44,8 @@ def harden(mixture: Mixture, choices: Mapping[str, CellChoices]) -> Mixture:
 
 def without_zero(weights: Tensor, choices: CellChoices) -> Tensor:
     """Put the zero operation below all others in ``[..., operations]``."""
-    zero = torch.tensor([name == ZERO for name in choices.primitives], device=weights.device)
-    return weights.masked_fill(zero, -torch.inf)
+    zero = torch.tensor([name == ZERO for name in choices.primitives])
+    return weights.masked_fill(zero.to(weights.device, non_blocking=True), -torch.inf)
 
 
 def _strongest(strength: Tensor, choices: CellChoices) -> Tensor:
@@ -52,7 +53,7 @@ def _strongest(strength: Tensor, choices: CellChoices) -> Tensor:
     kept = torch.zeros_like(strength)
     for node in sorted({target for _, target in choices.edges}):
         edges = [edge for edge, (_, target) in enumerate(choices.edges) if target == node]
-        into = torch.tensor(edges, device=strength.device)
+        into = torch.tensor(edges).to(strength.device, non_blocking=True)
         ranked = strength[:, into].sort(dim=1, descending=True, stable=True).indices
         kept = kept.scatter(1, into[ranked[:, : choices.kept]], 1.0)
     return kept
@@ -67,12 +68,17 @@ def _best_pairs(weights: Tensor, choices: CellChoices) -> Tensor:
 
 def edges_of(pairs: Tensor, choices: CellChoices) -> Tensor:
     """Spread ``[tasks, pairs]`` over the edges that are in them, ``[tasks, edges]``."""
-    members = [pair for node in choices.pairs().values() for pair in node]
-    table = torch.zeros(len(members), len(choices.edges))
-    for position, pair in enumerate(members):
-        for edge in pair:
-            table[position, edge] = 1
-    return pairs @ table.to(pairs)
+    return pairs @ membership(choices, pairs)
+
+
+def place(hard: Mixture, like: Tensor) -> Mixture:
+    """Move weights of :func:`harden` to where ``like`` lives, and mark what has to be computed.
+
+    The marks lie on the CPU, so that a network need not wait for an accelerator to read them.
+    """
+    there = {key: weights.to(like, non_blocking=True) for key, weights in hard.items()}
+    of_cells = [key for key in hard if not key.endswith(INPUTS)]
+    return there | {cell + NEEDED: hard[cell].cpu() != 0 for cell in of_cells}
 
 
 def genotypes(hard: Mixture, choices: Mapping[str, CellChoices]) -> list[Genotype]:

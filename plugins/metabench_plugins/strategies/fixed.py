@@ -13,7 +13,7 @@ from metabench.genotype import Genotype
 from metabench.protocols import Arch, CellChoices, Mixture, SearchSpace
 from metabench.runspec import Frozen
 from metabench_plugins.spaces.given import Cells, genotype_of, read_given
-from metabench_plugins.strategies.decoding import decode, one_hot
+from metabench_plugins.strategies.decoding import decode, one_hot, place
 
 FIRST = "first"
 
@@ -54,7 +54,7 @@ class Fixed:
     ) -> Mixture:
         """1 for what the architecture has, 0 for the rest."""
         (like, *_) = arch.values()
-        return {cell: hard.to(like) for cell, hard in self._hard(space).items()}
+        return place(self._hard(space), like)
 
     def discretize(self, space: SearchSpace, arch: Arch) -> Genotype:
         """The architecture."""

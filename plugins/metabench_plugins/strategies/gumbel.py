@@ -73,4 +73,4 @@ def gumbel_noise(like: torch.Tensor, *, rng: torch.Generator) -> torch.Tensor:
     """Draw standard Gumbel noise on the CPU and move it to where ``like`` lives."""
     # -log of an exponential variable is a Gumbel variable; the bound keeps it finite.
     exponential = torch.empty(like.shape).exponential_(generator=rng).clamp(min=1e-30)
-    return -exponential.log().to(like)
+    return -exponential.log().to(like, non_blocking=True)

@@ -19,7 +19,7 @@ from pydantic import Field
 from metabench.genotype import Genotype
 from metabench.protocols import Arch, CellChoices, Mixture, SearchSpace
 from metabench.runspec import Frozen
-from metabench_plugins.strategies.decoding import decode, harden
+from metabench_plugins.strategies.decoding import decode, harden, place
 from metabench_plugins.strategies.logits import draw_logits, soften
 
 
@@ -53,7 +53,7 @@ class Random:
         (logits, *_) = arch.values()
         n_tasks = len(logits) if logits.dim() == 3 else 1
         drawn = sample(space.choices(), n_tasks, rng=rng)
-        return {cell: weights.to(logits) for cell, weights in drawn.items()}
+        return place(drawn, logits)
 
     def candidates(
         self, space: SearchSpace, n_tasks: int, *, rng: torch.Generator
