@@ -1,0 +1,81 @@
+"""Meta-steps by the clock, on a GPU or one CPU thread: tasks per second as the meta-batch grows.
+
+Networks, images and steps are those of the papers (budget ``paper``), images are synthetic. The
+smallest meta-batch of each row is that of the suite.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import torch
+
+from metabench.building import build
+from metabench.catalog import Catalog, load_catalog
+from metabench.devices import make_repeatable, pick_device
+from metabench.memory import reuse_freed_memory
+from metabench.planning import RunRequest, plan
+from metabench.provenance import describe
+from metabench.seeding import generator
+
+CASES = [
+    ("toy-regression", "10-shot", "maml", (25, 250, 2500)),
+    ("toy-regression", "10-shot", "mnas", (25, 250, 2500)),
+    ("omniglot", "20w1s", "maml", (16, 64)),
+    ("miniimagenet", "5w1s", "maml", (4, 16)),
+    ("omniglot", "20w1s", "metanas", (5,)),
+    ("multidataset", "5w1s", "mnas", (4,)),
+]
+
+
+def tasks_per_second(
+    catalog: Catalog, case: tuple[str, str, str], n_tasks: int, device: torch.device, seconds: float
+) -> float:
+    """Take the same meta-step for a while, wait for each, and count."""
+    suite, setting, learner = case
+    request = RunRequest(
+        learners=(learner,), suite=suite, settings=(setting,), budget="paper", data="synthetic"
+    )
+    (cell,) = plan(request, catalog)
+    built = build(cell.spec, catalog, device=device)
+    (tasks,) = built.train.stream(0, 1, n_tasks)
+
+    def step() -> None:
+        logged = built.learner.meta_step(tasks, progress=0.5, rng=generator("by device"))
+        float(logged["loss"])  # waits
+
+    step()
+    start, count = time.perf_counter(), 0
+    while (spent := time.perf_counter() - start) < seconds:
+        step()
+        count += 1
+    return n_tasks * count / spent
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each row, at least")
+    parser.add_argument("--only", default="", help="learners, separated by commas")
+    given = parser.parse_args()
+    device = torch.device(pick_device(given.device))
+    torch.set_num_threads(1)
+    reuse_freed_memory()
+    if device.type == "cuda":
+        make_repeatable()
+    catalog = load_catalog()
+    print(f"torch {torch.__version__}, {describe(device)}")
+    print(f"{'':40}{'meta-batch':>12}{'tasks/s':>12}")
+    for suite, setting, learner, sizes in CASES:
+        if given.only and learner not in given.only.split(","):
+            continue
+        for size in sizes:
+            case = (suite, setting, learner)
+            rate = tasks_per_second(catalog, case, size, device, given.seconds)
+            print(f"{' '.join(case):40}{size:12,}{rate:12,.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
