@@ -26,11 +26,15 @@ class Association:
     v: float
     n: int
 
-    def words(self) -> str:
+    def strength(self) -> str:
+        """How strong the association is, in words."""
+        return f"Cramér's V {self.v:.2f}"
+
+    def method(self) -> str:
         """Formula, unit of n and n."""
         return (
-            f"Cramér's V {self.v:.2f}; chi-square of architecture and source, against "
-            f"{N_PERMUTATIONS:,} permutations of the sources, n = {self.n:,} episodes"
+            f"chi-square of architecture and source, against {N_PERMUTATIONS:,} permutations of "
+            f"the sources, n = {self.n:,} episodes"
         )
 
 

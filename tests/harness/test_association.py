@@ -21,8 +21,9 @@ def test_architectures_that_go_with_a_source_are_found() -> None:
     found = association(apart, SOURCES)
     assert found.p == 1 / (N_PERMUTATIONS + 1)
     assert found.v == pytest.approx(1.0)
-    assert "Cramér's V 1.00; chi-square of architecture and source" in found.words()
-    assert "n = 1,000 episodes" in found.words()
+    assert found.strength() == "Cramér's V 1.00"
+    assert "chi-square of architecture and source" in found.method()
+    assert "n = 1,000 episodes" in found.method()
 
 
 def test_a_few_tasks_of_one_source_are_found_and_weak() -> None:

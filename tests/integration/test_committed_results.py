@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from metabench.catalog import Catalog, load_catalog
-from metabench.claims import evaluate, load_claims
+from metabench.claims import Evaluation, evaluate, load_claims
 from metabench.page import Page, read_page
 from metabench.paper_report import build_paper_report
 from metabench.reference_files import find_reference
@@ -22,17 +22,69 @@ from metabench.results import Results, read_runs
 RESULTS = Path(__file__).parents[2] / "results"
 TABLE_1 = RESULTS / "m-nas-table-1"
 VERDICTS = {
-    "m-nas-modulation": "supported",
-    "m-nas-modulation-tree": "supported",
-    "m-nas-searched-average": "refuted",
-    "m-nas-searched-harmonics": "refuted",
-    "m-nas-searched-extrapolates": "refuted",
-    "m-nas-per-task": "refuted",
-    "m-nas-near-maml": "refuted",
-    "m-nas-genotypes": "supported",
-    "m-nas-genotypes-by-source": "supported",
+    "m-nas-table-1": {
+        "m-nas-modulation": "supported (one seed)",
+        "m-nas-modulation-tree": "supported (one seed)",
+        "m-nas-searched-average": "refuted (one seed)",
+        "m-nas-searched-harmonics": "refuted (one seed)",
+        "m-nas-searched-extrapolates": "refuted (one seed)",
+        "m-nas-per-task": "refuted (one seed)",
+        "m-nas-near-maml": "refuted (one seed)",
+        "m-nas-genotypes": "supported (one seed)",
+        "m-nas-genotypes-by-source": "supported (one seed)",
+    },
+    "m-nas-table-1-seeds": {
+        "m-nas-modulation": "undecided [medium]",
+        "m-nas-modulation-tree": "undecided",
+        "m-nas-searched-average": "refuted [medium]",
+        "m-nas-searched-harmonics": "refuted [medium]",
+        "m-nas-searched-extrapolates": "undecided [medium]",
+        "m-nas-per-task": "undecided [medium]",
+        "m-nas-near-maml": "undecided [medium]",
+        "m-nas-genotypes": "supported [medium]",
+        "m-nas-genotypes-by-source": "supported [medium]",
+    },
+    "omniglot-search": {
+        "metanas-reptile-omniglot": "undecided [search]",
+        "metanas-alone-reptile-omniglot": "supported [search]",
+        "metanas-auto-meta-omniglot": "refuted [search]",
+        "metanas-auto-meta-slightly-omniglot": "supported [search]",
+    },
 }
-"""Of the claims on Table 1."""
+"""What the records say of every claim about them, by study."""
+QUOTED = [
+    ("m-nas-table-1-seeds", "m-nas-modulation", ("mnas", "maml"), "1.159 [0.945, 1.373]"),
+    ("m-nas-table-1-seeds", "m-nas-modulation", ("hsml-notree", "maml"), "1.305 [1.111, 1.498]"),
+    (
+        "m-nas-table-1-seeds",
+        "m-nas-searched-average",
+        ("mumomaml", "mnas-shared"),
+        "0.120 [0.090, 0.150]",
+    ),
+    (
+        "m-nas-table-1-seeds",
+        "m-nas-searched-harmonics",
+        ("mumomaml", "mnas-shared"),
+        "0.398 [0.218, 0.579]",
+    ),
+    ("m-nas-table-1-seeds", "m-nas-searched-average", ("mumomaml", "mnas"), "0.297 [0.034, 0.560]"),
+    ("m-nas-table-1-seeds", "m-nas-per-task", ("mnas-shared", "mnas"), "0.177 [0.004, 0.349]"),
+    ("m-nas-table-1-seeds", "m-nas-near-maml", ("bmaml", "maml"), "0.289 [0.043, 0.535]"),
+    (
+        "omniglot-search",
+        "metanas-alone-reptile-omniglot",
+        ("metanas", "reptile"),
+        "6.17 [1.12, 11.23]",
+    ),
+    ("omniglot-search", "metanas-reptile-omniglot", ("auto-meta", "reptile"), "1.96 [-5.56, 9.48]"),
+    (
+        "omniglot-search",
+        "metanas-auto-meta-omniglot",
+        ("metanas", "auto-meta"),
+        "4.21 [0.84, 7.59]",
+    ),
+]
+"""Intervals that stand in a README: study, claim, the better learner and the other."""
 STUDIES = pytest.mark.parametrize("study", sorted(p.name for p in RESULTS.iterdir() if p.is_dir()))
 
 
@@ -109,33 +161,35 @@ def test_the_written_tables_of_a_study_are_the_rendered_ones(study: str) -> None
     assert (RESULTS / study / "README.md").read_text(encoding="utf-8").endswith(rendered)
 
 
-def test_the_claims_on_table_1_have_the_verdicts_that_the_records_give(
-    catalog: Catalog, table_1: Results
+@cache
+def evaluations_of(study: str) -> dict[str, Evaluation]:
+    files = [load_claims(file) for file in load_catalog().claims.values()]
+    return {found.claim.id: found for found in evaluate(files, runs_of(study).runs)}
+
+
+@pytest.mark.parametrize("study", VERDICTS)
+def test_claims_have_the_verdicts_that_the_records_give(study: str) -> None:
+    found = {name: evaluation.said for name, evaluation in evaluations_of(study).items()}
+    assert found == VERDICTS[study]
+
+
+@pytest.mark.parametrize(("study", "claim", "sides", "quoted"), QUOTED)
+def test_an_interval_in_a_readme_is_that_of_the_claim(
+    study: str, claim: str, sides: tuple[str, str], quoted: str
 ) -> None:
-    files = [load_claims(file) for file in catalog.claims.values()]
-    found = {e.claim.id: e.said for e in evaluate(files, table_1.runs)}
-    said = {name: f"{verdict} (one seed)" for name, verdict in VERDICTS.items()}
-    assert {name: found[name] for name in VERDICTS} == said
-
-
-def test_two_seeds_each_on_omniglot_against_what_the_paper_says(catalog: Catalog) -> None:
-    """MetaNAS alone is better than REPTILE; with the cell of Auto-Meta on the left it is open."""
-    runs = runs_of("omniglot-search").runs
-    files = [load_claims(file) for file in catalog.claims.values()]
-    found = {e.claim.id: e for e in evaluate(files, runs)}
-    assert {name: e.said for name, e in found.items()} == {
-        "metanas-reptile-omniglot": "undecided [search]",
-        "metanas-alone-reptile-omniglot": "supported [search]",
-        "metanas-auto-meta-omniglot": "refuted [search]",
-        "metanas-auto-meta-slightly-omniglot": "supported [search]",
-    }
-    alone = found["metanas-alone-reptile-omniglot"].decided_by
-    assert alone is not None
-    assert alone.difference is not None
-    low, high = alone.difference.interval()
-    numbers = (alone.difference.mean, low, high)
-    assert [f"{number:+.2f}" for number in numbers] == ["+6.17", "+1.12", "+11.23"]
-    written = (RESULTS / "README.md").read_text(encoding="utf-8").split()
-    assert "+6.17 [+1.12, +11.23]" in " ".join(written)
-    seeds = [run.record.spec.seed for run in runs if run.record.spec.learner.name == "metanas"]
-    assert sorted(seeds) == [0, 1]
+    _, other = sides
+    (pair,) = (
+        pair for pair in evaluations_of(study)[claim].pairs if {pair.left, pair.right} == set(sides)
+    )
+    assert pair.difference is not None
+    assert pair.low is not None
+    assert pair.high is not None
+    ends = (pair.difference.mean, pair.low, pair.high)
+    if pair.left == other:
+        ends = (-ends[0], -ends[2], -ends[1])
+    n_digits = len(quoted.split()[0].split(".")[1])
+    mean, low, high = (f"{number:.{n_digits}f}" for number in ends)
+    assert f"{mean} [{low}, {high}]" == quoted
+    readme = RESULTS / study / "README.md"
+    text = (readme if readme.exists() else RESULTS / "README.md").read_text(encoding="utf-8")
+    assert quoted in " ".join(text.replace("+", "").split())

@@ -82,6 +82,7 @@ def measure_runs(claim: Claim, found: Found) -> list[PairResult]:
             continue
         verdict = verdict_of_runs(claim, known)
         said = f"{', '.join(map(str, known))} in the runs by seed"
+        said = "; ".join([said, *dict.fromkeys(one.method for one in known if one.method)])
         results.append(replace(blank, verdict=verdict, scope=_scope(claim, config), reason=said))
     return results
 

@@ -24,6 +24,7 @@ class Measured:
         high: upper end.
         is_p: whether it is a p-value, which refutes nothing where it is large.
         words: what else is known of it.
+        method: how it was found, where its name does not say so.
     """
 
     value: float
@@ -31,6 +32,7 @@ class Measured:
     high: float
     is_p: bool = False
     words: str = ""
+    method: str = ""
 
     def __str__(self) -> str:
         """The number, with its interval where it has one."""
@@ -78,4 +80,5 @@ def _association(run: Run) -> Measured | None:
     if not genotypes.keys() >= set(index):
         return None
     found = association([str(genotypes[i]) for i in index], run.episodes.source.tolist())
-    return Measured(found.p, found.p, found.p, is_p=True, words=found.words())
+    p = found.p
+    return Measured(p, p, p, is_p=True, words=found.strength(), method=found.method())
