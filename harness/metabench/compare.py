@@ -36,6 +36,7 @@ from metabench.stats import (
     visible_difference,
     wilcoxon,
 )
+from metabench.wording import counted
 
 N_EXTREMES = 5
 
@@ -230,11 +231,10 @@ def _notes(left: Pooled, right: Pooled, shared: Shared) -> Sequence[str]:
     if min(len(left.runs), len(right.runs)) < 2:
         notes.append("With one seed it speaks of these trained networks, not of the learners.")
     if shared.n_left_out:
-        notes.append(f"{shared.n_left_out:,} episodes that only one of them has are left out.")
+        notes.append(f"{counted(shared.n_left_out, 'episode')} left out that only one of them has.")
     if shared.n_fewest < MIN_EPISODES:
-        notes.append(
-            f"{shared.n_fewest} episodes per source are few: the intervals are too narrow."
-        )
+        few = f"{counted(shared.n_fewest, 'episode')} per source"
+        notes.append(f"Only {few}: the intervals are too narrow.")
     if left.runs[0].record.transductive != right.runs[0].record.transductive:
         who = left if left.runs[0].record.transductive else right
         notes.append(f"Only {who.label} uses the statistics of the query set.")

@@ -12,6 +12,7 @@ from metabench.episodes import EpisodeShape
 from metabench.errors import DataError, UsageError
 from metabench.protocols import ClassData, FunctionFamily
 from metabench.sources import task_of
+from metabench.wording import counted
 
 if TYPE_CHECKING:
     from metabench.catalog import Catalog
@@ -78,7 +79,7 @@ def check_classes(name: str, data: ClassData, split: str, shape: EpisodeShape) -
         )
     if len(classes) < shape.ways:
         raise DataError(
-            f"Source {name} has {_counted(len(classes), 'class', 'classes')} in {split}; "
+            f"Source {name} has {counted(len(classes), 'class', 'classes')} in {split}; "
             f"{shape.ways} ways need {shape.ways}.",
             hint="Choose a split with more classes or a setting with fewer ways.",
         )
@@ -90,9 +91,9 @@ def check_classes(name: str, data: ClassData, split: str, shape: EpisodeShape) -
         small = classes[sizes.argmin(), 0]
         raise DataError(
             f"Class {data.class_names[small]!r} of source {name} has "
-            f"{_counted(sizes.min(), 'image', 'images')}; "
-            f"{_counted(shape.shots, 'shot', 'shots')} and "
-            f"{_counted(shape.queries, 'query', 'queries')} need {need}.",
+            f"{counted(sizes.min(), 'image', 'images')}; "
+            f"{counted(shape.shots, 'shot', 'shots')} and "
+            f"{counted(shape.queries, 'query', 'queries')} need {need}.",
             hint="Choose fewer shots or queries.",
         )
 
@@ -120,8 +121,3 @@ def classes_of(data: ClassData, split: str) -> NDArray[np.int64]:
 def halved(data: ClassData, split: str) -> bool:
     """Whether support and queries come from different halves of each class."""
     return data.supervised and split == "meta-train"
-
-
-def _counted(n: int, one: str, several: str) -> str:
-    """``1 shot``, ``5 shots``."""
-    return f"{n} {one if n == 1 else several}"

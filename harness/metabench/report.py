@@ -29,6 +29,7 @@ from metabench.stats import (
     seeds_interval,
 )
 from metabench.tables import SCALES, UNITS, Cell, Metric, Report, Row, Table
+from metabench.wording import counted
 
 
 def build_report(results: Results, *, interval: IntervalKind = "field") -> Report:
@@ -62,7 +63,7 @@ def pool_runs(results: Results) -> tuple[list[Pooled], tuple[str, ...]]:
     """Bring the seeds of each configuration together, and name what is wrong."""
     configs = configurations(results.runs)
     left_out = [
-        f"{config.label}: {config.n_left_out:,} episodes that not every seed has are left out."
+        f"{config.label}: {counted(config.n_left_out, 'episode')} left out that not every seed has."
         for config in configs
         if config.n_left_out
     ]

@@ -100,7 +100,7 @@ def test_too_few_episodes(tmp_path: Path) -> None:
     found = one(tmp_path)
     assert found.verdict == "undecided"
     assert deciding(found) == (
-        "mnas against maml on average: 5 episodes per source are too few to tell."
+        "mnas against maml on average: too few to tell: 5 episodes per source."
     )
 
 
@@ -204,7 +204,7 @@ def test_a_missing_line_is_named_and_left_out(tmp_path: Path) -> None:
     (pair,) = one(tmp_path).pairs
     assert pair.difference is not None
     assert pair.difference.n_episodes == 2 * N - 2
-    assert pair.reason == "2 episodes that only one of them has are left out"
+    assert pair.reason == "2 episodes left out that only one of them has"
 
 
 def test_an_unknown_column_is_no_number(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_one_seed_and_few_episodes_are_said(tmp_path: Path) -> None:
         write_run(tmp_path, make_spec(learner, episodes=5))
     notes = " ".join(compared(tmp_path).notes)
     assert "these trained networks" in notes
-    assert "5 episodes per source are few" in notes
+    assert "Only 5 episodes per source" in notes
 
 
 def test_equal_scores_have_no_effect(tmp_path: Path) -> None:

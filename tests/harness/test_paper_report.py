@@ -302,7 +302,9 @@ def test_problems_of_the_folder_are_passed_on(tmp_path):
     write_run(tmp_path, make_spec(seed=2), SCORES, status="failed", error="diverged")
     found = report(tmp_path, make_reference([printed()]))
     assert any("diverged" in problem for problem in found.problems)
-    assert any("2 episodes that not every seed has" in problem for problem in found.problems)
+    assert any(
+        "2 episodes left out that not every seed has" in problem for problem in found.problems
+    )
 
 
 def test_one_seed_has_no_verdict_over_seeds(tmp_path):

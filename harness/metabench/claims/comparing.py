@@ -25,6 +25,7 @@ from metabench.pairing import (
 )
 from metabench.pooling import Pooled
 from metabench.stats import Blocks, contrast
+from metabench.wording import counted
 
 
 class _NoNumberError(Exception):
@@ -136,7 +137,7 @@ def _with_learner(
         raise _NoNumberError("not comparable", "the two were not tested on the same episodes")
     sides = (shared.left, shared.right)
     _enough([side[source].shape for side in sides for source in weights])
-    some = f"{shared.n_left_out:,} episodes that only one of them has are left out"
+    some = f"{counted(shared.n_left_out, 'episode')} left out that only one of them has"
     number = contrast(shared.left, shared.right, weights=weights)
     scope = _scope(claim, left, right)
     return replace(pair, difference=number, scope=scope, reason=some if shared.n_left_out else "")
@@ -164,4 +165,5 @@ def _enough(shapes: Sequence[tuple[int, ...]]) -> None:
     fewest = min(n for _, n in shapes)
     several = min(seeds for seeds, _ in shapes) > 1
     if fewest < MIN_EPISODES and not (several and all(n == 1 for _, n in shapes)):
-        raise _NoNumberError("undecided", f"{fewest} episodes per source are too few to tell")
+        few = f"{counted(fewest, 'episode')} per source"
+        raise _NoNumberError("undecided", f"too few to tell: {few}")

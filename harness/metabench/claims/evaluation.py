@@ -17,6 +17,7 @@ from metabench.claims.scope import WHOLE, Scope, Verdict, joined
 from metabench.pairing import evaluated_configurations, stamps_of, training_note
 from metabench.pooling import Pooled
 from metabench.results import Run
+from metabench.wording import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,7 @@ def _of_group(
     decided_by = None if missing and verdict == "undecided" else decisive
     notes = list(found.notes)
     notes += [
-        f"{config.label}: {config.n_left_out:,} episodes that not every seed has are left out."
+        f"{config.label}: {counted(config.n_left_out, 'episode')} left out that not every seed has."
         for config in found.configs
         if config.n_left_out
     ]

@@ -12,6 +12,7 @@ import typer
 
 from metabench.cli.columns import columns
 from metabench.errors import PluginError, UsageError
+from metabench.wording import counted
 
 if TYPE_CHECKING:
     from metabench.catalog import Catalog, Kind, PluginInfo
@@ -107,7 +108,7 @@ def _counted(n: int, kind: str) -> str:
         "strategy": ("strategy", "strategies"),
         "claims": ("file of claims", "files of claims"),
     }.get(kind, (kind, f"{kind}s"))
-    return f"{n} {one if n == 1 else several}"
+    return counted(n, one, several)
 
 
 def _targets(

@@ -23,6 +23,7 @@ from metabench.report import make_rows
 from metabench.results import Run
 from metabench.stats import Difference, contrast, holm
 from metabench.tables import Row
+from metabench.wording import counted
 
 MOST_PAIRS = 300
 """Of more, those without the best are not computed: they would take too long."""
@@ -73,10 +74,8 @@ def _of_group(entries: Sequence[_Entry]) -> Differences | None:
             notes.append(f"{config.label} is left out: it was not tested on the same episodes.")
             continue
         if shared.n_fewest < MIN_EPISODES:
-            notes.append(
-                f"{config.label}: {shared.n_fewest} episodes per source are few: its intervals are "
-                "too narrow."
-            )
+            few = f"{counted(shared.n_fewest, 'episode')} per source"
+            notes.append(f"{config.label}: only {few}, its intervals are too narrow.")
         compared.append((row, config, _by_column(shared, columns)))
     if not compared:
         return None

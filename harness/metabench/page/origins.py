@@ -13,6 +13,7 @@ from metabench.report import make_rows
 from metabench.results import Run
 from metabench.runspec import RunSpec
 from metabench.tables import Row
+from metabench.wording import counted
 
 
 def find_provenance(runs: Sequence[Run]) -> Provenance:
@@ -54,7 +55,8 @@ def _origin(row: Row, runs: Sequence[Run]) -> Origin:
 
 def _facts(spec: RunSpec) -> dict[str, str]:
     protocol = spec.protocol.model_dump(exclude_none=True)
-    training = f"{spec.training.meta_steps:,} meta-steps of {spec.training.meta_batch:,} episodes"
+    steps, batch = spec.training.meta_steps, spec.training.meta_batch
+    training = f"{counted(steps, 'meta-step')} of {counted(batch, 'episode')}"
     facts = {
         "suite": f"{spec.suite}, version {spec.suite_version}",
         "learner": f"{spec.learner}, version {spec.learner.version}",
@@ -72,7 +74,7 @@ def _environments(found: Iterable[records.Provenance]) -> list[Environment]:
     for one in found:
         packages = (f"{name} {version}" for name, version in one.packages.items() if version)
         place = (
-            f"{one.device}, {one.threads} thread{'' if one.threads == 1 else 's'}",
+            f"{one.device}, {counted(one.threads, 'thread')}",
             f"Python {one.python}, {one.platform}",
             ", ".join(packages),
         )

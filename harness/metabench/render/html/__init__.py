@@ -20,6 +20,7 @@ from metabench.render import layout, legends
 from metabench.render.html import parts
 from metabench.stats import words as stats_words
 from metabench.tables import PaperTable, Table
+from metabench.wording import counted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -55,6 +56,7 @@ def _environment() -> Environment:
         printed_text=layout.printed_text,
         legend_of=_legend,
         parts=parts,
+        counted=counted,
         claims=claim_words,
         stats=stats_words,
         exactly=_exactly,

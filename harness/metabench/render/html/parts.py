@@ -217,15 +217,6 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
 
 
-def counted(n: int, one: str, many: str = "") -> str:
-    """A number with its noun.
-
-    >>> counted(1, "run"), counted(1200, "run")
-    ('1 run', '1,200 runs')
-    """
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
-
-
 def n_rows(tables: Sequence[Table]) -> int:
     """Rows of all tables."""
     return sum(len(table.rows) for table in tables)

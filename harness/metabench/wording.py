@@ -1,0 +1,17 @@
+"""Numbers with their nouns, in sentences."""
+
+from __future__ import annotations
+
+
+def counted(n: int, one: str, several: str = "") -> str:
+    """A number with its noun.
+
+    Args:
+        n: how many.
+        one: the noun.
+        several: its plural; by default with an s.
+
+    >>> counted(1, "run"), counted(1200, "run"), counted(2, "query", "queries")
+    ('1 run', '1,200 runs', '2 queries')
+    """
+    return f"{n:,} {one if n == 1 else several or one + 's'}"
