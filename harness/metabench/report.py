@@ -156,7 +156,7 @@ def _cell(interval: Interval, *, metric: Metric) -> Cell:
 
 
 def _variants(configs: Sequence[Pooled]) -> dict[str, str]:
-    """Per configuration, what tells it from rows that would look the same."""
+    """Per configuration, what tells it from rows that would look the same, and from its suite's."""
     alike: dict[tuple[str, ...], list[Pooled]] = defaultdict(list)
     for config in configs:
         spec = config.spec
@@ -169,6 +169,19 @@ def _variants(configs: Sequence[Pooled]) -> dict[str, str]:
         if len(telling) > 1:  # what changed the data says more than their digest
             telling = [name for name in telling if name != "data_fingerprint"]
         for config, flat in zip(group, leaves, strict=True):
-            said = [f"{name.rpartition('.')[2]}={flat[name]}" for name in telling if name in flat]
+            own = [name for name in names if name in telling or _is_set(name, config)]
+            said = [f"{name.rpartition('.')[2]}={flat[name]}" for name in own if name in flat]
             variants[config.config_id] = ", ".join(dict.fromkeys(said))  # sources often agree
     return variants
+
+
+def _is_set(name: str, config: Pooled) -> bool:
+    """Whether a command sets this parameter of the learner or its strategy.
+
+    What is set of the network stands beside its name; other changes are stamped.
+    """
+    scope, _, parameter = name.partition(".params.")
+    said = f"--set {scope}.{parameter}="
+    return scope in ("learner", "strategy") and any(
+        said in run.record.provenance.command for run in config.runs
+    )

@@ -152,6 +152,14 @@ def test_rows_that_would_look_the_same_say_what_differs(tmp_path):
     assert found == [("maml", "inner_lr=0.01"), ("maml", "inner_lr=0.1"), ("reptile", "")]
 
 
+def test_a_row_says_what_its_command_sets_of_the_learner_also_where_it_stands_alone(tmp_path):
+    command = "metabench run --learner maml --set learner.inner_lr=0.5 --set space.width=8"
+    provenance = PROVENANCE.model_copy(update={"command": command})
+    spec = make_spec(params={"inner_lr": 0.5, "steps": 5})
+    write_run(tmp_path, spec, provenance=provenance)
+    assert [row.variant for row in only_table(tmp_path).rows] == ["inner_lr=0.5"]
+
+
 def test_a_parameter_that_all_sources_have_is_said_once_and_instead_of_the_digest(tmp_path):
     for variance in (2.0, 4.0):
         sources = tuple(

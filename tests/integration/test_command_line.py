@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from metabench.cli import app
 from metabench.cli.run import parse_seeds
 
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TINY = [
     *("run", "--suite", "toy-regression", "--budget", "smoke", "--device", "cpu"),
     *("--set", "space.width=8", "--set", "space.hidden=2"),
@@ -77,6 +78,16 @@ def test_dry_run_prints_cells_and_runs_nothing(tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) == 2
     assert "--seed 5" in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_a_name_in_a_suite_that_nobody_provides_is_said_before_the_run(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    text = (BENCHMARKS / "toy-regression.yaml").read_text(encoding="utf-8")
+    own.write_text(text.replace("  mumomaml:", "  mumomamml:"))
+    done = metabench("run", "--learner", "maml", "--suite", str(own), "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert f"In suite {own}: Unknown learner 'mumomamml'. Did you mean mumomaml" in done.stderr
+    assert "In suite" not in metabench(*TINY, "--learner", "maml", "--dry-run").stderr
 
 
 def test_a_diverging_cell_ends_with_a_sentence_and_the_others_go_on(tmp_path: Path) -> None:

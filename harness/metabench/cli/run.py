@@ -75,7 +75,9 @@ def run(
     """Run learners on a suite. The same command resumes; what is done is not run again."""
     from metabench.changes import parse_changes
     from metabench.cli.context import catalog, plugin_files
-    from metabench.planning import RunRequest, plan
+    from metabench.conformance.strangers import strangers_in
+    from metabench.planning import RunRequest, plan, suite_file
+    from metabench.suite import load_suite
 
     _check_threads(threads)
     found = catalog()
@@ -93,6 +95,8 @@ def run(
         plugin_files=plugin_files(),
     )
     cells = plan(request, found)
+    for sentence in strangers_in(load_suite(suite_file(suite, found)), found):
+        typer.secho(f"In suite {suite}: {sentence}", fg="yellow", err=True)
     if dry_run:
         _print_plan(cells)
         return

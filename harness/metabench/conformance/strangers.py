@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from metabench.catalog import Catalog
 from metabench.conformance.base import Doubt
 from metabench.errors import unknown
+from metabench.suite import Suite
 
 
 def sentences_on(kind: str, known: Mapping[str, Any], names: Iterable[str | None]) -> list[str]:
@@ -14,6 +16,30 @@ def sentences_on(kind: str, known: Mapping[str, Any], names: Iterable[str | None
     strange = (name for name in dict.fromkeys(filter(None, names)) if name not in known)
     errors = [unknown(kind, name, known) for name in strange]
     return [f"{error.message} {error.hint}" for error in errors]
+
+
+def strangers_in(suite: Suite, catalog: Catalog) -> list[str]:
+    """A sentence for each learner, space and strategy of a suite that nobody provides."""
+    layers = (suite, *suite.settings.values(), *suite.budgets.values())
+    backends = suite.backends.values()
+    learners = [
+        *(name for layer in layers for name in layer.learners),
+        *suite.backends,
+        *(name for budget in suite.budgets.values() for name in budget.learners_of_training()),
+    ]
+    spaces = [
+        *(name for layer in layers for name in layer.spaces),
+        *(backend.space for backend in backends),
+    ]
+    strategies = [
+        *(name for layer in layers for name in layer.strategies),
+        *(backend.strategy for backend in backends),
+    ]
+    return [
+        *sentences_on("learner", catalog.learners, learners),
+        *sentences_on("space", catalog.search_spaces, spaces),
+        *sentences_on("strategy", catalog.nas_strategies, strategies),
+    ]
 
 
 def raise_doubts(sentences: Iterable[str]) -> None:

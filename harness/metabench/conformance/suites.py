@@ -8,7 +8,7 @@ from typing import Any
 
 from metabench.catalog import Catalog
 from metabench.conformance.base import Check, require
-from metabench.conformance.strangers import raise_doubts, sentences_on
+from metabench.conformance.strangers import raise_doubts, strangers_in
 from metabench.fitting import check_source
 from metabench.specs import LearnerSpec, Spec
 from metabench.suite import Suite, load_suite, validated
@@ -73,30 +73,7 @@ def _params(file: Traversable, catalog: Catalog) -> None:
 
 
 def _strangers(file: Traversable, catalog: Catalog) -> None:
-    """A name that nobody provides is a plugin that comes later, or a slip of the pen."""
-    suite = load_suite(file)
-    layers = (suite, *suite.settings.values(), *suite.budgets.values())
-    backends = suite.backends.values()
-    learners = [
-        *(name for layer in layers for name in layer.learners),
-        *suite.backends,
-        *(name for budget in suite.budgets.values() for name in budget.learners_of_training()),
-    ]
-    spaces = [
-        *(name for layer in layers for name in layer.spaces),
-        *(backend.space for backend in backends),
-    ]
-    strategies = [
-        *(name for layer in layers for name in layer.strategies),
-        *(backend.strategy for backend in backends),
-    ]
-    raise_doubts(
-        [
-            *sentences_on("learner", catalog.learners, learners),
-            *sentences_on("space", catalog.search_spaces, spaces),
-            *sentences_on("strategy", catalog.nas_strategies, strategies),
-        ]
-    )
+    raise_doubts(strangers_in(load_suite(file), catalog))
 
 
 def _pairs(suite: Suite) -> list[tuple[str, str]]:
