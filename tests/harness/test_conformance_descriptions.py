@@ -1,0 +1,52 @@
+"""A description that cannot stand by its parameters fails."""
+
+import pytest
+from conformance_specs import Demanding, learner_spec, outcomes
+from pydantic import BaseModel, ConfigDict
+
+from metabench.catalog import Catalog, load_catalog
+from metabench_plugins.learners.maml import Maml
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+class Loose(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Silent(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    rate: float = 1.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "said"),
+    [
+        ({"summary": " "}, "the summary is one line", "empty"),
+        ({"summary": "a\nb"}, "the summary is one line", "several lines"),
+        ({"factory": "metabench:nothing"}, "the factory can be imported", "Cannot import"),
+        (
+            {"params": Loose},
+            "parameters are a frozen model that forbids unknown names",
+            "not frozen",
+        ),
+        (
+            {"params": Silent},
+            "parameters are a frozen model that forbids unknown names",
+            "unknown names silently",
+        ),
+        ({"params": dict}, "parameters are a frozen model that forbids unknown names", "pydantic"),
+        ({"params": Demanding}, "parameters have defaults that are JSON", "rate"),
+        ({"preset": {"nothing": 1}}, "parameters have defaults that are JSON", "nothing"),
+        ({"params": Silent}, "every parameter has help", "no description: rate"),
+    ],
+)
+def test_broken_description_fails_its_check(
+    catalog: Catalog, changes: dict[str, object], name: str, said: str
+) -> None:
+    outcome = outcomes(learner_spec(Maml, **changes), catalog, name)[name]
+    assert outcome.status == "FAILED"
+    assert said in outcome.reason

@@ -1,0 +1,202 @@
+"""Every check of a learner passes on a sound one, and fails on one that is broken on purpose."""
+
+import dataclasses
+import random
+
+import numpy as np
+import pytest
+import torch
+from conformance_specs import learner_spec, outcomes
+
+from metabench import conformance
+from metabench.catalog import Catalog, load_catalog
+from metabench.episodes import Adapted
+from metabench_plugins.learners.maml import Maml
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+class NoMethod:
+    def __init__(self, context):
+        pass
+
+
+class InfiniteLoss(Maml):
+    def meta_step(self, tasks, *, progress, rng):
+        return {"loss": float("nan")}
+
+
+class NoLoss(Maml):
+    def meta_step(self, tasks, *, progress, rng):
+        super().meta_step(tasks, progress=progress, rng=rng)
+        return {"error": 1.0}
+
+
+class NeverLearns(Maml):
+    def meta_step(self, tasks, *, progress, rng):
+        return {"loss": 1.0}
+
+
+class SeesQuery(Maml):
+    def adapt(self, support, query=None, *, rng):
+        return super().adapt(support, rng=rng)
+
+
+class ChangesItself(Maml):
+    def adapt(self, support, *, rng):
+        with torch.no_grad():
+            next(iter(self._weights.values())).add_(1e-3)
+        return super().adapt(support, rng=rng)
+
+
+class WritesIntoTasks(Maml):
+    def adapt(self, support, *, rng):
+        support.x.mul_(2)
+        return super().adapt(support, rng=rng)
+
+
+def _with_predict(change):
+    class Changed(Maml):
+        def adapt(self, support, *, rng):
+            inner = super().adapt(support, rng=rng).predict
+            return Adapted(predict=lambda x: change(inner, x, rng))
+
+    return Changed
+
+
+class OneGenotype(Maml):
+    def adapt(self, support, *, rng):
+        return dataclasses.replace(super().adapt(support, rng=rng), n_params=[7])
+
+
+class MixesTasks(Maml):
+    def adapt(self, support, *, rng):
+        inner = super().adapt(support, rng=rng).predict
+        shift = support.y.mean()
+        return Adapted(predict=lambda x: inner(x) + shift)
+
+
+class UsesGlobalRandomness(Maml):
+    def meta_step(self, tasks, *, progress, rng):
+        with torch.no_grad():
+            for weight in self._weights.values():
+                weight.add_(torch.randn(()))
+        return super().meta_step(tasks, progress=progress, rng=rng)
+
+
+class Reseeds(Maml):
+    def adapt(self, support, *, rng):
+        torch.manual_seed(0)
+        return super().adapt(support, rng=rng)
+
+
+class ReseedsNumpy(Maml):
+    def adapt(self, support, *, rng):
+        np.random.seed(0)  # noqa: NPY002
+        random.seed(0)
+        return super().adapt(support, rng=rng)
+
+
+class ForgetsAdam(Maml):
+    def state_dict(self):
+        return {"weights": super().state_dict()["weights"]}
+
+    def load_state_dict(self, state):
+        super().load_state_dict({**state, "adam": super().state_dict()["adam"]})
+
+
+class StaysOnCpu(Maml):
+    def meta_step(self, tasks, *, progress, rng):
+        logged = super().meta_step(tasks, progress=progress, rng=rng)
+        noise = torch.randn(tasks.query.y.shape, generator=rng)
+        return {**logged, "noisy": (tasks.query.y + noise).mean()}
+
+
+BROKEN_LEARNERS = [
+    (NoMethod, "it can be built from its defaults", "no method meta_step"),
+    (InfiniteLoss, "meta_step returns finite scalars", "loss = nan"),
+    (NoLoss, "meta_step returns finite scalars", "'loss' is expected"),
+    (NeverLearns, "meta_step changes the state", "same before and after"),
+    (SeesQuery, "adapt takes the support set and no query", "adapt takes (support, query, rng)"),
+    (ChangesItself, "adapt leaves the state as it is", "changed the learner's state"),
+    (WritesIntoTasks, "the tasks are not written into", "wrote into"),
+    (
+        _with_predict(lambda inner, x, rng: inner(x)[..., 0]),
+        "predictions have the right shape and are finite",
+        "returned shape (3, 4); (3, 4, 1)",
+    ),
+    (
+        _with_predict(lambda inner, x, rng: inner(x) / 0),
+        "predictions have the right shape and are finite",
+        "not finite",
+    ),
+    (OneGenotype, "genotypes, n_params and embedding have one row per task", "n_params has 1 rows"),
+    (MixesTasks, "a task's predictions do not depend on other tasks", "other tasks of the batch"),
+    (
+        _with_predict(lambda inner, x, rng: inner(x) + torch.arange(x.shape[1])[None, :, None]),
+        "the order of the query set does not matter",
+        "order of the query set",
+    ),
+    (
+        _with_predict(lambda inner, x, rng: inner(x) + x.mean(1, keepdim=True)),
+        "the inductive protocol keeps query examples apart",
+        "other query examples",
+    ),
+    (UsesGlobalRandomness, "same seed, same numbers", "other weights"),
+    (UsesGlobalRandomness, "global random state is untouched", "torch changed"),
+    (Reseeds, "global random state is untouched", "torch changed"),
+    (ReseedsNumpy, "global random state is untouched", "random changed"),
+    (ForgetsAdam, "a restored learner goes on to the bit", "goes on to other weights"),
+    (StaysOnCpu, "it computes on the device it is given", "same device"),
+]
+
+
+@pytest.mark.parametrize(
+    ("factory", "name", "said"), BROKEN_LEARNERS, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_broken_learner_fails_its_check(
+    catalog: Catalog, factory: type, name: str, said: str
+) -> None:
+    found = outcomes(learner_spec(factory), catalog, f"regression: {name}")
+    (outcome,) = found.values()
+    assert outcome.status == "FAILED"
+    assert said in outcome.reason
+
+
+def test_every_learner_check_has_a_learner_that_fails_it() -> None:
+    names = {c.name for c in conformance.checks(learner_spec(Maml)) if "regression: " in c.name}
+    assert names == {f"regression: {name}" for _, name, _ in BROKEN_LEARNERS}
+
+
+@pytest.mark.parametrize(
+    "kind", ["regression", pytest.param("classification", marks=pytest.mark.slow)]
+)
+def test_sound_learner_passes(catalog: Catalog, kind: str) -> None:
+    found = outcomes(dataclasses.replace(catalog.learner("maml"), kinds=(kind,)), catalog)
+    assert {o.status for o in found.values()} == {"ok"}, found
+
+
+def test_transductive_learner_must_not_claim_otherwise(catalog: Catalog) -> None:
+    name = "classification: the inductive protocol keeps query examples apart"
+    spec = learner_spec(Maml, kinds=("classification",), transductive=False)
+    assert "transductive=False" in outcomes(spec, catalog, name)[name].reason
+
+
+def test_learner_that_cannot_be_built_fails_once(catalog: Catalog) -> None:
+    class Unbuildable:
+        def __init__(self, context):
+            raise ValueError("no luck")
+
+    found = outcomes(learner_spec(Unbuildable), catalog)
+    failed = [name for name, o in found.items() if o.status == "FAILED"]
+    assert failed == ["regression: it can be built from its defaults"]
+    assert "ValueError: no luck (test_conformance.py" in found[failed[0]].reason
+
+
+def test_searching_learner_without_strategy_is_skipped(catalog: Catalog) -> None:
+    empty = dataclasses.replace(catalog, nas_strategies={})
+    found = outcomes(learner_spec(Maml, searches=True), empty)
+    assert found["regression: same seed, same numbers"].status == "skipped"

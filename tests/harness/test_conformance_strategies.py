@@ -1,0 +1,144 @@
+"""Checks of a strategy, and of a network with choices: sound ones pass, broken ones fail."""
+
+import dataclasses
+
+import pytest
+import torch
+from conformance_specs import Demanding, outcomes, space_spec
+from pydantic import BaseModel, ConfigDict
+
+from metabench.catalog import Catalog, load_catalog
+from metabench.genotype import Edge, Genotype
+from metabench.protocols import CellChoices
+from metabench.specs import NasStrategySpec
+from metabench_plugins.spaces.mlp import Mlp
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+class Mixed(Mlp):
+    """A linear layer whose output one of two operations scales."""
+
+    def choices(self):
+        return {"cell": CellChoices(((0, 1),), ("once", "twice"))}
+
+    def forward(self, weights, mixture, x):
+        scale = mixture["cell"] @ torch.tensor([1.0, 2.0], device=x.device)
+        return super().forward(weights, {}, x) * scale[:, :, None]
+
+    def child(self, genotype):
+        return Mlp(self._params, self._task)
+
+
+class Immortal(Mixed):
+    def child(self, genotype):
+        return self
+
+
+class Softmax:
+    def __init__(self, params):
+        pass
+
+    def init_arch(self, space, *, rng):
+        return {
+            cell: torch.randn(len(c.edges), len(c.primitives), generator=rng)
+            for cell, c in space.choices().items()
+        }
+
+    def mixture(self, space, arch, *, sharpness, rng):
+        weights = {cell: logits.softmax(-1) for cell, logits in arch.items()}
+        return {cell: w if w.dim() == 3 else w[None] for cell, w in weights.items()}
+
+    def discretize(self, space, arch):
+        return Genotype.of({cell: [Edge(0, 1, "once")] for cell in arch})
+
+
+class Transposed(Softmax):
+    def init_arch(self, space, *, rng):
+        return {cell: logits.T for cell, logits in super().init_arch(space, rng=rng).items()}
+
+
+class NoTaskAxis(Softmax):
+    def mixture(self, space, arch, *, sharpness, rng):
+        return {cell: logits.softmax(-1) for cell, logits in arch.items()}
+
+
+class Infinite(Softmax):
+    def mixture(self, space, arch, *, sharpness, rng):
+        return {cell: (logits / (1 - sharpness))[None] for cell, logits in arch.items()}
+
+
+class OneForAll(Softmax):
+    def mixture(self, space, arch, *, sharpness, rng):
+        return {cell: logits.softmax(-1)[None] for cell, logits in arch.items()}
+
+
+class MixesOnCpu(Softmax):
+    def mixture(self, space, arch, *, sharpness, rng):
+        noise = {cell: torch.rand(logits.shape, generator=rng) for cell, logits in arch.items()}
+        noisy = {cell: logits + noise[cell] for cell, logits in arch.items()}
+        return super().mixture(space, noisy, sharpness=sharpness, rng=rng)
+
+
+class Inventive(Softmax):
+    def discretize(self, space, arch):
+        return Genotype.of({"cell": [Edge(0, 1, "thrice")]})
+
+
+def strategy_spec(factory: type) -> NasStrategySpec:
+    return NasStrategySpec(
+        name="softmax", version=1, summary="Test.", params=Demanding, factory=factory
+    )
+
+
+@pytest.fixture(scope="module")
+def searched(catalog: Catalog) -> Catalog:
+    class NoParams(BaseModel):
+        model_config = ConfigDict(frozen=True, extra="forbid")
+
+    strategy = dataclasses.replace(strategy_spec(Softmax), params=NoParams)
+    return dataclasses.replace(
+        catalog,
+        search_spaces={"mixed": space_spec(Mixed, searched=True)},
+        nas_strategies={"softmax": strategy},
+    )
+
+
+def test_sound_searched_network_passes(searched: Catalog) -> None:
+    found = outcomes(space_spec(Mixed, searched=True), searched)
+    assert {o.status for o in found.values()} == {"ok"}, found
+
+
+def test_child_with_choices_fails(searched: Catalog) -> None:
+    name = "regression: a genotype gives a child without choices"
+    outcome = outcomes(space_spec(Immortal, searched=True), searched, name)[name]
+    assert "still has choices" in outcome.reason
+
+
+def test_sound_strategy_passes(searched: Catalog) -> None:
+    found = outcomes(searched.strategy("softmax"), searched)
+    assert {o.status for o in found.values()} == {"ok"}, found
+
+
+@pytest.mark.parametrize(
+    ("factory", "name", "said"),
+    [
+        (Transposed, "logits have one row per edge", "(2, 1)"),
+        (NoTaskAxis, "a mixture has the shape of the logits", "[tasks or 1, edges"),
+        (Infinite, "a mixture has the shape of the logits", "not finite at sharpness 1.0"),
+        (OneForAll, "logits of their own give tasks mixtures of their own", "mixture of 1 tasks"),
+        (MixesOnCpu, "it draws nothing at meta-test", "global random state of torch changed"),
+        (MixesOnCpu, "it computes where its logits live", "same device"),
+        (Inventive, "the genotype is made of the network's choices", "'thrice'"),
+    ],
+)
+def test_broken_strategy_fails_its_check(
+    searched: Catalog, factory: type, name: str, said: str
+) -> None:
+    spec = dataclasses.replace(searched.strategy("softmax"), factory=factory)
+    outcome = outcomes(spec, searched, name)[name]
+    assert outcome.status == "FAILED"
+    assert said in outcome.reason

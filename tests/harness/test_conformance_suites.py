@@ -1,0 +1,122 @@
+"""Every check of a suite passes on a sound one, and fails on one that is broken on purpose."""
+
+import pytest
+
+from metabench import conformance
+from metabench.catalog import Catalog, load_catalog
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+SUITE = """
+name: pond
+version: 1
+task: regression
+metric: mse
+space: mlp
+sources:
+  - {name: sine, dataset: toy-regression, params: {family: sine}}
+settings:
+  five: {protocol: {shots: 5, queries: 5}}
+budgets:
+  smoke: {meta_steps: 1, meta_batch: 1}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name", "said"),
+    [
+        ("metric: mse", "metric: speed", "it can be read", "metric"),
+        ("name: pond", "name: lake", "its name is the file's", "called 'lake'"),
+        ("space: mlp", "space: mpl", "its sources and its network are installed", "'mpl'"),
+        ("space: mlp", "space: conv4", "its sources and its network are installed", "regression"),
+        (
+            "dataset: toy-regression, params: {family: sine}",
+            "dataset: omniglot",
+            "its sources and its network are installed",
+            "omniglot, which holds classes; regression needs functions",
+        ),
+        (
+            "meta_batch: 1",
+            "meta_batch: 1, training: {reptile: {meta_stepz: 9}}",
+            "every setting at every budget is valid",
+            "Unknown budget parameter 'meta_stepz'. Did you mean meta_steps",
+        ),
+        (
+            "meta_batch: 1",
+            "meta_batch: 1, data: {nose_std: 1}",
+            "its sources and its network are installed",
+            "'nose_std' of source sine. Did you mean noise_std",
+        ),
+        ("metric: mse", "metric: accuracy", "it can be read", "metric of regression is mse"),
+        ("family: sine", "family: cosine", "its sources and its network are installed", "cosine"),
+        ("shots: 5", "shots: 0", "every setting at every budget is valid", "shots"),
+        (
+            "metric: mse",
+            "metric: mse\nlearners: {maml: {inner_rl: 1}}",
+            "parameters of plugins are valid",
+            "inner_rl",
+        ),
+    ],
+)
+def test_broken_suite_fails_its_check(
+    catalog: Catalog, tmp_path, old: str, new: str, name: str, said: str
+) -> None:
+    file = tmp_path / "pond.yaml"
+    file.write_text(SUITE.replace(old, new))
+    outcome = {c.name: conformance.run(c) for c in conformance.checks(file, catalog=catalog)}[name]
+    assert outcome.status == "FAILED"
+    assert said in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("learners: {malm: {inner_lr: 1}}", "Unknown learner 'malm'. Did you mean maml"),
+        ("spaces: {mpl: {width: 4}}", "Unknown space 'mpl'. Did you mean mlp"),
+        ("strategies: {dartz: {}}", "Unknown strategy 'dartz'. Did you mean darts"),
+        ("backends: {mnaz: {space: mlp}}", "Unknown learner 'mnaz'. Did you mean mnas"),
+        ("backends: {mnas: {space: toy-cel}}", "Unknown space 'toy-cel'. Did you mean toy-cell"),
+        (
+            "backends: {mnas: {space: toy-cell, strategy: dartz}}",
+            "Unknown strategy 'dartz'. Did you mean darts",
+        ),
+        ("TRAINING: {reptlie: {meta_steps: 2}}", "Unknown learner 'reptlie'. Did you mean reptile"),
+        (
+            "TRAINING: {}, settings: {five: {training: {reptlie: {meta_steps: 2}}}}",
+            "Unknown learner 'reptlie'. Did you mean reptile",
+        ),
+    ],
+)
+def test_a_name_that_nobody_provides_is_a_warning(
+    catalog: Catalog, tmp_path, more: str, said: str
+) -> None:
+    file = tmp_path / "pond.yaml"
+    text = f"{SUITE}{more}\n"
+    if more.startswith("TRAINING"):
+        inside = more.replace("TRAINING", "training")
+        text = SUITE.replace("meta_batch: 1", f"meta_batch: 1, {inside}")
+    file.write_text(text)
+    found = {c.name: conformance.run(c) for c in conformance.checks(file, catalog=catalog)}
+    outcome = found.pop("the plugins that it speaks of are installed")
+    assert outcome.status == "warning"
+    assert said in outcome.reason
+    assert {other.status for other in found.values()} == {"ok"}, found
+
+
+def test_sound_suites_pass(catalog: Catalog, tmp_path) -> None:
+    file = tmp_path / "pond.yaml"
+    file.write_text(SUITE)
+    for suite in (file, *catalog.suites.values()):
+        found = [conformance.run(check) for check in conformance.checks(suite, catalog=catalog)]
+        assert {outcome.status for outcome in found} == {"ok"}, (suite, found)
+
+
+def test_checks_are_skipped_in_pytest_terms() -> None:
+    import unittest
+
+    assert issubclass(conformance.Skip, unittest.SkipTest)
+    assert issubclass(conformance.Doubt, conformance.Skip)
