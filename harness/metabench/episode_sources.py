@@ -192,12 +192,15 @@ class FunctionSource:
             values = cast("EvaluableFamily", self._family).values(word, points)
             x_all = np.concatenate([x_all, np.tile(points, (len(word), 1, 1))], axis=1)
             y_all = np.concatenate([y_all, values], axis=1)
-        x, y = (torch.from_numpy(a.astype(np.float32)).to(self._device) for a in (x_all, y_all))
+        x, y = (self._move(a) for a in (x_all, y_all))
         return Draw(
             Labelled(x[:, :k].contiguous(), y[:, :k].contiguous()),
             Labelled(x[:, k:].contiguous(), y[:, k:].contiguous()),
             [row.tobytes() for row in word],
         )
+
+    def _move(self, values: NDArray[np.float64]) -> torch.Tensor:
+        return torch.from_numpy(values.astype(np.float32)).to(self._device, non_blocking=True)
 
 
 def _fits(n_bytes: int, device: torch.device) -> bool:
