@@ -160,7 +160,7 @@ def test_what_the_row_asks_for_is_no_obstacle(catalog, tmp_path):
     first = reference.rows[0].model_copy(update={"learner_params": {"order": "first"}})
     asking = reference.model_copy(update={"rows": (first, *reference.rows[1:])})
     row = paper_row(tmp_path, catalog, asking)
-    assert row.ours[0].variant == ""
+    assert row.ours[0].variant == "order=first"  # said, and not held against it
     assert verdict_of(row)[0] != "not comparable"
 
 
