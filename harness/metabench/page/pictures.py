@@ -9,6 +9,8 @@ from dataclasses import replace
 from html import unescape
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from metabench.errors import MetabenchError
 from metabench.figures import FIGURES, FigureRequest
 from metabench.figures.drawing import house_style, to_svg
@@ -60,12 +62,17 @@ def _searched(run: Run) -> bool:
     return (run.folder / "genotypes.jsonl").exists()
 
 
+def _sized(run: Run) -> bool:
+    """Whether the networks that are tested are those that were searched; a supernet has no size."""
+    return _searched(run) and not bool(np.isnan(run.episodes.n_params).all())
+
+
 KINDS: dict[str, tuple[str, Callable[[Run], bool]]] = {
     "curves": ("Learning curves and steps at meta-test", lambda run: True),
     "ranks": ("Average ranks over episodes", lambda run: True),
     "cell": ("Searched cells", _searched),
     "genotypes": ("How common each architecture is", _searched),
-    "sizes": ("Sizes of the searched networks", _searched),
+    "sizes": ("Sizes of the searched networks", _sized),
     "embeddings": ("Task embeddings", lambda run: (run.folder / "embeddings.jsonl").exists()),
 }
 """Figures that records alone are enough for: a title, and the runs that each concerns."""
