@@ -44,6 +44,11 @@ VERDICTS = {
         "m-nas-genotypes": "supported [medium]",
         "m-nas-genotypes-by-source": "supported [medium]",
     },
+    "cifar10-pruning-lite": {
+        "metanas-pruning-none": "undecided [lite, subset]",
+        "metanas-pruning-operations": "supported [lite, subset]",
+        "metanas-pruning-both": "refuted [lite, subset]",
+    },
     "omniglot-search": {
         "metanas-reptile-omniglot": "undecided [search]",
         "metanas-alone-reptile-omniglot": "supported [search]",
@@ -70,6 +75,12 @@ QUOTED = [
     ("m-nas-table-1-seeds", "m-nas-searched-average", ("mumomaml", "mnas"), "0.297 [0.034, 0.560]"),
     ("m-nas-table-1-seeds", "m-nas-per-task", ("mnas-shared", "mnas"), "0.177 [0.004, 0.349]"),
     ("m-nas-table-1-seeds", "m-nas-near-maml", ("bmaml", "maml"), "0.289 [0.043, 0.535]"),
+    (
+        "cifar10-pruning-lite",
+        "metanas-pruning-both",
+        ("headline", "one-shot"),
+        "25.29 [14.13, 36.45]",
+    ),
     (
         "omniglot-search",
         "metanas-alone-reptile-omniglot",
