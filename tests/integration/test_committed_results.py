@@ -49,6 +49,13 @@ VERDICTS = {
         "metanas-pruning-operations": "supported [lite, subset]",
         "metanas-pruning-both": "refuted [lite, subset]",
     },
+    "four-domains-search": {
+        "m-nas-four-domains": "undecided",
+        "m-nas-genotypes-images": "undecided [search, substitute]",
+        "m-nas-genotypes-images-by-source": "undecided [search, substitute]",
+        "m-nas-embeddings": "refuted [search, substitute]",
+        "m-nas-embeddings-probe": "supported [search, substitute]",
+    },
     "omniglot-search": {
         "metanas-reptile-omniglot": "undecided [search]",
         "metanas-alone-reptile-omniglot": "supported [search]",
