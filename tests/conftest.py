@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from metabench.catalog import Catalog, load_catalog
 from metabench.data import Archive
 from metabench_plugins.datasets import omniglot
 
@@ -34,6 +35,12 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip(f"no real data in {REAL_DATA}; set METABENCH_TEST_DATA")
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def catalog() -> Catalog:
+    """Everything that is installed."""
+    return load_catalog()
 
 
 @pytest.fixture(autouse=True)

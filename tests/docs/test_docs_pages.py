@@ -13,7 +13,7 @@ import pytest
 from doc_pages import DOCS, PAGES, ROOT, anchors, blocks, links
 
 from metabench import functional, hookspecs, protocols, seeding, tasknn
-from metabench.catalog import Catalog, Kind, load_catalog
+from metabench.catalog import Catalog, Kind
 from metabench.cli import app
 from metabench.records import EpisodeRecord, Provenance, RunRecord
 from metabench.runspec import EpisodeProtocol, RunSpec, SourceChoice, Training
@@ -36,11 +36,6 @@ RECORDS = (
     EpisodeProtocol,
     Training,
 )
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 def test_the_reference_is_what_the_code_says() -> None:

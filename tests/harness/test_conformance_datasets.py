@@ -7,16 +7,11 @@ import pytest
 from conformance_specs import outcomes
 from pydantic import BaseModel, ConfigDict
 
-from metabench.catalog import Catalog, load_catalog
+from metabench.catalog import Catalog
 from metabench.errors import DataError
 from metabench.protocols import ClassData
 from metabench.specs import DatasetSpec
 from metabench_plugins.datasets.toy_regression import ToyRegression, ToyRegressionParams
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 def class_data(**changes: object) -> ClassData:

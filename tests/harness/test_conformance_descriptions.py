@@ -4,13 +4,8 @@ import pytest
 from conformance_specs import Demanding, learner_spec, outcomes
 from pydantic import BaseModel, ConfigDict
 
-from metabench.catalog import Catalog, load_catalog
+from metabench.catalog import Catalog
 from metabench_plugins.learners.maml import Maml
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 class Loose(BaseModel):

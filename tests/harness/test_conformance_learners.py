@@ -10,14 +10,9 @@ import torch
 from conformance_specs import learner_spec, outcomes
 
 from metabench import conformance
-from metabench.catalog import Catalog, load_catalog
+from metabench.catalog import Catalog
 from metabench.episodes import Adapted
 from metabench_plugins.learners.maml import Maml
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 class NoMethod:

@@ -4,14 +4,9 @@ import pytest
 import torch
 from conformance_specs import outcomes, space_spec
 
-from metabench.catalog import Catalog, load_catalog
+from metabench.catalog import Catalog
 from metabench.protocols import CellChoices
 from metabench_plugins.spaces.mlp import Mlp
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 class NoChild(Mlp):

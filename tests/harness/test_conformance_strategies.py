@@ -7,16 +7,11 @@ import torch
 from conformance_specs import Demanding, outcomes, space_spec
 from pydantic import BaseModel, ConfigDict
 
-from metabench.catalog import Catalog, load_catalog
+from metabench.catalog import Catalog
 from metabench.genotype import Edge, Genotype
 from metabench.protocols import CellChoices
 from metabench.specs import NasStrategySpec
 from metabench_plugins.spaces.mlp import Mlp
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 class Mixed(Mlp):

@@ -3,13 +3,7 @@
 import pytest
 
 from metabench import conformance
-from metabench.catalog import Catalog, load_catalog
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
-
+from metabench.catalog import Catalog
 
 SUITE = """
 name: pond

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from result_factory import PROVENANCE, write_run
 
-from metabench.catalog import Catalog, load_catalog
+from metabench.catalog import Catalog
 from metabench.changes import parse_changes
 from metabench.departures import Departures
 from metabench.errors import UsageError
@@ -23,11 +23,6 @@ from metabench.runspec import RunSpec
 from metabench.tables import PaperRow, PaperTable
 
 LEARNERS = ("maml", "reptile", "mtnet", "bmaml", "mumomaml", "hsml", "mnas", "mnas-nm")
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 def cell(catalog: Catalog, learner: str = "maml", *sets: str, **asked: Any) -> Cell:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from metabench import checkpoint
-from metabench.catalog import Catalog, load_catalog
+from metabench.catalog import Catalog
 from metabench.engine import Control, Interrupted
 from metabench.episodes import Adapted, Labelled
 from metabench.errors import DataError, DivergedError, MetabenchError
@@ -24,11 +24,6 @@ from metabench.specs import RunEvent
 from metabench_plugins.learners.maml import Maml
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 def cell(catalog: Catalog, name: str = "maml", /, **changes: dict[str, object]) -> Cell:

@@ -13,7 +13,7 @@ import torch
 
 from metabench import checkpoint
 from metabench.building import build
-from metabench.catalog import Catalog, load_catalog
+from metabench.catalog import Catalog
 from metabench.engine import Control, Interrupted
 from metabench.errors import DataError, UsageError
 from metabench.evaluation import Evaluation, Grid
@@ -35,11 +35,6 @@ SMALL = {
     "protocol": {"episodes": 60},
     "space": {"width": 6, "hidden": 1},
 }
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 def cell(catalog: Catalog, **changes: dict[str, object]) -> Cell:

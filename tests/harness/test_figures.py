@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 from result_factory import edit_json, make_spec, write_run
 
-from metabench.catalog import Catalog, load_catalog
+from metabench.catalog import Catalog
 from metabench.engine import Control
 from metabench.errors import DataError, UsageError
 from metabench.figures import FIGURES, FigureRequest, cell, curves, fits
@@ -34,11 +34,6 @@ from metabench.runspec import Choice
 HOSTILE = '_<script>alert("x")</script>$\\frac{1}{0}$'
 FAMILIES = ["sine", "line", "quadratic", "harmonics"]
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 @pytest.fixture(scope="module")

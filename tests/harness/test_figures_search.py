@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from search_factory import A, B, run_search, write_search
 
-from metabench.catalog import Catalog, load_catalog
+from metabench.catalog import Catalog
 from metabench.errors import DataError, UsageError
 from metabench.figures import annealing, embeddings, genotypes, sizes
 from metabench.figures.drawing import Drawing, to_svg
@@ -179,11 +179,6 @@ def test_degenerate_points_have_places(x: np.ndarray) -> None:
 
 
 # Annealing -------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from result_factory import edit_json, make_spec, write_run
 from search_factory import A, B, run_search, write_search
 
-from metabench.catalog import Catalog, load_catalog
+from metabench.catalog import Catalog
 from metabench.figures import FIGURES, FigureRequest
 from metabench.figures.drawing import Drawing, FileFormat, encode, house_style, to_svg
 from metabench.figures.stamps import in_words
@@ -20,11 +20,6 @@ from metabench.results import Results, read_runs
 
 SAID = "Stamped smoke, custom."
 NEED_CHECKPOINTS = ("fits", "annealing")
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from html_outline import Outline
 from result_factory import golden_paper_report, golden_report, make_spec, write_run
 
-from metabench.catalog import Catalog, load_catalog
+from metabench.catalog import Catalog
 from metabench.claims import Scope
 from metabench.page import build_page, read_page
 from metabench.render import Format, layout, render
@@ -20,11 +20,6 @@ from metabench.results import read_runs
 from metabench.tables import PaperTable
 
 SCRIPT_NAME = "<script>alert(1)</script>"
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from html_outline import Outline
 from result_factory import make_spec, write_run
 
-from metabench.catalog import Catalog, load_catalog
+from metabench.catalog import Catalog
 from metabench.page import read_page
 from metabench.records import SCHEMA
 from metabench.render import layout
@@ -16,11 +16,6 @@ from metabench.runspec import SourceChoice
 
 SCRIPT_NAME = "<script>alert(1)</script>"
 QUOTE_NAME = '"\' onload="alert(1)" </title></style><b>'
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 def html(folder: Path, catalog: Catalog) -> str:

@@ -3,7 +3,6 @@ import json
 import pytest
 from result_factory import make_spec, write_run
 
-from metabench.catalog import Catalog, load_catalog
 from metabench.page import build_page
 from metabench.page.differences import find_differences
 from metabench.page.origins import find_provenance
@@ -11,11 +10,6 @@ from metabench.page.pictures import MOST, draw_pictures, without_styles
 from metabench.results import read_runs
 
 SCORES = [i % 5 / 4 for i in range(80)]
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 def worse(by: float) -> list[float]:

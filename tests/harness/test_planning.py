@@ -2,15 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from metabench.catalog import Catalog, load_catalog
+from metabench.catalog import Catalog
 from metabench.changes import parse_changes
 from metabench.errors import DataError, UsageError
 from metabench.planning import Cell, RunRequest, plan
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 def toy(catalog: Catalog, **changes: object) -> list[Cell]:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from result_factory import GOLDEN
 
-from metabench.catalog import Catalog, load_catalog
+from metabench.catalog import load_catalog
 from metabench.errors import UsageError
 from metabench.reference_checks import problems_of
 from metabench.reference_files import find_reference, load_reference, readable_references
@@ -18,11 +18,6 @@ from metabench import hookimpl
 def metabench_references():
     return sorted(Path(__file__).parent.glob("*.yaml"))
 """
-
-
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 def changed(tmp_path: Path, old: str, new: str, *, name: str = "example-table-1.yaml") -> Path:

@@ -117,11 +117,6 @@ def page_of(study: str) -> Page:
 
 
 @pytest.fixture(scope="module")
-def catalog() -> Catalog:
-    return load_catalog()
-
-
-@pytest.fixture(scope="module")
 def table_1() -> Results:
     return runs_of(TABLE_1.name)
 
