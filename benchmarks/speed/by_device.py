@@ -10,14 +10,14 @@ import argparse
 import time
 
 import torch
+from meta_steps import meta_steps
+from race import steps_per_second
 
-from metabench.building import build
 from metabench.catalog import Catalog, load_catalog
 from metabench.devices import make_repeatable, pick_device
 from metabench.memory import reuse_freed_memory
-from metabench.planning import RunRequest, plan
+from metabench.planning import RunRequest
 from metabench.provenance import describe
-from metabench.seeding import generator
 
 CASES = [
     ("toy-regression", "10-shot", "maml", (25, 250, 2500)),
@@ -37,20 +37,13 @@ def tasks_per_second(
     request = RunRequest(
         learners=(learner,), suite=suite, settings=(setting,), budget="paper", data="synthetic"
     )
-    (cell,) = plan(request, catalog)
-    built = build(cell.spec, catalog, device=device)
-    (tasks,) = built.train.stream(0, 1, n_tasks)
+    steps = meta_steps(request, catalog, n_tasks=n_tasks, progress=0.5, device=device)
 
-    def step() -> None:
-        logged = built.learner.meta_step(tasks, progress=0.5, rng=generator("by device"))
-        float(logged["loss"])  # waits
+    def step() -> float:
+        return float(steps[learner]()["loss"])  # waits
 
     step()
-    start, count = time.perf_counter(), 0
-    while (spent := time.perf_counter() - start) < seconds:
-        step()
-        count += 1
-    return n_tasks * count / spent
+    return n_tasks * steps_per_second(step, seconds, clock=time.perf_counter)
 
 
 def main() -> None:

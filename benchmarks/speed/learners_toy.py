@@ -8,39 +8,29 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
+from meta_steps import MetaStep, meta_steps
 from race import Options, parse, steps_per_second
 
-from metabench.building import build
 from metabench.catalog import load_catalog
-from metabench.planning import RunRequest, plan
-from metabench.seeding import generator
+from metabench.planning import RunRequest
 from metabench.suite import load_suite
 
 SUITE = "toy-regression"
 
 
-def meta_steps(n_tasks: int) -> Mapping[str, Callable[[], object]]:
-    """One meta-step per learner, by name; MAML first."""
+def learners(n_tasks: int) -> Mapping[str, MetaStep]:
+    """The meta-step of each learner; MAML first."""
     catalog = load_catalog()
     names = list(load_suite(catalog.suite(SUITE)).learners)
     names.sort(key=lambda name: (name != "maml", name))
-    steps = {}
-    for cell in plan(RunRequest(learners=tuple(names), suite=SUITE), catalog):
-        built = build(cell.spec, catalog, device=torch.device("cpu"))
-        (tasks,) = built.train.stream(0, 1, n_tasks)
-        rng = generator("race")
-
-        def step(learner=built.learner, tasks=tasks, rng=rng) -> object:  # type: ignore[no-untyped-def]
-            return learner.meta_step(tasks, progress=0.0, rng=rng)
-
-        steps[cell.spec.learner.name] = step
-    return steps
+    request = RunRequest(learners=tuple(names), suite=SUITE)
+    return meta_steps(request, catalog, n_tasks=n_tasks, progress=0.0)
 
 
-def compare(steps: Mapping[str, Callable[[], object]], options: Options) -> None:
+def compare(steps: Mapping[str, MetaStep], options: Options) -> None:
     """Let the learners take turns and print the table."""
     rates: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(options.rounds):
@@ -59,7 +49,7 @@ def compare(steps: Mapping[str, Callable[[], object]], options: Options) -> None
 def main() -> None:
     """Race."""
     options = parse(__doc__ or "", tasks=25)
-    compare(meta_steps(options.tasks), options)
+    compare(learners(options.tasks), options)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,11 @@ import os
 import statistics
 
 import torch
+from meta_steps import meta_steps
 from race import Options, parse, steps_per_second
 
-from metabench.building import build
 from metabench.catalog import load_catalog
-from metabench.planning import RunRequest, plan
-from metabench.seeding import generator
+from metabench.planning import RunRequest
 from metabench_plugins.spaces import supernet
 
 CASES = {"mnas": ("four-domains", "5w1s"), "metanas": ("omniglot", "20w1s")}
@@ -28,21 +27,17 @@ class Case:
 
     def __init__(self, name: str, n_tasks: int, limit: int) -> None:
         suite, setting = CASES[name]
-        catalog = load_catalog()
         request = RunRequest(
             learners=(name,), suite=suite, settings=(setting,), budget="search", data="synthetic"
         )
-        (cell,) = plan(request, catalog)
-        built = build(cell.spec, catalog, device=torch.device("cpu"))
-        (self._tasks,) = built.train.stream(0, 1, n_tasks)
-        self._learner = built.learner
+        steps = meta_steps(request, load_catalog(), n_tasks=n_tasks, progress=0.5)
+        self._step = steps[name]
         self._limit = limit
 
     def __call__(self) -> float:
         """Make a meta-step and return its loss."""
         supernet.MAPS_AT_ONCE = self._limit
-        logged = self._learner.meta_step(self._tasks, progress=0.5, rng=generator("race"))
-        return float(logged["loss"])
+        return float(self._step()["loss"])
 
 
 def compare(options: Options) -> None:
