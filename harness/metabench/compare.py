@@ -230,8 +230,8 @@ def _notes(left: Pooled, right: Pooled, shared: Shared) -> Sequence[str]:
     notes = [training_note([left, right])]
     if min(len(left.runs), len(right.runs)) < 2:
         notes.append("With one seed it speaks of these trained networks, not of the learners.")
-    if shared.n_left_out:
-        notes.append(f"{counted(shared.n_left_out, 'episode')} left out that only one of them has.")
+    if shared.left_out:
+        notes.append(f"{shared.left_out}.")
     if shared.n_fewest < MIN_EPISODES:
         few = f"{counted(shared.n_fewest, 'episode')} per source"
         notes.append(f"Only {few}: the intervals are too narrow.")

@@ -16,6 +16,7 @@ from metabench.results import Run
 from metabench.runspec import RunSpec, Training
 from metabench.stats import Blocks, shared_positions
 from metabench.tables import SCALES, UNITS
+from metabench.wording import counted
 
 HEADLINE = "headline"
 """The evaluation that tables show first."""
@@ -52,6 +53,13 @@ class Shared:
     def n_fewest(self) -> int:
         """Episodes of the source that has the fewest."""
         return min(len(keys) for keys in self.keys.values())
+
+    @property
+    def left_out(self) -> str:
+        """What of the two is not used, in words; "" where all is."""
+        if not self.n_left_out:
+            return ""
+        return f"{counted(self.n_left_out, 'episode')} left out that only one of them has"
 
 
 def evaluated_configurations(runs: Iterable[Run], *, evaluation: str | None = None) -> list[Pooled]:

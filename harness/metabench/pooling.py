@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from metabench.results import Run
 from metabench.runspec import RunSpec
 from metabench.stats import shared_positions
+from metabench.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,14 @@ class Pooled:
         """The configuration in words, for messages."""
         spec = self.spec
         return f"{spec.learner.name} on {spec.suite}@{spec.setting}, budget {spec.budget}"
+
+    @property
+    def left_out(self) -> str:
+        """What of the runs is not used, in a sentence; "" where all is."""
+        if not self.n_left_out:
+            return ""
+        episodes = counted(self.n_left_out, "episode")
+        return f"{self.label}: {episodes} left out that not every seed has."
 
     @property
     def config_id(self) -> str:

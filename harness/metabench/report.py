@@ -29,7 +29,6 @@ from metabench.stats import (
     seeds_interval,
 )
 from metabench.tables import SCALES, UNITS, Cell, Metric, Report, Row, Table
-from metabench.wording import counted
 
 
 def build_report(results: Results, *, interval: IntervalKind = "field") -> Report:
@@ -62,11 +61,7 @@ def _tables(configs: Sequence[Pooled], *, interval: IntervalKind) -> dict[tuple[
 def pool_runs(results: Results) -> tuple[list[Pooled], tuple[str, ...]]:
     """Bring the seeds of each configuration together, and name what is wrong."""
     configs = configurations(results.runs)
-    left_out = [
-        f"{config.label}: {counted(config.n_left_out, 'episode')} left out that not every seed has."
-        for config in configs
-        if config.n_left_out
-    ]
+    left_out = [config.left_out for config in configs if config.left_out]
     return configs, (*results.problems, *left_out)
 
 

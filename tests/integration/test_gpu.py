@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from metabench.building import build
-from metabench.catalog import Catalog, load_catalog
+from metabench.catalog import Catalog
 from metabench.devices import make_repeatable
 from metabench.engine import Control
 from metabench.executors import Job, work
@@ -28,10 +28,23 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def catalog() -> Catalog:
+@pytest.fixture(autouse=True)
+def _repeatable() -> None:
     make_repeatable()
-    return load_catalog()
+
+
+def smoke(
+    learner: str, suite: str, *, limit: int, meta_steps: int, **changes: dict[str, Any]
+) -> RunRequest:
+    """A short run on synthetic data."""
+    return RunRequest(
+        learners=(learner,),
+        suite=suite,
+        budget="smoke",
+        data="synthetic",
+        limit=limit,
+        changes={"budget": {"meta_steps": meta_steps}, **changes},
+    )
 
 
 def episodes(request: RunRequest, catalog: Catalog, out: Path, device: str) -> list[dict[str, Any]]:
@@ -50,14 +63,8 @@ def episodes(request: RunRequest, catalog: Catalog, out: Path, device: str) -> l
 def test_cpu_and_gpu_agree_before_training(
     catalog: Catalog, tmp_path: Path, learner: str, suite: str, normalization: str
 ) -> None:
-    request = RunRequest(
-        learners=(learner,),
-        suite=suite,
-        budget="smoke",
-        data="synthetic",
-        limit=12,
-        changes={"budget": {"meta_steps": 0}, "protocol": {"normalization": normalization}},
-    )
+    protocol = {"normalization": normalization}
+    request = smoke(learner, suite, limit=12, meta_steps=0, protocol=protocol)
     cpu, gpu = (episodes(request, catalog, tmp_path, device) for device in ("cpu", "cuda"))
     assert [e["key"] for e in cpu] == [e["key"] for e in gpu]
     difference = torch.tensor([e["curve"] for e in cpu]) - torch.tensor([e["curve"] for e in gpu])
@@ -72,14 +79,7 @@ def test_training_on_a_gpu_learns(
     catalog: Catalog, tmp_path: Path, learner: str, suite: str
 ) -> None:
     def mean(meta_steps: int) -> float:
-        request = RunRequest(
-            learners=(learner,),
-            suite=suite,
-            budget="smoke",
-            data="synthetic",
-            limit=50,
-            changes={"budget": {"meta_steps": meta_steps}},
-        )
+        request = smoke(learner, suite, limit=50, meta_steps=meta_steps)
         found = episodes(request, catalog, tmp_path / str(meta_steps), "cuda")
         return sum(e["score"] for e in found) / len(found)
 
@@ -104,14 +104,7 @@ TOY = ["mtnet", "mumomaml", "bmaml", "hsml", "hsml-notree", "mnas", "mnas-shared
 def test_every_learner_trains_and_adapts_on_a_gpu(
     catalog: Catalog, tmp_path: Path, learner: str, suite: str
 ) -> None:
-    request = RunRequest(
-        learners=(learner,),
-        suite=suite,
-        budget="smoke",
-        data="synthetic",
-        limit=2,
-        changes={"budget": {"meta_steps": 4}},
-    )
+    request = smoke(learner, suite, limit=2, meta_steps=4)
     cpu, gpu = (episodes(request, catalog, tmp_path, device) for device in ("cpu", "cuda"))
     assert [e["key"] for e in cpu] == [e["key"] for e in gpu]
     scores = torch.tensor([[e["score"] for e in found] for found in (cpu, gpu)])
@@ -150,7 +143,6 @@ def test_a_meta_step_does_not_wait_for_the_gpu(catalog: Catalog, learner: str, s
 
 
 def test_float32_is_not_rounded_to_tf32() -> None:
-    make_repeatable()
     rng = torch.Generator().manual_seed(0)
     images = torch.randn(2, 3, 16, 8, 8, generator=rng, dtype=torch.float64)
     weights = torch.randn(2, 16, 16, 3, 3, generator=rng, dtype=torch.float64)
@@ -166,14 +158,7 @@ def test_float32_is_not_rounded_to_tf32() -> None:
 def test_a_run_that_is_stopped_and_resumed_gives_the_same_bytes(
     catalog: Catalog, tmp_path: Path, learner: str, suite: str
 ) -> None:
-    request = RunRequest(
-        learners=(learner,),
-        suite=suite,
-        budget="smoke",
-        data="synthetic",
-        limit=2,
-        changes={"budget": {"meta_steps": 6}},
-    )
+    request = smoke(learner, suite, limit=2, meta_steps=6)
     (cell,) = plan(request, catalog)
     looks = iter([False, False, True])
 

@@ -137,10 +137,9 @@ def _with_learner(
         raise _NoNumberError("not comparable", "the two were not tested on the same episodes")
     sides = (shared.left, shared.right)
     _enough([side[source].shape for side in sides for source in weights])
-    some = f"{counted(shared.n_left_out, 'episode')} left out that only one of them has"
     number = contrast(shared.left, shared.right, weights=weights)
     scope = _scope(claim, left, right)
-    return replace(pair, difference=number, scope=scope, reason=some if shared.n_left_out else "")
+    return replace(pair, difference=number, scope=scope, reason=shared.left_out)
 
 
 def _only(party: Party, found: Found) -> Pooled:

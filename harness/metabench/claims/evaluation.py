@@ -17,7 +17,6 @@ from metabench.claims.scope import WHOLE, Scope, Verdict, joined
 from metabench.pairing import evaluated_configurations, stamps_of, training_note
 from metabench.pooling import Pooled
 from metabench.results import Run
-from metabench.wording import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +100,7 @@ def _of_group(
     missing = [name for name, configs in found.by_party.items() if not configs]
     decided_by = None if missing and verdict == "undecided" else decisive
     notes = list(found.notes)
-    notes += [
-        f"{config.label}: {counted(config.n_left_out, 'episode')} left out that not every seed has."
-        for config in found.configs
-        if config.n_left_out
-    ]
+    notes += [config.left_out for config in found.configs if config.left_out]
     if note := training_note(found.configs):
         notes.append(note)
     if any(pair.difference and not pair.difference.speaks_of_learners for pair in pairs):

@@ -142,14 +142,13 @@ class Search:
             return []
         proposer = cast(Proposer, self._strategy)
         return [
-            self.read(place(mixture, like))
-            for mixture in proposer.candidates(self._space, n_tasks, rng=rng)
+            self._read(hard, like) for hard in proposer.candidates(self._space, n_tasks, rng=rng)
         ]
 
-    def read(self, hard: Mixture) -> Decoded:
-        """Read architectures off weights of operations that are 0 or 1."""
+    def _read(self, hard: Mixture, like: Tensor) -> Decoded:
+        """Read architectures off weights of 0 and 1, and move these to where ``like`` lives."""
         found = genotypes(hard, self._choices)
-        return Decoded(hard, found, [self.size(genotype) for genotype in found])
+        return Decoded(place(hard, like), found, [self.size(genotype) for genotype in found])
 
     def size(self, genotype: Genotype) -> int:
         """Number of weights of the network of a genotype."""
