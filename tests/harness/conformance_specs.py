@@ -1,6 +1,7 @@
 """Descriptions of plugins to check, and what the checks say, by name."""
 
 import dataclasses
+from importlib.resources.abc import Traversable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,12 +12,21 @@ from metabench_plugins.learners.maml import MamlParams
 from metabench_plugins.spaces.mlp import MlpParams
 
 
-def outcomes(spec: Spec, catalog: Catalog, *only: str) -> dict[str, conformance.Outcome]:
+def outcomes(
+    thing: Spec | Traversable, catalog: Catalog, *only: str
+) -> dict[str, conformance.Outcome]:
     return {
         check.name: conformance.run(check)
-        for check in conformance.checks(spec, catalog=catalog)
+        for check in conformance.checks(thing, catalog=catalog)
         if not only or check.name in only
     }
+
+
+def assert_fails(thing: Spec | Traversable, catalog: Catalog, name: str, said: str) -> None:
+    """Assert that one check fails, and says this in its reason."""
+    outcome = outcomes(thing, catalog, name)[name]
+    assert outcome.status == "FAILED"
+    assert said in outcome.reason
 
 
 def learner_spec(learner: type, **changes: object) -> LearnerSpec:

@@ -65,6 +65,11 @@ def run_search(out: Path, catalog: Catalog) -> Path:
             "learner": {"test_steps_arch": 4, "test_steps": 1},
         },
     )
+    return run_all(request, catalog, out)
+
+
+def run_all(request: RunRequest, catalog: Catalog, out: Path) -> Path:
+    """Make every run of a request on the CPU."""
     control = Control(emit=lambda event: None, stopped=lambda: False)
     for made in plan(request, catalog):
         Run(made, catalog, out=out, device=torch.device("cpu"), control=control)()

@@ -16,19 +16,18 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 from result_factory import edit_json, make_spec, write_run
+from search_factory import run_all
 
 from metabench.catalog import Catalog
-from metabench.engine import Control
 from metabench.errors import DataError, UsageError
 from metabench.figures import FIGURES, FigureRequest, cell, curves, fits
 from metabench.figures.cell_layout import LabelledEdge, lay_out
 from metabench.figures.drawing import Drawing, FileFormat, encode, to_svg
 from metabench.figures.palette import COLORS, styles
 from metabench.labels import labelled
-from metabench.planning import RunRequest, plan
+from metabench.planning import RunRequest
 from metabench.protocols import CellChoices
 from metabench.results import read_runs
-from metabench.running import Run
 from metabench.runspec import Choice
 
 HOSTILE = '_<script>alert("x")</script>$\\frac{1}{0}$'
@@ -50,10 +49,7 @@ def trained(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "space": {"width": 6, "hidden": 1},
         },
     )
-    control = Control(emit=lambda event: None, stopped=lambda: False)
-    for made in plan(request, catalog):
-        Run(made, catalog, out=out, device=torch.device("cpu"), control=control)()
-    return out
+    return run_all(request, catalog, out)
 
 
 def write_searched(out: Path, learner: str, genotypes: list[dict[str, Any]]) -> Path:
