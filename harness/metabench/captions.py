@@ -83,7 +83,9 @@ def _conditions(configs: Sequence[Pooled]) -> list[str]:
 
     places: dict[str, list[Pooled]] = {}
     for config in configs:
-        places.setdefault(f"{config.spec.suite} @ {config.spec.setting}", []).append(config)
+        places.setdefault(f"{config.spec.suite} @ {config.setting_and_evaluation}", []).append(
+            config
+        )
     where: dict[str, list[str]] = {}
     for place, group in places.items():
         sentences = (

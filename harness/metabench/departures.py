@@ -7,11 +7,12 @@ parameters imports its module, and so torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from metabench.pairing import in_words
 from metabench.planning import RunRequest, resolve, suite_file
 from metabench.pooling import Pooled
 from metabench.runspec import Choice, RunSpec
@@ -73,7 +74,6 @@ class Departures:
         suite = self._suite(spec.suite)
         backend = suite.backend_of(spec.learner.name)
         today = _today(spec, suite, self._catalog)
-        commands = " ".join(run.record.provenance.command for run in config.runs)
         found = [*_versions(f"suite {suite.name}", spec.suite_version, suite.version)]
         for scope, theirs in (("space", backend.space), ("strategy", backend.strategy)):
             mine = getattr(spec, scope)
@@ -82,7 +82,7 @@ class Departures:
         for scope in SCOPES:
             mine, installed = getattr(spec, scope), getattr(today, scope)
             if mine is not None and installed is not None:
-                found += _params(scope, mine, installed, commands=commands)
+                found += _params(scope, mine, installed, by_user=config.changes.get(scope, {}))
         return tuple(found)
 
     def _suite(self, name: str) -> Suite:
@@ -93,17 +93,16 @@ class Departures:
 
 def _today(spec: RunSpec, suite: Suite, catalog: Catalog) -> RunSpec:
     """What the suite gives for the names in ``spec``; sources and data are left out."""
-    setting = spec.setting.partition(", ")[0]  # without the evaluation behind it
     request = RunRequest(
         learners=(spec.learner.name,),
         suite=spec.suite,
-        settings=(setting,),
+        settings=(spec.setting,),
         budget=spec.budget,
         space=None if spec.space is None else spec.space.name,
         strategy=None if spec.strategy is None else spec.strategy.name,
     )
     learner = catalog.learner(spec.learner.name)
-    return resolve(request, suite, learner, catalog, setting=setting, seed=spec.seed)
+    return resolve(request, suite, learner, catalog, setting=spec.setting, seed=spec.seed)
 
 
 def _versions(name: str, mine: int, installed: int) -> Iterator[Departure]:
@@ -116,7 +115,9 @@ def _other(scope: str, mine: str, theirs: str) -> Departure:
     return Departure(scope, f"{scope}={mine}", f"{scope} {mine}, the suite's is {theirs}")
 
 
-def _params(scope: Scope, mine: Choice, today: Choice, *, commands: str) -> Iterator[Departure]:
+def _params(
+    scope: Scope, mine: Choice, today: Choice, *, by_user: Mapping[str, Any]
+) -> Iterator[Departure]:
     yield from _versions(mine.name, mine.version, today.version)
     for name, value in sorted(mine.params.items()):
         full, label = f"{scope}.{name}", f"{name}={_short(value)}"
@@ -124,12 +125,11 @@ def _params(scope: Scope, mine: Choice, today: Choice, *, commands: str) -> Iter
             reason = f"{scope}.{label}, a parameter that {mine.name} does not have any more"
             yield Departure(full, label, reason)
         elif value != today.params[name]:
-            set_by_hand = f"--set {full}=" in commands
-            since = "" if set_by_hand else " now, and the command of the run does not set it"
+            since = "" if name in by_user else " now, and the command of the run does not set it"
             theirs = _short(today.params[name])
             yield Departure(full, label, f"{scope}.{label}, the suite's is {theirs}{since}")
 
 
 def _short(value: object) -> str:
-    text = str(value)
+    text = in_words(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

@@ -17,8 +17,8 @@ class Evaluated:
 
     Attributes:
         caption: what the evaluation is.
-        runs: with its queries and normalization in their protocol, and its name behind that of
-            their setting. Other predictions of a learner have the headline's queries.
+        runs: with its queries and normalization in their protocol, and with its name. Other
+            predictions of a learner have the headline's queries.
     """
 
     caption: str
@@ -36,7 +36,7 @@ def evaluated(runs: Iterable[Run]) -> list[Evaluated]:
         for meaning, group in sorted(by_meaning.items()):
             label = name if len(by_meaning) == 1 else f"{name} {meaning[:6]}"
             said = _caption(group[0].record.evaluations.get(name), label)
-            found.append(Evaluated(said, tuple(_through(run, name, label) for run in group)))
+            found.append(Evaluated(said, tuple(through(run, name, label=label) for run in group)))
     return found
 
 
@@ -53,15 +53,21 @@ def _caption(evaluation: Evaluation | None, label: str) -> str:
     return f"Evaluation {label}: {summary}." if summary else f"Evaluation {label}."
 
 
-def _through(run: Run, name: str, label: str) -> Run:
-    spec = run.record.spec
-    named = spec.model_copy(update={"setting": f"{spec.setting}, {label}"})
+def through(run: Run, name: str, *, label: str = "") -> Run:
+    """A run as one of its evaluations sees it.
+
+    Args:
+        run: has that evaluation.
+        name: of the evaluation.
+        label: what it is called, its name if absent.
+    """
+    seen = replace(run, episodes=run.evaluations[name], evaluations={}, evaluation=label or name)
     evaluation = run.record.evaluations.get(name)
     if evaluation is None:
-        record = run.record.model_copy(update={"spec": named})
-        return replace(run, record=record, episodes=run.evaluations[name], evaluations={})
+        return seen
+    spec = run.record.spec
     asked = {"queries": evaluation.grid.points, "normalization": evaluation.normalization}
-    seen = named.model_copy(update={"protocol": spec.protocol.model_copy(update=asked)})
+    spec = spec.model_copy(update={"protocol": spec.protocol.model_copy(update=asked)})
     uses_queries = run.record.transductive and evaluation.normalization == "transductive"
-    record = run.record.model_copy(update={"spec": seen, "transductive": uses_queries})
-    return replace(run, record=record, episodes=run.evaluations[name], evaluations={})
+    record = run.record.model_copy(update={"spec": spec, "transductive": uses_queries})
+    return replace(seen, record=record)

@@ -28,7 +28,7 @@ def obstacles(
         found.append(f"our budget is {row.budget}, and {reference.budget} stands for the paper")
     if config.spec.suite in reference.substitutes:
         found.append(f"{config.spec.suite} is not {reference.substitutes[config.spec.suite]}")
-    said = reference.settings[base_setting(config)].model_dump(exclude_none=True)
+    said = reference.settings[config.spec.setting].model_dump(exclude_none=True)
     for name, theirs in said.items():
         if (mine := getattr(config.spec.protocol, name)) != theirs:
             found.append(f"{name.replace('_', ' ')}: {mine} here, {theirs} in the paper")
@@ -43,11 +43,6 @@ def unasked(printed: PrintedRow, config: Pooled, departures: Departures) -> tupl
     """
     asked = {f"learner.{name}" for name in printed.learner_params}
     return tuple(found for found in departures.of(config) if found.name not in asked)
-
-
-def base_setting(config: Pooled) -> str:
-    """The setting, without the evaluation behind it."""
-    return config.spec.setting.partition(", ")[0]
 
 
 def _changes(printed: PrintedRow, config: Pooled, departures: Departures) -> Iterator[str]:

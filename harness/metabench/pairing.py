@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabench.captions import AVERAGE
+from metabench.evaluated import through
 from metabench.pooling import Pooled, configurations
 from metabench.results import Run
 from metabench.runspec import RunSpec, Training
 from metabench.stats import Blocks, shared_positions
 from metabench.tables import SCALES, UNITS
 from metabench.wording import counted
+from metabench.yaml_files import flow
 
 HEADLINE = "headline"
 """The evaluation that tables show first."""
@@ -71,11 +73,7 @@ def evaluated_configurations(runs: Iterable[Run], *, evaluation: str | None = No
             that do not have it are left out.
     """
     if evaluation not in (None, HEADLINE):
-        runs = [
-            replace(run, episodes=run.evaluations[evaluation])
-            for run in runs
-            if evaluation in run.evaluations
-        ]
+        runs = [through(run, evaluation) for run in runs if evaluation in run.evaluations]
     return configurations(runs)
 
 
@@ -240,15 +238,24 @@ def scaled(config: Pooled) -> NDArray[np.float64]:
 
 
 def _length_was_set(config: Pooled) -> bool:
-    return any("--set budget." in run.record.provenance.command for run in config.runs)
+    return bool(config.changes.get("budget"))
+
+
+def in_words(value: Any) -> str:
+    """A value of a parameter: a list or mapping on one line, as ``--set`` takes it.
+
+    >>> in_words({"cell": [[0, 2, "skip"]]}), in_words(0.01), in_words(None)
+    ('{cell: [[0, 2, skip]]}', '0.01', 'None')
+    """
+    return flow(value) if isinstance(value, list | dict) else str(value)
 
 
 def _flat(value: Any, *, name: str) -> dict[str, str]:
-    """A nested value as text by dotted name."""
+    """A nested value as text by dotted name; the value of a parameter stays whole."""
+    if name.rpartition(".")[0].endswith(".params") or not isinstance(value, list | dict):
+        return {name: in_words(value)}
     if isinstance(value, list):
         value = {str(i): item for i, item in enumerate(value)}
-    if not isinstance(value, dict):
-        return {name: str(value)}
     return {
         k: v for key, item in value.items() for k, v in _flat(item, name=f"{name}.{key}").items()
     }

@@ -17,12 +17,13 @@ from metabench.captions import AVERAGE, IntervalKind, paper_caption
 from metabench.departures import Departures
 from metabench.errors import MetabenchError
 from metabench.evaluated import evaluated
-from metabench.obstacles import base_setting, obstacles, unasked
+from metabench.obstacles import obstacles, unasked
 from metabench.paper_notes import reasons, remarks
 from metabench.pooling import Pooled
 from metabench.references import Column, PrintedCell, PrintedRow, Reference
 from metabench.report import make_rows, pool_runs
 from metabench.results import Results
+from metabench.stamps import CUT_SHORT
 from metabench.standing import mark
 from metabench.stats import SpreadRatio, spread_ratio
 from metabench.stats import spread as spread_of
@@ -31,9 +32,6 @@ from metabench.verdicts import judge
 
 if TYPE_CHECKING:
     from metabench.catalog import Catalog
-
-CUT_SHORT = frozenset({"limit", "custom"})
-"""Stamps of runs that are not the budget they are named after."""
 
 Entry = tuple[Row, Pooled]
 
@@ -91,11 +89,11 @@ def _concerned(
     places = {
         reference.table_of(row, column) for row in reference.rows for column in reference.columns
     }
-    by_suite: dict[tuple[str, str], list[Pooled]] = defaultdict(list)
+    by_suite: dict[tuple[str, str, str], list[Pooled]] = defaultdict(list)
     for config in configs:
         spec = config.spec
         if _place(config, reference) in places and spec.metric == reference.metric:
-            by_suite[spec.suite, spec.setting].append(config)
+            by_suite[spec.suite, spec.setting, config.evaluation].append(config)
     return [
         entry
         for _, group in sorted(by_suite.items())
@@ -126,7 +124,7 @@ def _further_lines(
             here = [
                 (row, config)
                 for row, config in others
-                if row.learner == learner and setting in (None, base_setting(config))
+                if row.learner == learner and setting in (None, config.spec.setting)
             ]
             absent = PrintedRow(
                 method=learner, learner=learner, group=group, setting=setting, cells={}
@@ -140,7 +138,7 @@ def _is_row(row: PrintedRow, config: Pooled) -> bool:
     params = spec.learner.params
     return (
         spec.learner.name == row.learner
-        and row.setting in (None, base_setting(config))
+        and row.setting in (None, config.spec.setting)
         and all(params.get(name) == value for name, value in row.learner_params.items())
         and row.transductive in (None, config.runs[0].record.transductive)
     )
@@ -174,22 +172,22 @@ def _is_full(row: Row, reference: Reference) -> bool:
     return row.budget == reference.budget and not CUT_SHORT & set(row.stamps)
 
 
-def _place(config: Pooled, reference: Reference) -> tuple[str, str]:
-    """The suite, or the one that it is shown for, and the setting."""
+def _place(config: Pooled, reference: Reference) -> tuple[str, str, str]:
+    """The suite, or the one that it is shown for, the setting and the evaluation."""
     suite = config.spec.suite
-    return reference.substitutes.get(suite, suite), config.spec.setting
+    return reference.substitutes.get(suite, suite), config.spec.setting, config.evaluation
 
 
 def _id(config: Pooled) -> tuple[str, str]:
-    return config.config_id, config.spec.setting
+    return config.config_id, config.evaluation
 
 
 def _marked(entries: Iterable[Entry], reference: Reference) -> dict[tuple[str, str], Entry]:
-    """What is shown, with the standing of its cells, by configuration and setting."""
+    """What is shown, with the standing of its cells, by configuration and evaluation."""
     sources = [column.source for column in reference.columns if column.source]
-    by_suite: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    by_suite: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
     for row, config in entries:
-        by_suite[config.spec.suite, config.spec.setting].append((row, config))
+        by_suite[config.spec.suite, config.spec.setting, config.evaluation].append((row, config))
     marked = {}
     for group in by_suite.values():
         for row, config in mark(group, sources, metric=reference.metric):
@@ -236,8 +234,7 @@ def _named(printed: PrintedRow, row: Row, config: Pooled, departures: Departures
         labels = [found.label for found in unasked(printed, config, departures)]
     except MetabenchError:  # the verdict says so
         return row
-    said = row.variant.split(", ") if row.variant else []
-    return replace(row, variant=", ".join(dict.fromkeys([*said, *labels])))
+    return replace(row, facts=tuple(dict.fromkeys([*row.facts, *labels])))
 
 
 def _paper_cell(

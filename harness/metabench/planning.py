@@ -9,8 +9,6 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from metabench.changes import Changes
 from metabench.errors import UsageError
 from metabench.evaluation import Evaluation
@@ -25,7 +23,9 @@ from metabench.fitting import (
 from metabench.runspec import Choice, RunSpec, SourceChoice
 from metabench.sources import DataKind, fingerprint_of, load_data, require_values
 from metabench.specs import LearnerSpec, Spec
+from metabench.stamps import Stamp, stamps_of_budget
 from metabench.suite import Suite, load_suite, validated
+from metabench.yaml_files import flow
 
 if TYPE_CHECKING:
     from metabench.catalog import Catalog
@@ -57,12 +57,14 @@ class Cell:
         stamps: what must be said beside them.
         command: what makes this cell again.
         evaluations: made from the trained weights beside the headline one.
+        changes: what its ``--set`` options say, by scope and name.
     """
 
     spec: RunSpec
     stamps: tuple[str, ...]
     command: str
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
+    changes: Changes = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -101,7 +103,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
     cells = {}
     for spec in specs:
         command = _command(request, spec)
-        cells[spec.run_id] = Cell(spec, tuple(stamps), command, suite.evaluations)
+        cells[spec.run_id] = Cell(spec, tuple(stamps), command, suite.evaluations, request.changes)
     return list(cells.values())
 
 
@@ -257,11 +259,11 @@ def source_choices(
 
 def _stamps(request: RunRequest) -> tuple[str, ...]:
     """What must be said beside numbers made at less than, or other than, the suite's protocol."""
-    stamps = [] if request.budget == "paper" else [request.budget]
+    stamps = [*stamps_of_budget(request.budget)]
     if request.limit:
-        stamps.append("limit")
+        stamps.append(Stamp.LIMIT)
     if any(request.changes.get(scope) for scope in ("data", "protocol", "budget")):
-        stamps.append("custom")
+        stamps.append(Stamp.CUSTOM)
     return tuple(stamps)
 
 
@@ -277,6 +279,5 @@ def _command(request: RunRequest, spec: RunSpec) -> str:
         words += ["--plugin", str(file)]
     for scope, changes in request.changes.items():
         for name, value in changes.items():
-            text = yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
-            words += ["--set", f"{scope}.{name}={text}"]
+            words += ["--set", f"{scope}.{name}={flow(value)}"]
     return shlex.join(words)

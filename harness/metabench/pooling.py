@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metabench.changes import Changes
 from metabench.results import Run
 from metabench.runspec import RunSpec
 from metabench.stats import shared_positions
@@ -42,7 +44,27 @@ class Pooled:
     def label(self) -> str:
         """The configuration in words, for messages."""
         spec = self.spec
-        return f"{spec.learner.name} on {spec.suite}@{spec.setting}, budget {spec.budget}"
+        place = f"{spec.suite}@{self.setting_and_evaluation}"
+        return f"{spec.learner.name} on {place}, budget {spec.budget}"
+
+    @property
+    def evaluation(self) -> str:
+        """The evaluation that the scores are of; "" is the headline's."""
+        return self.runs[0].evaluation
+
+    @property
+    def setting_and_evaluation(self) -> str:
+        """The setting as a table names it, with the evaluation where it is not the headline's."""
+        return ", ".join(filter(None, (self.spec.setting, self.evaluation)))
+
+    @property
+    def changes(self) -> Changes:
+        """What the users set, of any of the runs, by scope and name."""
+        found: dict[str, dict[str, Any]] = {}
+        for run in self.runs:
+            for scope, values in run.record.provenance.user_changes().items():
+                found.setdefault(scope, {}).update(values)
+        return found
 
     @property
     def left_out(self) -> str:

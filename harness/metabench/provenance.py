@@ -12,15 +12,23 @@ from pathlib import Path
 
 import torch
 
+from metabench.changes import Changes
 from metabench.records import Provenance
 
 _PACKAGES = ("metabench", "torch", "numpy", "pandas", "pillow")
 
 
-def collect(*, command: str, device: torch.device) -> Provenance:
-    """Describe this process."""
+def collect(*, command: str, changes: Changes, device: torch.device) -> Provenance:
+    """Describe this process, and what the user asked it to do.
+
+    Args:
+        command: makes the run again.
+        changes: what the ``--set`` options of the command say.
+        device: on which the run is made.
+    """
     return Provenance(
         command=command,
+        changes={scope: dict(values) for scope, values in changes.items()},
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         device=describe(device),
         threads=torch.get_num_threads(),

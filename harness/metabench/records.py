@@ -5,10 +5,14 @@ Only raw scores are stored; every number in a table is derived from them (``repo
 
 from __future__ import annotations
 
+import shlex
+from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from metabench.changes import Changes, parse_changes
+from metabench.errors import UsageError
 from metabench.evaluation import Evaluation, EvaluationName
 from metabench.runspec import RunSpec
 
@@ -24,6 +28,11 @@ class Provenance(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     command: str = Field(description="The command that makes this run again.")
+    changes: dict[str, dict[str, Any]] | None = Field(
+        default=None,
+        description="What the `--set` options of the command say: values by scope and name. "
+        "Absent in older records.",
+    )
     started: str = Field(description="UTC time of the first start, ISO 8601.")
     device: str = Field(description="Device and its name.")
     threads: int = Field(description="CPU threads per process.")
@@ -36,6 +45,19 @@ class Provenance(BaseModel):
         description="Most memory that the process held (on CUDA: that its tensors took), in MiB, "
         "over all starts; other runs of the process included.",
     )
+
+    def user_changes(self) -> Changes:
+        """:attr:`changes`; of an older record, what its command says.
+
+        A command that was edited by hand and cannot be read any more changes nothing.
+        """
+        if self.changes is not None:
+            return self.changes
+        try:
+            words = shlex.split(self.command)
+            return parse_changes(b for a, b in pairwise(words) if a == "--set")
+        except (ValueError, UsageError):
+            return {}
 
 
 class RunRecord(BaseModel):

@@ -217,10 +217,9 @@ class Reference(Frozen):
         """The setting of a cell."""
         return row.setting or column.setting or ""
 
-    def table_of(self, row: PrintedRow, column: Column) -> tuple[str | None, str]:
-        """Suite and setting of the table of a report that has our number for a cell."""
-        parts = filter(None, (self.setting_of(row, column), column.evaluation))
-        return column.suite, ", ".join(parts)
+    def table_of(self, row: PrintedRow, column: Column) -> tuple[str | None, str, str]:
+        """Suite, setting and evaluation of the table of a report that has our number for a cell."""
+        return column.suite, self.setting_of(row, column), column.evaluation or ""
 
     def cell(self, row: PrintedRow, column: Column) -> PrintedCell:
         """One cell, with what the row, the column or the table says about it."""

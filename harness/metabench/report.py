@@ -19,7 +19,6 @@ from metabench.pairing import description
 from metabench.pooling import Pooled, configurations
 from metabench.results import Results, Run
 from metabench.row_notes import notes_on
-from metabench.runspec import RunSpec
 from metabench.standing import mark
 from metabench.stats import (
     Interval,
@@ -54,7 +53,7 @@ def build_report(results: Results, *, interval: IntervalKind = "field") -> Repor
 def _tables(configs: Sequence[Pooled], *, interval: IntervalKind) -> dict[tuple[str, ...], Table]:
     by_table: dict[tuple[str, ...], list[Pooled]] = defaultdict(list)
     for config in configs:
-        by_table[_table_key(config.spec)].append(config)
+        by_table[_table_key(config)].append(config)
     return {key: _table(group, interval=interval) for key, group in by_table.items()}
 
 
@@ -69,15 +68,17 @@ def make_rows(
     configs: Sequence[Pooled], *, interval: IntervalKind = "field"
 ) -> list[tuple[Row, Pooled]]:
     """The row of each configuration of one setting, in the order of a table."""
-    variant_of = _variants(configs)
-    pairs = [(_row(c, variant=variant_of[c.config_id], interval=interval), c) for c in configs]
+    facts_of = _variants(configs)
+    pairs = [(_row(c, facts=facts_of[c.config_id], interval=interval), c) for c in configs]
     return sorted(pairs, key=lambda pair: _order(pair[0]))
 
 
-def _table_key(spec: RunSpec) -> tuple[str, ...]:
+def _table_key(config: Pooled) -> tuple[str, ...]:
     # Rows of one table have the same columns in the same unit, whatever a later version of a suite
     # made of its name.
-    return spec.suite, spec.setting, spec.metric, *(source.source for source in spec.sources)
+    spec = config.spec
+    sources = (source.source for source in spec.sources)
+    return spec.suite, spec.setting, config.evaluation, spec.metric, *sources
 
 
 def _table(configs: Sequence[Pooled], *, interval: IntervalKind) -> Table:
@@ -87,6 +88,7 @@ def _table(configs: Sequence[Pooled], *, interval: IntervalKind) -> Table:
     return Table(
         suite=spec.suite,
         setting=spec.setting,
+        evaluation=configs[0].evaluation,
         metric=spec.metric,
         caption=" ".join(
             [caption([config for _, config in pairs], interval=interval), *notes_on(pairs)]
@@ -100,12 +102,12 @@ def _order(row: Row) -> tuple[str, ...]:
     return row.learner, row.budget, row.backend, row.variant, *row.runs
 
 
-def _row(config: Pooled, *, variant: str, interval: IntervalKind) -> Row:
+def _row(config: Pooled, *, facts: tuple[str, ...], interval: IntervalKind) -> Row:
     records = [run.record for run in config.runs]
     spec = config.spec
     return Row(
         learner=spec.learner.name,
-        variant=variant,
+        facts=facts,
         backend=records[0].backend,
         n_params=_n_params(config.runs),
         budget=spec.budget,
@@ -150,7 +152,7 @@ def _cell(interval: Interval, *, metric: Metric) -> Cell:
     return Cell(scale * interval.mean, scale * interval.half_width, interval.n, UNITS[metric])
 
 
-def _variants(configs: Sequence[Pooled]) -> dict[str, str]:
+def _variants(configs: Sequence[Pooled]) -> dict[str, tuple[str, ...]]:
     """Per configuration, what tells it from rows that would look the same, and from its suite's."""
     alike: dict[tuple[str, ...], list[Pooled]] = defaultdict(list)
     for config in configs:
@@ -164,19 +166,21 @@ def _variants(configs: Sequence[Pooled]) -> dict[str, str]:
         if len(telling) > 1:  # what changed the data says more than their digest
             telling = [name for name in telling if name != "data_fingerprint"]
         for config, flat in zip(group, leaves, strict=True):
-            own = [name for name in names if name in telling or _is_set(name, config)]
+            set_here = _set_by_user(config)
+            own = [name for name in names if name in telling or name in set_here]
             said = [f"{name.rpartition('.')[2]}={flat[name]}" for name in own if name in flat]
-            variants[config.config_id] = ", ".join(dict.fromkeys(said))  # sources often agree
+            variants[config.config_id] = tuple(dict.fromkeys(said))  # sources often agree
     return variants
 
 
-def _is_set(name: str, config: Pooled) -> bool:
-    """Whether a command sets this parameter of the learner or its strategy.
+def _set_by_user(config: Pooled) -> set[str]:
+    """Names of parameters of the learner and its strategy that a user set.
 
     What is set of the network stands beside its name; other changes are stamped.
     """
-    scope, _, parameter = name.partition(".params.")
-    said = f"--set {scope}.{parameter}="
-    return scope in ("learner", "strategy") and any(
-        said in run.record.provenance.command for run in config.runs
-    )
+    changes = config.changes
+    return {
+        f"{scope}.params.{name}"
+        for scope in ("learner", "strategy")
+        for name in changes.get(scope, {})
+    }

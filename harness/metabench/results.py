@@ -39,6 +39,7 @@ class Run:
         config_id: digest of its spec without the seed.
         evaluations: episodes of each complete evaluation beside the headline one, by name, and
             of each other prediction of the headline's adaptation. Equal key, equal support.
+        evaluation: the one that ``episodes`` are of; "" is the headline's.
     """
 
     folder: Path
@@ -46,6 +47,7 @@ class Run:
     episodes: Episodes
     config_id: str
     evaluations: Mapping[str, Episodes] = field(default_factory=dict)
+    evaluation: str = ""
 
 
 @dataclass(frozen=True, slots=True)

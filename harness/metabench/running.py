@@ -108,7 +108,7 @@ class Run:
     def _begin(self, earlier: RunRecord | None) -> RunRecord:
         cell = self._cell
         command = f"{cell.command} --out {shlex.quote(str(self._out))}"
-        made_with = provenance.collect(command=command, device=self._device)
+        made_with = provenance.collect(command=command, changes=cell.changes, device=self._device)
         if earlier is not None:
             before = earlier.provenance
             kept = {"started": before.started, "peak_memory_mib": before.peak_memory_mib}

@@ -129,13 +129,29 @@ def _named(name: str, runs: Sequence[Run]) -> list[Run]:
         return one
     if (found := _VARIANT.fullmatch(name)) is None:
         return [run for run in runs if run.record.spec.learner.name == name]
-    facts = [part.partition("=") for part in found["facts"].split(",") if part.strip()]
+    facts = [part.partition("=") for part in _parts(found["facts"]) if part.strip()]
     return [
         run
         for run in runs
         if run.record.spec.learner.name == found["learner"]
         and all(_has(description(run.record.spec), k.strip(), v.strip()) for k, _, v in facts)
     ]
+
+
+def _parts(text: str) -> list[str]:
+    """What commas separate, but for those inside brackets.
+
+    >>> _parts("order=first, cell=[0, 2]")
+    ['order=first', ' cell=[0, 2]']
+    """
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
 
 
 def _has(facts: Mapping[str, str], name: str, value: str) -> bool:

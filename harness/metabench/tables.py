@@ -55,7 +55,8 @@ class Row:
 
     Attributes:
         learner: the learner's name.
-        variant: what tells it from rows with the same learner, backend and budget; else "".
+        facts: what tells it from rows with the same learner, backend and budget, such as
+            ``order=first``; mostly none.
         backend: the network in words.
         n_params: weights of the network that predicts, a mean where it differs per episode.
         budget: how much compute.
@@ -69,7 +70,7 @@ class Row:
     """
 
     learner: str
-    variant: str
+    facts: tuple[str, ...]
     backend: str
     n_params: int | None
     budget: str
@@ -80,13 +81,22 @@ class Row:
     runs: tuple[str, ...]
     cells: Mapping[str, Cell]
 
+    @property
+    def variant(self) -> str:
+        """The facts in one line."""
+        return ", ".join(self.facts)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Every configuration that ran on one setting of a suite; ``caption`` says what is shown."""
+    """Every configuration that ran on one setting of a suite; ``caption`` says what is shown.
+
+    ``evaluation`` names the evaluation beside the headline's that the scores are of, if any.
+    """
 
     suite: str
     setting: str
+    evaluation: str
     metric: Metric
     caption: str
     columns: tuple[str, ...]

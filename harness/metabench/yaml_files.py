@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Hashable
 from importlib.resources.abc import Traversable
@@ -40,6 +41,16 @@ def read_yaml(text: str) -> Any:
     {'lr': 0.0001, 'mode': 'off'}
     """
     return yaml.load(text, Loader=_Loader)
+
+
+def flow(value: Any) -> str:
+    """A value on one line, as it is written behind ``--set NAME=``.
+
+    >>> flow({"cell": [[0, 2, "skip"]]}), flow(0.01), flow(None)
+    ('{cell: [[0, 2, skip]]}', '0.01', 'null')
+    """
+    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
+    return text.removesuffix("...\n").strip()
 
 
 class _Loader(yaml.SafeLoader):

@@ -18,6 +18,7 @@ from metabench.planning import Cell, RunRequest, plan
 from metabench.pooling import Pooled, configurations
 from metabench.reference_files import find_reference
 from metabench.references import Reference
+from metabench.report import build_report
 from metabench.results import read_runs
 from metabench.runspec import RunSpec
 from metabench.tables import PaperRow, PaperTable
@@ -35,7 +36,7 @@ def run_of(cell: Cell, folder: Path, spec: RunSpec | None = None) -> Pooled:
     spec = (spec or cell.spec).model_copy(
         update={"protocol": cell.spec.protocol.model_copy(update={"episodes": 4})}
     )
-    provenance = PROVENANCE.model_copy(update={"command": cell.command})
+    provenance = PROVENANCE.model_copy(update={"command": cell.command, "changes": cell.changes})
     scores = [0.5 + 0.1 * (i % 3) for i in range(4 * len(spec.sources))]
     write_run(folder, spec, scores, provenance=provenance, stamps=cell.stamps)
     return configurations(read_runs(folder).runs)[-1]
@@ -71,6 +72,17 @@ def test_each_parameter_that_the_user_set_is_one(catalog, tmp_path):
 def test_network_and_strategy_count_too(catalog, tmp_path, learner, sets, asked, expected):
     found = run_of(cell(catalog, learner, *sets, **asked), tmp_path)
     assert names(found, catalog) == expected
+
+
+def test_a_quoted_value_counts_as_set_by_the_user(catalog, tmp_path):
+    genotype = "{cell: [[0, 2, skip], [1, 2, linear]]}"
+    asked = {"space": "toy-cell", "strategy": "fixed"}
+    made = cell(catalog, "maml", f"strategy.genotype={genotype}", **asked)
+    found = run_of(made, tmp_path)
+    assert found.changes["strategy"].keys() == {"genotype"}
+    (row,) = build_report(read_runs(tmp_path)).tables[0].rows
+    assert row.facts == (f"genotype={genotype}",)
+    assert "does not set it" not in " ".join(d.reason for d in Departures(catalog).of(found))
 
 
 def changed(spec: RunSpec, **params: Any) -> RunSpec:
@@ -169,9 +181,7 @@ def test_without_the_suite_there_is_no_verdict(catalog, tmp_path):
 
 def test_a_variant_stays_one_through_an_evaluation(catalog, tmp_path):
     found = run_of(cell(catalog, "maml", "learner.order=first"), tmp_path)
-    spec = found.spec.model_copy(update={"setting": "10-shot, extrapolation"})
-    record = found.runs[0].record.model_copy(update={"spec": spec})
-    seen = replace(found, runs=(replace(found.runs[0], record=record),))
+    seen = replace(found, runs=(replace(found.runs[0], evaluation="extrapolation"),))
     assert names(seen, catalog) == ["learner.order"]
 
 

@@ -150,6 +150,16 @@ def test_the_recorded_command_names_a_folder_with_a_space(catalog: Catalog, tmp_
     assert words[words.index("--out") :] == ["--out", str(tmp_path / "V S")]
 
 
+def test_the_record_holds_what_the_user_set_and_the_command_gives_the_same(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    made = cell(catalog, learner={"inner_lr": 1e-3, "order": "first"})
+    record = run(made, catalog, tmp_path)()
+    assert record.provenance.changes == made.changes
+    older = record.provenance.model_copy(update={"changes": None})
+    assert older.user_changes() == made.changes
+
+
 def test_a_finished_run_is_not_run_again(catalog: Catalog, tmp_path: Path) -> None:
     made = cell(catalog)
     first = run(made, catalog, tmp_path)()

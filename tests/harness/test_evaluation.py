@@ -19,6 +19,7 @@ from metabench.errors import DataError, UsageError
 from metabench.evaluation import Evaluation, Grid
 from metabench.planning import Cell, RunRequest, plan, suite_file
 from metabench.records import RunRecord
+from metabench.render.layout import title
 from metabench.report import build_report
 from metabench.restoring import restore
 from metabench.results import read_runs
@@ -291,7 +292,11 @@ def test_the_report_has_a_table_of_its_own_for_it(catalog: Catalog, tmp_path: Pa
     headline, beside = build_report(read_runs(tmp_path)).tables
     assert isinstance(headline, Table)
     assert isinstance(beside, Table)
-    assert (headline.setting, beside.setting) == ("10-shot", "10-shot, extrapolation")
+    assert [(t.setting, t.evaluation) for t in (headline, beside)] == [
+        ("10-shot", ""),
+        ("10-shot", NAME),
+    ]
+    assert title(beside) == "toy-regression @ 10-shot, extrapolation"
     assert beside.caption.startswith("Evaluation extrapolation: 100 equally spaced query points")
     assert "Support points: 10, query points: 100" in beside.caption
     assert "Normalization: inductive" in beside.caption

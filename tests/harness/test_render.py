@@ -245,7 +245,9 @@ def test_json_has_the_promised_shape(golden):
     value = json.loads(render(golden, Format.json))
     assert set(value) == {"tables", "problems"}
     table = value["tables"][0]
-    assert set(table) == {"suite", "setting", "metric", "caption", "columns", "rows"}
+    assert set(table) == {
+        *("suite", "setting", "evaluation", "metric", "caption", "columns", "rows")
+    }
     row = table["rows"][0]
     assert set(row) >= {"learner", "backend", "n_params", "seeds", "stamps", "cells"}
     assert list(row["cells"]) == table["columns"] == ["bird", "texture", "average"]

@@ -160,6 +160,37 @@ def test_a_row_says_what_its_command_sets_of_the_learner_also_where_it_stands_al
     assert [row.variant for row in only_table(tmp_path).rows] == ["inner_lr=0.5"]
 
 
+def test_what_a_user_set_is_read_from_the_record_and_a_mapping_stays_whole(tmp_path):
+    genotype = {"cell": [[0, 2, "skip"], [1, 2, "linear"]]}
+    strategy = Choice(name="fixed", version=1, params={"genotype": genotype})
+    provenance = PROVENANCE.model_copy(update={"changes": {"strategy": {"genotype": genotype}}})
+    write_run(tmp_path, make_spec(strategy=strategy), provenance=provenance)
+    (row,) = only_table(tmp_path).rows
+    assert row.facts == ("genotype={cell: [[0, 2, skip], [1, 2, linear]]}",)
+
+
+def test_a_quoted_value_in_the_command_of_an_older_record_is_read(tmp_path):
+    command = (
+        "metabench run --learner maml --set 'strategy.genotype={cell: [[0, 2, skip], [1,\n  2, "
+        "linear]]}' --set 'budget.meta_steps=3'"
+    )
+    provenance = PROVENANCE.model_copy(update={"command": command})
+    genotype = {"cell": [[0, 2, "skip"], [1, 2, "linear"]]}
+    assert provenance.user_changes() == {
+        "strategy": {"genotype": genotype},
+        "budget": {"meta_steps": 3},
+    }
+    strategy = Choice(name="fixed", version=1, params={"genotype": genotype})
+    write_run(tmp_path, make_spec(strategy=strategy), provenance=provenance)
+    (row,) = only_table(tmp_path).rows
+    assert row.facts == ("genotype={cell: [[0, 2, skip], [1, 2, linear]]}",)
+
+
+@pytest.mark.parametrize("command", ["metabench run --set 'oops", "metabench run --set oops"])
+def test_a_command_that_cannot_be_read_changes_nothing(command):
+    assert PROVENANCE.model_copy(update={"command": command}).user_changes() == {}
+
+
 def test_a_parameter_that_all_sources_have_is_said_once_and_instead_of_the_digest(tmp_path):
     for variance in (2.0, 4.0):
         sources = tuple(
@@ -355,7 +386,8 @@ def test_another_prediction_of_the_same_adaptation_has_a_table_of_its_own(tmp_pa
     pruned = [{**line, "variants": {"pruned": line["score"] / 2}} for line in lines]
     (run / "episodes.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in pruned))
     headline, other = built(tmp_path).tables
-    assert (headline.setting, other.setting) == ("5w1s", "5w1s, pruned")
+    assert (headline.setting, headline.evaluation) == ("5w1s", "")
+    assert (other.setting, other.evaluation) == ("5w1s", "pruned")
     assert other.caption.startswith("Prediction pruned: the same adaptation and queries")
     means = [table.rows[0].cells["average"].mean for table in (headline, other)]
     assert means[1] == pytest.approx(means[0] / 2)

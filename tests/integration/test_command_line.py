@@ -53,7 +53,7 @@ def test_run_then_report(tmp_path: Path) -> None:
     assert "4 done." in done.stderr
     table = metabench("report", str(tmp_path), "--format", "json")
     found, beside = json.loads(table.stdout)["tables"]
-    assert beside["setting"] == "10-shot, extrapolation"
+    assert (beside["setting"], beside["evaluation"]) == ("10-shot", "extrapolation")
     assert (found["suite"], found["setting"], found["metric"]) == (
         "toy-regression",
         "10-shot",

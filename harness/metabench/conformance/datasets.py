@@ -15,6 +15,7 @@ from metabench.episodes import EpisodeShape
 from metabench.errors import DataError, UsageError
 from metabench.protocols import ClassData, FunctionFamily
 from metabench.specs import DatasetSpec, resolve
+from metabench.stamps import Stamp
 
 SPLITS = ("meta-train", "meta-val", "meta-test")
 ROTATIONS = ("none", "classes", "per-task")
@@ -56,7 +57,7 @@ def _loaded(spec: DatasetSpec, maker: Any) -> Any:
 
 def _stamped(data: ClassData) -> None:
     require(
-        "synthetic" in data.stamps, f"stamps are {data.stamps}; 'synthetic' must be among them."
+        Stamp.SYNTHETIC in data.stamps, f"stamps are {data.stamps}; 'synthetic' must be among them."
     )
 
 

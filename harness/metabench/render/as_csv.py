@@ -16,7 +16,7 @@ _ROW = (
     "conditions",
 )
 _CELL = ("mean", "half_width", "n", "unit", "text", "standing")
-FIELDS = ("suite", "setting", "metric", *_ROW, "column", *_CELL)
+FIELDS = ("suite", "setting", "evaluation", "metric", *_ROW, "column", *_CELL)
 PAPER_FIELDS = (
     *("paper", "group", "method", "arch", "params", "in_paper", "metric", *_ROW, "column", *_CELL),
     *("spread", "printed", "printed_value", "printed_half_width", "printed_n", "printed_formula"),
@@ -47,6 +47,7 @@ def _lines(table: Table) -> Iterator[dict[str, Any]]:
                 yield {
                     "suite": table.suite,
                     "setting": table.setting,
+                    "evaluation": table.evaluation,
                     "metric": table.metric,
                     **_row(row),
                     "column": column,

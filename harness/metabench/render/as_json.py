@@ -25,6 +25,7 @@ def _table(table: Table) -> dict[str, Any]:
     return {
         "suite": table.suite,
         "setting": table.setting,
+        "evaluation": table.evaluation,
         "metric": table.metric,
         "caption": table.caption,
         "columns": table.columns,
@@ -34,7 +35,13 @@ def _table(table: Table) -> dict[str, Any]:
 
 def _row(row: Row, *, columns: tuple[str, ...]) -> dict[str, Any]:
     cells = {column: _cell(row.cells[column]) for column in columns if column in row.cells}
-    return {**asdict(row), "cells": cells}
+    return {**_about(row), "cells": cells}
+
+
+def _about(row: Row) -> dict[str, Any]:
+    values = asdict(row)
+    del values["cells"], values["facts"]
+    return {"learner": values.pop("learner"), "variant": row.variant, **values}
 
 
 def _cell(cell: Cell) -> dict[str, Any]:
@@ -70,7 +77,7 @@ def _paper_row(row: PaperRow) -> dict[str, Any]:
         "arch": row.arch,
         "params": row.params,
         "in_paper": row.in_paper,
-        "ours": [{k: v for k, v in asdict(ours).items() if k != "cells"} for ours in row.ours],
+        "ours": [_about(ours) for ours in row.ours],
         "cells": {column: _paper_cell(cell) for column, cell in row.cells.items()},
     }
 

@@ -157,7 +157,8 @@ def title(table: Table | PaperTable) -> str:
     """Suite and setting, ``omniglot @ 5w1s``, or the paper's table."""
     if isinstance(table, PaperTable):
         return plain(f"{table.key}: {table.title}")
-    return plain(f"{table.suite} @ {table.setting}")
+    setting = ", ".join(filter(None, (table.setting, table.evaluation)))
+    return plain(f"{table.suite} @ {setting}")
 
 
 def number(cell: Cell) -> str:

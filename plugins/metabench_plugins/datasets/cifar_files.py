@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from metabench.data import Contents, ImageClass, RemoteFile
 from metabench.data.safe_pickle import read_pickle
 from metabench.errors import DataError
+from metabench.stamps import Stamp
 from metabench_plugins.datasets.pickled_images import field, provide_images, whole_numbers
 
 if TYPE_CHECKING:
@@ -126,4 +127,4 @@ def contents(
                 hint="Import a folder that holds nothing else.",
             )
         partial |= len(found.images) < expected
-    return Contents(classes, stamps=("subset",) if partial else ())
+    return Contents(classes, stamps=(Stamp.SUBSET,) if partial else ())

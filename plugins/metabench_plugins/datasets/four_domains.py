@@ -15,6 +15,7 @@ from pydantic import Field
 from metabench.data import Archive, Contents, ImageClass, Preparation
 from metabench.errors import DataError
 from metabench.specs import DatasetSpec
+from metabench.stamps import Stamp
 from metabench_plugins.datasets.domains import SIZE, DomainParams, look_alike, open_domain
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def scan(originals: Originals) -> Contents:
             for name, files in images.items()
         ],
         splits={"published": splits},
-        stamps=("substitute",),
+        stamps=(Stamp.SUBSTITUTE,),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from metabench.data import Contents, ImageClass
 from metabench.data.safe_pickle import read_pickle
 from metabench.errors import DataError
+from metabench.stamps import Stamp
 from metabench_plugins.datasets.packed import committed_split
 from metabench_plugins.datasets.pickled_images import field, provide_images, whole_numbers
 
@@ -62,7 +63,7 @@ def scan(originals: Originals) -> Contents:
             ImageClass(name=f"{part_of[label]}/{label}", group="", images=tuple(names))
             for label, names in found.items()
         ],
-        stamps=("subset",) if partial else (),
+        stamps=(Stamp.SUBSET,) if partial else (),
         notes=notes,
     )
 

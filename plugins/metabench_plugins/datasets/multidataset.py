@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from metabench.data import Contents, ImageClass
 from metabench.errors import DataError
+from metabench.stamps import Stamp
 from metabench_plugins.datasets.packed import SPLITS, committed_split
 
 if TYPE_CHECKING:
     from metabench.data import Originals
     from metabench.data.archive import Box
 
-STAMP = "rebuilt-split"
+STAMP = Stamp.REBUILT_SPLIT
 REFERENCE = "Yao et al., HSML, ICML 2019"
 RELEASED_ARCHIVES = ("*eta-*ataset*.zip", "*eta-*ataset*.tar", "*eta-*ataset*.tar.gz")
 """How the authors' archive is called in circulation: Meta-Dataset, meta-dataset."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from metabench.protocols import ClassData
 from metabench.runspec import digest
+from metabench.stamps import Stamp
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +65,7 @@ def synthetic_classes(
             }
         ),
         rotations=dict.fromkeys(n_per_split, "none"),
-        stamps=("synthetic",),
+        stamps=(Stamp.SYNTHETIC,),
     )
 
 
