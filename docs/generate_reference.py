@@ -17,30 +17,24 @@ from reference_claims import claims_page
 from reference_suites import suite_page
 from reference_text import aliases, attributes, definition, fields, option_rows, prose, table, words
 
-from metabench import (
-    episodes,
-    errors,
-    evaluation,
-    executors,
-    functional,
-    genotype,
-    hookspecs,
-    protocols,
-    records,
-    runspec,
-    seeding,
-    specs,
-    suite,
-    tasknn,
-)
-from metabench.catalog import Catalog, Kind, load_catalog
-from metabench.changes import SCOPES
-from metabench.claims import load_claims
+from metabench import errors
+from metabench import inner_loop as functional
 from metabench.cli import app
 from metabench.cli.parameters import parameter_rows, parameters
 from metabench.data import archive
-from metabench.engine import EMBEDDED
-from metabench.protocols import architecture
+from metabench.nn import layers as tasknn
+from metabench.papers.claims import load_claims
+from metabench.planning import evaluation, runspec, suite
+from metabench.planning.overrides import SCOPES
+from metabench.plugin import contracts as protocols
+from metabench.plugin import hookspecs, specs
+from metabench.plugin.catalog import Catalog, Kind, load_catalog
+from metabench.plugin.contracts import architecture, genotype
+from metabench.plugin.contracts import episode as episodes
+from metabench.results import schema as records
+from metabench.running import executors
+from metabench.running.loops import EMBEDDED
+from metabench.sampling import seeding
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 NOTE = "<!-- Written by docs/generate_reference.py; change the code, not this page. -->"

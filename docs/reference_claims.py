@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from reference_text import table
 
-from metabench.association import N_PERMUTATIONS
-from metabench.claims import ClaimFile
-from metabench.claims.words import says
-from metabench.measures import MEASURES, N_FOLDS
+from metabench.papers.claims import ClaimFile
+from metabench.papers.claims.sentences import says
+from metabench.stats.association import N_PERMUTATIONS
+from metabench.stats.search_measures import MEASURES, N_FOLDS
 
 MADE_FOR_CLAIMS = {
     "genotype_source_p": "p-value of architecture and source being independent, in [0, 1]",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reference_text import table, words
 
-from metabench import runspec, suite
+from metabench.planning import runspec, suite
 
 
 def suite_page(found: suite.Suite) -> list[str]:

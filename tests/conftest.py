@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from metabench.catalog import Catalog, load_catalog
 from metabench.data import Archive
+from metabench.plugin.catalog import Catalog, load_catalog
 from metabench_plugins.datasets import omniglot
 
 REAL_DATA = Path(

@@ -13,11 +13,11 @@ import torch
 from meta_steps import meta_steps
 from race import steps_per_second
 
-from metabench.catalog import Catalog, load_catalog
-from metabench.devices import make_repeatable, pick_device
-from metabench.memory import reuse_freed_memory
-from metabench.planning import RunRequest
-from metabench.provenance import describe
+from metabench.planning.plan import RunRequest
+from metabench.plugin.catalog import Catalog, load_catalog
+from metabench.running.devices import make_repeatable, pick_device
+from metabench.running.memory import reuse_freed_memory
+from metabench.running.provenance import describe
 
 CASES = [
     ("toy-regression", "10-shot", "maml", (25, 250, 2500)),

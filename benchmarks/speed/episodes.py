@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from race import Options, parse, steps_per_second
 
-from metabench.episodes import EpisodeShape
 from metabench.errors import DataError, UsageError
-from metabench.protocols import ClassData
-from metabench.sampler import EpisodeSampler
-from metabench.sources import open_source
+from metabench.planning.source_data import open_source
+from metabench.plugin.contracts import ClassData
+from metabench.plugin.contracts.episode import EpisodeShape
+from metabench.sampling.sampler import EpisodeSampler
 from metabench_plugins.datasets import miniimagenet, omniglot
-from metabench_plugins.datasets.torchmeta_bridge import torchmeta_bridge
+from metabench_plugins.datasets.parts.torchmeta_bridge import torchmeta_bridge
 
 WAYS, SHOTS, QUERIES = 5, 1, 15
 TRAIN = "meta-train"

@@ -14,9 +14,9 @@ import torch
 from meta_steps import MetaStep, meta_steps
 from race import Options, parse, steps_per_second
 
-from metabench.catalog import load_catalog
-from metabench.planning import RunRequest
-from metabench.suite import load_suite
+from metabench.planning.plan import RunRequest
+from metabench.planning.suite import load_suite
+from metabench.plugin.catalog import load_catalog
 
 SUITE = "toy-regression"
 

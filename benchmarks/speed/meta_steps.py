@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from metabench.building import build
-from metabench.catalog import Catalog
-from metabench.planning import RunRequest, plan
-from metabench.seeding import generator
+from metabench.planning.plan import RunRequest, plan
+from metabench.plugin.catalog import Catalog
+from metabench.running.build import build
+from metabench.sampling.seeding import generator
 
 MetaStep = Callable[[], Mapping[str, Tensor | float]]
 """Trains a learner on the same tasks, with the same draws, each time, and returns what it logs."""

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from metabench.episodes import TaskShape
-from metabench.protocols import INPUTS, Mixture, Params
+from metabench.plugin.contracts import INPUTS, Mixture, Params
+from metabench.plugin.contracts.episode import TaskShape
 from metabench_plugins.spaces.metanas import MetaNasParams, metanas
-from metabench_plugins.spaces.published import REDUCTION
+from metabench_plugins.spaces.parts.published_cells import REDUCTION
 
 WAYS, STEPS, LR, CHANNELS, NODES = 20, 5, 0.01, 28, 3
 TASK = TaskShape("classification", (1, 28, 28), WAYS)

@@ -14,9 +14,9 @@ import torch
 from meta_steps import meta_steps
 from race import Options, parse, steps_per_second
 
-from metabench.catalog import load_catalog
-from metabench.planning import RunRequest
-from metabench_plugins.spaces import supernet
+from metabench.planning.plan import RunRequest
+from metabench.plugin.catalog import load_catalog
+from metabench_plugins.spaces.parts import supernet
 
 CASES = {"mnas": ("four-domains", "5w1s"), "metanas": ("omniglot", "20w1s")}
 AT_ONCE = supernet.MAPS_AT_ONCE

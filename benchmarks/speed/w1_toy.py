@@ -10,9 +10,9 @@ import torch
 from race import MetaGradients, has_higher, parse, race
 from torch import Tensor, nn
 
-from metabench.episodes import TaskShape
-from metabench.functional import inner_loop, share
-from metabench.protocols import Params
+from metabench.inner_loop import inner_loop, share
+from metabench.plugin.contracts import Params
+from metabench.plugin.contracts.episode import TaskShape
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 
 STEPS, LR, POINTS = 5, 0.001, 10

@@ -11,9 +11,9 @@ from race import MetaGradients, has_higher, parse, race
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metabench.episodes import TaskShape
-from metabench.functional import inner_loop, share
-from metabench.protocols import Params
+from metabench.inner_loop import inner_loop, share
+from metabench.plugin.contracts import Params
+from metabench.plugin.contracts.episode import TaskShape
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params
 
 LR, WAYS, QUERIES = 0.4, 5, 15

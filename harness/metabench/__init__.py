@@ -6,9 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metabench.hookspecs import hookimpl
-    from metabench.results import load_results
-    from metabench.specs import (
+    from metabench.plugin.hookspecs import hookimpl
+    from metabench.plugin.specs import (
         API_VERSION,
         DatasetSpec,
         ExecutorSpec,
@@ -17,17 +16,18 @@ if TYPE_CHECKING:
         RunEvent,
         SearchSpaceSpec,
     )
+    from metabench.results.reading import load_results
 
 _HOMES = {
-    "hookimpl": "hookspecs",
-    "load_results": "results",
-    "API_VERSION": "specs",
-    "DatasetSpec": "specs",
-    "ExecutorSpec": "specs",
-    "LearnerSpec": "specs",
-    "NasStrategySpec": "specs",
-    "RunEvent": "specs",
-    "SearchSpaceSpec": "specs",
+    "hookimpl": "plugin.hookspecs",
+    "load_results": "results.reading",
+    "API_VERSION": "plugin.specs",
+    "DatasetSpec": "plugin.specs",
+    "ExecutorSpec": "plugin.specs",
+    "LearnerSpec": "plugin.specs",
+    "NasStrategySpec": "plugin.specs",
+    "RunEvent": "plugin.specs",
+    "SearchSpaceSpec": "plugin.specs",
 }
 
 __all__ = [

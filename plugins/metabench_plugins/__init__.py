@@ -7,8 +7,8 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from metabench.hookspecs import hookimpl
-from metabench.specs import (
+from metabench.plugin.hookspecs import hookimpl
+from metabench.plugin.specs import (
     DatasetSpec,
     ExecutorSpec,
     LearnerSpec,
@@ -64,7 +64,7 @@ def metabench_datasets() -> Iterable[DatasetSpec]:
 @hookimpl
 def metabench_learners() -> Iterable[LearnerSpec]:
     """The meta-learners."""
-    from metabench_plugins.learners.declared import declared
+    from metabench_plugins.learners.specs import declared
 
     return declared()
 
@@ -72,7 +72,7 @@ def metabench_learners() -> Iterable[LearnerSpec]:
 @hookimpl
 def metabench_search_spaces() -> Iterable[SearchSpaceSpec]:
     """The networks."""
-    from metabench_plugins.spaces.declared import declared
+    from metabench_plugins.spaces.specs import declared
 
     return declared()
 
@@ -80,7 +80,7 @@ def metabench_search_spaces() -> Iterable[SearchSpaceSpec]:
 @hookimpl
 def metabench_nas_strategies() -> Iterable[NasStrategySpec]:
     """The ways from architecture logits to an architecture."""
-    from metabench_plugins.strategies.declared import declared
+    from metabench_plugins.strategies.specs import declared
 
     return declared()
 
@@ -110,8 +110,8 @@ def metabench_executors() -> Iterable[ExecutorSpec]:
         name="local",
         version=1,
         summary="Processes on this machine, one cell each.",
-        params="metabench.executors.local:LocalParams",
-        factory="metabench.executors.local:LocalExecutor",
+        params="metabench.running.executors.local:LocalParams",
+        factory="metabench.running.executors.local:LocalExecutor",
     )
     yield ExecutorSpec(
         name="ray",

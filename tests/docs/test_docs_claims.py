@@ -7,8 +7,8 @@ import re
 import pytest
 from doc_pages import DOCS, blocks
 
-from metabench.catalog import load_catalog
-from metabench.claims import Claim, ClaimFile, Party, load_claims
+from metabench.papers.claims import Claim, ClaimFile, Party, load_claims
+from metabench.plugin.catalog import load_catalog
 
 
 @pytest.mark.parametrize("model", [ClaimFile, Claim, Party])

@@ -12,12 +12,16 @@ from typing import Any
 import pytest
 from doc_pages import DOCS, PAGES, ROOT, anchors, blocks, links
 
-from metabench import functional, hookspecs, protocols, seeding, tasknn
-from metabench.catalog import Catalog, Kind
+from metabench import inner_loop as functional
 from metabench.cli import app
-from metabench.records import EpisodeRecord, Provenance, RunRecord
-from metabench.runspec import EpisodeProtocol, RunSpec, SourceChoice, Training
-from metabench.suite import Budget, Suite, SuiteSource, load_suite
+from metabench.nn import layers as tasknn
+from metabench.planning.runspec import EpisodeProtocol, RunSpec, SourceChoice, Training
+from metabench.planning.suite import Budget, Suite, SuiteSource, load_suite
+from metabench.plugin import contracts as protocols
+from metabench.plugin import hookspecs
+from metabench.plugin.catalog import Catalog, Kind
+from metabench.results.schema import EpisodeRecord, Provenance, RunRecord
+from metabench.sampling import seeding
 
 REFERENCE = DOCS / "reference"
 PAGE_OF: dict[Kind, str] = {

@@ -3,8 +3,8 @@
 import pytest
 from doc_pages import DOCS, blocks
 
-from metabench import references
-from metabench.runspec import Frozen
+from metabench.papers import reference as references
+from metabench.planning.runspec import Frozen
 
 
 @pytest.mark.parametrize(

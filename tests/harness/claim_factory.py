@@ -8,8 +8,8 @@ from typing import Any
 
 from result_factory import make_spec, write_run
 
-from metabench.claims import Claim, ClaimFile, Evaluation, evaluate
-from metabench.results import read_runs
+from metabench.papers.claims import Claim, ClaimFile, Evaluation, evaluate
+from metabench.results.reading import read_runs
 
 N = 40
 """Episodes of each of two sources."""

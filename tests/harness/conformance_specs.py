@@ -6,8 +6,8 @@ from importlib.resources.abc import Traversable
 from pydantic import BaseModel, ConfigDict, Field
 
 from metabench import conformance
-from metabench.catalog import Catalog
-from metabench.specs import LearnerSpec, SearchSpaceSpec, Spec
+from metabench.plugin.catalog import Catalog
+from metabench.plugin.specs import LearnerSpec, SearchSpaceSpec, Spec
 from metabench_plugins.learners.maml import MamlParams
 from metabench_plugins.spaces.mlp import MlpParams
 

@@ -14,9 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from metabench.records import EpisodeRecord, Provenance, RunRecord
-from metabench.runspec import Choice, EpisodeProtocol, RunSpec, SourceChoice, Training, digest
-from metabench.tables import Report
+from metabench.planning.runspec import (
+    Choice,
+    EpisodeProtocol,
+    RunSpec,
+    SourceChoice,
+    Training,
+    digest,
+)
+from metabench.reports.tables import Report
+from metabench.results.schema import EpisodeRecord, Provenance, RunRecord
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SOURCES = ("bird", "texture")
@@ -133,17 +140,17 @@ def write_golden_records(out: Path) -> None:
 
 
 def golden_report() -> Report:
-    from metabench.report import build_report
-    from metabench.results import read_runs
+    from metabench.reports.build import build_report
+    from metabench.results.reading import read_runs
 
     return build_report(read_runs(GOLDEN / "records"))
 
 
 def golden_paper_report() -> Report:
-    from metabench.catalog import load_catalog
-    from metabench.paper_report import build_paper_report
-    from metabench.reference_files import load_reference
-    from metabench.results import read_runs
+    from metabench.papers.reference_files import load_reference
+    from metabench.papers.report import build_paper_report
+    from metabench.plugin.catalog import load_catalog
+    from metabench.results.reading import read_runs
 
     reference = load_reference(GOLDEN / "references" / "example-table-1.yaml")
     suites = {"toy-regression": GOLDEN / "suites" / "toy-regression.yaml"}

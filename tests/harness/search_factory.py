@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from result_factory import make_spec, write_run
 
-from metabench.catalog import Catalog
-from metabench.engine import Control
-from metabench.genotype import Genotype
-from metabench.planning import RunRequest, plan
-from metabench.running import Run
-from metabench.runspec import Choice
-from metabench.store import RunStore
+from metabench.planning.plan import RunRequest, plan
+from metabench.planning.runspec import Choice
+from metabench.plugin.catalog import Catalog
+from metabench.plugin.contracts.genotype import Genotype
+from metabench.results.store import RunStore
+from metabench.running.cell import Run
+from metabench.running.loops import Control
 
 A: dict[str, Any] = {"cell": [[0, 2, "skip"], [1, 2, "linear"]]}
 B: dict[str, Any] = {"cell": [[0, 2, "skip"], [1, 2, "skip"]]}

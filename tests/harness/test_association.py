@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metabench.association import N_PERMUTATIONS, association
+from metabench.stats.association import N_PERMUTATIONS, association
 
 SOURCES = ["sine", "line", "quadratic", "harmonics"] * 250
 

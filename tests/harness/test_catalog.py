@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from metabench.catalog import Catalog, load_catalog
 from metabench.errors import PluginError, UsageError
-from metabench.specs import RunEvent
+from metabench.plugin.catalog import Catalog, load_catalog
+from metabench.plugin.specs import RunEvent
 
 GOOD = """
-from metabench.hookspecs import hookimpl
-from metabench.specs import LearnerSpec
+from metabench.plugin.hookspecs import hookimpl
+from metabench.plugin.specs import LearnerSpec
 
 METABENCH_API = 1
 
@@ -105,7 +105,7 @@ BROKEN = {
         "metabench_learners() returned nothing; it must return several LearnerSpec objects",
     ),
     "wrong type": (
-        "from metabench.hookspecs import hookimpl\n"
+        "from metabench.plugin.hookspecs import hookimpl\n"
         "@hookimpl\ndef metabench_learners():\n    return ['text']\n",
         "returned 'text'; it must return LearnerSpec objects",
     ),
@@ -119,12 +119,12 @@ BROKEN = {
     ),
     "name of a built-in or another": (GOOD.replace("tortoise", "hare"), "which fast provides"),
     "suite that is no file": (
-        "from pathlib import Path\nfrom metabench.hookspecs import hookimpl\n"
+        "from pathlib import Path\nfrom metabench.plugin.hookspecs import hookimpl\n"
         "@hookimpl\ndef metabench_suites():\n    return [Path('nowhere.yaml')]\n",
         "'nowhere.yaml', which is not there",
     ),
     "suite as text": (
-        "from metabench.hookspecs import hookimpl\n"
+        "from metabench.plugin.hookspecs import hookimpl\n"
         "@hookimpl\ndef metabench_suites():\n    return 'nowhere.yaml'\n",
         "must return several Traversable",
     ),
@@ -222,7 +222,7 @@ def test_events_reach_every_plugin_and_failures_are_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bad, good, heard = tmp_path / "bad.py", tmp_path / "good.py", tmp_path / "heard.txt"
-    head = "from metabench.hookspecs import hookimpl\n@hookimpl\ndef metabench_on_event(event):\n"
+    head = "from metabench import hookimpl\n@hookimpl\ndef metabench_on_event(event):\n"
     bad.write_text(head + "    raise RuntimeError('tracker is down')\n")
     good.write_text(
         "from pathlib import Path\n"
@@ -241,7 +241,7 @@ def test_suites_are_known_by_file_stem(tmp_path: Path) -> None:
     (tmp_path / "pond.yaml").write_text("{}")
     plugin = tmp_path / "mine.py"
     plugin.write_text(
-        "from pathlib import Path\nfrom metabench.hookspecs import hookimpl\n"
+        "from pathlib import Path\nfrom metabench.plugin.hookspecs import hookimpl\n"
         "@hookimpl\ndef metabench_suites():\n    return [Path(__file__).parent / 'pond.yaml']\n"
     )
     assert load_catalog([plugin]).suite("pond").read_text() == "{}"
@@ -249,7 +249,7 @@ def test_suites_are_known_by_file_stem(tmp_path: Path) -> None:
 
 def test_loading_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from metabench.catalog import load_catalog; load_catalog();"
+        "import sys; from metabench.plugin.catalog import load_catalog; load_catalog();"
         "print([m for m in ('torch', 'pandas', 'scipy', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

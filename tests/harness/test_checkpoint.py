@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from metabench import checkpoint
 from metabench.errors import DataError
+from metabench.running import checkpoint
 
 
 def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 from claim_factory import N, add, claim, judged, one
 from result_factory import make_spec, write_run
 
-from metabench.claims.words import deciding
-from metabench.evaluation import Evaluation as Asked
-from metabench.evaluation import Grid
+from metabench.papers.claims.sentences import deciding
+from metabench.planning.evaluation import Evaluation as Asked
+from metabench.planning.evaluation import Grid
 
 
 def test_supported_with_numbers_by_hand(tmp_path: Path) -> None:

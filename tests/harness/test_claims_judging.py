@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from claim_factory import add, claim, judged
 
-from metabench.claims.judging import PairResult, deciding_p, judge, verdict_of
-from metabench.claims.words import deciding
+from metabench.papers.claims.intervals import PairResult, deciding_p, judge, verdict_of
+from metabench.papers.claims.sentences import deciding
 from metabench.stats import Difference
 
 

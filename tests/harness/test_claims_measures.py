@@ -9,8 +9,8 @@ import pytest
 from claim_factory import add, claim, genotypes, judged, one
 from result_factory import edit_json
 
-from metabench.claims.words import deciding
-from metabench.measures import wilson
+from metabench.papers.claims.sentences import deciding
+from metabench.stats.search_measures import wilson
 
 
 @pytest.mark.parametrize(

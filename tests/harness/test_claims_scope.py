@@ -7,7 +7,7 @@ from pathlib import Path
 
 from claim_factory import add, claim, genotypes, one
 
-from metabench.cli.claims_text import render_claims
+from metabench.render.claims_text import render_claims
 
 
 def test_stamps_are_carried_along(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from claim_factory import add, claim, judged, one
 
-from metabench.catalog import load_catalog
-from metabench.claims import ClaimFile, Evaluation, evaluate, load_claims
-from metabench.claims.judging import verdict_of
-from metabench.claims.words import deciding, says
-from metabench.cli.claims_text import render_claims
 from metabench.errors import UsageError
-from metabench.reference_files import find_reference
-from metabench.results import read_runs
+from metabench.papers.claims import ClaimFile, Evaluation, evaluate, load_claims
+from metabench.papers.claims.intervals import verdict_of
+from metabench.papers.claims.sentences import deciding, says
+from metabench.papers.reference_files import find_reference
+from metabench.plugin.catalog import load_catalog
+from metabench.render.claims_text import render_claims
+from metabench.results.reading import read_runs
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -70,7 +70,7 @@ def test_ids_differ() -> None:
 
 def test_the_built_in_claims_speak_of_what_there_is() -> None:
     """Suites, settings, columns and learners are known."""
-    from metabench.suite import load_suite
+    from metabench.planning.suite import load_suite
 
     catalog = load_catalog()
     assert {"m-nas", "metanas"} <= set(catalog.claims)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from metabench.cli.figure import figure
 from metabench.errors import DataError, UsageError
-from metabench.runspec import Choice
+from metabench.planning.runspec import Choice
 
 app = typer.Typer()
 app.command()(figure)

@@ -11,13 +11,17 @@ from result_factory import make_spec, write_run
 from typer.testing import CliRunner
 
 from metabench.cli import app
-from metabench.cli.compare_text import comparison_json, comparison_text
-from metabench.compare import Comparison, compare
 from metabench.errors import DataError, UsageError
-from metabench.pairing import difference_in_words, evaluated_configurations, weights_of
-from metabench.results import read_runs
-from metabench.runspec import Choice
-from metabench.sides import Sides, Wanted, find_sides
+from metabench.planning.runspec import Choice
+from metabench.render.comparison_text import comparison_json, comparison_text
+from metabench.reports.comparison import Comparison, compare
+from metabench.reports.comparison_sides import Sides, Wanted, find_sides
+from metabench.results.paired_scores import (
+    difference_in_words,
+    evaluated_configurations,
+    weights_of,
+)
+from metabench.results.reading import read_runs
 
 N = 40
 

@@ -7,10 +7,10 @@ import pytest
 from conformance_specs import assert_fails, outcomes
 from pydantic import BaseModel, ConfigDict
 
-from metabench.catalog import Catalog
 from metabench.errors import DataError
-from metabench.protocols import ClassData
-from metabench.specs import DatasetSpec
+from metabench.plugin.catalog import Catalog
+from metabench.plugin.contracts import ClassData
+from metabench.plugin.specs import DatasetSpec
 from metabench_plugins.datasets.toy_regression import ToyRegression, ToyRegressionParams
 
 

@@ -4,7 +4,7 @@ import pytest
 from conformance_specs import Demanding, assert_fails, learner_spec
 from pydantic import BaseModel, ConfigDict
 
-from metabench.catalog import Catalog
+from metabench.plugin.catalog import Catalog
 from metabench_plugins.learners.maml import Maml
 
 

@@ -10,8 +10,8 @@ import torch
 from conformance_specs import assert_fails, learner_spec, outcomes
 
 from metabench import conformance
-from metabench.catalog import Catalog
-from metabench.episodes import Adapted
+from metabench.plugin.catalog import Catalog
+from metabench.plugin.contracts.episode import Adapted
 from metabench_plugins.learners.maml import Maml
 
 

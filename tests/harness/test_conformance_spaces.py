@@ -4,8 +4,8 @@ import pytest
 import torch
 from conformance_specs import assert_fails, outcomes, space_spec
 
-from metabench.catalog import Catalog
-from metabench.protocols import CellChoices
+from metabench.plugin.catalog import Catalog
+from metabench.plugin.contracts import CellChoices
 from metabench_plugins.spaces.mlp import Mlp
 
 

@@ -7,10 +7,10 @@ import torch
 from conformance_specs import Demanding, assert_fails, outcomes, space_spec
 from pydantic import BaseModel, ConfigDict
 
-from metabench.catalog import Catalog
-from metabench.genotype import Edge, Genotype
-from metabench.protocols import CellChoices
-from metabench.specs import NasStrategySpec
+from metabench.plugin.catalog import Catalog
+from metabench.plugin.contracts import CellChoices
+from metabench.plugin.contracts.genotype import Edge, Genotype
+from metabench.plugin.specs import NasStrategySpec
 from metabench_plugins.spaces.mlp import Mlp
 
 

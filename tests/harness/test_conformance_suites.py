@@ -4,7 +4,7 @@ import pytest
 from conformance_specs import assert_fails, outcomes
 
 from metabench import conformance
-from metabench.catalog import Catalog
+from metabench.plugin.catalog import Catalog
 
 SUITE = """
 name: pond

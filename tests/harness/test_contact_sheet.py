@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from metabench.contact_sheet import MARGIN, TITLE, contact_sheet
 from metabench.errors import DataError
-from metabench.protocols import ClassData
+from metabench.plugin.contracts import ClassData
+from metabench.render.figures.contact_sheet import MARGIN, TITLE, contact_sheet
 
 SIZE = 60
 

@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 from result_factory import PROVENANCE, write_run
 
-from metabench.catalog import Catalog
-from metabench.changes import parse_changes
-from metabench.departures import Departures
 from metabench.errors import UsageError
-from metabench.paper_report import build_paper_report
-from metabench.planning import Cell, RunRequest, plan
-from metabench.pooling import Pooled, configurations
-from metabench.reference_files import find_reference
-from metabench.references import Reference
-from metabench.report import build_report
-from metabench.results import read_runs
-from metabench.runspec import RunSpec
-from metabench.tables import PaperRow, PaperTable
+from metabench.papers.deviations import Departures
+from metabench.papers.reference import Reference
+from metabench.papers.reference_files import find_reference
+from metabench.papers.report import build_paper_report
+from metabench.planning.overrides import parse_changes
+from metabench.planning.plan import Cell, RunRequest, plan
+from metabench.planning.runspec import RunSpec
+from metabench.plugin.catalog import Catalog
+from metabench.reports.build import build_report
+from metabench.reports.tables import PaperRow, PaperTable
+from metabench.results.configurations import Pooled, configurations
+from metabench.results.reading import read_runs
 
 LEARNERS = ("maml", "reptile", "mtnet", "bmaml", "mumomaml", "hsml", "mnas", "mnas-nm")
 

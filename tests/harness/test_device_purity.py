@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from metabench.conformance.purity import assert_on, fake_accelerator
-from metabench.episodes import TaskShape
 from metabench.errors import PluginError
-from metabench.functional import inner_loop, predictor, share
-from metabench.protocols import Params, SearchSpace
+from metabench.inner_loop import inner_loop, predictor, share
+from metabench.plugin.contracts import Params, SearchSpace
+from metabench.plugin.contracts.episode import TaskShape
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 

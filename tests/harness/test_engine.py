@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from metabench import checkpoint
-from metabench.catalog import Catalog
-from metabench.engine import Control, Interrupted
-from metabench.episodes import Adapted, Labelled
 from metabench.errors import DataError, DivergedError, MetabenchError
-from metabench.planning import Cell, RunRequest, plan
-from metabench.records import EpisodeRecord, RunRecord
-from metabench.results import read_runs
-from metabench.running import Run
-from metabench.specs import RunEvent
+from metabench.planning.plan import Cell, RunRequest, plan
+from metabench.plugin.catalog import Catalog
+from metabench.plugin.contracts.episode import Adapted, Labelled
+from metabench.plugin.specs import RunEvent
+from metabench.results.reading import read_runs
+from metabench.results.schema import EpisodeRecord, RunRecord
+from metabench.running import checkpoint
+from metabench.running.cell import Run
+from metabench.running.loops import Control, Interrupted
 from metabench_plugins.learners.maml import Maml
 
 CPU = torch.device("cpu")

@@ -11,23 +11,23 @@ import numpy as np
 import pytest
 import torch
 
-from metabench import checkpoint
-from metabench.building import build
-from metabench.catalog import Catalog
-from metabench.engine import Control, Interrupted
 from metabench.errors import DataError, UsageError
-from metabench.evaluation import Evaluation, Grid
-from metabench.planning import Cell, RunRequest, plan, suite_file
-from metabench.records import RunRecord
-from metabench.render.layout import title
-from metabench.report import build_report
-from metabench.restoring import restore
-from metabench.results import read_runs
-from metabench.running import Run
-from metabench.sources import require_values
-from metabench.specs import RunEvent
-from metabench.suite import Suite, load_suite
-from metabench.tables import Table
+from metabench.planning.evaluation import Evaluation, Grid
+from metabench.planning.plan import Cell, RunRequest, plan, suite_file
+from metabench.planning.source_data import require_values
+from metabench.planning.suite import Suite, load_suite
+from metabench.plugin.catalog import Catalog
+from metabench.plugin.specs import RunEvent
+from metabench.render.grid import title
+from metabench.reports.build import build_report
+from metabench.reports.tables import Table
+from metabench.results.reading import read_runs
+from metabench.results.schema import RunRecord
+from metabench.running import checkpoint
+from metabench.running.build import build
+from metabench.running.cell import Run
+from metabench.running.loops import Control, Interrupted
+from metabench.running.trained_learner import restore
 
 CPU = torch.device("cpu")
 NAME = "extrapolation"

@@ -18,17 +18,17 @@ from matplotlib.text import Annotation
 from result_factory import edit_json, make_spec, write_run
 from search_factory import run_all
 
-from metabench.catalog import Catalog
 from metabench.errors import DataError, UsageError
-from metabench.figures import FIGURES, FigureRequest, cell, curves, fits
-from metabench.figures.cell_layout import LabelledEdge, lay_out
-from metabench.figures.drawing import Drawing, FileFormat, encode, to_svg
-from metabench.figures.palette import COLORS, styles
-from metabench.labels import labelled
-from metabench.planning import RunRequest
-from metabench.protocols import CellChoices
-from metabench.results import read_runs
-from metabench.runspec import Choice
+from metabench.planning.plan import RunRequest
+from metabench.planning.runspec import Choice
+from metabench.plugin.catalog import Catalog
+from metabench.plugin.contracts import CellChoices
+from metabench.render.figures import FIGURES, FigureRequest, cell, curves, fits
+from metabench.render.figures.cell_layout import LabelledEdge, lay_out
+from metabench.render.figures.drawing import Drawing, FileFormat, encode, to_svg
+from metabench.render.figures.palette import COLORS, styles
+from metabench.results.labels import labelled
+from metabench.results.reading import read_runs
 
 HOSTILE = '_<script>alert("x")</script>$\\frac{1}{0}$'
 FAMILIES = ["sine", "line", "quadratic", "harmonics"]
@@ -98,8 +98,8 @@ def test_fits_show_every_family_with_every_learner(catalog: Catalog, trained: Pa
 
 def test_a_fit_is_what_the_record_scored(catalog: Catalog, trained: Path) -> None:
     """The squared error on the evaluation's own grid is the evaluation's score."""
-    from metabench.evaluation import Grid
-    from metabench.restoring import restore
+    from metabench.planning.evaluation import Grid
+    from metabench.running.trained_learner import restore
 
     for run in read_runs(trained).runs:
         restored = restore(run.folder, catalog, device=torch.device("cpu"))
@@ -318,7 +318,7 @@ def test_a_hostile_name_is_text(tmp_path: Path) -> None:
     folder = write_curves(tmp_path / "curves")
     record = json.loads((folder / "run.json").read_text())
     record["spec"]["learner"]["name"] = HOSTILE
-    from metabench.runspec import digest
+    from metabench.planning.runspec import digest
 
     edit_json(folder / "run.json", spec=record["spec"], run_id=digest(record["spec"]))
     drawing = curves.draw(read_runs(tmp_path / "curves"))

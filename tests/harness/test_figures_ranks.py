@@ -10,9 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from result_factory import make_spec, write_run
 
 from metabench.errors import DataError
-from metabench.figures import ranks
-from metabench.figures.drawing import to_svg
-from metabench.results import read_runs
+from metabench.render.figures import ranks
+from metabench.render.figures.drawing import to_svg
+from metabench.results.reading import read_runs
 
 N = 40
 

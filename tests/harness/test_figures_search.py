@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from search_factory import A, B, run_search, write_search
 
-from metabench.catalog import Catalog
 from metabench.errors import DataError, UsageError
-from metabench.figures import annealing, embeddings, genotypes, sizes
-from metabench.figures.drawing import Drawing, to_svg
-from metabench.figures.tsne import affinities, gradient, principal_components, tsne
-from metabench.genotype import Edge, Genotype
-from metabench.measures import silhouette
-from metabench.results import read_runs
-from metabench.search_results import read_embeddings
+from metabench.plugin.catalog import Catalog
+from metabench.plugin.contracts.genotype import Edge, Genotype
+from metabench.render.figures import annealing, embeddings, genotypes, sizes
+from metabench.render.figures.drawing import Drawing, to_svg
+from metabench.render.figures.tsne import affinities, gradient, principal_components, tsne
+from metabench.results.reading import read_runs
+from metabench.results.search_files import read_embeddings
+from metabench.stats.search_measures import silhouette
 
 
 def legend_texts(drawing: Drawing) -> list[str]:

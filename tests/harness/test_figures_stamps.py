@@ -11,12 +11,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from result_factory import edit_json, make_spec, write_run
 from search_factory import A, B, run_search, write_search
 
-from metabench.catalog import Catalog
-from metabench.figures import FIGURES, FigureRequest
-from metabench.figures.drawing import Drawing, FileFormat, encode, house_style, to_svg
-from metabench.figures.stamps import in_words
-from metabench.labels import labelled
-from metabench.results import Results, read_runs
+from metabench.plugin.catalog import Catalog
+from metabench.render.figures import FIGURES, FigureRequest
+from metabench.render.figures.drawing import Drawing, FileFormat, encode, house_style, to_svg
+from metabench.render.figures.stamps import in_words
+from metabench.results.labels import labelled
+from metabench.results.reading import Results, read_runs
 
 SAID = "Stamped smoke, custom."
 NEED_CHECKPOINTS = ("fits", "annealing")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metabench.functional import (
+from metabench.inner_loop import (
     inner_loop,
     inner_path,
     is_norm,
@@ -12,7 +12,7 @@ from metabench.functional import (
     share,
     task_gradients,
 )
-from metabench.protocols import Params
+from metabench.plugin.contracts import Params
 
 N_TASKS, LR = 3, 0.1
 

@@ -11,10 +11,10 @@ import pytest
 from browser import CHROMIUM, Tab, open_tab
 from result_factory import make_spec, write_run
 
-from metabench.catalog import load_catalog
-from metabench.page import read_page
-from metabench.render.html import render_page
-from metabench.viewing import ReportServer
+from metabench.plugin.catalog import load_catalog
+from metabench.render.page import read_page
+from metabench.render.page.html import render_page
+from metabench.render.page.server import ReportServer
 
 pytestmark = [
     pytest.mark.slow,

@@ -7,12 +7,12 @@ import pytest
 from html_outline import Outline
 from result_factory import make_spec, write_run
 
-from metabench.catalog import Catalog
-from metabench.page import read_page
-from metabench.records import SCHEMA
-from metabench.render import layout
-from metabench.render.html import render_page
-from metabench.runspec import SourceChoice
+from metabench.planning.runspec import SourceChoice
+from metabench.plugin.catalog import Catalog
+from metabench.render import grid as layout
+from metabench.render.page import read_page
+from metabench.render.page.html import render_page
+from metabench.results.schema import SCHEMA
 
 SCRIPT_NAME = "<script>alert(1)</script>"
 QUOTE_NAME = '"\' onload="alert(1)" </title></style><b>'

@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metabench import measures
-from metabench.measures import MEASURES, of_embeddings, of_genotypes, probe, silhouette, wilson
+from metabench.stats import search_measures as measures
+from metabench.stats.search_measures import (
+    MEASURES,
+    of_embeddings,
+    of_genotypes,
+    probe,
+    silhouette,
+    wilson,
+)
 
 LABELS = [name for _ in range(60) for name in ("bird", "car", "sky")]
 

@@ -3,11 +3,11 @@ import json
 import pytest
 from result_factory import make_spec, write_run
 
-from metabench.page import build_page
-from metabench.page.differences import find_differences
-from metabench.page.origins import find_provenance
-from metabench.page.pictures import MOST, draw_pictures, without_styles
-from metabench.results import read_runs
+from metabench.render.page import build_page
+from metabench.render.page.differences import find_differences
+from metabench.render.page.origins import find_provenance
+from metabench.render.page.pictures import MOST, draw_pictures, without_styles
+from metabench.results.reading import read_runs
 
 SCORES = [i % 5 / 4 for i in range(80)]
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from result_factory import PROVENANCE, make_spec
 
-from metabench.episode_files import Episodes
-from metabench.page import differences
-from metabench.page.differences import find_differences
-from metabench.page.values import Differences, Page
-from metabench.pairing import shared_scores
-from metabench.pooling import configurations
-from metabench.records import RunRecord
-from metabench.render.html import render_page
-from metabench.results import Run
+from metabench.render.page import differences
+from metabench.render.page.differences import find_differences
+from metabench.render.page.html import render_page
+from metabench.render.page.values import Differences, Page
+from metabench.results.configurations import configurations
+from metabench.results.episode_files import Episodes
+from metabench.results.paired_scores import shared_scores
+from metabench.results.reading import Run
+from metabench.results.schema import RunRecord
 from metabench.stats import contrast, holm
 
 N = 200

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 from result_factory import golden_paper_report, make_spec, write_run
 
-from metabench.paper_report import build_paper_report
-from metabench.references import Reference
-from metabench.results import read_runs
-from metabench.runspec import EpisodeProtocol, Training
-from metabench.tables import PaperRow, PaperTable, Report
+from metabench.papers.reference import Reference
+from metabench.papers.report import build_paper_report
+from metabench.planning.runspec import EpisodeProtocol, Training
+from metabench.reports.tables import PaperRow, PaperTable, Report
+from metabench.results.reading import read_runs
 
 SCORES = [0.2, 0.4, 0.6, 0.4, 1.0, 0.0, 0.2, 0.8]  # bird and texture take turns
 CITATION = {"authors": "Doe", "title": "T", "venue": "CONF", "year": 2020, "where": "Table 1"}

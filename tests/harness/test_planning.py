@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from metabench.catalog import Catalog
-from metabench.changes import parse_changes
 from metabench.errors import DataError, UsageError
-from metabench.planning import Cell, RunRequest, plan
+from metabench.planning.overrides import parse_changes
+from metabench.planning.plan import Cell, RunRequest, plan
+from metabench.plugin.catalog import Catalog
 
 
 def toy(catalog: Catalog, **changes: object) -> list[Cell]:

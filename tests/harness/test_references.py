@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 from result_factory import GOLDEN
 
-from metabench.catalog import load_catalog
 from metabench.errors import UsageError
-from metabench.reference_checks import problems_of
-from metabench.reference_files import find_reference, load_reference, readable_references
-from metabench.references import Reference
+from metabench.papers.reference import Reference
+from metabench.papers.reference_checks import problems_of
+from metabench.papers.reference_files import find_reference, load_reference, readable_references
+from metabench.plugin.catalog import load_catalog
 
 EXAMPLE = GOLDEN / "references" / "example-table-1.yaml"
 PLUGIN = """

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from result_factory import GOLDEN, golden_paper_report, golden_report, make_spec, write_run
 
-from metabench.references import PrintedCell
-from metabench.render import Format, as_md, as_table, as_tex, layout, render
-from metabench.report import build_report
-from metabench.results import read_runs
-from metabench.tables import Cell, PaperCell, PaperRow, PaperTable, Report, Table
-from metabench.verdicts import Verdict
+from metabench.papers.reference import PrintedCell
+from metabench.papers.verdict import Verdict
+from metabench.render import Format, as_md, as_table, as_tex, render
+from metabench.render import grid as layout
+from metabench.reports.build import build_report
+from metabench.reports.tables import Cell, PaperCell, PaperRow, PaperTable, Report, Table
+from metabench.results.reading import read_runs
 
 HOSTILE = (
     "<script>alert(1)</script>",

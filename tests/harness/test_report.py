@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from result_factory import PROVENANCE, make_spec, write_run
 
-from metabench.report import build_report
-from metabench.results import read_runs
-from metabench.runspec import Choice, EpisodeProtocol, SourceChoice, Training
+from metabench.planning.runspec import Choice, EpisodeProtocol, SourceChoice, Training
+from metabench.reports.build import build_report
+from metabench.reports.tables import Report
+from metabench.results.reading import read_runs
 from metabench.stats import field_interval, seeds_interval
-from metabench.tables import Report
 
 SCORES = [0.2, 0.4, 0.6, 0.4, 1.0, 0.0, 0.2, 0.8]  # bird and texture take turns
 BIRD, TEXTURE = SCORES[::2], SCORES[1::2]

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metabench.conformance.purity import assert_on, fake_accelerator
-from metabench.episode_sources import ClassSource, FunctionSource
-from metabench.episodes import EpisodeShape, Labelled, TaskBatch
 from metabench.errors import DataError
-from metabench.protocols import ClassData
-from metabench.sampler import EpisodeSampler
+from metabench.plugin.contracts import ClassData
+from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskBatch
+from metabench.sampling.sampler import EpisodeSampler
+from metabench.sampling.sources import ClassSource, FunctionSource
 from metabench_plugins.datasets.toy_regression import ToyRegression, ToyRegressionParams
 
 CPU = torch.device("cpu")
@@ -239,7 +239,7 @@ def test_seeds_splits_and_suites_give_other_episodes() -> None:
 
 
 def test_a_source_too_large_for_its_device_is_staged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metabench.episode_sources._fits", lambda n_bytes, device: False)
+    monkeypatch.setattr("metabench.sampling.sources._fits", lambda n_bytes, device: False)
     with fake_accelerator() as device:
         source = ClassSource("marks", class_data(), device=device)
         assert source._pixels.device.type == "cpu"

@@ -11,23 +11,23 @@ import torch
 from result_factory import make_spec, write_run
 from search_factory import A, B, write_search
 
-from metabench.catalog import load_catalog
-from metabench.engine import Control
 from metabench.errors import DataError
-from metabench.genotype import Genotype
-from metabench.planning import RunRequest, plan
-from metabench.pooling import pool
-from metabench.results import read_runs
-from metabench.running import Run
-from metabench.search_results import (
+from metabench.planning.plan import RunRequest, plan
+from metabench.plugin.catalog import load_catalog
+from metabench.plugin.contracts.genotype import Genotype
+from metabench.plugin.specs import RunEvent
+from metabench.results.configurations import pool
+from metabench.results.reading import read_runs
+from metabench.results.search_files import (
     architectures,
     measure,
     measures_of,
     read_embeddings,
     read_genotypes,
 )
-from metabench.specs import RunEvent
-from metabench.store import RunStore
+from metabench.results.store import RunStore
+from metabench.running.cell import Run
+from metabench.running.loops import Control
 
 N = 40
 FILES = ("episodes.jsonl", "genotypes.jsonl", "embeddings.jsonl")

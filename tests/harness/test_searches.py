@@ -11,10 +11,10 @@ from search_factory import A, B, write_search
 from typer.testing import CliRunner
 
 from metabench.cli import app
-from metabench.genotype import Edge, Genotype
-from metabench.pooling import pool
-from metabench.results import read_runs
-from metabench.searches import Cost, SizeRange, agreement, equal_edges, find_searches
+from metabench.plugin.contracts.genotype import Edge, Genotype
+from metabench.results.configurations import pool
+from metabench.results.reading import read_runs
+from metabench.results.searches import Cost, SizeRange, agreement, equal_edges, find_searches
 
 
 def test_agreement_of_seeds(tmp_path: Path) -> None:

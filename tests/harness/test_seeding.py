@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metabench.seeding import choose, derive_key, normal, uniform, words
+from metabench.sampling.seeding import choose, derive_key, normal, uniform, words
 
 
 @given(st.integers(0, 2**63), st.permutations(list(range(12))))

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from metabench.catalog import load_catalog
 from metabench.errors import UsageError
-from metabench.suite import Budget, load_suite
-from metabench.yaml_files import read_yaml
+from metabench.planning.suite import Budget, load_suite
+from metabench.planning.yaml_files import read_yaml
+from metabench.plugin.catalog import load_catalog
 
 SUITE = """
 name: tiny

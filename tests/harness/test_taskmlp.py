@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from metabench import tasknn
-from metabench.functional import inner_loop, share
-from metabench.protocols import Params
-from metabench.taskmlp import Layer, norm_mlp
+from metabench.inner_loop import inner_loop, share
+from metabench.nn import layers as tasknn
+from metabench.nn.norm_mlp import Layer, norm_mlp
+from metabench.plugin.contracts import Params
 
 N_TASKS, N_ROWS, EPS = 3, 6, 1e-2
 HIDDEN = 2

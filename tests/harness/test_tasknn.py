@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metabench import tasknn
+from metabench.nn import layers as tasknn
 
 N_TASKS = 3
 

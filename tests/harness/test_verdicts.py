@@ -2,10 +2,10 @@ import math
 
 import pytest
 
-from metabench.references import FIELD_FORMULA, PrintedCell
+from metabench.papers.reference import FIELD_FORMULA, PrintedCell
+from metabench.papers.verdict import judge
+from metabench.reports.tables import Cell
 from metabench.stats import SpreadRatio
-from metabench.tables import Cell
-from metabench.verdicts import judge
 
 
 def printed(value=2.0, half_width=0.3, **changes) -> PrintedCell:

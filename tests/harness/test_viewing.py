@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from metabench.cli.view import view
 from metabench.errors import DataError, UsageError
-from metabench.page.values import Page
-from metabench.viewing import ReportServer, bundle_of, write_bundle
+from metabench.render.page.server import ReportServer, bundle_of, write_bundle
+from metabench.render.page.values import Page
 
 app = typer.Typer()
 app.command()(view)

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from metabench.catalog import Catalog, load_catalog
-from metabench.claims import Evaluation, evaluate, load_claims
-from metabench.page import Page, read_page
-from metabench.paper_report import build_paper_report
-from metabench.reference_files import find_reference
+from metabench.papers.claims import Evaluation, evaluate, load_claims
+from metabench.papers.reference_files import find_reference
+from metabench.papers.report import build_paper_report
+from metabench.plugin.catalog import Catalog, load_catalog
 from metabench.render import Format, render
-from metabench.render.html import render_page
-from metabench.report import build_report
-from metabench.results import Results, read_runs
+from metabench.render.page import Page, read_page
+from metabench.render.page.html import render_page
+from metabench.reports.build import build_report
+from metabench.results.reading import Results, read_runs
 
 RESULTS = Path(__file__).parents[2] / "results"
 TABLE_1 = RESULTS / "m-nas-table-1"

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from metabench.building import build
-from metabench.catalog import Catalog
-from metabench.devices import make_repeatable
-from metabench.engine import Control
-from metabench.executors import Job, work
-from metabench.planning import RunRequest, plan
-from metabench.running import Run
-from metabench.seeding import generator
-from metabench.tasknn import conv2d
+from metabench.nn.layers import conv2d
+from metabench.planning.plan import RunRequest, plan
+from metabench.plugin.catalog import Catalog
+from metabench.running.build import build
+from metabench.running.cell import Run
+from metabench.running.devices import make_repeatable
+from metabench.running.executors import Job, work
+from metabench.running.loops import Control
+from metabench.sampling.seeding import generator
 
 pytestmark = [
     pytest.mark.gpu,

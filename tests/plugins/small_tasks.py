@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from metabench.episodes import EpisodeShape, Labelled, TaskBatch, TaskShape
-from metabench.protocols import LearnerContext
-from metabench_plugins.learners.outer import OuterAdam
+from metabench.plugin.contracts import LearnerContext
+from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskBatch, TaskShape
+from metabench_plugins.learners.parts.outer_adam import OuterAdam
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 

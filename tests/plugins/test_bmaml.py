@@ -11,10 +11,10 @@ import torch
 from small_tasks import TASKS, batch, context, generator, in_double, train
 from torch import Tensor
 
-from metabench.episodes import Labelled
+from metabench.plugin.contracts.episode import Labelled
 from metabench_plugins.learners.bmaml import Bmaml, BmamlParams, Particles
 from metabench_plugins.learners.maml import Maml, MamlParams
-from metabench_plugins.learners.svgd import svgd_matrices
+from metabench_plugins.learners.parts.svgd import svgd_matrices
 
 PARAMS = {"inner_lr": 0.05, "inner_steps": 3, "outer_lr": 0.01}
 KINDS = ["regression", "classification"]

@@ -6,14 +6,14 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-from metabench.episodes import TaskShape
 from metabench.errors import UsageError
-from metabench.genotype import Edge, Genotype
-from metabench.protocols import INPUTS, CellChoices, Mixture
+from metabench.plugin.contracts import INPUTS, CellChoices, Mixture
+from metabench.plugin.contracts.episode import TaskShape
+from metabench.plugin.contracts.genotype import Edge, Genotype
 from metabench_plugins.spaces.darts import DartsSpaceParams, darts
 from metabench_plugins.spaces.metanas import MetaNasParams, metanas
-from metabench_plugins.spaces.published import NORMAL, PUBLISHED, REDUCTION
-from metabench_plugins.spaces.supernet import CellNetwork
+from metabench_plugins.spaces.parts.published_cells import NORMAL, PUBLISHED, REDUCTION
+from metabench_plugins.spaces.parts.supernet import CellNetwork
 from metabench_plugins.spaces.tnas import TnasParams, tnas
 
 MINI = TaskShape("classification", (3, 84, 84), 5)

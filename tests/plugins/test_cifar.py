@@ -20,11 +20,11 @@ from PIL import Image
 
 from metabench.data import import_archive, verify_pack
 from metabench.errors import DataError
-from metabench.protocols import ClassData
-from metabench.runspec import digest
+from metabench.planning.runspec import digest
+from metabench.plugin.contracts import ClassData
 from metabench_plugins.datasets import cifar10, cifar100
 from metabench_plugins.datasets.cifar10 import NAMES, CifarParams
-from metabench_plugins.datasets.packed import SPLITS, committed_split
+from metabench_plugins.datasets.parts.packed import SPLITS, committed_split
 
 LABELS_100 = sorted(label for labels in committed_split("cifar-fs").values() for label in labels)
 

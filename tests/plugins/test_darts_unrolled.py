@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metabench.episodes import TaskShape
-from metabench.functional import share
-from metabench.protocols import Arch, Params
+from metabench.inner_loop import share
+from metabench.plugin.contracts import Arch, Params
+from metabench.plugin.contracts.episode import TaskShape
 from metabench_plugins.spaces.toy_cell import ToyCell, ToyCellParams
 from metabench_plugins.strategies.darts import Darts, DartsParams
-from metabench_plugins.strategies.darts_unrolled import architecture_gradient
+from metabench_plugins.strategies.parts.darts_unrolled import architecture_gradient
 
 XI = 0.3
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metabench.episodes import TaskShape
-from metabench.functional import share
-from metabench.protocols import LayeredSpace, Params
+from metabench.inner_loop import share
+from metabench.plugin.contracts import LayeredSpace, Params
+from metabench.plugin.contracts.episode import TaskShape
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 

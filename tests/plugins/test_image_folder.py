@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 from metabench.cli import app
 from metabench.errors import DataError
 from metabench_plugins.datasets import image_folder
-from metabench_plugins.datasets.class_splits import seeded_split
 from metabench_plugins.datasets.image_folder import ImageFolderParams, load, synthesize
-from metabench_plugins.datasets.packed import SPLITS
+from metabench_plugins.datasets.parts.class_splits import seeded_split
+from metabench_plugins.datasets.parts.packed import SPLITS
 
 KINDS = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen", "ibis", "jay")
 

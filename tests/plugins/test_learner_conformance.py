@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from metabench import conformance
-from metabench.catalog import load_catalog
+from metabench.plugin.catalog import load_catalog
 
 CATALOG = load_catalog()
 CASES = [

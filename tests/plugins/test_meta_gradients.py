@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metabench.episodes import TaskShape
-from metabench.functional import inner_loop, is_norm, share
-from metabench.protocols import Params, SearchSpace
+from metabench.inner_loop import inner_loop, is_norm, share
+from metabench.plugin.contracts import Params, SearchSpace
+from metabench.plugin.contracts.episode import TaskShape
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 

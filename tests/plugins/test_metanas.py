@@ -11,20 +11,20 @@ import torch
 from torch import Tensor
 
 from metabench import conformance
-from metabench.catalog import load_catalog
 from metabench.conformance.samples import same
-from metabench.episodes import EpisodeShape, Labelled, TaskBatch, TaskShape
 from metabench.errors import UsageError
-from metabench.protocols import INPUTS, NEEDED, LearnerContext
-from metabench.specs import resolve
-from metabench_plugins.learners.apart import gradients
-from metabench_plugins.learners.joint import mixing_of_each
-from metabench_plugins.learners.metanas import Metanas
-from metabench_plugins.learners.searching import operations_of
-from metabench_plugins.spaces.given import most_common, read_given
+from metabench.plugin.catalog import load_catalog
+from metabench.plugin.contracts import INPUTS, NEEDED, LearnerContext
+from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskBatch, TaskShape
+from metabench.plugin.specs import resolve
+from metabench_plugins.learners.metanas.joint_inner_loop import mixing_of_each
+from metabench_plugins.learners.metanas.learner import Metanas
+from metabench_plugins.learners.parts.searched_space import operations_of
+from metabench_plugins.learners.parts.split_batch import gradients
 from metabench_plugins.spaces.metanas import ChildParams, child
-from metabench_plugins.spaces.published import PUBLISHED
-from metabench_plugins.strategies.pruning import PRUNED
+from metabench_plugins.spaces.parts.given_genotype import most_common, read_given
+from metabench_plugins.spaces.parts.published_cells import PUBLISHED
+from metabench_plugins.strategies.parts.pruning import PRUNED
 
 CATALOG = load_catalog()
 IMAGES = TaskShape("classification", (1, 8, 8), 2)

@@ -19,15 +19,15 @@ from PIL import Image
 
 from metabench.data import Pack, Preparation, fetch_archive, import_archive, open_pack, verify_pack
 from metabench.errors import DataError
-from metabench.runspec import digest
-from metabench_plugins.datasets import miniimagenet_files
+from metabench.planning.runspec import digest
 from metabench_plugins.datasets.miniimagenet import (
     ARCHIVE,
     MiniImagenetParams,
     load,
     synthesize,
 )
-from metabench_plugins.datasets.packed import SPLITS, committed_split
+from metabench_plugins.datasets.parts import miniimagenet_files
+from metabench_plugins.datasets.parts.packed import SPLITS, committed_split
 
 CLASSES = {
     split.removeprefix("meta-"): labels

@@ -8,9 +8,9 @@ import pytest
 import torch
 from small_tasks import IMAGES, TASKS, batch, context
 
-from metabench.protocols import INPUTS
+from metabench.plugin.contracts import INPUTS
 from metabench_plugins.learners.mnas import LowRankParams, Mnas, MnasParams
-from metabench_plugins.learners.modulation import Gates
+from metabench_plugins.learners.parts.gates import Gates
 from metabench_plugins.spaces.metanas import MetaNasParams, metanas
 from metabench_plugins.spaces.tnas import TnasParams, tnas
 from metabench_plugins.strategies.darts import Darts, DartsParams

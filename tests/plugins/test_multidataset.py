@@ -18,11 +18,11 @@ from PIL import Image
 
 from metabench.data import Archive, Preparation, fetch_archive, import_archive, open_pack
 from metabench.errors import DataError
-from metabench.runspec import digest
+from metabench.planning.runspec import digest
 from metabench_plugins.datasets import aircraft, birds, fungi, textures
-from metabench_plugins.datasets.domains import BoxedParams, DomainParams
-from metabench_plugins.datasets.multidataset import Domain, draw_split
-from metabench_plugins.datasets.packed import SPLITS, committed_split
+from metabench_plugins.datasets.parts.domains import BoxedParams, DomainParams
+from metabench_plugins.datasets.parts.multidataset import Domain, draw_split
+from metabench_plugins.datasets.parts.packed import SPLITS, committed_split
 
 Files = dict[str, bytes]
 

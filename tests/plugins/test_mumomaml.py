@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from small_tasks import TASKS, batch, context, generator, in_double, train
 from torch import Tensor
 
-from metabench.episodes import EpisodeShape, Labelled, TaskShape
 from metabench.errors import UsageError
-from metabench.functional import share
+from metabench.inner_loop import share
+from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskShape
 from metabench_plugins.learners.maml import Maml, MamlParams
 from metabench_plugins.learners.mumomaml import MumoMaml, MumoMamlParams
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from metabench.catalog import load_catalog
 from metabench.errors import UsageError
-from metabench.executors import Job
-from metabench.planning import RunRequest, plan
-from metabench.specs import RunEvent
+from metabench.planning.plan import RunRequest, plan
+from metabench.plugin.catalog import load_catalog
+from metabench.plugin.specs import RunEvent
+from metabench.running.executors import Job
 from metabench_plugins.executors.on_ray import RayExecutor, RayParams
 
 

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from small_tasks import IMAGES, batch, context
 
-from metabench.episodes import Labelled, TaskBatch
-from metabench_plugins.learners.augmentation import crop_and_flip
+from metabench.plugin.contracts.episode import Labelled, TaskBatch
 from metabench_plugins.learners.one_shot import OneShot, OneShotParams
+from metabench_plugins.learners.parts.augmentation import crop_and_flip
 from metabench_plugins.spaces.toy_cell import CELL, ToyCell, ToyCellParams
-from metabench_plugins.strategies.darts_unrolled import architecture_gradient
+from metabench_plugins.strategies.parts.darts_unrolled import architecture_gradient
 from metabench_plugins.strategies.soft_pruning import SoftPruning, SoftPruningParams
 
 PLAIN = {"crop": 0, "flip": False}

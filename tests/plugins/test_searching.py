@@ -12,16 +12,16 @@ from small_tasks import IMAGES, LINES, TASKS, batch, context, generator, in_doub
 from torch import Tensor
 
 from metabench import conformance
-from metabench.catalog import load_catalog
-from metabench.functional import inner_loop, share
-from metabench.protocols import Mixture, Params
-from metabench.specs import resolve
-from metabench_plugins.learners.gradient import Start
+from metabench.inner_loop import inner_loop, share
+from metabench.plugin.catalog import load_catalog
+from metabench.plugin.contracts import Mixture, Params
+from metabench.plugin.specs import resolve
 from metabench_plugins.learners.maml import Maml, MamlSearchParams
-from metabench_plugins.learners.searching import Search
-from metabench_plugins.spaces import supernet
+from metabench_plugins.learners.parts.gradient_learner import Start
+from metabench_plugins.learners.parts.searched_space import Search
 from metabench_plugins.spaces.metanas import MetaNasParams, metanas
-from metabench_plugins.spaces.supernet import CellNetwork
+from metabench_plugins.spaces.parts import supernet
+from metabench_plugins.spaces.parts.supernet import CellNetwork
 from metabench_plugins.spaces.toy_cell import CELL, ToyCell, ToyCellParams
 from metabench_plugins.strategies.darts import Darts, DartsParams
 from metabench_plugins.strategies.gumbel import Gumbel, GumbelParams

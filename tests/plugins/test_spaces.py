@@ -6,10 +6,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from metabench.episodes import TaskShape
-from metabench.functional import is_norm, share
-from metabench.genotype import Genotype
-from metabench.protocols import Params, SearchSpace
+from metabench.inner_loop import is_norm, share
+from metabench.plugin.contracts import Params, SearchSpace
+from metabench.plugin.contracts.episode import TaskShape
+from metabench.plugin.contracts.genotype import Genotype
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 

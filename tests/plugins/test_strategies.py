@@ -13,13 +13,13 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from metabench.errors import UsageError
-from metabench.genotype import Genotype
-from metabench.protocols import INPUTS, NEEDED, CellChoices
+from metabench.plugin.contracts import INPUTS, NEEDED, CellChoices
+from metabench.plugin.contracts.genotype import Genotype
 from metabench_plugins.strategies.darts import Darts, DartsParams
-from metabench_plugins.strategies.decoding import edges_of, genotypes, harden, one_hot
 from metabench_plugins.strategies.fixed import Fixed, FixedParams
 from metabench_plugins.strategies.gumbel import Gumbel, GumbelParams
-from metabench_plugins.strategies.pruning import PRUNED, cut, prune_logits
+from metabench_plugins.strategies.parts.decoding import edges_of, genotypes, harden, one_hot
+from metabench_plugins.strategies.parts.pruning import PRUNED, cut, prune_logits
 from metabench_plugins.strategies.random import Random, RandomParams, sample
 from metabench_plugins.strategies.soft_pruning import SoftPruning, SoftPruningParams
 

@@ -7,22 +7,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench import tasknn
 from metabench.conformance.purity import assert_on, fake_accelerator
-from metabench.episodes import TaskShape
-from metabench.functional import inner_loop, share
-from metabench.genotype import Edge, Genotype
-from metabench.protocols import INPUTS, CellChoices, Mixture, Params
-from metabench_plugins.spaces import supernet
-from metabench_plugins.spaces.amounts import amounts, membership, overlap
+from metabench.inner_loop import inner_loop, share
+from metabench.nn import layers as tasknn
+from metabench.plugin.contracts import INPUTS, CellChoices, Mixture, Params
+from metabench.plugin.contracts.episode import TaskShape
+from metabench.plugin.contracts.genotype import Edge, Genotype
 from metabench_plugins.spaces.darts import DartsSpaceParams, darts
-from metabench_plugins.spaces.maps import factorized_reduction
 from metabench_plugins.spaces.metanas import MetaNasParams, metanas
-from metabench_plugins.spaces.primitives import PRIMITIVES, Feed
-from metabench_plugins.spaces.published import NORMAL, PUBLISHED, REDUCTION
-from metabench_plugins.spaces.supernet import CellNetwork
+from metabench_plugins.spaces.parts import supernet
+from metabench_plugins.spaces.parts.image_maps import factorized_reduction
+from metabench_plugins.spaces.parts.operation_weights import amounts, membership, overlap
+from metabench_plugins.spaces.parts.primitives import PRIMITIVES, Feed
+from metabench_plugins.spaces.parts.published_cells import NORMAL, PUBLISHED, REDUCTION
+from metabench_plugins.spaces.parts.supernet import CellNetwork
 from metabench_plugins.spaces.tnas import TnasParams, tnas
-from metabench_plugins.strategies.decoding import harden, place
+from metabench_plugins.strategies.parts.decoding import harden, place
 
 TASK = TaskShape("classification", (2, 7, 8), 3)
 SPACE = metanas(MetaNasParams(channels=2, cells=2, nodes=2), TASK)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metabench_plugins.datasets.synthetic import synthetic_classes
+from metabench_plugins.datasets.parts.synthetic import synthetic_classes
 
 PER_SPLIT = {"meta-train": 6, "meta-val": 2, "meta-test": 4}
 

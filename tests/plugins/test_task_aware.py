@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from metabench.episodes import EpisodeShape, Labelled, TaskBatch, TaskShape
-from metabench.functional import inner_loop, share
-from metabench.protocols import LearnerContext
-from metabench_plugins.learners.encoder import ImageEmbedding, TaskEncoder
-from metabench_plugins.learners.gradient import GradientLearner
+from metabench.inner_loop import inner_loop, share
+from metabench.plugin.contracts import LearnerContext
+from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskBatch, TaskShape
 from metabench_plugins.learners.hsml import Hsml, HsmlParams, Tree
 from metabench_plugins.learners.maml import Maml, MamlParams
 from metabench_plugins.learners.mnas import Mnas, MnasParams, drop_paths
-from metabench_plugins.learners.modulation import Gates
+from metabench_plugins.learners.parts.gates import Gates
+from metabench_plugins.learners.parts.gradient_learner import GradientLearner
+from metabench_plugins.learners.parts.task_encoder import ImageEmbedding, TaskEncoder
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 from metabench_plugins.spaces.toy_cell import CELL, ToyCell, ToyCellParams
 from metabench_plugins.strategies.darts import Darts, DartsParams

@@ -6,7 +6,7 @@ import sys
 
 POINTWISE = """
 import torch
-from metabench import tasknn
+from metabench.nn import layers as tasknn
 
 rng = torch.Generator().manual_seed(0)
 for channels, size in [(2, 28), (8, 28), (15, 28), (15, 84), (16, 28)]:
@@ -26,7 +26,7 @@ for channels, size in [(2, 28), (8, 28), (15, 28), (15, 84), (16, 28)]:
 """
 SUPERNET = """
 import torch
-from metabench.episodes import TaskShape
+from metabench.plugin.contracts.episode import TaskShape
 from metabench_plugins.spaces.metanas import MetaNasParams, metanas
 
 network = metanas(MetaNasParams(channels=2, cells=3), TaskShape("classification", (1, 28, 28), 5))

@@ -10,9 +10,9 @@ import torch
 from small_tasks import LINES, TASKS, batch, context, generator
 
 from metabench import conformance
-from metabench.catalog import load_catalog
 from metabench.conformance.samples import same
-from metabench.genotype import Edge, Genotype
+from metabench.plugin.catalog import load_catalog
+from metabench.plugin.contracts.genotype import Edge, Genotype
 from metabench_plugins.learners.maml import Maml
 from metabench_plugins.learners.tnas import Tnas, TnasParams, nearest
 from metabench_plugins.spaces.toy_cell import ToyCell, ToyCellParams

@@ -17,13 +17,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from metabench.cli import app
-from metabench.episodes import EpisodeShape
 from metabench.errors import DataError, UsageError
-from metabench.seeding import derive_key, words
-from metabench_plugins.datasets import torchmeta_bridge as bridge
-from metabench_plugins.datasets.class_splits import PARTS, split_from_file
+from metabench.plugin.contracts.episode import EpisodeShape
+from metabench.sampling.seeding import derive_key, words
 from metabench_plugins.datasets.image_folder import ImageFolderParams
 from metabench_plugins.datasets.image_folder import load as load_folder
+from metabench_plugins.datasets.parts import torchmeta_bridge as bridge
+from metabench_plugins.datasets.parts.class_splits import PARTS, split_from_file
 from metabench_plugins.datasets.torchmeta_classes import TorchmetaClassesParams, load, synthesize
 from metabench_plugins.datasets.torchmeta_toy import TorchmetaToy, TorchmetaToyParams
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from metabench.episodes import TaskShape
-from metabench.functional import inner_loop, share
-from metabench.genotype import Edge, Genotype
-from metabench.protocols import CellChoices
+from metabench.inner_loop import inner_loop, share
+from metabench.plugin.contracts import CellChoices
+from metabench.plugin.contracts.episode import TaskShape
+from metabench.plugin.contracts.genotype import Edge, Genotype
 from metabench_plugins.spaces.toy_cell import CELL, EDGES, PRIMITIVES, ToyCell, ToyCellParams
 from metabench_plugins.strategies.darts import Darts, DartsParams
-from metabench_plugins.strategies.decoding import genotypes, harden, straight_through
+from metabench_plugins.strategies.parts.decoding import genotypes, harden, straight_through
 
 TASK = TaskShape("regression", (1,), 1)
 CHAIN = Genotype.of(

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from metabench.episodes import EpisodeShape
-from metabench.seeding import derive_key, words
+from metabench.plugin.contracts.episode import EpisodeShape
+from metabench.sampling.seeding import derive_key, words
 from metabench_plugins.datasets.toy_regression import ToyRegression, ToyRegressionParams
 
 N = 40_000

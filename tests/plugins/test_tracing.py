@@ -8,14 +8,14 @@ import pytest
 import torch
 from small_tasks import LINES, batch, context, generator
 
-from metabench.catalog import load_catalog
 from metabench.conformance.samples import copied, same
-from metabench.episodes import Labelled
-from metabench.specs import resolve
+from metabench.plugin.catalog import load_catalog
+from metabench.plugin.contracts.episode import Labelled
+from metabench.plugin.specs import resolve
 from metabench_plugins.learners.maml import Maml, MamlParams, MamlSearchParams
-from metabench_plugins.learners.metanas import Metanas, MetanasParams
+from metabench_plugins.learners.metanas.learner import Metanas, MetanasParams
 from metabench_plugins.spaces.toy_cell import CELL, ToyCell, ToyCellParams
-from metabench_plugins.strategies.decoding import genotypes, harden
+from metabench_plugins.strategies.parts.decoding import genotypes, harden
 
 CATALOG = load_catalog()
 SPACE = ToyCell(ToyCellParams(width=5), LINES)

@@ -9,7 +9,7 @@ from metabench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from metabench.data import Archive, Preparation
-    from metabench.specs import DatasetSpec
+    from metabench.plugin.specs import DatasetSpec
 
 
 def packable() -> dict[str, DatasetSpec]:
@@ -26,7 +26,7 @@ def archive_of(name: str) -> Archive:
         UsageError: there is no such dataset, or nothing of it to fetch or import.
     """
     from metabench.cli.context import catalog
-    from metabench.specs import resolve
+    from metabench.plugin.specs import resolve
 
     spec = catalog().dataset(name)
     if spec.archive is None:

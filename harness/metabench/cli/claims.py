@@ -30,11 +30,11 @@ def claims(
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Print which of the papers' claims the records support, refute or leave undecided."""
-    from metabench.claims import evaluate, load_claims
-    from metabench.cli.claims_text import render_claims
     from metabench.cli.context import catalog
-    from metabench.render.layout import plain
-    from metabench.results import read_runs
+    from metabench.papers.claims import evaluate, load_claims
+    from metabench.render.claims_text import render_claims
+    from metabench.render.grid import plain
+    from metabench.results.reading import read_runs
 
     found = catalog()
     if suite is not None:

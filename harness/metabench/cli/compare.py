@@ -38,10 +38,10 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the paired differences A - B per source and on average, with intervals and tests."""
-    from metabench.cli.compare_text import comparison_json, comparison_text
-    from metabench.compare import compare as compare_pair
-    from metabench.render.layout import plain
-    from metabench.sides import Wanted, find_sides
+    from metabench.render.comparison_text import comparison_json, comparison_text
+    from metabench.render.grid import plain
+    from metabench.reports.comparison import compare as compare_pair
+    from metabench.reports.comparison_sides import Wanted, find_sides
 
     if difference is not None and (difference == 0 or not math.isfinite(difference)):
         raise UsageError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from metabench.catalog import Catalog
+    from metabench.plugin.catalog import Catalog
 
 _plugin_files: ContextVar[tuple[Path, ...]] = ContextVar("plugin_files", default=())
 
@@ -49,7 +49,7 @@ def catalog(*, with_broken_files: bool = False) -> Catalog:
     Raises:
         PluginError: a file given by ``--plugin`` is broken.
     """
-    from metabench.catalog import load_catalog
+    from metabench.plugin.catalog import load_catalog
 
     files = plugin_files()
     found = load_catalog(files)

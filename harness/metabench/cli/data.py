@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metabench.cli.archives import archive_of, packable, preparation_of, under_name
-from metabench.cli.columns import columns
 from metabench.cli.data_show import show
 from metabench.errors import DataError
+from metabench.render.columns import columns
 
 if TYPE_CHECKING:
     from metabench.data import Archive, Pack
     from metabench.data.archive import Report
-    from metabench.specs import DatasetSpec
+    from metabench.plugin.specs import DatasetSpec
 
 data_app = typer.Typer(
     help="Fetch, import, verify and show datasets.",

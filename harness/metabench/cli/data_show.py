@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metabench.cli.columns import columns
 from metabench.cli.output import writing
 from metabench.cli.run import Data
 from metabench.errors import UsageError
+from metabench.render.columns import columns
 
 if TYPE_CHECKING:
-    from metabench.catalog import Catalog
-    from metabench.protocols import ClassData
-    from metabench.runspec import SourceChoice
-    from metabench.specs import DatasetSpec
+    from metabench.planning.runspec import SourceChoice
+    from metabench.plugin.catalog import Catalog
+    from metabench.plugin.contracts import ClassData
+    from metabench.plugin.specs import DatasetSpec
 
 SPLITS = ("meta-train", "meta-val", "meta-test")
 
@@ -67,9 +67,9 @@ def show(
 
 def _choices(name: str, known: Catalog) -> tuple[SourceChoice, ...]:
     """The sources of the suite of that name, else the dataset with its default parameters."""
-    from metabench.planning import source_choices, suite_file
-    from metabench.runspec import SourceChoice
-    from metabench.suite import load_suite, validated
+    from metabench.planning.plan import source_choices, suite_file
+    from metabench.planning.runspec import SourceChoice
+    from metabench.planning.suite import load_suite, validated
 
     if name in known.suites or (name not in known.datasets and name.endswith((".yaml", ".yml"))):
         return source_choices(load_suite(suite_file(name, known)), {}, known)
@@ -79,8 +79,8 @@ def _choices(name: str, known: Catalog) -> tuple[SourceChoice, ...]:
 
 
 def _class_data(choice: SourceChoice, known: Catalog, data: Data) -> ClassData:
-    from metabench.protocols import ClassData
-    from metabench.sources import load_data
+    from metabench.planning.source_data import load_data
+    from metabench.plugin.contracts import ClassData
 
     found = load_data(choice, known, data=data.value)
     if not isinstance(found, ClassData):
@@ -94,7 +94,7 @@ def _class_data(choice: SourceChoice, known: Catalog, data: Data) -> ClassData:
 def _describe_dataset(spec: DatasetSpec, data: Data) -> dict[str, Any]:
     from metabench.data import list_packs
     from metabench.data.pack import PackError, read_pack
-    from metabench.specs import resolve
+    from metabench.plugin.specs import resolve
 
     packs = []
     for folder in list_packs(spec.name) if data is Data.REAL else ():
@@ -180,7 +180,7 @@ def _preparation_in_words(done: dict[str, Any]) -> str:
 
 
 def _write_grid(sources: list[tuple[str, ClassData]], path: Path) -> None:
-    from metabench.contact_sheet import contact_sheet
+    from metabench.render.figures.contact_sheet import contact_sheet
 
     if path.suffix.lower() != ".png":
         raise UsageError(f"{path} must end in .png.")

@@ -13,7 +13,7 @@ def doctor(
 ) -> None:
     """Report versions, devices, plugins and optional packages; exit 4 if a plugin is broken."""
     from metabench.cli.context import catalog
-    from metabench.diagnosis import diagnose
+    from metabench.running.diagnosis import diagnose
 
     found = diagnose(catalog(with_broken_files=True))
     if as_json:

@@ -10,8 +10,8 @@ import typer
 
 from metabench.cli.output import chosen_format, writing
 from metabench.errors import DataError, UsageError, unknown
-from metabench.figures import FIGURES, FigureRequest
-from metabench.figures.drawing import FileFormat, encode, house_style
+from metabench.render.figures import FIGURES, FigureRequest
+from metabench.render.figures.drawing import FileFormat, encode, house_style
 
 _KINDS = "; ".join(f"{name}: {kind.summary}" for name, kind in FIGURES.items())
 
@@ -38,8 +38,8 @@ def figure(
 ) -> None:
     """Draw a figure from results, the same bytes every time, and print the file's name."""
     from metabench.cli.context import catalog
-    from metabench.render.layout import plain
-    from metabench.results import read_runs
+    from metabench.render.grid import plain
+    from metabench.results.reading import read_runs
 
     if kind not in FIGURES:
         raise unknown("figure", kind, FIGURES)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metabench.cli.columns import columns
 from metabench.errors import MetabenchError, unknown
-from metabench.specs import DatasetSpec
+from metabench.plugin.specs import DatasetSpec
+from metabench.render.columns import columns
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from metabench.catalog import Catalog, Kind
-    from metabench.specs import Spec
+    from metabench.plugin.catalog import Catalog, Kind
+    from metabench.plugin.specs import Spec
 
 KINDS: dict[str, Kind] = {
     "learners": "learner",
@@ -35,7 +35,7 @@ def _complete_kind(incomplete: str) -> list[str]:
 
 
 def _complete_name(incomplete: str) -> list[str]:
-    from metabench.catalog import load_catalog
+    from metabench.plugin.catalog import load_catalog
 
     catalog = load_catalog()
     names = {name for kind in KINDS.values() for name in catalog.named(kind)}
@@ -126,7 +126,7 @@ def _spec_facts(spec: Spec) -> dict[str, Any]:
 
 
 def _suite_facts(file: Traversable) -> dict[str, Any]:
-    from metabench.suite import load_suite
+    from metabench.planning.suite import load_suite
 
     try:
         suite = load_suite(file)
@@ -158,7 +158,7 @@ def _details(catalog: Catalog, kind: Kind, name: str) -> dict[str, Any]:
     }
     thing = catalog.named(kind)[name]
     if kind == "suite":
-        from metabench.suite import load_suite
+        from metabench.planning.suite import load_suite
 
         values = load_suite(thing).model_dump(mode="json")
         return about | dict(sorted(values.items(), key=lambda item: isinstance(item[1], dict)))

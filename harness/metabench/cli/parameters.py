@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from metabench.cli.columns import columns
-from metabench.specs import LearnerSpec
+from metabench.plugin.specs import LearnerSpec
+from metabench.render.columns import columns
 
 if TYPE_CHECKING:
-    from metabench.specs import Spec
+    from metabench.plugin.specs import Spec
 
 _BOUNDS = {
     "minimum": ">=",

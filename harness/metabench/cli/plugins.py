@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from metabench.cli.columns import columns
 from metabench.errors import PluginError, UsageError
-from metabench.wording import counted
+from metabench.render.columns import columns
+from metabench.text import counted
 
 if TYPE_CHECKING:
-    from metabench.catalog import Catalog, Kind, PluginInfo
     from metabench.conformance import FileKind
+    from metabench.plugin.catalog import Catalog, Kind, PluginInfo
 
 FILES: tuple[FileKind, ...] = ("suite", "reference", "claims")
 """The kinds of things that are files."""
@@ -56,8 +56,8 @@ def check(
     ] = None,
 ) -> None:
     """Run the conformance kit on what plugins provide; exit with 4 if a check fails."""
-    from metabench.catalog import load_catalog
     from metabench.cli.context import catalog
+    from metabench.plugin.catalog import load_catalog
 
     if target is not None and target.endswith(".py"):
         file = Path(target)
@@ -85,7 +85,7 @@ def new(
 ) -> None:
     """Begin a plugin: an installable package with a working learner and its tests."""
     from metabench.cli.context import catalog
-    from metabench.plugin_template import render
+    from metabench.plugin.template import render
 
     if name in catalog().learners:
         raise UsageError(f"There is a learner {name!r} already.", hint="Choose another name.")

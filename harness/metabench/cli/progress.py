@@ -14,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from metabench.specs import RunEvent
+    from metabench.plugin.specs import RunEvent
 
 LINE_SECONDS = 10.0
 """Plain lines of one cell come at least this far apart."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metabench.cli.columns import columns
 from metabench.errors import DataError, MetabenchError
+from metabench.render.columns import columns
 
 if TYPE_CHECKING:
-    from metabench.catalog import Catalog
-    from metabench.references import Reference
+    from metabench.papers.reference import Reference
+    from metabench.plugin.catalog import Catalog
 
 references_app = typer.Typer(
     help="List and check the papers' tables.", no_args_is_help=True, rich_markup_mode=None
@@ -24,7 +24,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def complete_key(incomplete: str) -> list[str]:
     """Keys of references that begin so."""
     from metabench.cli.context import catalog
-    from metabench.reference_files import readable_references
+    from metabench.papers.reference_files import readable_references
 
     return [key for key in readable_references(catalog()) if key.startswith(incomplete)]
 
@@ -33,7 +33,7 @@ def complete_key(incomplete: str) -> list[str]:
 def list_references(as_json: JsonOption = False) -> None:
     """List the papers' tables; with --json every cell, and the spread that its interval implies."""
     from metabench.cli.context import catalog
-    from metabench.reference_files import readable_references
+    from metabench.papers.reference_files import readable_references
 
     found = readable_references(catalog()).values()
     if as_json:
@@ -72,15 +72,15 @@ def check(
 
 
 def _check_one(catalog: Catalog, key: str) -> dict[str, list[str]]:
-    from metabench.reference_checks import problems_of
-    from metabench.reference_files import find_reference
+    from metabench.papers.reference_checks import problems_of
+    from metabench.papers.reference_files import find_reference
 
     return {key: problems_of(find_reference(catalog, key), catalog)}
 
 
 def _check_all(catalog: Catalog) -> dict[str, list[str]]:
-    from metabench.reference_checks import problems_of
-    from metabench.reference_files import load_reference
+    from metabench.papers.reference_checks import problems_of
+    from metabench.papers.reference_files import load_reference
 
     outcomes = {}
     for name, file in sorted(catalog.references.items()):

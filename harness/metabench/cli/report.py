@@ -17,10 +17,10 @@ from metabench.errors import DataError
 from metabench.render import Format
 
 if TYPE_CHECKING:
-    from metabench.captions import IntervalKind
-    from metabench.page import Page
-    from metabench.results import Results
-    from metabench.tables import Report
+    from metabench.render.page import Page
+    from metabench.reports.captions import IntervalKind
+    from metabench.reports.tables import Report
+    from metabench.results.reading import Results
 
 
 class Interval(StrEnum):
@@ -67,7 +67,7 @@ def report(
     With --paper the paper's table, ours beside it, with a verdict per cell and its reason. With
     --format html one page with all there is: papers, differences, claims, figures, commands.
     """
-    from metabench.render.layout import plain
+    from metabench.render.grid import plain
 
     chosen = chosen_format(output, format, default=Format.table, free=("txt",))
     results, built = _build(directory, format=chosen, paper=paper, interval=interval.value)
@@ -89,20 +89,20 @@ def report(
 def _build(
     directory: Path, *, format: Format, paper: str | None, interval: IntervalKind
 ) -> tuple[Results, Report | Page]:
-    from metabench.paper_report import build_paper_report
-    from metabench.report import build_report
-    from metabench.results import read_runs
+    from metabench.papers.report import build_paper_report
+    from metabench.reports.build import build_report
+    from metabench.results.reading import read_runs
 
     if format is Format.html:
         from metabench.cli.context import catalog
-        from metabench.page import read_page
+        from metabench.render.page import read_page
 
         return read_page(directory, catalog(), paper=paper, interval=interval)
     if paper is None:
         results = read_runs(directory)
         return results, build_report(results, interval=interval)
     from metabench.cli.context import catalog
-    from metabench.reference_files import find_reference
+    from metabench.papers.reference_files import find_reference
 
     plugins = catalog()
     reference = find_reference(plugins, paper)
@@ -111,9 +111,9 @@ def _build(
 
 
 def _written(built: Report | Page, format: Format, *, on_terminal: bool = False) -> str:
-    from metabench.page import Page
     from metabench.render import as_table, render
-    from metabench.render.html import render_page
+    from metabench.render.page import Page
+    from metabench.render.page.html import render_page
 
     if isinstance(built, Page):
         return render_page(built)

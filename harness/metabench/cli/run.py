@@ -13,8 +13,8 @@ import typer
 from metabench.errors import UsageError
 
 if TYPE_CHECKING:
-    from metabench.executors import Job, Outcome
-    from metabench.planning import Cell
+    from metabench.planning.plan import Cell
+    from metabench.running.executors import Job, Outcome
 
 
 LAST_SEED = 2**31 - 1
@@ -73,11 +73,11 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells only.")] = False,
 ) -> None:
     """Run learners on a suite. The same command resumes; what is done is not run again."""
-    from metabench.changes import parse_changes
     from metabench.cli.context import catalog, plugin_files
     from metabench.conformance.strangers import strangers_in
-    from metabench.planning import RunRequest, plan, suite_file
-    from metabench.suite import load_suite
+    from metabench.planning.overrides import parse_changes
+    from metabench.planning.plan import RunRequest, plan, suite_file
+    from metabench.planning.suite import load_suite
 
     _check_threads(threads)
     found = catalog()
@@ -101,11 +101,11 @@ def run(
         _print_plan(cells)
         return
     from metabench.cli.progress import progress
-    from metabench.devices import pick_device
-    from metabench.executors import Executor, Job
-    from metabench.interrupt import StopRequest
-    from metabench.specs import resolve
-    from metabench.store import require_writable
+    from metabench.plugin.specs import resolve
+    from metabench.results.store import require_writable
+    from metabench.running.devices import pick_device
+    from metabench.running.executors import Executor, Job
+    from metabench.running.interrupt import StopRequest
 
     require_writable(out)
     picked = pick_device(device)

@@ -15,7 +15,7 @@ from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Literal
 
 from metabench.conformance.base import Check, CheckFailed, Doubt, Outcome, Skip, run
-from metabench.specs import (
+from metabench.plugin.specs import (
     DatasetSpec,
     ExecutorSpec,
     LearnerSpec,
@@ -25,7 +25,7 @@ from metabench.specs import (
 )
 
 if TYPE_CHECKING:
-    from metabench.catalog import Catalog
+    from metabench.plugin.catalog import Catalog
 
 FileKind = Literal["suite", "reference", "claims"]
 """What a file may hold."""
@@ -44,7 +44,7 @@ def checks(
             ones by default.
         file: what the file holds, where ``thing`` is one.
     """
-    from metabench.catalog import load_catalog
+    from metabench.plugin.catalog import load_catalog
 
     others = cache(lambda: catalog or load_catalog())
     if isinstance(thing, Spec):

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metabench.catalog import Catalog
 from metabench.conformance.base import Skip, describe
 from metabench.conformance.descriptions import default_params
 from metabench.conformance.samples import SHAPES, generator, made_up_tasks
-from metabench.episodes import TaskBatch, TaskKind
-from metabench.protocols import Learner, LearnerContext, SearchSpace, Strategy
-from metabench.specs import LearnerSpec, resolve
+from metabench.plugin.catalog import Catalog
+from metabench.plugin.contracts import Learner, LearnerContext, SearchSpace, Strategy
+from metabench.plugin.contracts.episode import TaskBatch, TaskKind
+from metabench.plugin.specs import LearnerSpec, resolve
 
 SMALL_SPACES: dict[TaskKind, tuple[str, dict[str, Any]]] = {
     "classification": ("conv4", {"filters": 4}),

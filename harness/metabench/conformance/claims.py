@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from importlib.resources.abc import Traversable
 
-from metabench.catalog import Catalog
-from metabench.claims.schema import load_claims
 from metabench.conformance.base import Check
 from metabench.conformance.strangers import raise_doubts, sentences_on
+from metabench.papers.claims.schema import load_claims
+from metabench.plugin.catalog import Catalog
 
 
 def claims_checks(file: Traversable, catalog: Callable[[], Catalog]) -> Iterator[Check]:

@@ -11,11 +11,11 @@ import numpy as np
 from metabench.conformance.base import Check, Skip, require
 from metabench.conformance.descriptions import default_params
 from metabench.conformance.samples import untouched_randomness
-from metabench.episodes import EpisodeShape
 from metabench.errors import DataError, UsageError
-from metabench.protocols import ClassData, FunctionFamily
-from metabench.specs import DatasetSpec, resolve
-from metabench.stamps import Stamp
+from metabench.plugin.contracts import ClassData, FunctionFamily
+from metabench.plugin.contracts.episode import EpisodeShape
+from metabench.plugin.contracts.stamp import Stamp
+from metabench.plugin.specs import DatasetSpec, resolve
 
 SPLITS = ("meta-train", "meta-val", "meta-test")
 ROTATIONS = ("none", "classes", "per-task")

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from metabench.conformance.base import Check, require
 from metabench.errors import PluginError
-from metabench.specs import DatasetSpec, LearnerSpec, Spec, resolve
+from metabench.plugin.specs import DatasetSpec, LearnerSpec, Spec, resolve
 
 
 def description_checks(spec: Spec) -> Iterator[Check]:

@@ -13,8 +13,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from metabench import checkpoint
-from metabench.catalog import Catalog
 from metabench.conformance.base import Check, require
 from metabench.conformance.bench import Bench, predictions, step
 from metabench.conformance.purity import assert_on, fake_accelerator
@@ -28,8 +26,10 @@ from metabench.conformance.samples import (
     same,
     untouched_randomness,
 )
-from metabench.episodes import Adapted, Labelled, TaskBatch
-from metabench.specs import LearnerSpec
+from metabench.plugin.catalog import Catalog
+from metabench.plugin.contracts.episode import Adapted, Labelled, TaskBatch
+from metabench.plugin.specs import LearnerSpec
+from metabench.running import checkpoint
 
 METHODS = ("meta_step", "adapt", "state_dict", "load_state_dict")
 

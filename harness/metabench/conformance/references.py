@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from importlib.resources.abc import Traversable
 
-from metabench.catalog import Catalog
 from metabench.conformance.base import Check, require
-from metabench.reference_checks import problems_of
-from metabench.reference_files import load_reference
+from metabench.papers.reference_checks import problems_of
+from metabench.papers.reference_files import load_reference
+from metabench.plugin.catalog import Catalog
 
 
 def reference_checks(file: Traversable, catalog: Callable[[], Catalog]) -> Iterator[Check]:

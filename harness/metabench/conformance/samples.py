@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 
 from metabench.conformance.base import require
-from metabench.episodes import EpisodeShape, Labelled, TaskBatch, TaskKind, TaskShape
+from metabench.plugin.contracts.episode import (
+    EpisodeShape,
+    Labelled,
+    TaskBatch,
+    TaskKind,
+    TaskShape,
+)
 
 SHAPES: dict[TaskKind, tuple[TaskShape, EpisodeShape]] = {
     "classification": (

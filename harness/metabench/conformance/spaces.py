@@ -9,14 +9,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from metabench.catalog import Catalog
 from metabench.conformance.base import Check, Skip, describe, require
 from metabench.conformance.descriptions import default_params
 from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.conformance.samples import close, copied, generator, same, untouched_randomness
-from metabench.episodes import TaskKind, TaskShape
-from metabench.protocols import INPUTS, Mixture, Params, SearchSpace, Strategy
-from metabench.specs import SearchSpaceSpec, resolve
+from metabench.plugin.catalog import Catalog
+from metabench.plugin.contracts import INPUTS, Mixture, Params, SearchSpace, Strategy
+from metabench.plugin.contracts.episode import TaskKind, TaskShape
+from metabench.plugin.specs import SearchSpaceSpec, resolve
 
 TASKS: dict[TaskKind, TaskShape] = {
     "classification": TaskShape("classification", (1, 28, 28), 3),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from metabench.catalog import Catalog
 from metabench.conformance.base import Doubt
 from metabench.errors import unknown
-from metabench.suite import Suite
+from metabench.planning.suite import Suite
+from metabench.plugin.catalog import Catalog
 
 
 def sentences_on(kind: str, known: Mapping[str, Any], names: Iterable[str | None]) -> list[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from metabench.catalog import Catalog
 from metabench.conformance.base import Check, Skip, require
 from metabench.conformance.descriptions import default_params
 from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.conformance.samples import close, generator, same, untouched_randomness
 from metabench.conformance.spaces import TASKS
-from metabench.protocols import INPUTS, NEEDED, SearchSpace, Strategy
-from metabench.specs import NasStrategySpec, resolve
+from metabench.plugin.catalog import Catalog
+from metabench.plugin.contracts import INPUTS, NEEDED, SearchSpace, Strategy
+from metabench.plugin.specs import NasStrategySpec, resolve
 
 
 def strategy_checks(spec: NasStrategySpec, catalog: Callable[[], Catalog]) -> Iterator[Check]:

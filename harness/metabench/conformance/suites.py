@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from metabench.catalog import Catalog
 from metabench.conformance.base import Check, require
 from metabench.conformance.strangers import raise_doubts, strangers_in
-from metabench.fitting import check_source
-from metabench.specs import LearnerSpec, Spec
-from metabench.suite import Suite, load_suite, validated
+from metabench.planning.compatibility import check_source
+from metabench.planning.suite import Suite, load_suite, validated
+from metabench.plugin.catalog import Catalog
+from metabench.plugin.specs import LearnerSpec, Spec
 
 
 def suite_checks(file: Traversable, catalog: Callable[[], Catalog]) -> Iterator[Check]:

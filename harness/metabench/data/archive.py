@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from metabench.runspec import Frozen
+from metabench.planning.runspec import Frozen
 
 if TYPE_CHECKING:
     from metabench.data.originals import Originals

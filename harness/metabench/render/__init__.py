@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from metabench.tables import Report
+    from metabench.reports.tables import Report
 
 
 class Format(StrEnum):

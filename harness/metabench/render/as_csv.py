@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from metabench.render.layout import number, plain
-from metabench.tables import Cell, PaperCell, PaperRow, PaperTable, Report, Row, Table
+from metabench.render.grid import number, plain
+from metabench.reports.tables import Cell, PaperCell, PaperRow, PaperTable, Report, Row, Table
 
 _ROW = (
     *("learner", "variant", "backend", "n_params", "budget", "seeds", "stamps", "transductive"),

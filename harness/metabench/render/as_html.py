@@ -1,13 +1,13 @@
 """HTML: the tables of a report as one page that needs nothing else.
 
-:mod:`metabench.page` makes the whole page of a folder, with figures, claims and provenance.
+:mod:`metabench.render.page` makes the whole page of a folder, with figures, claims and provenance.
 """
 
 from __future__ import annotations
 
-from metabench.page.values import Page
-from metabench.render.html import render_page
-from metabench.tables import PaperTable, Report, Table
+from metabench.render.page.html import render_page
+from metabench.render.page.values import Page
+from metabench.reports.tables import PaperTable, Report, Table
 
 
 def render(report: Report) -> str:

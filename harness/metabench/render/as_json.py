@@ -7,8 +7,8 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from metabench.render.layout import number
-from metabench.tables import Cell, PaperCell, PaperRow, PaperTable, Report, Row, Table
+from metabench.render.grid import number
+from metabench.reports.tables import Cell, PaperCell, PaperRow, PaperTable, Report, Row, Table
 
 
 def render(report: Report) -> str:

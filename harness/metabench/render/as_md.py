@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from metabench.render.layout import NOT_COMPARED, Entry, Grid, Mark, grid_of, plain
+from metabench.render.grid import NOT_COMPARED, Entry, Grid, Mark, grid_of, plain
 from metabench.render.legends import legend
-from metabench.tables import Report
+from metabench.reports.tables import Report
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MARKS: dict[Mark, tuple[str, str]] = {

@@ -11,9 +11,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from metabench.render.layout import NOT_COMPARED, Entry, Grid, Mark, grid_of
+from metabench.render.grid import NOT_COMPARED, Entry, Grid, Mark, grid_of
 from metabench.render.legends import legend
-from metabench.tables import Report
+from metabench.reports.tables import Report
 
 _CAPTION_WIDTH = 100
 _STYLES: dict[Mark, str] = {"best": "bold", "not separable": "underline", "paper": "bright_black"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from metabench.render.layout import NOT_COMPARED, TRANSDUCTIVE, Entry, Grid, Mark, grid_of, plain
+from metabench.render.grid import NOT_COMPARED, TRANSDUCTIVE, Entry, Grid, Mark, grid_of, plain
 from metabench.render.legends import legend
-from metabench.tables import PaperTable, Report
+from metabench.reports.tables import PaperTable, Report
 
 _PREAMBLE = "% Needs \\usepackage{booktabs}.\n"
 _PREAMBLE_OF_PAPERS = "% Needs \\usepackage{booktabs,graphicx,xcolor}.\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metabench.render.layout import NOT_COMPARED, TRANSDUCTIVE, Grid
+from metabench.render.grid import NOT_COMPARED, TRANSDUCTIVE, Grid
 
 _OF_EPISODES = "mean ± 1.96 std/sqrt(n), ddof 0, n counts shared episodes"
 _AVERAGED = "scores of several seeds averaged per episode"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metabench.data import Archive, Contents, Preparation, RemoteFile
-from metabench.specs import DatasetSpec
-from metabench_plugins.datasets.domains import (
+from metabench.plugin.specs import DatasetSpec
+from metabench_plugins.datasets.parts.domains import (
     SIZE,
     BoxedParams,
     look_alike,
     open_domain,
 )
-from metabench_plugins.datasets.multidataset import (
+from metabench_plugins.datasets.parts.multidataset import (
     REFERENCE,
     RELEASED_ARCHIVES,
     Classes,
@@ -24,7 +24,7 @@ from metabench_plugins.datasets.multidataset import (
 if TYPE_CHECKING:
     from metabench.data import Originals
     from metabench.data.archive import Box
-    from metabench.protocols import ClassData
+    from metabench.plugin.contracts import ClassData
 
 LICENCE = "non-commercial research"
 CITATION = (
@@ -104,7 +104,7 @@ SPEC = DatasetSpec(
     name=DOMAIN.name,
     version=1,
     summary="100 birds of CUB-200-2011 cut to their boxes, 60 images each (Multi-datasets).",
-    params="metabench_plugins.datasets.domains:BoxedParams",
+    params="metabench_plugins.datasets.parts.domains:BoxedParams",
     reference=REFERENCE,
     kind="classes",
     factory="metabench_plugins.datasets.birds:load",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from metabench.data import Archive, Preparation, ResizeFilter, open_pack
-from metabench.runspec import Frozen, digest
-from metabench.specs import DatasetSpec
-from metabench_plugins.datasets.cifar_files import (
+from metabench.planning.runspec import Frozen, digest
+from metabench.plugin.specs import DatasetSpec
+from metabench_plugins.datasets.parts.cifar_files import (
     CITATION,
     LICENCE,
     SIZE,
@@ -23,7 +23,7 @@ from metabench_plugins.datasets.cifar_files import (
 
 if TYPE_CHECKING:
     from metabench.data import Contents, Originals
-    from metabench.protocols import ClassData
+    from metabench.plugin.contracts import ClassData
 
 NAMES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
@@ -87,7 +87,7 @@ def load(params: CifarParams) -> ClassData:
     Raises:
         DataError: they have not been prepared so, or are damaged.
     """
-    from metabench_plugins.datasets.packed import parts_as_splits, upright_classes
+    from metabench_plugins.datasets.parts.packed import parts_as_splits, upright_classes
 
     pack = open_pack(ARCHIVE.name, Preparation(size=params.size, resize=params.resize))
     data = upright_classes(pack, parts_as_splits(pack.class_names))
@@ -98,7 +98,7 @@ def synthesize(params: CifarParams) -> ClassData:
     """Generate a look-alike: ten classes of coloured strokes, 100 + 20 images each."""
     import numpy as np
 
-    from metabench_plugins.datasets.synthetic import synthetic_classes
+    from metabench_plugins.datasets.parts.synthetic import synthetic_classes
 
     n, n_train, shape = len(NAMES), 100, (params.size, params.size, 3)
     drawn = synthetic_classes({"meta-train": n}, 120, shape=shape, seed=2)

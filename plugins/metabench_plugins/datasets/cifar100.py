@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from metabench.data import Archive, Preparation, open_pack
 from metabench.data.safe_pickle import read_pickle
 from metabench.errors import DataError
-from metabench.runspec import digest
-from metabench.specs import DatasetSpec
+from metabench.planning.runspec import digest
+from metabench.plugin.specs import DatasetSpec
 from metabench_plugins.datasets.cifar10 import CifarParams
-from metabench_plugins.datasets.cifar_files import (
+from metabench_plugins.datasets.parts.cifar_files import (
     CITATION,
     LICENCE,
     SIZE,
@@ -25,12 +25,12 @@ from metabench_plugins.datasets.cifar_files import (
     official,
     scan_batches,
 )
-from metabench_plugins.datasets.packed import SPLITS, committed_split
-from metabench_plugins.datasets.pickled_images import field
+from metabench_plugins.datasets.parts.packed import SPLITS, committed_split
+from metabench_plugins.datasets.parts.pickled_images import field
 
 if TYPE_CHECKING:
     from metabench.data import Contents, ImageClass, Originals, Pack
-    from metabench.protocols import ClassData
+    from metabench.plugin.contracts import ClassData
 
 N_CLASSES = 100
 PER_CLASS = {"train": 500, "test": 100}
@@ -93,7 +93,7 @@ def load(params: CifarParams) -> ClassData:
     Raises:
         DataError: they have not been prepared so, or are damaged.
     """
-    from metabench_plugins.datasets.packed import parts_as_splits, upright_classes
+    from metabench_plugins.datasets.parts.packed import parts_as_splits, upright_classes
 
     pack = _open(params)
     return upright_classes(pack, parts_as_splits(pack.class_names))
@@ -117,7 +117,7 @@ def _merged(pack: Pack, split: Mapping[str, Sequence[str]]) -> ClassData:
     """Join the training and the test images of each class; this copies 184 MB."""
     import numpy as np
 
-    from metabench.protocols import ClassData
+    from metabench.plugin.contracts import ClassData
 
     entries = {entry.name: entry for entry in pack.index.classes}
     names = sorted(name.removeprefix("train/") for name in entries if name.startswith("train/"))
@@ -138,7 +138,7 @@ def _merged(pack: Pack, split: Mapping[str, Sequence[str]]) -> ClassData:
 
 def synthesize(params: CifarParams) -> ClassData:
     """Generate a look-alike: coloured strokes, fewer classes, 60 images each."""
-    from metabench_plugins.datasets.synthetic import synthetic_classes
+    from metabench_plugins.datasets.parts.synthetic import synthetic_classes
 
     n_classes = {"meta-train": 20, "meta-val": 8, "meta-test": 10}
     return synthetic_classes(n_classes, 60, shape=(params.size, params.size, 3), seed=3)

@@ -14,13 +14,13 @@ from pydantic import Field
 
 from metabench.data import Archive, Contents, ImageClass, Preparation
 from metabench.errors import DataError
-from metabench.specs import DatasetSpec
-from metabench.stamps import Stamp
-from metabench_plugins.datasets.domains import SIZE, DomainParams, look_alike, open_domain
+from metabench.plugin.contracts.stamp import Stamp
+from metabench.plugin.specs import DatasetSpec
+from metabench_plugins.datasets.parts.domains import SIZE, DomainParams, look_alike, open_domain
 
 if TYPE_CHECKING:
     from metabench.data import Originals
-    from metabench.protocols import ClassData
+    from metabench.plugin.contracts import ClassData
 
 Domain = Literal["birds", "textures", "aircraft", "flowers"]
 

@@ -35,13 +35,17 @@ from metabench.data import (
     open_pack,
 )
 from metabench.errors import DataError
-from metabench.runspec import Frozen, digest
-from metabench.specs import DatasetSpec
-from metabench_plugins.datasets.class_splits import seeded_split, split_by_folder, split_from_file
+from metabench.planning.runspec import Frozen, digest
+from metabench.plugin.specs import DatasetSpec
+from metabench_plugins.datasets.parts.class_splits import (
+    seeded_split,
+    split_by_folder,
+    split_from_file,
+)
 
 if TYPE_CHECKING:
     from metabench.data import Originals, Pack
-    from metabench.protocols import ClassData
+    from metabench.plugin.contracts import ClassData
 
 LICENCE = "the owner's"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -122,7 +126,7 @@ def load(params: ImageFolderParams) -> ClassData:
     Raises:
         DataError: there are no images, some cannot be read, or the split does not fit them.
     """
-    from metabench_plugins.datasets.packed import upright_classes
+    from metabench_plugins.datasets.parts.packed import upright_classes
 
     pack = _pack(params)
     names = pack.class_names
@@ -139,7 +143,7 @@ def load(params: ImageFolderParams) -> ClassData:
 
 
 def _split_file(splits: str) -> Path:
-    from metabench_plugins.datasets.torchmeta_bridge import split_folder
+    from metabench_plugins.datasets.parts.torchmeta_bridge import split_folder
 
     owner, _, name = splits.partition(":")
     return split_folder(name) if owner == "torchmeta" else Path(splits).expanduser()
@@ -185,7 +189,7 @@ def _listing(path: Path) -> list[tuple[str, int, int]]:
 
 def synthesize(params: ImageFolderParams) -> ClassData:
     """Generate classes of coloured strokes instead."""
-    from metabench_plugins.datasets.synthetic import synthetic_classes
+    from metabench_plugins.datasets.parts.synthetic import synthetic_classes
 
     n_classes = {"meta-train": 20, "meta-val": 8, "meta-test": 10}
     return synthetic_classes(n_classes, 24, shape=(params.size, params.size, 3), seed=4)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from metabench.data import Archive, Preparation, ResizeFilter, open_pack
-from metabench.runspec import Frozen
-from metabench.specs import DatasetSpec
-from metabench_plugins.datasets.miniimagenet_files import scan
+from metabench.planning.runspec import Frozen
+from metabench.plugin.specs import DatasetSpec
+from metabench_plugins.datasets.parts.miniimagenet_files import scan
 
 if TYPE_CHECKING:
-    from metabench.protocols import ClassData
+    from metabench.plugin.contracts import ClassData
 
 LICENCE = "ImageNet terms (non-commercial research)"
 CITATION = (
@@ -56,7 +56,7 @@ def load(params: MiniImagenetParams) -> ClassData:
     Raises:
         DataError: they have not been prepared so, or are damaged.
     """
-    from metabench_plugins.datasets.packed import parts_as_splits, upright_classes
+    from metabench_plugins.datasets.parts.packed import parts_as_splits, upright_classes
 
     pack = open_pack(ARCHIVE.name, Preparation(size=params.size, resize=params.resize))
     return upright_classes(pack, parts_as_splits(pack.class_names))
@@ -64,7 +64,7 @@ def load(params: MiniImagenetParams) -> ClassData:
 
 def synthesize(params: MiniImagenetParams) -> ClassData:
     """Generate a look-alike: coloured strokes, fewer classes, 40 images each."""
-    from metabench_plugins.datasets.synthetic import synthetic_classes
+    from metabench_plugins.datasets.parts.synthetic import synthetic_classes
 
     n_classes = {"meta-train": 20, "meta-val": 8, "meta-test": 10}
     return synthetic_classes(n_classes, 40, shape=(params.size, params.size, 3), seed=1)

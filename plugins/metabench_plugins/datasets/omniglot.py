@@ -21,12 +21,12 @@ from metabench.data import (
     open_pack,
 )
 from metabench.errors import DataError
-from metabench.runspec import Frozen, digest
-from metabench.specs import DatasetSpec
+from metabench.planning.runspec import Frozen, digest
+from metabench.plugin.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from metabench.data import Originals
-    from metabench.protocols import ClassData
+    from metabench.plugin.contracts import ClassData
 
 Rotations = Literal["per-task", "classes", "none"]
 
@@ -142,7 +142,7 @@ def load(params: OmniglotParams) -> ClassData:
     """
     import numpy as np
 
-    from metabench.protocols import ClassData
+    from metabench.plugin.contracts import ClassData
 
     pack = open_pack(ARCHIVE.name, Preparation(size=params.size, resize=params.resize))
     splits = split_classes(pack.class_names, params.split)
@@ -215,7 +215,7 @@ def synthesize(params: OmniglotParams) -> ClassData:
 
     import numpy as np
 
-    from metabench_plugins.datasets.synthetic import synthetic_classes
+    from metabench_plugins.datasets.parts.synthetic import synthetic_classes
 
     n_val = 0 if params.split == "background-evaluation" else 20
     drawn = synthetic_classes(

@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 from metabench.data import Archive, Contents, Preparation, RemoteFile
-from metabench.specs import DatasetSpec
-from metabench_plugins.datasets.domains import SIZE, DomainParams, look_alike, open_domain
-from metabench_plugins.datasets.multidataset import (
+from metabench.plugin.specs import DatasetSpec
+from metabench_plugins.datasets.parts.domains import SIZE, DomainParams, look_alike, open_domain
+from metabench_plugins.datasets.parts.multidataset import (
     REFERENCE,
     RELEASED_ARCHIVES,
     Classes,
@@ -17,7 +17,7 @@ from metabench_plugins.datasets.multidataset import (
 
 if TYPE_CHECKING:
     from metabench.data import Originals
-    from metabench.protocols import ClassData
+    from metabench.plugin.contracts import ClassData
 
 LICENCE = "research"
 CITATION = (
@@ -83,7 +83,7 @@ SPEC = DatasetSpec(
     name=DOMAIN.name,
     version=1,
     summary="The 47 kinds of texture of DTD, 120 images each (Multi-datasets).",
-    params="metabench_plugins.datasets.domains:DomainParams",
+    params="metabench_plugins.datasets.parts.domains:DomainParams",
     reference=REFERENCE,
     kind="classes",
     factory="metabench_plugins.datasets.textures:load",

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from metabench.errors import DataError, MetabenchError
-from metabench.runspec import Frozen, digest
-from metabench.specs import DatasetSpec
-from metabench_plugins.datasets.torchmeta_bridge import named_class
+from metabench.planning.runspec import Frozen, digest
+from metabench.plugin.specs import DatasetSpec
+from metabench_plugins.datasets.parts.torchmeta_bridge import named_class
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
 
-    from metabench.protocols import ClassData
+    from metabench.plugin.contracts import ClassData
 
 _PARTS = ("train", "val", "test")
 
@@ -55,7 +55,7 @@ def load(params: TorchmetaClassesParams) -> ClassData:
     """
     import numpy as np
 
-    from metabench.protocols import ClassData
+    from metabench.plugin.contracts import ClassData
 
     with ExitStack() as stack:
         found: list[tuple[str, Any]] = []
@@ -166,7 +166,7 @@ def _fingerprint(images: NDArray[np.uint8], sizes: Sequence[int], names: Sequenc
 
 def synthesize(params: TorchmetaClassesParams) -> ClassData:
     """Generate classes of strokes instead."""
-    from metabench_plugins.datasets.synthetic import synthetic_classes
+    from metabench_plugins.datasets.parts.synthetic import synthetic_classes
 
     n_classes = {"meta-train": 20, "meta-val": 8, "meta-test": 10}
     shape = (params.size, params.size, params.channels)
@@ -181,7 +181,7 @@ SPEC = DatasetSpec(
     kind="classes",
     factory="metabench_plugins.datasets.torchmeta_classes:load",
     synthetic="metabench_plugins.datasets.torchmeta_classes:synthesize",
-    state="metabench_plugins.datasets.torchmeta_bridge:state",
+    state="metabench_plugins.datasets.parts.torchmeta_bridge:state",
     reference="Deleu et al. 2019",
     licence="the dataset's",
 )

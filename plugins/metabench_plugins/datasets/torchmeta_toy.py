@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from metabench.episodes import EpisodeShape
 from metabench.errors import UsageError
-from metabench.runspec import Frozen, digest
-from metabench.specs import DatasetSpec
-from metabench_plugins.datasets.torchmeta_bridge import named_class, torchmeta_bridge
+from metabench.planning.runspec import Frozen, digest
+from metabench.plugin.contracts.episode import EpisodeShape
+from metabench.plugin.specs import DatasetSpec
+from metabench_plugins.datasets.parts.torchmeta_bridge import named_class, torchmeta_bridge
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +93,7 @@ SPEC = DatasetSpec(
     params="metabench_plugins.datasets.torchmeta_toy:TorchmetaToyParams",
     kind="functions",
     factory="metabench_plugins.datasets.torchmeta_toy:TorchmetaToy",
-    state="metabench_plugins.datasets.torchmeta_bridge:state",
+    state="metabench_plugins.datasets.parts.torchmeta_bridge:state",
     reference="Deleu et al. 2019",
     licence="generated",
 )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from metabench.episodes import EpisodeShape
-from metabench.runspec import Frozen, digest
+from metabench.planning.runspec import Frozen, digest
+from metabench.plugin.contracts.episode import EpisodeShape
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,7 +80,7 @@ class ToyRegression:
         """Draw points of one function per row of ``words``; x and y are ``[tasks, points, 1]``."""
         import numpy as np
 
-        from metabench.seeding import normal, uniform
+        from metabench.sampling.seeding import normal, uniform
 
         p = self.params
         n = shape.shots + shape.queries
@@ -102,7 +102,7 @@ class ToyRegression:
 
     def _at(self, words: NDArray[np.uint64], x: Array) -> Array:
         """Values ``[tasks, points]`` at ``x [tasks or 1, points]``."""
-        from metabench.seeding import uniform
+        from metabench.sampling.seeding import uniform
 
         parameter = uniform(words[:, :_N_PARAMETERS])
         bounds = _BOUNDS[self.params.family]

@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import Field
 
-from metabench.catalog import load_catalog
 from metabench.errors import UsageError
-from metabench.executors import Job, Outcome, work
-from metabench.runspec import Frozen
-from metabench.specs import RunEvent
+from metabench.planning.runspec import Frozen
+from metabench.plugin.catalog import load_catalog
+from metabench.plugin.specs import RunEvent
+from metabench.running.executors import Job, Outcome, work
 
 ASK_SECONDS = 1.0
 """A worker asks this often whether it shall stop."""
@@ -68,7 +68,7 @@ class RayExecutor:
         emit: Callable[[RunEvent], None],
         stopped: Callable[[], bool],
     ) -> list[Outcome]:
-        """Run all jobs; see :class:`metabench.executors.Executor`."""
+        """Run all jobs; see :class:`metabench.running.executors.Executor`."""
         ray = _import_ray()
         address = os.environ.get("RAY_ADDRESS")
         own = {} if address else {"num_cpus": self._params.jobs}

@@ -25,15 +25,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench import tasknn
-from metabench.episodes import Adapted, Labelled, TaskBatch
-from metabench.functional import is_norm, predictor, share
-from metabench.losses import task_losses
-from metabench.protocols import LearnerContext, Params
-from metabench_plugins.learners.gradient import GradientParams, leaves
-from metabench_plugins.learners.layered import layered
-from metabench_plugins.learners.outer import Group, OuterAdam
-from metabench_plugins.learners.svgd import svgd_matrices
+from metabench.inner_loop import is_norm, predictor, share
+from metabench.nn import layers as tasknn
+from metabench.nn.losses import task_losses
+from metabench.plugin.contracts import LearnerContext, Params
+from metabench.plugin.contracts.episode import Adapted, Labelled, TaskBatch
+from metabench_plugins.learners.parts.gradient_learner import GradientParams, leaves
+from metabench_plugins.learners.parts.layer_weights import layered
+from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
+from metabench_plugins.learners.parts.svgd import svgd_matrices
 
 
 class BmamlParams(GradientParams):

@@ -12,13 +12,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from metabench.episodes import Labelled
-from metabench.functional import is_norm, share
-from metabench_plugins.learners.encoder import EncoderParams, TaskEncoder
-from metabench_plugins.learners.gradient import GradientLearner, Start, leaves
-from metabench_plugins.learners.modulation import Gates
-from metabench_plugins.learners.modules import parameters, seeded
-from metabench_plugins.learners.outer import Group
+from metabench.inner_loop import is_norm, share
+from metabench.plugin.contracts.episode import Labelled
+from metabench_plugins.learners.parts.gates import Gates
+from metabench_plugins.learners.parts.gradient_learner import GradientLearner, Start, leaves
+from metabench_plugins.learners.parts.outer_adam import Group
+from metabench_plugins.learners.parts.seeded_modules import parameters, seeded
+from metabench_plugins.learners.parts.task_encoder import EncoderParams, TaskEncoder
 
 TREE_SCALES = {"regression": 2.0, "classification": 10.0}
 

@@ -12,12 +12,17 @@ from functools import partial
 
 import torch
 
-from metabench.episodes import Labelled
-from metabench.functional import is_norm, share
-from metabench.protocols import Params
-from metabench_plugins.learners.gradient import GradientLearner, GradientParams, Start, leaves
-from metabench_plugins.learners.outer import Group
-from metabench_plugins.learners.searching import Search, SearchParams, operations_of
+from metabench.inner_loop import is_norm, share
+from metabench.plugin.contracts import Params
+from metabench.plugin.contracts.episode import Labelled
+from metabench_plugins.learners.parts.gradient_learner import (
+    GradientLearner,
+    GradientParams,
+    Start,
+    leaves,
+)
+from metabench_plugins.learners.parts.outer_adam import Group
+from metabench_plugins.learners.parts.searched_space import Search, SearchParams, operations_of
 
 
 class MamlParams(GradientParams):

@@ -24,16 +24,16 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from metabench.episodes import Labelled, TaskBatch
-from metabench.functional import is_norm, share
-from metabench.genotype import Genotype
-from metabench.protocols import INPUTS, Arch, LearnerContext, Mixture, Params
-from metabench_plugins.learners.encoder import EncoderParams, TaskEncoder
-from metabench_plugins.learners.gradient import GradientLearner, Start, leaves
-from metabench_plugins.learners.modulation import Gates
-from metabench_plugins.learners.modules import parameters, seeded
-from metabench_plugins.learners.outer import Group, OuterAdam
-from metabench_plugins.strategies.decoding import genotypes, harden, place, straight_through
+from metabench.inner_loop import is_norm, share
+from metabench.plugin.contracts import INPUTS, Arch, LearnerContext, Mixture, Params
+from metabench.plugin.contracts.episode import Labelled, TaskBatch
+from metabench.plugin.contracts.genotype import Genotype
+from metabench_plugins.learners.parts.gates import Gates
+from metabench_plugins.learners.parts.gradient_learner import GradientLearner, Start, leaves
+from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
+from metabench_plugins.learners.parts.seeded_modules import parameters, seeded
+from metabench_plugins.learners.parts.task_encoder import EncoderParams, TaskEncoder
+from metabench_plugins.strategies.parts.decoding import genotypes, harden, place, straight_through
 
 
 class MnasParams(EncoderParams):

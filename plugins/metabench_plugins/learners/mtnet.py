@@ -15,12 +15,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench.episodes import Labelled
-from metabench.protocols import Params
-from metabench_plugins.learners.gradient import Start, leaves
-from metabench_plugins.learners.layered import layered
+from metabench.plugin.contracts import Params
+from metabench.plugin.contracts.episode import Labelled
 from metabench_plugins.learners.maml import Maml, MamlParams
-from metabench_plugins.learners.outer import Group
+from metabench_plugins.learners.parts.gradient_learner import Start, leaves
+from metabench_plugins.learners.parts.layer_weights import layered
+from metabench_plugins.learners.parts.outer_adam import Group
 
 
 class MtNetParams(MamlParams):

@@ -15,14 +15,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from metabench.episodes import Labelled, TaskShape
 from metabench.errors import UsageError
-from metabench.protocols import Params
-from metabench_plugins.learners.gradient import Start, leaves
-from metabench_plugins.learners.layered import layered
+from metabench.plugin.contracts import Params
+from metabench.plugin.contracts.episode import Labelled, TaskShape
 from metabench_plugins.learners.maml import Maml, MamlParams
-from metabench_plugins.learners.modules import parameters, seeded
-from metabench_plugins.learners.outer import Group
+from metabench_plugins.learners.parts.gradient_learner import Start, leaves
+from metabench_plugins.learners.parts.layer_weights import layered
+from metabench_plugins.learners.parts.outer_adam import Group
+from metabench_plugins.learners.parts.seeded_modules import parameters, seeded
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params
 
 INIT_STD = 0.01

@@ -18,14 +18,14 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field
 from torch import Tensor
 
-from metabench.episodes import Adapted, Labelled, Predictor, TaskBatch
-from metabench.functional import share
-from metabench.protocols import Arch, LearnerContext, Mixture, Params
-from metabench.runspec import Frozen
-from metabench_plugins.learners.augmentation import crop_and_flip
-from metabench_plugins.learners.gradient import leaves
-from metabench_plugins.strategies.darts_unrolled import architecture_gradient
-from metabench_plugins.strategies.decoding import one_hot, place
+from metabench.inner_loop import share
+from metabench.planning.runspec import Frozen
+from metabench.plugin.contracts import Arch, LearnerContext, Mixture, Params
+from metabench.plugin.contracts.episode import Adapted, Labelled, Predictor, TaskBatch
+from metabench_plugins.learners.parts.augmentation import crop_and_flip
+from metabench_plugins.learners.parts.gradient_learner import leaves
+from metabench_plugins.strategies.parts.darts_unrolled import architecture_gradient
+from metabench_plugins.strategies.parts.decoding import one_hot, place
 
 
 class OneShotParams(Frozen):

@@ -17,14 +17,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench.episodes import Adapted, EpisodeShape, Labelled, TaskBatch
-from metabench.functional import predictor, share
-from metabench.losses import task_losses
-from metabench.protocols import LearnerContext, Mixture, Params
-from metabench.runspec import Frozen
-from metabench_plugins.learners.apart import gradients, parts, rows
-from metabench_plugins.learners.inner_adam import Moments, descend
-from metabench_plugins.learners.mini_batches import mini_batches
+from metabench.inner_loop import predictor, share
+from metabench.nn.losses import task_losses
+from metabench.planning.runspec import Frozen
+from metabench.plugin.contracts import LearnerContext, Mixture, Params
+from metabench.plugin.contracts.episode import Adapted, EpisodeShape, Labelled, TaskBatch
+from metabench_plugins.learners.parts.inner_adam import Moments, descend
+from metabench_plugins.learners.parts.mini_batches import mini_batches
+from metabench_plugins.learners.parts.split_batch import gradients, parts, rows
 
 
 class ReptileParams(Frozen):

@@ -22,9 +22,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench.episodes import Adapted, Labelled, Predictor, TaskBatch
-from metabench.genotype import Genotype
-from metabench.protocols import LearnerContext
+from metabench.plugin.contracts import LearnerContext
+from metabench.plugin.contracts.episode import Adapted, Labelled, Predictor, TaskBatch
+from metabench.plugin.contracts.genotype import Genotype
 from metabench_plugins.learners.maml import Maml, MamlSearchParams
 
 

@@ -10,11 +10,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from metabench import tasknn
-from metabench.episodes import TaskShape
-from metabench.genotype import Genotype
-from metabench.protocols import CellChoices, Mixture, Params
-from metabench_plugins.spaces import extras
+from metabench.nn import layers as tasknn
+from metabench.plugin.contracts import CellChoices, Mixture, Params
+from metabench.plugin.contracts.episode import TaskShape
+from metabench.plugin.contracts.genotype import Genotype
+from metabench_plugins.spaces.parts import layer_weights as extras
 
 N_BLOCKS = 4
 
@@ -52,7 +52,7 @@ class Conv4:
         self._task = task
 
     def init_weights(self, *, rng: torch.Generator) -> Params:
-        """Draw weights; see :meth:`metabench.protocols.SearchSpace.init_weights`."""
+        """Draw weights; see :meth:`metabench.plugin.contracts.SearchSpace.init_weights`."""
         channels, height, width = self._task.inputs
         filters = self._params.filters
         weights: Params = {}
@@ -100,7 +100,7 @@ class Conv4:
         return self
 
     def layers(self) -> Mapping[str, int]:
-        """Units of each layer; see :class:`metabench.protocols.LayeredSpace`."""
+        """Units of each layer; see :class:`metabench.plugin.contracts.LayeredSpace`."""
         return dict.fromkeys(_layers(), self._params.filters) | {"head": self._task.outputs}
 
     def _halve(self, size: int) -> int:

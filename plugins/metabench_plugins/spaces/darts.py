@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from metabench.episodes import TaskShape
-from metabench.runspec import Frozen
-from metabench_plugins.spaces.primitives import ZERO
-from metabench_plugins.spaces.published import NORMAL, REDUCTION
-from metabench_plugins.spaces.supernet import CellNetwork, Layout
+from metabench.planning.runspec import Frozen
+from metabench.plugin.contracts.episode import TaskShape
+from metabench_plugins.spaces.parts.primitives import ZERO
+from metabench_plugins.spaces.parts.published_cells import NORMAL, REDUCTION
+from metabench_plugins.spaces.parts.supernet import CellNetwork, Layout
 
 PRIMITIVES = (
     ZERO,

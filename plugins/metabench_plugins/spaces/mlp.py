@@ -11,12 +11,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from metabench import tasknn
-from metabench.episodes import TaskShape
-from metabench.genotype import Genotype
-from metabench.protocols import CellChoices, Mixture, Params
-from metabench.taskmlp import Layer, norm_mlp
-from metabench_plugins.spaces import extras
+from metabench.nn import layers as tasknn
+from metabench.nn.norm_mlp import Layer, norm_mlp
+from metabench.plugin.contracts import CellChoices, Mixture, Params
+from metabench.plugin.contracts.episode import TaskShape
+from metabench.plugin.contracts.genotype import Genotype
+from metabench_plugins.spaces.parts import layer_weights as extras
 
 TRUNCATED_STD = 0.01
 
@@ -58,7 +58,7 @@ class Mlp:
         return self._params.norm == "batch"
 
     def init_weights(self, *, rng: torch.Generator) -> Params:
-        """Draw weights; see :meth:`metabench.protocols.SearchSpace.init_weights`."""
+        """Draw weights; see :meth:`metabench.plugin.contracts.SearchSpace.init_weights`."""
         width = self._params.width
         hidden = self._params.hidden
         sizes = [math.prod(self._task.inputs), *[width] * hidden, self._task.outputs]
@@ -97,7 +97,7 @@ class Mlp:
         return self
 
     def layers(self) -> Mapping[str, int]:
-        """Units of each layer; see :class:`metabench.protocols.LayeredSpace`."""
+        """Units of each layer; see :class:`metabench.plugin.contracts.LayeredSpace`."""
         return dict.fromkeys(self._layers(), self._params.width) | {"head": self._task.outputs}
 
     def _layers(self) -> list[str]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from metabench.episodes import TaskShape
-from metabench.runspec import Frozen
+from metabench.planning.runspec import Frozen
+from metabench.plugin.contracts.episode import TaskShape
 from metabench_plugins.spaces.darts import PRIMITIVES
-from metabench_plugins.spaces.published import NORMAL, REDUCTION
-from metabench_plugins.spaces.supernet import CellNetwork, Layout
+from metabench_plugins.spaces.parts.published_cells import NORMAL, REDUCTION
+from metabench_plugins.spaces.parts.supernet import CellNetwork, Layout
 
 
 class TnasParams(Frozen):

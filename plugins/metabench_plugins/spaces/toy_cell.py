@@ -15,11 +15,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench import tasknn
-from metabench.episodes import TaskShape
-from metabench.genotype import Genotype
-from metabench.protocols import CellChoices, Mixture, Params
-from metabench.runspec import Frozen
+from metabench.nn import layers as tasknn
+from metabench.planning.runspec import Frozen
+from metabench.plugin.contracts import CellChoices, Mixture, Params
+from metabench.plugin.contracts.episode import TaskShape
+from metabench.plugin.contracts.genotype import Genotype
 
 CELL = "cell"
 NODES = (2, 3, 4)

@@ -1,7 +1,7 @@
 """DARTS: softmax over operations, decoded at the end (Liu, Simonyan and Yang, ICLR 2019).
 
 First order: architecture and weights descend the losses as they are. Second order is in
-:mod:`~metabench_plugins.strategies.darts_unrolled`.
+:mod:`~metabench_plugins.strategies.parts.darts_unrolled`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from metabench.genotype import Genotype
-from metabench.protocols import Arch, Mixture, SearchSpace
-from metabench.runspec import Frozen
-from metabench_plugins.strategies.decoding import decode
-from metabench_plugins.strategies.logits import draw_logits, soften
+from metabench.planning.runspec import Frozen
+from metabench.plugin.contracts import Arch, Mixture, SearchSpace
+from metabench.plugin.contracts.genotype import Genotype
+from metabench_plugins.strategies.parts.decoding import decode
+from metabench_plugins.strategies.parts.logits import draw_logits, soften
 
 
 class DartsParams(Frozen):

@@ -9,11 +9,11 @@ import torch
 from pydantic import Field, field_validator
 
 from metabench.errors import UsageError
-from metabench.genotype import Genotype
-from metabench.protocols import Arch, CellChoices, Mixture, SearchSpace
-from metabench.runspec import Frozen
-from metabench_plugins.spaces.given import Cells, genotype_of, read_given
-from metabench_plugins.strategies.decoding import decode, one_hot, place
+from metabench.planning.runspec import Frozen
+from metabench.plugin.contracts import Arch, CellChoices, Mixture, SearchSpace
+from metabench.plugin.contracts.genotype import Genotype
+from metabench_plugins.spaces.parts.given_genotype import Cells, genotype_of, read_given
+from metabench_plugins.strategies.parts.decoding import decode, one_hot, place
 
 FIRST = "first"
 

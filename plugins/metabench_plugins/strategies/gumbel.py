@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, model_validator
 
-from metabench.genotype import Genotype
-from metabench.protocols import Arch, Mixture, SearchSpace
-from metabench.runspec import Frozen
-from metabench_plugins.strategies.decoding import decode, straight_through
-from metabench_plugins.strategies.logits import draw_logits, soften
+from metabench.planning.runspec import Frozen
+from metabench.plugin.contracts import Arch, Mixture, SearchSpace
+from metabench.plugin.contracts.genotype import Genotype
+from metabench_plugins.strategies.parts.decoding import decode, straight_through
+from metabench_plugins.strategies.parts.logits import draw_logits, soften
 
 
 class GumbelParams(Frozen):

@@ -16,11 +16,11 @@ from collections.abc import Mapping
 import torch
 from pydantic import Field
 
-from metabench.genotype import Genotype
-from metabench.protocols import Arch, CellChoices, Mixture, SearchSpace
-from metabench.runspec import Frozen
-from metabench_plugins.strategies.decoding import decode, harden, place
-from metabench_plugins.strategies.logits import draw_logits, soften
+from metabench.planning.runspec import Frozen
+from metabench.plugin.contracts import Arch, CellChoices, Mixture, SearchSpace
+from metabench.plugin.contracts.genotype import Genotype
+from metabench_plugins.strategies.parts.decoding import decode, harden, place
+from metabench_plugins.strategies.parts.logits import draw_logits, soften
 
 
 class RandomParams(Frozen):
@@ -58,7 +58,7 @@ class Random:
     def candidates(
         self, space: SearchSpace, n_tasks: int, *, rng: torch.Generator
     ) -> list[Mixture]:
-        """Draw what to try at new tasks; see :class:`~metabench.protocols.Proposer`."""
+        """Draw what to try at new tasks; see :class:`~metabench.plugin.contracts.Proposer`."""
         choices = space.choices()
         return [sample(choices, n_tasks, rng=rng) for _ in range(self._params.candidates)]
 

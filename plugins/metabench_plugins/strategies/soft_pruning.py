@@ -6,7 +6,7 @@ so that at its end a lead of 0.3 among seven logits is a weight of 0.77, and pru
 changes little.
 
 What falls below a threshold is left out by the learner, which knows whether it trains or is
-tested; see :mod:`~metabench_plugins.strategies.pruning`.
+tested; see :mod:`~metabench_plugins.strategies.parts.pruning`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import torch
 from pydantic import Field, model_validator
 
 from metabench.errors import UsageError
-from metabench.genotype import Genotype
-from metabench.protocols import Arch, Mixture, SearchSpace
-from metabench.runspec import Frozen
-from metabench_plugins.strategies.decoding import decode
-from metabench_plugins.strategies.logits import draw_logits, soften
+from metabench.planning.runspec import Frozen
+from metabench.plugin.contracts import Arch, Mixture, SearchSpace
+from metabench.plugin.contracts.genotype import Genotype
+from metabench_plugins.strategies.parts.decoding import decode
+from metabench_plugins.strategies.parts.logits import draw_logits, soften
 
 Prune = Literal["none", "operations", "operations-and-inputs"]
 

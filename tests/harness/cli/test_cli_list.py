@@ -7,13 +7,13 @@ import pytest
 from typer.testing import CliRunner
 
 from metabench.cli import app
-from metabench.cli.columns import columns
+from metabench.render.columns import columns
 
 KINDS = ("learners", "suites", "datasets", "spaces", "strategies", "executors")
 
 PLUGIN = """
-from metabench.hookspecs import hookimpl
-from metabench.specs import DatasetSpec, LearnerSpec
+from metabench.plugin.hookspecs import hookimpl
+from metabench.plugin.specs import DatasetSpec, LearnerSpec
 from pathlib import Path
 from pydantic import BaseModel, Field
 from typing import Literal

@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from metabench.catalog import load_catalog
 from metabench.cli import app
+from metabench.plugin.catalog import load_catalog
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "metabench-proto"
 
 HEAD = """
-from metabench.hookspecs import hookimpl
-from metabench.specs import DatasetSpec
+from metabench.plugin.hookspecs import hookimpl
+from metabench.plugin.specs import DatasetSpec
 from metabench.errors import DataError
 from metabench_plugins.datasets.toy_regression import ToyRegression, ToyRegressionParams
 
@@ -136,7 +136,7 @@ def test_check_of_a_missing_file() -> None:
 
 
 def test_new_renders_the_example_byte_for_byte(tmp_path: Path) -> None:
-    from metabench.plugin_template import render
+    from metabench.plugin.template import render
 
     folder = render("proto", tmp_path)
     assert sources(folder) == sources(EXAMPLE)
@@ -200,7 +200,7 @@ budgets: {smoke: {meta_steps: 1, meta_batch: 1}}
 """
 FILES = """
 from pathlib import Path
-from metabench.hookspecs import hookimpl
+from metabench.plugin.hookspecs import hookimpl
 
 @hookimpl
 def metabench_KINDs():

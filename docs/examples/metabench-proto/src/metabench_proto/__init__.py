@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from metabench.hookspecs import hookimpl
-from metabench.specs import LearnerSpec
+from metabench.plugin.hookspecs import hookimpl
+from metabench.plugin.specs import LearnerSpec
 
 METABENCH_API = 1
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from metabench.episodes import Adapted, Labelled, Predictor, TaskBatch
-from metabench.functional import predictor
-from metabench.protocols import LearnerContext
+from metabench.inner_loop import predictor
+from metabench.plugin.contracts import LearnerContext
+from metabench.plugin.contracts.episode import Adapted, Labelled, Predictor, TaskBatch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional

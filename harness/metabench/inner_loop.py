@@ -1,0 +1,170 @@
+"""The inner loop: from weights to weights, for all tasks at once.
+
+Every adapted tensor carries a leading task axis. Tasks are independent, so one gradient of the
+*sum* of the task losses is every task's own gradient; nothing is cloned, patched or looped over.
+The update is ``w <- w - lr * grad_w loss(w)`` (MAML, Finn et al. 2017, equation 1).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from metabench.plugin.contracts import Params
+from metabench.plugin.contracts.episode import Predictor
+
+Order = Literal["second", "first", "none"]
+"""How the adapted weights depend on the start weights, for an outer gradient.
+
+``second``: exactly, through every inner gradient. ``first``: as if each inner gradient were a
+constant, so the outer gradient at the adapted weights reaches the start weights as it is
+(first-order MAML). ``none``: not at all; for evaluation. Only ``second`` keeps a graph of the loss.
+"""
+TaskLoss = Callable[[Params], Tensor]
+"""Maps weights ``[tasks, *shape]`` to one loss per task, ``[tasks]``."""
+
+
+def is_norm(name: str) -> bool:
+    """Whether a weight belongs to a normalization layer, which some learners do not adapt.
+
+    >>> is_norm("layer1.norm.scale"), is_norm("layer1.weight")
+    (True, False)
+    """
+    return "norm" in name.split(".")[:-1]
+
+
+def share(weights: Params, n_tasks: int) -> Params:
+    """Give every task the same weights, ``[*shape] -> [n_tasks, *shape]``, without copying."""
+    return {name: weight.expand(n_tasks, *weight.shape) for name, weight in weights.items()}
+
+
+def task_gradients(
+    loss: TaskLoss,
+    weights: Params,
+    *,
+    scale: float = 1.0,
+    create_graph: bool = False,
+    adapted: Collection[str] | None = None,
+) -> Params:
+    """Return every task's own gradient of ``scale`` times its loss.
+
+    Args:
+        loss: one loss per task. It must not mix tasks.
+        weights: ``[tasks, *shape]`` each.
+        scale: factor of the loss; cheaper here than on the gradients, both ways.
+        create_graph: keep the graph that an outer gradient goes through. Without it, and under
+            ``torch.no_grad()``, the gradient is taken at detached weights.
+        adapted: the names to differentiate for; None means all.
+
+    Returns:
+        ``[tasks, *shape]`` by name, without the names that the loss does not depend on.
+    """
+    create_graph = create_graph and torch.is_grad_enabled()
+    names = [name for name in weights if adapted is None or name in adapted]
+    inputs = dict(weights) if create_graph else _detach(weights)
+    for name in names:
+        if not inputs[name].requires_grad:
+            inputs[name] = inputs[name].detach().requires_grad_()
+    with torch.enable_grad():
+        total = loss(inputs).sum() * scale
+        gradients = torch.autograd.grad(
+            total, [inputs[n] for n in names], create_graph=create_graph, allow_unused=True
+        )
+    return {n: g for n, g in zip(names, gradients, strict=True) if g is not None}
+
+
+def inner_path(
+    loss: TaskLoss | Sequence[TaskLoss],
+    weights: Params,
+    *,
+    steps: int,
+    lr: float,
+    order: Order,
+    adapted: Collection[str] | None = None,
+    masks: Params | None = None,
+    clip: float | None = None,
+) -> Iterator[Params]:
+    """Yield the weights after 0, 1, ..., ``steps`` steps of gradient descent.
+
+    Works under ``torch.no_grad()`` too; the path is then detached.
+
+    Args:
+        loss: one loss per task on its support set; or for each step its own such loss, where it
+            anneals.
+        weights: start weights ``[tasks, *shape]``, see :func:`share`.
+        steps: number of steps.
+        lr: the inner learning rate.
+        order: what an outer gradient sees, see :data:`Order`.
+        adapted: the names that move; None means all. A weight the loss does not use stays.
+        masks: factors of the updates by name, broadcast to ``[tasks, *shape]`` (MT-Net).
+        clip: bound of each element of the inner gradient; None for no bound.
+    """
+    if order == "none":
+        weights = _detach(weights)
+    yield weights
+    for step in range(steps):
+        # The scaled loss gives the whole update, so that no copy of the weights is multiplied.
+        updates = task_gradients(
+            loss if callable(loss) else loss[step],
+            weights,
+            scale=-lr,
+            create_graph=order == "second",
+            adapted=adapted,
+        )
+        if clip is not None:
+            updates = {name: u.clamp(-lr * clip, lr * clip) for name, u in updates.items()}
+        if masks is not None:
+            updates = {name: u * masks[name] if name in masks else u for name, u in updates.items()}
+        weights = weights | {name: weights[name] + update for name, update in updates.items()}
+        yield weights
+
+
+def inner_loop(
+    loss: TaskLoss | Sequence[TaskLoss],
+    weights: Params,
+    *,
+    steps: int,
+    lr: float,
+    order: Order,
+    adapted: Collection[str] | None = None,
+    masks: Params | None = None,
+    clip: float | None = None,
+) -> Params:
+    """Return the weights after ``steps`` steps; see :func:`inner_path`."""
+    path = inner_path(
+        loss, weights, steps=steps, lr=lr, order=order, adapted=adapted, masks=masks, clip=clip
+    )
+    return deque(path, maxlen=1).pop()
+
+
+def predictor(
+    forward: Callable[[Tensor], Tensor], support_x: Tensor, *, transductive: bool
+) -> Predictor:
+    """Turn a network with batch statistics into a predictor.
+
+    Args:
+        forward: the adapted network, ``[tasks, n, *inputs] -> [tasks, n, outputs]``.
+        support_x: inputs of the support set, ``[tasks, n, *inputs]``.
+        transductive: if True the query set is normalized by its own statistics. Otherwise each
+            query example goes through the network together with the support set alone, so that no
+            prediction depends on another query example (Reptile, Nichol et al. 2018).
+    """
+    if transductive:
+        return forward
+
+    def predict(query_x: Tensor) -> Tensor:
+        rows = [
+            forward(torch.cat([support_x, example], dim=1))[:, -1]
+            for example in query_x.unsqueeze(2).unbind(1)
+        ]
+        return torch.stack(rows, dim=1)
+
+    return predict
+
+
+def _detach(weights: Params) -> Params:
+    return {name: weight.detach() for name, weight in weights.items()}

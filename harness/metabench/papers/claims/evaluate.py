@@ -1,0 +1,150 @@
+"""Claims against records: each is supported, refuted, undecided, or its runs not comparable.
+
+A claim is supported if all its pairs are and refuted if any is. It is undecided as well where a
+learner is missing or too few episodes are there, and not comparable where the runs are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from metabench.papers.claims.intervals import PairResult, judge
+from metabench.papers.claims.pairs import compare_pairs, measure_runs
+from metabench.papers.claims.runs import Found, choose
+from metabench.papers.claims.schema import Claim, ClaimFile
+from metabench.papers.claims.scope import WHOLE, Scope, Verdict, joined
+from metabench.results.configurations import Pooled
+from metabench.results.paired_scores import evaluated_configurations, stamps_of, training_note
+from metabench.results.reading import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """A claim and what the records say.
+
+    Attributes:
+        claim: the claim.
+        paper: citation of the paper.
+        budget: of the runs; "" where they have none in common.
+        verdict: of the whole claim.
+        decided_by: the pair that decided it; None where no pair did.
+        reason: why there is no such pair; else "".
+        scope: what the verdict speaks of; empty where no number stands behind it.
+        pairs: every comparison.
+        stamps: what must be said beside the numbers.
+        notes: what else a reader must know, in sentences.
+    """
+
+    claim: Claim
+    paper: str
+    budget: str
+    verdict: Verdict
+    decided_by: PairResult | None = None
+    reason: str = ""
+    scope: Scope = WHOLE
+    pairs: tuple[PairResult, ...] = ()
+    stamps: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """The verdict with its scope."""
+        return self.scope.of(self.verdict)
+
+
+def evaluate(files: Iterable[ClaimFile], runs: Sequence[Run]) -> list[Evaluation]:
+    """Judge every claim that speaks of at least one of the runs.
+
+    Raises:
+        UsageError: when several seeds are to be compared and scipy is not installed.
+    """
+    return [
+        evaluation
+        for file in files
+        for claim in file.claims
+        for evaluation in _evaluate(claim, file.paper, runs)
+    ]
+
+
+def _evaluate(claim: Claim, paper: str, runs: Sequence[Run]) -> list[Evaluation]:
+    about = [run for run in runs if run.record.spec.suite == claim.suite]
+    found = choose(claim, evaluated_configurations(about, evaluation=claim.evaluation))
+    if isinstance(found, str):
+        return [
+            Evaluation(
+                claim=claim,
+                paper=paper,
+                budget="",
+                verdict="not comparable",
+                reason=found,
+            )
+        ]
+    baselines = {
+        config.config_id: config
+        for config in evaluated_configurations(
+            about if claim.baseline else (), evaluation=claim.baseline
+        )
+    }
+    return [_of_group(claim, paper, group, baselines=baselines) for group in found]
+
+
+def _of_group(
+    claim: Claim, paper: str, found: Found, *, baselines: Mapping[str, Pooled]
+) -> Evaluation:
+    if claim.measure is not None:
+        pairs = measure_runs(claim, found)
+    else:
+        pairs = judge(claim, compare_pairs(claim, found, baselines=baselines))
+    verdict, decisive = _overall(pairs)
+    missing = [name for name, configs in found.by_party.items() if not configs]
+    decided_by = None if missing and verdict == "undecided" else decisive
+    notes = list(found.notes)
+    notes += [config.left_out for config in found.configs if config.left_out]
+    if note := training_note(found.configs):
+        notes.append(note)
+    if any(pair.difference and not pair.difference.speaks_of_learners for pair in pairs):
+        notes.append("With one seed it speaks of these trained networks, not of the learners.")
+    return Evaluation(
+        claim=claim,
+        paper=paper,
+        budget=found.configs[0].spec.budget,
+        verdict=verdict,
+        decided_by=decided_by,
+        reason="" if decided_by else f"{_not_run(claim)}: {', '.join(missing)}",
+        scope=_scope(verdict, decided_by, pairs),
+        pairs=tuple(pairs),
+        stamps=stamps_of(*found.configs),
+        notes=tuple(notes),
+    )
+
+
+def _scope(verdict: Verdict, decided_by: PairResult | None, pairs: Sequence[PairResult]) -> Scope:
+    """A supported claim rests on all of its pairs, any other verdict on the one that decided it."""
+    if verdict == "supported":
+        return joined(pair.scope for pair in pairs)
+    return decided_by.scope if decided_by else WHOLE
+
+
+def _not_run(claim: Claim) -> str:
+    return f"not run with evaluation {claim.evaluation}" if claim.evaluation else "not run"
+
+
+def _overall(pairs: Sequence[PairResult]) -> tuple[Verdict, PairResult]:
+    """The verdict of the claim, and the pair that decided it.
+
+    A pair without a number comes first: a claim is not refuted by half of its pairs.
+    """
+    for verdict in ("not comparable", "undecided"):
+        for pair in pairs:
+            if pair.verdict == verdict and pair.difference is None:
+                return pair.verdict, pair
+    for pair in sorted(pairs, key=_p):
+        if pair.verdict == "refuted":
+            return "refuted", pair
+    weakest = max(pairs, key=_p)
+    return weakest.verdict, weakest
+
+
+def _p(pair: PairResult) -> float:
+    return 1.0 if pair.p is None else pair.p

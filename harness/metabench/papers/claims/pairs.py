@@ -1,0 +1,168 @@
+"""From a claim and its runs to pairs, each with a difference or the reason why it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from metabench.papers.claims.intervals import PairResult
+from metabench.papers.claims.measures import measured, verdict_of_runs
+from metabench.papers.claims.runs import Found
+from metabench.papers.claims.schema import Claim, Party
+from metabench.papers.claims.scope import Scope, Verdict
+from metabench.reports.captions import AVERAGE
+from metabench.results.configurations import Pooled
+from metabench.results.paired_scores import (
+    MIN_EPISODES,
+    description,
+    difference_in_words,
+    mismatch,
+    own_scores,
+    shared_scores,
+    sources_of,
+    stamps_of,
+    unit_of,
+    weights_of,
+)
+from metabench.stats import Blocks, contrast
+from metabench.text import counted
+
+
+class _NoNumberError(Exception):
+    """Why a pair has no number: the verdict that follows, and a reason."""
+
+    def __init__(self, verdict: Verdict, reason: str) -> None:
+        super().__init__(reason)
+        self.verdict = verdict
+        self.reason = reason
+
+
+def compare_pairs(
+    claim: Claim, found: Found, *, baselines: Mapping[str, Pooled]
+) -> list[PairResult]:
+    """Every pair of a claim with its difference, not yet judged.
+
+    Args:
+        claim: the claim.
+        found: its configurations.
+        baselines: the baseline's scores by configuration id, for a claim that has one.
+    """
+    rights: tuple[Party | None, ...] = claim.right or (None,)
+    fixed = claim.baseline if claim.value is None else f"{claim.value:g}"
+    results = []
+    for column in claim.columns:
+        for left in claim.left:
+            for right in rights:
+                blank = PairResult(left=str(left), right=str(right or fixed), column=column)
+                try:
+                    results.append(_compare(claim, blank, left, right, found, baselines))
+                except _NoNumberError as why:
+                    results.append(replace(blank, verdict=why.verdict, reason=why.reason))
+    return results
+
+
+def measure_runs(claim: Claim, found: Found) -> list[PairResult]:
+    """A number of each run: supported where all runs reach the value, refuted where all fail it.
+
+    A proportion reaches a value with its whole 95 % interval, and fails it likewise; a p-value
+    refutes nothing.
+    """
+    assert claim.measure is not None
+    results = []
+    for party in claim.left:
+        blank = PairResult(left=str(party), right=f"{claim.value:g}", column=claim.measure)
+        try:
+            config = _only(party, found)
+        except _NoNumberError as why:
+            results.append(replace(blank, verdict=why.verdict, reason=why.reason))
+            continue
+        numbers = [measured(run, claim.measure) for run in config.runs]
+        known = [one for one in numbers if one is not None]
+        if len(known) < len(numbers):
+            results.append(replace(blank, reason=f"not every run has {claim.measure}"))
+            continue
+        verdict = verdict_of_runs(claim, known)
+        said = f"{', '.join(map(str, known))} in the runs by seed"
+        said = "; ".join([said, *dict.fromkeys(one.method for one in known if one.method)])
+        results.append(replace(blank, verdict=verdict, scope=_scope(claim, config), reason=said))
+    return results
+
+
+def _scope(claim: Claim, *configs: Pooled) -> Scope:
+    stamps = (stamp for stamp in stamps_of(*configs) if stamp != claim.budget)
+    return Scope(min(len(config.runs) for config in configs) < 2, tuple(stamps))
+
+
+def _compare(
+    claim: Claim,
+    blank: PairResult,
+    left: Party,
+    right: Party | None,
+    found: Found,
+    baselines: Mapping[str, Pooled],
+) -> PairResult:
+    mine = _only(left, found)
+    sources = sources_of(mine.spec)
+    if blank.column not in (AVERAGE, *sources):
+        raise _NoNumberError("not comparable", f"the suite has no column {blank.column}")
+    sign = 1.0 if mine.spec.metric == "accuracy" else -1.0
+    weights = {k: sign * w for k, w in weights_of(blank.column, sources).items()}
+    pair = replace(blank, unit=unit_of(mine.spec), scope=_scope(claim, mine))
+    if right is not None:
+        return _with_learner(pair, mine, _only(right, found), weights=weights, claim=claim)
+    if claim.baseline is not None:
+        blocks = _above_baseline(mine, baselines.get(mine.config_id), claim.baseline)
+    else:
+        blocks = own_scores(mine)
+    _enough([blocks[source].shape for source in weights])
+    value = sign * (claim.value or 0.0)
+    return replace(pair, difference=contrast(blocks, weights=weights, value=value))
+
+
+def _above_baseline(mine: Pooled, baseline: Pooled | None, name: str) -> Blocks:
+    """Differences ``[seeds, episodes]`` to another prediction of the same trained networks."""
+    if baseline is None or len(baseline.runs) != len(mine.runs):
+        raise _NoNumberError("undecided", f"not every run has the evaluation {name}")
+    shared = shared_scores(mine, baseline)
+    return {source: shared.left[source] - shared.right[source] for source in shared.keys}
+
+
+def _with_learner(
+    pair: PairResult, left: Pooled, right: Pooled, *, weights: dict[str, float], claim: Claim
+) -> PairResult:
+    if reason := mismatch(left, right, evaluation=claim.evaluation):
+        raise _NoNumberError("not comparable", f"the runs differ: {reason}")
+    shared = shared_scores(left, right)
+    if not min(len(shared.keys[source]) for source in weights):
+        raise _NoNumberError("not comparable", "the two were not tested on the same episodes")
+    sides = (shared.left, shared.right)
+    _enough([side[source].shape for side in sides for source in weights])
+    number = contrast(shared.left, shared.right, weights=weights)
+    scope = _scope(claim, left, right)
+    return replace(pair, difference=number, scope=scope, reason=shared.left_out)
+
+
+def _only(party: Party, found: Found) -> Pooled:
+    """The one configuration of a party."""
+    configs = found.by_party[str(party)]
+    if not configs:
+        raise _NoNumberError("undecided", f"{party} was not run")
+    if len(configs) > 1:
+        first, second = (description(config.spec) for config in configs[:2])
+        different = difference_in_words(first, second)
+        reason = f"{party} stands in {len(configs)} configurations ({different})"
+        raise _NoNumberError("not comparable", reason)
+    (config,) = configs
+    if not len(config.key):
+        reason = f"the seeds of {party} were not tested on the same episodes"
+        raise _NoNumberError("not comparable", reason)
+    return config
+
+
+def _enough(shapes: Sequence[tuple[int, ...]]) -> None:
+    """Many episodes; or a single one, such as a whole test set, under several seeds."""
+    fewest = min(n for _, n in shapes)
+    several = min(seeds for seeds, _ in shapes) > 1
+    if fewest < MIN_EPISODES and not (several and all(n == 1 for _, n in shapes)):
+        few = f"{counted(fewest, 'episode')} per source"
+        raise _NoNumberError("undecided", f"too few to tell: {few}")

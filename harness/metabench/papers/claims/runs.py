@@ -1,0 +1,102 @@
+"""The runs that a claim speaks of, brought together by the conditions that they were made under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from metabench.papers.claims.schema import Claim, Party
+from metabench.results.configurations import Pooled
+from metabench.results.paired_scores import conditions, difference_in_words
+
+Configs = dict[str, tuple[Pooled, ...]]
+"""By party in words; none where it was not run."""
+_Key = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Configurations made under the same conditions.
+
+    Attributes:
+        by_party: configurations of each party of the claim, by the party in words.
+        notes: what stands in the folder and was left out, in sentences.
+    """
+
+    by_party: Mapping[str, tuple[Pooled, ...]]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def configs(self) -> list[Pooled]:
+        """All configurations."""
+        return [config for configs in self.by_party.values() for config in configs]
+
+
+def choose(claim: Claim, configs: Sequence[Pooled]) -> list[Found] | str:
+    """Find the parties of a claim.
+
+    Runs are compared under equal conditions only: version of the suite, budget, data, protocol.
+    Each set of conditions that has somebody on both sides makes one evaluation; what stands under
+    other conditions is named.
+
+    Returns:
+        One entry per set of conditions, in the order of the budgets' names; or, where both sides
+        were run and never under the same conditions, a sentence that says in what these differ.
+    """
+    groups = _by_conditions(claim, configs)
+    sides = [[str(party) for party in side] for side in (claim.left, claim.right) if side]
+    usable = [
+        key
+        for key, group in groups.items()
+        if all(any(group[name] for name in side) for side in sides)
+    ]
+    there = [any(group[name] for group in groups.values() for name in side) for side in sides]
+    if not usable and all(there):
+        first, second, *_ = groups
+        different = difference_in_words(dict(first), dict(second))
+        names = " and ".join(_names(groups[key]) for key in (first, second))
+        return f"{names} were run under different conditions: {different}"
+    chosen = usable or list(groups)
+    others = [key for key in groups if key not in chosen]
+    return [
+        Found(groups[key], tuple(_left_out(groups[other], key, other) for other in others))
+        for key in chosen
+    ]
+
+
+def _by_conditions(claim: Claim, configs: Sequence[Pooled]) -> dict[_Key, Configs]:
+    """The configurations that the claim speaks of, ordered by budget."""
+    parties = {str(party): party for party in (*claim.left, *claim.right)}
+    groups: dict[_Key, Configs] = {}
+    for config in sorted(configs, key=lambda config: config.spec.budget):
+        spec = config.spec
+        if (spec.suite, spec.setting) != (claim.suite, claim.setting):
+            continue
+        if claim.budget not in (None, spec.budget):
+            continue
+        for name, party in parties.items():
+            if matches(party, config):
+                key = tuple(conditions(spec).items())
+                groups.setdefault(key, dict.fromkeys(parties, ()))[name] += (config,)
+    return groups
+
+
+def matches(party: Party, config: Pooled) -> bool:
+    """Whether a configuration is the party that a claim names."""
+    spec = config.spec
+    strategy = spec.strategy
+    if party.learner != spec.learner.name:
+        return False
+    if party.strategy is not None and (strategy is None or strategy.name != party.strategy):
+        return False
+    params = {**(strategy.params if strategy else {}), **spec.learner.params}
+    return all(name in params and params[name] == v for name, v in party.params.items())
+
+
+def _left_out(group: Configs, here: _Key, there: _Key) -> str:
+    different = difference_in_words(dict(here), dict(there))
+    return f"Left out, as nobody else was run so: {_names(group)} ({different})."
+
+
+def _names(group: Configs) -> str:
+    return ", ".join(name for name, configs in group.items() if configs)

@@ -1,0 +1,135 @@
+"""In what a configuration departs from what its suite gives its learner today.
+
+A paper's row stands for a learner as the suite sets it up. Records hold every parameter, and the
+suite's are resolved again, as for a run of the same names without ``--set``. Reading a learner's
+parameters imports its module, and so torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from metabench.planning.plan import RunRequest, resolve, suite_file
+from metabench.planning.runspec import Choice, RunSpec
+from metabench.planning.suite import Suite, load_suite
+from metabench.results.configurations import Pooled
+from metabench.results.paired_scores import in_words
+
+if TYPE_CHECKING:
+    from metabench.plugin.catalog import Catalog
+
+Scope = Literal["learner", "space", "strategy"]
+SCOPES: tuple[Scope, ...] = ("learner", "space", "strategy")
+
+_LONGEST = 40
+"""Characters of a value that is shown; a genotype has hundreds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """One difference from the suite.
+
+    Attributes:
+        name: of the parameter with its scope, ``learner.order``; of a plugin or suite, its version.
+        label: what names it in a row, ``order=first``.
+        reason: ``learner.order=first, the suite's is second``.
+    """
+
+    name: str
+    label: str
+    reason: str
+
+
+class Departures:
+    """Looks configurations up against the installed suites and plugins.
+
+    Args:
+        catalog: them; those that are installed if absent, read when the first is needed.
+    """
+
+    def __init__(self, catalog: Catalog | None = None) -> None:
+        self._given = catalog
+        self._suites: dict[str, Suite] = {}
+
+    @cached_property
+    def _catalog(self) -> Catalog:
+        from metabench.plugin.catalog import load_catalog
+
+        return load_catalog() if self._given is None else self._given
+
+    def of(self, config: Pooled) -> tuple[Departure, ...]:
+        """What sets a configuration apart from the same names without a change.
+
+        A parameter that the record lacks came later and has, by the rule of versions, a default
+        that leaves older numbers as they were.
+
+        Raises:
+            UsageError: when the suite, its setting or budget, or a plugin is not there any more.
+            PluginError: when the plugin cannot be read.
+        """
+        spec = config.spec
+        suite = self._suite(spec.suite)
+        backend = suite.backend_of(spec.learner.name)
+        today = _today(spec, suite, self._catalog)
+        found = [*_versions(f"suite {suite.name}", spec.suite_version, suite.version)]
+        for scope, theirs in (("space", backend.space), ("strategy", backend.strategy)):
+            mine = getattr(spec, scope)
+            if mine is not None and theirs is not None and mine.name != theirs:
+                found.append(_other(scope, mine.name, theirs))
+        for scope in SCOPES:
+            mine, installed = getattr(spec, scope), getattr(today, scope)
+            if mine is not None and installed is not None:
+                found += _params(scope, mine, installed, by_user=config.changes.get(scope, {}))
+        return tuple(found)
+
+    def _suite(self, name: str) -> Suite:
+        if name not in self._suites:
+            self._suites[name] = load_suite(suite_file(name, self._catalog))
+        return self._suites[name]
+
+
+def _today(spec: RunSpec, suite: Suite, catalog: Catalog) -> RunSpec:
+    """What the suite gives for the names in ``spec``; sources and data are left out."""
+    request = RunRequest(
+        learners=(spec.learner.name,),
+        suite=spec.suite,
+        settings=(spec.setting,),
+        budget=spec.budget,
+        space=None if spec.space is None else spec.space.name,
+        strategy=None if spec.strategy is None else spec.strategy.name,
+    )
+    learner = catalog.learner(spec.learner.name)
+    return resolve(request, suite, learner, catalog, setting=spec.setting, seed=spec.seed)
+
+
+def _versions(name: str, mine: int, installed: int) -> Iterator[Departure]:
+    if mine != installed:
+        said = f"{name} version {mine}"
+        yield Departure(f"{name} version", said, f"made with {said}, {installed} is installed")
+
+
+def _other(scope: str, mine: str, theirs: str) -> Departure:
+    return Departure(scope, f"{scope}={mine}", f"{scope} {mine}, the suite's is {theirs}")
+
+
+def _params(
+    scope: Scope, mine: Choice, today: Choice, *, by_user: Mapping[str, Any]
+) -> Iterator[Departure]:
+    yield from _versions(mine.name, mine.version, today.version)
+    for name, value in sorted(mine.params.items()):
+        full, label = f"{scope}.{name}", f"{name}={_short(value)}"
+        if name not in today.params:
+            reason = f"{scope}.{label}, a parameter that {mine.name} does not have any more"
+            yield Departure(full, label, reason)
+        elif value != today.params[name]:
+            since = "" if name in by_user else " now, and the command of the run does not set it"
+            theirs = _short(today.params[name])
+            yield Departure(full, label, f"{scope}.{label}, the suite's is {theirs}{since}")
+
+
+def _short(value: object) -> str:
+    text = in_words(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

@@ -1,0 +1,63 @@
+"""What stands below a paper's table: why each verdict, and what is known about the numbers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from metabench.papers.reference import Reference, Uncertainty
+from metabench.reports.tables import PaperRow
+
+
+def reasons(rows: Sequence[PaperRow], reference: Reference) -> Iterator[str]:
+    """A sentence per row and reason: the method, the columns, the verdict, why."""
+    for row in rows:
+        variants = sorted({ours.variant for ours in row.ours if ours.variant})
+        which = f"{row.method} ({'; '.join(variants)})" if variants else row.method
+        headings: dict[str, list[str]] = defaultdict(list)
+        for column in reference.columns:
+            if (verdict := row.cells[column.name].verdict) is not None:
+                headings[f"{verdict.outcome}: {verdict.reason}"].append(column.heading)
+        for reason, where in headings.items():
+            yield f"{_joined(which, row.group, *where)}: {reason}"
+
+
+def remarks(reference: Reference) -> Iterator[str]:
+    """What the reference says about its intervals, rows and single cells, and as a whole."""
+    yield f"The paper's half-widths: {_said(reference.interval)}."
+    for column in reference.columns:
+        if column.interval is not None:
+            yield f"{column.heading}: half-widths: {_said(column.interval)}."
+    for row in reference.rows:
+        if row.interval is not None:
+            yield f"{_joined(row.method, row.group)}: half-widths: {_said(row.interval)}."
+        if row.note:
+            yield f"{_joined(row.method, row.group)}: {row.note}."
+    for about, where in _single_cells(reference).items():
+        yield f"{about}: {'; '.join(where)}."
+    if reference.note:
+        yield reference.note
+
+
+def _said(interval: Uncertainty) -> str:
+    formula = interval.formula or "formula not known"
+    n = "n not known" if interval.n is None else f"n = {interval.n:,}"
+    return f"{formula}, {n}{f' ({interval.note})' if interval.note else ''}"
+
+
+def _single_cells(reference: Reference) -> dict[str, list[str]]:
+    """Where the cells stand of which something is said that is not said of the table."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for row in reference.rows:
+        for column in reference.columns:
+            entry = row.cells[column.name]
+            status = reference.cell(row, column).status
+            second_hand = status in ("public copy", "derived") and status != reference.status
+            if entry.note or second_hand:
+                about = f"{status.capitalize()}{f' ({entry.note})' if entry.note else ''}"
+                places[about].append(_joined(row.method, row.group, column.heading))
+    return places
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(filter(None, parts))

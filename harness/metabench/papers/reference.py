@@ -1,0 +1,239 @@
+"""Papers' tables as data: what was printed, cell by cell, and what is known about it.
+
+A reference is one YAML file, found through the catalog. A cell is written as it was printed,
+``2.210 ± 0.364``; what is not known is written down as missing and stays so.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from metabench.planning.runspec import Frozen
+from metabench.reports.tables import UNITS, Metric
+
+Status = Literal["printed", "public copy", "derived", "missing", "not reported"]
+"""Read in the paper; in a copy of its table; computed from its other cells; lost; a dash."""
+
+FIELD_FORMULA = "1.96 std/sqrt(n)"
+"""The half-width that gives a standard deviation back, where n is known."""
+
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_PRINTED = re.compile(rf"(?P<value>{_NUMBER})(?: ± (?P<half_width>{_NUMBER}))?")
+_ABSENT: tuple[Status, ...] = ("missing", "not reported")
+_KEY = r"[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9-]*"
+
+
+@dataclass(frozen=True, slots=True)
+class PrintedCell:
+    """One cell of a paper's table, with all that the table says about it.
+
+    Attributes:
+        text: as printed, ``2.210 ± 0.364``; empty where there is nothing.
+        value: None where there is nothing.
+        half_width: None where none is printed.
+        n: what the interval counts, where that is known.
+        formula: of the half-width, where that is known.
+        unit: ``%`` or ``mse``.
+        status: where the number was read.
+        note: what else is known; may be empty.
+    """
+
+    text: str
+    value: float | None
+    half_width: float | None
+    n: int | None
+    formula: str | None
+    unit: str
+    status: Status
+    note: str
+
+    @property
+    def implied_std(self) -> float | None:
+        """The spread over episodes that the half-width implies: the protocol's fingerprint.
+
+        half-width * sqrt(n) / 1.96, where n and formula are known.
+        """
+        if self.half_width is None or self.n is None or self.formula != FIELD_FORMULA:
+            return None
+        return self.half_width * math.sqrt(self.n) / 1.96
+
+
+class Uncertainty(Frozen):
+    """What the half-widths are."""
+
+    n: int | None = Field(default=None, ge=2, description="What they count.")
+    formula: Literal["1.96 std/sqrt(n)"] | None = Field(
+        default=None, description="How they were made."
+    )
+    note: str = ""
+
+
+class CellEntry(Frozen):
+    """A cell as it is written in the file: ``2.210 ± 0.364``, ``missing``, or a mapping."""
+
+    printed: str = Field(default="", description="As printed, in quotes if it is one number.")
+    status: Status | None = Field(default=None, description="As the table's if absent.")
+    note: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        if isinstance(value, int | float):
+            raise ValueError(f"put {value} in quotes, so that it keeps its zeros")
+        if isinstance(value, str):
+            return {"status": value} if value in _ABSENT else {"printed": value}
+        return value
+
+    @model_validator(mode="after")
+    def _number_or_absence(self) -> CellEntry:
+        if (self.status in _ABSENT) == bool(self.printed):
+            raise ValueError("a cell has a number, or is 'missing' or 'not reported'")
+        if self.printed and _PRINTED.fullmatch(self.printed) is None:
+            raise ValueError(f"{self.printed!r} is not written as '2.210 ± 0.364' or '2.210'")
+        return self
+
+
+class Column(Frozen):
+    """A column of numbers, and which of ours belongs to it."""
+
+    name: str
+    heading: str = Field(description="As printed.")
+    suite: str | None = Field(default=None, description="Null where no suite of ours fits.")
+    source: str | None = Field(default=None, description="A source of the suite, or 'average'.")
+    setting: str | None = Field(default=None, description="Where the rows do not name it.")
+    evaluation: str | None = Field(default=None, description="One beside the headline's.")
+    interval: Uncertainty | None = Field(default=None, description="Other than the table's.")
+
+
+class PrintedRow(Frozen):
+    """A method, and which of our learners it is."""
+
+    method: str = Field(description="As printed.")
+    learner: str | None = Field(default=None, description="Null where we have none.")
+    learner_params: dict[str, Any] = Field(
+        default_factory=dict, description="Parameters that ours must have to be this row."
+    )
+    transductive: bool | None = Field(default=None, description="What ours must be, if said.")
+    arch: str = ""
+    params: str = Field(default="", description="Number of weights, as printed.")
+    group: str = Field(default="", description="The block of rows that it stands in.")
+    setting: str | None = Field(default=None, description="Where the columns do not name it.")
+    interval: Uncertainty | None = Field(default=None, description="Other than the table's.")
+    note: str = ""
+    cells: dict[str, CellEntry] = Field(description="By column, every one.")
+
+
+class Conditions(Frozen):
+    """What the paper says about the protocol of a setting; what it leaves open is null."""
+
+    ways: int | None = None
+    shots: int | None = None
+    queries: int | None = None
+    steps_at_test: int | None = None
+
+
+class Citation(Frozen):
+    """Who printed it."""
+
+    authors: str
+    title: str
+    venue: str
+    year: int | None = Field(default=None, description="Null where it is not known.")
+    where: str = Field(description="``Table 1``, or whose copy of it.")
+
+    @property
+    def published(self) -> str:
+        """``AAAI 2020``."""
+        return self.venue if self.year is None else f"{self.venue} {self.year}"
+
+    def __str__(self) -> str:
+        """``Wang et al. Title. AAAI 2020, Table 1``."""
+        return f"{self.authors}. {self.title}. {self.published}, {self.where}"
+
+
+class Reference(Frozen):
+    """One table of a paper."""
+
+    key: str = Field(pattern=rf"^{_KEY}$")
+    title: str
+    citation: Citation
+    metric: Metric
+    budget: str = Field(default="paper", description="The budget that stands for this table.")
+    settings: dict[str, Conditions] = Field(description="What the paper says of each setting.")
+    substitutes: dict[str, str] = Field(
+        default_factory=dict,
+        description="Suites of ours that are shown for another, by name; never comparable.",
+    )
+    status: Status = Field(default="printed", description="Of cells that do not say theirs.")
+    interval: Uncertainty = Uncertainty()
+    note: str = ""
+    columns: tuple[Column, ...] = Field(min_length=1)
+    rows: tuple[PrintedRow, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _columns_differ(self) -> Reference:
+        names = [column.name for column in self.columns]
+        if len(set(names)) != len(names):
+            raise ValueError("columns need names of their own")
+        return self
+
+    @model_validator(mode="after")
+    def _rows_are_complete(self) -> Reference:
+        names = {column.name for column in self.columns}
+        for row in self.rows:
+            if odd := names ^ row.cells.keys():
+                raise ValueError(
+                    f"row {row.method!r} and the columns differ in {min(odd)!r}; "
+                    "write 'missing' where nothing is known"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _settings_are_named_once(self) -> Reference:
+        for row in self.rows:
+            for column in self.columns:
+                if (row.setting is None) == (column.setting is None):
+                    raise ValueError(
+                        f"the setting of row {row.method!r}, column {column.name!r} must be named "
+                        "by the row or by the column, and not by both"
+                    )
+                if self.setting_of(row, column) not in self.settings:
+                    raise ValueError(
+                        f"{self.setting_of(row, column)!r} is not among the settings of the table"
+                    )
+        return self
+
+    @property
+    def unit(self) -> str:
+        """Of its numbers, ``%`` or ``mse``."""
+        return UNITS[self.metric]
+
+    def setting_of(self, row: PrintedRow, column: Column) -> str:
+        """The setting of a cell."""
+        return row.setting or column.setting or ""
+
+    def table_of(self, row: PrintedRow, column: Column) -> tuple[str | None, str, str]:
+        """Suite, setting and evaluation of the table of a report that has our number for a cell."""
+        return column.suite, self.setting_of(row, column), column.evaluation or ""
+
+    def cell(self, row: PrintedRow, column: Column) -> PrintedCell:
+        """One cell, with what the row, the column or the table says about it."""
+        entry = row.cells[column.name]
+        match = _PRINTED.fullmatch(entry.printed)
+        value, half_width = match.group("value", "half_width") if match else (None, None)
+        interval = row.interval or column.interval or self.interval
+        return PrintedCell(
+            text=entry.printed,
+            value=None if value is None else float(value),
+            half_width=None if half_width is None else float(half_width),
+            n=None if half_width is None else interval.n,
+            formula=None if half_width is None else interval.formula,
+            unit=self.unit,
+            status=entry.status or self.status,
+            note=entry.note or row.note,
+        )

@@ -1,0 +1,291 @@
+"""A paper's table with our runs in it: the paper's rows in its order, then ours that it lacks.
+
+Which of our configurations stands in a row is settled before any result is looked at: those of the
+row's learner with the parameters that the row names. Where some ran in full (the budget that
+stands for the table, no limit, nothing customized) only these are shown, each on a line of its own
+if there are several; else all that there are. A row names each parameter that is not the suite's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from metabench.errors import MetabenchError
+from metabench.papers.deviations import Departures
+from metabench.papers.notes import reasons, remarks
+from metabench.papers.obstacles import obstacles, unasked
+from metabench.papers.reference import Column, PrintedCell, PrintedRow, Reference
+from metabench.papers.verdict import judge
+from metabench.plugin.contracts.stamp import CUT_SHORT
+from metabench.reports.best import mark
+from metabench.reports.build import make_rows, pool_runs
+from metabench.reports.captions import AVERAGE, IntervalKind, paper_caption
+from metabench.reports.tables import SCALES, PaperCell, PaperRow, PaperTable, Report, Row
+from metabench.results.configurations import Pooled
+from metabench.results.evaluations import evaluated
+from metabench.results.reading import Results
+from metabench.stats import SpreadRatio, spread_ratio
+from metabench.stats import spread as spread_of
+
+if TYPE_CHECKING:
+    from metabench.plugin.catalog import Catalog
+
+Entry = tuple[Row, Pooled]
+
+
+def build_paper_report(
+    results: Results,
+    reference: Reference,
+    *,
+    interval: IntervalKind = "field",
+    catalog: Catalog | None = None,
+) -> Report:
+    """Put the runs that count beside a paper's table.
+
+    Args:
+        results: what :func:`metabench.results.reading.read_runs` found; what the table does not
+            concern is left aside.
+        reference: the table.
+        interval: as :func:`metabench.reports.build.build_report`.
+        catalog: where the suites are that the runs are held against; what is installed if absent.
+
+    Raises:
+        UsageError: when ``seeds`` is asked for and scipy is not installed.
+    """
+    configs, problems = pool_runs(results)
+    for beside in evaluated(results.runs):
+        configs += pool_runs(Results(beside.runs, (), ()))[0]
+    entries = _concerned(configs, reference, interval=interval)
+    lines = [*_printed_lines(reference, entries), *_further_lines(reference, entries)]
+    shown = _marked([entry for _, line in lines for entry in line], reference)
+    departures = Departures(catalog)
+    rows = [
+        _paper_row(reference, row, [shown[_id(config)] for _, config in line], departures)
+        for row, line in lines
+    ]
+    table = PaperTable(
+        key=reference.key,
+        title=reference.title,
+        citation=str(reference.citation),
+        caption=paper_caption(
+            [config for _, config in shown.values()], metric=reference.metric, interval=interval
+        ),
+        metric=reference.metric,
+        columns={column.name: column.heading for column in reference.columns},
+        rows=tuple(rows),
+        reasons=tuple(reasons(rows, reference)),
+        remarks=(*remarks(reference), *_not_shown(reference, entries, shown)),
+    )
+    return Report((table,), problems)
+
+
+def _concerned(
+    configs: Iterable[Pooled], reference: Reference, *, interval: IntervalKind
+) -> list[Entry]:
+    """Our configurations on the suites and settings of the table."""
+    places = {
+        reference.table_of(row, column) for row in reference.rows for column in reference.columns
+    }
+    by_suite: dict[tuple[str, str, str], list[Pooled]] = defaultdict(list)
+    for config in configs:
+        spec = config.spec
+        if _place(config, reference) in places and spec.metric == reference.metric:
+            by_suite[spec.suite, spec.setting, config.evaluation].append(config)
+    return [
+        entry
+        for _, group in sorted(by_suite.items())
+        for entry in make_rows(group, interval=interval)
+    ]
+
+
+def _printed_lines(
+    reference: Reference, entries: Sequence[Entry]
+) -> list[tuple[PrintedRow, list[Entry]]]:
+    """The paper's rows, each as often as we have lines for it, at least once."""
+    return [
+        (row, line)
+        for row in reference.rows
+        for line in _lines([e for e in entries if _is_row(row, e[1])], reference) or [[]]
+    ]
+
+
+def _further_lines(
+    reference: Reference, entries: Sequence[Entry]
+) -> list[tuple[PrintedRow, list[Entry]]]:
+    """Rows of the same shape for configurations that belong to no row of the paper."""
+    others = [e for e in entries if not any(_is_row(row, e[1]) for row in reference.rows)]
+    groups = {(row.group, row.setting): None for row in reference.rows}
+    lines = []
+    for learner in sorted({row.learner for row, _ in others}):
+        for group, setting in groups:
+            here = [
+                (row, config)
+                for row, config in others
+                if row.learner == learner and setting in (None, config.spec.setting)
+            ]
+            absent = PrintedRow(
+                method=learner, learner=learner, group=group, setting=setting, cells={}
+            )
+            lines += [(absent, line) for line in _lines(here, reference)]
+    return lines
+
+
+def _is_row(row: PrintedRow, config: Pooled) -> bool:
+    spec = config.spec
+    params = spec.learner.params
+    return (
+        spec.learner.name == row.learner
+        and row.setting in (None, config.spec.setting)
+        and all(params.get(name) == value for name, value in row.learner_params.items())
+        and row.transductive in (None, config.runs[0].record.transductive)
+    )
+
+
+def _lines(entries: Sequence[Entry], reference: Reference) -> list[list[Entry]]:
+    """Which configurations are shown, and which of them share a line.
+
+    Those of one budget share it where each stands in another place; else each configuration has
+    one of its own.
+    """
+    full = {_place(config, reference) for row, config in entries if _is_full(row, reference)}
+    by_budget: dict[str, list[Entry]] = defaultdict(list)
+    for row, config in entries:
+        if _place(config, reference) not in full or _is_full(row, reference):
+            by_budget[row.budget].append((row, config))
+    lines: list[list[Entry]] = []
+    for group in by_budget.values():
+        most = max(Counter(_place(config, reference) for _, config in group).values())
+        if most == 1:
+            lines.append(group)
+            continue
+        by_config: dict[str, list[Entry]] = defaultdict(list)
+        for entry in group:
+            by_config[entry[1].config_id].append(entry)
+        lines += by_config.values()
+    return lines
+
+
+def _is_full(row: Row, reference: Reference) -> bool:
+    return row.budget == reference.budget and not CUT_SHORT & set(row.stamps)
+
+
+def _place(config: Pooled, reference: Reference) -> tuple[str, str, str]:
+    """The suite, or the one that it is shown for, the setting and the evaluation."""
+    suite = config.spec.suite
+    return reference.substitutes.get(suite, suite), config.spec.setting, config.evaluation
+
+
+def _id(config: Pooled) -> tuple[str, str]:
+    return config.config_id, config.evaluation
+
+
+def _marked(entries: Iterable[Entry], reference: Reference) -> dict[tuple[str, str], Entry]:
+    """What is shown, with the standing of its cells, by configuration and evaluation."""
+    sources = [column.source for column in reference.columns if column.source]
+    by_suite: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
+    for row, config in entries:
+        by_suite[config.spec.suite, config.spec.setting, config.evaluation].append((row, config))
+    marked = {}
+    for group in by_suite.values():
+        for row, config in mark(group, sources, metric=reference.metric):
+            marked[_id(config)] = row, config
+    return marked
+
+
+def _paper_row(
+    reference: Reference, row: PrintedRow, line: Sequence[Entry], departures: Departures
+) -> PaperRow:
+    line = [(_named(row, ours, config, departures), config) for ours, config in line]
+    cells = {
+        column.name: _paper_cell(reference, row, column, line, departures)
+        for column in reference.columns
+    }
+    return PaperRow(
+        group=row.group,
+        method=row.method,
+        arch=row.arch,
+        params=row.params,
+        in_paper=bool(row.cells),
+        ours=tuple(ours for ours, _ in line),
+        cells=_with_others(cells, reference),
+    )
+
+
+def _with_others(cells: Mapping[str, PaperCell], reference: Reference) -> dict[str, PaperCell]:
+    """The cells of a row; where means agree, with the columns that differ."""
+    outcomes = {name: cell.verdict and cell.verdict.outcome for name, cell in cells.items()}
+    differing = [c.heading for c in reference.columns if outcomes[c.name] == "differs"]
+    found = dict(cells)
+    for name, cell in cells.items():
+        if differing and cell.verdict and cell.verdict.outcome in ("match", "close"):
+            reason = (
+                f"{cell.verdict.reason} Other columns of this row differ: {'; '.join(differing)}."
+            )
+            found[name] = replace(cell, verdict=replace(cell.verdict, reason=reason))
+    return found
+
+
+def _named(printed: PrintedRow, row: Row, config: Pooled, departures: Departures) -> Row:
+    """The row with what sets it apart from the suite, behind what sets it apart from others."""
+    try:
+        labels = [found.label for found in unasked(printed, config, departures)]
+    except MetabenchError:  # the verdict says so
+        return row
+    return replace(row, facts=tuple(dict.fromkeys([*row.facts, *labels])))
+
+
+def _paper_cell(
+    reference: Reference,
+    row: PrintedRow,
+    column: Column,
+    line: Sequence[Entry],
+    departures: Departures,
+) -> PaperCell:
+    printed = reference.cell(row, column) if row.cells else None
+    place = reference.table_of(row, column)
+    for ours, config in line:
+        cell = ours.cells.get(column.source or "")
+        if cell is None or _place(config, reference) != place:
+            continue
+        spread = _spread(config, column.source or "")
+        verdict = None
+        if printed is not None:
+            verdict = judge(
+                cell,
+                printed,
+                spread=spread,
+                chance=_chance(config, column.source or "", printed),
+                obstacles=obstacles(reference, row, ours, config, departures),
+            )
+        return PaperCell(ours, cell, spread, printed, verdict)
+    return PaperCell(None, None, None, printed, None)
+
+
+def _spread(config: Pooled, source: str) -> float | None:
+    """Standard deviation over the episodes of a source within a run, of several the rms."""
+    if source == AVERAGE:
+        return None
+    return SCALES[config.spec.metric] * spread_of(config.of_source(source))
+
+
+def _chance(config: Pooled, source: str, printed: PrintedCell) -> SpreadRatio | None:
+    """What sampling gives for the ratio of the spreads, where the printed cell implies one."""
+    if source == AVERAGE or printed.implied_std is None or printed.n is None:
+        return None
+    return spread_ratio(config.of_source(source), printed.n)
+
+
+def _not_shown(
+    reference: Reference, entries: Sequence[Entry], shown: Mapping[tuple[str, str], Entry]
+) -> Iterator[str]:
+    for row, config in entries:
+        if _id(config) not in shown:
+            variant = f" ({row.variant})" if row.variant else ""
+            stamps = f", stamped {', '.join(row.stamps)}" if row.stamps else ""
+            yield (
+                f"Not shown: {config.label}{variant}{stamps}: {row.learner} ran in full at budget "
+                f"{reference.budget}."
+            )

@@ -1,0 +1,172 @@
+"""One of our cells against one printed number: a verdict, with the reason in a sentence.
+
+The rule, from the first line that applies:
+
+``not comparable``
+    Nothing is printed; or our runs are stamped (smoke, lite, limit, custom, synthetic, subset,
+    substitute, ...); or they differ from the paper in protocol or budget, or from the suite in
+    parameters; or we have no interval; or the spread over episodes that the printed half-width
+    implies (half-width * sqrt(n) / 1.96, where n and formula are known) is more than a factor of 2
+    from ours, and more than sampling gives: then something in the protocol is not the same,
+    whatever the means say.
+``differs``
+    The difference is larger than sqrt(our half-width^2 + printed half-width^2); without a printed
+    half-width: the printed value lies outside our interval. It is signed, ours minus printed.
+``not comparable``
+    The means agree, but the two spreads are further apart than sampling gives, or our interval does
+    not lie in the printed one and is wider: then the agreement says little.
+``match``
+    Our 95 % interval lies inside the printed one: equivalent within the paper's own resolution.
+``close``
+    What is left: not separable, by an interval of ours that is no wider than the printed one.
+    Without a printed half-width: the printed value lies in our interval.
+
+What sampling gives is bootstrapped from our episodes (:func:`metabench.stats.spread_ratio`).
+
+A printed number is one training run of unknown seed, and neither interval covers the variation
+between trainings; a verdict is about the two trained networks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from metabench.papers.reference import PrintedCell
+from metabench.reports.tables import DECIMALS, Cell
+from metabench.stats import SpreadRatio
+
+Outcome = Literal["match", "close", "differs", "not comparable"]
+
+SPREAD_FACTOR = 2.0
+"""How far the spreads of two learners under one protocol may lie apart."""
+
+WIDTH_FACTOR = 1.1
+"""From here on our interval counts as wider. Less is chance: two half-widths of 1,000 normal scores
+each lie within 1.96 sqrt(2 / 2,000) = 6 % of each other in 95 % of cases, and heavier tails vary
+more."""
+
+_DASH = "the paper prints a dash"
+_LOST = "what the paper prints here is not known"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the comparison says.
+
+    Attributes:
+        outcome: one of four.
+        reason: why, with the numbers.
+        difference: ours minus printed, in the unit; None where nothing is printed.
+    """
+
+    outcome: Outcome
+    reason: str
+    difference: float | None
+
+
+def judge(
+    ours: Cell,
+    printed: PrintedCell,
+    *,
+    spread: float | None,
+    chance: SpreadRatio | None,
+    obstacles: Sequence[str],
+) -> Verdict:
+    """Compare our cell with a printed one by the rule of this module.
+
+    Args:
+        ours: the cell of the table.
+        printed: the cell of the paper, in the same unit.
+        spread: standard deviation over the episodes of a run, None where it is not known.
+        chance: what sampling gives for the ratio of the implied spread to ours; None where one of
+            them is not known.
+        obstacles: what else keeps the two apart (stamps, protocol), in words.
+    """
+    if printed.value is None:
+        absence = _DASH if printed.status == "not reported" else _LOST
+        note = f" ({printed.note})" if printed.note else ""
+        return Verdict("not comparable", f"{absence}{note}.", None)
+    difference = ours.mean - printed.value
+    spreads = _spreads(printed, spread=spread, chance=chance)
+    if found := [*obstacles, *_unlike(ours, spreads)]:
+        return Verdict("not comparable", f"{'; '.join(found)}.", difference)
+    outcome, reason = _compare(ours, printed, printed.value)
+    if outcome != "differs" and (doubts := _doubts(ours, printed, spreads, outcome=outcome)):
+        reason = f"{reason}, but {' and '.join(doubts)}, so this says little"
+        outcome = "not comparable"
+    said = f" (spread over episodes: {spreads.words})" if spreads else ""
+    return Verdict(outcome, f"{reason}{said}.", difference)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spreads:
+    """Ours and the implied spread: how many times larger that is, whether sampling gives that."""
+
+    words: str
+    ratio: float
+    by_chance: bool
+
+
+def _spreads(
+    printed: PrintedCell, *, spread: float | None, chance: SpreadRatio | None
+) -> _Spreads | None:
+    implied = printed.implied_std
+    if implied is None or spread is None or chance is None:
+        return None
+    here, there = _number(spread, printed.unit), _number(implied, printed.unit)
+    ratio = implied / spread if spread > 0 else math.inf
+    words = (
+        f"{here} here, {there} implied, a ratio of {ratio:.2f} where sampling gives "
+        f"{chance.low:.2f} to {chance.high:.2f}"
+    )
+    return _Spreads(words, ratio, ratio in chance)
+
+
+def _unlike(ours: Cell, spreads: _Spreads | None) -> list[str]:
+    """What the numbers themselves say against a comparison."""
+    if math.isnan(ours.half_width):
+        return [f"our {_number(ours.mean, ours.unit)} has no interval"]
+    if spreads is None or spreads.by_chance:
+        return []
+    if 1 / SPREAD_FACTOR <= spreads.ratio <= SPREAD_FACTOR:
+        return []
+    return [f"the spread over episodes is {spreads.words}: the protocols cannot be the same"]
+
+
+def _doubts(
+    ours: Cell, printed: PrintedCell, spreads: _Spreads | None, *, outcome: Outcome
+) -> list[str]:
+    """Why means that agree say little."""
+    found = []
+    wide = printed.half_width is not None and ours.half_width > WIDTH_FACTOR * printed.half_width
+    if outcome == "close" and wide:
+        found.append("our interval is wider than the printed one")
+    if spreads is not None and not spreads.by_chance:
+        found.append("the spreads over episodes are further apart than sampling gives")
+    return found
+
+
+def _compare(ours: Cell, printed: PrintedCell, value: float) -> tuple[Outcome, str]:
+    def said(number: float) -> str:
+        return _number(number, ours.unit)
+
+    difference = ours.mean - value
+    mine = f"our {said(ours.mean)} ± {said(ours.half_width)}"
+    apart = f"{mine} is {difference:+.{DECIMALS[ours.unit]}f} from the printed {printed.text}"
+    if printed.half_width is None:
+        if abs(difference) <= ours.half_width:
+            return "close", f"{apart}, which has no interval and lies in ours"
+        return "differs", f"{apart}, which has no interval and lies outside ours"
+    if abs(difference) + ours.half_width <= printed.half_width:
+        return "match", f"{mine} lies inside the printed {printed.text}"
+    bound = math.hypot(ours.half_width, printed.half_width)
+    if abs(difference) <= bound:
+        return "close", f"{apart}, within the {said(bound)} of both intervals"
+    return "differs", f"{apart}, beyond the {said(bound)} of both intervals"
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{value:.{DECIMALS[unit]}f}"

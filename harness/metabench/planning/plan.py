@@ -1,0 +1,283 @@
+"""From what a user asked for to cells: every choice resolved and checked before a run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metabench.errors import UsageError
+from metabench.planning.compatibility import (
+    check_architecture,
+    check_data,
+    check_searchable,
+    check_source,
+    check_strategy,
+    refuse_strategy,
+)
+from metabench.planning.evaluation import Evaluation
+from metabench.planning.overrides import Changes
+from metabench.planning.runspec import Choice, RunSpec, SourceChoice
+from metabench.planning.source_data import DataKind, fingerprint_of, load_data, require_values
+from metabench.planning.suite import Suite, load_suite, validated
+from metabench.planning.yaml_files import flow
+from metabench.plugin.contracts.stamp import Stamp, stamps_of_budget
+from metabench.plugin.specs import LearnerSpec, Spec
+
+if TYPE_CHECKING:
+    from metabench.plugin.catalog import Catalog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What the user asked for, as on the command line."""
+
+    learners: tuple[str, ...]
+    suite: str
+    settings: tuple[str, ...] = ()
+    budget: str = "lite"
+    space: str | None = None
+    strategy: str | None = None
+    seeds: tuple[int, ...] = (0,)
+    changes: Changes = field(default_factory=dict)
+    data: DataKind = "real"
+    limit: int | None = None
+    plugin_files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run to make.
+
+    Attributes:
+        spec: all that decides its numbers.
+        stamps: what must be said beside them.
+        command: what makes this cell again.
+        evaluations: made from the trained weights beside the headline one.
+        changes: what its ``--set`` options say, by scope and name.
+    """
+
+    spec: RunSpec
+    stamps: tuple[str, ...]
+    command: str
+    evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
+    changes: Changes = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The cell in words."""
+        return f"{self.spec.learner.name} {self.spec.setting} seed {self.spec.seed}"
+
+
+def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
+    """Resolve a request into cells, learner by learner, setting by setting, seed by seed.
+
+    Raises:
+        UsageError: for unknown names, values out of bounds and combinations that do not fit.
+        DataError: when data is missing, or too small for the episodes.
+    """
+    suite = load_suite(suite_file(request.suite, catalog))
+    settings = request.settings or (next(iter(suite.settings)),)
+    data = {**suite.budget(request.budget).data, **request.changes.get("data", {})}
+    sources = source_choices(suite, data, catalog)
+    specs = [
+        resolve(request, suite, catalog.learner(learner), catalog, setting=setting, seed=seed)
+        for learner in request.learners
+        for setting in settings
+        for seed in request.seeds
+    ]
+    # Data last: a wrong name is said before missing data is.
+    loaded = [load_data(choice, catalog, data=request.data) for choice in sources]
+    if suite.evaluations:
+        require_values(loaded)
+    known = {"sources": sources, "data_fingerprint": fingerprint_of(loaded)}
+    specs = [spec.model_copy(update=known) for spec in specs]
+    for spec in specs:
+        if spec.seed == request.seeds[0]:
+            check_data(spec, loaded, catalog)
+            check_architecture(spec, loaded[0], catalog)
+    stamps = dict.fromkeys((*_stamps(request), *(s for data in loaded for s in data.stamps)))
+    cells = {}
+    for spec in specs:
+        command = _command(request, spec)
+        cells[spec.run_id] = Cell(spec, tuple(stamps), command, suite.evaluations, request.changes)
+    return list(cells.values())
+
+
+def suite_file(name: str, catalog: Catalog) -> Traversable:
+    """The file of a suite, by name or by path."""
+    if name.endswith((".yaml", ".yml")):
+        file = Path(name)
+        if not file.is_file():
+            raise UsageError(f"There is no suite file {name}.")
+        return file
+    return catalog.suite(name)
+
+
+def resolve(
+    request: RunRequest,
+    suite: Suite,
+    learner: LearnerSpec,
+    catalog: Catalog,
+    *,
+    setting: str,
+    seed: int,
+) -> RunSpec:
+    """One cell of a request with every parameter, still without sources and data.
+
+    Raises:
+        UsageError: as :func:`plan`.
+    """
+    changes = request.changes
+    budget = suite.budget(request.budget)
+    limited = {"episodes": request.limit} if request.limit else {}
+    protocol = suite.protocol_of(
+        setting, request.budget, {**changes.get("protocol", {}), **limited}
+    )
+    if suite.task not in learner.kinds:
+        raise UsageError(
+            f"Learner {learner.name} does {' and '.join(learner.kinds)}; "
+            f"suite {suite.name} is {suite.task}."
+        )
+    space = _space(request, suite, learner, catalog, setting=setting)
+    strategy = _strategy(request, suite, learner, space, catalog, setting=setting)
+    model = learner.params_model(searched=strategy is not None)
+    params = suite.params_of("learners", learner.name, setting=setting, budget=request.budget)
+    # What a suite says about searching does not apply to fixed networks.
+    on_searched = (
+        learner.params_model(searched=True).model_fields.keys() - model.model_fields.keys()
+    )
+    params = {name: value for name, value in params.items() if name not in on_searched}
+    chosen = {**params, **learner.preset, **changes.get("learner", {})}
+    return RunSpec(
+        suite=suite.name,
+        suite_version=suite.version,
+        setting=setting,
+        budget=request.budget,
+        task=suite.task,
+        metric=suite.metric,
+        sources=(),
+        protocol=protocol,
+        training=budget.training_of(learner.name, changes.get("budget", {}), setting=setting),
+        learner=Choice(
+            name=learner.name,
+            version=learner.version,
+            params=_checked(model, chosen, what="learner", owner=learner.name),
+        ),
+        space=space,
+        strategy=strategy,
+        data=request.data,
+        data_fingerprint="",
+        seed=seed,
+    )
+
+
+def _space(
+    request: RunRequest, suite: Suite, learner: LearnerSpec, catalog: Catalog, *, setting: str
+) -> Choice | None:
+    changes = request.changes.get("space", {})
+    if not learner.needs_space:
+        _refuse(request.space or changes, f"Learner {learner.name} brings its own network")
+        return None
+    space = catalog.space(request.space or suite.backend_of(learner.name).space)
+    if suite.task not in space.kinds:
+        raise UsageError(
+            f"Space {space.name} does {' and '.join(space.kinds)}; "
+            f"suite {suite.name} is {suite.task}."
+        )
+    check_searchable(learner, space, catalog)
+    params = suite.params_of("spaces", space.name, setting=setting, budget=request.budget)
+    return _choice(space, {**params, **changes}, what="space")
+
+
+def _strategy(
+    request: RunRequest,
+    suite: Suite,
+    learner: LearnerSpec,
+    space: Choice | None,
+    catalog: Catalog,
+    *,
+    setting: str,
+) -> Choice | None:
+    changes = request.changes.get("strategy", {})
+    searched = space is not None and catalog.space(space.name).searched
+    if not (searched or learner.searches):
+        if request.strategy or changes:
+            refuse_strategy(learner, space, catalog)
+        return None
+    name = request.strategy or suite.backend_of(learner.name).strategy
+    if name is None:
+        raise UsageError(
+            f"Learner {learner.name} needs a strategy.",
+            hint=f"Choose one with --strategy: {', '.join(sorted(catalog.nas_strategies))}.",
+        )
+    strategy = catalog.strategy(name)
+    check_strategy(learner, strategy, catalog)
+    params = suite.params_of("strategies", strategy.name, setting=setting, budget=request.budget)
+    return _choice(strategy, {**params, **changes}, what="strategy")
+
+
+def _refuse(asked: object, reason: str) -> None:
+    if asked:
+        raise UsageError(f"{reason}, so --space, --strategy and their --set do not apply.")
+
+
+def _choice(spec: Spec, params: Mapping[str, Any], *, what: str) -> Choice:
+    checked = _checked(spec.params_model(), params, what=what, owner=spec.name)
+    return Choice(name=spec.name, version=spec.version, params=checked)
+
+
+def _checked(model: Any, params: Mapping[str, Any], *, what: str, owner: str) -> dict[str, Any]:
+    checked: dict[str, Any] = validated(model, params, what=what, owner=owner).model_dump(
+        mode="json"
+    )
+    return checked
+
+
+def source_choices(
+    suite: Suite, changes: Mapping[str, Any], catalog: Catalog
+) -> tuple[SourceChoice, ...]:
+    """The sources of a suite with every parameter; ``changes`` to those of all sources win."""
+    choices = []
+    for source in suite.sources:
+        spec = catalog.dataset(source.dataset)
+        check_source(suite.task, source.name, spec, catalog)
+        params = _checked(
+            spec.params_model(),
+            {**source.params, **changes},
+            what="data",
+            owner=f"source {source.name}",
+        )
+        choices.append(
+            SourceChoice(source=source.name, name=spec.name, version=spec.version, params=params)
+        )
+    return tuple(choices)
+
+
+def _stamps(request: RunRequest) -> tuple[str, ...]:
+    """What must be said beside numbers made at less than, or other than, the suite's protocol."""
+    stamps = [*stamps_of_budget(request.budget)]
+    if request.limit:
+        stamps.append(Stamp.LIMIT)
+    if any(request.changes.get(scope) for scope in ("data", "protocol", "budget")):
+        stamps.append(Stamp.CUSTOM)
+    return tuple(stamps)
+
+
+def _command(request: RunRequest, spec: RunSpec) -> str:
+    """The command that makes this one cell again, without ``--out`` and ``--device``."""
+    words = ["metabench", "run", "--learner", spec.learner.name, "--suite", request.suite]
+    words += ["--setting", spec.setting, "--budget", spec.budget, "--seed", str(spec.seed)]
+    for option, value in (("--space", request.space), ("--strategy", request.strategy)):
+        words += [option, value] if value else []
+    words += ["--data", "synthetic"] if request.data == "synthetic" else []
+    words += ["--limit", str(request.limit)] if request.limit else []
+    for file in request.plugin_files:
+        words += ["--plugin", str(file)]
+    for scope, changes in request.changes.items():
+        for name, value in changes.items():
+            words += ["--set", f"{scope}.{name}={flow(value)}"]
+    return shlex.join(words)

@@ -1,0 +1,185 @@
+"""A benchmark as one short YAML file: sources, protocol, settings, budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources.abc import Traversable
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from metabench.errors import unknown
+from metabench.planning.evaluation import Evaluation, EvaluationName
+from metabench.planning.runspec import EpisodeProtocol, Frozen, Training
+from metabench.planning.validation import usage_error
+from metabench.planning.yaml_files import read_mapping
+from metabench.values import Name
+
+M = TypeVar("M", bound=BaseModel)
+
+Overrides = dict[str, dict[str, Any]]
+"""Parameters by plugin name."""
+
+METRICS = {"classification": "accuracy", "regression": "mse"}
+"""How each kind of task is scored."""
+
+
+class SuiteSource(Frozen):
+    """A source: a dataset under a name of its own, with parameters."""
+
+    name: Name
+    dataset: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class Layer(Frozen):
+    """What a suite, a setting or a budget says about protocol and parameters; later layers win."""
+
+    summary: str = ""
+    protocol: dict[str, Any] = Field(default_factory=dict)
+    learners: Overrides = Field(default_factory=dict)
+    spaces: Overrides = Field(default_factory=dict)
+    strategies: Overrides = Field(default_factory=dict)
+
+
+class Backend(Frozen):
+    """A network, and for a searched one the strategy."""
+
+    space: str
+    strategy: str | None = None
+
+
+class Budget(Layer):
+    """How much compute: outer updates, episodes per update, and what is scaled down with it."""
+
+    meta_steps: int = Field(ge=0)
+    meta_batch: int = Field(ge=1)
+    val_every: int | None = Field(default=None, ge=1)
+    data: dict[str, Any] = Field(
+        default_factory=dict, description="Parameters of every source, such as smaller images."
+    )
+    settings: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Per setting, other values of the three above, and a `training` of its own.",
+    )
+    training: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Per learner, other values again; they win."
+    )
+
+    def learners_of_training(self) -> list[str]:
+        """Whom the budget gives a length of training of their own, in any setting."""
+        own = [setting.get("training", {}) for setting in self.settings.values()]
+        return list(dict.fromkeys(name for table in (self.training, *own) for name in table))
+
+    def training_of(
+        self, learner: str, changes: Mapping[str, Any], *, setting: str = ""
+    ) -> Training:
+        """The training length of one learner in a setting, with the user's changes on top."""
+        base = {key: getattr(self, key) for key in ("meta_steps", "meta_batch", "val_every")}
+        here = dict(self.settings.get(setting, {}))
+        own = here.pop("training", {}).get(learner, {})
+        layers = (base, here, self.training.get(learner, {}), own, changes)
+        merged = {key: value for layer in layers for key, value in layer.items()}
+        return validated(Training, merged, what="budget")
+
+
+class Suite(Layer):
+    """A benchmark."""
+
+    name: Name
+    version: int = Field(ge=1)
+    task: Literal["classification", "regression"]
+    metric: Literal["accuracy", "mse"]
+    sources: tuple[SuiteSource, ...] = Field(min_length=1)
+    space: str
+    backends: dict[str, Backend] = Field(
+        default_factory=dict, description="Per learner, a network other than `space`."
+    )
+    settings: dict[Name, Layer] = Field(min_length=1)
+    budgets: dict[str, Budget] = Field(min_length=1)
+    evaluations: dict[EvaluationName, Evaluation] = Field(
+        default_factory=dict, description="Made beside the headline one, from the same weights."
+    )
+
+    @model_validator(mode="after")
+    def _metric_fits(self) -> Suite:
+        if self.metric != METRICS[self.task]:
+            raise ValueError(
+                f"the metric of {self.task} is {METRICS[self.task]}, and not {self.metric}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Suite:
+        names = [source.name for source in self.sources]
+        if len(set(names)) != len(names) or "average" in names:
+            raise ValueError("sources need names of their own, and none may be called 'average'")
+        return self
+
+    @model_validator(mode="after")
+    def _budgets_name_settings(self) -> Suite:
+        for budget in self.budgets.values():
+            if strange := budget.settings.keys() - self.settings.keys():
+                raise ValueError(f"a budget speaks of {min(strange)!r}, which is no setting")
+        return self
+
+    def backend_of(self, learner: str) -> Backend:
+        """The network of one learner, where the user names none."""
+        return self.backends.get(learner, Backend(space=self.space))
+
+    def setting(self, name: str) -> Layer:
+        """The setting of that name, or an error with the nearest names."""
+        if name not in self.settings:
+            raise unknown(f"setting of suite {self.name}", name, self.settings)
+        return self.settings[name]
+
+    def budget(self, name: str) -> Budget:
+        """The budget of that name, or an error with the nearest names."""
+        if name not in self.budgets:
+            raise unknown(f"budget of suite {self.name}", name, self.budgets)
+        return self.budgets[name]
+
+    def protocol_of(self, setting: str, budget: str, changes: Mapping[str, Any]) -> EpisodeProtocol:
+        """The resolved protocol of a setting at a budget, with the user's changes on top."""
+        layers = (self, self.setting(setting), self.budget(budget))
+        merged = {key: value for layer in layers for key, value in layer.protocol.items()}
+        return validated(EpisodeProtocol, {**merged, **changes}, what="protocol")
+
+    def params_of(
+        self,
+        kind: Literal["learners", "spaces", "strategies"],
+        name: str,
+        *,
+        setting: str,
+        budget: str,
+    ) -> dict[str, Any]:
+        """What suite, setting and budget say about the parameters of one plugin."""
+        layers = (self, self.setting(setting), self.budget(budget))
+        return {k: v for layer in layers for k, v in getattr(layer, kind).get(name, {}).items()}
+
+
+def validated(model: type[M], values: Mapping[str, Any], *, what: str, owner: str = "") -> M:
+    """Validate ``values``; a failure is a usage error that names field, value and bounds.
+
+    Args:
+        model: what they should be.
+        values: by field.
+        what: a scope such as ``protocol``, or a file and a colon.
+        owner: the plugin whose parameters these are; may be empty.
+
+    Raises:
+        UsageError: when they are not.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise usage_error(error, model=model, what=what, owner=owner) from error
+
+
+def load_suite(file: Traversable) -> Suite:
+    """Read and check a suite file.
+
+    Raises:
+        UsageError: when the file is not valid YAML or does not describe a suite.
+    """
+    return validated(Suite, read_mapping(file, of="a suite"), what=f"Suite file {file.name}:")

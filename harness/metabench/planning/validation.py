@@ -1,0 +1,120 @@
+"""From pydantic's complaints about a value to one sentence with a hint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from metabench.errors import UsageError, unknown
+from metabench.values import NAME_PATTERN, NAME_RULE
+
+LONGEST = 60
+"""Characters of a value that a sentence repeats."""
+
+
+def usage_error(
+    error: ValidationError, *, model: type[BaseModel], what: str, owner: str = ""
+) -> UsageError:
+    """Turn the first complaint into a sentence; a misspelt name comes before what it leaves out.
+
+    Args:
+        error: of pydantic.
+        model: what was validated.
+        what: a scope such as ``protocol``, or a file and a colon such as ``Suite file a.yaml:``.
+        owner: the plugin whose parameters these are; may be empty.
+    """
+    found = error.errors(include_url=False)
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+    loc = [part for part in first["loc"] if part != "[key]"]
+    path, name = _joined(loc), str(loc[-1]) if loc else ""
+    fields = _fields(model, loc[:-1])
+    what = what.strip()
+    is_file = what.endswith(":")
+    if first["type"] == "extra_forbidden":
+        return _unknown(name, fields, where=_joined(loc[:-1]), what=what, owner=owner)
+    full = f"{what} {path}" if is_file else f"{what}.{path}"
+    hint = _about(full.removeprefix(f"{what} "), fields.get(name))
+    if not loc:
+        about = what if is_file else f"{f'{what} {owner}'.strip()}:"
+        return UsageError(f"{about} {_said(first)}.")
+    if first["type"] == "missing":
+        return UsageError(f"{full} is required.", hint=hint)
+    value = _value(first["input"]) if "[key]" not in first["loc"] else ""
+    whose = f" for {owner}" if owner else ""
+    return UsageError(f"{full}{value} is not valid{whose}: {_said(first)}.", hint=hint)
+
+
+def _unknown(name: str, known: dict[str, Any], *, where: str, what: str, owner: str) -> UsageError:
+    if what.endswith(":"):
+        inside = f" in {where}" if where else ""
+        hint = unknown("field", name, known).hint
+        return UsageError(f"{what} unknown field {name!r}{inside}.", hint=hint)
+    whose = f" of {owner}" if owner else ""
+    hint = unknown("parameter", name, known).hint
+    return UsageError(f"Unknown {what} parameter {name!r}{whose}.", hint=hint)
+
+
+def _joined(loc: Sequence[str | int]) -> str:
+    """``sources.0.name``; a key that is no plain name stands in quotes."""
+    plain = (str(part) for part in loc)
+    return ".".join(
+        part if part.replace("-", "_").replace("_", "a").isalnum() else repr(part) for part in plain
+    )
+
+
+def _said(one: ErrorDetails) -> str:
+    """What pydantic says, as the end of a sentence."""
+    if one["type"] == "string_pattern_mismatch" and one["ctx"]["pattern"] == NAME_PATTERN:
+        return NAME_RULE
+    text = " ".join(one["msg"].removeprefix("Value error, ").split()).rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _value(value: Any) -> str:
+    """``=0``; nothing for what is too long to repeat."""
+    text = repr(value)
+    return f"={text}" if len(text) <= LONGEST and "\n" not in text else ""
+
+
+def _fields(model: Any, loc: Sequence[str | int]) -> dict[str, Any]:
+    """The fields of the model inside ``model`` that a place lies in; none where it is no model."""
+    for part in loc:
+        if _is_model(model):
+            field = model.model_fields.get(part)
+            model = None if field is None else field.annotation
+        else:
+            model = next((arg for arg in reversed(get_args(model)) if arg is not Ellipsis), None)
+        model = _bare(model)
+    return dict(model.model_fields) if _is_model(model) else {}
+
+
+def _bare(kind: Any) -> Any:
+    """The type inside ``Annotated[type, ...]`` or ``type | None``."""
+    if get_origin(kind) is Annotated:
+        return get_args(kind)[0]
+    choices = [arg for arg in get_args(kind) if arg is not NoneType]
+    return choices[0] if NoneType in get_args(kind) and len(choices) == 1 else kind
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _about(name: str, field: Any) -> str:
+    """Bounds and description of a field, as a hint."""
+    if field is None:
+        return ""
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    bounds = [
+        f"{sign} {getattr(limit, key)}"
+        for limit in field.metadata
+        for key, sign in signs.items()
+        if getattr(limit, key, None) is not None
+    ]
+    about = (field.description or "").rstrip(".")
+    described = "; ".join(part for part in (" and ".join(bounds), about) if part)
+    return f"{name}: {described}." if described else ""

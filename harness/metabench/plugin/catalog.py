@@ -1,0 +1,228 @@
+"""Everything there is to choose from: the plugins, and what each of them provides."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from metabench.errors import PluginError, UsageError, unknown
+from metabench.plugin.loading import HOOKS, Candidate, discover, read
+from metabench.plugin.specs import (
+    DatasetSpec,
+    ExecutorSpec,
+    LearnerSpec,
+    NasStrategySpec,
+    RunEvent,
+    SearchSpaceSpec,
+)
+
+logger = logging.getLogger(__name__)
+
+Kind = Literal[
+    "dataset", "learner", "space", "strategy", "executor", "suite", "reference", "claims"
+]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
+    """A plugin as the user sees it.
+
+    Attributes:
+        name: name of its entry point, or stem of its file.
+        distribution: the package that brings it, or the path of a ``--plugin`` file.
+        version: version of that package; empty for a file.
+        status: ``error`` means that the plugin is refused as a whole.
+        error: one sentence; empty if all is well.
+        provides: names by kind, for the kinds it provides.
+        listens: whether it is told of events.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    status: Literal["ok", "error"]
+    error: str = ""
+    provides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    listens: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What the loaded plugins provide, by name.
+
+    Look things up by mapping (``catalog.learners``) or by method (``catalog.learner("maml")``);
+    the methods raise :class:`~metabench.errors.UsageError` with the nearest names.
+    """
+
+    plugins: tuple[PluginInfo, ...]
+    datasets: Mapping[str, DatasetSpec]
+    learners: Mapping[str, LearnerSpec]
+    search_spaces: Mapping[str, SearchSpaceSpec]
+    nas_strategies: Mapping[str, NasStrategySpec]
+    executors: Mapping[str, ExecutorSpec]
+    suites: Mapping[str, Traversable]
+    references: Mapping[str, Traversable]
+    claims: Mapping[str, Traversable]
+    _listeners: tuple[tuple[PluginInfo, Callable[..., Any]], ...] = field(repr=False)
+    _deaf: set[str] = field(default_factory=set, repr=False)
+
+    def dataset(self, name: str) -> DatasetSpec:
+        """The dataset of that name."""
+        return self._find("dataset", self.datasets, name)
+
+    def learner(self, name: str) -> LearnerSpec:
+        """The learner of that name."""
+        return self._find("learner", self.learners, name)
+
+    def space(self, name: str) -> SearchSpaceSpec:
+        """The network of that name."""
+        return self._find("space", self.search_spaces, name)
+
+    def strategy(self, name: str) -> NasStrategySpec:
+        """The strategy of that name."""
+        return self._find("strategy", self.nas_strategies, name)
+
+    def executor(self, name: str) -> ExecutorSpec:
+        """The executor of that name."""
+        return self._find("executor", self.executors, name)
+
+    def suite(self, name: str) -> Traversable:
+        """The file of the suite of that name."""
+        return self._find("suite", self.suites, name)
+
+    def named(self, kind: Kind) -> Mapping[str, Any]:
+        """Everything of one kind, by name."""
+        tables: dict[Kind, Mapping[str, Any]] = {
+            "dataset": self.datasets,
+            "learner": self.learners,
+            "space": self.search_spaces,
+            "strategy": self.nas_strategies,
+            "executor": self.executors,
+            "suite": self.suites,
+            "reference": self.references,
+            "claims": self.claims,
+        }
+        return tables[kind]
+
+    def origin(self, kind: Kind, name: str) -> PluginInfo:
+        """The plugin that provides this name."""
+        owners = {n: plugin for plugin in self.plugins for n in plugin.provides.get(kind, ())}
+        return self._find(kind, owners, name)
+
+    def emit(self, event: RunEvent) -> None:
+        """Tell every plugin about an event; the first failure of each is logged, none raised."""
+        for plugin, listen in self._listeners:
+            try:
+                listen(event=event)
+            except Exception:
+                key = f"{plugin.distribution}:{plugin.name}"
+                if key not in self._deaf:
+                    self._deaf.add(key)
+                    logger.exception(
+                        "Plugin %s failed on an event; further failures are not shown.", plugin.name
+                    )
+
+    def unknown(self, kind: str, name: str, known: Iterable[str]) -> UsageError:
+        """Describe a name that is not here: the nearest ones, and the plugins that were refused."""
+        error = unknown(kind, name, known)
+        refused = [plugin.name for plugin in self.plugins if plugin.status == "error"]
+        if refused:
+            error.hint += (
+                f" Plugins that could not be loaded: {', '.join(refused)}"
+                " (see `metabench plugins list`)."
+            )
+        return error
+
+    def _find(self, kind: str, table: Mapping[str, T], name: str) -> T:
+        if name not in table:
+            raise self.unknown(kind, name, table)
+        return table[name]
+
+
+def load_catalog(plugin_files: Sequence[Path] = ()) -> Catalog:
+    """Load every installed plugin, and single files besides.
+
+    A plugin with any error is refused as a whole and listed with its error; with the environment
+    variable ``METABENCH_STRICT_PLUGINS=1`` it stops the program.
+
+    Args:
+        plugin_files: Python files that are plugins without packaging.
+
+    Raises:
+        UsageError: a plugin file is not there.
+        PluginError: a plugin is broken and strictness was asked for.
+    """
+    plugins: list[PluginInfo] = []
+    things: dict[str, dict[str, Any]] = {kind: {} for kind in HOOKS}
+    listeners: list[tuple[PluginInfo, Callable[..., Any]]] = []
+    for candidate in discover(plugin_files):
+        try:
+            provided = read(candidate)
+            _check_duplicates(provided.things, plugins)
+        except PluginError as error:
+            plugins.append(_info(candidate, error=error.message))
+            continue
+        info = _info(candidate, things=provided.things, listens=provided.listens)
+        plugins.append(info)
+        listeners.append((info, provided.listen))
+        for kind, named in provided.things.items():
+            things[kind].update(named)
+    if os.environ.get("METABENCH_STRICT_PLUGINS") == "1":
+        _raise_first(plugins)
+    return Catalog(
+        plugins=tuple(plugins),
+        datasets=things["dataset"],
+        learners=things["learner"],
+        search_spaces=things["space"],
+        nas_strategies=things["strategy"],
+        executors=things["executor"],
+        suites=things["suite"],
+        references=things["reference"],
+        claims=things["claims"],
+        _listeners=tuple(listeners),
+    )
+
+
+def _info(
+    candidate: Candidate,
+    *,
+    error: str = "",
+    things: Mapping[str, Mapping[str, Any]] | None = None,
+    listens: bool = False,
+) -> PluginInfo:
+    return PluginInfo(
+        name=candidate.name,
+        distribution=candidate.distribution,
+        version=candidate.version,
+        status="error" if error else "ok",
+        error=error,
+        provides={kind: tuple(named) for kind, named in (things or {}).items() if named},
+        listens=listens,
+    )
+
+
+def _check_duplicates(
+    things: Mapping[str, Mapping[str, Any]], plugins: Sequence[PluginInfo]
+) -> None:
+    for kind, named in things.items():
+        for plugin in plugins:
+            for name in named.keys() & set(plugin.provides.get(kind, ())):
+                raise PluginError(
+                    f"It provides the {kind} {name!r}, "
+                    f"which {plugin.distribution} provides already."
+                )
+
+
+def _raise_first(plugins: Sequence[PluginInfo]) -> None:
+    for plugin in plugins:
+        if plugin.status == "error":
+            raise PluginError(
+                f"Plugin {plugin.name!r} of {plugin.distribution}: {plugin.error}",
+                hint="Repair or uninstall it, or unset METABENCH_STRICT_PLUGINS.",
+            )

@@ -1,0 +1,44 @@
+"""The contracts that plugins implement: learner, search space, strategy, data."""
+
+from metabench.plugin.contracts.architecture import (
+    INPUTS,
+    NEEDED,
+    Arch,
+    CellChoices,
+    Mixture,
+    Params,
+)
+from metabench.plugin.contracts.data import ClassData, EvaluableFamily, FunctionFamily
+from metabench.plugin.contracts.episode import Adapted, TaskShape
+from metabench.plugin.contracts.learner import (
+    Learner,
+    LearnerContext,
+    PhasedLearner,
+    TracingLearner,
+)
+from metabench.plugin.contracts.space import BatchingSpace, DropPathSpace, LayeredSpace, SearchSpace
+from metabench.plugin.contracts.strategy import Proposer, Strategy
+
+__all__ = [
+    "INPUTS",
+    "NEEDED",
+    "Adapted",
+    "Arch",
+    "BatchingSpace",
+    "CellChoices",
+    "ClassData",
+    "DropPathSpace",
+    "EvaluableFamily",
+    "FunctionFamily",
+    "LayeredSpace",
+    "Learner",
+    "LearnerContext",
+    "Mixture",
+    "Params",
+    "PhasedLearner",
+    "Proposer",
+    "SearchSpace",
+    "Strategy",
+    "TaskShape",
+    "TracingLearner",
+]

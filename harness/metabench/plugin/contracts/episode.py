@@ -1,0 +1,111 @@
+"""What a learner sees: a batch of episodes with a leading task axis, and what it hands back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from metabench.plugin.contracts.genotype import Genotype
+
+TaskKind = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeShape:
+    """How many examples an episode holds.
+
+    In classification ``shots`` and ``queries`` count examples per class; in regression there is
+    one "way" and they count points.
+    """
+
+    ways: int
+    shots: int
+    queries: int
+
+    @property
+    def n_support(self) -> int:
+        """Number of support examples of one episode."""
+        return self.ways * self.shots
+
+    @property
+    def n_query(self) -> int:
+        """Number of query examples of one episode."""
+        return self.ways * self.queries
+
+
+@dataclass(frozen=True, slots=True)
+class TaskShape:
+    """What a network must accept and produce.
+
+    Attributes:
+        kind: classification or regression.
+        inputs: shape of one example, ``(channels, height, width)`` or ``(features,)``.
+        outputs: number of classes, or of regression targets.
+    """
+
+    kind: TaskKind
+    inputs: tuple[int, ...]
+    outputs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Support or query of a batch of tasks.
+
+    Attributes:
+        x: ``[tasks, n, *inputs]``, float.
+        y: ``[tasks, n]`` class index 0..ways-1 (int64), or ``[tasks, n, outputs]`` (float).
+    """
+
+    x: Tensor
+    y: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class TaskBatch:
+    """A batch of episodes.
+
+    Attributes:
+        support: what a learner adapts on.
+        query: what it is judged on. The harness hides it during meta-test.
+        sources: per task, the name of its source.
+        keys: per task, a digest of source, classes and examples. Equal key = equal episode.
+    """
+
+    support: Labelled
+    query: Labelled
+    sources: tuple[str, ...]
+    keys: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+Predictor = Callable[["Tensor"], "Tensor"]
+"""Maps query inputs ``[tasks, q, *inputs]`` to logits or targets ``[tasks, q, outputs]``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """What adaptation hands back for a batch of tasks.
+
+    Attributes:
+        predict: the predictor after the protocol's number of steps: the headline.
+        curve: predictors after 0, 1, 2, ... inner steps, where the learner has such a thing.
+        genotypes: per task, where the architecture is a result.
+        n_params: per task, the number of weights of the network that predicts.
+        embedding: ``[tasks, d]``, where the learner embeds tasks.
+        variants: other predictors that the same adaptation gives, by name, such as ``pruned``:
+            each is scored on the headline's queries and shown in a table of its own.
+    """
+
+    predict: Predictor
+    curve: Sequence[Predictor] | None = None
+    genotypes: Sequence[Genotype] | None = None
+    n_params: Sequence[int] | None = None
+    embedding: Tensor | None = None
+    variants: Mapping[str, Predictor] = field(default_factory=dict)

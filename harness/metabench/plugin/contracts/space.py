@@ -1,0 +1,102 @@
+"""The contract of a network: fixed, or with choices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from metabench.plugin.contracts.architecture import CellChoices, Mixture, Params
+from metabench.plugin.contracts.genotype import Genotype
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+class SearchSpace(Protocol):
+    """Cells and primitives. A fixed network is a space without choices."""
+
+    @property
+    def batch_statistics(self) -> bool:
+        """Whether a prediction depends on the other examples it is made with."""
+        ...
+
+    def init_weights(self, *, rng: torch.Generator) -> Params:
+        """Draw shared weights (float32, on the CPU), ``name -> [*shape]``."""
+        ...
+
+    def forward(self, weights: Params, mixture: Mixture, x: Tensor) -> Tensor:
+        """Map ``x [tasks, n, *inputs]`` to ``[tasks, n, outputs]``; pure.
+
+        Args:
+            weights: ``name -> [tasks, *shape]``, or ``[1, *shape]`` where all tasks share one.
+            mixture: weights of operations; ``{}`` for a fixed network.
+            x: examples of each task. Batch statistics are taken per task.
+        """
+        ...
+
+    def choices(self) -> Mapping[str, CellChoices]:
+        """Per cell type, its edges and primitives; ``{}`` for a fixed network."""
+        ...
+
+    def child(self, genotype: Genotype) -> SearchSpace:
+        """The network of one genotype."""
+        ...
+
+
+class LayeredSpace(SearchSpace, Protocol):
+    """A fixed network whose layers take extra weights beside their own: an optional capability.
+
+    ``forward`` uses these where ``weights`` holds them, with a task axis of tasks or 1:
+
+    - ``<layer>.transform [tasks, units, units]`` multiplies the layer's output ``y``,
+      ``y @ transform``; for a convolution that is one of 1x1. It comes before any norm.
+    - ``<layer>.film.scale`` and ``<layer>.film.shift``, ``[tasks, units]``, hidden layers only:
+      ``y * (1 + scale) + shift``, after any norm and before the ReLU.
+
+    Without the weights of the last layer, ``forward`` returns what that layer would be fed,
+    ``[tasks, n, features]``.
+    """
+
+    def layers(self) -> Mapping[str, int]:
+        """Units of each layer, in order; the last one is linear and makes the outputs.
+
+        A layer's own weights are ``<layer>.weight``, ``[inputs, units]`` or
+        ``[units, channels, height, width]``, and ``<layer>.bias [units]``.
+        """
+        ...
+
+
+class DropPathSpace(SearchSpace, Protocol):
+    """A network whose edges can be dropped at random while it is trained: an optional capability.
+
+    ``forward`` stays pure: the masks are drawn by :meth:`drop_paths`, and handed over as part of
+    the mixture, ``forward(weights, mixture | space.drop_paths(...), x)``.
+    """
+
+    def drop_paths(
+        self, n_tasks: int, n_examples: int, *, rate: float, rng: torch.Generator
+    ) -> Mixture:
+        """Draw masks per task, cell, edge and example; identities are never dropped.
+
+        Args:
+            n_tasks: how many tasks ``forward`` is to see.
+            n_examples: how many examples of each.
+            rate: probability of dropping, in [0, 1); what stays is divided by ``1 - rate``.
+            rng: a CPU generator.
+
+        Returns:
+            ``[tasks, edges, examples]`` (float32, on the CPU) under keys known to the space.
+        """
+        ...
+
+
+class BatchingSpace(SearchSpace, Protocol):
+    """A network of which a CPU computes several tasks at once: an optional capability.
+
+    Without it, a CPU computes the image tasks of a batch one after another.
+    """
+
+    def tasks_at_once(self, n_examples: int) -> int:
+        """How many tasks to compute at once, where each has ``n_examples`` examples."""
+        ...

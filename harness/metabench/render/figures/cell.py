@@ -1,0 +1,201 @@
+"""The searched cells (M-NAS, figure 4): the most common architecture of each learner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from metabench.errors import DataError
+from metabench.plugin.contracts import CellChoices
+from metabench.plugin.contracts.genotype import Genotype
+from metabench.render.figures.cell_layout import CellLayout, LabelledEdge, lay_out
+from metabench.render.figures.drawing import Drawing, house_style, line_style, new_figure
+from metabench.render.figures.palette import FAINT, INK, SHADE, Style, styles
+from metabench.render.figures.stamps import shown_of, stamped
+from metabench.render.grid import plain
+from metabench.results.labels import labelled
+from metabench.results.reading import Results
+from metabench.results.search_files import architectures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LETTER, LINE = 0.075, 0.17
+"""Inches of a letter's width and a line's height at the size of labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The architectures that a learner gave its tasks.
+
+    Attributes:
+        genotype: the most common one.
+        count: how many tasks have it.
+        n_tasks: how many there are.
+        n_different: how many architectures there are.
+    """
+
+    genotype: Genotype
+    count: int
+    n_tasks: int
+    n_different: int
+
+    def __str__(self) -> str:
+        """How common it is, and how much the others share."""
+        share = f"{self.count:,} of {self.n_tasks:,} tasks ({self.count / self.n_tasks:.1%})"
+        others = self.n_different - 1
+        if others == 0:
+            return share
+        left = f"{(self.n_tasks - self.count) / self.n_tasks:.1%}"
+        return f"{share}; {others:,} other{'s share' if others > 1 else ' has'} {left}"
+
+
+def draw(results: Results) -> Drawing:
+    """Draw the most common cells of every configuration that searches.
+
+    Raises:
+        DataError: when no run holds architectures.
+    """
+    found, notes = collect(results)
+    if not found:
+        raise DataError(
+            "No run here holds architectures.",
+            hint="Learners that search write them, such as mnas: genotypes.jsonl.",
+        )
+    with house_style():
+        figure = figure_of(found)
+    said = [f"{label}: {one}; {_in_words(one.genotype)}" for label, one in found.items()]
+    drawing = Drawing(
+        name="cell",
+        figure=figure,
+        title="The most common cells",
+        description=f"{'. '.join(said)}.",
+        notes=tuple(notes),
+    )
+    return stamped(drawing, shown_of(results, found))
+
+
+def collect(results: Results) -> tuple[dict[str, Found], list[str]]:
+    """Count the architectures of every configuration, seeds together."""
+    found, notes = {}, []
+    for label, config in labelled(results).items():
+        counted = architectures(config)
+        if not counted:
+            if config.spec.strategy is not None:
+                notes.append(f"{label} is left out: it has no genotypes.jsonl.")
+            continue
+        first, n_tasks = counted[0], sum(one.count for one in counted)
+        found[label] = Found(first.genotype, first.count, n_tasks, len(counted))
+    return found, notes
+
+
+def edges_of(genotype: Genotype) -> dict[str, list[LabelledEdge]]:
+    """The kept edges of each cell."""
+    return {
+        name: [LabelledEdge(edge.source, edge.target, plain(edge.primitive)) for edge in edges]
+        for name, edges in genotype.cells
+    }
+
+
+def edges_of_choices(choices: CellChoices) -> list[LabelledEdge]:
+    """What there is to choose: every edge, with how many primitives."""
+    label = f"{len(choices.primitives)} primitives"
+    return [LabelledEdge(source, target, label) for source, target in choices.edges]
+
+
+def figure_of(found: Mapping[str, Found]) -> Figure:
+    """One panel per cell of each configuration's most common architecture."""
+    panels = [
+        (f"{label}, {plain(cell)}: {one}", lay_out(edges))
+        for label, one in found.items()
+        for cell, edges in edges_of(one.genotype).items()
+    ]
+    return draw_cells(panels)
+
+
+def draw_cells(panels: Sequence[tuple[str, CellLayout]]) -> Figure:
+    """Draw cells one below the other, all in one scale and with one style per primitive."""
+    style = styles(sorted({arc.edge.label for _, cell in panels for arc in cell.arcs}))
+    margin = 8.0
+    width = max(cell.width for _, cell in panels) + 2 * margin
+    heights = [cell.height + 6.5 for _, cell in panels]
+    figure = new_figure(
+        max(width * LETTER, max(len(title) for title, _ in panels) * LETTER * 0.95),
+        sum(heights) * LINE,
+    )
+    grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights).ravel()
+    for axes, (title, cell) in zip(grid, panels, strict=True):
+        axes.set_axis_off()
+        axes.set_title(title, loc="left")
+        axes.set_xlim(-margin, width - margin)
+        axes.set_ylim(-3.5, cell.height + 1.2)
+        _draw_cell(axes, cell, style)
+    return figure
+
+
+def _draw_cell(axes: Axes, cell: CellLayout, style: Mapping[str, Style]) -> None:
+    from matplotlib.patches import FancyArrowPatch
+    from matplotlib.path import Path as Outline
+
+    for arc in cell.arcs:
+        look = style[arc.edge.label]
+        # A cubic curve rises to three quarters of the height of its inner points.
+        peak = arc.top * 4 / 3
+        points = [(arc.start, 0.7), (arc.start, peak), (arc.end, peak), (arc.end, 0.8)]
+        codes = [Outline.MOVETO, Outline.CURVE4, Outline.CURVE4, Outline.CURVE4]
+        arrow = FancyArrowPatch(
+            path=Outline(points, codes),
+            arrowstyle="-|>",
+            mutation_scale=7,
+            lw=1.2,
+            shrinkA=0,
+            shrinkB=0,
+            **line_style(look),
+        )
+        axes.add_patch(arrow)
+    for arc in cell.arcs:
+        axes.text(
+            arc.middle,
+            arc.top,
+            arc.edge.label,
+            ha="center",
+            va="center",
+            fontsize=7,
+            color=INK,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+        )
+    for node, place in cell.nodes.items():
+        is_input = node in cell.inputs
+        box = {
+            "boxstyle": "square,pad=0.35" if is_input else "circle,pad=0.3",
+            "facecolor": "white" if is_input else SHADE,
+            "edgecolor": INK,
+            "linewidth": 0.8,
+        }
+        axes.text(place, 0, str(node), ha="center", va="center", fontsize=7, bbox=box)
+        if is_input:
+            axes.text(place, -1.9, "in", ha="center", va="center", fontsize=7, color=FAINT)
+    _draw_output(axes, [place for node, place in cell.nodes.items() if node not in cell.inputs])
+
+
+def _draw_output(axes: Axes, places: Sequence[float]) -> None:
+    """A bracket under the nodes whose outputs leave the cell."""
+    if not places:
+        return
+    first, last = min(places), max(places)
+    for place in places:
+        axes.plot([place, place], [-1.1, -1.9], color=FAINT, lw=0.8)
+    axes.plot([first, last], [-1.9, -1.9], color=FAINT, lw=0.8)
+    line = {"arrowstyle": "-|>", "color": FAINT, "lw": 0.8, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", xy=(last + 3, -1.9), xytext=(last, -1.9), arrowprops=line)
+    axes.text(last + 3.3, -1.9, "out", fontsize=7, color=FAINT, va="center", ha="left")
+
+
+def _in_words(genotype: Genotype) -> str:
+    return "; ".join(
+        f"{plain(name)}: "
+        + ", ".join(f"{edge.source} to {edge.target} {edge.label}" for edge in edges)
+        for name, edges in edges_of(genotype).items()
+    )

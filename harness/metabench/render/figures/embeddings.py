@@ -1,0 +1,111 @@
+"""Task embeddings in the plane by t-SNE (M-NAS, figure 6), with how far apart the sources are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metabench.errors import DataError
+from metabench.render.figures.drawing import Drawing, house_style, legend_below, new_figure
+from metabench.render.figures.palette import styles
+from metabench.render.figures.stamps import shown_of, stamped
+from metabench.render.figures.tsne import Array, tsne
+from metabench.render.grid import plain
+from metabench.results.labels import labelled
+from metabench.results.reading import Results
+from metabench.results.search_files import Embeddings, read_embeddings
+from metabench.stats.search_measures import PROPORTIONS, wilson
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+SHOWN = 500
+"""Points of a panel, as t-SNE's time grows with their square; the numbers are of all tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """The tasks of one run: all embeddings with their measures, and places of the first ones."""
+
+    embeddings: Embeddings
+    places: Array
+
+    def __str__(self) -> str:
+        """What is measured, of the embeddings themselves and not of the picture."""
+        found = self.embeddings.measures
+        if not found:
+            return "not measured, with one source or few tasks of each"
+        share = found["embedding_probe"]
+        low, high = wilson(share, found[PROPORTIONS["embedding_probe"]])
+        chance = 1 / len(set(self.embeddings.sources))
+        return (
+            f"silhouette {found['embedding_silhouette']:.2f}, linear probe {share:.1%} "
+            f"[{low:.1%}, {high:.1%}], chance {chance:.0%}"
+        )
+
+
+def draw(results: Results) -> Drawing:
+    """Place the tasks of the first seed of every learner that embeds them.
+
+    Raises:
+        DataError: when no run holds embeddings.
+    """
+    panels, notes = {}, []
+    for label, config in labelled(results).items():
+        run = config.runs[0]
+        found = read_embeddings(run.folder, run.episodes)
+        if found is None:
+            continue
+        panels[label] = Panel(found, tsne(found.x[:SHOWN]))
+        if len(config.runs) > 1:
+            notes.append(f"{label}: seed {run.record.spec.seed} is shown.")
+    if not panels:
+        raise DataError(
+            "No run here holds task embeddings.",
+            hint="Learners that embed tasks write them, such as mnas: embeddings.jsonl.",
+        )
+    with house_style():
+        figure = figure_of(panels)
+    said = [
+        f"{label}, {len(panel.embeddings.x):,} tasks: {panel}" for label, panel in panels.items()
+    ]
+    drawing = Drawing(
+        name="embeddings",
+        figure=figure,
+        title="Task embeddings by source",
+        description=f"t-SNE of task embeddings, one point per meta-test episode, the first {SHOWN} "
+        f"at most. {'. '.join(said)}. Both numbers are of all embeddings, before t-SNE.",
+        notes=tuple(notes),
+    )
+    return stamped(drawing, shown_of(results, panels))
+
+
+def figure_of(panels: Mapping[str, Panel]) -> Figure:
+    """One panel per learner, two beside each other; sources differ in color and marker."""
+    from matplotlib.lines import Line2D
+
+    names = sorted({s for panel in panels.values() for s in panel.embeddings.sources})
+    style = styles(names)
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = new_figure(max(3.9 * columns, 4.4), 3.6 * rows + 0.4)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (label, panel) in zip(grid, panels.items(), strict=False):
+        source = np.array(panel.embeddings.sources[: len(panel.places)], dtype=object)
+        for name, look in style.items():
+            x, y = panel.places[source == name].T
+            axes.plot(x, y, ls="", marker=look.marker, ms=3, color=look.color, mew=0, alpha=0.75)
+        axes.set_title(f"{label}\n{panel}", loc="left", fontsize=7.5)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(True)
+        axes.set_aspect("equal", adjustable="datalim")
+    for axes in grid[len(panels) :]:
+        axes.remove()
+    handles = [Line2D([], [], ls="", marker=s.marker, ms=5, color=s.color) for s in style.values()]
+    legend_below(figure, handles, [plain(name) for name in names])
+    return figure

@@ -1,0 +1,105 @@
+"""Sizes of the networks that searches gave to tasks (MetaNAS, figure 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench.errors import DataError
+from metabench.render.figures.drawing import Drawing, house_style, legend_below, new_figure
+from metabench.render.figures.palette import HATCHES, styles
+from metabench.render.figures.stamps import shown_of, stamped
+from metabench.results.labels import labelled
+from metabench.results.reading import Results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Sizes = dict[int, NDArray[np.float64]]
+"""Weights of the network of each task, by seed."""
+BINS = 41
+
+
+def draw(results: Results) -> Drawing:
+    """Count the weights of the tasks' networks for every configuration that searches.
+
+    Raises:
+        DataError: when no run searches and tells the size of its networks.
+    """
+    found: dict[str, Sizes] = {}
+    notes = []
+    for label, config in labelled(results).items():
+        sizes = {run.record.spec.seed: run.episodes.n_params for run in config.runs}
+        if config.spec.strategy is None:
+            continue
+        if any(np.isnan(some).any() for some in sizes.values()):
+            notes.append(f"{label} is left out: it does not tell the size of its networks.")
+        else:
+            found[label] = sizes
+    if not found:
+        raise DataError(
+            "No run here holds sizes of searched networks.",
+            hint="Learners that search write them, such as mnas.",
+        )
+    with house_style():
+        figure = figure_of(found)
+    said = [f"{label}: {in_words(sizes)}" for label, sizes in found.items()]
+    drawing = Drawing(
+        name="sizes",
+        figure=figure,
+        title="Sizes of the tasks' networks",
+        description=f"{'. '.join(said)}.",
+        notes=tuple(notes),
+    )
+    return stamped(drawing, shown_of(results, found))
+
+
+def in_words(sizes: Sizes) -> str:
+    """Mean, and range where there is one."""
+    every = np.concatenate(list(sizes.values()))
+    low, high = every.min(), every.max()
+    spread = f" ({low:,.0f} to {high:,.0f})" if low < high else ""
+    return f"{every.mean():,.0f}{spread} weights"
+
+
+def figure_of(found: Mapping[str, Sizes]) -> Figure:
+    """One histogram per configuration, all on one axis; seeds differ in color and pattern."""
+    from matplotlib.patches import Patch
+
+    seeds = sorted({seed for sizes in found.values() for seed in sizes})
+    looks: dict[int, dict[str, Any]] = {
+        seed: {"facecolor": style.color, "hatch": HATCHES[i % len(HATCHES)], "edgecolor": "white"}
+        for i, (seed, style) in enumerate(zip(seeds, styles(map(str, seeds)).values(), strict=True))
+    }
+    values = np.concatenate([some for sizes in found.values() for some in sizes.values()])
+    margin = max(0.05 * np.ptp(values), 0.02 * values.max(), 1.0)
+    edges = np.linspace(values.min() - margin, values.max() + margin, BINS + 1)
+    figure = new_figure(5.6, 1.35 * len(found) + 0.9)
+    grid = figure.subplots(len(found), 1, squeeze=False, sharex=True).ravel()
+    for axes, (label, sizes) in zip(grid, found.items(), strict=True):
+        _draw_histogram(axes, sizes, edges, looks)
+        axes.set_title(f"{label}: {in_words(sizes)}", loc="left")
+    grid[-1].set_xlabel("weights of the network of a task")
+    grid[-1].xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    if len(seeds) > 1:
+        handles = [Patch(**look, linewidth=0) for look in looks.values()]
+        legend_below(figure, handles, [f"seed {seed}" for seed in seeds])
+    return figure
+
+
+def _draw_histogram(
+    axes: Axes, sizes: Sizes, edges: NDArray[np.float64], looks: Mapping[int, Mapping[str, Any]]
+) -> None:
+    """Shares of tasks, the seeds on top of each other."""
+    n, bottom = sum(map(len, sizes.values())), np.zeros(len(edges) - 1)
+    for seed, values in sizes.items():
+        height = 100 * np.histogram(values, edges)[0] / n
+        axes.bar(
+            edges[:-1], height, np.diff(edges), bottom, align="edge", linewidth=0, **looks[seed]
+        )
+        bottom += height
+    axes.set_ylabel("tasks in %")

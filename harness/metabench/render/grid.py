@@ -1,0 +1,228 @@
+"""What all formats share: the grid of a table, how numbers are rounded, what the columns say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from metabench.papers.reference import PrintedCell
+from metabench.reports.tables import DECIMALS, Cell, PaperCell, PaperRow, PaperTable, Row, Table
+
+HEADINGS = ("Learner", "Backend", "Params", "Budget", "Seeds", "Stamps")
+"""Columns on the left of our numbers."""
+
+_PAPER_HEADINGS = {
+    "group": "Group",
+    "method": "Method",
+    "arch": "Arch.",
+    "params": "Params (paper)",
+}
+"""Columns on the left of those, by field of a paper's row; an empty one is left out."""
+
+TRANSDUCTIVE = "†"
+"""Follows a learner whose predictions use the statistics of the query set."""
+
+NOT_COMPARED = "‡"
+"""Follows a number that is compared with no other of its column."""
+
+Mark = Literal["", "best", "not separable", "not compared", "paper"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A cell of the written table.
+
+    Attributes:
+        text: one line.
+        mark: how it stands in its column, or that it is the paper's.
+    """
+
+    text: str
+    mark: Mark = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A table as it is written: every entry is one line of plain text.
+
+    Attributes:
+        title: one line.
+        caption: sentences.
+        headings: one per column.
+        numeric: per column, whether it is aligned on the right.
+        rows: as many entries as there are headings.
+        notes: lists below the table, each with its heading.
+        wide: whether it is wider than a page of print.
+        n_seeds: of each row of ours.
+        lettered: whether letters say which rows are compared.
+    """
+
+    title: str
+    caption: str
+    headings: tuple[Entry, ...]
+    numeric: tuple[bool, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    notes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    wide: bool = False
+    n_seeds: tuple[int, ...] = ()
+    lettered: bool = False
+
+    @property
+    def marks(self) -> frozenset[str]:
+        """The marks that occur in it."""
+        return frozenset(entry.mark for row in self.rows for entry in row if entry.mark)
+
+
+def grid_of(table: Table | PaperTable) -> Grid:
+    """How a table is written."""
+    return _paper_grid(table) if isinstance(table, PaperTable) else _grid(table)
+
+
+def _grid(table: Table) -> Grid:
+    return Grid(
+        title=title(table),
+        caption=plain(table.caption),
+        headings=tuple(map(Entry, (*HEADINGS, *map(plain, table.columns)))),
+        numeric=(False,) * len(HEADINGS) + (True,) * len(table.columns),
+        rows=tuple(
+            (*map(Entry, _left([row])), *(_ours(row.cells.get(name)) for name in table.columns))
+            for row in table.rows
+        ),
+        n_seeds=tuple(len(row.seeds) for row in table.rows),
+        lettered=any(row.conditions for row in table.rows),
+    )
+
+
+def _paper_grid(table: PaperTable) -> Grid:
+    fields = [
+        field
+        for field in _PAPER_HEADINGS
+        if field == "method" or any(getattr(row, field) for row in table.rows)
+    ]
+    ours = [row for line in table.rows for row in line.ours]
+    headings = [Entry(_PAPER_HEADINGS[field], "paper") for field in fields]
+    headings += [Entry(name) for name in HEADINGS]
+    for heading in map(plain, table.columns.values()):
+        headings += [Entry(f"{heading}, ours"), Entry(f"{heading}, paper", "paper")]
+        headings += [Entry("Verdict")]
+    return Grid(
+        title=title(table),
+        caption=plain(f"{table.citation}. {table.caption}"),
+        headings=tuple(headings),
+        numeric=(False,) * (len(fields) + len(HEADINGS)) + (True, True, False) * len(table.columns),
+        rows=tuple(
+            (
+                *(Entry(_said_of(row, field), "paper") for field in fields),
+                *map(Entry, _left(row.ours)),
+                *(entry for name in table.columns for entry in _beside(row.cells[name])),
+            )
+            for row in table.rows
+        ),
+        notes=(
+            ("Reasons", tuple(map(plain, table.reasons))),
+            ("Remarks", tuple(map(plain, table.remarks))),
+        ),
+        wide=True,
+        n_seeds=tuple(len(row.seeds) for row in ours),
+        lettered=any(row.conditions for row in ours),
+    )
+
+
+def _said_of(row: PaperRow, field: str) -> str:
+    if field == "method" and not row.in_paper:
+        return "(not in the paper)"
+    return plain(getattr(row, field))
+
+
+def _ours(cell: Cell | None) -> Entry:
+    return Entry("") if cell is None else Entry(number(cell), cell.standing)
+
+
+def _beside(cell: PaperCell) -> tuple[Entry, Entry, Entry]:
+    outcome = "" if cell.verdict is None else cell.verdict.outcome
+    return _ours(cell.ours), Entry(printed_text(cell.printed), "paper"), Entry(outcome)
+
+
+def printed_text(printed: PrintedCell | None) -> str:
+    """What a paper prints, and where the number was read if not there."""
+    if printed is None:
+        return ""
+    stated = printed.status in ("printed", "public copy")
+    return plain(printed.text if stated else f"{printed.text} ({printed.status})")
+
+
+def title(table: Table | PaperTable) -> str:
+    """Suite and setting, ``omniglot @ 5w1s``, or the paper's table."""
+    if isinstance(table, PaperTable):
+        return plain(f"{table.key}: {table.title}")
+    setting = ", ".join(filter(None, (table.setting, table.evaluation)))
+    return plain(f"{table.suite} @ {setting}")
+
+
+def number(cell: Cell) -> str:
+    """Mean and half-width as they are printed.
+
+    >>> number(Cell(95.312, 0.618, 600, "%"))
+    '95.31 ± 0.62'
+    """
+    if math.isnan(cell.half_width):
+        return f"{rounded_mean(cell)} ± n/a"
+    return f"{rounded_mean(cell)} ± {cell.half_width:.{DECIMALS[cell.unit]}f}"
+
+
+def rounded_mean(cell: Cell) -> str:
+    """The mean as it is printed: two decimals of a percentage, three of an error."""
+    return f"{cell.mean:.{DECIMALS[cell.unit]}f}"
+
+
+def plain(text: str) -> str:
+    """One line without control characters, which could rewrite a terminal or a file.
+
+    >>> plain("a\\x1b[2J\\nb")
+    'a\\\\x1b[2J b'
+    """
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def label(row: Row) -> str:
+    """The learner, what tells it from a row that would look the same, its letter and dagger."""
+    name = f"{row.learner} ({row.variant})" if row.variant else row.learner
+    name = f"{name} [{row.conditions}]" if row.conditions else name
+    return plain(f"{name} {TRANSDUCTIVE}" if row.transductive else name)
+
+
+def ranges(seeds: Sequence[int]) -> str:
+    """Sorted seeds, runs of three and more shortened.
+
+    >>> ranges([0, 1, 2, 5, 6])
+    '0-2, 5, 6'
+    """
+    groups: list[list[int]] = []
+    for seed in seeds:
+        if groups and seed == groups[-1][-1] + 1:
+            groups[-1].append(seed)
+        else:
+            groups.append([seed])
+    return ", ".join(
+        f"{group[0]}-{group[-1]}" if len(group) > 2 else ", ".join(map(str, group))
+        for group in groups
+    )
+
+
+def _left(rows: Sequence[Row]) -> tuple[str, ...]:
+    """What stands under :data:`HEADINGS`; of several rows, what they have in common once."""
+    return (
+        _distinct(label(row) for row in rows),
+        _distinct(plain(row.backend) for row in rows),
+        _distinct("" if row.n_params is None else f"{row.n_params:,}" for row in rows),
+        _distinct(plain(row.budget) for row in rows),
+        _distinct(ranges(row.seeds) for row in rows),
+        plain(", ".join(dict.fromkeys(stamp for row in rows for stamp in row.stamps))),
+    )
+
+
+def _distinct(texts: Iterable[str]) -> str:
+    return " / ".join(dict.fromkeys(filter(None, texts)))

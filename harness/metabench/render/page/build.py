@@ -1,0 +1,109 @@
+"""From records and plugins to a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from metabench.errors import MetabenchError
+from metabench.papers.claims import Evaluation, evaluate, load_claims
+from metabench.papers.reference_files import find_reference, readable_references
+from metabench.papers.report import build_paper_report
+from metabench.render.page.differences import find_differences
+from metabench.render.page.origins import find_provenance
+from metabench.render.page.pictures import draw_pictures
+from metabench.render.page.values import Page
+from metabench.reports.build import build_report
+from metabench.reports.captions import IntervalKind
+from metabench.reports.tables import PaperTable, Table
+from metabench.results.reading import Results, read_runs
+
+if TYPE_CHECKING:
+    from metabench.plugin.catalog import Catalog
+
+T = TypeVar("T")
+
+
+def read_page(
+    directory: Path, catalog: Catalog, *, paper: str | None, interval: IntervalKind = "field"
+) -> tuple[Results, Page]:
+    """Read a folder and make its page, which is named after it.
+
+    Raises:
+        DataError: when there is no run at all.
+        UsageError: as :func:`build_page`.
+    """
+    if paper is not None:
+        find_reference(catalog, paper)  # says that there is none before all the reading
+    results = read_runs(directory)
+    title = directory.resolve().name or str(directory)
+    return results, build_page(results, catalog, title=title, paper=paper, interval=interval)
+
+
+def build_page(
+    results: Results,
+    catalog: Catalog,
+    *,
+    title: str,
+    paper: str | None = None,
+    interval: IntervalKind = "field",
+) -> Page:
+    """Make a page of all that the records can tell.
+
+    Args:
+        results: what :func:`metabench.results.reading.read_runs` found.
+        catalog: where the papers' tables and claims are found.
+        title: of the page.
+        paper: the only table of a paper to show; else every one that has a place for a run.
+        interval: as :func:`metabench.reports.build.build_report`.
+
+    Raises:
+        UsageError: when there is no such paper, or ``seeds`` is asked for without scipy.
+    """
+    report = build_report(results, interval=interval)
+    missing: dict[str, str] = {}
+    runs = results.runs
+    return Page(
+        title=title,
+        tables=tuple(table for table in report.tables if isinstance(table, Table)),
+        papers=tuple(_papers(results, catalog, paper=paper, interval=interval)),
+        problems=report.problems,
+        differences=_made(missing, "differences", lambda: find_differences(runs)),
+        claims=_made(missing, "claims", lambda: _claims(results, catalog)),
+        pictures=_made(missing, "pictures", lambda: draw_pictures(runs, catalog)),
+        provenance=find_provenance(runs),
+        missing=missing,
+    )
+
+
+def _papers(
+    results: Results, catalog: Catalog, *, paper: str | None, interval: IntervalKind
+) -> Iterator[PaperTable]:
+    if paper is not None:
+        references = [find_reference(catalog, paper)]
+    else:
+        references = [*readable_references(catalog).values()]
+    for reference in references:
+        for table in build_paper_report(
+            results, reference, interval=interval, catalog=catalog
+        ).tables:
+            assert isinstance(table, PaperTable)
+            if paper is not None or any(row.ours and row.in_paper for row in table.rows):
+                yield table
+
+
+def _claims(results: Results, catalog: Catalog) -> list[Evaluation]:
+    files = [load_claims(file) for file in catalog.claims.values()]
+    return evaluate(files, results.runs)
+
+
+def _made(
+    missing: dict[str, str], part: str, make: Callable[[], Iterable[T]]
+) -> tuple[T, ...] | None:
+    """A part of the page; where it cannot be made, why."""
+    try:
+        return tuple(make())
+    except MetabenchError as error:
+        missing[part] = f"{error.message} {error.hint}".strip()
+        return None

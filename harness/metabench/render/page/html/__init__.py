@@ -1,0 +1,96 @@
+"""One HTML file that needs nothing else: templates, a style sheet and a script, filled with a page.
+
+The file allows itself no network and no script or style but its own two, which a policy in its head
+names by their digests. Everything else on it is escaped text, or SVG that metabench drew.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup, escape
+
+from metabench.papers.claims import sentences as claim_words
+from metabench.render import grid as layout
+from metabench.render import legends
+from metabench.render.page.html import parts
+from metabench.render.page.values import Page
+from metabench.reports.tables import PaperTable, Table
+from metabench.stats import words as stats_words
+from metabench.text import counted
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def render_page(page: Page) -> str:
+    """Write a page down; the same page gives the same text, which ends with a line end."""
+    style, script = (_static(name) for name in ("style.css", "page.js"))
+    template = _environment().get_template("page.html.jinja")
+    return template.render(page=page, style=style, script=script, policy=_policy(style, script))
+
+
+@cache
+def _environment() -> Environment:
+    """The templates, compiled once."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader(__name__, "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_finalize,
+    )
+    environment.globals.update(
+        number=layout.number,
+        not_compared=layout.NOT_COMPARED,
+        label=layout.label,
+        ranges=layout.ranges,
+        title_of=layout.title,
+        printed_text=layout.printed_text,
+        legend_of=_legend,
+        parts=parts,
+        counted=counted,
+        claims=claim_words,
+        stats=stats_words,
+        exactly=_exactly,
+    )
+    return environment
+
+
+def _legend(table: Table | PaperTable) -> str:
+    return legends.legend(layout.grid_of(table), best="Bold", not_separable="Underlined")
+
+
+def _policy(style: Markup, script: Markup) -> str:
+    """What the page may load: its own style and script, and images that it holds itself."""
+    return (
+        f"default-src 'none'; style-src 'sha256-{_digest(style)}'; "
+        f"script-src 'sha256-{_digest(script)}'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return b64encode(sha256(text.encode()).digest()).decode()
+
+
+def _static(name: str) -> Markup:
+    return Markup((files(__name__) / "templates" / name).read_text(encoding="utf-8"))
+
+
+def _finalize(value: Any) -> Any:
+    """Text on a page is one line without control characters; markup is left as it is."""
+    return layout.plain(value) if type(value) is str else value
+
+
+def _exactly(text: str) -> Markup:
+    """A command as it is, its spaces kept; what cannot be printed is shown as its escape."""
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return escape("".join(shown))

@@ -1,0 +1,119 @@
+"""How the rows of a page were made: commands, environments, data."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from metabench.planning.runspec import RunSpec
+from metabench.render.page.values import DataOrigin, Environment, Origin, Provenance, RunLine
+from metabench.reports.build import make_rows
+from metabench.reports.tables import Row
+from metabench.results import schema as records
+from metabench.results.configurations import configurations
+from metabench.results.reading import Run
+from metabench.text import counted
+
+
+def find_provenance(runs: Sequence[Run]) -> Provenance:
+    """Bring together how every row was made, in the order of the tables."""
+    by_setting: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in runs:
+        by_setting[run.record.spec.suite, run.record.spec.setting].append(run)
+    origins = [
+        _origin(row, config.runs)
+        for _, group in sorted(by_setting.items())
+        for row, config in make_rows(configurations(group))
+    ]
+    return Provenance(
+        origins=tuple(origins),
+        environments=tuple(_environments(run.record.provenance for run in runs)),
+        data=tuple(_data(runs)),
+    )
+
+
+def _origin(row: Row, runs: Sequence[Run]) -> Origin:
+    spec = runs[0].record.spec
+    return Origin(
+        row=row,
+        suite=spec.suite,
+        setting=spec.setting,
+        facts=_facts(spec),
+        runs=tuple(
+            RunLine(
+                run_id=run.record.run_id,
+                seed=run.record.spec.seed,
+                command=run.record.provenance.command,
+                device=run.record.provenance.device,
+                seconds=run.record.train_seconds,
+            )
+            for run in runs
+        ),
+    )
+
+
+def _facts(spec: RunSpec) -> dict[str, str]:
+    protocol = spec.protocol.model_dump(exclude_none=True)
+    steps, batch = spec.training.meta_steps, spec.training.meta_batch
+    training = f"{counted(steps, 'meta-step')} of {counted(batch, 'episode')}"
+    facts = {
+        "suite": f"{spec.suite}, version {spec.suite_version}",
+        "learner": f"{spec.learner}, version {spec.learner.version}",
+        "space": str(spec.space or ""),
+        "strategy": str(spec.strategy or ""),
+        "training": training,
+        "protocol": ", ".join(f"{name.replace('_', ' ')} {v}" for name, v in protocol.items()),
+        "data": f"{spec.data}, fingerprint {spec.data_fingerprint}",
+    }
+    return {name: text for name, text in facts.items() if text}
+
+
+def _environments(found: Iterable[records.Provenance]) -> list[Environment]:
+    revisions: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for one in found:
+        packages = (f"{name} {version}" for name, version in one.packages.items() if version)
+        place = (
+            f"{one.device}, {counted(one.threads, 'thread')}",
+            f"Python {one.python}, {one.platform}",
+            ", ".join(packages),
+        )
+        revisions[place].append(one.git)
+    return [
+        Environment(
+            device=device,
+            platform=where,
+            packages=packages,
+            revisions=tuple(dict.fromkeys(filter(None, git))),
+            n_runs=len(git),
+        )
+        for (device, where, packages), git in sorted(revisions.items())
+    ]
+
+
+def _data(runs: Sequence[Run]) -> list[DataOrigin]:
+    counts: Counter[tuple[str, ...]] = Counter()
+    for run in runs:
+        spec = run.record.spec
+        told: Mapping[str, Any] = run.record.data
+        for choice in spec.sources:
+            facts = told.get(choice.source)
+            facts = facts if isinstance(facts, dict) else {}
+            counts[
+                spec.suite,
+                choice.source,
+                str(facts.get("dataset", choice)),
+                str(facts.get("fingerprint", "")),
+                str(facts.get("licence", "")),
+            ] += 1
+    return [
+        DataOrigin(
+            suite=suite,
+            source=source,
+            dataset=dataset,
+            fingerprint=fingerprint,
+            licence=licence,
+            n_runs=n,
+        )
+        for (suite, source, dataset, fingerprint, licence), n in sorted(counts.items())
+    ]

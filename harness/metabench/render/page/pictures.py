@@ -1,0 +1,140 @@
+"""The figures of a page: curves of every setting, and what searches and embeddings show."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from html import unescape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metabench.errors import MetabenchError
+from metabench.render.figures import FIGURES, FigureRequest
+from metabench.render.figures.drawing import house_style, to_svg
+from metabench.render.page.values import Picture
+from metabench.results.reading import Results, Run
+from metabench.stats.ranks import MIN_LEARNERS
+
+if TYPE_CHECKING:
+    from metabench.plugin.catalog import Catalog
+
+MOST = 12
+"""Configurations that one figure can show so that they are told apart."""
+
+_TAG = re.compile(r"<\w[^<>]*>")
+_SIZE = re.compile(r' (width|height)="([\d.]+)pt"')
+_STYLE = re.compile(r'\sstyle="([^"]*)"')
+_NAMESPACE = re.compile(r'\sxmlns(?::\w+)?="[^"]*"')
+_ATTRIBUTES = {
+    *("fill", "fill-opacity", "fill-rule", "stroke", "stroke-width", "stroke-opacity"),
+    *("stroke-dasharray", "stroke-dashoffset", "stroke-linecap", "stroke-linejoin"),
+    *("stroke-miterlimit", "opacity", "font-size", "text-anchor"),
+}
+
+
+def draw_pictures(runs: Sequence[Run], catalog: Catalog) -> list[Picture]:
+    """Draw every setting of a suite at every budget, kind by kind.
+
+    Raises:
+        UsageError: when matplotlib is not installed.
+    """
+    with house_style():
+        pass  # says at once that matplotlib is missing
+    groups: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
+    for run in runs:
+        spec = run.record.spec
+        groups[spec.suite, spec.setting, spec.budget].append(run)
+    pictures: list[Picture] = []
+    for kind, (title, concerns) in KINDS.items():
+        for _, group in sorted(groups.items()):
+            shown = [run for run in group if concerns(run)]
+            name = f"figure-{len(pictures) + 1}"
+            n_configs = len({run.config_id for run in shown})
+            if n_configs >= (MIN_LEARNERS if kind == "ranks" else 1):
+                pictures.append(_picture(shown, kind, catalog, title=title, name=name))
+    return pictures
+
+
+def _searched(run: Run) -> bool:
+    return (run.folder / "genotypes.jsonl").exists()
+
+
+def _sized(run: Run) -> bool:
+    """Whether the networks that are tested are those that were searched; a supernet has no size."""
+    return _searched(run) and not bool(np.isnan(run.episodes.n_params).all())
+
+
+KINDS: dict[str, tuple[str, Callable[[Run], bool]]] = {
+    "curves": ("Learning curves and steps at meta-test", lambda run: True),
+    "ranks": ("Average ranks over episodes", lambda run: True),
+    "cell": ("Searched cells", _searched),
+    "genotypes": ("How common each architecture is", _searched),
+    "sizes": ("Sizes of the searched networks", _sized),
+    "embeddings": ("Task embeddings", lambda run: (run.folder / "embeddings.jsonl").exists()),
+}
+"""Figures that records alone are enough for: a title, and the runs that each concerns."""
+
+
+def _picture(runs: Sequence[Run], kind: str, catalog: Catalog, *, title: str, name: str) -> Picture:
+    """One figure, or why there is none in a sentence."""
+    spec = runs[0].record.spec
+    blank = Picture(
+        suite=spec.suite,
+        setting=spec.setting,
+        budget=spec.budget,
+        learners=tuple(dict.fromkeys(run.record.spec.learner.name for run in runs)),
+        title=title,
+    )
+    n_configs = len({run.config_id for run in runs})
+    if n_configs > MOST:
+        return replace(
+            blank,
+            notes=(
+                f"{n_configs:,} configurations are too many to be told apart in one figure; put a "
+                f"report of at most {MOST} of them into a folder of its own to see it.",
+            ),
+        )
+    try:
+        request = FigureRequest(results=Results(tuple(runs), (), ()), catalog=lambda: catalog)
+        drawing = replace(FIGURES[kind].make(request), name=name)
+        svg = without_styles(to_svg(drawing, inline=True))
+    except MetabenchError as error:
+        return replace(blank, notes=(error.message,))
+    return replace(blank, description=drawing.description, svg=svg, notes=drawing.notes)
+
+
+def without_styles(svg: str) -> str:
+    """An SVG that a page may hold which allows no styles but its own.
+
+    Styles become attributes, so that the page's style sheet, which stands above attributes, can
+    recolor the figure for a dark screen. Fonts are the page's, and the size follows them: what is
+    8 points high becomes 0.8 rem.
+    """
+    svg = re.sub(r"<style\b.*?</style>", "", svg, flags=re.DOTALL)
+    svg = _SIZE.sub(lambda match: f' {match[1]}="{float(match[2]) / 10:g}rem"', svg, count=2)
+    return _TAG.sub(lambda match: _without_style(match[0]), svg)
+
+
+def _without_style(tag: str) -> str:
+    # The text of an element holds no angle brackets, so this is a tag and its attributes.
+    tag = _NAMESPACE.sub("", tag).replace("xlink:href=", "href=")
+    return _STYLE.sub(lambda match: _attributes(unescape(match[1])), tag)
+
+
+def _attributes(style: str) -> str:
+    """Declarations as attributes, those that SVG has.
+
+    >>> _attributes("fill: #fff; font: 8px 'DejaVu Sans'; x: y")
+    ' fill="#fff" font-size="8px"'
+    """
+    found = []
+    for declaration in style.split(";"):
+        name, _, value = (part.strip() for part in declaration.partition(":"))
+        if name == "font" and (size := re.search(r"[\d.]+px", value)):
+            name, value = "font-size", size[0]
+        if name in _ATTRIBUTES and '"' not in value:
+            found.append(f' {name}="{value}"')
+    return "".join(found)

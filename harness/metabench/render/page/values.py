@@ -1,0 +1,175 @@
+"""What stands on a page, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from metabench.papers.claims.evaluate import Evaluation
+from metabench.reports.tables import PaperTable, Row, Table
+from metabench.stats import Difference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Against:
+    """A configuration against the best of those made under the same conditions.
+
+    Attributes:
+        row: the configuration.
+        by_column: its number minus the best's; without a column in which they share no episode.
+        p: two-sided, of the overall difference, adjusted over all pairs of the configurations.
+    """
+
+    row: Row
+    by_column: Mapping[str, Difference]
+    p: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Differences:
+    """Paired differences of one setting of a suite.
+
+    Attributes:
+        suite: its name.
+        setting: its name.
+        unit: ``%``, where more is better, or ``mse``, where less is.
+        best: what the others are compared with.
+        overall: the column that decides which is the best.
+        columns: all of them, the overall one first.
+        others: the largest disadvantage last.
+        adjustment: how their p-values are adjusted, in words.
+        notes: what a reader must know, in sentences.
+    """
+
+    suite: str
+    setting: str
+    unit: str
+    best: Row
+    overall: str
+    columns: tuple[str, ...]
+    others: tuple[Against, ...]
+    adjustment: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A figure of one setting of a suite at one budget.
+
+    Attributes:
+        suite: its name.
+        setting: its name.
+        budget: its name.
+        learners: whom it shows.
+        title: one line.
+        description: the figure in words.
+        svg: for the middle of a page; "" where it could not be drawn.
+        notes: what was left out, or why there is no figure.
+    """
+
+    suite: str
+    setting: str
+    budget: str
+    learners: tuple[str, ...]
+    title: str
+    description: str = ""
+    svg: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLine:
+    """How one run of a row was made."""
+
+    run_id: str
+    seed: int
+    command: str
+    device: str
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """How a row was made.
+
+    Attributes:
+        row: the row.
+        suite: its suite.
+        setting: its setting.
+        facts: parameters, protocol and data, by name.
+        runs: one per seed.
+    """
+
+    row: Row
+    suite: str
+    setting: str
+    facts: Mapping[str, str]
+    runs: tuple[RunLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What runs were made with, and the revisions of metabench."""
+
+    device: str
+    platform: str
+    packages: str
+    revisions: tuple[str, ...]
+    n_runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataOrigin:
+    """Where the episodes of a source came from.
+
+    Attributes:
+        suite: whose source it is.
+        source: its name.
+        dataset: with its choices.
+        fingerprint: of the data.
+        licence: "" where none is known.
+        n_runs: how many runs used it.
+    """
+
+    suite: str
+    source: str
+    dataset: str
+    fingerprint: str
+    licence: str
+    n_runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """How everything on the page was made."""
+
+    origins: tuple[Origin, ...] = ()
+    environments: tuple[Environment, ...] = ()
+    data: tuple[DataOrigin, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A report with all that stands around its tables; what is empty is left out of the page.
+
+    Attributes:
+        title: of the page.
+        tables: of the suites.
+        papers: the papers' tables with our runs.
+        problems: what is wrong with the folder.
+        differences: per suite and setting; None where nobody looked.
+        claims: of the papers, held against the records; None where nobody looked.
+        pictures: kind by kind; None where nobody looked.
+        provenance: how it was made; None where nobody looked.
+        missing: by name of such a part, why it could not be made.
+    """
+
+    title: str
+    tables: tuple[Table, ...]
+    papers: tuple[PaperTable, ...]
+    problems: tuple[str, ...] = ()
+    differences: tuple[Differences, ...] | None = None
+    claims: tuple[Evaluation, ...] | None = None
+    pictures: tuple[Picture, ...] | None = None
+    provenance: Provenance | None = None
+    missing: Mapping[str, str] | None = None

@@ -1,0 +1,136 @@
+"""Results of searches as text: for a terminal, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from metabench.plugin.contracts.genotype import Edge
+from metabench.render.columns import columns
+from metabench.render.grid import plain
+from metabench.results.search_files import Architecture
+from metabench.results.searches import Search
+from metabench.stats.search_measures import PROPORTIONS, wilson
+
+
+def searches_json(searches: Mapping[str, Search], *, top: int) -> str:
+    """Every number; of the architectures the most common ones."""
+    values = [_values(label, search, top) for label, search in searches.items()]
+    return json.dumps({"searches": values}, indent=2) + "\n"
+
+
+def searches_text(searches: Mapping[str, Search], *, top: int) -> str:
+    """A block per configuration."""
+    return "\n\n".join(_block(label, search, top) for label, search in searches.items()) + "\n"
+
+
+def _block(label: str, search: Search, top: int) -> str:
+    spec = search.spec
+    lines = [
+        plain(f"{label}: {spec.suite}@{spec.setting}, budget {spec.budget}, {_seeds(search)}"),
+        f"  cost: {_cost(search)}",
+    ]
+    if stamps := search.stamps:
+        lines.append(f"  stamped {plain(', '.join(stamps))}")
+    lines += [f"  {line}" for line in _embeddings(search)]
+    if search.architectures:
+        lines += [f"  {_found(search)}", *_table(search, top)]
+    return "\n".join(lines)
+
+
+def _seeds(search: Search) -> str:
+    numbers = ", ".join(map(str, search.seeds))
+    return f"seed{'s' if len(search.seeds) > 1 else ''} {numbers}"
+
+
+def _cost(search: Search) -> str:
+    cost = search.cost
+    parts = [f"{cost.meta_steps:,} meta-steps of {cost.meta_batch:,} tasks"]
+    if cost.train_seconds is not None:
+        parts.append(f"{cost.train_seconds:,.0f} s of meta-training per seed")
+    if cost.peak_memory_mib is not None:
+        parts.append(f"{cost.peak_memory_mib:,.0f} MiB at most")
+    return ", ".join(parts)
+
+
+def _embeddings(search: Search) -> list[str]:
+    lines = []
+    for seed, found in zip(search.seeds, search.measures, strict=True):
+        if "embedding_probe" in found:
+            share = found["embedding_probe"]
+            low, high = wilson(share, found[PROPORTIONS["embedding_probe"]])
+            lines.append(
+                f"task embeddings of seed {seed}: silhouette {found['embedding_silhouette']:.2f}, "
+                f"linear probe {share:.1%} [{low:.1%}, {high:.1%}] of {found['embeddings']:,.0f}"
+            )
+    return lines
+
+
+def _found(search: Search) -> str:
+    n, tasks = len(search.architectures), sum(one.count for one in search.architectures)
+    text = f"{n:,} architecture{'s' if n > 1 else ''} in {tasks:,} tasks"
+    if (size := search.n_params) is not None:
+        spread = f" ({size.low:,} to {size.high:,})" if size.low < size.high else ""
+        text += f", {size.mean:,.0f}{spread} weights"
+    if (agreement := search.agreement) is not None:
+        text += (
+            f"; the most common one is the same in {agreement.same:.0%} of the seeds and has "
+            f"{agreement.equal_edges:.0%} of its edges in common between two"
+        )
+    return text
+
+
+def _table(search: Search, top: int) -> list[str]:
+    total = sum(one.count for one in search.architectures)
+    rows = []
+    for one in search.architectures[:top]:
+        about = [f"{one.count:,}", f"{one.count / total:.1%}", _size(one)]
+        for cell, edges in one.genotype.cells:
+            rows.append([*about, plain(cell), _in_words(edges)])
+            about = [""] * len(about)
+    text = columns(("tasks", "share", "weights", "cell", "edges"), rows)
+    return [f"    {line}" for line in text.splitlines()]
+
+
+def _in_words(edges: Sequence[Edge]) -> str:
+    return ", ".join(f"{e.source}-{e.target} {plain(e.primitive)}" for e in edges)
+
+
+def _size(one: Architecture) -> str:
+    if one.n_params is None:
+        return ""
+    low, high = one.n_params
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _values(label: str, search: Search, top: int) -> dict[str, Any]:
+    spec, total = search.spec, sum(one.count for one in search.architectures)
+    shown: Sequence[Architecture] = search.architectures[:top]
+    return {
+        "label": label,
+        "suite": spec.suite,
+        "setting": spec.setting,
+        "budget": spec.budget,
+        "learner": spec.learner.name,
+        "space": spec.space.name if spec.space else None,
+        "strategy": spec.strategy.name if spec.strategy else None,
+        "stamps": list(search.stamps),
+        "seeds": list(search.seeds),
+        "cost": asdict(search.cost),
+        "measures": [dict(found) for found in search.measures],
+        "n_params": asdict(search.n_params) if search.n_params else None,
+        "agreement": asdict(search.agreement) if search.agreement else None,
+        "n_architectures": len(search.architectures),
+        "n_tasks": total,
+        "architectures": [
+            {
+                "count": one.count,
+                "by_source": dict(one.by_source),
+                "n_params": one.n_params,
+                "genotype": one.genotype.to_json(),
+            }
+            for one in shown
+        ],
+    }

@@ -1,0 +1,186 @@
+"""From runs to tables as values: one table per suite and setting, one row per configuration.
+
+Every number is derived from the episodes' raw scores: :mod:`metabench.stats` makes the intervals,
+:mod:`metabench.reports.captions` says what they are, :mod:`metabench.render` writes them down.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench.reports.best import mark
+from metabench.reports.captions import AVERAGE, IntervalKind, caption
+from metabench.reports.row_notes import notes_on
+from metabench.reports.tables import SCALES, UNITS, Cell, Metric, Report, Row, Table
+from metabench.results.configurations import Pooled, configurations
+from metabench.results.evaluations import evaluated
+from metabench.results.paired_scores import description
+from metabench.results.reading import Results, Run
+from metabench.stats import (
+    Interval,
+    average_interval,
+    bootstrap_interval,
+    field_interval,
+    seeds_interval,
+)
+
+
+def build_report(results: Results, *, interval: IntervalKind = "field") -> Report:
+    """Derive every table from the runs that count, those of evaluations beside the headline too.
+
+    Args:
+        results: what :func:`metabench.results.reading.read_runs` found.
+        interval: ``field`` and ``bootstrap`` are over episodes (scores averaged over seeds first,
+            so that seeds do not count as independent episodes), ``seeds`` is over seeds.
+
+    Raises:
+        UsageError: when ``seeds`` is asked for and scipy is not installed.
+    """
+    configs, problems = pool_runs(results)
+    tables = _tables(configs, interval=interval)
+    for beside in evaluated(results.runs):
+        others, _ = pool_runs(Results(beside.runs, (), ()))
+        for key, table in _tables(others, interval=interval).items():
+            tables[key] = replace(table, caption=f"{beside.caption} {table.caption}")
+    return Report(tuple(tables[key] for key in sorted(tables)), problems)
+
+
+def _tables(configs: Sequence[Pooled], *, interval: IntervalKind) -> dict[tuple[str, ...], Table]:
+    by_table: dict[tuple[str, ...], list[Pooled]] = defaultdict(list)
+    for config in configs:
+        by_table[_table_key(config)].append(config)
+    return {key: _table(group, interval=interval) for key, group in by_table.items()}
+
+
+def pool_runs(results: Results) -> tuple[list[Pooled], tuple[str, ...]]:
+    """Bring the seeds of each configuration together, and name what is wrong."""
+    configs = configurations(results.runs)
+    left_out = [config.left_out for config in configs if config.left_out]
+    return configs, (*results.problems, *left_out)
+
+
+def make_rows(
+    configs: Sequence[Pooled], *, interval: IntervalKind = "field"
+) -> list[tuple[Row, Pooled]]:
+    """The row of each configuration of one setting, in the order of a table."""
+    facts_of = _variants(configs)
+    pairs = [(_row(c, facts=facts_of[c.config_id], interval=interval), c) for c in configs]
+    return sorted(pairs, key=lambda pair: _order(pair[0]))
+
+
+def _table_key(config: Pooled) -> tuple[str, ...]:
+    # Rows of one table have the same columns in the same unit, whatever a later version of a suite
+    # made of its name.
+    spec = config.spec
+    sources = (source.source for source in spec.sources)
+    return spec.suite, spec.setting, config.evaluation, spec.metric, *sources
+
+
+def _table(configs: Sequence[Pooled], *, interval: IntervalKind) -> Table:
+    spec = configs[0].spec
+    columns = (*(source.source for source in spec.sources), AVERAGE)
+    pairs = mark(make_rows(configs, interval=interval), columns, metric=spec.metric)
+    return Table(
+        suite=spec.suite,
+        setting=spec.setting,
+        evaluation=configs[0].evaluation,
+        metric=spec.metric,
+        caption=" ".join(
+            [caption([config for _, config in pairs], interval=interval), *notes_on(pairs)]
+        ),
+        columns=columns,
+        rows=tuple(row for row, _ in pairs),
+    )
+
+
+def _order(row: Row) -> tuple[str, ...]:
+    return row.learner, row.budget, row.backend, row.variant, *row.runs
+
+
+def _row(config: Pooled, *, facts: tuple[str, ...], interval: IntervalKind) -> Row:
+    records = [run.record for run in config.runs]
+    spec = config.spec
+    return Row(
+        learner=spec.learner.name,
+        facts=facts,
+        backend=records[0].backend,
+        n_params=_n_params(config.runs),
+        budget=spec.budget,
+        seeds=tuple(record.spec.seed for record in records),
+        stamps=config.stamps,
+        transductive=records[0].transductive,
+        runs=tuple(record.run_id for record in records),
+        cells=_cells(config, interval=interval),
+    )
+
+
+def _n_params(runs: Sequence[Run]) -> int | None:
+    counts = np.concatenate([run.episodes.n_params for run in runs])
+    return None if np.isnan(counts).any() else round(float(counts.mean()))
+
+
+def _cells(config: Pooled, *, interval: IntervalKind) -> dict[str, Cell]:
+    """A cell per source, and their average where no source is without episodes."""
+    sources = [source.source for source in config.spec.sources]
+    scores = {name: config.of_source(name) for name in sources}
+    found = {name: block for name, block in scores.items() if block.size}
+    intervals = {name: _interval(block, interval=interval) for name, block in found.items()}
+    if len(found) == len(sources):
+        if interval == "seeds":
+            means = np.mean([block.mean(axis=1) for block in found.values()], axis=0)
+            intervals[AVERAGE] = seeds_interval(means)
+        else:
+            intervals[AVERAGE] = average_interval(list(intervals.values()))
+    return {name: _cell(value, metric=config.spec.metric) for name, value in intervals.items()}
+
+
+def _interval(scores: NDArray[np.float64], *, interval: IntervalKind) -> Interval:
+    """The interval of scores ``[seeds, episodes]``."""
+    if interval == "seeds":
+        return seeds_interval(scores.mean(axis=1))
+    make: Callable[..., Interval] = field_interval if interval == "field" else bootstrap_interval
+    return make(scores.mean(axis=0))
+
+
+def _cell(interval: Interval, *, metric: Metric) -> Cell:
+    scale = SCALES[metric]
+    return Cell(scale * interval.mean, scale * interval.half_width, interval.n, UNITS[metric])
+
+
+def _variants(configs: Sequence[Pooled]) -> dict[str, tuple[str, ...]]:
+    """Per configuration, what tells it from rows that would look the same, and from its suite's."""
+    alike: dict[tuple[str, ...], list[Pooled]] = defaultdict(list)
+    for config in configs:
+        spec = config.spec
+        alike[spec.learner.name, config.runs[0].record.backend, spec.budget].append(config)
+    variants = {}
+    for group in alike.values():
+        leaves = [description(config.spec) for config in group]
+        names = sorted({name for flat in leaves for name in flat})
+        telling = [name for name in names if len({flat.get(name) for flat in leaves}) > 1]
+        if len(telling) > 1:  # what changed the data says more than their digest
+            telling = [name for name in telling if name != "data_fingerprint"]
+        for config, flat in zip(group, leaves, strict=True):
+            set_here = _set_by_user(config)
+            own = [name for name in names if name in telling or name in set_here]
+            said = [f"{name.rpartition('.')[2]}={flat[name]}" for name in own if name in flat]
+            variants[config.config_id] = tuple(dict.fromkeys(said))  # sources often agree
+    return variants
+
+
+def _set_by_user(config: Pooled) -> set[str]:
+    """Names of parameters of the learner and its strategy that a user set.
+
+    What is set of the network stands beside its name; other changes are stamped.
+    """
+    changes = config.changes
+    return {
+        f"{scope}.params.{name}"
+        for scope in ("learner", "strategy")
+        for name in changes.get(scope, {})
+    }

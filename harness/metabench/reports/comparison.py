@@ -1,0 +1,241 @@
+"""Two learners, runs or folders side by side: paired differences per source and on average."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from metabench.errors import DataError, UsageError
+from metabench.reports.captions import AVERAGE
+from metabench.results.configurations import Pooled
+from metabench.results.paired_scores import (
+    MIN_EPISODES,
+    Shared,
+    mismatch,
+    shared_scores,
+    sources_of,
+    stamps_of,
+    training_note,
+    unit_of,
+    weights_of,
+)
+from metabench.stats import (
+    Bootstrap,
+    Difference,
+    Needed,
+    SignedRank,
+    contrast,
+    episodes_needed,
+    hierarchical_bootstrap,
+    holm,
+    seeds_needed,
+    standardized_difference,
+    variance_parts,
+    visible_difference,
+    wilcoxon,
+)
+from metabench.text import counted
+
+N_EXTREMES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnDifference:
+    """One column of a comparison.
+
+    Attributes:
+        column: a source, or the average.
+        left: mean of the first.
+        right: mean of the second.
+        difference: first minus second.
+        bootstrap: its hierarchical bootstrap; None with one seed on a side.
+        signed_rank: Wilcoxon's test on the episodes of a source; None for the average.
+        p: its p-value, adjusted after Holm over the sources.
+        effect: standardized paired difference of a source's episodes; None for the average, and
+            where all differences are equal.
+        visible: the smallest true difference that would have been seen with probability 0.8.
+        needed: what shows the difference asked for; None where none was.
+    """
+
+    column: str
+    left: float
+    right: float
+    difference: Difference
+    bootstrap: Bootstrap | None
+    signed_rank: SignedRank | None
+    p: float | None
+    effect: float | None
+    visible: float
+    needed: Needed | None
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeDifference:
+    """An episode, its scores averaged over seeds, and their difference."""
+
+    key: str
+    source: str
+    left: float
+    right: float
+
+    @property
+    def difference(self) -> float:
+        """First minus second."""
+        return self.left - self.right
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two configurations on the episodes that both were tested on.
+
+    Attributes:
+        left: the first, in words.
+        right: the second.
+        unit: ``%``, where more is better, or ``mse``, where less is.
+        columns: each source, and the average where there are several.
+        extremes: the episodes that differ most, on either side.
+        stamps: what must be said beside the numbers.
+        notes: what else a reader must know, in sentences.
+    """
+
+    left: str
+    right: str
+    unit: str
+    columns: tuple[ColumnDifference, ...]
+    extremes: tuple[EpisodeDifference, ...]
+    stamps: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def compare(
+    left: Pooled, right: Pooled, *, difference: float | None = None, evaluation: str | None = None
+) -> Comparison:
+    """Compare two configurations, first minus second.
+
+    Args:
+        left: the first.
+        right: the second.
+        difference: a true difference, in % or mse; the comparison then says how many episodes or
+            seeds show it.
+        evaluation: which evaluation the scores are of; the headline one if absent.
+
+    Raises:
+        UsageError: when they were made under different conditions.
+        DataError: when they have no episode of some source in common.
+    """
+    if reason := mismatch(left, right, evaluation=evaluation):
+        raise UsageError(
+            f"{left.label} and {right.label} are not comparable: {reason}.",
+            hint="Compare runs of equal suite, setting, budget, data and protocol.",
+        )
+    shared = shared_scores(left, right)
+    if not shared.n_fewest:
+        raise DataError(
+            f"{left.label} and {right.label} were not tested on the same episodes.",
+            hint="Equal suite, setting and episode seed give equal episodes.",
+        )
+    if shared.n_fewest == 1 and min(len(left.runs), len(right.runs)) == 1:
+        raise DataError(
+            f"{left.label} and {right.label} share one episode of a source, which says nothing.",
+            hint="Compare runs of more episodes, or of several seeds.",
+        )
+    sources = sources_of(left.spec)
+    ranks = [_ranked(shared, source) for source in sources]
+    p_values = holm([rank.p for rank in ranks])
+    columns = [
+        _column(shared, source, rank=rank, p=p, wanted=difference)
+        for source, rank, p in zip(sources, ranks, p_values, strict=True)
+    ]
+    if len(sources) > 1:
+        columns.append(_column(shared, AVERAGE, wanted=difference))
+    return Comparison(
+        left=_title(left),
+        right=_title(right),
+        unit=unit_of(left.spec),
+        columns=tuple(columns),
+        extremes=tuple(_extremes(shared)),
+        stamps=stamps_of(left, right),
+        notes=tuple(_notes(left, right, shared)),
+    )
+
+
+def _title(config: Pooled) -> str:
+    seeds = ", ".join(str(run.record.spec.seed) for run in config.runs)
+    return f"{config.label}, seed {seeds}"
+
+
+def _ranked(shared: Shared, source: str) -> SignedRank:
+    return wilcoxon(shared.left[source].mean(axis=0), shared.right[source].mean(axis=0))
+
+
+def _column(
+    shared: Shared,
+    column: str,
+    *,
+    rank: SignedRank | None = None,
+    p: float | None = None,
+    wanted: float | None,
+) -> ColumnDifference:
+    weights = weights_of(column, tuple(shared.left))
+    found = contrast(shared.left, shared.right, weights=weights)
+    left = contrast(shared.left, weights=weights).mean
+    single = rank is not None
+    return ColumnDifference(
+        column=column,
+        left=left,
+        right=left - found.mean,
+        difference=found,
+        bootstrap=hierarchical_bootstrap(shared.left, shared.right, weights=weights)
+        if found.speaks_of_learners
+        else None,
+        signed_rank=rank,
+        p=p,
+        effect=standardized_difference(
+            shared.left[column].mean(axis=0), shared.right[column].mean(axis=0)
+        )
+        if single
+        else None,
+        visible=visible_difference(found),
+        needed=None if wanted is None else _needed(shared, weights, found, wanted),
+    )
+
+
+def _needed(shared: Shared, weights: dict[str, float], found: Difference, wanted: float) -> Needed:
+    """How many seeds where there are several, else episodes in all, spread over sources as here."""
+    if not found.speaks_of_learners:
+        std = found.standard_error * float(np.sqrt(found.n_episodes))
+        return episodes_needed(std, difference=wanted)
+    parts = variance_parts(shared.left, shared.right, weights=weights)
+    return seeds_needed(parts, difference=wanted, n_episodes=found.n_episodes)
+
+
+def _extremes(shared: Shared) -> list[EpisodeDifference]:
+    """The largest differences in favor of either side, largest first, then the most negative."""
+    episodes = [
+        EpisodeDifference(str(key), source, float(left), float(right))
+        for source, keys in shared.keys.items()
+        for key, left, right in zip(
+            keys, shared.left[source].mean(axis=0), shared.right[source].mean(axis=0), strict=True
+        )
+    ]
+    ordered = sorted(episodes, key=lambda episode: (-episode.difference, episode.key))
+    above = [episode for episode in ordered[:N_EXTREMES] if episode.difference > 0]
+    below = [episode for episode in ordered[-N_EXTREMES:] if episode.difference < 0]
+    return above + below
+
+
+def _notes(left: Pooled, right: Pooled, shared: Shared) -> Sequence[str]:
+    notes = [training_note([left, right])]
+    if min(len(left.runs), len(right.runs)) < 2:
+        notes.append("With one seed it speaks of these trained networks, not of the learners.")
+    if shared.left_out:
+        notes.append(f"{shared.left_out}.")
+    if shared.n_fewest < MIN_EPISODES:
+        few = f"{counted(shared.n_fewest, 'episode')} per source"
+        notes.append(f"Only {few}: the intervals are too narrow.")
+    if left.runs[0].record.transductive != right.runs[0].record.transductive:
+        who = left if left.runs[0].record.transductive else right
+        notes.append(f"Only {who.label} uses the statistics of the query set.")
+    return [note for note in notes if note]

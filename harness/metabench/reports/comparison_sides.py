@@ -1,0 +1,196 @@
+"""What a user wants compared: folders, runs or learners, brought into comparable pairs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from metabench.errors import DataError, UsageError, unknown
+from metabench.render.grid import plain
+from metabench.results.configurations import Pooled
+from metabench.results.paired_scores import (
+    HEADLINE,
+    conditions,
+    description,
+    difference_in_words,
+    evaluated_configurations,
+)
+from metabench.results.reading import Results, Run, read_runs
+
+Pairs = list[tuple[Pooled, Pooled]]
+_SHORTEST_ID = 4
+_MOST_PROBLEMS = 5
+_VARIANT = re.compile(r"(?P<learner>[^()]+?)\s*\((?P<facts>.*)\)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What narrows a choice down; None takes anything."""
+
+    suite: str | None = None
+    setting: str | None = None
+    budget: str | None = None
+    evaluation: str | None = None
+
+    def keeps(self, run: Run) -> bool:
+        """Whether a run is asked for."""
+        spec = run.record.spec
+        asked = ((self.suite, spec.suite), (self.setting, spec.setting), (self.budget, spec.budget))
+        has = self.evaluation in (None, HEADLINE, *run.evaluations)
+        return has and all(want in (None, found) for want, found in asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Comparable pairs, what had no counterpart, and what is wrong with the folders."""
+
+    pairs: Pairs
+    alone: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def find_sides(first: str, second: str, *, folder: Path, wanted: Wanted) -> Sides:
+    """Find what ``first`` and ``second`` name, and pair what was made under equal conditions.
+
+    Each is a folder of results or of one run; or, in ``folder``, the beginning of a run id, or the
+    name of a learner, with what tells one of its configurations from the others where it has
+    several: ``maml(order=first)``. Two folders are compared learner by learner.
+
+    Raises:
+        UsageError: for an unknown name, or where a choice is left.
+        DataError: when a side has no finished run.
+    """
+    names = (first, second)
+    both_folders = all(Path(name).is_dir() for name in names)
+    read: dict[Path, Results] = {}
+    sides = [_configs(name, folder=folder, wanted=wanted, read=read) for name in names]
+    problems = tuple(problem for results in read.values() for problem in results.problems)
+    if len(sides[0]) == len(sides[1]) == 1:
+        return Sides([(sides[0][0], sides[1][0])], (), problems)
+    left, right = (_by_conditions(side, by_learner=both_folders) for side in sides)
+    pairs = [(left[key], right[key]) for key in left if key in right]
+    if not pairs:
+        here, there = (dict(next(iter(side))) for side in (left, right))
+        raise UsageError(
+            f"{first} and {second} have no runs made under equal conditions: "
+            f"{difference_in_words(here, there)}.",
+            hint="Compare runs of equal suite, setting, budget, data and protocol.",
+        )
+    alone = [
+        config.label
+        for mine, theirs in ((left, right), (right, left))
+        for key, config in mine.items()
+        if key not in theirs
+    ]
+    return Sides(pairs, tuple(dict.fromkeys(alone)), problems)
+
+
+def _configs(name: str, *, folder: Path, wanted: Wanted, read: dict[Path, Results]) -> list[Pooled]:
+    path = Path(name)
+    place = path if path.is_dir() else folder
+    if place not in read:
+        read[place] = read_runs(place)
+    results = read[place]
+    runs = [run for run in results.runs if wanted.keeps(run)]
+    if not runs:
+        raise DataError(
+            f"There is no finished run of what was asked for below {place}.",
+            hint=_with_problems(
+                "Check the folder, --suite, --setting, --budget and --evaluation.", results
+            ),
+        )
+    chosen = runs if path.is_dir() else _named(name, runs)
+    if not chosen:
+        learner = name.partition("(")[0].strip()
+        known = {run.record.spec.learner.name for run in runs}
+        if learner in known:
+            raise UsageError(
+                f"No run of {learner} in {place} is {name}.",
+                hint="Name parameters as the table does: LEARNER(NAME=VALUE, ...).",
+            )
+        error = unknown(f"folder, run or learner in {place}", name, known)
+        raise UsageError(error.message, hint=_with_problems(error.hint, results))
+    return evaluated_configurations(chosen, evaluation=wanted.evaluation)
+
+
+def _with_problems(hint: str, results: Results) -> str:
+    """A hint, and what may be the reason that something is not there."""
+    told = list(results.problems[:_MOST_PROBLEMS])
+    if (more := len(results.problems) - len(told)) > 0:
+        told.append(f"and {more} more.")
+    return "\n".join([hint, *map(plain, told)])
+
+
+def _named(name: str, runs: Sequence[Run]) -> list[Run]:
+    """The runs of an id, or of a learner, such as ``maml`` or ``maml(order=first)``."""
+    if len(name) >= _SHORTEST_ID and (one := [r for r in runs if r.record.run_id.startswith(name)]):
+        return one
+    if (found := _VARIANT.fullmatch(name)) is None:
+        return [run for run in runs if run.record.spec.learner.name == name]
+    facts = [part.partition("=") for part in _parts(found["facts"]) if part.strip()]
+    return [
+        run
+        for run in runs
+        if run.record.spec.learner.name == found["learner"]
+        and all(_has(description(run.record.spec), k.strip(), v.strip()) for k, _, v in facts)
+    ]
+
+
+def _parts(text: str) -> list[str]:
+    """What commas separate, but for those inside brackets.
+
+    >>> _parts("order=first, cell=[0, 2]")
+    ['order=first', ' cell=[0, 2]']
+    """
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def _has(facts: Mapping[str, str], name: str, value: str) -> bool:
+    """Whether something of that name has that value; ``space`` stands for ``space.name``."""
+    return any(
+        text == value
+        for full, text in facts.items()
+        if f".{full}".endswith((f".{name}", f".{name}.name"))
+    )
+
+
+def _telling(config: Pooled, other: Pooled) -> str:
+    """A name for a configuration that does not name the other: ``maml(order=first)``."""
+    mine, theirs = description(config.spec), description(other.spec)
+    said = {
+        name.removesuffix(".name").rpartition(".")[2]: text
+        for name, text in mine.items()
+        if theirs.get(name) != text
+    }
+    facts = ", ".join(f"{name}={text}" for name, text in said.items())
+    return f"{config.spec.learner.name}({facts})" if facts else ""
+
+
+def _by_conditions(
+    configs: Iterable[Pooled], *, by_learner: bool
+) -> dict[tuple[tuple[str, str], ...], Pooled]:
+    found: dict[tuple[tuple[str, str], ...], Pooled] = {}
+    for config in configs:
+        facts = conditions(config.spec)
+        if by_learner:
+            facts |= {"learner": config.spec.learner.name}
+        key = tuple(facts.items())
+        if (twin := found.get(key)) is not None:
+            different = difference_in_words(description(twin.spec), description(config.spec))
+            named = sorted(filter(None, (_telling(twin, config), _telling(config, twin))))
+            one = "" if by_learner else "".join(f"'{name}' or " for name in named)
+            raise UsageError(
+                f"{config.label}: several configurations ({different}).",
+                hint=f"Name {one}the folder{'' if by_learner else ' or the id'} of one run.",
+            )
+        found[key] = config
+    return found

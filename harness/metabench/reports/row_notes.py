@@ -1,0 +1,110 @@
+"""What a reader must know about single rows of a table, in sentences of its caption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench.errors import UsageError
+from metabench.reports.tables import Row
+from metabench.results.configurations import Pooled
+from metabench.results.paired_scores import (
+    MIN_EPISODES,
+    comparable_conditions,
+    own_scores,
+    training_note,
+)
+from metabench.stats import seeds_interval
+
+FEW = 2
+"""Episodes that should not decide a mean."""
+
+MOST_OF_FEW = 0.2
+"""Share of the sum of scores above which they do."""
+
+Entry = tuple[Row, Pooled]
+
+
+def notes_on(entries: Sequence[Entry]) -> list[str]:
+    """The sentences about the rows of one table; none where there is nothing to say."""
+    notes = (
+        training_note([config for _, config in entries]),
+        _letters(entries),
+        _no_scipy(entries),
+        _carried(entries),
+    )
+    return [note for note in notes if note]
+
+
+def _letters(entries: Sequence[Entry]) -> str:
+    """What rows of equal letter have in common, and what tells the letters apart."""
+    firsts = {row.conditions: config for row, config in reversed(entries) if row.conditions}
+    facts = {letter: comparable_conditions(config) for letter, config in firsts.items()}
+    if not facts:
+        return ""
+    said = "; ".join(f"[{letter}] {text}" for letter, text in sorted(_telling(facts)))
+    return f"Rows of equal letter were made under equal conditions: {said}."
+
+
+def _telling(facts: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str]]:
+    """Each letter with those of its conditions that not all letters have."""
+    names = dict.fromkeys(name for own in facts.values() for name in own)
+    telling = [name for name in names if len({own.get(name) for own in facts.values()}) > 1]
+    if len(telling) > 1:  # what changed the data says more than their digest
+        telling = [name for name in telling if name != "data_fingerprint"]
+    for letter, own in facts.items():
+        said = [f"{name.rpartition('.')[2]} {own[name]}" for name in telling if name in own]
+        # Sources often agree; what is not set is the length of training.
+        yield letter, ", ".join(dict.fromkeys(said)) or "training as long as the budget says"
+
+
+def _no_scipy(entries: Sequence[Entry]) -> str:
+    if sum(len(config.runs) > 1 for _, config in entries) < 2:
+        return ""
+    try:
+        seeds_interval([0.0, 1.0])
+    except UsageError:
+        return 'Rows of several seeds are not compared: that needs scipy, "metabench[stats]".'
+    return ""
+
+
+def _carried(entries: Sequence[Entry]) -> str:
+    """The means that a few episodes carry: their intervals hide how most episodes compare."""
+    rows = [row for row, _ in entries]
+    found = [
+        f"{_name(row, rows)}, {source} "
+        f"({FEW} of {scores.shape[1]:,} episodes make {100 * share:.0f} %)"
+        for row, config in entries
+        for source, scores in own_scores(config).items()
+        if scores.shape[1] >= MIN_EPISODES and (share := _share_of_few(scores)) > MOST_OF_FEW
+    ]
+    if not found:
+        return ""
+    percent = f"{100 * MOST_OF_FEW:.0f} %"
+    return f"Means of which {FEW} episodes make more than {percent}: {'; '.join(found)}."
+
+
+def _share_of_few(scores: NDArray[np.float64]) -> float:
+    """The share of the highest :data:`FEW` episodes in the sum of all; scores over seeds averaged.
+
+    Args:
+        scores: ``[seeds, episodes]``, none below 0.
+    """
+    means = scores.mean(axis=0)
+    total = float(means.sum())
+    return float(np.sort(means)[-FEW:].sum()) / total if total else 0.0
+
+
+def _name(row: Row, rows: Sequence[Row]) -> str:
+    """A row in as many words as it needs among the rows of its table."""
+    name = f"{row.learner} ({row.variant})" if row.variant else row.learner
+    alike = [
+        other for other in rows if (other.learner, other.variant) == (row.learner, row.variant)
+    ]
+    if len({other.backend for other in alike}) > 1:
+        name = f"{name} on {row.backend}"
+    if len({other.budget for other in alike}) > 1:
+        name = f"{name} at budget {row.budget}"
+    return name

@@ -1,0 +1,111 @@
+"""The runs of one configuration side by side: scores ``[seeds, episodes]`` of the same episodes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench.planning.overrides import Changes
+from metabench.planning.runspec import RunSpec
+from metabench.results.reading import Run
+from metabench.stats import shared_positions
+from metabench.text import counted
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """Runs that differ in their seed only.
+
+    Attributes:
+        runs: by seed.
+        scores: ``[seeds, n]``, on the episodes that all seeds have.
+        source: ``[n]``.
+        key: ``[n]``.
+        n_left_out: episodes that only some seeds have.
+    """
+
+    runs: tuple[Run, ...]
+    scores: NDArray[np.float64]
+    source: NDArray[np.object_]
+    key: NDArray[np.object_]
+    n_left_out: int
+
+    @property
+    def spec(self) -> RunSpec:
+        """The spec of the first seed; the others' differ in the seed alone."""
+        return self.runs[0].record.spec
+
+    @property
+    def label(self) -> str:
+        """The configuration in words, for messages."""
+        spec = self.spec
+        place = f"{spec.suite}@{self.setting_and_evaluation}"
+        return f"{spec.learner.name} on {place}, budget {spec.budget}"
+
+    @property
+    def evaluation(self) -> str:
+        """The evaluation that the scores are of; "" is the headline's."""
+        return self.runs[0].evaluation
+
+    @property
+    def setting_and_evaluation(self) -> str:
+        """The setting as a table names it, with the evaluation where it is not the headline's."""
+        return ", ".join(filter(None, (self.spec.setting, self.evaluation)))
+
+    @property
+    def changes(self) -> Changes:
+        """What the users set, of any of the runs, by scope and name."""
+        found: dict[str, dict[str, Any]] = {}
+        for run in self.runs:
+            for scope, values in run.record.provenance.user_changes().items():
+                found.setdefault(scope, {}).update(values)
+        return found
+
+    @property
+    def left_out(self) -> str:
+        """What of the runs is not used, in a sentence; "" where all is."""
+        if not self.n_left_out:
+            return ""
+        episodes = counted(self.n_left_out, "episode")
+        return f"{self.label}: {episodes} left out that not every seed has."
+
+    @property
+    def config_id(self) -> str:
+        """Digest of what the runs have in common."""
+        return self.runs[0].config_id
+
+    @property
+    def stamps(self) -> tuple[str, ...]:
+        """What must be said beside the numbers, of any of the runs."""
+        return tuple(dict.fromkeys(stamp for run in self.runs for stamp in run.record.stamps))
+
+    def of_source(self, name: str) -> NDArray[np.float64]:
+        """Scores of one source, ``[seeds, n of the source]``."""
+        return self.scores[:, self.source == name]
+
+
+def configurations(runs: Iterable[Run]) -> list[Pooled]:
+    """Bring the seeds of each configuration together, in the order of the first runs."""
+    by_config: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_config[run.config_id].append(run)
+    return [pool(group) for group in by_config.values()]
+
+
+def pool(runs: Sequence[Run]) -> Pooled:
+    """Bring the runs of one configuration onto the episodes that they share."""
+    ordered = tuple(sorted(runs, key=lambda run: run.record.spec.seed))
+    positions = shared_positions([run.episodes.key for run in ordered])
+    first, n = ordered[0].episodes, len(positions[0])
+    return Pooled(
+        runs=ordered,
+        scores=np.stack([run.episodes.score[p] for run, p in zip(ordered, positions, strict=True)]),
+        source=first.source[positions[0]],
+        key=first.key[positions[0]],
+        n_left_out=max(len(run.episodes) for run in ordered) - n,
+    )

@@ -1,0 +1,159 @@
+"""Reading one file of episodes into columns, with a sentence for whatever is wrong with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from metabench.results.schema import EpisodeRecord, RunRecord
+
+_LINES = TypeAdapter(list[EpisodeRecord])
+
+
+@dataclass(frozen=True, slots=True)
+class Episodes:
+    """The meta-test episodes of one run, column by column, each ``[n]``.
+
+    Attributes:
+        index: position in the meta-test.
+        source: name of the source (str objects).
+        key: digest of the episode (str objects, shared between runs).
+        score: the suite's metric, all finite; accuracy in [0, 1].
+        n_params: weights of the episode's network, NaN where unknown.
+        curve: ``[n, steps + 1]``, the metric after 0, 1, 2, ... inner steps; NaN where it is not
+            finite, and no columns where not every episode has a curve of the same length.
+        variants: ``[n]`` likewise, scores of other predictions that every episode has, by name.
+    """
+
+    index: NDArray[np.int64]
+    source: NDArray[np.object_]
+    key: NDArray[np.object_]
+    score: NDArray[np.float64]
+    n_params: NDArray[np.float64]
+    curve: NDArray[np.float64]
+    variants: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+class NotCountedError(Exception):
+    """Why a run cannot be counted, in words that follow its path."""
+
+
+def read_episodes(path: Path, record: RunRecord) -> tuple[Episodes, list[str]]:
+    """Read the episodes of a run, and name what is wrong with some of them.
+
+    Raises:
+        NotCountedError: when nothing of the file can be counted.
+    """
+    file = path.name
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise NotCountedError(
+            f"{file} cannot be read ({error.strerror}), so it is not counted"
+        ) from error
+    records, flaws = _parse(data, file=file)
+    by_index: dict[int, EpisodeRecord] = {}
+    for episode in records:
+        by_index.setdefault(episode.index, episode)
+    if repeats := len(records) - len(by_index):
+        flaws.append(f"{_count(repeats, 'episode index stands', 'episode indices stand')} twice in "
+                     f"{file}; the first is counted")  # fmt: skip
+    spec = record.spec
+    names = [source.source for source in spec.sources]
+    kept = [episode for episode in by_index.values() if episode.source in names]
+    if strange := len(by_index) - len(kept):
+        flaws.append(f"{_count(strange, 'episode is', 'episodes are')} of a source that the spec "
+                     "does not name; not counted")  # fmt: skip
+    asked = spec.protocol.episodes * len(names)
+    if not kept:
+        raise NotCountedError(f"{file} holds none of {asked:,} episodes; it is not counted")
+    if len(kept) < asked:
+        flaws.append(f"{len(kept):,} of the {asked:,} episodes that the protocol asks for")
+    return _columns(kept, record), flaws
+
+
+def _columns(records: list[EpisodeRecord], record: RunRecord) -> Episodes:
+    n_params = [record.n_params if e.n_params is None else e.n_params for e in records]
+    episodes = Episodes(
+        index=np.array([e.index for e in records], dtype=np.int64),
+        source=np.array([sys.intern(e.source) for e in records], dtype=object),
+        key=np.array([sys.intern(e.key) for e in records], dtype=object),
+        score=np.array([e.score for e in records], dtype=np.float64),
+        n_params=np.array(n_params, dtype=np.float64),
+        curve=_curves(records),
+        variants=_variants(records),
+    )
+    if n_bad := int((~np.isfinite(episodes.score)).sum()):
+        raise _not_finite(n_bad)
+    return episodes
+
+
+def _curves(records: list[EpisodeRecord]) -> NDArray[np.float64]:
+    lengths = {len(e.curve or ()) for e in records}
+    if len(lengths) != 1:
+        return np.empty((len(records), 0))
+    return np.array([e.curve or () for e in records], dtype=np.float64)  # None becomes NaN
+
+
+def _variants(records: list[EpisodeRecord]) -> dict[str, NDArray[np.float64]]:
+    rows = [e.variants or {} for e in records]
+    scores = {
+        name: np.array([row[name] for row in rows], dtype=np.float64)  # None becomes NaN
+        for name in rows[0]
+        if all(name in row for row in rows)
+    }
+    return {name: column for name, column in scores.items() if np.isfinite(column).all()}
+
+
+def _parse(data: bytes, *, file: str) -> tuple[list[EpisodeRecord], list[str]]:
+    lines = data.split(b"\n")
+    try:
+        return _LINES.validate_json(b"[" + b",".join(filter(None, lines)) + b"]"), []
+    except ValidationError:
+        return _parse_damaged(lines, file=file)
+
+
+def _parse_damaged(lines: list[bytes], *, file: str) -> tuple[list[EpisodeRecord], list[str]]:
+    """Line by line, to keep the readable ones and to name the others."""
+    records, bad, n_bad_scores = [], [], 0
+    for number, line in _numbered(lines):
+        try:
+            records.append(EpisodeRecord.model_validate_json(line))
+        except ValidationError as error:
+            if error.errors()[0]["loc"] == ("score",):  # not finite is written as null
+                n_bad_scores += 1
+            else:
+                bad.append(number)
+    if n_bad_scores:
+        raise _not_finite(n_bad_scores)
+    flaws = []
+    if bad and bad[-1] == len(lines):  # no line end: a kill came while it was written
+        bad.pop()
+        flaws.append(f"the last line of {file} is torn; not counted")
+    if bad:
+        lines_are = _count(len(bad), "line is not an episode", "lines are not episodes")
+        flaws.append(f"{lines_are} in {file}, the first is line {bad[0]}; not counted")
+    return records, flaws
+
+
+def _numbered(lines: list[bytes]) -> Iterator[tuple[int, bytes]]:
+    return ((number, line) for number, line in enumerate(lines, start=1) if line)
+
+
+def _not_finite(count: int) -> NotCountedError:
+    # Leaving such episodes out would leave out the worst ones.
+    episodes = _count(count, "episode has", "episodes have")
+    return NotCountedError(f"{episodes} no finite score, so it is not counted")
+
+
+def _count(n: int, one: str, many: str) -> str:
+    return f"{n:,} {one if n == 1 else many}"

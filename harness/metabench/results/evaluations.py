@@ -1,0 +1,73 @@
+"""Runs as seen through an evaluation beside the headline one, so that tables can show them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from metabench.planning.evaluation import Evaluation
+from metabench.planning.runspec import digest
+from metabench.results.reading import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The runs that have one evaluation; their episodes are those of the evaluation.
+
+    Attributes:
+        caption: what the evaluation is.
+        runs: with its queries and normalization in their protocol, and with its name. Other
+            predictions of a learner have the headline's queries.
+    """
+
+    caption: str
+    runs: tuple[Run, ...]
+
+
+def evaluated(runs: Iterable[Run]) -> list[Evaluated]:
+    """Per evaluation, the runs that have it. Equal names that mean different things stay apart."""
+    having: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        for name in run.evaluations:
+            having[name][_meaning(run, name)].append(run)
+    found = []
+    for name, by_meaning in sorted(having.items()):
+        for meaning, group in sorted(by_meaning.items()):
+            label = name if len(by_meaning) == 1 else f"{name} {meaning[:6]}"
+            said = _caption(group[0].record.evaluations.get(name), label)
+            found.append(Evaluated(said, tuple(through(run, name, label=label) for run in group)))
+    return found
+
+
+def _meaning(run: Run, name: str) -> str:
+    """A digest of what the suite asks; "" of another prediction of the learner's own."""
+    evaluation = run.record.evaluations.get(name)
+    return "" if evaluation is None else digest(evaluation.model_dump())
+
+
+def _caption(evaluation: Evaluation | None, label: str) -> str:
+    if evaluation is None:
+        return f"Prediction {label}: the same adaptation and queries, predicted otherwise."
+    summary = evaluation.summary.rstrip(".")
+    return f"Evaluation {label}: {summary}." if summary else f"Evaluation {label}."
+
+
+def through(run: Run, name: str, *, label: str = "") -> Run:
+    """A run as one of its evaluations sees it.
+
+    Args:
+        run: has that evaluation.
+        name: of the evaluation.
+        label: what it is called, its name if absent.
+    """
+    seen = replace(run, episodes=run.evaluations[name], evaluations={}, evaluation=label or name)
+    evaluation = run.record.evaluations.get(name)
+    if evaluation is None:
+        return seen
+    spec = run.record.spec
+    asked = {"queries": evaluation.grid.points, "normalization": evaluation.normalization}
+    spec = spec.model_copy(update={"protocol": spec.protocol.model_copy(update=asked)})
+    uses_queries = run.record.transductive and evaluation.normalization == "transductive"
+    record = run.record.model_copy(update={"spec": spec, "transductive": uses_queries})
+    return replace(seen, record=record)

@@ -1,0 +1,216 @@
+"""Reading records back: runs with their episodes as arrays, and what is wrong with a folder.
+
+Only runs with status ``done`` are counted. Whatever cannot be counted, or only in part, is named
+in a sentence with its path; the rest stays usable.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from metabench.errors import DataError
+from metabench.planning.runspec import digest
+from metabench.results.episode_files import Episodes, NotCountedError, read_episodes
+from metabench.results.schema import SCHEMA, RunRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: where it stands.
+        record: its record; ``record.evaluations`` defines the evaluations.
+        episodes: of the headline evaluation.
+        config_id: digest of its spec without the seed.
+        evaluations: episodes of each complete evaluation beside the headline one, by name, and
+            of each other prediction of the headline's adaptation. Equal key, equal support.
+        evaluation: the one that ``episodes`` are of; "" is the headline's.
+    """
+
+    folder: Path
+    record: RunRecord
+    episodes: Episodes
+    config_id: str
+    evaluations: Mapping[str, Episodes] = field(default_factory=dict)
+    evaluation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What a folder holds.
+
+    Attributes:
+        runs: the runs that count, in the order of their folders.
+        others: records of runs that are not done, which never count.
+        problems: what is wrong, one sentence each, with the path.
+    """
+
+    runs: tuple[Run, ...]
+    others: tuple[RunRecord, ...]
+    problems: tuple[str, ...]
+
+
+def read_runs(path: str | Path) -> Results:
+    """Read every run below ``path``, which may also be the folder of a single run.
+
+    Raises:
+        DataError: when there is no run at all.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise DataError(f"There is no folder {root}.", hint="Name a folder that holds results.")
+    names = ("run.json", "episodes.jsonl")
+    folders = sorted({file.parent for name in names for file in root.rglob(name)})
+    if not folders:
+        raise DataError(
+            f"There is no run below {root}.",
+            hint=f"Make one: metabench run --learner maml --suite toy-regression --out {root}",
+        )
+    runs: dict[tuple[str, int], Run] = {}
+    others, problems = [], []
+    for folder in folders:
+        try:
+            record = _read_record(folder)
+            if record.status != "done":
+                others.append(record)
+                raise NotCountedError(f"the run is {_standing(record)}, so it is not counted")
+            config_id = record.spec.config_id
+            if (twin := runs.get((config_id, record.spec.seed))) is not None:
+                raise NotCountedError(f"the run stands in {twin.folder} too and is counted once")
+            episodes, flaws = read_episodes(folder / "episodes.jsonl", record)
+        except NotCountedError as problem:
+            problems.append(f"{folder}: {problem}.")
+            continue
+        evaluations, more_flaws = _read_evaluations(folder, record)
+        evaluations |= {name: _variant(episodes, name) for name in episodes.variants}
+        problems.extend(f"{folder}: {flaw}." for flaw in (*flaws, *more_flaws))
+        runs[config_id, record.spec.seed] = Run(folder, record, episodes, config_id, evaluations)
+    return Results(tuple(runs.values()), tuple(others), tuple(problems))
+
+
+def load_results(path: str | Path) -> pd.DataFrame:
+    """Read the finished runs below ``path`` as a table, one row per meta-test episode.
+
+    Columns: suite, setting, budget, learner, backend, space, strategy, seed, run_id, config_id,
+    source, index, key, score, n_params, stamps (joined with a comma), metric. Accuracy is in
+    [0, 1]. What cannot be read is logged as a warning.
+
+    Raises:
+        DataError: when there is no run at all.
+    """
+    import pandas as pd
+
+    results = read_runs(path)
+    for problem in results.problems:
+        _log.warning("%s", problem)
+    runs = results.runs
+    sizes = [len(run.episodes) for run in runs]
+    constants = [_constants(run) for run in runs]
+
+    def repeated(name: str) -> NDArray[Any]:
+        return np.repeat(np.array([row[name] for row in constants], dtype=object), sizes)
+
+    def joined(name: str) -> NDArray[Any]:
+        return np.concatenate([[], *(getattr(run.episodes, name) for run in runs)])
+
+    first = ("suite", "setting", "budget", "learner", "backend", "space", "strategy")
+    columns: dict[str, Any] = {name: repeated(name) for name in first}
+    columns["seed"] = repeated("seed").astype(np.int64)
+    columns |= {name: repeated(name) for name in ("run_id", "config_id")}
+    columns["source"] = joined("source")
+    columns["index"] = joined("index").astype(np.int64)
+    columns |= {name: joined(name) for name in ("key", "score")}
+    columns["n_params"] = pd.array(joined("n_params"), dtype="Int64")
+    columns |= {name: repeated(name) for name in ("stamps", "metric")}
+    return pd.DataFrame(columns)
+
+
+def _constants(run: Run) -> dict[str, str | int]:
+    record, spec = run.record, run.record.spec
+    return {
+        "suite": spec.suite,
+        "setting": spec.setting,
+        "budget": spec.budget,
+        "learner": spec.learner.name,
+        "backend": record.backend,
+        "space": spec.space.name if spec.space else "",
+        "strategy": spec.strategy.name if spec.strategy else "",
+        "seed": spec.seed,
+        "run_id": record.run_id,
+        "config_id": run.config_id,
+        "stamps": ", ".join(record.stamps),
+        "metric": spec.metric,
+    }
+
+
+def _read_record(folder: Path) -> RunRecord:
+    try:
+        data = (folder / "run.json").read_bytes()
+        raw = from_json(data)
+        schema = raw.get("schema_number", 0)
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise NotCountedError(
+                f"run.json is of schema {schema}, newer than the {SCHEMA} that this metabench "
+                "reads; update metabench to count it"
+            )
+        record = RunRecord.model_validate_json(data)
+        # The spec as it was written: a later metabench may add fields to it.
+        digest_of_spec = digest(raw["spec"])
+    except FileNotFoundError:
+        raise NotCountedError("run.json is missing, so the run is not counted") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise NotCountedError(
+            f"run.json is not readable: {where}: {first['msg'].lower()}"
+        ) from error
+    except (OSError, ValueError, AttributeError) as error:
+        raise NotCountedError(f"run.json is not readable: {error}") from error
+    if record.run_id != digest_of_spec:
+        raise NotCountedError(
+            f"run_id {record.run_id} is not the digest of the spec beside it, so one of them was "
+            "changed by hand; the run is not counted"
+        )
+    return record
+
+
+def _standing(record: RunRecord) -> str:
+    words = "unfinished (running, or killed)" if record.status == "running" else record.status
+    return f"{words}: {' '.join(record.error.split()).rstrip('.')}" if record.error else words
+
+
+def _variant(episodes: Episodes, name: str) -> Episodes:
+    """The same episodes, scored by another prediction, which has no curve."""
+    return replace(
+        episodes, score=episodes.variants[name], curve=episodes.curve[:, :0], variants={}
+    )
+
+
+def _read_evaluations(folder: Path, record: RunRecord) -> tuple[dict[str, Episodes], list[str]]:
+    """Read the evaluations beside the headline one, and name what cannot be counted of them."""
+    found: dict[str, Episodes] = {}
+    flaws = []
+    for name in record.evaluations:
+        try:
+            episodes, wrong = read_episodes(folder / "evaluations" / f"{name}.jsonl", record)
+            if wrong:
+                raise NotCountedError(wrong[0])
+            found[name] = episodes
+        except NotCountedError as problem:
+            flaws.append(f"evaluation {name} is not counted: {problem}")
+    return found, flaws

@@ -1,0 +1,125 @@
+"""What is written of a run: one ``run.json`` and one line per meta-test episode.
+
+Only raw scores are stored; every number in a table is derived from them (``report``).
+"""
+
+from __future__ import annotations
+
+import shlex
+from itertools import pairwise
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from metabench.errors import UsageError
+from metabench.planning.evaluation import Evaluation, EvaluationName
+from metabench.planning.overrides import Changes, parse_changes
+from metabench.planning.runspec import RunSpec
+
+SCHEMA = 1
+"""Raised when a reader of older records would misread newer ones."""
+
+Status = Literal["running", "interrupted", "failed", "done"]
+
+
+class Provenance(BaseModel):
+    """Where and with what a run was made. Recorded; not part of the run's identity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: str = Field(description="The command that makes this run again.")
+    changes: dict[str, dict[str, Any]] | None = Field(
+        default=None,
+        description="What the `--set` options of the command say: values by scope and name. "
+        "Absent in older records.",
+    )
+    started: str = Field(description="UTC time of the first start, ISO 8601.")
+    device: str = Field(description="Device and its name.")
+    threads: int = Field(description="CPU threads per process.")
+    python: str = Field(description="Python version.")
+    platform: str = Field(description="Operating system and processor.")
+    packages: dict[str, str] = Field(description="Versions of the packages that compute.")
+    git: str = Field(description="Revision of the metabench checkout, '' outside one.")
+    peak_memory_mib: float | None = Field(
+        default=None,
+        description="Most memory that the process held (on CUDA: that its tensors took), in MiB, "
+        "over all starts; other runs of the process included.",
+    )
+
+    def user_changes(self) -> Changes:
+        """:attr:`changes`; of an older record, what its command says.
+
+        A command that was edited by hand and cannot be read any more changes nothing.
+        """
+        if self.changes is not None:
+            return self.changes
+        try:
+            words = shlex.split(self.command)
+            return parse_changes(b for a, b in pairwise(words) if a == "--set")
+        except (ValueError, UsageError):
+            return {}
+
+
+class RunRecord(BaseModel):
+    """The readable record of one cell: learner x suite x setting x seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_number: int = Field(default=SCHEMA, description="Version of this format.")
+    run_id: str = Field(description="Digest of `spec`.")
+    spec: RunSpec = Field(description="All that decides the numbers of this run.")
+    status: Status = Field(description="Only a `done` run is counted in tables.")
+    error: str = Field(default="", description="Why a failed run failed, in a sentence.")
+    stamps: tuple[str, ...] = Field(
+        default=(),
+        description="What must be said beside every number: smoke, synthetic, subset, ...",
+    )
+    backend: str = Field(default="", description="The network in words, e.g. `conv4(filters=64)`.")
+    n_params: int | None = Field(default=None, description="Weights of the network that predicts.")
+    transductive: bool = Field(
+        default=False, description="Whether predictions use the statistics of the query set."
+    )
+    data: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Per source: dataset, resolved choices, fingerprint, licence.",
+    )
+    selected_step: int | None = Field(
+        default=None, description="The meta-step whose weights were tested."
+    )
+    train_seconds: float | None = Field(default=None, description="Wall time of meta-training.")
+    measures: dict[str, float] = Field(
+        default_factory=dict,
+        description="Numbers of the search beside the scores, made from `genotypes.jsonl` and "
+        "`embeddings.jsonl`: see [measures](claims.md#measures).",
+    )
+    evaluations: dict[EvaluationName, Evaluation] = Field(
+        default_factory=dict,
+        description="What `evaluations/NAME.jsonl` holds, by name; no part of the identity.",
+    )
+    provenance: Provenance = Field(description="Where and with what it was made.")
+
+
+class EpisodeRecord(BaseModel):
+    """One meta-test episode. No clock values: the same run twice is byte-identical."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    index: int = Field(description="Position in the meta-test, the same for every learner.")
+    source: str = Field(description="Name of the source the episode was drawn from.")
+    key: str = Field(
+        description="Digest of source, classes and examples. Equal key, equal episode."
+    )
+    score: float = Field(
+        description="The metric on the query set, of the headline; accuracy in [0, 1]."
+    )
+    curve: tuple[float | None, ...] | None = Field(
+        default=None,
+        description="The metric after 0, 1, 2, ... inner steps; null where it is not finite.",
+    )
+    n_params: int | None = Field(
+        default=None, description="Weights of this task's network, where that differs per task."
+    )
+    variants: dict[EvaluationName, float | None] | None = Field(
+        default=None,
+        description="The metric of other predictions of the same adaptation, by name.",
+    )

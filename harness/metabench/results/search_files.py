@@ -1,0 +1,125 @@
+"""What searches wrote, read back: architectures, task embeddings, measures."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench.errors import DataError
+from metabench.plugin.contracts.genotype import Genotype
+from metabench.results.configurations import Pooled
+from metabench.results.episode_files import Episodes
+from metabench.results.reading import Run
+from metabench.stats import search_measures as measures
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """An architecture and the tasks that have it.
+
+    Attributes:
+        genotype: the architecture.
+        by_source: how many tasks of each source.
+        n_params: the fewest and the most weights of their networks; None where unknown.
+    """
+
+    genotype: Genotype
+    by_source: Mapping[str, int]
+    n_params: tuple[int, int] | None
+
+    @property
+    def count(self) -> int:
+        """How many tasks have it."""
+        return sum(self.by_source.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Task embeddings ``x [tasks, d]``, the source of each, and what is measured of them."""
+
+    x: NDArray[np.float64]
+    sources: tuple[str, ...]
+    measures: Mapping[str, float]
+
+
+def read_genotypes(folder: Path) -> dict[int, Genotype]:
+    """The architectures of a run by the index of the episode; empty where it wrote none.
+
+    Raises:
+        DataError: when a line is no genotype.
+    """
+    return dict(_rows(folder / "genotypes.jsonl", "genotype", Genotype.from_json))
+
+
+def read_embeddings(folder: Path, episodes: Episodes) -> Embeddings | None:
+    """The task embeddings of a run; None where it wrote none.
+
+    Raises:
+        DataError: when a line is no embedding, or lines are not of one width.
+    """
+    path = folder / "embeddings.jsonl"
+    rows = dict(_rows(path, "embedding", lambda row: np.array(row, dtype=np.float64)))
+    if len({row.shape for row in rows.values()}) > 1:
+        raise DataError(f"{path} holds embeddings of different widths.")
+    source_of = dict(zip(episodes.index.tolist(), episodes.source.tolist(), strict=True))
+    kept = [i for i, row in rows.items() if i in source_of and np.isfinite(row).all()]
+    if not kept:
+        return None
+    x, sources = np.stack([rows[i] for i in kept]), tuple(source_of[i] for i in kept)
+    return Embeddings(x, sources, measures.of_embeddings(x, sources))
+
+
+def measure(folder: Path, episodes: Episodes) -> dict[str, float]:
+    """All measures that the files of a finished run allow."""
+    found: dict[str, float] = {}
+    genotypes = read_genotypes(folder)
+    if genotypes and genotypes.keys() >= set(episodes.index.tolist()):
+        found |= measures.of_genotypes(list(genotypes.values()))
+    embeddings = read_embeddings(folder, episodes)
+    return found | dict(embeddings.measures if embeddings else {})
+
+
+def measures_of(run: Run) -> Mapping[str, float]:
+    """The measures in a run's record; made from its files where an older record has none."""
+    return run.record.measures or measure(run.folder, run.episodes)
+
+
+def architectures(config: Pooled) -> list[Architecture]:
+    """The architectures of all seeds, most common first, equally common ones by their text."""
+    counts: dict[Genotype, Counter[str]] = {}
+    sizes: dict[Genotype, list[float]] = {}
+    for run in config.runs:
+        episodes = run.episodes
+        row_of = {index: row for row, index in enumerate(episodes.index.tolist())}
+        for index, genotype in read_genotypes(run.folder).items():
+            if index in row_of:
+                row = row_of[index]
+                counts.setdefault(genotype, Counter())[episodes.source[row]] += 1
+                sizes.setdefault(genotype, []).append(episodes.n_params[row])
+    found = [
+        Architecture(genotype, by_source, _range(sizes[genotype]))
+        for genotype, by_source in counts.items()
+    ]
+    return sorted(found, key=lambda one: (-one.count, str(one.genotype)))
+
+
+def _range(sizes: Sequence[float]) -> tuple[int, int] | None:
+    return None if np.isnan(sizes).any() else (round(min(sizes)), round(max(sizes)))
+
+
+def _rows(path: Path, key: str, read: Callable[[Any], T]) -> Iterator[tuple[int, T]]:
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            values = json.loads(line)
+            yield int(values["index"]), read(values[key])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path} holds a line that is no {key}: {line[:60]!r}.") from error

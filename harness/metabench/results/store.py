@@ -1,0 +1,237 @@
+"""The only writer of results: one folder per run, atomic or append-only, safe to kill at any time.
+
+``<out>/<suite>@<setting>/<learner>/<run_id>/`` holds ``run.json``, ``episodes.jsonl``,
+``metrics.jsonl``, ``timings.jsonl``, ``evaluations/`` and ``checkpoints/``; of learners that search
+or embed tasks ``genotypes.jsonl`` and ``embeddings.jsonl`` as well.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from metabench.errors import DataError, MetabenchError, UsageError
+from metabench.planning.runspec import canonical_json
+from metabench.results.schema import EpisodeRecord, RunRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from metabench.planning.runspec import RunSpec
+    from metabench.plugin.contracts.genotype import Genotype
+
+
+class RunStore:
+    """The folder of one run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def of(cls, spec: RunSpec, out: Path) -> RunStore:
+        """The folder of a run below the results folder ``out``."""
+        return cls(out / f"{spec.suite}@{spec.setting}" / spec.learner.name / spec.run_id)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where training stands."""
+        return self.folder / "checkpoints" / "last.safetensors"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """The best weights on meta-validation."""
+        return self.folder / "checkpoints" / "best.safetensors"
+
+    def episodes_of(self, evaluation: str = "") -> Path:
+        """The file of the episodes of an evaluation, of the headline's if none is named."""
+        name = f"evaluations/{evaluation}.jsonl" if evaluation else "episodes.jsonl"
+        return self.folder / name
+
+    def read_record(self) -> RunRecord | None:
+        """The record of an earlier start; None if there is none."""
+        path = self.folder / "run.json"
+        try:
+            return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise DataError(
+                f"{path} is not a readable run record.", hint="Move it away to run this cell anew."
+            ) from error
+
+    def write_record(self, record: RunRecord) -> None:
+        """Replace ``run.json`` in one step."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "run.json"
+        _replace(path, record.model_dump_json(indent=2) + "\n")
+
+    def append_episodes(self, records: Iterable[EpisodeRecord], *, evaluation: str = "") -> None:
+        """Add episodes in the order of their index, to the headline's if no other is named."""
+        lines = [record.model_dump_json(exclude_none=True) for record in records]
+        path = self.episodes_of(evaluation)
+        path.parent.mkdir(exist_ok=True)
+        _append(path, lines)
+
+    def append_genotypes(self, first: int, genotypes: Sequence[Genotype]) -> None:
+        """Add the architectures of meta-test episodes ``first``, ``first + 1``, ..., once each."""
+        self._append_once("genotype", first, [genotype.to_json() for genotype in genotypes])
+
+    def append_embeddings(self, first: int, embeddings: Sequence[Sequence[float | None]]) -> None:
+        """Likewise their embeddings."""
+        self._append_once("embedding", first, embeddings)
+
+    def _append_once(self, noun: str, first: int, values: Sequence[Any]) -> None:
+        """Add a line per episode to the file of a noun, but for those that are there already."""
+        path = self.folder / f"{noun}s.jsonl"
+        there = _repaired(path)
+        after = _parsed(there[-1:], path, "index")[0]["index"] if there else -1
+        lines = [
+            canonical_json({"index": index, noun: value})
+            for index, value in enumerate(values, start=first)
+            if index > after
+        ]
+        _append(path, lines)
+
+    def count_episodes(self, *, evaluation: str = "") -> int:
+        """Complete episodes so far; what follows the first torn or damaged line is cut off."""
+        path = self.episodes_of(evaluation)
+        lines = _repaired(path)
+        n = next((i for i, line in enumerate(lines) if not _is_episode(line, i)), len(lines))
+        if n < len(lines):
+            _replace(path, _joined(lines[:n]))
+        return n
+
+    def forget_evaluation(self, evaluation: str) -> None:
+        """Remove the episodes of an evaluation that the suite has defined anew."""
+        self.episodes_of(evaluation).unlink(missing_ok=True)
+
+    def append_metrics(self, step: int, values: Mapping[str, Any]) -> None:
+        """Add a point of the training curve."""
+        _append(self.folder / "metrics.jsonl", [json.dumps({"step": step, **values})])
+
+    def rewind_metrics(self, step: int) -> None:
+        """Forget points after ``step``: a resumed run makes them again."""
+        path = self.folder / "metrics.jsonl"
+        lines = _repaired(path)
+        points = _parsed(lines, path, "step")
+        if path.exists():
+            kept = [line for line, at in zip(lines, points, strict=True) if at["step"] <= step]
+            _replace(path, _joined(kept))
+
+    def append_timing(self, values: Mapping[str, Any]) -> None:
+        """Add a note of wall time; kept apart so that the other files hold no clock values."""
+        _append(self.folder / "timings.jsonl", [json.dumps(dict(values))])
+
+    def train_seconds(self) -> float:
+        """Wall time of meta-training over all starts."""
+        path = self.folder / "timings.jsonl"
+        notes = _parsed(_repaired(path), path, "phase", "seconds")
+        return math.fsum(note["seconds"] for note in notes if note["phase"] == "meta-train")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second process off this run; the lock ends with the process, however it ends.
+
+        Raises:
+            MetabenchError: when another process has it.
+            UsageError: when the folder cannot be written.
+        """
+        require_writable(self.folder)
+        with (self.folder / ".lock").open("w") as file:
+            if not _try_lock(file):
+                raise MetabenchError(
+                    f"The run in {self.folder} is being made by another process.",
+                    hint="Wait for it, or choose another --out.",
+                )
+            yield
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder where there is none.
+
+    Raises:
+        UsageError: when it cannot be made, or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror
+        raise UsageError(
+            f"Cannot write to {folder}: {reason}.", hint="Choose another --out."
+        ) from error
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write under another name, then rename: a kill leaves the old or the new file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _append(path: Path, lines: list[str]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(_joined(lines))
+
+
+def _joined(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _repaired(path: Path) -> list[str]:
+    """The complete lines of an append-only file, after cutting off a torn last line."""
+    if not path.exists():
+        return []
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        with path.open("rb+") as file:
+            file.truncate(len(whole))
+    # What is not UTF-8 fails when its line is parsed.
+    return whole.decode("utf-8", errors="surrogateescape").split("\n")[:-1]
+
+
+def _parsed(lines: Sequence[str], path: Path, *fields: str) -> list[dict[str, Any]]:
+    """Each line as JSON with these fields.
+
+    Raises:
+        DataError: when one is damaged.
+    """
+    found = []
+    for line in lines:
+        try:
+            values = json.loads(line.encode("utf-8"))
+        except ValueError:
+            values = None
+        if not isinstance(values, dict) or any(field not in values for field in fields):
+            raise DataError(
+                f"{path} holds a damaged line: {line[:60]!r}.",
+                hint=f"Remove that line, or move {path.parent} away to run this cell anew.",
+            )
+        found.append(values)
+    return found
+
+
+def _is_episode(line: str, index: int) -> bool:
+    try:
+        return EpisodeRecord.model_validate_json(line).index == index
+    except ValueError:
+        return False
+
+
+def _try_lock(file: IO[str]) -> bool:
+    with suppress(ImportError):  # Windows has no fcntl; runs are then not guarded
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

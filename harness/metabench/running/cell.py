@@ -1,0 +1,188 @@
+"""The life of one cell: locked, recorded from its first moment, resumed, done or failed."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from metabench.errors import DataError, MetabenchError
+from metabench.planning.plan import Cell
+from metabench.plugin.specs import EventKind, RunEvent
+from metabench.results.episode_files import NotCountedError, read_episodes
+from metabench.results.schema import RunRecord, Status
+from metabench.results.search_files import measure
+from metabench.results.store import RunStore
+from metabench.running import provenance
+from metabench.running.build import build, describe_space
+from metabench.running.loops import Control, Interrupted, Loops
+from metabench.running.trained_learner import restore
+
+if TYPE_CHECKING:
+    from metabench.plugin.catalog import Catalog
+
+
+class Run:
+    """One cell on one device.
+
+    Args:
+        cell: what to run.
+        catalog: where plugins are found.
+        out: the results folder.
+        device: where tensors live.
+        control: how the run talks to the outside.
+    """
+
+    def __init__(
+        self, cell: Cell, catalog: Catalog, *, out: Path, device: torch.device, control: Control
+    ) -> None:
+        self.store = RunStore.of(cell.spec, out)
+        self._cell = cell
+        self._catalog = catalog
+        self._out = out
+        self._device = device
+        self._control = control
+
+    def __call__(self) -> RunRecord:
+        """Run the cell to its end, from wherever an earlier start left it.
+
+        Raises:
+            Interrupted: when stopped; the same command resumes.
+            MetabenchError: when the run failed; the record says so.
+        """
+        with self.store.locked():
+            earlier = self.store.read_record()
+            if earlier is not None and earlier.status == "done" and self._is_whole(earlier):
+                record, text = earlier, "was done already"
+            else:
+                record, text = self._make(earlier), ""
+            record = self._evaluate(record)
+            self._say("cell-done", text=text)
+            return record
+
+    def _is_whole(self, record: RunRecord) -> bool:
+        """Whether all episodes of a finished run are there; if not, its checkpoint must be.
+
+        Raises:
+            DataError: when neither is.
+        """
+        flaw = self._flaw(record)
+        if not flaw:
+            return True
+        selects = record.spec.protocol.selection == "meta-val"
+        needed = (self.store.checkpoint, *([self.store.best_checkpoint] if selects else []))
+        if record.spec.training.meta_steps > 0 and not all(path.exists() for path in needed):
+            raise DataError(
+                f"The finished run in {self.store.folder} is damaged ({flaw}), and its checkpoint "
+                "is gone.",
+                hint="Move the folder away to run this cell anew.",
+            )
+        self._say("message", text=f"the finished run is damaged ({flaw}); it is tested again")
+        return False
+
+    def _flaw(self, record: RunRecord, evaluation: str = "") -> str:
+        """What is wrong with the episodes of a finished run; '' if nothing is."""
+        try:
+            _, flaws = read_episodes(self.store.episodes_of(evaluation), record)
+        except NotCountedError as problem:
+            return str(problem)
+        return flaws[0] if flaws else ""
+
+    def _make(self, earlier: RunRecord | None) -> RunRecord:
+        self._say("cell-started")
+        record = self._begin(earlier)
+        try:
+            return self._run(record)
+        except (Interrupted, KeyboardInterrupt):
+            self._write(record, "interrupted")
+            raise
+        except MetabenchError as error:
+            self._fail(record, error.message)
+            raise
+        except Exception as error:
+            self._fail(record, f"{type(error).__name__}: {error}")
+            raise
+
+    def _begin(self, earlier: RunRecord | None) -> RunRecord:
+        cell = self._cell
+        command = f"{cell.command} --out {shlex.quote(str(self._out))}"
+        made_with = provenance.collect(command=command, changes=cell.changes, device=self._device)
+        if earlier is not None:
+            before = earlier.provenance
+            kept = {"started": before.started, "peak_memory_mib": before.peak_memory_mib}
+            made_with = made_with.model_copy(update=kept)
+        record = RunRecord(
+            run_id=cell.spec.run_id,
+            spec=cell.spec,
+            status="running",
+            stamps=cell.stamps,
+            backend=describe_space(cell.spec.space, self._catalog),
+            evaluations=earlier.evaluations if earlier is not None else {},
+            provenance=made_with,
+        )
+        return self._write(record, "running")
+
+    def _run(self, record: RunRecord) -> RunRecord:
+        built = build(self._cell.spec, self._catalog, device=self._device)
+        record = self._write(
+            record,
+            "running",
+            transductive=built.transductive,
+            n_params=built.n_params,
+            data=built.data,
+        )
+        loops = Loops(self._cell, built, self.store, self._device, self._control)
+        step = loops.meta_train()
+        loops.meta_test()
+        episodes, _ = read_episodes(self.store.episodes_of(), record)
+        return self._write(
+            record,
+            "done",
+            selected_step=step,
+            train_seconds=round(self.store.train_seconds(), 1),
+            measures=measure(self.store.folder, episodes),
+        )
+
+    def _evaluate(self, record: RunRecord) -> RunRecord:
+        """Make the evaluations that are missing; one that cannot be made is told of, and is all."""
+        for name, evaluation in self._cell.evaluations.items():
+            if record.evaluations.get(name) != evaluation:
+                self.store.forget_evaluation(name)
+            elif not self._flaw(record, name):
+                continue
+            try:
+                restored = restore(
+                    self.store.folder,
+                    self._catalog,
+                    device=self._device,
+                    normalization=evaluation.normalization,
+                )
+                made = {**record.evaluations, name: evaluation}
+                record = self._write(record, "done", evaluations=made)
+                built = restored.built
+                loops = Loops(self._cell, built, self.store, self._device, self._control)
+                loops.evaluate(name, built.test.on_grid(evaluation.grid))
+            except MetabenchError as error:
+                text = f"evaluation {name} is not made: {error.message} {error.hint}"
+                self._say("message", text=text.strip())
+        return record
+
+    def _fail(self, record: RunRecord, reason: str) -> None:
+        self._write(record, "failed", error=reason)
+        self._say("cell-failed", text=reason)
+
+    def _write(self, record: RunRecord, status: Status, **changes: Any) -> RunRecord:
+        now = provenance.peak_memory_mib(self._device)
+        peaks = [p for p in (record.provenance.peak_memory_mib, now) if p is not None]
+        made_with = record.provenance.model_copy(
+            update={"peak_memory_mib": max(peaks, default=None)}
+        )
+        record = record.model_copy(update={"status": status, "provenance": made_with, **changes})
+        self.store.write_record(record)
+        return record
+
+    def _say(self, kind: EventKind, *, text: str = "") -> None:
+        spec, label = self._cell.spec, self._cell.label
+        self._control.emit(RunEvent(kind=kind, run_id=spec.run_id, label=label, text=text))

@@ -1,0 +1,60 @@
+"""What an installation has and lacks, as a value for ``metabench doctor``."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from metabench.plugin.specs import resolve
+
+if TYPE_CHECKING:
+    from metabench.plugin.catalog import Catalog
+
+REQUIRED = ("metabench", "torch", "numpy", "pandas", "pydantic", "pluggy", "typer", "rich")
+OPTIONAL = {"matplotlib": "plots", "scipy": "stats", "ray": "ray"}
+
+
+def diagnose(catalog: Catalog) -> dict[str, dict[str, str]]:
+    """Collect facts by topic."""
+    import torch
+
+    from metabench.data import data_root
+
+    gpus = range(torch.cuda.device_count())
+    return {
+        "packages": {
+            "python": platform.python_version(),
+            **{name: _version(name) or "missing" for name in REQUIRED},
+        },
+        "optional packages": {
+            name: _version(name) or f'missing; pip install "metabench[{extra}]"'
+            for name, extra in OPTIONAL.items()
+        },
+        "devices": {
+            "cpu": f"{os.cpu_count()} cores",
+            **{f"cuda:{i}": torch.cuda.get_device_name(i) for i in gpus},
+        },
+        "data": {"root": str(data_root())},
+        "optional datasets": {
+            name: resolve(spec.state)()
+            for name, spec in catalog.named("dataset").items()
+            if spec.state is not None
+        },
+        "plugins": {
+            info.name: f"{info.distribution} {info.version}".strip()
+            for info in catalog.plugins
+            if info.status == "ok"
+        },
+        "broken plugins": {
+            info.name: info.error for info in catalog.plugins if info.status == "error"
+        },
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,102 @@
+"""Ways to run cells: the contract, and the piece of work that all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from metabench.errors import MetabenchError
+from metabench.planning.plan import Cell
+from metabench.plugin.specs import RunEvent
+
+if TYPE_CHECKING:
+    from metabench.plugin.catalog import Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A cell with where to run it and where to write; crosses process boundaries.
+
+    Attributes:
+        cell: what to run.
+        out: the results folder.
+        device: ``cpu``, ``cuda``, ``cuda:1``.
+        threads: CPU threads of the process; one by default, since more of them fight.
+        plugin_files: plugins given by file, which the worker loads as well.
+        checkpoint_seconds: save the state of training at least this far apart.
+    """
+
+    cell: Cell
+    out: Path
+    device: str
+    threads: int
+    plugin_files: tuple[Path, ...] = ()
+    checkpoint_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended."""
+
+    job: Job
+    status: Literal["done", "failed", "interrupted"]
+    text: str = ""
+    hint: str = ""
+
+
+class Executor(Protocol):
+    """Runs jobs and reports their events in the calling process."""
+
+    def __call__(
+        self,
+        jobs: Sequence[Job],
+        *,
+        emit: Callable[[RunEvent], None],
+        stopped: Callable[[], bool],
+    ) -> list[Outcome]:
+        """Run all jobs; one that fails does not stop the others."""
+        ...
+
+
+def work(
+    job: Job,
+    catalog: Catalog,
+    *,
+    emit: Callable[[RunEvent], None],
+    stopped: Callable[[], bool],
+) -> Outcome:
+    """Run one job in this process and turn every end into an outcome."""
+    import logging
+
+    import torch
+
+    from metabench.running.cell import Run
+    from metabench.running.devices import make_repeatable
+    from metabench.running.loops import Control, Interrupted
+    from metabench.running.memory import reuse_freed_memory
+
+    torch.set_num_threads(job.threads)
+    reuse_freed_memory()
+    device = torch.device(job.device)
+    if device.type == "cuda":
+        make_repeatable()
+    run = Run(
+        job.cell,
+        catalog,
+        out=job.out,
+        device=device,
+        control=Control(emit=emit, stopped=stopped, checkpoint_seconds=job.checkpoint_seconds),
+    )
+    try:
+        run()
+    except Interrupted:
+        return Outcome(job, "interrupted")
+    except MetabenchError as error:
+        return Outcome(job, "failed", error.message, error.hint)
+    except Exception as error:
+        # A plugin may raise anything; the cell is marked, and the others go on.
+        logging.getLogger(__name__).exception("%s failed", job.cell.label)
+        return Outcome(job, "failed", f"{type(error).__name__}: {error}")
+    return Outcome(job, "done")

@@ -1,0 +1,151 @@
+"""Runs cells on this machine: in this process, or side by side in one process each."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+
+from pydantic import Field
+
+from metabench.planning.runspec import Frozen
+from metabench.plugin.catalog import load_catalog
+from metabench.plugin.specs import RunEvent
+from metabench.running.executors import Job, Outcome, work
+from metabench.running.interrupt import StopRequest
+
+
+class LocalParams(Frozen):
+    """Parameters of the local executor."""
+
+    jobs: int = Field(default=1, ge=1, le=1024, description="Cells that run side by side.")
+
+
+class LocalExecutor:
+    """One process per cell, ``jobs`` of them at a time; none at all for a single cell.
+
+    A process of its own means that a cell that is killed takes no other cell with it.
+    """
+
+    def __init__(self, params: LocalParams) -> None:
+        self._params = params
+
+    def __call__(
+        self,
+        jobs: Sequence[Job],
+        *,
+        emit: Callable[[RunEvent], None],
+        stopped: Callable[[], bool],
+    ) -> list[Outcome]:
+        """Run all jobs; see :class:`metabench.running.executors.Executor`."""
+        if self._params.jobs == 1 or len(jobs) == 1:
+            return self._here(jobs, emit=emit, stopped=stopped)
+        return self._beside(jobs, emit=emit, stopped=stopped)
+
+    def _here(
+        self,
+        jobs: Sequence[Job],
+        *,
+        emit: Callable[[RunEvent], None],
+        stopped: Callable[[], bool],
+    ) -> list[Outcome]:
+        catalog = load_catalog(jobs[0].plugin_files)
+        outcomes = []
+        for job in jobs:
+            if stopped():
+                outcomes.append(Outcome(job, "interrupted"))
+            else:
+                outcomes.append(work(job, catalog, emit=emit, stopped=stopped))
+        return outcomes
+
+    def _beside(
+        self,
+        jobs: Sequence[Job],
+        *,
+        emit: Callable[[RunEvent], None],
+        stopped: Callable[[], bool],
+    ) -> list[Outcome]:
+        waiting, running = list(jobs), dict[Connection, _Worker]()
+        outcomes: list[Outcome] = []
+        told = False
+        while waiting or running:
+            if stopped() and not told:
+                told = True
+                outcomes += [Outcome(job, "interrupted") for job in waiting]
+                waiting.clear()
+                for worker in running.values():
+                    worker.interrupt()
+            while waiting and len(running) < self._params.jobs:
+                worker = _Worker(waiting.pop(0))
+                running[worker.messages] = worker
+            # A short wait, so that a Ctrl-C is seen.
+            for ready in wait(list(running), timeout=0.2):
+                assert isinstance(ready, Connection)
+                outcome = running[ready].receive(emit, stopping=told)
+                if outcome is not None:
+                    outcomes.append(outcome)
+                    del running[ready]
+        order = {job.cell.spec.run_id: i for i, job in enumerate(jobs)}
+        return sorted(outcomes, key=lambda outcome: order[outcome.job.cell.spec.run_id])
+
+
+class _Worker:
+    """A process that runs one job, seen from the main process."""
+
+    def __init__(self, job: Job) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._job = job
+        self.messages, theirs = context.Pipe(duplex=False)
+        self._process: SpawnProcess = context.Process(target=_main, args=(job, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def receive(self, emit: Callable[[RunEvent], None], *, stopping: bool) -> Outcome | None:
+        """Pass on one event, or hand back the outcome when the process has ended."""
+        try:
+            message = self.messages.recv()
+        except EOFError:
+            self._process.join()
+            if stopping:  # a signal can come before the process can listen to it
+                return Outcome(self._job, "interrupted")
+            code = self._process.exitcode
+            text = f"its process ended with code {code}"
+            emit(
+                RunEvent(
+                    kind="cell-failed",
+                    run_id=self._job.cell.spec.run_id,
+                    label=self._job.cell.label,
+                    text=text,
+                )
+            )
+            return Outcome(self._job, "failed", text, "Run the same command to resume it.")
+        if isinstance(message, Outcome):
+            self._process.join()
+            return message
+        emit(message)
+        return None
+
+    def interrupt(self) -> None:
+        """Ask the process to save and stop."""
+        if self._process.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGINT)
+
+
+def _main(job: Job, messages: Connection) -> None:
+    """What a worker process does."""
+    with StopRequest(patient=True) as stop:
+
+        def emit(event: RunEvent) -> None:
+            try:
+                messages.send(event)
+            except OSError:  # the main process is gone: save and stop
+                stop.ask()
+
+        outcome = work(job, load_catalog(job.plugin_files), emit=emit, stopped=stop)
+        with suppress(OSError):
+            messages.send(outcome)

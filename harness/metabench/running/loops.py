@@ -1,0 +1,299 @@
+"""The two loops: meta-training with its validation, and meta-test. Nothing else loops.
+
+Every number is a function of the run's value: batches from (suite, split, seed, index), generators
+from (seed, step), a fixed chunk of test episodes. A run that was killed and started again therefore
+writes the same bytes as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metabench.errors import DivergedError
+from metabench.nn.losses import task_scores
+from metabench.planning.plan import Cell
+from metabench.planning.runspec import EpisodeProtocol
+from metabench.plugin.contracts.episode import Adapted, Predictor, TaskBatch, TaskShape
+from metabench.plugin.specs import RunEvent
+from metabench.results.schema import EpisodeRecord
+from metabench.results.store import RunStore
+from metabench.running import checkpoint
+from metabench.running.build import Built
+from metabench.sampling.sampler import EpisodeSampler
+from metabench.sampling.seeding import generator
+
+LOG_POINTS = 200
+"""Points of the training curve; the device is waited for only then."""
+TEST_ELEMENTS = 2**20
+"""Numbers in the inputs of one chunk of test episodes. Part of what decides the last digit."""
+EMBEDDED = 1000
+"""Meta-test episodes whose embeddings are kept: the first ones, in which sources take turns. As
+many as M-NAS's figure 6 shows; a file of 0.4 MB at 40 numbers a task, 1.2 MB at 128."""
+
+
+class Interrupted(Exception):  # noqa: N818 - like KeyboardInterrupt, not an error
+    """Somebody asked to stop; the state is saved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """How a run talks to the outside.
+
+    Attributes:
+        emit: called with events as they happen.
+        stopped: asked between steps; True stops the run with its state saved.
+        checkpoint_seconds: the state of training is saved at least this far apart.
+    """
+
+    emit: Callable[[RunEvent], None]
+    stopped: Callable[[], bool]
+    checkpoint_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Loops:
+    """The loops of one cell, with what they work on."""
+
+    cell: Cell
+    built: Built
+    store: RunStore
+    device: torch.device
+    control: Control
+
+    def meta_train(self) -> int:
+        """Train from wherever an earlier start left off; leave the weights to test in the learner.
+
+        Returns:
+            The meta-step of those weights.
+
+        Raises:
+            Interrupted: when asked to stop.
+            DivergedError: when a logged value is not finite; the last checkpoint is good.
+        """
+        spec, built = self.cell.spec, self.built
+        total, size = spec.training.meta_steps, spec.training.meta_batch
+        step, best = self._resume()
+        log_every = max(1, total // LOG_POINTS)
+        val_every = spec.training.val_every or max(1, total // 20)
+        pending: list[Mapping[str, Tensor | float]] = []
+        first, started = step, time.monotonic()
+        saved_at = started
+        try:
+            for tasks in built.train.stream(step, total, size):
+                rng = generator(spec.seed, "meta-train", step)
+                pending.append(built.learner.meta_step(tasks, progress=step / total, rng=rng))
+                step += 1
+                if step % log_every == 0 or step == total:
+                    self._log(step, pending)
+                    pending = []
+                if self._validates and (step % val_every == 0 or step == total):
+                    best = self._validate(step, best)
+                if self.control.stopped():
+                    self._check(step, _means(pending))
+                    self._save(step, best)
+                    raise Interrupted
+                # Between two logged points nobody has looked at the losses: save at points only,
+                # so that a checkpoint never holds weights that are not finite.
+                if not pending and time.monotonic() - saved_at > self.control.checkpoint_seconds:
+                    self._save(step, best)
+                    saved_at = time.monotonic()
+        finally:
+            self._note_time("meta-train", step - first, started)
+        if step > first:
+            self._save(step, best)
+        if best is None:
+            return step
+        state = checkpoint.load(self.store.best_checkpoint, device=self.device)
+        built.learner.load_state_dict(state["learner"])
+        return int(state["step"])
+
+    def meta_test(self) -> None:
+        """Write one line per episode; lines that are there already are not made again.
+
+        Raises:
+            Interrupted: when asked to stop.
+            DivergedError: when a score is not finite.
+        """
+        self._test(self.built.test)
+
+    def evaluate(self, name: str, episodes: EpisodeSampler) -> None:
+        """Likewise for an evaluation beside the headline one.
+
+        Args:
+            name: of the evaluation.
+            episodes: the headline's, with other queries. Adaptation is the same to the last bit.
+        """
+        self._test(episodes, evaluation=name)
+
+    def _test(self, episodes: EpisodeSampler, *, evaluation: str = "") -> None:
+        spec, built = self.cell.spec, self.built
+        phase = evaluation or "meta-test"
+        total = spec.protocol.episodes * len(spec.sources)
+        written = self.store.count_episodes(evaluation=evaluation)
+        started = time.monotonic()
+        size = chunk_size(spec.protocol, built.task)
+        for first, tasks in _chunks(episodes, total, size, done=written):
+            rng = generator(spec.seed, "meta-test", first)
+            adapted = built.learner.adapt(tasks.support, rng=rng)
+            records = self._episodes(adapted, tasks, first)
+            if adapted.genotypes is not None and not evaluation:
+                self.store.append_genotypes(first, adapted.genotypes)
+            if adapted.embedding is not None and not evaluation and first < EMBEDDED:
+                kept = adapted.embedding[: EMBEDDED - first].double().tolist()
+                self.store.append_embeddings(first, [[*map(_short, row)] for row in kept])
+            self.store.append_episodes(records[max(0, written - first) :], evaluation=evaluation)
+            self._say("progress", phase=phase, done=first + len(tasks), total=total)
+            if self.control.stopped():
+                raise Interrupted
+        self._note_time(phase, total - written, started)
+
+    # The state of training ---------------------------------------------------------------------
+
+    def _resume(self) -> tuple[int, float | None]:
+        if not self.store.checkpoint.exists():
+            self.store.rewind_metrics(0)
+            return 0, None
+        state = checkpoint.load(self.store.checkpoint, device=self.device)
+        self.built.learner.load_state_dict(state["learner"])
+        self.store.rewind_metrics(state["step"])
+        self._say("message", text=f"resumes at meta-step {state['step']:,}")
+        return int(state["step"]), state["best"]
+
+    def _save(self, step: int, best: float | None) -> None:
+        state = {"step": step, "best": best, "learner": self.built.learner.state_dict()}
+        checkpoint.save(self.store.checkpoint, state)
+
+    def _log(self, step: int, pending: Sequence[Mapping[str, Tensor | float]]) -> None:
+        values = _means(pending)
+        self._check(step, values)
+        self.store.append_metrics(step, {k: float(f"{v:.6g}") for k, v in values.items()})
+        total = self.cell.spec.training.meta_steps
+        self._say("progress", phase="meta-train", done=step, total=total, values=values)
+
+    def _check(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            if not math.isfinite(value):
+                good = self.store.checkpoint
+                raise DivergedError(
+                    f"{self.cell.label} diverged: {name} is {value} at meta-step {step:,}.",
+                    hint=f"Its last good checkpoint is {good}." if good.exists() else "",
+                )
+
+    @property
+    def _validates(self) -> bool:
+        """Weights of a search are not those that are tested, so they are not selected either."""
+        searching = getattr(self.built.learner, "searching", False)
+        return self.built.validate is not None and not searching
+
+    def _validate(self, step: int, best: float | None) -> float:
+        """Score the present weights on meta-validation; keep them if they are the best so far."""
+        spec = self.cell.spec
+        assert self.built.validate is not None
+        n_episodes = spec.protocol.val_episodes * len(spec.sources)
+        size = chunk_size(spec.protocol, self.built.task)
+        scores: list[Tensor] = []
+        for first, tasks in _chunks(self.built.validate, n_episodes, size):
+            rng = generator(spec.seed, "meta-val", first)
+            adapted = self.built.learner.adapt(tasks.support, rng=rng)
+            scores.append(self._scores(adapted.predict, tasks))
+        score = float(torch.cat(scores).mean())
+        self._check(step, {"val_score": score})
+        self.store.append_metrics(step, {"val_score": float(f"{score:.6g}")})
+        sign = 1.0 if spec.metric == "accuracy" else -1.0
+        if best is not None and sign * score <= sign * best:
+            return best
+        state = {"step": step, "learner": self.built.learner.state_dict()}
+        checkpoint.save(self.store.best_checkpoint, state)
+        return score
+
+    # Scores ------------------------------------------------------------------------------------
+
+    def _scores(self, predict: Predictor, tasks: TaskBatch) -> Tensor:
+        with torch.no_grad():
+            outputs = predict(tasks.query.x)
+            return task_scores(outputs, tasks.query.y, metric=self.cell.spec.metric)
+
+    def _episodes(self, adapted: Adapted, tasks: TaskBatch, first: int) -> list[EpisodeRecord]:
+        scores: list[float] = self._scores(adapted.predict, tasks).tolist()
+        for index, score in enumerate(scores, start=first):
+            if not math.isfinite(score):
+                said = f"its {self.cell.spec.metric} on meta-test episode {index:,} is {score}"
+                raise DivergedError(f"{self.cell.label} diverged: {said}.")
+        others = {
+            name: self._scores(predict, tasks).tolist()
+            for name, predict in adapted.variants.items()
+        }
+        curves: Sequence[tuple[float | None, ...] | None] = [None] * len(tasks)
+        if adapted.curve is not None:
+            points = torch.stack([self._scores(predict, tasks) for predict in adapted.curve], dim=1)
+            curves = [tuple(map(_finite, row)) for row in points.tolist()]
+        n_params: Sequence[int | None] = adapted.n_params or [None] * len(tasks)
+        return [
+            EpisodeRecord(
+                index=first + i,
+                source=tasks.sources[i],
+                key=tasks.keys[i],
+                score=_rounded(scores[i]),
+                curve=curves[i],
+                n_params=n_params[i],
+                variants={name: _finite(row[i]) for name, row in others.items()} or None,
+            )
+            for i in range(len(tasks))
+        ]
+
+    def _say(self, kind: Any, **details: Any) -> None:
+        spec, label = self.cell.spec, self.cell.label
+        self.control.emit(RunEvent(kind=kind, run_id=spec.run_id, label=label, **details))
+
+    def _note_time(self, phase: str, count: int, started: float) -> None:
+        if count > 0:
+            seconds = round(time.monotonic() - started, 3)
+            self.store.append_timing({"phase": phase, "count": count, "seconds": seconds})
+
+
+def chunk_size(protocol: EpisodeProtocol, task: TaskShape) -> int:
+    """How many test episodes are adapted to at once."""
+    n_examples = protocol.ways * (protocol.shots + protocol.queries)
+    return max(1, min(100, TEST_ELEMENTS // (n_examples * math.prod(task.inputs))))
+
+
+def _chunks(
+    sampler: EpisodeSampler, total: int, size: int, *, done: int = 0
+) -> Iterator[tuple[int, TaskBatch]]:
+    """Yield (first index, batch), beginning with the chunk that holds episode ``done``."""
+    if done < total:
+        for first in range(done - done % size, total, size):
+            yield first, sampler.batch(np.arange(first, min(first + size, total)))
+
+
+def _means(pending: Sequence[Mapping[str, Tensor | float]]) -> dict[str, float]:
+    """Mean of each scalar over steps: one wait for the device, whatever their number."""
+    if not pending:
+        return {}
+    # A learner may log other scalars in another phase of training.
+    names = [name for name in pending[0] if name in pending[-1]]
+    columns = {name: [torch.as_tensor(step[name]).detach() for step in pending] for name in names}
+    return {name: float(torch.stack(column).mean()) for name, column in columns.items()}
+
+
+def _rounded(value: float) -> float:
+    """Seven digits: all that float32 holds."""
+    return float(f"{value:.7g}")
+
+
+def _short(value: float) -> float | None:
+    """Four digits, for numbers that are looked at together."""
+    return float(f"{value:.4g}") if math.isfinite(value) else None
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no word for what is not finite."""
+    return _rounded(value) if math.isfinite(value) else None

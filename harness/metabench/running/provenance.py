@@ -1,0 +1,80 @@
+"""With what a run was made: device, versions, revision, the command that makes it again."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from metabench.planning.overrides import Changes
+from metabench.results.schema import Provenance
+
+_PACKAGES = ("metabench", "torch", "numpy", "pandas", "pillow")
+
+
+def collect(*, command: str, changes: Changes, device: torch.device) -> Provenance:
+    """Describe this process, and what the user asked it to do.
+
+    Args:
+        command: makes the run again.
+        changes: what the ``--set`` options of the command say.
+        device: on which the run is made.
+    """
+    return Provenance(
+        command=command,
+        changes={scope: dict(values) for scope, values in changes.items()},
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        device=describe(device),
+        threads=torch.get_num_threads(),
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        packages={name: _version(name) for name in _PACKAGES},
+        git=_git_revision(),
+    )
+
+
+def describe(device: torch.device) -> str:
+    """A device in words: ``cuda (NVIDIA H100)``, ``cpu``."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return str(device)
+
+
+def peak_memory_mib(device: torch.device) -> float | None:
+    """The most memory so far, of this process or of its tensors on a GPU; None if unknown."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+@cache
+def _git_revision() -> str:
+    """Revision of the checkout this file lies in; '' for an installed package."""
+    here = Path(__file__).resolve()
+    root = here.parents[3]
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

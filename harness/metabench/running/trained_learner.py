@@ -1,0 +1,173 @@
+"""A trained learner again, from the folder of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metabench.errors import DataError, UsageError
+from metabench.planning.evaluation import Grid
+from metabench.planning.runspec import RunSpec
+from metabench.plugin.contracts import Mixture, TracingLearner
+from metabench.plugin.contracts.episode import TaskBatch
+from metabench.results.schema import RunRecord
+from metabench.results.store import RunStore
+from metabench.running import checkpoint
+from metabench.running.build import Built, build
+from metabench.running.loops import chunk_size
+from metabench.sampling.seeding import generator
+
+if TYPE_CHECKING:
+    from metabench.plugin.catalog import Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A finished run with its learner.
+
+    Attributes:
+        record: of the run.
+        built: as for the run itself; ``built.learner`` holds the weights that were tested.
+    """
+
+    record: RunRecord
+    built: Built
+
+    def episodes(self, indices: Sequence[int]) -> TaskBatch:
+        """These meta-test episodes, as the run faced them."""
+        return self.built.test.batch(np.array(indices))
+
+    def truth(self, indices: Sequence[int], grid: Grid) -> NDArray[np.float64] | None:
+        """The functions of these episodes at the points of a grid, ``[episodes, points]``.
+
+        None where a source cannot be asked there.
+        """
+        try:
+            asked = self.built.test.on_grid(grid)
+        except UsageError:
+            return None
+        values: NDArray[np.float64] = (
+            asked.batch(np.array(indices)).query.y[..., 0].double().numpy()
+        )
+        return values
+
+    def trace(self, index: int) -> Sequence[Mixture]:
+        """How the learner's mixture changes as it adapts to one episode.
+
+        Adaptation is to this episode alone, with random numbers of its own, since that of the run
+        was to many at once.
+
+        Raises:
+            DataError: when the learner cannot tell, or its mixture does not change.
+        """
+        learner, label = self.built.learner, self.record.spec.learner.name
+        if not hasattr(learner, "trace"):
+            raise DataError(f"{label} does not tell how its mixture changes.")
+        rng = generator(self.record.spec.seed, "trace", index)
+        found = cast(TracingLearner, learner).trace(self.episodes([index]).support, rng=rng)
+        if not found:
+            raise DataError(f"Adaptation of {label} leaves its mixture as it is.")
+        return found
+
+    def predict(self, indices: Sequence[int], grid: Grid) -> NDArray[np.float64]:
+        """What the learner, adapted as in meta-test, predicts at the points of a grid.
+
+        Returns:
+            ``[episodes, points]``, of the first output. Adaptation is to the same tasks at once
+            and with the same random numbers as in the run.
+        """
+        spec, learner = self.record.spec, self.built.learner
+        size = chunk_size(spec.protocol, self.built.task)
+        total = spec.protocol.episodes * len(spec.sources)
+        points = torch.linspace(grid.low, grid.high, grid.points)
+        rows: dict[int, NDArray[np.float64]] = {}
+        for first in sorted({index - index % size for index in indices}):
+            tasks = self.built.test.batch(np.arange(first, min(first + size, total)))
+            rng = generator(spec.seed, "meta-test", first)
+            adapted = learner.adapt(tasks.support, rng=rng)
+            x = points.to(tasks.support.x).expand(len(tasks), -1)[..., None]
+            with torch.no_grad():
+                outputs = adapted.predict(x)[..., 0].double().cpu().numpy()
+            rows |= {
+                index: outputs[index - first] for index in indices if first <= index < first + size
+            }
+        return np.stack([rows[index] for index in indices])
+
+
+def restore(
+    folder: Path,
+    catalog: Catalog,
+    *,
+    device: torch.device,
+    normalization: Literal["transductive", "inductive"] | None = None,
+) -> Restored:
+    """Build the learner of a finished run with the weights that its meta-test used.
+
+    Args:
+        folder: of the run.
+        catalog: where plugins are found.
+        device: where tensors live.
+        normalization: as in the protocol; None for the run's own.
+
+    Raises:
+        DataError: when the run is not finished, no checkpoint is left of it, the checkpoint is
+            damaged or of another meta-step, a plugin has another version now, or data is missing.
+    """
+    store = RunStore(folder)
+    record = store.read_record()
+    if record is None or record.status != "done":
+        raise DataError(
+            f"There is no finished run in {folder}.", hint="Repeat the run's command to finish it."
+        )
+    spec = record.spec
+    _check_versions(spec, catalog, folder)
+    if normalization is not None:
+        protocol = spec.protocol.model_copy(update={"normalization": normalization})
+        spec = spec.model_copy(update={"protocol": protocol})
+    built = build(spec, catalog, device=device)
+    if spec.training.meta_steps > 0:
+        _load_weights(built, store, record, device=device)
+    return Restored(record, built)
+
+
+def _load_weights(
+    built: Built, store: RunStore, record: RunRecord, *, device: torch.device
+) -> None:
+    selects = record.spec.protocol.selection == "meta-val"
+    path = store.best_checkpoint if selects else store.checkpoint
+    if not path.exists():
+        raise DataError(
+            f"No checkpoint is left in {store.folder}.",
+            hint=f"Train again into another folder: {record.provenance.command}",
+        )
+    state = checkpoint.load(path, device=device)
+    if state["step"] != record.selected_step:
+        raise DataError(
+            f"{path} is of meta-step {state['step']:,}, and the run tested meta-step "
+            f"{record.selected_step}.",
+            hint="Delete it if it does not belong to this run.",
+        )
+    built.learner.load_state_dict(state["learner"])
+
+
+def _check_versions(spec: RunSpec, catalog: Catalog, folder: Path) -> None:
+    """Refuse plugins that may give other numbers than those of the run."""
+    now = [(spec.learner, catalog.learner(spec.learner.name).version)]
+    now += [(source, catalog.dataset(source.name).version) for source in spec.sources]
+    if spec.space is not None:
+        now.append((spec.space, catalog.space(spec.space.name).version))
+    if spec.strategy is not None:
+        now.append((spec.strategy, catalog.strategy(spec.strategy.name).version))
+    for choice, version in now:
+        if choice.version != version:
+            raise DataError(
+                f"The run in {folder} was made with version {choice.version} of {choice.name}; "
+                f"installed is version {version}.",
+                hint="Install the versions of its provenance, or run it anew.",
+            )

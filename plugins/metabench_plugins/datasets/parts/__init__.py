@@ -1,0 +1,1 @@
+"""What datasets share: packs, splits, generated look-alikes, formats of files."""

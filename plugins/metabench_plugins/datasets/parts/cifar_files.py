@@ -1,0 +1,130 @@
+"""The files of CIFAR-10 and CIFAR-100 as published: pickled batches, or folders of PNG images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from metabench.data import Contents, ImageClass, RemoteFile
+from metabench.data.safe_pickle import read_pickle
+from metabench.errors import DataError
+from metabench.plugin.contracts.stamp import Stamp
+from metabench_plugins.datasets.parts.pickled_images import field, provide_images, whole_numbers
+
+if TYPE_CHECKING:
+    from metabench.data import Originals
+
+SIZE = 32
+LICENCE = "none stated; research use with citation"
+CITATION = (
+    "A. Krizhevsky (2009). Learning multiple layers of features from tiny images. Technical "
+    "report, University of Toronto."
+)
+
+_MIRRORS = ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kriz/")
+_IMAGE = re.compile(r"(?:^|/)(?P<part>train|test)/(?P<label>[^/]+)/[^/.][^/]*\.png$")
+
+
+def official(name: str, sha256: str, size: int) -> RemoteFile:
+    """A published file by its name, on the servers of its author."""
+    urls = tuple(mirror + name for mirror in _MIRRORS)
+    return RemoteFile(name=name, urls=urls, digest=f"sha256:{sha256}", size=size)
+
+
+def find_batches(originals: Originals, batches: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Where the batches of these file names lie; empty where there are none.
+
+    Args:
+        originals: the user's files.
+        batches: file names of the batches of each part.
+
+    Raises:
+        DataError: some are there and some are not.
+    """
+    wanted = [name for names in batches.values() for name in names]
+    homes: dict[str, str] = {}
+    for home in sorted(originals.names, key=lambda name: (name.count("/"), name)):
+        base = home.rpartition("/")[2]
+        if base in wanted:
+            homes.setdefault(base, home)
+    missing = [name for name in wanted if name not in homes]
+    if homes and missing:
+        raise DataError(
+            f"{originals.path} has no {missing[0]}.",
+            hint="Unpack or download the published file again.",
+        )
+    return homes
+
+
+def scan_batches(
+    originals: Originals,
+    batches: Mapping[str, Sequence[str]],
+    homes: Mapping[str, str],
+    *,
+    labels: Sequence[str],
+    field_name: str,
+) -> list[ImageClass]:
+    """Find the images of each class of each part, in the order of the batches.
+
+    Args:
+        originals: the user's files.
+        batches: file names of the batches of each part.
+        homes: where these lie.
+        labels: the classes, by their number in a batch.
+        field_name: what a batch calls the numbers.
+
+    Raises:
+        DataError: a batch is damaged.
+    """
+    images: dict[tuple[str, int], list[str]] = {}
+    for part, names in batches.items():
+        for name in names:
+            what = f"{homes[name]} in {originals.path}"
+            batch: Any = read_pickle(originals, homes[name])
+            rows = provide_images(originals, homes[name], field(batch, "data", what), (SIZE, SIZE))
+            numbers = whole_numbers(field(batch, field_name, what), what)
+            if len(numbers) != len(rows) or not all(0 <= n < len(labels) for n in numbers):
+                raise DataError(
+                    f"{what} has {field_name} that do not fit its images.",
+                    hint="Download it again.",
+                )
+            for row, number in zip(rows, numbers, strict=True):
+                images.setdefault((part, number), []).append(row)
+    return [
+        ImageClass(name=f"{part}/{labels[number]}", group="", images=tuple(found))
+        for (part, number), found in images.items()
+    ]
+
+
+def scan_folders(originals: Originals, labels: Sequence[str]) -> list[ImageClass]:
+    """Find ``train|test/<class>/<image>.png`` at any depth."""
+    images: dict[tuple[str, str], list[str]] = {}
+    for name in originals.names:
+        found = _IMAGE.search(name)
+        if found and found["label"] in labels:
+            images.setdefault((found["part"], found["label"]), []).append(name)
+    return [
+        ImageClass(name=f"{part}/{label}", group="", images=tuple(names))
+        for (part, label), names in images.items()
+    ]
+
+
+def contents(
+    originals: Originals, classes: Sequence[ImageClass], per_class: Mapping[str, int]
+) -> Contents:
+    """The classes, stamped where any has fewer images than were published.
+
+    Raises:
+        DataError: one has more.
+    """
+    partial = False
+    for found in classes:
+        expected = per_class[found.name.partition("/")[0]]
+        if len(found.images) > expected:
+            raise DataError(
+                f"{originals.path} has {len(found.images)} images of {found.name}, not {expected}.",
+                hint="Import a folder that holds nothing else.",
+            )
+        partial |= len(found.images) < expected
+    return Contents(classes, stamps=(Stamp.SUBSET,) if partial else ())

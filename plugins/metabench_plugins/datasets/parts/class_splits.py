@@ -1,0 +1,113 @@
+"""Which classes of a user's own images are for meta-train, meta-val and meta-test."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from metabench.errors import DataError, unknown
+from metabench.planning.runspec import digest
+from metabench_plugins.datasets.parts.packed import SPLITS, parts_as_splits
+
+PARTS = ("train", "val", "test")
+Splits = dict[str, list[int]]
+"""Class ids of each split, sorted."""
+
+
+def split_by_folder(names: Sequence[str]) -> Splits | None:
+    """The split that folders ``train``, ``val`` and ``test`` make; None where there are others."""
+    if {name.partition("/")[0] for name in names} <= {*PARTS} and all("/" in n for n in names):
+        return parts_as_splits(names)
+    return None
+
+
+def seeded_split(
+    names: Sequence[str], fractions: tuple[float, float, float], *, seed: int
+) -> Splits:
+    """Draw a split; a class that joins later does not shuffle the others.
+
+    >>> seeded_split(["a", "b", "c", "d"], (0.5, 0.25, 0.25), seed=0)["meta-val"]
+    [1]
+    """
+    order = sorted(range(len(names)), key=lambda c: digest({"seed": seed, "class": names[c]}))
+    first = round(fractions[0] * len(names))
+    second = round((fractions[0] + fractions[1]) * len(names))
+    parts = (order[:first], order[first:second], order[second:])
+    return {split: sorted(part) for split, part in zip(SPLITS, parts, strict=True)}
+
+
+def split_from_file(file: Path, names: Sequence[str]) -> Splits:
+    """Read a split; classes that it does not list are not used.
+
+    Args:
+        file: JSON or YAML ``{train: [...], val: [...], test: [...]}``, CSV with the columns class
+            and split, or a folder with ``train.json``, ``val.json`` and ``test.json``.
+        names: of the classes that there are.
+
+    Raises:
+        DataError: the file is missing, is no split, or lists a class twice or one that is not
+            there.
+    """
+    ids = {name: c for c, name in enumerate(names)}
+    splits: Splits = {split: [] for split in SPLITS}
+    seen: set[str] = set()
+    for part, name in _pairs(file):
+        if name not in ids:
+            problem = unknown("class", name, names)
+            raise DataError(f"{file}: {problem.message}", hint=problem.hint)
+        if name in seen:
+            raise DataError(f"{file} lists the class {name!r} twice.")
+        seen.add(name)
+        splits[part].append(ids[name])
+    return {split: sorted(found) for split, found in splits.items()}
+
+
+def _pairs(file: Path) -> Iterable[tuple[str, str]]:
+    """Pairs of split and class."""
+    import yaml
+
+    from metabench.planning.yaml_files import read_yaml
+
+    try:
+        if file.is_dir():
+            return [(f"meta-{part}", name) for part in PARTS for name in _listed(file, part)]
+        text = file.read_text("utf-8-sig")
+        rows = _csv_rows(text) if file.suffix == ".csv" else _mapped(read_yaml(text))
+        return [(_split_name(split), str(name)) for split, name in rows]
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
+    except (csv.Error, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{file} does not say which classes are in train, val and test.",
+            hint="Write {train: [...], val: [...], test: [...]}, or a CSV file with the columns "
+            "class and split.",
+        ) from error
+
+
+def _listed(folder: Path, part: str) -> list[str]:
+    """The classes of one split; a name may be a list, such as superclass and class."""
+    names = json.loads((folder / f"{part}.json").read_text("utf-8"))
+    if not isinstance(names, list):
+        raise TypeError("no list")
+    return [name if isinstance(name, str) else "/".join(name) for name in names]
+
+
+def _csv_rows(text: str) -> list[tuple[str, str]]:
+    rows = csv.DictReader(text.splitlines(), restval="")
+    return [(row["split"].strip(), row["class"].strip()) for row in rows]
+
+
+def _mapped(values: Any) -> list[tuple[Any, Any]]:
+    if not isinstance(values, dict) or not all(isinstance(v, list) for v in values.values()):
+        raise TypeError("no mapping to lists")
+    return [(split, name) for split, names in values.items() for name in names]
+
+
+def _split_name(split: object) -> str:
+    name = f"meta-{str(split).removeprefix('meta-')}"
+    if name not in SPLITS:
+        raise ValueError(f"{split} is no split")
+    return name

@@ -1,0 +1,163 @@
+"""The layouts in which MiniImagenet is circulated: lists and images, class folders, caches."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from metabench.data import Contents, ImageClass
+from metabench.data.safe_pickle import read_pickle
+from metabench.errors import DataError
+from metabench.plugin.contracts.stamp import Stamp
+from metabench_plugins.datasets.parts.packed import committed_split
+from metabench_plugins.datasets.parts.pickled_images import field, provide_images, whole_numbers
+
+if TYPE_CHECKING:
+    from metabench.data import Originals
+
+PER_CLASS = 600
+SHAPE = (84, 84)
+"""Height and width of the images in the caches."""
+PARTS = ("train", "val", "test")
+
+_IMAGE = re.compile(r"(?:^|/)[^/.][^/]*\.(?:jpe?g|png)$", re.IGNORECASE)
+_IN_FOLDER = re.compile(r"(?:(?:^|/)(?P<part>train|val|test)/)?(?P<label>n\d{8})/[^/]+$")
+
+Images = dict[str, list[str]]
+"""Names of the images of each class."""
+
+
+def scan(originals: Originals) -> Contents:
+    """Find the images of each class, in whichever layout they come.
+
+    Raises:
+        DataError: a list cannot be read, a class lies in another part than by Ravi and Larochelle,
+            or has more than 600 images.
+    """
+    part_of = {
+        label: split.removeprefix("meta-")
+        for split, labels in committed_split("miniimagenet-ravi").items()
+        for label in labels
+    }
+    images = [name for name in originals.names if _IMAGE.search(name)]
+    lists = _find_files(originals.names, "{}.csv")
+    caches = _find_files(originals.names, "mini-imagenet-cache-{}.pkl")
+    notes: tuple[str, ...] = ()
+    if caches:
+        found = _from_caches(originals, caches, part_of)
+    elif lists:
+        found, notes = _from_lists(originals, lists, images, part_of)
+    else:
+        found = _from_folders(images, part_of, originals)
+    for label, names in found.items():
+        if len(names) > PER_CLASS:
+            raise DataError(
+                f"{originals.path} has {len(names)} images of {label}; MiniImagenet has 600.",
+                hint="Put train.csv, val.csv and test.csv beside them, to say which.",
+            )
+    partial = any(len(names) < PER_CLASS for names in found.values())
+    return Contents(
+        [
+            ImageClass(name=f"{part_of[label]}/{label}", group="", images=tuple(names))
+            for label, names in found.items()
+        ],
+        stamps=(Stamp.SUBSET,) if partial else (),
+        notes=notes,
+    )
+
+
+def _find_files(names: Iterable[str], pattern: str) -> dict[str, str]:
+    """The file of each part; the nearest to the top where there are several."""
+    parts = {pattern.format(part): part for part in PARTS}
+    found: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: (name.count("/"), name)):
+        if part := parts.get(name.rpartition("/")[2]):
+            found.setdefault(part, name)
+    return found
+
+
+def _from_caches(
+    originals: Originals, caches: Mapping[str, str], part_of: Mapping[str, str]
+) -> Images:
+    """Rows of ``image_data`` by class, as ``class_dict`` lists them."""
+    found: Images = {}
+    for part, name in caches.items():
+        what = f"{name} in {originals.path}"
+        cache = read_pickle(originals, name)
+        images = provide_images(originals, name, field(cache, "image_data", what), SHAPE)
+        classes = field(cache, "class_dict", what)
+        if not isinstance(classes, Mapping):
+            raise DataError(f"{what} has no classes in class_dict.", hint="Download it again.")
+        for key, values in classes.items():
+            label = key.decode("latin-1") if isinstance(key, bytes) else str(key)
+            _check_part(label, part, part_of, what)
+            rows = sorted(set(whole_numbers(values, what)))
+            if rows and not 0 <= rows[0] <= rows[-1] < len(images):
+                raise DataError(f"{what} lists images of {label} that are not there.")
+            found[label] = [images[row] for row in rows]
+    return found
+
+
+def _from_lists(
+    originals: Originals,
+    lists: Mapping[str, str],
+    images: Iterable[str],
+    part_of: Mapping[str, str],
+) -> tuple[Images, tuple[str, ...]]:
+    homes: dict[str, list[str]] = {}
+    for name in images:
+        homes.setdefault(name.rpartition("/")[2], []).append(name)
+    found: dict[str, set[str]] = {}
+    n_rows = n_absent = 0
+    for part, name in lists.items():
+        for file, label in _read_list(originals, name):
+            _check_part(label, part, part_of, f"{name} in {originals.path}")
+            n_rows += 1
+            candidates = homes.get(file.rpartition("/")[2], [])
+            # In class folders the same file name may stand for several images.
+            own = [home for home in candidates if home.endswith(f"{label}/{file}")] or candidates
+            if own:
+                found.setdefault(label, set()).add(own[0])
+            else:
+                n_absent += 1
+    note = f"{n_absent:,} of the {n_rows:,} images listed are not there."
+    ordered = {label: sorted(names) for label, names in found.items()}
+    return ordered, (note,) if n_absent else ()
+
+
+def _read_list(originals: Originals, name: str) -> list[tuple[str, str]]:
+    """Pairs of file name and class."""
+    what = f"{name} in {originals.path}"
+    try:
+        rows = list(csv.DictReader(originals.read(name).decode("utf-8-sig").splitlines()))
+        pairs = [(row["filename"].strip(), row["label"].strip()) for row in rows]
+    except (UnicodeDecodeError, csv.Error, KeyError, AttributeError) as error:
+        raise DataError(
+            f"{what} is not a list of images: it needs the columns filename and label.",
+            hint="Download it again.",
+        ) from error
+    return pairs
+
+
+def _from_folders(
+    images: Iterable[str], part_of: Mapping[str, str], originals: Originals
+) -> Images:
+    found: Images = {}
+    for name in images:
+        folder = _IN_FOLDER.search(name)
+        if folder and folder["label"] in part_of:
+            if folder["part"]:
+                _check_part(folder["label"], folder["part"], part_of, str(originals.path))
+            found.setdefault(folder["label"], []).append(name)
+    return found
+
+
+def _check_part(label: str, part: str, part_of: Mapping[str, str], what: str) -> None:
+    if part_of.get(label) != part:
+        truth = f"in {part_of[label]}" if label in part_of else "no class of MiniImagenet"
+        raise DataError(
+            f"{what} has {label} in {part}; by Ravi and Larochelle it is {truth}.",
+            hint="This is another split, so numbers would not compare; get the published lists.",
+        )

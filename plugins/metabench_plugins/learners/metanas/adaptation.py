@@ -1,0 +1,194 @@
+"""MetaNAS at meta-test (Elsken et al., CVPR 2020, algorithm 3).
+
+Steps on weights and logits with annealing, then steps on the weights alone, at the final mixture.
+That mixture, without what is below the threshold, makes the headline prediction; ``pruned``
+predicts with the decoded architecture and the same weights.
+
+A strategy that proposes architectures is tried instead of annealed: each task keeps the candidate
+of the lowest support loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from metabench.inner_loop import predictor
+from metabench.plugin.contracts import LearnerContext, Mixture, Params, SearchSpace
+from metabench.plugin.contracts.episode import Adapted, Labelled, Predictor
+from metabench_plugins.learners.metanas.joint_inner_loop import (
+    JointLoop,
+    Phase,
+    State,
+    mixing_of_each,
+)
+from metabench_plugins.learners.parts.inner_adam import Moments
+from metabench_plugins.learners.parts.mini_batches import walk
+from metabench_plugins.learners.parts.searched_space import (
+    Decoded,
+    Search,
+    operations_of,
+    select,
+    sharpness_at,
+)
+from metabench_plugins.learners.parts.split_batch import rows
+
+if TYPE_CHECKING:
+    from metabench_plugins.learners.metanas.learner import MetanasParams
+
+
+class Adaptation:
+    """Adapts to new tasks.
+
+    Args:
+        context: what the harness gives to the learner.
+        space: the searched network.
+        search: the same under its strategy.
+        loop: takes the steps.
+    """
+
+    def __init__(
+        self, context: LearnerContext, space: SearchSpace, search: Search, loop: JointLoop
+    ) -> None:
+        self._context = context
+        self._params: MetanasParams = context.params
+        self._space = space
+        self._search = search
+        self._loop = loop
+
+    @torch.no_grad()
+    def run(self, start: State, support: Labelled, *, rng: torch.Generator) -> Adapted:
+        """Find an architecture and weights for each task.
+
+        Args:
+            start: where each task begins, with a task axis.
+            support: what to adapt to.
+            rng: a CPU generator.
+        """
+        p, n_tasks = self._params, len(support.x)
+        (like, *_) = start.leaves.values()
+        if proposed := self._search.candidates(n_tasks, rng=rng, like=like):
+            state, chosen = self._settle(start, support, proposed, rng=rng)
+            state = self._fit(state, support, chosen.mixture, steps=p.test_steps, rng=rng)
+            return Adapted(
+                predict=self._predictor(state, chosen.mixture, support),
+                genotypes=chosen.genotypes,
+                n_params=chosen.n_params,
+            )
+        phase, everyone = self._testing(support, rng=rng), slice(0, n_tasks)
+        state = start
+        curve = [self._predictor(start, phase.mix(start.leaves, 0.0, everyone), support)]
+        for step, (state, _) in enumerate(self._loop.path(start, phase)):
+            if step < self._context.curve_steps:
+                mixture = phase.mix(state.leaves, phase.sharpness[step], everyone)
+                curve.append(self._predictor(state, mixture, support))
+        mixture = phase.mix(state.leaves, 1.0, everyone)
+        decoded = self._search.decode(state.leaves)
+        state = self._fit(state, support, mixture, steps=p.test_steps, rng=rng)
+        return Adapted(
+            predict=self._predictor(state, mixture, support),
+            curve=curve,
+            genotypes=decoded.genotypes,
+            n_params=self._count(start, mixture, n_tasks),
+            variants={"pruned": self._predictor(state, decoded.mixture, support)},
+        )
+
+    @torch.no_grad()
+    def trace(self, start: State, support: Labelled, *, rng: torch.Generator) -> list[Mixture]:
+        """The mixture before the first step with annealing and after each; none if it is drawn."""
+        n_tasks = len(support.x)
+        (like, *_) = start.leaves.values()
+        if self._search.candidates(n_tasks, rng=rng, like=like):
+            return []
+        phase, everyone = self._testing(support, rng=rng), slice(0, n_tasks)
+        path = zip(self._loop.path(start, phase), phase.sharpness, strict=True)
+        return [
+            phase.mix(start.leaves, 0.0, everyone),
+            *(phase.mix(state.leaves, sharpness, everyone) for (state, _), sharpness in path),
+        ]
+
+    def _testing(self, support: Labelled, *, rng: torch.Generator) -> Phase:
+        """The steps with annealing, at meta-test."""
+        p, steps = self._params, self._params.test_steps_arch
+        return Phase(
+            data=support,
+            walk=walk(support, size=p.test_batch, steps=steps, rng=rng),
+            mix=mixing_of_each(
+                self._search,
+                len(support.x),
+                threshold=p.threshold_at_test,
+                rng=rng,
+                at_test=True,
+            ),
+            sharpness=[sharpness_at(step, steps) for step in range(steps)],
+            searching=True,
+        )
+
+    def _fit(
+        self,
+        state: State,
+        support: Labelled,
+        mixture: Mixture,
+        *,
+        steps: int,
+        rng: torch.Generator,
+    ) -> State:
+        """Steps on the weights alone, with weights of operations that stay."""
+        phase = Phase(
+            data=support,
+            walk=walk(support, size=self._params.test_batch, steps=steps, rng=rng),
+            mix=lambda leaves, sharpness, part: rows(mixture, part),
+            sharpness=[1.0] * steps,
+            searching=False,
+        )
+        for later, _ in self._loop.path(state, phase):
+            state = later
+        return state
+
+    def _settle(
+        self,
+        start: State,
+        support: Labelled,
+        proposed: Sequence[Decoded],
+        *,
+        rng: torch.Generator,
+    ) -> tuple[State, Decoded]:
+        """Keep, per task, the candidate of the lowest support loss, with the weights it got."""
+        steps = self._params.test_steps_arch
+        states = [self._fit(start, support, c.mixture, steps=steps, rng=rng) for c in proposed]
+        losses = torch.stack(
+            [
+                self._loop.losses(
+                    self._space.forward(operations_of(s.leaves), c.mixture, support.x), support.y
+                )
+                for s, c in zip(states, proposed, strict=True)
+            ]
+        )
+        best = losses.nan_to_num(nan=torch.inf).argmin(dim=0).tolist()
+        chosen = select(proposed, best)
+
+        def pick(values: Sequence[Params]) -> Params:
+            return {
+                name: torch.stack([values[c][name][task] for task, c in enumerate(best)])
+                for name in values[0]
+            }
+
+        moments = Moments(pick([s.weights.values for s in states]), states[0].weights.steps)
+        return replace(start, leaves=pick([s.leaves for s in states]), weights=moments), chosen
+
+    def _predictor(self, state: State, mixture: Mixture, support: Labelled) -> Predictor:
+        forward = partial(self._space.forward, operations_of(state.leaves), mixture)
+        return predictor(forward, support.x, transductive=self._context.queries_together)
+
+    def _count(self, start: State, mixture: Mixture, n_tasks: int) -> list[int]:
+        """Per task, the weights of all operations that are left."""
+        count = getattr(self._space, "n_weights", None)
+        if count is None:
+            total = sum(w[0].numel() for w in operations_of(start.leaves).values())
+            return [total] * n_tasks
+        found: list[int] = count(mixture, threshold=torch.finfo(torch.float32).tiny)
+        return found

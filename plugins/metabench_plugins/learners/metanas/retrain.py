@@ -1,0 +1,53 @@
+"""Reptile as MetaNAS trains the networks of found cells (Elsken et al., CVPR 2020, section 5.2).
+
+Reptile with DropPath, weight decay in the outer loop and eps on a cosine: what a cell is trained by
+after the search, on a network of its own with more channels and cells.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from metabench.plugin.contracts import Mixture
+from metabench.plugin.contracts.episode import Labelled
+from metabench_plugins.learners.parts.drop_path import draw_masks
+from metabench_plugins.learners.reptile import Reptile, ReptileParams
+
+
+class RetrainParams(ReptileParams):
+    """Parameters of the training of found cells."""
+
+    meta_lr: float = Field(default=1.0, gt=0, le=10, description="eps at the start of training.")
+    meta_lr_end: float = Field(
+        default=0.0, ge=0, le=10, description="eps at its end; half a cosine lies between."
+    )
+    weight_decay: float = Field(
+        default=1e-4, ge=0, le=1, description="Weight decay in the outer loop."
+    )
+    drop_path: float = Field(
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="Rate of DropPath in meta-training, where the network can drop edges.",
+    )
+
+
+class Retrain(Reptile):
+    """The learner; without DropPath, decay and cosine it is Reptile."""
+
+    _params: RetrainParams
+
+    def noise(self, batch: Labelled, *, rng: torch.Generator) -> Mixture:
+        """Draw masks of DropPath."""
+        rate, device = self._params.drop_path, self._context.device
+        return draw_masks(self._space, *batch.y.shape[:2], rate=rate, rng=rng, device=device)
+
+    def towards(self, start: Tensor, end: Tensor, *, progress: float) -> Tensor:
+        """``w <- w + eps (mean(w_T) - w) - eps decay w``."""
+        p = self._params
+        eps = p.meta_lr_end + (p.meta_lr - p.meta_lr_end) * (1 + math.cos(math.pi * progress)) / 2
+        return torch.lerp(start, end, eps).sub(start, alpha=eps * p.weight_decay)

@@ -1,0 +1,1 @@
+"""What learners share: inner loops, optimizers, encoders, mini-batches."""

@@ -1,0 +1,280 @@
+"""What all learners of the MAML family share: the outer step and the test.
+
+Inner: ``w <- w - inner_lr * grad L(w; support)``, full support in every step.
+Outer: Adam on the mean over tasks of ``L(w_S; query)``, through all inner steps.
+A learner says where the inner loop of each task begins; MAML begins at shared weights.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from metabench.inner_loop import Order, inner_path, predictor
+from metabench.nn.losses import Reduction, task_losses
+from metabench.planning.runspec import Frozen
+from metabench.plugin.contracts import LearnerContext, Mixture, Params
+from metabench.plugin.contracts.episode import Adapted, Labelled, Predictor, TaskBatch
+from metabench.plugin.contracts.genotype import Genotype
+from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
+from metabench_plugins.learners.parts.searched_space import (
+    Decoded,
+    Mixing,
+    operations_of,
+    select,
+    sharpness_at,
+)
+from metabench_plugins.learners.parts.split_batch import joined, parts, rows
+
+
+class GradientParams(Frozen):
+    """Parameters of the inner and the outer loop."""
+
+    inner_lr: float = Field(default=0.01, gt=0, le=100, description="Step of the inner loop.")
+    inner_steps: int = Field(default=5, ge=1, le=100, description="Inner steps in meta-training.")
+    outer_lr: float = Field(default=0.001, gt=0, le=1, description="Adam's rate in the outer loop.")
+    order: Literal["second", "first"] = Field(
+        default="second", description="Through the inner gradients, or first-order MAML."
+    )
+    reduction: Reduction = Field(
+        default="per_shot",
+        description="Cross-entropy summed over a set and divided by K, or its mean.",
+    )
+    adapt_norm: bool = Field(
+        default=False, description="Whether scale and shift of norm layers move in the inner loop."
+    )
+    clip: float | None = Field(
+        default=None, gt=0, description="Element-wise bound of the outer gradient."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Where the inner loops of a batch of tasks begin, and what stays as it is during them.
+
+    Attributes:
+        weights: ``[tasks, *shape]`` by name.
+        adapted: names of the weights that move.
+        mixture: weights of operations, where the network has choices; a function of the leaves
+            and the sharpness where logits are among the leaves.
+        decode: from the adapted leaves to architectures and what predicts, where logits adapt.
+        candidates: architectures of which each task keeps the one of the lowest support loss.
+        masks: factors of the updates, see :func:`metabench.inner_loop.inner_path`.
+        penalty: scalar that joins the outer loss.
+        embedding: ``[tasks, d]``, where tasks are embedded.
+        genotypes: per task, where the architecture is a result.
+        n_params: per task, weights of the network that predicts, where that differs.
+    """
+
+    weights: Params
+    adapted: Collection[str]
+    mixture: Mixture | Mixing = field(default_factory=dict)
+    decode: Callable[[Params], Decoded] | None = None
+    candidates: Sequence[Decoded] = ()
+    masks: Params | None = None
+    penalty: Tensor | None = None
+    embedding: Tensor | None = None
+    genotypes: Sequence[Genotype] | None = None
+    n_params: Sequence[int] | None = None
+
+    def part(self, part: slice) -> Start:
+        """What a path of some of the tasks needs at meta-test, where nothing is drawn."""
+        mixture, masks = self.mixture, self.masks
+        return replace(
+            self,
+            weights=rows(self.weights, part),
+            mixture=mixture if callable(mixture) else rows(mixture, part),
+            masks=None if masks is None else rows(masks, part),
+        )
+
+
+class GradientLearner(ABC):
+    """A learner with an inner loop of gradient descent.
+
+    Args:
+        context: what the harness gives.
+    """
+
+    inner_clip: float | None = None
+    """Bound of each element of the inner gradient."""
+
+    def __init__(self, context: LearnerContext) -> None:
+        assert context.space is not None
+        self.context = context
+        self.params: Any = context.params
+        self.space = context.space
+        self.outer = OuterAdam(self.groups(context.rng), clip=self.params.clip)
+
+    @abstractmethod
+    def groups(self, rng: torch.Generator) -> Sequence[Group]:
+        """Make the meta-learned weights. Called once, before anything else."""
+
+    @abstractmethod
+    def begin(self, support: Labelled, *, rng: torch.Generator, progress: float | None) -> Start:
+        """Say where the inner loops begin; ``progress`` is None at meta-test."""
+
+    def meta_step(
+        self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
+    ) -> Mapping[str, Tensor | float]:
+        """One outer update on the mean query loss of the batch."""
+        start = self.begin(tasks.support, rng=rng, progress=progress)
+        loss = self.query_loss(start, tasks)
+        if start.penalty is None:
+            self.outer.step(loss)
+            return {"loss": loss.detach()}
+        self.outer.step(loss + start.penalty)
+        return {"loss": loss.detach(), "penalty": start.penalty.detach()}
+
+    def query_loss(self, start: Start, tasks: TaskBatch) -> Tensor:
+        """The mean query loss of a batch after the inner loops, a scalar with its graph."""
+        p = self.params
+        path = self._path(start, tasks.support, steps=p.inner_steps, anneal=p.inner_steps)
+        adapted = deque(path, maxlen=1).pop()
+        # The outer loss of a `per_shot` system is divided by the support's K as well.
+        shots = tasks.support.y.shape[1] // self.context.shape.ways
+        return self._loss(start, adapted, data=tasks.query, shots=shots).mean()
+
+    @torch.no_grad()
+    def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
+        """Take the protocol's number of steps from where the tasks begin."""
+        context = self.context
+        start = self.begin(support, rng=rng, progress=None)
+        if start.candidates:
+            start = self._settle(start, support)
+        steps = max(context.steps_at_test, context.curve_steps)
+        path = self._test_path(start, support, steps=steps)
+        curve: list[Predictor] = []
+        for step, weights in enumerate(path):
+            network = start
+            if start.decode is not None:
+                decoded = start.decode(weights)
+                network = replace(start, mixture=decoded.mixture)
+                if step == context.steps_at_test:
+                    start = replace(start, genotypes=decoded.genotypes, n_params=decoded.n_params)
+            forward = partial(self._outputs, network, weights)
+            curve.append(predictor(forward, support.x, transductive=context.queries_together))
+        return Adapted(
+            predict=curve[context.steps_at_test],
+            curve=curve[: context.curve_steps + 1],
+            genotypes=start.genotypes,
+            n_params=start.n_params,
+            embedding=start.embedding,
+        )
+
+    @torch.no_grad()
+    def trace(self, support: Labelled, *, rng: torch.Generator) -> Sequence[Mixture]:
+        """The mixture before the first step and after each; none where it is not adapted."""
+        start, steps = self.begin(support, rng=rng, progress=None), self.context.steps_at_test
+        if not callable(start.mixture):
+            return []
+        path = self._test_path(start, support, steps=steps)
+        return [
+            start.mixture(weights, sharpness_at(max(0, step - 1), steps))
+            for step, weights in enumerate(path)
+        ]
+
+    def _settle(self, start: Start, support: Labelled) -> Start:
+        """Keep, per task, the candidate of the lowest support loss after adaptation."""
+        steps = self.context.steps_at_test
+        losses = []
+        for candidate in start.candidates if len(start.candidates) > 1 else ():
+            trial = replace(start, mixture=candidate.mixture)
+            path = self._test_path(trial, support, steps=steps)
+            losses.append(self._loss(trial, deque(path, maxlen=1).pop(), data=support))
+        best = [0] * len(support.x)
+        if losses:
+            best = torch.stack(losses).nan_to_num(nan=torch.inf).argmin(dim=0).tolist()
+        chosen = select(start.candidates, best)
+        return replace(start, mixture=chosen.mixture, decode=lambda weights: chosen)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Meta-learned weights and Adam's moments."""
+        return self.outer.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore weights and moments."""
+        self.outer.load_state_dict(state)
+
+    def _test_path(self, start: Start, support: Labelled, *, steps: int) -> Iterator[Params]:
+        """The path at meta-test. Of a searched network, the graphs of few tasks live at a time."""
+        n_tasks, n_examples = support.x.shape[:2]
+        divided = [slice(0, n_tasks)]
+        if start.mixture:
+            divided = parts(n_tasks, n_examples, self.context)
+        paths = [
+            self._path(
+                start.part(part),
+                Labelled(support.x[part], support.y[part]),
+                steps=steps,
+                anneal=self.context.steps_at_test,
+                order="none",
+            )
+            for part in divided
+        ]
+        yield from map(joined, zip(*paths, strict=True))
+
+    def _path(
+        self,
+        start: Start,
+        support: Labelled,
+        *,
+        steps: int,
+        anneal: int,
+        order: Order | None = None,
+    ) -> Iterator[Params]:
+        """Adapt; the sharpness of a mixture rises over the first ``anneal`` steps."""
+        losses = [
+            partial(self._loss, start, data=support, sharpness=sharpness_at(step, anneal))
+            for step in range(steps)
+        ]
+        return inner_path(
+            losses,
+            start.weights,
+            steps=steps,
+            lr=self.params.inner_lr,
+            order=order or self.params.order,
+            adapted=start.adapted,
+            masks=start.masks,
+            clip=self.inner_clip,
+        )
+
+    def _outputs(
+        self, start: Start, weights: Params, x: Tensor, *, sharpness: float = 1.0
+    ) -> Tensor:
+        if callable(start.mixture):
+            mixture = start.mixture(weights, sharpness)
+            return self.space.forward(operations_of(weights), mixture, x)
+        return self.space.forward(weights, start.mixture, x)
+
+    def _loss(
+        self,
+        start: Start,
+        weights: Params,
+        *,
+        data: Labelled,
+        sharpness: float = 1.0,
+        shots: int | None = None,
+    ) -> Tensor:
+        """One loss per task; K is that of the data where nothing else is said."""
+        if shots is None:
+            shots = data.y.shape[1] // self.context.shape.ways
+        return task_losses(
+            self._outputs(start, weights, data.x, sharpness=sharpness),
+            data.y,
+            kind=self.context.task.kind,
+            reduction=self.params.reduction,
+            shots=shots,
+        )
+
+
+def leaves(weights: Params, device: torch.device, *, prefix: str = "") -> Params:
+    """Put weights on a device as leaves that require gradients, under prefixed names."""
+    return {f"{prefix}{name}": w.to(device).requires_grad_() for name, w in weights.items()}

@@ -1,0 +1,23 @@
+"""Networks whose layers take extra weights, for the learners that bring some."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from metabench.errors import UsageError
+from metabench.plugin.contracts import LayeredSpace, SearchSpace
+
+
+def layered(space: SearchSpace, learner: str) -> LayeredSpace:
+    """Return the network, known to take extra weights.
+
+    Raises:
+        UsageError: when it does not.
+    """
+    if not callable(getattr(space, "layers", None)):
+        raise UsageError(
+            f"Learner {learner} adds weights to single layers, and the network "
+            f"{type(space).__name__} does not say which layers it has.",
+            hint="Choose a fixed network such as mlp or conv4 with --space.",
+        )
+    return cast("LayeredSpace", space)

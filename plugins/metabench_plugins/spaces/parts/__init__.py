@@ -1,0 +1,1 @@
+"""What search spaces share: primitives, mixed operations, cells, the supernet."""

@@ -1,0 +1,127 @@
+"""The mixed operation on one edge: a weighted sum of candidate operations, each normalized.
+
+``sum_o a_o o(x)`` (DARTS, equation 2). The weight ``a_o`` is the scale of the batch norm that
+follows the operation, so that it costs nothing; an operation without weight is not computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metabench.nn import layers as tasknn
+from metabench.plugin.contracts import Params
+from metabench_plugins.spaces.parts.image_maps import Shapes
+from metabench_plugins.spaces.parts.primitives import (
+    EPS,
+    PRIMITIVES,
+    Feed,
+    Pool,
+    norm_shapes,
+    norm_weights,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One operation on one edge of one cell.
+
+    Attributes:
+        name: its weights are ``<name>.<part>``.
+        edge: position of its edge among those of the cell.
+        operation: position of its weight on the edge.
+        source: node it reads.
+        target: node it adds to.
+        primitive: key of :data:`PRIMITIVES`.
+        stride: 1 or 2.
+        affine: whether its batch norms have scale and shift.
+        normed: whether a batch norm follows it.
+    """
+
+    name: str
+    edge: int
+    operation: int
+    source: int
+    target: int
+    primitive: str
+    stride: int
+    affine: bool
+    normed: bool
+
+    @property
+    def identity(self) -> bool:
+        """Whether it hands its input on as it is."""
+        return self.primitive == "skip" and self.stride == 1
+
+    def shapes(self, channels: int) -> Shapes:
+        """Shapes of the weights by full name."""
+        parts = PRIMITIVES[self.primitive].shapes(channels, self.stride, affine=self.affine)
+        if self.normed and self.affine:
+            parts |= norm_shapes("norm", channels)
+        return {f"{self.name}.{part}": shape for part, shape in parts.items()}
+
+
+def mixed(
+    candidates: Iterable[tuple[Candidate, Tensor | None]],
+    feed: Feed,
+    weights: Params,
+    *,
+    mask: Tensor | None,
+    onto: Tensor | None,
+) -> Tensor | None:
+    """Add the weighted operations of one edge to a sum.
+
+    Args:
+        candidates: operations to compute, and the weight ``[tasks or 1]`` of each; None is 1.
+        feed: the map of the edge's source.
+        weights: of the network.
+        mask: ``[tasks, n]`` factors of what is not an identity (DropPath); None is 1.
+        onto: the sum so far; None is 0.
+
+    Returns:
+        The sum, None where there is nothing in it.
+    """
+    dropped: Tensor | None = None
+    for candidate, amount in candidates:
+        if candidate.identity:
+            onto = _add(onto, feed.x, amount)
+        elif mask is None:
+            onto = _term(candidate, amount, feed, weights, onto=onto)
+        else:
+            dropped = _term(candidate, amount, feed, weights, onto=dropped)
+    return onto if dropped is None else _add(onto, dropped, mask)
+
+
+def _term(
+    candidate: Candidate,
+    amount: Tensor | None,
+    feed: Feed,
+    weights: Params,
+    *,
+    onto: Tensor | None,
+) -> Tensor:
+    """Compute one operation, normalize, weigh, and add."""
+    primitive = PRIMITIVES[candidate.primitive]
+    if candidate.normed and not candidate.affine and isinstance(primitive, Pool):
+        # It has no weights, so all edges from this node share it.
+        return _add(onto, feed.normed_pool(primitive.kind, candidate.stride), amount)
+    y = primitive.apply(feed, weights, candidate.name, stride=candidate.stride)
+    if not candidate.normed:
+        return _add(onto, y, amount)
+    scale, shift = norm_weights(weights, f"{candidate.name}.norm")
+    if amount is not None:
+        by_channel = amount.unsqueeze(1).expand(-1, y.shape[2])
+        shift = None if shift is None else by_channel * shift
+        scale = by_channel if scale is None else by_channel * scale
+    return _add(onto, tasknn.batch_norm(y, scale, shift, eps=EPS), None)
+
+
+def _add(onto: Tensor | None, y: Tensor, factor: Tensor | None) -> Tensor:
+    """Return ``onto + factor * y``; ``factor`` is ``[tasks or 1]`` or ``[tasks, n]``."""
+    if factor is None:
+        return y if onto is None else onto + y
+    factor = factor.view(*factor.shape, *[1] * (y.dim() - factor.dim()))
+    return y * factor if onto is None else torch.addcmul(onto, y, factor)

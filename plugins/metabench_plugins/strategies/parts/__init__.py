@@ -1,0 +1,1 @@
+"""What strategies share: logits, decoding, pruning, the unrolled gradient of DARTS."""

@@ -1,0 +1,72 @@
+"""Architecture logits: drawn, and turned into weights by a softmax with a temperature.
+
+Operations: ``a_o = exp(alpha_o / tau) / sum exp(alpha_o' / tau)`` per edge (MetaNAS, equation 5);
+input pairs likewise per node (equation 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from metabench.plugin.contracts import INPUTS, Arch, CellChoices, Mixture
+
+
+def draw_logits(
+    choices: Mapping[str, CellChoices],
+    *,
+    std: float,
+    rng: torch.Generator,
+    input_pairs: bool = False,
+) -> Arch:
+    """Draw logits from N(0, std^2) for every operation, and if asked for every input pair.
+
+    Args:
+        choices: of the space.
+        std: deviation of each logit.
+        rng: a CPU generator.
+        input_pairs: whether pairs get logits ``<cell>.inputs``; the cells must have them.
+    """
+    arch: Arch = {
+        cell: std * torch.randn(len(c.edges), len(c.primitives), generator=rng)
+        for cell, c in choices.items()
+    }
+    if input_pairs:
+        arch |= {
+            cell + INPUTS: std * torch.randn(sum(pairs_per_node(c)), generator=rng)
+            for cell, c in choices.items()
+        }
+    return arch
+
+
+def soften(arch: Arch, choices: Mapping[str, CellChoices], *, temperature: float) -> Mixture:
+    """Softmax over the operations of each edge and the input pairs of each node.
+
+    Args:
+        arch: ``<cell> [edges, operations]`` and ``<cell>.inputs [pairs]``, or with a task axis.
+        choices: of the space.
+        temperature: tau; 1 is the plain softmax.
+
+    Returns:
+        Weights with a task axis, of length 1 for shared logits.
+    """
+    mixture: Mixture = {}
+    for cell, c in choices.items():
+        logits = arch[cell] / temperature if temperature != 1 else arch[cell]
+        mixture[cell] = (logits if logits.dim() == 3 else logits[None]).softmax(dim=-1)
+        if cell + INPUTS in arch:
+            pairs = arch[cell + INPUTS] / temperature
+            pairs = pairs if pairs.dim() == 2 else pairs[None]
+            nodes = torch.split(pairs, pairs_per_node(c), dim=1)
+            mixture[cell + INPUTS] = torch.cat([node.softmax(dim=1) for node in nodes], dim=1)
+    return mixture
+
+
+def pairs_per_node(choices: CellChoices) -> list[int]:
+    """How many input pairs each node has, in order.
+
+    >>> pairs_per_node(CellChoices(((0, 2), (1, 2), (0, 3), (1, 3), (2, 3)), ("skip",)))
+    [1, 3]
+    """
+    return [len(pairs) for pairs in choices.pairs().values()]
