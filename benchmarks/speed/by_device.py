@@ -15,8 +15,7 @@ from race import steps_per_second
 
 from metabench.planning.plan import RunRequest
 from metabench.plugin.catalog import Catalog, load_catalog
-from metabench.running.devices import make_repeatable, pick_device
-from metabench.running.memory import reuse_freed_memory
+from metabench.running.devices import make_repeatable, pick_device, reuse_freed_memory
 from metabench.running.provenance import describe
 
 CASES = [

@@ -18,10 +18,10 @@ import torch
 from race import Options, parse, steps_per_second
 
 from metabench.errors import DataError, UsageError
-from metabench.planning.source_data import open_source
 from metabench.plugin.contracts import ClassData
 from metabench.plugin.contracts.episode import EpisodeShape
 from metabench.sampling.sampler import EpisodeSampler
+from metabench.sampling.sources import open_source
 from metabench_plugins.datasets import miniimagenet, omniglot
 from metabench_plugins.datasets.parts.torchmeta_bridge import torchmeta_bridge
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metabench.running.memory import reuse_freed_memory
+from metabench.running.devices import reuse_freed_memory
 
 MetaGradients = Callable[[], list[Tensor]]
 """One meta-step without the update: gradients of the outer loss, for all weights in one order."""

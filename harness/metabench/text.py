@@ -15,3 +15,13 @@ def counted(n: int, one: str, several: str = "") -> str:
     ('1 run', '1,200 runs', '2 queries')
     """
     return f"{n:,} {one if n == 1 else several or one + 's'}"
+
+
+def plain(text: str) -> str:
+    """One line without control characters, which could rewrite a terminal or a file.
+
+    >>> plain("a\\x1b[2J\\nb")
+    'a\\\\x1b[2J b'
+    """
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

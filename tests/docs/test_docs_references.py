@@ -4,7 +4,7 @@ import pytest
 from doc_pages import DOCS, blocks
 
 from metabench.papers import reference as references
-from metabench.planning.runspec import Frozen
+from metabench.values import Frozen
 
 
 @pytest.mark.parametrize(

@@ -14,16 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from metabench.planning.runspec import (
-    Choice,
-    EpisodeProtocol,
-    RunSpec,
-    SourceChoice,
-    Training,
-    digest,
-)
+from metabench.papers.table import PaperReport
+from metabench.planning.runspec import Choice, EpisodeProtocol, RunSpec, SourceChoice, Training
 from metabench.reports.tables import Report
 from metabench.results.schema import EpisodeRecord, Provenance, RunRecord
+from metabench.values import digest
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SOURCES = ("bird", "texture")
@@ -146,7 +141,7 @@ def golden_report() -> Report:
     return build_report(read_runs(GOLDEN / "records"))
 
 
-def golden_paper_report() -> Report:
+def golden_paper_report() -> PaperReport:
     from metabench.papers.reference_files import load_reference
     from metabench.papers.report import build_paper_report
     from metabench.plugin.catalog import load_catalog

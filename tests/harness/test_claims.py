@@ -12,7 +12,7 @@ from result_factory import make_spec, write_run
 
 from metabench.papers.claims.sentences import deciding
 from metabench.planning.evaluation import Evaluation as Asked
-from metabench.planning.evaluation import Grid
+from metabench.sampling.grid import Grid
 
 
 def test_supported_with_numbers_by_hand(tmp_path: Path) -> None:

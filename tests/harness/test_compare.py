@@ -16,11 +16,9 @@ from metabench.planning.runspec import Choice
 from metabench.render.comparison_text import comparison_json, comparison_text
 from metabench.reports.comparison import Comparison, compare
 from metabench.reports.comparison_sides import Sides, Wanted, find_sides
-from metabench.results.paired_scores import (
-    difference_in_words,
-    evaluated_configurations,
-    weights_of,
-)
+from metabench.results.comparability import difference_in_words
+from metabench.results.evaluations import evaluated_configurations
+from metabench.results.paired_scores import weights_of
 from metabench.results.reading import read_runs
 
 N = 40

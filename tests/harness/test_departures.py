@@ -14,12 +14,12 @@ from metabench.papers.deviations import Departures
 from metabench.papers.reference import Reference
 from metabench.papers.reference_files import find_reference
 from metabench.papers.report import build_paper_report
+from metabench.papers.table import PaperRow, PaperTable
 from metabench.planning.overrides import parse_changes
 from metabench.planning.plan import Cell, RunRequest, plan
 from metabench.planning.runspec import RunSpec
 from metabench.plugin.catalog import Catalog
 from metabench.reports.build import build_report
-from metabench.reports.tables import PaperRow, PaperTable
 from metabench.results.configurations import Pooled, configurations
 from metabench.results.reading import read_runs
 

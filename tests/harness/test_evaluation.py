@@ -12,9 +12,8 @@ import pytest
 import torch
 
 from metabench.errors import DataError, UsageError
-from metabench.planning.evaluation import Evaluation, Grid
+from metabench.planning.evaluation import Evaluation
 from metabench.planning.plan import Cell, RunRequest, plan, suite_file
-from metabench.planning.source_data import require_values
 from metabench.planning.suite import Suite, load_suite
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.specs import RunEvent
@@ -28,6 +27,8 @@ from metabench.running.build import build
 from metabench.running.cell import Run
 from metabench.running.loops import Control, Interrupted
 from metabench.running.trained_learner import restore
+from metabench.sampling.checks import require_values
+from metabench.sampling.grid import Grid
 
 CPU = torch.device("cpu")
 NAME = "extrapolation"

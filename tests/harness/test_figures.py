@@ -98,8 +98,8 @@ def test_fits_show_every_family_with_every_learner(catalog: Catalog, trained: Pa
 
 def test_a_fit_is_what_the_record_scored(catalog: Catalog, trained: Path) -> None:
     """The squared error on the evaluation's own grid is the evaluation's score."""
-    from metabench.planning.evaluation import Grid
     from metabench.running.trained_learner import restore
+    from metabench.sampling.grid import Grid
 
     for run in read_runs(trained).runs:
         restored = restore(run.folder, catalog, device=torch.device("cpu"))
@@ -318,7 +318,7 @@ def test_a_hostile_name_is_text(tmp_path: Path) -> None:
     folder = write_curves(tmp_path / "curves")
     record = json.loads((folder / "run.json").read_text())
     record["spec"]["learner"]["name"] = HOSTILE
-    from metabench.planning.runspec import digest
+    from metabench.values import digest
 
     edit_json(folder / "run.json", spec=record["spec"], run_id=digest(record["spec"]))
     drawing = curves.draw(read_runs(tmp_path / "curves"))

@@ -12,12 +12,12 @@ from html_outline import Outline
 from result_factory import golden_paper_report, golden_report, make_spec, write_run
 
 from metabench.papers.claims import Scope
+from metabench.papers.table import PaperTable
 from metabench.plugin.catalog import Catalog
 from metabench.render import Format, render
 from metabench.render import grid as layout
 from metabench.render.page import build_page, read_page
 from metabench.render.page.html import parts, render_page
-from metabench.reports.tables import PaperTable
 from metabench.results.reading import read_runs
 
 SCRIPT_NAME = "<script>alert(1)</script>"

@@ -8,7 +8,7 @@ import pytest
 
 PROGRAM = """
 import ctypes, resource, sys
-from metabench.running.memory import reuse_freed_memory
+from metabench.running.devices import reuse_freed_memory
 assert "torch" not in sys.modules
 if sys.argv[1] == "reuse":
     assert reuse_freed_memory()

@@ -6,8 +6,8 @@ from result_factory import golden_paper_report, make_spec, write_run
 
 from metabench.papers.reference import Reference
 from metabench.papers.report import build_paper_report
+from metabench.papers.table import PaperReport, PaperRow, PaperTable
 from metabench.planning.runspec import EpisodeProtocol, Training
-from metabench.reports.tables import PaperRow, PaperTable, Report
 from metabench.results.reading import read_runs
 
 SCORES = [0.2, 0.4, 0.6, 0.4, 1.0, 0.0, 0.2, 0.8]  # bird and texture take turns
@@ -39,7 +39,7 @@ def printed(method: str = "MAML", learner: str | None = "maml", **changes: objec
     return {"method": method, "learner": learner, "cells": cells, **changes}
 
 
-def report(folder: Path, reference: Reference, **options: str) -> Report:
+def report(folder: Path, reference: Reference, **options: str) -> PaperReport:
     return build_paper_report(read_runs(folder), reference, **options)
 
 

@@ -12,11 +12,12 @@ import pytest
 from result_factory import GOLDEN, golden_paper_report, golden_report, make_spec, write_run
 
 from metabench.papers.reference import PrintedCell
+from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable
 from metabench.papers.verdict import Verdict
 from metabench.render import Format, as_md, as_table, as_tex, render
 from metabench.render import grid as layout
 from metabench.reports.build import build_report
-from metabench.reports.tables import Cell, PaperCell, PaperRow, PaperTable, Report, Table
+from metabench.reports.tables import Cell, Report, Table
 from metabench.results.reading import read_runs
 
 HOSTILE = (
@@ -415,7 +416,7 @@ def paper_named(report_named) -> Callable[[str], Report]:
             reasons=(name,),
             remarks=(name,),
         )
-        return Report((paper,), ())
+        return PaperReport((paper,), ())
 
     return make
 

@@ -6,8 +6,8 @@ import pytest
 from result_factory import edit_json, make_spec, write_run
 
 from metabench.errors import DataError
-from metabench.planning.runspec import digest
 from metabench.results.reading import load_results, read_runs
+from metabench.values import digest
 
 
 @pytest.fixture

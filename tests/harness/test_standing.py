@@ -8,8 +8,8 @@ from metabench.errors import UsageError
 from metabench.planning.runspec import EpisodeProtocol, Training
 from metabench.render.page.differences import find_differences
 from metabench.reports.build import build_report
+from metabench.results.comparability import comparable_groups, mismatch
 from metabench.results.configurations import configurations
-from metabench.results.paired_scores import comparable_groups, mismatch
 from metabench.results.reading import read_runs
 
 EASY_AND_HARD = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 0.2, 0.4]  # bird and texture take turns

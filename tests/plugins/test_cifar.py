@@ -20,8 +20,8 @@ from PIL import Image
 
 from metabench.data import import_archive, verify_pack
 from metabench.errors import DataError
-from metabench.planning.runspec import digest
 from metabench.plugin.contracts import ClassData
+from metabench.values import digest
 from metabench_plugins.datasets import cifar10, cifar100
 from metabench_plugins.datasets.cifar10 import NAMES, CifarParams
 from metabench_plugins.datasets.parts.packed import SPLITS, committed_split

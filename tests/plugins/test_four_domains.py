@@ -17,11 +17,12 @@ from PIL import Image
 from metabench.data import Preparation, import_archive
 from metabench.errors import DataError
 from metabench.planning.plan import RunRequest, plan, source_choices
-from metabench.planning.source_data import load_data, open_source
+from metabench.planning.source_data import load_data
 from metabench.planning.suite import load_suite
 from metabench.plugin.catalog import load_catalog
 from metabench.plugin.contracts import ClassData
 from metabench.sampling.sampler import EpisodeSampler
+from metabench.sampling.sources import open_source
 from metabench_plugins.datasets import four_domains
 from metabench_plugins.datasets.four_domains import ARCHIVE, FourDomainsParams
 from metabench_plugins.datasets.parts.packed import SPLITS
@@ -160,10 +161,9 @@ def test_a_task_never_mixes_domains(name: str, split: str) -> None:
     assert len({len(found.splits[split]) for found in data.values()}) > 1
     suite = load_suite(load_catalog().suites[name])
     protocol = suite.protocol_of("5w1s", "paper", {})
-    from metabench.running.build import test_shape, train_shape
 
     train = split == "meta-train"
-    shape = (train_shape if train else test_shape)(protocol)
+    shape = protocol.train_shape() if train else protocol.test_shape()
     sources = [
         open_source(source, found, device=torch.device("cpu")) for source, found in data.items()
     ]

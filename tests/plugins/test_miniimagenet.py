@@ -19,7 +19,7 @@ from PIL import Image
 
 from metabench.data import Pack, Preparation, fetch_archive, import_archive, open_pack, verify_pack
 from metabench.errors import DataError
-from metabench.planning.runspec import digest
+from metabench.values import digest
 from metabench_plugins.datasets.miniimagenet import (
     ARCHIVE,
     MiniImagenetParams,

@@ -18,7 +18,7 @@ from PIL import Image
 
 from metabench.data import Archive, Preparation, fetch_archive, import_archive, open_pack
 from metabench.errors import DataError
-from metabench.planning.runspec import digest
+from metabench.values import digest
 from metabench_plugins.datasets import aircraft, birds, fungi, textures
 from metabench_plugins.datasets.parts.domains import BoxedParams, DomainParams
 from metabench_plugins.datasets.parts.multidataset import Domain, draw_split

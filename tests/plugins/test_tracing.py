@@ -13,7 +13,8 @@ from metabench.plugin.catalog import load_catalog
 from metabench.plugin.contracts.episode import Labelled
 from metabench.plugin.specs import resolve
 from metabench_plugins.learners.maml import Maml, MamlParams, MamlSearchParams
-from metabench_plugins.learners.metanas.learner import Metanas, MetanasParams
+from metabench_plugins.learners.metanas.learner import Metanas
+from metabench_plugins.learners.metanas.params import MetanasParams
 from metabench_plugins.spaces.toy_cell import CELL, ToyCell, ToyCellParams
 from metabench_plugins.strategies.parts.decoding import genotypes, harden
 

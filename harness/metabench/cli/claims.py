@@ -33,8 +33,8 @@ def claims(
     from metabench.cli.context import catalog
     from metabench.papers.claims import evaluate, load_claims
     from metabench.render.claims_text import render_claims
-    from metabench.render.grid import plain
     from metabench.results.reading import read_runs
+    from metabench.text import plain
 
     found = catalog()
     if suite is not None:

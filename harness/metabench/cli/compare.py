@@ -39,9 +39,9 @@ def compare(
 ) -> None:
     """Print the paired differences A - B per source and on average, with intervals and tests."""
     from metabench.render.comparison_text import comparison_json, comparison_text
-    from metabench.render.grid import plain
     from metabench.reports.comparison import compare as compare_pair
     from metabench.reports.comparison_sides import Wanted, find_sides
+    from metabench.text import plain
 
     if difference is not None and (difference == 0 or not math.isfinite(difference)):
         raise UsageError(

@@ -17,7 +17,7 @@ from metabench.render.columns import columns
 
 if TYPE_CHECKING:
     from metabench.data import Archive, Pack
-    from metabench.data.archive import Report
+    from metabench.data.progress import Progress
     from metabench.plugin.specs import DatasetSpec
 
 data_app = typer.Typer(
@@ -237,7 +237,7 @@ def _say_packed(pack: Pack) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Report]:
+def _progress() -> Iterator[Progress]:
     """A progress bar on stderr, one line per piece of work; nothing where that is no terminal."""
     from rich.console import Console
     from rich.progress import Progress, TaskID

@@ -69,7 +69,8 @@ def _choices(name: str, known: Catalog) -> tuple[SourceChoice, ...]:
     """The sources of the suite of that name, else the dataset with its default parameters."""
     from metabench.planning.plan import source_choices, suite_file
     from metabench.planning.runspec import SourceChoice
-    from metabench.planning.suite import load_suite, validated
+    from metabench.planning.suite import load_suite
+    from metabench.planning.validation import validated
 
     if name in known.suites or (name not in known.datasets and name.endswith((".yaml", ".yml"))):
         return source_choices(load_suite(suite_file(name, known)), {}, known)

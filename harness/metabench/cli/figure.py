@@ -38,8 +38,8 @@ def figure(
 ) -> None:
     """Draw a figure from results, the same bytes every time, and print the file's name."""
     from metabench.cli.context import catalog
-    from metabench.render.grid import plain
     from metabench.results.reading import read_runs
+    from metabench.text import plain
 
     if kind not in FIGURES:
         raise unknown("figure", kind, FIGURES)

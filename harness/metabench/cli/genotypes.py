@@ -20,10 +20,10 @@ def genotypes(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the most common architectures of each search, how far seeds agree, and its cost."""
-    from metabench.render.grid import plain
     from metabench.render.searches_text import searches_json, searches_text
     from metabench.results.reading import read_runs
     from metabench.results.searches import find_searches
+    from metabench.text import plain
 
     results = read_runs(directory)
     for problem in results.problems:

@@ -17,6 +17,7 @@ from metabench.errors import DataError
 from metabench.render import Format
 
 if TYPE_CHECKING:
+    from metabench.papers.table import PaperReport
     from metabench.render.page import Page
     from metabench.reports.captions import IntervalKind
     from metabench.reports.tables import Report
@@ -67,7 +68,7 @@ def report(
     With --paper the paper's table, ours beside it, with a verdict per cell and its reason. With
     --format html one page with all there is: papers, differences, claims, figures, commands.
     """
-    from metabench.render.grid import plain
+    from metabench.text import plain
 
     chosen = chosen_format(output, format, default=Format.table, free=("txt",))
     results, built = _build(directory, format=chosen, paper=paper, interval=interval.value)
@@ -88,7 +89,7 @@ def report(
 
 def _build(
     directory: Path, *, format: Format, paper: str | None, interval: IntervalKind
-) -> tuple[Results, Report | Page]:
+) -> tuple[Results, Report | PaperReport | Page]:
     from metabench.papers.report import build_paper_report
     from metabench.reports.build import build_report
     from metabench.results.reading import read_runs
@@ -110,7 +111,9 @@ def _build(
     return results, build_paper_report(results, reference, interval=interval, catalog=plugins)
 
 
-def _written(built: Report | Page, format: Format, *, on_terminal: bool = False) -> str:
+def _written(
+    built: Report | PaperReport | Page, format: Format, *, on_terminal: bool = False
+) -> str:
     from metabench.render import as_table, render
     from metabench.render.page import Page
     from metabench.render.page.html import render_page

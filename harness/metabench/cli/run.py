@@ -74,10 +74,10 @@ def run(
 ) -> None:
     """Run learners on a suite. The same command resumes; what is done is not run again."""
     from metabench.cli.context import catalog, plugin_files
-    from metabench.conformance.strangers import strangers_in
     from metabench.planning.overrides import parse_changes
     from metabench.planning.plan import RunRequest, plan, suite_file
     from metabench.planning.suite import load_suite
+    from metabench.planning.unknown_names import strangers_in
 
     _check_threads(threads)
     found = catalog()

@@ -41,10 +41,10 @@ def view(
     It is served to this machine only, until Ctrl-C. With --bundle it is written as static files.
     """
     from metabench.cli.context import catalog
-    from metabench.render.grid import plain
     from metabench.render.page import read_page
     from metabench.render.page.html import render_page
     from metabench.render.page.server import ReportServer, bundle_of, write_bundle
+    from metabench.text import plain
 
     found = catalog()
     _, page = read_page(directory, found, paper=paper)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -75,3 +75,9 @@ def describe(error: BaseException) -> str:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text} ({Path(frame.filename).name}, line {frame.lineno})"
+
+
+def raise_doubts(sentences: Iterable[str]) -> None:
+    """Raise Doubt with all sentences, if there are any."""
+    if text := " ".join(sentences):
+        raise Doubt(text)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from importlib.resources.abc import Traversable
 
-from metabench.conformance.base import Check
-from metabench.conformance.strangers import raise_doubts, sentences_on
+from metabench.conformance.base import Check, raise_doubts
 from metabench.papers.claims.schema import load_claims
+from metabench.planning.unknown_names import sentences_on
 from metabench.plugin.catalog import Catalog
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from metabench.conformance.base import Check, require
-from metabench.conformance.strangers import raise_doubts, strangers_in
+from metabench.conformance.base import Check, raise_doubts, require
 from metabench.planning.compatibility import check_source
-from metabench.planning.suite import Suite, load_suite, validated
+from metabench.planning.suite import Suite, load_suite
+from metabench.planning.unknown_names import strangers_in
+from metabench.planning.validation import validated
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.specs import LearnerSpec, Spec
 

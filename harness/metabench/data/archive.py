@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from metabench.planning.runspec import Frozen
+from metabench.values import Frozen
 
 if TYPE_CHECKING:
     from metabench.data.originals import Originals
@@ -21,9 +21,6 @@ Crop = Literal["none", "box"]
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom of a part of an image, in pixels; right and bottom lie outside."""
-
-Report = Callable[[str, int, int], None]
-"""Called as work proceeds, with what is being done, how much is done, and of how much."""
 
 
 class Preparation(Frozen):

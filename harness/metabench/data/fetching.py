@@ -10,11 +10,12 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from metabench.data.archive import Archive, Preparation, RemoteFile, Report
+from metabench.data.archive import Archive, Preparation, RemoteFile
 from metabench.data.importing import import_archive
 from metabench.data.locations import data_root, originals_folder
 from metabench.data.originals import is_web_page
 from metabench.data.pack import Pack
+from metabench.data.progress import Progress
 from metabench.errors import DataError
 
 CHUNK = 2**16
@@ -37,7 +38,7 @@ def fetch_archive(
     *,
     preparation: Preparation | None = None,
     root: Path | None = None,
-    report: Report | None = None,
+    report: Progress | None = None,
 ) -> Pack:
     """Download the files of a dataset and pack them; what is there already is not loaded again.
 
@@ -63,7 +64,7 @@ def fetch_archive(
     return import_archive(archive, folder, preparation=preparation, root=root, report=report)
 
 
-def _fetch(file: RemoteFile, folder: Path, report: Report | None) -> None:
+def _fetch(file: RemoteFile, folder: Path, report: Progress | None) -> None:
     import pooch
 
     # pooch announces each download on stderr; progress is shown through ``report``.
@@ -105,7 +106,7 @@ class _Resuming:
         report: told how many bytes have come.
     """
 
-    def __init__(self, file: RemoteFile, part: Path, report: Report | None) -> None:
+    def __init__(self, file: RemoteFile, part: Path, report: Progress | None) -> None:
         self.file = file
         self.part = part
         self.report = report

@@ -9,12 +9,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from metabench.data.archive import Archive, ImageClass, Preparation, Report
+from metabench.data.archive import Archive, ImageClass, Preparation
 from metabench.data.locations import data_root
 from metabench.data.locks import held
 from metabench.data.originals import Originals, is_archive
 from metabench.data.pack import Pack, read_pack, verify_pack
 from metabench.data.packing import write_pack
+from metabench.data.progress import Progress
 from metabench.errors import DataError
 
 
@@ -24,7 +25,7 @@ def import_archive(
     *,
     preparation: Preparation | None = None,
     root: Path | None = None,
-    report: Report | None = None,
+    report: Progress | None = None,
 ) -> Pack:
     """Pack the files that the user has; safe to run twice, also at the same time.
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import BinaryIO
 
-from metabench.data.archive import Report
+from metabench.data.progress import Progress
 from metabench.data.tarballs import ERRORS as TAR_ERRORS
 from metabench.data.tarballs import SUFFIXES as TAR_SUFFIXES
 from metabench.data.tarballs import Tarball
@@ -43,7 +43,7 @@ class Originals:
     """
 
     def __init__(
-        self, path: Path, archives: Iterable[str] = (), *, report: Report | None = None
+        self, path: Path, archives: Iterable[str] = (), *, report: Progress | None = None
     ) -> None:
         self.path = path
         self._report = report

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 from metabench.data.archive import Archive, Preparation
 from metabench.data.locations import data_root
 from metabench.errors import DataError
-from metabench.planning.runspec import Frozen, digest
+from metabench.values import Frozen, digest
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,9 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from metabench.data.archive import Archive, Box, Contents, ImageClass, Preparation, Report
+from metabench.data.archive import Archive, Box, Contents, ImageClass, Preparation
 from metabench.data.originals import Originals
 from metabench.data.pack import IMAGES, INDEX, SCHEMA, Pack, PackedClass, PackIndex, SealedIndex
+from metabench.data.progress import Progress
 from metabench.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def write_pack(
     *,
     preparation: Preparation,
     folder: Path,
-    report: Report | None = None,
+    report: Progress | None = None,
 ) -> Pack:
     """Write ``images.npy`` and ``index.json`` into an empty folder.
 
@@ -84,7 +85,7 @@ class _Packing:
     archive: Archive
     originals: Originals
     preparation: Preparation
-    report: Report | None
+    report: Progress | None
 
     def write_images(self, classes: Sequence[ImageClass], sink: BinaryIO) -> str:
         """Write every image to its place, and digest the files that they were read from.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from metabench.data.archive import Report
+from metabench.data.progress import Progress
 
 MAX_READ = 64 * 2**20
 """No header and no image is larger (bytes); what claims to be is refused before it is read."""
@@ -41,7 +41,7 @@ class Tarball:
         tarfile.TarError, EOFError, OSError, zlib.error: it is damaged, or claims absurd sizes.
     """
 
-    def __init__(self, path: Path, *, report: Report | None = None) -> None:
+    def __init__(self, path: Path, *, report: Progress | None = None) -> None:
         self.path = path
         self.places: dict[str, tuple[int, int]] = {}
         self.links: set[str] = set()
@@ -53,7 +53,7 @@ class Tarball:
             self.close()
             raise
 
-    def _scan(self, report: Report | None) -> None:
+    def _scan(self, report: Progress | None) -> None:
         total, length = 0, self.path.stat().st_size
         with tarfile.open(fileobj=_Bounded(self._stream), mode="r:") as archive:
             for member in archive:

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from metabench.errors import MetabenchError
+from metabench.papers.reference import PrintedRow, Reference
 from metabench.planning.plan import RunRequest, resolve, suite_file
 from metabench.planning.runspec import Choice, RunSpec
 from metabench.planning.suite import Suite, load_suite
+from metabench.reports.tables import Row
 from metabench.results.configurations import Pooled
-from metabench.results.paired_scores import in_words
+from metabench.results.labels import in_words
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
@@ -133,3 +136,45 @@ def _params(
 def _short(value: object) -> str:
     text = in_words(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def obstacles(
+    reference: Reference, printed: PrintedRow, row: Row, config: Pooled, departures: Departures
+) -> list[str]:
+    """Stamps, budget, substitutes, protocol, and changed parameters, in words.
+
+    Args:
+        reference: the table.
+        printed: its row.
+        row: ours that stands in it.
+        config: the runs behind ours.
+        departures: looks up what their suite gives.
+    """
+    found = [f"our runs are stamped {', '.join(row.stamps)}"] if row.stamps else []
+    if row.budget != reference.budget and row.budget not in row.stamps:
+        found.append(f"our budget is {row.budget}, and {reference.budget} stands for the paper")
+    if config.spec.suite in reference.substitutes:
+        found.append(f"{config.spec.suite} is not {reference.substitutes[config.spec.suite]}")
+    said = reference.settings[config.spec.setting].model_dump(exclude_none=True)
+    for name, theirs in said.items():
+        if (mine := getattr(config.spec.protocol, name)) != theirs:
+            found.append(f"{name.replace('_', ' ')}: {mine} here, {theirs} in the paper")
+    return [*found, *_changes(printed, config, departures)]
+
+
+def unasked(printed: PrintedRow, config: Pooled, departures: Departures) -> tuple[Departure, ...]:
+    """Departures from the suite but those that the row asks for.
+
+    Raises:
+        MetabenchError: as :meth:`metabench.papers.deviations.Departures.of`.
+    """
+    asked = {f"learner.{name}" for name in printed.learner_params}
+    return tuple(found for found in departures.of(config) if found.name not in asked)
+
+
+def _changes(printed: PrintedRow, config: Pooled, departures: Departures) -> Iterator[str]:
+    try:
+        yield from (found.reason for found in unasked(printed, config, departures))
+    except MetabenchError as error:
+        why = error.message.rstrip(".")
+        yield f"whether our parameters are those of the suite cannot be told ({why})"

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from metabench.papers.reference import Reference, Uncertainty
-from metabench.reports.tables import PaperRow
+from metabench.papers.table import PaperRow
 
 
 def reasons(rows: Sequence[PaperRow], reference: Reference) -> Iterator[str]:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from metabench.planning.runspec import Frozen
-from metabench.reports.tables import UNITS, Metric
+from metabench.results.metrics import UNITS, Metric
+from metabench.values import Frozen
 
 Status = Literal["printed", "public copy", "derived", "missing", "not reported"]
 """Read in the paper; in a copy of its table; computed from its other cells; lost; a dash."""

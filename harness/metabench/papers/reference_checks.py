@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from metabench.papers.reference import Column, PrintedRow, Reference
 from metabench.planning.suite import Suite, load_suite
 from metabench.plugin.catalog import Catalog
-from metabench.reports.captions import AVERAGE
+from metabench.results.metrics import AVERAGE
 
 
 def problems_of(reference: Reference, catalog: Catalog) -> list[str]:

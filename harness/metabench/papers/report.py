@@ -14,18 +14,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from metabench.errors import MetabenchError
-from metabench.papers.deviations import Departures
+from metabench.papers.caption import paper_caption
+from metabench.papers.deviations import Departures, obstacles, unasked
 from metabench.papers.notes import reasons, remarks
-from metabench.papers.obstacles import obstacles, unasked
 from metabench.papers.reference import Column, PrintedCell, PrintedRow, Reference
+from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable
 from metabench.papers.verdict import judge
 from metabench.plugin.contracts.stamp import CUT_SHORT
 from metabench.reports.best import mark
 from metabench.reports.build import make_rows, pool_runs
-from metabench.reports.captions import AVERAGE, IntervalKind, paper_caption
-from metabench.reports.tables import SCALES, PaperCell, PaperRow, PaperTable, Report, Row
+from metabench.reports.captions import IntervalKind
+from metabench.reports.tables import Row
 from metabench.results.configurations import Pooled
 from metabench.results.evaluations import evaluated
+from metabench.results.metrics import AVERAGE, SCALES
 from metabench.results.reading import Results
 from metabench.stats import SpreadRatio, spread_ratio
 from metabench.stats import spread as spread_of
@@ -42,7 +44,7 @@ def build_paper_report(
     *,
     interval: IntervalKind = "field",
     catalog: Catalog | None = None,
-) -> Report:
+) -> PaperReport:
     """Put the runs that count beside a paper's table.
 
     Args:
@@ -79,7 +81,7 @@ def build_paper_report(
         reasons=tuple(reasons(rows, reference)),
         remarks=(*remarks(reference), *_not_shown(reference, entries, shown)),
     )
-    return Report((table,), problems)
+    return PaperReport((table,), problems)
 
 
 def _concerned(

@@ -35,7 +35,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from metabench.papers.reference import PrintedCell
-from metabench.reports.tables import DECIMALS, Cell
+from metabench.reports.tables import Cell
+from metabench.results.metrics import DECIMALS
 from metabench.stats import SpreadRatio
 
 Outcome = Literal["match", "close", "differs", "not comparable"]

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from metabench.errors import UsageError
+from metabench.planning.networks import build_space, build_strategy
 from metabench.planning.runspec import Choice, RunSpec
-from metabench.plugin.specs import DatasetSpec, LearnerSpec, NasStrategySpec, SearchSpaceSpec
+from metabench.plugin.contracts import ClassData, FunctionFamily
+from metabench.plugin.contracts.episode import EpisodeShape, TaskKind, TaskShape
+from metabench.plugin.specs import (
+    DatasetSpec,
+    LearnerSpec,
+    NasStrategySpec,
+    SearchSpaceSpec,
+    resolve,
+)
+from metabench.sampling.checks import check_classes, check_functions, task_of
+from metabench.sampling.seeding import generator
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
-    from metabench.plugin.contracts import ClassData, FunctionFamily
-    from metabench.plugin.contracts.episode import TaskKind
 
 HELD: dict[TaskKind, str] = {"classification": "classes", "regression": "functions"}
 """What a dataset must hold for each kind of task."""
@@ -48,7 +57,7 @@ def check_data(
             that no network takes together.
         DataError: for too few classes or images, or several ways in regression.
     """
-    from metabench.planning.episode_checks import check_episodes
+    from metabench.planning.compatibility import check_episodes
 
     learner = catalog.learner(spec.learner.name)
     for choice, data in zip(spec.sources, loaded, strict=True):
@@ -137,13 +146,62 @@ def check_architecture(spec: RunSpec, data: ClassData | FunctionFamily, catalog:
     """
     if spec.space is None or spec.strategy is None:
         return
-    from metabench.planning.source_data import task_of
-    from metabench.running.build import build_space, build_strategy
-    from metabench.sampling.seeding import generator
-
     space = build_space(spec.space, task_of(data, spec.protocol.ways), catalog)
     build_strategy(spec.strategy, catalog).init_arch(space, rng=generator(spec.seed, "init"))
 
 
 def _list(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
+
+
+def check_episodes(
+    spec: RunSpec, loaded: Sequence[ClassData | FunctionFamily], catalog: Catalog
+) -> None:
+    """Refuse a run whose data cannot serve its episodes.
+
+    Args:
+        spec: of the run.
+        loaded: the data of its sources, in their order.
+        catalog: the plugins.
+
+    Raises:
+        DataError: for too few classes or images, or several ways in regression.
+        UsageError: when no network takes all sources.
+    """
+    shapes = episode_shapes(spec, catalog)
+    for choice, data in zip(spec.sources, loaded, strict=True):
+        for split, shape in shapes.items():
+            if isinstance(data, ClassData):
+                check_classes(choice.source, data, split, shape)
+            else:
+                check_functions(choice.source, shape)
+    common_task(spec, loaded)
+
+
+def common_task(spec: RunSpec, loaded: Sequence[ClassData | FunctionFamily]) -> TaskShape:
+    """What the network of a run must accept and produce.
+
+    Raises:
+        UsageError: when no network takes all sources.
+    """
+    tasks = {task_of(data, spec.protocol.ways) for data in loaded}
+    if len(tasks) != 1:
+        raise UsageError(
+            f"The sources of suite {spec.suite} have different shapes: "
+            f"{'; '.join(sorted(f'{task.inputs} to {task.outputs}' for task in tasks))}.",
+            hint="One network serves all of them, so give them one size.",
+        )
+    return tasks.pop()
+
+
+def episode_shapes(spec: RunSpec, catalog: Catalog) -> Mapping[str, EpisodeShape]:
+    """Per split that the run draws from, the shape of its episodes."""
+    learner = catalog.learner(spec.learner.name)
+    train = spec.protocol.train_shape()
+    if learner.train_shape is not None:
+        model = learner.params_model(searched=spec.strategy is not None)
+        train = resolve(learner.train_shape)(model.model_validate(spec.learner.params), train)
+    shapes = {"meta-train": train, "meta-test": spec.protocol.test_shape()}
+    if spec.protocol.selection == "meta-val":
+        shapes["meta-val"] = shapes["meta-test"]
+    return shapes

@@ -8,27 +8,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from metabench.planning.runspec import Frozen
-from metabench.values import Name
+from metabench.sampling.grid import Grid
+from metabench.values import Frozen, Name
 
 EvaluationName = Name
 """Names a file, ``evaluations/<name>.jsonl``, and a phase of a run."""
-
-
-class Grid(Frozen):
-    """Equally spaced inputs, both ends included."""
-
-    points: int = Field(ge=2, le=10_000, description="How many.")
-    low: float = Field(description="The first.", allow_inf_nan=False)
-    high: float = Field(description="The last.", allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _ascends(self) -> Grid:
-        if not self.low < self.high:
-            raise ValueError("a grid runs from a lower to a higher end")
-        return self
 
 
 class Evaluation(Frozen):

@@ -21,11 +21,13 @@ from metabench.planning.compatibility import (
 from metabench.planning.evaluation import Evaluation
 from metabench.planning.overrides import Changes
 from metabench.planning.runspec import Choice, RunSpec, SourceChoice
-from metabench.planning.source_data import DataKind, fingerprint_of, load_data, require_values
-from metabench.planning.suite import Suite, load_suite, validated
+from metabench.planning.source_data import DataKind, fingerprint_of, load_data
+from metabench.planning.suite import Suite, load_suite
+from metabench.planning.validation import validated
 from metabench.planning.yaml_files import flow
 from metabench.plugin.contracts.stamp import Stamp, stamps_of_budget
 from metabench.plugin.specs import LearnerSpec, Spec
+from metabench.sampling.checks import require_values
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Frozen(BaseModel):
-    """A frozen model that refuses unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from metabench.plugin.contracts.episode import EpisodeShape
+from metabench.values import Frozen, digest
 
 
 class Choice(Frozen):
@@ -75,6 +70,16 @@ class EpisodeProtocol(Frozen):
         default=0, ge=0, description="Seed of meta-val and meta-test episodes."
     )
 
+    def test_shape(self) -> EpisodeShape:
+        """Examples of a meta-test episode."""
+        return EpisodeShape(self.ways, self.shots, self.queries)
+
+    def train_shape(self) -> EpisodeShape:
+        """Examples of a meta-train episode, before a learner asks for others."""
+        return EpisodeShape(
+            self.ways, self.train_shots or self.shots, self.train_queries or self.queries
+        )
+
 
 class Training(Frozen):
     """How long a learner meta-trains."""
@@ -119,19 +124,3 @@ class RunSpec(Frozen):
     def config_id(self) -> str:
         """As :attr:`run_id`, without the seed: runs that differ only in it share a table row."""
         return digest(self.model_dump(mode="json", exclude={"seed"}))
-
-
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal text.
-
-    >>> canonical_json({"b": 1, "a": [1.0, True]})
-    '{"a":[1.0,true],"b":1}'
-    """
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-
-
-def digest(value: Any) -> str:
-    """First 16 hex digits of the SHA-256 of the canonical JSON."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]

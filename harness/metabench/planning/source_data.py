@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from metabench.data.pack import PackError
 from metabench.errors import UsageError
-from metabench.planning.runspec import SourceChoice, digest
-from metabench.plugin.contracts.episode import TaskShape
+from metabench.planning.runspec import SourceChoice
 from metabench.plugin.specs import DatasetSpec, resolve
+from metabench.values import digest
 
 if TYPE_CHECKING:
-    import torch
-
     from metabench.plugin.catalog import Catalog
     from metabench.plugin.contracts import ClassData, FunctionFamily
-    from metabench.sampling.sources import ClassSource, FunctionSource
 
 DataKind = Literal["real", "synthetic"]
 
@@ -51,42 +48,6 @@ def _maker(spec: DatasetSpec, data: DataKind) -> Any:
     return resolve(spec.synthetic)
 
 
-def require_values(loaded: Sequence[ClassData | FunctionFamily]) -> None:
-    """Refuse what has no value at every point of a line, as a grid of queries needs it.
-
-    Raises:
-        UsageError: for images, functions of several inputs, and families without ``values``.
-    """
-    for data in loaded:
-        if not hasattr(data, "values") or getattr(data, "inputs", 0) != 1:
-            raise UsageError(
-                "A grid of queries needs functions of one input that can be asked anywhere.",
-                hint="A family of functions that can has the method `values`.",
-            )
-
-
 def fingerprint_of(loaded: Sequence[ClassData | FunctionFamily]) -> str:
     """One digest of all sources, in the suite's order."""
     return digest([data.fingerprint for data in loaded])
-
-
-def open_source(
-    name: str, data: ClassData | FunctionFamily, *, device: torch.device
-) -> ClassSource | FunctionSource:
-    """Put the data of one source on a device, ready to be sampled."""
-    from metabench.plugin.contracts import ClassData
-    from metabench.sampling.sources import ClassSource, FunctionSource
-
-    if isinstance(data, ClassData):
-        return ClassSource(name, data, device=device)
-    return FunctionSource(name, data, device=device)
-
-
-def task_of(data: ClassData | FunctionFamily, ways: int) -> TaskShape:
-    """What a network must accept and produce for the data of a source."""
-    from metabench.plugin.contracts import ClassData
-
-    if isinstance(data, ClassData):
-        height, width, channels = data.images.shape[1:]
-        return TaskShape("classification", (channels, height, width), ways)
-    return TaskShape("regression", (data.inputs,), data.outputs)

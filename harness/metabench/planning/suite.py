@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.resources.abc import Traversable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from metabench.errors import unknown
 from metabench.planning.evaluation import Evaluation, EvaluationName
-from metabench.planning.runspec import EpisodeProtocol, Frozen, Training
-from metabench.planning.validation import usage_error
+from metabench.planning.runspec import EpisodeProtocol, Training
+from metabench.planning.validation import validated
 from metabench.planning.yaml_files import read_mapping
-from metabench.values import Name
-
-M = TypeVar("M", bound=BaseModel)
+from metabench.values import Frozen, Name
 
 Overrides = dict[str, dict[str, Any]]
 """Parameters by plugin name."""
@@ -156,24 +154,6 @@ class Suite(Layer):
         """What suite, setting and budget say about the parameters of one plugin."""
         layers = (self, self.setting(setting), self.budget(budget))
         return {k: v for layer in layers for k, v in getattr(layer, kind).get(name, {}).items()}
-
-
-def validated(model: type[M], values: Mapping[str, Any], *, what: str, owner: str = "") -> M:
-    """Validate ``values``; a failure is a usage error that names field, value and bounds.
-
-    Args:
-        model: what they should be.
-        values: by field.
-        what: a scope such as ``protocol``, or a file and a colon.
-        owner: the plugin whose parameters these are; may be empty.
-
-    Raises:
-        UsageError: when they are not.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise usage_error(error, model=model, what=what, owner=owner) from error
 
 
 def load_suite(file: Traversable) -> Suite:

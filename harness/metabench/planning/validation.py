@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import NoneType
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -118,3 +118,24 @@ def _about(name: str, field: Any) -> str:
     about = (field.description or "").rstrip(".")
     described = "; ".join(part for part in (" and ".join(bounds), about) if part)
     return f"{name}: {described}." if described else ""
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validated(model: type[M], values: Mapping[str, Any], *, what: str, owner: str = "") -> M:
+    """Validate ``values``; a failure is a usage error that names field, value and bounds.
+
+    Args:
+        model: what they should be.
+        values: by field.
+        what: a scope such as ``protocol``, or a file and a colon.
+        owner: the plugin whose parameters these are; may be empty.
+
+    Raises:
+        UsageError: when they are not.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise usage_error(error, model=model, what=what, owner=owner) from error

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from metabench.papers.table import PaperReport
     from metabench.reports.tables import Report
 
 
@@ -21,7 +22,7 @@ class Format(StrEnum):
     html = "html"
 
 
-def render(report: Report, format: Format) -> str:
+def render(report: Report | PaperReport, format: Format) -> str:
     """Write a report down; the same report gives the same text, which ends with a line end."""
     module = import_module(f"{__name__}.as_{format}")
     text: str = module.render(report)

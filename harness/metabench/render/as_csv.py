@@ -8,8 +8,10 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from metabench.render.grid import number, plain
-from metabench.reports.tables import Cell, PaperCell, PaperRow, PaperTable, Report, Row, Table
+from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable
+from metabench.render.grid import number
+from metabench.reports.tables import Cell, Report, Row, Table
+from metabench.text import plain
 
 _ROW = (
     *("learner", "variant", "backend", "n_params", "budget", "seeds", "stamps", "transductive"),
@@ -24,7 +26,7 @@ PAPER_FIELDS = (
 )
 
 
-def render(report: Report) -> str:
+def render(report: Report | PaperReport) -> str:
     """Write a heading and a line per cell; lists are joined with semicolons."""
     papers = any(isinstance(table, PaperTable) for table in report.tables)
     fields = PAPER_FIELDS if papers else FIELDS

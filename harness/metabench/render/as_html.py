@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
+from metabench.papers.table import PaperReport
 from metabench.render.page.html import render_page
 from metabench.render.page.values import Page
-from metabench.reports.tables import PaperTable, Report, Table
+from metabench.reports.tables import Report
 
 
-def render(report: Report) -> str:
+def render(report: Report | PaperReport) -> str:
     """Write every table."""
-    page = Page(
-        title="Results",
-        tables=tuple(table for table in report.tables if isinstance(table, Table)),
-        papers=tuple(table for table in report.tables if isinstance(table, PaperTable)),
-        problems=report.problems,
+    if isinstance(report, PaperReport):
+        return render_page(
+            Page(title="Results", tables=(), papers=report.tables, problems=report.problems)
+        )
+    return render_page(
+        Page(title="Results", tables=report.tables, papers=(), problems=report.problems)
     )
-    return render_page(page)

@@ -7,11 +7,12 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable
 from metabench.render.grid import number
-from metabench.reports.tables import Cell, PaperCell, PaperRow, PaperTable, Report, Row, Table
+from metabench.reports.tables import Cell, Report, Row, Table
 
 
-def render(report: Report) -> str:
+def render(report: Report | PaperReport) -> str:
     """Write ``{"tables": [...], "problems": [...]}``, ASCII only."""
     tables = [
         _paper_table(table) if isinstance(table, PaperTable) else _table(table)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from metabench.render.grid import NOT_COMPARED, Entry, Grid, Mark, grid_of, plain
+from metabench.papers.table import PaperReport
+from metabench.render.grid import NOT_COMPARED, Entry, Grid, Mark, grid_of
 from metabench.render.legends import legend
 from metabench.reports.tables import Report
+from metabench.text import plain
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MARKS: dict[Mark, tuple[str, str]] = {
@@ -18,7 +20,7 @@ _MARKS: dict[Mark, tuple[str, str]] = {
 }
 
 
-def render(report: Report) -> str:
+def render(report: Report | PaperReport) -> str:
     """Write what is wrong with the folder, if anything is, then every table."""
     blocks = [_table(grid_of(table)) for table in report.tables]
     if report.problems:

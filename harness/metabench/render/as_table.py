@@ -11,6 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from metabench.papers.table import PaperReport
 from metabench.render.grid import NOT_COMPARED, Entry, Grid, Mark, grid_of
 from metabench.render.legends import legend
 from metabench.reports.tables import Report
@@ -25,7 +26,7 @@ _SIGNS: dict[Mark, str] = {
 _UNLIMITED = 10_000
 
 
-def render(report: Report, *, terminal_width: int | None = None) -> str:
+def render(report: Report | PaperReport, *, terminal_width: int | None = None) -> str:
     """Write every table.
 
     Args:

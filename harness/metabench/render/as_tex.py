@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from metabench.render.grid import NOT_COMPARED, TRANSDUCTIVE, Entry, Grid, Mark, grid_of, plain
+from metabench.papers.table import PaperReport, PaperTable
+from metabench.render.grid import NOT_COMPARED, TRANSDUCTIVE, Entry, Grid, Mark, grid_of
 from metabench.render.legends import legend
-from metabench.reports.tables import PaperTable, Report
+from metabench.reports.tables import Report
+from metabench.text import plain
 
 _PREAMBLE = "% Needs \\usepackage{booktabs}.\n"
 _PREAMBLE_OF_PAPERS = "% Needs \\usepackage{booktabs,graphicx,xcolor}.\n"
@@ -36,7 +38,7 @@ _ESCAPES = {
 }
 
 
-def render(report: Report) -> str:
+def render(report: Report | PaperReport) -> str:
     """Write what is wrong with the folder, if anything is, as comments, then every table."""
     papers = any(isinstance(table, PaperTable) for table in report.tables)
     preamble = _PREAMBLE_OF_PAPERS if papers else _PREAMBLE

@@ -11,8 +11,8 @@ from metabench.papers.claims.evaluate import Evaluation
 from metabench.papers.claims.intervals import PairResult
 from metabench.papers.claims.sentences import advantage, deciding, interval, says
 from metabench.render.columns import columns
-from metabench.render.grid import plain
 from metabench.stats.words import p_value
+from metabench.text import plain
 
 HEADER = ("left", "right", "column", "advantage", "interval", "p", "episodes", "seeds", "verdict")
 LEGEND = (

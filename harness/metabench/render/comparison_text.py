@@ -8,9 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from metabench.render.columns import columns
-from metabench.render.grid import plain
 from metabench.reports.comparison import ColumnDifference, Comparison
 from metabench.stats.words import number, p_value
+from metabench.text import plain
 
 _HEADER = ("column", "A", "B", "A - B", "95 % interval", "effect", "Wilcoxon p", "n", "visible")
 

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from metabench.papers.reference import PrintedCell
-from metabench.reports.tables import DECIMALS, Cell, PaperCell, PaperRow, PaperTable, Row, Table
+from metabench.papers.table import PaperCell, PaperRow, PaperTable
+from metabench.reports.tables import Cell, Row, Table
+from metabench.results.metrics import DECIMALS
+from metabench.text import plain
 
 HEADINGS = ("Learner", "Backend", "Params", "Budget", "Seeds", "Stamps")
 """Columns on the left of our numbers."""
@@ -175,16 +178,6 @@ def number(cell: Cell) -> str:
 def rounded_mean(cell: Cell) -> str:
     """The mean as it is printed: two decimals of a percentage, three of an error."""
     return f"{cell.mean:.{DECIMALS[cell.unit]}f}"
-
-
-def plain(text: str) -> str:
-    """One line without control characters, which could rewrite a terminal or a file.
-
-    >>> plain("a\\x1b[2J\\nb")
-    'a\\\\x1b[2J b'
-    """
-    line = " ".join(text.split())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def label(row: Row) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 
 from metabench.plugin.contracts.genotype import Edge
 from metabench.render.columns import columns
-from metabench.render.grid import plain
 from metabench.results.search_files import Architecture
 from metabench.results.searches import Search
 from metabench.stats.search_measures import PROPORTIONS, wilson
+from metabench.text import plain
 
 
 def searches_json(searches: Mapping[str, Search], *, top: int) -> str:

@@ -9,15 +9,11 @@ from functools import partial
 from string import ascii_uppercase
 
 from metabench.errors import UsageError
-from metabench.reports.tables import DECIMALS, Cell, Metric, Row, Standing
+from metabench.reports.tables import Cell, Row, Standing
+from metabench.results.comparability import comparable_groups
 from metabench.results.configurations import Pooled
-from metabench.results.paired_scores import (
-    Shared,
-    comparable_groups,
-    shared_scores,
-    sources_of,
-    weights_of,
-)
+from metabench.results.metrics import DECIMALS, Metric
+from metabench.results.paired_scores import Shared, shared_scores, sources_of, weights_of
 from metabench.stats import contrast
 
 _Compare = Callable[[int, int], bool | None]

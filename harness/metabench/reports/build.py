@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.reports.best import mark
-from metabench.reports.captions import AVERAGE, IntervalKind, caption
+from metabench.reports.captions import IntervalKind, caption
 from metabench.reports.row_notes import notes_on
-from metabench.reports.tables import SCALES, UNITS, Cell, Metric, Report, Row, Table
+from metabench.reports.tables import Cell, Report, Row, Table
 from metabench.results.configurations import Pooled, configurations
 from metabench.results.evaluations import evaluated
-from metabench.results.paired_scores import description
+from metabench.results.labels import description
+from metabench.results.metrics import AVERAGE, SCALES, UNITS, Metric
 from metabench.results.reading import Results, Run
 from metabench.stats import (
     Interval,

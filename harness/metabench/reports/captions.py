@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.papers.verdict import WIDTH_FACTOR
 from metabench.planning.runspec import EpisodeProtocol, RunSpec
-from metabench.reports.tables import Metric
 from metabench.results.configurations import Pooled
+from metabench.results.metrics import AVERAGE, Metric
 from metabench.stats import RESAMPLES
-
-AVERAGE = "average"
-"""The column beside the sources."""
 
 IntervalKind = Literal["field", "seeds", "bootstrap"]
 
@@ -36,69 +32,35 @@ _FORMULAS: dict[IntervalKind, str] = {
 }
 
 
-_VERDICTS = (
-    "Verdicts: match: our interval lies inside the printed one; close: the difference is within "
-    "sqrt(sum of both squared half-widths), and our half-width at most "
-    f"{WIDTH_FACTOR} times the printed one; differs: it is not within; not comparable: as the "
-    "reason says. For match and close the ratio of the spreads over episodes (standard deviations) "
-    "must lie in what sampling gives, too: the 95 % percentile interval of "
-    f"{RESAMPLES:,} bootstrap resamples of our episodes."
-)
-
-
 def caption(configs: Sequence[Pooled], *, interval: IntervalKind) -> str:
     """The caption of a table whose rows are ``configs``, in their order."""
-    specs = [config.spec for config in configs]
-    metric = "Accuracy in %" if specs[0].metric == "accuracy" else "Mean squared error (mse)"
-    sentences = (
-        f"{metric} on the query sets of meta-test episodes: {_FORMULAS[interval]}",
-        _OVER_SEEDS if interval != "seeds" and any(len(c.runs) > 1 for c in configs) else "",
+    said = scores_note(configs, metric=configs[0].spec.metric, interval=interval)
+    return " ".join([said[:1].upper() + said[1:], *protocol_notes(configs), *budget_notes(configs)])
+
+
+def scores_note(configs: Sequence[Pooled], *, metric: Metric, interval: IntervalKind) -> str:
+    """What the numbers are, and what their interval is; begins with a small letter."""
+    said = "accuracy in %" if metric == "accuracy" else "mean squared error (mse)"
+    note = f"{said} on the query sets of meta-test episodes: {_FORMULAS[interval]}"
+    several = interval != "seeds" and any(len(config.runs) > 1 for config in configs)
+    return f"{note} {_OVER_SEEDS}" if several else note
+
+
+def protocol_notes(configs: Sequence[Pooled]) -> list[str]:
+    """How configurations were tested, and which of them can be paired, in sentences."""
+    notes = (
         f"Episodes per source: {_either(_n_per_source(configs))}.",
-        _protocol(specs),
+        _protocol([config.spec for config in configs]),
         _normalization(configs),
         _pairing(configs),
-        _budgets(specs),
-        _stamps(configs),
     )
-    return " ".join(sentence for sentence in sentences if sentence)
+    return [note for note in notes if note]
 
 
-def paper_caption(configs: Sequence[Pooled], *, metric: Metric, interval: IntervalKind) -> str:
-    """What our columns beside a paper's show, of the configurations that stand there."""
-    said = "accuracy in %" if metric == "accuracy" else "mean squared error (mse)"
-    sentences = (
-        f"Ours: {said} on the query sets of meta-test episodes: {_FORMULAS[interval]}",
-        _OVER_SEEDS if interval != "seeds" and any(len(c.runs) > 1 for c in configs) else "",
-        *_conditions(configs),
-        _budgets([config.spec for config in configs]) if configs else "",
-        _stamps(configs),
-        _VERDICTS,
-    )
-    return " ".join(sentence for sentence in sentences if sentence)
-
-
-def _conditions(configs: Sequence[Pooled]) -> list[str]:
-    """How ours were trained and tested, once for all settings of suites where that is the same."""
-    from metabench.results.paired_scores import training_note  # which imports this module
-
-    places: dict[str, list[Pooled]] = {}
-    for config in configs:
-        places.setdefault(f"{config.spec.suite} @ {config.setting_and_evaluation}", []).append(
-            config
-        )
-    where: dict[str, list[str]] = {}
-    for place, group in places.items():
-        sentences = (
-            f"Episodes per source: {_either(_n_per_source(group))}.",
-            _protocol([config.spec for config in group]),
-            _normalization(group),
-            _pairing(group),
-            training_note(group),
-        )
-        where.setdefault(" ".join(filter(None, sentences)), []).append(place)
-    if len(places) < 2:
-        return list(where)
-    return [f"{', '.join(names)}: {text}" for text, names in where.items()]
+def budget_notes(configs: Sequence[Pooled]) -> list[str]:
+    """Budgets and stamps of configurations, in sentences."""
+    notes = (_budgets([config.spec for config in configs]) if configs else "", _stamps(configs))
+    return [note for note in notes if note]
 
 
 def _n_per_source(configs: Sequence[Pooled]) -> list[int]:
@@ -196,3 +158,42 @@ def _either(values: Iterable[object]) -> str:
 
 def _distinct(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
+
+
+_MANY = 3
+"""So many learners trained equally long are not named one by one."""
+
+
+def training_note(configs: Sequence[Pooled]) -> str:
+    """How long each trained, in a sentence, where learners of one budget trained differently."""
+    by_budget: dict[str, list[Pooled]] = defaultdict(list)
+    for config in configs:
+        by_budget[config.spec.budget].append(config)
+    said = {budget: _lengths(group) for budget, group in by_budget.items()}
+    differing = {budget: text for budget, text in said.items() if text}
+    if not differing:
+        return ""
+    texts = (
+        f"at budget {budget} {text}" if len(by_budget) > 1 else text
+        for budget, text in differing.items()
+    )
+    return f"Lengths of training differ (meta-steps x episodes): {'; '.join(texts)}."
+
+
+def _lengths(configs: Sequence[Pooled]) -> str:
+    """The lengths of training, the usual one of many learners last; "" where all are equal.
+
+    A learner that stands there with two lengths is named with both.
+    """
+    pairs = dict.fromkeys(
+        (c.spec.learner.name, f"{c.spec.training.meta_steps:,} x {c.spec.training.meta_batch}")
+        for c in configs
+    )
+    counts = Counter(length for _, length in pairs)
+    if len(counts) < 2:
+        return ""
+    usual, n = counts.most_common(1)[0]
+    if n < _MANY:
+        return ", ".join(f"{name} {length}" for name, length in pairs)
+    unusual = [f"{name} {length}" for name, length in pairs if length != usual]
+    return ", ".join([*unusual, f"all others {usual}"])

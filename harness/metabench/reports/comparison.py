@@ -8,16 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from metabench.errors import DataError, UsageError
-from metabench.reports.captions import AVERAGE
-from metabench.results.configurations import Pooled
+from metabench.reports.captions import training_note
+from metabench.results.comparability import mismatch
+from metabench.results.configurations import Pooled, stamps_of
+from metabench.results.metrics import AVERAGE
 from metabench.results.paired_scores import (
     MIN_EPISODES,
     Shared,
-    mismatch,
     shared_scores,
     sources_of,
-    stamps_of,
-    training_note,
     unit_of,
     weights_of,
 )

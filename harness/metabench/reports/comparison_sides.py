@@ -8,16 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metabench.errors import DataError, UsageError, unknown
-from metabench.render.grid import plain
+from metabench.results.comparability import conditions, difference_in_words
 from metabench.results.configurations import Pooled
-from metabench.results.paired_scores import (
-    HEADLINE,
-    conditions,
-    description,
-    difference_in_words,
-    evaluated_configurations,
-)
+from metabench.results.evaluations import HEADLINE, evaluated_configurations
+from metabench.results.labels import description
 from metabench.results.reading import Results, Run, read_runs
+from metabench.text import plain
 
 Pairs = list[tuple[Pooled, Pooled]]
 _SHORTEST_ID = 4

@@ -8,14 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.errors import UsageError
+from metabench.reports.captions import training_note
 from metabench.reports.tables import Row
+from metabench.results.comparability import comparable_conditions
 from metabench.results.configurations import Pooled
-from metabench.results.paired_scores import (
-    MIN_EPISODES,
-    comparable_conditions,
-    own_scores,
-    training_note,
-)
+from metabench.results.paired_scores import MIN_EPISODES, own_scores
 from metabench.stats import seeds_interval
 
 FEW = 2

@@ -109,3 +109,8 @@ def pool(runs: Sequence[Run]) -> Pooled:
         key=first.key[positions[0]],
         n_left_out=max(len(run.episodes) for run in ordered) - n,
     )
+
+
+def stamps_of(*configs: Pooled) -> tuple[str, ...]:
+    """What must be said beside numbers made from these."""
+    return tuple(dict.fromkeys(stamp for config in configs for stamp in config.stamps))

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from metabench.planning.evaluation import Evaluation
-from metabench.planning.runspec import digest
+from metabench.results.configurations import Pooled, configurations
 from metabench.results.reading import Run
+from metabench.values import digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +72,20 @@ def through(run: Run, name: str, *, label: str = "") -> Run:
     uses_queries = run.record.transductive and evaluation.normalization == "transductive"
     record = run.record.model_copy(update={"spec": spec, "transductive": uses_queries})
     return replace(seen, record=record)
+
+
+HEADLINE = "headline"
+"""The evaluation that tables show first."""
+
+
+def evaluated_configurations(runs: Iterable[Run], *, evaluation: str | None = None) -> list[Pooled]:
+    """Bring the seeds of each configuration together, as one evaluation sees them.
+
+    Args:
+        runs: runs of any configurations.
+        evaluation: which of a run's evaluations is looked at, the headline one if absent; runs
+            that do not have it are left out.
+    """
+    if evaluation not in (None, HEADLINE):
+        runs = [through(run, evaluation) for run in runs if evaluation in run.evaluations]
+    return configurations(runs)

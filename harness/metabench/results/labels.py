@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import Any
 
-from metabench.render.grid import plain
+from metabench.planning.runspec import RunSpec
+from metabench.planning.yaml_files import flow
 from metabench.results.configurations import Pooled, configurations
 from metabench.results.reading import Results
+from metabench.text import plain
 
 
 def labelled(results: Results) -> dict[str, Pooled]:
@@ -41,3 +44,30 @@ def _labels(configs: Sequence[Pooled]) -> list[str]:
 def _facts(config: Pooled) -> tuple[str, ...]:
     spec, record = config.spec, config.runs[0].record
     return f"{spec.suite}@{spec.setting}", spec.budget, record.backend
+
+
+def description(spec: RunSpec) -> dict[str, str]:
+    """Everything but the seed as text by dotted name, ``{"learner.params.inner_lr": "0.01"}``."""
+    values = spec.model_dump(mode="json", exclude={"seed"})
+    parts = [_flat(value, name=name) for name, value in values.items()]
+    return {name: text for part in parts for name, text in part.items()}
+
+
+def in_words(value: Any) -> str:
+    """A value of a parameter: a list or mapping on one line, as ``--set`` takes it.
+
+    >>> in_words({"cell": [[0, 2, "skip"]]}), in_words(0.01), in_words(None)
+    ('{cell: [[0, 2, skip]]}', '0.01', 'None')
+    """
+    return flow(value) if isinstance(value, list | dict) else str(value)
+
+
+def _flat(value: Any, *, name: str) -> dict[str, str]:
+    """A nested value as text by dotted name; the value of a parameter stays whole."""
+    if name.rpartition(".")[0].endswith(".params") or not isinstance(value, list | dict):
+        return {name: in_words(value)}
+    if isinstance(value, list):
+        value = {str(i): item for i, item in enumerate(value)}
+    return {
+        k: v for key, item in value.items() for k, v in _flat(item, name=f"{name}.{key}").items()
+    }

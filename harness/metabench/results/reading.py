@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from metabench.errors import DataError
-from metabench.planning.runspec import digest
 from metabench.results.episode_files import Episodes, NotCountedError, read_episodes
 from metabench.results.schema import SCHEMA, RunRecord
+from metabench.values import digest
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from metabench.errors import DataError, MetabenchError, UsageError
-from metabench.planning.runspec import canonical_json
 from metabench.results.schema import EpisodeRecord, RunRecord
+from metabench.values import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from metabench.errors import DataError, UsageError
-from metabench.planning.runspec import Choice, EpisodeProtocol, RunSpec, SourceChoice
-from metabench.planning.source_data import fingerprint_of, load_data, open_source
+from metabench.errors import DataError
+from metabench.planning.compatibility import common_task, episode_shapes
+from metabench.planning.networks import (
+    build_space,
+    build_strategy,
+    count_weights,
+    uses_batch_statistics,
+)
+from metabench.planning.runspec import RunSpec, SourceChoice
+from metabench.planning.source_data import fingerprint_of, load_data
 from metabench.plugin.contracts import (
     ClassData,
     FunctionFamily,
     Learner,
     LearnerContext,
     SearchSpace,
-    Strategy,
 )
-from metabench.plugin.contracts.episode import EpisodeShape, TaskShape
-from metabench.plugin.specs import Spec, resolve
+from metabench.plugin.contracts.episode import TaskShape
+from metabench.plugin.specs import resolve
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.seeding import generator
+from metabench.sampling.sources import open_source
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
@@ -61,19 +68,17 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
         open_source(choice.source, data, device=device)
         for choice, data in zip(spec.sources, loaded, strict=True)
     ]
-    tasks = {source.task(spec.protocol.ways) for source in sources}
-    if len(tasks) != 1:
-        raise UsageError(f"The sources of suite {spec.suite} have different shapes: {tasks}.")
-    (task,) = tasks
-    shape = test_shape(spec.protocol)
-    train = train_shape(spec.protocol)
-    if learner_spec.train_shape is not None:
-        train = resolve(learner_spec.train_shape)(params, train)
+    task = common_task(spec, loaded)
+    shapes = episode_shapes(spec, catalog)
 
-    def sampler(split: str, *, seed: int, shape: EpisodeShape) -> EpisodeSampler:
-        balanced = split != "meta-train"
+    def sampler(split: str, *, seed: int) -> EpisodeSampler:
         return EpisodeSampler(
-            sources, suite=spec.suite, split=split, seed=seed, shape=shape, balanced=balanced
+            sources,
+            suite=spec.suite,
+            split=split,
+            seed=seed,
+            shape=shapes[split],
+            balanced=split != "meta-train",
         )
 
     space = build_space(spec.space, task, catalog) if spec.space else None
@@ -82,7 +87,7 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
         LearnerContext(
             params=params,
             task=task,
-            shape=shape,
+            shape=shapes["meta-test"],
             space=space,
             strategy=build_strategy(spec.strategy, catalog) if spec.strategy else None,
             steps_at_test=spec.protocol.steps_at_test,
@@ -93,15 +98,14 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
             rng=generator(spec.seed, "init"),
         )
     )
-    selects = spec.protocol.selection == "meta-val"
     episode_seed = spec.protocol.episode_seed
     return Built(
         learner=learner,
         task=task,
         space=space,
-        train=sampler("meta-train", seed=spec.seed, shape=train),
-        validate=sampler("meta-val", seed=episode_seed, shape=shape) if selects else None,
-        test=sampler("meta-test", seed=episode_seed, shape=shape),
+        train=sampler("meta-train", seed=spec.seed),
+        validate=sampler("meta-val", seed=episode_seed) if "meta-val" in shapes else None,
+        test=sampler("meta-test", seed=episode_seed),
         transductive=transductive and learner_spec.transductive and uses_batch_statistics(space),
         data={
             choice.source: _describe_data(choice, data, catalog)
@@ -111,61 +115,9 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
     )
 
 
-def test_shape(protocol: EpisodeProtocol) -> EpisodeShape:
-    """Examples of a meta-test episode."""
-    return EpisodeShape(protocol.ways, protocol.shots, protocol.queries)
-
-
-def train_shape(protocol: EpisodeProtocol) -> EpisodeShape:
-    """Examples of a meta-train episode."""
-    return EpisodeShape(
-        protocol.ways,
-        protocol.train_shots or protocol.shots,
-        protocol.train_queries or protocol.queries,
-    )
-
-
-def build_space(choice: Choice, task: TaskShape, catalog: Catalog) -> SearchSpace:
-    """Make the network of a choice."""
-    spec = catalog.space(choice.name)
-    space: SearchSpace = resolve(spec.factory)(_params(spec, choice), task)
-    return space
-
-
 def _describe_data(
     choice: SourceChoice, data: ClassData | FunctionFamily, catalog: Catalog
 ) -> dict[str, str]:
     """What a record says about the data of one source, beside the parameters in its spec."""
     spec = catalog.dataset(choice.name)
     return {"dataset": str(choice), "fingerprint": data.fingerprint, "licence": spec.licence}
-
-
-def describe_space(choice: Choice | None, catalog: Catalog) -> str:
-    """A network in words: its name, and the parameters that are not the defaults."""
-    if choice is None:
-        return "own network"
-    fields = catalog.space(choice.name).params_model().model_fields
-    changed = {k: v for k, v in choice.params.items() if v != fields[k].default}
-    return str(choice.model_copy(update={"params": changed}))
-
-
-def count_weights(space: SearchSpace) -> int:
-    """Number of weights of a fixed network."""
-    weights = space.init_weights(rng=generator("count"))
-    return sum(weight.numel() for weight in weights.values())
-
-
-def uses_batch_statistics(space: SearchSpace | None) -> bool:
-    """Whether a network normalises with the examples it is given; assumed where it is unknown."""
-    return space is None or space.batch_statistics
-
-
-def build_strategy(choice: Choice, catalog: Catalog) -> Strategy:
-    """Make the strategy of a choice."""
-    spec = catalog.strategy(choice.name)
-    strategy: Strategy = resolve(spec.factory)(_params(spec, choice))
-    return strategy
-
-
-def _params(spec: Spec, choice: Choice) -> Any:
-    return spec.params_model().model_validate(choice.params)

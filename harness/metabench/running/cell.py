@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from metabench.errors import DataError, MetabenchError
+from metabench.planning.networks import describe_space
 from metabench.planning.plan import Cell
 from metabench.plugin.specs import EventKind, RunEvent
 from metabench.results.episode_files import NotCountedError, read_episodes
@@ -16,7 +17,7 @@ from metabench.results.schema import RunRecord, Status
 from metabench.results.search_files import measure
 from metabench.results.store import RunStore
 from metabench.running import provenance
-from metabench.running.build import build, describe_space
+from metabench.running.build import build
 from metabench.running.loops import Control, Interrupted, Loops
 from metabench.running.trained_learner import restore
 

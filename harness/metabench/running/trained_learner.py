@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 from metabench.errors import DataError, UsageError
-from metabench.planning.evaluation import Grid
 from metabench.planning.runspec import RunSpec
 from metabench.plugin.contracts import Mixture, TracingLearner
 from metabench.plugin.contracts.episode import TaskBatch
@@ -21,6 +20,7 @@ from metabench.results.store import RunStore
 from metabench.running import checkpoint
 from metabench.running.build import Built, build
 from metabench.running.loops import chunk_size
+from metabench.sampling.grid import Grid
 from metabench.sampling.seeding import generator
 
 if TYPE_CHECKING:

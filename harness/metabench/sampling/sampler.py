@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metabench.planning.evaluation import Grid
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskBatch
+from metabench.sampling.grid import Grid
 from metabench.sampling.seeding import derive_key, words
 from metabench.sampling.sources import Draw, EpisodeSource
 

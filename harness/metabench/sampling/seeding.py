@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.planning.runspec import canonical_json
+from metabench.values import canonical_json
 
 if TYPE_CHECKING:
     import torch

@@ -12,11 +12,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metabench.planning.episode_checks import check_classes, check_functions, classes_of, halved
-from metabench.planning.evaluation import Grid
-from metabench.planning.source_data import require_values
 from metabench.plugin.contracts import ClassData, EvaluableFamily, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskShape
+from metabench.sampling.checks import (
+    check_classes,
+    check_functions,
+    classes_of,
+    halved,
+    require_values,
+    task_of,
+)
+from metabench.sampling.grid import Grid
 from metabench.sampling.seeding import choose
 
 SPLITS = ("meta-train", "meta-val", "meta-test")
@@ -87,8 +93,7 @@ class ClassSource:
 
     def task(self, ways: int) -> TaskShape:
         """Images in, one logit per way out."""
-        height, width, channels = self._image_shape
-        return TaskShape("classification", (channels, height, width), ways)
+        return task_of(self._data, ways)
 
     def check(self, split: str, shape: EpisodeShape) -> None:
         """Refuse too few classes, and a class with too few images, by name."""
@@ -172,7 +177,7 @@ class FunctionSource:
 
     def task(self, ways: int) -> TaskShape:
         """The inputs and outputs of the functions."""
-        return TaskShape("regression", (self._family.inputs,), self._family.outputs)
+        return task_of(self._family, ways)
 
     def check(self, split: str, shape: EpisodeShape) -> None:
         """Refuse more than one way."""
@@ -209,3 +214,12 @@ def _fits(n_bytes: int, device: torch.device) -> bool:
         return True
     free, _ = torch.cuda.mem_get_info(device)
     return n_bytes <= free // 2
+
+
+def open_source(
+    name: str, data: ClassData | FunctionFamily, *, device: torch.device
+) -> ClassSource | FunctionSource:
+    """Put the data of one source on a device, ready to be sampled."""
+    if isinstance(data, ClassData):
+        return ClassSource(name, data, device=device)
+    return FunctionSource(name, data, device=device)

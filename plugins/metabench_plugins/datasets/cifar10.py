@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from metabench.data import Archive, Preparation, ResizeFilter, open_pack
-from metabench.planning.runspec import Frozen, digest
 from metabench.plugin.specs import DatasetSpec
+from metabench.values import Frozen, digest
 from metabench_plugins.datasets.parts.cifar_files import (
     CITATION,
     LICENCE,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from metabench.data import Archive, Preparation, open_pack
 from metabench.data.safe_pickle import read_pickle
 from metabench.errors import DataError
-from metabench.planning.runspec import digest
 from metabench.plugin.specs import DatasetSpec
+from metabench.values import digest
 from metabench_plugins.datasets.cifar10 import CifarParams
 from metabench_plugins.datasets.parts.cifar_files import (
     CITATION,

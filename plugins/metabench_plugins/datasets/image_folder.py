@@ -35,8 +35,8 @@ from metabench.data import (
     open_pack,
 )
 from metabench.errors import DataError
-from metabench.planning.runspec import Frozen, digest
 from metabench.plugin.specs import DatasetSpec
+from metabench.values import Frozen, digest
 from metabench_plugins.datasets.parts.class_splits import (
     seeded_split,
     split_by_folder,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from metabench.data import Archive, Preparation, ResizeFilter, open_pack
-from metabench.planning.runspec import Frozen
 from metabench.plugin.specs import DatasetSpec
+from metabench.values import Frozen
 from metabench_plugins.datasets.parts.miniimagenet_files import scan
 
 if TYPE_CHECKING:

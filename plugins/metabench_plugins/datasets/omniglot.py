@@ -21,8 +21,8 @@ from metabench.data import (
     open_pack,
 )
 from metabench.errors import DataError
-from metabench.planning.runspec import Frozen, digest
 from metabench.plugin.specs import DatasetSpec
+from metabench.values import Frozen, digest
 
 if TYPE_CHECKING:
     from metabench.data import Originals

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from metabench.errors import DataError, MetabenchError
-from metabench.planning.runspec import Frozen, digest
 from metabench.plugin.specs import DatasetSpec
+from metabench.values import Frozen, digest
 from metabench_plugins.datasets.parts.torchmeta_bridge import named_class
 
 if TYPE_CHECKING:

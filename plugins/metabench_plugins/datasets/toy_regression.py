@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from metabench.planning.runspec import Frozen, digest
 from metabench.plugin.contracts.episode import EpisodeShape
+from metabench.values import Frozen, digest
 
 if TYPE_CHECKING:
     import numpy as np

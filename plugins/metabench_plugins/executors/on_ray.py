@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import Field
 
 from metabench.errors import UsageError
-from metabench.planning.runspec import Frozen
 from metabench.plugin.catalog import load_catalog
 from metabench.plugin.specs import RunEvent
 from metabench.running.executors import Job, Outcome, work
+from metabench.values import Frozen
 
 ASK_SECONDS = 1.0
 """A worker asks this often whether it shall stop."""

@@ -16,10 +16,10 @@ from pydantic import Field
 from torch import Tensor
 
 from metabench.nn import layers as tasknn
-from metabench.planning.runspec import Frozen
 from metabench.plugin.contracts import CellChoices, Mixture, Params
 from metabench.plugin.contracts.episode import TaskShape
 from metabench.plugin.contracts.genotype import Genotype
+from metabench.values import Frozen
 
 CELL = "cell"
 NODES = (2, 3, 4)

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, model_validator
 
-from metabench.planning.runspec import Frozen
 from metabench.plugin.contracts import Arch, Mixture, SearchSpace
 from metabench.plugin.contracts.genotype import Genotype
+from metabench.values import Frozen
 from metabench_plugins.strategies.parts.decoding import decode, straight_through
 from metabench_plugins.strategies.parts.logits import draw_logits, soften
 

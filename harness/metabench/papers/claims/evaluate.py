@@ -14,8 +14,9 @@ from metabench.papers.claims.pairs import compare_pairs, measure_runs
 from metabench.papers.claims.runs import Found, choose
 from metabench.papers.claims.schema import Claim, ClaimFile
 from metabench.papers.claims.scope import WHOLE, Scope, Verdict, joined
-from metabench.results.configurations import Pooled
-from metabench.results.paired_scores import evaluated_configurations, stamps_of, training_note
+from metabench.reports.captions import training_note
+from metabench.results.configurations import Pooled, stamps_of
+from metabench.results.evaluations import evaluated_configurations
 from metabench.results.reading import Run
 
 

@@ -10,17 +10,15 @@ from metabench.papers.claims.measures import measured, verdict_of_runs
 from metabench.papers.claims.runs import Found
 from metabench.papers.claims.schema import Claim, Party
 from metabench.papers.claims.scope import Scope, Verdict
-from metabench.reports.captions import AVERAGE
-from metabench.results.configurations import Pooled
+from metabench.results.comparability import difference_in_words, mismatch
+from metabench.results.configurations import Pooled, stamps_of
+from metabench.results.labels import description
+from metabench.results.metrics import AVERAGE
 from metabench.results.paired_scores import (
     MIN_EPISODES,
-    description,
-    difference_in_words,
-    mismatch,
     own_scores,
     shared_scores,
     sources_of,
-    stamps_of,
     unit_of,
     weights_of,
 )

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from metabench.papers.claims.schema import Claim, Party
+from metabench.results.comparability import conditions, difference_in_words
 from metabench.results.configurations import Pooled
-from metabench.results.paired_scores import conditions, difference_in_words
 
 Configs = dict[str, tuple[Pooled, ...]]
 """By party in words; none where it was not run."""

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from metabench.planning.runspec import Frozen
-from metabench.planning.suite import validated
+from metabench.planning.validation import validated
 from metabench.planning.yaml_files import read_mapping
-from metabench.reports.captions import AVERAGE
+from metabench.results.metrics import AVERAGE
+from metabench.values import Frozen
 
 Measure = Literal[
     "genotypes",

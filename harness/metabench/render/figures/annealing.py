@@ -20,9 +20,9 @@ from metabench.render.figures.drawing import (
 )
 from metabench.render.figures.palette import FAINT, INK, Style, styles
 from metabench.render.figures.stamps import shown_of, stamped
-from metabench.render.grid import plain
 from metabench.results.labels import labelled
 from metabench.results.reading import Results, Run
+from metabench.text import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

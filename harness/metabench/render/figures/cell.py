@@ -13,10 +13,10 @@ from metabench.render.figures.cell_layout import CellLayout, LabelledEdge, lay_o
 from metabench.render.figures.drawing import Drawing, house_style, line_style, new_figure
 from metabench.render.figures.palette import FAINT, INK, SHADE, Style, styles
 from metabench.render.figures.stamps import shown_of, stamped
-from metabench.render.grid import plain
 from metabench.results.labels import labelled
 from metabench.results.reading import Results
 from metabench.results.search_files import architectures
+from metabench.text import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,9 +22,9 @@ from metabench.render.figures.drawing import (
 )
 from metabench.render.figures.palette import Style, styles
 from metabench.render.figures.stamps import shown_of, stamped
-from metabench.reports.tables import SCALES
 from metabench.results.configurations import Pooled
 from metabench.results.labels import labelled
+from metabench.results.metrics import SCALES
 from metabench.results.reading import Results
 from metabench.stats import Interval, average_interval, field_interval
 

@@ -13,11 +13,11 @@ from metabench.render.figures.drawing import Drawing, house_style, legend_below,
 from metabench.render.figures.palette import styles
 from metabench.render.figures.stamps import shown_of, stamped
 from metabench.render.figures.tsne import Array, tsne
-from metabench.render.grid import plain
 from metabench.results.labels import labelled
 from metabench.results.reading import Results
 from metabench.results.search_files import Embeddings, read_embeddings
 from metabench.stats.search_measures import PROPORTIONS, wilson
+from metabench.text import plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

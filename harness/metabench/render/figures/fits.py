@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.errors import DataError, MetabenchError, UsageError
-from metabench.planning.evaluation import Grid
-from metabench.planning.runspec import RunSpec, digest
+from metabench.planning.runspec import RunSpec
 from metabench.render.figures.drawing import (
     Drawing,
     house_style,
@@ -21,9 +20,11 @@ from metabench.render.figures.drawing import (
 )
 from metabench.render.figures.palette import FAINT, INK, SHADE, styles
 from metabench.render.figures.stamps import shown_of, stamped
-from metabench.render.grid import plain
 from metabench.results.labels import labelled
 from metabench.results.reading import Results, Run
+from metabench.sampling.grid import Grid
+from metabench.text import plain
+from metabench.values import digest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,10 +13,10 @@ from metabench.plugin.contracts.genotype import Edge, Genotype
 from metabench.render.figures.drawing import Drawing, house_style, legend_below, new_figure
 from metabench.render.figures.palette import HATCHES, styles
 from metabench.render.figures.stamps import shown_of, stamped
-from metabench.render.grid import plain
 from metabench.results.labels import labelled
 from metabench.results.reading import Results
 from metabench.results.search_files import Architecture, architectures
+from metabench.text import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

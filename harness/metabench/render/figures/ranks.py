@@ -19,9 +19,9 @@ from metabench.errors import DataError
 from metabench.render.figures.drawing import Drawing, house_style, new_figure
 from metabench.render.figures.palette import COLORS, INK
 from metabench.render.figures.stamps import stamped
+from metabench.results.comparability import conditions
 from metabench.results.configurations import Pooled
 from metabench.results.labels import labelled
-from metabench.results.paired_scores import conditions
 from metabench.results.reading import Results
 from metabench.stats import CriticalDifference, critical_difference, shared_positions
 

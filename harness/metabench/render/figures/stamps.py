@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from metabench.render.figures.drawing import Drawing, house_style
-from metabench.render.grid import plain
 from metabench.results.configurations import Pooled
 from metabench.results.labels import labelled
 from metabench.results.reading import Results
+from metabench.text import plain
 
 LETTERS = 14
 """Letters of small print to an inch."""

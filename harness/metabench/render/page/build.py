@@ -10,13 +10,14 @@ from metabench.errors import MetabenchError
 from metabench.papers.claims import Evaluation, evaluate, load_claims
 from metabench.papers.reference_files import find_reference, readable_references
 from metabench.papers.report import build_paper_report
+from metabench.papers.table import PaperTable
 from metabench.render.page.differences import find_differences
 from metabench.render.page.origins import find_provenance
 from metabench.render.page.pictures import draw_pictures
 from metabench.render.page.values import Page
 from metabench.reports.build import build_report
 from metabench.reports.captions import IntervalKind
-from metabench.reports.tables import PaperTable, Table
+from metabench.reports.tables import Table
 from metabench.results.reading import Results, read_runs
 
 if TYPE_CHECKING:

@@ -8,16 +8,16 @@ from itertools import combinations
 
 from metabench.render.page.values import Against, Differences
 from metabench.reports.build import make_rows
-from metabench.reports.captions import AVERAGE
+from metabench.reports.captions import training_note
 from metabench.reports.tables import Row
+from metabench.results.comparability import comparable_groups
 from metabench.results.configurations import Pooled, configurations
+from metabench.results.metrics import AVERAGE
 from metabench.results.paired_scores import (
     MIN_EPISODES,
     Shared,
-    comparable_groups,
     shared_scores,
     sources_of,
-    training_note,
     unit_of,
     weights_of,
 )

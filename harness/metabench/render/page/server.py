@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from metabench.errors import MetabenchError, UsageError
+from metabench.papers.table import PaperReport
 from metabench.render import Format, render
 from metabench.render.page.html import render_page
 from metabench.render.page.values import Page
@@ -113,9 +114,12 @@ class _Handler(BaseHTTPRequestHandler):
 def bundle_of(page: Page) -> dict[str, str]:
     """The page and its tables as files, by name."""
     files = {"index.html": render_page(page)}
-    for name, tables in (("tables", page.tables), ("papers", page.papers)):
-        if tables:
-            report = Report(tables, page.problems)
+    reports: dict[str, Report | PaperReport] = {
+        "tables": Report(page.tables, page.problems),
+        "papers": PaperReport(page.papers, page.problems),
+    }
+    for name, report in reports.items():
+        if report.tables:
             files |= {f"{name}.{kind}": render(report, kind) for kind in (Format.csv, Format.json)}
     return files
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from metabench.papers.claims.evaluate import Evaluation
-from metabench.reports.tables import PaperTable, Row, Table
+from metabench.papers.table import PaperTable
+from metabench.reports.tables import Row, Table
 from metabench.stats import Difference
 
 

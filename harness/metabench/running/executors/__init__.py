@@ -73,9 +73,8 @@ def work(
     import torch
 
     from metabench.running.cell import Run
-    from metabench.running.devices import make_repeatable
+    from metabench.running.devices import make_repeatable, reuse_freed_memory
     from metabench.running.loops import Control, Interrupted
-    from metabench.running.memory import reuse_freed_memory
 
     torch.set_num_threads(job.threads)
     reuse_freed_memory()

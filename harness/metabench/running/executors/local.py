@@ -12,11 +12,11 @@ from multiprocessing.context import SpawnProcess
 
 from pydantic import Field
 
-from metabench.planning.runspec import Frozen
 from metabench.plugin.catalog import load_catalog
 from metabench.plugin.specs import RunEvent
 from metabench.running.executors import Job, Outcome, work
 from metabench.running.interrupt import StopRequest
+from metabench.values import Frozen
 
 
 class LocalParams(Frozen):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metabench.errors import DataError, unknown
-from metabench.planning.runspec import digest
+from metabench.values import digest
 from metabench_plugins.datasets.parts.packed import SPLITS, parts_as_splits
 
 PARTS = ("train", "val", "test")

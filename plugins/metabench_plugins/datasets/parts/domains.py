@@ -8,7 +8,7 @@ from pydantic import Field
 
 from metabench.data import Preparation, ResizeFilter, open_pack
 from metabench.data.archive import Crop
-from metabench.planning.runspec import Frozen, digest
+from metabench.values import Frozen, digest
 from metabench_plugins.datasets.parts.packed import SPLITS
 
 if TYPE_CHECKING:

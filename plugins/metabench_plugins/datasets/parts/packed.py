@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from metabench.planning.runspec import digest
+from metabench.values import digest
 
 if TYPE_CHECKING:
     from metabench.data import Pack

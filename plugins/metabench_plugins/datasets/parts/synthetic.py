@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from metabench.planning.runspec import digest
 from metabench.plugin.contracts import ClassData
 from metabench.plugin.contracts.stamp import Stamp
+from metabench.values import digest
 
 if TYPE_CHECKING:
     import numpy as np

@@ -38,7 +38,7 @@ from metabench_plugins.learners.parts.searched_space import (
 from metabench_plugins.learners.parts.split_batch import rows
 
 if TYPE_CHECKING:
-    from metabench_plugins.learners.metanas.learner import MetanasParams
+    from metabench_plugins.learners.metanas.params import MetanasParams
 
 
 class Adaptation:

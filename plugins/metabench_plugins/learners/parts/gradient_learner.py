@@ -20,10 +20,10 @@ from torch import Tensor
 
 from metabench.inner_loop import Order, inner_path, predictor
 from metabench.nn.losses import Reduction, task_losses
-from metabench.planning.runspec import Frozen
 from metabench.plugin.contracts import LearnerContext, Mixture, Params
 from metabench.plugin.contracts.episode import Adapted, Labelled, Predictor, TaskBatch
 from metabench.plugin.contracts.genotype import Genotype
+from metabench.values import Frozen
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
 from metabench_plugins.learners.parts.searched_space import (
     Decoded,

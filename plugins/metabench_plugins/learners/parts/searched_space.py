@@ -15,9 +15,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench.planning.runspec import Frozen
 from metabench.plugin.contracts import Arch, Mixture, Params, Proposer, SearchSpace, Strategy
 from metabench.plugin.contracts.genotype import Genotype
+from metabench.values import Frozen
 from metabench_plugins.strategies.parts.decoding import genotypes, one_hot, place
 from metabench_plugins.strategies.parts.pruning import cut
 

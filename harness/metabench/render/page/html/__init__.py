@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from metabench.papers.claims import sentences as claim_words
+from metabench.papers.table import PaperTable
 from metabench.render import grid as layout
 from metabench.render import legends
 from metabench.render.page.html import parts
 from metabench.render.page.values import Page
-from metabench.reports.tables import PaperTable, Table
+from metabench.reports.tables import Table
 from metabench.stats import words as stats_words
-from metabench.text import counted
+from metabench.text import counted, plain
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -87,7 +88,7 @@ def _static(name: str) -> Markup:
 
 def _finalize(value: Any) -> Any:
     """Text on a page is one line without control characters; markup is left as it is."""
-    return layout.plain(value) if type(value) is str else value
+    return plain(value) if type(value) is str else value
 
 
 def _exactly(text: str) -> Markup:

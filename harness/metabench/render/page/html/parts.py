@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from metabench.papers.claims.evaluate import Evaluation
-from metabench.render.grid import plain
+from metabench.papers.table import PaperRow, PaperTable
 from metabench.render.page.values import Against, Differences, Page, Picture
-from metabench.reports.tables import Cell, PaperRow, PaperTable, Row, Table
+from metabench.reports.tables import Cell, Row, Table
 from metabench.stats import Difference
+from metabench.text import plain
 
 OUTCOMES = ("match", "close", "differs", "not comparable")
 VERDICTS = ("supported", "refuted", "undecided", "not comparable")

@@ -2,67 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabench.errors import DataError, UsageError
-from metabench.planning.source_data import task_of
 from metabench.plugin.contracts import ClassData, FunctionFamily
-from metabench.plugin.contracts.episode import EpisodeShape
+from metabench.plugin.contracts.episode import EpisodeShape, TaskShape
 from metabench.text import counted
-
-if TYPE_CHECKING:
-    from metabench.planning.runspec import RunSpec
-    from metabench.plugin.catalog import Catalog
-
-
-def check_episodes(
-    spec: RunSpec, loaded: Sequence[ClassData | FunctionFamily], catalog: Catalog
-) -> None:
-    """Refuse a run whose data cannot serve its episodes.
-
-    Args:
-        spec: of the run.
-        loaded: the data of its sources, in their order.
-        catalog: the plugins.
-
-    Raises:
-        DataError: for too few classes or images, or several ways in regression.
-        UsageError: when no network takes all sources.
-    """
-    shapes = _shapes(spec, catalog)
-    for choice, data in zip(spec.sources, loaded, strict=True):
-        for split, shape in shapes.items():
-            if isinstance(data, ClassData):
-                check_classes(choice.source, data, split, shape)
-            else:
-                check_functions(choice.source, shape)
-    tasks = {task_of(data, spec.protocol.ways) for data in loaded}
-    if len(tasks) != 1:
-        raise UsageError(
-            f"The sources of suite {spec.suite} have different shapes: "
-            f"{'; '.join(sorted(f'{task.inputs} to {task.outputs}' for task in tasks))}.",
-            hint="One network serves all of them, so give them one size.",
-        )
-
-
-def _shapes(spec: RunSpec, catalog: Catalog) -> Mapping[str, EpisodeShape]:
-    """Per split that the run draws from, the shape of its episodes."""
-    from metabench.plugin.specs import resolve
-    from metabench.running.build import test_shape, train_shape
-
-    learner = catalog.learner(spec.learner.name)
-    train = train_shape(spec.protocol)
-    if learner.train_shape is not None:
-        model = learner.params_model(searched=spec.strategy is not None)
-        train = resolve(learner.train_shape)(model.model_validate(spec.learner.params), train)
-    shapes = {"meta-train": train, "meta-test": test_shape(spec.protocol)}
-    if spec.protocol.selection == "meta-val":
-        shapes["meta-val"] = shapes["meta-test"]
-    return shapes
 
 
 def check_classes(name: str, data: ClassData, split: str, shape: EpisodeShape) -> None:
@@ -121,3 +69,25 @@ def classes_of(data: ClassData, split: str) -> NDArray[np.int64]:
 def halved(data: ClassData, split: str) -> bool:
     """Whether support and queries come from different halves of each class."""
     return data.supervised and split == "meta-train"
+
+
+def require_values(loaded: Sequence[ClassData | FunctionFamily]) -> None:
+    """Refuse what has no value at every point of a line, as a grid of queries needs it.
+
+    Raises:
+        UsageError: for images, functions of several inputs, and families without ``values``.
+    """
+    for data in loaded:
+        if not hasattr(data, "values") or getattr(data, "inputs", 0) != 1:
+            raise UsageError(
+                "A grid of queries needs functions of one input that can be asked anywhere.",
+                hint="A family of functions that can has the method `values`.",
+            )
+
+
+def task_of(data: ClassData | FunctionFamily, ways: int) -> TaskShape:
+    """What a network must accept and produce for the data of a source."""
+    if isinstance(data, ClassData):
+        height, width, channels = data.images.shape[1:]
+        return TaskShape("classification", (channels, height, width), ways)
+    return TaskShape("regression", (data.inputs,), data.outputs)

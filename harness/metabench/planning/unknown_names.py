@@ -1,11 +1,10 @@
-"""Names that no installed plugin provides: of plugins that come later, or slips of the pen."""
+"""Names in a suite that no installed plugin provides."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from metabench.conformance.base import Doubt
 from metabench.errors import unknown
 from metabench.planning.suite import Suite
 from metabench.plugin.catalog import Catalog
@@ -40,9 +39,3 @@ def strangers_in(suite: Suite, catalog: Catalog) -> list[str]:
         *sentences_on("space", catalog.search_spaces, spaces),
         *sentences_on("strategy", catalog.nas_strategies, strategies),
     ]
-
-
-def raise_doubts(sentences: Iterable[str]) -> None:
-    """Raise Doubt with all sentences, if there are any."""
-    if text := " ".join(sentences):
-        raise Doubt(text)

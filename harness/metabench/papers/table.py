@@ -1,0 +1,93 @@
+"""A paper's table with our runs in it, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from metabench.reports.tables import Cell, Row
+from metabench.results.metrics import Metric
+
+if TYPE_CHECKING:
+    from metabench.papers.reference import PrintedCell
+    from metabench.papers.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class PaperCell:
+    """One number of a paper beside ours.
+
+    Attributes:
+        row: our configuration that stands here; None where nothing was run.
+        ours: its number.
+        spread: standard deviation over our episodes, in the unit; None where it is not comparable
+            with the one that the printed half-width implies.
+        printed: what the paper has; None in a row that the paper lacks.
+        verdict: None unless there are both.
+    """
+
+    row: Row | None
+    ours: Cell | None
+    spread: float | None
+    printed: PrintedCell | None
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperRow:
+    """A line of the paper's table with our runs, or with further runs of ours.
+
+    Attributes:
+        group: the block of rows that the paper puts it in, such as ``5-way 1-shot``; else "".
+        method: its name in the paper, or of our learner where the paper lacks it.
+        arch: the network as the paper names it.
+        params: the number of weights as the paper prints it.
+        in_paper: whether the paper has this row.
+        ours: our configurations in it, one per setting; empty where nothing was run.
+        cells: by the name of the column, every column.
+    """
+
+    group: str
+    method: str
+    arch: str
+    params: str
+    in_paper: bool
+    ours: tuple[Row, ...]
+    cells: Mapping[str, PaperCell]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperTable:
+    """A paper's table in its own order, ours beside it.
+
+    Attributes:
+        key: of the reference, ``m-nas/table-1``.
+        title: what the table is about.
+        citation: who printed it.
+        caption: what is shown.
+        metric: how a query set is scored.
+        columns: names of the columns, and their headings as printed.
+        rows: the paper's, then ours that it lacks.
+        reasons: of the verdicts, in the order of the rows; columns of a row that share one stand
+            together.
+        remarks: what is to be known besides, one sentence each.
+    """
+
+    key: str
+    title: str
+    citation: str
+    caption: str
+    metric: Metric
+    columns: Mapping[str, str]
+    rows: tuple[PaperRow, ...]
+    reasons: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PaperReport:
+    """A paper's table, and what is wrong with the folder that ours were made from."""
+
+    tables: tuple[PaperTable, ...]
+    problems: tuple[str, ...]

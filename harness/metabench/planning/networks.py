@@ -1,0 +1,55 @@
+"""From a choice of a suite or a user to a network or a strategy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from metabench.planning.runspec import Choice
+from metabench.plugin.contracts import (
+    SearchSpace,
+    Strategy,
+)
+from metabench.plugin.contracts.episode import TaskShape
+from metabench.plugin.specs import Spec, resolve
+from metabench.sampling.seeding import generator
+
+if TYPE_CHECKING:
+    from metabench.plugin.catalog import Catalog
+
+
+def build_space(choice: Choice, task: TaskShape, catalog: Catalog) -> SearchSpace:
+    """Make the network of a choice."""
+    spec = catalog.space(choice.name)
+    space: SearchSpace = resolve(spec.factory)(_params(spec, choice), task)
+    return space
+
+
+def describe_space(choice: Choice | None, catalog: Catalog) -> str:
+    """A network in words: its name, and the parameters that are not the defaults."""
+    if choice is None:
+        return "own network"
+    fields = catalog.space(choice.name).params_model().model_fields
+    changed = {k: v for k, v in choice.params.items() if v != fields[k].default}
+    return str(choice.model_copy(update={"params": changed}))
+
+
+def count_weights(space: SearchSpace) -> int:
+    """Number of weights of a fixed network."""
+    weights = space.init_weights(rng=generator("count"))
+    return sum(weight.numel() for weight in weights.values())
+
+
+def uses_batch_statistics(space: SearchSpace | None) -> bool:
+    """Whether a network normalises with the examples it is given; assumed where it is unknown."""
+    return space is None or space.batch_statistics
+
+
+def build_strategy(choice: Choice, catalog: Catalog) -> Strategy:
+    """Make the strategy of a choice."""
+    spec = catalog.strategy(choice.name)
+    strategy: Strategy = resolve(spec.factory)(_params(spec, choice))
+    return strategy
+
+
+def _params(spec: Spec, choice: Choice) -> Any:
+    return spec.params_model().model_validate(choice.params)

@@ -1,0 +1,86 @@
+"""May two configurations be compared? Only where they were made under equal conditions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from metabench.planning.runspec import RunSpec, Training
+from metabench.results.configurations import Pooled
+from metabench.results.labels import _flat, description
+
+_CONDITIONS = {
+    *("suite", "suite_version", "setting", "metric", "budget"),
+    *("data", "data_fingerprint", "protocol", "sources"),
+}
+
+
+def conditions(spec: RunSpec) -> dict[str, str]:
+    """All that two runs must have in common to be compared, as text by name."""
+    return {
+        name: text
+        for name, text in description(spec).items()
+        if name.partition(".")[0] in _CONDITIONS
+    }
+
+
+def mismatch(first: Pooled, second: Pooled, *, evaluation: str | None = None) -> str:
+    """Why two configurations cannot be compared, as ``queries 5 or 15``; "" where they can."""
+    here, there = conditions(first.spec), conditions(second.spec)
+    for config, facts in ((first, here), (second, there)):
+        facts["evaluation"] = str(config.runs[0].record.evaluations.get(evaluation or ""))
+    # A suite may give its learners training of different length; a user who sets it may not.
+    if _length_was_set(first) or _length_was_set(second):
+        here |= _flat(first.spec.training.model_dump(), name="training")
+        there |= _flat(second.spec.training.model_dump(), name="training")
+    return difference_in_words(here, there)
+
+
+def comparable_conditions(config: Pooled) -> dict[str, str]:
+    """Its conditions, and the length of training where a user set it."""
+    length = _flat(config.spec.training.model_dump(), name="training")
+    return conditions(config.spec) | (length if _length_was_set(config) else {})
+
+
+def comparable_groups(configs: Sequence[Pooled]) -> list[list[int]]:
+    """Positions of configurations in groups: within a group, any two can be compared.
+
+    A group has equal conditions. A length of training that a user set stands apart from any other
+    length.
+
+    >>> comparable_groups([])
+    []
+    """
+    groups: dict[tuple[tuple[str, str], ...], list[int]] = defaultdict(list)
+    for position, config in enumerate(configs):
+        groups[tuple(conditions(config.spec).items())].append(position)
+    return sorted(part for group in groups.values() for part in _of_one_length(configs, group))
+
+
+def _of_one_length(configs: Sequence[Pooled], group: Sequence[int]) -> list[list[int]]:
+    """A group of equal conditions in parts, by the length of training where a user set it."""
+    usual = [i for i in group if not _length_was_set(configs[i])]
+    lengths = {configs[i].spec.training for i in usual}
+    apart: dict[Training, list[int]] = defaultdict(list)
+    for i in group:
+        if i not in usual:
+            length = configs[i].spec.training
+            (usual if lengths == {length} else apart[length]).append(i)
+    return [sorted(part) for part in (usual, *apart.values()) if part]
+
+
+def difference_in_words(first: Mapping[str, str], second: Mapping[str, str]) -> str:
+    """Where two descriptions differ, the first three places; "" where they do not."""
+    names = dict.fromkeys([*first, *second])
+    said = [
+        f"{name.partition('.')[2] or name} {first.get(name, 'absent')} or "
+        f"{second.get(name, 'absent')}"
+        for name in names
+        if first.get(name) != second.get(name)
+    ]
+    more = f" and {len(said) - 3} more" if len(said) > 3 else ""
+    return ", ".join(said[:3]) + more
+
+
+def _length_was_set(config: Pooled) -> bool:
+    return bool(config.changes.get("budget"))
