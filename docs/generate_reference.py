@@ -87,7 +87,7 @@ RECORDS: Mapping[type[BaseModel], str] = {
     records.Provenance: "The field `provenance`. It is recorded and is not part of the identity.",
     records.EpisodeRecord: "One line of `episodes.jsonl`. A field that is null is left out.",
     evaluation.Evaluation: "One entry of `evaluations`: how the suite defined it.",
-    evaluation.Grid: "The field `grid` of an evaluation.",
+    evaluation.QueryGrid: "The field `grid` of an evaluation.",
 }
 FIELD_HEADER = ("field", "values", "default", "meaning")
 FILES = (

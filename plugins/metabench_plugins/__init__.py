@@ -64,25 +64,25 @@ def metabench_datasets() -> Iterable[DatasetSpec]:
 @hookimpl
 def metabench_learners() -> Iterable[LearnerSpec]:
     """The meta-learners."""
-    from metabench_plugins.learners.specs import declared
+    from metabench_plugins.learners.specs import learner_specs
 
-    return declared()
+    return learner_specs()
 
 
 @hookimpl
 def metabench_search_spaces() -> Iterable[SearchSpaceSpec]:
     """The networks."""
-    from metabench_plugins.spaces.specs import declared
+    from metabench_plugins.spaces.specs import space_specs
 
-    return declared()
+    return space_specs()
 
 
 @hookimpl
 def metabench_nas_strategies() -> Iterable[NasStrategySpec]:
     """The ways from architecture logits to an architecture."""
-    from metabench_plugins.strategies.specs import declared
+    from metabench_plugins.strategies.specs import strategy_specs
 
-    return declared()
+    return strategy_specs()
 
 
 @hookimpl
@@ -109,14 +109,14 @@ def metabench_executors() -> Iterable[ExecutorSpec]:
     yield ExecutorSpec(
         name="local",
         version=1,
-        summary="Processes on this machine, one cell each.",
+        summary="Processes on this machine, one run each.",
         params="metabench.running.executors.local:LocalParams",
         factory="metabench.running.executors.local:LocalExecutor",
     )
     yield ExecutorSpec(
         name="ray",
         version=1,
-        summary="A Ray cluster, one task per cell.",
+        summary="A Ray cluster, one task per run.",
         params="metabench_plugins.executors.on_ray:RayParams",
         factory="metabench_plugins.executors.on_ray:RayExecutor",
         reference="Moritz et al., OSDI 2018",

@@ -8,7 +8,7 @@ from typing import Any
 
 from result_factory import make_spec, write_run
 
-from metabench.papers.claims import Claim, ClaimFile, Evaluation, evaluate
+from metabench.papers.claims import Claim, ClaimFile, ClaimResult, evaluate
 from metabench.results.reading import read_runs
 
 N = 40
@@ -41,11 +41,11 @@ def add(out: Path, learner: str, *, level: float, noise: float = 0.0, **changes:
     return write_run(out, spec, scores, stamps=stamps)
 
 
-def judged(out: Path, *claims: Claim) -> list[Evaluation]:
+def judged(out: Path, *claims: Claim) -> list[ClaimResult]:
     return evaluate([ClaimFile(paper="P", claims=claims or (claim(),))], read_runs(out).runs)
 
 
-def one(out: Path, *claims: Claim) -> Evaluation:
+def one(out: Path, *claims: Claim) -> ClaimResult:
     (found,) = judged(out, *claims)
     return found
 

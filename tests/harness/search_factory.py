@@ -15,8 +15,8 @@ from metabench.planning.runspec import Choice
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.genotype import Genotype
 from metabench.results.store import RunStore
-from metabench.running.cell import Run
 from metabench.running.loops import Control
+from metabench.running.run import RunExecution
 
 A: dict[str, Any] = {"cell": [[0, 2, "skip"], [1, 2, "linear"]]}
 B: dict[str, Any] = {"cell": [[0, 2, "skip"], [1, 2, "skip"]]}
@@ -72,5 +72,5 @@ def run_all(request: RunRequest, catalog: Catalog, out: Path) -> Path:
     """Make every run of a request on the CPU."""
     control = Control(emit=lambda event: None, stopped=lambda: False)
     for made in plan(request, catalog):
-        Run(made, catalog, out=out, device=torch.device("cpu"), control=control)()
+        RunExecution(made, catalog, out=out, device=torch.device("cpu"), control=control)()
     return out

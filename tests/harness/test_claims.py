@@ -12,7 +12,7 @@ from result_factory import make_spec, write_run
 
 from metabench.papers.claims.sentences import deciding
 from metabench.planning.evaluation import Evaluation as Asked
-from metabench.sampling.grid import Grid
+from metabench.sampling.grid import QueryGrid
 
 
 def test_supported_with_numbers_by_hand(tmp_path: Path) -> None:
@@ -259,8 +259,8 @@ def test_a_prediction_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_evaluations_are_compared_if_they_asked_the_same(tmp_path: Path) -> None:
-    asked = Asked(grid=Grid(points=10, low=-5, high=5))
-    other = Asked(grid=Grid(points=20, low=-5, high=5))
+    asked = Asked(grid=QueryGrid(points=10, low=-5, high=5))
+    other = Asked(grid=QueryGrid(points=20, low=-5, high=5))
     for out, second in ((tmp_path / "same", asked), (tmp_path / "other", other)):
         for learner, level, kind in (("mnas", 0.5, asked), ("maml", 0.9, second)):
             spec = make_spec(learner, episodes=N, metric="mse")

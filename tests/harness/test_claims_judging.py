@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from claim_factory import add, claim, judged
 
-from metabench.papers.claims.intervals import PairResult, deciding_p, judge, verdict_of
+from metabench.papers.claims.intervals import PairResult, deciding_p, judge_pairs, verdict_of
 from metabench.papers.claims.sentences import deciding
 from metabench.stats import Difference
 
@@ -68,10 +68,10 @@ def test_holm_widens_the_intervals_of_a_family() -> None:
         )
         return PairResult(left="a", right="b", column="c", difference=number)
 
-    first, second = judge(claim(), [pair(2.1), pair(9.0)])
+    first, second = judge_pairs(claim(), [pair(2.1), pair(9.0)])
     assert second.level == pytest.approx(0.975)  # the smaller p is tested first
     assert (first.level, first.verdict) == (pytest.approx(0.95), "supported")
-    (first, second) = judge(claim(), [pair(2.1), PairResult(left="a", right="c", column="c")])
+    (first, second) = judge_pairs(claim(), [pair(2.1), PairResult(left="a", right="c", column="c")])
     assert (first.level, first.verdict) == (pytest.approx(0.975), "undecided")
     assert second.p is None
 

@@ -10,7 +10,7 @@ import pytest
 from claim_factory import add, claim, judged, one
 
 from metabench.errors import UsageError
-from metabench.papers.claims import ClaimFile, Evaluation, evaluate, load_claims
+from metabench.papers.claims import ClaimFile, ClaimResult, evaluate, load_claims
 from metabench.papers.claims.intervals import verdict_of
 from metabench.papers.claims.sentences import deciding, says
 from metabench.papers.reference_files import find_reference
@@ -105,13 +105,13 @@ def test_the_claim_on_table_2_names_every_baseline_and_column(
 
 
 @pytest.fixture
-def evaluations(tmp_path: Path) -> list[Evaluation]:
+def evaluations(tmp_path: Path) -> list[ClaimResult]:
     add(tmp_path, "mnas", level=0.6, noise=0.05, stamps=("lite",))
     add(tmp_path, "maml", level=0.5, stamps=("lite",))
     return judged(tmp_path, claim(), claim(id="two", left=["hsml"]))
 
 
-def test_plain_text_says_it_all(evaluations: list[Evaluation]) -> None:
+def test_plain_text_says_it_all(evaluations: list[ClaimResult]) -> None:
     text = render_claims(evaluations, "table")
     assert text.startswith("one: SUPPORTED (one seed) [lite]\n  The left is better. (P, Table 1)\n")
     assert "  Compared: mnas better than maml, on average; multidataset @ 5w1s, budget l" in text
@@ -132,7 +132,7 @@ def test_markdown_escapes_what_it_shows(tmp_path: Path) -> None:
     assert text.startswith("## one: supported (one seed)\n")
 
 
-def test_json_holds_every_number(evaluations: list[Evaluation]) -> None:
+def test_json_holds_every_number(evaluations: list[ClaimResult]) -> None:
     found = json.loads(render_claims(evaluations, "json"))["claims"]
     (pair,) = found[0]["pairs"]
     assert pair["advantage"] == pytest.approx(10.0)

@@ -10,28 +10,28 @@ import pytest
 from result_factory import PROVENANCE, write_run
 
 from metabench.errors import UsageError
-from metabench.papers.deviations import Departures
+from metabench.papers.deviations import Deviations
 from metabench.papers.reference import Reference
 from metabench.papers.reference_files import find_reference
 from metabench.papers.report import build_paper_report
 from metabench.papers.table import PaperRow, PaperTable
 from metabench.planning.overrides import parse_changes
-from metabench.planning.plan import Cell, RunRequest, plan
+from metabench.planning.plan import PlannedRun, RunRequest, plan
 from metabench.planning.runspec import RunSpec
 from metabench.plugin.catalog import Catalog
 from metabench.reports.build import build_report
-from metabench.results.configurations import Pooled, configurations
+from metabench.results.configurations import Configuration, configurations
 from metabench.results.reading import read_runs
 
 LEARNERS = ("maml", "reptile", "mtnet", "bmaml", "mumomaml", "hsml", "mnas", "mnas-nm")
 
 
-def cell(catalog: Catalog, learner: str = "maml", *sets: str, **asked: Any) -> Cell:
+def cell(catalog: Catalog, learner: str = "maml", *sets: str, **asked: Any) -> PlannedRun:
     values = {"suite": "toy-regression", "budget": "paper", "changes": parse_changes(sets), **asked}
     return plan(RunRequest(learners=(learner,), **values), catalog)[0]
 
 
-def run_of(cell: Cell, folder: Path, spec: RunSpec | None = None) -> Pooled:
+def run_of(cell: PlannedRun, folder: Path, spec: RunSpec | None = None) -> Configuration:
     """A run of the cell with made-up scores, as a report reads it."""
     spec = (spec or cell.spec).model_copy(
         update={"protocol": cell.spec.protocol.model_copy(update={"episodes": 4})}
@@ -42,21 +42,21 @@ def run_of(cell: Cell, folder: Path, spec: RunSpec | None = None) -> Pooled:
     return configurations(read_runs(folder).runs)[-1]
 
 
-def names(found: Pooled, catalog: Catalog) -> list[str]:
-    return [departure.name for departure in Departures(catalog).of(found)]
+def names(found: Configuration, catalog: Catalog) -> list[str]:
+    return [deviation.name for deviation in Deviations(catalog).of(found)]
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
 @pytest.mark.parametrize("budget", ["smoke", "paper"])
 def test_what_a_suite_gives_is_no_departure(catalog, tmp_path, learner, budget):
     found = run_of(cell(catalog, learner, budget=budget), tmp_path)
-    assert Departures(catalog).of(found) == ()
+    assert Deviations(catalog).of(found) == ()
 
 
 def test_each_parameter_that_the_user_set_is_one(catalog, tmp_path):
     sets = ("learner.order=first", "learner.inner_lr=0.5", "learner.inner_steps=5")
-    found = Departures(catalog).of(run_of(cell(catalog, "maml", *sets), tmp_path))
-    assert [departure.label for departure in found] == ["inner_lr=0.5", "order=first"]
+    found = Deviations(catalog).of(run_of(cell(catalog, "maml", *sets), tmp_path))
+    assert [deviation.label for deviation in found] == ["inner_lr=0.5", "order=first"]
     assert found[1].reason == "learner.order=first, the suite's is second"
 
 
@@ -82,7 +82,7 @@ def test_a_quoted_value_counts_as_set_by_the_user(catalog, tmp_path):
     assert found.changes["strategy"].keys() == {"genotype"}
     (row,) = build_report(read_runs(tmp_path)).tables[0].rows
     assert row.facts == (f"genotype={genotype}",)
-    assert "does not set it" not in " ".join(d.reason for d in Departures(catalog).of(found))
+    assert "does not set it" not in " ".join(d.reason for d in Deviations(catalog).of(found))
 
 
 def changed(spec: RunSpec, **params: Any) -> RunSpec:
@@ -93,7 +93,7 @@ def changed(spec: RunSpec, **params: Any) -> RunSpec:
 
 def test_a_default_that_changed_since_is_said_to_be_no_choice_of_the_user(catalog, tmp_path):
     made = cell(catalog)
-    (found,) = Departures(catalog).of(run_of(made, tmp_path, changed(made.spec, inner_lr=0.5)))
+    (found,) = Deviations(catalog).of(run_of(made, tmp_path, changed(made.spec, inner_lr=0.5)))
     assert found.reason == (
         "learner.inner_lr=0.5, the suite's is 0.001 now, and the command of the run does not set it"
     )
@@ -101,7 +101,7 @@ def test_a_default_that_changed_since_is_said_to_be_no_choice_of_the_user(catalo
 
 def test_a_parameter_that_is_gone_is_one_and_a_new_one_is_not(catalog, tmp_path):
     made = cell(catalog)
-    (found,) = Departures(catalog).of(run_of(made, tmp_path / "a", changed(made.spec, warmth=3)))
+    (found,) = Deviations(catalog).of(run_of(made, tmp_path / "a", changed(made.spec, warmth=3)))
     assert found.reason == "learner.warmth=3, a parameter that maml does not have any more"
     params = {name: v for name, v in made.spec.learner.params.items() if name != "order"}
     older = made.spec.learner.model_copy(update={"params": params})
@@ -113,8 +113,8 @@ def test_another_version_of_suite_or_plugin_is_one(catalog, tmp_path):
     made = cell(catalog)
     learner = made.spec.learner.model_copy(update={"version": 7})
     spec = made.spec.model_copy(update={"suite_version": 9, "learner": learner})
-    found = Departures(catalog).of(run_of(made, tmp_path, spec))
-    assert [departure.reason for departure in found] == [
+    found = Deviations(catalog).of(run_of(made, tmp_path, spec))
+    assert [deviation.reason for deviation in found] == [
         "made with suite toy-regression version 9, 1 is installed",
         "made with maml version 7, 1 is installed",
     ]
@@ -124,7 +124,7 @@ def test_another_version_of_suite_or_plugin_is_one(catalog, tmp_path):
 def test_what_is_not_installed_any_more_is_an_error(catalog, tmp_path, gone):
     found = run_of(cell(catalog), tmp_path)
     with pytest.raises(UsageError, match="Unknown"):
-        Departures(replace(catalog, **{gone: {}})).of(found)
+        Deviations(replace(catalog, **{gone: {}})).of(found)
 
 
 def paper_row(folder: Path, catalog: Catalog, reference: Reference | None = None) -> PaperRow:
@@ -187,5 +187,5 @@ def test_a_variant_stays_one_through_an_evaluation(catalog, tmp_path):
 
 def test_a_long_value_is_shortened(catalog, tmp_path):
     made = cell(catalog)
-    (found,) = Departures(catalog).of(run_of(made, tmp_path, changed(made.spec, order="x" * 99)))
+    (found,) = Deviations(catalog).of(run_of(made, tmp_path, changed(made.spec, order="x" * 99)))
     assert found.label == f"order={'x' * 37}..."

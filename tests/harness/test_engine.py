@@ -12,21 +12,21 @@ import pytest
 import torch
 
 from metabench.errors import DataError, DivergedError, MetabenchError
-from metabench.planning.plan import Cell, RunRequest, plan
+from metabench.planning.plan import PlannedRun, RunRequest, plan
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.episode import Adapted, Labelled
 from metabench.plugin.specs import RunEvent
 from metabench.results.reading import read_runs
 from metabench.results.schema import EpisodeRecord, RunRecord
 from metabench.running import checkpoint
-from metabench.running.cell import Run
 from metabench.running.loops import Control, Interrupted
+from metabench.running.run import RunExecution
 from metabench_plugins.learners.maml import Maml
 
 CPU = torch.device("cpu")
 
 
-def cell(catalog: Catalog, name: str = "maml", /, **changes: dict[str, object]) -> Cell:
+def cell(catalog: Catalog, name: str = "maml", /, **changes: dict[str, object]) -> PlannedRun:
     changes.setdefault("budget", {"meta_steps": 40, "meta_batch": 3})
     changes.setdefault("protocol", {"episodes": 60})
     changes.setdefault("space", {"width": 8, "hidden": 2})
@@ -43,15 +43,15 @@ def quiet(event: RunEvent) -> None:
 
 
 def run(
-    made: Cell,
+    made: PlannedRun,
     catalog: Catalog,
     out: Path,
     *,
     emit: Callable[[RunEvent], None] = quiet,
     stopped: Callable[[], bool] = never,
-) -> Run:
+) -> RunExecution:
     control = Control(emit=emit, stopped=stopped, checkpoint_seconds=0.0)
-    return Run(made, catalog, out=out, device=CPU, control=control)
+    return RunExecution(made, catalog, out=out, device=CPU, control=control)
 
 
 class Killed(BaseException):
@@ -165,7 +165,7 @@ def test_a_finished_run_is_not_run_again(catalog: Catalog, tmp_path: Path) -> No
     first = run(made, catalog, tmp_path)()
     events: list[RunEvent] = []
     assert run(made, catalog, tmp_path, emit=events.append)() == first
-    assert [(e.kind, e.text) for e in events] == [("cell-done", "was done already")]
+    assert [(e.kind, e.text) for e in events] == [("run-done", "was done already")]
 
 
 def test_a_diverging_run_keeps_its_last_good_checkpoint(catalog: Catalog, tmp_path: Path) -> None:

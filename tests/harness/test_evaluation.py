@@ -13,22 +13,22 @@ import torch
 
 from metabench.errors import DataError, UsageError
 from metabench.planning.evaluation import Evaluation
-from metabench.planning.plan import Cell, RunRequest, plan, suite_file
+from metabench.planning.plan import PlannedRun, RunRequest, plan, suite_file
 from metabench.planning.suite import Suite, load_suite
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.specs import RunEvent
-from metabench.render.grid import title
+from metabench.render.text_table import title
 from metabench.reports.build import build_report
 from metabench.reports.tables import Table
 from metabench.results.reading import read_runs
 from metabench.results.schema import RunRecord
 from metabench.running import checkpoint
 from metabench.running.build import build
-from metabench.running.cell import Run
 from metabench.running.loops import Control, Interrupted
+from metabench.running.run import RunExecution
 from metabench.running.trained_learner import restore
 from metabench.sampling.checks import require_values
-from metabench.sampling.grid import Grid
+from metabench.sampling.grid import QueryGrid
 
 CPU = torch.device("cpu")
 NAME = "extrapolation"
@@ -39,7 +39,7 @@ SMALL = {
 }
 
 
-def cell(catalog: Catalog, **changes: dict[str, object]) -> Cell:
+def cell(catalog: Catalog, **changes: dict[str, object]) -> PlannedRun:
     request = RunRequest(
         learners=("maml",), suite="toy-regression", budget="smoke", changes={**SMALL, **changes}
     )
@@ -47,7 +47,7 @@ def cell(catalog: Catalog, **changes: dict[str, object]) -> Cell:
 
 
 def run(
-    made: Cell,
+    made: PlannedRun,
     catalog: Catalog,
     out: Path,
     *,
@@ -55,7 +55,7 @@ def run(
     stopped: Callable[[], bool] = lambda: False,
 ) -> Path:
     control = Control(emit=emit, stopped=stopped, checkpoint_seconds=0.0)
-    once = Run(made, catalog, out=out, device=CPU, control=control)
+    once = RunExecution(made, catalog, out=out, device=CPU, control=control)
     once()
     return once.store.folder
 
@@ -96,7 +96,7 @@ def test_the_grid_keeps_tasks_keys_and_support(catalog: Catalog) -> None:
 def test_it_is_written_beside_the_headline(folder: Path) -> None:
     record = RunRecord.model_validate_json((folder / "run.json").read_text())
     assert record.status == "done"
-    assert record.evaluations[NAME].grid == Grid(points=100, low=-5, high=5)
+    assert record.evaluations[NAME].grid == QueryGrid(points=100, low=-5, high=5)
     headline, beside = lines(folder / "episodes.jsonl"), lines(folder / f"evaluations/{NAME}.jsonl")
     assert [e["key"] for e in headline] == [e["key"] for e in beside]
     assert [e["index"] for e in beside] == list(range(240))
@@ -114,7 +114,7 @@ def test_the_headline_is_what_it_is_without_evaluations(
     catalog: Catalog, folder: Path, tmp_path: Path
 ) -> None:
     made = cell(catalog)
-    alone = run(Cell(made.spec, made.stamps, made.command), catalog, tmp_path)
+    alone = run(PlannedRun(made.spec, made.stamps, made.command), catalog, tmp_path)
     assert not (alone / "evaluations").exists()
     assert (alone / "episodes.jsonl").read_bytes() == (folder / "episodes.jsonl").read_bytes()
 
@@ -123,12 +123,12 @@ def test_a_finished_run_is_given_what_it_lacks(
     catalog: Catalog, folder: Path, tmp_path: Path
 ) -> None:
     made = cell(catalog)
-    run(Cell(made.spec, made.stamps, made.command), catalog, tmp_path)
+    run(PlannedRun(made.spec, made.stamps, made.command), catalog, tmp_path)
     events: list[RunEvent] = []
     later = run(made, catalog, tmp_path, emit=events.append)
     name = f"evaluations/{NAME}.jsonl"
     assert (later / name).read_bytes() == (folder / name).read_bytes()
-    assert {e.kind for e in events} == {"progress", "cell-done"}
+    assert {e.kind for e in events} == {"progress", "run-done"}
     events.clear()
     run(made, catalog, tmp_path, emit=events.append)
     assert [e.text for e in events] == ["was done already"]
@@ -215,7 +215,7 @@ def test_a_damaged_finished_run_without_a_checkpoint_is_left_as_it_is(
 
 def test_without_a_checkpoint_one_sentence_says_so(catalog: Catalog, tmp_path: Path) -> None:
     made = cell(catalog)
-    before = run(Cell(made.spec, made.stamps, made.command), catalog, tmp_path)
+    before = run(PlannedRun(made.spec, made.stamps, made.command), catalog, tmp_path)
     (before / "checkpoints/last.safetensors").unlink()
     record = (before / "run.json").read_bytes()
     events: list[RunEvent] = []
@@ -231,8 +231,8 @@ def test_an_evaluation_defined_anew_is_made_anew(catalog: Catalog, tmp_path: Pat
     made = cell(catalog)
     where = run(made, catalog, tmp_path)
     first = (where / f"evaluations/{NAME}.jsonl").read_bytes()
-    other = Evaluation(grid=Grid(points=50, low=-1, high=1))
-    run(Cell(made.spec, made.stamps, made.command, {NAME: other}), catalog, tmp_path)
+    other = Evaluation(grid=QueryGrid(points=50, low=-1, high=1))
+    run(PlannedRun(made.spec, made.stamps, made.command, {NAME: other}), catalog, tmp_path)
     assert len(lines(where / f"evaluations/{NAME}.jsonl")) == 240
     assert (where / f"evaluations/{NAME}.jsonl").read_bytes() != first
     assert read_runs(tmp_path).runs[0].record.evaluations == {NAME: other}
@@ -285,7 +285,7 @@ def test_names_are_names_of_files(catalog: Catalog, name: str) -> None:
 
 def test_a_grid_runs_upwards() -> None:
     with pytest.raises(ValueError, match="lower to a higher"):
-        Grid(points=3, low=1, high=1)
+        QueryGrid(points=3, low=1, high=1)
 
 
 def test_the_report_has_a_table_of_its_own_for_it(catalog: Catalog, tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_the_report_has_a_table_of_its_own_for_it(catalog: Catalog, tmp_path: Pa
 def test_equal_names_of_different_meaning_share_no_table(catalog: Catalog, tmp_path: Path) -> None:
     run(cell(catalog), catalog, tmp_path)
     made = cell(catalog, learner={"inner_lr": 0.02})
-    other = Evaluation(grid=Grid(points=100, low=-1, high=1))
-    run(Cell(made.spec, made.stamps, made.command, {NAME: other}), catalog, tmp_path)
+    other = Evaluation(grid=QueryGrid(points=100, low=-1, high=1))
+    run(PlannedRun(made.spec, made.stamps, made.command, {NAME: other}), catalog, tmp_path)
     tables = build_report(read_runs(tmp_path)).tables
     assert [len(table.rows) for table in tables] == [2, 1, 1]

@@ -99,11 +99,11 @@ def test_fits_show_every_family_with_every_learner(catalog: Catalog, trained: Pa
 def test_a_fit_is_what_the_record_scored(catalog: Catalog, trained: Path) -> None:
     """The squared error on the evaluation's own grid is the evaluation's score."""
     from metabench.running.trained_learner import restore
-    from metabench.sampling.grid import Grid
+    from metabench.sampling.grid import QueryGrid
 
     for run in read_runs(trained).runs:
         restored = restore(run.folder, catalog, device=torch.device("cpu"))
-        indices, grid = [0, 41, 103, 119], Grid(points=100, low=-5, high=5)
+        indices, grid = [0, 41, 103, 119], QueryGrid(points=100, low=-5, high=5)
         truth = restored.truth(indices, grid)
         assert truth is not None
         errors = ((restored.predict(indices, grid) - truth) ** 2).mean(axis=1)

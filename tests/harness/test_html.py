@@ -15,7 +15,7 @@ from metabench.papers.claims import Scope
 from metabench.papers.table import PaperTable
 from metabench.plugin.catalog import Catalog
 from metabench.render import Format, render
-from metabench.render import grid as layout
+from metabench.render import text_table as layout
 from metabench.render.page import build_page, read_page
 from metabench.render.page.html import parts, render_page
 from metabench.results.reading import read_runs

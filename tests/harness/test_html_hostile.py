@@ -9,7 +9,7 @@ from result_factory import make_spec, write_run
 
 from metabench.planning.runspec import SourceChoice
 from metabench.plugin.catalog import Catalog
-from metabench.render import grid as layout
+from metabench.render import text_table as layout
 from metabench.render.page import read_page
 from metabench.render.page.html import render_page
 from metabench.results.schema import SCHEMA

@@ -17,7 +17,7 @@ from metabench.render.page.values import Differences, Page
 from metabench.results.configurations import configurations
 from metabench.results.episode_files import Episodes
 from metabench.results.paired_scores import shared_scores
-from metabench.results.reading import Run
+from metabench.results.reading import FinishedRun
 from metabench.results.schema import RunRecord
 from metabench.stats import contrast, holm
 
@@ -25,7 +25,7 @@ N = 200
 """Episodes."""
 
 
-def make_run(learner: str, scores: np.ndarray, *, seed: int = 0) -> Run:
+def make_run(learner: str, scores: np.ndarray, *, seed: int = 0) -> FinishedRun:
     spec = make_spec(learner, metric="mse", sources=("sine",), episodes=N, seed=seed)
     record = RunRecord(run_id=spec.run_id, spec=spec, status="done", provenance=PROVENANCE)
     episodes = Episodes(
@@ -36,10 +36,10 @@ def make_run(learner: str, scores: np.ndarray, *, seed: int = 0) -> Run:
         n_params=np.full(N, np.nan),
         curve=np.zeros((N, 0)),
     )
-    return Run(Path(learner), record, episodes, spec.config_id)
+    return FinishedRun(Path(learner), record, episodes, spec.config_id)
 
 
-def runs_of_equal_learners(rng: np.random.Generator, *, k: int, seeds: int) -> list[Run]:
+def runs_of_equal_learners(rng: np.random.Generator, *, k: int, seeds: int) -> list[FinishedRun]:
     """Equal expectation; episodes are hard or easy for all, seeds better or worse."""
     hard = rng.normal(size=N)
     return [
@@ -49,7 +49,7 @@ def runs_of_equal_learners(rng: np.random.Generator, *, k: int, seeds: int) -> l
     ]
 
 
-def only(runs: list[Run]) -> Differences:
+def only(runs: list[FinishedRun]) -> Differences:
     (found,) = find_differences(runs)
     return found
 

@@ -4,11 +4,11 @@ import pytest
 
 from metabench.errors import DataError, UsageError
 from metabench.planning.overrides import parse_changes
-from metabench.planning.plan import Cell, RunRequest, plan
+from metabench.planning.plan import PlannedRun, RunRequest, plan
 from metabench.plugin.catalog import Catalog
 
 
-def toy(catalog: Catalog, **changes: object) -> list[Cell]:
+def toy(catalog: Catalog, **changes: object) -> list[PlannedRun]:
     values: dict[str, object] = {"learners": ("maml",), "suite": "toy-regression"}
     return plan(RunRequest(**{**values, **changes}), catalog)  # type: ignore[arg-type]
 

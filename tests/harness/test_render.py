@@ -15,9 +15,9 @@ from metabench.papers.reference import PrintedCell
 from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable
 from metabench.papers.verdict import Verdict
 from metabench.render import Format, as_md, as_table, as_tex, render
-from metabench.render import grid as layout
+from metabench.render import text_table as layout
 from metabench.reports.build import build_report
-from metabench.reports.tables import Cell, Report, Table
+from metabench.reports.tables import Report, Table, TableCell
 from metabench.results.reading import read_runs
 
 HOSTILE = (
@@ -210,10 +210,10 @@ def test_transductive_rows_are_marked(golden, format):
 @pytest.mark.parametrize(
     ("cell", "text"),
     [
-        (Cell(95.314, 0.6151, 600, "%"), "95.31 ± 0.62"),
-        (Cell(100.0, 0.0, 600, "%"), "100.00 ± 0.00"),
-        (Cell(2.21049, 0.3641, 1000, "mse"), "2.210 ± 0.364"),
-        (Cell(50.0, float("nan"), 1, "%"), "50.00 ± n/a"),
+        (TableCell(95.314, 0.6151, 600, "%"), "95.31 ± 0.62"),
+        (TableCell(100.0, 0.0, 600, "%"), "100.00 ± 0.00"),
+        (TableCell(2.21049, 0.3641, 1000, "mse"), "2.210 ± 0.364"),
+        (TableCell(50.0, float("nan"), 1, "%"), "50.00 ± n/a"),
     ],
 )
 def test_rounding(cell, text):
@@ -224,7 +224,7 @@ def best_of(folder: Path, metric: str, scores: dict[str, float]) -> list[str]:
     for learner, score in scores.items():
         write_run(folder, make_spec(learner, metric=metric), [score] * 8)
     (table,) = build_report(read_runs(folder)).tables
-    rows = layout.grid_of(table).rows
+    rows = layout.text_table_of(table).rows
     assert not any(entry.mark for row in rows for entry in row[: len(layout.HEADINGS)])
     return [row[0].text.split()[0] for row in rows if row[-1].mark == "best"]
 

@@ -26,8 +26,8 @@ from metabench.results.search_files import (
     read_genotypes,
 )
 from metabench.results.store import RunStore
-from metabench.running.cell import Run
 from metabench.running.loops import Control
+from metabench.running.run import RunExecution
 
 N = 40
 FILES = ("episodes.jsonl", "genotypes.jsonl", "embeddings.jsonl")
@@ -47,9 +47,9 @@ def test_a_killed_search_ends_with_the_same_bytes(tmp_path: Path) -> None:
         if event.kind == "progress" and event.phase == "meta-test" and event.done >= 100:
             raise KeyboardInterrupt
 
-    def run(out: Path, emit: Any) -> Run:
+    def run(out: Path, emit: Any) -> RunExecution:
         control = Control(emit=emit, stopped=lambda: False)
-        return Run(made, catalog, out=out, device=torch.device("cpu"), control=control)
+        return RunExecution(made, catalog, out=out, device=torch.device("cpu"), control=control)
 
     whole, resumed = (run(tmp_path / name, lambda event: None) for name in ("whole", "cut"))
     record = whole()

@@ -3,8 +3,8 @@ import math
 import pytest
 
 from metabench.papers.reference import FIELD_FORMULA, PrintedCell
-from metabench.papers.verdict import judge
-from metabench.reports.tables import Cell
+from metabench.papers.verdict import verdict_on_cell
+from metabench.reports.tables import TableCell
 from metabench.stats import SpreadRatio
 
 
@@ -23,12 +23,12 @@ def printed(value=2.0, half_width=0.3, **changes) -> PrintedCell:
     return PrintedCell(**{**values, **changes})
 
 
-def ours(mean: float, half_width: float = 0.1) -> Cell:
-    return Cell(mean, half_width, 1000, "mse")
+def ours(mean: float, half_width: float = 0.1) -> TableCell:
+    return TableCell(mean, half_width, 1000, "mse")
 
 
-def verdict(cell: Cell, other: PrintedCell, *, spread=None, chance=None, obstacles=()):
-    return judge(cell, other, spread=spread, chance=chance, obstacles=obstacles)
+def verdict(cell: TableCell, other: PrintedCell, *, spread=None, chance=None, deviations=()):
+    return verdict_on_cell(cell, other, spread=spread, chance=chance, deviations=deviations)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_reason_has_the_numbers_and_the_sign(mean):
 
 
 def test_obstacles_come_before_the_numbers():
-    found = verdict(ours(2.0), printed(), obstacles=("our runs are stamped smoke", "shots differ"))
+    found = verdict(ours(2.0), printed(), deviations=("our runs are stamped smoke", "shots differ"))
     assert found.outcome == "not comparable"
     assert found.reason == "our runs are stamped smoke; shots differ."
     assert found.difference == 0.0
@@ -154,7 +154,7 @@ def test_no_spread_of_ours_is_infinitely_far_from_one():
 
 
 def test_percentages_are_written_with_two_decimals():
-    cell = Cell(54.321, 1.4, 1000, "%")
+    cell = TableCell(54.321, 1.4, 1000, "%")
     other = printed(53.94, 1.45, unit="%", text="53.94 ± 1.45")
     assert verdict(cell, other).reason == (
         "our 54.32 ± 1.40 is +0.38 from the printed 53.94 ± 1.45, within the 2.02 of both "

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from metabench.papers.claims import Evaluation, evaluate, load_claims
+from metabench.papers.claims import ClaimResult, evaluate, load_claims
 from metabench.papers.reference_files import find_reference
 from metabench.papers.report import build_paper_report
 from metabench.plugin.catalog import Catalog, load_catalog
@@ -175,7 +175,7 @@ def test_the_written_tables_of_a_study_are_the_rendered_ones(study: str) -> None
 
 
 @cache
-def evaluations_of(study: str) -> dict[str, Evaluation]:
+def evaluations_of(study: str) -> dict[str, ClaimResult]:
     files = [load_claims(file) for file in load_catalog().claims.values()]
     return {found.claim.id: found for found in evaluate(files, runs_of(study).runs)}
 

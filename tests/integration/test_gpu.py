@@ -14,10 +14,10 @@ from metabench.nn.layers import conv2d
 from metabench.planning.plan import RunRequest, plan
 from metabench.plugin.catalog import Catalog
 from metabench.running.build import build
-from metabench.running.cell import Run
 from metabench.running.devices import make_repeatable
 from metabench.running.executors import Job, work
 from metabench.running.loops import Control
+from metabench.running.run import RunExecution
 from metabench.sampling.seeding import generator
 
 pytestmark = [
@@ -50,7 +50,9 @@ def smoke(
 def episodes(request: RunRequest, catalog: Catalog, out: Path, device: str) -> list[dict[str, Any]]:
     (cell,) = plan(request, catalog)
     control = Control(emit=lambda event: None, stopped=lambda: False)
-    run = Run(cell, catalog, out=out / device, device=torch.device(device), control=control)
+    run = RunExecution(
+        cell, catalog, out=out / device, device=torch.device(device), control=control
+    )
     record = run()
     assert record.status == "done"
     lines = (run.store.folder / "episodes.jsonl").read_text().splitlines()

@@ -80,7 +80,7 @@ def run(out: Path, *, stop: bool = False) -> tuple[list[str], list[RunEvent]]:
     events: list[RunEvent] = []
     execute = RayExecutor(RayParams(jobs=2))
     outcomes = execute(jobs(out), emit=events.append, stopped=lambda: stop)
-    assert [o.job.cell.spec.learner.name for o in outcomes] == ["maml", "reptile"]
+    assert [o.job.planned.spec.learner.name for o in outcomes] == ["maml", "reptile"]
     return [outcome.status for outcome in outcomes], events
 
 
@@ -89,7 +89,7 @@ def test_jobs_run_and_their_events_arrive(tmp_path: Path) -> None:
     statuses, events = run(tmp_path)
     assert statuses == ["done", "done"]
     assert len(list(tmp_path.rglob("episodes.jsonl"))) == 2
-    assert {event.kind for event in events} >= {"cell-started", "progress", "cell-done"}
+    assert {event.kind for event in events} >= {"run-started", "progress", "run-done"}
 
 
 @pytest.mark.usefixtures("stand_in")

@@ -18,7 +18,7 @@ from metabench.plugin.contracts import Mixture, Params
 from metabench.plugin.specs import resolve
 from metabench_plugins.learners.maml import Maml, MamlSearchParams
 from metabench_plugins.learners.parts.gradient_learner import Start
-from metabench_plugins.learners.parts.searched_space import Search
+from metabench_plugins.learners.parts.searched_space import SearchedSpace
 from metabench_plugins.spaces.metanas import MetaNasParams, metanas
 from metabench_plugins.spaces.parts import supernet
 from metabench_plugins.spaces.parts.supernet import CellNetwork
@@ -197,7 +197,7 @@ def test_the_annealing_runs_over_the_inner_steps_and_stays() -> None:
 
 
 def test_all_passes_of_a_task_see_the_same_noise() -> None:
-    search = Search(SPACE, Random(RandomParams()))
+    search = SearchedSpace(SPACE, Random(RandomParams()))
     weights = share(search.init_logits(rng=generator()), TASKS)
     mix = search.mixing(rng=generator(1))
     assert torch.equal(mix(weights, 0.0)[CELL], mix(weights, 1.0)[CELL])

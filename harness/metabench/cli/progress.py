@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar per running cell on a terminal, plain lines elsewhere."""
+"""Progress on stderr: a bar per run on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from metabench.plugin.specs import RunEvent
 
 LINE_SECONDS = 10.0
-"""Plain lines of one cell come at least this far apart."""
+"""Plain lines of one run come at least this far apart."""
 
 
 @contextmanager
-def progress(n_cells: int) -> Iterator[Callable[[RunEvent], None]]:
+def progress(n_runs: int) -> Iterator[Callable[[RunEvent], None]]:
     """Yield a function that shows events for as long as the block runs."""
     if sys.stderr.isatty() and "CI" not in os.environ:
-        with _bars(n_cells) as show:
+        with _bars(n_runs) as show:
             yield show
     else:
         yield _Lines()
@@ -68,7 +68,7 @@ class _Lines:
         if event.kind == "progress":
             self._progress(event)
         else:
-            words = {"cell-started": "started", "cell-done": "done", "cell-failed": "failed"}
+            words = {"run-started": "started", "run-done": "done", "run-failed": "failed"}
             text = ": ".join(part for part in (words.get(event.kind, ""), event.text) if part)
             typer.echo(f"{event.label}: {text}", err=True)
 
@@ -86,7 +86,7 @@ class _Lines:
 
 
 @contextmanager
-def _bars(n_cells: int) -> Iterator[Callable[[RunEvent], None]]:
+def _bars(n_runs: int) -> Iterator[Callable[[RunEvent], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -99,7 +99,7 @@ def _bars(n_cells: int) -> Iterator[Callable[[RunEvent], None]]:
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, TaskID] = {}
         rates: dict[str, Rate] = {}
-        overall = bars.add_task("cells", total=n_cells, details="") if n_cells > 1 else None
+        overall = bars.add_task("runs", total=n_runs, details="") if n_runs > 1 else None
 
         def show(event: RunEvent) -> None:
             if event.kind == "progress":
@@ -114,10 +114,10 @@ def _bars(n_cells: int) -> Iterator[Callable[[RunEvent], None]]:
                     total=event.total,
                     details=details,
                 )
-            elif event.kind in ("cell-done", "cell-failed"):
+            elif event.kind in ("run-done", "run-failed"):
                 if (task := tasks.pop(event.run_id, None)) is not None:
                     bars.remove_task(task)
-                word = "done" if event.kind == "cell-done" else "failed"
+                word = "done" if event.kind == "run-done" else "failed"
                 text = f": {event.text}" if event.text else ""
                 bars.console.print(f"{event.label} {word}{text}", markup=False)
                 if overall is not None:

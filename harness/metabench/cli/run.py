@@ -13,7 +13,7 @@ import typer
 from metabench.errors import UsageError
 
 if TYPE_CHECKING:
-    from metabench.planning.plan import Cell
+    from metabench.planning.plan import PlannedRun
     from metabench.running.executors import Job, Outcome
 
 
@@ -64,20 +64,20 @@ def run(
     threads: Annotated[
         int, typer.Option(min=1, help="CPU threads of each process, at most one per CPU.")
     ] = 1,
-    executor: Annotated[str, typer.Option(help="Where cells run.")] = "local",
-    jobs: Annotated[int, typer.Option(min=1, help="Cells that run side by side.")] = 1,
+    executor: Annotated[str, typer.Option(help="What makes the runs.")] = "local",
+    jobs: Annotated[int, typer.Option(min=1, help="How many runs are made side by side.")] = 1,
     out: Annotated[Path, typer.Option(help="The results folder.")] = Path("results/local"),
     checkpoint_every: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Save the state of training this often.")
     ] = 30.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells only.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the runs.")] = False,
 ) -> None:
     """Run learners on a suite. The same command resumes; what is done is not run again."""
     from metabench.cli.context import catalog, plugin_files
     from metabench.planning.overrides import parse_changes
     from metabench.planning.plan import RunRequest, plan, suite_file
     from metabench.planning.suite import load_suite
-    from metabench.planning.unknown_names import strangers_in
+    from metabench.planning.unknown_names import unknown_names_in
 
     _check_threads(threads)
     found = catalog()
@@ -94,11 +94,11 @@ def run(
         limit=limit,
         plugin_files=plugin_files(),
     )
-    cells = plan(request, found)
-    for sentence in strangers_in(load_suite(suite_file(suite, found)), found):
+    runs = plan(request, found)
+    for sentence in unknown_names_in(load_suite(suite_file(suite, found)), found):
         typer.secho(f"In suite {suite}: {sentence}", fg="yellow", err=True)
     if dry_run:
-        _print_plan(cells)
+        _print_plan(runs)
         return
     from metabench.cli.progress import progress
     from metabench.plugin.specs import resolve
@@ -111,7 +111,9 @@ def run(
     picked = pick_device(device)
     spec = found.executor(executor)
     work: Executor = resolve(spec.factory)(spec.params_model().model_validate({"jobs": jobs}))
-    todo = [Job(cell, out, picked, threads, plugin_files(), checkpoint_every) for cell in cells]
+    todo = [
+        Job(planned, out, picked, threads, plugin_files(), checkpoint_every) for planned in runs
+    ]
     with progress(len(todo)) as show, StopRequest() as stopped:
 
         def emit(event: object) -> None:
@@ -176,20 +178,20 @@ def _names(text: str, option: str) -> tuple[str, ...]:
     return names
 
 
-def _print_plan(cells: Sequence[Cell]) -> None:
-    for cell in cells:
-        typer.echo(f"{cell.spec.run_id}  {cell.command}")
+def _print_plan(runs: Sequence[PlannedRun]) -> None:
+    for planned in runs:
+        typer.echo(f"{planned.spec.run_id}  {planned.command}")
 
 
 def _finish(outcomes: Sequence[Outcome], jobs: Sequence[Job]) -> None:
-    """Say how it ended and what to do next; exit 1 if a cell failed, 130 if interrupted."""
+    """Say how it ended and what to do next; exit 1 if a run failed, 130 if interrupted."""
     counts = {
         status: sum(outcome.status == status for outcome in outcomes)
         for status in ("done", "failed", "interrupted")
     }
     for outcome in outcomes:
         if outcome.status == "failed":
-            typer.secho(f"Failed: {outcome.job.cell.label}: {outcome.text}", fg="red", err=True)
+            typer.secho(f"Failed: {outcome.job.planned.label}: {outcome.text}", fg="red", err=True)
             if outcome.hint:
                 typer.echo(outcome.hint, err=True)
     typer.echo(", ".join(f"{n} {status}" for status, n in counts.items() if n) + ".", err=True)

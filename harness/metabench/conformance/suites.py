@@ -9,7 +9,7 @@ from typing import Any
 from metabench.conformance.base import Check, raise_doubts, require
 from metabench.planning.compatibility import check_source
 from metabench.planning.suite import Suite, load_suite
-from metabench.planning.unknown_names import strangers_in
+from metabench.planning.unknown_names import unknown_names_in
 from metabench.planning.validation import validated
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.specs import LearnerSpec, Spec
@@ -74,7 +74,7 @@ def _params(file: Traversable, catalog: Catalog) -> None:
 
 
 def _strangers(file: Traversable, catalog: Catalog) -> None:
-    raise_doubts(strangers_in(load_suite(file), catalog))
+    raise_doubts(unknown_names_in(load_suite(file), catalog))
 
 
 def _pairs(suite: Suite) -> list[tuple[str, str]]:

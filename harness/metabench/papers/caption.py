@@ -12,7 +12,7 @@ from metabench.reports.captions import (
     scores_note,
     training_note,
 )
-from metabench.results.configurations import Pooled
+from metabench.results.configurations import Configuration
 from metabench.results.metrics import Metric
 from metabench.stats import RESAMPLES
 
@@ -26,15 +26,17 @@ _VERDICTS = (
 )
 
 
-def paper_caption(configs: Sequence[Pooled], *, metric: Metric, interval: IntervalKind) -> str:
+def paper_caption(
+    configs: Sequence[Configuration], *, metric: Metric, interval: IntervalKind
+) -> str:
     """What our columns beside a paper's show, of the configurations that stand there."""
     said = scores_note(configs, metric=metric, interval=interval)
     return " ".join([f"Ours: {said}", *_conditions(configs), *budget_notes(configs), _VERDICTS])
 
 
-def _conditions(configs: Sequence[Pooled]) -> list[str]:
+def _conditions(configs: Sequence[Configuration]) -> list[str]:
     """How ours were trained and tested, once for all settings of suites where that is the same."""
-    places: dict[str, list[Pooled]] = {}
+    places: dict[str, list[Configuration]] = {}
     for config in configs:
         place = f"{config.spec.suite} @ {config.setting_and_evaluation}"
         places.setdefault(place, []).append(config)

@@ -18,7 +18,7 @@ from metabench.planning.plan import RunRequest, resolve, suite_file
 from metabench.planning.runspec import Choice, RunSpec
 from metabench.planning.suite import Suite, load_suite
 from metabench.reports.tables import Row
-from metabench.results.configurations import Pooled
+from metabench.results.configurations import Configuration
 from metabench.results.labels import in_words
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _LONGEST = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
+class Deviation:
     """One difference from the suite.
 
     Attributes:
@@ -46,7 +46,7 @@ class Departure:
     reason: str
 
 
-class Departures:
+class Deviations:
     """Looks configurations up against the installed suites and plugins.
 
     Args:
@@ -63,7 +63,7 @@ class Departures:
 
         return load_catalog() if self._given is None else self._given
 
-    def of(self, config: Pooled) -> tuple[Departure, ...]:
+    def of(self, config: Configuration) -> tuple[Deviation, ...]:
         """What sets a configuration apart from the same names without a change.
 
         A parameter that the record lacks came later and has, by the rule of versions, a default
@@ -108,29 +108,29 @@ def _today(spec: RunSpec, suite: Suite, catalog: Catalog) -> RunSpec:
     return resolve(request, suite, learner, catalog, setting=spec.setting, seed=spec.seed)
 
 
-def _versions(name: str, mine: int, installed: int) -> Iterator[Departure]:
+def _versions(name: str, mine: int, installed: int) -> Iterator[Deviation]:
     if mine != installed:
         said = f"{name} version {mine}"
-        yield Departure(f"{name} version", said, f"made with {said}, {installed} is installed")
+        yield Deviation(f"{name} version", said, f"made with {said}, {installed} is installed")
 
 
-def _other(scope: str, mine: str, theirs: str) -> Departure:
-    return Departure(scope, f"{scope}={mine}", f"{scope} {mine}, the suite's is {theirs}")
+def _other(scope: str, mine: str, theirs: str) -> Deviation:
+    return Deviation(scope, f"{scope}={mine}", f"{scope} {mine}, the suite's is {theirs}")
 
 
 def _params(
     scope: Scope, mine: Choice, today: Choice, *, by_user: Mapping[str, Any]
-) -> Iterator[Departure]:
+) -> Iterator[Deviation]:
     yield from _versions(mine.name, mine.version, today.version)
     for name, value in sorted(mine.params.items()):
         full, label = f"{scope}.{name}", f"{name}={_short(value)}"
         if name not in today.params:
             reason = f"{scope}.{label}, a parameter that {mine.name} does not have any more"
-            yield Departure(full, label, reason)
+            yield Deviation(full, label, reason)
         elif value != today.params[name]:
             since = "" if name in by_user else " now, and the command of the run does not set it"
             theirs = _short(today.params[name])
-            yield Departure(full, label, f"{scope}.{label}, the suite's is {theirs}{since}")
+            yield Deviation(full, label, f"{scope}.{label}, the suite's is {theirs}{since}")
 
 
 def _short(value: object) -> str:
@@ -138,8 +138,12 @@ def _short(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
-def obstacles(
-    reference: Reference, printed: PrintedRow, row: Row, config: Pooled, departures: Departures
+def deviations_from_paper(
+    reference: Reference,
+    printed: PrintedRow,
+    row: Row,
+    config: Configuration,
+    deviations: Deviations,
 ) -> list[str]:
     """Stamps, budget, substitutes, protocol, and changed parameters, in words.
 
@@ -148,7 +152,7 @@ def obstacles(
         printed: its row.
         row: ours that stands in it.
         config: the runs behind ours.
-        departures: looks up what their suite gives.
+        deviations: looks up what their suite gives.
     """
     found = [f"our runs are stamped {', '.join(row.stamps)}"] if row.stamps else []
     if row.budget != reference.budget and row.budget not in row.stamps:
@@ -159,22 +163,24 @@ def obstacles(
     for name, theirs in said.items():
         if (mine := getattr(config.spec.protocol, name)) != theirs:
             found.append(f"{name.replace('_', ' ')}: {mine} here, {theirs} in the paper")
-    return [*found, *_changes(printed, config, departures)]
+    return [*found, *_changes(printed, config, deviations)]
 
 
-def unasked(printed: PrintedRow, config: Pooled, departures: Departures) -> tuple[Departure, ...]:
-    """Departures from the suite but those that the row asks for.
+def unasked_deviations(
+    printed: PrintedRow, config: Configuration, deviations: Deviations
+) -> tuple[Deviation, ...]:
+    """Deviations from the suite but those that the row asks for.
 
     Raises:
-        MetabenchError: as :meth:`metabench.papers.deviations.Departures.of`.
+        MetabenchError: as :meth:`metabench.papers.deviations.Deviations.of`.
     """
     asked = {f"learner.{name}" for name in printed.learner_params}
-    return tuple(found for found in departures.of(config) if found.name not in asked)
+    return tuple(found for found in deviations.of(config) if found.name not in asked)
 
 
-def _changes(printed: PrintedRow, config: Pooled, departures: Departures) -> Iterator[str]:
+def _changes(printed: PrintedRow, config: Configuration, deviations: Deviations) -> Iterator[str]:
     try:
-        yield from (found.reason for found in unasked(printed, config, departures))
+        yield from (found.reason for found in unasked_deviations(printed, config, deviations))
     except MetabenchError as error:
         why = error.message.rstrip(".")
         yield f"whether our parameters are those of the suite cannot be told ({why})"

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 
 from metabench.errors import MetabenchError
 from metabench.papers.caption import paper_caption
-from metabench.papers.deviations import Departures, obstacles, unasked
+from metabench.papers.deviations import Deviations, deviations_from_paper, unasked_deviations
 from metabench.papers.notes import reasons, remarks
 from metabench.papers.reference import Column, PrintedCell, PrintedRow, Reference
 from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable
-from metabench.papers.verdict import judge
+from metabench.papers.verdict import verdict_on_cell
 from metabench.plugin.contracts.stamp import CUT_SHORT
 from metabench.reports.best import mark
 from metabench.reports.build import make_rows, pool_runs
 from metabench.reports.captions import IntervalKind
 from metabench.reports.tables import Row
-from metabench.results.configurations import Pooled
-from metabench.results.evaluations import evaluated
+from metabench.results.configurations import Configuration
+from metabench.results.evaluations import runs_by_evaluation
 from metabench.results.metrics import AVERAGE, SCALES
 from metabench.results.reading import Results
 from metabench.stats import SpreadRatio, spread_ratio
@@ -35,7 +35,7 @@ from metabench.stats import spread as spread_of
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
 
-Entry = tuple[Row, Pooled]
+Entry = tuple[Row, Configuration]
 
 
 def build_paper_report(
@@ -58,14 +58,14 @@ def build_paper_report(
         UsageError: when ``seeds`` is asked for and scipy is not installed.
     """
     configs, problems = pool_runs(results)
-    for beside in evaluated(results.runs):
+    for beside in runs_by_evaluation(results.runs):
         configs += pool_runs(Results(beside.runs, (), ()))[0]
     entries = _concerned(configs, reference, interval=interval)
     lines = [*_printed_lines(reference, entries), *_further_lines(reference, entries)]
     shown = _marked([entry for _, line in lines for entry in line], reference)
-    departures = Departures(catalog)
+    deviations = Deviations(catalog)
     rows = [
-        _paper_row(reference, row, [shown[_id(config)] for _, config in line], departures)
+        _paper_row(reference, row, [shown[_id(config)] for _, config in line], deviations)
         for row, line in lines
     ]
     table = PaperTable(
@@ -85,13 +85,13 @@ def build_paper_report(
 
 
 def _concerned(
-    configs: Iterable[Pooled], reference: Reference, *, interval: IntervalKind
+    configs: Iterable[Configuration], reference: Reference, *, interval: IntervalKind
 ) -> list[Entry]:
     """Our configurations on the suites and settings of the table."""
     places = {
         reference.table_of(row, column) for row in reference.rows for column in reference.columns
     }
-    by_suite: dict[tuple[str, str, str], list[Pooled]] = defaultdict(list)
+    by_suite: dict[tuple[str, str, str], list[Configuration]] = defaultdict(list)
     for config in configs:
         spec = config.spec
         if _place(config, reference) in places and spec.metric == reference.metric:
@@ -135,7 +135,7 @@ def _further_lines(
     return lines
 
 
-def _is_row(row: PrintedRow, config: Pooled) -> bool:
+def _is_row(row: PrintedRow, config: Configuration) -> bool:
     spec = config.spec
     params = spec.learner.params
     return (
@@ -174,13 +174,13 @@ def _is_full(row: Row, reference: Reference) -> bool:
     return row.budget == reference.budget and not CUT_SHORT & set(row.stamps)
 
 
-def _place(config: Pooled, reference: Reference) -> tuple[str, str, str]:
+def _place(config: Configuration, reference: Reference) -> tuple[str, str, str]:
     """The suite, or the one that it is shown for, the setting and the evaluation."""
     suite = config.spec.suite
     return reference.substitutes.get(suite, suite), config.spec.setting, config.evaluation
 
 
-def _id(config: Pooled) -> tuple[str, str]:
+def _id(config: Configuration) -> tuple[str, str]:
     return config.config_id, config.evaluation
 
 
@@ -198,11 +198,11 @@ def _marked(entries: Iterable[Entry], reference: Reference) -> dict[tuple[str, s
 
 
 def _paper_row(
-    reference: Reference, row: PrintedRow, line: Sequence[Entry], departures: Departures
+    reference: Reference, row: PrintedRow, line: Sequence[Entry], deviations: Deviations
 ) -> PaperRow:
-    line = [(_named(row, ours, config, departures), config) for ours, config in line]
+    line = [(_named(row, ours, config, deviations), config) for ours, config in line]
     cells = {
-        column.name: _paper_cell(reference, row, column, line, departures)
+        column.name: _paper_cell(reference, row, column, line, deviations)
         for column in reference.columns
     }
     return PaperRow(
@@ -230,10 +230,10 @@ def _with_others(cells: Mapping[str, PaperCell], reference: Reference) -> dict[s
     return found
 
 
-def _named(printed: PrintedRow, row: Row, config: Pooled, departures: Departures) -> Row:
+def _named(printed: PrintedRow, row: Row, config: Configuration, deviations: Deviations) -> Row:
     """The row with what sets it apart from the suite, behind what sets it apart from others."""
     try:
-        labels = [found.label for found in unasked(printed, config, departures)]
+        labels = [found.label for found in unasked_deviations(printed, config, deviations)]
     except MetabenchError:  # the verdict says so
         return row
     return replace(row, facts=tuple(dict.fromkeys([*row.facts, *labels])))
@@ -244,7 +244,7 @@ def _paper_cell(
     row: PrintedRow,
     column: Column,
     line: Sequence[Entry],
-    departures: Departures,
+    deviations: Deviations,
 ) -> PaperCell:
     printed = reference.cell(row, column) if row.cells else None
     place = reference.table_of(row, column)
@@ -255,25 +255,25 @@ def _paper_cell(
         spread = _spread(config, column.source or "")
         verdict = None
         if printed is not None:
-            verdict = judge(
+            verdict = verdict_on_cell(
                 cell,
                 printed,
                 spread=spread,
                 chance=_chance(config, column.source or "", printed),
-                obstacles=obstacles(reference, row, ours, config, departures),
+                deviations=deviations_from_paper(reference, row, ours, config, deviations),
             )
         return PaperCell(ours, cell, spread, printed, verdict)
     return PaperCell(None, None, None, printed, None)
 
 
-def _spread(config: Pooled, source: str) -> float | None:
+def _spread(config: Configuration, source: str) -> float | None:
     """Standard deviation over the episodes of a source within a run, of several the rms."""
     if source == AVERAGE:
         return None
     return SCALES[config.spec.metric] * spread_of(config.of_source(source))
 
 
-def _chance(config: Pooled, source: str, printed: PrintedCell) -> SpreadRatio | None:
+def _chance(config: Configuration, source: str, printed: PrintedCell) -> SpreadRatio | None:
     """What sampling gives for the ratio of the spreads, where the printed cell implies one."""
     if source == AVERAGE or printed.implied_std is None or printed.n is None:
         return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from metabench.reports.tables import Cell, Row
+from metabench.reports.tables import Row, TableCell
 from metabench.results.metrics import Metric
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class PaperCell:
     """
 
     row: Row | None
-    ours: Cell | None
+    ours: TableCell | None
     spread: float | None
     printed: PrintedCell | None
     verdict: Verdict | None

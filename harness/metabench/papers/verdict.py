@@ -35,7 +35,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from metabench.papers.reference import PrintedCell
-from metabench.reports.tables import Cell
+from metabench.reports.tables import TableCell
 from metabench.results.metrics import DECIMALS
 from metabench.stats import SpreadRatio
 
@@ -68,13 +68,13 @@ class Verdict:
     difference: float | None
 
 
-def judge(
-    ours: Cell,
+def verdict_on_cell(
+    ours: TableCell,
     printed: PrintedCell,
     *,
     spread: float | None,
     chance: SpreadRatio | None,
-    obstacles: Sequence[str],
+    deviations: Sequence[str],
 ) -> Verdict:
     """Compare our cell with a printed one by the rule of this module.
 
@@ -84,7 +84,7 @@ def judge(
         spread: standard deviation over the episodes of a run, None where it is not known.
         chance: what sampling gives for the ratio of the implied spread to ours; None where one of
             them is not known.
-        obstacles: what else keeps the two apart (stamps, protocol), in words.
+        deviations: what else keeps the two apart (stamps, protocol), in words.
     """
     if printed.value is None:
         absence = _DASH if printed.status == "not reported" else _LOST
@@ -92,7 +92,7 @@ def judge(
         return Verdict("not comparable", f"{absence}{note}.", None)
     difference = ours.mean - printed.value
     spreads = _spreads(printed, spread=spread, chance=chance)
-    if found := [*obstacles, *_unlike(ours, spreads)]:
+    if found := [*deviations, *_unlike(ours, spreads)]:
         return Verdict("not comparable", f"{'; '.join(found)}.", difference)
     outcome, reason = _compare(ours, printed, printed.value)
     if outcome != "differs" and (doubts := _doubts(ours, printed, spreads, outcome=outcome)):
@@ -126,7 +126,7 @@ def _spreads(
     return _Spreads(words, ratio, ratio in chance)
 
 
-def _unlike(ours: Cell, spreads: _Spreads | None) -> list[str]:
+def _unlike(ours: TableCell, spreads: _Spreads | None) -> list[str]:
     """What the numbers themselves say against a comparison."""
     if math.isnan(ours.half_width):
         return [f"our {_number(ours.mean, ours.unit)} has no interval"]
@@ -138,7 +138,7 @@ def _unlike(ours: Cell, spreads: _Spreads | None) -> list[str]:
 
 
 def _doubts(
-    ours: Cell, printed: PrintedCell, spreads: _Spreads | None, *, outcome: Outcome
+    ours: TableCell, printed: PrintedCell, spreads: _Spreads | None, *, outcome: Outcome
 ) -> list[str]:
     """Why means that agree say little."""
     found = []
@@ -150,7 +150,7 @@ def _doubts(
     return found
 
 
-def _compare(ours: Cell, printed: PrintedCell, value: float) -> tuple[Outcome, str]:
+def _compare(ours: TableCell, printed: PrintedCell, value: float) -> tuple[Outcome, str]:
     def said(number: float) -> str:
         return _number(number, ours.unit)
 

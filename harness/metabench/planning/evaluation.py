@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from metabench.sampling.grid import Grid
+from metabench.sampling.grid import QueryGrid
 from metabench.values import Frozen, Name
 
 EvaluationName = Name
@@ -24,7 +24,7 @@ class Evaluation(Frozen):
     """
 
     summary: str = Field(default="", description="One line for people.")
-    grid: Grid = Field(description="The query inputs of every episode.")
+    grid: QueryGrid = Field(description="The query inputs of every episode.")
     normalization: Literal["transductive", "inductive"] = Field(
         default="inductive",
         description="As in the protocol: where inductive, a batch norm takes the statistics of the "

@@ -1,4 +1,4 @@
-"""From what a user asked for to cells: every choice resolved and checked before a run."""
+"""From what a user asked for to runs: every choice resolved and checked before a run."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class RunRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class PlannedRun:
     """One run to make.
 
     Attributes:
         spec: all that decides its numbers.
         stamps: what must be said beside them.
-        command: what makes this cell again.
+        command: what makes this run again.
         evaluations: made from the trained weights beside the headline one.
         changes: what its ``--set`` options say, by scope and name.
     """
@@ -70,12 +70,12 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """The cell in words."""
+        """The run in words, for messages."""
         return f"{self.spec.learner.name} {self.spec.setting} seed {self.spec.seed}"
 
 
-def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
-    """Resolve a request into cells, learner by learner, setting by setting, seed by seed.
+def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
+    """Resolve a request into runs, learner by learner, setting by setting, seed by seed.
 
     Raises:
         UsageError: for unknown names, values out of bounds and combinations that do not fit.
@@ -102,11 +102,13 @@ def plan(request: RunRequest, catalog: Catalog) -> list[Cell]:
             check_data(spec, loaded, catalog)
             check_architecture(spec, loaded[0], catalog)
     stamps = dict.fromkeys((*_stamps(request), *(s for data in loaded for s in data.stamps)))
-    cells = {}
+    runs = {}
     for spec in specs:
         command = _command(request, spec)
-        cells[spec.run_id] = Cell(spec, tuple(stamps), command, suite.evaluations, request.changes)
-    return list(cells.values())
+        runs[spec.run_id] = PlannedRun(
+            spec, tuple(stamps), command, suite.evaluations, request.changes
+        )
+    return list(runs.values())
 
 
 def suite_file(name: str, catalog: Catalog) -> Traversable:
@@ -128,7 +130,7 @@ def resolve(
     setting: str,
     seed: int,
 ) -> RunSpec:
-    """One cell of a request with every parameter, still without sources and data.
+    """One run of a request with every parameter, still without sources and data.
 
     Raises:
         UsageError: as :func:`plan`.
@@ -270,7 +272,7 @@ def _stamps(request: RunRequest) -> tuple[str, ...]:
 
 
 def _command(request: RunRequest, spec: RunSpec) -> str:
-    """The command that makes this one cell again, without ``--out`` and ``--device``."""
+    """The command that makes this one run again, without ``--out`` and ``--device``."""
     words = ["metabench", "run", "--learner", spec.learner.name, "--suite", request.suite]
     words += ["--setting", spec.setting, "--budget", spec.budget, "--seed", str(spec.seed)]
     for option, value in (("--space", request.space), ("--strategy", request.strategy)):

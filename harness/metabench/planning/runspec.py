@@ -1,4 +1,4 @@
-"""One cell of a benchmark as a value: all that decides its numbers, and its digest."""
+"""One run of a benchmark as a value: all that decides its numbers, and its digest."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def sentences_on(kind: str, known: Mapping[str, Any], names: Iterable[str | None
     return [f"{error.message} {error.hint}" for error in errors]
 
 
-def strangers_in(suite: Suite, catalog: Catalog) -> list[str]:
+def unknown_names_in(suite: Suite, catalog: Catalog) -> list[str]:
     """A sentence for each learner, space and strategy of a suite that nobody provides."""
     layers = (suite, *suite.settings.values(), *suite.budgets.values())
     backends = suite.backends.values()

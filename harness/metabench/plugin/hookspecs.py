@@ -59,7 +59,7 @@ def metabench_claims() -> Iterable[Traversable]:  # type: ignore[empty-body]
 
 @hookspec
 def metabench_executors() -> Iterable[ExecutorSpec]:  # type: ignore[empty-body]
-    """Return ways to run cells. Called once, when the catalog is first read."""
+    """Return ways to make runs. Called once, when the catalog is first read."""
 
 
 @hookspec

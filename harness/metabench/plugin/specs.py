@@ -164,7 +164,7 @@ class NasStrategySpec(Spec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorSpec(Spec):
-    """A way to run cells.
+    """A way to make runs.
 
     Attributes:
         factory: makes an :class:`~metabench.running.executors.Executor` from validated parameters.
@@ -173,24 +173,22 @@ class ExecutorSpec(Spec):
     factory: Callable[[Any], Any] | str
 
 
-EventKind = Literal[
-    "cell-started", "phase-started", "progress", "message", "cell-done", "cell-failed"
-]
+EventKind = Literal["run-started", "phase-started", "progress", "message", "run-done", "run-failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEvent:
-    """Something that happened to a cell, for progress bars and trackers.
+    """Something that happened to a run, for progress bars and trackers.
 
     Attributes:
         kind: what happened.
-        run_id: which cell.
-        label: the cell in words, ``maml seed 0``.
+        run_id: which run.
+        label: the run in words, ``maml seed 0``.
         phase: ``meta-train``, ``meta-val``, ``meta-test`` or the name of an evaluation.
         done: steps or episodes finished in this phase.
         total: steps or episodes of this phase.
         values: scalars to show, such as the loss.
-        text: a sentence for ``message``, ``cell-done`` and ``cell-failed``.
+        text: a sentence for ``message``, ``run-done`` and ``run-failed``.
     """
 
     kind: EventKind

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable
-from metabench.render.grid import number
-from metabench.reports.tables import Cell, Report, Row, Table
+from metabench.render.text_table import number
+from metabench.reports.tables import Report, Row, Table, TableCell
 
 
 def render(report: Report | PaperReport) -> str:
@@ -45,7 +45,7 @@ def _about(row: Row) -> dict[str, Any]:
     return {"learner": values.pop("learner"), "variant": row.variant, **values}
 
 
-def _cell(cell: Cell) -> dict[str, Any]:
+def _cell(cell: TableCell) -> dict[str, Any]:
     known = not math.isnan(cell.half_width)
     return {
         "mean": cell.mean,

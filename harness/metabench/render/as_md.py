@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 
 from metabench.papers.table import PaperReport
-from metabench.render.grid import NOT_COMPARED, Entry, Grid, Mark, grid_of
 from metabench.render.legends import legend
+from metabench.render.text_table import NOT_COMPARED, Entry, Mark, TextTable, text_table_of
 from metabench.reports.tables import Report
 from metabench.text import plain
 
@@ -22,14 +22,14 @@ _MARKS: dict[Mark, tuple[str, str]] = {
 
 def render(report: Report | PaperReport) -> str:
     """Write what is wrong with the folder, if anything is, then every table."""
-    blocks = [_table(grid_of(table)) for table in report.tables]
+    blocks = [_table(text_table_of(table)) for table in report.tables]
     if report.problems:
         lines = [f"> - {escape(plain(problem))}" for problem in report.problems]
         blocks.insert(0, "\n".join(["> **What is wrong with the folder:**", ">", *lines, ""]))
     return "\n".join(blocks)
 
 
-def _table(grid: Grid) -> str:
+def _table(grid: TextTable) -> str:
     rules = ["---:" if numeric else "---" for numeric in grid.numeric]
     lines = [_line(map(_entry, grid.headings)), _line(rules)]
     lines += [_line(map(_entry, row)) for row in grid.rows]

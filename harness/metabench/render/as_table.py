@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from metabench.papers.table import PaperReport
-from metabench.render.grid import NOT_COMPARED, Entry, Grid, Mark, grid_of
 from metabench.render.legends import legend
+from metabench.render.text_table import NOT_COMPARED, Entry, Mark, TextTable, text_table_of
 from metabench.reports.tables import Report
 
 _CAPTION_WIDTH = 100
@@ -34,12 +34,12 @@ def render(report: Report | PaperReport, *, terminal_width: int | None = None) -
         terminal_width: columns of the terminal, whose codes then mark headings and the best
             numbers; None for plain text, whose lines are as long as they need to be.
     """
-    grids = map(grid_of, report.tables)
+    grids = map(text_table_of, report.tables)
     text = "".join(_table(grid, terminal_width=terminal_width) for grid in grids)
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
-def _table(grid: Grid, *, terminal_width: int | None) -> str:
+def _table(grid: TextTable, *, terminal_width: int | None) -> str:
     drawn = _drawn(grid)
     unlimited = Console(width=_UNLIMITED)
     # Wider than the terminal where that is too narrow: a line that wraps hides no number.
@@ -64,7 +64,7 @@ def _table(grid: Grid, *, terminal_width: int | None) -> str:
     return out.getvalue()
 
 
-def _drawn(grid: Grid) -> Table:
+def _drawn(grid: TextTable) -> Table:
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     rows = [[_text(entry) for entry in row] for row in grid.rows]
     for position, (heading, numeric) in enumerate(zip(grid.headings, grid.numeric, strict=True)):

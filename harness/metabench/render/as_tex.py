@@ -6,8 +6,15 @@ import re
 from collections.abc import Iterable
 
 from metabench.papers.table import PaperReport, PaperTable
-from metabench.render.grid import NOT_COMPARED, TRANSDUCTIVE, Entry, Grid, Mark, grid_of
 from metabench.render.legends import legend
+from metabench.render.text_table import (
+    NOT_COMPARED,
+    TRANSDUCTIVE,
+    Entry,
+    Mark,
+    TextTable,
+    text_table_of,
+)
 from metabench.reports.tables import Report
 from metabench.text import plain
 
@@ -44,10 +51,10 @@ def render(report: Report | PaperReport) -> str:
     preamble = _PREAMBLE_OF_PAPERS if papers else _PREAMBLE
     problems = "".join(f"% {plain(problem)}\n" for problem in report.problems)
     about = f"% What is wrong with the folder:\n{problems}" if problems else ""
-    return preamble + about + "".join(_table(grid_of(table)) for table in report.tables)
+    return preamble + about + "".join(_table(text_table_of(table)) for table in report.tables)
 
 
-def _table(grid: Grid) -> str:
+def _table(grid: TextTable) -> str:
     columns = "".join("r" if numeric else "l" for numeric in grid.numeric)
     rows = "".join(_line(map(_entry, row)) for row in grid.rows)
     words = legend(grid, best="Bold", not_separable="Underlined")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
-from metabench.papers.claims.evaluate import Evaluation
+from metabench.papers.claims.evaluate import ClaimResult
 from metabench.papers.claims.intervals import PairResult
 from metabench.papers.claims.sentences import advantage, deciding, interval, says
 from metabench.render.columns import columns
@@ -24,7 +24,9 @@ LEGEND = (
 )
 
 
-def render_claims(evaluations: Sequence[Evaluation], format: Literal["table", "md", "json"]) -> str:
+def render_claims(
+    evaluations: Sequence[ClaimResult], format: Literal["table", "md", "json"]
+) -> str:
     """Write verdicts down; the text ends with a line end."""
     if format == "json":
         values = [_values(evaluation) for evaluation in evaluations]
@@ -33,14 +35,14 @@ def render_claims(evaluations: Sequence[Evaluation], format: Literal["table", "m
     return "\n\n".join([*map(block, evaluations), LEGEND]) + "\n"
 
 
-def _plain(evaluation: Evaluation) -> str:
+def _plain(evaluation: ClaimResult) -> str:
     table = columns(HEADER, _rows(evaluation)).splitlines() if _rows(evaluation) else []
     verdict = evaluation.said.replace(evaluation.verdict, evaluation.verdict.upper(), 1)
     lines = [f"{evaluation.claim.id}: {plain(verdict)}", *_about(evaluation)]
     return "\n".join([lines[0], *(f"  {line}" for line in [*lines[1:], *table])])
 
 
-def _markdown(evaluation: Evaluation) -> str:
+def _markdown(evaluation: ClaimResult) -> str:
     claim = evaluation.claim
     about = "\n".join(f"- {_escaped(line)}" for line in _about(evaluation))
     blocks = [f"## {claim.id}: {_escaped(plain(evaluation.said))}", about]
@@ -50,7 +52,7 @@ def _markdown(evaluation: Evaluation) -> str:
     return "\n\n".join(blocks)
 
 
-def _about(evaluation: Evaluation) -> list[str]:
+def _about(evaluation: ClaimResult) -> list[str]:
     claim = evaluation.claim
     budget = f", budget {evaluation.budget}" if evaluation.budget else ""
     stamps = f"Stamped {', '.join(evaluation.stamps)}." if evaluation.stamps else ""
@@ -64,7 +66,7 @@ def _about(evaluation: Evaluation) -> list[str]:
     return [plain(line) for line in lines if line]
 
 
-def _rows(evaluation: Evaluation) -> list[list[str]]:
+def _rows(evaluation: ClaimResult) -> list[list[str]]:
     """A row per pair; none where no pair says more than that a learner is missing."""
     known = [p for p in evaluation.pairs if p.difference or p.verdict != "undecided"]
     return [_row(pair) for pair in evaluation.pairs] if known else []
@@ -87,7 +89,7 @@ def _row(pair: PairResult) -> list[str]:
     return [plain(text) for text in (*names, *numbers, verdict)]
 
 
-def _values(evaluation: Evaluation) -> dict[str, Any]:
+def _values(evaluation: ClaimResult) -> dict[str, Any]:
     claim = evaluation.claim
     return {
         "id": claim.id,

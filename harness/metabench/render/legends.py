@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metabench.render.grid import NOT_COMPARED, TRANSDUCTIVE, Grid
+from metabench.render.text_table import NOT_COMPARED, TRANSDUCTIVE, TextTable
 
 _OF_EPISODES = "mean ± 1.96 std/sqrt(n), ddof 0, n counts shared episodes"
 _AVERAGED = "scores of several seeds averaged per episode"
@@ -12,7 +12,7 @@ _CROSSED = (
 )
 
 
-def legend(grid: Grid, *, best: str, not_separable: str) -> str:
+def legend(grid: TextTable, *, best: str, not_separable: str) -> str:
     """A sentence per mark that occurs, for formats that show marks by these words.
 
     A number without a mark says something too, wherever there is a best, and so it is named.
@@ -20,7 +20,7 @@ def legend(grid: Grid, *, best: str, not_separable: str) -> str:
     return " ".join([*_marks(grid, best=best, not_separable=not_separable), *_signs(grid)])
 
 
-def _marks(grid: Grid, *, best: str, not_separable: str) -> list[str]:
+def _marks(grid: TextTable, *, best: str, not_separable: str) -> list[str]:
     if "best" not in grid.marks:
         return []
     among = " among rows of equal letter" if grid.lettered else ""
@@ -46,7 +46,7 @@ def _formula(n_seeds: tuple[int, ...]) -> str:
     return f"of two rows with several seeds {_CROSSED}; else {_OF_EPISODES}, {_AVERAGED}"
 
 
-def _signs(grid: Grid) -> list[str]:
+def _signs(grid: TextTable) -> list[str]:
     sentences = []
     if "not compared" in grid.marks:
         sentences.append(

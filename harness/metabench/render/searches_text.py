@@ -10,23 +10,23 @@ from typing import Any
 from metabench.plugin.contracts.genotype import Edge
 from metabench.render.columns import columns
 from metabench.results.search_files import Architecture
-from metabench.results.searches import Search
+from metabench.results.searches import SearchSummary
 from metabench.stats.search_measures import PROPORTIONS, wilson
 from metabench.text import plain
 
 
-def searches_json(searches: Mapping[str, Search], *, top: int) -> str:
+def searches_json(searches: Mapping[str, SearchSummary], *, top: int) -> str:
     """Every number; of the architectures the most common ones."""
     values = [_values(label, search, top) for label, search in searches.items()]
     return json.dumps({"searches": values}, indent=2) + "\n"
 
 
-def searches_text(searches: Mapping[str, Search], *, top: int) -> str:
+def searches_text(searches: Mapping[str, SearchSummary], *, top: int) -> str:
     """A block per configuration."""
     return "\n\n".join(_block(label, search, top) for label, search in searches.items()) + "\n"
 
 
-def _block(label: str, search: Search, top: int) -> str:
+def _block(label: str, search: SearchSummary, top: int) -> str:
     spec = search.spec
     lines = [
         plain(f"{label}: {spec.suite}@{spec.setting}, budget {spec.budget}, {_seeds(search)}"),
@@ -40,12 +40,12 @@ def _block(label: str, search: Search, top: int) -> str:
     return "\n".join(lines)
 
 
-def _seeds(search: Search) -> str:
+def _seeds(search: SearchSummary) -> str:
     numbers = ", ".join(map(str, search.seeds))
     return f"seed{'s' if len(search.seeds) > 1 else ''} {numbers}"
 
 
-def _cost(search: Search) -> str:
+def _cost(search: SearchSummary) -> str:
     cost = search.cost
     parts = [f"{cost.meta_steps:,} meta-steps of {cost.meta_batch:,} tasks"]
     if cost.train_seconds is not None:
@@ -55,7 +55,7 @@ def _cost(search: Search) -> str:
     return ", ".join(parts)
 
 
-def _embeddings(search: Search) -> list[str]:
+def _embeddings(search: SearchSummary) -> list[str]:
     lines = []
     for seed, found in zip(search.seeds, search.measures, strict=True):
         if "embedding_probe" in found:
@@ -68,7 +68,7 @@ def _embeddings(search: Search) -> list[str]:
     return lines
 
 
-def _found(search: Search) -> str:
+def _found(search: SearchSummary) -> str:
     n, tasks = len(search.architectures), sum(one.count for one in search.architectures)
     text = f"{n:,} architecture{'s' if n > 1 else ''} in {tasks:,} tasks"
     if (size := search.n_params) is not None:
@@ -82,7 +82,7 @@ def _found(search: Search) -> str:
     return text
 
 
-def _table(search: Search, top: int) -> list[str]:
+def _table(search: SearchSummary, top: int) -> list[str]:
     total = sum(one.count for one in search.architectures)
     rows = []
     for one in search.architectures[:top]:
@@ -105,7 +105,7 @@ def _size(one: Architecture) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _values(label: str, search: Search, top: int) -> dict[str, Any]:
+def _values(label: str, search: SearchSummary, top: int) -> dict[str, Any]:
     spec, total = search.spec, sum(one.count for one in search.architectures)
     shown: Sequence[Architecture] = search.architectures[:top]
     return {

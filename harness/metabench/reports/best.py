@@ -9,9 +9,9 @@ from functools import partial
 from string import ascii_uppercase
 
 from metabench.errors import UsageError
-from metabench.reports.tables import Cell, Row, Standing
+from metabench.reports.tables import Row, Standing, TableCell
 from metabench.results.comparability import comparable_groups
-from metabench.results.configurations import Pooled
+from metabench.results.configurations import Configuration
 from metabench.results.metrics import DECIMALS, Metric
 from metabench.results.paired_scores import Shared, shared_scores, sources_of, weights_of
 from metabench.stats import contrast
@@ -21,8 +21,8 @@ _Compare = Callable[[int, int], bool | None]
 
 
 def mark(
-    pairs: Sequence[tuple[Row, Pooled]], columns: Sequence[str], *, metric: Metric
-) -> list[tuple[Row, Pooled]]:
+    pairs: Sequence[tuple[Row, Configuration]], columns: Sequence[str], *, metric: Metric
+) -> list[tuple[Row, Configuration]]:
     """The same rows, with the standing of each cell and a letter where several groups have a best.
 
     Only rows made under equal conditions are compared, so each group of them has a best. What
@@ -69,12 +69,12 @@ def _of_group(ordered: Sequence[int], inseparable: _Compare) -> dict[int, Standi
     return found
 
 
-def _like_the_best(cells: dict[int, Cell], found: dict[int, Standing], position: int) -> bool:
+def _like_the_best(cells: dict[int, TableCell], found: dict[int, Standing], position: int) -> bool:
     (best,) = (i for i, standing in found.items() if standing == "best")
     return _printed(cells[position]) == _printed(cells[best])
 
 
-def _printed(cell: Cell) -> str:
+def _printed(cell: TableCell) -> str:
     return f"{cell.mean:.{DECIMALS[cell.unit]}f}"
 
 
@@ -103,7 +103,7 @@ def _with(row: Row, standings: dict[str, Standing], letter: str) -> Row:
 class _Sharing:
     """Differences of configurations on the episodes that they share, which are found once."""
 
-    def __init__(self, configs: Sequence[Pooled]) -> None:
+    def __init__(self, configs: Sequence[Configuration]) -> None:
         self._configs = configs
         self._shared: dict[tuple[int, int], Shared] = {}
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from metabench.reports.best import mark
 from metabench.reports.captions import IntervalKind, caption
 from metabench.reports.row_notes import notes_on
-from metabench.reports.tables import Cell, Report, Row, Table
-from metabench.results.configurations import Pooled, configurations
-from metabench.results.evaluations import evaluated
+from metabench.reports.tables import Report, Row, Table, TableCell
+from metabench.results.configurations import Configuration, configurations
+from metabench.results.evaluations import runs_by_evaluation
 from metabench.results.labels import description
 from metabench.results.metrics import AVERAGE, SCALES, UNITS, Metric
-from metabench.results.reading import Results, Run
+from metabench.results.reading import FinishedRun, Results
 from metabench.stats import (
     Interval,
     average_interval,
@@ -44,21 +44,23 @@ def build_report(results: Results, *, interval: IntervalKind = "field") -> Repor
     """
     configs, problems = pool_runs(results)
     tables = _tables(configs, interval=interval)
-    for beside in evaluated(results.runs):
+    for beside in runs_by_evaluation(results.runs):
         others, _ = pool_runs(Results(beside.runs, (), ()))
         for key, table in _tables(others, interval=interval).items():
             tables[key] = replace(table, caption=f"{beside.caption} {table.caption}")
     return Report(tuple(tables[key] for key in sorted(tables)), problems)
 
 
-def _tables(configs: Sequence[Pooled], *, interval: IntervalKind) -> dict[tuple[str, ...], Table]:
-    by_table: dict[tuple[str, ...], list[Pooled]] = defaultdict(list)
+def _tables(
+    configs: Sequence[Configuration], *, interval: IntervalKind
+) -> dict[tuple[str, ...], Table]:
+    by_table: dict[tuple[str, ...], list[Configuration]] = defaultdict(list)
     for config in configs:
         by_table[_table_key(config)].append(config)
     return {key: _table(group, interval=interval) for key, group in by_table.items()}
 
 
-def pool_runs(results: Results) -> tuple[list[Pooled], tuple[str, ...]]:
+def pool_runs(results: Results) -> tuple[list[Configuration], tuple[str, ...]]:
     """Bring the seeds of each configuration together, and name what is wrong."""
     configs = configurations(results.runs)
     left_out = [config.left_out for config in configs if config.left_out]
@@ -66,15 +68,15 @@ def pool_runs(results: Results) -> tuple[list[Pooled], tuple[str, ...]]:
 
 
 def make_rows(
-    configs: Sequence[Pooled], *, interval: IntervalKind = "field"
-) -> list[tuple[Row, Pooled]]:
+    configs: Sequence[Configuration], *, interval: IntervalKind = "field"
+) -> list[tuple[Row, Configuration]]:
     """The row of each configuration of one setting, in the order of a table."""
     facts_of = _variants(configs)
     pairs = [(_row(c, facts=facts_of[c.config_id], interval=interval), c) for c in configs]
     return sorted(pairs, key=lambda pair: _order(pair[0]))
 
 
-def _table_key(config: Pooled) -> tuple[str, ...]:
+def _table_key(config: Configuration) -> tuple[str, ...]:
     # Rows of one table have the same columns in the same unit, whatever a later version of a suite
     # made of its name.
     spec = config.spec
@@ -82,7 +84,7 @@ def _table_key(config: Pooled) -> tuple[str, ...]:
     return spec.suite, spec.setting, config.evaluation, spec.metric, *sources
 
 
-def _table(configs: Sequence[Pooled], *, interval: IntervalKind) -> Table:
+def _table(configs: Sequence[Configuration], *, interval: IntervalKind) -> Table:
     spec = configs[0].spec
     columns = (*(source.source for source in spec.sources), AVERAGE)
     pairs = mark(make_rows(configs, interval=interval), columns, metric=spec.metric)
@@ -103,7 +105,7 @@ def _order(row: Row) -> tuple[str, ...]:
     return row.learner, row.budget, row.backend, row.variant, *row.runs
 
 
-def _row(config: Pooled, *, facts: tuple[str, ...], interval: IntervalKind) -> Row:
+def _row(config: Configuration, *, facts: tuple[str, ...], interval: IntervalKind) -> Row:
     records = [run.record for run in config.runs]
     spec = config.spec
     return Row(
@@ -120,12 +122,12 @@ def _row(config: Pooled, *, facts: tuple[str, ...], interval: IntervalKind) -> R
     )
 
 
-def _n_params(runs: Sequence[Run]) -> int | None:
+def _n_params(runs: Sequence[FinishedRun]) -> int | None:
     counts = np.concatenate([run.episodes.n_params for run in runs])
     return None if np.isnan(counts).any() else round(float(counts.mean()))
 
 
-def _cells(config: Pooled, *, interval: IntervalKind) -> dict[str, Cell]:
+def _cells(config: Configuration, *, interval: IntervalKind) -> dict[str, TableCell]:
     """A cell per source, and their average where no source is without episodes."""
     sources = [source.source for source in config.spec.sources]
     scores = {name: config.of_source(name) for name in sources}
@@ -148,14 +150,14 @@ def _interval(scores: NDArray[np.float64], *, interval: IntervalKind) -> Interva
     return make(scores.mean(axis=0))
 
 
-def _cell(interval: Interval, *, metric: Metric) -> Cell:
+def _cell(interval: Interval, *, metric: Metric) -> TableCell:
     scale = SCALES[metric]
-    return Cell(scale * interval.mean, scale * interval.half_width, interval.n, UNITS[metric])
+    return TableCell(scale * interval.mean, scale * interval.half_width, interval.n, UNITS[metric])
 
 
-def _variants(configs: Sequence[Pooled]) -> dict[str, tuple[str, ...]]:
+def _variants(configs: Sequence[Configuration]) -> dict[str, tuple[str, ...]]:
     """Per configuration, what tells it from rows that would look the same, and from its suite's."""
-    alike: dict[tuple[str, ...], list[Pooled]] = defaultdict(list)
+    alike: dict[tuple[str, ...], list[Configuration]] = defaultdict(list)
     for config in configs:
         spec = config.spec
         alike[spec.learner.name, config.runs[0].record.backend, spec.budget].append(config)
@@ -174,7 +176,7 @@ def _variants(configs: Sequence[Pooled]) -> dict[str, tuple[str, ...]]:
     return variants
 
 
-def _set_by_user(config: Pooled) -> set[str]:
+def _set_by_user(config: Configuration) -> set[str]:
     """Names of parameters of the learner and its strategy that a user set.
 
     What is set of the network stands beside its name; other changes are stamped.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.planning.runspec import EpisodeProtocol, RunSpec
-from metabench.results.configurations import Pooled
+from metabench.results.configurations import Configuration
 from metabench.results.metrics import AVERAGE, Metric
 from metabench.stats import RESAMPLES
 
@@ -32,13 +32,13 @@ _FORMULAS: dict[IntervalKind, str] = {
 }
 
 
-def caption(configs: Sequence[Pooled], *, interval: IntervalKind) -> str:
+def caption(configs: Sequence[Configuration], *, interval: IntervalKind) -> str:
     """The caption of a table whose rows are ``configs``, in their order."""
     said = scores_note(configs, metric=configs[0].spec.metric, interval=interval)
     return " ".join([said[:1].upper() + said[1:], *protocol_notes(configs), *budget_notes(configs)])
 
 
-def scores_note(configs: Sequence[Pooled], *, metric: Metric, interval: IntervalKind) -> str:
+def scores_note(configs: Sequence[Configuration], *, metric: Metric, interval: IntervalKind) -> str:
     """What the numbers are, and what their interval is; begins with a small letter."""
     said = "accuracy in %" if metric == "accuracy" else "mean squared error (mse)"
     note = f"{said} on the query sets of meta-test episodes: {_FORMULAS[interval]}"
@@ -46,7 +46,7 @@ def scores_note(configs: Sequence[Pooled], *, metric: Metric, interval: Interval
     return f"{note} {_OVER_SEEDS}" if several else note
 
 
-def protocol_notes(configs: Sequence[Pooled]) -> list[str]:
+def protocol_notes(configs: Sequence[Configuration]) -> list[str]:
     """How configurations were tested, and which of them can be paired, in sentences."""
     notes = (
         f"Episodes per source: {_either(_n_per_source(configs))}.",
@@ -57,13 +57,13 @@ def protocol_notes(configs: Sequence[Pooled]) -> list[str]:
     return [note for note in notes if note]
 
 
-def budget_notes(configs: Sequence[Pooled]) -> list[str]:
+def budget_notes(configs: Sequence[Configuration]) -> list[str]:
     """Budgets and stamps of configurations, in sentences."""
     notes = (_budgets([config.spec for config in configs]) if configs else "", _stamps(configs))
     return [note for note in notes if note]
 
 
-def _n_per_source(configs: Sequence[Pooled]) -> list[int]:
+def _n_per_source(configs: Sequence[Configuration]) -> list[int]:
     return sorted({n for config in configs for n in Counter(config.source.tolist()).values()})
 
 
@@ -79,7 +79,7 @@ def _protocol(specs: Sequence[RunSpec]) -> str:
     return f"{shape}, inner steps at test: {steps}, tested weights: {weights}."
 
 
-def _normalization(configs: Sequence[Pooled]) -> str:
+def _normalization(configs: Sequence[Configuration]) -> str:
     """The protocol's, and whose predictions it concerns: a learner or network need not use it."""
     mode = _either(config.spec.protocol.normalization for config in configs)
     using = [config for config in configs if config.runs[0].record.transductive]
@@ -92,7 +92,7 @@ def _normalization(configs: Sequence[Pooled]) -> str:
     return f"Normalization: {mode}; no prediction uses {statistics}."
 
 
-def _pairing(configs: Sequence[Pooled]) -> str:
+def _pairing(configs: Sequence[Configuration]) -> str:
     if len(configs) == 1:
         return ""
     differences = _differences([config.spec for config in configs])
@@ -143,7 +143,7 @@ def _budgets(specs: Sequence[RunSpec]) -> str:
     return f"Rows differ in budget ({', '.join(budgets)}): only rows of equal budget are compared."
 
 
-def _stamps(configs: Sequence[Pooled]) -> str:
+def _stamps(configs: Sequence[Configuration]) -> str:
     stamps = _distinct(
         stamp for config in configs for run in config.runs for stamp in run.record.stamps
     )
@@ -164,9 +164,9 @@ _MANY = 3
 """So many learners trained equally long are not named one by one."""
 
 
-def training_note(configs: Sequence[Pooled]) -> str:
+def training_note(configs: Sequence[Configuration]) -> str:
     """How long each trained, in a sentence, where learners of one budget trained differently."""
-    by_budget: dict[str, list[Pooled]] = defaultdict(list)
+    by_budget: dict[str, list[Configuration]] = defaultdict(list)
     for config in configs:
         by_budget[config.spec.budget].append(config)
     said = {budget: _lengths(group) for budget, group in by_budget.items()}
@@ -180,7 +180,7 @@ def training_note(configs: Sequence[Pooled]) -> str:
     return f"Lengths of training differ (meta-steps x episodes): {'; '.join(texts)}."
 
 
-def _lengths(configs: Sequence[Pooled]) -> str:
+def _lengths(configs: Sequence[Configuration]) -> str:
     """The lengths of training, the usual one of many learners last; "" where all are equal.
 
     A learner that stands there with two lengths is named with both.

@@ -10,7 +10,7 @@ import numpy as np
 from metabench.errors import DataError, UsageError
 from metabench.reports.captions import training_note
 from metabench.results.comparability import mismatch
-from metabench.results.configurations import Pooled, stamps_of
+from metabench.results.configurations import Configuration, stamps_of
 from metabench.results.metrics import AVERAGE
 from metabench.results.paired_scores import (
     MIN_EPISODES,
@@ -109,7 +109,11 @@ class Comparison:
 
 
 def compare(
-    left: Pooled, right: Pooled, *, difference: float | None = None, evaluation: str | None = None
+    left: Configuration,
+    right: Configuration,
+    *,
+    difference: float | None = None,
+    evaluation: str | None = None,
 ) -> Comparison:
     """Compare two configurations, first minus second.
 
@@ -160,7 +164,7 @@ def compare(
     )
 
 
-def _title(config: Pooled) -> str:
+def _title(config: Configuration) -> str:
     seeds = ", ".join(str(run.record.spec.seed) for run in config.runs)
     return f"{config.label}, seed {seeds}"
 
@@ -225,7 +229,7 @@ def _extremes(shared: Shared) -> list[EpisodeDifference]:
     return above + below
 
 
-def _notes(left: Pooled, right: Pooled, shared: Shared) -> Sequence[str]:
+def _notes(left: Configuration, right: Configuration, shared: Shared) -> Sequence[str]:
     notes = [training_note([left, right])]
     if min(len(left.runs), len(right.runs)) < 2:
         notes.append("With one seed it speaks of these trained networks, not of the learners.")

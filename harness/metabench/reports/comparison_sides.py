@@ -9,13 +9,13 @@ from pathlib import Path
 
 from metabench.errors import DataError, UsageError, unknown
 from metabench.results.comparability import conditions, difference_in_words
-from metabench.results.configurations import Pooled
+from metabench.results.configurations import Configuration
 from metabench.results.evaluations import HEADLINE, evaluated_configurations
 from metabench.results.labels import description
-from metabench.results.reading import Results, Run, read_runs
+from metabench.results.reading import FinishedRun, Results, read_runs
 from metabench.text import plain
 
-Pairs = list[tuple[Pooled, Pooled]]
+Pairs = list[tuple[Configuration, Configuration]]
 _SHORTEST_ID = 4
 _MOST_PROBLEMS = 5
 _VARIANT = re.compile(r"(?P<learner>[^()]+?)\s*\((?P<facts>.*)\)")
@@ -30,7 +30,7 @@ class Wanted:
     budget: str | None = None
     evaluation: str | None = None
 
-    def keeps(self, run: Run) -> bool:
+    def keeps(self, run: FinishedRun) -> bool:
         """Whether a run is asked for."""
         spec = run.record.spec
         asked = ((self.suite, spec.suite), (self.setting, spec.setting), (self.budget, spec.budget))
@@ -83,7 +83,9 @@ def find_sides(first: str, second: str, *, folder: Path, wanted: Wanted) -> Side
     return Sides(pairs, tuple(dict.fromkeys(alone)), problems)
 
 
-def _configs(name: str, *, folder: Path, wanted: Wanted, read: dict[Path, Results]) -> list[Pooled]:
+def _configs(
+    name: str, *, folder: Path, wanted: Wanted, read: dict[Path, Results]
+) -> list[Configuration]:
     path = Path(name)
     place = path if path.is_dir() else folder
     if place not in read:
@@ -119,7 +121,7 @@ def _with_problems(hint: str, results: Results) -> str:
     return "\n".join([hint, *map(plain, told)])
 
 
-def _named(name: str, runs: Sequence[Run]) -> list[Run]:
+def _named(name: str, runs: Sequence[FinishedRun]) -> list[FinishedRun]:
     """The runs of an id, or of a learner, such as ``maml`` or ``maml(order=first)``."""
     if len(name) >= _SHORTEST_ID and (one := [r for r in runs if r.record.run_id.startswith(name)]):
         return one
@@ -159,7 +161,7 @@ def _has(facts: Mapping[str, str], name: str, value: str) -> bool:
     )
 
 
-def _telling(config: Pooled, other: Pooled) -> str:
+def _telling(config: Configuration, other: Configuration) -> str:
     """A name for a configuration that does not name the other: ``maml(order=first)``."""
     mine, theirs = description(config.spec), description(other.spec)
     said = {
@@ -172,9 +174,9 @@ def _telling(config: Pooled, other: Pooled) -> str:
 
 
 def _by_conditions(
-    configs: Iterable[Pooled], *, by_learner: bool
-) -> dict[tuple[tuple[str, str], ...], Pooled]:
-    found: dict[tuple[tuple[str, str], ...], Pooled] = {}
+    configs: Iterable[Configuration], *, by_learner: bool
+) -> dict[tuple[tuple[str, str], ...], Configuration]:
+    found: dict[tuple[tuple[str, str], ...], Configuration] = {}
     for config in configs:
         facts = conditions(config.spec)
         if by_learner:

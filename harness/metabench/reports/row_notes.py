@@ -11,7 +11,7 @@ from metabench.errors import UsageError
 from metabench.reports.captions import training_note
 from metabench.reports.tables import Row
 from metabench.results.comparability import comparable_conditions
-from metabench.results.configurations import Pooled
+from metabench.results.configurations import Configuration
 from metabench.results.paired_scores import MIN_EPISODES, own_scores
 from metabench.stats import seeds_interval
 
@@ -21,7 +21,7 @@ FEW = 2
 MOST_OF_FEW = 0.2
 """Share of the sum of scores above which they do."""
 
-Entry = tuple[Row, Pooled]
+Entry = tuple[Row, Configuration]
 
 
 def notes_on(entries: Sequence[Entry]) -> list[str]:

@@ -18,7 +18,7 @@ there is none. "" is what differs from the best, and a cell that is alone in its
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TableCell:
     """One number of a table.
 
     Attributes:
@@ -66,7 +66,7 @@ class Row:
     transductive: bool
     conditions: str = ""
     runs: tuple[str, ...]
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, TableCell]
 
     @property
     def variant(self) -> str:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from metabench.planning.runspec import RunSpec, Training
-from metabench.results.configurations import Pooled
+from metabench.results.configurations import Configuration
 from metabench.results.labels import _flat, description
 
 _CONDITIONS = {
@@ -24,7 +24,7 @@ def conditions(spec: RunSpec) -> dict[str, str]:
     }
 
 
-def mismatch(first: Pooled, second: Pooled, *, evaluation: str | None = None) -> str:
+def mismatch(first: Configuration, second: Configuration, *, evaluation: str | None = None) -> str:
     """Why two configurations cannot be compared, as ``queries 5 or 15``; "" where they can."""
     here, there = conditions(first.spec), conditions(second.spec)
     for config, facts in ((first, here), (second, there)):
@@ -36,13 +36,13 @@ def mismatch(first: Pooled, second: Pooled, *, evaluation: str | None = None) ->
     return difference_in_words(here, there)
 
 
-def comparable_conditions(config: Pooled) -> dict[str, str]:
+def comparable_conditions(config: Configuration) -> dict[str, str]:
     """Its conditions, and the length of training where a user set it."""
     length = _flat(config.spec.training.model_dump(), name="training")
     return conditions(config.spec) | (length if _length_was_set(config) else {})
 
 
-def comparable_groups(configs: Sequence[Pooled]) -> list[list[int]]:
+def comparable_groups(configs: Sequence[Configuration]) -> list[list[int]]:
     """Positions of configurations in groups: within a group, any two can be compared.
 
     A group has equal conditions. A length of training that a user set stands apart from any other
@@ -57,7 +57,7 @@ def comparable_groups(configs: Sequence[Pooled]) -> list[list[int]]:
     return sorted(part for group in groups.values() for part in _of_one_length(configs, group))
 
 
-def _of_one_length(configs: Sequence[Pooled], group: Sequence[int]) -> list[list[int]]:
+def _of_one_length(configs: Sequence[Configuration], group: Sequence[int]) -> list[list[int]]:
     """A group of equal conditions in parts, by the length of training where a user set it."""
     usual = [i for i in group if not _length_was_set(configs[i])]
     lengths = {configs[i].spec.training for i in usual}
@@ -82,5 +82,5 @@ def difference_in_words(first: Mapping[str, str], second: Mapping[str, str]) -> 
     return ", ".join(said[:3]) + more
 
 
-def _length_was_set(config: Pooled) -> bool:
+def _length_was_set(config: Configuration) -> bool:
     return bool(config.changes.get("budget"))

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from metabench.planning.overrides import Changes
 from metabench.planning.runspec import RunSpec
-from metabench.results.reading import Run
+from metabench.results.reading import FinishedRun
 from metabench.stats import shared_positions
 from metabench.text import counted
 
 
 @dataclass(frozen=True, slots=True)
-class Pooled:
+class Configuration:
     """Runs that differ in their seed only.
 
     Attributes:
@@ -29,7 +29,7 @@ class Pooled:
         n_left_out: episodes that only some seeds have.
     """
 
-    runs: tuple[Run, ...]
+    runs: tuple[FinishedRun, ...]
     scores: NDArray[np.float64]
     source: NDArray[np.object_]
     key: NDArray[np.object_]
@@ -89,20 +89,20 @@ class Pooled:
         return self.scores[:, self.source == name]
 
 
-def configurations(runs: Iterable[Run]) -> list[Pooled]:
+def configurations(runs: Iterable[FinishedRun]) -> list[Configuration]:
     """Bring the seeds of each configuration together, in the order of the first runs."""
-    by_config: dict[str, list[Run]] = defaultdict(list)
+    by_config: dict[str, list[FinishedRun]] = defaultdict(list)
     for run in runs:
         by_config[run.config_id].append(run)
     return [pool(group) for group in by_config.values()]
 
 
-def pool(runs: Sequence[Run]) -> Pooled:
+def pool(runs: Sequence[FinishedRun]) -> Configuration:
     """Bring the runs of one configuration onto the episodes that they share."""
     ordered = tuple(sorted(runs, key=lambda run: run.record.spec.seed))
     positions = shared_positions([run.episodes.key for run in ordered])
     first, n = ordered[0].episodes, len(positions[0])
-    return Pooled(
+    return Configuration(
         runs=ordered,
         scores=np.stack([run.episodes.score[p] for run, p in zip(ordered, positions, strict=True)]),
         source=first.source[positions[0]],
@@ -111,6 +111,6 @@ def pool(runs: Sequence[Run]) -> Pooled:
     )
 
 
-def stamps_of(*configs: Pooled) -> tuple[str, ...]:
+def stamps_of(*configs: Configuration) -> tuple[str, ...]:
     """What must be said beside numbers made from these."""
     return tuple(dict.fromkeys(stamp for config in configs for stamp in config.stamps))

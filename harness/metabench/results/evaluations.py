@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from metabench.planning.evaluation import Evaluation
-from metabench.results.configurations import Pooled, configurations
-from metabench.results.reading import Run
+from metabench.results.configurations import Configuration, configurations
+from metabench.results.reading import FinishedRun
 from metabench.values import digest
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluated:
+class EvaluatedRuns:
     """The runs that have one evaluation; their episodes are those of the evaluation.
 
     Attributes:
@@ -23,12 +23,12 @@ class Evaluated:
     """
 
     caption: str
-    runs: tuple[Run, ...]
+    runs: tuple[FinishedRun, ...]
 
 
-def evaluated(runs: Iterable[Run]) -> list[Evaluated]:
+def runs_by_evaluation(runs: Iterable[FinishedRun]) -> list[EvaluatedRuns]:
     """Per evaluation, the runs that have it. Equal names that mean different things stay apart."""
-    having: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    having: dict[str, dict[str, list[FinishedRun]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         for name in run.evaluations:
             having[name][_meaning(run, name)].append(run)
@@ -37,11 +37,13 @@ def evaluated(runs: Iterable[Run]) -> list[Evaluated]:
         for meaning, group in sorted(by_meaning.items()):
             label = name if len(by_meaning) == 1 else f"{name} {meaning[:6]}"
             said = _caption(group[0].record.evaluations.get(name), label)
-            found.append(Evaluated(said, tuple(through(run, name, label=label) for run in group)))
+            found.append(
+                EvaluatedRuns(said, tuple(through(run, name, label=label) for run in group))
+            )
     return found
 
 
-def _meaning(run: Run, name: str) -> str:
+def _meaning(run: FinishedRun, name: str) -> str:
     """A digest of what the suite asks; "" of another prediction of the learner's own."""
     evaluation = run.record.evaluations.get(name)
     return "" if evaluation is None else digest(evaluation.model_dump())
@@ -54,7 +56,7 @@ def _caption(evaluation: Evaluation | None, label: str) -> str:
     return f"Evaluation {label}: {summary}." if summary else f"Evaluation {label}."
 
 
-def through(run: Run, name: str, *, label: str = "") -> Run:
+def through(run: FinishedRun, name: str, *, label: str = "") -> FinishedRun:
     """A run as one of its evaluations sees it.
 
     Args:
@@ -78,7 +80,9 @@ HEADLINE = "headline"
 """The evaluation that tables show first."""
 
 
-def evaluated_configurations(runs: Iterable[Run], *, evaluation: str | None = None) -> list[Pooled]:
+def evaluated_configurations(
+    runs: Iterable[FinishedRun], *, evaluation: str | None = None
+) -> list[Configuration]:
     """Bring the seeds of each configuration together, as one evaluation sees them.
 
     Args:

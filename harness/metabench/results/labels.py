@@ -8,12 +8,12 @@ from typing import Any
 
 from metabench.planning.runspec import RunSpec
 from metabench.planning.yaml_files import flow
-from metabench.results.configurations import Pooled, configurations
+from metabench.results.configurations import Configuration, configurations
 from metabench.results.reading import Results
 from metabench.text import plain
 
 
-def labelled(results: Results) -> dict[str, Pooled]:
+def labelled(results: Results) -> dict[str, Configuration]:
     """The runs of each configuration by a label of its own, in the order of the labels.
 
     The label is the learner's name, with suite, budget and network where these differ, and with
@@ -24,7 +24,7 @@ def labelled(results: Results) -> dict[str, Pooled]:
     return dict(sorted(zip(labels, pooled, strict=True), key=lambda pair: pair[0]))
 
 
-def _labels(configs: Sequence[Pooled]) -> list[str]:
+def _labels(configs: Sequence[Configuration]) -> list[str]:
     labels = [plain(config.spec.learner.name) for config in configs]
     for i in range(len(_facts(configs[0])) if configs else 0):
         alike: dict[str, set[str]] = defaultdict(set)
@@ -41,7 +41,7 @@ def _labels(configs: Sequence[Pooled]) -> list[str]:
     ]
 
 
-def _facts(config: Pooled) -> tuple[str, ...]:
+def _facts(config: Configuration) -> tuple[str, ...]:
     spec, record = config.spec, config.runs[0].record
     return f"{spec.suite}@{spec.setting}", spec.budget, record.backend
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.planning.runspec import RunSpec
-from metabench.results.configurations import Pooled
+from metabench.results.configurations import Configuration
 from metabench.results.metrics import AVERAGE, SCALES, UNITS
 from metabench.stats import Blocks, shared_positions
 from metabench.text import counted
@@ -68,7 +68,7 @@ def sources_of(spec: RunSpec) -> tuple[str, ...]:
     return tuple(source.source for source in spec.sources)
 
 
-def shared_scores(left: Pooled, right: Pooled) -> Shared:
+def shared_scores(left: Configuration, right: Configuration) -> Shared:
     """Both sides on the episodes that they share; none is left of a source that shares none."""
     here, there = shared_positions([left.key, right.key])
     source = left.source[here]
@@ -82,12 +82,12 @@ def shared_scores(left: Pooled, right: Pooled) -> Shared:
     )
 
 
-def own_scores(config: Pooled) -> Blocks:
+def own_scores(config: Configuration) -> Blocks:
     """Scores ``[seeds, episodes]`` of one configuration by source, as they are printed."""
     scores = scaled(config)
     return {name: scores[:, config.source == name] for name in sources_of(config.spec)}
 
 
-def scaled(config: Pooled) -> NDArray[np.float64]:
+def scaled(config: Configuration) -> NDArray[np.float64]:
     """Scores ``[seeds, episodes]``, accuracy in percent."""
     return config.scores * SCALES[config.spec.metric]

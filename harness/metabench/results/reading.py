@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class FinishedRun:
     """A finished run.
 
     Attributes:
@@ -60,7 +60,7 @@ class Results:
         problems: what is wrong, one sentence each, with the path.
     """
 
-    runs: tuple[Run, ...]
+    runs: tuple[FinishedRun, ...]
     others: tuple[RunRecord, ...]
     problems: tuple[str, ...]
 
@@ -81,7 +81,7 @@ def read_runs(path: str | Path) -> Results:
             f"There is no run below {root}.",
             hint=f"Make one: metabench run --learner maml --suite toy-regression --out {root}",
         )
-    runs: dict[tuple[str, int], Run] = {}
+    runs: dict[tuple[str, int], FinishedRun] = {}
     others, problems = [], []
     for folder in folders:
         try:
@@ -99,7 +99,9 @@ def read_runs(path: str | Path) -> Results:
         evaluations, more_flaws = _read_evaluations(folder, record)
         evaluations |= {name: _variant(episodes, name) for name in episodes.variants}
         problems.extend(f"{folder}: {flaw}." for flaw in (*flaws, *more_flaws))
-        runs[config_id, record.spec.seed] = Run(folder, record, episodes, config_id, evaluations)
+        runs[config_id, record.spec.seed] = FinishedRun(
+            folder, record, episodes, config_id, evaluations
+        )
     return Results(tuple(runs.values()), tuple(others), tuple(problems))
 
 
@@ -140,7 +142,7 @@ def load_results(path: str | Path) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _constants(run: Run) -> dict[str, str | int]:
+def _constants(run: FinishedRun) -> dict[str, str | int]:
     record, spec = run.record, run.record.spec
     return {
         "suite": spec.suite,

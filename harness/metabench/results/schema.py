@@ -61,7 +61,7 @@ class Provenance(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """The readable record of one cell: learner x suite x setting x seed."""
+    """The readable record of one run: learner x suite x setting x seed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from metabench.errors import DataError
 from metabench.plugin.contracts.genotype import Genotype
-from metabench.results.configurations import Pooled
+from metabench.results.configurations import Configuration
 from metabench.results.episode_files import Episodes
-from metabench.results.reading import Run
+from metabench.results.reading import FinishedRun
 from metabench.stats import search_measures as measures
 
 T = TypeVar("T")
@@ -88,12 +88,12 @@ def measure(folder: Path, episodes: Episodes) -> dict[str, float]:
     return found | dict(embeddings.measures if embeddings else {})
 
 
-def measures_of(run: Run) -> Mapping[str, float]:
+def measures_of(run: FinishedRun) -> Mapping[str, float]:
     """The measures in a run's record; made from its files where an older record has none."""
     return run.record.measures or measure(run.folder, run.episodes)
 
 
-def architectures(config: Pooled) -> list[Architecture]:
+def architectures(config: Configuration) -> list[Architecture]:
     """The architectures of all seeds, most common first, equally common ones by their text."""
     counts: dict[Genotype, Counter[str]] = {}
     sizes: dict[Genotype, list[float]] = {}

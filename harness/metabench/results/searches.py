@@ -11,7 +11,7 @@ import numpy as np
 
 from metabench.planning.runspec import RunSpec
 from metabench.plugin.contracts.genotype import Genotype
-from metabench.results.configurations import Pooled
+from metabench.results.configurations import Configuration
 from metabench.results.labels import labelled
 from metabench.results.reading import Results
 from metabench.results.search_files import Architecture, architectures, measures_of, read_genotypes
@@ -50,7 +50,7 @@ class SizeRange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
+class SearchSummary:
     """What the runs of one configuration found.
 
     Attributes:
@@ -74,7 +74,7 @@ class Search:
     cost: Cost
 
 
-def find_searches(results: Results) -> dict[str, Search]:
+def find_searches(results: Results) -> dict[str, SearchSummary]:
     """What every configuration with architectures or measured embeddings found, by its label."""
     searches = {label: _search(config) for label, config in labelled(results).items()}
     return {
@@ -84,13 +84,13 @@ def find_searches(results: Results) -> dict[str, Search]:
     }
 
 
-def _search(config: Pooled) -> Search:
+def _search(config: Configuration) -> SearchSummary:
     records = [run.record for run in config.runs]
     sizes = np.concatenate([run.episodes.n_params for run in config.runs])
     seconds = [record.train_seconds for record in records if record.train_seconds is not None]
     peaks = [record.provenance.peak_memory_mib for record in records]
     training = config.spec.training
-    return Search(
+    return SearchSummary(
         spec=config.spec,
         seeds=tuple(record.spec.seed for record in records),
         stamps=config.stamps,
@@ -109,7 +109,7 @@ def _search(config: Pooled) -> Search:
     )
 
 
-def agreement(config: Pooled) -> Agreement | None:
+def agreement(config: Configuration) -> Agreement | None:
     """How much the seeds agree; None where fewer than two wrote architectures."""
     found = [read_genotypes(run.folder) for run in config.runs]
     best = [_most_common(list(one.values())) for one in found if one]

@@ -62,7 +62,7 @@ class RunStore:
             return None
         except ValueError as error:
             raise DataError(
-                f"{path} is not a readable run record.", hint="Move it away to run this cell anew."
+                f"{path} is not a readable run record.", hint="Move it away to make this run anew."
             ) from error
 
     def write_record(self, record: RunRecord) -> None:
@@ -213,7 +213,7 @@ def _parsed(lines: Sequence[str], path: Path, *fields: str) -> list[dict[str, An
         if not isinstance(values, dict) or any(field not in values for field in fields):
             raise DataError(
                 f"{path} holds a damaged line: {line[:60]!r}.",
-                hint=f"Remove that line, or move {path.parent} away to run this cell anew.",
+                hint=f"Remove that line, or move {path.parent} away to make this run anew.",
             )
         found.append(values)
     return found

@@ -1,5 +1,5 @@
-"""From a cell to a finished record.
+"""From a run to a finished record.
 
-Read ``cell`` (one run from beginning to end), ``build`` (its learner and sampler) and ``loops``
+Read ``run`` (one run from beginning to end), ``build`` (its learner and sampler) and ``loops``
 (the two loops); ``executors`` run many.
 """

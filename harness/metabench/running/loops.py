@@ -19,7 +19,7 @@ from torch import Tensor
 
 from metabench.errors import DivergedError
 from metabench.nn.losses import task_scores
-from metabench.planning.plan import Cell
+from metabench.planning.plan import PlannedRun
 from metabench.planning.runspec import EpisodeProtocol
 from metabench.plugin.contracts.episode import Adapted, Predictor, TaskBatch, TaskShape
 from metabench.plugin.specs import RunEvent
@@ -60,9 +60,9 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Loops:
-    """The loops of one cell, with what they work on."""
+    """The loops of one run, with what they work on."""
 
-    cell: Cell
+    planned: PlannedRun
     built: Built
     store: RunStore
     device: torch.device
@@ -78,7 +78,7 @@ class Loops:
             Interrupted: when asked to stop.
             DivergedError: when a logged value is not finite; the last checkpoint is good.
         """
-        spec, built = self.cell.spec, self.built
+        spec, built = self.planned.spec, self.built
         total, size = spec.training.meta_steps, spec.training.meta_batch
         step, best = self._resume()
         log_every = max(1, total // LOG_POINTS)
@@ -134,7 +134,7 @@ class Loops:
         self._test(episodes, evaluation=name)
 
     def _test(self, episodes: EpisodeSampler, *, evaluation: str = "") -> None:
-        spec, built = self.cell.spec, self.built
+        spec, built = self.planned.spec, self.built
         phase = evaluation or "meta-test"
         total = spec.protocol.episodes * len(spec.sources)
         written = self.store.count_episodes(evaluation=evaluation)
@@ -175,7 +175,7 @@ class Loops:
         values = _means(pending)
         self._check(step, values)
         self.store.append_metrics(step, {k: float(f"{v:.6g}") for k, v in values.items()})
-        total = self.cell.spec.training.meta_steps
+        total = self.planned.spec.training.meta_steps
         self._say("progress", phase="meta-train", done=step, total=total, values=values)
 
     def _check(self, step: int, values: Mapping[str, float]) -> None:
@@ -183,7 +183,7 @@ class Loops:
             if not math.isfinite(value):
                 good = self.store.checkpoint
                 raise DivergedError(
-                    f"{self.cell.label} diverged: {name} is {value} at meta-step {step:,}.",
+                    f"{self.planned.label} diverged: {name} is {value} at meta-step {step:,}.",
                     hint=f"Its last good checkpoint is {good}." if good.exists() else "",
                 )
 
@@ -195,7 +195,7 @@ class Loops:
 
     def _validate(self, step: int, best: float | None) -> float:
         """Score the present weights on meta-validation; keep them if they are the best so far."""
-        spec = self.cell.spec
+        spec = self.planned.spec
         assert self.built.validate is not None
         n_episodes = spec.protocol.val_episodes * len(spec.sources)
         size = chunk_size(spec.protocol, self.built.task)
@@ -219,14 +219,14 @@ class Loops:
     def _scores(self, predict: Predictor, tasks: TaskBatch) -> Tensor:
         with torch.no_grad():
             outputs = predict(tasks.query.x)
-            return task_scores(outputs, tasks.query.y, metric=self.cell.spec.metric)
+            return task_scores(outputs, tasks.query.y, metric=self.planned.spec.metric)
 
     def _episodes(self, adapted: Adapted, tasks: TaskBatch, first: int) -> list[EpisodeRecord]:
         scores: list[float] = self._scores(adapted.predict, tasks).tolist()
         for index, score in enumerate(scores, start=first):
             if not math.isfinite(score):
-                said = f"its {self.cell.spec.metric} on meta-test episode {index:,} is {score}"
-                raise DivergedError(f"{self.cell.label} diverged: {said}.")
+                said = f"its {self.planned.spec.metric} on meta-test episode {index:,} is {score}"
+                raise DivergedError(f"{self.planned.label} diverged: {said}.")
         others = {
             name: self._scores(predict, tasks).tolist()
             for name, predict in adapted.variants.items()
@@ -250,7 +250,7 @@ class Loops:
         ]
 
     def _say(self, kind: Any, **details: Any) -> None:
-        spec, label = self.cell.spec, self.cell.label
+        spec, label = self.planned.spec, self.planned.label
         self.control.emit(RunEvent(kind=kind, run_id=spec.run_id, label=label, **details))
 
     def _note_time(self, phase: str, count: int, started: float) -> None:

@@ -20,7 +20,7 @@ from metabench.results.store import RunStore
 from metabench.running import checkpoint
 from metabench.running.build import Built, build
 from metabench.running.loops import chunk_size
-from metabench.sampling.grid import Grid
+from metabench.sampling.grid import QueryGrid
 from metabench.sampling.seeding import generator
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Restored:
         """These meta-test episodes, as the run faced them."""
         return self.built.test.batch(np.array(indices))
 
-    def truth(self, indices: Sequence[int], grid: Grid) -> NDArray[np.float64] | None:
+    def truth(self, indices: Sequence[int], grid: QueryGrid) -> NDArray[np.float64] | None:
         """The functions of these episodes at the points of a grid, ``[episodes, points]``.
 
         None where a source cannot be asked there.
@@ -75,7 +75,7 @@ class Restored:
             raise DataError(f"Adaptation of {label} leaves its mixture as it is.")
         return found
 
-    def predict(self, indices: Sequence[int], grid: Grid) -> NDArray[np.float64]:
+    def predict(self, indices: Sequence[int], grid: QueryGrid) -> NDArray[np.float64]:
         """What the learner, adapted as in meta-test, predicts at the points of a grid.
 
         Returns:

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from metabench.values import Frozen
 
 
-class Grid(Frozen):
+class QueryGrid(Frozen):
     """Equally spaced inputs, both ends included."""
 
     points: int = Field(ge=2, le=10_000, description="How many.")
@@ -15,7 +15,7 @@ class Grid(Frozen):
     high: float = Field(description="The last.", allow_inf_nan=False)
 
     @model_validator(mode="after")
-    def _ascends(self) -> Grid:
+    def _ascends(self) -> QueryGrid:
         if not self.low < self.high:
             raise ValueError("a grid runs from a lower to a higher end")
         return self

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskBatch
-from metabench.sampling.grid import Grid
+from metabench.sampling.grid import QueryGrid
 from metabench.sampling.seeding import derive_key, words
 from metabench.sampling.sources import Draw, EpisodeSource
 
@@ -71,7 +71,7 @@ class EpisodeSampler:
             tuple(keys),
         )
 
-    def on_grid(self, grid: Grid) -> EpisodeSampler:
+    def on_grid(self, grid: QueryGrid) -> EpisodeSampler:
         """The same episodes, keys and support included, with the points of a grid as queries.
 
         Raises:

@@ -22,7 +22,7 @@ from metabench.sampling.checks import (
     require_values,
     task_of,
 )
-from metabench.sampling.grid import Grid
+from metabench.sampling.grid import QueryGrid
 from metabench.sampling.seeding import choose
 
 SPLITS = ("meta-train", "meta-val", "meta-test")
@@ -63,7 +63,7 @@ class EpisodeSource(Protocol):
         """Draw one episode per row of ``word [tasks, n_words]``."""
         ...
 
-    def on_grid(self, grid: Grid) -> EpisodeSource:
+    def on_grid(self, grid: QueryGrid) -> EpisodeSource:
         """The same episodes with the points of a grid as queries; ``UsageError`` for images."""
         ...
 
@@ -139,7 +139,7 @@ class ClassSource:
             [row.tobytes() for row in np.concatenate([support, query], axis=1)],
         )
 
-    def on_grid(self, grid: Grid) -> EpisodeSource:
+    def on_grid(self, grid: QueryGrid) -> EpisodeSource:
         """Refuse: images are no points of a line."""
         require_values([self._data])
         raise AssertionError("classes have no values")
@@ -162,7 +162,12 @@ class FunctionSource:
     """Regression episodes from a generator of functions; one way, shots and queries are points."""
 
     def __init__(
-        self, name: str, family: FunctionFamily, *, device: torch.device, grid: Grid | None = None
+        self,
+        name: str,
+        family: FunctionFamily,
+        *,
+        device: torch.device,
+        grid: QueryGrid | None = None,
     ) -> None:
         self.name = name
         self.fingerprint = family.fingerprint
@@ -170,7 +175,7 @@ class FunctionSource:
         self._device = device
         self._grid = grid
 
-    def on_grid(self, grid: Grid) -> FunctionSource:
+    def on_grid(self, grid: QueryGrid) -> FunctionSource:
         """The same functions and support points, asked at the points of a grid."""
         require_values([self._family])
         return FunctionSource(self.name, self._family, device=self._device, grid=grid)

@@ -1,1 +1,1 @@
-"""Ways to run cells other than on this machine."""
+"""Ways to make runs other than on this machine."""

@@ -1,4 +1,4 @@
-"""Runs cells on a Ray cluster, or on a Ray of its own on this machine.
+"""Makes runs on a Ray cluster, or on a Ray of its own on this machine.
 
 ``--out`` must lie on storage that all nodes see. The cluster is that of ``RAY_ADDRESS``.
 """
@@ -26,7 +26,10 @@ class RayParams(Frozen):
     """Parameters of the Ray executor."""
 
     jobs: int = Field(
-        default=1, ge=1, le=100_000, description="Cells that run side by side on a Ray of its own."
+        default=1,
+        ge=1,
+        le=100_000,
+        description="How many runs at a time on a Ray of its own.",
     )
 
 
@@ -56,7 +59,7 @@ class Mailbox:
 
 
 class RayExecutor:
-    """One Ray task per cell, with one CPU and, on CUDA, one GPU each."""
+    """One Ray task per run, with one CPU and, on CUDA, one GPU each."""
 
     def __init__(self, params: RayParams) -> None:
         self._params = params
@@ -91,8 +94,8 @@ class RayExecutor:
                 emit(event)
             for done in ready:
                 job = running.pop(done)
-                outcomes[job.cell.spec.run_id] = _outcome(ray, done, job)
-        return [outcomes[job.cell.spec.run_id] for job in jobs]
+                outcomes[job.planned.spec.run_id] = _outcome(ray, done, job)
+        return [outcomes[job.planned.spec.run_id] for job in jobs]
 
 
 def _outcome(ray: Any, done: Any, job: Job) -> Outcome:

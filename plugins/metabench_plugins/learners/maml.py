@@ -22,7 +22,11 @@ from metabench_plugins.learners.parts.gradient_learner import (
     leaves,
 )
 from metabench_plugins.learners.parts.outer_adam import Group
-from metabench_plugins.learners.parts.searched_space import Search, SearchParams, operations_of
+from metabench_plugins.learners.parts.searched_space import (
+    SearchedSpace,
+    SearchParams,
+    operations_of,
+)
 
 
 class MamlParams(GradientParams):
@@ -47,7 +51,7 @@ class Maml(GradientLearner):
         if self.context.strategy is None:
             self._search = None
             return [weights]
-        self._search = Search(self.space, self.context.strategy)
+        self._search = SearchedSpace(self.space, self.context.strategy)
         self._logits = leaves(self._search.init_logits(rng=rng), device)
         logits = Group(self._logits, p.arch_lr, beta1=p.arch_beta1, decay=p.arch_decay)
         return [weights, logits]
@@ -61,7 +65,12 @@ class Maml(GradientLearner):
         return self._begin_search(self._search, weights, rng=rng, progress=progress)
 
     def _begin_search(
-        self, search: Search, weights: Params, *, rng: torch.Generator, progress: float | None
+        self,
+        search: SearchedSpace,
+        weights: Params,
+        *,
+        rng: torch.Generator,
+        progress: float | None,
     ) -> Start:
         p, at_test = self.params, progress is None
         if at_test:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from metabench.plugin.specs import LearnerSpec
 
 
-def declared() -> Iterator[LearnerSpec]:
+def learner_specs() -> Iterator[LearnerSpec]:
     """The meta-learners."""
     yield LearnerSpec(
         name="maml",

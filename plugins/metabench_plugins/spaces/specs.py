@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from metabench.plugin.specs import SearchSpaceSpec
 
 
-def declared() -> Iterator[SearchSpaceSpec]:
+def space_specs() -> Iterator[SearchSpaceSpec]:
     """The networks."""
     yield SearchSpaceSpec(
         name="conv4",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from metabench.plugin.specs import NasStrategySpec
 
 
-def declared() -> Iterator[NasStrategySpec]:
+def strategy_specs() -> Iterator[NasStrategySpec]:
     """The ways from architecture logits to an architecture."""
     for name, version, target, summary, reads_logits, reference in (
         (

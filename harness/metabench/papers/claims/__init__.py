@@ -5,7 +5,7 @@ the differences, ``judging`` gives the verdicts, ``scope`` says what they speak 
 puts them together and ``words`` says what decided them.
 """
 
-from metabench.papers.claims.evaluate import Evaluation, evaluate
+from metabench.papers.claims.evaluate import ClaimResult, evaluate
 from metabench.papers.claims.intervals import PairResult
 from metabench.papers.claims.schema import Claim, ClaimFile, Party, load_claims
 from metabench.papers.claims.scope import Scope, Verdict
@@ -13,7 +13,7 @@ from metabench.papers.claims.scope import Scope, Verdict
 __all__ = [
     "Claim",
     "ClaimFile",
-    "Evaluation",
+    "ClaimResult",
     "PairResult",
     "Party",
     "Scope",

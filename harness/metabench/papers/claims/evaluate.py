@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from metabench.papers.claims.intervals import PairResult, judge
+from metabench.papers.claims.intervals import PairResult, judge_pairs
 from metabench.papers.claims.pairs import compare_pairs, measure_runs
 from metabench.papers.claims.runs import Found, choose
 from metabench.papers.claims.schema import Claim, ClaimFile
 from metabench.papers.claims.scope import WHOLE, Scope, Verdict, joined
 from metabench.reports.captions import training_note
-from metabench.results.configurations import Pooled, stamps_of
+from metabench.results.configurations import Configuration, stamps_of
 from metabench.results.evaluations import evaluated_configurations
-from metabench.results.reading import Run
+from metabench.results.reading import FinishedRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
+class ClaimResult:
     """A claim and what the records say.
 
     Attributes:
@@ -54,7 +54,7 @@ class Evaluation:
         return self.scope.of(self.verdict)
 
 
-def evaluate(files: Iterable[ClaimFile], runs: Sequence[Run]) -> list[Evaluation]:
+def evaluate(files: Iterable[ClaimFile], runs: Sequence[FinishedRun]) -> list[ClaimResult]:
     """Judge every claim that speaks of at least one of the runs.
 
     Raises:
@@ -68,12 +68,12 @@ def evaluate(files: Iterable[ClaimFile], runs: Sequence[Run]) -> list[Evaluation
     ]
 
 
-def _evaluate(claim: Claim, paper: str, runs: Sequence[Run]) -> list[Evaluation]:
+def _evaluate(claim: Claim, paper: str, runs: Sequence[FinishedRun]) -> list[ClaimResult]:
     about = [run for run in runs if run.record.spec.suite == claim.suite]
     found = choose(claim, evaluated_configurations(about, evaluation=claim.evaluation))
     if isinstance(found, str):
         return [
-            Evaluation(
+            ClaimResult(
                 claim=claim,
                 paper=paper,
                 budget="",
@@ -91,12 +91,12 @@ def _evaluate(claim: Claim, paper: str, runs: Sequence[Run]) -> list[Evaluation]
 
 
 def _of_group(
-    claim: Claim, paper: str, found: Found, *, baselines: Mapping[str, Pooled]
-) -> Evaluation:
+    claim: Claim, paper: str, found: Found, *, baselines: Mapping[str, Configuration]
+) -> ClaimResult:
     if claim.measure is not None:
         pairs = measure_runs(claim, found)
     else:
-        pairs = judge(claim, compare_pairs(claim, found, baselines=baselines))
+        pairs = judge_pairs(claim, compare_pairs(claim, found, baselines=baselines))
     verdict, decisive = _overall(pairs)
     missing = [name for name, configs in found.by_party.items() if not configs]
     decided_by = None if missing and verdict == "undecided" else decisive
@@ -106,7 +106,7 @@ def _of_group(
         notes.append(note)
     if any(pair.difference and not pair.difference.speaks_of_learners for pair in pairs):
         notes.append("With one seed it speaks of these trained networks, not of the learners.")
-    return Evaluation(
+    return ClaimResult(
         claim=claim,
         paper=paper,
         budget=found.configs[0].spec.budget,

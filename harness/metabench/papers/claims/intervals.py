@@ -74,7 +74,7 @@ class PairResult:
         return self.scope.of(self.verdict)
 
 
-def judge(claim: Claim, pairs: Sequence[PairResult]) -> list[PairResult]:
+def judge_pairs(claim: Claim, pairs: Sequence[PairResult]) -> list[PairResult]:
     """Give every pair with a difference its interval and verdict; the others count as p = 1."""
     margin = claim.margin or 0.0
     raw = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from metabench.errors import DataError
 from metabench.papers.claims.schema import Claim
 from metabench.papers.claims.scope import Verdict
-from metabench.results.reading import Run
+from metabench.results.reading import FinishedRun
 from metabench.results.search_files import measures_of, read_genotypes
 from metabench.stats.association import association
 from metabench.stats.search_measures import PROPORTIONS, wilson
@@ -52,7 +52,7 @@ class Measured:
         return self.low > claim.value if claim.relation == "at-most" else self.high < claim.value
 
 
-def measured(run: Run, name: str) -> Measured | None:
+def measured(run: FinishedRun, name: str) -> Measured | None:
     """A measure of a run; None where it has none."""
     try:
         if name == "genotype_source_p":
@@ -74,7 +74,7 @@ def verdict_of_runs(claim: Claim, runs: Sequence[Measured]) -> Verdict:
     return "refuted" if all(run.fails(claim) for run in runs) else "undecided"
 
 
-def _association(run: Run) -> Measured | None:
+def _association(run: FinishedRun) -> Measured | None:
     genotypes = read_genotypes(run.folder)
     index = run.episodes.index.tolist()
     if not genotypes.keys() >= set(index):

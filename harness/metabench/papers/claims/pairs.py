@@ -11,7 +11,7 @@ from metabench.papers.claims.runs import Found
 from metabench.papers.claims.schema import Claim, Party
 from metabench.papers.claims.scope import Scope, Verdict
 from metabench.results.comparability import difference_in_words, mismatch
-from metabench.results.configurations import Pooled, stamps_of
+from metabench.results.configurations import Configuration, stamps_of
 from metabench.results.labels import description
 from metabench.results.metrics import AVERAGE
 from metabench.results.paired_scores import (
@@ -36,7 +36,7 @@ class _NoNumberError(Exception):
 
 
 def compare_pairs(
-    claim: Claim, found: Found, *, baselines: Mapping[str, Pooled]
+    claim: Claim, found: Found, *, baselines: Mapping[str, Configuration]
 ) -> list[PairResult]:
     """Every pair of a claim with its difference, not yet judged.
 
@@ -86,7 +86,7 @@ def measure_runs(claim: Claim, found: Found) -> list[PairResult]:
     return results
 
 
-def _scope(claim: Claim, *configs: Pooled) -> Scope:
+def _scope(claim: Claim, *configs: Configuration) -> Scope:
     stamps = (stamp for stamp in stamps_of(*configs) if stamp != claim.budget)
     return Scope(min(len(config.runs) for config in configs) < 2, tuple(stamps))
 
@@ -97,7 +97,7 @@ def _compare(
     left: Party,
     right: Party | None,
     found: Found,
-    baselines: Mapping[str, Pooled],
+    baselines: Mapping[str, Configuration],
 ) -> PairResult:
     mine = _only(left, found)
     sources = sources_of(mine.spec)
@@ -117,7 +117,7 @@ def _compare(
     return replace(pair, difference=contrast(blocks, weights=weights, value=value))
 
 
-def _above_baseline(mine: Pooled, baseline: Pooled | None, name: str) -> Blocks:
+def _above_baseline(mine: Configuration, baseline: Configuration | None, name: str) -> Blocks:
     """Differences ``[seeds, episodes]`` to another prediction of the same trained networks."""
     if baseline is None or len(baseline.runs) != len(mine.runs):
         raise _NoNumberError("undecided", f"not every run has the evaluation {name}")
@@ -126,7 +126,12 @@ def _above_baseline(mine: Pooled, baseline: Pooled | None, name: str) -> Blocks:
 
 
 def _with_learner(
-    pair: PairResult, left: Pooled, right: Pooled, *, weights: dict[str, float], claim: Claim
+    pair: PairResult,
+    left: Configuration,
+    right: Configuration,
+    *,
+    weights: dict[str, float],
+    claim: Claim,
 ) -> PairResult:
     if reason := mismatch(left, right, evaluation=claim.evaluation):
         raise _NoNumberError("not comparable", f"the runs differ: {reason}")
@@ -140,7 +145,7 @@ def _with_learner(
     return replace(pair, difference=number, scope=scope, reason=shared.left_out)
 
 
-def _only(party: Party, found: Found) -> Pooled:
+def _only(party: Party, found: Found) -> Configuration:
     """The one configuration of a party."""
     configs = found.by_party[str(party)]
     if not configs:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from metabench.papers.claims.schema import Claim, Party
 from metabench.results.comparability import conditions, difference_in_words
-from metabench.results.configurations import Pooled
+from metabench.results.configurations import Configuration
 
-Configs = dict[str, tuple[Pooled, ...]]
+Configs = dict[str, tuple[Configuration, ...]]
 """By party in words; none where it was not run."""
 _Key = tuple[tuple[str, str], ...]
 
@@ -23,16 +23,16 @@ class Found:
         notes: what stands in the folder and was left out, in sentences.
     """
 
-    by_party: Mapping[str, tuple[Pooled, ...]]
+    by_party: Mapping[str, tuple[Configuration, ...]]
     notes: tuple[str, ...] = ()
 
     @property
-    def configs(self) -> list[Pooled]:
+    def configs(self) -> list[Configuration]:
         """All configurations."""
         return [config for configs in self.by_party.values() for config in configs]
 
 
-def choose(claim: Claim, configs: Sequence[Pooled]) -> list[Found] | str:
+def choose(claim: Claim, configs: Sequence[Configuration]) -> list[Found] | str:
     """Find the parties of a claim.
 
     Runs are compared under equal conditions only: version of the suite, budget, data, protocol.
@@ -64,7 +64,7 @@ def choose(claim: Claim, configs: Sequence[Pooled]) -> list[Found] | str:
     ]
 
 
-def _by_conditions(claim: Claim, configs: Sequence[Pooled]) -> dict[_Key, Configs]:
+def _by_conditions(claim: Claim, configs: Sequence[Configuration]) -> dict[_Key, Configs]:
     """The configurations that the claim speaks of, ordered by budget."""
     parties = {str(party): party for party in (*claim.left, *claim.right)}
     groups: dict[_Key, Configs] = {}
@@ -81,7 +81,7 @@ def _by_conditions(claim: Claim, configs: Sequence[Pooled]) -> dict[_Key, Config
     return groups
 
 
-def matches(party: Party, config: Pooled) -> bool:
+def matches(party: Party, config: Configuration) -> bool:
     """Whether a configuration is the party that a claim names."""
     spec = config.spec
     strategy = spec.strategy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metabench.papers.claims.evaluate import Evaluation
+from metabench.papers.claims.evaluate import ClaimResult
 from metabench.papers.claims.intervals import PairResult
 from metabench.papers.claims.schema import Claim
 from metabench.stats.words import number, p_value
@@ -32,7 +32,7 @@ def says(claim: Claim) -> str:
     return f"{left} {words[claim.relation]} {right}{place}, on {_listed(claim.columns)}"
 
 
-def deciding(evaluation: Evaluation) -> str:
+def deciding(evaluation: ClaimResult) -> str:
     """What decided the verdict, in a sentence."""
     pair = evaluation.decided_by
     if pair is None:

@@ -21,7 +21,7 @@ from metabench.render.figures.drawing import (
 from metabench.render.figures.palette import FAINT, INK, Style, styles
 from metabench.render.figures.stamps import shown_of, stamped
 from metabench.results.labels import labelled
-from metabench.results.reading import Results, Run
+from metabench.results.reading import FinishedRun, Results
 from metabench.text import plain
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def collect(
     return found, notes
 
 
-def _panels(run: Run, catalog: Catalog, *, index: int) -> list[Panel]:
+def _panels(run: FinishedRun, catalog: Catalog, *, index: int) -> list[Panel]:
     import torch
 
     from metabench.running.trained_learner import restore

@@ -22,7 +22,7 @@ from metabench.render.figures.drawing import (
 )
 from metabench.render.figures.palette import Style, styles
 from metabench.render.figures.stamps import shown_of, stamped
-from metabench.results.configurations import Pooled
+from metabench.results.configurations import Configuration
 from metabench.results.labels import labelled
 from metabench.results.metrics import SCALES
 from metabench.results.reading import Results
@@ -120,7 +120,7 @@ def read_metrics(path: Path) -> dict[str, Series]:
     return {name: Series(pairs[:, 0], pairs[:, 1]) for name, pairs in arrays.items()}
 
 
-def adaptation_curve(config: Pooled) -> list[Interval]:
+def adaptation_curve(config: Configuration) -> list[Interval]:
     """The average over sources after each inner step; scores averaged over seeds first."""
     blocks = [run.episodes.curve for run in config.runs]
     n_steps = min(block.shape[1] for block in blocks)

@@ -21,8 +21,8 @@ from metabench.render.figures.drawing import (
 from metabench.render.figures.palette import FAINT, INK, SHADE, styles
 from metabench.render.figures.stamps import shown_of, stamped
 from metabench.results.labels import labelled
-from metabench.results.reading import Results, Run
-from metabench.sampling.grid import Grid
+from metabench.results.reading import FinishedRun, Results
+from metabench.sampling.grid import QueryGrid
 from metabench.text import plain
 from metabench.values import digest
 
@@ -130,7 +130,7 @@ def collect(results: Results, *, catalog: Catalog, episode: int = 0) -> tuple[Fi
     support_x = tasks.support.x[..., 0].double().numpy()
     support_y = tasks.support.y[..., 0].double().numpy()
     low, high = min(LOW, support_x.min() - 0.2), max(HIGH, support_x.max() + 0.2)
-    grid = Grid(points=POINTS, low=low, high=high)
+    grid = QueryGrid(points=POINTS, low=low, high=high)
     predicted = {label: one.predict(indices, grid) for label, one in restored.items()}
     truth = next(iter(restored.values())).truth(indices, grid)
     panels = tuple(
@@ -147,7 +147,7 @@ def collect(results: Results, *, catalog: Catalog, episode: int = 0) -> tuple[Fi
     return Fits(np.linspace(grid.low, grid.high, grid.points), panels), notes
 
 
-def _comparable(results: Results) -> dict[str, Run]:
+def _comparable(results: Results) -> dict[str, FinishedRun]:
     """The first seed of every configuration on regression, all on the same episodes."""
     found = {
         label: config.runs[0]

@@ -20,7 +20,7 @@ from metabench.render.figures.drawing import Drawing, house_style, new_figure
 from metabench.render.figures.palette import COLORS, INK
 from metabench.render.figures.stamps import stamped
 from metabench.results.comparability import conditions
-from metabench.results.configurations import Pooled
+from metabench.results.configurations import Configuration
 from metabench.results.labels import labelled
 from metabench.results.reading import Results
 from metabench.stats import CriticalDifference, critical_difference, shared_positions
@@ -61,11 +61,11 @@ def draw(results: Results) -> Drawing:
         DataError: when nowhere there are enough learners and episodes, with the reason.
         UsageError: when scipy is not installed.
     """
-    groups: dict[tuple[tuple[str, str], ...], dict[str, Pooled]] = defaultdict(dict)
+    groups: dict[tuple[tuple[str, str], ...], dict[str, Configuration]] = defaultdict(dict)
     for label, config in labelled(results).items():
         groups[tuple(conditions(config.spec).items())][label] = config
     found: dict[str, Ranked] = {}
-    shown: dict[str, Pooled] = {}
+    shown: dict[str, Configuration] = {}
     notes = []
     for group in groups.values():
         spec = next(iter(group.values())).spec
@@ -93,7 +93,7 @@ def draw(results: Results) -> Drawing:
     return stamped(drawing, shown)
 
 
-def _rank(group: Mapping[str, Pooled]) -> CriticalDifference | str:
+def _rank(group: Mapping[str, Configuration]) -> CriticalDifference | str:
     positions = shared_positions([config.key for config in group.values()])
     scores = [
         config.scores[:, places].mean(axis=0)
@@ -104,7 +104,7 @@ def _rank(group: Mapping[str, Pooled]) -> CriticalDifference | str:
     return critical_difference(columns, list(group), higher_is_better=metric == "accuracy")
 
 
-def networks(configs: Iterable[Pooled]) -> str:
+def networks(configs: Iterable[Configuration]) -> str:
     """How many trained networks each learner has; episodes of several are averaged."""
     counts = sorted({len(config.runs) for config in configs})
     if counts == [1]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from metabench.render.figures.drawing import Drawing, house_style
-from metabench.results.configurations import Pooled
+from metabench.results.configurations import Configuration
 from metabench.results.labels import labelled
 from metabench.results.reading import Results
 from metabench.text import plain
@@ -18,7 +18,7 @@ LINE = 0.17
 """Inches of a line's height."""
 
 
-def stamped(drawing: Drawing, shown: Mapping[str, Pooled]) -> Drawing:
+def stamped(drawing: Drawing, shown: Mapping[str, Configuration]) -> Drawing:
     """The drawing with the stamps of its runs in a line at the top and in its description.
 
     Args:
@@ -36,7 +36,7 @@ def stamped(drawing: Drawing, shown: Mapping[str, Pooled]) -> Drawing:
     return replace(drawing, description=f"{words} {drawing.description}")
 
 
-def in_words(shown: Mapping[str, Pooled]) -> str:
+def in_words(shown: Mapping[str, Configuration]) -> str:
     """The stamps, first those of all, then others with whose they are; "" where there are none."""
     labels: dict[str, list[str]] = {}
     for label, config in shown.items():
@@ -48,7 +48,7 @@ def in_words(shown: Mapping[str, Pooled]) -> str:
     return f"Stamped {said}." if said else ""
 
 
-def shown_of(results: Results, labels: Iterable[str]) -> dict[str, Pooled]:
+def shown_of(results: Results, labels: Iterable[str]) -> dict[str, Configuration]:
     """Those of the configurations that stand in a figure under these labels."""
     shown = set(labels)
     return {label: config for label, config in labelled(results).items() if label in shown}

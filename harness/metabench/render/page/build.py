@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from metabench.errors import MetabenchError
-from metabench.papers.claims import Evaluation, evaluate, load_claims
+from metabench.papers.claims import ClaimResult, evaluate, load_claims
 from metabench.papers.reference_files import find_reference, readable_references
 from metabench.papers.report import build_paper_report
 from metabench.papers.table import PaperTable
@@ -94,7 +94,7 @@ def _papers(
                 yield table
 
 
-def _claims(results: Results, catalog: Catalog) -> list[Evaluation]:
+def _claims(results: Results, catalog: Catalog) -> list[ClaimResult]:
     files = [load_claims(file) for file in catalog.claims.values()]
     return evaluate(files, results.runs)
 

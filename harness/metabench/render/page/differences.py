@@ -11,7 +11,7 @@ from metabench.reports.build import make_rows
 from metabench.reports.captions import training_note
 from metabench.reports.tables import Row
 from metabench.results.comparability import comparable_groups
-from metabench.results.configurations import Pooled, configurations
+from metabench.results.configurations import Configuration, configurations
 from metabench.results.metrics import AVERAGE
 from metabench.results.paired_scores import (
     MIN_EPISODES,
@@ -21,23 +21,23 @@ from metabench.results.paired_scores import (
     unit_of,
     weights_of,
 )
-from metabench.results.reading import Run
+from metabench.results.reading import FinishedRun
 from metabench.stats import Difference, contrast, holm
 from metabench.text import counted
 
 MOST_PAIRS = 300
 """Of more, those without the best are not computed: they would take too long."""
 
-_Entry = tuple[Row, Pooled]
+_Entry = tuple[Row, Configuration]
 
 
-def find_differences(runs: Sequence[Run]) -> list[Differences]:
+def find_differences(runs: Sequence[FinishedRun]) -> list[Differences]:
     """Compare what was made under equal conditions, suite by suite.
 
     Raises:
         UsageError: when several seeds are to be compared and scipy is not installed.
     """
-    by_setting: dict[tuple[str, str], list[Pooled]] = defaultdict(list)
+    by_setting: dict[tuple[str, str], list[Configuration]] = defaultdict(list)
     for config in configurations(runs):
         by_setting[config.spec.suite, config.spec.setting].append(config)
     found = []
@@ -67,7 +67,7 @@ def _of_group(entries: Sequence[_Entry]) -> Differences | None:
     ordered = sorted(whole, key=advantage, reverse=True)
     best, best_config = ordered[0]
     notes = [training_note([config for _, config in ordered])]
-    compared: list[tuple[Row, Pooled, dict[str, Difference]]] = []
+    compared: list[tuple[Row, Configuration, dict[str, Difference]]] = []
     for row, config in ordered[1:]:
         shared = _shared(config, best_config)
         if shared is None:
@@ -103,7 +103,7 @@ def _of_group(entries: Sequence[_Entry]) -> Differences | None:
 
 
 def _adjusted(
-    with_best: Sequence[float], others: Sequence[Pooled], overall: str
+    with_best: Sequence[float], others: Sequence[Configuration], overall: str
 ) -> tuple[Sequence[float], str]:
     """The p-values of the pairs with the best, adjusted over all pairs, and how, in words.
 
@@ -125,14 +125,14 @@ def _adjusted(
     return holm(family)[: len(with_best)], f"after Holm over {pairs}"
 
 
-def _p_of_pairs(configs: Sequence[Pooled], column: str) -> Iterator[float]:
+def _p_of_pairs(configs: Sequence[Configuration], column: str) -> Iterator[float]:
     """The p-value of each pair that can be compared."""
     for left, right in combinations(configs, 2):
         if (shared := _shared(left, right)) is not None:
             yield _two_sided(_by_column(shared, [column])[column])
 
 
-def _shared(left: Pooled, right: Pooled) -> Shared | None:
+def _shared(left: Configuration, right: Configuration) -> Shared | None:
     """What two configurations share; None where it is too little to compare them."""
     shared = shared_scores(left, right)
     one_seed = min(len(left.runs), len(right.runs)) == 1

@@ -7,18 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from metabench.planning.runspec import RunSpec
-from metabench.render.page.values import DataOrigin, Environment, Origin, Provenance, RunLine
+from metabench.render.page.values import DataOrigin, Environment, Origin, PageProvenance, RunLine
 from metabench.reports.build import make_rows
 from metabench.reports.tables import Row
 from metabench.results import schema as records
 from metabench.results.configurations import configurations
-from metabench.results.reading import Run
+from metabench.results.reading import FinishedRun
 from metabench.text import counted
 
 
-def find_provenance(runs: Sequence[Run]) -> Provenance:
+def find_provenance(runs: Sequence[FinishedRun]) -> PageProvenance:
     """Bring together how every row was made, in the order of the tables."""
-    by_setting: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    by_setting: dict[tuple[str, str], list[FinishedRun]] = defaultdict(list)
     for run in runs:
         by_setting[run.record.spec.suite, run.record.spec.setting].append(run)
     origins = [
@@ -26,14 +26,14 @@ def find_provenance(runs: Sequence[Run]) -> Provenance:
         for _, group in sorted(by_setting.items())
         for row, config in make_rows(configurations(group))
     ]
-    return Provenance(
+    return PageProvenance(
         origins=tuple(origins),
         environments=tuple(_environments(run.record.provenance for run in runs)),
         data=tuple(_data(runs)),
     )
 
 
-def _origin(row: Row, runs: Sequence[Run]) -> Origin:
+def _origin(row: Row, runs: Sequence[FinishedRun]) -> Origin:
     spec = runs[0].record.spec
     return Origin(
         row=row,
@@ -91,7 +91,7 @@ def _environments(found: Iterable[records.Provenance]) -> list[Environment]:
     ]
 
 
-def _data(runs: Sequence[Run]) -> list[DataOrigin]:
+def _data(runs: Sequence[FinishedRun]) -> list[DataOrigin]:
     counts: Counter[tuple[str, ...]] = Counter()
     for run in runs:
         spec = run.record.spec

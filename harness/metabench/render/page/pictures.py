@@ -15,7 +15,7 @@ from metabench.errors import MetabenchError
 from metabench.render.figures import FIGURES, FigureRequest
 from metabench.render.figures.drawing import house_style, to_svg
 from metabench.render.page.values import Picture
-from metabench.results.reading import Results, Run
+from metabench.results.reading import FinishedRun, Results
 from metabench.stats.ranks import MIN_LEARNERS
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _ATTRIBUTES = {
 }
 
 
-def draw_pictures(runs: Sequence[Run], catalog: Catalog) -> list[Picture]:
+def draw_pictures(runs: Sequence[FinishedRun], catalog: Catalog) -> list[Picture]:
     """Draw every setting of a suite at every budget, kind by kind.
 
     Raises:
@@ -43,7 +43,7 @@ def draw_pictures(runs: Sequence[Run], catalog: Catalog) -> list[Picture]:
     """
     with house_style():
         pass  # says at once that matplotlib is missing
-    groups: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[FinishedRun]] = defaultdict(list)
     for run in runs:
         spec = run.record.spec
         groups[spec.suite, spec.setting, spec.budget].append(run)
@@ -58,16 +58,16 @@ def draw_pictures(runs: Sequence[Run], catalog: Catalog) -> list[Picture]:
     return pictures
 
 
-def _searched(run: Run) -> bool:
+def _searched(run: FinishedRun) -> bool:
     return (run.folder / "genotypes.jsonl").exists()
 
 
-def _sized(run: Run) -> bool:
+def _sized(run: FinishedRun) -> bool:
     """Whether the networks that are tested are those that were searched; a supernet has no size."""
     return _searched(run) and not bool(np.isnan(run.episodes.n_params).all())
 
 
-KINDS: dict[str, tuple[str, Callable[[Run], bool]]] = {
+KINDS: dict[str, tuple[str, Callable[[FinishedRun], bool]]] = {
     "curves": ("Learning curves and steps at meta-test", lambda run: True),
     "ranks": ("Average ranks over episodes", lambda run: True),
     "cell": ("Searched cells", _searched),
@@ -78,7 +78,9 @@ KINDS: dict[str, tuple[str, Callable[[Run], bool]]] = {
 """Figures that records alone are enough for: a title, and the runs that each concerns."""
 
 
-def _picture(runs: Sequence[Run], kind: str, catalog: Catalog, *, title: str, name: str) -> Picture:
+def _picture(
+    runs: Sequence[FinishedRun], kind: str, catalog: Catalog, *, title: str, name: str
+) -> Picture:
     """One figure, or why there is none in a sentence."""
     spec = runs[0].record.spec
     blank = Picture(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from metabench.papers.claims.evaluate import Evaluation
+from metabench.papers.claims.evaluate import ClaimResult
 from metabench.papers.table import PaperTable
 from metabench.reports.tables import Row, Table
 from metabench.stats import Difference
@@ -141,7 +141,7 @@ class DataOrigin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Provenance:
+class PageProvenance:
     """How everything on the page was made."""
 
     origins: tuple[Origin, ...] = ()
@@ -170,7 +170,7 @@ class Page:
     papers: tuple[PaperTable, ...]
     problems: tuple[str, ...] = ()
     differences: tuple[Differences, ...] | None = None
-    claims: tuple[Evaluation, ...] | None = None
+    claims: tuple[ClaimResult, ...] | None = None
     pictures: tuple[Picture, ...] | None = None
-    provenance: Provenance | None = None
+    provenance: PageProvenance | None = None
     missing: Mapping[str, str] | None = None

@@ -1,4 +1,4 @@
-"""Ways to run cells: the contract, and the piece of work that all of them share."""
+"""Ways to make runs: the contract, and the piece of work that all of them share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from metabench.errors import MetabenchError
-from metabench.planning.plan import Cell
+from metabench.planning.plan import PlannedRun
 from metabench.plugin.specs import RunEvent
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A cell with where to run it and where to write; crosses process boundaries.
+    """A planned run with where to run it and where to write; crosses process boundaries.
 
     Attributes:
-        cell: what to run.
+        planned: what to run.
         out: the results folder.
         device: ``cpu``, ``cuda``, ``cuda:1``.
         threads: CPU threads of the process; one by default, since more of them fight.
@@ -28,7 +28,7 @@ class Job:
         checkpoint_seconds: save the state of training at least this far apart.
     """
 
-    cell: Cell
+    planned: PlannedRun
     out: Path
     device: str
     threads: int
@@ -72,17 +72,17 @@ def work(
 
     import torch
 
-    from metabench.running.cell import Run
     from metabench.running.devices import make_repeatable, reuse_freed_memory
     from metabench.running.loops import Control, Interrupted
+    from metabench.running.run import RunExecution
 
     torch.set_num_threads(job.threads)
     reuse_freed_memory()
     device = torch.device(job.device)
     if device.type == "cuda":
         make_repeatable()
-    run = Run(
-        job.cell,
+    run = RunExecution(
+        job.planned,
         catalog,
         out=job.out,
         device=device,
@@ -95,7 +95,7 @@ def work(
     except MetabenchError as error:
         return Outcome(job, "failed", error.message, error.hint)
     except Exception as error:
-        # A plugin may raise anything; the cell is marked, and the others go on.
-        logging.getLogger(__name__).exception("%s failed", job.cell.label)
+        # A plugin may raise anything; the run is marked, and the others go on.
+        logging.getLogger(__name__).exception("%s failed", job.planned.label)
         return Outcome(job, "failed", f"{type(error).__name__}: {error}")
     return Outcome(job, "done")

@@ -1,4 +1,4 @@
-"""Runs cells on this machine: in this process, or side by side in one process each."""
+"""Makes runs on this machine: in this process, or side by side in one process each."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from metabench.values import Frozen
 class LocalParams(Frozen):
     """Parameters of the local executor."""
 
-    jobs: int = Field(default=1, ge=1, le=1024, description="Cells that run side by side.")
+    jobs: int = Field(default=1, ge=1, le=1024, description="How many runs are made side by side.")
 
 
 class LocalExecutor:
-    """One process per cell, ``jobs`` of them at a time; none at all for a single cell.
+    """One process per run, ``jobs`` of them at a time; none at all for a single run.
 
-    A process of its own means that a cell that is killed takes no other cell with it.
+    A process of its own means that a run that is killed takes no other run with it.
     """
 
     def __init__(self, params: LocalParams) -> None:
@@ -89,8 +89,8 @@ class LocalExecutor:
                 if outcome is not None:
                     outcomes.append(outcome)
                     del running[ready]
-        order = {job.cell.spec.run_id: i for i, job in enumerate(jobs)}
-        return sorted(outcomes, key=lambda outcome: order[outcome.job.cell.spec.run_id])
+        order = {job.planned.spec.run_id: i for i, job in enumerate(jobs)}
+        return sorted(outcomes, key=lambda outcome: order[outcome.job.planned.spec.run_id])
 
 
 class _Worker:
@@ -116,9 +116,9 @@ class _Worker:
             text = f"its process ended with code {code}"
             emit(
                 RunEvent(
-                    kind="cell-failed",
-                    run_id=self._job.cell.spec.run_id,
-                    label=self._job.cell.label,
+                    kind="run-failed",
+                    run_id=self._job.planned.spec.run_id,
+                    label=self._job.planned.label,
                     text=text,
                 )
             )

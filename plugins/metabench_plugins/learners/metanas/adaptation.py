@@ -30,7 +30,7 @@ from metabench_plugins.learners.parts.inner_adam import Moments
 from metabench_plugins.learners.parts.mini_batches import walk
 from metabench_plugins.learners.parts.searched_space import (
     Decoded,
-    Search,
+    SearchedSpace,
     operations_of,
     select,
     sharpness_at,
@@ -52,7 +52,7 @@ class Adaptation:
     """
 
     def __init__(
-        self, context: LearnerContext, space: SearchSpace, search: Search, loop: JointLoop
+        self, context: LearnerContext, space: SearchSpace, search: SearchedSpace, loop: JointLoop
     ) -> None:
         self._context = context
         self._params: MetanasParams = context.params

@@ -20,7 +20,7 @@ from metabench.plugin.contracts import LearnerContext, Mixture, Params, SearchSp
 from metabench.plugin.contracts.episode import Labelled
 from metabench_plugins.learners.parts.inner_adam import Moments, descend
 from metabench_plugins.learners.parts.mini_batches import take
-from metabench_plugins.learners.parts.searched_space import Search, is_arch, operations_of
+from metabench_plugins.learners.parts.searched_space import SearchedSpace, is_arch, operations_of
 from metabench_plugins.learners.parts.split_batch import gradients, parts, rows
 from metabench_plugins.learners.reptile import ReptileParams
 
@@ -147,7 +147,12 @@ class JointLoop:
 
 
 def mixing_of_each(
-    search: Search, n_tasks: int, *, threshold: float, rng: torch.Generator, at_test: bool = False
+    search: SearchedSpace,
+    n_tasks: int,
+    *,
+    threshold: float,
+    rng: torch.Generator,
+    at_test: bool = False,
 ) -> Mix:
     """The strategy's mixture; what it draws for a task does not depend on who runs beside it."""
     each = [search.mixing(rng=rng, at_test=at_test, threshold=threshold) for _ in range(n_tasks)]

@@ -32,7 +32,7 @@ from metabench_plugins.learners.parts.inner_adam import Moments
 from metabench_plugins.learners.parts.mini_batches import walk
 from metabench_plugins.learners.parts.searched_space import (
     ARCH,
-    Search,
+    SearchedSpace,
     arch_of,
     is_arch,
     sharpness_at,
@@ -50,7 +50,7 @@ class Metanas:
         self._context = context
         self._params: MetanasParams = context.params
         self._space = context.space
-        self._search = Search(context.space, context.strategy)
+        self._search = SearchedSpace(context.space, context.strategy)
         drawn = context.space.init_weights(rng=context.rng)
         drawn |= self._search.init_logits(rng=context.rng)
         leaves = {name: leaf.to(context.device) for name, leaf in drawn.items()}

@@ -70,7 +70,7 @@ class Decoded:
     n_params: Sequence[int]
 
 
-class Search:
+class SearchedSpace:
     """A space and a strategy.
 
     Args:

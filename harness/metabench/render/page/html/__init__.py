@@ -16,8 +16,8 @@ from markupsafe import Markup, escape
 
 from metabench.papers.claims import sentences as claim_words
 from metabench.papers.table import PaperTable
-from metabench.render import grid as layout
 from metabench.render import legends
+from metabench.render import text_table as layout
 from metabench.render.page.html import parts
 from metabench.render.page.values import Page
 from metabench.reports.tables import Table
@@ -67,7 +67,7 @@ def _environment() -> Environment:
 
 
 def _legend(table: Table | PaperTable) -> str:
-    return legends.legend(layout.grid_of(table), best="Bold", not_separable="Underlined")
+    return legends.legend(layout.text_table_of(table), best="Bold", not_separable="Underlined")
 
 
 def _policy(style: Markup, script: Markup) -> str:

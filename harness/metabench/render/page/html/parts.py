@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from metabench.papers.claims.evaluate import Evaluation
+from metabench.papers.claims.evaluate import ClaimResult
 from metabench.papers.table import PaperRow, PaperTable
 from metabench.render.page.values import Against, Differences, Page, Picture
-from metabench.reports.tables import Cell, Row, Table
+from metabench.reports.tables import Row, Table, TableCell
 from metabench.stats import Difference
 from metabench.text import plain
 
@@ -54,7 +54,7 @@ def paper_facts(row: PaperRow, suites: Mapping[str, str]) -> str:
     return facts(row.ours, *(suites[run] for run in runs if run in suites))
 
 
-def claim_facts(found: Evaluation) -> str:
+def claim_facts(found: ClaimResult) -> str:
     """As :func:`facts`, of a claim."""
     parties = (*found.claim.left, *found.claim.right)
     return _facts(
@@ -102,7 +102,7 @@ def outcomes(table: PaperTable) -> list[tuple[str, int]]:
     return [(outcome, counts[outcome]) for outcome in OUTCOMES if counts[outcome]]
 
 
-def verdicts(page: Page) -> list[tuple[Evaluation, int]]:
+def verdicts(page: Page) -> list[tuple[ClaimResult, int]]:
     """How often each verdict stands among the claims, those of another scope by themselves.
 
     An evaluation that has the verdict, and how many have it; in the order of :data:`VERDICTS`,
@@ -115,7 +115,7 @@ def verdicts(page: Page) -> list[tuple[Evaluation, int]]:
     return [(claim, counts[claim.said]) for claim in ordered]
 
 
-def leaders(table: Table) -> tuple[str, list[tuple[Row, Cell]]]:
+def leaders(table: Table) -> tuple[str, list[tuple[Row, TableCell]]]:
     """The column that sums a table up, and the rows that lead it: the best, and its equals."""
     column = table.columns[-1]
     known = [(row, row.cells[column]) for row in table.rows if column in row.cells]

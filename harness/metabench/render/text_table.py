@@ -9,7 +9,7 @@ from typing import Literal
 
 from metabench.papers.reference import PrintedCell
 from metabench.papers.table import PaperCell, PaperRow, PaperTable
-from metabench.reports.tables import Cell, Row, Table
+from metabench.reports.tables import Row, Table, TableCell
 from metabench.results.metrics import DECIMALS
 from metabench.text import plain
 
@@ -47,7 +47,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grid:
+class TextTable:
     """A table as it is written: every entry is one line of plain text.
 
     Attributes:
@@ -78,13 +78,13 @@ class Grid:
         return frozenset(entry.mark for row in self.rows for entry in row if entry.mark)
 
 
-def grid_of(table: Table | PaperTable) -> Grid:
+def text_table_of(table: Table | PaperTable) -> TextTable:
     """How a table is written."""
     return _paper_grid(table) if isinstance(table, PaperTable) else _grid(table)
 
 
-def _grid(table: Table) -> Grid:
-    return Grid(
+def _grid(table: Table) -> TextTable:
+    return TextTable(
         title=title(table),
         caption=plain(table.caption),
         headings=tuple(map(Entry, (*HEADINGS, *map(plain, table.columns)))),
@@ -98,7 +98,7 @@ def _grid(table: Table) -> Grid:
     )
 
 
-def _paper_grid(table: PaperTable) -> Grid:
+def _paper_grid(table: PaperTable) -> TextTable:
     fields = [
         field
         for field in _PAPER_HEADINGS
@@ -110,7 +110,7 @@ def _paper_grid(table: PaperTable) -> Grid:
     for heading in map(plain, table.columns.values()):
         headings += [Entry(f"{heading}, ours"), Entry(f"{heading}, paper", "paper")]
         headings += [Entry("Verdict")]
-    return Grid(
+    return TextTable(
         title=title(table),
         caption=plain(f"{table.citation}. {table.caption}"),
         headings=tuple(headings),
@@ -139,7 +139,7 @@ def _said_of(row: PaperRow, field: str) -> str:
     return plain(getattr(row, field))
 
 
-def _ours(cell: Cell | None) -> Entry:
+def _ours(cell: TableCell | None) -> Entry:
     return Entry("") if cell is None else Entry(number(cell), cell.standing)
 
 
@@ -164,10 +164,10 @@ def title(table: Table | PaperTable) -> str:
     return plain(f"{table.suite} @ {setting}")
 
 
-def number(cell: Cell) -> str:
+def number(cell: TableCell) -> str:
     """Mean and half-width as they are printed.
 
-    >>> number(Cell(95.312, 0.618, 600, "%"))
+    >>> number(TableCell(95.312, 0.618, 600, "%"))
     '95.31 ± 0.62'
     """
     if math.isnan(cell.half_width):
@@ -175,7 +175,7 @@ def number(cell: Cell) -> str:
     return f"{rounded_mean(cell)} ± {cell.half_width:.{DECIMALS[cell.unit]}f}"
 
 
-def rounded_mean(cell: Cell) -> str:
+def rounded_mean(cell: TableCell) -> str:
     """The mean as it is printed: two decimals of a percentage, three of an error."""
     return f"{cell.mean:.{DECIMALS[cell.unit]}f}"
 

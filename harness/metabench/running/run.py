@@ -1,4 +1,4 @@
-"""The life of one cell: locked, recorded from its first moment, resumed, done or failed."""
+"""The life of one run: locked, recorded from its first moment, resumed, done or failed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from metabench.errors import DataError, MetabenchError
 from metabench.planning.networks import describe_space
-from metabench.planning.plan import Cell
+from metabench.planning.plan import PlannedRun
 from metabench.plugin.specs import EventKind, RunEvent
 from metabench.results.episode_files import NotCountedError, read_episodes
 from metabench.results.schema import RunRecord, Status
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
 
 
-class Run:
-    """One cell on one device.
+class RunExecution:
+    """One run on one device.
 
     Args:
-        cell: what to run.
+        planned: what to run.
         catalog: where plugins are found.
         out: the results folder.
         device: where tensors live.
@@ -37,17 +37,23 @@ class Run:
     """
 
     def __init__(
-        self, cell: Cell, catalog: Catalog, *, out: Path, device: torch.device, control: Control
+        self,
+        planned: PlannedRun,
+        catalog: Catalog,
+        *,
+        out: Path,
+        device: torch.device,
+        control: Control,
     ) -> None:
-        self.store = RunStore.of(cell.spec, out)
-        self._cell = cell
+        self.store = RunStore.of(planned.spec, out)
+        self._planned = planned
         self._catalog = catalog
         self._out = out
         self._device = device
         self._control = control
 
     def __call__(self) -> RunRecord:
-        """Run the cell to its end, from wherever an earlier start left it.
+        """Run it to its end, from wherever an earlier start left it.
 
         Raises:
             Interrupted: when stopped; the same command resumes.
@@ -60,7 +66,7 @@ class Run:
             else:
                 record, text = self._make(earlier), ""
             record = self._evaluate(record)
-            self._say("cell-done", text=text)
+            self._say("run-done", text=text)
             return record
 
     def _is_whole(self, record: RunRecord) -> bool:
@@ -78,7 +84,7 @@ class Run:
             raise DataError(
                 f"The finished run in {self.store.folder} is damaged ({flaw}), and its checkpoint "
                 "is gone.",
-                hint="Move the folder away to run this cell anew.",
+                hint="Move the folder away to make this run anew.",
             )
         self._say("message", text=f"the finished run is damaged ({flaw}); it is tested again")
         return False
@@ -92,7 +98,7 @@ class Run:
         return flaws[0] if flaws else ""
 
     def _make(self, earlier: RunRecord | None) -> RunRecord:
-        self._say("cell-started")
+        self._say("run-started")
         record = self._begin(earlier)
         try:
             return self._run(record)
@@ -107,26 +113,28 @@ class Run:
             raise
 
     def _begin(self, earlier: RunRecord | None) -> RunRecord:
-        cell = self._cell
-        command = f"{cell.command} --out {shlex.quote(str(self._out))}"
-        made_with = provenance.collect(command=command, changes=cell.changes, device=self._device)
+        planned = self._planned
+        command = f"{planned.command} --out {shlex.quote(str(self._out))}"
+        made_with = provenance.collect(
+            command=command, changes=planned.changes, device=self._device
+        )
         if earlier is not None:
             before = earlier.provenance
             kept = {"started": before.started, "peak_memory_mib": before.peak_memory_mib}
             made_with = made_with.model_copy(update=kept)
         record = RunRecord(
-            run_id=cell.spec.run_id,
-            spec=cell.spec,
+            run_id=planned.spec.run_id,
+            spec=planned.spec,
             status="running",
-            stamps=cell.stamps,
-            backend=describe_space(cell.spec.space, self._catalog),
+            stamps=planned.stamps,
+            backend=describe_space(planned.spec.space, self._catalog),
             evaluations=earlier.evaluations if earlier is not None else {},
             provenance=made_with,
         )
         return self._write(record, "running")
 
     def _run(self, record: RunRecord) -> RunRecord:
-        built = build(self._cell.spec, self._catalog, device=self._device)
+        built = build(self._planned.spec, self._catalog, device=self._device)
         record = self._write(
             record,
             "running",
@@ -134,7 +142,7 @@ class Run:
             n_params=built.n_params,
             data=built.data,
         )
-        loops = Loops(self._cell, built, self.store, self._device, self._control)
+        loops = Loops(self._planned, built, self.store, self._device, self._control)
         step = loops.meta_train()
         loops.meta_test()
         episodes, _ = read_episodes(self.store.episodes_of(), record)
@@ -148,7 +156,7 @@ class Run:
 
     def _evaluate(self, record: RunRecord) -> RunRecord:
         """Make the evaluations that are missing; one that cannot be made is told of, and is all."""
-        for name, evaluation in self._cell.evaluations.items():
+        for name, evaluation in self._planned.evaluations.items():
             if record.evaluations.get(name) != evaluation:
                 self.store.forget_evaluation(name)
             elif not self._flaw(record, name):
@@ -163,7 +171,7 @@ class Run:
                 made = {**record.evaluations, name: evaluation}
                 record = self._write(record, "done", evaluations=made)
                 built = restored.built
-                loops = Loops(self._cell, built, self.store, self._device, self._control)
+                loops = Loops(self._planned, built, self.store, self._device, self._control)
                 loops.evaluate(name, built.test.on_grid(evaluation.grid))
             except MetabenchError as error:
                 text = f"evaluation {name} is not made: {error.message} {error.hint}"
@@ -172,7 +180,7 @@ class Run:
 
     def _fail(self, record: RunRecord, reason: str) -> None:
         self._write(record, "failed", error=reason)
-        self._say("cell-failed", text=reason)
+        self._say("run-failed", text=reason)
 
     def _write(self, record: RunRecord, status: Status, **changes: Any) -> RunRecord:
         now = provenance.peak_memory_mib(self._device)
@@ -185,5 +193,5 @@ class Run:
         return record
 
     def _say(self, kind: EventKind, *, text: str = "") -> None:
-        spec, label = self._cell.spec, self._cell.label
+        spec, label = self._planned.spec, self._planned.label
         self._control.emit(RunEvent(kind=kind, run_id=spec.run_id, label=label, text=text))
