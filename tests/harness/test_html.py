@@ -14,8 +14,7 @@ from result_factory import golden_paper_report, golden_report, make_spec, write_
 from metabench.papers.claims import Scope
 from metabench.papers.table import PaperTable
 from metabench.plugin.catalog import Catalog
-from metabench.render import Format, render
-from metabench.render import text_table as layout
+from metabench.render import Format, render, text_table
 from metabench.render.page import build_page, read_page
 from metabench.render.page.html import parts, render_page
 from metabench.results.reading import read_runs
@@ -171,7 +170,7 @@ def test_every_number_of_the_tables_is_there(outline, folder, catalog):
         for row in table.rows:
             for cell in row.cells.values():
                 ours = cell.ours if isinstance(table, PaperTable) else cell
-                assert ours is None or layout.number(ours) in outline.text
+                assert ours is None or text_table.cell_text(ours) in outline.text
 
 
 def test_cells_are_sorted_by_their_values(outline, folder, catalog):

@@ -9,10 +9,10 @@ from result_factory import make_spec, write_run
 
 from metabench.planning.runspec import SourceChoice
 from metabench.plugin.catalog import Catalog
-from metabench.render import text_table as layout
 from metabench.render.page import read_page
 from metabench.render.page.html import render_page
 from metabench.results.schema import SCHEMA
+from metabench.text import plain
 
 SCRIPT_NAME = "<script>alert(1)</script>"
 QUOTE_NAME = '"\' onload="alert(1)" </title></style><b>'
@@ -45,7 +45,7 @@ def test_hostile_names_are_text(tmp_path, catalog, name):
     assert outline.open == []
     assert len(outline.tags("script")) == len(outline.tags("style")) == len(outline.tags("b")) + 1
     assert not [n for _, found in outline.elements for n in found if n.startswith("on")]
-    assert outline.text.count(layout.plain(name)) >= 15
+    assert outline.text.count(plain(name)) >= 15
     assert all(c == "\n" or c.isprintable() for c in text)
 
 

@@ -14,11 +14,11 @@ from result_factory import GOLDEN, golden_paper_report, golden_report, make_spec
 from metabench.papers.reference import PrintedCell
 from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable
 from metabench.papers.verdict import Verdict
-from metabench.render import Format, as_md, as_table, as_tex, render
-from metabench.render import text_table as layout
+from metabench.render import Format, as_md, as_table, as_tex, render, text_table
 from metabench.reports.build import build_report
 from metabench.reports.tables import Report, Table, TableCell
 from metabench.results.reading import read_runs
+from metabench.text import plain
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -95,7 +95,7 @@ def test_every_format_shows_the_same_numbers_and_stamps(golden, format):
     for table in golden.tables:
         for row in table.rows:
             assert all(stamp in text for stamp in row.stamps)
-            assert all(layout.number(cell) in text for cell in row.cells.values())
+            assert all(text_table.cell_text(cell) in text for cell in row.cells.values())
 
 
 @EVERY
@@ -107,7 +107,7 @@ def test_every_format_shows_what_the_paper_prints_and_what_follows(format):
     for row in table.rows:
         assert all(stamp in text for ours in row.ours for stamp in ours.stamps)
         for cell in row.cells.values():
-            assert cell.ours is None or layout.number(cell.ours) in text
+            assert cell.ours is None or text_table.cell_text(cell.ours) in text
             assert cell.printed is None or (cell.printed.text or "missing") in text
             assert cell.verdict is None or cell.verdict.outcome in text
     assert text.count("spread over episodes") == (2 if format is Format.json else 1)
@@ -217,15 +217,15 @@ def test_transductive_rows_are_marked(golden, format):
     ],
 )
 def test_rounding(cell, text):
-    assert layout.number(cell) == text
+    assert text_table.cell_text(cell) == text
 
 
 def best_of(folder: Path, metric: str, scores: dict[str, float]) -> list[str]:
     for learner, score in scores.items():
         write_run(folder, make_spec(learner, metric=metric), [score] * 8)
     (table,) = build_report(read_runs(folder)).tables
-    rows = layout.text_table_of(table).rows
-    assert not any(entry.mark for row in rows for entry in row[: len(layout.HEADINGS)])
+    rows = text_table.text_table_of(table).rows
+    assert not any(entry.mark for row in rows for entry in row[: len(text_table.HEADINGS)])
     return [row[0].text.split()[0] for row in rows if row[-1].mark == "best"]
 
 
@@ -339,7 +339,7 @@ def test_hostile_names_are_plain_in_json(report_named, name):
 @HOSTILE_NAMES
 def test_hostile_names_are_plain_in_csv(report_named, name):
     lines = list(csv.DictReader(io.StringIO(render(report_named(name), Format.csv))))
-    shown = layout.plain(name)
+    shown = plain(name)
     assert {line["learner"].removeprefix("'") for line in lines} == {shown, "maml"}
     assert not any(value.startswith(("=", "+", "-", "@")) for v in lines for value in v.values())
 
@@ -354,13 +354,13 @@ def test_hostile_names_are_plain_in_markdown(report_named, name):
     # Undoing the escapes, as a reader of Markdown does, gives the name back.
     shown = re.sub(r"\\([^\w\s]|_)", r"\1", text)
     shown = shown.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    assert shown.count(layout.plain(name)) >= 6
+    assert shown.count(plain(name)) >= 6
 
 
 @HOSTILE_NAMES
 def test_hostile_names_are_plain_in_the_terminal(report_named, name):
     text = render(report_named(name), Format.table)
-    assert text.count(layout.plain(name)) >= 6
+    assert text.count(plain(name)) >= 6
 
 
 def test_hostile_names_are_plain_in_latex():
@@ -440,7 +440,7 @@ def test_hostile_papers_are_plain_in_markdown(paper_named, name):
 @HOSTILE_NAMES
 def test_hostile_papers_are_plain_in_csv(paper_named, name):
     lines = list(csv.DictReader(io.StringIO(render(paper_named(name), Format.csv))))
-    assert {line["method"].removeprefix("'") for line in lines} == {layout.plain(name)}
+    assert {line["method"].removeprefix("'") for line in lines} == {plain(name)}
     assert not any(value.startswith(("=", "+", "-", "@")) for v in lines for value in v.values())
 
 

@@ -2,10 +2,10 @@ import math
 
 import pytest
 
-from metabench.papers.reference import FIELD_FORMULA, PrintedCell
+from metabench.papers.reference import PrintedCell
 from metabench.papers.verdict import verdict_on_cell
 from metabench.reports.tables import TableCell
-from metabench.stats import SpreadRatio
+from metabench.stats import FIELD_HALF_WIDTH, SpreadRatio
 
 
 def printed(value=2.0, half_width=0.3, **changes) -> PrintedCell:
@@ -98,11 +98,11 @@ def test_no_interval_of_ours_is_not_comparable():
 
 
 def test_the_printed_half_width_implies_a_spread():
-    known = printed(half_width=0.196, n=400, formula=FIELD_FORMULA)
+    known = printed(half_width=0.196, n=400, formula=FIELD_HALF_WIDTH)
     assert known.implied_std == pytest.approx(2.0)
     assert printed(n=400).implied_std is None
-    assert printed(formula=FIELD_FORMULA).implied_std is None
-    assert printed(half_width=None, n=400, formula=FIELD_FORMULA).implied_std is None
+    assert printed(formula=FIELD_HALF_WIDTH).implied_std is None
+    assert printed(half_width=None, n=400, formula=FIELD_HALF_WIDTH).implied_std is None
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_the_printed_half_width_implies_a_spread():
 def test_spreads_a_factor_two_apart_and_beyond_sampling_are_not_comparable(
     spread, comparable, mean
 ):
-    other = printed(half_width=0.196, n=400, formula=FIELD_FORMULA)
+    other = printed(half_width=0.196, n=400, formula=FIELD_HALF_WIDTH)
     found = verdict(ours(mean), other, spread=spread, chance=SpreadRatio(0.9, 1.1))
     assert f"{spread:.3f} here" in found.reason
     assert "2.000 implied" in found.reason
@@ -121,7 +121,7 @@ def test_spreads_a_factor_two_apart_and_beyond_sampling_are_not_comparable(
 
 
 def test_spreads_a_factor_two_apart_are_compared_where_sampling_gives_that():
-    other = printed(half_width=0.196, n=400, formula=FIELD_FORMULA)
+    other = printed(half_width=0.196, n=400, formula=FIELD_HALF_WIDTH)
     found = verdict(ours(2.0), other, spread=0.9, chance=SpreadRatio(0.3, 3.0))
     assert found.outcome == "match"
     assert "a ratio of 2.22 where sampling gives 0.30 to 3.00" in found.reason
@@ -131,7 +131,7 @@ def test_spreads_a_factor_two_apart_are_compared_where_sampling_gives_that():
 def test_means_that_agree_say_little_where_the_spreads_are_further_apart_than_by_chance(
     chance, outcome
 ):
-    other = printed(half_width=0.196, n=400, formula=FIELD_FORMULA)
+    other = printed(half_width=0.196, n=400, formula=FIELD_HALF_WIDTH)
     found = verdict(ours(2.0), other, spread=2 / 1.3, chance=SpreadRatio(0.8, chance))
     assert found.outcome == outcome
     assert ("so this says little" in found.reason) == (outcome == "not comparable")
@@ -147,7 +147,7 @@ def test_a_wide_interval_of_ours_says_little_and_the_reason_says_so():
 
 
 def test_no_spread_of_ours_is_infinitely_far_from_one():
-    other = printed(half_width=0.196, n=400, formula=FIELD_FORMULA)
+    other = printed(half_width=0.196, n=400, formula=FIELD_HALF_WIDTH)
     found = verdict(ours(2.0, 0.0), other, spread=0.0, chance=SpreadRatio(1.0, 1.0))
     assert found.outcome == "not comparable"
     assert "0.000 here, 2.000 implied, a ratio of inf" in found.reason

@@ -14,13 +14,11 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from metabench.results.metrics import UNITS, Metric
+from metabench.stats import FIELD_HALF_WIDTH, Z95
 from metabench.values import Frozen
 
 Status = Literal["printed", "public copy", "derived", "missing", "not reported"]
 """Read in the paper; in a copy of its table; computed from its other cells; lost; a dash."""
-
-FIELD_FORMULA = "1.96 std/sqrt(n)"
-"""The half-width that gives a standard deviation back, where n is known."""
 
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _PRINTED = re.compile(rf"(?P<value>{_NUMBER})(?: ± (?P<half_width>{_NUMBER}))?")
@@ -58,9 +56,9 @@ class PrintedCell:
 
         half-width * sqrt(n) / 1.96, where n and formula are known.
         """
-        if self.half_width is None or self.n is None or self.formula != FIELD_FORMULA:
+        if self.half_width is None or self.n is None or self.formula != FIELD_HALF_WIDTH:
             return None
-        return self.half_width * math.sqrt(self.n) / 1.96
+        return self.half_width * math.sqrt(self.n) / Z95
 
 
 class Uncertainty(Frozen):

@@ -36,7 +36,7 @@ from typing import Literal
 
 from metabench.papers.reference import PrintedCell
 from metabench.reports.tables import TableCell
-from metabench.results.metrics import DECIMALS
+from metabench.results.metrics import number
 from metabench.stats import SpreadRatio
 
 Outcome = Literal["match", "close", "differs", "not comparable"]
@@ -117,7 +117,7 @@ def _spreads(
     implied = printed.implied_std
     if implied is None or spread is None or chance is None:
         return None
-    here, there = _number(spread, printed.unit), _number(implied, printed.unit)
+    here, there = number(spread, printed.unit), number(implied, printed.unit)
     ratio = implied / spread if spread > 0 else math.inf
     words = (
         f"{here} here, {there} implied, a ratio of {ratio:.2f} where sampling gives "
@@ -129,7 +129,7 @@ def _spreads(
 def _unlike(ours: TableCell, spreads: _Spreads | None) -> list[str]:
     """What the numbers themselves say against a comparison."""
     if math.isnan(ours.half_width):
-        return [f"our {_number(ours.mean, ours.unit)} has no interval"]
+        return [f"our {number(ours.mean, ours.unit)} has no interval"]
     if spreads is None or spreads.by_chance:
         return []
     if 1 / SPREAD_FACTOR <= spreads.ratio <= SPREAD_FACTOR:
@@ -150,13 +150,15 @@ def _doubts(
     return found
 
 
-def _compare(ours: TableCell, printed: PrintedCell, value: float) -> tuple[Outcome, str]:
-    def said(number: float) -> str:
-        return _number(number, ours.unit)
+def _compare(ours: TableCell, printed: PrintedCell, theirs: float) -> tuple[Outcome, str]:
+    def said(value: float) -> str:
+        return number(value, ours.unit)
 
-    difference = ours.mean - value
+    difference = ours.mean - theirs
     mine = f"our {said(ours.mean)} ± {said(ours.half_width)}"
-    apart = f"{mine} is {difference:+.{DECIMALS[ours.unit]}f} from the printed {printed.text}"
+    apart = (
+        f"{mine} is {number(difference, ours.unit, signed=True)} from the printed {printed.text}"
+    )
     if printed.half_width is None:
         if abs(difference) <= ours.half_width:
             return "close", f"{apart}, which has no interval and lies in ours"
@@ -167,7 +169,3 @@ def _compare(ours: TableCell, printed: PrintedCell, value: float) -> tuple[Outco
     if abs(difference) <= bound:
         return "close", f"{apart}, within the {said(bound)} of both intervals"
     return "differs", f"{apart}, beyond the {said(bound)} of both intervals"
-
-
-def _number(value: float, unit: str) -> str:
-    return f"{value:.{DECIMALS[unit]}f}"

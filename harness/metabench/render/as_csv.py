@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable
-from metabench.render.text_table import number
+from metabench.render.text_table import cell_text
 from metabench.reports.tables import Report, Row, Table, TableCell
 from metabench.text import plain
 
@@ -69,7 +69,7 @@ def _row(row: Row) -> dict[str, Any]:
 def _cell(cell: TableCell) -> dict[str, Any]:
     values = {name: getattr(cell, name) for name in _CELL if name != "text"}
     known = not math.isnan(cell.half_width)
-    return values | {"half_width": cell.half_width if known else None, "text": number(cell)}
+    return values | {"half_width": cell.half_width if known else None, "text": cell_text(cell)}
 
 
 def _paper_lines(table: PaperTable) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable
-from metabench.render.text_table import number
+from metabench.render.text_table import cell_text
 from metabench.reports.tables import Report, Row, Table, TableCell
 
 
@@ -52,7 +52,7 @@ def _cell(cell: TableCell) -> dict[str, Any]:
         "half_width": cell.half_width if known else None,
         "n": cell.n,
         "unit": cell.unit,
-        "text": number(cell),
+        "text": cell_text(cell),
         "standing": cell.standing,
     }
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from metabench.render.columns import columns
 from metabench.reports.comparison import ColumnDifference, Comparison
-from metabench.stats.words import number, p_value
+from metabench.results.metrics import number
+from metabench.stats.words import p_value
 from metabench.text import plain
 
 _HEADER = ("column", "A", "B", "A - B", "95 % interval", "effect", "Wilcoxon p", "n", "visible")

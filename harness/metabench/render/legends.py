@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from metabench.render.text_table import NOT_COMPARED, TRANSDUCTIVE, TextTable
+from metabench.stats import FORMULAS
 
-_OF_EPISODES = "mean ± 1.96 std/sqrt(n), ddof 0, n counts shared episodes"
+_OF_EPISODES = f"{FORMULAS['field']}, n counts shared episodes"
 _AVERAGED = "scores of several seeds averaged per episode"
 _CROSSED = (
     "mean ± t standard error, seeds and shared episodes both taken as random, degrees of freedom "

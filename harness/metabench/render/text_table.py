@@ -10,7 +10,7 @@ from typing import Literal
 from metabench.papers.reference import PrintedCell
 from metabench.papers.table import PaperCell, PaperRow, PaperTable
 from metabench.reports.tables import Row, Table, TableCell
-from metabench.results.metrics import DECIMALS
+from metabench.results.metrics import number
 from metabench.text import plain
 
 HEADINGS = ("Learner", "Backend", "Params", "Budget", "Seeds", "Stamps")
@@ -140,7 +140,7 @@ def _said_of(row: PaperRow, field: str) -> str:
 
 
 def _ours(cell: TableCell | None) -> Entry:
-    return Entry("") if cell is None else Entry(number(cell), cell.standing)
+    return Entry("") if cell is None else Entry(cell_text(cell), cell.standing)
 
 
 def _beside(cell: PaperCell) -> tuple[Entry, Entry, Entry]:
@@ -164,20 +164,16 @@ def title(table: Table | PaperTable) -> str:
     return plain(f"{table.suite} @ {setting}")
 
 
-def number(cell: TableCell) -> str:
+def cell_text(cell: TableCell) -> str:
     """Mean and half-width as they are printed.
 
-    >>> number(TableCell(95.312, 0.618, 600, "%"))
+    >>> cell_text(TableCell(95.312, 0.618, 600, "%"))
     '95.31 ± 0.62'
     """
+    mean = number(cell.mean, cell.unit)
     if math.isnan(cell.half_width):
-        return f"{rounded_mean(cell)} ± n/a"
-    return f"{rounded_mean(cell)} ± {cell.half_width:.{DECIMALS[cell.unit]}f}"
-
-
-def rounded_mean(cell: TableCell) -> str:
-    """The mean as it is printed: two decimals of a percentage, three of an error."""
-    return f"{cell.mean:.{DECIMALS[cell.unit]}f}"
+        return f"{mean} ± n/a"
+    return f"{mean} ± {number(cell.half_width, cell.unit)}"
 
 
 def label(row: Row) -> str:

@@ -12,7 +12,7 @@ from metabench.errors import UsageError
 from metabench.reports.tables import Row, Standing, TableCell
 from metabench.results.comparability import comparable_groups
 from metabench.results.configurations import Configuration
-from metabench.results.metrics import DECIMALS, Metric
+from metabench.results.metrics import Metric, number
 from metabench.results.paired_scores import Shared, shared_scores, sources_of, weights_of
 from metabench.stats import contrast
 
@@ -71,11 +71,8 @@ def _of_group(ordered: Sequence[int], inseparable: _Compare) -> dict[int, Standi
 
 def _like_the_best(cells: dict[int, TableCell], found: dict[int, Standing], position: int) -> bool:
     (best,) = (i for i, standing in found.items() if standing == "best")
-    return _printed(cells[position]) == _printed(cells[best])
-
-
-def _printed(cell: TableCell) -> str:
-    return f"{cell.mean:.{DECIMALS[cell.unit]}f}"
+    here, there = cells[position], cells[best]
+    return number(here.mean, here.unit) == number(there.mean, there.unit)
 
 
 def _letters(groups: Iterable[Sequence[int]]) -> dict[int, str]:

@@ -19,7 +19,7 @@ from metabench.reports.row_notes import notes_on
 from metabench.reports.tables import Report, Row, Table, TableCell
 from metabench.results.configurations import Configuration, configurations
 from metabench.results.evaluations import runs_by_evaluation
-from metabench.results.labels import description
+from metabench.results.labels import description, short_name, telling
 from metabench.results.metrics import AVERAGE, SCALES, UNITS, Metric
 from metabench.results.reading import FinishedRun, Results
 from metabench.stats import (
@@ -164,14 +164,10 @@ def _variants(configs: Sequence[Configuration]) -> dict[str, tuple[str, ...]]:
     variants = {}
     for group in alike.values():
         leaves = [description(config.spec) for config in group]
-        names = sorted({name for flat in leaves for name in flat})
-        telling = [name for name in names if len({flat.get(name) for flat in leaves}) > 1]
-        if len(telling) > 1:  # what changed the data says more than their digest
-            telling = [name for name in telling if name != "data_fingerprint"]
+        differing = set(telling(leaves))
         for config, flat in zip(group, leaves, strict=True):
-            set_here = _set_by_user(config)
-            own = [name for name in names if name in telling or name in set_here]
-            said = [f"{name.rpartition('.')[2]}={flat[name]}" for name in own if name in flat]
+            own = sorted((differing | _set_by_user(config)) & flat.keys())
+            said = [f"{short_name(name)}={flat[name]}" for name in own]
             variants[config.config_id] = tuple(dict.fromkeys(said))  # sources often agree
     return variants
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from metabench.planning.runspec import EpisodeProtocol, RunSpec
 from metabench.results.configurations import Configuration
 from metabench.results.metrics import AVERAGE, Metric
-from metabench.stats import RESAMPLES
+from metabench.stats import FORMULAS
 
 IntervalKind = Literal["field", "seeds", "bootstrap"]
 
@@ -20,13 +20,10 @@ _OVER_SEEDS = "Scores of several seeds are averaged per episode before the inter
 _AVERAGED = f"The {AVERAGE} is the plain mean of the sources' means"
 _ROOT_SUM = f"{_AVERAGED}, its half-width sqrt(sum of squared half-widths)/(number of sources)."
 _FORMULAS: dict[IntervalKind, str] = {
-    "field": f"mean ± 1.96 std/sqrt(n), ddof 0, n counts episodes. {_ROOT_SUM}",
-    "bootstrap": (
-        "mean ± half the 95 % percentile bootstrap interval "
-        f"({RESAMPLES:,} resamples), n counts episodes. {_ROOT_SUM}"
-    ),
+    "field": f"{FORMULAS['field']}, n counts episodes. {_ROOT_SUM}",
+    "bootstrap": f"{FORMULAS['bootstrap']}, n counts episodes. {_ROOT_SUM}",
     "seeds": (
-        "mean ± t(0.975, n-1) std/sqrt(n), ddof 1, over the means of single runs, n counts seeds. "
+        f"{FORMULAS['seeds']}, n counts seeds. "
         f"{_AVERAGED} of a run, taken run by run; one seed has no interval."
     ),
 }

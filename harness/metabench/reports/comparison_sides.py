@@ -11,7 +11,7 @@ from metabench.errors import DataError, UsageError, unknown
 from metabench.results.comparability import conditions, difference_in_words
 from metabench.results.configurations import Configuration
 from metabench.results.evaluations import HEADLINE, evaluated_configurations
-from metabench.results.labels import description
+from metabench.results.labels import description, short_name, telling
 from metabench.results.reading import FinishedRun, Results, read_runs
 from metabench.text import plain
 
@@ -161,14 +161,10 @@ def _has(facts: Mapping[str, str], name: str, value: str) -> bool:
     )
 
 
-def _telling(config: Configuration, other: Configuration) -> str:
+def _named_apart(config: Configuration, other: Configuration) -> str:
     """A name for a configuration that does not name the other: ``maml(order=first)``."""
     mine, theirs = description(config.spec), description(other.spec)
-    said = {
-        name.removesuffix(".name").rpartition(".")[2]: text
-        for name, text in mine.items()
-        if theirs.get(name) != text
-    }
+    said = {short_name(name): mine[name] for name in telling([mine, theirs]) if name in mine}
     facts = ", ".join(f"{name}={text}" for name, text in said.items())
     return f"{config.spec.learner.name}({facts})" if facts else ""
 
@@ -184,7 +180,7 @@ def _by_conditions(
         key = tuple(facts.items())
         if (twin := found.get(key)) is not None:
             different = difference_in_words(description(twin.spec), description(config.spec))
-            named = sorted(filter(None, (_telling(twin, config), _telling(config, twin))))
+            named = sorted(filter(None, (_named_apart(twin, config), _named_apart(config, twin))))
             one = "" if by_learner else "".join(f"'{name}' or " for name in named)
             raise UsageError(
                 f"{config.label}: several configurations ({different}).",

@@ -12,6 +12,7 @@ from metabench.reports.captions import training_note
 from metabench.reports.tables import Row
 from metabench.results.comparability import comparable_conditions
 from metabench.results.configurations import Configuration
+from metabench.results.labels import short_name, telling
 from metabench.results.paired_scores import MIN_EPISODES, own_scores
 from metabench.stats import seeds_interval
 
@@ -41,18 +42,15 @@ def _letters(entries: Sequence[Entry]) -> str:
     facts = {letter: comparable_conditions(config) for letter, config in firsts.items()}
     if not facts:
         return ""
-    said = "; ".join(f"[{letter}] {text}" for letter, text in sorted(_telling(facts)))
+    said = "; ".join(f"[{letter}] {text}" for letter, text in sorted(_conditions(facts)))
     return f"Rows of equal letter were made under equal conditions: {said}."
 
 
-def _telling(facts: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str]]:
+def _conditions(facts: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str]]:
     """Each letter with those of its conditions that not all letters have."""
-    names = dict.fromkeys(name for own in facts.values() for name in own)
-    telling = [name for name in names if len({own.get(name) for own in facts.values()}) > 1]
-    if len(telling) > 1:  # what changed the data says more than their digest
-        telling = [name for name in telling if name != "data_fingerprint"]
+    names = telling(list(facts.values()))
     for letter, own in facts.items():
-        said = [f"{name.rpartition('.')[2]} {own[name]}" for name in telling if name in own]
+        said = [f"{short_name(name)} {own[name]}" for name in names if name in own]
         # Sources often agree; what is not set is the length of training.
         yield letter, ", ".join(dict.fromkeys(said)) or "training as long as the budget says"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metabench.planning.runspec import RunSpec
@@ -51,6 +51,28 @@ def description(spec: RunSpec) -> dict[str, str]:
     values = spec.model_dump(mode="json", exclude={"seed"})
     parts = [_flat(value, name=name) for name, value in values.items()]
     return {name: text for part in parts for name, text in part.items()}
+
+
+def telling(descriptions: Sequence[Mapping[str, str]]) -> list[str]:
+    """The names in which descriptions differ, in the order of the first that has them.
+
+    What changed the data says more than their digest, which is named only where it stands alone.
+
+    >>> telling([{"order": "first", "steps": "5"}, {"order": "second", "steps": "5"}])
+    ['order']
+    """
+    names = dict.fromkeys(name for own in descriptions for name in own)
+    found = [name for name in names if len({own.get(name) for own in descriptions}) > 1]
+    return [name for name in found if name != "data_fingerprint" or len(found) == 1]
+
+
+def short_name(name: str) -> str:
+    """The last part of a dotted name; that of a plugin is its scope.
+
+    >>> short_name("learner.params.inner_lr"), short_name("space.name")
+    ('inner_lr', 'space')
+    """
+    return name.removesuffix(".name").rpartition(".")[2]
 
 
 def in_words(value: Any) -> str:

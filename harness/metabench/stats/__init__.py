@@ -15,6 +15,8 @@ from metabench.stats.hypotheses import (
     wilcoxon,
 )
 from metabench.stats.intervals import (
+    FIELD_HALF_WIDTH,
+    FORMULAS,
     RESAMPLES,
     Z95,
     Interval,
@@ -49,6 +51,8 @@ from metabench.stats.spreads import SpreadRatio, spread, spread_ratio
 
 __all__ = [
     "ALPHA",
+    "FIELD_HALF_WIDTH",
+    "FORMULAS",
     "POWER",
     "RESAMPLES",
     "Z95",

@@ -25,12 +25,17 @@ RESAMPLES = 2000
 
 Kind = Literal["field", "average", "seeds", "bootstrap"]
 
-_FORMULAS: dict[Kind, str] = {
-    "field": "mean ± 1.96 std/sqrt(n), ddof 0",
+FIELD_HALF_WIDTH: Literal["1.96 std/sqrt(n)"] = "1.96 std/sqrt(n)"
+"""The half-width that papers print; it gives a standard deviation back where n is known."""
+
+FORMULAS: dict[Kind, str] = {
+    "field": f"mean ± {FIELD_HALF_WIDTH}, ddof 0",
     "average": "plain mean of the sources' means ± sqrt(sum of squared half-widths)/sources",
     "seeds": "mean ± t(0.975, n-1) std/sqrt(n), ddof 1, over the means of single runs",
-    "bootstrap": "mean ± half the 95 % percentile bootstrap interval",
+    "bootstrap": f"mean ± half the 95 % percentile bootstrap interval ({RESAMPLES:,} resamples)",
 }
+"""How each kind of interval is made, in words; captions and legends take them from here."""
+
 _CHUNK = 2_000_000  # resampled scores held at once, 16 MB
 
 
@@ -53,7 +58,7 @@ class Interval:
     def words(self) -> str:
         """Formula, unit of n and n."""
         unit = "seeds" if self.kind == "seeds" else "episodes"
-        return f"{_FORMULAS[self.kind]}, n = {self.n:,} {unit}"
+        return f"{FORMULAS[self.kind]}, n = {self.n:,} {unit}"
 
 
 def field_interval(scores: ArrayLike) -> Interval:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from metabench.papers.claims.evaluate import ClaimResult
 from metabench.papers.claims.intervals import PairResult
 from metabench.papers.claims.schema import Claim
-from metabench.stats.words import number, p_value
+from metabench.results.metrics import number
+from metabench.stats.words import p_value
 
 
 def says(claim: Claim) -> str:

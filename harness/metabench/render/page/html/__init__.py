@@ -16,12 +16,12 @@ from markupsafe import Markup, escape
 
 from metabench.papers.claims import sentences as claim_words
 from metabench.papers.table import PaperTable
-from metabench.render import legends
-from metabench.render import text_table as layout
+from metabench.render import legends, text_table
 from metabench.render.page.html import parts
 from metabench.render.page.values import Page
 from metabench.reports.tables import Table
-from metabench.stats import words as stats_words
+from metabench.results import metrics
+from metabench.stats.words import p_value
 from metabench.text import counted, plain
 
 if TYPE_CHECKING:
@@ -50,24 +50,25 @@ def _environment() -> Environment:
         finalize=_finalize,
     )
     environment.globals.update(
-        number=layout.number,
-        not_compared=layout.NOT_COMPARED,
-        label=layout.label,
-        ranges=layout.ranges,
-        title_of=layout.title,
-        printed_text=layout.printed_text,
+        cell_text=text_table.cell_text,
+        number=metrics.number,
+        p_value=p_value,
+        not_compared=text_table.NOT_COMPARED,
+        label=text_table.label,
+        ranges=text_table.ranges,
+        title_of=text_table.title,
+        printed_text=text_table.printed_text,
         legend_of=_legend,
         parts=parts,
         counted=counted,
         claims=claim_words,
-        stats=stats_words,
         exactly=_exactly,
     )
     return environment
 
 
 def _legend(table: Table | PaperTable) -> str:
-    return legends.legend(layout.text_table_of(table), best="Bold", not_separable="Underlined")
+    return legends.legend(text_table.text_table_of(table), best="Bold", not_separable="Underlined")
 
 
 def _policy(style: Markup, script: Markup) -> str:
