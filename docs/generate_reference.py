@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel
@@ -17,24 +18,20 @@ from reference_claims import claims_page
 from reference_suites import suite_page
 from reference_text import aliases, attributes, definition, fields, option_rows, prose, table, words
 
+import metabench
+import metabench.conformance
+import metabench.data
+import metabench.nn
 from metabench import errors
-from metabench import inner_loop as functional
 from metabench.cli import app
 from metabench.cli.parameters import parameter_rows, parameters
-from metabench.data import archive
-from metabench.nn import layers as tasknn
 from metabench.papers.claims import load_claims
 from metabench.planning import evaluation, runspec, suite
 from metabench.planning.overrides import SCOPES
-from metabench.plugin import contracts as protocols
 from metabench.plugin import hookspecs, specs
 from metabench.plugin.catalog import Catalog, Kind, load_catalog
-from metabench.plugin.contracts import architecture, genotype
-from metabench.plugin.contracts import episode as episodes
 from metabench.results import schema as records
-from metabench.running import executors
 from metabench.running.loops import EMBEDDED
-from metabench.sampling import seeding
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 NOTE = "<!-- Written by docs/generate_reference.py; change the code, not this page. -->"
@@ -46,37 +43,8 @@ SPECS = (
     specs.ExecutorSpec,
     specs.RunEvent,
 )
-CONTRACTS = (
-    protocols.Learner,
-    protocols.TracingLearner,
-    protocols.PhasedLearner,
-    protocols.LearnerContext,
-    episodes.EpisodeShape,
-    episodes.TaskShape,
-    episodes.Labelled,
-    episodes.TaskBatch,
-    episodes.Adapted,
-    protocols.SearchSpace,
-    protocols.LayeredSpace,
-    protocols.DropPathSpace,
-    protocols.BatchingSpace,
-    protocols.CellChoices,
-    protocols.Strategy,
-    protocols.Proposer,
-    protocols.ClassData,
-    protocols.FunctionFamily,
-    protocols.EvaluableFamily,
-    genotype.Genotype,
-    genotype.Edge,
-    archive.Archive,
-    archive.RemoteFile,
-    archive.ImageClass,
-    archive.Preparation,
-    executors.Executor,
-    executors.Job,
-    executors.Outcome,
-)
-HELPERS = (functional, tasknn, seeding)
+DOORS = (metabench, metabench.nn, metabench.data, metabench.conformance)
+"""The modules whose ``__all__`` is what a plugin may import."""
 RECORDS: Mapping[type[BaseModel], str] = {
     records.RunRecord: "The content of `run.json`.",
     runspec.RunSpec: "The field `spec`. Its digest is the `run_id`.",
@@ -153,6 +121,7 @@ def make_pages() -> dict[str, str]:
         "cli.md": _cli(),
         "contracts.md": _contracts(),
         "errors.md": _errors(),
+        "public-names.md": _public_names(),
         "helpers.md": _helpers(),
         "hooks.md": _hooks(),
         "records.md": _records(),
@@ -210,9 +179,15 @@ def _hooks() -> str:
 
 
 def _contracts() -> str:
-    blocks = ["# Contracts", "What the objects that plugins make must do, and what they are given."]
-    for contract in CONTRACTS:
-        blocks += [f"## {contract.__name__}", prose(contract)]
+    blocks = [
+        "# Contracts",
+        "What the objects that plugins make must do, and what they are given. `isinstance` works "
+        "on every protocol, so an optional capability can be asked for.",
+    ]
+    for door, contract in _public(inspect.isclass):
+        if contract in SPECS or issubclass(contract, errors.MetabenchError):
+            continue
+        blocks += [f"## {contract.__name__}", _import(door, contract.__name__), prose(contract)]
         if rows := attributes(contract):
             blocks.append(table(["field", "type", "meaning"], rows))
         for name, method in vars(contract).items():
@@ -220,23 +195,81 @@ def _contracts() -> str:
             if getattr(contract, "_is_protocol", False) and _is_public_method(name, function):
                 code = definition(function, attribute=isinstance(method, property))
                 blocks += [f"```python\n{code}\n```", prose(function)]
-    rows = [row for module in (architecture, episodes, archive) for row in aliases(module)]
-    blocks += ["## Type aliases", table(["name", "stands for", "meaning"], rows)]
-    return "\n\n".join(blocks)
+    header = ["name", "import from", "stands for", "meaning"]
+    return "\n\n".join([*blocks, "## Type aliases and constants", table(header, _aliases())])
 
 
 def _helpers() -> str:
-    blocks = ["# Helpers", "Functions that learners and search spaces may build on."]
-    for module in HELPERS:
-        blocks += [f"## {module.__name__}", prose(module)]
-        for name, function in vars(module).items():
-            own = inspect.isfunction(function) and function.__module__ == module.__name__
-            if own and not name.startswith("_"):
-                blocks += [f"### {name}", f"```python\n{definition(function)}\n```"]
-                blocks.append(prose(function))
-        if rows := aliases(module):
-            blocks.append(table(["name", "stands for", "meaning"], rows))
+    blocks = ["# Helpers", "Functions that plugins may build on."]
+    for door, function in _public(inspect.isfunction):
+        title = f"## {door.__name__}"
+        if title not in blocks:
+            blocks.append(title)
+        blocks += [f"### {function.__name__}", _import(door, function.__name__)]
+        blocks += [f"```python\n{definition(function)}\n```", prose(function)]
     return "\n\n".join(blocks)
+
+
+def _public_names() -> str:
+    rows = []
+    others = {row[0].strip("`") for row in _aliases()}
+    for door in DOORS:
+        for name in door.__all__:
+            page = _page_of(getattr(door, name))
+            anchor = "" if page in ("errors.md", "hooks.md") else name.lower()
+            if name in others:
+                anchor = "type-aliases-and-constants"
+            link = f"[{page.removesuffix('.md')}]({page}{f'#{anchor}' if anchor else ''})"
+            rows.append([f"`{name}`", f"`{door.__name__}`", link])
+    return "\n\n".join(
+        [
+            "# Public names",
+            "All that a plugin may import, and from where. Every other module may move or change "
+            "in any release. [The public interface](../explanation/public-api.md) says what else "
+            "is promised.",
+            table(["name", "import from", "described in"], rows),
+        ]
+    )
+
+
+def _page_of(value: Any) -> str:
+    if value is hookspecs.hookimpl or (inspect.isclass(value) and value in SPECS):
+        return "hooks.md"
+    if inspect.isclass(value) and issubclass(value, errors.MetabenchError):
+        return "errors.md"
+    return "helpers.md" if inspect.isfunction(value) else "contracts.md"
+
+
+def _public(wanted: Callable[[Any], bool]) -> Iterator[tuple[ModuleType, Any]]:
+    """What the doors offer of one kind, in the order of its sources."""
+    for door in DOORS:
+        found = [getattr(door, name) for name in door.__all__]
+        chosen = {thing.__name__: thing for thing in found if wanted(thing)}
+        yield from ((door, thing) for thing in sorted(chosen.values(), key=_place))
+
+
+def _place(thing: Any) -> tuple[str, int]:
+    return thing.__module__, inspect.getsourcelines(thing)[1]
+
+
+def _aliases() -> list[list[str]]:
+    """Name, door, value and meaning of what is neither a class nor a function."""
+    written = {
+        name: row
+        for module in list(sys.modules.values())
+        if (module.__name__ or "").startswith("metabench.") and getattr(module, "__file__", None)
+        for name, *row in ((row[0].strip("`"), *row) for row in aliases(module))
+    }
+    return [
+        [f"`{name}`", f"`{door.__name__}`", *written[name][1:]]
+        for door in DOORS
+        for name in door.__all__
+        if name in written and not inspect.isclass(getattr(door, name))
+    ]
+
+
+def _import(door: ModuleType, name: str) -> str:
+    return f"`from {door.__name__} import {name}`"
 
 
 def _is_public_method(name: str, value: object) -> bool:

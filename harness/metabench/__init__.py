@@ -1,4 +1,8 @@
-"""metabench: one protocol for gradient-based meta-learning and neural architecture search."""
+"""metabench: one protocol for gradient-based meta-learning and neural architecture search.
+
+Everything that a plugin needs is importable from here, from ``metabench.nn``, ``metabench.data``
+and ``metabench.conformance``. Nothing else is promised.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,62 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metabench.errors import (
+        DataError,
+        DivergedError,
+        MetabenchError,
+        PluginError,
+        UsageError,
+        unknown,
+    )
+    from metabench.inner_steps import (
+        Order,
+        TaskLoss,
+        inner_loop,
+        inner_path,
+        is_norm,
+        share,
+        task_gradients,
+    )
+    from metabench.nn.losses import Reduction, task_losses
+    from metabench.nn.scores import task_scores
+    from metabench.nn.transduction import predictor
+    from metabench.planning.yaml_files import read_yaml
+    from metabench.plugin.catalog import load_catalog
+    from metabench.plugin.contracts.architecture import (
+        INPUTS,
+        NEEDED,
+        Arch,
+        CellChoices,
+        Mixture,
+        Params,
+    )
+    from metabench.plugin.contracts.data import ClassData, EvaluableFamily, FunctionFamily
+    from metabench.plugin.contracts.episode import (
+        Adapted,
+        EpisodeShape,
+        Labelled,
+        Predictor,
+        TaskBatch,
+        TaskKind,
+        TaskShape,
+    )
+    from metabench.plugin.contracts.genotype import Edge, Genotype
+    from metabench.plugin.contracts.learner import (
+        Learner,
+        LearnerContext,
+        PhasedLearner,
+        TracingLearner,
+    )
+    from metabench.plugin.contracts.space import (
+        BatchingSpace,
+        CountingSpace,
+        DropPathSpace,
+        LayeredSpace,
+        SearchSpace,
+    )
+    from metabench.plugin.contracts.stamp import Stamp
+    from metabench.plugin.contracts.strategy import AnnealedStrategy, Proposer, Strategy
     from metabench.plugin.hookspecs import hookimpl
     from metabench.plugin.specs import (
         API_VERSION,
@@ -17,36 +77,188 @@ if TYPE_CHECKING:
         SearchSpaceSpec,
     )
     from metabench.results.reading import load_results
+    from metabench.running.executors import Executor, Job, JobOutcome, run_job
+    from metabench.sampling.seeding import choose, normal, uniform
+    from metabench.values import Frozen, canonical_json, digest
 
 _HOMES = {
-    "hookimpl": "plugin.hookspecs",
-    "load_results": "results.reading",
-    "API_VERSION": "plugin.specs",
-    "DatasetSpec": "plugin.specs",
-    "ExecutorSpec": "plugin.specs",
-    "LearnerSpec": "plugin.specs",
-    "NasStrategySpec": "plugin.specs",
-    "RunEvent": "plugin.specs",
-    "SearchSpaceSpec": "plugin.specs",
+    "errors": (
+        "DataError",
+        "DivergedError",
+        "MetabenchError",
+        "PluginError",
+        "UsageError",
+        "unknown",
+    ),
+    "inner_steps": (
+        "Order",
+        "TaskLoss",
+        "inner_loop",
+        "inner_path",
+        "is_norm",
+        "share",
+        "task_gradients",
+    ),
+    "nn.losses": (
+        "Reduction",
+        "task_losses",
+    ),
+    "nn.scores": ("task_scores",),
+    "nn.transduction": ("predictor",),
+    "planning.yaml_files": ("read_yaml",),
+    "plugin.catalog": ("load_catalog",),
+    "plugin.contracts.architecture": (
+        "INPUTS",
+        "NEEDED",
+        "Arch",
+        "CellChoices",
+        "Mixture",
+        "Params",
+    ),
+    "plugin.contracts.data": (
+        "ClassData",
+        "EvaluableFamily",
+        "FunctionFamily",
+    ),
+    "plugin.contracts.episode": (
+        "Adapted",
+        "EpisodeShape",
+        "Labelled",
+        "Predictor",
+        "TaskBatch",
+        "TaskKind",
+        "TaskShape",
+    ),
+    "plugin.contracts.genotype": (
+        "Edge",
+        "Genotype",
+    ),
+    "plugin.contracts.learner": (
+        "Learner",
+        "LearnerContext",
+        "PhasedLearner",
+        "TracingLearner",
+    ),
+    "plugin.contracts.space": (
+        "BatchingSpace",
+        "CountingSpace",
+        "DropPathSpace",
+        "LayeredSpace",
+        "SearchSpace",
+    ),
+    "plugin.contracts.stamp": ("Stamp",),
+    "plugin.contracts.strategy": (
+        "AnnealedStrategy",
+        "Proposer",
+        "Strategy",
+    ),
+    "plugin.hookspecs": ("hookimpl",),
+    "plugin.specs": (
+        "API_VERSION",
+        "DatasetSpec",
+        "ExecutorSpec",
+        "LearnerSpec",
+        "NasStrategySpec",
+        "RunEvent",
+        "SearchSpaceSpec",
+    ),
+    "results.reading": ("load_results",),
+    "running.executors": (
+        "Executor",
+        "Job",
+        "JobOutcome",
+        "run_job",
+    ),
+    "sampling.seeding": (
+        "choose",
+        "normal",
+        "uniform",
+    ),
+    "values": (
+        "Frozen",
+        "canonical_json",
+        "digest",
+    ),
 }
 
 __all__ = [
     "API_VERSION",
+    "INPUTS",
+    "NEEDED",
+    "Adapted",
+    "AnnealedStrategy",
+    "Arch",
+    "BatchingSpace",
+    "CellChoices",
+    "ClassData",
+    "CountingSpace",
+    "DataError",
     "DatasetSpec",
+    "DivergedError",
+    "DropPathSpace",
+    "Edge",
+    "EpisodeShape",
+    "EvaluableFamily",
+    "Executor",
     "ExecutorSpec",
+    "Frozen",
+    "FunctionFamily",
+    "Genotype",
+    "Job",
+    "JobOutcome",
+    "Labelled",
+    "LayeredSpace",
+    "Learner",
+    "LearnerContext",
     "LearnerSpec",
+    "MetabenchError",
+    "Mixture",
     "NasStrategySpec",
+    "Order",
+    "Params",
+    "PhasedLearner",
+    "PluginError",
+    "Predictor",
+    "Proposer",
+    "Reduction",
     "RunEvent",
+    "SearchSpace",
     "SearchSpaceSpec",
+    "Stamp",
+    "Strategy",
+    "TaskBatch",
+    "TaskKind",
+    "TaskLoss",
+    "TaskShape",
+    "TracingLearner",
+    "UsageError",
+    "canonical_json",
+    "choose",
+    "digest",
     "hookimpl",
+    "inner_loop",
+    "inner_path",
+    "is_norm",
+    "load_catalog",
     "load_results",
+    "normal",
+    "predictor",
+    "read_yaml",
+    "run_job",
+    "share",
+    "task_gradients",
+    "task_losses",
+    "task_scores",
+    "uniform",
+    "unknown",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use, so that ``import metabench`` costs nothing."""
-    if name in _HOMES:
-        return getattr(import_module(f"metabench.{_HOMES[name]}"), name)
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"metabench.{module}"), name)
     raise AttributeError(f"module 'metabench' has no attribute {name!r}")
 
 

@@ -7,13 +7,13 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from metabench.plugin.hookspecs import hookimpl
-from metabench.plugin.specs import (
+from metabench import (
     DatasetSpec,
     ExecutorSpec,
     LearnerSpec,
     NasStrategySpec,
     SearchSpaceSpec,
+    hookimpl,
 )
 
 METABENCH_API = 1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,16 +15,17 @@ from typing import Any
 import pytest
 from doc_pages import DOCS, PAGES, ROOT, anchors, blocks, links
 
-from metabench import inner_loop as functional
+import metabench
+import metabench.conformance
+import metabench.data
+import metabench.nn
 from metabench.cli import app
-from metabench.nn import layers as tasknn
+from metabench.errors import MetabenchError
 from metabench.planning.runspec import EpisodeProtocol, RunSpec, SourceChoice, Training
 from metabench.planning.suite import Budget, Suite, SuiteSource, load_suite
-from metabench.plugin import contracts as protocols
 from metabench.plugin import hookspecs
 from metabench.plugin.catalog import Catalog, Kind
 from metabench.results.schema import EpisodeRecord, Provenance, RunRecord
-from metabench.sampling import seeding
 
 REFERENCE = DOCS / "reference"
 PAGE_OF: dict[Kind, str] = {
@@ -67,21 +71,80 @@ def test_every_hook_is_there_with_its_signature(name: str) -> None:
     assert f"\ndef {name}({arguments}) -> {signature.return_annotation}\n" in page
 
 
-@pytest.mark.parametrize("module", [functional, tasknn, seeding], ids=lambda m: m.__name__)
-def test_every_helper_is_there_with_its_arguments(module: ModuleType) -> None:
-    page = (REFERENCE / "helpers.md").read_text(encoding="utf-8")
-    section = page.partition(f"\n## {module.__name__}\n")[2].partition("\n## ")[0]
-    own = {n: f for n, f in inspect.getmembers(module, inspect.isfunction) if n[0] != "_"}
-    own = {n: f for n, f in own.items() if f.__module__ == module.__name__}
-    assert len(own) >= 6
-    for name, function in own.items():
-        code = section.partition(f"\n### {name}\n\n```python\ndef {name}(")[2].partition("```")[0]
-        assert [a for a in inspect.signature(function).parameters if f"{a}: " not in code] == []
+DOORS = (metabench, metabench.nn, metabench.data, metabench.conformance)
+PUBLIC = [(door, name) for door in DOORS for name in door.__all__]
 
 
-@pytest.mark.parametrize("name", [n for n in protocols.__all__ if n.endswith("Learner")])
-def test_every_contract_of_a_learner_is_there(name: str) -> None:
-    assert f"\n## {name}\n" in (REFERENCE / "contracts.md").read_text(encoding="utf-8")
+def test_the_list_of_public_names_is_exactly_what_the_doors_offer() -> None:
+    page = (REFERENCE / "public-names.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \| `([\w.]+)` \|", page, re.M)
+    assert sorted(listed) == sorted((name, door.__name__) for door, name in PUBLIC)
+    assert len({name for name, _ in listed}) == len(listed), "one name has two doors"
+
+
+@pytest.mark.parametrize(("door", "name"), PUBLIC, ids=lambda v: getattr(v, "__name__", v))
+def test_every_public_name_is_there_and_described(door: ModuleType, name: str) -> None:
+    thing = getattr(door, name)
+    assert name in dir(door)
+    pages = {page.name: page.read_text(encoding="utf-8") for page in REFERENCE.glob("*.md")}
+    if inspect.isfunction(thing):
+        section = pages["helpers.md"].partition(f"\n### {name}\n")[2].partition("\n### ")[0]
+        assert f"from {door.__name__} import {name}" in section
+        assert [a for a in inspect.signature(thing).parameters if f"{a}: " not in section] == []
+    elif inspect.isclass(thing) and issubclass(thing, MetabenchError):
+        assert f"`{name}`" in pages["errors.md"]
+    elif inspect.isclass(thing):
+        assert f"\n## {name}\n" in pages["contracts.md"] + pages["hooks.md"]
+    else:
+        where = pages["contracts.md"] + pages["hooks.md"]
+        assert f"`{name}`" in where or f"`@{door.__name__}.{name}`" in where
+
+
+def _imports(source: str) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "metabench":
+            yield from ((str(node.module), alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((a.name, "") for a in node.names if a.name.split(".")[0] == "metabench")
+
+
+def _plugin_sources() -> Iterator[tuple[str, str]]:
+    """Python that plugins are made of, or copied from: built-in, example, template, docs."""
+    for folder in (ROOT / "plugins", DOCS / "examples"):
+        yield from ((str(file), file.read_text(encoding="utf-8")) for file in folder.rglob("*.py"))
+    for page in PAGES:
+        if page.parent.name not in ("decisions", "reference"):
+            for block in blocks(page):
+                if block.language == "python" and ">>>" not in block.text:
+                    yield str(page), block.text
+
+
+def test_plugins_import_from_the_doors_alone() -> None:
+    allowed = {(door.__name__, name) for door, name in PUBLIC}
+    allowed |= {("metabench", door.__name__.partition(".")[2]) for door in DOORS[1:]}
+    allowed |= {(door.__name__, "") for door in DOORS}
+    sources = list(_plugin_sources())
+    assert len(sources) > 100
+    wrong = {
+        f"{where}: from {module} import {name}"
+        for where, source in sources
+        for module, name in _imports(source)
+        if (module, name) not in allowed
+    }
+    assert wrong == set()
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        thing
+        for door, name in PUBLIC
+        if getattr(thing := getattr(door, name), "_is_protocol", False)
+    ],
+    ids=lambda protocol: protocol.__name__,
+)
+def test_every_protocol_can_be_asked_for(protocol: type) -> None:
+    assert not isinstance(object(), protocol)
 
 
 def test_every_command_and_option_is_there() -> None:

@@ -78,6 +78,11 @@ class MixesOnCpu(Softmax):
         return super().mixture(space, noisy, sharpness=sharpness, rng=rng)
 
 
+class Warming(Softmax):
+    def temperature(self, sharpness):
+        return 0.1 + sharpness
+
+
 class Inventive(Softmax):
     def discretize(self, space, arch):
         return Genotype.of({"cell": [Edge(0, 1, "thrice")]})
@@ -104,7 +109,8 @@ def searched(catalog: Catalog) -> Catalog:
 
 def test_sound_searched_network_passes(searched: Catalog) -> None:
     found = outcomes(space_spec(Mixed, searched=True), searched)
-    assert {o.status for o in found.values()} == {"ok"}, found
+    optional = {"regression: n_weights counts per task, and all where nothing is left out"}
+    assert {n for n, o in found.items() if o.status != "ok"} == optional, found
 
 
 def test_child_with_choices_fails(searched: Catalog) -> None:
@@ -115,7 +121,25 @@ def test_child_with_choices_fails(searched: Catalog) -> None:
 
 def test_sound_strategy_passes(searched: Catalog) -> None:
     found = outcomes(searched.strategy("softmax"), searched)
-    assert {o.status for o in found.values()} == {"ok"}, found
+    optional = {"a temperature falls and stays above 0"}
+    assert {n for n, o in found.items() if o.status != "ok"} == optional, found
+
+
+def test_every_check_of_a_capable_network_and_strategy_passes(searched: Catalog) -> None:
+    class Annealed(Softmax):
+        def temperature(self, sharpness):
+            return 1.0 - 0.9 * sharpness
+
+    class Counting(Mixed):
+        def n_weights(self, mixture, *, threshold=0.0):
+            weights = self.init_weights(rng=torch.Generator())
+            return [sum(w.numel() for w in weights.values())] * len(mixture["cell"])
+
+    network = outcomes(space_spec(Counting, searched=True), searched)
+    strategy = outcomes(
+        dataclasses.replace(searched.strategy("softmax"), factory=Annealed), searched
+    )
+    assert {o.status for o in (*network.values(), *strategy.values())} == {"ok"}
 
 
 @pytest.mark.parametrize(
@@ -127,6 +151,7 @@ def test_sound_strategy_passes(searched: Catalog) -> None:
         (OneForAll, "logits of their own give tasks mixtures of their own", "mixture of 1 tasks"),
         (MixesOnCpu, "it draws nothing at meta-test", "global random state of torch changed"),
         (MixesOnCpu, "it computes where its logits live", "same device"),
+        (Warming, "a temperature falls and stays above 0", "must not rise"),
         (Inventive, "the genotype is made of the network's choices", "'thrice'"),
     ],
 )

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.errors import PluginError
-from metabench.inner_loop import inner_loop, predictor, share
+from metabench.inner_steps import inner_loop, share
+from metabench.nn.transduction import predictor
 from metabench.plugin.contracts import Params, SearchSpace
 from metabench.plugin.contracts.episode import TaskShape
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params

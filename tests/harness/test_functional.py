@@ -4,14 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from metabench.inner_loop import (
-    inner_loop,
-    inner_path,
-    is_norm,
-    predictor,
-    share,
-    task_gradients,
-)
+from metabench.inner_steps import inner_loop, inner_path, is_norm, share, task_gradients
+from metabench.nn.transduction import predictor
 from metabench.plugin.contracts import Params
 
 N_TASKS, LR = 3, 0.1

@@ -18,7 +18,7 @@ SOURCES = (ROOT / "harness", ROOT / "plugins")
 LAYERS = (
     {"errors", "values", "text"},
     {"plugin", "data", "stats"},
-    {"sampling", "nn", "inner_loop"},
+    {"sampling", "nn", "inner_steps"},
     {"planning"},
     {"results"},
     {"running", "reports"},

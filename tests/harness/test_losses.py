@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from metabench.nn.losses import task_losses, task_scores
+from metabench.nn.losses import task_losses
+from metabench.nn.scores import task_scores
 
 LOGITS = torch.tensor([[[0.0, 0.0], [math.log(3.0), 0.0]]], dtype=torch.float64)  # 1 task, 2 rows
 LABELS = torch.tensor([[0, 1]])

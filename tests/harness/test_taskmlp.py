@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from metabench.inner_loop import inner_loop, share
+from metabench.inner_steps import inner_loop, share
 from metabench.nn import layers as tasknn
-from metabench.nn.norm_mlp import Layer, norm_mlp
+from metabench.nn.mlp import Layer, norm_mlp
 from metabench.plugin.contracts import Params
 
 N_TASKS, N_ROWS, EPS = 3, 6, 1e-2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metabench.inner_loop import share
+from metabench.inner_steps import share
 from metabench.plugin.contracts import Arch, Params
 from metabench.plugin.contracts.episode import TaskShape
 from metabench_plugins.spaces.toy_cell import ToyCell, ToyCellParams

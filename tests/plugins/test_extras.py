@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metabench.inner_loop import share
+from metabench.inner_steps import share
 from metabench.plugin.contracts import LayeredSpace, Params
 from metabench.plugin.contracts.episode import TaskShape
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metabench.inner_loop import inner_loop, is_norm, share
+from metabench.inner_steps import inner_loop, is_norm, share
 from metabench.plugin.contracts import Params, SearchSpace
 from metabench.plugin.contracts.episode import TaskShape
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params

@@ -11,7 +11,7 @@ from small_tasks import TASKS, batch, context, generator, in_double, train
 from torch import Tensor
 
 from metabench.errors import UsageError
-from metabench.inner_loop import share
+from metabench.inner_steps import share
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskShape
 from metabench_plugins.learners.maml import Maml, MamlParams
 from metabench_plugins.learners.mumomaml import MumoMaml, MumoMamlParams

@@ -97,7 +97,7 @@ def test_a_lost_task_is_a_failed_cell(tmp_path: Path, monkeypatch: pytest.Monkey
     def lost(*_: Any, **__: Any) -> None:
         raise RayError
 
-    monkeypatch.setattr("metabench_plugins.executors.on_ray.work", lost)
+    monkeypatch.setattr("metabench_plugins.executors.on_ray.run_job", lost)
     assert run(tmp_path)[0] == ["failed", "failed"]
 
 

@@ -12,7 +12,7 @@ from small_tasks import IMAGES, LINES, TASKS, batch, context, generator, in_doub
 from torch import Tensor
 
 from metabench import conformance
-from metabench.inner_loop import inner_loop, share
+from metabench.inner_steps import inner_loop, share
 from metabench.plugin.catalog import load_catalog
 from metabench.plugin.contracts import Mixture, Params
 from metabench.plugin.specs import resolve

@@ -6,7 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from metabench.inner_loop import is_norm, share
+from metabench.inner_steps import is_norm, share
 from metabench.plugin.contracts import Params, SearchSpace
 from metabench.plugin.contracts.episode import TaskShape
 from metabench.plugin.contracts.genotype import Genotype

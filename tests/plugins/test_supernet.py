@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metabench.conformance.purity import assert_on, fake_accelerator
-from metabench.inner_loop import inner_loop, share
+from metabench.inner_steps import inner_loop, share
 from metabench.nn import layers as tasknn
 from metabench.plugin.contracts import INPUTS, CellChoices, Mixture, Params
 from metabench.plugin.contracts.episode import TaskShape

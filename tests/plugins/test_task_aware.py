@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metabench.inner_loop import inner_loop, share
+from metabench.inner_steps import inner_loop, share
 from metabench.plugin.contracts import LearnerContext
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskBatch, TaskShape
 from metabench_plugins.learners.hsml import Hsml, HsmlParams, Tree

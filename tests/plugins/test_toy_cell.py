@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metabench.inner_loop import inner_loop, share
+from metabench.inner_steps import inner_loop, share
 from metabench.plugin.contracts import CellChoices
 from metabench.plugin.contracts.episode import TaskShape
 from metabench.plugin.contracts.genotype import Edge, Genotype

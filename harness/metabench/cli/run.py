@@ -14,7 +14,7 @@ from metabench.errors import UsageError
 
 if TYPE_CHECKING:
     from metabench.planning.plan import PlannedRun
-    from metabench.running.executors import Job, Outcome
+    from metabench.running.executors import Job, JobOutcome
 
 
 LAST_SEED = 2**31 - 1
@@ -183,7 +183,7 @@ def _print_plan(runs: Sequence[PlannedRun]) -> None:
         typer.echo(f"{planned.spec.run_id}  {planned.command}")
 
 
-def _finish(outcomes: Sequence[Outcome], jobs: Sequence[Job]) -> None:
+def _finish(outcomes: Sequence[JobOutcome], jobs: Sequence[Job]) -> None:
     """Say how it ended and what to do next; exit 1 if a run failed, 130 if interrupted."""
     counts = {
         status: sum(outcome.status == status for outcome in outcomes)

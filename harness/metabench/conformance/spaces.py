@@ -14,7 +14,7 @@ from metabench.conformance.descriptions import default_params
 from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.conformance.samples import close, copied, generator, same, untouched_randomness
 from metabench.plugin.catalog import Catalog
-from metabench.plugin.contracts import INPUTS, Mixture, Params, SearchSpace, Strategy
+from metabench.plugin.contracts import INPUTS, CountingSpace, Mixture, Params, SearchSpace, Strategy
 from metabench.plugin.contracts.episode import TaskKind, TaskShape
 from metabench.plugin.specs import SearchSpaceSpec, resolve
 
@@ -229,6 +229,18 @@ def _child(bench: Bench) -> None:
     )
 
 
+def _counts(bench: Bench) -> None:
+    space = bench.fresh()
+    if not isinstance(space, CountingSpace):
+        raise Skip("it does not count the weights that a mixture leaves.")
+    shared = space.init_weights(rng=generator())
+    total = sum(weight.numel() for weight in shared.values())
+    mixture = {name: torch.cat([m] * N_TASKS) for name, m in even_mixture(space).items()}
+    found = space.n_weights(mixture)
+    wanted = [total] * (N_TASKS if mixture else 1)
+    require(found == wanted, f"n_weights of an even mixture is {found} instead of {wanted}.")
+
+
 def _device(bench: Bench) -> None:
     space = bench.fresh()
     weights, x = bench.weights(space), bench.inputs()
@@ -248,5 +260,6 @@ CHECKS: dict[str, Callable[[Bench], None]] = {
     "gradients, first and second, reach every weight": _gradients,
     "batch_statistics tells the truth": _statistics,
     "a genotype gives a child without choices": _child,
+    "n_weights counts per task, and all where nothing is left out": _counts,
     "it computes where its inputs live": _device,
 }

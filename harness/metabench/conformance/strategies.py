@@ -11,7 +11,7 @@ from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.conformance.samples import close, generator, same, untouched_randomness
 from metabench.conformance.spaces import TASKS
 from metabench.plugin.catalog import Catalog
-from metabench.plugin.contracts import INPUTS, NEEDED, SearchSpace, Strategy
+from metabench.plugin.contracts import INPUTS, NEEDED, AnnealedStrategy, SearchSpace, Strategy
 from metabench.plugin.specs import NasStrategySpec, resolve
 
 
@@ -23,6 +23,7 @@ def strategy_checks(spec: NasStrategySpec, catalog: Callable[[], Catalog]) -> It
         "logits of their own give tasks mixtures of their own": _owned,
         "it draws nothing at meta-test": _at_test,
         "the genotype is made of the network's choices": _genotype,
+        "a temperature falls and stays above 0": _temperature,
         "it computes where its logits live": _device,
     }
     for name, body in bodies.items():
@@ -138,3 +139,14 @@ def _genotype(strategy: Strategy, space: SearchSpace) -> None:
                 f"the genotype has a primitive {edge.primitive!r} that cell {cell!r} lacks.",
             )
     space.child(genotype)
+
+
+def _temperature(strategy: Strategy, space: SearchSpace) -> None:
+    if not isinstance(strategy, AnnealedStrategy):
+        raise Skip("it has no temperature.")
+    found = [strategy.temperature(sharpness) for sharpness in (0.0, 0.5, 1.0)]
+    require(all(t > 0 for t in found), f"temperatures are {found}; each must be above 0.")
+    require(
+        found == sorted(found, reverse=True),
+        f"temperatures at sharpness 0, 0.5 and 1 are {found}; they must not rise.",
+    )

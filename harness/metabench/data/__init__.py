@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from metabench.data.archive import (
         Archive,
+        Box,
         Contents,
+        Crop,
         ImageClass,
         Preparation,
         RemoteFile,
@@ -19,13 +21,18 @@ if TYPE_CHECKING:
     from metabench.data.locations import data_root
     from metabench.data.originals import Originals
     from metabench.data.pack import Pack, list_packs, open_pack, verify_pack
+    from metabench.data.pickled import PickledArray
+    from metabench.data.safe_pickle import read_pickle
 
 _HOMES = {
     "Archive": "archive",
+    "Box": "archive",
     "Contents": "archive",
+    "Crop": "archive",
     "ImageClass": "archive",
     "Originals": "originals",
     "Pack": "pack",
+    "PickledArray": "pickled",
     "Preparation": "archive",
     "RemoteFile": "archive",
     "ResizeFilter": "archive",
@@ -34,6 +41,7 @@ _HOMES = {
     "import_archive": "importing",
     "list_packs": "pack",
     "open_pack": "pack",
+    "read_pickle": "safe_pickle",
     "verify_pack": "pack",
 }
 
@@ -45,12 +53,19 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 __all__ = [
     "Archive",
+    "Box",
     "Contents",
+    "Crop",
     "ImageClass",
     "Originals",
     "Pack",
+    "PickledArray",
     "Preparation",
     "RemoteFile",
     "ResizeFilter",
@@ -59,5 +74,6 @@ __all__ = [
     "import_archive",
     "list_packs",
     "open_pack",
+    "read_pickle",
     "verify_pack",
 ]

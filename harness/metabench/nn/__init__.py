@@ -1,5 +1,34 @@
-"""Networks with a task axis: layers, batch norm, losses, and who may see a query set.
+"""Networks with a task axis: layers as pure functions of inputs and weights.
 
-Read ``layers`` first, then ``batch_norm``, ``norm_mlp``, ``losses``, ``scores`` and
-``transduction``.
+Read ``layers`` first, then ``norm`` and ``mlp`` (their derivatives), ``losses``, ``scores`` and
+``transduction`` (who may see a query set).
 """
+
+from metabench.nn.layers import (
+    avg_pool2d,
+    batch_norm,
+    by_task,
+    conv2d,
+    flatten,
+    fold_tasks,
+    global_avg_pool,
+    linear,
+    max_pool2d,
+    unfold_tasks,
+)
+from metabench.nn.mlp import Layer, norm_mlp
+
+__all__ = [
+    "Layer",
+    "avg_pool2d",
+    "batch_norm",
+    "by_task",
+    "conv2d",
+    "flatten",
+    "fold_tasks",
+    "global_avg_pool",
+    "linear",
+    "max_pool2d",
+    "norm_mlp",
+    "unfold_tasks",
+]

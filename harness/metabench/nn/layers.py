@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metabench.nn.batch_norm import norm_rows
+from metabench.nn.norm import norm_rows
 from metabench.plugin.contracts import Params
 
 

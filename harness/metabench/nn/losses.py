@@ -14,6 +14,7 @@ from torch import Tensor
 from metabench.plugin.contracts.episode import TaskKind
 
 Reduction = Literal["per_shot", "mean"]
+"""How the cross-entropies of one task become one loss."""
 
 
 def task_losses(
@@ -32,10 +33,3 @@ def task_losses(
         return (outputs - y).square().mean(dim=(1, 2))
     entropies = F.cross_entropy(outputs.flatten(0, 1), y.flatten(), reduction="none").view(y.shape)
     return entropies.sum(dim=1) / shots if reduction == "per_shot" else entropies.mean(dim=1)
-
-
-def task_scores(outputs: Tensor, y: Tensor, *, metric: Literal["accuracy", "mse"]) -> Tensor:
-    """Return the metric of each task, ``[tasks]``: accuracy in [0, 1], or mean squared error."""
-    if metric == "mse":
-        return (outputs - y).square().mean(dim=(1, 2))
-    return (outputs.argmax(dim=-1) == y).to(outputs.dtype).mean(dim=1)

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from metabench.errors import DivergedError
-from metabench.nn.losses import task_scores
+from metabench.nn.scores import task_scores
 from metabench.planning.plan import PlannedRun
 from metabench.planning.runspec import EpisodeProtocol
+from metabench.plugin.contracts import PhasedLearner
 from metabench.plugin.contracts.episode import Adapted, Predictor, TaskBatch, TaskShape
 from metabench.plugin.specs import RunEvent
 from metabench.results.schema import EpisodeRecord
@@ -190,7 +191,8 @@ class Loops:
     @property
     def _validates(self) -> bool:
         """Weights of a search are not those that are tested, so they are not selected either."""
-        searching = getattr(self.built.learner, "searching", False)
+        learner = self.built.learner
+        searching = isinstance(learner, PhasedLearner) and learner.searching
         return self.built.validate is not None and not searching
 
     def _validate(self, step: int, best: float | None) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -67,10 +67,10 @@ class Restored:
             DataError: when the learner cannot tell, or its mixture does not change.
         """
         learner, label = self.built.learner, self.record.spec.learner.name
-        if not hasattr(learner, "trace"):
+        if not isinstance(learner, TracingLearner):
             raise DataError(f"{label} does not tell how its mixture changes.")
         rng = generator(self.record.spec.seed, "trace", index)
-        found = cast(TracingLearner, learner).trace(self.episodes([index]).support, rng=rng)
+        found = learner.trace(self.episodes([index]).support, rng=rng)
         if not found:
             raise DataError(f"Adaptation of {label} leaves its mixture as it is.")
         return found

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.errors import DataError, UsageError
-from metabench.plugin.contracts import ClassData, FunctionFamily
+from metabench.plugin.contracts import ClassData, EvaluableFamily, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, TaskShape
 from metabench.text import counted
 
@@ -78,7 +78,7 @@ def require_values(loaded: Sequence[ClassData | FunctionFamily]) -> None:
         UsageError: for images, functions of several inputs, and families without ``values``.
     """
     for data in loaded:
-        if not hasattr(data, "values") or getattr(data, "inputs", 0) != 1:
+        if not isinstance(data, EvaluableFamily) or data.inputs != 1:
             raise UsageError(
                 "A grid of queries needs functions of one input that can be asked anywhere.",
                 hint="A family of functions that can has the method `values`.",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from metabench import DatasetSpec
 from metabench.data import Archive, Contents, Preparation, RemoteFile
-from metabench.plugin.specs import DatasetSpec
 from metabench_plugins.datasets.parts.domains import SIZE, BoxedParams, look_alike, open_domain
 from metabench_plugins.datasets.parts.multidataset import (
     REFERENCE,
@@ -17,9 +17,8 @@ from metabench_plugins.datasets.parts.multidataset import (
 )
 
 if TYPE_CHECKING:
-    from metabench.data import Originals
-    from metabench.data.archive import Box
-    from metabench.plugin.contracts import ClassData
+    from metabench import ClassData
+    from metabench.data import Box, Originals
 
 LICENCE = "non-commercial research"
 CITATION = (

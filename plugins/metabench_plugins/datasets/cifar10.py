@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from metabench import DatasetSpec, Frozen, digest
 from metabench.data import Archive, Preparation, ResizeFilter, open_pack
-from metabench.plugin.specs import DatasetSpec
-from metabench.values import Frozen, digest
 from metabench_plugins.datasets.parts.cifar_files import (
     CITATION,
     LICENCE,
@@ -22,8 +21,8 @@ from metabench_plugins.datasets.parts.cifar_files import (
 )
 
 if TYPE_CHECKING:
+    from metabench import ClassData
     from metabench.data import Contents, Originals
-    from metabench.plugin.contracts import ClassData
 
 NAMES = (
     *("airplane", "automobile", "bird", "cat", "deer"),

@@ -10,11 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from metabench.data import Archive, Preparation, open_pack
-from metabench.data.safe_pickle import read_pickle
-from metabench.errors import DataError
-from metabench.plugin.specs import DatasetSpec
-from metabench.values import digest
+from metabench import DataError, DatasetSpec, digest
+from metabench.data import Archive, Preparation, open_pack, read_pickle
 from metabench_plugins.datasets.cifar10 import CifarParams
 from metabench_plugins.datasets.parts.cifar_files import (
     CITATION,
@@ -29,8 +26,8 @@ from metabench_plugins.datasets.parts.packed import SPLITS, committed_split
 from metabench_plugins.datasets.parts.pickled_images import field
 
 if TYPE_CHECKING:
+    from metabench import ClassData
     from metabench.data import Contents, ImageClass, Originals, Pack
-    from metabench.plugin.contracts import ClassData
 
 N_CLASSES = 100
 PER_CLASS = {"train": 500, "test": 100}
@@ -117,7 +114,7 @@ def _merged(pack: Pack, split: Mapping[str, Sequence[str]]) -> ClassData:
     """Join the training and the test images of each class; this copies 184 MB."""
     import numpy as np
 
-    from metabench.plugin.contracts import ClassData
+    from metabench import ClassData
 
     entries = {entry.name: entry for entry in pack.index.classes}
     names = sorted(name.removeprefix("train/") for name in entries if name.startswith("train/"))

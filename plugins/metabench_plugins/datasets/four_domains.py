@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from metabench import DataError, DatasetSpec, Stamp
 from metabench.data import Archive, Contents, ImageClass, Preparation
-from metabench.errors import DataError
-from metabench.plugin.contracts.stamp import Stamp
-from metabench.plugin.specs import DatasetSpec
 from metabench_plugins.datasets.parts.domains import SIZE, DomainParams, look_alike, open_domain
 
 if TYPE_CHECKING:
+    from metabench import ClassData
     from metabench.data import Originals
-    from metabench.plugin.contracts import ClassData
 
 Domain = Literal["birds", "textures", "aircraft", "flowers"]
 

@@ -6,8 +6,8 @@ import random
 import re
 from typing import TYPE_CHECKING
 
+from metabench import DatasetSpec
 from metabench.data import Archive, Contents, Preparation
-from metabench.plugin.specs import DatasetSpec
 from metabench_plugins.datasets.parts.domains import SIZE, DomainParams, look_alike, open_domain
 from metabench_plugins.datasets.parts.multidataset import (
     REFERENCE,
@@ -18,8 +18,8 @@ from metabench_plugins.datasets.parts.multidataset import (
 )
 
 if TYPE_CHECKING:
+    from metabench import ClassData
     from metabench.data import Originals
-    from metabench.plugin.contracts import ClassData
 
 LICENCE = "FGVCx competition terms (non-commercial research)"
 CITATION = (

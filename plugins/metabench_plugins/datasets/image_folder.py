@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
+from metabench import DataError, DatasetSpec, Frozen, digest
 from metabench.data import (
     Archive,
     Contents,
@@ -34,9 +35,6 @@ from metabench.data import (
     import_archive,
     open_pack,
 )
-from metabench.errors import DataError
-from metabench.plugin.specs import DatasetSpec
-from metabench.values import Frozen, digest
 from metabench_plugins.datasets.parts.class_splits import (
     seeded_split,
     split_by_folder,
@@ -44,8 +42,8 @@ from metabench_plugins.datasets.parts.class_splits import (
 )
 
 if TYPE_CHECKING:
+    from metabench import ClassData
     from metabench.data import Originals, Pack
-    from metabench.plugin.contracts import ClassData
 
 LICENCE = "the owner's"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from metabench import DatasetSpec, Frozen
 from metabench.data import Archive, Preparation, ResizeFilter, open_pack
-from metabench.plugin.specs import DatasetSpec
-from metabench.values import Frozen
 from metabench_plugins.datasets.parts.miniimagenet_files import scan
 
 if TYPE_CHECKING:
-    from metabench.plugin.contracts import ClassData
+    from metabench import ClassData
 
 LICENCE = "ImageNet terms (non-commercial research)"
 CITATION = (

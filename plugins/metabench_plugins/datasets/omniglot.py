@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from metabench import DataError, DatasetSpec, Frozen, digest
 from metabench.data import (
     Archive,
     Contents,
@@ -20,13 +21,10 @@ from metabench.data import (
     ResizeFilter,
     open_pack,
 )
-from metabench.errors import DataError
-from metabench.plugin.specs import DatasetSpec
-from metabench.values import Frozen, digest
 
 if TYPE_CHECKING:
+    from metabench import ClassData
     from metabench.data import Originals
-    from metabench.plugin.contracts import ClassData
 
 Rotations = Literal["per-task", "classes", "none"]
 
@@ -142,7 +140,7 @@ def load(params: OmniglotParams) -> ClassData:
     """
     import numpy as np
 
-    from metabench.plugin.contracts import ClassData
+    from metabench import ClassData
 
     pack = open_pack(ARCHIVE.name, Preparation(size=params.size, resize=params.resize))
     splits = split_classes(pack.class_names, params.split)

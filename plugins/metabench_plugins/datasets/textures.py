@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from metabench import DatasetSpec
 from metabench.data import Archive, Contents, Preparation, RemoteFile
-from metabench.plugin.specs import DatasetSpec
 from metabench_plugins.datasets.parts.domains import SIZE, DomainParams, look_alike, open_domain
 from metabench_plugins.datasets.parts.multidataset import (
     REFERENCE,
@@ -16,8 +16,8 @@ from metabench_plugins.datasets.parts.multidataset import (
 )
 
 if TYPE_CHECKING:
+    from metabench import ClassData
     from metabench.data import Originals
-    from metabench.plugin.contracts import ClassData
 
 LICENCE = "research"
 CITATION = (

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from metabench.errors import DataError, MetabenchError
-from metabench.plugin.specs import DatasetSpec
-from metabench.values import Frozen, digest
+from metabench import DataError, DatasetSpec, Frozen, MetabenchError, digest
 from metabench_plugins.datasets.parts.torchmeta_bridge import named_class
 
 if TYPE_CHECKING:
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from metabench.plugin.contracts import ClassData
+    from metabench import ClassData
 
 _PARTS = ("train", "val", "test")
 
@@ -55,7 +53,7 @@ def load(params: TorchmetaClassesParams) -> ClassData:
     """
     import numpy as np
 
-    from metabench.plugin.contracts import ClassData
+    from metabench import ClassData
 
     with ExitStack() as stack:
         found: list[tuple[str, Any]] = []

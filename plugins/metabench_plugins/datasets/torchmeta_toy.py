@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from metabench.errors import UsageError
-from metabench.plugin.contracts.episode import EpisodeShape
-from metabench.plugin.specs import DatasetSpec
-from metabench.values import Frozen, digest
+from metabench import DatasetSpec, EpisodeShape, Frozen, UsageError, digest
 from metabench_plugins.datasets.parts.torchmeta_bridge import named_class, torchmeta_bridge
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from metabench.plugin.contracts.episode import EpisodeShape
-from metabench.values import Frozen, digest
+from metabench import EpisodeShape, Frozen, digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,7 +79,7 @@ class ToyRegression:
         """Draw points of one function per row of ``words``; x and y are ``[tasks, points, 1]``."""
         import numpy as np
 
-        from metabench.sampling.seeding import normal, uniform
+        from metabench import normal, uniform
 
         p = self.params
         n = shape.shots + shape.queries
@@ -102,7 +101,7 @@ class ToyRegression:
 
     def _at(self, words: NDArray[np.uint64], x: Array) -> Array:
         """Values ``[tasks, points]`` at ``x [tasks or 1, points]``."""
-        from metabench.sampling.seeding import uniform
+        from metabench import uniform
 
         parameter = uniform(words[:, :_N_PARAMETERS])
         bounds = _BOUNDS[self.params.family]

@@ -12,11 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
-from metabench.errors import UsageError
-from metabench.plugin.catalog import load_catalog
-from metabench.plugin.specs import RunEvent
-from metabench.running.executors import Job, Outcome, work
-from metabench.values import Frozen
+from metabench import Frozen, Job, JobOutcome, RunEvent, UsageError, load_catalog, run_job
 
 ASK_SECONDS = 1.0
 """A worker asks this often whether it shall stop."""
@@ -70,7 +66,7 @@ class RayExecutor:
         *,
         emit: Callable[[RunEvent], None],
         stopped: Callable[[], bool],
-    ) -> list[Outcome]:
+    ) -> list[JobOutcome]:
         """Run all jobs; see :class:`metabench.running.executors.Executor`."""
         ray = _import_ray()
         address = os.environ.get("RAY_ADDRESS")
@@ -98,16 +94,16 @@ class RayExecutor:
         return [outcomes[job.planned.spec.run_id] for job in jobs]
 
 
-def _outcome(ray: Any, done: Any, job: Job) -> Outcome:
+def _outcome(ray: Any, done: Any, job: Job) -> JobOutcome:
     try:
-        outcome: Outcome = ray.get(done)
+        outcome: JobOutcome = ray.get(done)
     except ray.exceptions.RayError as error:
         reason = f"its Ray task ended: {type(error).__name__}"
-        return Outcome(job, "failed", reason, "Run the same command to resume it.")
+        return JobOutcome(job, "failed", reason, "Run the same command to resume it.")
     return outcome
 
 
-def _work(job: Job, box: Any) -> Outcome:
+def _work(job: Job, box: Any) -> JobOutcome:
     """What a Ray task does."""
     ray = _import_ray()
     asked_at, stop = time.monotonic(), False
@@ -119,7 +115,7 @@ def _work(job: Job, box: Any) -> Outcome:
         return stop
 
     catalog = load_catalog(job.plugin_files)
-    return work(job, catalog, emit=lambda event: box.put.remote(event), stopped=stopped)
+    return run_job(job, catalog, emit=lambda event: box.put.remote(event), stopped=stopped)
 
 
 def _import_ray() -> Any:

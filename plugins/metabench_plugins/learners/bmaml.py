@@ -25,11 +25,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench.inner_loop import is_norm, predictor, share
-from metabench.nn import layers as tasknn
-from metabench.nn.losses import task_losses
-from metabench.plugin.contracts import LearnerContext, Params
-from metabench.plugin.contracts.episode import Adapted, Labelled, TaskBatch
+from metabench import (
+    Adapted,
+    Labelled,
+    LearnerContext,
+    Params,
+    TaskBatch,
+    is_norm,
+    nn,
+    predictor,
+    share,
+    task_losses,
+)
 from metabench_plugins.learners.parts.gradient_learner import GradientParams, leaves
 from metabench_plugins.learners.parts.layer_weights import layered
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
@@ -250,7 +257,7 @@ class Bmaml:
         if self._context.task.kind == "regression":
             y = self._space.forward(weights | self._one(self._shared), {}, x)
         else:
-            y = tasknn.linear(x, *weights.values())
+            y = nn.linear(x, *weights.values())
         return y.view(n_tasks, n_particles, *y.shape[1:])
 
     def _forward(self, particles: Particles) -> Any:

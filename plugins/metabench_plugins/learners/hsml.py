@@ -12,8 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from metabench.inner_loop import is_norm, share
-from metabench.plugin.contracts.episode import Labelled
+from metabench import Labelled, is_norm, share
 from metabench_plugins.learners.parts.gates import Gates
 from metabench_plugins.learners.parts.gradient_learner import GradientLearner, Start, leaves
 from metabench_plugins.learners.parts.outer_adam import Group

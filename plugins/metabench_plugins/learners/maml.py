@@ -12,9 +12,7 @@ from functools import partial
 
 import torch
 
-from metabench.inner_loop import is_norm, share
-from metabench.plugin.contracts import Params
-from metabench.plugin.contracts.episode import Labelled
+from metabench import Labelled, Params, is_norm, share
 from metabench_plugins.learners.parts.gradient_learner import (
     GradientLearner,
     GradientParams,

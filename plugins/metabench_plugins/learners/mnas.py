@@ -24,10 +24,18 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from metabench.inner_loop import is_norm, share
-from metabench.plugin.contracts import INPUTS, Arch, LearnerContext, Mixture, Params
-from metabench.plugin.contracts.episode import Labelled, TaskBatch
-from metabench.plugin.contracts.genotype import Genotype
+from metabench import (
+    INPUTS,
+    Arch,
+    Genotype,
+    Labelled,
+    LearnerContext,
+    Mixture,
+    Params,
+    TaskBatch,
+    is_norm,
+    share,
+)
 from metabench_plugins.learners.parts.gates import Gates
 from metabench_plugins.learners.parts.gradient_learner import GradientLearner, Start, leaves
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam

@@ -15,9 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from metabench.errors import UsageError
-from metabench.plugin.contracts import Params
-from metabench.plugin.contracts.episode import Labelled, TaskShape
+from metabench import Labelled, Params, TaskShape, UsageError
 from metabench_plugins.learners.maml import Maml, MamlParams
 from metabench_plugins.learners.parts.gradient_learner import Start, leaves
 from metabench_plugins.learners.parts.layer_weights import layered

@@ -18,10 +18,18 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field
 from torch import Tensor
 
-from metabench.inner_loop import share
-from metabench.plugin.contracts import Arch, LearnerContext, Mixture, Params
-from metabench.plugin.contracts.episode import Adapted, Labelled, Predictor, TaskBatch
-from metabench.values import Frozen
+from metabench import (
+    Adapted,
+    Arch,
+    Frozen,
+    Labelled,
+    LearnerContext,
+    Mixture,
+    Params,
+    Predictor,
+    TaskBatch,
+    share,
+)
 from metabench_plugins.learners.parts.augmentation import crop_and_flip
 from metabench_plugins.learners.parts.gradient_learner import leaves
 from metabench_plugins.strategies.parts.darts_unrolled import architecture_gradient

@@ -17,11 +17,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench.inner_loop import predictor, share
-from metabench.nn.losses import task_losses
-from metabench.plugin.contracts import LearnerContext, Mixture, Params
-from metabench.plugin.contracts.episode import Adapted, EpisodeShape, Labelled, TaskBatch
-from metabench.values import Frozen
+from metabench import (
+    Adapted,
+    EpisodeShape,
+    Frozen,
+    Labelled,
+    LearnerContext,
+    Mixture,
+    Params,
+    TaskBatch,
+    predictor,
+    share,
+    task_losses,
+)
 from metabench_plugins.learners.parts.inner_adam import Moments, descend
 from metabench_plugins.learners.parts.mini_batches import mini_batches
 from metabench_plugins.learners.parts.split_batch import gradients, parts, rows

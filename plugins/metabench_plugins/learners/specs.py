@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from metabench.plugin.specs import LearnerSpec
+from metabench import LearnerSpec
 
 
 def learner_specs() -> Iterator[LearnerSpec]:

@@ -22,9 +22,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench.plugin.contracts import LearnerContext
-from metabench.plugin.contracts.episode import Adapted, Labelled, Predictor, TaskBatch
-from metabench.plugin.contracts.genotype import Genotype
+from metabench import Adapted, Genotype, Labelled, LearnerContext, Predictor, TaskBatch
 from metabench_plugins.learners.maml import Maml, MamlSearchParams
 
 

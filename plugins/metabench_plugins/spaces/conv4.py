@@ -10,10 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from metabench.nn import layers as tasknn
-from metabench.plugin.contracts import CellChoices, Mixture, Params
-from metabench.plugin.contracts.episode import TaskShape
-from metabench.plugin.contracts.genotype import Genotype
+from metabench import CellChoices, Genotype, Mixture, Params, TaskShape, nn
 from metabench_plugins.spaces.parts import layer_weights as extras
 
 N_BLOCKS = 4
@@ -71,24 +68,24 @@ class Conv4:
 
     def forward(self, weights: Params, mixture: Mixture, x: Tensor) -> Tensor:
         """Map ``x [tasks, n, channels, height, width]`` to ``[tasks, n, outputs]``."""
-        return tasknn.by_task(self._forward, x, weights)
+        return nn.by_task(self._forward, x, weights)
 
     def _forward(self, x: Tensor, weights: Params) -> Tensor:
         stride = 2 if self._params.pool == "stride" else 1
         for layer in _layers():
-            x = tasknn.conv2d(
+            x = nn.conv2d(
                 x, weights[f"{layer}.weight"], weights[f"{layer}.bias"], stride=stride, padding=1
             )
             x = extras.transform(x, weights, layer)
             scale, shift = extras.norm_affine(weights, layer)
-            x = tasknn.batch_norm(x, scale, shift, eps=self._params.eps)
+            x = nn.batch_norm(x, scale, shift, eps=self._params.eps)
             if self._params.pool == "max":
-                x = tasknn.max_pool2d(x, kernel=2)
+                x = nn.max_pool2d(x, kernel=2)
             x = torch.relu(x)
-        x = tasknn.flatten(x) if self._params.head == "flatten" else tasknn.global_avg_pool(x)
+        x = nn.flatten(x) if self._params.head == "flatten" else nn.global_avg_pool(x)
         if "head.weight" not in weights:
             return x
-        y = tasknn.linear(x, weights["head.weight"], weights["head.bias"])
+        y = nn.linear(x, weights["head.weight"], weights["head.bias"])
         return extras.transform(y, weights, "head")
 
     def choices(self) -> Mapping[str, CellChoices]:

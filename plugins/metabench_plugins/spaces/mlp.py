@@ -11,11 +11,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from metabench.nn import layers as tasknn
-from metabench.nn.norm_mlp import Layer, norm_mlp
-from metabench.plugin.contracts import CellChoices, Mixture, Params
-from metabench.plugin.contracts.episode import TaskShape
-from metabench.plugin.contracts.genotype import Genotype
+from metabench import CellChoices, Genotype, Mixture, Params, TaskShape, nn
+from metabench.nn import Layer, norm_mlp
 from metabench_plugins.spaces.parts import layer_weights as extras
 
 TRUNCATED_STD = 0.01
@@ -74,7 +71,7 @@ class Mlp:
 
     def forward(self, weights: Params, mixture: Mixture, x: Tensor) -> Tensor:
         """Map ``x [tasks, n, *inputs]`` to ``[tasks, n, outputs]``."""
-        x = tasknn.flatten(x)
+        x = nn.flatten(x)
         if self.batch_statistics and _plain(weights, len(x)):
             hidden = [_hidden(weights, layer) for layer in self._layers()]
             head = weights["head.weight"], weights["head.bias"]
@@ -83,7 +80,7 @@ class Mlp:
             x = _linear(x, weights, layer)
             if self.batch_statistics:
                 scale, shift = extras.norm_affine(weights, layer)
-                x = tasknn.batch_norm(x, scale, shift, eps=self._params.eps, relu=True)
+                x = nn.batch_norm(x, scale, shift, eps=self._params.eps, relu=True)
             else:
                 x = torch.relu(extras.film(x, weights, layer))
         return _linear(x, weights, "head") if "head.weight" in weights else x
@@ -128,5 +125,5 @@ def _hidden(weights: Params, layer: str) -> Layer:
 
 
 def _linear(x: Tensor, weights: Params, layer: str) -> Tensor:
-    y = tasknn.linear(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"])
+    y = nn.linear(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"])
     return extras.transform(y, weights, layer)

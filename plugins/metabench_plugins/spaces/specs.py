@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from metabench.plugin.specs import SearchSpaceSpec
+from metabench import SearchSpaceSpec
 
 
 def space_specs() -> Iterator[SearchSpaceSpec]:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from metabench.plugin.contracts.episode import TaskShape
-from metabench.values import Frozen
+from metabench import Frozen, TaskShape
 from metabench_plugins.spaces.darts import PRIMITIVES
 from metabench_plugins.spaces.parts.published_cells import NORMAL, REDUCTION
 from metabench_plugins.spaces.parts.supernet import CellNetwork, Layout

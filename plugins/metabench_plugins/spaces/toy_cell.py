@@ -15,11 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench.nn import layers as tasknn
-from metabench.plugin.contracts import CellChoices, Mixture, Params
-from metabench.plugin.contracts.episode import TaskShape
-from metabench.plugin.contracts.genotype import Genotype
-from metabench.values import Frozen
+from metabench import CellChoices, Frozen, Genotype, Mixture, Params, TaskShape, nn
 
 CELL = "cell"
 NODES = (2, 3, 4)
@@ -102,7 +98,7 @@ class ToyCell:
             self._fixed[None].to(x, non_blocking=True) if self._fixed is not None else mixture[CELL]
         )
         linear, skip = mix[..., LINEAR].unbind(1), mix[..., SKIP].unbind(1)  # per edge, [tasks]
-        stem = self._linear(weights, "stem", tasknn.flatten(x))
+        stem = self._linear(weights, "stem", nn.flatten(x))
         nodes = dict.fromkeys(NODES, torch.zeros_like(stem))
         for source in INPUTS:
             x = nodes[source] if source else stem
@@ -119,14 +115,14 @@ class ToyCell:
                     factor = torch.stack(parallel).sum(0)[:, None, None]
                     nodes[target] = torch.addcmul(nodes[target], x, factor)
         out = torch.stack([nodes[node] for node in NODES]).mean(0)
-        return tasknn.linear(out, weights["head.weight"], weights["head.bias"])
+        return nn.linear(out, weights["head.weight"], weights["head.bias"])
 
     def _linear(self, weights: Params, name: str, x: Tensor) -> Tensor:
-        y = torch.relu(tasknn.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"]))
+        y = torch.relu(nn.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"]))
         if self._params.norm == "none":
             return y
         scale, shift = weights[f"{name}.norm.scale"], weights[f"{name}.norm.shift"]
-        return tasknn.batch_norm(y, scale, shift, eps=self._params.eps)
+        return nn.batch_norm(y, scale, shift, eps=self._params.eps)
 
     def choices(self) -> Mapping[str, CellChoices]:
         """One cell, or nothing for a child."""

@@ -9,9 +9,7 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from metabench.plugin.contracts import Arch, Mixture, SearchSpace
-from metabench.plugin.contracts.genotype import Genotype
-from metabench.values import Frozen
+from metabench import Arch, Frozen, Genotype, Mixture, SearchSpace
 from metabench_plugins.strategies.parts.decoding import decode
 from metabench_plugins.strategies.parts.logits import draw_logits, soften
 

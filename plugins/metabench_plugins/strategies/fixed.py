@@ -8,10 +8,7 @@ from typing import Any
 import torch
 from pydantic import Field, field_validator
 
-from metabench.errors import UsageError
-from metabench.plugin.contracts import Arch, CellChoices, Mixture, SearchSpace
-from metabench.plugin.contracts.genotype import Genotype
-from metabench.values import Frozen
+from metabench import Arch, CellChoices, Frozen, Genotype, Mixture, SearchSpace, UsageError
 from metabench_plugins.spaces.parts.given_genotype import Cells, genotype_of, read_given
 from metabench_plugins.strategies.parts.decoding import decode, one_hot, place
 

@@ -10,9 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, model_validator
 
-from metabench.plugin.contracts import Arch, Mixture, SearchSpace
-from metabench.plugin.contracts.genotype import Genotype
-from metabench.values import Frozen
+from metabench import Arch, Frozen, Genotype, Mixture, SearchSpace
 from metabench_plugins.strategies.parts.decoding import decode, straight_through
 from metabench_plugins.strategies.parts.logits import draw_logits, soften
 
@@ -42,6 +40,11 @@ class Gumbel:
     def __init__(self, params: GumbelParams) -> None:
         self._params = params
 
+    def temperature(self, sharpness: float) -> float:
+        """The temperature at a sharpness in [0, 1]."""
+        p = self._params
+        return p.t_max - sharpness * (p.t_max - p.t_min)
+
     def init_arch(self, space: SearchSpace, *, rng: torch.Generator) -> Arch:
         """Draw logits from N(0, init_std^2)."""
         return draw_logits(space.choices(), std=self._params.init_std, rng=rng)
@@ -53,8 +56,7 @@ class Gumbel:
         p, noisy = self._params, arch
         if rng is not None:
             noisy = {cell: logits + gumbel_noise(logits, rng=rng) for cell, logits in arch.items()}
-        temperature = p.t_max - sharpness * (p.t_max - p.t_min)
-        soft = soften(noisy, space.choices(), temperature=temperature)
+        soft = soften(noisy, space.choices(), temperature=self.temperature(sharpness))
         if not p.hard:
             return soft
         one_per_edge = {

@@ -16,9 +16,7 @@ from collections.abc import Mapping
 import torch
 from pydantic import Field
 
-from metabench.plugin.contracts import Arch, CellChoices, Mixture, SearchSpace
-from metabench.plugin.contracts.genotype import Genotype
-from metabench.values import Frozen
+from metabench import Arch, CellChoices, Frozen, Genotype, Mixture, SearchSpace
 from metabench_plugins.strategies.parts.decoding import decode, harden, place
 from metabench_plugins.strategies.parts.logits import draw_logits, soften
 

@@ -16,10 +16,7 @@ from typing import Literal
 import torch
 from pydantic import Field, model_validator
 
-from metabench.errors import UsageError
-from metabench.plugin.contracts import Arch, Mixture, SearchSpace
-from metabench.plugin.contracts.genotype import Genotype
-from metabench.values import Frozen
+from metabench import Arch, Frozen, Genotype, Mixture, SearchSpace, UsageError
 from metabench_plugins.strategies.parts.decoding import decode
 from metabench_plugins.strategies.parts.logits import draw_logits, soften
 

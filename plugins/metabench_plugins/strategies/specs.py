@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from metabench.plugin.specs import NasStrategySpec
+from metabench import NasStrategySpec
 
 
 def strategy_specs() -> Iterator[NasStrategySpec]:
@@ -28,7 +28,7 @@ def strategy_specs() -> Iterator[NasStrategySpec]:
         ),
         (
             "gumbel",
-            2,
+            3,
             "gumbel:Gumbel",
             "Samples one operation per edge, straight through.",
             True,

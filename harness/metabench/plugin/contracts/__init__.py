@@ -16,17 +16,25 @@ from metabench.plugin.contracts.learner import (
     PhasedLearner,
     TracingLearner,
 )
-from metabench.plugin.contracts.space import BatchingSpace, DropPathSpace, LayeredSpace, SearchSpace
-from metabench.plugin.contracts.strategy import Proposer, Strategy
+from metabench.plugin.contracts.space import (
+    BatchingSpace,
+    CountingSpace,
+    DropPathSpace,
+    LayeredSpace,
+    SearchSpace,
+)
+from metabench.plugin.contracts.strategy import AnnealedStrategy, Proposer, Strategy
 
 __all__ = [
     "INPUTS",
     "NEEDED",
     "Adapted",
+    "AnnealedStrategy",
     "Arch",
     "BatchingSpace",
     "CellChoices",
     "ClassData",
+    "CountingSpace",
     "DropPathSpace",
     "EvaluableFamily",
     "FunctionFamily",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from metabench.plugin.contracts.episode import EpisodeShape
 
@@ -41,6 +41,7 @@ class ClassData:
     supervised: bool = False
 
 
+@runtime_checkable
 class FunctionFamily(Protocol):
     """A generator of regression tasks: what a dataset plugin of kind ``functions`` hands back."""
 
@@ -69,6 +70,7 @@ class FunctionFamily(Protocol):
         ...
 
 
+@runtime_checkable
 class EvaluableFamily(FunctionFamily, Protocol):
     """A family whose functions can be asked anywhere: an optional capability."""
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from metabench.plugin.contracts.genotype import Genotype
 
 TaskKind = Literal["classification", "regression"]
+"""What is learned: to tell classes apart, or to predict values."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from metabench.plugin.contracts.architecture import Mixture
 from metabench.plugin.contracts.episode import Adapted, EpisodeShape, Labelled, TaskBatch, TaskShape
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+@runtime_checkable
 class Learner(Protocol):
     """A meta-learner: one outer update, and adaptation to tasks it has not seen.
 
@@ -48,6 +49,7 @@ class Learner(Protocol):
         ...
 
 
+@runtime_checkable
 class TracingLearner(Learner, Protocol):
     """A learner that shows how its mixture changes while it adapts: an optional capability."""
 
@@ -60,6 +62,7 @@ class TracingLearner(Learner, Protocol):
         ...
 
 
+@runtime_checkable
 class PhasedLearner(Learner, Protocol):
     """A learner that searches first and then trains what is tested: an optional capability."""
 

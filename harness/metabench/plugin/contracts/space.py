@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from metabench.plugin.contracts.architecture import CellChoices, Mixture, Params
 from metabench.plugin.contracts.genotype import Genotype
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+@runtime_checkable
 class SearchSpace(Protocol):
     """Cells and primitives. A fixed network is a space without choices."""
 
@@ -44,6 +45,7 @@ class SearchSpace(Protocol):
         ...
 
 
+@runtime_checkable
 class LayeredSpace(SearchSpace, Protocol):
     """A fixed network whose layers take extra weights beside their own: an optional capability.
 
@@ -67,6 +69,7 @@ class LayeredSpace(SearchSpace, Protocol):
         ...
 
 
+@runtime_checkable
 class DropPathSpace(SearchSpace, Protocol):
     """A network whose edges can be dropped at random while it is trained: an optional capability.
 
@@ -91,6 +94,7 @@ class DropPathSpace(SearchSpace, Protocol):
         ...
 
 
+@runtime_checkable
 class BatchingSpace(SearchSpace, Protocol):
     """A network of which a CPU computes several tasks at once: an optional capability.
 
@@ -99,4 +103,21 @@ class BatchingSpace(SearchSpace, Protocol):
 
     def tasks_at_once(self, n_examples: int) -> int:
         """How many tasks to compute at once, where each has ``n_examples`` examples."""
+        ...
+
+
+@runtime_checkable
+class CountingSpace(SearchSpace, Protocol):
+    """A searched network that counts the weights that a mixture leaves: an optional capability.
+
+    Without it a learner that keeps a mixture reports the weights of all operations.
+    """
+
+    def n_weights(self, mixture: Mixture, *, threshold: float = 0.0) -> list[int]:
+        """Per task, the weights of everything that the output still depends on.
+
+        Args:
+            mixture: weights of operations, ``[tasks, edges, operations]``.
+            threshold: an operation whose weight is below it counts as left out.
+        """
         ...

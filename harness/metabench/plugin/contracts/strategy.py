@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from metabench.plugin.contracts.architecture import Arch, Mixture
 from metabench.plugin.contracts.genotype import Genotype
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 
+@runtime_checkable
 class Strategy(Protocol):
     """How architecture logits become weights of operations, and an architecture."""
 
@@ -44,6 +45,20 @@ class Strategy(Protocol):
         ...
 
 
+@runtime_checkable
+class AnnealedStrategy(Strategy, Protocol):
+    """A strategy whose weights are a softmax that cools down: an optional capability.
+
+    MetaNAS prunes logits for good by their weights at the lowest temperature; under a strategy
+    without this capability it prunes none.
+    """
+
+    def temperature(self, sharpness: float) -> float:
+        """The temperature at a sharpness in [0, 1]: above 0, and never rising with sharpness."""
+        ...
+
+
+@runtime_checkable
 class Proposer(Strategy, Protocol):
     """A strategy that proposes architectures instead of learning one: an optional capability."""
 

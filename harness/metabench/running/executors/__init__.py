@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from metabench.errors import MetabenchError
 from metabench.planning.plan import PlannedRun
@@ -37,7 +37,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class JobOutcome:
     """How a job ended."""
 
     job: Job
@@ -46,6 +46,7 @@ class Outcome:
     hint: str = ""
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Runs jobs and reports their events in the calling process."""
 
@@ -55,18 +56,18 @@ class Executor(Protocol):
         *,
         emit: Callable[[RunEvent], None],
         stopped: Callable[[], bool],
-    ) -> list[Outcome]:
+    ) -> list[JobOutcome]:
         """Run all jobs; one that fails does not stop the others."""
         ...
 
 
-def work(
+def run_job(
     job: Job,
     catalog: Catalog,
     *,
     emit: Callable[[RunEvent], None],
     stopped: Callable[[], bool],
-) -> Outcome:
+) -> JobOutcome:
     """Run one job in this process and turn every end into an outcome."""
     import logging
 
@@ -91,11 +92,11 @@ def work(
     try:
         run()
     except Interrupted:
-        return Outcome(job, "interrupted")
+        return JobOutcome(job, "interrupted")
     except MetabenchError as error:
-        return Outcome(job, "failed", error.message, error.hint)
+        return JobOutcome(job, "failed", error.message, error.hint)
     except Exception as error:
         # A plugin may raise anything; the run is marked, and the others go on.
         logging.getLogger(__name__).exception("%s failed", job.planned.label)
-        return Outcome(job, "failed", f"{type(error).__name__}: {error}")
-    return Outcome(job, "done")
+        return JobOutcome(job, "failed", f"{type(error).__name__}: {error}")
+    return JobOutcome(job, "done")

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from metabench.plugin.catalog import load_catalog
 from metabench.plugin.specs import RunEvent
-from metabench.running.executors import Job, Outcome, work
+from metabench.running.executors import Job, JobOutcome, run_job
 from metabench.running.interrupt import StopRequest
 from metabench.values import Frozen
 
@@ -40,7 +40,7 @@ class LocalExecutor:
         *,
         emit: Callable[[RunEvent], None],
         stopped: Callable[[], bool],
-    ) -> list[Outcome]:
+    ) -> list[JobOutcome]:
         """Run all jobs; see :class:`metabench.running.executors.Executor`."""
         if self._params.jobs == 1 or len(jobs) == 1:
             return self._here(jobs, emit=emit, stopped=stopped)
@@ -52,14 +52,14 @@ class LocalExecutor:
         *,
         emit: Callable[[RunEvent], None],
         stopped: Callable[[], bool],
-    ) -> list[Outcome]:
+    ) -> list[JobOutcome]:
         catalog = load_catalog(jobs[0].plugin_files)
         outcomes = []
         for job in jobs:
             if stopped():
-                outcomes.append(Outcome(job, "interrupted"))
+                outcomes.append(JobOutcome(job, "interrupted"))
             else:
-                outcomes.append(work(job, catalog, emit=emit, stopped=stopped))
+                outcomes.append(run_job(job, catalog, emit=emit, stopped=stopped))
         return outcomes
 
     def _beside(
@@ -68,14 +68,14 @@ class LocalExecutor:
         *,
         emit: Callable[[RunEvent], None],
         stopped: Callable[[], bool],
-    ) -> list[Outcome]:
+    ) -> list[JobOutcome]:
         waiting, running = list(jobs), dict[Connection, _Worker]()
-        outcomes: list[Outcome] = []
+        outcomes: list[JobOutcome] = []
         told = False
         while waiting or running:
             if stopped() and not told:
                 told = True
-                outcomes += [Outcome(job, "interrupted") for job in waiting]
+                outcomes += [JobOutcome(job, "interrupted") for job in waiting]
                 waiting.clear()
                 for worker in running.values():
                     worker.interrupt()
@@ -104,14 +104,14 @@ class _Worker:
         self._process.start()
         theirs.close()
 
-    def receive(self, emit: Callable[[RunEvent], None], *, stopping: bool) -> Outcome | None:
+    def receive(self, emit: Callable[[RunEvent], None], *, stopping: bool) -> JobOutcome | None:
         """Pass on one event, or hand back the outcome when the process has ended."""
         try:
             message = self.messages.recv()
         except EOFError:
             self._process.join()
             if stopping:  # a signal can come before the process can listen to it
-                return Outcome(self._job, "interrupted")
+                return JobOutcome(self._job, "interrupted")
             code = self._process.exitcode
             text = f"its process ended with code {code}"
             emit(
@@ -122,8 +122,8 @@ class _Worker:
                     text=text,
                 )
             )
-            return Outcome(self._job, "failed", text, "Run the same command to resume it.")
-        if isinstance(message, Outcome):
+            return JobOutcome(self._job, "failed", text, "Run the same command to resume it.")
+        if isinstance(message, JobOutcome):
             self._process.join()
             return message
         emit(message)
@@ -146,6 +146,6 @@ def _main(job: Job, messages: Connection) -> None:
             except OSError:  # the main process is gone: save and stop
                 stop.ask()
 
-        outcome = work(job, load_catalog(job.plugin_files), emit=emit, stopped=stop)
+        outcome = run_job(job, load_catalog(job.plugin_files), emit=emit, stopped=stop)
         with suppress(OSError):
             messages.send(outcome)

@@ -6,10 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from metabench.data import Contents, ImageClass, RemoteFile
-from metabench.data.safe_pickle import read_pickle
-from metabench.errors import DataError
-from metabench.plugin.contracts.stamp import Stamp
+from metabench import DataError, Stamp
+from metabench.data import Contents, ImageClass, RemoteFile, read_pickle
 from metabench_plugins.datasets.parts.pickled_images import field, provide_images, whole_numbers
 
 if TYPE_CHECKING:

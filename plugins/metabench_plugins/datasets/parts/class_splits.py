@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from metabench.errors import DataError, unknown
-from metabench.values import digest
+from metabench import DataError, digest, unknown
 from metabench_plugins.datasets.parts.packed import SPLITS, parts_as_splits
 
 PARTS = ("train", "val", "test")
@@ -69,7 +68,7 @@ def _pairs(file: Path) -> Iterable[tuple[str, str]]:
     """Pairs of split and class."""
     import yaml
 
-    from metabench.planning.yaml_files import read_yaml
+    from metabench import read_yaml
 
     try:
         if file.is_dir():

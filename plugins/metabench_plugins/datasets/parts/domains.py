@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from metabench.data import Preparation, ResizeFilter, open_pack
-from metabench.data.archive import Crop
-from metabench.values import Frozen, digest
+from metabench import Frozen, digest
+from metabench.data import Crop, Preparation, ResizeFilter, open_pack
 from metabench_plugins.datasets.parts.packed import SPLITS
 
 if TYPE_CHECKING:
-    from metabench.plugin.contracts import ClassData
+    from metabench import ClassData
 
 SIZE = 84
 
@@ -56,7 +55,7 @@ def open_domain(name: str, preparation: Preparation, *, domain: str = "") -> Cla
     """
     import numpy as np
 
-    from metabench.plugin.contracts import ClassData
+    from metabench import ClassData
 
     pack = open_pack(name, preparation)
     domain = domain or name

@@ -7,10 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from metabench.data import Contents, ImageClass
-from metabench.data.safe_pickle import read_pickle
-from metabench.errors import DataError
-from metabench.plugin.contracts.stamp import Stamp
+from metabench import DataError, Stamp
+from metabench.data import Contents, ImageClass, read_pickle
 from metabench_plugins.datasets.parts.packed import committed_split
 from metabench_plugins.datasets.parts.pickled_images import field, provide_images, whole_numbers
 

@@ -12,14 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from metabench import DataError, Stamp
 from metabench.data import Contents, ImageClass
-from metabench.errors import DataError
-from metabench.plugin.contracts.stamp import Stamp
 from metabench_plugins.datasets.parts.packed import SPLITS, committed_split
 
 if TYPE_CHECKING:
-    from metabench.data import Originals
-    from metabench.data.archive import Box
+    from metabench.data import Box, Originals
 
 STAMP = Stamp.REBUILT_SPLIT
 REFERENCE = "Yao et al., HSML, ICML 2019"

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from metabench.values import digest
+from metabench import digest
 
 if TYPE_CHECKING:
+    from metabench import ClassData
     from metabench.data import Pack
-    from metabench.plugin.contracts import ClassData
 
 SPLITS = ("meta-train", "meta-val", "meta-test")
 
@@ -47,7 +47,7 @@ def upright_classes(pack: Pack, splits: Mapping[str, Sequence[int]]) -> ClassDat
     """
     import numpy as np
 
-    from metabench.plugin.contracts import ClassData
+    from metabench import ClassData
 
     return ClassData(
         images=pack.images(),

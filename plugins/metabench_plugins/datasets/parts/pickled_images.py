@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from metabench.data.pickled import PickledArray
-from metabench.errors import DataError
+from metabench import DataError
+from metabench.data import PickledArray
 
 if TYPE_CHECKING:
     from metabench.data import Originals

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from metabench.plugin.contracts import ClassData
-from metabench.plugin.contracts.stamp import Stamp
-from metabench.values import digest
+from metabench import ClassData, Stamp, digest
 
 if TYPE_CHECKING:
     import numpy as np

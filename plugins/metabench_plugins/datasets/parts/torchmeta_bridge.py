@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from metabench.errors import DataError, UsageError, unknown
+from metabench import DataError, UsageError, unknown
 
 INSTALL = 'pip install "metabench[torchmeta]" && pip install --no-deps torchmeta==1.8.0'
 

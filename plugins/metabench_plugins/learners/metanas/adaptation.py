@@ -17,9 +17,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from metabench.inner_loop import predictor
-from metabench.plugin.contracts import LearnerContext, Mixture, Params, SearchSpace
-from metabench.plugin.contracts.episode import Adapted, Labelled, Predictor
+from metabench import (
+    Adapted,
+    CountingSpace,
+    Labelled,
+    LearnerContext,
+    Mixture,
+    Params,
+    Predictor,
+    SearchSpace,
+    predictor,
+)
 from metabench_plugins.learners.metanas.joint_inner_loop import (
     JointLoop,
     Phase,
@@ -186,9 +194,7 @@ class Adaptation:
 
     def _count(self, start: State, mixture: Mixture, n_tasks: int) -> list[int]:
         """Per task, the weights of all operations that are left."""
-        count = getattr(self._space, "n_weights", None)
-        if count is None:
-            total = sum(w[0].numel() for w in operations_of(start.leaves).values())
-            return [total] * n_tasks
-        found: list[int] = count(mixture, threshold=torch.finfo(torch.float32).tiny)
-        return found
+        if isinstance(self._space, CountingSpace):
+            return self._space.n_weights(mixture, threshold=torch.finfo(torch.float32).tiny)
+        total = sum(w[0].numel() for w in operations_of(start.leaves).values())
+        return [total] * n_tasks

@@ -14,10 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench.inner_loop import share
-from metabench.nn.losses import task_losses
-from metabench.plugin.contracts import LearnerContext, Mixture, Params, SearchSpace
-from metabench.plugin.contracts.episode import Labelled
+from metabench import Labelled, LearnerContext, Mixture, Params, SearchSpace, share, task_losses
 from metabench_plugins.learners.parts.inner_adam import Moments, descend
 from metabench_plugins.learners.parts.mini_batches import take
 from metabench_plugins.learners.parts.searched_space import SearchedSpace, is_arch, operations_of

@@ -17,8 +17,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metabench.plugin.contracts import Learner, LearnerContext, Mixture, Params
-from metabench.plugin.contracts.episode import Adapted, Labelled, TaskBatch
+from metabench import (
+    Adapted,
+    AnnealedStrategy,
+    Labelled,
+    Learner,
+    LearnerContext,
+    Mixture,
+    Params,
+    TaskBatch,
+)
 from metabench_plugins.learners.metanas.adaptation import Adaptation
 from metabench_plugins.learners.metanas.joint_inner_loop import (
     JointLoop,
@@ -97,14 +105,14 @@ class Metanas:
         self._state = replace(self._state, leaves=leaves)
 
     def _pruned(self, leaves: Params) -> Params:
-        """The logits, some of them pruned for good; nothing where there is no temperature."""
-        temperature = getattr(self._context.strategy, "temperature", None)
-        if temperature is None:
+        """The logits, some of them pruned for good; nothing where no temperature falls."""
+        strategy = self._context.strategy
+        if not isinstance(strategy, AnnealedStrategy):
             return {}
         kept = prune_logits(
             arch_of(leaves),
             self._space.choices(),
-            temperature=temperature(1.0),
+            temperature=strategy.temperature(1.0),
             threshold=self._params.threshold,
         )
         return {f"{ARCH}{cell}": logits for cell, logits in kept.items()}

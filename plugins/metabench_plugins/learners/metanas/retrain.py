@@ -12,8 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench.plugin.contracts import Mixture
-from metabench.plugin.contracts.episode import Labelled
+from metabench import Labelled, Mixture
 from metabench_plugins.learners.parts.drop_path import draw_masks
 from metabench_plugins.learners.reptile import Reptile, ReptileParams
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 
-from metabench.plugin.contracts import DropPathSpace, Mixture, SearchSpace
+from metabench import DropPathSpace, Mixture, SearchSpace
 
 
 def draw_masks(
@@ -28,7 +26,7 @@ def draw_masks(
         rng: a CPU generator.
         device: where the masks go.
     """
-    if rate == 0 or not hasattr(space, "drop_paths"):
+    if rate == 0 or not isinstance(space, DropPathSpace):
         return {}
-    masks = cast(DropPathSpace, space).drop_paths(n_tasks, n_examples, rate=rate, rng=rng)
+    masks = space.drop_paths(n_tasks, n_examples, rate=rate, rng=rng)
     return {name: mask.to(device, non_blocking=True) for name, mask in masks.items()}

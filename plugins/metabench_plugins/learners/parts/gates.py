@@ -11,8 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from metabench.inner_loop import is_norm
-from metabench.plugin.contracts import Params
+from metabench import Params, is_norm
 
 
 class Gates(nn.Module):

@@ -18,12 +18,22 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench.inner_loop import Order, inner_path, predictor
-from metabench.nn.losses import Reduction, task_losses
-from metabench.plugin.contracts import LearnerContext, Mixture, Params
-from metabench.plugin.contracts.episode import Adapted, Labelled, Predictor, TaskBatch
-from metabench.plugin.contracts.genotype import Genotype
-from metabench.values import Frozen
+from metabench import (
+    Adapted,
+    Frozen,
+    Genotype,
+    Labelled,
+    LearnerContext,
+    Mixture,
+    Order,
+    Params,
+    Predictor,
+    Reduction,
+    TaskBatch,
+    inner_path,
+    predictor,
+    task_losses,
+)
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
 from metabench_plugins.learners.parts.searched_space import (
     Decoded,
@@ -67,7 +77,7 @@ class Start:
             and the sharpness where logits are among the leaves.
         decode: from the adapted leaves to architectures and what predicts, where logits adapt.
         candidates: architectures of which each task keeps the one of the lowest support loss.
-        masks: factors of the updates, see :func:`metabench.inner_loop.inner_path`.
+        masks: factors of the updates, see :func:`metabench.inner_steps.inner_path`.
         penalty: scalar that joins the outer loss.
         embedding: ``[tasks, d]``, where tasks are embedded.
         genotypes: per task, where the architecture is a result.

@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 
-from metabench.inner_loop import share
-from metabench.plugin.contracts import Params
+from metabench import Params, share
 
 EPS = 1e-8
 

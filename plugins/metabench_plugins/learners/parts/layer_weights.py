@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from metabench.errors import UsageError
-from metabench.plugin.contracts import LayeredSpace, SearchSpace
+from metabench import LayeredSpace, SearchSpace, UsageError
 
 
 def layered(space: SearchSpace, learner: str) -> LayeredSpace:
@@ -14,10 +11,10 @@ def layered(space: SearchSpace, learner: str) -> LayeredSpace:
     Raises:
         UsageError: when it does not.
     """
-    if not callable(getattr(space, "layers", None)):
+    if not isinstance(space, LayeredSpace):
         raise UsageError(
             f"Learner {learner} adds weights to single layers, and the network "
             f"{type(space).__name__} does not say which layers it has.",
             hint="Choose a fixed network such as mlp or conv4 with --space.",
         )
-    return cast("LayeredSpace", space)
+    return space

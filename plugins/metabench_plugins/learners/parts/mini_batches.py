@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from metabench.plugin.contracts.episode import Labelled
+from metabench import Labelled
 
 
 def walk(data: Labelled, *, size: int, steps: int, rng: torch.Generator) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metabench.plugin.contracts import Params
+from metabench import Params
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench.plugin.contracts import Arch, Mixture, Params, Proposer, SearchSpace, Strategy
-from metabench.plugin.contracts.genotype import Genotype
-from metabench.values import Frozen
+from metabench import Arch, Frozen, Genotype, Mixture, Params, Proposer, SearchSpace, Strategy
 from metabench_plugins.strategies.parts.decoding import genotypes, one_hot, place
 from metabench_plugins.strategies.parts.pruning import cut
 
@@ -138,12 +136,10 @@ class SearchedSpace:
 
     def candidates(self, n_tasks: int, *, rng: torch.Generator, like: Tensor) -> list[Decoded]:
         """Draw architectures to try at new tasks; none where the strategy learns one."""
-        if not hasattr(self._strategy, "candidates"):
+        if not isinstance(self._strategy, Proposer):
             return []
-        proposer = cast(Proposer, self._strategy)
-        return [
-            self._read(hard, like) for hard in proposer.candidates(self._space, n_tasks, rng=rng)
-        ]
+        found = self._strategy.candidates(self._space, n_tasks, rng=rng)
+        return [self._read(hard, like) for hard in found]
 
     def _read(self, hard: Mixture, like: Tensor) -> Decoded:
         """Read architectures off weights of 0 and 1, and move these to where ``like`` lives."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from metabench.plugin.contracts import Params
+from metabench import Params
 
 
 @contextmanager

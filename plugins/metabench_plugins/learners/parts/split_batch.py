@@ -13,8 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from metabench.inner_loop import task_gradients
-from metabench.plugin.contracts import LearnerContext, Params
+from metabench import BatchingSpace, LearnerContext, Params, task_gradients
 
 PartLoss = Callable[[Params, slice], Tensor]
 """Maps weights ``[part, *shape]`` of a part of the tasks to one loss per task of that part."""
@@ -30,8 +29,8 @@ def parts(n_tasks: int, n_examples: int, context: LearnerContext) -> list[slice]
     """
     size = n_tasks
     if context.device.type == "cpu" and len(context.task.inputs) == 3:
-        at_once = getattr(context.space, "tasks_at_once", lambda n_examples: 1)
-        size = at_once(n_examples)
+        space = context.space
+        size = space.tasks_at_once(n_examples) if isinstance(space, BatchingSpace) else 1
     return [slice(first, min(first + size, n_tasks)) for first in range(0, n_tasks, size)]
 
 

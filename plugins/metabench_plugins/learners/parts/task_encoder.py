@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field
 from torch import Tensor, nn
 
-from metabench.plugin.contracts.episode import Labelled, TaskShape
+from metabench import Labelled, TaskShape
 from metabench_plugins.learners.parts.gradient_learner import GradientParams
 
 LABEL_CODE_WIDTHS = {"regression": 20, "classification": 64}

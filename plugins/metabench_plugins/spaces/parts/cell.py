@@ -13,10 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metabench.errors import UsageError, unknown
-from metabench.nn import layers as tasknn
-from metabench.plugin.contracts import CellChoices, Params
-from metabench.plugin.contracts.genotype import Genotype
+from metabench import CellChoices, Genotype, Params, UsageError, nn, unknown
 from metabench_plugins.spaces.parts.image_maps import (
     Shapes,
     factorized_reduction,
@@ -133,9 +130,9 @@ class Cell:
         if i == 0 and self.halve_first:
             y = factorized_reduction(feed.active, weights, name)
         else:
-            y = tasknn.conv2d(feed.active, weights[f"{name}.pointwise"])
+            y = nn.conv2d(feed.active, weights[f"{name}.pointwise"])
         scale, shift = norm_weights(weights, f"{name}.norm")
-        return tasknn.batch_norm(y, scale, shift, eps=EPS)
+        return nn.batch_norm(y, scale, shift, eps=EPS)
 
     def _nothing(self, like: Tensor) -> Tensor:
         """The value of a node whose operations all have weight 0."""

@@ -9,8 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from metabench.plugin.contracts.genotype import Genotype
-from metabench.values import canonical_json
+from metabench import Genotype, canonical_json
 from metabench_plugins.spaces.parts.published_cells import PUBLISHED
 
 Cells = dict[str, list[tuple[int, int, str]]]

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metabench.nn import layers as tasknn
-from metabench.plugin.contracts import Params
+from metabench import Params, nn
 
 Shapes = dict[str, tuple[int, ...]]
 """Of weights, by name."""
@@ -35,14 +34,14 @@ def depthwise(x: Tensor, weight: Tensor, *, stride: int, dilation: int) -> Tenso
     if len(x) > 1 and x.device.type == "cpu":
         # Channels do not mix, so those of several tasks are those of one.
         filters = weight.expand(len(x), *weight.shape[1:]).flatten(0, 1)[None]
-        y = depthwise(tasknn.fold_tasks(x)[None], filters, stride=stride, dilation=dilation)
-        return tasknn.unfold_tasks(y[0], len(x))
+        y = depthwise(nn.fold_tasks(x)[None], filters, stride=stride, dilation=dilation)
+        return nn.unfold_tasks(y[0], len(x))
     if dilation == 2 and stride == 2:
         return depthwise(x[..., ::2, ::2], weight, stride=1, dilation=1)
     if dilation == 2 and x.device.type == "cpu":
         y = depthwise(_by_parity(x), weight, stride=1, dilation=1)
         return _from_parity(y, *x.shape[-2:])
-    return tasknn.conv2d(
+    return nn.conv2d(
         x,
         weight,
         stride=stride,
@@ -87,10 +86,10 @@ def factorized_reduction(x: Tensor, weights: Params, name: str) -> Tensor:
         name: of the operation.
     """
     height, width = x.shape[-2:]
-    images = functional.pad(tasknn.fold_tasks(x), (0, width % 2, 0, height % 2))
-    shifted = tasknn.unfold_tasks(images[..., 1:, 1:], len(x))
-    even = tasknn.conv2d(x, weights[f"{name}.even"], stride=2)
-    odd = tasknn.conv2d(shifted, weights[f"{name}.odd"], stride=2)
+    images = functional.pad(nn.fold_tasks(x), (0, width % 2, 0, height % 2))
+    shifted = nn.unfold_tasks(images[..., 1:, 1:], len(x))
+    even = nn.conv2d(x, weights[f"{name}.even"], stride=2)
+    odd = nn.conv2d(shifted, weights[f"{name}.odd"], stride=2)
     return join_channels([even, odd])
 
 
@@ -98,7 +97,7 @@ def join_channels(maps: Sequence[Tensor]) -> Tensor:
     """Put the channels of maps ``[tasks, n, channels, height, width]`` beside each other."""
     if maps[0].device.type != "cpu":
         return torch.cat([x.transpose(0, 1) for x in maps], dim=2).transpose(0, 1)
-    # As they lie in memory, see `tasknn.fold_tasks`.
+    # As they lie in memory, see `nn.fold_tasks`.
     rows = [_WholeGradient.apply(x.permute(1, 3, 4, 0, 2)) for x in maps]  # type: ignore[no-untyped-call]
     return torch.cat(rows, dim=4).permute(3, 0, 4, 1, 2)
 

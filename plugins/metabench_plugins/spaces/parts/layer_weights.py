@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metabench.nn import layers as tasknn
-from metabench.plugin.contracts import Params
+from metabench import Params, nn
 
 
 def transform(y: Tensor, weights: Params, layer: str) -> Tensor:
@@ -21,8 +20,8 @@ def transform(y: Tensor, weights: Params, layer: str) -> Tensor:
     if matrix is None:
         return y
     if y.dim() == 3:
-        return tasknn.linear(y, matrix)
-    return tasknn.conv2d(y, matrix.transpose(1, 2)[..., None, None])
+        return nn.linear(y, matrix)
+    return nn.conv2d(y, matrix.transpose(1, 2)[..., None, None])
 
 
 def film(y: Tensor, weights: Params, layer: str) -> Tensor:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metabench.nn import layers as tasknn
-from metabench.plugin.contracts import Params
+from metabench import Params, nn
 from metabench_plugins.spaces.parts.image_maps import Shapes
 from metabench_plugins.spaces.parts.primitives import (
     EPS,
@@ -116,7 +115,7 @@ def _term(
         by_channel = amount.unsqueeze(1).expand(-1, y.shape[2])
         shift = None if shift is None else by_channel * shift
         scale = by_channel if scale is None else by_channel * scale
-    return _add(onto, tasknn.batch_norm(y, scale, shift, eps=EPS), None)
+    return _add(onto, nn.batch_norm(y, scale, shift, eps=EPS), None)
 
 
 def _add(onto: Tensor | None, y: Tensor, factor: Tensor | None) -> Tensor:

@@ -13,7 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from metabench.plugin.contracts import INPUTS, NEEDED, CellChoices, Mixture
+from metabench import INPUTS, NEEDED, CellChoices, Mixture
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from metabench.nn import layers as tasknn
-from metabench.plugin.contracts import Params
+from metabench import Params, nn
 from metabench_plugins.spaces.parts.image_maps import (
     Shapes,
     depthwise,
@@ -49,7 +48,7 @@ class Feed:
     def pool(self, kind: PoolKind, stride: int) -> Tensor:
         """Pool windows of 3x3; the padding counts in neither kind."""
         if (kind, stride) not in self._pools:
-            pool = tasknn.max_pool2d if kind == "max" else tasknn.avg_pool2d
+            pool = nn.max_pool2d if kind == "max" else nn.avg_pool2d
             self._pools[kind, stride] = pool(self.x, kernel=3, stride=stride, padding=1)
         return self._pools[kind, stride]
 
@@ -57,7 +56,7 @@ class Feed:
         """Pool, then normalize without scale and shift."""
         if (kind, stride) not in self._normed:
             pooled = self.pool(kind, stride)
-            self._normed[kind, stride] = tasknn.batch_norm(pooled, eps=EPS)
+            self._normed[kind, stride] = nn.batch_norm(pooled, eps=EPS)
         return self._normed[kind, stride]
 
 
@@ -121,10 +120,10 @@ class Separable:
                 stride=stride if i == 1 else 1,
                 dilation=self.dilation,
             )
-            x = tasknn.conv2d(x, weights[f"{name}.pointwise{i}"])
+            x = nn.conv2d(x, weights[f"{name}.pointwise{i}"])
             if i < self.repeats:
                 scale, shift = norm_weights(weights, f"{name}.inner{i}.norm")
-                x = tasknn.batch_norm(x, scale, shift, eps=EPS, relu=True)
+                x = nn.batch_norm(x, scale, shift, eps=EPS, relu=True)
         return x
 
 
@@ -148,8 +147,8 @@ class Crossed:
     def apply(self, feed: Feed, weights: Params, name: str, *, stride: int) -> Tensor:
         """Compute; the first convolution has the stride, see :class:`Primitive`."""
         pad = self.kernel // 2
-        x = tasknn.conv2d(feed.active, weights[f"{name}.row"], stride=stride, padding=(0, pad))
-        return tasknn.conv2d(x, weights[f"{name}.column"], padding=(pad, 0))
+        x = nn.conv2d(feed.active, weights[f"{name}.row"], stride=stride, padding=(0, pad))
+        return nn.conv2d(x, weights[f"{name}.column"], padding=(pad, 0))
 
 
 @dataclass(frozen=True, slots=True)

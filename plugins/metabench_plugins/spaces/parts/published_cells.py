@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from metabench.plugin.contracts.genotype import Edge, Genotype
+from metabench import Edge, Genotype
 
 NORMAL, REDUCTION = "normal", "reduction"
 Node = tuple[tuple[int, str], tuple[int, str]]

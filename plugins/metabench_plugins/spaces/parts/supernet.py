@@ -14,12 +14,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metabench.errors import UsageError
-from metabench.inner_loop import is_norm
-from metabench.nn import layers as tasknn
-from metabench.plugin.contracts import INPUTS, CellChoices, Mixture, Params
-from metabench.plugin.contracts.episode import TaskShape
-from metabench.plugin.contracts.genotype import Genotype
+from metabench import (
+    INPUTS,
+    CellChoices,
+    Genotype,
+    Mixture,
+    Params,
+    TaskShape,
+    UsageError,
+    is_norm,
+    nn,
+)
 from metabench_plugins.spaces.parts.cell import (
     Cell,
     all_edges,
@@ -114,7 +119,7 @@ class CellNetwork:
         if min(at_once, len(x)) > 1 and x.device.type == "cpu":
             # Where each task has operations of its own, together they would compute those of all.
             at_once = at_once if overlap(mixture, self._choices) > LEAST_OVERLAP else 1
-        return tasknn.by_task(self._forward, x, weights, mixture, at_once=at_once)
+        return nn.by_task(self._forward, x, weights, mixture, at_once=at_once)
 
     def tasks_at_once(self, n_examples: int) -> int:
         """As many as have maps of :data:`MAPS_AT_ONCE` elements."""
@@ -226,21 +231,21 @@ class CellNetwork:
         }
         # Its maps are too large to run several tasks at once.
         own = {name: weight for name, weight in weights.items() if name.startswith("stem")}
-        second = Feed(tasknn.by_task(self._stem, x, own))
+        second = Feed(nn.by_task(self._stem, x, own))
         first = second
         for cell in self._cells:
             y = cell.forward(
                 weights, given.get(cell.kind), mixture.get(f"{cell.name}.drop"), first, second
             )
             first, second = second, Feed(y)
-        y = tasknn.global_avg_pool(second.x)
-        return tasknn.linear(y, weights["head.weight"], weights["head.bias"])
+        y = nn.global_avg_pool(second.x)
+        return nn.linear(y, weights["head.weight"], weights["head.bias"])
 
     def _stem(self, x: Tensor, weights: Params) -> Tensor:
         for i in range(1, len(self._layout.stem) + 1):
-            x = tasknn.conv2d(x if i == 1 else torch.relu(x), weights[f"stem{i}.weight"], padding=1)
+            x = nn.conv2d(x if i == 1 else torch.relu(x), weights[f"stem{i}.weight"], padding=1)
             scale, shift = norm_weights(weights, f"stem{i}.norm")
-            x = tasknn.batch_norm(x, scale, shift, eps=EPS)
+            x = nn.batch_norm(x, scale, shift, eps=EPS)
             if self._layout.stem_pool:
-                x = tasknn.max_pool2d(x, kernel=2)
+                x = nn.max_pool2d(x, kernel=2)
         return x

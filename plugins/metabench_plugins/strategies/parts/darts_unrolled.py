@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from metabench.plugin.contracts import Arch, Params
+from metabench import Arch, Params
 
 Loss = Callable[[Params, Arch], Tensor]
 """Maps weights and logits to a scalar."""

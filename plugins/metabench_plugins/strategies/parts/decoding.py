@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from metabench.plugin.contracts import INPUTS, NEEDED, CellChoices, Mixture
-from metabench.plugin.contracts.genotype import Edge, Genotype
+from metabench import INPUTS, NEEDED, CellChoices, Edge, Genotype, Mixture
 from metabench_plugins.spaces.parts.operation_weights import membership
 
 ZERO = "zero"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import torch
 
-from metabench.plugin.contracts import INPUTS, Arch, CellChoices, Mixture
+from metabench import INPUTS, Arch, CellChoices, Mixture
 
 
 def draw_logits(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from metabench.plugin.contracts import INPUTS, NEEDED, Arch, CellChoices, Mixture
+from metabench import INPUTS, NEEDED, Arch, CellChoices, Mixture
 from metabench_plugins.strategies.parts.decoding import edges_of
 from metabench_plugins.strategies.parts.logits import pairs_per_node, soften
 

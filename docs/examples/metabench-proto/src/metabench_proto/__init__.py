@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-from metabench.plugin.hookspecs import hookimpl
-from metabench.plugin.specs import LearnerSpec
+from metabench import LearnerSpec, hookimpl
 
 METABENCH_API = 1
 

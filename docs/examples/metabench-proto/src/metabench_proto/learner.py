@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from metabench.inner_loop import predictor
-from metabench.plugin.contracts import LearnerContext
-from metabench.plugin.contracts.episode import Adapted, Labelled, Predictor, TaskBatch
+from metabench import Adapted, Labelled, LearnerContext, Predictor, TaskBatch, predictor
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional

@@ -17,7 +17,7 @@ The cotangents ``V_l`` of the gradients of ``W_l`` come back upwards. With ``v_l
     to W_l:  w_(l-1)^T d_l,    to a_(l-1):  d_l V_l^T,    to g:  v_(L+1) + v_b,                 (3)
 
 and through the norm's gradient on to ``z_l`` and ``scale_l``. The norm's own derivatives are those
-of :mod:`metabench.nn.batch_norm`. ``a_l`` and ``z_l`` are outputs too, so that what equation 3
+of :mod:`metabench.nn.norm`. ``a_l`` and ``z_l`` are outputs too, so that what equation 3
 sends to them goes down in one pass of equation 2 together with what reaches ``o``.
 
 One step of an inner loop is thus two calls, and two more in the outer backward pass. Layer by layer
@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from metabench.nn.batch_norm import Pullback, affine, normalize, pull_back, pull_back_again
+from metabench.nn.norm import Pullback, affine, normalize, pull_back, pull_back_again
 
 
 class Layer(NamedTuple):
