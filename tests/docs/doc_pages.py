@@ -12,6 +12,7 @@ PAGES = sorted(
     [
         ROOT / "README.md",
         ROOT / "CHANGELOG.md",
+        ROOT / "CONTRIBUTING.md",
         *(page for page in DOCS.rglob("*.md") if "examples" not in page.parts),
     ]
 )
