@@ -15,7 +15,7 @@ from metabench.planning.plan import RunRequest, plan
 from metabench.plugin.catalog import Catalog
 from metabench.running.build import build
 from metabench.running.devices import make_repeatable
-from metabench.running.executors import Job, work
+from metabench.running.executors import Job, run_job
 from metabench.running.loops import Control
 from metabench.running.run import RunExecution
 from metabench.sampling.seeding import generator
@@ -166,7 +166,7 @@ def test_a_run_that_is_stopped_and_resumed_gives_the_same_bytes(
 
     def finish(out: str, stopped: Callable[[], bool]) -> str:
         job = Job(cell, tmp_path / out, "cuda", threads=1)
-        return work(job, catalog, emit=lambda event: None, stopped=stopped).status
+        return run_job(job, catalog, emit=lambda event: None, stopped=stopped).status
 
     assert finish("whole", lambda: False) == "done"
     assert finish("halves", lambda: next(looks)) == "interrupted"

@@ -62,7 +62,7 @@ def hierarchical_bootstrap(
 
     **Too narrow at few seeds**, as any bootstrap of few values. Where seeds make most of the
     spread, the nominal 95 % are 80 % for differences of 3 + 3 seeds, 87 % for 5 + 5 and 92 % for
-    10 + 10 (tests/harness/test_stats_coverage.py measures it). Decisions therefore rest on
+    10 + 10 (tests/harness/stats/test_stats_coverage.py measures it). Decisions therefore rest on
     :func:`~metabench.stats.contrast`.
 
     Args:

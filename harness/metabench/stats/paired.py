@@ -91,7 +91,7 @@ def contrast(
     less what of it is in s^2 already (the interaction's mean square). Degrees of freedom:
     Satterthwaite 1946, from the seeds alone, since episodes are many. The 95 % interval covers in
     95 to 97 % of cases at 3 + 3 seeds, within a point of 95 % at 5 + 5 and more, and in 93 to 97 %
-    at 2 + 2 (tests/harness/test_stats_coverage.py).
+    at 2 + 2 (tests/harness/stats/test_stats_coverage.py).
 
     Args:
         left: scores ``[seeds, episodes]`` by source.

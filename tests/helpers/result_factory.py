@@ -1,6 +1,6 @@
 """Makes small result folders for tests; run as a script, it writes ``tests/golden`` anew.
 
-    python tests/harness/result_factory.py
+    python tests/helpers/result_factory.py
 
 Only needed when the format of records or of reports changes; look at the difference before you
 commit it.

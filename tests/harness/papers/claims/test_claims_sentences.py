@@ -18,7 +18,7 @@ from metabench.plugin.catalog import load_catalog
 from metabench.render.claims_text import render_claims
 from metabench.results.reading import read_runs
 
-RESULTS = Path(__file__).parents[2] / "results"
+RESULTS = Path(__file__).parents[4] / "results"
 
 
 def test_our_reading_is_marked_wherever_the_sentence_stands(tmp_path: Path) -> None:

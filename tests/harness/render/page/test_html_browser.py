@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium"),
 ]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 SCREENSHOTS = ROOT / "build" / "report-screenshots"
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 HOSTILE = "<script>alert(1)</script>"
