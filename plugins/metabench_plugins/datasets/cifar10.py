@@ -73,8 +73,10 @@ ARCHIVE = Archive(
 class CifarParams(Frozen):
     """How the images are prepared; at 32 pixels they are as published."""
 
-    size: int = Field(default=SIZE, ge=8, le=512, description="Height and width in pixels.")
-    resize: ResizeFilter = Field(default="lanczos", description="Filter of the resizing.")
+    size: int = Field(
+        default=SIZE, ge=8, le=512, description="Height and width of the images in pixels."
+    )
+    resize: ResizeFilter = Field(default="lanczos", description="Filter for resizing the images.")
 
 
 def load(params: CifarParams) -> ClassData:
@@ -123,7 +125,8 @@ def synthesize(params: CifarParams) -> ClassData:
 SPEC = DatasetSpec(
     name=ARCHIVE.name,
     version=2,
-    summary="10 classes, 5000 + 1000 images of 32x32 each; the same classes in train and test.",
+    summary="CIFAR-10: 10 classes, each with 5,000 training and 1,000 test images of "
+    "32x32 pixels; training and test have the same classes.",
     params="metabench_plugins.datasets.cifar10:CifarParams",
     reference="Krizhevsky 2009",
     kind="classes",

@@ -111,7 +111,7 @@ ARCHIVE = Archive(
 class FourDomainsParams(DomainParams):
     """Which domain, and how its images are prepared."""
 
-    domain: Domain = Field(default="birds", description="Which of the four domains.")
+    domain: Domain = Field(default="birds", description="One of the four domains.")
 
 
 def load(params: FourDomainsParams) -> ClassData:
@@ -141,7 +141,8 @@ def synthesize(params: FourDomainsParams) -> ClassData:
 SPEC = DatasetSpec(
     name=ARCHIVE.name,
     version=1,
-    summary="Birds, textures, aircraft and flowers, a substitute for Multi-datasets.",
+    summary="Small real images of birds, textures, aircraft and flowers; a substitute "
+    "for Multi-datasets.",
     params="metabench_plugins.datasets.four_domains:FourDomainsParams",
     reference="stands in for the data of Yao et al., ICML 2019",
     kind="classes",

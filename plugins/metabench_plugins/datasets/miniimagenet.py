@@ -45,8 +45,10 @@ ARCHIVE = Archive(
 class MiniImagenetParams(Frozen):
     """How MiniImagenet is shown."""
 
-    size: int = Field(default=84, ge=8, le=512, description="Height and width in pixels.")
-    resize: ResizeFilter = Field(default="lanczos", description="Filter of the resizing.")
+    size: int = Field(
+        default=84, ge=8, le=512, description="Height and width of the images in pixels."
+    )
+    resize: ResizeFilter = Field(default="lanczos", description="Filter for resizing the images.")
 
 
 def load(params: MiniImagenetParams) -> ClassData:
@@ -72,7 +74,8 @@ def synthesize(params: MiniImagenetParams) -> ClassData:
 SPEC = DatasetSpec(
     name=ARCHIVE.name,
     version=1,
-    summary="100 classes of ImageNet, 600 images of 84x84 each, split 64/16/20.",
+    summary="MiniImagenet: 100 classes of ImageNet, 600 images of 84x84 pixels each, "
+    "split 64/16/20.",
     params="metabench_plugins.datasets.miniimagenet:MiniImagenetParams",
     reference="Vinyals et al. 2016; Ravi and Larochelle 2017",
     kind="classes",

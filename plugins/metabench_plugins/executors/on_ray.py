@@ -25,7 +25,8 @@ class RayParams(Frozen):
         default=1,
         ge=1,
         le=100_000,
-        description="How many runs at a time on a Ray of its own.",
+        description="Number of runs at a time when metabench starts Ray itself; a cluster at "
+        "RAY_ADDRESS ignores it.",
     )
 
 

@@ -30,12 +30,15 @@ class MumoMamlParams(MamlParams):
     """Parameters of MUMOMAML."""
 
     inner_clip: float | None = Field(
-        default=10.0, gt=0, description="Element-wise bound of the inner gradient."
+        default=10.0,
+        gt=0,
+        description="Bound on each element of the inner-loop gradient; null for none.",
     )
     max_norm: float | None = Field(
         default=2.0,
         gt=0,
-        description="Bound of the norm of the outer gradient, of the network and of the rest.",
+        description="Bound on the norm of the outer gradient, for the network and for the "
+        "encoder with its FiLM layers separately; null for none.",
     )
 
 

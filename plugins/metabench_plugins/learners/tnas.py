@@ -30,16 +30,24 @@ class TnasParams(MamlSearchParams):
     """Parameters of T-NAS."""
 
     search_fraction: float = Field(
-        default=0.5, ge=0, le=1, description="Part of meta-training that searches."
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Fraction of meta-training that searches; the rest trains the decoded "
+        "networks.",
     )
     decode_fraction: float = Field(
         default=0.1,
         ge=0,
         le=1,
-        description="Last part of the search that counts what its tasks decode to.",
+        description="Last fraction of the search, which counts the architectures that its tasks "
+        "decode to.",
     )
     networks: int = Field(
-        default=4, ge=1, le=1000, description="Most common decoded networks that are trained anew."
+        default=4,
+        ge=1,
+        le=1000,
+        description="Number of decoded networks that are trained anew, the most common first.",
     )
 
 

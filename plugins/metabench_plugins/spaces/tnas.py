@@ -17,9 +17,13 @@ class TnasParams(Frozen):
     """Parameters of :func:`tnas`."""
 
     channels: int = Field(
-        default=16, ge=1, le=1024, description="Channels of the first cell; the stem has 1.5 and 3."
+        default=16,
+        ge=1,
+        le=1024,
+        description="Channels of the first cell; the second has 2 times as many, the stem's two "
+        "convolutions 1.5 and 3 times.",
     )
-    nodes: int = Field(default=4, ge=1, le=8, description="Intermediate nodes of a cell.")
+    nodes: int = Field(default=4, ge=1, le=8, description="Intermediate nodes per cell.")
 
 
 def tnas(params: TnasParams, task: TaskShape) -> CellNetwork:

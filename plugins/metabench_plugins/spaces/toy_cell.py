@@ -29,11 +29,15 @@ LINEAR, SKIP = PRIMITIVES.index("linear"), PRIMITIVES.index("skip")
 class ToyCellParams(Frozen):
     """Parameters of :class:`ToyCell`."""
 
-    width: int = Field(default=50, ge=1, le=65536, description="Units of the stem and each linear.")
-    norm: Literal["none", "batch"] = Field(
-        default="batch", description="Batch norm after each ReLU, or none."
+    width: int = Field(
+        default=50, ge=1, le=65536, description="Units of the stem and of each linear operation."
     )
-    eps: float = Field(default=1e-5, gt=0, le=1, description="Added to the variance.")
+    norm: Literal["none", "batch"] = Field(
+        default="batch", description="Normalization after each ReLU."
+    )
+    eps: float = Field(
+        default=1e-5, gt=0, le=1, description="Constant that batch norm adds to the variance."
+    )
 
 
 class ToyCell:

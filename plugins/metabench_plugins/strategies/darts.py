@@ -18,7 +18,10 @@ class DartsParams(Frozen):
     """Parameters of :class:`Darts`."""
 
     init_std: float = Field(
-        default=1e-3, ge=0, le=10, description="Deviation of the initial logits."
+        default=1e-3,
+        ge=0,
+        le=10,
+        description="Standard deviation of the initial architecture logits.",
     )
 
 

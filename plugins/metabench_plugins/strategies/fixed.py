@@ -20,9 +20,9 @@ class FixedParams(Frozen):
 
     genotype: str | Cells = Field(
         default=FIRST,
-        description="`first` (each node's first inputs by the first operation), the name of a "
-        "published genotype, a .json file, {cell: [[source, target, primitive], ...]}, or a "
-        "genotypes.jsonl or folder of results: the most common genotype in it.",
+        description="`first` (the first inputs of each node with the first operation), the name "
+        "of a published genotype, a .json file, {cell: [[source, target, primitive], ...]}, "
+        "or a genotypes.jsonl file or a results folder, whose most common genotype is used.",
     )
 
     @field_validator("genotype", mode="before")

@@ -25,7 +25,11 @@ class RandomParams(Frozen):
     """Parameters of :class:`Random`."""
 
     candidates: int = Field(
-        default=4, ge=1, le=1000, description="Architectures tried per task at meta-test."
+        default=4,
+        ge=1,
+        le=1000,
+        description="Random architectures tried per task at meta-test; the one with the lowest "
+        "support loss is kept.",
     )
 
 

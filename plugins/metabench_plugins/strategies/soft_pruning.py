@@ -28,12 +28,22 @@ class SoftPruningParams(Frozen):
 
     prune: Prune = Field(
         default="operations",
-        description="What the temperature sharpens; with none it stays at t_max.",
+        description="Whose softmax the falling temperature sharpens; with none it stays at t_max.",
     )
-    t_max: float = Field(default=1.0, gt=0, le=100, description="Temperature at sharpness 0.")
-    t_min: float = Field(default=0.1, gt=0, le=100, description="Temperature at sharpness 1.")
+    t_max: float = Field(
+        default=1.0, gt=0, le=100, description="Temperature at the start of the annealing."
+    )
+    t_min: float = Field(
+        default=0.1,
+        gt=0,
+        le=100,
+        description="Temperature at the end of the annealing, at most t_max.",
+    )
     init_std: float = Field(
-        default=1e-3, ge=0, le=10, description="Deviation of the initial logits."
+        default=1e-3,
+        ge=0,
+        le=10,
+        description="Standard deviation of the initial architecture logits.",
     )
 
     @model_validator(mode="after")

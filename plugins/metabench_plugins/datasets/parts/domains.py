@@ -19,8 +19,10 @@ SIZE = 84
 class DomainParams(Frozen):
     """How the images of a domain are prepared."""
 
-    size: int = Field(default=SIZE, ge=8, le=512, description="Height and width in pixels.")
-    resize: ResizeFilter = Field(default="lanczos", description="Filter of the resizing.")
+    size: int = Field(
+        default=SIZE, ge=8, le=512, description="Height and width of the images in pixels."
+    )
+    resize: ResizeFilter = Field(default="lanczos", description="Filter for resizing the images.")
 
     def preparation(self) -> Preparation:
         """What must have been done to the images."""
@@ -31,7 +33,9 @@ class BoxedParams(DomainParams):
     """The same for a domain that knows where in an image its object is."""
 
     crop: Crop = Field(
-        default="box", description="Cut images to the box around the object, or leave them whole."
+        default="box",
+        description="box: crop each image to the bounding box of its object; none: use the "
+        "whole image.",
     )
 
     def preparation(self) -> Preparation:

@@ -29,12 +29,16 @@ class JointParams(ReptileParams):
     """Parameters of the inner loop on weights and logits."""
 
     arch_inner_lr: float = Field(
-        default=0.001, ge=0, le=100, description="Step of the logits in the inner loop."
+        default=0.001,
+        ge=0,
+        le=100,
+        description="Learning rate of the architecture logits in the inner loop.",
     )
     batches: Literal["one", "two"] = Field(
         default="one",
-        description="Weights and logits descend on one mini-batch at once, or the logits on one "
-        "and then the weights on another (the released code).",
+        description="one: a step updates weights and logits on the same mini-batch; two: it "
+        "updates the logits on one mini-batch and then the weights on another, as in the "
+        "released code.",
     )
 
 
