@@ -1,4 +1,4 @@
-"""Aircraft of Multi-datasets: FGVC-Aircraft, cut to its boxes (Maji et al. 2013)."""
+"""Aircraft of Multi-datasets: FGVC-Aircraft, cropped to bounding boxes (Maji et al. 2013)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Birds of Multi-datasets: CUB-200-2011, cut to the bird (Wah et al. 2011)."""
+"""Birds of Multi-datasets: CUB-200-2011, cropped to bounding boxes (Wah et al. 2011)."""
 
 from __future__ import annotations
 

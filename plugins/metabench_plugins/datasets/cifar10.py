@@ -1,4 +1,4 @@
-"""CIFAR-10: 10 classes, 5000 + 1000 images of 32x32 each (Krizhevsky 2009)."""
+"""CIFAR-10: 10 classes of 5,000 training and 1,000 test images, 32x32 pixels (Krizhevsky 2009)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CIFAR-100 and the two few-shot benchmarks made of it: CIFAR-FS and FC100.
+"""CIFAR-100 and the two few-shot benchmarks derived from it: CIFAR-FS and FC100.
 
 CIFAR-FS (Bertinetto et al. 2019) splits the 100 classes 64/16/20 at random; FC100 (Oreshkin et al.
 2018) splits the 20 superclasses 12/4/4, so that classes of different splits are less alike. Both

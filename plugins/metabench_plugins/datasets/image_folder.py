@@ -1,6 +1,6 @@
-"""Anyone's own images as a source: one folder per class.
+"""A user's own images as a source, one folder per class.
 
-A suite of a few lines makes a benchmark of them; it is run by its path
+A suite file of a few lines turns them into a benchmark, which is run by its path
 (``metabench run --suite photos.yaml --budget smoke``)::
 
     name: photos
@@ -115,7 +115,7 @@ class ImageFolderParams(Frozen):
     @model_validator(mode="after")
     def _check(self) -> ImageFolderParams:
         if min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > 1e-6:
-            raise ValueError("fractions must be at least 0, and 1 together")
+            raise ValueError("fractions must be at least 0 and sum to 1")
         return self
 
     def preparation(self) -> Preparation:
@@ -155,7 +155,7 @@ def _split_file(splits: str) -> Path:
 def _pack(params: ImageFolderParams) -> Pack:
     if (params.path is None) == (params.name is None):
         raise DataError(
-            "image-folder needs either a path or a name.",
+            "image-folder needs either a path or a name, not both.",
             hint="In a suite: params: {path: my-photos}.",
         )
     if params.name is not None:

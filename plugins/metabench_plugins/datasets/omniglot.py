@@ -1,4 +1,4 @@
-"""Omniglot: 1623 handwritten characters of 50 alphabets, 20 drawings each (Lake et al. 2015)."""
+"""Omniglot: 1623 handwritten characters from 50 alphabets, 20 drawings each (Lake et al. 2015)."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def split_classes(names: Sequence[str], split: str) -> dict[str, list[int]]:
         evaluation = [c for c, name in enumerate(names) if name.startswith("evaluation/")]
         return {"meta-train": background, "meta-val": [], "meta-test": evaluation}
     if len(names) != sum(ARCHIVE.parts.values()):
-        raise DataError(f"The {split} split is of 1623 characters; there are {len(names)}.")
+        raise DataError(f"The {split} split needs all 1,623 characters; {len(names):,} are there.")
     return _maml_split(names) if split == "maml" else _vinyals_split(names)
 
 

@@ -1,4 +1,4 @@
-"""Any class dataset of torchmeta as a source: its classes and splits, its images in memory."""
+"""Class datasets of torchmeta as sources, with their classes and splits, all images in memory."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ def _open(params: TorchmetaClassesParams, part: str) -> Any:
             return None
         raise DataError(
             f"torchmeta cannot open {params.dataset} (meta-{part}): {str(error).rstrip('.')}.",
-            hint=f"Put its files under {options.get('root', 'its root')}, or let torchmeta fetch "
-            "them: options: {download: true}.",
+            hint=f"Put its files under {options.get('root', 'its root')}, or let torchmeta "
+            "download them with options: {download: true}.",
         ) from error
     return getattr(opened, "dataset", opened)
 
@@ -158,8 +158,8 @@ def _image(array: Any, dataset: str) -> Image.Image:
         pixels = np.rint(255 * pixels).astype(np.uint8)
     if not shaped or pixels.dtype != np.uint8:
         raise DataError(
-            f"The examples of {dataset} are no images: {pixels.dtype} {pixels.shape}.",
-            hint="Choose a class dataset of images.",
+            f"The examples of {dataset} are not images: {pixels.dtype} {pixels.shape}.",
+            hint="Choose a dataset of images.",
         )
     return Image.fromarray(np.ascontiguousarray(pixels))
 

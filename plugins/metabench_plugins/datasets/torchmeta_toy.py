@@ -1,4 +1,4 @@
-"""Any toy task of torchmeta as a source: sinusoids, harmonics, sinusoids and lines."""
+"""Toy tasks of torchmeta as sources: sinusoids, harmonics, sinusoids and lines."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _N_PARAMETERS = 5
 
 
 class ToyRegressionParams(Frozen):
-    """The readings of the paper's toy tasks; the defaults are the recommended ones."""
+    """Parameters of the toy tasks; the defaults are our readings of the paper."""
 
     family: Family = Field(default="sine", description="Family of functions.")
     x: Literal["normal", "uniform"] = Field(

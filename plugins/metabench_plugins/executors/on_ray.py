@@ -1,6 +1,6 @@
-"""Makes runs on a Ray cluster, or on a Ray of its own on this machine.
+"""Executes runs on a Ray cluster, or with a Ray that it starts on this machine.
 
-``--out`` must lie on storage that all nodes see. The cluster is that of ``RAY_ADDRESS``.
+All nodes must see the folder ``--out``. ``RAY_ADDRESS`` names the cluster.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class RayParams(Frozen):
 
 
 class Mailbox:
-    """An actor that carries events to the main process, and its wish to stop to the workers."""
+    """An actor that passes events to the main process, and its request to stop to the workers."""
 
     def __init__(self) -> None:
         self._events: list[RunEvent] = []

@@ -1,7 +1,7 @@
 """HSML, with and without its tree (Yao et al., ICML 2019).
 
-A task vector from the support set, refined by a tree of soft clusters, gates the start weights;
-then MAML's inner loop. ``hsml-notree`` is the system that M-NAS's tables call HSML.
+A task embedding of the support set and the output of a tree of soft clusters gate the initial
+weights, from which MAML's inner loop starts. M-NAS's tables call ``hsml-notree`` HSML.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """MT-Net and T-net (Lee and Choi, ICML 2018).
 
-Layer l computes ``T_l (W_l x + b_l)``; T_l is meta-learned and stays as it is in the inner loop.
+Layer l computes ``T_l (W_l x + b_l)``; T_l is meta-learned and fixed in the inner loop.
 Each unit r has a logit zeta; per task ``M_r`` is 1 with probability ``sigmoid(zeta_r)``, drawn once
-for all inner steps, and ``w <- w - inner_lr * M * grad w``. The gradient of zeta is that of the
+for all inner steps, and ``w <- w - inner_lr * M * grad w``. zeta gets the gradient of the
 soft draw (a two-way Gumbel-softmax over (zeta, 0) at temperature 1).
 """
 

@@ -1,8 +1,8 @@
 """MUMOMAML, later MMAML (Vuorio et al., 2018 and NeurIPS 2019).
 
-A reader maps the support set to a task vector; one linear map per hidden layer makes of it a scale
-and a shift of each unit, ``h <- h (1 + scale) + shift`` (FiLM), which stay as they are during the
-inner loop of MAML.
+An encoder (the reader) maps the support set to a task embedding, and one linear layer per hidden
+layer maps that to a scale and a shift of each unit, ``h <- h (1 + scale) + shift`` (FiLM). MAML's
+inner loop does not change scale and shift.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class ImageReader:
     def __init__(self, task: TaskShape, device: torch.device, *, rng: torch.Generator) -> None:
         if len(task.inputs) != 3:
             raise UsageError(
-                f"Learner mumomaml reads images, and an example has shape {task.inputs}."
+                f"Learner mumomaml classifies images only; an example here has shape {task.inputs}."
             )
         self._network = Conv4(
             Conv4Params(filters=32, pool="stride", head="mean"),

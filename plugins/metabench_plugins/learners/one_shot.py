@@ -1,9 +1,10 @@
 """Architecture search on one task, without meta-learning (DARTS, Liu et al., ICLR 2019).
 
-Every step the architecture descends the loss on one half of the training images and the weights of
-the supernet that on the other half. With soft pruning the mixture of operations is annealed over
-the whole search (MetaNAS, Elsken et al., CVPR 2020, appendix A.1); the trained supernet is then
-judged as it is and with everything but the decoded architecture removed, without retraining.
+In every step the architecture descends the loss on one half of the training images, and the
+weights of the supernet descend the loss on the other half. With soft pruning the mixture of
+operations is annealed over the whole search (MetaNAS, Elsken et al., CVPR 2020, appendix A.1). The
+trained supernet is then tested as it is, and reduced to the decoded architecture, without
+retraining.
 """
 
 from __future__ import annotations

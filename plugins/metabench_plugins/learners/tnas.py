@@ -1,7 +1,7 @@
-"""T-NAS: weights and logits adapt together, decoded networks are trained anew (Lian et al. 2020).
+"""T-NAS: weights and logits adapt together; decoded networks are trained anew (Lian et al. 2020).
 
-Search: first-order MAML on weights and logits, each at a rate of its own. A task decodes its own
-architecture at the end of its inner loop.
+Search: first-order MAML on weights and logits, each with its own learning rate. A task decodes its
+own architecture at the end of its inner loop.
 
 Retraining: the paper trains every network that a test task decodes to from scratch, by first-order
 MAML on the meta-train tasks, which costs hours a task. Here the search's last ``decode_fraction``

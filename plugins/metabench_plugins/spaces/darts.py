@@ -1,4 +1,4 @@
-"""The search space of DARTS: eight cells, four nodes, eight operations.
+"""The searched network (search space) of DARTS: eight cells, four nodes, eight operations.
 
 Liu et al., ICLR 2019. Cells at a third and two thirds of the depth halve the map and double the
 channels.

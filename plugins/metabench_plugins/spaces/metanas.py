@@ -1,6 +1,7 @@
-"""The search space of MetaNAS: cells of one width, three nodes, seven operations, no zero.
+"""The searched network (search space) of MetaNAS: four cells, three nodes, seven operations.
 
-Elsken et al., CVPR 2020. The stem has no pooling; every second cell is a reduction.
+Elsken et al., CVPR 2020. All cells have the same width, and every second one is a reduction cell.
+There is no zero operation, and the stem has no pooling.
 """
 
 from __future__ import annotations

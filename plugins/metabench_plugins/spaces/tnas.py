@@ -1,6 +1,7 @@
-"""The search space of T-NAS, and of M-NAS on images: a normal and a reduction cell, small.
+"""The searched network (search space) of T-NAS, and of M-NAS on images: two small cells.
 
-Lian et al., ICLR 2020. The stem halves the image twice; the second cell has twice the channels.
+Lian et al., ICLR 2020. The first cell is normal, the second is a reduction cell with twice the
+channels. The stem halves the image twice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The toy search space of M-NAS: one cell between a linear stem and a linear head.
+"""The searched network (search space) of M-NAS for toy regression: one cell between linear layers.
 
 Nodes 0 and 1 are both the stem's output; node j in {2, 3, 4} sums operations over all its
 predecessors, nine edges in all; the cell's output is the mean of nodes 2 to 4. Operations: linear

@@ -1,4 +1,4 @@
-"""One given architecture: a published cell, one from a file or a search, or one written out."""
+"""One given architecture: a published one, one from a file or a search, or one in full."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Fixed:
 
 def _check(genotype: Genotype, choices: Mapping[str, CellChoices]) -> None:
     """Refuse a genotype with cells, edges or operations that the space lacks, by name."""
-    hint = "--set strategy.genotype names or holds another one; --space chooses another network."
+    hint = "Give another genotype with --set strategy.genotype, or another network with --space."
     cells = dict(genotype.cells)
     if cells.keys() != choices.keys():
         raise UsageError(
@@ -88,6 +88,6 @@ def _check(genotype: Genotype, choices: Mapping[str, CellChoices]) -> None:
             ):
                 if item not in known:
                     raise UsageError(
-                        f"The genotype has {what} {item} in cell {cell!r}; this network has none.",
+                        f"The genotype has {what} {item} in cell {cell!r}; this network does not.",
                         hint=hint,
                     )

@@ -1,4 +1,4 @@
-"""Sampled operations: one per edge, by Gumbel noise (SNAS, ICLR 2019; GDAS, CVPR 2019).
+"""Operations sampled with the Gumbel-softmax (SNAS, ICLR 2019; GDAS, CVPR 2019).
 
 ``h = argmax(alpha + g)``, ``g = -log(-log u)`` (Maddison, Mnih and Teh 2017), with the gradient of
 ``softmax((alpha + g) / tau)``: the straight-through estimator. tau falls with the sharpness.

@@ -1,4 +1,4 @@
-"""What the colour image domains share: from a pack and its splits to data, and look-alikes."""
+"""Shared by the datasets of color images: loading a pack with its splits, and synthetic data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images that are rows of a pickled array, offered to the packing as if each were a file."""
+"""Images in the rows of a pickled array, which are packed as if each were a file."""
 
 from __future__ import annotations
 
@@ -85,5 +85,8 @@ def whole_numbers(values: object, what: str) -> list[int]:
     if isinstance(values, PickledArray) and len(values.shape) == 1:
         values = values.rows(0, len(values)).tolist()
     if not isinstance(values, list) or not all(isinstance(value, int) for value in values):
-        raise DataError(f"{what} has no whole numbers where it should.", hint="Download it again.")
+        raise DataError(
+            f"{what} has something else where whole numbers are expected.",
+            hint="Download it again.",
+        )
     return values

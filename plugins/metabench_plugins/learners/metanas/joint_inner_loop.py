@@ -1,7 +1,7 @@
 """The inner loop of MetaNAS: weights and logits descend together (Elsken et al. 2020, equation 3).
 
-Each step is one forward and backward pass on a mini-batch, and Adam with beta1 = 0 moves weights
-and logits, each at a rate and with a moment of its own.
+Each step is one forward and backward pass on a mini-batch. Adam with beta1 = 0 then updates weights
+and logits, each with its own learning rate and moments.
 """
 
 from __future__ import annotations

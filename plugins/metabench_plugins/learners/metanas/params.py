@@ -75,7 +75,6 @@ class MetanasParams(JointParams):
     prune_every: int | None = Field(
         default=2500,
         ge=1,
-        description="Meta-steps after which operations below threshold at the lowest "
-        "temperature are removed permanently, again and again; null for never. A strategy "
-        "without a temperature removes none.",
+        description="Meta-steps between permanent removals of the operations below threshold at "
+        "the lowest temperature; null for never. A strategy without a temperature removes none.",
     )

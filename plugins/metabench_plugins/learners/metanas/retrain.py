@@ -1,7 +1,7 @@
-"""Reptile as MetaNAS trains the networks of found cells (Elsken et al., CVPR 2020, section 5.2).
+"""Reptile as MetaNAS trains networks of searched cells (Elsken et al., CVPR 2020, section 5.2).
 
-Reptile with DropPath, weight decay in the outer loop and eps on a cosine: what a cell is trained by
-after the search, on a network of its own with more channels and cells.
+This is Reptile with DropPath, weight decay in the outer loop and a cosine schedule for eps. After
+the search it trains a network of the found cells, with more channels and cells.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What all learners of the MAML family share: the outer step and the test.
+"""Base of the learners of the MAML family: inner loop, outer update and meta-test.
 
 Inner: ``w <- w - inner_lr * grad L(w; support)``, full support in every step.
 Outer: Adam on the mean over tasks of ``L(w_S; query)``, through all inner steps.
-A learner says where the inner loop of each task begins; MAML begins at shared weights.
+A learner defines where the inner loop of each task starts; MAML starts from shared weights.
 """
 
 from __future__ import annotations

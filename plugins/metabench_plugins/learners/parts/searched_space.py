@@ -1,6 +1,6 @@
-"""A searched space under a strategy, for any learner: logits are more leaves of the adapted tree.
+"""A searched network under a strategy: its architecture logits adapt together with the weights.
 
-The logits of a cell stand beside the weights as ``arch.<cell>``. A learner adapts and meta-learns
+Among the weights, the logits of a cell are named ``arch.<cell>``. A learner adapts and meta-learns
 them as it does weights, and asks here for what depends on them: the mixture that a loss runs on,
 and the architecture at the end.
 """
