@@ -322,7 +322,7 @@ class _Runs:
         ),
         (
             lambda f: rewrite_cache(f, class_dict={CLASSES["val"][0]: ["a"]}),
-            "cache-val.pkl in .* has something else where whole numbers are expected",
+            "cache-val.pkl in .* has no list of whole numbers",
         ),
         (
             lambda f: rewrite_cache(f, class_dict={CLASSES["train"][0]: [0]}),

@@ -86,7 +86,7 @@ def whole_numbers(values: object, what: str) -> list[int]:
         values = values.rows(0, len(values)).tolist()
     if not isinstance(values, list) or not all(isinstance(value, int) for value in values):
         raise DataError(
-            f"{what} has something else where whole numbers are expected.",
+            f"{what} has no list of whole numbers where one is expected.",
             hint="Download it again.",
         )
     return values
