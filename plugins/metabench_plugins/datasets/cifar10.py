@@ -96,7 +96,7 @@ def load(params: CifarParams) -> ClassData:
 
 
 def synthesize(params: CifarParams) -> ClassData:
-    """Generate a look-alike: ten classes of coloured strokes, 100 + 20 images each."""
+    """Generate a look-alike: ten classes of colored strokes, 100 + 20 images each."""
     import numpy as np
 
     from metabench_plugins.datasets.parts.synthetic import synthetic_classes

@@ -134,7 +134,7 @@ def _merged(pack: Pack, split: Mapping[str, Sequence[str]]) -> ClassData:
 
 
 def synthesize(params: CifarParams) -> ClassData:
-    """Generate a look-alike: coloured strokes, fewer classes, 60 images each."""
+    """Generate a look-alike: colored strokes, fewer classes, 60 images each."""
     from metabench_plugins.datasets.parts.synthetic import synthetic_classes
 
     n_classes = {"meta-train": 20, "meta-val": 8, "meta-test": 10}

@@ -144,7 +144,7 @@ SPEC = DatasetSpec(
     summary="Small real images of birds, textures, aircraft and flowers; a substitute "
     "for Multi-datasets.",
     params="metabench_plugins.datasets.four_domains:FourDomainsParams",
-    reference="stands in for the data of Yao et al., ICML 2019",
+    reference="substitute for the data of Yao et al., ICML 2019",
     kind="classes",
     factory="metabench_plugins.datasets.four_domains:load",
     synthetic="metabench_plugins.datasets.four_domains:synthesize",

@@ -191,7 +191,7 @@ def _listing(path: Path) -> list[tuple[str, int, int]]:
 
 
 def synthesize(params: ImageFolderParams) -> ClassData:
-    """Generate classes of coloured strokes instead."""
+    """Generate classes of colored strokes instead."""
     from metabench_plugins.datasets.parts.synthetic import synthetic_classes
 
     n_classes = {"meta-train": 20, "meta-val": 8, "meta-test": 10}

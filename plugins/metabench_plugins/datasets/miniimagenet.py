@@ -64,7 +64,7 @@ def load(params: MiniImagenetParams) -> ClassData:
 
 
 def synthesize(params: MiniImagenetParams) -> ClassData:
-    """Generate a look-alike: coloured strokes, fewer classes, 40 images each."""
+    """Generate a look-alike: colored strokes, fewer classes, 40 images each."""
     from metabench_plugins.datasets.parts.synthetic import synthetic_classes
 
     n_classes = {"meta-train": 20, "meta-val": 8, "meta-test": 10}

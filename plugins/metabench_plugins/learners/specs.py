@@ -42,8 +42,8 @@ def learner_specs() -> Iterator[LearnerSpec]:
     yield LearnerSpec(
         name="mumomaml",
         version=1,
-        summary="MAML with task-conditioned FiLM modulation: an encoder of the support set "
-        "scales and shifts the units of each hidden layer (Vuorio et al. 2019).",
+        summary="MUMOMAML: MAML with task-conditioned FiLM modulation; an encoder of the "
+        "support set scales and shifts the units of each hidden layer (Vuorio et al. 2019).",
         params="metabench_plugins.learners.mumomaml:MumoMamlParams",
         factory="metabench_plugins.learners.mumomaml:MumoMaml",
         reference="Vuorio et al., NeurIPS 2019",
@@ -185,7 +185,7 @@ def _searching() -> Iterator[LearnerSpec]:
     yield LearnerSpec(
         name="metanas-maml",
         version=2,
-        summary="MetaNAS with MAML instead of Reptile as the meta-learner; our extension.",
+        summary="MetaNAS with MAML instead of Reptile as the meta-learner; this is our extension.",
         params="metabench_plugins.learners.maml:MamlSearchParams",
         factory="metabench_plugins.learners.maml:Maml",
         preset={
@@ -224,7 +224,7 @@ def _searching() -> Iterator[LearnerSpec]:
         ),
         (
             "auto-meta",
-            "Same training as metanas-retrain, for the published cell of Auto-Meta (Kim "
+            "The training of metanas-retrain for the published cell of Auto-Meta (Kim "
             "et al. 2018).",
             "Kim et al., Auto-Meta, 2018",
         ),

@@ -209,7 +209,7 @@ def test_listed_images_that_are_absent_are_counted_and_stamped(
         next((folder / "images").glob(f"{label}*")).unlink()
     pack = pack_small(folder)
     assert pack.index.stamps == ("subset",)
-    assert pack.index.notes == ("3 of the 200 images listed are not there.",)
+    assert pack.index.notes == ("3 of the 200 listed images are missing.",)
     assert pack.index.shape[0] == 197
 
 

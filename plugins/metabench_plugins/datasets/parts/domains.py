@@ -82,7 +82,7 @@ def open_domain(name: str, preparation: Preparation, *, domain: str = "") -> Cla
 
 
 def look_alike(n_per_split: tuple[int, int, int], *, size: int, seed: int) -> ClassData:
-    """Generate classes of colour drawings in place of a domain.
+    """Generate classes of color drawings in place of a domain.
 
     Args:
         n_per_split: how many classes meta-train, meta-val and meta-test have.

@@ -121,7 +121,7 @@ def _from_lists(
                 found.setdefault(label, set()).add(own[0])
             else:
                 n_absent += 1
-    note = f"{n_absent:,} of the {n_rows:,} images listed are not there."
+    note = f"{n_absent:,} of the {n_rows:,} listed images are missing."
     ordered = {label: sorted(names) for label, names in found.items()}
     return ordered, (note,) if n_absent else ()
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def provide_images(
     originals: Originals, name: str, array: object, shape: tuple[int, int]
 ) -> list[str]:
-    """Make each row of an array of colour images a file of its own; nothing is read yet.
+    """Make each row of an array of color images a file of its own; nothing is read yet.
 
     Args:
         originals: where the pickle lies.

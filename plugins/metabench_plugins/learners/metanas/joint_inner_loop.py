@@ -44,7 +44,7 @@ class JointParams(ReptileParams):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where each task stands, with a task axis; or without one, what is meta-learned.
+    """The state of each task, with a task axis, or the meta-learned state, without one.
 
     Attributes:
         leaves: weights, and logits as ``arch.<cell>``.
