@@ -1,4 +1,4 @@
-"""The built-in plugins, registered through the same entry point as everybody else's."""
+"""The built-in plugins, registered through the same entry point as installed ones."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def metabench_datasets() -> Iterable[DatasetSpec]:
     yield DatasetSpec(
         name="toy-regression",
         version=1,
-        summary="Four families of functions of one variable.",
+        summary="Toy regression of M-NAS: sine, line, quadratic and harmonic functions of "
+        "one variable.",
         params="metabench_plugins.datasets.toy_regression:ToyRegressionParams",
         kind="functions",
         factory="metabench_plugins.datasets.toy_regression:ToyRegression",
@@ -109,14 +110,14 @@ def metabench_executors() -> Iterable[ExecutorSpec]:
     yield ExecutorSpec(
         name="local",
         version=1,
-        summary="Processes on this machine, one run each.",
+        summary="Runs on this machine, one after another or in several processes.",
         params="metabench.running.executors.local:LocalParams",
         factory="metabench.running.executors.local:LocalExecutor",
     )
     yield ExecutorSpec(
         name="ray",
         version=1,
-        summary="A Ray cluster, one task per run.",
+        summary="Runs on a Ray cluster, each as one Ray task.",
         params="metabench_plugins.executors.on_ray:RayParams",
         factory="metabench_plugins.executors.on_ray:RayExecutor",
         reference="Moritz et al., OSDI 2018",

@@ -1,4 +1,4 @@
-"""Aircraft of Multi-datasets: FGVC-Aircraft, cut to its boxes (Maji et al. 2013)."""
+"""Aircraft of Multi-datasets: FGVC-Aircraft, cropped to bounding boxes (Maji et al. 2013)."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ ARCHIVE = Archive(
         ),
     ),
     layout=(
-        "fgvc-aircraft-2013b.tar.gz, a folder with it or with its content, or the release of HSML "
-        "with FGVC_Aircraft/train, val and test"
+        "fgvc-aircraft-2013b.tar.gz, a folder that contains it or its content, or "
+        "the release of HSML with FGVC_Aircraft/train, val and test"
     ),
     scan=scan,
     parts={DOMAIN.name: sum(DOMAIN.sizes)},
@@ -99,7 +99,8 @@ def synthesize(params: BoxedParams) -> ClassData:
 SPEC = DatasetSpec(
     name=DOMAIN.name,
     version=1,
-    summary="100 variants of FGVC-Aircraft cut to their boxes, 100 images each (Multi-datasets).",
+    summary="FGVC-Aircraft: 100 aircraft variants, 100 images each, cropped to bounding "
+    "boxes; part of Multi-datasets.",
     params="metabench_plugins.datasets.parts.domains:BoxedParams",
     reference=REFERENCE,
     kind="classes",

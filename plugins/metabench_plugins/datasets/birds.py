@@ -1,4 +1,4 @@
-"""Birds of Multi-datasets: CUB-200-2011, cut to the bird (Wah et al. 2011)."""
+"""Birds of Multi-datasets: CUB-200-2011, cropped to bounding boxes (Wah et al. 2011)."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ ARCHIVE = Archive(
         ),
     ),
     layout=(
-        "CUB_200_2011.tgz, a folder with it or with its content, or the release of HSML with "
-        "CUB_Bird/train, val and test"
+        "CUB_200_2011.tgz, a folder that contains it or its content, or the release "
+        "of HSML with CUB_Bird/train, val and test"
     ),
     scan=scan,
     parts={DOMAIN.name: sum(DOMAIN.sizes)},
@@ -102,7 +102,8 @@ def synthesize(params: BoxedParams) -> ClassData:
 SPEC = DatasetSpec(
     name=DOMAIN.name,
     version=1,
-    summary="100 birds of CUB-200-2011 cut to their boxes, 60 images each (Multi-datasets).",
+    summary="CUB-200-2011: 100 bird species, 60 images each, cropped to bounding boxes; "
+    "part of Multi-datasets.",
     params="metabench_plugins.datasets.parts.domains:BoxedParams",
     reference=REFERENCE,
     kind="classes",

@@ -1,4 +1,4 @@
-"""CIFAR-10: 10 classes, 5000 + 1000 images of 32x32 each (Krizhevsky 2009)."""
+"""CIFAR-10: 10 classes of 5,000 training and 1,000 test images, 32x32 pixels (Krizhevsky 2009)."""
 
 from __future__ import annotations
 
@@ -73,8 +73,10 @@ ARCHIVE = Archive(
 class CifarParams(Frozen):
     """How the images are prepared; at 32 pixels they are as published."""
 
-    size: int = Field(default=SIZE, ge=8, le=512, description="Height and width in pixels.")
-    resize: ResizeFilter = Field(default="lanczos", description="Filter of the resizing.")
+    size: int = Field(
+        default=SIZE, ge=8, le=512, description="Height and width of the images in pixels."
+    )
+    resize: ResizeFilter = Field(default="lanczos", description="Filter for resizing the images.")
 
 
 def load(params: CifarParams) -> ClassData:
@@ -94,7 +96,7 @@ def load(params: CifarParams) -> ClassData:
 
 
 def synthesize(params: CifarParams) -> ClassData:
-    """Generate a look-alike: ten classes of coloured strokes, 100 + 20 images each."""
+    """Generate a look-alike: ten classes of colored strokes, 100 + 20 images each."""
     import numpy as np
 
     from metabench_plugins.datasets.parts.synthetic import synthetic_classes
@@ -123,7 +125,8 @@ def synthesize(params: CifarParams) -> ClassData:
 SPEC = DatasetSpec(
     name=ARCHIVE.name,
     version=2,
-    summary="10 classes, 5000 + 1000 images of 32x32 each; the same classes in train and test.",
+    summary="CIFAR-10: 10 classes, each with 5,000 training and 1,000 test images of "
+    "32x32 pixels; training and test have the same classes.",
     params="metabench_plugins.datasets.cifar10:CifarParams",
     reference="Krizhevsky 2009",
     kind="classes",

@@ -1,4 +1,4 @@
-"""CIFAR-100 and the two few-shot benchmarks made of it: CIFAR-FS and FC100.
+"""CIFAR-100 and the two few-shot benchmarks derived from it: CIFAR-FS and FC100.
 
 CIFAR-FS (Bertinetto et al. 2019) splits the 100 classes 64/16/20 at random; FC100 (Oreshkin et al.
 2018) splits the 20 superclasses 12/4/4, so that classes of different splits are less alike. Both
@@ -134,7 +134,7 @@ def _merged(pack: Pack, split: Mapping[str, Sequence[str]]) -> ClassData:
 
 
 def synthesize(params: CifarParams) -> ClassData:
-    """Generate a look-alike: coloured strokes, fewer classes, 60 images each."""
+    """Generate a look-alike: colored strokes, fewer classes, 60 images each."""
     from metabench_plugins.datasets.parts.synthetic import synthetic_classes
 
     n_classes = {"meta-train": 20, "meta-val": 8, "meta-test": 10}
@@ -163,21 +163,24 @@ def _spec(
 SPECS = (
     _spec(
         "cifar100",
-        "100 classes, 500 + 100 images of 32x32 each; the same classes in train and test.",
+        "CIFAR-100: 100 classes, each with 500 training and 100 test images of "
+        "32x32 pixels; training and test have the same classes.",
         reference="Krizhevsky 2009",
         factory="load",
         synthetic=None,
     ),
     _spec(
         "cifar-fs",
-        "CIFAR-100 for few-shot learning: 64/16/20 classes, 600 images of 32x32 each.",
+        "CIFAR-FS: the classes of CIFAR-100 split 64/16/20 at random, 600 images of "
+        "32x32 pixels each.",
         reference="Bertinetto et al. 2019",
         factory="load_cifar_fs",
         synthetic="synthesize",
     ),
     _spec(
         "fc100",
-        "CIFAR-100 for few-shot learning: 60/20/20 classes of 12/4/4 superclasses.",
+        "FC100: the classes of CIFAR-100 split 60/20/20 by superclass, 600 images "
+        "of 32x32 pixels each.",
         reference="Oreshkin et al. 2018",
         factory="load_fc100",
         synthetic="synthesize",

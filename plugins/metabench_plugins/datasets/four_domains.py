@@ -1,7 +1,7 @@
-"""Four domains of small real images that stand in for Multi-datasets where those are not at hand.
+"""Four domains of small real images, a substitute for Multi-datasets.
 
-Birds is its true source with another draw of classes; Textures (Brodatz), Aircraft and Flowers
-replace DTD, FGVC-Aircraft and FGVCx Fungi. Every result is stamped ``substitute``.
+Birds is a source of Multi-datasets too, here with other classes; Textures (Brodatz), Aircraft and
+Flowers replace DTD, FGVC-Aircraft and FGVCx Fungi. Every result is stamped ``substitute``.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _read_splits(originals: Originals) -> dict[str, tuple[str, ...]]:
     files = [name for name in originals.names if name.rpartition("/")[2] == _SPLITS]
     if len(files) != 1:
         raise DataError(
-            f"{originals.path} holds {len(files) or 'no'} {_SPLITS}; one is needed.",
+            f"{originals.path} holds {len(files) or 'no'} {_SPLITS}; exactly one is needed.",
             hint=f"PATH must be {ARCHIVE.layout}.",
         )
     try:
@@ -111,7 +111,7 @@ ARCHIVE = Archive(
 class FourDomainsParams(DomainParams):
     """Which domain, and how its images are prepared."""
 
-    domain: Domain = Field(default="birds", description="Which of the four domains.")
+    domain: Domain = Field(default="birds", description="One of the four domains.")
 
 
 def load(params: FourDomainsParams) -> ClassData:
@@ -141,9 +141,10 @@ def synthesize(params: FourDomainsParams) -> ClassData:
 SPEC = DatasetSpec(
     name=ARCHIVE.name,
     version=1,
-    summary="Birds, textures, aircraft and flowers, a substitute for Multi-datasets.",
+    summary="Small real images of birds, textures, aircraft and flowers; a substitute "
+    "for Multi-datasets.",
     params="metabench_plugins.datasets.four_domains:FourDomainsParams",
-    reference="stands in for the data of Yao et al., ICML 2019",
+    reference="substitute for the data of Yao et al., ICML 2019",
     kind="classes",
     factory="metabench_plugins.datasets.four_domains:load",
     synthetic="metabench_plugins.datasets.four_domains:synthesize",

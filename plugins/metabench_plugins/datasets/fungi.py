@@ -90,7 +90,7 @@ def synthesize(params: DomainParams) -> ClassData:
 SPEC = DatasetSpec(
     name=DOMAIN.name,
     version=1,
-    summary="100 fungi of FGVCx Fungi 2018, 150 images each (Multi-datasets).",
+    summary="FGVCx Fungi 2018: 100 fungus species, 150 images each; part of Multi-datasets.",
     params="metabench_plugins.datasets.parts.domains:DomainParams",
     reference=REFERENCE,
     kind="classes",

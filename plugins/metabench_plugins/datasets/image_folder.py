@@ -1,6 +1,6 @@
-"""Anyone's own images as a source: one folder per class.
+"""A user's own images as a source, one folder per class.
 
-A suite of a few lines makes a benchmark of them; it is run by its path
+A suite file of a few lines turns them into a benchmark, which is run by its path
 (``metabench run --suite photos.yaml --budget smoke``)::
 
     name: photos
@@ -85,32 +85,37 @@ class ImageFolderParams(Frozen):
 
     path: str | None = Field(
         default=None,
-        description="A folder, a zip or a tarball with one folder of images per class; it is "
-        "packed when it is first used, and again when its files change.",
+        description="A folder, a zip file or a tarball with one folder of images per class. It "
+        "is packed at its first use, and again when its files change.",
     )
     name: str | None = Field(
         default=None,
         pattern=r"^[\w-]+$",
-        description="Instead: the name under which `metabench data import image-folder` packed it.",
+        description="Instead of path: the name that the images were given in `metabench data "
+        "import image-folder`.",
     )
     splits: str | None = Field(
         default=None,
-        description="A JSON or YAML file with the classes of `train`, `val` and `test`, or a CSV "
-        "file with the columns class and split, or `torchmeta:NAME` for the lists that torchmeta "
-        "brings, such as `torchmeta:cub`. If absent, folders train, val and test are the "
-        "splits; if there are none, classes are drawn with `fractions` and `seed`.",
+        description="A JSON or YAML file with the classes of `train`, `val` and `test`, a CSV "
+        "file with the columns class and split, or `torchmeta:NAME` for a split of torchmeta, "
+        "such as `torchmeta:cub`. Without it the folders train, val and test are the splits; "
+        "without these folders classes are split at random by `fractions` and `seed`.",
     )
     fractions: tuple[float, float, float] = Field(
-        default=(0.64, 0.16, 0.2), description="Shares of meta-train, meta-val and meta-test."
+        default=(0.64, 0.16, 0.2),
+        description="Fractions of the classes in meta-train, meta-validation and meta-test, if "
+        "they are split at random.",
     )
-    seed: int = Field(default=0, ge=0, description="Seed of the drawn split.")
-    size: int = Field(default=84, ge=8, le=512, description="Height and width in pixels.")
-    resize: ResizeFilter = Field(default="lanczos", description="Filter of the resizing.")
+    seed: int = Field(default=0, ge=0, description="Seed of the random split.")
+    size: int = Field(
+        default=84, ge=8, le=512, description="Height and width of the images in pixels."
+    )
+    resize: ResizeFilter = Field(default="lanczos", description="Filter for resizing the images.")
 
     @model_validator(mode="after")
     def _check(self) -> ImageFolderParams:
         if min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > 1e-6:
-            raise ValueError("fractions must be at least 0, and 1 together")
+            raise ValueError("fractions must be at least 0 and sum to 1")
         return self
 
     def preparation(self) -> Preparation:
@@ -150,7 +155,7 @@ def _split_file(splits: str) -> Path:
 def _pack(params: ImageFolderParams) -> Pack:
     if (params.path is None) == (params.name is None):
         raise DataError(
-            "image-folder needs either a path or a name.",
+            "image-folder needs either a path or a name, not both.",
             hint="In a suite: params: {path: my-photos}.",
         )
     if params.name is not None:
@@ -186,7 +191,7 @@ def _listing(path: Path) -> list[tuple[str, int, int]]:
 
 
 def synthesize(params: ImageFolderParams) -> ClassData:
-    """Generate classes of coloured strokes instead."""
+    """Generate classes of colored strokes instead."""
     from metabench_plugins.datasets.parts.synthetic import synthetic_classes
 
     n_classes = {"meta-train": 20, "meta-val": 8, "meta-test": 10}
@@ -196,7 +201,8 @@ def synthesize(params: ImageFolderParams) -> ClassData:
 SPEC = DatasetSpec(
     name=ARCHIVE.name,
     version=1,
-    summary="Your own images: one folder per class, split by a file, by folders or by a seed.",
+    summary="Your own images, one folder per class; a file, the folders or a seed "
+    "determine the split.",
     params="metabench_plugins.datasets.image_folder:ImageFolderParams",
     kind="classes",
     factory="metabench_plugins.datasets.image_folder:load",

@@ -45,8 +45,10 @@ ARCHIVE = Archive(
 class MiniImagenetParams(Frozen):
     """How MiniImagenet is shown."""
 
-    size: int = Field(default=84, ge=8, le=512, description="Height and width in pixels.")
-    resize: ResizeFilter = Field(default="lanczos", description="Filter of the resizing.")
+    size: int = Field(
+        default=84, ge=8, le=512, description="Height and width of the images in pixels."
+    )
+    resize: ResizeFilter = Field(default="lanczos", description="Filter for resizing the images.")
 
 
 def load(params: MiniImagenetParams) -> ClassData:
@@ -62,7 +64,7 @@ def load(params: MiniImagenetParams) -> ClassData:
 
 
 def synthesize(params: MiniImagenetParams) -> ClassData:
-    """Generate a look-alike: coloured strokes, fewer classes, 40 images each."""
+    """Generate a look-alike: colored strokes, fewer classes, 40 images each."""
     from metabench_plugins.datasets.parts.synthetic import synthetic_classes
 
     n_classes = {"meta-train": 20, "meta-val": 8, "meta-test": 10}
@@ -72,7 +74,8 @@ def synthesize(params: MiniImagenetParams) -> ClassData:
 SPEC = DatasetSpec(
     name=ARCHIVE.name,
     version=1,
-    summary="100 classes of ImageNet, 600 images of 84x84 each, split 64/16/20.",
+    summary="MiniImagenet: 100 classes of ImageNet, 600 images of 84x84 pixels each, "
+    "split 64/16/20.",
     params="metabench_plugins.datasets.miniimagenet:MiniImagenetParams",
     reference="Vinyals et al. 2016; Ravi and Larochelle 2017",
     kind="classes",

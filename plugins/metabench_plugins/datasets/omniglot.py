@@ -1,4 +1,4 @@
-"""Omniglot: 1623 handwritten characters of 50 alphabets, 20 drawings each (Lake et al. 2015)."""
+"""Omniglot: 1623 handwritten characters from 50 alphabets, 20 drawings each (Lake et al. 2015)."""
 
 from __future__ import annotations
 
@@ -106,24 +106,32 @@ class OmniglotParams(Frozen):
 
     split: Literal["maml", "vinyals", "background-evaluation"] = Field(
         default="maml",
-        description="maml: 1100/100/423 characters at random, in the style of MAML (the original "
-        "draw depends on the order of a folder listing). vinyals: 1028/172/423, as in torchmeta. "
-        "background-evaluation: 964/0/659, the authors' own parts.",
+        description="Number of characters in meta-train, meta-validation and meta-test. maml: "
+        "1100/100/423 at random, in the style of MAML (the original draw depends on the order "
+        "of a folder listing). vinyals: 1028/172/423, as in torchmeta. background-evaluation: "
+        "964/0/659, the two parts that the authors of Omniglot publish.",
     )
     rotations: Rotations = Field(
         default="per-task",
-        description="per-task: each class of a task is turned by a random quarter turn. "
-        "classes: each quarter turn of a character is a class. none: upright.",
+        description="per-task: each class of a task is rotated by a random multiple of 90 "
+        "degrees. classes: each of the four rotations of a character is a class. none: no "
+        "rotation.",
     )
     test_rotations: Rotations | None = Field(
-        default=None, description="The same for meta-val and meta-test; as `rotations` if absent."
+        default=None,
+        description="Rotations in meta-validation and meta-test; null takes `rotations`.",
     )
-    invert: bool = Field(default=True, description="Ink is 1 and paper 0, not the reverse.")
-    size: int = Field(default=28, ge=8, le=105, description="Height and width in pixels.")
+    invert: bool = Field(
+        default=True, description="true: ink is 1 and paper is 0; false: the reverse."
+    )
+    size: int = Field(
+        default=28, ge=8, le=105, description="Height and width of the images in pixels."
+    )
     resize: ResizeFilter = Field(
         default="lanczos",
-        description="Filter of the resizing, on 8-bit grey. MAML's script asks for Lanczos on the "
-        "1-bit originals, which Pillow takes as nearest without a word: `nearest` repeats that.",
+        description="Filter for resizing the images, as 8-bit gray. MAML's script asks for "
+        "Lanczos on 1-bit images, for which Pillow silently uses nearest: `nearest` repeats "
+        "that.",
     )
 
     def rotations_by_split(self) -> dict[str, str]:
@@ -178,7 +186,7 @@ def split_classes(names: Sequence[str], split: str) -> dict[str, list[int]]:
         evaluation = [c for c, name in enumerate(names) if name.startswith("evaluation/")]
         return {"meta-train": background, "meta-val": [], "meta-test": evaluation}
     if len(names) != sum(ARCHIVE.parts.values()):
-        raise DataError(f"The {split} split is of 1623 characters; there are {len(names)}.")
+        raise DataError(f"The {split} split needs all 1,623 characters; {len(names):,} are there.")
     return _maml_split(names) if split == "maml" else _vinyals_split(names)
 
 
@@ -236,7 +244,7 @@ def synthesize(params: OmniglotParams) -> ClassData:
 SPEC = DatasetSpec(
     name=ARCHIVE.name,
     version=1,
-    summary="1623 handwritten characters of 50 alphabets, 20 drawings each.",
+    summary="Omniglot: 1,623 handwritten characters from 50 alphabets, 20 drawings each.",
     params="metabench_plugins.datasets.omniglot:OmniglotParams",
     reference="Lake et al. 2015",
     kind="classes",

@@ -51,8 +51,8 @@ ARCHIVE = Archive(
         ),
     ),
     layout=(
-        "dtd-r1.0.1.tar.gz, a folder with it or with its content, or the release of HSML with "
-        "DTD_Texture/train, val and test"
+        "dtd-r1.0.1.tar.gz, a folder that contains it or its content, or the "
+        "release of HSML with DTD_Texture/train, val and test"
     ),
     scan=scan,
     parts={DOMAIN.name: sum(DOMAIN.sizes)},
@@ -82,7 +82,7 @@ def synthesize(params: DomainParams) -> ClassData:
 SPEC = DatasetSpec(
     name=DOMAIN.name,
     version=1,
-    summary="The 47 kinds of texture of DTD, 120 images each (Multi-datasets).",
+    summary="DTD: 47 texture classes, 120 images each; part of Multi-datasets.",
     params="metabench_plugins.datasets.parts.domains:DomainParams",
     reference=REFERENCE,
     kind="classes",

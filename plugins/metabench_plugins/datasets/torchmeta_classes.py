@@ -1,4 +1,4 @@
-"""Any class dataset of torchmeta as a source: its classes and splits, its images in memory."""
+"""Class datasets of torchmeta as sources, with their classes and splits, all images in memory."""
 
 from __future__ import annotations
 
@@ -29,18 +29,25 @@ class TorchmetaClassesParams(Frozen):
     dataset: str = Field(
         default="MiniImagenet",
         description="A class of torchmeta.datasets (Omniglot, MiniImagenet, CIFARFS, ...), or "
-        "module:Class of another class dataset.",
+        "module:Class for another class dataset.",
     )
     root: str | None = Field(
-        default=None, description="Torchmeta's data folder; torchmeta in the data folder if absent."
+        default=None,
+        description="Folder with torchmeta's files; null is the folder torchmeta in metabench's "
+        "data folder.",
     )
-    size: int = Field(default=84, ge=8, le=512, description="Height and width in pixels.")
+    size: int = Field(
+        default=84, ge=8, le=512, description="Height and width of the images in pixels."
+    )
     resize: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = Field(
-        default="bilinear", description="Filter of the resizing; torchvision's is bilinear."
+        default="bilinear",
+        description="Filter for resizing the images; torchvision's default is bilinear.",
     )
-    channels: Literal[1, 3] = Field(default=3, description="1 for gray images, 3 for color.")
+    channels: Literal[1, 3] = Field(
+        default=3, description="Channels of the images: 1 for gray, 3 for color."
+    )
     options: dict[str, bool | int | float | str] = Field(
-        default={}, description="Further arguments of the class, such as download."
+        default={}, description="Further arguments for the class, such as download."
     )
 
 
@@ -106,8 +113,8 @@ def _open(params: TorchmetaClassesParams, part: str) -> Any:
             return None
         raise DataError(
             f"torchmeta cannot open {params.dataset} (meta-{part}): {str(error).rstrip('.')}.",
-            hint=f"Put its files under {options.get('root', 'its root')}, or let torchmeta fetch "
-            "them: options: {download: true}.",
+            hint=f"Put its files under {options.get('root', 'its root')}, or let torchmeta "
+            "download them with options: {download: true}.",
         ) from error
     return getattr(opened, "dataset", opened)
 
@@ -151,8 +158,8 @@ def _image(array: Any, dataset: str) -> Image.Image:
         pixels = np.rint(255 * pixels).astype(np.uint8)
     if not shaped or pixels.dtype != np.uint8:
         raise DataError(
-            f"The examples of {dataset} are no images: {pixels.dtype} {pixels.shape}.",
-            hint="Choose a class dataset of images.",
+            f"The examples of {dataset} are not images: {pixels.dtype} {pixels.shape}.",
+            hint="Choose a dataset of images.",
         )
     return Image.fromarray(np.ascontiguousarray(pixels))
 
@@ -174,7 +181,7 @@ def synthesize(params: TorchmetaClassesParams) -> ClassData:
 SPEC = DatasetSpec(
     name="torchmeta-classes",
     version=1,
-    summary="Image datasets of torchmeta with its splits, where it is installed.",
+    summary="Image datasets of torchmeta with torchmeta's splits; needs the package torchmeta.",
     params="metabench_plugins.datasets.torchmeta_classes:TorchmetaClassesParams",
     kind="classes",
     factory="metabench_plugins.datasets.torchmeta_classes:load",

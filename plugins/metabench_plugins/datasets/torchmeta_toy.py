@@ -1,4 +1,4 @@
-"""Any toy task of torchmeta as a source: sinusoids, harmonics, sinusoids and lines."""
+"""Toy tasks of torchmeta as sources: sinusoids, harmonics, sinusoids and lines."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class TorchmetaToyParams(Frozen):
     dataset: str = Field(
         default="Sinusoid",
         description="A class of torchmeta.toy (Sinusoid, Harmonic, SinusoidAndLine), or "
-        "module:Class of another one.",
+        "module:Class for another one.",
     )
     options: dict[str, bool | int | float | str] = Field(
-        default={}, description="Further arguments of the class, such as noise_std."
+        default={}, description="Further arguments for the class, such as noise_std."
     )
 
 
@@ -86,7 +86,7 @@ class TorchmetaToy:
 SPEC = DatasetSpec(
     name="torchmeta-toy",
     version=1,
-    summary="Toy regression tasks of torchmeta, where it is installed.",
+    summary="Toy regression tasks of torchmeta; needs the package torchmeta.",
     params="metabench_plugins.datasets.torchmeta_toy:TorchmetaToyParams",
     kind="functions",
     factory="metabench_plugins.datasets.torchmeta_toy:TorchmetaToy",

@@ -29,26 +29,34 @@ _N_PARAMETERS = 5
 
 
 class ToyRegressionParams(Frozen):
-    """The readings of the paper's toy tasks; the defaults are the recommended ones."""
+    """Parameters of the toy tasks; the defaults are our readings of the paper."""
 
-    family: Family = Field(default="sine", description="Which family of functions.")
+    family: Family = Field(default="sine", description="Family of functions.")
     x: Literal["normal", "uniform"] = Field(
         default="normal",
-        description="Inputs from N(u, x_variance) around the task's u, or from U[-5, 5].",
+        description="normal: inputs from N(u, x_variance), with one u per task; uniform: inputs "
+        "from U[-5, 5].",
     )
     x_variance: float = Field(
         default=2.0,
         gt=0,
         le=100,
-        description="The 2 of N(u, 2) read as a variance; 4 reads it as a deviation.",
+        description="Variance of the inputs. 2 reads the paper's N(u, 2) as a variance, 4 as a "
+        "standard deviation.",
     )
     query_x: Literal["same", "uniform"] = Field(
-        default="same", description="Query inputs as the support's, or from U[-5, 5]."
+        default="same",
+        description="same: query inputs are drawn like the support inputs; uniform: from U[-5, 5].",
     )
     center: float = Field(
-        default=4.0, ge=0, le=100, description="u is drawn from U[-center, center]."
+        default=4.0,
+        ge=0,
+        le=100,
+        description="Bound of the task's u, which is drawn from U[-center, center].",
     )
-    noise_std: float = Field(default=0.0, ge=0, le=10, description="Deviation of noise added to y.")
+    noise_std: float = Field(
+        default=0.0, ge=0, le=10, description="Standard deviation of the Gaussian noise added to y."
+    )
 
 
 class ToyRegression:

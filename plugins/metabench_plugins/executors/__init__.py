@@ -1,1 +1,1 @@
-"""Ways to make runs other than on this machine."""
+"""Executors that do not run on this machine alone."""

@@ -1,6 +1,6 @@
-"""Makes runs on a Ray cluster, or on a Ray of its own on this machine.
+"""Executes runs on a Ray cluster, or with a Ray that it starts on this machine.
 
-``--out`` must lie on storage that all nodes see. The cluster is that of ``RAY_ADDRESS``.
+All nodes must see the folder ``--out``. ``RAY_ADDRESS`` names the cluster.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ class RayParams(Frozen):
         default=1,
         ge=1,
         le=100_000,
-        description="How many runs at a time on a Ray of its own.",
+        description="Number of runs at a time when metabench starts Ray itself; a cluster at "
+        "RAY_ADDRESS ignores it.",
     )
 
 
 class Mailbox:
-    """An actor that carries events to the main process, and its wish to stop to the workers."""
+    """An actor that passes events to the main process, and its request to stop to the workers."""
 
     def __init__(self) -> None:
         self._events: list[RunEvent] = []

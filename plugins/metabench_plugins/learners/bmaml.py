@@ -46,33 +46,59 @@ from metabench_plugins.learners.parts.svgd import svgd_matrices
 class BmamlParams(GradientParams):
     """Parameters of BMAML; the inner loop is the chaser's."""
 
-    particles: int = Field(default=5, ge=1, le=100, description="Particles per task.")
-    leader_steps: int = Field(default=1, ge=1, le=100, description="Steps of the leader.")
+    particles: int = Field(default=5, ge=1, le=100, description="Number of particles per task.")
+    leader_steps: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="SVGD steps on support and query set by which the leader goes beyond the "
+        "chaser.",
+    )
     meta_loss: Literal["chaser", "query"] = Field(
-        default="chaser", description="Distance from the leader, or loss of the mean prediction."
+        default="chaser",
+        description="chaser: squared distance of the chaser from the leader; query: query loss "
+        "of the mean prediction.",
     )
     prior: Literal["gamma", "flat"] = Field(
         default="gamma",
-        description="Precisions with Gamma priors, or no prior and constant noise.",
+        description="gamma: Gamma priors on the precisions of weights and noise; flat: no "
+        "prior, and constant noise.",
     )
     learn_precisions: bool = Field(
-        default=True, description="Whether the outer loop learns where the precisions start."
+        default=True, description="Whether the outer loop learns the initial precisions."
     )
     noise: float = Field(
-        default=0.01, gt=0, le=100, description="Variance of the noise at the start, 1 / gamma_0."
+        default=0.01,
+        gt=0,
+        le=100,
+        description="Initial variance of the noise in regression, 1 / gamma_0.",
     )
-    noise_shape: float = Field(default=2.0, gt=0, description="a of gamma's prior.")
-    noise_rate: float = Field(default=0.2, gt=0, description="b of gamma's prior.")
-    weight_shape: float = Field(default=2.0, gt=0, description="a of lambda's prior.")
-    weight_rate: float = Field(default=2.0, gt=0, description="b of lambda's prior.")
+    noise_shape: float = Field(
+        default=2.0, gt=0, description="Shape a of the Gamma prior on the noise precision gamma."
+    )
+    noise_rate: float = Field(
+        default=0.2, gt=0, description="Rate b of the Gamma prior on the noise precision gamma."
+    )
+    weight_shape: float = Field(
+        default=2.0, gt=0, description="Shape a of the Gamma prior on the weight precision lambda."
+    )
+    weight_rate: float = Field(
+        default=2.0, gt=0, description="Rate b of the Gamma prior on the weight precision lambda."
+    )
     inner_clip: float | None = Field(
-        default=None, gt=0, description="Element-wise bound of the inner gradient."
+        default=None,
+        gt=0,
+        description="Bound on each element of the inner-loop gradient; null for none.",
     )
     max_norm: float | None = Field(
-        default=None, gt=0, description="Bound of the norm of the outer gradient."
+        default=None, gt=0, description="Bound on the norm of the outer gradient; null for none."
     )
     outer_decay: float = Field(
-        default=1.0, gt=0, le=1, description="Factor of Adam's rate per hundredth of training."
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Factor on Adam's learning rate after each hundredth of meta-training; 1 "
+        "keeps it constant.",
     )
 
 

@@ -1,7 +1,7 @@
 """HSML, with and without its tree (Yao et al., ICML 2019).
 
-A task vector from the support set, refined by a tree of soft clusters, gates the start weights;
-then MAML's inner loop. ``hsml-notree`` is the system that M-NAS's tables call HSML.
+A task embedding of the support set and the output of a tree of soft clusters gate the initial
+weights, from which MAML's inner loop starts. M-NAS's tables call ``hsml-notree`` HSML.
 """
 
 from __future__ import annotations
@@ -25,11 +25,23 @@ TREE_SCALES = {"regression": 2.0, "classification": 10.0}
 class HsmlParams(EncoderParams):
     """Parameters of HSML."""
 
-    tree: bool = Field(default=True, description="Whether the task vector goes through the tree.")
-    leaves: int = Field(default=4, ge=1, le=64, description="Clusters of the first layer.")
-    nodes: int = Field(default=2, ge=1, le=64, description="Clusters of the second layer.")
+    tree: bool = Field(
+        default=True,
+        description="Whether the gates also read the output of the tree of task clusters, not "
+        "the task embedding alone.",
+    )
+    leaves: int = Field(
+        default=4, ge=1, le=64, description="Number of clusters in the first layer of the tree."
+    )
+    nodes: int = Field(
+        default=2, ge=1, le=64, description="Number of clusters in the second layer of the tree."
+    )
     tree_scale: float | None = Field(
-        default=None, gt=0, le=1000, description="s of the leaf assignment; 2 toy, 10 images."
+        default=None,
+        gt=0,
+        le=1000,
+        description="Scale s of the first layer's soft assignment, softmax(-distance^2 / (2 "
+        "s)); null is 2 in regression and 10 in classification.",
     )
 
 

@@ -1,8 +1,8 @@
 """MAML, second and first order (Finn, Abbeel and Levine, ICML 2017).
 
-On a searched network the logits are leaves beside the weights: the inner loop moves both, the
-outer loop learns both, and the strategy's annealing runs over the inner steps (MetaNAS's form with
-MAML as its meta-learner, Elsken et al. 2020).
+On a searched network the inner loop adapts the architecture logits with the weights, the outer
+loop learns both, and the strategy anneals over the inner steps (MetaNAS with MAML as its
+meta-learner, Elsken et al. 2020).
 """
 
 from __future__ import annotations

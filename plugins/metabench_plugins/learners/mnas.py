@@ -48,26 +48,49 @@ class MnasParams(EncoderParams):
     """Parameters of M-NAS."""
 
     adapt_norm: bool = Field(
-        default=True, description="Whether scale and shift of norm layers move in the inner loop."
+        default=True, description="Whether the inner loop adapts scale and shift of norm layers."
     )
-    modulate: bool = Field(default=True, description="Whether the task gates the weights.")
+    modulate: bool = Field(
+        default=True,
+        description="Whether gates that depend on the task multiply the initial weights.",
+    )
     architecture: Literal["task", "shared"] = Field(
-        default="task", description="One architecture per task, or one for all, trained anew."
+        default="task",
+        description="task: the controller generates an architecture per task; shared: one is "
+        "searched for all tasks and its network is trained anew.",
     )
     controller_lr: float = Field(
-        default=1e-4, gt=0, le=1, description="Adam's rate for the architecture."
+        default=1e-4,
+        gt=0,
+        le=1,
+        description="Learning rate of Adam for the controller or the shared architecture logits.",
     )
     controller_hidden: int = Field(
-        default=64, ge=1, le=4096, description="Hidden units of the controller."
+        default=64,
+        ge=1,
+        le=4096,
+        description="Hidden units of the controller, a perceptron with one hidden layer.",
     )
     path_dropout: float = Field(
-        default=0.2, ge=0, lt=1, description="Rate at which operations are dropped; falls to 0."
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="Initial probability of dropping an operation in the search; it falls "
+        "linearly to 0.",
     )
     hard_fraction: float = Field(
-        default=0.2, ge=0, le=1, description="Last part of the search that runs decoded (task)."
+        default=0.2,
+        ge=0,
+        le=1,
+        description="With architecture=task: last fraction of meta-training, which runs the "
+        "decoded architectures.",
     )
     search_fraction: float = Field(
-        default=0.5, ge=0, lt=1, description="Part of meta-training that searches (shared)."
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="With architecture=shared: fraction of meta-training that searches; the "
+        "rest trains the decoded network.",
     )
 
     @property
@@ -79,7 +102,12 @@ class MnasParams(EncoderParams):
 class LowRankParams(MnasParams):
     """Parameters of M-NAS with gates of low rank."""
 
-    rank: int = Field(default=8, ge=1, le=4096, description="Rank of the gates' matrix.")
+    rank: int = Field(
+        default=8,
+        ge=1,
+        le=4096,
+        description="Rank of the matrix that maps the task embedding to the gates.",
+    )
 
     @property
     def gate_rank(self) -> int | None:

@@ -1,8 +1,8 @@
 """MT-Net and T-net (Lee and Choi, ICML 2018).
 
-Layer l computes ``T_l (W_l x + b_l)``; T_l is meta-learned and stays as it is in the inner loop.
+Layer l computes ``T_l (W_l x + b_l)``; T_l is meta-learned and fixed in the inner loop.
 Each unit r has a logit zeta; per task ``M_r`` is 1 with probability ``sigmoid(zeta_r)``, drawn once
-for all inner steps, and ``w <- w - inner_lr * M * grad w``. The gradient of zeta is that of the
+for all inner steps, and ``w <- w - inner_lr * M * grad w``. zeta gets the gradient of the
 soft draw (a two-way Gumbel-softmax over (zeta, 0) at temperature 1).
 """
 
@@ -26,16 +26,21 @@ class MtNetParams(MamlParams):
     """Parameters of MT-Net."""
 
     transform: bool = Field(
-        default=True, description="A square matrix on the output of each layer, meta-learned."
+        default=True,
+        description="Whether a meta-learned square matrix transforms the output of each layer.",
     )
     masks: bool = Field(
-        default=True, description="Draw which units move, per task; without it, a T-net."
+        default=True,
+        description="Whether a random mask per task selects the units that adapt; false gives a "
+        "T-net.",
     )
     inner_clip: float | None = Field(
-        default=None, gt=0, description="Element-wise bound of the inner gradient."
+        default=None,
+        gt=0,
+        description="Bound on each element of the inner-loop gradient; null for none.",
     )
     max_norm: float | None = Field(
-        default=None, gt=0, description="Bound of the norm of the outer gradient."
+        default=None, gt=0, description="Bound on the norm of the outer gradient; null for none."
     )
 
 

@@ -1,8 +1,8 @@
 """MUMOMAML, later MMAML (Vuorio et al., 2018 and NeurIPS 2019).
 
-A reader maps the support set to a task vector; one linear map per hidden layer makes of it a scale
-and a shift of each unit, ``h <- h (1 + scale) + shift`` (FiLM), which stay as they are during the
-inner loop of MAML.
+An encoder (the reader) maps the support set to a task embedding, and one linear layer per hidden
+layer maps that to a scale and a shift of each unit, ``h <- h (1 + scale) + shift`` (FiLM). MAML's
+inner loop does not change scale and shift.
 """
 
 from __future__ import annotations
@@ -30,12 +30,15 @@ class MumoMamlParams(MamlParams):
     """Parameters of MUMOMAML."""
 
     inner_clip: float | None = Field(
-        default=10.0, gt=0, description="Element-wise bound of the inner gradient."
+        default=10.0,
+        gt=0,
+        description="Bound on each element of the inner-loop gradient; null for none.",
     )
     max_norm: float | None = Field(
         default=2.0,
         gt=0,
-        description="Bound of the norm of the outer gradient, of the network and of the rest.",
+        description="Bound on the norm of the outer gradient, for the network and for the "
+        "encoder with its FiLM layers separately; null for none.",
     )
 
 
@@ -116,7 +119,7 @@ class ImageReader:
     def __init__(self, task: TaskShape, device: torch.device, *, rng: torch.Generator) -> None:
         if len(task.inputs) != 3:
             raise UsageError(
-                f"Learner mumomaml reads images, and an example has shape {task.inputs}."
+                f"Learner mumomaml classifies images only; an example here has shape {task.inputs}."
             )
         self._network = Conv4(
             Conv4Params(filters=32, pool="stride", head="mean"),

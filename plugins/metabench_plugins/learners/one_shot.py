@@ -1,9 +1,10 @@
 """Architecture search on one task, without meta-learning (DARTS, Liu et al., ICLR 2019).
 
-Every step the architecture descends the loss on one half of the training images and the weights of
-the supernet that on the other half. With soft pruning the mixture of operations is annealed over
-the whole search (MetaNAS, Elsken et al., CVPR 2020, appendix A.1); the trained supernet is then
-judged as it is and with everything but the decoded architecture removed, without retraining.
+In every step the architecture descends the loss on one half of the training images, and the
+weights of the supernet descend the loss on the other half. With soft pruning the mixture of
+operations is annealed over the whole search (MetaNAS, Elsken et al., CVPR 2020, appendix A.1). The
+trained supernet is then tested as it is, and reduced to the decoded architecture, without
+retraining.
 """
 
 from __future__ import annotations
@@ -39,22 +40,42 @@ from metabench_plugins.strategies.parts.decoding import one_hot, place
 class OneShotParams(Frozen):
     """Parameters of the search; the defaults are those of DARTS."""
 
-    lr: float = Field(default=0.025, gt=0, le=10, description="First rate of SGD; falls as cosine.")
-    lr_min: float = Field(default=0.001, ge=0, le=10, description="Last rate of SGD.")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="Of SGD.")
-    weight_decay: float = Field(default=3e-4, ge=0, le=1, description="Of the weights.")
-    max_norm: float | None = Field(
-        default=5.0, gt=0, description="Bound of the norm of the weights' gradient."
+    lr: float = Field(
+        default=0.025,
+        gt=0,
+        le=10,
+        description="Initial learning rate of SGD; it falls along a cosine to lr_min.",
     )
-    arch_lr: float = Field(default=3e-4, gt=0, le=1, description="Adam's rate for the logits.")
-    arch_decay: float = Field(default=1e-3, ge=0, le=1, description="Weight decay of the logits.")
+    lr_min: float = Field(default=0.001, ge=0, le=10, description="Final learning rate of SGD.")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of SGD.")
+    weight_decay: float = Field(
+        default=3e-4, ge=0, le=1, description="Weight decay of the network's weights."
+    )
+    max_norm: float | None = Field(
+        default=5.0,
+        gt=0,
+        description="Bound on the norm of the gradient of the network's weights; null for none.",
+    )
+    arch_lr: float = Field(
+        default=3e-4, gt=0, le=1, description="Learning rate of Adam for the architecture logits."
+    )
+    arch_decay: float = Field(
+        default=1e-3, ge=0, le=1, description="Weight decay of the architecture logits."
+    )
     order: Literal["second", "first"] = Field(
-        default="first", description="Through one virtual step of the weights, or not."
+        default="first",
+        description="second: the architecture gradient differentiates through one virtual SGD "
+        "step of the weights (second-order DARTS); first: it does not.",
     )
     crop: int = Field(
-        default=4, ge=0, le=64, description="Pixels by which training images are shifted at most."
+        default=4,
+        ge=0,
+        le=64,
+        description="Largest random shift of training images in pixels; 0 for none.",
     )
-    flip: bool = Field(default=True, description="Mirror half of the training images.")
+    flip: bool = Field(
+        default=True, description="Whether each training image is mirrored with probability 1/2."
+    )
 
 
 class OneShot:

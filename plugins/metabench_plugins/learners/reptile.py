@@ -39,25 +39,43 @@ class ReptileParams(Frozen):
     """Parameters of Reptile."""
 
     train_shots: int | None = Field(
-        default=None, ge=1, le=1000, description="Examples per class in meta-training; K if absent."
+        default=None,
+        ge=1,
+        le=1000,
+        description="Examples per class in meta-training; null takes the setting's shots.",
     )
     inner_optimizer: Literal["adam", "sgd"] = Field(
-        default="adam", description="Adam with beta1 = 0, or plain descent."
+        default="adam", description="adam: Adam with beta1 = 0; sgd: plain gradient descent."
     )
-    inner_lr: float = Field(default=0.001, gt=0, le=100, description="Step of the inner loop.")
-    inner_steps: int = Field(default=8, ge=1, le=1000, description="Inner steps in meta-training.")
+    inner_lr: float = Field(
+        default=0.001, gt=0, le=100, description="Learning rate of the inner loop."
+    )
+    inner_steps: int = Field(
+        default=8, ge=1, le=1000, description="Inner-loop steps per task in meta-training."
+    )
     inner_batch: int = Field(
-        default=10, ge=1, le=10_000, description="Examples per inner step in meta-training."
+        default=10, ge=1, le=10_000, description="Examples per inner-loop step in meta-training."
     )
-    test_steps: int = Field(default=50, ge=0, le=10_000, description="Inner steps at meta-test.")
+    test_steps: int = Field(
+        default=50, ge=0, le=10_000, description="Inner-loop steps per task at meta-test."
+    )
     test_batch: int = Field(
-        default=5, ge=1, le=10_000, description="Examples per inner step at meta-test."
+        default=5, ge=1, le=10_000, description="Examples per inner-loop step at meta-test."
     )
-    meta_lr: float = Field(default=1.0, gt=0, le=10, description="eps at the start of training.")
-    meta_lr_end: float = Field(default=0.0, ge=0, le=10, description="eps at its end.")
-    beta2: float = Field(default=0.999, ge=0, lt=1, description="Decay of Adam's second moment.")
+    meta_lr: float = Field(
+        default=1.0, gt=0, le=10, description="Outer step size eps at the start of meta-training."
+    )
+    meta_lr_end: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="Outer step size eps at the end of meta-training; it changes linearly.",
+    )
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="Adam's beta2 in the inner loop.")
     carry: Literal["mean", "sequential"] = Field(
-        default="mean", description="How the second moment goes from task to task."
+        default="mean",
+        description="How Adam's second moment is carried on. mean: its mean over the "
+        "meta-batch; sequential: from one task to the next, as in the released code.",
     )
 
 

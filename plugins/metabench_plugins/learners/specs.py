@@ -1,4 +1,4 @@
-"""What the harness is told of each learner; its code is imported when it is used."""
+"""Specs of the built-in learners; the code of a learner is imported when it is used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ def learner_specs() -> Iterator[LearnerSpec]:
     yield LearnerSpec(
         name="maml",
         version=1,
-        summary="Model-agnostic meta-learning, second or first order.",
+        summary="MAML: meta-learns initial weights that a few gradient steps adapt to a "
+        "task (Finn et al. 2017).",
         params="metabench_plugins.learners.maml:MamlParams",
         search_params="metabench_plugins.learners.maml:MamlSearchParams",
         factory="metabench_plugins.learners.maml:Maml",
@@ -21,7 +22,8 @@ def learner_specs() -> Iterator[LearnerSpec]:
     yield LearnerSpec(
         name="reptile",
         version=1,
-        summary="Moves the start weights towards the weights that tasks end at.",
+        summary="Reptile: moves the initial weights toward the mean of the weights adapted "
+        "to each task (Nichol et al. 2018).",
         params="metabench_plugins.learners.reptile:ReptileParams",
         search_params="metabench_plugins.learners.metanas.params:MetanasParams",
         factory="metabench_plugins.learners.metanas.learner:reptile",
@@ -31,7 +33,8 @@ def learner_specs() -> Iterator[LearnerSpec]:
     yield LearnerSpec(
         name="mtnet",
         version=1,
-        summary="MAML on the units that a mask draws, between meta-learned matrices.",
+        summary="MT-Net: MAML with a meta-learned linear transform after each layer and "
+        "random masks of the units that adapt (Lee and Choi 2018).",
         params="metabench_plugins.learners.mtnet:MtNetParams",
         factory="metabench_plugins.learners.mtnet:MtNet",
         reference="Lee and Choi, ICML 2018",
@@ -39,7 +42,8 @@ def learner_specs() -> Iterator[LearnerSpec]:
     yield LearnerSpec(
         name="mumomaml",
         version=1,
-        summary="MAML on units that a reader of the support set scales and shifts.",
+        summary="MUMOMAML: MAML with task-conditioned FiLM modulation; an encoder of the "
+        "support set scales and shifts the units of each hidden layer (Vuorio et al. 2019).",
         params="metabench_plugins.learners.mumomaml:MumoMamlParams",
         factory="metabench_plugins.learners.mumomaml:MumoMaml",
         reference="Vuorio et al., NeurIPS 2019",
@@ -47,7 +51,8 @@ def learner_specs() -> Iterator[LearnerSpec]:
     yield LearnerSpec(
         name="one-shot",
         version=1,
-        summary="Architecture search on one task, without meta-learning.",
+        summary="One-shot architecture search on a single task, without meta-learning "
+        "(DARTS, Liu et al. 2019).",
         params="metabench_plugins.learners.one_shot:OneShotParams",
         factory="metabench_plugins.learners.one_shot:OneShot",
         kinds=("classification",),
@@ -58,7 +63,8 @@ def learner_specs() -> Iterator[LearnerSpec]:
     yield LearnerSpec(
         name="bmaml",
         version=1,
-        summary="Bayesian MAML: particles by Stein gradients, and a chaser loss.",
+        summary="Bayesian MAML: particles adapt by Stein variational gradient descent, and "
+        "the chaser loss trains their initial values (Yoon et al. 2018).",
         params="metabench_plugins.learners.bmaml:BmamlParams",
         factory="metabench_plugins.learners.bmaml:Bmaml",
         reference="Yoon et al., NeurIPS 2018",
@@ -70,8 +76,17 @@ def learner_specs() -> Iterator[LearnerSpec]:
 def _task_aware() -> Iterator[LearnerSpec]:
     """Learners that embed the task: HSML and M-NAS, with their ablations as presets."""
     for name, summary, tree in (
-        ("hsml", "Gates the weights by a tree of task clusters.", True),
-        ("hsml-notree", "HSML without its tree: the baseline of M-NAS's tables.", False),
+        (
+            "hsml",
+            "HSML: MAML whose initial weights are gated by a task embedding and a tree "
+            "of task clusters (Yao et al. 2019).",
+            True,
+        ),
+        (
+            "hsml-notree",
+            "HSML without the tree of task clusters: the baseline that M-NAS's tables call HSML.",
+            False,
+        ),
     ):
         yield LearnerSpec(
             name=name,
@@ -83,16 +98,39 @@ def _task_aware() -> Iterator[LearnerSpec]:
             reference="Yao, Wei, Huang and Li, ICML 2019",
         )
     for name, summary, preset in (
-        ("mnas", "Generates an architecture and gates weights per task.", {}),
-        ("mnas-shared", "M-NAS with one architecture, retrained.", {"architecture": "shared"}),
-        ("mnas-shared-m", "As mnas-shared: how we read its row.", {"architecture": "shared"}),
+        (
+            "mnas",
+            "M-NAS: a task embedding generates the architecture and gates the initial "
+            "weights (Wang et al. 2020).",
+            {},
+        ),
+        (
+            "mnas-shared",
+            "M-NAS-Shared: one architecture for all tasks, whose network is trained "
+            "anew after the search.",
+            {"architecture": "shared"},
+        ),
+        (
+            "mnas-shared-m",
+            "M-NAS-Shared-M, which the paper does not define: here it equals mnas-shared.",
+            {"architecture": "shared"},
+        ),
         (
             "mnas-shared-nm",
-            "M-NAS-Shared without modulation.",
+            "M-NAS-Shared without modulation: all tasks start from the same weights.",
             {"architecture": "shared", "modulate": False},
         ),
-        ("mnas-nm", "M-NAS without modulation.", {"modulate": False}),
-        ("mnas-low-rank", "M-NAS with gates of low rank, for large networks.", {}),
+        (
+            "mnas-nm",
+            "M-NAS without modulation (the paper's M-NAS-NM): all tasks start from the "
+            "same weights.",
+            {"modulate": False},
+        ),
+        (
+            "mnas-low-rank",
+            "M-NAS with low-rank gates for large networks, a variant that the paper does not have.",
+            {},
+        ),
     ):
         model = "LowRankParams" if name == "mnas-low-rank" else "MnasParams"
         yield LearnerSpec(
@@ -112,8 +150,16 @@ def _searching() -> Iterator[LearnerSpec]:
     """MetaNAS and T-NAS, and what trains the cells that a search has found."""
     metanas = "Elsken et al., MetaNAS, CVPR 2020"
     for name, summary in (
-        ("metanas", "Reptile on weights and architecture; each task prunes its own softly."),
-        ("random-search", "As metanas; meant for the strategy random, beside which it stands."),
+        (
+            "metanas",
+            "MetaNAS: Reptile on weights and architecture logits; each task adapts "
+            "both, with soft pruning (Elsken et al. 2020).",
+        ),
+        (
+            "random-search",
+            "Random search, the baseline of MetaNAS: Reptile on random architectures; "
+            "use it with the strategy random.",
+        ),
     ):
         yield LearnerSpec(
             name=name,
@@ -128,7 +174,8 @@ def _searching() -> Iterator[LearnerSpec]:
     yield LearnerSpec(
         name="random-search-maml",
         version=1,
-        summary="MAML on random architectures; meant for the strategy random, beside M-NAS.",
+        summary="Random search, the baseline of M-NAS: MAML on random architectures; use it "
+        "with the strategy random.",
         params="metabench_plugins.learners.maml:MamlSearchParams",
         factory="metabench_plugins.learners.maml:Maml",
         preset={"adapt_norm": True},
@@ -138,7 +185,7 @@ def _searching() -> Iterator[LearnerSpec]:
     yield LearnerSpec(
         name="metanas-maml",
         version=2,
-        summary="MAML on weights and architecture with annealing: our extension of MetaNAS.",
+        summary="MetaNAS with MAML instead of Reptile as the meta-learner; this is our extension.",
         params="metabench_plugins.learners.maml:MamlSearchParams",
         factory="metabench_plugins.learners.maml:Maml",
         preset={
@@ -153,7 +200,8 @@ def _searching() -> Iterator[LearnerSpec]:
     yield LearnerSpec(
         name="tnas",
         version=3,
-        summary="First-order MAML on weights and logits; common decoded networks are retrained.",
+        summary="T-NAS: first-order MAML on weights and architecture logits; the most "
+        "common decoded networks are trained anew (Lian et al. 2020).",
         params="metabench_plugins.learners.tnas:TnasParams",
         factory="metabench_plugins.learners.tnas:Tnas",
         preset={
@@ -169,8 +217,17 @@ def _searching() -> Iterator[LearnerSpec]:
         reference="Lian et al., T-NAS, ICLR 2020",
     )
     for name, summary, reference in (
-        ("metanas-retrain", "Reptile with DropPath and decay, for cells that were found.", metanas),
-        ("auto-meta", "As metanas-retrain, for the published cell.", "Kim et al., Auto-Meta, 2018"),
+        (
+            "metanas-retrain",
+            "Reptile with DropPath and weight decay, as MetaNAS trains networks of searched cells.",
+            metanas,
+        ),
+        (
+            "auto-meta",
+            "The training of metanas-retrain for the published cell of Auto-Meta (Kim "
+            "et al. 2018).",
+            "Kim et al., Auto-Meta, 2018",
+        ),
     ):
         yield LearnerSpec(
             name=name,

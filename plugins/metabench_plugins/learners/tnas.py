@@ -1,7 +1,7 @@
-"""T-NAS: weights and logits adapt together, decoded networks are trained anew (Lian et al. 2020).
+"""T-NAS: weights and logits adapt together; decoded networks are trained anew (Lian et al. 2020).
 
-Search: first-order MAML on weights and logits, each at a rate of its own. A task decodes its own
-architecture at the end of its inner loop.
+Search: first-order MAML on weights and logits, each with its own learning rate. A task decodes its
+own architecture at the end of its inner loop.
 
 Retraining: the paper trains every network that a test task decodes to from scratch, by first-order
 MAML on the meta-train tasks, which costs hours a task. Here the search's last ``decode_fraction``
@@ -30,16 +30,24 @@ class TnasParams(MamlSearchParams):
     """Parameters of T-NAS."""
 
     search_fraction: float = Field(
-        default=0.5, ge=0, le=1, description="Part of meta-training that searches."
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Fraction of meta-training that searches; the rest trains the decoded "
+        "networks.",
     )
     decode_fraction: float = Field(
         default=0.1,
         ge=0,
         le=1,
-        description="Last part of the search that counts what its tasks decode to.",
+        description="Last fraction of the search, which counts the architectures that its tasks "
+        "decode to.",
     )
     networks: int = Field(
-        default=4, ge=1, le=1000, description="Most common decoded networks that are trained anew."
+        default=4,
+        ge=1,
+        le=1000,
+        description="Number of decoded networks that are trained anew, the most common first.",
     )
 
 

@@ -21,14 +21,20 @@ class Conv4Params(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    filters: int = Field(64, ge=1, le=1024, description="channels of each block")
+    filters: int = Field(64, ge=1, le=1024, description="Channels of each block.")
     pool: Literal["max", "stride"] = Field(
-        "max", description="halve the map by max pooling, or by convolutions with stride 2"
+        "max",
+        description="How each block halves the map. max: 2x2 max pooling; stride: convolution "
+        "with stride 2.",
     )
     head: Literal["flatten", "mean"] = Field(
-        "flatten", description="feed the last map to the classifier whole, or its mean over space"
+        "flatten",
+        description="Input of the linear head. flatten: the whole last map; mean: its mean over "
+        "space.",
     )
-    eps: float = Field(1e-5, gt=0, le=1, description="added to the variance by the batch norm")
+    eps: float = Field(
+        1e-5, gt=0, le=1, description="Constant that batch norm adds to the variance."
+    )
 
 
 class Conv4:

@@ -1,4 +1,4 @@
-"""The search space of DARTS: eight cells, four nodes, eight operations.
+"""The searched network (search space) of DARTS: eight cells, four nodes, eight operations.
 
 Liu et al., ICLR 2019. Cells at a third and two thirds of the depth halve the map and double the
 channels.
@@ -29,10 +29,19 @@ class DartsSpaceParams(Frozen):
     """Parameters of :func:`darts`."""
 
     channels: int = Field(
-        default=16, ge=1, le=1024, description="Channels of the first cells; the stem has 3 times."
+        default=16,
+        ge=1,
+        le=1024,
+        description="Channels of the first cells; the stem has 3 times as many.",
     )
-    cells: int = Field(default=8, ge=1, le=64, description="Number of cells.")
-    nodes: int = Field(default=4, ge=1, le=8, description="Intermediate nodes of a cell.")
+    cells: int = Field(
+        default=8,
+        ge=1,
+        le=64,
+        description="Number of cells; those at a third and two thirds of the depth are "
+        "reduction cells.",
+    )
+    nodes: int = Field(default=4, ge=1, le=8, description="Intermediate nodes per cell.")
 
 
 def darts(params: DartsSpaceParams, task: TaskShape) -> CellNetwork:

@@ -1,6 +1,7 @@
-"""The search space of MetaNAS: cells of one width, three nodes, seven operations, no zero.
+"""The searched network (search space) of MetaNAS: four cells, three nodes, seven operations.
 
-Elsken et al., CVPR 2020. The stem has no pooling; every second cell is a reduction.
+Elsken et al., CVPR 2020. All cells have the same width, and every second one is a reduction cell.
+There is no zero operation, and the stem has no pooling.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ class MetaNasParams(Frozen):
 
     channels: int = Field(default=28, ge=1, le=1024, description="Channels of every node.")
     cells: int = Field(
-        default=4, ge=1, le=64, description="Number of cells; the 2nd, 4th, ... halve the map."
+        default=4, ge=1, le=64, description="Number of cells; every second one is a reduction cell."
     )
-    nodes: int = Field(default=3, ge=1, le=8, description="Intermediate nodes of a cell.")
+    nodes: int = Field(default=3, ge=1, le=8, description="Intermediate nodes per cell.")
 
 
 class ChildParams(Frozen):
@@ -38,13 +39,13 @@ class ChildParams(Frozen):
 
     channels: int = Field(default=96, ge=1, le=1024, description="Channels of every node.")
     cells: int = Field(
-        default=5, ge=1, le=64, description="Number of cells; the 2nd, 4th, ... halve the map."
+        default=5, ge=1, le=64, description="Number of cells; every second one is a reduction cell."
     )
     genotype: GivenGenotype = Field(
         default="metanas-miniimagenet",
-        description="The name of a published genotype, a .json file, "
-        "{cell: [[source, target, primitive], ...]}, or a genotypes.jsonl or folder of results: "
-        "the most common genotype in it.",
+        description="The name of a published genotype, a .json file, {cell: [[source, target, "
+        "primitive], ...]}, or a genotypes.jsonl file or a results folder, whose most common "
+        "genotype is used.",
     )
 
 
@@ -52,7 +53,9 @@ class AutoMetaParams(ChildParams):
     """Parameters of :func:`child` for Auto-Meta, as MetaNAS compares it on MiniImagenet."""
 
     channels: int = Field(default=24, ge=1, le=1024, description="Channels of every node.")
-    genotype: GivenGenotype = Field(default="auto-meta", description="As of `metanas-child`.")
+    genotype: GivenGenotype = Field(
+        default="auto-meta", description="Takes the same values as `genotype` of `metanas-child`."
+    )
 
 
 def layout(*, channels: int, cells: int, nodes: int) -> Layout:

@@ -23,15 +23,18 @@ class MlpParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    hidden: int = Field(4, ge=0, le=64, description="number of hidden layers")
-    width: int = Field(50, ge=1, le=65536, description="units of each hidden layer")
-    norm: Literal["none", "batch"] = Field("none", description="normalization before each ReLU")
+    hidden: int = Field(4, ge=0, le=64, description="Number of hidden layers.")
+    width: int = Field(50, ge=1, le=65536, description="Units of each hidden layer.")
+    norm: Literal["none", "batch"] = Field("none", description="Normalization before each ReLU.")
     init: Literal["default", "truncated"] = Field(
         "default",
-        description="weights and biases from U(-a, a), a = 1/sqrt(inputs); "
-        "or weights from a truncated normal of std 0.01 and zero biases",
+        description="Initial values. default: weights and biases from U(-a, a) with a = "
+        "1/sqrt(inputs), as in PyTorch; truncated: weights from a truncated normal with "
+        "standard deviation 0.01, biases 0.",
     )
-    eps: float = Field(1e-5, gt=0, le=1, description="added to the variance by the batch norm")
+    eps: float = Field(
+        1e-5, gt=0, le=1, description="Constant that batch norm adds to the variance."
+    )
 
 
 class Mlp:

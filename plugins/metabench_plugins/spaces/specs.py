@@ -1,4 +1,4 @@
-"""What the harness is told of each network; its code is imported when it is used."""
+"""Specs of the built-in networks; the code of a network is imported when it is used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     yield SearchSpaceSpec(
         name="conv4",
         version=1,
-        summary="Four convolutions with batch norm, and a linear head.",
+        summary="Conv-4: four 3x3 convolutions with batch norm, ReLU and downsampling, then "
+        "a linear layer.",
         params="metabench_plugins.spaces.conv4:Conv4Params",
         factory="metabench_plugins.spaces.conv4:Conv4",
         reference="Vinyals et al., NeurIPS 2016; Finn et al., ICML 2017",
@@ -20,7 +21,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     yield SearchSpaceSpec(
         name="mlp",
         version=1,
-        summary="Fully connected layers, 1-50-50-50-50-1 by default.",
+        summary="Multilayer perceptron with ReLU; by default four hidden layers of 50 units.",
         params="metabench_plugins.spaces.mlp:MlpParams",
         factory="metabench_plugins.spaces.mlp:Mlp",
         kinds=("classification", "regression"),
@@ -29,7 +30,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     yield SearchSpaceSpec(
         name="toy-cell",
         version=2,
-        summary="One searched cell between a linear stem and a linear head.",
+        summary="Searched network of M-NAS for toy regression: one cell between two linear layers.",
         params="metabench_plugins.spaces.toy_cell:ToyCellParams",
         factory="metabench_plugins.spaces.toy_cell:ToyCell",
         kinds=("classification", "regression"),
@@ -39,7 +40,8 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     yield SearchSpaceSpec(
         name="darts",
         version=1,
-        summary="Eight cells of four nodes with eight operations, as searched on CIFAR-10.",
+        summary="Searched network of DARTS: 8 cells of 4 nodes, with 8 candidate operations "
+        "per edge.",
         params="metabench_plugins.spaces.darts:DartsSpaceParams",
         factory="metabench_plugins.spaces.darts:darts",
         searched=True,
@@ -48,7 +50,8 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     yield SearchSpaceSpec(
         name="metanas",
         version=1,
-        summary="Four cells of three nodes with seven operations, all of one width.",
+        summary="Searched network of MetaNAS: 4 cells of 3 nodes and equal width, with 7 "
+        "candidate operations per edge.",
         params="metabench_plugins.spaces.metanas:MetaNasParams",
         factory="metabench_plugins.spaces.metanas:metanas",
         searched=True,
@@ -57,7 +60,8 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     yield SearchSpaceSpec(
         name="metanas-child",
         version=1,
-        summary="A fixed network of MetaNAS's with the cells of a genotype, found or given.",
+        summary="Network that MetaNAS builds from one genotype: a published one, or one "
+        "that a search found.",
         params="metabench_plugins.spaces.metanas:ChildParams",
         factory="metabench_plugins.spaces.metanas:child",
         reference="Elsken et al., MetaNAS, CVPR 2020",
@@ -65,7 +69,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     yield SearchSpaceSpec(
         name="auto-meta",
         version=1,
-        summary="As metanas-child, with the published cell of Auto-Meta.",
+        summary="Network that MetaNAS builds from the published cell of Auto-Meta.",
         params="metabench_plugins.spaces.metanas:AutoMetaParams",
         factory="metabench_plugins.spaces.metanas:child",
         reference="Kim et al., Auto-Meta, 2018",
@@ -73,7 +77,8 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     yield SearchSpaceSpec(
         name="tnas",
         version=1,
-        summary="A normal and a reduction cell of four nodes: T-NAS, and M-NAS on images.",
+        summary="Searched network of T-NAS, used for M-NAS on images: a normal and a "
+        "reduction cell of 4 nodes each, with 8 candidate operations per edge.",
         params="metabench_plugins.spaces.tnas:TnasParams",
         factory="metabench_plugins.spaces.tnas:tnas",
         searched=True,

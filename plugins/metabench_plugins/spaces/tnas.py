@@ -1,6 +1,7 @@
-"""The search space of T-NAS, and of M-NAS on images: a normal and a reduction cell, small.
+"""The searched network (search space) of T-NAS, and of M-NAS on images: two small cells.
 
-Lian et al., ICLR 2020. The stem halves the image twice; the second cell has twice the channels.
+Lian et al., ICLR 2020. The first cell is normal, the second is a reduction cell with twice the
+channels. The stem halves the image twice.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ class TnasParams(Frozen):
     """Parameters of :func:`tnas`."""
 
     channels: int = Field(
-        default=16, ge=1, le=1024, description="Channels of the first cell; the stem has 1.5 and 3."
+        default=16,
+        ge=1,
+        le=1024,
+        description="Channels of the first cell; the second has 2 times as many, the stem's two "
+        "convolutions 1.5 and 3 times.",
     )
-    nodes: int = Field(default=4, ge=1, le=8, description="Intermediate nodes of a cell.")
+    nodes: int = Field(default=4, ge=1, le=8, description="Intermediate nodes per cell.")
 
 
 def tnas(params: TnasParams, task: TaskShape) -> CellNetwork:

@@ -1,4 +1,4 @@
-"""The toy search space of M-NAS: one cell between a linear stem and a linear head.
+"""The searched network (search space) of M-NAS for toy regression: one cell between linear layers.
 
 Nodes 0 and 1 are both the stem's output; node j in {2, 3, 4} sums operations over all its
 predecessors, nine edges in all; the cell's output is the mean of nodes 2 to 4. Operations: linear
@@ -29,11 +29,15 @@ LINEAR, SKIP = PRIMITIVES.index("linear"), PRIMITIVES.index("skip")
 class ToyCellParams(Frozen):
     """Parameters of :class:`ToyCell`."""
 
-    width: int = Field(default=50, ge=1, le=65536, description="Units of the stem and each linear.")
-    norm: Literal["none", "batch"] = Field(
-        default="batch", description="Batch norm after each ReLU, or none."
+    width: int = Field(
+        default=50, ge=1, le=65536, description="Units of the stem and of each linear operation."
     )
-    eps: float = Field(default=1e-5, gt=0, le=1, description="Added to the variance.")
+    norm: Literal["none", "batch"] = Field(
+        default="batch", description="Normalization after each ReLU."
+    )
+    eps: float = Field(
+        default=1e-5, gt=0, le=1, description="Constant that batch norm adds to the variance."
+    )
 
 
 class ToyCell:

@@ -1,6 +1,7 @@
 """DARTS: softmax over operations, decoded at the end (Liu, Simonyan and Yang, ICLR 2019).
 
-First order: architecture and weights descend the losses as they are. Second order is in
+This is the first-order form: architecture and weights descend their losses as they are. The
+second-order gradient is in
 :mod:`~metabench_plugins.strategies.parts.darts_unrolled`.
 """
 
@@ -18,7 +19,10 @@ class DartsParams(Frozen):
     """Parameters of :class:`Darts`."""
 
     init_std: float = Field(
-        default=1e-3, ge=0, le=10, description="Deviation of the initial logits."
+        default=1e-3,
+        ge=0,
+        le=10,
+        description="Standard deviation of the initial architecture logits.",
     )
 
 

@@ -1,4 +1,4 @@
-"""One given architecture: a published cell, one from a file or a search, or one written out."""
+"""One given architecture: a published one, one from a file or a search, or one in full."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class FixedParams(Frozen):
 
     genotype: str | Cells = Field(
         default=FIRST,
-        description="`first` (each node's first inputs by the first operation), the name of a "
-        "published genotype, a .json file, {cell: [[source, target, primitive], ...]}, or a "
-        "genotypes.jsonl or folder of results: the most common genotype in it.",
+        description="`first` (the first inputs of each node with the first operation), the name "
+        "of a published genotype, a .json file, {cell: [[source, target, primitive], ...]}, "
+        "or a genotypes.jsonl file or a results folder, whose most common genotype is used.",
     )
 
     @field_validator("genotype", mode="before")
@@ -73,7 +73,7 @@ class Fixed:
 
 def _check(genotype: Genotype, choices: Mapping[str, CellChoices]) -> None:
     """Refuse a genotype with cells, edges or operations that the space lacks, by name."""
-    hint = "--set strategy.genotype names or holds another one; --space chooses another network."
+    hint = "Give another genotype with --set strategy.genotype, or another network with --space."
     cells = dict(genotype.cells)
     if cells.keys() != choices.keys():
         raise UsageError(
@@ -88,6 +88,6 @@ def _check(genotype: Genotype, choices: Mapping[str, CellChoices]) -> None:
             ):
                 if item not in known:
                     raise UsageError(
-                        f"The genotype has {what} {item} in cell {cell!r}; this network has none.",
+                        f"The genotype has {what} {item} in cell {cell!r}; this network does not.",
                         hint=hint,
                     )

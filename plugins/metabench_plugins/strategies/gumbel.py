@@ -1,4 +1,4 @@
-"""Sampled operations: one per edge, by Gumbel noise (SNAS, ICLR 2019; GDAS, CVPR 2019).
+"""Operations sampled with the Gumbel-softmax (SNAS, ICLR 2019; GDAS, CVPR 2019).
 
 ``h = argmax(alpha + g)``, ``g = -log(-log u)`` (Maddison, Mnih and Teh 2017), with the gradient of
 ``softmax((alpha + g) / tau)``: the straight-through estimator. tau falls with the sharpness.
@@ -18,13 +18,25 @@ from metabench_plugins.strategies.parts.logits import draw_logits, soften
 class GumbelParams(Frozen):
     """Parameters of :class:`Gumbel`."""
 
-    t_max: float = Field(default=1.0, gt=0, le=100, description="Temperature at sharpness 0.")
-    t_min: float = Field(default=0.1, gt=0, le=100, description="Temperature at sharpness 1.")
+    t_max: float = Field(
+        default=1.0, gt=0, le=100, description="Temperature at the start of the annealing."
+    )
+    t_min: float = Field(
+        default=0.1,
+        gt=0,
+        le=100,
+        description="Temperature at the end of the annealing, at most t_max.",
+    )
     hard: bool = Field(
-        default=True, description="One operation per edge (GDAS), or a relaxed sample (SNAS)."
+        default=True,
+        description="true: one operation per edge, with straight-through gradients (GDAS); "
+        "false: a relaxed sample (SNAS).",
     )
     init_std: float = Field(
-        default=1e-3, ge=0, le=10, description="Deviation of the initial logits."
+        default=1e-3,
+        ge=0,
+        le=10,
+        description="Standard deviation of the initial architecture logits.",
     )
 
     @model_validator(mode="after")

@@ -1,5 +1,4 @@
-"""Random search, the baseline that every table of searched architectures needs (Li and Talwalkar
-2019; Yu et al., ICLR 2020).
+"""Random search, the baseline of architecture search (Li and Talwalkar 2019; Yu et al., ICLR 2020).
 
 In meta-training every call for a mixture draws a decoded architecture, for each task its own, so
 that the supernet's weights serve all of them. At a new task a learner that adapts tries
@@ -25,7 +24,11 @@ class RandomParams(Frozen):
     """Parameters of :class:`Random`."""
 
     candidates: int = Field(
-        default=4, ge=1, le=1000, description="Architectures tried per task at meta-test."
+        default=4,
+        ge=1,
+        le=1000,
+        description="Random architectures tried per task at meta-test; the one with the lowest "
+        "support loss is kept.",
     )
 
 

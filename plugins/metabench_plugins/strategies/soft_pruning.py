@@ -1,12 +1,12 @@
-"""Soft pruning (MetaNAS, Elsken et al., CVPR 2020): a softmax that cools down within a task.
+"""Soft pruning (MetaNAS, Elsken et al., CVPR 2020): a softmax whose temperature falls.
 
-Operations: ``exp(alpha / tau) / sum exp(alpha' / tau)`` per edge (equation 5); pairs of inputs
-likewise per node (equation 7). tau falls linearly from ``t_max`` to ``t_min`` with the sharpness,
-so that at its end a lead of 0.3 among seven logits is a weight of 0.77, and pruning what is left
+Operations: ``exp(alpha / tau) / sum exp(alpha' / tau)`` per edge (equation 5); the softmax over
+pairs of inputs is per node (equation 7). tau falls linearly from ``t_max`` to ``t_min`` with the
+sharpness. At the end a lead of 0.3 among seven logits is a weight of 0.77, and pruning the rest
 changes little.
 
-What falls below a threshold is left out by the learner, which knows whether it trains or is
-tested; see :mod:`~metabench_plugins.strategies.parts.pruning`.
+The learner leaves out what is below a threshold, which differs between meta-training and meta-test;
+see :mod:`~metabench_plugins.strategies.parts.pruning`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,22 @@ class SoftPruningParams(Frozen):
 
     prune: Prune = Field(
         default="operations",
-        description="What the temperature sharpens; with none it stays at t_max.",
+        description="Whose softmax the falling temperature sharpens; with none it stays at t_max.",
     )
-    t_max: float = Field(default=1.0, gt=0, le=100, description="Temperature at sharpness 0.")
-    t_min: float = Field(default=0.1, gt=0, le=100, description="Temperature at sharpness 1.")
+    t_max: float = Field(
+        default=1.0, gt=0, le=100, description="Temperature at the start of the annealing."
+    )
+    t_min: float = Field(
+        default=0.1,
+        gt=0,
+        le=100,
+        description="Temperature at the end of the annealing, at most t_max.",
+    )
     init_std: float = Field(
-        default=1e-3, ge=0, le=10, description="Deviation of the initial logits."
+        default=1e-3,
+        ge=0,
+        le=10,
+        description="Standard deviation of the initial architecture logits.",
     )
 
     @model_validator(mode="after")
@@ -65,9 +75,9 @@ class SoftPruning:
         without = [cell for cell, found in choices.items() if not found.input_pairs]
         if inputs and without:
             raise UsageError(
-                f"Strategy soft-pruning is to prune inputs, and cell {without[0]!r} of this "
-                "network gives no weights to pairs of inputs.",
-                hint="Choose a network that does with --space, or --set strategy.prune=operations.",
+                f"Strategy soft-pruning cannot prune inputs here: cell {without[0]!r} of this "
+                "network has no weights for pairs of inputs.",
+                hint="Choose another network with --space, or --set strategy.prune=operations.",
             )
         return draw_logits(choices, std=self._params.init_std, rng=rng, input_pairs=inputs)
 

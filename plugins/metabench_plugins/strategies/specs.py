@@ -1,4 +1,4 @@
-"""What the harness is told of each strategy; its code is imported when it is used."""
+"""Specs of the built-in strategies; the code of a strategy is imported when it is used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ def strategy_specs() -> Iterator[NasStrategySpec]:
             "darts",
             1,
             "darts:Darts",
-            "Softmax over operations, decoded at the end.",
+            "DARTS: a softmax over the operations of each edge, decoded to one "
+            "architecture at the end.",
             True,
             "Liu, Simonyan and Yang, ICLR 2019",
         ),
@@ -22,7 +23,8 @@ def strategy_specs() -> Iterator[NasStrategySpec]:
             "soft-pruning",
             1,
             "soft_pruning:SoftPruning",
-            "Softmax that cools down within a task, over operations or inputs too.",
+            "Soft pruning of MetaNAS: a softmax with a falling temperature over "
+            "operations and, if set, over pairs of input nodes.",
             True,
             "Elsken et al., MetaNAS, CVPR 2020",
         ),
@@ -30,7 +32,8 @@ def strategy_specs() -> Iterator[NasStrategySpec]:
             "gumbel",
             3,
             "gumbel:Gumbel",
-            "Samples one operation per edge, straight through.",
+            "Gumbel-softmax sampling of operations: one per edge with straight-through "
+            "gradients (GDAS), or relaxed (SNAS).",
             True,
             "Xie et al., SNAS, ICLR 2019; Dong and Yang, GDAS, CVPR 2019",
         ),
@@ -38,11 +41,11 @@ def strategy_specs() -> Iterator[NasStrategySpec]:
             "random",
             1,
             "random:Random",
-            "Random architectures: the baseline of every search.",
+            "Random search: architectures are drawn uniformly and not learned.",
             False,
             "Li and Talwalkar, UAI 2019",
         ),
-        ("fixed", 1, "fixed:Fixed", "One given architecture.", False, ""),
+        ("fixed", 1, "fixed:Fixed", "One given architecture, without a search.", False, ""),
     ):
         yield NasStrategySpec(
             name=name,

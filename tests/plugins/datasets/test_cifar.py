@@ -196,15 +196,15 @@ HARM_10: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "few labels": (
         lambda f: rewrite(f, "test_batch", labels=[1, 2]),
-        "test_batch in .* has labels that do not fit",
+        "test_batch in .* has labels that do not match",
     ),
     "label out of range": (
         lambda f: rewrite(f, "test_batch", labels=[10] * 20),
-        "test_batch in .* has labels that do not fit",
+        "test_batch in .* has labels that do not match",
     ),
     "labels are text": (
         lambda f: rewrite(f, "test_batch", labels=["a"] * 20),
-        "test_batch in .* has no whole numbers",
+        "test_batch in .* has no list of whole numbers",
     ),
     "one class only": (
         lambda f: rewrite(f, "test_batch", labels=[3] * 20),

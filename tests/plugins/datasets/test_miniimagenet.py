@@ -209,7 +209,7 @@ def test_listed_images_that_are_absent_are_counted_and_stamped(
         next((folder / "images").glob(f"{label}*")).unlink()
     pack = pack_small(folder)
     assert pack.index.stamps == ("subset",)
-    assert pack.index.notes == ("3 of the 200 images listed are not there.",)
+    assert pack.index.notes == ("3 of the 200 listed images are missing.",)
     assert pack.index.shape[0] == 197
 
 
@@ -266,7 +266,7 @@ def same_image_of_two_classes(folder: Path) -> None:
     [
         (drop_class, "holds 63 of the 64 train classes"),
         (another_split, "val.csv in .* has n01532829 in val; .* it is in train"),
-        (foreign_class, "val.csv in .* has n99999999 in val; .* it is no class of MiniImagenet"),
+        (foreign_class, "val.csv in .* has n99999999 in val; .* it is not a class of MiniImagenet"),
         (other_columns, "test.csv in .* is not a list of images"),
         (binary_list, "test.csv in .* is not a list of images"),
         (short_rows, "test.csv in .* is not a list of images"),
@@ -322,7 +322,7 @@ class _Runs:
         ),
         (
             lambda f: rewrite_cache(f, class_dict={CLASSES["val"][0]: ["a"]}),
-            "cache-val.pkl in .* has no whole numbers",
+            "cache-val.pkl in .* has no list of whole numbers",
         ),
         (
             lambda f: rewrite_cache(f, class_dict={CLASSES["train"][0]: [0]}),

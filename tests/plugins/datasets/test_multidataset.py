@@ -335,7 +335,7 @@ def test_a_release_with_a_class_in_two_splits_is_refused(
         "DTD_Texture/val/val_class_000/0.jpg"
     )
     folder = as_folder(content, tmp_path / "release")
-    with pytest.raises(DataError, match="or one of them twice"):
+    with pytest.raises(DataError, match="or has a class twice"):
         import_archive(dataclasses.replace(textures.ARCHIVE, per_class=1), folder)
 
 
@@ -423,9 +423,9 @@ def one_class_less(content: Files) -> None:
     ("harm", "words"),
     [
         (no_boxes, r"does not hold CUB_200_2011/bounding_boxes\.txt"),
-        (one_box_less, r"_0001_700001\.jpg has no box"),
-        (box_of_words, r"bounding_boxes\.txt in .* has no box of four numbers for 1"),
-        (endless_box, r"bounding_boxes\.txt in .* has no box of four numbers for 1"),
+        (one_box_less, r"_0001_700001\.jpg has no bounding box"),
+        (box_of_words, r"bounding_boxes\.txt in .* has no bounding box of four numbers for 1"),
+        (endless_box, r"bounding_boxes\.txt in .* has no bounding box of four numbers for 1"),
         (box_outside, r"The box of .*_0001_700001\.jpg .* lies outside the image, .* 120x90"),
         (list_of_other_columns, r"images\.txt in .* is not a list of 2 columns"),
         (binary_list, r"images\.txt in .* is not a list of 2 columns"),

@@ -77,7 +77,7 @@ def test_rotations_at_test_follow_training_unless_chosen(tiny: Path) -> None:
 
 
 def test_splits_of_all_characters_refuse_fewer(tiny: Path) -> None:
-    with pytest.raises(DataError, match="maml split is of 1623 characters; there are 5"):
+    with pytest.raises(DataError, match="maml split needs all 1,623 characters; 5 are there"):
         load(OmniglotParams())
 
 

@@ -269,7 +269,7 @@ def test_a_dataset_without_meta_val_and_tasks_over_classes(stand_in: None) -> No
 @pytest.mark.parametrize(
     ("dataset", "kind", "message"),
     [
-        ("Tables", DataError, "examples of Tables are no images: float64"),
+        ("Tables", DataError, "examples of Tables are not images: float64"),
         ("Absent", DataError, r"cannot open Absent \(meta-train\): integrity check failed\."),
         ("Twins", DataError, "two classes of one split the same name"),
         ("Shade", UsageError, "Unknown class of torchmeta.datasets 'Shade'"),

@@ -176,5 +176,5 @@ def test_classes_of_vectors_are_refused() -> None:
     task = TaskShape("classification", (4,), 3)
     space = Mlp(MlpParams(hidden=1), task)
     changes = {"task": task, "space": space, "shape": EpisodeShape(3, 1, 1)}
-    with pytest.raises(UsageError, match="reads images"):
+    with pytest.raises(UsageError, match="classifies images only"):
         MumoMaml(context(MumoMamlParams(), **changes))

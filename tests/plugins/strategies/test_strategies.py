@@ -290,9 +290,9 @@ def test_fixed_takes_a_file_or_text_for_the_same_architecture(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Fixed(FixedParams(genotype="tnas-1-shot")), "has none"),
+        (lambda: Fixed(FixedParams(genotype="tnas-1-shot")), "this network does not"),
         (lambda: Fixed(FixedParams(genotype={"cell": [(0, 2, "a")]})), r"cells \['cell'\]"),
-        (STRATEGIES["inputs"], "no weights to pairs of inputs"),
+        (STRATEGIES["inputs"], "no weights for pairs of inputs"),
     ],
 )
 def test_what_does_not_fit_the_space_is_refused(make: Callable[[], Any], message: str) -> None:

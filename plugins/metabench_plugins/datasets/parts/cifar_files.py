@@ -84,7 +84,7 @@ def scan_batches(
             numbers = whole_numbers(field(batch, field_name, what), what)
             if len(numbers) != len(rows) or not all(0 <= n < len(labels) for n in numbers):
                 raise DataError(
-                    f"{what} has {field_name} that do not fit its images.",
+                    f"{what} has {field_name} that do not match its images.",
                     hint="Download it again.",
                 )
             for row, number in zip(rows, numbers, strict=True):
@@ -122,7 +122,7 @@ def contents(
         if len(found.images) > expected:
             raise DataError(
                 f"{originals.path} has {len(found.images)} images of {found.name}, not {expected}.",
-                hint="Import a folder that holds nothing else.",
+                hint="Import a folder that holds the published images only.",
             )
         partial |= len(found.images) < expected
     return Contents(classes, stamps=(Stamp.SUBSET,) if partial else ())

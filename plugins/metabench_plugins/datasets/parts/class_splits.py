@@ -1,4 +1,4 @@
-"""Which classes of a user's own images are for meta-train, meta-val and meta-test."""
+"""The split of a user's own classes into meta-train, meta-validation and meta-test."""
 
 from __future__ import annotations
 

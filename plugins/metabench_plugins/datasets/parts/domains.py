@@ -1,4 +1,4 @@
-"""What the colour image domains share: from a pack and its splits to data, and look-alikes."""
+"""Shared by the datasets of color images: loading a pack with its splits, and synthetic data."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ SIZE = 84
 class DomainParams(Frozen):
     """How the images of a domain are prepared."""
 
-    size: int = Field(default=SIZE, ge=8, le=512, description="Height and width in pixels.")
-    resize: ResizeFilter = Field(default="lanczos", description="Filter of the resizing.")
+    size: int = Field(
+        default=SIZE, ge=8, le=512, description="Height and width of the images in pixels."
+    )
+    resize: ResizeFilter = Field(default="lanczos", description="Filter for resizing the images.")
 
     def preparation(self) -> Preparation:
         """What must have been done to the images."""
@@ -31,7 +33,9 @@ class BoxedParams(DomainParams):
     """The same for a domain that knows where in an image its object is."""
 
     crop: Crop = Field(
-        default="box", description="Cut images to the box around the object, or leave them whole."
+        default="box",
+        description="box: crop each image to the bounding box of its object; none: use the "
+        "whole image.",
     )
 
     def preparation(self) -> Preparation:
@@ -78,7 +82,7 @@ def open_domain(name: str, preparation: Preparation, *, domain: str = "") -> Cla
 
 
 def look_alike(n_per_split: tuple[int, int, int], *, size: int, seed: int) -> ClassData:
-    """Generate classes of colour drawings in place of a domain.
+    """Generate classes of color drawings in place of a domain.
 
     Args:
         n_per_split: how many classes meta-train, meta-val and meta-test have.

@@ -1,4 +1,4 @@
-"""The layouts in which MiniImagenet is circulated: lists and images, class folders, caches."""
+"""The file layouts of MiniImagenet that are in use: lists and images, class folders, caches."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def scan(originals: Originals) -> Contents:
         if len(names) > PER_CLASS:
             raise DataError(
                 f"{originals.path} has {len(names)} images of {label}; MiniImagenet has 600.",
-                hint="Put train.csv, val.csv and test.csv beside them, to say which.",
+                hint="Put train.csv, val.csv and test.csv beside the images; they list the 600 "
+                "of each class.",
             )
     partial = any(len(names) < PER_CLASS for names in found.values())
     return Contents(
@@ -120,7 +121,7 @@ def _from_lists(
                 found.setdefault(label, set()).add(own[0])
             else:
                 n_absent += 1
-    note = f"{n_absent:,} of the {n_rows:,} images listed are not there."
+    note = f"{n_absent:,} of the {n_rows:,} listed images are missing."
     ordered = {label: sorted(names) for label, names in found.items()}
     return ordered, (note,) if n_absent else ()
 
@@ -154,8 +155,8 @@ def _from_folders(
 
 def _check_part(label: str, part: str, part_of: Mapping[str, str], what: str) -> None:
     if part_of.get(label) != part:
-        truth = f"in {part_of[label]}" if label in part_of else "no class of MiniImagenet"
+        truth = f"in {part_of[label]}" if label in part_of else "not a class of MiniImagenet"
         raise DataError(
-            f"{what} has {label} in {part}; by Ravi and Larochelle it is {truth}.",
-            hint="This is another split, so numbers would not compare; get the published lists.",
+            f"{what} has {label} in {part}; in the split of Ravi and Larochelle it is {truth}.",
+            hint="Results on another split are not comparable; use the published lists.",
         )

@@ -66,7 +66,7 @@ class Domain:
         if sizes != self.sizes or len(classes) != sum(sizes):
             raise DataError(
                 f"{self.released} in {originals.path} has {_words(sizes)} classes in train, val "
-                f"and test, not {_words(self.sizes)}, or one of them twice.",
+                f"and test, not {_words(self.sizes)}, or has a class twice.",
                 hint="Unpack or download the release again.",
             )
         return self.contents(classes, splits, scheme="released")
@@ -93,7 +93,7 @@ class Domain:
         files = [file for name in used for file in classes.get(name, ())]
         if boxes is not None and (without := set(files) - set(boxes)):
             raise DataError(
-                f"{min(without)} has no box.", hint="Unpack or download the files again."
+                f"{min(without)} has no bounding box.", hint="Unpack or download the files again."
             )
         return Contents(
             [
@@ -184,7 +184,7 @@ def numbers(row: Sequence[str], *, what: str) -> list[int]:
         return [round(float(column)) for column in row[1:]]
     except (ValueError, OverflowError) as error:
         raise DataError(
-            f"{what} has no box of four numbers for {row[0]}.",
+            f"{what} has no bounding box of four numbers for {row[0]}.",
             hint="Unpack or download the files again.",
         ) from error
 

@@ -1,4 +1,4 @@
-"""From a pack on disk to the data of a source: what all packed datasets do alike."""
+"""Shared by all packed datasets: from a pack on disk to the data of a source."""
 
 from __future__ import annotations
 

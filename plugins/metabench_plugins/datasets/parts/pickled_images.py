@@ -1,4 +1,4 @@
-"""Images that are rows of a pickled array, offered to the packing as if each were a file."""
+"""Images in the rows of a pickled array, which are packed as if each were a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def provide_images(
     originals: Originals, name: str, array: object, shape: tuple[int, int]
 ) -> list[str]:
-    """Make each row of an array of colour images a file of its own; nothing is read yet.
+    """Make each row of an array of color images a file of its own; nothing is read yet.
 
     Args:
         originals: where the pickle lies.
@@ -85,5 +85,8 @@ def whole_numbers(values: object, what: str) -> list[int]:
     if isinstance(values, PickledArray) and len(values.shape) == 1:
         values = values.rows(0, len(values)).tolist()
     if not isinstance(values, list) or not all(isinstance(value, int) for value in values):
-        raise DataError(f"{what} has no whole numbers where it should.", hint="Download it again.")
+        raise DataError(
+            f"{what} has no list of whole numbers where one is expected.",
+            hint="Download it again.",
+        )
     return values

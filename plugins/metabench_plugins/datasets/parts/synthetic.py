@@ -1,6 +1,6 @@
-"""Generated images of classes: each class a few strokes, each image a slightly different drawing.
+"""Synthetic images of classes: a class is a few strokes, which each image draws a bit differently.
 
-They stand in for real images, so that everything runs without any; they are no benchmark.
+They replace real images, so that everything runs without any. They are not a benchmark.
 """
 
 from __future__ import annotations

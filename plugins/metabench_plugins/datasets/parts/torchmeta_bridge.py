@@ -1,6 +1,6 @@
-"""torchmeta 1.8.0 on today's torch: what it misses is supplied where it is imported.
+"""Imports torchmeta 1.8.0 on a current torch, and supplies what it lacks there.
 
-It misses two functions that torchvision has dropped, and ``SubsetTask`` lacks the plural
+It lacks two functions that torchvision has dropped, and ``SubsetTask`` lacks the plural
 ``__getitems__`` that torch's loaders now call. torchvision itself needs two compiled operators when
 its build does not fit torch's (PyPI's torchvision beside a CPU-only torch); torchmeta uses neither,
 so they are declared without a body.
@@ -120,7 +120,7 @@ def _broken(error: Exception) -> UsageError:
     reason = str(error).partition("\n")[0].rstrip(".")
     return UsageError(
         f"torchmeta is installed but cannot be imported: {reason}.",
-        hint="See docs/how-to/use-torchmeta.md for the versions that go together.",
+        hint="See docs/how-to/use-torchmeta.md for versions that work together.",
     )
 
 

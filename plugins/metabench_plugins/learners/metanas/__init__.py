@@ -1,1 +1,1 @@
-"""MetaNAS: parameters, meta-step, joint inner loop, soft pruning and re-training."""
+"""MetaNAS: parameters, meta-step, joint inner loop, soft pruning and retraining."""

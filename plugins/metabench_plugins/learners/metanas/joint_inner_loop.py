@@ -1,7 +1,7 @@
 """The inner loop of MetaNAS: weights and logits descend together (Elsken et al. 2020, equation 3).
 
-Each step is one forward and backward pass on a mini-batch, and Adam with beta1 = 0 moves weights
-and logits, each at a rate and with a moment of its own.
+Each step is one forward and backward pass on a mini-batch. Adam with beta1 = 0 then updates weights
+and logits, each with its own learning rate and moments.
 """
 
 from __future__ import annotations
@@ -29,18 +29,22 @@ class JointParams(ReptileParams):
     """Parameters of the inner loop on weights and logits."""
 
     arch_inner_lr: float = Field(
-        default=0.001, ge=0, le=100, description="Step of the logits in the inner loop."
+        default=0.001,
+        ge=0,
+        le=100,
+        description="Learning rate of the architecture logits in the inner loop.",
     )
     batches: Literal["one", "two"] = Field(
         default="one",
-        description="Weights and logits descend on one mini-batch at once, or the logits on one "
-        "and then the weights on another (the released code).",
+        description="one: a step updates weights and logits on the same mini-batch; two: it "
+        "updates the logits on one mini-batch and then the weights on another, as in the "
+        "released code.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where each task stands, with a task axis; or without one, what is meta-learned.
+    """The state of each task, with a task axis, or the meta-learned state, without one.
 
     Attributes:
         leaves: weights, and logits as ``arch.<cell>``.

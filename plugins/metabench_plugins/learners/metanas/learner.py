@@ -2,8 +2,8 @@
 
 Task learner (equation 3): in each step one forward and backward pass gives the gradients of the
 weights and of the logits, and Adam with beta1 = 0 moves both; the strategy anneals its mixture over
-the steps. Meta-update (equation 4), as Reptile: ``w <- w + lambda mean(w_T - w)``, and the logits
-likewise at a rate of their own. In the warm-up the logits stay and nothing anneals.
+the steps. Meta-update (equation 4), as in Reptile: ``w <- w + lambda mean(w_T - w)``, and the same
+for the logits with their own step size. During the warm-up the logits are fixed, without annealing.
 
 Meta-test (algorithm 3) is in :mod:`metabench_plugins.learners.metanas.adaptation`.
 """

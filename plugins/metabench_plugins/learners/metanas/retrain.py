@@ -1,7 +1,7 @@
-"""Reptile as MetaNAS trains the networks of found cells (Elsken et al., CVPR 2020, section 5.2).
+"""Reptile as MetaNAS trains networks of searched cells (Elsken et al., CVPR 2020, section 5.2).
 
-Reptile with DropPath, weight decay in the outer loop and eps on a cosine: what a cell is trained by
-after the search, on a network of its own with more channels and cells.
+This is Reptile with DropPath, weight decay in the outer loop and a cosine schedule for eps. After
+the search it trains a network of the found cells, with more channels and cells.
 """
 
 from __future__ import annotations
@@ -20,9 +20,15 @@ from metabench_plugins.learners.reptile import Reptile, ReptileParams
 class RetrainParams(ReptileParams):
     """Parameters of the training of found cells."""
 
-    meta_lr: float = Field(default=1.0, gt=0, le=10, description="eps at the start of training.")
+    meta_lr: float = Field(
+        default=1.0, gt=0, le=10, description="Outer step size eps at the start of meta-training."
+    )
     meta_lr_end: float = Field(
-        default=0.0, ge=0, le=10, description="eps at its end; half a cosine lies between."
+        default=0.0,
+        ge=0,
+        le=10,
+        description="Outer step size eps at the end of meta-training; it changes along half a "
+        "cosine.",
     )
     weight_decay: float = Field(
         default=1e-4, ge=0, le=1, description="Weight decay in the outer loop."
@@ -31,7 +37,7 @@ class RetrainParams(ReptileParams):
         default=0.2,
         ge=0,
         lt=1,
-        description="Rate of DropPath in meta-training, where the network can drop edges.",
+        description="Probability of DropPath in meta-training, on networks that can drop paths.",
     )
 
 

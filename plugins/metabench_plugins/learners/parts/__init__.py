@@ -1,1 +1,1 @@
-"""What learners share: inner loops, optimizers, encoders, mini-batches."""
+"""Parts that learners share: inner loops, optimizers, encoders, mini-batches."""

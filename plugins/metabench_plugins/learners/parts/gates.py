@@ -1,6 +1,6 @@
-"""Gates: each start weight is multiplied by a number between 0 and 1 that depends on the task.
+"""Gates multiply each initial weight by a number between 0 and 1 that depends on the task.
 
-``w_i = w * sigmoid(A z_i + a)`` elementwise, one linear layer per tensor (HSML, Yao et al. 2019;
+``w_i = w * sigmoid(A z_i + a)`` element-wise, one linear layer per tensor (HSML, Yao et al. 2019;
 M-NAS). At first every gate is near one half.
 """
 

@@ -1,8 +1,8 @@
-"""What all learners of the MAML family share: the outer step and the test.
+"""Base of the learners of the MAML family: inner loop, outer update and meta-test.
 
 Inner: ``w <- w - inner_lr * grad L(w; support)``, full support in every step.
 Outer: Adam on the mean over tasks of ``L(w_S; query)``, through all inner steps.
-A learner says where the inner loop of each task begins; MAML begins at shared weights.
+A learner defines where the inner loop of each task starts; MAML starts from shared weights.
 """
 
 from __future__ import annotations
@@ -48,21 +48,32 @@ from metabench_plugins.learners.parts.split_batch import joined, parts, rows
 class GradientParams(Frozen):
     """Parameters of the inner and the outer loop."""
 
-    inner_lr: float = Field(default=0.01, gt=0, le=100, description="Step of the inner loop.")
-    inner_steps: int = Field(default=5, ge=1, le=100, description="Inner steps in meta-training.")
-    outer_lr: float = Field(default=0.001, gt=0, le=1, description="Adam's rate in the outer loop.")
+    inner_lr: float = Field(
+        default=0.01, gt=0, le=100, description="Learning rate of the inner loop."
+    )
+    inner_steps: int = Field(
+        default=5, ge=1, le=100, description="Inner-loop steps per task in meta-training."
+    )
+    outer_lr: float = Field(
+        default=0.001, gt=0, le=1, description="Learning rate of Adam in the outer loop."
+    )
     order: Literal["second", "first"] = Field(
-        default="second", description="Through the inner gradients, or first-order MAML."
+        default="second",
+        description="second: differentiate through the inner-loop gradients; first: treat them "
+        "as constants (first-order MAML).",
     )
     reduction: Reduction = Field(
         default="per_shot",
-        description="Cross-entropy summed over a set and divided by K, or its mean.",
+        description="per_shot: cross-entropy summed over the set and divided by K, as in MAML's "
+        "code; mean: its mean over the set. Regression always uses the mean.",
     )
     adapt_norm: bool = Field(
-        default=False, description="Whether scale and shift of norm layers move in the inner loop."
+        default=False, description="Whether the inner loop adapts scale and shift of norm layers."
     )
     clip: float | None = Field(
-        default=None, gt=0, description="Element-wise bound of the outer gradient."
+        default=None,
+        gt=0,
+        description="Bound on each element of the outer gradient; null for none.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Networks whose layers take extra weights, for the learners that bring some."""
+"""Access to networks whose layers take extra weights, for learners that add some."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def layered(space: SearchSpace, learner: str) -> LayeredSpace:
     """
     if not isinstance(space, LayeredSpace):
         raise UsageError(
-            f"Learner {learner} adds weights to single layers, and the network "
-            f"{type(space).__name__} does not say which layers it has.",
+            f"Learner {learner} adds weights to single layers, but the network "
+            f"{type(space).__name__} does not list its layers.",
             hint="Choose a fixed network such as mlp or conv4 with --space.",
         )
     return space

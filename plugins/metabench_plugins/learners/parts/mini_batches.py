@@ -1,4 +1,4 @@
-"""Mini-batches of a support set: a walk without replacement, shuffled again when it ends."""
+"""Mini-batches of a support set: drawn without replacement, and shuffled again after each pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outer optimizer that most learners share: Adam on groups of named weights."""
+"""The outer optimizer of most learners: Adam on groups of named weights."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A searched space under a strategy, for any learner: logits are more leaves of the adapted tree.
+"""A searched network under a strategy: its architecture logits adapt together with the weights.
 
-The logits of a cell stand beside the weights as ``arch.<cell>``. A learner adapts and meta-learns
+Among the weights, the logits of a cell are named ``arch.<cell>``. A learner adapts and meta-learns
 them as it does weights, and asks here for what depends on them: the mixture that a loss runs on,
 and the architecture at the end.
 """
@@ -31,25 +31,45 @@ class SearchParams(Frozen):
         default=None,
         ge=0,
         le=100,
-        description="Step of the logits in the inner loop; as the weights' if absent, 0 for none.",
+        description="Learning rate of the architecture logits in the inner loop; null uses "
+        "inner_lr, 0 keeps the logits fixed.",
     )
     arch_lr: float = Field(
-        default=0.001, ge=0, le=1, description="Rate of the logits in the outer loop."
+        default=0.001,
+        ge=0,
+        le=1,
+        description="Learning rate of Adam for the architecture logits in the outer loop.",
     )
     arch_beta1: float = Field(
-        default=0.9, ge=0, lt=1, description="Decay of Adam's first moment of the logits."
+        default=0.9,
+        ge=0,
+        lt=1,
+        description="Adam's beta1 for the architecture logits in the outer loop.",
     )
     arch_decay: float = Field(
-        default=0.0, ge=0, le=1, description="Weight decay of the logits in the outer loop."
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Weight decay of the architecture logits in the outer loop.",
     )
     arch_at_test: Literal["hard", "soft"] = Field(
-        default="hard", description="Predict by the decoded architecture, or by the mixture."
+        default="hard",
+        description="hard: predict with the decoded architecture; soft: with the mixture of "
+        "operations.",
     )
     threshold: float = Field(
-        default=0.0, ge=0, lt=1, description="Weights up to this count as 0 in meta-training."
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Operations and input pairs whose weight is at most this are left out in "
+        "meta-training.",
     )
     threshold_at_test: float = Field(
-        default=0.0, ge=0, lt=1, description="Weights up to this count as 0 at meta-test."
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Operations and input pairs whose weight is at most this are left out at "
+        "meta-test.",
     )
 
 

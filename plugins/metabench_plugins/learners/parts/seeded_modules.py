@@ -1,4 +1,4 @@
-"""Torch modules inside a learner: made from the learner's own generator."""
+"""PyTorch modules whose initial weights come from a learner's own generator."""
 
 from __future__ import annotations
 

@@ -26,13 +26,22 @@ class EncoderParams(GradientParams):
     """Parameters of a learner that embeds tasks."""
 
     embedding: int | None = Field(
-        default=None, ge=1, le=4096, description="Width of the task vector; 40 toy, 128 images."
+        default=None,
+        ge=1,
+        le=4096,
+        description="Width of the task embedding; null is 40 in regression and 128 in "
+        "classification.",
     )
     penalty: float = Field(
-        default=0.01, ge=0, le=100, description="Weight of the reconstruction error."
+        default=0.01,
+        ge=0,
+        le=100,
+        description="Weight of the task encoder's reconstruction error in the outer loss.",
     )
     penalty_reduction: Literal["mean", "sum"] = Field(
-        default="mean", description="Over samples and components of one task."
+        default="mean",
+        description="Whether the squared reconstruction errors of a task are averaged or summed "
+        "over samples and components.",
     )
 
 

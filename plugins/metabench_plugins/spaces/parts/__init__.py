@@ -1,1 +1,1 @@
-"""What search spaces share: primitives, mixed operations, cells, the supernet."""
+"""Parts that networks share: primitives, mixed operations, cells, the supernet."""

@@ -1,4 +1,4 @@
-"""A cell: two input nodes, intermediate nodes that add up edges, their concatenation.
+"""A cell: two input nodes, intermediate nodes that sum their edges, and their concatenation.
 
 Node ``j`` is ``sum_i g_i sum_o a_o o(x_i)`` over the edges into it (DARTS, equation 2; MetaNAS,
 equation 7), where ``g_i`` is 1 without input pairs, and else the sum of the weights of the pairs

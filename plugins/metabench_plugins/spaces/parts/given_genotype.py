@@ -1,4 +1,4 @@
-"""A genotype that a user gives: by name, in a file, found by a search, or written out."""
+"""A genotype given by a user: by name, in a file, from the results of a search, or in full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What operations do to whole image maps: filter each channel, halve, join.
+"""Helpers of operations on image maps: depthwise filters, downsampling, concatenation.
 
 Maps are ``[tasks, n, channels, height, width]``.
 """

@@ -1,4 +1,4 @@
-"""Optional weights beside a layer's own, see :class:`metabench.plugin.contracts.LayeredSpace`."""
+"""Optional extra weights of a layer, see :class:`metabench.plugin.contracts.LayeredSpace`."""
 
 from __future__ import annotations
 

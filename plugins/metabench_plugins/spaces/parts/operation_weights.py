@@ -1,4 +1,4 @@
-"""How much each operation of a cell counts, and which need not be computed.
+"""The weight of each operation of a cell, and the operations that need not be computed.
 
 An operation counts by its own weight times that of its edge: the sum of the weights of the pairs of
 inputs that the edge belongs to, where there are pairs (MetaNAS, equation 7).

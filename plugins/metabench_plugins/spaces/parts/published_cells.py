@@ -1,6 +1,6 @@
 """Published cells, as data.
 
-Each line of a cell is one intermediate node: what it adds up, ``(source, primitive)`` twice.
+Each line of a cell is one intermediate node, with its two edges as ``(source, primitive)``.
 """
 
 from __future__ import annotations

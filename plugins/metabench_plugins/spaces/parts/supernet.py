@@ -85,8 +85,8 @@ class CellNetwork:
         smallest = 2 ** len(layout.stem) if layout.stem_pool else 1
         if len(task.inputs) != 3 or min(task.inputs[1:]) < smallest:
             raise UsageError(
-                f"A network of cells was asked to read inputs of shape {list(task.inputs)}.",
-                hint=f"It reads images, at least {smallest} pixels high and wide.",
+                f"A network of cells cannot read inputs of shape {list(task.inputs)}.",
+                hint=f"It needs images that are at least {smallest} pixels high and wide.",
             )
         self._layout = layout
         self._task = task

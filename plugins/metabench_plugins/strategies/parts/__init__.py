@@ -1,1 +1,1 @@
-"""What strategies share: logits, decoding, pruning, the unrolled gradient of DARTS."""
+"""Parts that strategies share: logits, decoding, pruning, the unrolled gradient of DARTS."""

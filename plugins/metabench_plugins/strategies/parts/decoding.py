@@ -1,4 +1,4 @@
-"""From weights of operations to architectures, for all tasks at once.
+"""Decodes weights of operations into architectures, for all tasks at once.
 
 DARTS (Liu et al. 2019): per node the edges are ranked by their largest weight among operations
 other than zero; the best ``kept`` stay. Where pairs of inputs have weights (MetaNAS), the edges of

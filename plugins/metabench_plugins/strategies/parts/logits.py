@@ -1,7 +1,7 @@
-"""Architecture logits: drawn, and turned into weights by a softmax with a temperature.
+"""Architecture logits: how they are drawn, and the softmax with temperature over them.
 
 Operations: ``a_o = exp(alpha_o / tau) / sum exp(alpha_o' / tau)`` per edge (MetaNAS, equation 5);
-input pairs likewise per node (equation 7).
+the softmax over input pairs is per node (equation 7).
 """
 
 from __future__ import annotations

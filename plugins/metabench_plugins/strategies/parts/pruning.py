@@ -1,4 +1,4 @@
-"""Leaving out what hardly counts (MetaNAS): for one forward pass, or for good.
+"""Pruning of operations with small weights (MetaNAS): for one forward pass, or permanently.
 
 At least the best operation of each edge and the best pair of each node always stays.
 """
