@@ -1,5 +1,5 @@
-"""What papers print and say, held against our runs.
+"""What papers print and say, compared with our runs.
 
-Read ``reference`` (a printed table as data), ``table`` (ours beside it), ``report`` (makes it),
-``verdict`` (the rule), ``deviations`` (what keeps a run from standing there) and ``claims``.
+Read ``reference`` (a printed table as data), ``table`` (ours next to it), ``report`` (makes it),
+``verdict`` (the rule), ``deviations`` (why a run is not comparable) and ``claims``.
 """

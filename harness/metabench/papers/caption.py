@@ -1,4 +1,4 @@
-"""What our columns beside a paper's show, in words."""
+"""What our columns next to a paper's show, in words."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from metabench.results.metrics import Metric
 from metabench.stats import RESAMPLES
 
 _VERDICTS = (
-    "Verdicts: match: our interval lies inside the printed one; close: the difference is within "
-    "sqrt(sum of both squared half-widths), and our half-width at most "
-    f"{WIDTH_FACTOR} times the printed one; differs: it is not within; not comparable: as the "
-    "reason says. For match and close the ratio of the spreads over episodes (standard deviations) "
-    "must lie in what sampling gives, too: the 95 % percentile interval of "
-    f"{RESAMPLES:,} bootstrap resamples of our episodes."
+    "Verdict match: our interval lies inside the printed one. Verdict close: the difference is at "
+    "most sqrt(sum of both squared half-widths), and our half-width is at most "
+    f"{WIDTH_FACTOR} times the printed one. Verdict differs: the difference is larger. Verdict not "
+    "comparable: the reason is given below. Where the printed half-width implies a standard "
+    "deviation over episodes, match and close also require that its ratio to ours lies in the 95 % "
+    f"percentile interval of {RESAMPLES:,} bootstrap resamples of our episodes."
 )
 
 
 def paper_caption(
     configs: Sequence[Configuration], *, metric: Metric, interval: IntervalKind
 ) -> str:
-    """What our columns beside a paper's show, of the configurations that stand there."""
+    """What our columns next to a paper's show, for the configurations in them."""
     said = scores_note(configs, metric=metric, interval=interval)
     return " ".join([f"Ours: {said}", *_conditions(configs), *budget_notes(configs), _VERDICTS])
 

@@ -1,8 +1,8 @@
-"""In what a configuration departs from what its suite gives its learner today.
+"""How a configuration differs from what its suite gives its learner today.
 
-A paper's row stands for a learner as the suite sets it up. Records hold every parameter, and the
-suite's are resolved again, as for a run of the same names without ``--set``. Reading a learner's
-parameters imports its module, and so torch.
+A paper's row corresponds to a learner as the suite sets it up. Records have every parameter, and
+the suite's are resolved again, as for a run of the same names without ``--set``. Reading a
+learner's parameters imports its module, and so torch.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from metabench.planning.runspec import Choice, RunSpec
 from metabench.planning.suite import Suite, load_suite
 from metabench.reports.tables import Row
 from metabench.results.configurations import Configuration
-from metabench.results.labels import in_words
+from metabench.results.labels import NETWORK, in_words
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
 
 Scope = Literal["learner", "space", "strategy"]
 SCOPES: tuple[Scope, ...] = ("learner", "space", "strategy")
+_KINDS: dict[Scope, str] = {"learner": "learner", "space": NETWORK, "strategy": "strategy"}
+"""The words that a user meets for the scopes of a record."""
 
 _LONGEST = 40
 """Characters of a value that is shown; a genotype has hundreds."""
@@ -37,8 +39,8 @@ class Deviation:
 
     Attributes:
         name: of the parameter with its scope, ``learner.order``; of a plugin or suite, its version.
-        label: what names it in a row, ``order=first``.
-        reason: ``learner.order=first, the suite's is second``.
+        label: how a row shows it, ``order=first``.
+        reason: ``learner.order=first, but the suite has second``.
     """
 
     name: str
@@ -64,7 +66,7 @@ class Deviations:
         return load_catalog() if self._given is None else self._given
 
     def of(self, config: Configuration) -> tuple[Deviation, ...]:
-        """What sets a configuration apart from the same names without a change.
+        """How a configuration differs from the same plugins and suite without a change.
 
         A parameter that the record lacks came later and has, by the rule of versions, a default
         that leaves older numbers as they were.
@@ -78,7 +80,8 @@ class Deviations:
         backend = suite.backend_of(spec.learner.name)
         today = _today(spec, suite, self._catalog)
         found = [*_versions(f"suite {suite.name}", spec.suite_version, suite.version)]
-        for scope, theirs in (("space", backend.space), ("strategy", backend.strategy)):
+        names: dict[Scope, str | None] = {"space": backend.space, "strategy": backend.strategy}
+        for scope, theirs in names.items():
             mine = getattr(spec, scope)
             if mine is not None and theirs is not None and mine.name != theirs:
                 found.append(_other(scope, mine.name, theirs))
@@ -95,7 +98,7 @@ class Deviations:
 
 
 def _today(spec: RunSpec, suite: Suite, catalog: Catalog) -> RunSpec:
-    """What the suite gives for the names in ``spec``; sources and data are left out."""
+    """What the suite gives for the names in ``spec``, without sources and data."""
     request = RunRequest(
         learners=(spec.learner.name,),
         suite=spec.suite,
@@ -111,11 +114,14 @@ def _today(spec: RunSpec, suite: Suite, catalog: Catalog) -> RunSpec:
 def _versions(name: str, mine: int, installed: int) -> Iterator[Deviation]:
     if mine != installed:
         said = f"{name} version {mine}"
-        yield Deviation(f"{name} version", said, f"made with {said}, {installed} is installed")
+        yield Deviation(
+            f"{name} version", said, f"made with {said}, but version {installed} is installed"
+        )
 
 
-def _other(scope: str, mine: str, theirs: str) -> Deviation:
-    return Deviation(scope, f"{scope}={mine}", f"{scope} {mine}, the suite's is {theirs}")
+def _other(scope: Scope, mine: str, theirs: str) -> Deviation:
+    kind = _KINDS[scope]
+    return Deviation(kind, f"{kind}={mine}", f"{kind}={mine}, but the suite has {theirs}")
 
 
 def _params(
@@ -123,14 +129,17 @@ def _params(
 ) -> Iterator[Deviation]:
     yield from _versions(mine.name, mine.version, today.version)
     for name, value in sorted(mine.params.items()):
-        full, label = f"{scope}.{name}", f"{name}={_short(value)}"
+        full, label = f"{_KINDS[scope]}.{name}", f"{name}={_short(value)}"
+        here = f"{full}={_short(value)}"
         if name not in today.params:
-            reason = f"{scope}.{label}, a parameter that {mine.name} does not have any more"
+            reason = f"{here}, but {mine.name} no longer has this parameter"
             yield Deviation(full, label, reason)
         elif value != today.params[name]:
-            since = "" if name in by_user else " now, and the command of the run does not set it"
             theirs = _short(today.params[name])
-            yield Deviation(full, label, f"{scope}.{label}, the suite's is {theirs}{since}")
+            reason = f"{here}, but the suite has {theirs}"
+            if name not in by_user:
+                reason = f"{here}, which the run's command does not set; the suite now has {theirs}"
+            yield Deviation(full, label, reason)
 
 
 def _short(value: object) -> str:
@@ -150,26 +159,27 @@ def deviations_from_paper(
     Args:
         reference: the table.
         printed: its row.
-        row: ours that stands in it.
+        row: ours that belongs to it.
         config: the runs behind ours.
         deviations: looks up what their suite gives.
     """
     found = [f"our runs are stamped {', '.join(row.stamps)}"] if row.stamps else []
     if row.budget != reference.budget and row.budget not in row.stamps:
-        found.append(f"our budget is {row.budget}, and {reference.budget} stands for the paper")
+        found.append(f"our budget is {row.budget}, not {reference.budget}")
     if config.spec.suite in reference.substitutes:
-        found.append(f"{config.spec.suite} is not {reference.substitutes[config.spec.suite]}")
+        theirs = reference.substitutes[config.spec.suite]
+        found.append(f"our suite is {config.spec.suite}, but the paper's is {theirs}")
     said = reference.settings[config.spec.setting].model_dump(exclude_none=True)
-    for name, theirs in said.items():
-        if (mine := getattr(config.spec.protocol, name)) != theirs:
-            found.append(f"{name.replace('_', ' ')}: {mine} here, {theirs} in the paper")
+    for name, printed_value in said.items():
+        if (mine := getattr(config.spec.protocol, name)) != printed_value:
+            found.append(f"{name.replace('_', ' ')}: {mine} here, {printed_value} in the paper")
     return [*found, *_changes(printed, config, deviations)]
 
 
 def unasked_deviations(
     printed: PrintedRow, config: Configuration, deviations: Deviations
 ) -> tuple[Deviation, ...]:
-    """Deviations from the suite but those that the row asks for.
+    """Deviations from the suite, except those that the row asks for.
 
     Raises:
         MetabenchError: as :meth:`metabench.papers.deviations.Deviations.of`.
@@ -183,4 +193,4 @@ def _changes(printed: PrintedRow, config: Configuration, deviations: Deviations)
         yield from (found.reason for found in unasked_deviations(printed, config, deviations))
     except MetabenchError as error:
         why = error.message.rstrip(".")
-        yield f"whether our parameters are those of the suite cannot be told ({why})"
+        yield f"our parameters cannot be compared with those of the suite ({why})"

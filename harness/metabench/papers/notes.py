@@ -1,4 +1,4 @@
-"""What stands below a paper's table: why each verdict, and what is known about the numbers."""
+"""The text below a paper's table: the reasons of verdicts, and what is known about the numbers."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def remarks(reference: Reference) -> Iterator[str]:
 
 
 def _said(interval: Uncertainty) -> str:
-    formula = interval.formula or "formula not known"
-    n = "n not known" if interval.n is None else f"n = {interval.n:,}"
+    formula = interval.formula or "formula unknown"
+    n = "n unknown" if interval.n is None else f"n = {interval.n:,}"
     return f"{formula}, {n}{f' ({interval.note})' if interval.note else ''}"
 
 
 def _single_cells(reference: Reference) -> dict[str, list[str]]:
-    """Where the cells stand of which something is said that is not said of the table."""
+    """The places of cells that have a note or a status of their own."""
     places: dict[str, list[str]] = defaultdict(list)
     for row in reference.rows:
         for column in reference.columns:

@@ -62,11 +62,11 @@ class PrintedCell:
 
 
 class Uncertainty(Frozen):
-    """What the half-widths are."""
+    """What is known about half-widths."""
 
-    n: int | None = Field(default=None, ge=2, description="What they count.")
+    n: int | None = Field(default=None, ge=2, description="How many values they are computed from.")
     formula: Literal["1.96 std/sqrt(n)"] | None = Field(
-        default=None, description="How they were made."
+        default=None, description="How they are computed."
     )
     note: str = ""
 
@@ -75,7 +75,7 @@ class CellEntry(Frozen):
     """A cell as it is written in the file: ``2.210 ± 0.364``, ``missing``, or a mapping."""
 
     printed: str = Field(default="", description="As printed, in quotes if it is one number.")
-    status: Status | None = Field(default=None, description="As the table's if absent.")
+    status: Status | None = Field(default=None, description="The table's status if absent.")
     note: str = ""
 
     @model_validator(mode="before")
@@ -90,7 +90,7 @@ class CellEntry(Frozen):
     @model_validator(mode="after")
     def _number_or_absence(self) -> CellEntry:
         if (self.status in _ABSENT) == bool(self.printed):
-            raise ValueError("a cell has a number, or is 'missing' or 'not reported'")
+            raise ValueError("a cell needs a number, 'missing' or 'not reported'")
         if self.printed and _PRINTED.fullmatch(self.printed) is None:
             raise ValueError(f"{self.printed!r} is not written as '2.210 ± 0.364' or '2.210'")
         return self
@@ -101,29 +101,39 @@ class Column(Frozen):
 
     name: str
     heading: str = Field(description="As printed.")
-    suite: str | None = Field(default=None, description="Null where no suite of ours fits.")
+    suite: str | None = Field(default=None, description="Null if metabench has no such suite.")
     source: str | None = Field(default=None, description="A source of the suite, or 'average'.")
-    setting: str | None = Field(default=None, description="Where the rows do not name it.")
-    evaluation: str | None = Field(default=None, description="One beside the headline's.")
-    interval: Uncertainty | None = Field(default=None, description="Other than the table's.")
+    setting: str | None = Field(default=None, description="Needed if the rows do not name it.")
+    evaluation: str | None = Field(
+        default=None, description="The evaluation; the headline's if absent."
+    )
+    interval: Uncertainty | None = Field(
+        default=None, description="The half-widths, if they differ from the table's."
+    )
 
 
 class PrintedRow(Frozen):
     """A method, and which of our learners it is."""
 
     method: str = Field(description="As printed.")
-    learner: str | None = Field(default=None, description="Null where we have none.")
+    learner: str | None = Field(default=None, description="Null if metabench has no such learner.")
     learner_params: dict[str, Any] = Field(
-        default_factory=dict, description="Parameters that ours must have to be this row."
+        default_factory=dict,
+        description="Parameters that our runs must have to belong to this row.",
     )
-    transductive: bool | None = Field(default=None, description="What ours must be, if said.")
+    transductive: bool | None = Field(
+        default=None,
+        description="Whether our runs must use the statistics of the query set; both if absent.",
+    )
     arch: str = ""
     params: str = Field(default="", description="Number of weights, as printed.")
-    group: str = Field(default="", description="The block of rows that it stands in.")
-    setting: str | None = Field(default=None, description="Where the columns do not name it.")
-    interval: Uncertainty | None = Field(default=None, description="Other than the table's.")
+    group: str = Field(default="", description="The block of rows that it belongs to.")
+    setting: str | None = Field(default=None, description="Needed if the columns do not name it.")
+    interval: Uncertainty | None = Field(
+        default=None, description="The half-widths, if they differ from the table's."
+    )
     note: str = ""
-    cells: dict[str, CellEntry] = Field(description="By column, every one.")
+    cells: dict[str, CellEntry] = Field(description="A cell for every column, by name.")
 
 
 class Conditions(Frozen):
@@ -136,12 +146,12 @@ class Conditions(Frozen):
 
 
 class Citation(Frozen):
-    """Who printed it."""
+    """Where the table was printed."""
 
     authors: str
     title: str
     venue: str
-    year: int | None = Field(default=None, description="Null where it is not known.")
+    year: int | None = Field(default=None, description="Null if it is not known.")
     where: str = Field(description="``Table 1``, or whose copy of it.")
 
     @property
@@ -161,13 +171,14 @@ class Reference(Frozen):
     title: str
     citation: Citation
     metric: Metric
-    budget: str = Field(default="paper", description="The budget that stands for this table.")
+    budget: str = Field(default="paper", description="The budget that trains as long as the paper.")
     settings: dict[str, Conditions] = Field(description="What the paper says of each setting.")
     substitutes: dict[str, str] = Field(
         default_factory=dict,
-        description="Suites of ours that are shown for another, by name; never comparable.",
+        description="Suites that are shown in place of the paper's, by name; their numbers are "
+        "never comparable.",
     )
-    status: Status = Field(default="printed", description="Of cells that do not say theirs.")
+    status: Status = Field(default="printed", description="Status of cells that name none.")
     interval: Uncertainty = Uncertainty()
     note: str = ""
     columns: tuple[Column, ...] = Field(min_length=1)
@@ -177,7 +188,7 @@ class Reference(Frozen):
     def _columns_differ(self) -> Reference:
         names = [column.name for column in self.columns]
         if len(set(names)) != len(names):
-            raise ValueError("columns need names of their own")
+            raise ValueError("two columns have the same name")
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""What can be wrong with a reference: against itself, and against the plugins it speaks of."""
+"""Checks of a reference: against itself, and against the plugins that it names."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from metabench.results.metrics import AVERAGE
 
 
 def problems_of(reference: Reference, catalog: Catalog) -> list[str]:
-    """Sentences, each of which names where it stands; none where all is well.
+    """A sentence with the place for each problem; none if all is well.
 
     Raises:
-        UsageError: when a suite that the reference speaks of cannot be read.
+        UsageError: when a suite that the reference names cannot be read.
     """
     named = {column.suite for column in reference.columns if column.suite}
     known = sorted(named & catalog.suites.keys())
@@ -32,7 +32,7 @@ def _duplicates(reference: Reference) -> Iterator[str]:
     printed = Counter((row.method, row.group, row.setting) for row in reference.rows)
     for (method, group, _), count in printed.items():
         if count > 1:
-            yield f"{_joined(method, group)} stands {count} times."
+            yield f"{_joined(method, group)} appears {count} times."
     ours = Counter(
         (row.learner, str(sorted(row.learner_params.items())), row.transductive, row.setting)
         for row in reference.rows
@@ -40,11 +40,11 @@ def _duplicates(reference: Reference) -> Iterator[str]:
     )
     for (learner, *_), count in ours.items():
         if count > 1:
-            yield f"{count} rows are the same runs of {learner}."
+            yield f"{count} rows take the same runs of {learner}."
 
 
 def _strangers(reference: Reference, catalog: Catalog, suites: dict[str, Suite]) -> Iterator[str]:
-    """Names that nobody provides."""
+    """Names that no plugin has."""
     for learner in sorted({row.learner for row in reference.rows if row.learner}):
         if learner not in catalog.learners:
             yield catalog.unknown("learner", learner, catalog.learners).message
@@ -108,8 +108,8 @@ def _average(
     slack = _rounding(average.text) + sum(_rounding(cell.text) for cell in cells) / len(cells)
     if abs(mean - average.value) > slack + 1e-9:
         yield (
-            f"{_joined(row.method, row.group, column.name)}: {average.text} is printed, and the "
-            f"mean of the others is {mean:.4f}."
+            f"{_joined(row.method, row.group, column.name)}: {average.text} is printed, but the "
+            f"mean of its sources is {mean:.4f}."
         )
 
 

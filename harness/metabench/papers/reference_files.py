@@ -21,7 +21,7 @@ def load_reference(file: Traversable) -> Reference:
 
     Raises:
         UsageError: when it is not UTF-8 or valid YAML, does not describe a table, or is named
-            unlike its key: ``m-nas/table-1`` stands in ``m-nas-table-1.yaml``.
+            unlike its key: ``m-nas/table-1`` belongs in ``m-nas-table-1.yaml``.
     """
     values = read_mapping(file, of="a table")
     try:
@@ -33,8 +33,8 @@ def load_reference(file: Traversable) -> Reference:
         raise UsageError(f"{file.name} does not describe a table: {where}{message}.") from error
     if file.name.rpartition(".")[0] != _stem(reference.key):
         raise UsageError(
-            f"The reference {reference.key!r} stands in {file.name}.",
-            hint=f"Call the file {_stem(reference.key)}.yaml.",
+            f"The reference {reference.key!r} is in the file {file.name}.",
+            hint=f"Rename the file to {_stem(reference.key)}.yaml.",
         )
     return reference
 
@@ -52,7 +52,7 @@ def find_reference(catalog: Catalog, key: str) -> Reference:
 
 
 def readable_references(catalog: Catalog) -> Mapping[str, Reference]:
-    """Every reference whose file is valid, by key in order; ``references check`` tells the rest."""
+    """Every reference whose file is valid, by key in order; ``references check`` reports others."""
     found = {}
     for file in catalog.references.values():
         try:

@@ -1,9 +1,9 @@
 """A paper's table with our runs in it: the paper's rows in its order, then ours that it lacks.
 
-Which of our configurations stands in a row is settled before any result is looked at: those of the
-row's learner with the parameters that the row names. Where some ran in full (the budget that
-stands for the table, no limit, nothing customized) only these are shown, each on a line of its own
-if there are several; else all that there are. A row names each parameter that is not the suite's.
+Which of our configurations belongs to a row is decided without looking at results: those of the
+row's learner with the parameters that the row names. If some ran in full (the budget that
+corresponds to the table, no limit, nothing customized), only these are shown, each on its own line
+if there are several; else all are shown. A row names each parameter that is not the suite's.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def build_paper_report(
     interval: IntervalKind = "field",
     catalog: Catalog | None = None,
 ) -> PaperReport:
-    """Put the runs that count beside a paper's table.
+    """Put the runs that count next to a paper's table.
 
     Args:
         results: what :func:`metabench.results.reading.read_runs` found; what the table does not
@@ -185,7 +185,7 @@ def _id(config: Configuration) -> tuple[str, str]:
 
 
 def _marked(entries: Iterable[Entry], reference: Reference) -> dict[tuple[str, str], Entry]:
-    """What is shown, with the standing of its cells, by configuration and evaluation."""
+    """What is shown, with the marks of its cells, by configuration and evaluation."""
     sources = [column.source for column in reference.columns if column.source]
     by_suite: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
     for row, config in entries:
@@ -231,7 +231,7 @@ def _with_others(cells: Mapping[str, PaperCell], reference: Reference) -> dict[s
 
 
 def _named(printed: PrintedRow, row: Row, config: Configuration, deviations: Deviations) -> Row:
-    """The row with what sets it apart from the suite, behind what sets it apart from others."""
+    """The row with its differences from other rows, then its differences from the suite."""
     try:
         labels = [found.label for found in unasked_deviations(printed, config, deviations)]
     except MetabenchError:  # the verdict says so
@@ -288,6 +288,6 @@ def _not_shown(
             variant = f" ({row.variant})" if row.variant else ""
             stamps = f", stamped {', '.join(row.stamps)}" if row.stamps else ""
             yield (
-                f"Not shown: {config.label}{variant}{stamps}: {row.learner} ran in full at budget "
-                f"{reference.budget}."
+                f"Not shown: {config.label}{variant}{stamps}, because {row.learner} also ran in "
+                f"full at budget {reference.budget}."
             )

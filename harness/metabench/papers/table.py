@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PaperCell:
-    """One number of a paper beside ours.
+    """One number of a paper next to ours.
 
     Attributes:
-        row: our configuration that stands here; None where nothing was run.
+        row: our configuration in this cell; None if nothing was run.
         ours: its number.
         spread: standard deviation over our episodes, in the unit; None where it is not comparable
             with the one that the printed half-width implies.
@@ -59,7 +59,7 @@ class PaperRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaperTable:
-    """A paper's table in its own order, ours beside it.
+    """A paper's table in its own order, with ours next to it.
 
     Attributes:
         key: of the reference, ``m-nas/table-1``.
@@ -69,9 +69,9 @@ class PaperTable:
         metric: how a query set is scored.
         columns: names of the columns, and their headings as printed.
         rows: the paper's, then ours that it lacks.
-        reasons: of the verdicts, in the order of the rows; columns of a row that share one stand
-            together.
-        remarks: what is to be known besides, one sentence each.
+        reasons: of the verdicts, in the order of the rows; columns of a row with the same reason
+            share one.
+        remarks: what else is known, one sentence each.
     """
 
     key: str
@@ -87,7 +87,7 @@ class PaperTable:
 
 @dataclass(frozen=True, slots=True)
 class PaperReport:
-    """A paper's table, and what is wrong with the folder that ours were made from."""
+    """A paper's table, and the problems of the folder that ours were made from."""
 
     tables: tuple[PaperTable, ...]
     problems: tuple[str, ...]

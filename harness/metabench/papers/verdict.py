@@ -18,7 +18,7 @@ The rule, from the first line that applies:
 ``match``
     Our 95 % interval lies inside the printed one: equivalent within the paper's own resolution.
 ``close``
-    What is left: not separable, by an interval of ours that is no wider than the printed one.
+    What is left: the difference is within both intervals, and ours is not wider than the printed.
     Without a printed half-width: the printed value lies in our interval.
 
 What sampling gives is bootstrapped from our episodes (:func:`metabench.stats.spread_ratio`).
@@ -45,12 +45,12 @@ SPREAD_FACTOR = 2.0
 """How far the spreads of two learners under one protocol may lie apart."""
 
 WIDTH_FACTOR = 1.1
-"""From here on our interval counts as wider. Less is chance: two half-widths of 1,000 normal scores
-each lie within 1.96 sqrt(2 / 2,000) = 6 % of each other in 95 % of cases, and heavier tails vary
-more."""
+"""Above this factor our interval counts as wider. Less is chance: two half-widths of 1,000 normal
+scores each lie within 1.96 sqrt(2 / 2,000) = 6 % of each other in 95 % of cases, and heavier tails
+vary more."""
 
 _DASH = "the paper prints a dash"
-_LOST = "what the paper prints here is not known"
+_LOST = "the number that the paper prints here is not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +96,15 @@ def verdict_on_cell(
         return Verdict("not comparable", f"{'; '.join(found)}.", difference)
     outcome, reason = _compare(ours, printed, printed.value)
     if outcome != "differs" and (doubts := _doubts(ours, printed, spreads, outcome=outcome)):
-        reason = f"{reason}, but {' and '.join(doubts)}, so this says little"
+        reason = f"{reason}, but {' and '.join(doubts)}, so the agreement says little"
         outcome = "not comparable"
-    said = f" (spread over episodes: {spreads.words})" if spreads else ""
+    said = f" (standard deviation over episodes: {spreads.words})" if spreads else ""
     return Verdict(outcome, f"{reason}{said}.", difference)
 
 
 @dataclass(frozen=True, slots=True)
 class _Spreads:
-    """Ours and the implied spread: how many times larger that is, whether sampling gives that."""
+    """Our spread and the implied one: their ratio, and whether sampling explains it."""
 
     words: str
     ratio: float
@@ -120,8 +120,8 @@ def _spreads(
     here, there = number(spread, printed.unit), number(implied, printed.unit)
     ratio = implied / spread if spread > 0 else math.inf
     words = (
-        f"{here} here, {there} implied, a ratio of {ratio:.2f} where sampling gives "
-        f"{chance.low:.2f} to {chance.high:.2f}"
+        f"{here} in our runs, {there} implied by the printed half-width, a ratio of {ratio:.2f}; "
+        f"sampling alone gives {chance.low:.2f} to {chance.high:.2f}"
     )
     return _Spreads(words, ratio, ratio in chance)
 
@@ -134,7 +134,7 @@ def _unlike(ours: TableCell, spreads: _Spreads | None) -> list[str]:
         return []
     if 1 / SPREAD_FACTOR <= spreads.ratio <= SPREAD_FACTOR:
         return []
-    return [f"the spread over episodes is {spreads.words}: the protocols cannot be the same"]
+    return [f"the protocols cannot be the same (standard deviation over episodes: {spreads.words})"]
 
 
 def _doubts(
@@ -146,7 +146,7 @@ def _doubts(
     if outcome == "close" and wide:
         found.append("our interval is wider than the printed one")
     if spreads is not None and not spreads.by_chance:
-        found.append("the spreads over episodes are further apart than sampling gives")
+        found.append("the standard deviations over episodes differ by more than sampling gives")
     return found
 
 
@@ -157,15 +157,16 @@ def _compare(ours: TableCell, printed: PrintedCell, theirs: float) -> tuple[Outc
     difference = ours.mean - theirs
     mine = f"our {said(ours.mean)} ± {said(ours.half_width)}"
     apart = (
-        f"{mine} is {number(difference, ours.unit, signed=True)} from the printed {printed.text}"
+        f"{mine} differs by {number(difference, ours.unit, signed=True)} from the printed "
+        f"{printed.text}"
     )
     if printed.half_width is None:
         if abs(difference) <= ours.half_width:
-            return "close", f"{apart}, which has no interval and lies in ours"
+            return "close", f"{apart}, which has no interval and lies inside ours"
         return "differs", f"{apart}, which has no interval and lies outside ours"
     if abs(difference) + ours.half_width <= printed.half_width:
         return "match", f"{mine} lies inside the printed {printed.text}"
     bound = math.hypot(ours.half_width, printed.half_width)
     if abs(difference) <= bound:
-        return "close", f"{apart}, within the {said(bound)} of both intervals"
-    return "differs", f"{apart}, beyond the {said(bound)} of both intervals"
+        return "close", f"{apart}, within the {said(bound)} that both intervals allow"
+    return "differs", f"{apart}, beyond the {said(bound)} that both intervals allow"

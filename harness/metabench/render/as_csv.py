@@ -14,10 +14,10 @@ from metabench.reports.tables import Report, Row, Table, TableCell
 from metabench.text import plain
 
 _ROW = (
-    *("learner", "variant", "backend", "n_params", "budget", "seeds", "stamps", "transductive"),
+    *("learner", "variant", "network", "n_params", "budget", "seeds", "stamps", "transductive"),
     "conditions",
 )
-_CELL = ("mean", "half_width", "n", "unit", "text", "standing")
+_CELL = ("mean", "half_width", "n", "unit", "text", "mark")
 FIELDS = ("suite", "setting", "evaluation", "metric", *_ROW, "column", *_CELL)
 PAPER_FIELDS = (
     *("paper", "group", "method", "arch", "params", "in_paper", "metric", *_ROW, "column", *_CELL),

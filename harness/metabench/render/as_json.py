@@ -1,4 +1,4 @@
-"""JSON: every number unrounded beside its printed form, for programs."""
+"""JSON: every number unrounded and in its printed form, for programs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _cell(cell: TableCell) -> dict[str, Any]:
         "n": cell.n,
         "unit": cell.unit,
         "text": cell_text(cell),
-        "standing": cell.standing,
+        "mark": cell.mark,
     }
 
 

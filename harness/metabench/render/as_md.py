@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 from metabench.papers.table import PaperReport
 from metabench.render.legends import legend
-from metabench.render.text_table import NOT_COMPARED, Entry, Mark, TextTable, text_table_of
+from metabench.render.text_table import NOT_COMPARED, Entry, EntryMark, TextTable, text_table_of
 from metabench.reports.tables import Report
 from metabench.text import plain
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_MARKS: dict[Mark, tuple[str, str]] = {
+_MARKS: dict[EntryMark, tuple[str, str]] = {
     "best": ("**", "**"),
-    "not separable": ("<ins>", "</ins>"),
+    "tied": ("<ins>", "</ins>"),
     "not compared": ("", f" {NOT_COMPARED}"),
     "paper": ("_", "_"),
 }
@@ -25,7 +25,7 @@ def render(report: Report | PaperReport) -> str:
     blocks = [_table(text_table_of(table)) for table in report.tables]
     if report.problems:
         lines = [f"> - {escape(plain(problem))}" for problem in report.problems]
-        blocks.insert(0, "\n".join(["> **What is wrong with the folder:**", ">", *lines, ""]))
+        blocks.insert(0, "\n".join(["> **Problems in this folder:**", ">", *lines, ""]))
     return "\n".join(blocks)
 
 
@@ -33,7 +33,7 @@ def _table(grid: TextTable) -> str:
     rules = ["---:" if numeric else "---" for numeric in grid.numeric]
     lines = [_line(map(_entry, grid.headings)), _line(rules)]
     lines += [_line(map(_entry, row)) for row in grid.rows]
-    words = legend(grid, best="Bold", not_separable="Underlined")
+    words = legend(grid, best="Bold", tied="Underlined")
     caption = escape(f"{grid.caption} {words}".strip())
     blocks = [f"## {escape(grid.title)}", caption, "\n".join(lines)]
     for heading, notes in grid.notes:

@@ -13,14 +13,14 @@ from rich.text import Text
 
 from metabench.papers.table import PaperReport
 from metabench.render.legends import legend
-from metabench.render.text_table import NOT_COMPARED, Entry, Mark, TextTable, text_table_of
+from metabench.render.text_table import NOT_COMPARED, Entry, EntryMark, TextTable, text_table_of
 from metabench.reports.tables import Report
 
 _CAPTION_WIDTH = 100
-_STYLES: dict[Mark, str] = {"best": "bold", "not separable": "underline", "paper": "bright_black"}
-_SIGNS: dict[Mark, str] = {
+_STYLES: dict[EntryMark, str] = {"best": "bold", "tied": "underline", "paper": "bright_black"}
+_SIGNS: dict[EntryMark, str] = {
     "best": " *",
-    "not separable": " =",
+    "tied": " =",
     "not compared": f" {NOT_COMPARED}",
 }
 _UNLIMITED = 10_000
@@ -55,7 +55,7 @@ def _table(grid: TextTable, *, terminal_width: int | None) -> str:
     width = min(_CAPTION_WIDTH, terminal_width or _CAPTION_WIDTH)
     console.print(Text(grid.title, style="bold"))
     console.print(drawn)
-    words = legend(grid, best=_SIGNS["best"].strip(), not_separable=_SIGNS["not separable"].strip())
+    words = legend(grid, best=_SIGNS["best"].strip(), tied=_SIGNS["tied"].strip())
     console.print(Text(textwrap.fill(f"{grid.caption} {words}", width)), end="\n\n")
     for heading, notes in grid.notes:
         if notes:

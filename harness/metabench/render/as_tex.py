@@ -11,7 +11,7 @@ from metabench.render.text_table import (
     NOT_COMPARED,
     TRANSDUCTIVE,
     Entry,
-    Mark,
+    EntryMark,
     TextTable,
     text_table_of,
 )
@@ -20,9 +20,9 @@ from metabench.text import plain
 
 _PREAMBLE = "% Needs \\usepackage{booktabs}.\n"
 _PREAMBLE_OF_PAPERS = "% Needs \\usepackage{booktabs,graphicx,xcolor}.\n"
-_MARKS: dict[Mark, tuple[str, str]] = {
+_MARKS: dict[EntryMark, tuple[str, str]] = {
     "best": (r"\textbf{", "}"),
-    "not separable": (r"\underline{", "}"),
+    "tied": (r"\underline{", "}"),
     "not compared": ("", r" \ddag{}"),
     "paper": (r"\textcolor{gray}{", "}"),
 }
@@ -50,14 +50,14 @@ def render(report: Report | PaperReport) -> str:
     papers = any(isinstance(table, PaperTable) for table in report.tables)
     preamble = _PREAMBLE_OF_PAPERS if papers else _PREAMBLE
     problems = "".join(f"% {plain(problem)}\n" for problem in report.problems)
-    about = f"% What is wrong with the folder:\n{problems}" if problems else ""
+    about = f"% Problems in this folder:\n{problems}" if problems else ""
     return preamble + about + "".join(_table(text_table_of(table)) for table in report.tables)
 
 
 def _table(grid: TextTable) -> str:
     columns = "".join("r" if numeric else "l" for numeric in grid.numeric)
     rows = "".join(_line(map(_entry, row)) for row in grid.rows)
-    words = legend(grid, best="Bold", not_separable="Underlined")
+    words = legend(grid, best="Bold", tied="Underlined")
     caption = escape(f"{grid.title}. {grid.caption} {words}".strip())
     before, after = ("\\resizebox{\\textwidth}{!}{%\n", "}") if grid.wide else ("", "")
     return (

@@ -9,19 +9,12 @@ from typing import Any, Literal
 
 from metabench.papers.claims.evaluate import ClaimResult
 from metabench.papers.claims.intervals import PairResult
-from metabench.papers.claims.sentences import advantage, deciding, interval, says
+from metabench.papers.claims.sentences import LEGEND, advantage, deciding, interval, says
 from metabench.render.columns import columns
 from metabench.stats.words import p_value
 from metabench.text import plain
 
 HEADER = ("left", "right", "column", "advantage", "interval", "p", "episodes", "seeds", "verdict")
-LEGEND = (
-    "The advantage of the left is positive where it is better. The interval is the one that "
-    "decides: its level is that of Holm's procedure, 5 % over all pairs of the claim, and p is "
-    "adjusted likewise. A verdict (one seed) speaks of these trained networks, not of the "
-    "learners; in brackets are the stamps of the runs, which are shorter than the paper's or on "
-    "other data."
-)
 
 
 def render_claims(
@@ -55,7 +48,7 @@ def _markdown(evaluation: ClaimResult) -> str:
 def _about(evaluation: ClaimResult) -> list[str]:
     claim = evaluation.claim
     budget = f", budget {evaluation.budget}" if evaluation.budget else ""
-    stamps = f"Stamped {', '.join(evaluation.stamps)}." if evaluation.stamps else ""
+    stamps = f"Stamps: {', '.join(evaluation.stamps)}." if evaluation.stamps else ""
     lines = [
         f"{claim.sentence} ({evaluation.paper}, {claim.source})",
         f"Compared: {says(claim)}; {claim.suite} @ {claim.setting}{budget}.",
@@ -67,7 +60,7 @@ def _about(evaluation: ClaimResult) -> list[str]:
 
 
 def _rows(evaluation: ClaimResult) -> list[list[str]]:
-    """A row per pair; none where no pair says more than that a learner is missing."""
+    """A row per pair; none if no pair says more than that a learner is missing."""
     known = [p for p in evaluation.pairs if p.difference or p.verdict != "undecided"]
     return [_row(pair) for pair in evaluation.pairs] if known else []
 

@@ -26,7 +26,7 @@ def comparison_text(comparisons: Sequence[Comparison], alone: Sequence[str]) -> 
     """Tables for a terminal, with their captions."""
     blocks = [_block(comparison) for comparison in comparisons]
     if alone:
-        blocks.append(plain(f"Without a counterpart: {'; '.join(alone)}."))
+        blocks.append(plain(f"Runs without a counterpart on the other side: {'; '.join(alone)}."))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -84,22 +84,23 @@ def _captions(comparison: Comparison, better: str) -> list[str]:
     which, each = "Interval", ""
     if last.difference.speaks_of_learners:
         which = f"Interval of {last.column}"
-        each = " df: degrees of freedom, of each column its own."
+        each = " df: the degrees of freedom of each interval."
     lines = [
-        f"In {unit}, {better}. {which}: {last.difference.words()}.{each}",
-        "Effect: mean over std of the paired differences (Cohen's d_z). Wilcoxon p: signed ranks "
-        "of paired episodes, adjusted after Holm over the sources. Visible: the smallest true "
-        "difference that such a comparison shows with probability 0.8.",
+        f"Scores are in {unit}; {better}. {which}: {last.difference.words()}.{each}",
+        "Effect: mean of the paired differences over their standard deviation (Cohen's d_z). "
+        "Wilcoxon p: signed-rank test of the paired episodes, adjusted by Holm's procedure over "
+        "the sources. Visible: the smallest true difference that a comparison like this detects "
+        "with probability 0.8.",
     ]
     if last.bootstrap is not None:
         ends = (last.bootstrap.low, last.bootstrap.high)
         low, high = (number(end, unit, signed=True) for end in ends)
-        words = f"{last.bootstrap.words()}; too narrow at few seeds"
+        words = f"{last.bootstrap.words()}; with few seeds it is too narrow"
         lines.append(f"Bootstrap of {last.column}: [{low}, {high}], {words}.")
     if last.needed is not None:
         lines.append(f"For {last.column}: {last.needed.words()}.")
     if comparison.stamps:
-        lines.append(f"Stamped {', '.join(comparison.stamps)}.")
+        lines.append(f"Stamps: {', '.join(comparison.stamps)}.")
     return [plain(line) for line in (*lines, *comparison.notes)]
 
 

@@ -3,57 +3,60 @@
 from __future__ import annotations
 
 from metabench.render.text_table import NOT_COMPARED, TRANSDUCTIVE, TextTable
-from metabench.stats import FORMULAS
+from metabench.stats import OF_LEARNERS, OF_NETWORKS, SEEDS_AVERAGED
 
-_OF_EPISODES = f"{FORMULAS['field']}, n counts shared episodes"
-_AVERAGED = "scores of several seeds averaged per episode"
-_CROSSED = (
-    "mean ± t standard error, seeds and shared episodes both taken as random, degrees of freedom "
-    "after Satterthwaite, n counts seeds and episodes"
-)
+_OF_NETWORKS = f"{OF_NETWORKS}, where n counts shared episodes"
 
 
-def legend(grid: TextTable, *, best: str, not_separable: str) -> str:
+def legend(grid: TextTable, *, best: str, tied: str) -> str:
     """A sentence per mark that occurs, for formats that show marks by these words.
 
-    A number without a mark says something too, wherever there is a best, and so it is named.
+    Args:
+        grid: the table.
+        best: how the format shows the best number of a column.
+        tied: how it shows a number that is tied with the best.
     """
-    return " ".join([*_marks(grid, best=best, not_separable=not_separable), *_signs(grid)])
+    return " ".join([*_marks(grid, best=best, tied=tied), *_signs(grid)])
 
 
-def _marks(grid: TextTable, *, best: str, not_separable: str) -> list[str]:
+def _marks(grid: TextTable, *, best: str, tied: str) -> list[str]:
     if "best" not in grid.marks:
         return []
-    among = " among rows of equal letter" if grid.lettered else ""
+    among = " among rows with the same letter" if grid.lettered else ""
     sentences = [
-        f"{best}: the best of its column{among}, picked from the same episodes.",
-        "The others are compared with it pair by pair, not adjusted for their number, by the 95 % "
-        f"interval of the paired difference ({_formula(grid.n_seeds)}).",
+        f"{best}: the best of its column{among}, chosen on these episodes.",
+        "Each other row is compared with the best by the 95 % interval of the paired difference "
+        f"({_formula(grid.n_seeds)}). The intervals are not adjusted for the number of "
+        "comparisons.",
     ]
-    if "not separable" in grid.marks:
-        sentences.append(f"{not_separable}: not separable, the interval contains 0.")
-    return [*sentences, "Unmarked: it does not contain 0."]
+    if "tied" in grid.marks:
+        sentences.append(f"{tied}: tied with the best, the interval contains 0.")
+    if "worse" in grid.marks:
+        sentences.append("No mark: worse than the best, the interval does not contain 0.")
+    return sentences
 
 
 def _formula(n_seeds: tuple[int, ...]) -> str:
-    """How the intervals of differences are made, for rows of so many seeds."""
+    """How the intervals of differences are computed, for rows with so many seeds."""
     several = sum(n > 1 for n in n_seeds)
     if not several:
-        return _OF_EPISODES
+        return _OF_NETWORKS
     if several < 2:
-        return f"{_OF_EPISODES}, {_AVERAGED}"
+        return f"{_OF_NETWORKS} and {SEEDS_AVERAGED}"
     if several == len(n_seeds):
-        return _CROSSED
-    return f"of two rows with several seeds {_CROSSED}; else {_OF_EPISODES}, {_AVERAGED}"
+        return OF_LEARNERS
+    return (
+        f"{OF_LEARNERS}; if one of the two rows has one seed, {_OF_NETWORKS} and {SEEDS_AVERAGED}"
+    )
 
 
 def _signs(grid: TextTable) -> list[str]:
     sentences = []
     if "not compared" in grid.marks:
         sentences.append(
-            f"{NOT_COMPARED}: not compared, for want of a best with equal conditions (budget, "
-            "data, protocol, suite version, length of training where a user set it) and episodes "
-            "in common."
+            f"{NOT_COMPARED}: not compared, because the column has no best that ran under the same "
+            "conditions (budget, data, protocol, suite version and, if a user set it, training "
+            "length) on shared episodes."
         )
     if any(TRANSDUCTIVE in entry.text for row in grid.rows for entry in row):
         sentences.append(f"{TRANSDUCTIVE}: predictions use the statistics of the query set.")

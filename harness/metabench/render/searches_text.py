@@ -12,7 +12,7 @@ from metabench.render.columns import columns
 from metabench.results.search_files import Architecture
 from metabench.results.searches import SearchSummary
 from metabench.stats.search_measures import PROPORTIONS, wilson
-from metabench.text import plain
+from metabench.text import counted, plain
 
 
 def searches_json(searches: Mapping[str, SearchSummary], *, top: int) -> str:
@@ -33,7 +33,7 @@ def _block(label: str, search: SearchSummary, top: int) -> str:
         f"  cost: {_cost(search)}",
     ]
     if stamps := search.stamps:
-        lines.append(f"  stamped {plain(', '.join(stamps))}")
+        lines.append(f"  stamps: {plain(', '.join(stamps))}")
     lines += [f"  {line}" for line in _embeddings(search)]
     if search.architectures:
         lines += [f"  {_found(search)}", *_table(search, top)]
@@ -47,11 +47,11 @@ def _seeds(search: SearchSummary) -> str:
 
 def _cost(search: SearchSummary) -> str:
     cost = search.cost
-    parts = [f"{cost.meta_steps:,} meta-steps of {cost.meta_batch:,} tasks"]
+    parts = [f"{cost.meta_steps:,} meta-steps with {counted(cost.meta_batch, 'task')} each"]
     if cost.train_seconds is not None:
         parts.append(f"{cost.train_seconds:,.0f} s of meta-training per seed")
     if cost.peak_memory_mib is not None:
-        parts.append(f"{cost.peak_memory_mib:,.0f} MiB at most")
+        parts.append(f"a peak memory of {cost.peak_memory_mib:,.0f} MiB")
     return ", ".join(parts)
 
 
@@ -63,21 +63,23 @@ def _embeddings(search: SearchSummary) -> list[str]:
             low, high = wilson(share, found[PROPORTIONS["embedding_probe"]])
             lines.append(
                 f"task embeddings of seed {seed}: silhouette {found['embedding_silhouette']:.2f}, "
-                f"linear probe {share:.1%} [{low:.1%}, {high:.1%}] of {found['embeddings']:,.0f}"
+                f"linear probe {share:.1%} [{low:.1%}, {high:.1%}] on {found['embeddings']:,.0f} "
+                "tasks"
             )
     return lines
 
 
 def _found(search: SearchSummary) -> str:
     n, tasks = len(search.architectures), sum(one.count for one in search.architectures)
-    text = f"{n:,} architecture{'s' if n > 1 else ''} in {tasks:,} tasks"
+    text = f"{counted(n, 'architecture')} in {counted(tasks, 'task')}"
     if (size := search.n_params) is not None:
-        spread = f" ({size.low:,} to {size.high:,})" if size.low < size.high else ""
-        text += f", {size.mean:,.0f}{spread} weights"
+        spread = f" on average ({size.low:,} to {size.high:,})" if size.low < size.high else ""
+        text += f", {size.mean:,.0f} weights{spread}"
     if (agreement := search.agreement) is not None:
         text += (
-            f"; the most common one is the same in {agreement.same:.0%} of the seeds and has "
-            f"{agreement.equal_edges:.0%} of its edges in common between two"
+            f"; {agreement.same:.0%} of the seeds have the same most common architecture, and the "
+            f"most common architectures of two seeds share {agreement.equal_edges:.0%} of their "
+            "edges on average"
         )
     return text
 

@@ -9,11 +9,11 @@ from typing import Literal
 
 from metabench.papers.reference import PrintedCell
 from metabench.papers.table import PaperCell, PaperRow, PaperTable
-from metabench.reports.tables import Row, Table, TableCell
+from metabench.reports.tables import Mark, Row, Table, TableCell
 from metabench.results.metrics import number
 from metabench.text import plain
 
-HEADINGS = ("Learner", "Backend", "Params", "Budget", "Seeds", "Stamps")
+HEADINGS = ("Learner", "Network", "Params", "Budget", "Seeds", "Stamps")
 """Columns on the left of our numbers."""
 
 _PAPER_HEADINGS = {
@@ -30,7 +30,8 @@ TRANSDUCTIVE = "†"
 NOT_COMPARED = "‡"
 """Follows a number that is compared with no other of its column."""
 
-Mark = Literal["", "best", "not separable", "not compared", "paper"]
+EntryMark = Mark | Literal["paper"]
+"""The mark of a number of ours, or that the number is the paper's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,11 @@ class Entry:
 
     Attributes:
         text: one line.
-        mark: how it stands in its column, or that it is the paper's.
+        mark: what a number of ours is in its column, or that the number is the paper's.
     """
 
     text: str
-    mark: Mark = ""
+    mark: EntryMark = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +141,7 @@ def _said_of(row: PaperRow, field: str) -> str:
 
 
 def _ours(cell: TableCell | None) -> Entry:
-    return Entry("") if cell is None else Entry(cell_text(cell), cell.standing)
+    return Entry("") if cell is None else Entry(cell_text(cell), cell.mark)
 
 
 def _beside(cell: PaperCell) -> tuple[Entry, Entry, Entry]:
@@ -177,7 +178,7 @@ def cell_text(cell: TableCell) -> str:
 
 
 def label(row: Row) -> str:
-    """The learner, what tells it from a row that would look the same, its letter and dagger."""
+    """The learner, how it differs from a row that would look the same, its letter and dagger."""
     name = f"{row.learner} ({row.variant})" if row.variant else row.learner
     name = f"{name} [{row.conditions}]" if row.conditions else name
     return plain(f"{name} {TRANSDUCTIVE}" if row.transductive else name)
@@ -202,10 +203,10 @@ def ranges(seeds: Sequence[int]) -> str:
 
 
 def _left(rows: Sequence[Row]) -> tuple[str, ...]:
-    """What stands under :data:`HEADINGS`; of several rows, what they have in common once."""
+    """The entries under :data:`HEADINGS`; what several rows have in common is written once."""
     return (
         _distinct(label(row) for row in rows),
-        _distinct(plain(row.backend) for row in rows),
+        _distinct(plain(row.network) for row in rows),
         _distinct("" if row.n_params is None else f"{row.n_params:,}" for row in rows),
         _distinct(plain(row.budget) for row in rows),
         _distinct(ranges(row.seeds) for row in rows),

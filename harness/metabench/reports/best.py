@@ -1,4 +1,4 @@
-"""Which cells are the best of their column, and which cannot be told from the best."""
+"""Which cells are the best of their column, and which are tied with the best."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 from string import ascii_uppercase
 
 from metabench.errors import UsageError
-from metabench.reports.tables import Row, Standing, TableCell
+from metabench.reports.tables import Mark, Row, TableCell
 from metabench.results.comparability import comparable_groups
 from metabench.results.configurations import Configuration
 from metabench.results.metrics import Metric, number
@@ -17,24 +17,25 @@ from metabench.results.paired_scores import Shared, shared_scores, sources_of, w
 from metabench.stats import contrast
 
 _Compare = Callable[[int, int], bool | None]
-"""Whether two rows, by position, cannot be told apart; None where they cannot be compared."""
+"""Whether two rows, by position, are tied; None where they cannot be compared."""
 
 
 def mark(
     pairs: Sequence[tuple[Row, Configuration]], columns: Sequence[str], *, metric: Metric
 ) -> list[tuple[Row, Configuration]]:
-    """The same rows, with the standing of each cell and a letter where several groups have a best.
+    """The same rows, with the mark of each cell and a letter where several groups have a best.
 
-    Only rows made under equal conditions are compared, so each group of them has a best. What
-    prints like the best mean is ``best``; ``not separable`` is what has a paired difference to
-    the best, over the episodes that both have, whose interval (:func:`metabench.stats.contrast`,
-    seeds and episodes random) contains 0; ``not compared`` is what has no such difference. A
-    column with one cell has no standing, nor has a group of several seeds without scipy.
+    Only rows that ran under equal conditions are compared, so each group of them has a best. A cell
+    that prints like the best mean is ``best``. The others are compared with the best by the
+    interval of the paired difference over the episodes that both have
+    (:func:`metabench.stats.contrast`): ``tied`` if it contains 0, else ``worse``, and ``not
+    compared`` where there is no such interval. A column with one cell has no mark. A group with
+    several seeds has none if scipy is not installed.
     """
     rows, configs = [row for row, _ in pairs], [config for _, config in pairs]
     groups = comparable_groups(configs)
     shared = _Sharing(configs)
-    standings: list[dict[str, Standing]] = [{} for _ in pairs]
+    marks: list[dict[str, Mark]] = [{} for _ in pairs]
     for column in columns:
         if sum(column in row.cells for row in rows) < 2:
             continue
@@ -42,35 +43,35 @@ def mark(
             cells = {i: rows[i].cells[column] for i in group if column in rows[i].cells}
             ordered = sorted(cells, key=lambda i: cells[i].mean, reverse=metric == "accuracy")
             try:
-                found = _of_group(ordered, partial(shared.inseparable, column))
+                found = _of_group(ordered, partial(shared.tied, column))
             except UsageError:  # several seeds, and no scipy
                 found = {}
-            for i, standing in found.items():
-                alike = standing != "not compared" and _like_the_best(cells, found, i)
-                standings[i][column] = "best" if alike else standing
+            for i, own in found.items():
+                alike = own != "not compared" and _like_the_best(cells, found, i)
+                marks[i][column] = "best" if alike else own
     letters = _letters(groups)
     return [
-        (_with(row, standing, letters.get(i, "")), config)
-        for i, ((row, config), standing) in enumerate(zip(pairs, standings, strict=True))
+        (_with(row, own, letters.get(i, "")), config)
+        for i, ((row, config), own) in enumerate(zip(pairs, marks, strict=True))
     ]
 
 
-def _of_group(ordered: Sequence[int], inseparable: _Compare) -> dict[int, Standing]:
-    """The standing of rows in the order of their means: the best is one that has a rival."""
-    found: dict[int, Standing] = dict.fromkeys(ordered, "not compared")
+def _of_group(ordered: Sequence[int], tied: _Compare) -> dict[int, Mark]:
+    """The marks of rows in the order of their means: the best is one that has a rival."""
+    found: dict[int, Mark] = dict.fromkeys(ordered, "not compared")
     for rank, best in enumerate(ordered):
-        compared = {i: inseparable(i, best) for i in ordered[rank + 1 :]}
-        if any(open_ is not None for open_ in compared.values()):
+        compared = {i: tied(i, best) for i in ordered[rank + 1 :]}
+        if any(is_tied is not None for is_tied in compared.values()):
             found[best] = "best"
-            for i, open_ in compared.items():
-                if open_ is not None:
-                    found[i] = "not separable" if open_ else ""
+            for i, is_tied in compared.items():
+                if is_tied is not None:
+                    found[i] = "tied" if is_tied else "worse"
             break
     return found
 
 
-def _like_the_best(cells: dict[int, TableCell], found: dict[int, Standing], position: int) -> bool:
-    (best,) = (i for i, standing in found.items() if standing == "best")
+def _like_the_best(cells: dict[int, TableCell], found: dict[int, Mark], position: int) -> bool:
+    (best,) = (i for i, own in found.items() if own == "best")
     here, there = cells[position], cells[best]
     return number(here.mean, here.unit) == number(there.mean, there.unit)
 
@@ -89,10 +90,9 @@ def _letter(n: int) -> str:
     return f"{ascii_uppercase[letter]}{turn or ''}"
 
 
-def _with(row: Row, standings: dict[str, Standing], letter: str) -> Row:
+def _with(row: Row, marks: dict[str, Mark], letter: str) -> Row:
     cells = {
-        column: replace(cell, standing=standings.get(column, ""))
-        for column, cell in row.cells.items()
+        column: replace(cell, mark=marks.get(column, "")) for column, cell in row.cells.items()
     }
     return replace(row, cells=cells, conditions=letter)
 
@@ -104,7 +104,7 @@ class _Sharing:
         self._configs = configs
         self._shared: dict[tuple[int, int], Shared] = {}
 
-    def inseparable(self, column: str, first: int, second: int) -> bool | None:
+    def tied(self, column: str, first: int, second: int) -> bool | None:
         """Whether the interval of the difference in a column contains 0; None without one.
 
         Raises:

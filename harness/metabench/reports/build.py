@@ -32,7 +32,7 @@ from metabench.stats import (
 
 
 def build_report(results: Results, *, interval: IntervalKind = "field") -> Report:
-    """Derive every table from the runs that count, those of evaluations beside the headline too.
+    """Make every table from the runs that count, including the tables of other evaluations.
 
     Args:
         results: what :func:`metabench.results.reading.read_runs` found.
@@ -61,7 +61,7 @@ def _tables(
 
 
 def pool_runs(results: Results) -> tuple[list[Configuration], tuple[str, ...]]:
-    """Bring the seeds of each configuration together, and name what is wrong."""
+    """Bring the seeds of each configuration together, and name the problems."""
     configs = configurations(results.runs)
     left_out = [config.left_out for config in configs if config.left_out]
     return configs, (*results.problems, *left_out)
@@ -102,7 +102,7 @@ def _table(configs: Sequence[Configuration], *, interval: IntervalKind) -> Table
 
 
 def _order(row: Row) -> tuple[str, ...]:
-    return row.learner, row.budget, row.backend, row.variant, *row.runs
+    return row.learner, row.budget, row.network, row.variant, *row.runs
 
 
 def _row(config: Configuration, *, facts: tuple[str, ...], interval: IntervalKind) -> Row:
@@ -111,7 +111,7 @@ def _row(config: Configuration, *, facts: tuple[str, ...], interval: IntervalKin
     return Row(
         learner=spec.learner.name,
         facts=facts,
-        backend=records[0].backend,
+        network=records[0].backend,
         n_params=_n_params(config.runs),
         budget=spec.budget,
         seeds=tuple(record.spec.seed for record in records),
@@ -156,7 +156,7 @@ def _cell(interval: Interval, *, metric: Metric) -> TableCell:
 
 
 def _variants(configs: Sequence[Configuration]) -> dict[str, tuple[str, ...]]:
-    """Per configuration, what tells it from rows that would look the same, and from its suite's."""
+    """How each configuration differs from rows that would look the same, and from its suite."""
     alike: dict[tuple[str, ...], list[Configuration]] = defaultdict(list)
     for config in configs:
         spec = config.spec
@@ -175,7 +175,7 @@ def _variants(configs: Sequence[Configuration]) -> dict[str, tuple[str, ...]]:
 def _set_by_user(config: Configuration) -> set[str]:
     """Names of parameters of the learner and its strategy that a user set.
 
-    What is set of the network stands beside its name; other changes are stamped.
+    What is set of the network is part of its name; other changes are stamped.
     """
     changes = config.changes
     return {

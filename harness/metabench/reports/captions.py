@@ -16,16 +16,21 @@ from metabench.stats import FORMULAS
 
 IntervalKind = Literal["field", "seeds", "bootstrap"]
 
-_OVER_SEEDS = "Scores of several seeds are averaged per episode before the interval is made."
+_OVER_SEEDS = "Scores of several seeds are averaged per episode before the interval is computed."
 _AVERAGED = f"The {AVERAGE} is the plain mean of the sources' means"
-_ROOT_SUM = f"{_AVERAGED}, its half-width sqrt(sum of squared half-widths)/(number of sources)."
+_ROOT_SUM = f"{_AVERAGED}; its half-width is sqrt(sum of squared half-widths)/(number of sources)."
 _FORMULAS: dict[IntervalKind, str] = {
-    "field": f"{FORMULAS['field']}, n counts episodes. {_ROOT_SUM}",
-    "bootstrap": f"{FORMULAS['bootstrap']}, n counts episodes. {_ROOT_SUM}",
+    "field": f"{FORMULAS['field']}, where n counts episodes. {_ROOT_SUM}",
+    "bootstrap": f"{FORMULAS['bootstrap']}, where n counts episodes. {_ROOT_SUM}",
     "seeds": (
-        f"{FORMULAS['seeds']}, n counts seeds. "
-        f"{_AVERAGED} of a run, taken run by run; one seed has no interval."
+        f"{FORMULAS['seeds']}, where n counts seeds. "
+        f"{_AVERAGED}, computed for each run; a row with one seed has no interval."
     ),
+}
+
+_TESTED = {
+    "last": "those of the last meta-step",
+    "meta-val": "those with the best meta-validation score",
 }
 
 
@@ -68,25 +73,37 @@ def _protocol(specs: Sequence[RunSpec]) -> str:
     def said(name: str) -> str:
         return _either(getattr(spec.protocol, name) for spec in specs)
 
-    if specs[0].task == "classification":
-        shape = f"{said('ways')}-way {said('shots')}-shot, queries per class: {said('queries')}"
-    else:
+    steps = said("steps_at_test")
+    if specs[0].task == "regression":
         shape = f"Support points: {said('shots')}, query points: {said('queries')}"
-    steps, weights = said("steps_at_test"), said("selection")
-    return f"{shape}, inner steps at test: {steps}, tested weights: {weights}."
+    elif steps == "0":
+        # Ordinary classification has no shots: nothing is adapted to the support set.
+        shape = (
+            f"{said('ways')} classes, support images per class: {said('shots')}, query images per "
+            f"class: {said('queries')}"
+        )
+    else:
+        shape = f"{said('ways')}-way {said('shots')}-shot, queries per class: {said('queries')}"
+    weights = _either(_TESTED[spec.protocol.selection] for spec in specs)
+    return f"{shape}, inner steps at test: {steps}. Tested weights: {weights}."
 
 
 def _normalization(configs: Sequence[Configuration]) -> str:
     """The protocol's, and whose predictions it concerns: a learner or network need not use it."""
-    mode = _either(config.spec.protocol.normalization for config in configs)
+    modes = _distinct(config.spec.protocol.normalization for config in configs)
     using = [config for config in configs if config.runs[0].record.transductive]
     who = ", ".join(_distinct(config.spec.learner.name for config in using))
     statistics = "the statistics of the query set"
     if len(using) == len(configs):
-        return f"Normalization: {mode}; predictions use {statistics}."
+        return f"Normalization: transductive; predictions use {statistics}."
+    if modes == ["inductive"]:
+        return f"Normalization: inductive; no prediction uses {statistics}."
+    allows = "The protocol allows transductive normalization"
+    if len(modes) > 1:
+        allows = "The protocol of some rows allows transductive normalization"
     if using:
-        return f"Normalization: {mode}; only predictions of {who} use {statistics}."
-    return f"Normalization: {mode}; no prediction uses {statistics}."
+        return f"{allows}, but only predictions of {who} use {statistics}."
+    return f"{allows}, but no prediction here uses {statistics}."
 
 
 def _pairing(configs: Sequence[Configuration]) -> str:
@@ -94,10 +111,16 @@ def _pairing(configs: Sequence[Configuration]) -> str:
         return ""
     differences = _differences([config.spec for config in configs])
     if differences:
-        return f"Rows differ in protocol ({'; '.join(differences)}): only equal ones are paired."
+        return (
+            f"Rows differ in protocol or data ({'; '.join(differences)}). Only rows that agree in "
+            "these are compared."
+        )
     first = configs[0].key
     if not all(_same_episodes(first, config.key) for config in configs[1:]):
-        return "Not all rows are tested on the same episodes: only those that two rows share pair."
+        return (
+            "Not all rows are tested on the same episodes. Two rows are compared on the episodes "
+            "that they share."
+        )
     return "All rows are tested on the same episodes, so their differences are paired."
 
 
@@ -106,9 +129,9 @@ def _same_episodes(first: NDArray[np.object_], second: NDArray[np.object_]) -> b
 
 
 def _differences(specs: Sequence[RunSpec]) -> list[str]:
-    """What the rows should have in common and have not, as ``queries 5 or 15``."""
+    """What the rows should have in common but do not, as ``queries 5 or 15``."""
     shared: dict[str, list[Any]] = {
-        name: [getattr(spec.protocol, name) for spec in specs]
+        name.replace("_", " "): [getattr(spec.protocol, name) for spec in specs]
         for name in EpisodeProtocol.model_fields
     }
     shared["suite version"] = [spec.suite_version for spec in specs]
@@ -136,8 +159,11 @@ def _source_parameters(spec: RunSpec) -> dict[str, str]:
 def _budgets(specs: Sequence[RunSpec]) -> str:
     budgets = _distinct(spec.budget for spec in specs)
     if len(budgets) == 1:
-        return f"Budget {budgets[0]}."
-    return f"Rows differ in budget ({', '.join(budgets)}): only rows of equal budget are compared."
+        return f"Budget: {budgets[0]}."
+    return (
+        f"Rows differ in budget ({', '.join(budgets)}). Only rows with the same budget are "
+        "compared."
+    )
 
 
 def _stamps(configs: Sequence[Configuration]) -> str:
@@ -146,7 +172,10 @@ def _stamps(configs: Sequence[Configuration]) -> str:
     )
     if not stamps:
         return ""
-    return f"Stamped {', '.join(stamps)}: such rows do not stand beside printed numbers."
+    return (
+        f"Stamps: {', '.join(stamps)}. Stamped rows are not comparable with the numbers that "
+        "papers print."
+    )
 
 
 def _either(values: Iterable[object]) -> str:
@@ -158,11 +187,11 @@ def _distinct(values: Iterable[str]) -> list[str]:
 
 
 _MANY = 3
-"""So many learners trained equally long are not named one by one."""
+"""From this number on, learners with the same training length are not named one by one."""
 
 
 def training_note(configs: Sequence[Configuration]) -> str:
-    """How long each trained, in a sentence, where learners of one budget trained differently."""
+    """The training lengths in a sentence, if learners with the same budget differ in them."""
     by_budget: dict[str, list[Configuration]] = defaultdict(list)
     for config in configs:
         by_budget[config.spec.budget].append(config)
@@ -174,13 +203,13 @@ def training_note(configs: Sequence[Configuration]) -> str:
         f"at budget {budget} {text}" if len(by_budget) > 1 else text
         for budget, text in differing.items()
     )
-    return f"Lengths of training differ (meta-steps x episodes): {'; '.join(texts)}."
+    return f"Training lengths differ (meta-steps x episodes per step): {'; '.join(texts)}."
 
 
 def _lengths(configs: Sequence[Configuration]) -> str:
-    """The lengths of training, the usual one of many learners last; "" where all are equal.
+    """The training lengths, the usual one of many learners last; "" where all are equal.
 
-    A learner that stands there with two lengths is named with both.
+    A learner with two lengths is named with both.
     """
     pairs = dict.fromkeys(
         (c.spec.learner.name, f"{c.spec.training.meta_steps:,} x {c.spec.training.meta_batch}")

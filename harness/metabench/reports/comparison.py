@@ -54,8 +54,8 @@ class ColumnDifference:
         p: its p-value, adjusted after Holm over the sources.
         effect: standardized paired difference of a source's episodes; None for the average, and
             where all differences are equal.
-        visible: the smallest true difference that would have been seen with probability 0.8.
-        needed: what shows the difference asked for; None where none was.
+        visible: the smallest true difference that would have been detected with probability 0.8.
+        needed: what detects the difference asked for; None where none was.
     """
 
     column: str
@@ -95,7 +95,7 @@ class Comparison:
         unit: ``%``, where more is better, or ``mse``, where less is.
         columns: each source, and the average where there are several.
         extremes: the episodes that differ most, on either side.
-        stamps: what must be said beside the numbers.
+        stamps: of their runs.
         notes: what else a reader must know, in sentences.
     """
 
@@ -121,28 +121,29 @@ def compare(
         left: the first.
         right: the second.
         difference: a true difference, in % or mse; the comparison then says how many episodes or
-            seeds show it.
+            seeds detect it.
         evaluation: which evaluation the scores are of; the headline one if absent.
 
     Raises:
-        UsageError: when they were made under different conditions.
+        UsageError: when they ran under different conditions.
         DataError: when they have no episode of some source in common.
     """
     if reason := mismatch(left, right, evaluation=evaluation):
         raise UsageError(
             f"{left.label} and {right.label} are not comparable: {reason}.",
-            hint="Compare runs of equal suite, setting, budget, data and protocol.",
+            hint="Compare runs with the same suite, setting, budget, data and protocol.",
         )
     shared = shared_scores(left, right)
     if not shared.n_fewest:
         raise DataError(
             f"{left.label} and {right.label} were not tested on the same episodes.",
-            hint="Equal suite, setting and episode seed give equal episodes.",
+            hint="Runs with the same suite, setting and episode seed have the same episodes.",
         )
     if shared.n_fewest == 1 and min(len(left.runs), len(right.runs)) == 1:
         raise DataError(
-            f"{left.label} and {right.label} share one episode of a source, which says nothing.",
-            hint="Compare runs of more episodes, or of several seeds.",
+            f"{left.label} and {right.label} share only one episode of a source, which gives no "
+            "interval.",
+            hint="Compare runs with more episodes, or with several seeds.",
         )
     sources = sources_of(left.spec)
     ranks = [_ranked(shared, source) for source in sources]
@@ -232,13 +233,15 @@ def _extremes(shared: Shared) -> list[EpisodeDifference]:
 def _notes(left: Configuration, right: Configuration, shared: Shared) -> Sequence[str]:
     notes = [training_note([left, right])]
     if min(len(left.runs), len(right.runs)) < 2:
-        notes.append("With one seed it speaks of these trained networks, not of the learners.")
+        notes.append(
+            "With one seed, the intervals hold for these trained networks, not for the learners."
+        )
     if shared.left_out:
         notes.append(f"{shared.left_out}.")
     if shared.n_fewest < MIN_EPISODES:
         few = f"{counted(shared.n_fewest, 'episode')} per source"
-        notes.append(f"Only {few}: the intervals are too narrow.")
+        notes.append(f"With only {few}, the intervals are too narrow.")
     if left.runs[0].record.transductive != right.runs[0].record.transductive:
         who = left if left.runs[0].record.transductive else right
-        notes.append(f"Only {who.label} uses the statistics of the query set.")
+        notes.append(f"Only predictions of {who.label} use the statistics of the query set.")
     return [note for note in notes if note]

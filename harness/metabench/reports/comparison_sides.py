@@ -1,4 +1,4 @@
-"""What a user wants compared: folders, runs or learners, brought into comparable pairs."""
+"""Finds what a user wants to compare (folders, runs or learners) and makes comparable pairs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metabench.errors import DataError, UsageError, unknown
 from metabench.results.comparability import conditions, difference_in_words
 from metabench.results.configurations import Configuration
 from metabench.results.evaluations import HEADLINE, evaluated_configurations
-from metabench.results.labels import description, short_name, telling
+from metabench.results.labels import NETWORK, description, short_name, telling
 from metabench.results.reading import FinishedRun, Results, read_runs
 from metabench.text import plain
 
@@ -40,7 +40,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """Comparable pairs, what had no counterpart, and what is wrong with the folders."""
+    """Comparable pairs, what has no counterpart, and problems of the folders."""
 
     pairs: Pairs
     alone: tuple[str, ...]
@@ -48,11 +48,11 @@ class Sides:
 
 
 def find_sides(first: str, second: str, *, folder: Path, wanted: Wanted) -> Sides:
-    """Find what ``first`` and ``second`` name, and pair what was made under equal conditions.
+    """Find what ``first`` and ``second`` name, and pair what ran under equal conditions.
 
     Each is a folder of results or of one run; or, in ``folder``, the beginning of a run id, or the
-    name of a learner, with what tells one of its configurations from the others where it has
-    several: ``maml(order=first)``. Two folders are compared learner by learner.
+    name of a learner. A learner with several configurations is named with the parameters that
+    differ: ``maml(order=first)``. Two folders are compared learner by learner.
 
     Raises:
         UsageError: for an unknown name, or where a choice is left.
@@ -70,9 +70,9 @@ def find_sides(first: str, second: str, *, folder: Path, wanted: Wanted) -> Side
     if not pairs:
         here, there = (dict(next(iter(side))) for side in (left, right))
         raise UsageError(
-            f"{first} and {second} have no runs made under equal conditions: "
+            f"{first} and {second} have no runs under the same conditions: "
             f"{difference_in_words(here, there)}.",
-            hint="Compare runs of equal suite, setting, budget, data and protocol.",
+            hint="Compare runs with the same suite, setting, budget, data and protocol.",
         )
     alone = [
         config.label
@@ -94,7 +94,7 @@ def _configs(
     runs = [run for run in results.runs if wanted.keeps(run)]
     if not runs:
         raise DataError(
-            f"There is no finished run of what was asked for below {place}.",
+            f"No finished run below {place} matches.",
             hint=_with_problems(
                 "Check the folder, --suite, --setting, --budget and --evaluation.", results
             ),
@@ -105,8 +105,8 @@ def _configs(
         known = {run.record.spec.learner.name for run in runs}
         if learner in known:
             raise UsageError(
-                f"No run of {learner} in {place} is {name}.",
-                hint="Name parameters as the table does: LEARNER(NAME=VALUE, ...).",
+                f"No run of {learner} in {place} matches {name}.",
+                hint="Write parameters as the table does: LEARNER(NAME=VALUE, ...).",
             )
         error = unknown(f"folder, run or learner in {place}", name, known)
         raise UsageError(error.message, hint=_with_problems(error.hint, results))
@@ -114,7 +114,7 @@ def _configs(
 
 
 def _with_problems(hint: str, results: Results) -> str:
-    """A hint, and what may be the reason that something is not there."""
+    """A hint, and problems of the folder that may be the reason."""
     told = list(results.problems[:_MOST_PROBLEMS])
     if (more := len(results.problems) - len(told)) > 0:
         told.append(f"and {more} more.")
@@ -153,7 +153,12 @@ def _parts(text: str) -> list[str]:
 
 
 def _has(facts: Mapping[str, str], name: str, value: str) -> bool:
-    """Whether something of that name has that value; ``space`` stands for ``space.name``."""
+    """Whether something of that name has that value.
+
+    ``network`` and ``space`` both mean ``space.name``.
+    """
+    scope, dot, rest = name.partition(".")
+    name = f"space{dot}{rest}" if scope == NETWORK else name
     return any(
         text == value
         for full, text in facts.items()
@@ -183,7 +188,7 @@ def _by_conditions(
             named = sorted(filter(None, (_named_apart(twin, config), _named_apart(config, twin))))
             one = "" if by_learner else "".join(f"'{name}' or " for name in named)
             raise UsageError(
-                f"{config.label}: several configurations ({different}).",
+                f"{config.label} has several configurations ({different}).",
                 hint=f"Name {one}the folder{'' if by_learner else ' or the id'} of one run.",
             )
         found[key] = config

@@ -1,4 +1,4 @@
-"""What a reader must know about single rows of a table, in sentences of its caption."""
+"""What a reader must know about single rows of a table, in sentences for its caption."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEW = 2
 """Episodes that should not decide a mean."""
 
 MOST_OF_FEW = 0.2
-"""Share of the sum of scores above which they do."""
+"""A share of the sum of scores above this is reported."""
 
 Entry = tuple[Row, Configuration]
 
@@ -31,19 +31,19 @@ def notes_on(entries: Sequence[Entry]) -> list[str]:
         training_note([config for _, config in entries]),
         _letters(entries),
         _no_scipy(entries),
-        _carried(entries),
+        _dominated(entries),
     )
     return [note for note in notes if note]
 
 
 def _letters(entries: Sequence[Entry]) -> str:
-    """What rows of equal letter have in common, and what tells the letters apart."""
+    """What rows with the same letter have in common, and how the letters differ."""
     firsts = {row.conditions: config for row, config in reversed(entries) if row.conditions}
     facts = {letter: comparable_conditions(config) for letter, config in firsts.items()}
     if not facts:
         return ""
     said = "; ".join(f"[{letter}] {text}" for letter, text in sorted(_conditions(facts)))
-    return f"Rows of equal letter were made under equal conditions: {said}."
+    return f"Rows with the same letter ran under the same conditions: {said}."
 
 
 def _conditions(facts: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str]]:
@@ -52,7 +52,7 @@ def _conditions(facts: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, s
     for letter, own in facts.items():
         said = [f"{short_name(name)} {own[name]}" for name in names if name in own]
         # Sources often agree; what is not set is the length of training.
-        yield letter, ", ".join(dict.fromkeys(said)) or "training as long as the budget says"
+        yield letter, ", ".join(dict.fromkeys(said)) or "the training length of the budget"
 
 
 def _no_scipy(entries: Sequence[Entry]) -> str:
@@ -61,16 +61,19 @@ def _no_scipy(entries: Sequence[Entry]) -> str:
     try:
         seeds_interval([0.0, 1.0])
     except UsageError:
-        return 'Rows of several seeds are not compared: that needs scipy, "metabench[stats]".'
+        return (
+            "Rows with several seeds are not compared, because scipy is not installed "
+            '(pip install "metabench[stats]").'
+        )
     return ""
 
 
-def _carried(entries: Sequence[Entry]) -> str:
-    """The means that a few episodes carry: their intervals hide how most episodes compare."""
+def _dominated(entries: Sequence[Entry]) -> str:
+    """The means that a few episodes dominate: their intervals hide how most episodes compare."""
     rows = [row for row, _ in entries]
     found = [
         f"{_name(row, rows)}, {source} "
-        f"({FEW} of {scores.shape[1]:,} episodes make {100 * share:.0f} %)"
+        f"({100 * share:.0f} % from {FEW} of {scores.shape[1]:,} episodes)"
         for row, config in entries
         for source, scores in own_scores(config).items()
         if scores.shape[1] >= MIN_EPISODES and (share := _share_of_few(scores)) > MOST_OF_FEW
@@ -78,7 +81,7 @@ def _carried(entries: Sequence[Entry]) -> str:
     if not found:
         return ""
     percent = f"{100 * MOST_OF_FEW:.0f} %"
-    return f"Means of which {FEW} episodes make more than {percent}: {'; '.join(found)}."
+    return f"In some means, {FEW} episodes contribute more than {percent}: {'; '.join(found)}."
 
 
 def _share_of_few(scores: NDArray[np.float64]) -> float:
@@ -98,8 +101,8 @@ def _name(row: Row, rows: Sequence[Row]) -> str:
     alike = [
         other for other in rows if (other.learner, other.variant) == (row.learner, row.variant)
     ]
-    if len({other.backend for other in alike}) > 1:
-        name = f"{name} on {row.backend}"
+    if len({other.network for other in alike}) > 1:
+        name = f"{name} on {row.network}"
     if len({other.budget for other in alike}) > 1:
         name = f"{name} at budget {row.budget}"
     return name

@@ -1,7 +1,7 @@
 """The tables of a report as values, for every format to write down.
 
 :mod:`metabench.reports.build` makes a :class:`Table` per suite and setting, and
-:mod:`metabench.papers.report` a :class:`PaperTable`: ours beside what a paper printed.
+:mod:`metabench.papers.report` a :class:`PaperTable`: ours next to what a paper printed.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from typing import Literal
 
 from metabench.results.metrics import Metric
 
-Standing = Literal["", "best", "not separable", "not compared"]
-"""Of a cell in its column: prints as the best, or its paired difference to the best may be 0, or
-there is none. "" is what differs from the best, and a cell that is alone in its column."""
+Mark = Literal["", "best", "tied", "worse", "not compared"]
+"""What a cell is in its column.
+
+``best`` prints like the best mean. The interval of the paired difference to the best contains 0
+for ``tied``, and does not contain it for ``worse``. ``not compared`` has no such difference. A cell
+that is alone in its column has "".
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +30,14 @@ class TableCell:
         half_width: of the 95 % interval, in the same unit; NaN where it cannot be estimated.
         n: what the interval counts, episodes or seeds.
         unit: ``%`` or ``mse``.
-        standing: how it stands to the best of its column.
+        mark: what it is in its column.
     """
 
     mean: float
     half_width: float
     n: int
     unit: str
-    standing: Standing = ""
+    mark: Mark = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +46,13 @@ class Row:
 
     Attributes:
         learner: the learner's name.
-        facts: what tells it from rows with the same learner, backend and budget, such as
+        facts: how it differs from rows with the same learner, network and budget, such as
             ``order=first``; mostly none.
-        backend: the network in words.
+        network: the network in words.
         n_params: weights of the network that predicts, a mean where it differs per episode.
         budget: how much compute.
         seeds: one per run.
-        stamps: what must be said beside the numbers, of any of the runs.
+        stamps: the stamps of any of the runs.
         transductive: whether predictions use the statistics of the query set.
         conditions: a letter, equal for rows that can be compared with each other; "" of a row that
             no other can be compared with, and of all where only one group of rows can.
@@ -58,7 +62,7 @@ class Row:
 
     learner: str
     facts: tuple[str, ...]
-    backend: str
+    network: str
     n_params: int | None
     budget: str
     seeds: tuple[int, ...]
@@ -78,7 +82,7 @@ class Row:
 class Table:
     """Every configuration that ran on one setting of a suite; ``caption`` says what is shown.
 
-    ``evaluation`` names the evaluation beside the headline's that the scores are of, if any.
+    ``evaluation`` names the evaluation of the scores, if it is not the headline's.
     """
 
     suite: str
@@ -92,7 +96,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Tables, and what is wrong with the folder they were made from."""
+    """Tables, and the problems of the folder that they were made from."""
 
     tables: tuple[Table, ...]
     problems: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""May two configurations be compared? Only where they were made under equal conditions."""
+"""Whether two configurations can be compared: only if they ran under equal conditions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from metabench.planning.runspec import RunSpec, Training
 from metabench.results.configurations import Configuration
-from metabench.results.labels import _flat, description
+from metabench.results.labels import _flat, description, short_name
 
 _CONDITIONS = {
     *("suite", "suite_version", "setting", "metric", "budget"),
@@ -45,8 +45,8 @@ def comparable_conditions(config: Configuration) -> dict[str, str]:
 def comparable_groups(configs: Sequence[Configuration]) -> list[list[int]]:
     """Positions of configurations in groups: within a group, any two can be compared.
 
-    A group has equal conditions. A length of training that a user set stands apart from any other
-    length.
+    A group has equal conditions. A training length that a user set is grouped with equal lengths
+    only.
 
     >>> comparable_groups([])
     []
@@ -73,13 +73,22 @@ def difference_in_words(first: Mapping[str, str], second: Mapping[str, str]) -> 
     """Where two descriptions differ, the first three places; "" where they do not."""
     names = dict.fromkeys([*first, *second])
     said = [
-        f"{name.partition('.')[2] or name} {first.get(name, 'absent')} or "
-        f"{second.get(name, 'absent')}"
+        f"{_in_words(name)} {first.get(name, 'absent')} or {second.get(name, 'absent')}"
         for name in names
         if first.get(name) != second.get(name)
     ]
     more = f" and {len(said) - 3} more" if len(said) > 3 else ""
     return ", ".join(said[:3]) + more
+
+
+def _in_words(name: str) -> str:
+    """A dotted name without its scope; the name of a plugin is said by what it is.
+
+    >>> _in_words("protocol.queries"), _in_words("space.name"), _in_words("learner.params.order")
+    ('queries', 'network', 'order')
+    """
+    rest = name.partition(".")[2]
+    return short_name(name) if rest in ("", "name") else rest.removeprefix("params.")
 
 
 def _length_was_set(config: Configuration) -> bool:

@@ -68,11 +68,12 @@ class Configuration:
 
     @property
     def left_out(self) -> str:
-        """What of the runs is not used, in a sentence; "" where all is."""
+        """How many episodes are not used, in a sentence; "" where all are."""
         if not self.n_left_out:
             return ""
         episodes = counted(self.n_left_out, "episode")
-        return f"{self.label}: {episodes} left out that not every seed has."
+        are = "is" if self.n_left_out == 1 else "are"
+        return f"{self.label}: {episodes} that not every seed has {are} not used."
 
     @property
     def config_id(self) -> str:
@@ -81,7 +82,7 @@ class Configuration:
 
     @property
     def stamps(self) -> tuple[str, ...]:
-        """What must be said beside the numbers, of any of the runs."""
+        """The stamps of any of the runs."""
         return tuple(dict.fromkeys(stamp for run in self.runs for stamp in run.record.stamps))
 
     def of_source(self, name: str) -> NDArray[np.float64]:
@@ -112,5 +113,5 @@ def pool(runs: Sequence[FinishedRun]) -> Configuration:
 
 
 def stamps_of(*configs: Configuration) -> tuple[str, ...]:
-    """What must be said beside numbers made from these."""
+    """The stamps of any of these configurations."""
     return tuple(dict.fromkeys(stamp for config in configs for stamp in config.stamps))

@@ -1,4 +1,4 @@
-"""Reading one file of episodes into columns, with a sentence for whatever is wrong with it."""
+"""Reading one file of episodes into columns, with a sentence for each problem."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Episodes:
         n_params: weights of the episode's network, NaN where unknown.
         curve: ``[n, steps + 1]``, the metric after 0, 1, 2, ... inner steps; NaN where it is not
             finite, and no columns where not every episode has a curve of the same length.
-        variants: ``[n]`` likewise, scores of other predictions that every episode has, by name.
+        variants: ``[n]``, scores of other predictions that every episode has, by name.
     """
 
     index: NDArray[np.int64]
@@ -65,19 +65,21 @@ def read_episodes(path: Path, record: RunRecord) -> tuple[Episodes, list[str]]:
     for episode in records:
         by_index.setdefault(episode.index, episode)
     if repeats := len(records) - len(by_index):
-        flaws.append(f"{_count(repeats, 'episode index stands', 'episode indices stand')} twice in "
-                     f"{file}; the first is counted")  # fmt: skip
+        repeat, are = ("line repeats", "is") if repeats == 1 else ("lines repeat", "are")
+        flaws.append(
+            f"{repeats:,} {repeat} the index of an earlier episode in {file} and {are} not counted"
+        )
     spec = record.spec
     names = [source.source for source in spec.sources]
     kept = [episode for episode in by_index.values() if episode.source in names]
     if strange := len(by_index) - len(kept):
-        flaws.append(f"{_count(strange, 'episode is', 'episodes are')} of a source that the spec "
-                     "does not name; not counted")  # fmt: skip
+        has, are = ("episode has", "is") if strange == 1 else ("episodes have", "are")
+        flaws.append(f"{strange:,} {has} a source that is not in the spec and {are} not counted")
     asked = spec.protocol.episodes * len(names)
     if not kept:
-        raise NotCountedError(f"{file} holds none of {asked:,} episodes; it is not counted")
+        raise NotCountedError(f"{file} has none of the {asked:,} episodes, so it is not counted")
     if len(kept) < asked:
-        flaws.append(f"{len(kept):,} of the {asked:,} episodes that the protocol asks for")
+        flaws.append(f"only {len(kept):,} of the {asked:,} episodes of the protocol are in {file}")
     return _columns(kept, record), flaws
 
 
@@ -138,10 +140,12 @@ def _parse_damaged(lines: list[bytes], *, file: str) -> tuple[list[EpisodeRecord
     flaws = []
     if bad and bad[-1] == len(lines):  # no line end: a kill came while it was written
         bad.pop()
-        flaws.append(f"the last line of {file} is torn; not counted")
+        flaws.append(f"the last line of {file} is incomplete and is not counted")
     if bad:
-        lines_are = _count(len(bad), "line is not an episode", "lines are not episodes")
-        flaws.append(f"{lines_are} in {file}, the first is line {bad[0]}; not counted")
+        bad_lines = _count(
+            len(bad), "line is not an episode and is", "lines are not episodes and are"
+        )
+        flaws.append(f"{bad_lines} not counted in {file}; the first is line {bad[0]}")
     return records, flaws
 
 

@@ -1,4 +1,4 @@
-"""Runs as seen through an evaluation beside the headline one, so that tables can show them."""
+"""Runs with the scores of another evaluation than the headline's, so that tables can show them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class EvaluatedRuns:
 
 
 def runs_by_evaluation(runs: Iterable[FinishedRun]) -> list[EvaluatedRuns]:
-    """Per evaluation, the runs that have it. Equal names that mean different things stay apart."""
+    """Per evaluation, the runs that have it. Equal names with different meanings are kept apart."""
     having: dict[str, dict[str, list[FinishedRun]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         for name in run.evaluations:
@@ -51,13 +51,13 @@ def _meaning(run: FinishedRun, name: str) -> str:
 
 def _caption(evaluation: Evaluation | None, label: str) -> str:
     if evaluation is None:
-        return f"Prediction {label}: the same adaptation and queries, predicted otherwise."
+        return f"Prediction {label}: other predictions of the same adaptation for the same queries."
     summary = evaluation.summary.rstrip(".")
     return f"Evaluation {label}: {summary}." if summary else f"Evaluation {label}."
 
 
 def through(run: FinishedRun, name: str, *, label: str = "") -> FinishedRun:
-    """A run as one of its evaluations sees it.
+    """A run with the scores of one of its evaluations.
 
     Args:
         run: has that evaluation.
@@ -83,11 +83,11 @@ HEADLINE = "headline"
 def evaluated_configurations(
     runs: Iterable[FinishedRun], *, evaluation: str | None = None
 ) -> list[Configuration]:
-    """Bring the seeds of each configuration together, as one evaluation sees them.
+    """Bring the seeds of each configuration together, with the scores of one evaluation.
 
     Args:
         runs: runs of any configurations.
-        evaluation: which of a run's evaluations is looked at, the headline one if absent; runs
+        evaluation: which of a run's evaluations is used, the headline one if absent; runs
             that do not have it are left out.
     """
     if evaluation not in (None, HEADLINE):

@@ -1,4 +1,4 @@
-"""What configurations are called where several stand beside each other."""
+"""What configurations are called where several are shown together."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from metabench.results.configurations import Configuration, configurations
 from metabench.results.reading import Results
 from metabench.text import plain
 
+NETWORK = "network"
+"""The word for what records call ``space``."""
+
 
 def labelled(results: Results) -> dict[str, Configuration]:
     """The runs of each configuration by a label of its own, in the order of the labels.
 
     The label is the learner's name, with suite, budget and network where these differ, and with
-    the beginning of the configuration's digest where even they are equal.
+    the beginning of the configuration's digest where all of these are equal.
     """
     pooled = configurations(results.runs)
     labels = _labels(pooled)
@@ -56,7 +59,7 @@ def description(spec: RunSpec) -> dict[str, str]:
 def telling(descriptions: Sequence[Mapping[str, str]]) -> list[str]:
     """The names in which descriptions differ, in the order of the first that has them.
 
-    What changed the data says more than their digest, which is named only where it stands alone.
+    The digest of the data is named only if nothing else differs: what changed the data says more.
 
     >>> telling([{"order": "first", "steps": "5"}, {"order": "second", "steps": "5"}])
     ['order']
@@ -67,12 +70,12 @@ def telling(descriptions: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def short_name(name: str) -> str:
-    """The last part of a dotted name; that of a plugin is its scope.
+    """The last part of a dotted name; for the name of a plugin, what kind of plugin it is.
 
     >>> short_name("learner.params.inner_lr"), short_name("space.name")
-    ('inner_lr', 'space')
+    ('inner_lr', 'network')
     """
-    return name.removesuffix(".name").rpartition(".")[2]
+    return NETWORK if name == "space.name" else name.removesuffix(".name").rpartition(".")[2]
 
 
 def in_words(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Two configurations on the episodes that both were tested on, and why that may not be allowed."""
+"""The scores of two configurations on the episodes that both were tested on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metabench.stats import Blocks, shared_positions
 from metabench.text import counted
 
 MIN_EPISODES = 30
-"""Fewer per source, and the normal distribution does not describe their mean."""
+"""With fewer per source, the normal distribution does not describe their mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Shared:
 
     Attributes:
         left: ``[seeds, episodes]`` by source.
-        right: likewise, the same episodes in the same order.
+        right: ``[seeds, episodes]`` by source, the same episodes in the same order.
         keys: ``[episodes]`` by source.
         n_left_out: episodes that only one of the two has.
     """
@@ -41,10 +41,11 @@ class Shared:
 
     @property
     def left_out(self) -> str:
-        """What of the two is not used, in words; "" where all is."""
+        """How many episodes are not used, in words; "" where all are."""
         if not self.n_left_out:
             return ""
-        return f"{counted(self.n_left_out, 'episode')} left out that only one of them has"
+        are = "is" if self.n_left_out == 1 else "are"
+        return f"{counted(self.n_left_out, 'episode')} that only one of the two has {are} not used"
 
 
 def unit_of(spec: RunSpec) -> str:

@@ -1,7 +1,7 @@
 """Reading records back: runs with their episodes as arrays, and what is wrong with a folder.
 
-Only runs with status ``done`` are counted. Whatever cannot be counted, or only in part, is named
-in a sentence with its path; the rest stays usable.
+Only runs with status ``done`` are counted. A sentence with its path says what cannot be counted, or
+only in part; the rest is read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class FinishedRun:
     """A finished run.
 
     Attributes:
-        folder: where it stands.
+        folder: where it is.
         record: its record; ``record.evaluations`` defines the evaluations.
         episodes: of the headline evaluation.
         config_id: digest of its spec without the seed.
@@ -52,7 +52,7 @@ class FinishedRun:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What a folder holds.
+    """The runs of a folder.
 
     Attributes:
         runs: the runs that count, in the order of their folders.
@@ -73,13 +73,13 @@ def read_runs(path: str | Path) -> Results:
     """
     root = Path(path)
     if not root.is_dir():
-        raise DataError(f"There is no folder {root}.", hint="Name a folder that holds results.")
+        raise DataError(f"There is no folder {root}.", hint="Name a folder with results.")
     names = ("run.json", "episodes.jsonl")
     folders = sorted({file.parent for name in names for file in root.rglob(name)})
     if not folders:
         raise DataError(
             f"There is no run below {root}.",
-            hint=f"Make one: metabench run --learner maml --suite toy-regression --out {root}",
+            hint=f"Start one: metabench run --learner maml --suite toy-regression --out {root}",
         )
     runs: dict[tuple[str, int], FinishedRun] = {}
     others, problems = [], []
@@ -88,10 +88,10 @@ def read_runs(path: str | Path) -> Results:
             record = _read_record(folder)
             if record.status != "done":
                 others.append(record)
-                raise NotCountedError(f"the run is {_standing(record)}, so it is not counted")
+                raise NotCountedError(f"the run is {_status(record)}, so it is not counted")
             config_id = record.spec.config_id
             if (twin := runs.get((config_id, record.spec.seed))) is not None:
-                raise NotCountedError(f"the run stands in {twin.folder} too and is counted once")
+                raise NotCountedError(f"the same run is also in {twin.folder}, and is counted once")
             episodes, flaws = read_episodes(folder / "episodes.jsonl", record)
         except NotCountedError as problem:
             problems.append(f"{folder}: {problem}.")
@@ -167,8 +167,8 @@ def _read_record(folder: Path) -> RunRecord:
         schema = raw.get("schema_number", 0)
         if isinstance(schema, int) and schema > SCHEMA:
             raise NotCountedError(
-                f"run.json is of schema {schema}, newer than the {SCHEMA} that this metabench "
-                "reads; update metabench to count it"
+                f"run.json has schema {schema}, but this metabench reads schemas up to {SCHEMA}; "
+                "update metabench to count the run"
             )
         record = RunRecord.model_validate_json(data)
         # The spec as it was written: a later metabench may add fields to it.
@@ -185,14 +185,14 @@ def _read_record(folder: Path) -> RunRecord:
         raise NotCountedError(f"run.json is not readable: {error}") from error
     if record.run_id != digest_of_spec:
         raise NotCountedError(
-            f"run_id {record.run_id} is not the digest of the spec beside it, so one of them was "
-            "changed by hand; the run is not counted"
+            f"run_id {record.run_id} is not the digest of the spec in run.json, so one of the two "
+            "was edited; the run is not counted"
         )
     return record
 
 
-def _standing(record: RunRecord) -> str:
-    words = "unfinished (running, or killed)" if record.status == "running" else record.status
+def _status(record: RunRecord) -> str:
+    words = "unfinished (running or killed)" if record.status == "running" else record.status
     return f"{words}: {' '.join(record.error.split()).rstrip('.')}" if record.error else words
 
 
@@ -204,7 +204,7 @@ def _variant(episodes: Episodes, name: str) -> Episodes:
 
 
 def _read_evaluations(folder: Path, record: RunRecord) -> tuple[dict[str, Episodes], list[str]]:
-    """Read the evaluations beside the headline one, and name what cannot be counted of them."""
+    """Read the evaluations other than the headline's, and name what cannot be counted."""
     found: dict[str, Episodes] = {}
     flaws = []
     for name in record.evaluations:

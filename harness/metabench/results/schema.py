@@ -27,7 +27,7 @@ class Provenance(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    command: str = Field(description="The command that makes this run again.")
+    command: str = Field(description="The command that repeats this run.")
     changes: dict[str, dict[str, Any]] | None = Field(
         default=None,
         description="What the `--set` options of the command say: values by scope and name. "
@@ -39,11 +39,11 @@ class Provenance(BaseModel):
     python: str = Field(description="Python version.")
     platform: str = Field(description="Operating system and processor.")
     packages: dict[str, str] = Field(description="Versions of the packages that compute.")
-    git: str = Field(description="Revision of the metabench checkout, '' outside one.")
+    git: str = Field(description="Revision of the metabench checkout; empty outside one.")
     peak_memory_mib: float | None = Field(
         default=None,
-        description="Most memory that the process held (on CUDA: that its tensors took), in MiB, "
-        "over all starts; other runs of the process included.",
+        description="Peak memory of the process (on CUDA: of its tensors) in MiB, over all starts "
+        "and including other runs of the process.",
     )
 
     def user_changes(self) -> Changes:
@@ -67,12 +67,12 @@ class RunRecord(BaseModel):
 
     schema_number: int = Field(default=SCHEMA, description="Version of this format.")
     run_id: str = Field(description="Digest of `spec`.")
-    spec: RunSpec = Field(description="All that decides the numbers of this run.")
+    spec: RunSpec = Field(description="Everything that determines the numbers of this run.")
     status: Status = Field(description="Only a `done` run is counted in tables.")
     error: str = Field(default="", description="Why a failed run failed, in a sentence.")
     stamps: tuple[str, ...] = Field(
         default=(),
-        description="What must be said beside every number: smoke, synthetic, subset, ...",
+        description="How the run differs from the full benchmark: smoke, synthetic, subset, ...",
     )
     backend: str = Field(default="", description="The network in words, e.g. `conv4(filters=64)`.")
     n_params: int | None = Field(default=None, description="Weights of the network that predicts.")
@@ -89,14 +89,15 @@ class RunRecord(BaseModel):
     train_seconds: float | None = Field(default=None, description="Wall time of meta-training.")
     measures: dict[str, float] = Field(
         default_factory=dict,
-        description="Numbers of the search beside the scores, made from `genotypes.jsonl` and "
+        description="Numbers about the search, computed from `genotypes.jsonl` and "
         "`embeddings.jsonl`: see [measures](claims.md#measures).",
     )
     evaluations: dict[EvaluationName, Evaluation] = Field(
         default_factory=dict,
-        description="What `evaluations/NAME.jsonl` holds, by name; no part of the identity.",
+        description="The definition of each `evaluations/NAME.jsonl`, by name; not part of the "
+        "identity.",
     )
-    provenance: Provenance = Field(description="Where and with what it was made.")
+    provenance: Provenance = Field(description="How the run was made.")
 
 
 class EpisodeRecord(BaseModel):
@@ -117,7 +118,7 @@ class EpisodeRecord(BaseModel):
         description="The metric after 0, 1, 2, ... inner steps; null where it is not finite.",
     )
     n_params: int | None = Field(
-        default=None, description="Weights of this task's network, where that differs per task."
+        default=None, description="Weights of this task's network, if tasks differ in it."
     )
     variants: dict[EvaluationName, float | None] | None = Field(
         default=None,

@@ -1,4 +1,4 @@
-"""What searches wrote, read back: architectures, task embeddings, measures."""
+"""Reads what searches wrote: architectures, task embeddings, measures."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def read_embeddings(folder: Path, episodes: Episodes) -> Embeddings | None:
     path = folder / "embeddings.jsonl"
     rows = dict(_rows(path, "embedding", lambda row: np.array(row, dtype=np.float64)))
     if len({row.shape for row in rows.values()}) > 1:
-        raise DataError(f"{path} holds embeddings of different widths.")
+        raise DataError(f"The embeddings in {path} have different widths.")
     source_of = dict(zip(episodes.index.tolist(), episodes.source.tolist(), strict=True))
     kept = [i for i, row in rows.items() if i in source_of and np.isfinite(row).all()]
     if not kept:
@@ -122,4 +122,6 @@ def _rows(path: Path, key: str, read: Callable[[Any], T]) -> Iterator[tuple[int,
             values = json.loads(line)
             yield int(values["index"]), read(values[key])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path} holds a line that is no {key}: {line[:60]!r}.") from error
+            raise DataError(
+                f"{path} has a line that is not a valid {key}: {line[:60]!r}."
+            ) from error

@@ -56,7 +56,7 @@ class SearchSummary:
     Attributes:
         spec: of the first seed.
         seeds: one per run.
-        stamps: what must be said beside the numbers, of any of the runs.
+        stamps: of any of the runs.
         architectures: most common first.
         measures: of each run, in the order of the seeds.
         agreement: of the seeds; None where there is one.

@@ -40,7 +40,7 @@ class RunStore:
 
     @property
     def checkpoint(self) -> Path:
-        """Where training stands."""
+        """The latest state of training."""
         return self.folder / "checkpoints" / "last.safetensors"
 
     @property
@@ -62,7 +62,7 @@ class RunStore:
             return None
         except ValueError as error:
             raise DataError(
-                f"{path} is not a readable run record.", hint="Move it away to make this run anew."
+                f"{path} is not a readable run record.", hint="Move it away to repeat this run."
             ) from error
 
     def write_record(self, record: RunRecord) -> None:
@@ -83,7 +83,7 @@ class RunStore:
         self._append_once("genotype", first, [genotype.to_json() for genotype in genotypes])
 
     def append_embeddings(self, first: int, embeddings: Sequence[Sequence[float | None]]) -> None:
-        """Likewise their embeddings."""
+        """Add the task embeddings of meta-test episodes ``first``, ``first + 1``, ..., once."""
         self._append_once("embedding", first, embeddings)
 
     def _append_once(self, noun: str, first: int, values: Sequence[Any]) -> None:
@@ -146,7 +146,7 @@ class RunStore:
         with (self.folder / ".lock").open("w") as file:
             if not _try_lock(file):
                 raise MetabenchError(
-                    f"The run in {self.folder} is being made by another process.",
+                    f"Another process is working on the run in {self.folder}.",
                     hint="Wait for it, or choose another --out.",
                 )
             yield
@@ -212,8 +212,8 @@ def _parsed(lines: Sequence[str], path: Path, *fields: str) -> list[dict[str, An
             values = None
         if not isinstance(values, dict) or any(field not in values for field in fields):
             raise DataError(
-                f"{path} holds a damaged line: {line[:60]!r}.",
-                hint=f"Remove that line, or move {path.parent} away to make this run anew.",
+                f"{path} has a damaged line: {line[:60]!r}.",
+                hint=f"Remove that line, or move {path.parent} away to repeat this run.",
             )
         found.append(values)
     return found

@@ -26,6 +26,9 @@ from metabench.stats.intervals import (
     seeds_interval,
 )
 from metabench.stats.paired import (
+    OF_LEARNERS,
+    OF_NETWORKS,
+    SEEDS_AVERAGED,
     Blocks,
     Difference,
     VarianceParts,
@@ -53,8 +56,11 @@ __all__ = [
     "ALPHA",
     "FIELD_HALF_WIDTH",
     "FORMULAS",
+    "OF_LEARNERS",
+    "OF_NETWORKS",
     "POWER",
     "RESAMPLES",
+    "SEEDS_AVERAGED",
     "Z95",
     "Blocks",
     "Bootstrap",

@@ -1,4 +1,4 @@
-"""Whether architectures go with the sources of their tasks, or deviate by chance."""
+"""Tests whether architectures depend on the sources of their tasks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Association:
 
     Attributes:
         p: of the test.
-        v: Cramér's V, how strong the association is: 0 for none, 1 where one tells the other.
+        v: Cramér's V, how strong the association is: 0 for none, 1 if one determines the other.
         n: episodes.
     """
 
@@ -33,7 +33,7 @@ class Association:
     def method(self) -> str:
         """Formula, unit of n and n."""
         return (
-            f"chi-square of architecture and source, against {N_PERMUTATIONS:,} permutations of "
+            f"chi-square test of architecture and source with {N_PERMUTATIONS:,} permutations of "
             f"the sources, n = {self.n:,} episodes"
         )
 

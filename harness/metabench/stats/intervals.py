@@ -1,8 +1,8 @@
 """Means with intervals: the one place where a number of a table gets its half-width.
 
-The field's interval and the average over sources are those of the papers that the harness stands
-beside: mean +- 1.96 std / sqrt(n) over meta-test episodes, as MAML, HSML, T-NAS and MetaOptNet
-print it.
+The field's interval and the average over sources are those of the papers that the harness compares
+with: mean +- 1.96 std / sqrt(n) over meta-test episodes, as MAML, HSML, T-NAS and MetaOptNet print
+it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FORMULAS: dict[Kind, str] = {
     "seeds": "mean ± t(0.975, n-1) std/sqrt(n), ddof 1, over the means of single runs",
     "bootstrap": f"mean ± half the 95 % percentile bootstrap interval ({RESAMPLES:,} resamples)",
 }
-"""How each kind of interval is made, in words; captions and legends take them from here."""
+"""How each kind of interval is computed, in words; captions and legends use these."""
 
 _CHUNK = 2_000_000  # resampled scores held at once, 16 MB
 
@@ -45,8 +45,8 @@ class Interval:
 
     Attributes:
         mean: in the unit of the scores.
-        half_width: likewise; NaN where fewer than two values leave nothing to estimate it from.
-        n: how many values stand behind it, episodes or seeds.
+        half_width: in the same unit; NaN with fewer than two values.
+        n: how many values it is computed from, episodes or seeds.
         kind: which function made it.
     """
 

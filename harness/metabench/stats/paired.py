@@ -1,4 +1,4 @@
-"""Differences on equal episodes: what makes an episode hard falls out of them."""
+"""Differences on equal episodes, in which the difficulty of an episode cancels."""
 
 from __future__ import annotations
 
@@ -15,6 +15,21 @@ from metabench.stats.intervals import Interval, field_interval, row_of_scores
 Blocks = Mapping[str, NDArray[np.float64]]
 """Scores ``[seeds, episodes]`` by source."""
 
+OF_NETWORKS = (
+    "mean paired difference ± z std/sqrt(n), ddof 0, combined over sources by the root of the sum "
+    "of squares"
+)
+"""How the interval of a difference is computed where a side has one seed, in words."""
+
+OF_LEARNERS = (
+    "difference of the means over seeds ± t standard error, with seeds and episodes both random "
+    "and degrees of freedom after Satterthwaite"
+)
+"""How it is computed with several seeds on each side. Texts about differences use these two."""
+
+SEEDS_AVERAGED = "scores of several seeds are averaged per episode"
+"""What is done first with the seeds of one side where the other side has one seed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
@@ -23,7 +38,7 @@ class Difference:
     Attributes:
         mean: left minus right, in the unit of the scores.
         standard_error: of the mean.
-        degrees: of Student's t; infinite where the normal distribution serves.
+        degrees: of Student's t; infinite where the normal distribution is used.
         n_episodes: episodes behind it.
         n_seeds: seeds on the left and on the right; 0 where there is a fixed number.
     """
@@ -62,15 +77,9 @@ class Difference:
         left, right = self.n_seeds
         episodes = f"n = {self.n_episodes:,} episodes"
         if not self.speaks_of_learners:
-            return (
-                "mean of the paired differences ± z std/sqrt(n), ddof 0, root sum of squares over "
-                f"sources, {episodes}"
-            )
+            return f"{OF_NETWORKS}, {episodes}"
         seeds = f"{left} and {right} seeds" if right else f"{left} seeds"
-        return (
-            "difference of the means over seeds ± t standard error, seeds and episodes both taken "
-            f"as random, {self.degrees:.1f} degrees of freedom (Satterthwaite), {seeds}, {episodes}"
-        )
+        return f"{OF_LEARNERS} ({self.degrees:.1f}), {seeds}, {episodes}"
 
 
 def contrast(

@@ -17,11 +17,11 @@ POWER = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Episodes:
-    """How many episodes it takes where no number of seeds is enough on those that there are.
+    """How many episodes are needed if no number of seeds is enough on the present ones.
 
     Attributes:
-        n_tested: episodes that there are.
-        more_than: what it takes even with seeds without end.
+        n_tested: the present episodes.
+        more_than: more than these are needed, however many seeds there are.
         n: twice as many, on which a number of seeds is enough.
     """
 
@@ -32,13 +32,13 @@ class Episodes:
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """How many are needed to see a difference.
+    """How many are needed to detect a difference.
 
     Attributes:
         n: episodes, or seeds on each side.
         unit: ``episodes``, ``seeds on each side``, or the latter at a number of episodes.
         difference: the true difference, in the unit of the scores.
-        power: probability that it is seen.
+        power: probability that it is detected.
         alpha: level of the two-sided test.
         episodes: None where seeds alone are enough, or are not asked for.
     """
@@ -53,15 +53,16 @@ class Needed:
     def words(self) -> str:
         """Formula, unit of n and n."""
         shown = (
-            f"a difference of {self.difference:g} with probability {self.power:g} "
+            f"a true difference of {self.difference:g} with probability {self.power:g} "
             f"(two-sided test at {self.alpha:g})"
         )
         if self.episodes is None:
-            return f"{self.n:,} {self.unit} show {shown}"
+            return f"{self.n:,} {self.unit} are enough to detect {shown}"
         found = self.episodes
         return (
-            f"no number of seeds shows {shown} on these {found.n_tested:,} episodes; it takes more "
-            f"than {found.more_than:,} episodes, and {self.n:,} {self.unit} are enough"
+            f"no number of seeds is enough to detect {shown} on these {found.n_tested:,} episodes; "
+            f"more than {found.more_than:,} episodes are needed, and {self.n:,} {self.unit} are "
+            "enough"
         )
 
 
@@ -143,7 +144,7 @@ def _fewest_seeds(parts: VarianceParts, size: float, power: float, alpha: float)
 def visible_difference(
     difference: Difference, *, power: float = POWER, alpha: float = ALPHA
 ) -> float:
-    """The smallest true difference that such a comparison shows with the given probability.
+    """The smallest true difference that a comparison like this detects with this probability.
 
     Where :func:`power_of` reaches ``power``; with infinite degrees that is ``(z(1 - alpha/2) +
     z(power)) standard error``. It replaces the "observed power", which is but the p-value in other
@@ -196,7 +197,7 @@ def power_above(difference: Difference, *, margin: float, alpha: float = ALPHA) 
 
 
 def power_of(difference: Difference, *, size: float, alpha: float = ALPHA) -> float:
-    """The probability that such a comparison shows a true difference of ``size``.
+    """The probability that a comparison like this detects a true difference of ``size``.
 
     From the noncentral t distribution, or the normal one where the degrees are infinite.
     """

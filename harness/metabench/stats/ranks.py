@@ -24,8 +24,8 @@ class CriticalDifference:
         ranks: average rank by name, best first; rank 1 is the best.
         p: of Friedman's test that all are alike.
         difference: average ranks further apart than this differ at 5 % (Nemenyi); None where
-            Friedman's test does not reject, so that no pair may be told apart.
-        groups: names that cannot be told apart, each group as long as it gets.
+            Friedman's test does not reject, so that no pair is distinguishable.
+        groups: names that are not distinguishable, each group as large as possible.
         n_blocks: what was ranked within: sources of suites, or episodes.
     """
 
@@ -46,7 +46,7 @@ class CriticalDifference:
 def critical_difference(
     scores: NDArray[np.float64], names: Sequence[str], *, higher_is_better: bool
 ) -> CriticalDifference | str:
-    """Rank learners within blocks and tell which of them differ, or say why that is not sound.
+    """Rank learners within blocks and say which of them differ, or why that is not sound.
 
     Friedman's test first; only if it rejects at 5 %, Nemenyi's critical difference (Demšar,
     Journal of Machine Learning Research 7, 2006).

@@ -1,4 +1,4 @@
-"""Numbers about a search that scores do not tell: how many architectures, how far apart the tasks.
+"""Numbers about a search besides scores: how many architectures, how far apart the tasks.
 
 ``silhouette`` is Rousseeuw's (1987), with Euclidean distances. ``probe`` is the accuracy of a
 linear classifier that names a task's source from its embedding, on tasks it was not fitted to.

@@ -57,21 +57,34 @@ def test_each_parameter_that_the_user_set_is_one(catalog, tmp_path):
     sets = ("learner.order=first", "learner.inner_lr=0.5", "learner.inner_steps=5")
     found = Deviations(catalog).of(run_of(cell(catalog, "maml", *sets), tmp_path))
     assert [deviation.label for deviation in found] == ["inner_lr=0.5", "order=first"]
-    assert found[1].reason == "learner.order=first, the suite's is second"
+    assert found[1].reason == "learner.order=first, but the suite has second"
 
 
 @pytest.mark.parametrize(
     ("learner", "sets", "asked", "expected"),
     [
-        ("maml", ["space.norm=batch"], {}, ["space.norm"]),
+        ("maml", ["space.norm=batch"], {}, ["network.norm"]),
         ("mnas", [], {"strategy": "gumbel"}, ["strategy"]),
-        ("maml", [], {"space": "toy-cell", "strategy": "darts"}, ["space"]),
+        ("maml", [], {"space": "toy-cell", "strategy": "darts"}, ["network"]),
         ("maml", ["budget.meta_steps=3"], {}, []),  # stamped custom
     ],
 )
 def test_network_and_strategy_count_too(catalog, tmp_path, learner, sets, asked, expected):
     found = run_of(cell(catalog, learner, *sets, **asked), tmp_path)
     assert names(found, catalog) == expected
+
+
+def test_a_reason_says_network_where_a_record_says_space(catalog, tmp_path):
+    made = cell(catalog, "maml", "space.norm=batch")
+    (norm,) = Deviations(catalog).of(run_of(made, tmp_path / "a"))
+    assert norm.reason == "network.norm=batch, but the suite has none"
+    asked = {"space": "toy-cell", "strategy": "darts"}
+    made = cell(catalog, "maml", **asked)
+    (other,) = Deviations(catalog).of(run_of(made, tmp_path / "b"))
+    assert (other.label, other.reason) == (
+        "network=toy-cell",
+        "network=toy-cell, but the suite has mlp",
+    )
 
 
 def test_a_quoted_value_counts_as_set_by_the_user(catalog, tmp_path):
@@ -95,14 +108,14 @@ def test_a_default_that_changed_since_is_said_to_be_no_choice_of_the_user(catalo
     made = cell(catalog)
     (found,) = Deviations(catalog).of(run_of(made, tmp_path, changed(made.spec, inner_lr=0.5)))
     assert found.reason == (
-        "learner.inner_lr=0.5, the suite's is 0.001 now, and the command of the run does not set it"
+        "learner.inner_lr=0.5, which the run's command does not set; the suite now has 0.001"
     )
 
 
 def test_a_parameter_that_is_gone_is_one_and_a_new_one_is_not(catalog, tmp_path):
     made = cell(catalog)
     (found,) = Deviations(catalog).of(run_of(made, tmp_path / "a", changed(made.spec, warmth=3)))
-    assert found.reason == "learner.warmth=3, a parameter that maml does not have any more"
+    assert found.reason == "learner.warmth=3, but maml no longer has this parameter"
     params = {name: v for name, v in made.spec.learner.params.items() if name != "order"}
     older = made.spec.learner.model_copy(update={"params": params})
     spec = made.spec.model_copy(update={"learner": older})
@@ -115,8 +128,8 @@ def test_another_version_of_suite_or_plugin_is_one(catalog, tmp_path):
     spec = made.spec.model_copy(update={"suite_version": 9, "learner": learner})
     found = Deviations(catalog).of(run_of(made, tmp_path, spec))
     assert [deviation.reason for deviation in found] == [
-        "made with suite toy-regression version 9, 1 is installed",
-        "made with maml version 7, 1 is installed",
+        "made with suite toy-regression version 9, but version 1 is installed",
+        "made with maml version 7, but version 1 is installed",
     ]
 
 
@@ -147,7 +160,8 @@ def test_a_variant_is_named_in_the_papers_row_and_not_judged(catalog, tmp_path):
     assert row.ours[0].variant == "inner_lr=0.5, order=first"
     assert verdict_of(row) == (
         "not comparable",
-        "learner.inner_lr=0.5, the suite's is 0.001; learner.order=first, the suite's is second.",
+        "learner.inner_lr=0.5, but the suite has 0.001; "
+        "learner.order=first, but the suite has second.",
     )
 
 
@@ -176,7 +190,10 @@ def test_without_the_suite_there_is_no_verdict(catalog, tmp_path):
     row = paper_row(tmp_path, replace(catalog, suites={}))
     outcome, reason = verdict_of(row)
     assert outcome == "not comparable"
-    assert "cannot be told (Unknown suite 'toy-regression')" in reason
+    assert (
+        "our parameters cannot be compared with those of the suite (Unknown suite 'toy-regression')"
+        in reason
+    )
 
 
 def test_a_variant_stays_one_through_an_evaluation(catalog, tmp_path):

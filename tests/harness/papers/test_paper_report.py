@@ -137,7 +137,10 @@ def test_several_full_runs_of_a_learner_are_all_shown_whatever_they_score(tmp_pa
         ("MAML", "paper", "inner_lr=0.1"),
     ]
     assert found.reasons[0].startswith("MAML (inner_lr=0.01), Bird, Average: ")
-    assert "learner.inner_lr=0.1, the suite's is 0.01" in verdict_of(found.rows[1]).reason
+    assert (
+        "learner.inner_lr=0.1, which the run's command does not set; the suite now has 0.01"
+        in verdict_of(found.rows[1]).reason
+    )
 
 
 def test_rows_of_one_learner_are_told_apart_by_parameters_and_transduction(tmp_path):
@@ -182,7 +185,7 @@ def test_what_keeps_runs_from_a_comparison_is_said(tmp_path, run, said):
 def test_a_budget_of_another_name_is_not_comparable(tmp_path):
     write_run(tmp_path, make_spec(budget="huge"), SCORES)
     verdict = verdict_of(table(tmp_path, make_reference([printed()])).rows[0])
-    assert "our budget is huge, and paper stands for the paper" in verdict.reason
+    assert "our budget is huge, not paper" in verdict.reason
 
 
 def test_a_spread_that_the_printed_interval_contradicts_is_not_comparable(tmp_path):
@@ -261,10 +264,10 @@ def test_best_is_among_what_is_shown(tmp_path):
     paper_run(tmp_path, "ant", scores=[s + 0.01 * (-1) ** (i // 2) for i, s in enumerate(SCORES)])
     found = table(tmp_path, make_reference([printed()]))
     cells = {row.method: row.cells["bird"].ours for row in found.rows}
-    assert {name: cell and cell.standing for name, cell in cells.items()} == {
+    assert {name: cell and cell.mark for name, cell in cells.items()} == {
         "MAML": "best",
         "ant": "best",
-        "reptile": "",
+        "reptile": "worse",
     }
 
 
@@ -273,7 +276,7 @@ def test_a_substitute_is_shown_and_never_comparable(tmp_path):
     assert not table(tmp_path, make_reference([printed()])).rows[0].ours
     reference = make_reference([printed()], substitutes={"four-domains": "multidataset"})
     verdict = verdict_of(table(tmp_path, reference).rows[0])
-    assert verdict.reason == "four-domains is not multidataset."
+    assert verdict.reason == "our suite is four-domains, but the paper's is multidataset."
 
 
 def test_what_the_table_does_not_concern_is_left_aside(tmp_path):
@@ -303,7 +306,7 @@ def test_problems_of_the_folder_are_passed_on(tmp_path):
     found = report(tmp_path, make_reference([printed()]))
     assert any("diverged" in problem for problem in found.problems)
     assert any(
-        "2 episodes left out that not every seed has" in problem for problem in found.problems
+        "2 episodes that not every seed has are not used" in problem for problem in found.problems
     )
 
 
@@ -322,11 +325,12 @@ def test_the_caption_says_how_ours_were_made(tmp_path):
     assert found.startswith("Ours: accuracy in % on the query sets of meta-test episodes: mean ± ")
     for said in (
         "Episodes per source: 4.",
-        "5-way 1-shot, queries per class: 1, inner steps at test: 5, tested weights: last.",
+        "5-way 1-shot, queries per class: 1, inner steps at test: 5. Tested weights: those of the "
+        "last meta-step.",
         "Normalization: transductive; predictions use the statistics of the query set.",
         "All rows are tested on the same episodes, so their differences are paired.",
-        "Lengths of training differ (meta-steps x episodes): maml 10 x 4, reptile 20 x 4.",
-        "Budget paper.",
+        "Training lengths differ (meta-steps x episodes per step): maml 10 x 4, reptile 20 x 4.",
+        "Budget: paper.",
     ):
         assert said in found
 
@@ -375,7 +379,7 @@ def test_notes_of_table_column_and_row_become_remarks():
     assert isinstance(found, PaperTable)
     assert found.remarks == (
         "The paper's half-widths: 1.96 std/sqrt(n), n = 1,000 (both are in the caption).",
-        "Average_1: half-widths: formula not known, n not known (how it was made is not said).",
+        "Average_1: half-widths: formula unknown, n unknown (how it was made is not said).",
         "HSML: without its tree.",
         "Derived (from the average): HSML, Sine.",
         "A further sentence.",

@@ -54,12 +54,12 @@ def test_what_is_missing_stays_missing():
     [
         ("0.300 ± 0.010", "0.3", "put 0.3 in quotes"),
         ("0.300 ± 0.010", "0.300 +- 0.010", "is not written as"),
-        ("0.300 ± 0.010", "{status: printed}", "a cell has a number"),
-        ("0.300 ± 0.010", "{printed: '0.3', status: missing}", "a cell has a number"),
+        ("0.300 ± 0.010", "{status: printed}", "a cell needs a number"),
+        ("0.300 ± 0.010", "{printed: '0.3', status: missing}", "a cell needs a number"),
         (", average: missing", "", "write 'missing' where nothing is known"),
         ("setting: 10s}", "setting: 11s}", "'11s' is not among the settings"),
         (", setting: 10s}", "}", "must be named by the row or by the column"),
-        ("name: average", "name: sinusoid", "names of their own"),
+        ("name: average", "name: sinusoid", "two columns have the same name"),
         ("key: example/table-1", "key: table one", "key: String should match"),
         ("metric: mse", "metric: mse\nnotes: x", "notes: Extra inputs are not permitted"),
         ("metric: mse", "metric: mse\nmetric: mse", "stands twice"),
@@ -85,7 +85,7 @@ def test_a_file_is_named_after_its_key(tmp_path):
     file = changed(tmp_path, "A further", "One further", name="other.yaml")
     with pytest.raises(UsageError) as caught:
         load_reference(file)
-    assert caught.value.hint == "Call the file example-table-1.yaml."
+    assert caught.value.hint == "Rename the file to example-table-1.yaml."
 
 
 def test_references_come_from_plugins_and_broken_ones_harm_no_others(tmp_path):
@@ -151,7 +151,7 @@ def test_a_sound_table_has_no_problems(tmp_path, catalog):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (('"44.77"', '"44.79"'), "44.79 is printed, and the mean of the others is 44.7725"),
+        (('"44.77"', '"44.79"'), "44.79 is printed, but the mean of its sources is 44.7725"),
         (("53.94 ± 1.45", "53.94 ± 0.00"), "MAML, birds: the half-width of 53.94 ± 0.00"),
         (("53.94 ± 1.45", "153.94 ± 1.45"), "more than 100 %"),
         (("learner: maml", "learner: malm"), "Unknown learner 'malm'"),
@@ -181,7 +181,7 @@ def test_an_average_is_not_judged_where_a_source_is_missing(tmp_path, catalog):
 def test_rows_that_stand_twice_are_named(tmp_path, catalog):
     row = AVERAGED[AVERAGED.index("  - method") :]
     problems = problems_of(loaded(tmp_path, (row, row + row)), catalog)
-    assert problems == ["MAML stands 2 times.", "2 rows are the same runs of maml."]
+    assert problems == ["MAML appears 2 times.", "2 rows take the same runs of maml."]
 
 
 # The papers' tables ----------------------------------------------------------------------------

@@ -114,7 +114,7 @@ def test_spreads_a_factor_two_apart_and_beyond_sampling_are_not_comparable(
 ):
     other = printed(half_width=0.196, n=400, formula=FIELD_HALF_WIDTH)
     found = verdict(ours(mean), other, spread=spread, chance=SpreadRatio(0.9, 1.1))
-    assert f"{spread:.3f} here" in found.reason
+    assert f"{spread:.3f} in our runs" in found.reason
     assert "2.000 implied" in found.reason
     assert (found.outcome == "differs") == (comparable and mean == 5.0)
     assert ("protocols cannot be the same" in found.reason) != comparable
@@ -124,7 +124,7 @@ def test_spreads_a_factor_two_apart_are_compared_where_sampling_gives_that():
     other = printed(half_width=0.196, n=400, formula=FIELD_HALF_WIDTH)
     found = verdict(ours(2.0), other, spread=0.9, chance=SpreadRatio(0.3, 3.0))
     assert found.outcome == "match"
-    assert "a ratio of 2.22 where sampling gives 0.30 to 3.00" in found.reason
+    assert "a ratio of 2.22; sampling alone gives 0.30 to 3.00" in found.reason
 
 
 @pytest.mark.parametrize(("chance", "outcome"), [(1.29, "not comparable"), (1.31, "match")])
@@ -134,15 +134,15 @@ def test_means_that_agree_say_little_where_the_spreads_are_further_apart_than_by
     other = printed(half_width=0.196, n=400, formula=FIELD_HALF_WIDTH)
     found = verdict(ours(2.0), other, spread=2 / 1.3, chance=SpreadRatio(0.8, chance))
     assert found.outcome == outcome
-    assert ("so this says little" in found.reason) == (outcome == "not comparable")
+    assert ("so the agreement says little" in found.reason) == (outcome == "not comparable")
 
 
 def test_a_wide_interval_of_ours_says_little_and_the_reason_says_so():
     found = verdict(ours(2.1, 0.6), printed())
     assert found.outcome == "not comparable"
     assert found.reason.endswith(
-        "within the 0.671 of both intervals, but our interval is wider than the printed one, "
-        "so this says little."
+        "within the 0.671 that both intervals allow, but our interval is wider than the printed "
+        "one, so the agreement says little."
     )
 
 
@@ -150,13 +150,15 @@ def test_no_spread_of_ours_is_infinitely_far_from_one():
     other = printed(half_width=0.196, n=400, formula=FIELD_HALF_WIDTH)
     found = verdict(ours(2.0, 0.0), other, spread=0.0, chance=SpreadRatio(1.0, 1.0))
     assert found.outcome == "not comparable"
-    assert "0.000 here, 2.000 implied, a ratio of inf" in found.reason
+    assert (
+        "0.000 in our runs, 2.000 implied by the printed half-width, a ratio of inf" in found.reason
+    )
 
 
 def test_percentages_are_written_with_two_decimals():
     cell = TableCell(54.321, 1.4, 1000, "%")
     other = printed(53.94, 1.45, unit="%", text="53.94 ± 1.45")
     assert verdict(cell, other).reason == (
-        "our 54.32 ± 1.40 is +0.38 from the printed 53.94 ± 1.45, within the 2.02 of both "
-        "intervals."
+        "our 54.32 ± 1.40 differs by +0.38 from the printed 53.94 ± 1.45, within the 2.02 that "
+        "both intervals allow."
     )

@@ -18,6 +18,7 @@ from metabench.render import Format, as_md, as_table, as_tex, render, text_table
 from metabench.reports.build import build_report
 from metabench.reports.tables import Report, Table, TableCell
 from metabench.results.reading import read_runs
+from metabench.stats import OF_LEARNERS, OF_NETWORKS
 from metabench.text import plain
 
 HOSTILE = (
@@ -110,7 +111,7 @@ def test_every_format_shows_what_the_paper_prints_and_what_follows(format):
             assert cell.ours is None or text_table.cell_text(cell.ours) in text
             assert cell.printed is None or (cell.printed.text or "missing") in text
             assert cell.verdict is None or cell.verdict.outcome in text
-    assert text.count("spread over episodes") == (2 if format is Format.json else 1)
+    assert text.count("(standard deviation over episodes:") == (2 if format is Format.json else 1)
 
 
 def as_read(text: str) -> str:
@@ -131,11 +132,11 @@ def test_latex_prints_the_papers_numbers_in_grey():
         (Format.md, "**47.50 ± 14.49**", "<ins>40.00 ± 18.33</ins>"),
         (Format.tex, r"\textbf{47.50 $\pm$ 14.49}", r"\underline{40.00 $\pm$ 18.33}"),
         (Format.table, "47.50 ± 14.49 *", "40.00 ± 18.33 ="),
-        (Format.csv, "47.50 ± 14.49,best", "40.00 ± 18.33,not separable"),
-        (Format.json, '"standing": "best"', '"standing": "not separable"'),
+        (Format.csv, "47.50 ± 14.49,best", "40.00 ± 18.33,tied"),
+        (Format.json, '"mark": "best"', '"mark": "tied"'),
     ],
 )
-def test_best_and_not_separable_are_marked(golden, format, best, tied):
+def test_best_and_tied_are_marked(golden, format, best, tied):
     text = render(golden, format)
     assert best in text
     assert tied in text
@@ -149,15 +150,17 @@ def test_best_and_not_separable_are_marked(golden, format, best, tied):
         (Format.table, "0.338 ± 0.137 ‡"),
         (Format.html, "0.338 ± 0.137 ‡</td>"),
         (Format.csv, "0.338 ± 0.137,not compared"),
-        (Format.json, '"standing": "not compared"'),
+        (Format.json, '"mark": "not compared"'),
     ],
 )
 def test_what_is_compared_with_nothing_has_a_sign(golden, format, sign):
     text = render(golden, format)
     assert sign in text
     words = format in (Format.csv, Format.json)
-    assert words or "not compared, for want of a best with equal conditions" in " ".join(
-        text.split()
+    assert (
+        words
+        or "not compared, because the column has no best that ran under the same conditions"
+        in " ".join(text.split())
     )
 
 
@@ -174,17 +177,17 @@ def test_rows_that_are_compared_have_equal_letters(tmp_path, format):
         Format.tex: ("maml {[}A{]}", "maml {[}B{]}"),
     }
     assert all(part in text for part in told.get(format, ("maml [A]", "maml [B]")))
-    legend = "the best of its column among rows of equal letter"
+    legend = "the best of its column among rows with the same letter"
     assert format in (Format.csv, Format.json) or legend in " ".join(text.split())
 
 
 @pytest.mark.parametrize(
     ("seeds", "formula"),
     [
-        ((1, 1), "(mean ± 1.96 std/sqrt(n), ddof 0, n counts shared episodes)"),
-        ((1, 2), "n counts shared episodes, scores of several seeds averaged per episode)"),
-        ((2, 2), "(mean ± t standard error, seeds and shared episodes both taken as random"),
-        ((1, 2, 2), "(of two rows with several seeds mean ± t standard error"),
+        ((1, 1), f"({OF_NETWORKS}, where n counts shared episodes)"),
+        ((1, 2), "n counts shared episodes and scores of several seeds are averaged per episode)"),
+        ((2, 2), f"({OF_LEARNERS})"),
+        ((1, 2, 2), f"({OF_LEARNERS}; if one of the two rows has one seed, {OF_NETWORKS}"),
     ],
 )
 def test_the_legend_says_how_seeds_are_treated(tmp_path, seeds, formula):
@@ -193,8 +196,8 @@ def test_the_legend_says_how_seeds_are_treated(tmp_path, seeds, formula):
             write_run(tmp_path, make_spec(f"learner-{learner}", seed=seed))
     text = render(build_report(read_runs(tmp_path)), Format.md)
     assert formula in text
-    assert "pair by pair, not adjusted for their number" in text
-    assert "picked from the same episodes" in text
+    assert "The intervals are not adjusted for the number of comparisons" in text
+    assert "chosen on these episodes" in text
 
 
 @EVERY
@@ -251,7 +254,7 @@ def test_json_has_the_promised_shape(golden):
         *("suite", "setting", "evaluation", "metric", "caption", "columns", "rows")
     }
     row = table["rows"][0]
-    assert set(row) >= {"learner", "backend", "n_params", "seeds", "stamps", "cells"}
+    assert set(row) >= {"learner", "network", "n_params", "seeds", "stamps", "cells"}
     assert list(row["cells"]) == table["columns"] == ["bird", "texture", "average"]
     assert set(row["cells"]["bird"]) >= {"mean", "half_width", "n", "unit"}
     assert row["seeds"] == [0, 1]
@@ -275,7 +278,7 @@ def test_markdown_begins_with_what_is_wrong_as_a_note(golden):
     text = render(with_problems(golden), Format.md)
     note, _, rest = text.partition("\n\n")
     assert note.splitlines() == [
-        "> **What is wrong with the folder:**",
+        "> **Problems in this folder:**",
         ">",
         "> - a\\_b failed: 50% &lt;i&gt; \\\\end{document}",
         "> - Second.",
@@ -288,7 +291,7 @@ def test_latex_has_what_is_wrong_as_comments(golden):
     preamble, *comments = text.splitlines()[:4]
     assert preamble.startswith("% Needs")
     assert comments == [
-        "% What is wrong with the folder:",
+        "% Problems in this folder:",
         "% a_b failed: 50% <i> \\end{document}",
         "% Second.",
     ]

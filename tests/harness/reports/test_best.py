@@ -15,9 +15,9 @@ from metabench.results.reading import read_runs
 EASY_AND_HARD = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 0.2, 0.4]  # bird and texture take turns
 
 
-def standings(folder: Path, column: str = "bird") -> dict[str, str]:
+def marks_of(folder: Path, column: str = "bird") -> dict[str, str]:
     (table,) = build_report(read_runs(folder)).tables
-    return {row.learner: row.cells[column].standing for row in table.rows}
+    return {row.learner: row.cells[column].mark for row in table.rows}
 
 
 def letters(folder: Path) -> dict[str, str]:
@@ -40,7 +40,7 @@ def no_scipy(what: str) -> None:
 def test_a_constant_difference_separates_what_overlapping_intervals_do_not(tmp_path):
     write_run(tmp_path, make_spec("a"), EASY_AND_HARD)
     write_run(tmp_path, make_spec("b"), [score - 0.02 for score in EASY_AND_HARD])
-    assert standings(tmp_path) == {"a": "best", "b": ""}
+    assert marks_of(tmp_path) == {"a": "best", "b": "worse"}
 
 
 def test_a_difference_of_changing_sign_does_not_separate(tmp_path):
@@ -48,8 +48,8 @@ def test_a_difference_of_changing_sign_does_not_separate(tmp_path):
     shifts = [0.1, 0.1, -0.12, -0.12, 0.1, 0.1, -0.12, -0.12]
     scores = [score + shift for score, shift in zip(EASY_AND_HARD, shifts, strict=True)]
     write_run(tmp_path, make_spec("b"), scores)
-    assert standings(tmp_path) == {"a": "best", "b": "not separable"}
-    assert standings(tmp_path, "average") == {"a": "best", "b": "not separable"}
+    assert marks_of(tmp_path) == {"a": "best", "b": "tied"}
+    assert marks_of(tmp_path, "average") == {"a": "best", "b": "tied"}
 
 
 def test_an_average_separates_where_no_source_does(tmp_path):
@@ -59,15 +59,15 @@ def test_an_average_separates_where_no_source_does(tmp_path):
     scores = [score - less for score, less in zip(EASY_AND_HARD, behind, strict=True)]
     write_run(tmp_path, make_spec("b"), scores)
     for source in ("bird", "texture"):
-        assert standings(tmp_path, source) == {"a": "best", "b": "not separable"}
-    assert standings(tmp_path, "average") == {"a": "best", "b": ""}
+        assert marks_of(tmp_path, source) == {"a": "best", "b": "tied"}
+    assert marks_of(tmp_path, "average") == {"a": "best", "b": "worse"}
 
 
 def test_lower_errors_are_better(tmp_path):
     for learner, shift in (("a", 0.0), ("b", 0.5)):
         spec = make_spec(learner, metric="mse")
         write_run(tmp_path, spec, [score + shift for score in EASY_AND_HARD])
-    assert standings(tmp_path) == {"a": "best", "b": ""}
+    assert marks_of(tmp_path) == {"a": "best", "b": "worse"}
 
 
 def test_seeds_that_disagree_do_not_separate_what_episodes_would(tmp_path):
@@ -76,7 +76,7 @@ def test_seeds_that_disagree_do_not_separate_what_episodes_would(tmp_path):
         for seed, shift in enumerate(shifts):
             scores = [score + shift for score in EASY_AND_HARD]
             write_run(tmp_path, make_spec(learner, seed=seed), scores)
-    assert standings(tmp_path) == {"a": "best", "b": "not separable"}
+    assert marks_of(tmp_path) == {"a": "best", "b": "tied"}
 
 
 def test_a_table_marks_what_its_page_calls_a_difference(tmp_path):
@@ -92,10 +92,10 @@ def test_a_table_marks_what_its_page_calls_a_difference(tmp_path):
                 spec = make_spec(learner, metric="mse", seed=seed, episodes=30)
                 write_run(out, spec, scores.tolist())
         (found,) = find_differences(read_runs(out).runs)
-        marked = standings(out, "average")
+        marked = marks_of(out, "average")
         for against in found.others:
             low, high = against.by_column["average"].interval()
-            expected = "not separable" if low <= 0 <= high else ""
+            expected = "tied" if low <= 0 <= high else "worse"
             assert marked[against.row.learner] == expected
 
 
@@ -105,11 +105,13 @@ def test_without_scipy_rows_of_several_seeds_have_no_marks_and_the_caption_says_
     for learner in "ab":
         for seed in (0, 1):
             write_run(tmp_path, make_spec(learner, seed=seed), EASY_AND_HARD)
-    assert standings(tmp_path) == {"a": "best", "b": "best"}
+    assert marks_of(tmp_path) == {"a": "best", "b": "best"}
     monkeypatch.setattr("metabench.stats.distributions.scipy_stats", no_scipy)
-    assert standings(tmp_path) == {"a": "", "b": ""}
+    assert marks_of(tmp_path) == {"a": "", "b": ""}
     (table,) = build_report(read_runs(tmp_path)).tables
-    assert "Rows of several seeds are not compared: that needs scipy" in table.caption
+    assert (
+        "Rows with several seeds are not compared, because scipy is not installed" in table.caption
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,14 +128,14 @@ def test_nothing_is_the_best_across_conditions(tmp_path, changes):
     write_run(tmp_path, make_spec("a"), EASY_AND_HARD)
     mixed = [score - 0.1 * (-1) ** i for i, score in enumerate(EASY_AND_HARD[::-1])]
     write_run(tmp_path, make_spec("b", **changes), mixed)
-    assert standings(tmp_path) == {"a": "not compared", "b": "not compared"}
+    assert marks_of(tmp_path) == {"a": "not compared", "b": "not compared"}
 
 
 def test_one_row_under_other_conditions_is_not_compared_and_the_rest_needs_no_letters(tmp_path):
     for learner, by in (("a", 0.0), ("b", 0.02)):
         write_run(tmp_path, make_spec(learner), [score - by for score in EASY_AND_HARD])
     write_run(tmp_path, make_spec("c", budget="paper"), [1.0] * 8)
-    assert standings(tmp_path) == {"a": "best", "b": "", "c": "not compared"}
+    assert marks_of(tmp_path) == {"a": "best", "b": "worse", "c": "not compared"}
     assert set(letters(tmp_path).values()) == {""}
 
 
@@ -143,11 +145,18 @@ def test_each_group_of_equal_conditions_has_a_letter_and_a_best(tmp_path):
             scores = [score - 0.02 * by for score in EASY_AND_HARD]
             write_run(tmp_path, make_spec(learner, budget=budget), scores)
     write_run(tmp_path, make_spec("e", data="synthetic"), EASY_AND_HARD)
-    assert standings(tmp_path) == {"a": "best", "b": "", "c": "best", "d": "", "e": "not compared"}
+    assert marks_of(tmp_path) == {
+        "a": "best",
+        "b": "worse",
+        "c": "best",
+        "d": "worse",
+        "e": "not compared",
+    }
     assert letters(tmp_path) == {"a": "A", "b": "A", "c": "B", "d": "B", "e": ""}
     (table,) = build_report(read_runs(tmp_path)).tables
     said = (
-        "Rows of equal letter were made under equal conditions: [A] budget lite; [B] budget paper."
+        "Rows with the same letter ran under the same conditions: [A] budget lite; "
+        "[B] budget paper."
     )
     assert said in table.caption
 
@@ -156,9 +165,9 @@ def test_a_length_of_training_that_a_user_set_is_compared_with_its_like_only(tmp
     longer = {"training": Training(meta_steps=20, meta_batch=4)}
     write_run(tmp_path, make_spec("a"), EASY_AND_HARD)
     write_run(tmp_path, make_spec("b", **longer), EASY_AND_HARD)  # the suite says so
-    assert standings(tmp_path) == {"a": "best", "b": "best"}
+    assert marks_of(tmp_path) == {"a": "best", "b": "best"}
     set_by_user(write_run(tmp_path, make_spec("c", **longer), EASY_AND_HARD))
-    assert standings(tmp_path) == {"a": "best", "b": "best", "c": "not compared"}
+    assert marks_of(tmp_path) == {"a": "best", "b": "best", "c": "not compared"}
     set_by_user(write_run(tmp_path, make_spec("d", **longer), EASY_AND_HARD))
     assert letters(tmp_path) == {"a": "A", "b": "A", "c": "B", "d": "B"}
     configs = configurations(read_runs(tmp_path).runs)
@@ -174,16 +183,16 @@ def test_rows_that_share_no_episode_are_not_compared(tmp_path):
     run = write_run(tmp_path, make_spec("b"), [1.0] * 8)
     lines = (run / "episodes.jsonl").read_text().replace('"key":"', '"key":"other')
     (run / "episodes.jsonl").write_text(lines)
-    assert standings(tmp_path) == {"a": "not compared", "b": "not compared"}
+    assert marks_of(tmp_path) == {"a": "not compared", "b": "not compared"}
     write_run(tmp_path, make_spec("c"), [score - 0.02 for score in EASY_AND_HARD])
-    assert standings(tmp_path) == {"a": "best", "b": "not compared", "c": ""}
+    assert marks_of(tmp_path) == {"a": "best", "b": "not compared", "c": "worse"}
 
 
 def test_one_shared_episode_of_one_seed_says_nothing(tmp_path):
     spec = {"metric": "mse", "sources": ("sine",), "episodes": 1}
     for learner, score in (("a", 0.1), ("b", 0.9)):
         write_run(tmp_path, make_spec(learner, **spec), [score])
-    assert standings(tmp_path, "sine") == {"a": "not compared", "b": "not compared"}
+    assert marks_of(tmp_path, "sine") == {"a": "not compared", "b": "not compared"}
 
 
 def test_a_source_that_only_one_row_has_has_no_best(tmp_path):
@@ -192,4 +201,4 @@ def test_a_source_that_only_one_row_has_has_no_best(tmp_path):
     (run / "episodes.jsonl").write_text("".join(lines[::2]))
     write_run(tmp_path, make_spec("b"), EASY_AND_HARD)
     (table,) = build_report(read_runs(tmp_path)).tables
-    assert [row.cells["texture"].standing for row in table.rows if "texture" in row.cells] == [""]
+    assert [row.cells["texture"].mark for row in table.rows if "texture" in row.cells] == [""]

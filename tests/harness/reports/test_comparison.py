@@ -90,7 +90,7 @@ def test_several_seeds_add_the_bootstrap_and_ask_for_seeds(tmp_path: Path) -> No
     assert average.needed is not None
     assert average.needed.unit == "seeds on each side"
     assert found.notes == ()
-    assert "too narrow at few seeds" in comparison_text([found], ())
+    assert "with few seeds it is too narrow" in comparison_text([found], ())
 
 
 def test_every_column_has_its_own_degrees_of_freedom(tmp_path: Path) -> None:
@@ -110,8 +110,11 @@ def test_every_column_has_its_own_degrees_of_freedom(tmp_path: Path) -> None:
         line.split() for line in text.splitlines() if line.startswith(("bird", "texture", "av"))
     ]
     assert [row[6] for row in rows[:3]] == [f"{one:.1f}" for one in degrees]
-    assert "In %, more is better. Interval of average: difference of the means over seeds" in text
-    assert "df: degrees of freedom, of each column its own." in text
+    assert (
+        "Scores are in %; more is better. Interval of average: difference of the means over seeds"
+        in text
+    )
+    assert "df: the degrees of freedom of each interval." in text
     (values,) = json.loads(comparison_json([found], ()))["comparisons"]
     assert [column["degrees"] for column in values["columns"]] == degrees
 
@@ -128,7 +131,7 @@ def test_what_more_seeds_do_not_shrink_may_ask_for_episodes(tmp_path: Path) -> N
     # Differences of 0 and 10 on every second episode of a source: std 5, over 2N episodes.
     assert needed.episodes.more_than == pytest.approx(7.848879 * 25 * N / (N - 1), abs=1)
     text = comparison_text([compared(tmp_path, difference=1.0)], ())
-    assert "For average: no number of seeds shows a difference of 1 with" in text
+    assert "For average: no number of seeds is enough to detect a true difference of 1 with" in text
     (values,) = json.loads(comparison_json([compared(tmp_path, difference=1.0)], ()))["comparisons"]
     assert values["columns"][-1]["needed"]["episodes"]["n_tested"] == 2 * N
 
@@ -138,7 +141,7 @@ def test_one_seed_and_few_episodes_are_said(tmp_path: Path) -> None:
         write_run(tmp_path, make_spec(learner, episodes=5))
     notes = " ".join(compared(tmp_path).notes)
     assert "these trained networks" in notes
-    assert "Only 5 episodes per source" in notes
+    assert "With only 5 episodes per source" in notes
 
 
 def test_equal_scores_have_no_effect(tmp_path: Path) -> None:
@@ -155,7 +158,7 @@ def test_equal_scores_have_no_effect(tmp_path: Path) -> None:
 def test_one_episode_of_one_seed_says_nothing(tmp_path: Path) -> None:
     for learner in ("mnas", "maml"):
         write_run(tmp_path, make_spec(learner, episodes=1))
-    with pytest.raises(DataError, match="share one episode of a source"):
+    with pytest.raises(DataError, match="share only one episode of a source"):
         compared(tmp_path)
 
 
@@ -245,7 +248,7 @@ def test_several_configurations_are_not_chosen_between(tmp_path: Path) -> None:
     add(tmp_path, "mnas")
     for rate in (0.01, 0.02):
         add(tmp_path, "maml", params={"inner_lr": rate})
-    with pytest.raises(UsageError, match=r"several configurations \(params.inner_lr 0.0") as caught:
+    with pytest.raises(UsageError, match=r"has several configurations \(inner_lr 0.0") as caught:
         sides("mnas", "maml", tmp_path)
     rates = "'maml(inner_lr=0.01)' or 'maml(inner_lr=0.02)'"
     assert caught.value.hint == f"Name {rates} or the folder or the id of one run."
@@ -258,7 +261,7 @@ def test_a_configuration_is_named_as_the_table_names_it(tmp_path: Path, name: st
     ((left, right),) = sides(name, "maml(inner_lr=0.01)", tmp_path).pairs
     rates = [config.spec.learner.params["inner_lr"] for config in (left, right)]
     assert rates == [0.02, 0.01]
-    with pytest.raises(UsageError, match=r"No run of maml in .* is maml\(inner_lr=0.5\)"):
+    with pytest.raises(UsageError, match=r"No run of maml in .* matches maml\(inner_lr=0.5\)"):
         sides(name, "maml(inner_lr=0.5)", tmp_path)
 
 
@@ -268,10 +271,11 @@ def test_configurations_of_other_networks_are_named_by_them(tmp_path: Path) -> N
         add(tmp_path, "maml", space=Choice(name=space, version=1))
     with pytest.raises(UsageError, match="several configurations") as caught:
         sides("mnas", "maml", tmp_path)
-    assert "'maml(space=conv4)' or 'maml(space=mlp)'" in caught.value.hint
-    ((_, right),) = sides("mnas", "maml(space=mlp)", tmp_path).pairs
-    assert right.spec.space is not None
-    assert right.spec.space.name == "mlp"
+    assert "'maml(network=conv4)' or 'maml(network=mlp)'" in caught.value.hint
+    for word in ("network", "space"):
+        ((_, right),) = sides("mnas", f"maml({word}=mlp)", tmp_path).pairs
+        assert right.spec.space is not None
+        assert right.spec.space.name == "mlp"
 
 
 def test_twins_of_a_folder_are_told_apart_by_folders_alone(tmp_path: Path) -> None:
@@ -291,7 +295,7 @@ def test_a_learner_whose_record_cannot_be_read_is_told_with_the_reason(tmp_path:
     assert "Unknown folder, run or learner" in result.stderr
     assert "run.json is not readable" in result.stderr
     (add(tmp_path / "b", "maml") / "episodes.jsonl").unlink()
-    with pytest.raises(DataError, match="no finished run") as caught:
+    with pytest.raises(DataError, match=r"No finished run below .* matches") as caught:
         sides("mnas", tmp_path / "b", tmp_path)
     assert "episodes.jsonl cannot be read" in caught.value.hint
 
@@ -300,7 +304,7 @@ def test_nothing_in_common(tmp_path: Path) -> None:
     for setting in ("5w1s", "5w5s"):
         add(tmp_path, "mnas", setting=setting)
     add(tmp_path, "maml", setting="20w1s")
-    with pytest.raises(UsageError, match="no runs made under equal conditions: setting 5w1s or 20"):
+    with pytest.raises(UsageError, match="no runs under the same conditions: setting 5w1s or 20"):
         sides("mnas", "maml", tmp_path)
 
 
@@ -309,7 +313,7 @@ def test_unknown_names_have_hints(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Unknown folder, run or learner") as caught:
         sides("maml", "malm", tmp_path)
     assert caught.value.hint == "Did you mean maml?"
-    with pytest.raises(DataError, match="no finished run of what was asked"):
+    with pytest.raises(DataError, match=r"No finished run below .* matches"):
         sides("maml", "maml", tmp_path, suite="omniglot")
 
 
@@ -322,7 +326,7 @@ def test_another_prediction_is_compared(tmp_path: Path) -> None:
     ((left, right),) = sides("mnas", "maml", tmp_path, evaluation="pruned").pairs
     found_columns = compare(left, right, evaluation="pruned").columns
     assert found_columns[0].difference.mean == pytest.approx(80.0)
-    with pytest.raises(DataError, match="no finished run"):
+    with pytest.raises(DataError, match=r"No finished run below .* matches"):
         sides("mnas", "maml", tmp_path, evaluation="absent")
 
 
@@ -337,9 +341,14 @@ def test_text_and_json_agree(tmp_path: Path) -> None:
     assert "A: mnas on multidataset@5w1s, budget lite, seed 0\nB: maml" in text
     assert "bird     24.50  19.50  +5.00  [+3.45, +6.55]" in text
     assert " df " not in text  # one seed each
-    assert "In %, more is better. Interval: mean of the paired differences ± z std/sqrt(n)" in text
-    assert "For average: 50 episodes show a difference of 2 with probability 0.8" in text
-    assert text.endswith("Without a counterpart: hsml on x@y.\n")
+    assert (
+        "Scores are in %; more is better. Interval: mean paired difference ± z std/sqrt(n)" in text
+    )
+    assert (
+        "For average: 50 episodes are enough to detect a true difference of 2 with probability 0.8"
+        in text
+    )
+    assert text.endswith("\nRuns without a counterpart on the other side: hsml on x@y.\n")
     values = json.loads(comparison_json([found], ["hsml on x@y"]))
     column = values["comparisons"][0]["columns"][0]
     assert column["difference"] == pytest.approx(5.0)

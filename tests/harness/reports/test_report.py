@@ -206,8 +206,8 @@ def test_a_parameter_that_all_sources_have_is_said_once_and_instead_of_the_diges
     table = only_table(tmp_path)
     assert [row.variant for row in table.rows] == ["x_variance=2.0", "x_variance=4.0"]
     assert (
-        "Rows differ in protocol (x_variance 2.0 or 4.0): only equal ones are paired."
-        in table.caption
+        "Rows differ in protocol or data (x_variance 2.0 or 4.0). Only rows that agree in these "
+        "are compared." in table.caption
     )
 
 
@@ -246,22 +246,26 @@ class TestCaption:
         caption = caption_of(tmp_path)
         assert caption.startswith("Accuracy in % on the query sets of meta-test episodes")
         for part in (
-            "mean ± 1.96 std/sqrt(n), ddof 0, n counts episodes",
+            "mean ± 1.96 std/sqrt(n), ddof 0, where n counts episodes",
             "sqrt(sum of squared half-widths)/(number of sources)",
             "Episodes per source: 4.",
-            "5-way 1-shot, queries per class: 1, inner steps at test: 5, tested weights: last.",
+            "5-way 1-shot, queries per class: 1, inner steps at test: 5.",
+            "Tested weights: those of the last meta-step.",
             "Normalization: transductive; predictions use the statistics of the query set.",
-            "Budget lite.",
+            "Budget: lite.",
         ):
             assert part in caption
-        for part in ("paired", "Stamped", "seeds"):
+        for part in ("paired", "Stamps", "Stamped", "seeds"):
             assert part not in caption
 
     @pytest.mark.parametrize(
         ("interval", "words"),
         [
             ("field", "Scores of several seeds are averaged per episode"),
-            ("bootstrap", "percentile bootstrap interval (2,000 resamples), n counts episodes"),
+            (
+                "bootstrap",
+                "percentile bootstrap interval (2,000 resamples), where n counts episodes",
+            ),
             ("seeds", "mean ± t(0.975, n-1) std/sqrt(n), ddof 1, over the means of single runs"),
         ],
     )
@@ -275,7 +279,37 @@ class TestCaption:
         caption = caption_of(tmp_path)
         assert caption.startswith("Mean squared error (mse)")
         assert "Support points: 10, query points: 10, inner steps at test: 5" in caption
-        assert "no prediction uses the statistics of the query set" in caption
+        assert (
+            "The protocol allows transductive normalization, but no prediction here uses the "
+            "statistics of the query set." in caption
+        )
+
+    def test_ordinary_classification_has_no_shots(self, tmp_path):
+        protocol = EpisodeProtocol(ways=10, shots=1, queries=10, steps_at_test=0, episodes=4)
+        write_run(tmp_path, make_spec("one-shot", protocol=protocol))
+        caption = caption_of(tmp_path)
+        said = "10 classes, support images per class: 1, query images per class: 10, inner steps"
+        assert said in caption
+        assert "-shot" not in caption
+
+    @pytest.mark.parametrize(
+        ("modes", "using", "said"),
+        [
+            (["inductive"], [], "Normalization: inductive; no prediction uses the statistics"),
+            (
+                ["transductive", "inductive"],
+                ["a"],
+                "The protocol of some rows allows transductive normalization, but only predictions "
+                "of a use the statistics",
+            ),
+        ],
+    )
+    def test_says_what_is_true_of_normalization(self, tmp_path, modes, using, said):
+        for learner, mode in zip("ab", modes, strict=False):
+            protocol = EpisodeProtocol(ways=5, shots=1, queries=1, episodes=4, normalization=mode)
+            spec = make_spec(learner, protocol=protocol)
+            write_run(tmp_path, spec, transductive=learner in using)
+        assert f"{said} of the query set." in caption_of(tmp_path)
 
     def test_says_that_rows_are_paired(self, tmp_path):
         for learner in ("maml", "reptile"):
@@ -287,8 +321,8 @@ class TestCaption:
         write_run(tmp_path, make_spec("reptile"), SCORES[:6])
         caption = caption_of(tmp_path)
         assert (
-            "Not all rows are tested on the same episodes: only those that two rows share pair."
-            in caption
+            "Not all rows are tested on the same episodes. Two rows are compared on the episodes "
+            "that they share." in caption
         )
         assert "Episodes per source: 3 or 4." in caption
 
@@ -297,8 +331,8 @@ class TestCaption:
         other = EpisodeProtocol(ways=5, shots=1, queries=15, episodes=4, steps_at_test=10)
         write_run(tmp_path, make_spec("reptile", protocol=other, suite_version=2))
         assert (
-            "Rows differ in protocol (queries 1 or 15; steps_at_test 5 or 10; "
-            "suite version 1 or 2): only equal ones are paired."
+            "Rows differ in protocol or data (queries 1 or 15; steps at test 5 or 10; "
+            "suite version 1 or 2). Only rows that agree in these are compared."
         ) in caption_of(tmp_path)
 
     def test_says_that_data_differ(self, tmp_path):
@@ -309,17 +343,17 @@ class TestCaption:
     def test_says_that_budgets_differ(self, tmp_path):
         for budget in ("lite", "paper"):
             write_run(tmp_path, make_spec(budget=budget))
-        said = "Rows differ in budget (lite, paper): only rows of equal budget are compared."
+        said = "Rows differ in budget (lite, paper). Only rows with the same budget are compared."
         assert said in caption_of(tmp_path)
 
     def test_says_who_trained_for_longer(self, tmp_path):
         longer = Training(meta_steps=140_000, meta_batch=25)
         for learner in ("hsml", "maml", "mtnet"):
             write_run(tmp_path, make_spec(learner))
-        assert "Lengths of training" not in caption_of(tmp_path)
+        assert "Training lengths" not in caption_of(tmp_path)
         write_run(tmp_path, make_spec("mnas-shared", training=longer))
         assert (
-            "Lengths of training differ (meta-steps x episodes): mnas-shared 140,000 x 25, "
+            "Training lengths differ (meta-steps x episodes per step): mnas-shared 140,000 x 25, "
             "all others 10 x 4."
         ) in caption_of(tmp_path)
 
@@ -327,9 +361,9 @@ class TestCaption:
         longer = {"training": Training(meta_steps=20, meta_batch=4), "budget": "paper"}
         write_run(tmp_path, make_spec("maml"))
         write_run(tmp_path, make_spec("maml", **longer))
-        assert "Lengths of training" not in caption_of(tmp_path)
+        assert "Training lengths" not in caption_of(tmp_path)
         write_run(tmp_path, make_spec("reptile", budget="paper"))
-        said = "(meta-steps x episodes): at budget paper maml 20 x 4, reptile 10 x 4."
+        said = "(meta-steps x episodes per step): at budget paper maml 20 x 4, reptile 10 x 4."
         assert said in caption_of(tmp_path)
 
     def test_a_learner_with_two_lengths_is_named_with_both(self, tmp_path):
@@ -342,13 +376,13 @@ class TestCaption:
         shape = {"metric": "mse", "sources": ("sine",), "episodes": 1000}
         tame = [1.0] * 1000
         write_run(tmp_path, make_spec("maml", **shape), tame)
-        assert "Means of which" not in caption_of(tmp_path)
+        assert "In some means" not in caption_of(tmp_path)
         wild = [400.0, *[0.5] * 499, 200.0, *[0.5] * 499]
         write_run(tmp_path, make_spec("bmaml", **shape), wild)
         write_run(tmp_path, make_spec("hsml", **shape), [100.0] * 3 + [1.0] * 997)
         assert (
-            "Means of which 2 episodes make more than 20 %: bmaml, sine "
-            "(2 of 1,000 episodes make 55 %)."
+            "In some means, 2 episodes contribute more than 20 %: bmaml, sine "
+            "(55 % from 2 of 1,000 episodes)."
         ) in caption_of(tmp_path)
 
     def test_rows_with_the_same_learner_are_named_apart(self, tmp_path):
@@ -356,21 +390,23 @@ class TestCaption:
         for name in ("mlp", "tnas"):
             spec = make_spec("bmaml", **shape, space=Choice(name=name, version=1))
             write_run(tmp_path, spec, [100.0 * (name == "mlp"), *[1.0] * 39])
-        assert "20 %: bmaml on mlp, sine (2 of 40 episodes make 73 %)." in caption_of(tmp_path)
+        assert "20 %: bmaml on mlp, sine (73 % from 2 of 40 episodes)." in caption_of(tmp_path)
 
     def test_two_of_few_episodes_carry_nothing_worth_a_word(self, tmp_path):
         write_run(tmp_path, make_spec(), [1.0, 1.0, *[0.0] * 6])
-        assert "Means of which" not in caption_of(tmp_path)
+        assert "In some means" not in caption_of(tmp_path)
 
     def test_names_every_stamp(self, tmp_path):
         write_run(tmp_path, make_spec("maml"), stamps=("smoke", "synthetic"))
         write_run(tmp_path, make_spec("reptile"), stamps=("subset",))
-        assert "Stamped smoke, synthetic, subset: such rows do not" in caption_of(tmp_path)
+        assert "Stamps: smoke, synthetic, subset. Stamped rows are not comparable" in caption_of(
+            tmp_path
+        )
 
     def test_names_who_uses_the_query_statistics(self, tmp_path):
         write_run(tmp_path, make_spec("maml"))
         write_run(tmp_path, make_spec("proto"), transductive=False)
-        assert "only predictions of maml use the statistics" in caption_of(tmp_path)
+        assert "but only predictions of maml use the statistics" in caption_of(tmp_path)
 
 
 def test_suites_whose_sources_changed_do_not_share_columns(tmp_path):
@@ -388,6 +424,8 @@ def test_another_prediction_of_the_same_adaptation_has_a_table_of_its_own(tmp_pa
     headline, other = built(tmp_path).tables
     assert (headline.setting, headline.evaluation) == ("5w1s", "")
     assert (other.setting, other.evaluation) == ("5w1s", "pruned")
-    assert other.caption.startswith("Prediction pruned: the same adaptation and queries")
+    assert other.caption.startswith(
+        "Prediction pruned: other predictions of the same adaptation for the same queries"
+    )
     means = [table.rows[0].cells["average"].mean for table in (headline, other)]
     assert means[1] == pytest.approx(means[0] / 2)

@@ -152,7 +152,7 @@ def test_a_killed_evaluation_ends_with_the_same_bytes(
     (path,) = tmp_path.rglob(f"{NAME}.jsonl")
     assert len(lines(path)) == 100
     (problem,) = read_runs(tmp_path).problems
-    assert "evaluation extrapolation is not counted: 100 of the 240 episodes" in problem
+    assert "evaluation extrapolation is not counted: only 100 of the 240 episodes" in problem
     with path.open("a") as file:
         file.write('{"index": 100, "sour')  # torn in the middle of a line
     asked = iter([False, True])

@@ -73,7 +73,7 @@ def test_a_torn_last_line_is_named_and_the_other_episodes_stay(good, damaged, tm
     assert {len(run.episodes) for run in results.runs} == {7, 8}
     torn, few = results.problems
     assert str(damaged) in torn
-    assert "the last line of episodes.jsonl is torn" in torn
+    assert "the last line of episodes.jsonl is incomplete" in torn
     assert "7 of the 8 episodes" in few
 
 
@@ -87,7 +87,10 @@ def test_lines_that_are_not_episodes_are_counted_in_one_problem(damaged):
     lines = lines_of(damaged)
     write_lines(damaged, [lines[0], "{}", "garbage", *lines[3:]])
     found, few = read_runs(damaged).problems
-    assert "2 lines are not episodes in episodes.jsonl, the first is line 2" in found
+    assert (
+        "2 lines are not episodes and are not counted in episodes.jsonl; the first is line 2"
+        in found
+    )
     assert "6 of the 8" in few
 
 
@@ -102,7 +105,7 @@ def test_missing_episodes_are_named(good, damaged, tmp_path):
 def test_empty_episodes_are_named(good, damaged, tmp_path):
     (damaged / "episodes.jsonl").write_text("")
     assert counted(tmp_path) == {"maml"}
-    assert "holds none of 8 episodes" in only_problem(tmp_path)
+    assert "has none of the 8 episodes" in only_problem(tmp_path)
 
 
 def test_a_missing_record_is_named(good, damaged, tmp_path):
@@ -139,21 +142,26 @@ def test_a_run_that_is_not_done_is_kept_named_and_not_counted(good, tmp_path, st
 
 def test_fewer_episodes_than_asked_are_named_and_counted(damaged):
     write_lines(damaged, lines_of(damaged)[:5])
-    assert "5 of the 8 episodes that the protocol asks for" in only_problem(damaged)
+    assert "only 5 of the 8 episodes of the protocol" in only_problem(damaged)
     assert len(read_runs(damaged).runs[0].episodes) == 5
 
 
 def test_a_repeated_index_is_named_and_the_first_counts(damaged):
     lines = lines_of(damaged)
     write_lines(damaged, [*lines, json.dumps({**json.loads(lines[2]), "score": 0.125})])
-    assert "1 episode index stands twice" in only_problem(damaged)
+    assert (
+        "1 line repeats the index of an earlier episode in episodes.jsonl and is not counted"
+        in only_problem(damaged)
+    )
     assert read_runs(damaged).runs[0].episodes.score.tolist() == [0.5] * 8
 
 
 def test_an_episode_of_an_unknown_source_is_named(damaged):
     lines = lines_of(damaged)
     write_lines(damaged, [*lines, json.dumps({**json.loads(lines[0]), "index": 8, "source": "x"})])
-    assert "1 episode is of a source that the spec does not name" in only_problem(damaged)
+    assert "1 episode has a source that is not in the spec and is not counted" in only_problem(
+        damaged
+    )
 
 
 @pytest.mark.parametrize("score", ["null", "NaN", "Infinity"])

@@ -112,7 +112,7 @@ def test_an_architecture_per_episode_or_no_measure(tmp_path: Path) -> None:
     (run,) = read_runs(folder).runs
     assert measures_of(run) == {}
     path.write_text('{"index": 0, "genotype": 3}\n')
-    with pytest.raises(DataError, match="a line that is no genotype"):
+    with pytest.raises(DataError, match="a line that is not a valid genotype"):
         measures_of(run)
 
 

@@ -59,11 +59,12 @@ def test_the_command_prints_architectures_agreement_and_cost(tmp_path: Path) -> 
     assert done.exit_code == 0
     lines = [line.strip() for line in done.stdout.splitlines()]
     assert lines[0] == "mnas: multidataset@5w1s, budget lite, seeds 0, 1"
-    assert lines[1] == "cost: 10 meta-steps of 4 tasks"
+    assert lines[1] == "cost: 10 meta-steps with 4 tasks each"
     assert lines[2].startswith("task embeddings of seed 0: silhouette 0.")
     assert lines[4] == (
-        "2 architectures in 80 tasks, 8 (7 to 10) weights; the most common one is the same in 50% "
-        "of the seeds and has 50% of its edges in common between two"
+        "2 architectures in 80 tasks, 8 weights on average (7 to 10); 50% of the seeds have the "
+        "same most common architecture, and the most common architectures of two seeds share 50% "
+        "of their edges on average"
     )
     assert lines[5].split() == ["tasks", "share", "weights", "cell", "edges"]
     assert lines[6].split(maxsplit=4) == ["50", "62.5%", "7", "cell", "0-2 skip, 1-2 skip"]

@@ -22,7 +22,7 @@ def test_architectures_that_go_with_a_source_are_found() -> None:
     assert found.p == 1 / (N_PERMUTATIONS + 1)
     assert found.v == pytest.approx(1.0)
     assert found.strength() == "Cramér's V 1.00"
-    assert "chi-square of architecture and source" in found.method()
+    assert "chi-square test of architecture and source" in found.method()
     assert "n = 1,000 episodes" in found.method()
 
 

@@ -137,8 +137,8 @@ def test_where_no_number_of_seeds_is_enough_it_asks_for_episodes():
     assert needed.episodes.more_than == math.ceil(7.848879 * 8)
     assert (needed.episodes.n_tested, needed.episodes.n) == (50, 126)
     assert needed.words() == (
-        "no number of seeds shows a difference of 1 with probability 0.8 (two-sided test at 0.05) "
-        "on these 50 episodes; it takes more than 63 episodes, and "
+        "no number of seeds is enough to detect a true difference of 1 with probability 0.8 "
+        "(two-sided test at 0.05) on these 50 episodes; more than 63 episodes are needed, and "
         f"{needed.n} seeds on each side at 126 episodes are enough"
     )
     assert crossed_power(needed.n, size=1.0, n=126) == pytest.approx(0.8, abs=0.03)

@@ -1,8 +1,8 @@
-"""What a paper says in words, as data, and whether the records of a folder bear it out.
+"""What a paper says in words, as data, and whether the records of a folder support it.
 
-``schema`` holds the sentences, ``choosing`` finds the runs that they speak of, ``comparing`` makes
-the differences, ``judging`` gives the verdicts, ``scope`` says what they speak of, ``evaluation``
-puts them together and ``words`` says what decided them.
+``schema`` has the sentences, ``runs`` finds the runs that they are about, ``pairs`` and
+``measures`` make the numbers, ``intervals`` gives the verdicts, ``scope`` says what they hold for,
+``evaluate`` puts these together and ``sentences`` says what decided a verdict.
 """
 
 from metabench.papers.claims.evaluate import ClaimResult, evaluate

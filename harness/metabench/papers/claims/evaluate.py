@@ -1,7 +1,7 @@
 """Claims against records: each is supported, refuted, undecided, or its runs not comparable.
 
-A claim is supported if all its pairs are and refuted if any is. It is undecided as well where a
-learner is missing or too few episodes are there, and not comparable where the runs are not.
+A claim is supported if all its pairs are supported, and refuted if any pair is refuted. It is also
+undecided if a learner or enough episodes are missing, and not comparable if its runs are not.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from metabench.results.configurations import Configuration, stamps_of
 from metabench.results.evaluations import evaluated_configurations
 from metabench.results.reading import FinishedRun
 
+ONE_SEED = "With one seed, the verdict holds for these trained networks, not for the learners."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimResult:
@@ -31,9 +33,9 @@ class ClaimResult:
         verdict: of the whole claim.
         decided_by: the pair that decided it; None where no pair did.
         reason: why there is no such pair; else "".
-        scope: what the verdict speaks of; empty where no number stands behind it.
+        scope: what the verdict holds for; empty if it rests on no number.
         pairs: every comparison.
-        stamps: what must be said beside the numbers.
+        stamps: of the runs.
         notes: what else a reader must know, in sentences.
     """
 
@@ -55,7 +57,7 @@ class ClaimResult:
 
 
 def evaluate(files: Iterable[ClaimFile], runs: Sequence[FinishedRun]) -> list[ClaimResult]:
-    """Judge every claim that speaks of at least one of the runs.
+    """Judge every claim that is about at least one of the runs.
 
     Raises:
         UsageError: when several seeds are to be compared and scipy is not installed.
@@ -105,14 +107,14 @@ def _of_group(
     if note := training_note(found.configs):
         notes.append(note)
     if any(pair.difference and not pair.difference.speaks_of_learners for pair in pairs):
-        notes.append("With one seed it speaks of these trained networks, not of the learners.")
+        notes.append(ONE_SEED)
     return ClaimResult(
         claim=claim,
         paper=paper,
         budget=found.configs[0].spec.budget,
         verdict=verdict,
         decided_by=decided_by,
-        reason="" if decided_by else f"{_not_run(claim)}: {', '.join(missing)}",
+        reason="" if decided_by else _no_run(claim, missing),
         scope=_scope(verdict, decided_by, pairs),
         pairs=tuple(pairs),
         stamps=stamps_of(*found.configs),
@@ -127,8 +129,9 @@ def _scope(verdict: Verdict, decided_by: PairResult | None, pairs: Sequence[Pair
     return decided_by.scope if decided_by else WHOLE
 
 
-def _not_run(claim: Claim) -> str:
-    return f"not run with evaluation {claim.evaluation}" if claim.evaluation else "not run"
+def _no_run(claim: Claim, missing: Sequence[str]) -> str:
+    wanted = f" with evaluation {claim.evaluation}" if claim.evaluation else ""
+    return f"there is no run of {', '.join(missing)}{wanted}"
 
 
 def _overall(pairs: Sequence[PairResult]) -> tuple[Verdict, PairResult]:

@@ -1,4 +1,4 @@
-"""When a difference bears a claim out: one interval per pair, adjusted after Holm.
+"""When a difference supports a claim: one interval per pair, adjusted by Holm's procedure.
 
 Every pair of a claim has one two-sided interval of the *advantage* of the left, positive where it
 is better. Its level is the one at which Holm's procedure tests the pair, 5 % over the family, so
@@ -9,7 +9,7 @@ that the printed interval is the one that decides:
 - ``close`` within m: supported inside (-m, m), which is an equivalence test (TOST) at 2.5 % on
   each side, the usage of ICH E9; refuted outside.
 
-What lies across a bound is undecided.
+An interval that contains a bound is undecided.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class PairResult:
     """One comparison of a claim.
 
     Attributes:
-        left: what the claim speaks of.
+        left: what the claim is about.
         right: what it is compared with.
         column: of the table, or the measure.
         verdict: of this pair alone.
-        scope: what the verdict speaks of; empty where there is no number.
+        scope: what the verdict holds for; empty if there is no number.
         reason: why there is no number, or what a reader must know of it; may be empty.
         difference: the advantage of the left, positive where it is better; None without a number.
         low: lower end of its interval.
@@ -49,7 +49,7 @@ class PairResult:
         visible: how far from 0, or beyond the margin, the true difference must be so that the pair
             is decided with probability 0.8.
         if_equal: probability that it would have been supported at a true difference of 0; None for
-            ``better``, which 0 does not bear out.
+            ``better``, which 0 does not support.
         unit: ``%`` or ``mse``.
     """
 

@@ -1,4 +1,4 @@
-"""A number of each run, held against a value: of architectures, of task embeddings."""
+"""A number of each run, compared with a value: of architectures, of task embeddings."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Measured:
         return f"{self.value:.4g}{ends}" + (f" ({self.words})" if self.words else "")
 
     def reaches(self, claim: Claim) -> bool:
-        """Whether all of its interval is as the claim says."""
+        """Whether its whole interval satisfies the claim."""
         assert claim.value is not None
         return self.high <= claim.value if claim.relation == "at-most" else self.low >= claim.value
 
     def fails(self, claim: Claim) -> bool:
-        """Whether none of its interval is."""
+        """Whether no part of its interval satisfies the claim."""
         assert claim.value is not None
         if self.is_p:
             return False

@@ -62,8 +62,8 @@ def compare_pairs(
 def measure_runs(claim: Claim, found: Found) -> list[PairResult]:
     """A number of each run: supported where all runs reach the value, refuted where all fail it.
 
-    A proportion reaches a value with its whole 95 % interval, and fails it likewise; a p-value
-    refutes nothing.
+    A proportion reaches a value if its whole 95 % interval does, and fails it if no part of the
+    interval reaches it. A p-value refutes nothing.
     """
     assert claim.measure is not None
     results = []
@@ -77,10 +77,11 @@ def measure_runs(claim: Claim, found: Found) -> list[PairResult]:
         numbers = [measured(run, claim.measure) for run in config.runs]
         known = [one for one in numbers if one is not None]
         if len(known) < len(numbers):
-            results.append(replace(blank, reason=f"not every run has {claim.measure}"))
+            results.append(replace(blank, reason=f"not every run has the measure {claim.measure}"))
             continue
         verdict = verdict_of_runs(claim, known)
-        said = f"{', '.join(map(str, known))} in the runs by seed"
+        by_seed = " by seed" if len(known) > 1 else ""
+        said = f"measured{by_seed} {', '.join(map(str, known))}"
         said = "; ".join([said, *dict.fromkeys(one.method for one in known if one.method)])
         results.append(replace(blank, verdict=verdict, scope=_scope(claim, config), reason=said))
     return results
@@ -137,7 +138,7 @@ def _with_learner(
         raise _NoNumberError("not comparable", f"the runs differ: {reason}")
     shared = shared_scores(left, right)
     if not min(len(shared.keys[source]) for source in weights):
-        raise _NoNumberError("not comparable", "the two were not tested on the same episodes")
+        raise _NoNumberError("not comparable", "the two sides were not tested on the same episodes")
     sides = (shared.left, shared.right)
     _enough([side[source].shape for side in sides for source in weights])
     number = contrast(shared.left, shared.right, weights=weights)
@@ -149,11 +150,11 @@ def _only(party: Party, found: Found) -> Configuration:
     """The one configuration of a party."""
     configs = found.by_party[str(party)]
     if not configs:
-        raise _NoNumberError("undecided", f"{party} was not run")
+        raise _NoNumberError("undecided", f"there is no run of {party}")
     if len(configs) > 1:
         first, second = (description(config.spec) for config in configs[:2])
         different = difference_in_words(first, second)
-        reason = f"{party} stands in {len(configs)} configurations ({different})"
+        reason = f"there are {len(configs)} configurations of {party} ({different})"
         raise _NoNumberError("not comparable", reason)
     (config,) = configs
     if not len(config.key):
@@ -163,9 +164,9 @@ def _only(party: Party, found: Found) -> Configuration:
 
 
 def _enough(shapes: Sequence[tuple[int, ...]]) -> None:
-    """Many episodes; or a single one, such as a whole test set, under several seeds."""
+    """Require many episodes, or a single one, such as a whole test set, with several seeds."""
     fewest = min(n for _, n in shapes)
     several = min(seeds for seeds, _ in shapes) > 1
     if fewest < MIN_EPISODES and not (several and all(n == 1 for _, n in shapes)):
         few = f"{counted(fewest, 'episode')} per source"
-        raise _NoNumberError("undecided", f"too few to tell: {few}")
+        raise _NoNumberError("undecided", f"there are only {few}, which is too few")

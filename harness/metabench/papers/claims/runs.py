@@ -1,4 +1,4 @@
-"""The runs that a claim speaks of, brought together by the conditions that they were made under."""
+"""The runs that a claim is about, grouped by the conditions that they ran under."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _Key = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Configurations made under the same conditions.
+    """Configurations that ran under the same conditions.
 
     Attributes:
         by_party: configurations of each party of the claim, by the party in words.
-        notes: what stands in the folder and was left out, in sentences.
+        notes: which runs of the folder are not used, in sentences.
     """
 
     by_party: Mapping[str, tuple[Configuration, ...]]
@@ -36,12 +36,12 @@ def choose(claim: Claim, configs: Sequence[Configuration]) -> list[Found] | str:
     """Find the parties of a claim.
 
     Runs are compared under equal conditions only: version of the suite, budget, data, protocol.
-    Each set of conditions that has somebody on both sides makes one evaluation; what stands under
-    other conditions is named.
+    Each set of conditions with a run on both sides makes one evaluation; runs under other
+    conditions are named.
 
     Returns:
-        One entry per set of conditions, in the order of the budgets' names; or, where both sides
-        were run and never under the same conditions, a sentence that says in what these differ.
+        One entry per set of conditions, in the order of the budgets' names; or, if both sides were
+        run but never under the same conditions, a sentence that says how these differ.
     """
     groups = _by_conditions(claim, configs)
     sides = [[str(party) for party in side] for side in (claim.left, claim.right) if side]
@@ -65,7 +65,7 @@ def choose(claim: Claim, configs: Sequence[Configuration]) -> list[Found] | str:
 
 
 def _by_conditions(claim: Claim, configs: Sequence[Configuration]) -> dict[_Key, Configs]:
-    """The configurations that the claim speaks of, ordered by budget."""
+    """The configurations that the claim is about, ordered by budget."""
     parties = {str(party): party for party in (*claim.left, *claim.right)}
     groups: dict[_Key, Configs] = {}
     for config in sorted(configs, key=lambda config: config.spec.budget):
@@ -95,7 +95,10 @@ def matches(party: Party, config: Configuration) -> bool:
 
 def _left_out(group: Configs, here: _Key, there: _Key) -> str:
     different = difference_in_words(dict(here), dict(there))
-    return f"Left out, as nobody else was run so: {_names(group)} ({different})."
+    return (
+        f"Not used, because the other side has no run under the same conditions: {_names(group)} "
+        f"({different})."
+    )
 
 
 def _names(group: Configs) -> str:

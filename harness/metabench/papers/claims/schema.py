@@ -1,4 +1,4 @@
-"""Claims as data: a sentence, where it is printed, and the comparison that would bear it out."""
+"""Claims as data: a sentence, where it is printed, and the comparison that would support it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Relation = Literal["better", "not-worse", "close", "at-least", "at-most"]
 
 
 class Party(Frozen):
-    """A learner, and where its name does not say enough, its strategy and some parameters."""
+    """A learner, and if its name is not enough, its strategy and some parameters."""
 
     learner: str = Field(description="Name of the learner.")
     strategy: str | None = Field(default=None, description="Name of its NAS strategy.")
     params: dict[str, Any] = Field(
-        default_factory=dict, description="Parameters of learner or strategy that it must have."
+        default_factory=dict, description="Parameters of the learner or strategy that it must have."
     )
 
     def __str__(self) -> str:
@@ -57,12 +57,14 @@ class Claim(Frozen):
     citation: str = Field(description="Section or table.")
     reading: str | None = Field(
         default=None,
-        description="Where the paper has no such sentence: what we read it from, or read into it.",
+        description="Our interpretation, if the paper does not have this very sentence.",
     )
-    suite: str = Field(description="The suite that it is tested on.")
+    suite: str = Field(description="The suite that tests it.")
     setting: str = Field(description="Its setting.")
-    budget: str | None = Field(default=None, description="The only budget that counts; any if not.")
-    left: Parties = Field(min_length=1, description="Learners that it speaks of.")
+    budget: str | None = Field(
+        default=None, description="The only budget that counts; any budget if absent."
+    )
+    left: Parties = Field(min_length=1, description="Learners that it is about.")
     relation: Relation = Field(
         description="`better`, `not-worse` or `close` (both within `margin`); `at-least` or "
         "`at-most` `value`."
@@ -70,14 +72,17 @@ class Claim(Frozen):
     right: Parties = Field(default=(), description="Learners that they are compared with.")
     baseline: str | None = Field(
         default=None,
-        description="Another evaluation or prediction of the same learner; or `headline`.",
+        description="Another evaluation or prediction of the same learner, or `headline`.",
     )
     value: float | None = Field(default=None, description="A fixed number, in % or mse.")
     columns: tuple[str, ...] = Field(
-        default=(AVERAGE,), min_length=1, description="Columns compared, each by itself."
+        default=(AVERAGE,),
+        min_length=1,
+        description="The columns that are compared, each by itself.",
     )
     evaluation: str | None = Field(
-        default=None, description="The evaluation or prediction compared; the headline's if not."
+        default=None,
+        description="The evaluation or prediction that is compared; the headline's if absent.",
     )
     margin: float | None = Field(default=None, gt=0, description="In % or mse.")
     measure: Measure | None = Field(
@@ -90,9 +95,13 @@ class Claim(Frozen):
         if sum(one is not None for one in against) != 1:
             raise ValueError("a claim needs exactly one of `right`, `baseline` and `value`")
         if (self.relation in ("not-worse", "close")) != (self.margin is not None):
-            raise ValueError("`not-worse` and `close` need a margin, and only they")
+            raise ValueError(
+                "`margin` belongs to `not-worse` and `close`, and to no other relation"
+            )
         if (self.relation in ("at-least", "at-most")) != (self.measure is not None):
-            raise ValueError("`at-least` and `at-most` need a measure, and only they")
+            raise ValueError(
+                "`measure` belongs to `at-least` and `at-most`, and to no other relation"
+            )
         if self.measure is not None and self.value is None:
             raise ValueError("a measure is compared with a `value`")
         return self
@@ -113,7 +122,7 @@ class ClaimFile(Frozen):
     def _ids_differ(self) -> ClaimFile:
         ids = [claim.id for claim in self.claims]
         if twice := [name for name in ids if ids.count(name) > 1]:
-            raise ValueError(f"the id {twice[0]!r} stands twice")
+            raise ValueError(f"the id {twice[0]!r} appears twice")
         return self
 
 

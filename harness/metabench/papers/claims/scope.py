@@ -1,8 +1,7 @@
-"""What a verdict speaks of, where that is less than the paper's sentence does.
+"""What a verdict holds for, if that is less than the paper's sentence.
 
-A verdict is written with its scope, ``supported (one seed) [search]``: one seed speaks of the
-trained networks and not of the learners, and the stamps of runs say that they are shorter than the
-paper's or on other data.
+A verdict is written with its scope, ``supported (one seed) [search]``. With one seed it holds for
+the trained networks and not for the learners. The stamps say how the runs differ from the paper's.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ class Scope:
 
     Attributes:
         one_seed: whether some learner was trained with one seed only.
-        stamps: of the runs, but for the budget that the claim itself names.
+        stamps: of the runs, except the budget that the claim itself names.
     """
 
     one_seed: bool = False
     stamps: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether there is anything to say beside the verdict."""
+        """Whether there is anything to add to the verdict."""
         return self.one_seed or bool(self.stamps)
 
     def of(self, verdict: Verdict) -> str:
@@ -41,7 +40,7 @@ class Scope:
 
 
 WHOLE = Scope()
-"""Of a verdict that speaks of the learners, trained as the claim asks."""
+"""Of a verdict that holds for the learners, trained as the claim asks."""
 
 
 def joined(scopes: Iterable[Scope]) -> Scope:

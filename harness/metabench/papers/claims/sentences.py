@@ -6,9 +6,27 @@ from collections.abc import Sequence
 
 from metabench.papers.claims.evaluate import ClaimResult
 from metabench.papers.claims.intervals import PairResult
-from metabench.papers.claims.schema import Claim
+from metabench.papers.claims.schema import Claim, Measure
+from metabench.results.evaluations import HEADLINE
 from metabench.results.metrics import number
 from metabench.stats.words import p_value
+
+LEGEND = (
+    "The advantage is that of the left side and is positive if the left side is better. The "
+    "interval decides the verdict: its level comes from Holm's procedure at 5 % over all pairs of "
+    "the claim, and p is adjusted in the same way. A verdict (one seed) holds for these trained "
+    "networks, not for the learners. The stamps in brackets say how the runs differ from the "
+    "paper's."
+)
+"""What a reader of the comparisons must know."""
+
+_MEASURES: dict[Measure, str] = {
+    "genotypes": "number of different genotypes",
+    "genotype_share": "share of the most common genotype",
+    "genotype_source_p": "p-value of the association of genotype and source",
+    "embedding_silhouette": "silhouette of the task embeddings by source",
+    "embedding_probe": "accuracy of a linear probe of the task embeddings for the source",
+}
 
 
 def says(claim: Claim) -> str:
@@ -17,20 +35,26 @@ def says(claim: Claim) -> str:
     >>> from metabench.papers.claims.schema import Claim
     >>> says(Claim(id="a", sentence="", citation="", suite="s", setting="t", left=["mnas"],
     ...     relation="not-worse", margin=0.1, right=["maml", "hsml"]))
-    'mnas not worse by more than 0.1 than maml and hsml, on average'
+    'mnas not worse than maml and hsml by more than 0.1, on average'
     """
     left = _listed([str(party) for party in claim.left])
     if claim.measure is not None:
-        bound = f"{claim.relation.replace('-', ' ')} {claim.value:g}"
-        return f"{left}: {bound} {claim.measure.replace('_', ' ')} in each run"
+        return f"{left}: {_MEASURES[claim.measure]} {_bound(claim)}, in each run"
     right = _listed([str(party) for party in claim.right]) or claim.baseline or f"{claim.value:g}"
     words = {
-        "better": "better than",
-        "not-worse": f"not worse by more than {claim.margin} than",
-        "close": f"within {claim.margin} of",
+        "better": f"better than {right}",
+        "not-worse": f"not worse than {right} by more than {claim.margin}",
+        "close": f"within {claim.margin} of {right}",
     }
+    compared, column = words[claim.relation], _listed(claim.columns)
+    if claim.baseline is not None:  # two evaluations of the same learner
+        return f"{left}: {claim.evaluation or HEADLINE} {compared}, on {column}"
     place = f" in {claim.evaluation}" if claim.evaluation else ""
-    return f"{left} {words[claim.relation]} {right}{place}, on {_listed(claim.columns)}"
+    return f"{left} {compared}{place}, on {column}"
+
+
+def _bound(claim: Claim) -> str:
+    return f"{claim.relation.replace('-', ' ')} {claim.value:g}"
 
 
 def deciding(evaluation: ClaimResult) -> str:
@@ -39,6 +63,8 @@ def deciding(evaluation: ClaimResult) -> str:
     if pair is None:
         return f"{evaluation.reason}."
     between = f"{pair.left} against {pair.right} on {pair.column}"
+    if (measure := evaluation.claim.measure) is not None:
+        between = f"{pair.left}, {_MEASURES[measure]}, claimed {_bound(evaluation.claim)}"
     if pair.difference is None:
         return f"{between}: {pair.reason}."
     text = f"{between}: {advantage(pair)} {interval(pair)}, p {p_value(pair.p)}"
@@ -48,10 +74,10 @@ def deciding(evaluation: ClaimResult) -> str:
 
 
 def _could_have_been(claim: Claim, pair: PairResult, visible: float) -> str:
-    """What such a comparison decides with which probability, measured from the claim's bound."""
+    """What a comparison like this decides with which probability, from the claim's bound."""
     if claim.margin is None:
         seen = number(visible, pair.unit)
-        return f"a difference of {seen} {pair.unit} would have been seen with probability 0.8"
+        return f"a true difference of {seen} {pair.unit} would be detected with probability 0.8"
     assert pair.low is not None
     assert pair.high is not None
     half_width, margin = (pair.high - pair.low) / 2, claim.margin
@@ -61,14 +87,17 @@ def _could_have_been(claim: Claim, pair: PairResult, visible: float) -> str:
     if half_width > margin:
         unless = "" if close else " unless the left is better"
         supported = (
-            f"the half-width {number(half_width, pair.unit)} exceeds the margin {margin:g}: these "
-            f"data cannot support it{unless}"
+            f"the half-width {number(half_width, pair.unit)} exceeds the margin {margin:g}, so "
+            f"these data cannot support the claim{unless}"
         )
     else:
         supported = (
-            f"at a true difference of 0 it is supported with probability {pair.if_equal:.2f}"
+            f"at a true difference of 0 the claim would be supported with probability "
+            f"{pair.if_equal:.2f}"
         )
-    return f"{supported}; at a true difference of {refuted} it is refuted with probability 0.8"
+    return (
+        f"{supported}; at a true difference of {refuted} it would be refuted with probability 0.8"
+    )
 
 
 def advantage(pair: PairResult) -> str:

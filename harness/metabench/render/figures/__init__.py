@@ -90,8 +90,8 @@ FIGURES = {
     "curves": FigureKind("training curves, and the metric after each inner step", _curves),
     "ranks": FigureKind("average ranks of learners with their critical difference", _ranks),
     "genotypes": FigureKind("how common each searched architecture is, by source", _genotypes),
-    "sizes": FigureKind("sizes of the networks that a search gave to tasks", _sizes),
-    "embeddings": FigureKind("task embeddings in the plane, by source", _embeddings),
+    "sizes": FigureKind("sizes of the networks that a search found for its tasks", _sizes),
+    "embeddings": FigureKind("task embeddings in the plane (t-SNE), by source", _embeddings),
     "annealing": FigureKind(
         "weights of operations during adaptation to a task", _annealing, of_episode=True
     ),

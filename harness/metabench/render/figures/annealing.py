@@ -103,9 +103,10 @@ def collect(
             notes.append(f"{label} is left out: {error.message}")
     if not found:
         raise DataError(
-            f"No learner here can show how its mixture changes. {' '.join(notes)}".strip(),
-            hint="It takes a run of metanas, or of maml on a searched network, with its "
-            "checkpoint; repeat a run's command with another --out to make one.",
+            "No learner in this folder can show how its mixture of operations changes. "
+            f"{' '.join(notes)}".strip(),
+            hint="This figure needs a run of metanas, or of maml on a searched network, with its "
+            "checkpoint; repeat a run's command with another --out to get one.",
         )
     return found, notes
 

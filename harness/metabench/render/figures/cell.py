@@ -61,8 +61,8 @@ def draw(results: Results) -> Drawing:
     found, notes = collect(results)
     if not found:
         raise DataError(
-            "No run here holds architectures.",
-            hint="Learners that search write them, such as mnas: genotypes.jsonl.",
+            "No run in this folder has architectures.",
+            hint="Learners that search, such as mnas, write them to genotypes.jsonl.",
         )
     with house_style():
         figure = figure_of(found)

@@ -68,7 +68,7 @@ def draw(results: Results) -> Drawing:
     """
     curves, notes = collect(results)
     if not curves.training and not curves.adaptation:
-        raise DataError("No run here holds a training curve or a curve of inner steps.")
+        raise DataError("No run in this folder has a training curve or a curve over inner steps.")
     labels = sorted({label for panel in _panels(curves) for label in panel})
     with house_style():
         figure = figure_of(curves)
@@ -76,9 +76,10 @@ def draw(results: Results) -> Drawing:
         name="curves",
         figure=figure,
         title="Training curves, and the metric after each inner step",
-        description=f"Lines for {', '.join(labels)}. Training: {', '.join(curves.training)} over "
-        f"meta-steps, thin as logged, thick the mean of {SMOOTHED} points. Meta-test: the metric "
-        "after each inner step with its 95 % interval over episodes.",
+        description=f"One line for each of {', '.join(labels)}. Training: "
+        f"{', '.join(curves.training)} over meta-steps; the thin lines are as logged, the thick "
+        f"lines are means of {SMOOTHED} points. Meta-test: the metric after each inner step with "
+        "its 95 % interval over episodes.",
         notes=tuple(notes),
     )
     return stamped(drawing, shown_of(results, labels))

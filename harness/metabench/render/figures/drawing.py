@@ -51,7 +51,7 @@ class FileFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """A figure with what must be said beside it.
+    """A figure with its title and description.
 
     Attributes:
         name: of the kind of figure, such as ``fits``.

@@ -38,7 +38,7 @@ class Panel:
         """What is measured, of the embeddings themselves and not of the picture."""
         found = self.embeddings.measures
         if not found:
-            return "not measured, with one source or few tasks of each"
+            return "not measured: there is one source, or too few tasks per source"
         share = found["embedding_probe"]
         low, high = wilson(share, found[PROPORTIONS["embedding_probe"]])
         chance = 1 / len(set(self.embeddings.sources))
@@ -65,8 +65,8 @@ def draw(results: Results) -> Drawing:
             notes.append(f"{label}: seed {run.record.spec.seed} is shown.")
     if not panels:
         raise DataError(
-            "No run here holds task embeddings.",
-            hint="Learners that embed tasks write them, such as mnas: embeddings.jsonl.",
+            "No run in this folder has task embeddings.",
+            hint="Learners that embed tasks, such as mnas, write them to embeddings.jsonl.",
         )
     with house_style():
         figure = figure_of(panels)
@@ -77,8 +77,9 @@ def draw(results: Results) -> Drawing:
         name="embeddings",
         figure=figure,
         title="Task embeddings by source",
-        description=f"t-SNE of task embeddings, one point per meta-test episode, the first {SHOWN} "
-        f"at most. {'. '.join(said)}. Both numbers are of all embeddings, before t-SNE.",
+        description=f"t-SNE of task embeddings, with one point for each of the first {SHOWN} "
+        f"meta-test episodes. {'. '.join(said)}. Silhouette and linear probe are computed from all "
+        "embeddings, before t-SNE.",
         notes=tuple(notes),
     )
     return stamped(drawing, shown_of(results, panels))

@@ -91,8 +91,8 @@ def draw(results: Results, *, catalog: Catalog, episode: int = 0) -> Drawing:
         figure=figure,
         title=f"Fits of meta-test episode {episode} of each source",
         description=f"One panel for each of {sources}: support points, the true function, and the "
-        f"functions that these learners adapted to: {learners}. Outside the support points the "
-        "ground is shaded.",
+        f"fits of these learners after adaptation: {learners}. The background is shaded outside "
+        "the range of the support points.",
         notes=tuple(notes),
     )
     return stamped(drawing, shown_of(results, fits.panels[0].fits))
@@ -123,8 +123,8 @@ def collect(results: Results, *, catalog: Catalog, episode: int = 0) -> tuple[Fi
     if not restored:
         raise DataError(
             f"No learner can be restored. {' '.join(notes)}",
-            hint="A run keeps its checkpoint beside its records; repeat a run's command with "
-            "another --out to make one.",
+            hint="The checkpoint is in the folder of its run; repeat a run's command with "
+            "another --out to get one.",
         )
     tasks = next(iter(restored.values())).episodes(indices)
     support_x = tasks.support.x[..., 0].double().numpy()
@@ -155,13 +155,16 @@ def _comparable(results: Results) -> dict[str, FinishedRun]:
         if config.spec.task == "regression"
     }
     if not found:
-        raise DataError("No finished run here is on regression, so there are no fits to draw.")
+        raise DataError(
+            "No finished run in this folder is on regression, so there are no fits to draw."
+        )
     groups = {_episodes_of(run.record.spec): run.record.spec for run in found.values()}
     if len(groups) > 1:
         names = ", ".join(sorted({f"{spec.suite}@{spec.setting}" for spec in groups.values()}))
         raise UsageError(
-            f"The runs here are on different episodes ({names}); a figure shows one task.",
-            hint="Name the folder of runs with one suite, setting and data.",
+            f"The runs in this folder have different episodes ({names}), but a figure shows one "
+            "task per source.",
+            hint="Name a folder whose runs have the same suite, setting and data.",
         )
     return found
 

@@ -1,4 +1,4 @@
-"""How common each architecture is, by source: what a search gave to its tasks, and how varied."""
+"""How common each architecture is, by source: what a search found for its tasks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from metabench.render.figures.stamps import shown_of, stamped
 from metabench.results.labels import labelled
 from metabench.results.reading import Results
 from metabench.results.search_files import Architecture, architectures
+from metabench.text import counted as n_of
 from metabench.text import plain
 
 if TYPE_CHECKING:
@@ -41,13 +42,14 @@ def draw(results: Results) -> Drawing:
     }
     if not found:
         raise DataError(
-            "No run here holds architectures.",
-            hint="Learners that search write them, such as mnas: genotypes.jsonl.",
+            "No run in this folder has architectures.",
+            hint="Learners that search, such as mnas, write them to genotypes.jsonl.",
         )
     with house_style():
         figure = figure_of(found)
     said = [
-        f"{label}: {in_words(counted)}; the most common one has {_share(counted[:1], counted)}"
+        f"{label}: {in_words(counted)}; the most common one has {_share(counted[:1], counted)} of "
+        "the tasks"
         for label, counted in found.items()
     ]
     drawing = Drawing(
@@ -61,9 +63,8 @@ def draw(results: Results) -> Drawing:
 
 def in_words(counted: Sequence[Architecture]) -> str:
     """How many architectures and tasks there are."""
-    n = len(counted)
-    tasks = sum(one.count for one in counted)
-    return f"{n:,} architecture{'s' if n > 1 else ''} in {tasks:,} tasks"
+    n_tasks = sum(one.count for one in counted)
+    return f"{n_of(len(counted), 'architecture')} in {n_of(n_tasks, 'task')}"
 
 
 def difference(first: Genotype, other: Genotype) -> str:

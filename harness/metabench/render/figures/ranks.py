@@ -1,9 +1,9 @@
-"""Critical-difference diagrams: average ranks, joined where they cannot be told apart.
+"""Critical-difference diagrams: average ranks, joined if they are not distinguishable.
 
 Learners are ranked within blocks. Blocks are meta-test episodes that all of them have, made under
 equal conditions; with several seeds an episode's scores are averaged first. The diagram is that of
 Demšar (Journal of Machine Learning Research 7, 2006), who ranks within datasets: an average rank
-over episodes tells of these trained networks on this suite.
+over episodes describes these trained networks on this suite.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ class Ranked:
 
     Attributes:
         ranks: what it shows.
-        networks: how many trained networks stand behind each rank, in words.
+        networks: how many trained networks each rank is computed from, in words.
     """
 
     ranks: CriticalDifference
     networks: str
 
     def __str__(self) -> str:
-        """Ranks, which of them cannot be told apart, by what rule, and what they speak of."""
+        """Ranks, which of them are not distinguishable, by what rule, and what they hold for."""
         found = self.ranks
         ranks = ", ".join(f"{name} {rank:.2f}" for name, rank in found.ranks.items())
         alike = "; ".join(" and ".join(group) for group in found.groups) or "none"
         return (
-            f"{ranks}; not told apart: {alike} ({found.words(blocks='episodes')}). "
-            f"Behind each rank: {self.networks}; this speaks of these networks, not of what "
-            "training the learners anew would give."
+            f"{ranks}; not distinguishable: {alike} ({found.words(blocks='episodes')}). "
+            f"Each rank is that of {self.networks}; it holds for these networks, not for newly "
+            "trained ones."
         )
 
 
@@ -128,7 +128,7 @@ def figure_of(found: Mapping[str, Ranked]) -> Figure:
 
 
 def _draw_diagram(axes: Axes, found: CriticalDifference) -> None:
-    """Ranks on a line, names below on stems, bars over what cannot be told apart."""
+    """Ranks on a line, names below on stems, bars over what is not distinguishable."""
     places = list(found.ranks.items())
     n, half = len(places), -(-len(places) // 2)
     axes.set_xlim(0.4, n + 0.6)

@@ -37,13 +37,13 @@ def draw(results: Results) -> Drawing:
         if config.spec.strategy is None:
             continue
         if any(np.isnan(some).any() for some in sizes.values()):
-            notes.append(f"{label} is left out: it does not tell the size of its networks.")
+            notes.append(f"{label} is left out: the sizes of its networks are not recorded.")
         else:
             found[label] = sizes
     if not found:
         raise DataError(
-            "No run here holds sizes of searched networks.",
-            hint="Learners that search write them, such as mnas.",
+            "No run in this folder has sizes of searched networks.",
+            hint="Learners that search, such as mnas, record them.",
         )
     with house_style():
         figure = figure_of(found)
@@ -62,8 +62,8 @@ def in_words(sizes: Sizes) -> str:
     """Mean, and range where there is one."""
     every = np.concatenate(list(sizes.values()))
     low, high = every.min(), every.max()
-    spread = f" ({low:,.0f} to {high:,.0f})" if low < high else ""
-    return f"{every.mean():,.0f}{spread} weights"
+    spread = f" on average ({low:,.0f} to {high:,.0f})" if low < high else ""
+    return f"{every.mean():,.0f} weights{spread}"
 
 
 def figure_of(found: Mapping[str, Sizes]) -> Figure:

@@ -1,4 +1,4 @@
-"""What must be said beside the numbers of a figure, on the figure itself."""
+"""Writes the stamps of a figure's runs on the figure itself."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def in_words(shown: Mapping[str, Configuration]) -> str:
         for stamp in config.stamps:
             labels.setdefault(plain(stamp), []).append(label)
     common = ", ".join(stamp for stamp, whose in labels.items() if len(whose) == len(shown))
-    others = [f"{s}: {', '.join(who)}" for s, who in labels.items() if len(who) < len(shown)]
-    said = "; ".join(filter(None, [common, *others]))
-    return f"Stamped {said}." if said else ""
+    others = [f"{s} ({', '.join(who)})" for s, who in labels.items() if len(who) < len(shown)]
+    said = ", ".join(filter(None, [common, *others]))
+    return f"Stamps: {said}." if said else ""
 
 
 def shown_of(results: Results, labels: Iterable[str]) -> dict[str, Configuration]:
-    """Those of the configurations that stand in a figure under these labels."""
+    """The configurations that a figure shows under these labels."""
     shown = set(labels)
     return {label: config for label, config in labelled(results).items() if label in shown}

@@ -1,6 +1,6 @@
 """The page of a folder of results: everything that records can tell, on one page.
 
-``values`` says what stands on it, ``building`` makes it from records and plugins, and
+``values`` says what is on it, ``build`` makes it from records and plugins, and
 :mod:`metabench.render.page.html` writes it down.
 """
 

@@ -1,4 +1,4 @@
-"""Paired differences of a page: each configuration against the best on the same episodes."""
+"""Paired differences of a page: each configuration minus the best on the same episodes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from metabench.stats import Difference, contrast, holm
 from metabench.text import counted
 
 MOST_PAIRS = 300
-"""Of more, those without the best are not computed: they would take too long."""
+"""With more pairs, those without the best are not computed: they would take too long."""
 
 _Entry = tuple[Row, Configuration]
 
 
 def find_differences(runs: Sequence[FinishedRun]) -> list[Differences]:
-    """Compare what was made under equal conditions, suite by suite.
+    """Compare what ran under equal conditions, suite by suite.
 
     Raises:
         UsageError: when several seeds are to be compared and scipy is not installed.
@@ -75,12 +75,14 @@ def _of_group(entries: Sequence[_Entry]) -> Differences | None:
             continue
         if shared.n_fewest < MIN_EPISODES:
             few = f"{counted(shared.n_fewest, 'episode')} per source"
-            notes.append(f"{config.label}: only {few}, its intervals are too narrow.")
+            notes.append(f"With only {few}, the intervals of {config.label} are too narrow.")
         compared.append((row, config, _by_column(shared, columns)))
     if not compared:
         return None
     if any(not by_column[overall].speaks_of_learners for *_, by_column in compared):
-        notes.append("With one seed they speak of these trained networks, not of the learners.")
+        notes.append(
+            "With one seed, the intervals hold for these trained networks, not for the learners."
+        )
     p_values, adjustment = _adjusted(
         [_two_sided(by_column[overall]) for *_, by_column in compared],
         [config for _, config, _ in compared],
@@ -118,11 +120,11 @@ def _adjusted(
     k = len(others) + 1
     n_pairs = k * (k - 1) // 2
     if n_pairs > MOST_PAIRS:
-        said = f"after Bonferroni for all {n_pairs:,} pairs of the {k:,} configurations"
+        said = f"by Bonferroni's correction for all {n_pairs:,} pairs of the {k:,} configurations"
         return [min(1.0, n_pairs * p) for p in with_best], said
     family = [*with_best, *_p_of_pairs(others, overall)]
-    pairs = "its one pair" if k == 2 else f"all {len(family):,} pairs of the {k} configurations"
-    return holm(family)[: len(with_best)], f"after Holm over {pairs}"
+    pairs = "the one pair" if k == 2 else f"all {len(family):,} pairs of the {k} configurations"
+    return holm(family)[: len(with_best)], f"by Holm's procedure over {pairs}"
 
 
 def _p_of_pairs(configs: Sequence[Configuration], column: str) -> Iterator[float]:

@@ -56,11 +56,11 @@ def _origin(row: Row, runs: Sequence[FinishedRun]) -> Origin:
 def _facts(spec: RunSpec) -> dict[str, str]:
     protocol = spec.protocol.model_dump(exclude_none=True)
     steps, batch = spec.training.meta_steps, spec.training.meta_batch
-    training = f"{counted(steps, 'meta-step')} of {counted(batch, 'episode')}"
+    training = f"{counted(steps, 'meta-step')} with {counted(batch, 'episode')} each"
     facts = {
         "suite": f"{spec.suite}, version {spec.suite_version}",
         "learner": f"{spec.learner}, version {spec.learner.version}",
-        "space": str(spec.space or ""),
+        "network": str(spec.space or ""),
         "strategy": str(spec.strategy or ""),
         "training": training,
         "protocol": ", ".join(f"{name.replace('_', ' ')} {v}" for name, v in protocol.items()),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
 
 MOST = 12
-"""Configurations that one figure can show so that they are told apart."""
+"""Configurations that one figure can show and a reader can distinguish."""
 
 _TAG = re.compile(r"<\w[^<>]*>")
 _SIZE = re.compile(r' (width|height)="([\d.]+)pt"')
@@ -75,7 +75,7 @@ KINDS: dict[str, tuple[str, Callable[[FinishedRun], bool]]] = {
     "sizes": ("Sizes of the searched networks", _sized),
     "embeddings": ("Task embeddings", lambda run: (run.folder / "embeddings.jsonl").exists()),
 }
-"""Figures that records alone are enough for: a title, and the runs that each concerns."""
+"""Figures that need records alone: a title, and which runs each shows."""
 
 
 def _picture(
@@ -95,8 +95,8 @@ def _picture(
         return replace(
             blank,
             notes=(
-                f"{n_configs:,} configurations are too many to be told apart in one figure; put a "
-                f"report of at most {MOST} of them into a folder of its own to see it.",
+                f"{n_configs:,} configurations are too many for one figure. To see the figure, "
+                f"make the report from a folder with at most {MOST} of them.",
             ),
         )
     try:
@@ -111,7 +111,7 @@ def _picture(
 def without_styles(svg: str) -> str:
     """An SVG that a page may hold which allows no styles but its own.
 
-    Styles become attributes, so that the page's style sheet, which stands above attributes, can
+    Styles become attributes, so that the page's style sheet, which overrides attributes, can
     recolor the figure for a dark screen. Fonts are the page's, and the size follows them: what is
     8 points high becomes 0.8 rem.
     """

@@ -54,7 +54,7 @@ class ReportServer(ThreadingHTTPServer):
         except OSError as error:
             raise UsageError(
                 f"Cannot serve on port {port}: {error.strerror}.",
-                hint="Name another one with --port, or 0 for any that is free.",
+                hint="Choose another port with --port; --port 0 takes any free one.",
             ) from error
 
     def server_bind(self) -> None:
@@ -82,11 +82,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         host = self.headers.get("Host", "")
         if host.partition(":")[0] not in _OUR_NAMES:
-            self._answer(HTTPStatus.MISDIRECTED_REQUEST, "This page is for this machine only.")
+            self._answer(
+                HTTPStatus.MISDIRECTED_REQUEST, "This page is only for the machine that serves it."
+            )
         elif self.path == "/favicon.ico":
             self._answer(HTTPStatus.NO_CONTENT, "")
         elif self.path.partition("?")[0] != "/":
-            self._answer(HTTPStatus.NOT_FOUND, "There is one page here: /")
+            self._answer(HTTPStatus.NOT_FOUND, "The only page is /")
         else:
             try:
                 self._answer(HTTPStatus.OK, self.server.page(), kind="text/html")
@@ -136,9 +138,9 @@ def write_bundle(folder: Path, files: Mapping[str, str]) -> list[Path]:
         index = folder / "index.html"
         if foreign or (index.exists() and _MARK not in index.read_text(encoding="utf-8")):
             raise UsageError(
-                f"{folder} holds {foreign[0] if foreign else 'an index.html'} that is not of a "
-                "bundle.",
-                hint="Name a new folder, or an empty one.",
+                f"{folder} has {'a file' if foreign else 'an index.html'} that metabench did not "
+                f"write{f': {foreign[0]}' if foreign else ''}.",
+                hint="Name a new or an empty folder.",
             )
         for old in set(_NAMES) - files.keys():
             (folder / old).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What stands on a page, as values."""
+"""The content of a page, as values."""
 
 from __future__ import annotations
 
@@ -151,17 +151,17 @@ class PageProvenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A report with all that stands around its tables; what is empty is left out of the page.
+    """A report with all that is around its tables; what is empty is left out of the page.
 
     Attributes:
         title: of the page.
         tables: of the suites.
         papers: the papers' tables with our runs.
         problems: what is wrong with the folder.
-        differences: per suite and setting; None where nobody looked.
-        claims: of the papers, held against the records; None where nobody looked.
-        pictures: kind by kind; None where nobody looked.
-        provenance: how it was made; None where nobody looked.
+        differences: per suite and setting; None if they were not asked for.
+        claims: of the papers, with verdicts; None if they were not asked for.
+        pictures: kind by kind; None if they were not asked for.
+        provenance: how it was made; None if it was not asked for.
         missing: by name of such a part, why it could not be made.
     """
 

@@ -49,7 +49,7 @@ def test_undecided_says_what_could_have_been_seen(tmp_path: Path) -> None:
     add(tmp_path, "maml", level=0.5)
     found = one(tmp_path)
     assert found.verdict == "undecided"
-    assert "a difference of 1.57 % would have been seen with probability 0.8" in deciding(found)
+    assert "a true difference of 1.57 % would be detected with probability 0.8" in deciding(found)
 
 
 def test_less_is_better_where_errors_are_measured(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_too_few_episodes(tmp_path: Path) -> None:
     found = one(tmp_path)
     assert found.verdict == "undecided"
     assert deciding(found) == (
-        "mnas against maml on average: too few to tell: 5 episodes per source."
+        "mnas against maml on average: there are only 5 episodes per source, which is too few."
     )
 
 
@@ -111,7 +111,7 @@ def test_deleting_a_learner_leaves_it_undecided(tmp_path: Path) -> None:
     found = one(tmp_path, claim(right=["maml", "hsml"]))
     assert [pair.verdict for pair in found.pairs] == ["undecided", "refuted"]
     assert found.verdict == "undecided"
-    assert deciding(found) == "not run: maml."
+    assert deciding(found) == "there is no run of maml."
 
 
 def test_other_budgets_are_not_compared(tmp_path: Path) -> None:
@@ -182,7 +182,10 @@ def test_a_protocol_without_counterpart_is_named(tmp_path: Path) -> None:
     add(tmp_path, "maml", level=0.5, protocol=protocol)
     found = one(tmp_path)
     assert found.verdict == "supported"
-    assert "Left out, as nobody else was run so: maml (episode_seed 0 or 1)." in found.notes
+    assert (
+        "Not used, because the other side has no run under the same conditions: maml "
+        "(episode_seed 0 or 1)." in found.notes
+    )
 
 
 def test_two_configurations_of_a_learner_are_not_chosen_between(tmp_path: Path) -> None:
@@ -191,7 +194,7 @@ def test_two_configurations_of_a_learner_are_not_chosen_between(tmp_path: Path) 
         add(tmp_path, "maml", level=0.5, params={"inner_lr": rate})
     found = one(tmp_path)
     assert found.verdict == "not comparable"
-    assert "maml stands in 2 configurations (params.inner_lr 0.0" in deciding(found)
+    assert "there are 2 configurations of maml (inner_lr 0.0" in deciding(found)
     chosen = claim(right=[{"learner": "maml", "params": {"inner_lr": 0.02}}])
     assert one(tmp_path, chosen).verdict == "supported"
 
@@ -204,7 +207,7 @@ def test_a_missing_line_is_named_and_left_out(tmp_path: Path) -> None:
     (pair,) = one(tmp_path).pairs
     assert pair.difference is not None
     assert pair.difference.n_episodes == 2 * N - 2
-    assert pair.reason == "2 episodes left out that only one of them has"
+    assert pair.reason == "2 episodes that only one of the two has are not used"
 
 
 def test_an_unknown_column_is_no_number(tmp_path: Path) -> None:
@@ -277,7 +280,7 @@ def test_evaluations_are_compared_if_they_asked_the_same(tmp_path: Path) -> None
     assert one(tmp_path / "other", asks).verdict == "not comparable"
     add(tmp_path / "same", "hsml", level=0.5, metric="mse")
     found = one(tmp_path / "same", claim(evaluation="extrapolation", right=["hsml"]))
-    assert deciding(found) == "not run with evaluation extrapolation: hsml."
+    assert deciding(found) == "there is no run of hsml with evaluation extrapolation."
 
 
 def test_training_that_a_user_lengthened_on_one_side(tmp_path: Path) -> None:

@@ -51,14 +51,25 @@ def test_an_undecided_margin_says_what_it_could_have_shown(tmp_path: Path) -> No
         )
     )
     # P(|z| < 1.5/0.559 - 1.96) and P(z < the same); 1.5 + (1.96 + 0.84) 0.559 beyond.
-    assert "; at a true difference of 0 it is supported with probability 0.53; at a true " in wide
-    assert "at a true difference of ±3.07 % it is refuted with probability 0.8. Interval" in wide
-    assert "; at a true difference of 0 it is supported with probability 0.77; at a true " in worse
-    assert "at a true difference of -3.07 % it is refuted with probability 0.8. Interval" in worse
-    cannot = "the half-width 1.10 exceeds the margin 1: these data cannot support it"
-    assert f"; {cannot}; at a true difference of ±2.57 % it is refuted" in narrow
+    assert (
+        "; at a true difference of 0 the claim would be supported with probability 0.53; at a true "
+        in wide
+    )
+    assert (
+        "at a true difference of ±3.07 % it would be refuted with probability 0.8. Interval" in wide
+    )
+    assert (
+        "; at a true difference of 0 the claim would be supported with probability 0.77; at a true "
+        in worse
+    )
+    assert (
+        "at a true difference of -3.07 % it would be refuted with probability 0.8. Interval"
+        in worse
+    )
+    cannot = "the half-width 1.10 exceeds the margin 1, so these data cannot support the claim"
+    assert f"; {cannot}; at a true difference of ±2.57 % it would be refuted" in narrow
     assert f"; {cannot} unless the left is better; at a true difference of -2.57 %" in unless
-    assert "would have been seen" not in wide + worse + narrow + unless
+    assert "would be detected" not in wide + worse + narrow + unless
 
 
 def test_holm_widens_the_intervals_of_a_family() -> None:

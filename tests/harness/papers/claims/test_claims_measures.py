@@ -22,7 +22,7 @@ def test_a_measure_of_every_run(tmp_path: Path, counts: tuple[int, ...], verdict
         genotypes(add(tmp_path, "mnas", level=0.5, seed=seed), count)
     found = one(tmp_path, several)
     assert found.verdict == verdict
-    assert f"{counts[0]}, {counts[1]} in the runs by seed" in deciding(found)
+    assert f": measured by seed {counts[0]}, {counts[1]}" in deciding(found)
     assert found.said == verdict  # two seeds
 
 
@@ -47,7 +47,8 @@ def test_a_proportion_reaches_a_value_with_its_whole_interval(
     found = one(tmp_path, told)
     assert found.verdict == verdict
     low, high = wilson(shares[0], 1000)
-    assert f"on embedding_probe: {shares[0]} [{low:.3g}, {high:.3g}], " in deciding(found)
+    first = f"claimed at least 0.25: measured by seed {shares[0]} [{low:.3g}, {high:.3g}], "
+    assert first in deciding(found)
 
 
 def of_sources(folder: Path, *, n_of_texture: int) -> None:
@@ -76,7 +77,7 @@ def test_architectures_that_go_with_sources(
     assert "Cramér's V" in deciding(found)
     assert "1,999 permutations of the sources, n = 80 episodes" in deciding(found)
     (folder / "genotypes.jsonl").unlink()
-    assert "not every run has genotype_source_p" in deciding(one(tmp_path, goes))
+    assert "not every run has the measure genotype_source_p" in deciding(one(tmp_path, goes))
 
 
 def test_at_most_a_value(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_files_with_errors_are_named(tmp_path: Path) -> None:
 
 
 def test_ids_differ() -> None:
-    with pytest.raises(ValueError, match="'one' stands twice"):
+    with pytest.raises(ValueError, match="'one' appears twice"):
         ClaimFile(paper="P", claims=(claim(), claim()))
 
 
@@ -115,12 +115,12 @@ def test_plain_text_says_it_all(evaluations: list[ClaimResult]) -> None:
     text = render_claims(evaluations, "table")
     assert text.startswith("one: SUPPORTED (one seed) [lite]\n  The left is better. (P, Table 1)\n")
     assert "  Compared: mnas better than maml, on average; multidataset @ 5w1s, budget l" in text
-    assert "Stamped lite." in text
+    assert "Stamps: lite." in text
     assert "+10.00 %   [+8.90, +11.10] at 95 %  < 0.0001  80        1 / 1" in text
     assert "1.96" not in text
     assert "z std/sqrt(n), ddof 0" in text
     assert "two: UNDECIDED" in text
-    assert "Undecided: not run: hsml." in text
+    assert "Undecided: there is no run of hsml." in text
 
 
 def test_markdown_escapes_what_it_shows(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_json_holds_every_number(evaluations: list[ClaimResult]) -> None:
     assert pair["advantage"] == pytest.approx(10.0)
     assert pair["n_seeds"] == [1, 1]
     assert pair["outcome"] == found[0]["outcome"] == "supported"
-    assert found[1]["pairs"][0]["reason"] == "hsml was not run"
+    assert found[1]["pairs"][0]["reason"] == "there is no run of hsml"
 
 
 @pytest.mark.parametrize(
@@ -149,15 +149,15 @@ def test_json_holds_every_number(evaluations: list[ClaimResult]) -> None:
         (
             {"right": [], "baseline": "headline", "evaluation": "pruned", "relation": "close",
              "margin": 1.0},
-            "mnas within 1.0 of headline in pruned, on average",
+            "mnas: pruned within 1.0 of headline, on average",
         ),
         (
             {"right": [], "relation": "at-least", "measure": "genotypes", "value": 2},
-            "mnas: at least 2 genotypes in each run",
+            "mnas: number of different genotypes at least 2, in each run",
         ),
         (
             {"right": [], "relation": "at-most", "measure": "genotype_source_p", "value": 0.05},
-            "mnas: at most 0.05 genotype source p in each run",
+            "mnas: p-value of the association of genotype and source at most 0.05, in each run",
         ),
         (
             {"left": [{"learner": "x", "strategy": "y", "params": {"z": 1}}]},

@@ -178,12 +178,12 @@ def test_cells_of_seeds_are_counted_together(tmp_path: Path) -> None:
 
 def test_without_architectures_there_is_no_cell(tmp_path: Path) -> None:
     write_run(tmp_path, make_spec())
-    with pytest.raises(DataError, match="No run here holds architectures"):
+    with pytest.raises(DataError, match="No run in this folder has architectures"):
         cell.draw(read_runs(tmp_path))
     folder = write_searched(tmp_path, "mnas", [COMMON])
     with (folder / "genotypes.jsonl").open("a") as file:
         file.write('{"genotype": 3}\n')
-    with pytest.raises(DataError, match="a line that is no genotype"):
+    with pytest.raises(DataError, match="a line that is not a valid genotype"):
         cell.draw(read_runs(tmp_path))
 
 
@@ -258,7 +258,7 @@ def test_torn_metrics_are_passed_over_and_absent_curves_are_told_of(tmp_path: Pa
     (folder / "metrics.jsonl").unlink()
     lines = (folder / "episodes.jsonl").read_text()
     (folder / "episodes.jsonl").write_text(re.sub(r', "curve": \[.*?\]', "", lines))
-    with pytest.raises(DataError, match="No run here holds"):
+    with pytest.raises(DataError, match="No run in this folder has"):
         curves.draw(read_runs(tmp_path))
 
 

@@ -40,11 +40,14 @@ def test_ranks_are_averages_over_episodes_and_turns_are_not_told_apart(tmp_path:
     assert {"maml  1.00", "hsml  2.50", "2.50  mnas"} <= set(texts)
     # sqrt(k (k + 1) / (6 n)) with q(0.05, 3) = 2.343 (Demšar 2006, table 5)
     assert f"CD {2.343 * np.sqrt(3 * 4 / (6 * N)):.3f}" in texts
-    assert "not told apart: hsml and mnas" in drawing.description
+    assert "not distinguishable: hsml and mnas" in drawing.description
     assert f"ranks within {N} episodes, each of one trained network" in axes.get_title()
     assert f"n = {N} episodes" in drawing.description
     assert "blocks" not in drawing.description
-    assert "one trained network; this speaks of these networks" in drawing.description
+    assert (
+        "one trained network; it holds for these networks, not for newly trained ones"
+        in drawing.description
+    )
 
 
 def test_seeds_are_counted_as_networks_and_not_as_episodes(tmp_path: Path) -> None:

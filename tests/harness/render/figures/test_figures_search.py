@@ -86,7 +86,7 @@ def test_histograms_of_sizes_hold_every_task(tmp_path: Path) -> None:
     write_search(tmp_path, [A] * 4, learner="metanas")
     drawing = sizes.draw(read_runs(tmp_path))
     first, second = drawing.figure.axes
-    assert second.get_title(loc="left") == "mnas: 8 (7 to 10) weights"
+    assert second.get_title(loc="left") == "mnas: 8 weights on average (7 to 10)"
     heights = [bar.get_height() for bar in second.patches]  # type: ignore[attr-defined]
     assert sum(heights) == pytest.approx(100)
     assert sum(heights[: sizes.BINS]) == pytest.approx(50)  # of seed 0
@@ -119,16 +119,16 @@ def test_embeddings_are_shown_by_source_with_what_is_measured(tmp_path: Path) ->
 
 def test_figures_say_what_they_need(tmp_path: Path) -> None:
     folder = write_search(tmp_path, [A] * 4)
-    with pytest.raises(DataError, match="No run here holds task embeddings"):
+    with pytest.raises(DataError, match="No run in this folder has task embeddings"):
         embeddings.draw(read_runs(tmp_path))
     (folder / "genotypes.jsonl").unlink()
-    with pytest.raises(DataError, match="No run here holds architectures"):
+    with pytest.raises(DataError, match="No run in this folder has architectures"):
         genotypes.draw(read_runs(tmp_path))
     lines = (folder / "episodes.jsonl").read_text().replace('"n_params": 10', '"n_params": null')
     (folder / "episodes.jsonl").write_text(lines)
     run = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps({**run, "n_params": None}))
-    with pytest.raises(DataError, match="No run here holds sizes"):
+    with pytest.raises(DataError, match="No run in this folder has sizes"):
         sizes.draw(read_runs(tmp_path))
 
 
@@ -206,5 +206,5 @@ def test_annealing_says_what_it_needs(catalog: Catalog, searched: Path, tmp_path
     with pytest.raises(UsageError, match="no episode 3; each source has 3"):
         annealing.draw(read_runs(searched), catalog=catalog, episode=3)
     write_search(tmp_path, [A] * 4)
-    with pytest.raises(DataError, match=r"No learner here can show .* mnas is left out"):
+    with pytest.raises(DataError, match=r"No learner in this folder can show .* mnas is left out"):
         annealing.draw(read_runs(tmp_path), catalog=catalog)

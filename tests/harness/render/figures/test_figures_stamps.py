@@ -18,7 +18,7 @@ from metabench.render.figures.stamps import in_words
 from metabench.results.labels import labelled
 from metabench.results.reading import Results, read_runs
 
-SAID = "Stamped smoke, custom."
+SAID = "Stamps: smoke, custom."
 NEED_CHECKPOINTS = ("fits", "annealing")
 
 
@@ -92,12 +92,12 @@ def write_learners(folder: Path, **stamps: tuple[str, ...]) -> Results:
     ("stamps", "expected"),
     [
         ({"a": (), "b": ()}, ""),
-        ({"a": ("lite",), "b": ("lite",)}, "Stamped lite."),
+        ({"a": ("lite",), "b": ("lite",)}, "Stamps: lite."),
         (
             {"a": ("lite",), "b": ("lite", "custom"), "c": ("lite", "custom")},
-            "Stamped lite; custom: b, c.",
+            "Stamps: lite, custom (b, c).",
         ),
-        ({"a": (), "b": ("subset",)}, "Stamped subset: b."),
+        ({"a": (), "b": ("subset",)}, "Stamps: subset (b)."),
     ],
 )
 def test_common_stamps_stand_once_and_the_others_name_whose_they_are(tmp_path, stamps, expected):

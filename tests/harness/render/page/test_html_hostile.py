@@ -65,7 +65,7 @@ def test_what_is_wrong_with_a_folder_is_named_and_the_rest_reported(tmp_path, ca
     for path in (torn, missing, newer):
         assert str(path) in text
     assert str(good) not in text
-    assert "newer than" in text
+    assert "this metabench reads schemas up to" in text
     assert "run.json is missing" in text
     assert "data fingerprint fedcba9876543210 or 0123456789abcdef" in text
     assert "50.00 ± 0.00" in text
@@ -74,5 +74,5 @@ def test_what_is_wrong_with_a_folder_is_named_and_the_rest_reported(tmp_path, ca
 def test_an_unfinished_folder_gives_a_page_with_its_problems(tmp_path, catalog):
     write_run(tmp_path, make_spec(), status="running")
     text = Outline(html(tmp_path, catalog)).text
-    assert "No run here is finished and readable." in text
+    assert "No run in this folder is finished and readable." in text
     assert "the run is unfinished" in text

@@ -77,7 +77,7 @@ def test_provenance_is_counted_and_told_apart(tmp_path):
     (origin,) = found.origins
     assert [run.seed for run in origin.runs] == [0, 1]
     assert {run.command for run in origin.runs} == {"metabench run"}
-    assert origin.facts["training"] == "10 meta-steps of 4 episodes"
+    assert origin.facts["training"] == "10 meta-steps with 4 episodes each"
 
 
 def test_a_figure_per_setting_each_with_ids_of_its_own(tmp_path, catalog):
@@ -111,7 +111,7 @@ def test_searches_and_damage_are_shown(tmp_path, catalog):
     cells = {p.setting: p for p in pictures if p.title == "Searched cells"}
     assert "skip" in cells["a"].svg
     assert cells["b"].svg == ""
-    assert "holds a line that is no genotype" in cells["b"].notes[0]
+    assert "has a line that is not a valid genotype" in cells["b"].notes[0]
 
 
 def test_more_configurations_than_a_figure_holds(tmp_path, catalog):

@@ -71,7 +71,7 @@ def test_the_family_is_every_pair(monkeypatch):
     rng = np.random.default_rng(1)
     runs = runs_of_equal_learners(rng, k=4, seeds=1)
     found = only(runs)
-    assert found.adjustment == "after Holm over all 6 pairs of the 4 configurations"
+    assert found.adjustment == "by Holm's procedure over all 6 pairs of the 4 configurations"
     p_of = {}
     for left, right in combinations(configurations(runs), 2):
         shared = shared_scores(left, right)
@@ -85,7 +85,7 @@ def test_the_family_is_every_pair(monkeypatch):
 
     monkeypatch.setattr(differences, "MOST_PAIRS", 5)
     found = only(runs)
-    assert found.adjustment == "after Bonferroni for all 6 pairs of the 4 configurations"
+    assert found.adjustment == "by Bonferroni's correction for all 6 pairs of the 4 configurations"
     for against in found.others:
         names = frozenset({against.row.learner, found.best.learner})
         assert against.p == pytest.approx(min(1.0, 6 * p_of[names]))
@@ -105,8 +105,8 @@ def test_seeds_and_degrees_of_freedom_are_those_of_each_row():
     assert ">3 and 2</td>" in text
     assert f">{three.degrees:.1f}</td>" in text
     assert ">1 and 2</td>" in text
-    assert "with degrees of freedom: difference of the means over seeds ± t" in text
-    assert "without: mean of the paired differences ± z std/sqrt(n)" in text
+    assert "in rows with degrees of freedom, difference of the means over seeds ± t" in text
+    assert "; in the others, mean paired difference ± z std/sqrt(n)" in text
     alone = render_page(
         Page(
             title="x", tables=(), papers=(), differences=(replace(found, others=found.others[:1]),)

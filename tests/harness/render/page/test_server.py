@@ -184,7 +184,7 @@ def _empty() -> Page:
 @pytest.mark.parametrize(("name", "text"), [("notes.txt", "mine"), ("index.html", "<p>mine")])
 def test_a_foreign_folder_is_left_alone(tmp_path, name, text):
     (tmp_path / name).write_text(text)
-    with pytest.raises(UsageError, match="not of a bundle"):
+    with pytest.raises(UsageError, match="that metabench did not write"):
         write_bundle(tmp_path, bundle_of(_empty()))
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, text)]
 

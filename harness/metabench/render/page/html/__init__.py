@@ -68,7 +68,7 @@ def _environment() -> Environment:
 
 
 def _legend(table: Table | PaperTable) -> str:
-    return legends.legend(text_table.text_table_of(table), best="Bold", not_separable="Underlined")
+    return legends.legend(text_table.text_table_of(table), best="Bold", tied="Underlined")
 
 
 def _policy(style: Markup, script: Markup) -> str:

@@ -11,21 +11,12 @@ from metabench.papers.claims.evaluate import ClaimResult
 from metabench.papers.table import PaperRow, PaperTable
 from metabench.render.page.values import Against, Differences, Page, Picture
 from metabench.reports.tables import Row, Table, TableCell
-from metabench.stats import Difference
+from metabench.stats import OF_LEARNERS, OF_NETWORKS, SEEDS_AVERAGED, Difference
 from metabench.text import plain
 
 OUTCOMES = ("match", "close", "differs", "not comparable")
 VERDICTS = ("supported", "refuted", "undecided", "not comparable")
 PLOT_WIDTH = 180.0
-
-_OF_LEARNERS = (
-    "difference of the means over seeds ± t standard error, seeds and episodes both taken as "
-    "random, degrees of freedom after Satterthwaite, n counts seeds and shared episodes"
-)
-_OF_NETWORKS = (
-    "mean of the paired differences ± z std/sqrt(n), ddof 0, root sum of squares over sources, "
-    "n counts shared episodes, scores of several seeds averaged per episode"
-)
 
 
 def symbol(verdict: str) -> str:
@@ -95,7 +86,7 @@ def stamps(page: Page) -> list[str]:
 
 
 def outcomes(table: PaperTable) -> list[tuple[str, int]]:
-    """How often each verdict stands in a paper's table, in the order of :data:`OUTCOMES`."""
+    """How often each verdict occurs in a paper's table, in the order of :data:`OUTCOMES`."""
     counts: Counter[str] = Counter(
         cell.verdict.outcome for row in table.rows for cell in row.cells.values() if cell.verdict
     )
@@ -103,10 +94,10 @@ def outcomes(table: PaperTable) -> list[tuple[str, int]]:
 
 
 def verdicts(page: Page) -> list[tuple[ClaimResult, int]]:
-    """How often each verdict stands among the claims, those of another scope by themselves.
+    """How often each verdict occurs among the claims, by scope.
 
     An evaluation that has the verdict, and how many have it; in the order of :data:`VERDICTS`,
-    verdicts that speak of the learners first.
+    verdicts that hold for the learners first.
     """
     claims = page.claims or ()
     counts = Counter(claim.said for claim in claims)
@@ -116,20 +107,20 @@ def verdicts(page: Page) -> list[tuple[ClaimResult, int]]:
 
 
 def leaders(table: Table) -> tuple[str, list[tuple[Row, TableCell]]]:
-    """The column that sums a table up, and the rows that lead it: the best, and its equals."""
+    """The column that sums a table up, and its best rows with those tied with the best."""
     column = table.columns[-1]
     known = [(row, row.cells[column]) for row in table.rows if column in row.cells]
     if len(known) < 2:
         return column, known
-    order = ("best", "not separable")
-    led = [pair for pair in known if pair[1].standing in order]
-    return column, sorted(led, key=lambda pair: order.index(pair[1].standing))
+    order = ("best", "tied")
+    led = [pair for pair in known if pair[1].mark in order]
+    return column, sorted(led, key=lambda pair: order.index(pair[1].mark))
 
 
 def numbered(table: PaperTable) -> Iterator[tuple[PaperRow, dict[str, int]]]:
     """Each row with the number, by column, of the sentence in ``table.reasons`` that is about it.
 
-    The sentences stand in the order of the rows, one for all columns of a row that share it.
+    The sentences are in the order of the rows, one for all columns of a row that share it.
     """
     n = 0
     for row in table.rows:
@@ -149,7 +140,7 @@ def numbered(table: PaperTable) -> Iterator[tuple[PaperRow, dict[str, int]]]:
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """Where the parts of an interval's drawing stand, from 0 to :data:`PLOT_WIDTH`."""
+    """The positions of the parts of an interval's drawing, from 0 to :data:`PLOT_WIDTH`."""
 
     zero: str
     low: str
@@ -174,13 +165,14 @@ def forests(differences: Differences) -> Iterator[tuple[Against, Forest]]:
 
 
 def formulas(differences: Differences) -> str:
-    """How the intervals of all lines are made."""
+    """How the intervals of all lines are computed."""
     overall = [against.by_column[differences.overall] for against in differences.others]
     if all_of_learners(differences):
-        return _OF_LEARNERS
+        return OF_LEARNERS
+    of_networks = f"{OF_NETWORKS}, where n counts shared episodes and {SEEDS_AVERAGED}"
     if not any(one.speaks_of_learners for one in overall):
-        return _OF_NETWORKS
-    return f"with degrees of freedom: {_OF_LEARNERS}; without: {_OF_NETWORKS}"
+        return of_networks
+    return f"in rows with degrees of freedom, {OF_LEARNERS}; in the others, {of_networks}"
 
 
 def all_of_learners(differences: Differences) -> bool:
@@ -190,7 +182,7 @@ def all_of_learners(differences: Differences) -> bool:
 
 
 def degrees(difference: Difference) -> str:
-    """Degrees of freedom of Student's t; "" of the normal distribution.
+    """Degrees of freedom of Student's t; "" for the normal distribution.
 
     >>> degrees(Difference(mean=1, standard_error=1, degrees=2.04, n_episodes=9, n_seeds=(2, 2)))
     '2.0'
