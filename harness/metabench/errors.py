@@ -55,14 +55,14 @@ class DivergedError(MetabenchError):
 def unknown(kind: str, name: str, known: Iterable[str], *, of: str = "") -> UsageError:
     """Describe an unknown name with its nearest known names.
 
-    Args:
-        kind: what the name should name, such as ``learner``.
-        name: as it was given.
-        known: the names that exist.
-        of: what it should belong to, such as ``suite omniglot``; may be empty.
-
     >>> unknown("learner", "malm", ["maml", "reptile"]).hint
     'Did you mean maml?'
+
+    Args:
+        kind: the kind of thing, such as ``learner``.
+        name: the name that was given.
+        known: the names that exist.
+        of: what the thing belongs to, such as ``suite omniglot``; may be empty.
     """
     names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)

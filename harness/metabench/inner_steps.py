@@ -20,8 +20,8 @@ Order = Literal["second", "first", "none"]
 """How the adapted weights depend on the start weights, for an outer gradient.
 
 ``second``: exactly, through every inner gradient. ``first``: as if each inner gradient were a
-constant, so the outer gradient at the adapted weights reaches the start weights as it is
-(first-order MAML). ``none``: not at all; for evaluation. Only ``second`` keeps a graph of the loss.
+constant, so that the outer gradient at the adapted weights is that at the start weights
+(first-order MAML). ``none``: not at all, for evaluation. Only ``second`` keeps a graph of the loss.
 """
 TaskLoss = Callable[[Params], Tensor]
 """Maps weights ``[tasks, *shape]`` to one loss per task, ``[tasks]``."""

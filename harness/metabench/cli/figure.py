@@ -37,7 +37,8 @@ def figure(
         int | None,
         typer.Option(
             min=0,
-            help="Only for figure fits: the meta-test episode of each source to draw. [default: 0]",
+            help="For the figures fits and annealing: number of the meta-test episode of a source. "
+            "[default: 0]",
         ),
     ] = None,
 ) -> None:

@@ -119,7 +119,7 @@ class Pack:
 
     Attributes:
         folder: its folder.
-        index: what it holds.
+        index: its content and origin.
         kept: after an import, whether an equal pack already existed.
     """
 

@@ -23,7 +23,7 @@ Changes = Mapping[str, Mapping[str, Any]]
 def parse_changes(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Read ``--set`` options.
 
-    ``space`` is the former word for the scope ``network``, and means the same.
+    The scope ``space`` is the former name of ``network`` and means the same.
 
     >>> parse_changes(["learner.inner_lr=1e-2", "network.filters=32"])
     {'learner': {'inner_lr': 0.01}, 'space': {'filters': 32}}

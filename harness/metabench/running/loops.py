@@ -49,9 +49,9 @@ class Control:
     """How a run reports events and is stopped.
 
     Attributes:
-        emit: called with events as they happen.
-        stopped: asked between steps; True stops the run with its state saved.
-        checkpoint_seconds: the state of training is saved at least this far apart.
+        emit: called with each event.
+        stopped: called between steps; if it returns True, the run saves its state and stops.
+        checkpoint_seconds: least number of seconds between two checkpoints of the training.
     """
 
     emit: Callable[[RunEvent], None]

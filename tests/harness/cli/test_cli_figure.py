@@ -76,6 +76,14 @@ def test_what_does_not_fit_is_refused(searched: Path, arguments: list[str], mess
     assert message in done.exception.message
 
 
+def test_help_and_hint_name_the_figures_of_an_episode(searched: Path) -> None:
+    done = run("cell", searched, "--episode", "1")
+    assert isinstance(done.exception, UsageError)
+    assert done.exception.hint == "It applies to: fits, annealing."
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "1000"}).stdout
+    assert "For the figures fits and annealing" in shown
+
+
 def test_a_folder_without_a_finished_run_has_no_figure(tmp_path: Path) -> None:
     write_run(tmp_path, make_spec(), status="failed", error="it broke")
     done = run("curves", tmp_path)

@@ -25,7 +25,7 @@ class Job:
         device: ``cpu``, ``cuda``, ``cuda:1``.
         threads: CPU threads of the process.
         plugin_files: plugins given by file, which the worker loads as well.
-        checkpoint_seconds: save the state of training at least this far apart.
+        checkpoint_seconds: least number of seconds between two checkpoints of the training.
     """
 
     planned: PlannedRun
