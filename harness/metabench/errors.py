@@ -1,4 +1,4 @@
-"""Errors a user can act on: one sentence, one hint, one exit code each."""
+"""Errors that a user can act on: each has one sentence, one hint and one exit code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _rebuild(kind: type[MetabenchError], message: str, hint: str) -> MetabenchEr
 
 
 class UsageError(MetabenchError):
-    """Something was asked for that does not exist or lies out of bounds."""
+    """The user asked for something that does not exist or is out of bounds."""
 
     exit_code = 2
 
@@ -52,11 +52,17 @@ class DivergedError(MetabenchError):
     """Training produced a value that is not finite."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+def unknown(kind: str, name: str, known: Iterable[str], *, of: str = "") -> UsageError:
     """Describe an unknown name with its nearest known names.
 
     >>> unknown("learner", "malm", ["maml", "reptile"]).hint
     'Did you mean maml?'
+
+    Args:
+        kind: the kind of thing, such as ``learner``.
+        name: the name that was given.
+        known: the names that exist.
+        of: what the thing belongs to, such as ``suite omniglot``; may be empty.
     """
     names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
@@ -64,4 +70,5 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
         hint = f"Did you mean {' or '.join(close)}?"
     else:
         hint = f"Known: {', '.join(names) or 'none'}."
-    return UsageError(f"Unknown {kind} {name!r}.", hint=hint)
+    owner = f" of {of}" if of else ""
+    return UsageError(f"Unknown {kind} {name!r}{owner}.", hint=hint)

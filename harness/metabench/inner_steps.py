@@ -20,8 +20,8 @@ Order = Literal["second", "first", "none"]
 """How the adapted weights depend on the start weights, for an outer gradient.
 
 ``second``: exactly, through every inner gradient. ``first``: as if each inner gradient were a
-constant, so the outer gradient at the adapted weights reaches the start weights as it is
-(first-order MAML). ``none``: not at all; for evaluation. Only ``second`` keeps a graph of the loss.
+constant, so that the outer gradient at the adapted weights is that at the start weights
+(first-order MAML). ``none``: not at all, for evaluation. Only ``second`` keeps a graph of the loss.
 """
 TaskLoss = Callable[[Params], Tensor]
 """Maps weights ``[tasks, *shape]`` to one loss per task, ``[tasks]``."""
@@ -54,7 +54,7 @@ def task_gradients(
     Args:
         loss: one loss per task. It must not mix tasks.
         weights: ``[tasks, *shape]`` each.
-        scale: factor of the loss; cheaper here than on the gradients, both ways.
+        scale: factor of the loss; cheaper than scaling the gradients.
         create_graph: keep the graph that an outer gradient goes through. Without it, and under
             ``torch.no_grad()``, the gradient is taken at detached weights.
         adapted: the names to differentiate for; None means all.
@@ -92,13 +92,14 @@ def inner_path(
     Works under ``torch.no_grad()`` too; the path is then detached.
 
     Args:
-        loss: one loss per task on its support set; or for each step its own such loss, where it
-            anneals.
+        loss: one loss per task on its support set; or a sequence of them, one for each step, if
+            the loss is annealed.
         weights: start weights ``[tasks, *shape]``, see :func:`share`.
         steps: number of steps.
         lr: the inner learning rate.
-        order: what an outer gradient sees, see :data:`Order`.
-        adapted: the names that move; None means all. A weight the loss does not use stays.
+        order: how the outer gradient depends on the steps, see :data:`Order`.
+        adapted: the names of the weights that change; None means all. A weight that the loss does
+            not use stays the same.
         masks: factors of the updates by name, broadcast to ``[tasks, *shape]`` (MT-Net).
         clip: bound of each element of the inner gradient; None for no bound.
     """

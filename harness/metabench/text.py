@@ -1,4 +1,4 @@
-"""Numbers with their nouns, in sentences."""
+"""Helpers for sentences: numbers with their nouns, and text on one line."""
 
 from __future__ import annotations
 

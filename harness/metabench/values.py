@@ -9,10 +9,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]*$"
-NAME_RULE = "a name is made of lower-case letters, digits and hyphens"
+NAME_RULE = "a name consists of lower-case letters, digits and hyphens"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=60)]
-"""No separator of paths, no dot and no space: it cannot lead out of the results folder."""
+"""It has no path separator and no dot, so it cannot lead out of the results folder."""
 
 
 class Frozen(BaseModel):

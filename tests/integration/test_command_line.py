@@ -19,7 +19,7 @@ from metabench.cli.run import parse_seeds
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TINY = [
     *("run", "--suite", "toy-regression", "--budget", "smoke", "--device", "cpu"),
-    *("--set", "space.width=8", "--set", "space.hidden=2"),
+    *("--set", "network.width=8", "--set", "network.hidden=2"),
 ]
 
 
@@ -50,7 +50,7 @@ def test_run_then_report(tmp_path: Path) -> None:
     arguments = ["--set", "budget.meta_steps=5", "--limit", "3", "--out", str(tmp_path)]
     done = metabench(*TINY, "--learner", "maml,reptile", "--seed", "0..1", *arguments)
     assert done.exit_code == 0, done.output
-    assert "4 done." in done.stderr
+    assert "Runs: 4 done." in done.stderr
     table = metabench("report", str(tmp_path), "--format", "json")
     found, beside = json.loads(table.stdout)["tables"]
     assert (beside["setting"], beside["evaluation"]) == ("10-shot", "extrapolation")
@@ -70,7 +70,7 @@ def test_run_then_report(tmp_path: Path) -> None:
     assert again.stderr.count("was done already") == 4
 
 
-def test_dry_run_prints_cells_and_runs_nothing(tmp_path: Path) -> None:
+def test_dry_run_prints_commands_and_runs_nothing(tmp_path: Path) -> None:
     done = metabench(
         *TINY, "--learner", "maml", "--seed", "3,5", "--dry-run", "--out", str(tmp_path)
     )
@@ -78,6 +78,22 @@ def test_dry_run_prints_cells_and_runs_nothing(tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) == 2
     assert "--seed 5" in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_the_former_names_of_the_network_still_work(tmp_path: Path) -> None:
+    """Commands in the records of older runs have them; they are not shown."""
+    made = {}
+    for option, scope in (("--network", "network"), ("--space", "space")):
+        for given in ([option, "mlp"], [f"{option}=mlp"]):
+            arguments = ["run", "--suite", "toy-regression", "--learner", "maml", *given]
+            done = metabench(*arguments, "--set", f"{scope}.width=8", "--dry-run")
+            assert done.exit_code == 0, done.output
+            made[option, len(given)] = done.stdout
+    assert len(set(made.values())) == 1
+    assert "--network mlp --set network.width=8\n" in made["--space", 2]
+    shown = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "1000"}).stdout
+    assert "--network" in shown
+    assert "space" not in shown
 
 
 def test_a_name_in_a_suite_that_nobody_provides_is_said_before_the_run(tmp_path: Path) -> None:
@@ -90,7 +106,7 @@ def test_a_name_in_a_suite_that_nobody_provides_is_said_before_the_run(tmp_path:
     assert "In suite" not in metabench(*TINY, "--learner", "maml", "--dry-run").stderr
 
 
-def test_a_diverging_cell_ends_with_a_sentence_and_the_others_go_on(tmp_path: Path) -> None:
+def test_a_diverging_run_ends_with_a_sentence_and_the_others_go_on(tmp_path: Path) -> None:
     done = metabench(
         *TINY,
         *("--learner", "reptile,maml", "--limit", "2", "--set", "budget.meta_steps=30"),
@@ -113,7 +129,11 @@ def test_a_diverging_cell_ends_with_a_sentence_and_the_others_go_on(tmp_path: Pa
     ("arguments", "code", "words"),
     [
         (["--learner", "malm"], 2, ["Unknown learner 'malm'", "Did you mean maml"]),
-        (["--learner", "maml", "--setting", "9-shot"], 2, ["Unknown setting", "5-shot"]),
+        (
+            ["--learner", "maml", "--setting", "9-shot"],
+            2,
+            ["Unknown setting '9-shot' of suite toy-regression.", "5-shot"],
+        ),
         (["--learner", "maml", "--set", "learner.lr=1"], 2, ["'lr'", "inner_lr"]),
         (["--learner", "maml", "--set", "learner.inner_lr=-1"], 2, ["inner_lr=-1", "> 0"]),
         (["--learner", "maml", "--seed", "x"], 2, ["--seed 'x'"]),
@@ -122,7 +142,7 @@ def test_a_diverging_cell_ends_with_a_sentence_and_the_others_go_on(tmp_path: Pa
         (["--learner", "maml", "--seed", "9" * 5000], 2, ["from 0 to 2147483647"]),
         (["--learner", "maml", "--seed", "0..2147483647"], 2, ["more than 1000 seeds"]),
         (["--learner", "maml", "--seed", "0..999,1000"], 2, ["more than 1000 seeds"]),
-        (["--learner", "maml", "--set", "protocol.ways=5"], 3, ["ways must be 1, and not 5"]),
+        (["--learner", "maml", "--set", "protocol.ways=5"], 3, ["ways must be 1, not 5"]),
         (["--learner", "maml", "--set", "protocol.ways=5", "--dry-run"], 3, ["ways must be 1"]),
         (["--learner", "maml", "--device", "cuda:99"], 2, ["cuda:99"]),
         (["--learner", "maml", "--threads", "100000"], 2, ["--threads 100000 is more than the"]),
@@ -235,7 +255,7 @@ def test_interrupt_saves_and_prints_the_command_that_resumes(tmp_path: Path, job
 
 
 @pytest.mark.slow
-def test_cells_side_by_side_give_the_same_bytes_as_one_after_another(tmp_path: Path) -> None:
+def test_runs_side_by_side_give_the_same_bytes_as_one_after_another(tmp_path: Path) -> None:
     command = [
         *(*TINY, "--learner", "maml,reptile", "--seed", "0..1", "--limit", "20"),
         *("--set", "budget.meta_steps=50", "--out"),

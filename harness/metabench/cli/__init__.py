@@ -1,4 +1,4 @@
-"""The command line: builds a value, hands it on, prints a value. One file a command, no logic."""
+"""The command line, one file per command: each builds a request and prints what comes back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from metabench.errors import MetabenchError
 
 
 class _Group(typer.core.TyperGroup):
-    """Takes ``--plugin`` anywhere, and prints expected errors as a sentence and a hint."""
+    """Accepts ``--plugin`` anywhere, and prints expected errors as a sentence and a hint."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, take_plugin_files(args))
@@ -63,20 +63,27 @@ def main(
     plugin: Annotated[
         list[Path] | None,
         typer.Option(
-            "--plugin", metavar="FILE", help="Load a plugin from a Python file; works anywhere."
+            "--plugin",
+            metavar="FILE",
+            help="Load a plugin from this Python file. May be given anywhere in a command, and "
+            "several times.",
         ),
     ] = None,
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
 ) -> None:
-    """Run any meta-learner on any suite under one protocol, and print the table."""
+    """Run meta-learners and NAS methods on benchmark suites, and compare the results."""
 
 
-app.command("run")(run)
+# Commands in older records name the network with --space.
+_FORMER_NAMES = {"space": "network"}
+app.command(
+    "run", context_settings={"token_normalize_func": lambda word: _FORMER_NAMES.get(word, word)}
+)(run)
 app.command("report")(report)
 app.command("compare")(compare)
 app.command("claims")(claims)

@@ -1,4 +1,4 @@
-"""What a user of ``metabench data`` means: an archive, its name, and how images are prepared."""
+"""From the arguments of ``metabench data`` to an archive, its name and a preparation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def packable() -> dict[str, DatasetSpec]:
-    """The datasets that come as files to fetch or to import, by name."""
+    """The datasets whose files can be fetched or imported, by name."""
     from metabench.cli.context import catalog
 
     return {name: spec for name, spec in catalog().datasets.items() if spec.archive is not None}
@@ -23,35 +23,39 @@ def archive_of(name: str) -> Archive:
     """How a dataset is published.
 
     Raises:
-        UsageError: there is no such dataset, or nothing of it to fetch or import.
+        UsageError: the dataset does not exist, or has nothing to fetch or import.
     """
     from metabench.cli.context import catalog
     from metabench.plugin.specs import resolve
 
     spec = catalog().dataset(name)
     if spec.archive is None:
-        what = "is generated" if spec.kind == "functions" else "brings or finds its files itself"
+        what = "is generated" if spec.kind == "functions" else "manages its own files"
         raise UsageError(
             f"{name} {what}; there is nothing to fetch, import or verify.",
-            hint=f"What it is: metabench show {name}",
+            hint=f"`metabench show {name}` describes it.",
         )
     archive: Archive = resolve(spec.archive)
     return archive
 
 
 def under_name(archive: Archive, own_name: str | None, path: Path) -> Archive:
-    """The archive under the name that the user gave it, where it can have one."""
+    """The archive under the name that the user gave it, if it takes one."""
     import dataclasses
     import re
 
     if not archive.named:
         if own_name is not None:
-            raise UsageError(f"{archive.name} has its name; --name is for images of your own.")
+            raise UsageError(
+                f"--name does not apply to {archive.name}.",
+                hint="--name is for images of your own, which are imported as image-folder.",
+            )
         return archive
     chosen = own_name or path.resolve().name.partition(".")[0]
     if not re.fullmatch(r"[\w-]+", chosen):
         raise UsageError(
-            f"{chosen!r} cannot be a name: use letters, digits, - and _.", hint="See --name."
+            f"{chosen!r} cannot be the name of the images.",
+            hint="Choose a name of letters, digits, - and _ with --name.",
         )
     return dataclasses.replace(archive, name=f"{archive.name}/{chosen}")
 
@@ -64,14 +68,15 @@ def preparation_of(
     resize: str | None,
     crop: str | None,
 ) -> Preparation:
-    """The preset of that name, or the archive's own preparation, with what the user chose."""
+    """The named preset, or the archive's own preparation, with the user's options on top."""
     from metabench.data import Preparation, ResizeFilter
     from metabench.data.archive import Crop
 
+    if preset is not None and preset not in archive.presets:
+        raise unknown("preset", preset, archive.presets, of=archive.name)
     for what, value, known in (
         ("resize filter", resize, get_args(ResizeFilter)),
         ("crop", crop, get_args(Crop)),
-        (f"preset of {archive.name}", preset, archive.presets),
     ):
         if value is not None and value not in known:
             raise unknown(what, value, known)

@@ -1,4 +1,4 @@
-"""``metabench claims``: what the papers say, held against the records of a folder."""
+"""``metabench claims``: the papers' claims, judged by the records of a folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metabench.errors import DataError
 
 
 class ClaimFormat(StrEnum):
-    """How verdicts can be written down."""
+    """The formats of verdicts."""
 
     table = "table"
     md = "md"
@@ -20,14 +20,16 @@ class ClaimFormat(StrEnum):
 
 
 def claims(
-    directory: Annotated[Path, typer.Argument(help="A folder of results.")] = Path("results"),
+    directory: Annotated[Path, typer.Argument(help="The results folder.")] = Path("results"),
     suite: Annotated[
-        str | None, typer.Option(help="Only claims that are tested on this suite.")
+        str | None, typer.Option(help="Judge only the claims about this suite.")
     ] = None,
     format: Annotated[
-        ClaimFormat, typer.Option("--format", "-f", help="How to write the verdicts.")
+        ClaimFormat, typer.Option("--format", "-f", help="The output format.")
     ] = ClaimFormat.table,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON; the same as --format json.")
+    ] = False,
 ) -> None:
     """Print which of the papers' claims the records support, refute or leave undecided."""
     from metabench.cli.context import catalog
@@ -48,7 +50,7 @@ def claims(
     if not evaluations:
         places = {f"{claim.suite} @ {claim.setting}" for file in files for claim in file.claims}
         raise DataError(
-            f"No claim speaks of the finished runs below {directory}.",
-            hint=f"Claims are made on {', '.join(sorted(places)) or 'nothing'}.",
+            f"No claim is about the finished runs in {directory}.",
+            hint=f"There are claims about {', '.join(sorted(places)) or 'nothing'}.",
         )
     typer.echo(render_claims(evaluations, "json" if as_json else format.value), nl=False)

@@ -16,28 +16,39 @@ def compare(
         str,
         typer.Argument(
             metavar="A",
-            help="A folder, the beginning of a run id, or a learner; of several configurations of "
-            "one learner 'maml(order=first)', as the table names them.",
+            help="A results folder, the first characters of a run id, or a learner. If a learner "
+            "has several configurations, name one as the table does: 'maml(order=first)'.",
         ),
     ],
-    second: Annotated[str, typer.Argument(metavar="B", help="Likewise.")],
+    second: Annotated[
+        str,
+        typer.Argument(
+            metavar="B",
+            help="What A is compared with: a results folder, the first characters of a run id, or "
+            "a learner.",
+        ),
+    ],
     directory: Annotated[
-        Path, typer.Argument(help="Where run ids and learners are looked up.")
+        Path, typer.Argument(help="The results folder in which run ids and learners are looked up.")
     ] = Path("results"),
-    suite: Annotated[str | None, typer.Option(help="Only runs of this suite.")] = None,
-    setting: Annotated[str | None, typer.Option(help="Only runs of this setting.")] = None,
-    budget: Annotated[str | None, typer.Option(help="Only runs of this budget.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Use only runs of this suite.")] = None,
+    setting: Annotated[str | None, typer.Option(help="Use only runs of this setting.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Use only runs of this budget.")] = None,
     evaluation: Annotated[
         str | None,
-        typer.Option(help="Compare this evaluation or prediction, not the headline's."),
+        typer.Option(
+            help="Compare on this evaluation or prediction instead of the headline evaluation."
+        ),
     ] = None,
     difference: Annotated[
         float | None,
-        typer.Option(help="Say how many episodes or seeds show this difference, in % or mse."),
+        typer.Option(
+            help="Print how many episodes or seeds detect this difference, given in % or mse."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print the paired differences A - B per source and on average, with intervals and tests."""
+    """Print paired differences A - B for each source and on average, with intervals and tests."""
     from metabench.render.comparison_text import comparison_json, comparison_text
     from metabench.reports.comparison import compare as compare_pair
     from metabench.reports.comparison_sides import Wanted, find_sides
@@ -46,7 +57,7 @@ def compare(
     if difference is not None and (difference == 0 or not math.isfinite(difference)):
         raise UsageError(
             f"No number of episodes shows a --difference of {difference:g}.",
-            hint="Name a difference that matters to you, such as --difference 1.",
+            hint="Give the smallest difference that matters to you, such as --difference 1.",
         )
     wanted = Wanted(suite=suite, setting=setting, budget=budget, evaluation=evaluation)
     sides = find_sides(first, second, folder=directory, wanted=wanted)

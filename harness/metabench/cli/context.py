@@ -1,4 +1,4 @@
-"""What all commands share: the catalog, with the plugins given by file."""
+"""What all commands share: the catalog, with the plugins given by ``--plugin``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _plugin_files: ContextVar[tuple[Path, ...]] = ContextVar("plugin_files", default
 
 
 def take_plugin_files(arguments: list[str]) -> list[str]:
-    """Take every ``--plugin FILE`` out of the arguments, wherever it stands, and remember it."""
+    """Take every ``--plugin FILE`` out of the arguments, wherever it is, and remember the file."""
     kept: list[str] = []
     files: list[Path] = []
     rest = iter(arguments)
@@ -36,15 +36,15 @@ def take_plugin_files(arguments: list[str]) -> list[str]:
 
 
 def plugin_files() -> tuple[Path, ...]:
-    """Files given by ``--plugin``."""
+    """The files given by ``--plugin``."""
     return _plugin_files.get()
 
 
 def catalog(*, with_broken_files: bool = False) -> Catalog:
-    """Everything there is to choose from, plugins given by file included.
+    """What the installed plugins and the plugins given by ``--plugin`` provide.
 
-    Installed plugins that are broken are left out. A file was named by the user, so a broken one
-    is an error, but for the commands that show what is wrong with plugins.
+    Installed plugins that are broken are left out. A broken file given by ``--plugin`` is an
+    error, except in the commands that show what is wrong with plugins.
 
     Raises:
         PluginError: a file given by ``--plugin`` is broken.
@@ -65,5 +65,5 @@ def _raise_broken(found: Catalog, files: Container[str]) -> None:
         if plugin.status == "error" and plugin.distribution in files:
             raise PluginError(
                 f"The plugin file {plugin.distribution!r} cannot be used. {plugin.error}",
-                hint="Repair it, or leave --plugin out.",
+                hint="Repair the file, or leave out --plugin.",
             )

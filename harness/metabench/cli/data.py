@@ -1,4 +1,4 @@
-"""``metabench data``: get datasets, prepare them once, and prove what they are."""
+"""``metabench data``: get datasets, prepare them once, and verify them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from metabench.plugin.specs import DatasetSpec
 
 data_app = typer.Typer(
-    help="Fetch, import, verify and show datasets.",
+    help="List, fetch, import, verify and show datasets.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -33,42 +33,65 @@ def _complete_name(incomplete: str) -> list[str]:
 
 
 NameArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="The dataset.", autocompletion=_complete_name)
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="Name of the dataset; see `metabench data list`.",
+        autocompletion=_complete_name,
+    ),
 ]
-AnyNameArgument = Annotated[
+VerifiedArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[NAME]", help="The dataset; all if absent.", autocompletion=_complete_name
+        metavar="[NAME]",
+        help="Name of the dataset to verify. By default, all datasets are verified.",
+        autocompletion=_complete_name,
+    ),
+]
+LocatedArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME]",
+        help="Name of the dataset. By default, the folder of all datasets is printed.",
+        autocompletion=_complete_name,
     ),
 ]
 SizeOption = Annotated[
     int | None,
-    typer.Option(min=8, max=512, help="Height and width in pixels; the dataset's own if absent."),
+    typer.Option(
+        min=8,
+        max=512,
+        help="Height and width of the packed images in pixels. [default: the preset's, or the "
+        "dataset's own]",
+    ),
 ]
 ResizeOption = Annotated[
     str | None,
     typer.Option(
-        help="Filter: nearest, box, bilinear, hamming, bicubic or lanczos; "
-        "the dataset's own if absent."
+        help="The filter for resizing: nearest, box, bilinear, hamming, bicubic or lanczos. "
+        "[default: the preset's, or the dataset's own]"
     ),
 ]
 CropOption = Annotated[
     str | None,
     typer.Option(
-        help="What is cut out first: none, or box (around the object, where the dataset says "
-        "where it is); the dataset's own if absent."
+        help="How images are cropped before resizing: none, or box (to the bounding box of the "
+        "object, where the dataset has one). [default: the preset's, or the dataset's own]"
     ),
 ]
 PresetOption = Annotated[
     str | None,
-    typer.Option(help="A preparation by name, see `metabench data show`; other options win."),
+    typer.Option(
+        help="Prepare the images by this preset of the dataset; see `metabench data show`. "
+        "--size, --resize and --crop override it."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @data_app.command("list")
 def list_datasets(as_json: JsonOption = False) -> None:
-    """List datasets: whether they are here, where, how large, under which licence."""
+    """List all datasets with their license, and their packs: folder and number of images."""
     from metabench.cli.context import catalog
 
     datasets = [_describe(spec) for _, spec in sorted(catalog().datasets.items())]
@@ -79,7 +102,7 @@ def list_datasets(as_json: JsonOption = False) -> None:
     for dataset in datasets:
         start = [dataset["name"], dataset["licence"]]
         if dataset["generated"] or dataset["own_files"]:
-            state = "generated" if dataset["generated"] else "has its own files"
+            state = "generated" if dataset["generated"] else "manages its own files"
             rows.append([*start, state, "", "", ""])
         elif not dataset["packs"]:
             rows.append([*start, "absent", "", "", ""])
@@ -87,7 +110,7 @@ def list_datasets(as_json: JsonOption = False) -> None:
             state = pack["error"] or "packed"
             size = [str(pack.get(key, "")) for key in ("n_classes", "n_images")]
             rows.append([*start, state, *size, pack["folder"]])
-    typer.echo(columns(["dataset", "licence", "state", "classes", "images", "folder"], rows))
+    typer.echo(columns(["dataset", "license", "state", "classes", "images", "folder"], rows))
 
 
 @data_app.command("fetch")
@@ -113,7 +136,9 @@ def import_(
     name: NameArgument,
     path: Annotated[
         Path,
-        typer.Argument(help="Folder of the published files or of their content, or one archive."),
+        typer.Argument(
+            help="A folder with the published files, packed or unpacked, or one archive file."
+        ),
     ],
     size: SizeOption = None,
     resize: ResizeOption = None,
@@ -122,11 +147,11 @@ def import_(
     own_name: Annotated[
         str | None,
         typer.Option(
-            "--name", help="Name of these images, for image-folder; that of PATH if absent."
+            "--name", help="For image-folder: a name for the images. [default: the name of PATH]"
         ),
     ] = None,
 ) -> None:
-    """Pack the files of a dataset that you already have."""
+    """Pack a dataset from files that you already have."""
     from metabench.data import import_archive
 
     archive = under_name(archive_of(name), own_name, path)
@@ -137,8 +162,8 @@ def import_(
 
 
 @data_app.command("verify")
-def verify(name: AnyNameArgument = None) -> None:
-    """Digest packs again and compare them with their index."""
+def verify(name: VerifiedArgument = None) -> None:
+    """Check that the images of each pack still have the digest that its index records."""
     from metabench.data import data_root
     from metabench.data.pack import PackError, read_pack, verify_pack
 
@@ -160,8 +185,8 @@ def verify(name: AnyNameArgument = None) -> None:
 
 
 @data_app.command("path")
-def path_(name: AnyNameArgument = None) -> None:
-    """Print the folders of a dataset's packs, or the data root."""
+def path_(name: LocatedArgument = None) -> None:
+    """Print the folders of a dataset's packs, or the folder of all datasets."""
     from metabench.data import data_root
 
     for folder in [data_root()] if name is None else _folders(name):
@@ -169,7 +194,7 @@ def path_(name: AnyNameArgument = None) -> None:
 
 
 def _folders(name: str | None) -> dict[Path, Archive]:
-    """Folders of the packs of one dataset, of which there must be one, or of all."""
+    """The folders of the packs of one dataset, which must have one, or of all datasets."""
     from metabench.data import list_packs
     from metabench.data.pack import how_to_get
 
@@ -177,12 +202,14 @@ def _folders(name: str | None) -> dict[Path, Archive]:
     found = {folder: archive for archive in archives for folder in list_packs(archive.name)}
     if name is not None and not found:
         (archive,) = archives
-        raise DataError(f"{name} is not here.", hint=how_to_get(archive.name, None, archive))
+        raise DataError(
+            f"{name} is not packed on this machine.", hint=how_to_get(archive.name, None, archive)
+        )
     return found
 
 
 def _pack_name(folder: Path, archive: Archive) -> str:
-    """What the pack was imported as; images with a name of their own lie one folder deeper."""
+    """The name of the pack's dataset; images that were given a name are one folder deeper."""
     home = folder.parent.name
     return f"{archive.name}/{home}" if archive.named else archive.name
 
@@ -190,7 +217,7 @@ def _pack_name(folder: Path, archive: Archive) -> str:
 def _describe(spec: DatasetSpec) -> dict[str, Any]:
     from metabench.data import list_packs
 
-    # Several datasets may be made of one archive.
+    # Several datasets may use one archive.
     folders = list_packs(archive_of(spec.name).name) if spec.archive else []
     return {
         "name": spec.name,
@@ -224,13 +251,13 @@ def _say_packed(pack: Pack) -> None:
     index = pack.index
     typer.echo(
         f"{index.dataset}: {index.shape[0]} images of {len(index.classes)} classes, "
-        f"digest {index.digest}, licence {index.licence}",
+        f"digest {index.digest}, license {index.licence}",
         err=True,
     )
     if pack.kept:
-        typer.echo("The same images were packed there already; nothing was changed.", err=True)
+        typer.echo("The same images are already packed there; nothing was changed.", err=True)
     if index.stamps:
-        typer.echo(f"Results are stamped {', '.join(index.stamps)}.", err=True)
+        typer.echo(f"Results on these images are stamped {', '.join(index.stamps)}.", err=True)
     for note in index.notes:
         typer.echo(note, err=True)
     typer.echo(pack.folder)
@@ -238,7 +265,7 @@ def _say_packed(pack: Pack) -> None:
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """A progress bar on stderr, one line per piece of work; nothing where that is no terminal."""
+    """A progress bar on stderr for each piece of work; nothing if stderr is not a terminal."""
     from rich.console import Console
     from rich.progress import Progress, TaskID
 

@@ -1,4 +1,4 @@
-"""``metabench data show``: what a dataset, or a suite's sources, hold; and a picture of it."""
+"""``metabench data show``: the content of a dataset or of a suite's sources, also as a picture."""
 
 from __future__ import annotations
 
@@ -34,18 +34,20 @@ def show(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A suite, the path of one, or a dataset.",
+            help="Name of a dataset or a suite, or the path of a suite file.",
             autocompletion=_complete_name,
         ),
     ],
-    data: Annotated[Data, typer.Option(help="Real files, or generated look-alikes.")] = Data.REAL,
+    data: Annotated[
+        Data, typer.Option(help="Show the real files, or the generated look-alike.")
+    ] = Data.REAL,
     grid: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", help="Write a contact sheet, one episode per source."),
+        typer.Option(metavar="FILE.png", help="Draw one episode of each source to this file."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show counts, splits, licence and fingerprints of a dataset, or of a suite's sources."""
+    """Show counts, splits, license and fingerprints of a dataset, or of a suite's sources."""
     from metabench.cli.context import catalog
 
     known = catalog()
@@ -62,11 +64,11 @@ def show(
     }
     typer.echo(json.dumps(shown, indent=2) if as_json else _in_words(shown))
     if grid is not None:
-        typer.echo(f"One episode per source: {grid}", err=True)
+        typer.echo(f"One episode of each source is drawn in {grid}.", err=True)
 
 
 def _choices(name: str, known: Catalog) -> tuple[SourceChoice, ...]:
-    """The sources of the suite of that name, else the dataset with its default parameters."""
+    """The sources of the suite of that name, or the dataset with its default parameters."""
     from metabench.planning.plan import source_choices, suite_file
     from metabench.planning.runspec import SourceChoice
     from metabench.planning.suite import load_suite
@@ -86,8 +88,8 @@ def _class_data(choice: SourceChoice, known: Catalog, data: Data) -> ClassData:
     found = load_data(choice, known, data=data.value)
     if not isinstance(found, ClassData):
         raise UsageError(
-            f"Source {choice.source} generates functions; it has no classes to show.",
-            hint=f"Its parameters: {choice}.",
+            f"Source {choice.source} generates functions, so it has no classes to show.",
+            hint=f"Its parameters are {choice}.",
         )
     return found
 
@@ -150,7 +152,7 @@ def _describe_source(choice: SourceChoice, data: ClassData) -> dict[str, Any]:
 def _in_words(shown: dict[str, Any]) -> str:
     lines = []
     for dataset in shown["datasets"]:
-        lines += [f"{dataset['name']}: {dataset['summary']}", f"licence  {dataset['licence']}"]
+        lines += [f"{dataset['name']}: {dataset['summary']}", f"license  {dataset['licence']}"]
         lines += [f"cite     {dataset['citation']}"] if dataset["citation"] else []
         for preset, preparation in dataset["presets"].items():
             lines += [f"preset   {preset}: {_preparation_in_words(preparation)}"]
@@ -176,7 +178,7 @@ def _in_words(shown: dict[str, Any]) -> str:
 
 
 def _preparation_in_words(done: dict[str, Any]) -> str:
-    cut = "" if done["crop"] == "none" else f", cut to the {done['crop']}"
+    cut = "" if done["crop"] == "none" else f", cropped to the {done['crop']}"
     return f"{done['size']}x{done['size']}, {done['resize']}{cut}"
 
 
@@ -184,7 +186,9 @@ def _write_grid(sources: list[tuple[str, ClassData]], path: Path) -> None:
     from metabench.render.figures.contact_sheet import contact_sheet
 
     if path.suffix.lower() != ".png":
-        raise UsageError(f"{path} must end in .png.")
+        raise UsageError(
+            f"--grid {path} does not end in .png.", hint="Name a file that ends in .png."
+        )
     sheet = contact_sheet(sources, split="meta-test")
     with writing(path):
         sheet.save(path, "png")

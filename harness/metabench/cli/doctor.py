@@ -1,4 +1,4 @@
-"""``metabench doctor``: what this installation has and lacks."""
+"""``metabench doctor``: what this installation has and what it lacks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Report versions, devices, plugins and optional packages; exit 4 if a plugin is broken."""
+    """Print versions, devices, plugins and optional packages; exit with 4 if a plugin is broken."""
     from metabench.cli.context import catalog
     from metabench.running.diagnosis import diagnose
 

@@ -17,26 +17,32 @@ _KINDS = "; ".join(f"{name}: {kind.summary}" for name, kind in FIGURES.items())
 
 
 def figure(
-    kind: Annotated[str, typer.Argument(help=f"{_KINDS}.")],
-    directory: Annotated[Path, typer.Argument(help="A folder of results, or of one run.")] = Path(
-        "results"
-    ),
+    kind: Annotated[str, typer.Argument(help=f"The figure to draw. {_KINDS}.")],
+    directory: Annotated[
+        Path, typer.Argument(help="The results folder, or the folder of one run.")
+    ] = Path("results"),
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Write to this file, - for stdout. [default: KIND.FORMAT]"
+            "--output", "-o", help="Write to this file; - means stdout. [default: KIND.FORMAT]"
         ),
     ] = None,
     format: Annotated[
         FileFormat | None,
-        typer.Option("--format", "-f", help="[default: as the file's name ends, or svg]"),
+        typer.Option(
+            "--format", "-f", help="The file format. [default: as in the file name, or svg]"
+        ),
     ] = None,
     episode: Annotated[
         int | None,
-        typer.Option(min=0, help="fits: which meta-test episode of each source. [default: 0]"),
+        typer.Option(
+            min=0,
+            help="For the figures fits and annealing: number of the meta-test episode of a source. "
+            "[default: 0]",
+        ),
     ] = None,
 ) -> None:
-    """Draw a figure from results, the same bytes every time, and print the file's name."""
+    """Draw a figure from results, and print the name of its file."""
     from metabench.cli.context import catalog
     from metabench.results.reading import read_runs
     from metabench.text import plain
@@ -44,17 +50,20 @@ def figure(
     if kind not in FIGURES:
         raise unknown("figure", kind, FIGURES)
     if episode is not None and not FIGURES[kind].of_episode:
-        raise UsageError(f"--episode does not apply to figure {kind}.")
+        fitting = ", ".join(name for name, one in FIGURES.items() if one.of_episode)
+        raise UsageError(
+            f"--episode does not apply to figure {kind}.", hint=f"It applies to: {fitting}."
+        )
     chosen = chosen_format(output, format, default=FileFormat.svg)
     with house_style():
-        pass  # says at once that matplotlib is missing
+        pass  # fails at once if matplotlib is missing
     results = read_runs(directory)
     for problem in results.problems:
         typer.echo(plain(problem), err=True)
     if not results.runs:
         raise DataError(
-            f"No run below {directory} is finished and readable.",
-            hint="Repeat the command of a run to finish it.",
+            f"There is no finished and readable run in {directory}.",
+            hint="Run the command of an unfinished run again to finish it.",
         )
     request = FigureRequest(results=results, catalog=catalog, episode=episode or 0)
     drawing = FIGURES[kind].make(request)

@@ -1,4 +1,4 @@
-"""``metabench genotypes``: what searches found."""
+"""``metabench genotypes``: the architectures that searches found."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from metabench.errors import DataError
 
 
 def genotypes(
-    directory: Annotated[Path, typer.Argument(help="A folder of results, or of one run.")] = Path(
-        "results"
-    ),
+    directory: Annotated[
+        Path, typer.Argument(help="The results folder, or the folder of one run.")
+    ] = Path("results"),
     top: Annotated[
-        int, typer.Option(min=1, help="How many architectures of each configuration.")
+        int, typer.Option(min=1, help="How many architectures to print for each configuration.")
     ] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print the most common architectures of each search, how far seeds agree, and its cost."""
+    """Print the most common architectures of each search, how far its seeds agree, and its cost."""
     from metabench.render.searches_text import searches_json, searches_text
     from metabench.results.reading import read_runs
     from metabench.results.searches import find_searches
@@ -31,8 +31,8 @@ def genotypes(
     found = find_searches(results)
     if not found:
         raise DataError(
-            f"No finished run below {directory} holds architectures or task embeddings.",
-            hint="Learners that search write them, such as mnas: genotypes.jsonl.",
+            f"No finished run in {directory} holds architectures or task embeddings.",
+            hint="Run a learner that searches, such as mnas; it writes genotypes.jsonl.",
         )
     write = searches_json if as_json else searches_text
     typer.echo(write(found, top=top), nl=False)

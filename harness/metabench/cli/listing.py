@@ -1,4 +1,4 @@
-"""``metabench list`` and ``metabench show``: what there is to choose from."""
+"""``metabench list`` and ``metabench show``: what can be chosen, and what each choice is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metabench.errors import MetabenchError, unknown
+from metabench.plugin.loading import kind_in_words
 from metabench.plugin.specs import DatasetSpec
 from metabench.render.columns import columns
 
@@ -21,11 +22,14 @@ KINDS: dict[str, Kind] = {
     "learners": "learner",
     "suites": "suite",
     "datasets": "dataset",
-    "spaces": "space",
+    "networks": "space",
     "strategies": "strategy",
     "executors": "executor",
 }
-"""The words of the command line, and the catalog's."""
+"""The words of the command line, and those of the catalog."""
+
+_FORMER = {"space": "networks", "spaces": "networks"}
+"""Words that mean the same and are no longer shown."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -47,13 +51,13 @@ def list_(
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help=f"{', '.join(KINDS)}; all if absent.",
+            help=f"What to list: {', '.join(KINDS)}. By default, everything.",
             autocompletion=_complete_kind,
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List learners, suites, datasets, spaces, strategies or executors."""
+    """List learners, suites, datasets, networks, strategies or executors."""
     from metabench.cli.context import catalog
 
     found = catalog()
@@ -74,15 +78,16 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            help="Name of a learner, suite, dataset, space, strategy or executor.",
+            help="Name of a learner, suite, dataset, network, strategy or executor.",
             autocompletion=_complete_name,
         ),
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a name stands for: parameters, defaults, bounds, settings, budgets.
+    """Describe a learner, suite, dataset, network, strategy or executor.
 
-    A name that several kinds share is shown once for each.
+    Print its parameters with their defaults and bounds; for a suite, its settings and budgets.
+    A name that several kinds share is described once for each.
     """
     from metabench.cli.context import catalog
 
@@ -99,8 +104,9 @@ def show(
 
 
 def _plural(kind: str) -> str:
+    kind = _FORMER.get(kind, kind)
     for plural, singular in KINDS.items():
-        if kind in (plural, singular):
+        if kind in (plural, kind_in_words(singular)):
             return plural
     raise unknown("kind", kind, KINDS)
 
@@ -151,7 +157,7 @@ def _table(entries: list[dict[str, Any]]) -> str:
 def _details(catalog: Catalog, kind: Kind, name: str) -> dict[str, Any]:
     origin = catalog.origin(kind, name)
     about = {
-        "kind": kind,
+        "kind": kind_in_words(kind),
         "name": name,
         "plugin": origin.name,
         "from": f"{origin.distribution} {origin.version}".strip(),
@@ -176,7 +182,7 @@ def _page(detail: dict[str, Any]) -> str:
     head = columns(
         [str(detail["kind"]), str(detail["name"])],
         [
-            [key, _words(value)]
+            [{"licence": "license"}.get(key, key), _words(value)]
             for key, value in detail.items()
             if key not in ("kind", "name", *tables) and value not in ("", {}, [])
         ],
@@ -191,7 +197,7 @@ def _page(detail: dict[str, Any]) -> str:
     for key, title in layers.items():
         if detail.get(key):
             rows = [[name, *_layer(layer)] for name, layer in detail[key].items()]
-            blocks.append(columns([title, "summary", "says"], rows))
+            blocks.append(columns([title, "summary", "values"], rows))
     return "\n\n".join(blocks)
 
 

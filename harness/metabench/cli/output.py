@@ -1,4 +1,4 @@
-"""The file that a command writes: in which format, and what is said where it cannot be written."""
+"""The file that a command writes: its format, and the error if it cannot be written."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ F = TypeVar("F", bound=StrEnum)
 def chosen_format(
     output: Path | None, format: F | None, *, default: F, free: Collection[str] = ()
 ) -> F:
-    """The format that is asked for, by name or by the ending of the file.
+    """The format that is asked for, by name or by the ending of the file name.
 
     Args:
         output: the file to write; None or ``-`` for the screen.
-        format: the format that is named, if one is.
-        default: the format where neither says one. Its class has all formats.
+        format: the format that the user named; None if the user named none.
+        default: the format if neither gives one. Its class lists all formats.
         free: endings that a file of any format may have.
 
     Raises:
-        UsageError: the ending is that of no format, or of another one than is named.
+        UsageError: the ending belongs to no format, or not to the one that is named.
     """
     ending = output.suffix.removeprefix(".").lower() if output is not None else ""
     known = list(type(default))
     if ending in known:
         if format not in (None, ending):
             raise UsageError(
-                f"{output} does not end as --format {format} says.",
-                hint=f"Leave --format out, or name a file that ends in .{format}.",
+                f"{output} ends in .{ending}, but --format is {format}.",
+                hint=f"Leave out --format, or name a file that ends in .{format}.",
             )
         return type(default)(ending)
     if ending and ending not in free:
         raise UsageError(
-            f"{output} ends in .{ending}, which is no format.",
-            hint=f"Name a file that ends in {', '.join(f'.{one}' for one in known)}.",
+            f"{output} ends in .{ending}, which is not a format of this command.",
+            hint=f"The formats are {', '.join(f'.{one}' for one in known)}.",
         )
     return format or default
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while a file is written into a sentence.
+    """Turn an error while a file is written into a sentence.
 
     Raises:
         UsageError: the file cannot be written.

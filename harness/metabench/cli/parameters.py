@@ -20,9 +20,9 @@ _BOUNDS = {
 
 
 def parameters(spec: Spec) -> dict[str, dict[str, Any]]:
-    """Per parameter its JSON schema, with the preset of a learner as the default.
+    """The JSON schema of each parameter, with the preset of a learner as the default.
 
-    The parameters that a learner has on searched networks alone are among them, and say so.
+    The parameters that a learner has only on searched networks are included, and say so.
     """
     model = everywhere = spec.params_model()
     if isinstance(spec, LearnerSpec):
@@ -43,12 +43,12 @@ def parameters(spec: Spec) -> dict[str, dict[str, Any]]:
 
 
 def parameter_table(described: Mapping[str, Mapping[str, Any]]) -> str:
-    """One line per parameter: name, default, what it may be, help."""
+    """One line per parameter: name, default, possible values, help."""
     return columns(["parameter", "default", "values", "help"], parameter_rows(described))
 
 
 def parameter_rows(described: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    """Name, default, what it may be and help of each parameter, in words."""
+    """Name, default, possible values and help of each parameter, in words."""
     return [
         [
             name,

@@ -1,4 +1,4 @@
-"""``metabench plugins``: what is installed, whether it keeps its contract, and how to begin one."""
+"""``metabench plugins``: list plugins, check them, and create one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from metabench.errors import PluginError, UsageError
+from metabench.plugin.loading import kind_in_words
 from metabench.render.columns import columns
 from metabench.text import counted
 
@@ -25,7 +26,7 @@ CHECKED: tuple[Kind, ...] = ("dataset", "space", "strategy", "learner", "executo
 """The kinds that the conformance kit knows, in the order in which they are checked."""
 
 plugins_app = typer.Typer(
-    help="List, check and begin plugins.", no_args_is_help=True, rich_markup_mode=None
+    help="List, check and create plugins.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
@@ -33,12 +34,12 @@ plugins_app = typer.Typer(
 def list_plugins(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the installed plugins, broken ones with what is wrong with them."""
+    """List the installed plugins and what they provide, or why they cannot be used."""
     from metabench.cli.context import catalog
 
     plugins = catalog(with_broken_files=True).plugins
     if as_json:
-        typer.echo(json.dumps([asdict(plugin) for plugin in plugins], indent=2))
+        typer.echo(json.dumps([_described(plugin) for plugin in plugins], indent=2))
         return
     rows = [[p.name, f"{p.distribution} {p.version}".strip(), p.status, _offer(p)] for p in plugins]
     typer.echo(columns(["plugin", "from", "status", "provides"], rows))
@@ -50,8 +51,8 @@ def check(
         str | None,
         typer.Argument(
             metavar="[NAME|FILE]",
-            help="A plugin, its package, a plugin file, or one thing that a plugin provides; "
-            "everything if absent.",
+            help="What to check: a plugin, its package, a plugin file, or one thing that a plugin "
+            "provides, such as a learner. By default, everything.",
         ),
     ] = None,
 ) -> None:
@@ -67,31 +68,36 @@ def check(
     plugins, things = _targets(found, target)
     n_failed = sum(_check_plugin(plugin) for plugin in plugins)
     for kind, name in things:
-        typer.echo(f"{kind} {name}")
+        typer.echo(f"{kind_in_words(kind)} {name}")
         n_failed += _check_one(found, kind, name)
     if n_failed:
         raise PluginError(
-            f"{n_failed} {'check' if n_failed == 1 else 'checks'} failed.",
-            hint="metabench.conformance.checks gives the same checks to pytest.",
+            f"{counted(n_failed, 'check')} failed.",
+            hint="To run the same checks in pytest, use metabench.conformance.checks.",
         )
 
 
 @plugins_app.command("new")
 def new(
-    name: Annotated[str, typer.Argument(help="Name of the learner, such as my-learner.")],
+    name: Annotated[str, typer.Argument(help="Name of the new learner, such as my-learner.")],
     directory: Annotated[
-        Path, typer.Option("--dir", help="Where the folder metabench-NAME is made.")
+        Path, typer.Option("--dir", help="Create the folder metabench-NAME in this folder.")
     ] = Path(),
 ) -> None:
-    """Begin a plugin: an installable package with a working learner and its tests."""
+    """Create a plugin: an installable package with a working learner and its tests."""
     from metabench.cli.context import catalog
     from metabench.plugin.template import render
 
     if name in catalog().learners:
-        raise UsageError(f"There is a learner {name!r} already.", hint="Choose another name.")
+        raise UsageError(f"There is already a learner {name!r}.", hint="Choose another name.")
     folder = render(name, directory)
     typer.echo(folder)
     typer.echo(f"Next: pip install -e {folder} && metabench plugins check {name}", err=True)
+
+
+def _described(plugin: PluginInfo) -> dict[str, Any]:
+    named = {kind_in_words(kind): names for kind, names in plugin.provides.items()}
+    return asdict(plugin) | {"provides": named}
 
 
 def _offer(plugin: PluginInfo) -> str:
@@ -103,11 +109,12 @@ def _offer(plugin: PluginInfo) -> str:
 
 
 def _counted(n: int, kind: str) -> str:
-    """``1 dataset``, ``2 strategies``; of claims, their files are counted."""
+    """``1 dataset``, ``2 strategies``; claims are counted by their files."""
+    word = kind_in_words(kind)
     one, several = {
         "strategy": ("strategy", "strategies"),
         "claims": ("file of claims", "files of claims"),
-    }.get(kind, (kind, f"{kind}s"))
+    }.get(kind, (word, f"{word}s"))
     return counted(n, one, several)
 
 

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from metabench.plugin.specs import RunEvent
 
 LINE_SECONDS = 10.0
-"""Plain lines of one run come at least this far apart."""
+"""Least number of seconds between two plain lines of one run."""
 
 
 @contextmanager
 def progress(n_runs: int) -> Iterator[Callable[[RunEvent], None]]:
-    """Yield a function that shows events for as long as the block runs."""
+    """Yield a function that shows events while the block runs."""
     if sys.stderr.isatty() and "CI" not in os.environ:
         with _bars(n_runs) as show:
             yield show
@@ -31,7 +31,7 @@ def progress(n_runs: int) -> Iterator[Callable[[RunEvent], None]]:
 
 
 class Rate:
-    """Steps per second and time left of one phase, from the moments its events came."""
+    """Steps per second and time left of one phase, from the times of its events."""
 
     def __init__(self) -> None:
         self._phase = ""

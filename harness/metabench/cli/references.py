@@ -1,4 +1,4 @@
-"""``metabench references``: the papers' tables that reports can stand beside."""
+"""``metabench references``: the papers' tables that results can be compared with."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from metabench.errors import DataError, MetabenchError
 from metabench.render.columns import columns
+from metabench.text import counted
 
 if TYPE_CHECKING:
     from metabench.papers.reference import Reference
@@ -22,7 +23,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def complete_key(incomplete: str) -> list[str]:
-    """Keys of references that begin so."""
+    """The keys of references that begin with this text."""
     from metabench.cli.context import catalog
     from metabench.papers.reference_files import readable_references
 
@@ -31,7 +32,7 @@ def complete_key(incomplete: str) -> list[str]:
 
 @references_app.command("list")
 def list_references(as_json: JsonOption = False) -> None:
-    """List the papers' tables; with --json every cell, and the spread that its interval implies."""
+    """List the papers' tables; with --json, print each cell and the spread its interval implies."""
     from metabench.cli.context import catalog
     from metabench.papers.reference_files import readable_references
 
@@ -48,12 +49,14 @@ def check(
     key: Annotated[
         str | None,
         typer.Argument(
-            metavar="[KEY]", help="One reference; all if absent.", autocompletion=complete_key
+            metavar="[KEY]",
+            help="Key of the table to check, such as m-nas/table-1. By default, all tables.",
+            autocompletion=complete_key,
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that the tables agree with themselves and with the plugins; exit with 3 if not."""
+    """Check that each table is consistent in itself and with the plugins; exit with 3 if not."""
     from metabench.cli.context import catalog
 
     outcomes = _check_all(catalog()) if key is None else _check_one(catalog(), key)
@@ -66,8 +69,8 @@ def check(
                 typer.echo(f"  {problem}")
     if count := sum(map(len, outcomes.values())):
         raise DataError(
-            f"{count} {'problem' if count == 1 else 'problems'} in the references.",
-            hint="Correct the files named above.",
+            f"{counted(count, 'problem')} in the papers' tables.",
+            hint="Correct the files of the tables named above.",
         )
 
 

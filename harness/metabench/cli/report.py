@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Interval(StrEnum):
-    """What the half-widths are made from."""
+    """How half-widths are computed."""
 
     field = "field"
     seeds = "seeds"
@@ -33,40 +33,41 @@ class Interval(StrEnum):
 
 
 def report(
-    directory: Annotated[Path, typer.Argument(help="A folder of results, or of one run.")] = Path(
-        "results"
-    ),
+    directory: Annotated[
+        Path, typer.Argument(help="The results folder, or the folder of one run.")
+    ] = Path("results"),
     format: Annotated[
         Format | None,
         typer.Option(
             "--format",
             "-f",
-            help="How to write the tables. [default: as the file's name ends, or table]",
+            help="The output format. [default: as in the file name, or table]",
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to this file, not to the screen.")
+        Path | None,
+        typer.Option("--output", "-o", help="Write to this file instead of the screen."),
     ] = None,
     paper: Annotated[
         str | None,
         typer.Option(
             metavar="KEY",
-            help="Lay the runs beside this table of a paper, such as m-nas/table-1.",
+            help="Compare the runs with this table of a paper, such as m-nas/table-1.",
             autocompletion=complete_key,
         ),
     ] = None,
     interval: Annotated[
         Interval,
         typer.Option(
-            help="field: 1.96 std/sqrt(n) over episodes; seeds: Student's t over seeds; "
-            "bootstrap: percentile bootstrap over episodes."
+            help="How half-widths are computed. field: 1.96 std/sqrt(n) over episodes; seeds: "
+            "Student's t over seeds; bootstrap: percentile bootstrap over episodes."
         ),
     ] = Interval.field,
 ) -> None:
-    """Print a table per suite and setting, derived from the stored episodes.
+    """Print a table for each suite and setting, computed from the stored episodes.
 
-    With --paper the paper's table, ours beside it, with a verdict per cell and its reason. With
-    --format html one page with all there is: papers, differences, claims, figures, commands.
+    With --paper, print the paper's table next to ours, with a verdict and a reason for each cell.
+    With --format html, write one page with tables, differences, claims, figures and commands.
     """
     from metabench.text import plain
 
@@ -76,8 +77,8 @@ def report(
         typer.echo(plain(problem), err=True)
     if not results.runs:
         raise DataError(
-            f"No run below {directory} is finished and readable.",
-            hint="Repeat the command of a run to finish it.",
+            f"There is no finished and readable run in {directory}.",
+            hint="Run the command of an unfinished run again to finish it.",
         )
     if output is not None:
         text = _written(built, chosen)

@@ -21,58 +21,100 @@ LAST_SEED = 2**31 - 1
 """The largest seed of a run."""
 
 MAX_SEEDS = 1000
-"""Of one command."""
+"""The most seeds of one command."""
 
 
 class Data(StrEnum):
-    """What ``--data`` may be."""
+    """The values of ``--data``."""
 
     REAL = "real"
     SYNTHETIC = "synthetic"
 
 
 def run(
-    learner: Annotated[str, typer.Option(help="Learners, separated by commas.")],
-    suite: Annotated[str, typer.Option(help="The benchmark; see `metabench list suites`.")],
+    learner: Annotated[
+        str, typer.Option(help="Learners, separated by commas; see `metabench list learners`.")
+    ],
+    suite: Annotated[
+        str,
+        typer.Option(
+            help="Name of a suite, see `metabench list suites`, or the path of a suite file."
+        ),
+    ],
     setting: Annotated[
-        str, typer.Option(help="Settings, separated by commas, such as 5w1s. [default: the first]")
+        str,
+        typer.Option(
+            help="Settings of the suite, separated by commas, such as 5w1s. [default: the first]"
+        ),
     ] = "",
     budget: Annotated[
         str,
         typer.Option(
-            help="A budget of the suite, such as smoke, lite or paper; see `metabench show SUITE`."
+            help="How much compute: a budget of the suite, such as smoke, lite or paper; see "
+            "`metabench show SUITE`."
         ),
     ] = "lite",
-    space: Annotated[
-        str, typer.Option(help="The network; see `metabench list spaces`. [default: the suite's]")
+    network: Annotated[
+        str,
+        typer.Option(
+            help="The network to train; see `metabench list networks`. [default: the suite's]"
+        ),
     ] = "",
-    strategy: Annotated[str, typer.Option(help="The NAS strategy, for learners that search.")] = "",
-    seed: Annotated[str, typer.Option(help="Seeds: 0, or 0..4, or 0,2,5..7; 1000 at most.")] = "0",
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="The NAS strategy, for a searched network; see `metabench list strategies`. "
+            "[default: the suite's]"
+        ),
+    ] = "",
+    seed: Annotated[
+        str, typer.Option(help="Seeds, such as 0, 0..4 or 0,2,5..7; at most 1000.")
+    ] = "0",
     set_: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="SCOPE.NAME=VALUE",
-            help="Change a parameter of learner, space, strategy, data, protocol or budget.",
+            help="Set a parameter, such as network.filters=32. SCOPE is learner, network, "
+            "strategy, data, protocol or budget. May be given several times.",
         ),
     ] = None,
-    data: Annotated[Data, typer.Option(help="Real files, or generated look-alikes.")] = Data.REAL,
+    data: Annotated[
+        Data, typer.Option(help="Use the real files, or generated look-alikes.")
+    ] = Data.REAL,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Meta-test episodes per source; stamps the results.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Use this many meta-test episodes per source. The results are stamped limit.",
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="Compute on this device: auto, cpu, cuda or cuda:N.")
+    ] = "auto",
     threads: Annotated[
-        int, typer.Option(min=1, help="CPU threads of each process, at most one per CPU.")
+        int, typer.Option(min=1, help="CPU threads of each process; at most one per CPU.")
     ] = 1,
-    executor: Annotated[str, typer.Option(help="What makes the runs.")] = "local",
-    jobs: Annotated[int, typer.Option(min=1, help="How many runs are made side by side.")] = 1,
-    out: Annotated[Path, typer.Option(help="The results folder.")] = Path("results/local"),
+    executor: Annotated[
+        str, typer.Option(help="How runs are executed; see `metabench list executors`.")
+    ] = "local",
+    jobs: Annotated[
+        int, typer.Option(min=1, help="How many runs are executed at the same time.")
+    ] = 1,
+    out: Annotated[Path, typer.Option(help="The results folder to write to.")] = Path(
+        "results/local"
+    ),
     checkpoint_every: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Save the state of training this often.")
+        float,
+        typer.Option(
+            min=0, metavar="SECONDS", help="Least time between two checkpoints of the training."
+        ),
     ] = 30.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the runs.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the id and the command of each run; run none.")
+    ] = False,
 ) -> None:
-    """Run learners on a suite. The same command resumes; what is done is not run again."""
+    """Run learners on a suite. The same command resumes unfinished runs and skips finished ones."""
     from metabench.cli.context import catalog, plugin_files
     from metabench.planning.overrides import parse_changes
     from metabench.planning.plan import RunRequest, plan, suite_file
@@ -86,7 +128,7 @@ def run(
         suite=suite,
         settings=_names(setting, "--setting") if setting else (),
         budget=budget,
-        space=space or None,
+        space=network or None,
         strategy=strategy or None,
         seeds=parse_seeds(seed),
         changes=parse_changes(set_ or []),
@@ -131,35 +173,38 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     (0, 1, 2, 7)
 
     Raises:
-        UsageError: for what is no list of seeds, a seed out of bounds, or too many of them.
+        UsageError: the text is not a list of seeds, or has a seed out of bounds or too many seeds.
     """
     seeds: list[int] = []
     for part in text.split(","):
         first, dots, last = part.strip().partition("..")
         if not first.isdecimal() or (dots and not last.isdecimal()):
             raise UsageError(
-                f"--seed {text!r} is not a list of seeds.", hint="For example 0, or 0..4, or 0,2,5."
+                f"--seed {text!r} is not a list of seeds.", hint="Examples: 0, 0..4 or 0,2,5."
             )
         start, stop = _seed(first), _seed(last if dots else first)
         # Counted before the range is built: it may be longer than memory.
         if len(seeds) + stop - start >= MAX_SEEDS:
             raise UsageError(
                 f"--seed {text!r} names more than {MAX_SEEDS} seeds.",
-                hint=f"One command takes {MAX_SEEDS}; give the others to another.",
+                hint=f"One command takes at most {MAX_SEEDS} seeds; use several commands.",
             )
         seeds += range(start, stop + 1)
     if not seeds:
-        raise UsageError(f"--seed {text!r} names no seed.", hint="A range goes upwards: 0..4.")
+        raise UsageError(
+            f"--seed {text!r} names no seed.",
+            hint="A range goes from the smaller to the larger seed: 0..4.",
+        )
     return tuple(dict.fromkeys(seeds))
 
 
 def _check_threads(n: int) -> None:
-    """Refuse more threads than CPUs: they wait for each other, and far too many end the process."""
+    """Refuse more threads than CPUs: they are slower, and far too many crash the process."""
     n_cpus = os.cpu_count() or 1
     if n > n_cpus:
         raise UsageError(
             f"--threads {n} is more than the {n_cpus} CPUs of this machine.",
-            hint="One thread per process and as many --jobs as CPUs is fastest for small tasks.",
+            hint="For small tasks, one thread per process and as many --jobs as CPUs is fastest.",
         )
 
 
@@ -174,7 +219,7 @@ def _seed(digits: str) -> int:
 def _names(text: str, option: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
-        raise UsageError(f"{option} names nothing.")
+        raise UsageError(f"{option} names nothing.", hint="Give names, separated by commas.")
     return names
 
 
@@ -184,7 +229,7 @@ def _print_plan(runs: Sequence[PlannedRun]) -> None:
 
 
 def _finish(outcomes: Sequence[JobOutcome], jobs: Sequence[Job]) -> None:
-    """Say how it ended and what to do next; exit 1 if a run failed, 130 if interrupted."""
+    """Print how the runs ended and what to do next; exit with 1 on failure, 130 if interrupted."""
     counts = {
         status: sum(outcome.status == status for outcome in outcomes)
         for status in ("done", "failed", "interrupted")
@@ -194,7 +239,8 @@ def _finish(outcomes: Sequence[JobOutcome], jobs: Sequence[Job]) -> None:
             typer.secho(f"Failed: {outcome.job.planned.label}: {outcome.text}", fg="red", err=True)
             if outcome.hint:
                 typer.echo(outcome.hint, err=True)
-    typer.echo(", ".join(f"{n} {status}" for status, n in counts.items() if n) + ".", err=True)
+    ended = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
+    typer.echo(f"Runs: {ended}.", err=True)
     if counts["interrupted"]:
         import shlex
         import sys
@@ -203,6 +249,6 @@ def _finish(outcomes: Sequence[JobOutcome], jobs: Sequence[Job]) -> None:
         typer.echo(f"The state is saved. Resume with:\n  {again}", err=True)
         raise typer.Exit(130)
     if counts["done"]:
-        typer.echo(f"Table: metabench report {jobs[0].out}", err=True)
+        typer.echo(f"Print the table with: metabench report {jobs[0].out}", err=True)
     if counts["failed"]:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""``metabench view``: the page of a folder, served to this machine or written as files."""
+"""``metabench view``: the report of a folder as a page, served locally or written as files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from metabench.cli.references import complete_key
 
 
 def view(
-    directory: Annotated[Path, typer.Argument(help="A folder of results, or of one run.")] = Path(
-        "results"
-    ),
+    directory: Annotated[
+        Path, typer.Argument(help="The results folder, or the folder of one run.")
+    ] = Path("results"),
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes any free one.")
+        int,
+        typer.Option(
+            min=0, max=65535, help="Serve on this port of 127.0.0.1; 0 means any free port."
+        ),
     ] = 8765,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Do not open the page in a browser.")
@@ -24,21 +27,23 @@ def view(
     bundle: Annotated[
         Path | None,
         typer.Option(
-            metavar="OUT", help="Serve nothing; write the page and its tables into this folder."
+            metavar="OUT",
+            help="Write the page and its tables to this folder instead of serving the page.",
         ),
     ] = None,
     paper: Annotated[
         str | None,
         typer.Option(
             metavar="KEY",
-            help="Of the papers' tables only this one, such as m-nas/table-1.",
+            help="Show only this one of the papers' tables, such as m-nas/table-1.",
             autocompletion=complete_key,
         ),
     ] = None,
 ) -> None:
-    """Show the report as a page to sort and filter; reload it to see new runs.
+    """Show the report in a browser, with tables to sort and filter.
 
-    It is served to this machine only, until Ctrl-C. With --bundle it is written as static files.
+    The page is served on this machine only, until Ctrl-C. Reload it to see new runs. With
+    --bundle, it is written as static files instead.
     """
     from metabench.cli.context import catalog
     from metabench.render.page import read_page
@@ -60,7 +65,7 @@ def view(
 
     with ReportServer(rendered, port=port) as server:
         typer.echo(server.url)
-        typer.echo("Reload the page to see new runs; Ctrl-C ends.", err=True)
+        typer.echo("Reload the page to see new runs. Press Ctrl-C to stop.", err=True)
         if not no_browser:
             webbrowser.open(server.url)
         try:

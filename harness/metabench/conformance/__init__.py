@@ -1,4 +1,4 @@
-"""The conformance kit: small named checks that tell a plugin's author what to repair.
+"""The conformance kit: small named checks that tell the author of a plugin what to repair.
 
 In pytest::
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
 
 FileKind = Literal["suite", "reference", "claims"]
-"""What a file may hold."""
+"""What a file may contain."""
 
 
 def checks(
     thing: Spec | Traversable, *, catalog: Catalog | None = None, file: FileKind = "suite"
 ) -> list[Check]:
-    """The checks of a plugin's description, or of a file that it brings.
+    """The checks of a plugin's description, or of a file that a plugin provides.
 
     Nothing of the plugin runs until a check is called.
 
@@ -42,7 +42,7 @@ def checks(
         thing: what a hook returns.
         catalog: where checks find other plugins, such as a network for a learner; the installed
             ones by default.
-        file: what the file holds, where ``thing`` is one.
+        file: what the file contains, if ``thing`` is a file.
     """
     from metabench.plugin.catalog import load_catalog
 

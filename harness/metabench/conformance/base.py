@@ -17,11 +17,11 @@ class CheckFailed(AssertionError):  # noqa: N818 - as in Skip, no error of the k
 
 
 class Skip(unittest.SkipTest):
-    """A check cannot be made here; the message says why. pytest reports it as skipped."""
+    """A check cannot be run here; the message says why. pytest reports a skip."""
 
 
 class Doubt(Skip):
-    """What is odd and may still be right; the message says what. pytest reports it as skipped."""
+    """Something looks wrong but may be right; the message says what. pytest reports a skip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Check:
     body: Callable[[], None]
 
     def __call__(self) -> None:
-        """Make the check."""
+        """Run the check."""
         self.body()
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class Outcome:
 
 
 def run(check: Check) -> Outcome:
-    """Make a check and catch what it raises, plugin errors included."""
+    """Run a check and catch what it raises, errors of the plugin included."""
     try:
         check()
     except Doubt as doubt:

@@ -32,7 +32,7 @@ class Bench:
         spec: the learner.
         kind: of the tasks.
         catalog: where networks and strategies come from.
-        searched: whether the network is one with choices.
+        searched: whether the network is searched.
     """
 
     spec: LearnerSpec
@@ -63,7 +63,7 @@ class Bench:
         return learner
 
     def fresh(self, *, seed: int = 0, transductive: bool = True) -> Learner:
-        """As :meth:`build`; a learner that cannot be built is told of by one check alone."""
+        """As :meth:`build`, but skip the check if that fails: another check reports the failure."""
         try:
             return self.build(seed=seed, transductive=transductive)
         except Skip:
@@ -94,7 +94,7 @@ class Bench:
             spaces = [s.name for s in catalog.search_spaces.values() if s.searched]
             spaces = [s for s in spaces if self.kind in catalog.space(s).kinds]
             if not spaces or not catalog.nas_strategies:
-                raise Skip(f"no searched space for {self.kind}, or no strategy, is installed.")
+                raise Skip(f"no searched network for {self.kind}, or no strategy, is installed.")
             name, params = spaces[0], {}
             makes = self.spec.makes_logits
             fitting = [s for s in catalog.nas_strategies.values() if s.reads_logits or not makes]

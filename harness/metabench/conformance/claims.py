@@ -1,4 +1,4 @@
-"""Checks of a file of claims: it can be read, and what it speaks of is there."""
+"""Checks of a file of claims: it can be read, and the plugins that it names are installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metabench.plugin.catalog import Catalog
 def claims_checks(file: Traversable, catalog: Callable[[], Catalog]) -> Iterator[Check]:
     """Yield the checks of a file of claims."""
     yield Check("it can be read", lambda: _readable(file))
-    yield Check("the plugins that it speaks of are installed", lambda: _strangers(file, catalog()))
+    yield Check("the plugins that it names are installed", lambda: _strangers(file, catalog()))
 
 
 def _readable(file: Traversable) -> None:

@@ -22,13 +22,13 @@ ROTATIONS = ("none", "classes", "per-task")
 
 
 def dataset_checks(spec: DatasetSpec) -> Iterator[Check]:
-    """Yield the checks of a dataset; where its files are absent, of its look-alike alone."""
+    """Yield the checks of a dataset and of its look-alike; those of absent data are skipped."""
     bodies = CLASS_CHECKS if spec.kind == "classes" else FUNCTION_CHECKS
     makers = {"real": spec.factory}
     if spec.synthetic is not None:
         makers["synthetic"] = spec.synthetic
     for data, maker in makers.items():
-        yield Check(f"{data}: the data is there", partial(_load, spec, maker))
+        yield Check(f"{data}: the data is available", partial(_load, spec, maker))
         for name, body in bodies.items():
             yield Check(
                 f"{data}: {name}",
@@ -36,7 +36,9 @@ def dataset_checks(spec: DatasetSpec) -> Iterator[Check]:
             )
     if spec.synthetic is not None:
         synthetic = spec.synthetic
-        yield Check("synthetic: it is stamped so", lambda: _stamped(_load(spec, synthetic)))
+        yield Check(
+            "synthetic: it has the stamp synthetic", lambda: _stamped(_load(spec, synthetic))
+        )
 
 
 def _load(spec: DatasetSpec, maker: Any) -> Any:
@@ -48,16 +50,17 @@ def _load(spec: DatasetSpec, maker: Any) -> Any:
 
 
 def _loaded(spec: DatasetSpec, maker: Any) -> Any:
-    """As :func:`_load`; absent data is told of by one check alone."""
+    """As :func:`_load`, with a short reason: another check says what is missing."""
     try:
         return _load(spec, maker)
     except Skip as skip:
-        raise Skip("the data is not there.") from skip
+        raise Skip("the data is not available.") from skip
 
 
 def _stamped(data: ClassData) -> None:
     require(
-        Stamp.SYNTHETIC in data.stamps, f"stamps are {data.stamps}; 'synthetic' must be among them."
+        Stamp.SYNTHETIC in data.stamps,
+        f"the stamps are {data.stamps}; 'synthetic' must be among them.",
     )
 
 
@@ -65,7 +68,8 @@ def _images(load: Callable[[], ClassData]) -> None:
     images = load().images
     require(
         images.ndim == 4 and images.dtype == np.uint8,
-        f"images are {images.dtype} {images.shape}; uint8 [n, height, width, channels] is wanted.",
+        f"images are {images.dtype} {images.shape}; "
+        "they must be uint8 [n, height, width, channels].",
     )
 
 
@@ -74,22 +78,26 @@ def _classes(load: Callable[[], ClassData]) -> None:
     offsets = np.asarray(data.offsets)
     require(
         len(offsets) == len(data.class_names) + 1,
-        f"{len(data.class_names)} class names and {len(offsets)} offsets; one more is wanted.",
+        f"there are {len(data.class_names)} class names and {len(offsets)} offsets; "
+        "there must be one offset more than names.",
     )
     require(
         offsets[0] == 0 and offsets[-1] == len(data.images) and bool((np.diff(offsets) > 0).all()),
         f"offsets must rise from 0 to {len(data.images)}, with no class empty.",
     )
-    require(len(set(data.class_names)) == len(data.class_names), "a class name stands twice.")
+    require(len(set(data.class_names)) == len(data.class_names), "a class name occurs twice.")
 
 
 def _splits(load: Callable[[], ClassData]) -> None:
     data = load()
-    require(set(data.splits) == set(SPLITS), f"splits are {sorted(data.splits)}, not {SPLITS}.")
+    require(
+        set(data.splits) == set(SPLITS),
+        f"splits are {sorted(data.splits)}; they must be {', '.join(SPLITS)}.",
+    )
     ids = np.concatenate([np.asarray(data.splits[split]) for split in SPLITS])
     require(len(np.unique(ids)) == len(ids), "a class is in two splits, or twice in one.")
     inside = bool(((ids >= 0) & (ids < len(data.class_names))).all())
-    require(inside, "a split names a class that is not there.")
+    require(inside, "a split names a class that does not exist.")
     empty = [split for split in ("meta-train", "meta-test") if len(data.splits[split]) == 0]
     require(not empty, f"{' and '.join(empty)} is empty.")
 
@@ -98,20 +106,26 @@ def _rotations(load: Callable[[], ClassData]) -> None:
     rotations = load().rotations
     require(
         set(rotations) == set(SPLITS) and set(rotations.values()) <= set(ROTATIONS),
-        f"rotations are {dict(rotations)}; each split has one of {', '.join(ROTATIONS)}.",
+        f"rotations are {dict(rotations)}; each split must have one of {', '.join(ROTATIONS)}.",
     )
 
 
 def _fingerprint(load: Callable[[], ClassData | FunctionFamily]) -> None:
     first, second = load().fingerprint, load().fingerprint
-    require(isinstance(first, str) and first, f"the fingerprint is {first!r}.")
-    require(first == second, "the fingerprint is another one the second time.")
+    require(
+        isinstance(first, str) and first,
+        f"the fingerprint is {first!r}; it must be a string that is not empty.",
+    )
+    require(first == second, "the fingerprint changes when the data is loaded again.")
 
 
 def _same_images(load: Callable[[], ClassData]) -> None:
     with untouched_randomness():
         first, second = load(), load()
-    require(np.array_equal(first.images, second.images), "other images the second time.")
+    require(
+        np.array_equal(first.images, second.images),
+        "the images change when the data is loaded again.",
+    )
 
 
 def _words(family: FunctionFamily, shape: EpisodeShape) -> Any:
@@ -145,25 +159,25 @@ def _only_words(load: Callable[[], FunctionFamily]) -> None:
         )
     require(
         all(np.array_equal(a, b) for a, b in zip(first, second, strict=True)),
-        "the same words give other points the second time.",
+        "the same words give different points the second time.",
     )
     require(
         all(np.array_equal(a[[0, 2]], b[[0, 2]]) for a, b in zip(first, third, strict=True)),
         "the words of one task change the points of another.",
     )
-    require(not np.array_equal(first[1][1], third[1][1]), "other words give the same points.")
+    require(not np.array_equal(first[1][1], third[1][1]), "different words give the same points.")
 
 
 CLASS_CHECKS: dict[str, Callable[[Callable[[], Any]], None]] = {
     "images are uint8 with channels last": _images,
     "offsets divide the images into named classes": _classes,
-    "splits share no class": _splits,
+    "no class is in two splits": _splits,
     "rotations are known": _rotations,
     "the fingerprint is stable": _fingerprint,
-    "the same images every time": _same_images,
+    "the images are the same every time": _same_images,
 }
 FUNCTION_CHECKS: dict[str, Callable[[Callable[[], Any]], None]] = {
     "points have the right shape and are finite": _points,
-    "all randomness is in the words": _only_words,
+    "all randomness comes from the words": _only_words,
     "the fingerprint is stable": _fingerprint,
 }

@@ -16,13 +16,15 @@ def description_checks(spec: Spec) -> Iterator[Check]:
     """Yield the checks of names, summaries, parameters and import targets."""
     yield Check("the summary is one line", lambda: _summary(spec))
     yield Check("the factory can be imported", lambda: _targets(spec))
-    yield Check("parameters are a frozen model that forbids unknown names", lambda: _model(spec))
-    yield Check("parameters have defaults that are JSON", lambda: _defaults(spec))
-    yield Check("every parameter has help", lambda: _help(spec))
+    yield Check(
+        "the parameters are a frozen model that forbids unknown names", lambda: _model(spec)
+    )
+    yield Check("the defaults of parameters are valid JSON", lambda: _defaults(spec))
+    yield Check("every parameter has a description", lambda: _help(spec))
 
 
 def default_params(spec: Spec, *, searched: bool = False) -> BaseModel:
-    """The parameters of a plugin that nobody has changed; of a learner on a searched network."""
+    """The default parameters of a plugin; if ``searched``, of a learner on a searched network."""
     if isinstance(spec, LearnerSpec):
         return spec.params_model(searched=searched).model_validate(spec.preset)
     return spec.params_model().model_validate({})
@@ -60,11 +62,11 @@ def _model(spec: Spec) -> None:
             spec.params_model().model_fields.keys()
             - spec.params_model(searched=True).model_fields.keys()
         )
-        require(not lost, f"search_params lack {', '.join(sorted(lost))}, which params have.")
+        require(not lost, f"search_params lack {', '.join(sorted(lost))}, but params have it.")
 
 
 def _models(spec: Spec) -> list[type[BaseModel]]:
-    """The parameter models of a description: of a learner also that on searched networks."""
+    """The parameter models of a description; for a learner, also the one for searched networks."""
     if isinstance(spec, LearnerSpec) and spec.search_params is not None:
         return [spec.params_model(), spec.params_model(searched=True)]
     return [spec.params_model()]
@@ -78,7 +80,7 @@ def _strict(model: type[BaseModel]) -> None:
     require(config.get("frozen"), f"{model.__name__} is not frozen; set frozen=True.")
     require(
         config.get("extra") == "forbid",
-        f'{model.__name__} takes unknown names silently; set extra="forbid".',
+        f'{model.__name__} accepts unknown names silently; set extra="forbid".',
     )
 
 
@@ -95,4 +97,4 @@ def _defaults(spec: Spec) -> None:
 def _help(spec: Spec) -> None:
     fields = [item for model in _models(spec) for item in model.model_fields.items()]
     silent = dict.fromkeys(name for name, field in fields if not field.description)
-    require(not silent, f"no description: {', '.join(silent)}.")
+    require(not silent, f"these parameters have no description: {', '.join(silent)}.")

@@ -1,4 +1,4 @@
-"""Checks of a learner: what it returns, what it may depend on, what it must leave alone."""
+"""Checks of a learner: what it returns, what it may depend on, what it must not change."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ METHODS = ("meta_step", "adapt", "state_dict", "load_state_dict")
 
 
 def learner_checks(spec: LearnerSpec, catalog: Callable[[], Catalog]) -> Iterator[Check]:
-    """Yield the checks of a learner: for each task kind, on what networks it takes."""
+    """Yield the checks of a learner: for each task kind, on the networks that it accepts."""
     for kind in spec.kinds:
         benches: dict[str, Bench] = {kind: Bench(spec, kind, catalog, searched=spec.searches)}
         if spec.search_params is not None:
@@ -53,12 +53,10 @@ def _builds(bench: Bench) -> None:
 
 def _logs(bench: Bench) -> None:
     logged = bench.fresh().meta_step(bench.tasks(), progress=0.0, rng=generator())
-    require(
-        "loss" in logged, f"meta_step returned {sorted(logged)}; 'loss' is expected among them."
-    )
+    require("loss" in logged, f"meta_step returned {sorted(logged)}; 'loss' must be among them.")
     for name, value in logged.items():
         number = float(value)
-        require(math.isfinite(number), f"meta_step returned {name} = {number}.")
+        require(math.isfinite(number), f"meta_step returned {name} = {number}; it must be finite.")
 
 
 def _learns(bench: Bench) -> None:
@@ -93,7 +91,8 @@ def _leaves_tasks(bench: Bench) -> None:
     learner.meta_step(tasks, progress=0.0, rng=generator())
     predictions(learner, test)
     require(
-        same(before, list(_tensors(tasks, test))), "the learner wrote into the tasks it was given."
+        same(before, list(_tensors(tasks, test))),
+        "the learner changed the tensors of the tasks that it was given.",
     )
 
 
@@ -110,7 +109,8 @@ def _predicts(bench: Bench) -> None:
         found = predict(tasks.query.x)
         require(
             found.shape == wanted,
-            f"{name} returned shape {tuple(found.shape)}; {wanted} is [tasks, queries, outputs].",
+            f"{name} returned shape {tuple(found.shape)}; it must be {wanted}, "
+            "[tasks, queries, outputs].",
         )
         require(bool(found.isfinite().all()), f"{name} returned a value that is not finite.")
 
@@ -170,17 +170,17 @@ def _inductive(bench: Bench) -> None:
             close(predictions(learner, tasks)[:, 0], predictions(learner, tasks, changed)[:, 0]),
             "under the inductive protocol the prediction for a query example changes with the "
             "other query examples"
-            + (", and the description says transductive=False." if transductive else "."),
+            + (", but the description says transductive=False." if transductive else "."),
         )
 
 
 def _same_seed(bench: Bench) -> None:
     tasks = made_up_tasks(bench.kind, seed=5)
     first, second = bench.trained(), bench.trained()
-    require(same(first.state_dict(), second.state_dict()), "same seed, other weights.")
+    require(same(first.state_dict(), second.state_dict()), "the same seed gives different weights.")
     require(
         torch.equal(predictions(first, tasks), predictions(second, tasks)),
-        "same seed, other predictions.",
+        "the same seed gives different predictions.",
     )
 
 
@@ -199,12 +199,12 @@ def _resumes(bench: Bench) -> None:
         step(bench, learner, first=2, n_steps=2)
     require(
         same(copied(original.state_dict()), copied(resumed.state_dict())),
-        "a learner restored from its checkpoint goes on to other weights.",
+        "a learner restored from its checkpoint trains to different weights.",
     )
     tasks = made_up_tasks(bench.kind, seed=5)
     require(
         torch.equal(predictions(original, tasks), predictions(resumed, tasks)),
-        "a learner restored from its checkpoint makes other predictions.",
+        "a learner restored from its checkpoint makes different predictions.",
     )
 
 
@@ -223,7 +223,7 @@ def _device(bench: Bench) -> None:
     # Before training: Adam's first step turns the sign of a gradient that is only rounding.
     require(
         close(found, expected.predict(test.query.x)),
-        "the numbers on an accelerator are not those on the CPU.",
+        "the predictions on an accelerator differ from those on the CPU.",
     )
 
 
@@ -235,19 +235,19 @@ def _on(device: torch.device, tasks: TaskBatch) -> TaskBatch:
 
 
 CHECKS: dict[str, Callable[[Bench], None]] = {
-    "it can be built from its defaults": _builds,
+    "it can be built with its default parameters": _builds,
     "meta_step returns finite scalars": _logs,
     "meta_step changes the state": _learns,
-    "adapt takes the support set and no query": _takes_no_query,
-    "adapt leaves the state as it is": _leaves_state,
-    "the tasks are not written into": _leaves_tasks,
+    "adapt takes the support set and no query set": _takes_no_query,
+    "adapt does not change the state": _leaves_state,
+    "the tensors of the tasks are not changed": _leaves_tasks,
     "predictions have the right shape and are finite": _predicts,
     "genotypes, n_params and embedding have one row per task": _one_per_task,
     "a task's predictions do not depend on other tasks": _tasks_apart,
     "the order of the query set does not matter": _query_order,
-    "the inductive protocol keeps query examples apart": _inductive,
-    "same seed, same numbers": _same_seed,
-    "global random state is untouched": _leaves_randomness,
-    "a restored learner goes on to the bit": _resumes,
-    "it computes on the device it is given": _device,
+    "inductive predictions do not depend on other query examples": _inductive,
+    "the same seed gives the same numbers": _same_seed,
+    "the global random state is not changed": _leaves_randomness,
+    "a restored learner continues with the same numbers": _resumes,
+    "it computes on the device that it is given": _device,
 }

@@ -31,7 +31,7 @@ _INDEXING = (_aten.index.Tensor, _aten.index_put.default, _aten.index_put_.defau
 
 @contextmanager
 def fake_accelerator() -> Iterator[torch.device]:
-    """Pretend that there is an accelerator, and hand out its device.
+    """Pretend that there is an accelerator, and yield its device.
 
     Inside, ``tensor.to(device)`` and factories with ``device=device`` give tensors of the
     pretended accelerator. An operation that mixes them with CPU tensors raises ``RuntimeError``,
@@ -136,7 +136,7 @@ def _refuse_empty(func: Any, tensors: list[Tensor]) -> None:
     """PyTorch turns a list used as an index into a tensor behind the dispatcher's back."""
     if any(t.device.type == FAKE.type and not isinstance(t, _Accelerated) for t in tensors):
         raise RuntimeError(
-            f"{func} got a tensor that the pretended accelerator has not seen made; index with "
+            f"{func} got a tensor that was not created on the pretended accelerator; index with "
             "a tensor, not with a list."
         )
 

@@ -1,4 +1,4 @@
-"""Checks of a paper's table: it can be read, and it agrees with itself and with the plugins."""
+"""Checks of a paper's table: it can be read, and it is consistent in itself and with plugins."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metabench.plugin.catalog import Catalog
 def reference_checks(file: Traversable, catalog: Callable[[], Catalog]) -> Iterator[Check]:
     """Yield the checks of the file of a reference."""
     yield Check("it can be read", lambda: _readable(file))
-    yield Check("it agrees with itself and with the plugins", lambda: _agrees(file, catalog()))
+    yield Check("it is consistent in itself and with the plugins", lambda: _agrees(file, catalog()))
 
 
 def _readable(file: Traversable) -> None:

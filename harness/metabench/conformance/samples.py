@@ -101,5 +101,5 @@ def untouched_randomness() -> Iterator[None]:
     for name, old, new in zip(("torch", "random", "numpy"), before, after, strict=True):
         require(
             same(old, new),
-            f"the global random state of {name} changed; draw from the generator you are given.",
+            f"the global random state of {name} changed; use the generator that is passed in.",
         )

@@ -17,6 +17,7 @@ from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts import INPUTS, CountingSpace, Mixture, Params, SearchSpace, Strategy
 from metabench.plugin.contracts.episode import TaskKind, TaskShape
 from metabench.plugin.specs import SearchSpaceSpec, resolve
+from metabench.text import counted
 
 TASKS: dict[TaskKind, TaskShape] = {
     "classification": TaskShape("classification", (1, 28, 28), 3),
@@ -47,7 +48,7 @@ class Bench:
         return space
 
     def fresh(self) -> SearchSpace:
-        """As :meth:`build`; a network that cannot be built is told of by one check alone."""
+        """As :meth:`build`, but skip the check if that fails: another check reports the failure."""
         try:
             return self.build()
         except Exception as error:
@@ -102,13 +103,17 @@ def _choices(bench: Bench) -> None:
     choices = bench.fresh().choices()
     require(
         bool(choices) == bench.spec.searched,
-        f"the description says searched={bench.spec.searched}, and choices() has "
-        f"{len(choices)} cell types.",
+        f"the description says searched={bench.spec.searched}, but choices() has "
+        f"{counted(len(choices), 'cell type')}.",
     )
     for cell, found in choices.items():
         edges, names = found.edges, found.primitives
-        require(len(set(edges)) == len(edges) > 0, f"cell {cell!r} has no edges, or one twice.")
-        require(len(set(names)) == len(names) > 0, f"the primitives of cell {cell!r} repeat.")
+        require(
+            len(set(edges)) == len(edges) > 0, f"cell {cell!r} has no edges, or has an edge twice."
+        )
+        require(
+            len(set(names)) == len(names) > 0, f"cell {cell!r} has no primitives, or has one twice."
+        )
         require(
             all(0 <= source < target for source, target in edges),
             f"an edge of cell {cell!r} does not go from a node to a later one.",
@@ -119,11 +124,11 @@ def _initial_weights(bench: Bench) -> None:
     space = bench.fresh()
     with untouched_randomness():
         first, second = (space.init_weights(rng=generator()) for _ in range(2))
-    require(same(first, second), "the same generator gives other initial weights.")
+    require(same(first, second), "the same generator gives different initial weights.")
     for name, weight in first.items():
         require(
             weight.dtype == torch.float32 and weight.device.type == "cpu",
-            f"weight {name!r} is {weight.dtype} on {weight.device}; draw float32 on the CPU.",
+            f"weight {name!r} is {weight.dtype} on {weight.device}; it must be float32 on the CPU.",
         )
         require(bool(weight.isfinite().all()), f"weight {name!r} is not finite.")
 
@@ -137,11 +142,13 @@ def _forward(bench: Bench) -> None:
     wanted = (N_TASKS, N_EXAMPLES, TASKS[bench.kind].outputs)
     require(
         first.shape == wanted,
-        f"forward returned shape {tuple(first.shape)}; {wanted} is [tasks, n, outputs].",
+        f"forward returned shape {tuple(first.shape)}; it must be {wanted}, [tasks, n, outputs].",
     )
     require(bool(first.isfinite().all()), "forward returned a value that is not finite.")
-    require(same(first, second), "forward gives other numbers the second time; it must be pure.")
-    require(same(before, [weights, x]), "forward wrote into its weights or inputs.")
+    require(
+        same(first, second), "forward returns different numbers the second time; it must be pure."
+    )
+    require(same(before, [weights, x]), "forward changed its weights or inputs.")
 
 
 def _tasks_apart(bench: Bench) -> None:
@@ -153,12 +160,10 @@ def _tasks_apart(bench: Bench) -> None:
         ("weights", space.forward(other_weights, even_mixture(space), x)),
         ("inputs", space.forward(weights, even_mixture(space), _second_changed(x))),
     ):
-        require(
-            not close(out[1], found[1]), f"other {what} of a task leave its outputs as they are."
-        )
+        require(not close(out[1], found[1]), f"the outputs of a task do not depend on its {what}.")
         require(
             close(out[[0, 2]], found[[0, 2]]),
-            f"other {what} of one task change the outputs of another.",
+            f"the outputs of one task depend on the {what} of another.",
         )
 
 
@@ -177,7 +182,7 @@ def _shared(bench: Bench) -> None:
             space.forward(shared, even_mixture(space), x),
             space.forward(owned, even_mixture(space), x),
         ),
-        "weights [1, *shape] give other outputs than the same weights repeated for each task.",
+        "weights [1, *shape] give different outputs than the same weights repeated for each task.",
     )
 
 
@@ -208,7 +213,7 @@ def _statistics(bench: Bench) -> None:
     depends = not close(first, second)
     require(
         depends == space.batch_statistics,
-        f"batch_statistics is {space.batch_statistics}, and the output for an example "
+        f"batch_statistics is {space.batch_statistics}, but the output for an example "
         f"{'changes' if depends else 'does not change'} with the other examples.",
     )
 
@@ -216,7 +221,7 @@ def _statistics(bench: Bench) -> None:
 def _child(bench: Bench) -> None:
     space = bench.fresh()
     if not space.choices():
-        raise Skip("a fixed network has no children.")
+        raise Skip("this network is fixed.")
     strategy = bench.strategy()
     genotype = strategy.discretize(space, strategy.init_arch(space, rng=generator()))
     child = space.child(genotype)
@@ -232,7 +237,7 @@ def _child(bench: Bench) -> None:
 def _counts(bench: Bench) -> None:
     space = bench.fresh()
     if not isinstance(space, CountingSpace):
-        raise Skip("it does not count the weights that a mixture leaves.")
+        raise Skip("this network has no n_weights, which is optional.")
     shared = space.init_weights(rng=generator())
     total = sum(weight.numel() for weight in shared.values())
     mixture = {name: torch.cat([m] * N_TASKS) for name, m in even_mixture(space).items()}
@@ -251,15 +256,15 @@ def _device(bench: Bench) -> None:
 
 
 CHECKS: dict[str, Callable[[Bench], None]] = {
-    "it can be built from its defaults": _builds,
-    "choices are as described": _choices,
+    "it can be built with its default parameters": _builds,
+    "choices() agrees with the description": _choices,
     "initial weights come from the generator": _initial_weights,
     "forward is pure, finite and has the right shape": _forward,
-    "tasks do not reach each other": _tasks_apart,
-    "shared weights equal repeated ones": _shared,
-    "gradients, first and second, reach every weight": _gradients,
-    "batch_statistics tells the truth": _statistics,
-    "a genotype gives a child without choices": _child,
-    "n_weights counts per task, and all where nothing is left out": _counts,
-    "it computes where its inputs live": _device,
+    "tasks do not affect each other": _tasks_apart,
+    "shared weights give the same outputs as repeated ones": _shared,
+    "gradients reach every weight; first and second ones are finite": _gradients,
+    "batch_statistics agrees with the outputs": _statistics,
+    "the child of a genotype is a fixed network": _child,
+    "n_weights counts all weights of an even mixture for each task": _counts,
+    "it computes on the device of its inputs": _device,
 }

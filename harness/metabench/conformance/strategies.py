@@ -13,6 +13,7 @@ from metabench.conformance.spaces import TASKS
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts import INPUTS, NEEDED, AnnealedStrategy, SearchSpace, Strategy
 from metabench.plugin.specs import NasStrategySpec, resolve
+from metabench.text import counted
 
 
 def strategy_checks(spec: NasStrategySpec, catalog: Callable[[], Catalog]) -> Iterator[Check]:
@@ -20,11 +21,11 @@ def strategy_checks(spec: NasStrategySpec, catalog: Callable[[], Catalog]) -> It
     bodies: dict[str, Callable[[Strategy, SearchSpace], None]] = {
         "logits have one row per edge": _logits,
         "a mixture has the shape of the logits": _mixture,
-        "logits of their own give tasks mixtures of their own": _owned,
+        "logits of each task give a mixture for each task": _owned,
         "it draws nothing at meta-test": _at_test,
         "the genotype is made of the network's choices": _genotype,
-        "a temperature falls and stays above 0": _temperature,
-        "it computes where its logits live": _device,
+        "the temperature never rises and stays above 0": _temperature,
+        "it computes on the device of its logits": _device,
     }
     for name, body in bodies.items():
         yield Check(name, partial(_on_any_space, body, spec, catalog))
@@ -54,14 +55,14 @@ def _searched_space(catalog: Catalog) -> SearchSpace:
 def _logits(strategy: Strategy, space: SearchSpace) -> None:
     with untouched_randomness():
         first, second = (strategy.init_arch(space, rng=generator()) for _ in range(2))
-    require(same(first, second), "the same generator gives other logits.")
+    require(same(first, second), "the same generator gives different logits.")
     found = {key: tuple(logits.shape) for key, logits in first.items()}
     wanted: dict[str, tuple[int, ...]] = {}
     for cell, c in space.choices().items():
         wanted[cell] = (len(c.edges), len(c.primitives))
         if c.input_pairs and cell + INPUTS in found:
             wanted[cell + INPUTS] = (sum(map(len, c.pairs().values())),)
-    require(found == wanted, f"logits have shapes {found}; {wanted} is [edges, operations].")
+    require(found == wanted, f"logits have shapes {found}; they must be {wanted}.")
 
 
 def _mixture(strategy: Strategy, space: SearchSpace) -> None:
@@ -69,12 +70,15 @@ def _mixture(strategy: Strategy, space: SearchSpace) -> None:
     for sharpness in (0.0, 0.5, 1.0):
         mixture = strategy.mixture(space, arch, sharpness=sharpness, rng=generator())
         cells = [key for key in mixture if not key.endswith(INPUTS)]
-        require(cells == list(space.choices()), f"a mixture for {cells} alone.")
+        require(
+            cells == list(space.choices()),
+            f"the mixture has cells {cells}; it must have {list(space.choices())}.",
+        )
         for cell, weights in mixture.items():
             require(
                 weights.dim() == arch[cell].dim() + 1 and weights.shape[1:] == arch[cell].shape,
                 f"the mixture of cell {cell!r} has shape {tuple(weights.shape)}; "
-                f"[tasks or 1, edges, operations] is wanted.",
+                f"it must be [tasks or 1, edges, operations].",
             )
             require(
                 bool(weights.isfinite().all()),
@@ -90,13 +94,14 @@ def _owned(strategy: Strategy, space: SearchSpace) -> None:
         for key, weights in mixture.items():
             require(
                 len(weights) in (1, n_tasks) and weights.shape[1:] == arch[key].shape,
-                f"the mixture of {n_tasks} tasks has shape {tuple(weights.shape)} for {key!r}.",
+                f"the mixture of {counted(n_tasks, 'task')} has shape {tuple(weights.shape)} for "
+                f"{key!r}; it must be [tasks or 1, edges, operations].",
             )
         if n_tasks == 1:
             shared = strategy.mixture(space, arch, sharpness=0.5, rng=generator())
             require(
                 all(close(weights, mixture[key]) for key, weights in shared.items()),
-                "logits [1, edges, operations] give another mixture than [edges, operations].",
+                "logits [1, edges, operations] give a different mixture than [edges, operations].",
             )
 
 
@@ -104,7 +109,7 @@ def _at_test(strategy: Strategy, space: SearchSpace) -> None:
     arch = strategy.init_arch(space, rng=generator())
     with untouched_randomness():
         first, second = (strategy.mixture(space, arch, sharpness=1.0, rng=None) for _ in range(2))
-    require(same(first, second), "without a generator the same logits give another mixture.")
+    require(same(first, second), "without a generator, the same logits give different mixtures.")
 
 
 def _device(strategy: Strategy, space: SearchSpace) -> None:
@@ -118,18 +123,18 @@ def _device(strategy: Strategy, space: SearchSpace) -> None:
         found = {key: weights.cpu() for key, weights in mixture.items()}
     require(
         all(close(weights, found[key]) for key, weights in expected.items()),
-        "the mixture on an accelerator is not that on the CPU.",
+        "the mixture on an accelerator differs from that on the CPU.",
     )
     require(
         genotype == strategy.discretize(space, arch),
-        "the genotype on an accelerator is not that on the CPU.",
+        "the genotype on an accelerator differs from that on the CPU.",
     )
 
 
 def _genotype(strategy: Strategy, space: SearchSpace) -> None:
     arch = strategy.init_arch(space, rng=generator())
     genotype, again = (strategy.discretize(space, arch) for _ in range(2))
-    require(genotype == again, "the same logits give another genotype the second time.")
+    require(genotype == again, "the same logits give a different genotype the second time.")
     choices = space.choices()
     for cell, edges in genotype.cells:
         require(cell in choices, f"the genotype has a cell {cell!r} that the network lacks.")
@@ -143,7 +148,7 @@ def _genotype(strategy: Strategy, space: SearchSpace) -> None:
 
 def _temperature(strategy: Strategy, space: SearchSpace) -> None:
     if not isinstance(strategy, AnnealedStrategy):
-        raise Skip("it has no temperature.")
+        raise Skip("this strategy has no temperature, which is optional.")
     found = [strategy.temperature(sharpness) for sharpness in (0.0, 0.5, 1.0)]
     require(all(t > 0 for t in found), f"temperatures are {found}; each must be above 0.")
     require(

@@ -1,4 +1,4 @@
-"""Checks of a suite file: it can be read, and everything it names is there and takes its values."""
+"""Checks of a suite file: it can be read, and what it names is installed and takes its values."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from metabench.plugin.specs import LearnerSpec, Spec
 def suite_checks(file: Traversable, catalog: Callable[[], Catalog]) -> Iterator[Check]:
     """Yield the checks of a suite file."""
     yield Check("it can be read", lambda: _readable(file))
-    yield Check("its name is the file's", lambda: _name(file))
+    yield Check("its name is that of its file", lambda: _name(file))
     yield Check("its sources and its network are installed", lambda: _parts(file, catalog()))
     yield Check("every setting at every budget is valid", lambda: _protocols(file))
-    yield Check("parameters of plugins are valid", lambda: _params(file, catalog()))
-    yield Check("the plugins that it speaks of are installed", lambda: _strangers(file, catalog()))
+    yield Check("the parameters of plugins are valid", lambda: _params(file, catalog()))
+    yield Check("the plugins that it names are installed", lambda: _strangers(file, catalog()))
 
 
 def _readable(file: Traversable) -> None:
@@ -31,7 +31,7 @@ def _readable(file: Traversable) -> None:
 
 def _name(file: Traversable) -> None:
     stem, found = file.name.rpartition(".")[0], load_suite(file).name
-    require(found == stem, f"the file is {file.name} and the suite in it is called {found!r}.")
+    require(found == stem, f"the file is {file.name}, but the suite in it is named {found!r}.")
 
 
 def _parts(file: Traversable, catalog: Catalog) -> None:
@@ -43,7 +43,7 @@ def _parts(file: Traversable, catalog: Catalog) -> None:
             model = dataset.params_model()
             validated(model, {**source.params, **said}, what="data", owner=f"source {source.name}")
     space = catalog.space(suite.space)
-    require(suite.task in space.kinds, f"network {space.name} does not do {suite.task}.")
+    require(suite.task in space.kinds, f"network {space.name} is not for {suite.task}.")
 
 
 def _protocols(file: Traversable) -> None:
@@ -55,11 +55,11 @@ def _protocols(file: Traversable) -> None:
 
 
 def _params(file: Traversable, catalog: Catalog) -> None:
-    """Validate what the layers say about plugins that are installed; others may come later."""
+    """Validate the parameters of plugins that are installed; others may be installed later."""
     suite = load_suite(file)
     tables: dict[str, tuple[str, Mapping[str, Spec]]] = {
         "learners": ("learner", catalog.learners),
-        "spaces": ("space", catalog.search_spaces),
+        "spaces": ("network", catalog.search_spaces),
         "strategies": ("strategy", catalog.nas_strategies),
     }
     for setting, budget in _pairs(suite):

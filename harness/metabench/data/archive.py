@@ -17,21 +17,21 @@ ResizeFilter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanc
 """The resampling filters of Pillow."""
 
 Crop = Literal["none", "box"]
-"""What is cut out of an image first: nothing, or the box around its object, within the image."""
+"""How an image is cropped first: not at all, or to the bounding box of its object."""
 
 Box = tuple[int, int, int, int]
-"""Left, top, right and bottom of a part of an image, in pixels; right and bottom lie outside."""
+"""Left, top, right and bottom of a part of an image, in pixels; right and bottom are excluded."""
 
 
 class Preparation(Frozen):
-    """What is done to an image before it is packed; another preparation is another pack."""
+    """How images are prepared before they are packed; each preparation gives its own pack."""
 
     size: int = Field(ge=8, le=512, description="Height and width in pixels.")
-    resize: ResizeFilter = Field(default="lanczos", description="Filter of the resizing.")
+    resize: ResizeFilter = Field(default="lanczos", description="Filter for resizing.")
     crop: Crop = Field(
         default="none",
-        description="`box` cuts to the box around the object, where the archive has one, before "
-        "the resizing.",
+        description="`box` crops to the bounding box of the object before resizing, where the "
+        "archive has one.",
     )
 
     def __str__(self) -> str:
@@ -50,7 +50,7 @@ class RemoteFile:
 
     Attributes:
         name: its file name.
-        urls: where it is offered, tried in turn.
+        urls: addresses to download it from, tried in turn.
         digest: ``sha256:...`` of its content.
         size: its length in bytes.
     """
@@ -63,13 +63,13 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class ImageClass:
-    """A class as it lies in the originals.
+    """A class of images in the originals.
 
     Attributes:
         name: unique, ``part/.../class``; the first component is a part of the archive.
-        group: what it belongs to, such as an alphabet; may be empty.
+        group: the group that it belongs to, such as an alphabet; may be empty.
         images: names of its image files within the originals, in the order of packing.
-        boxes: the box around the object of each image; empty where the archive has none.
+        boxes: the bounding box of the object of each image; empty if the archive has none.
     """
 
     name: str
@@ -86,8 +86,8 @@ class Contents:
         classes: the classes, in any order.
         splits: classes of each split of each scheme that comes with the files, such as
             ``{"ravi": {"meta-train": ("n01532829", ...), ...}}``.
-        stamps: what must be said beside every result, such as ``subset``.
-        notes: sentences for the user, such as how many files a list names that are not there.
+        stamps: the stamps of every result on this data, such as ``subset``.
+        notes: sentences for the user, such as how many listed files are missing.
     """
 
     classes: Sequence[ImageClass]
@@ -98,23 +98,23 @@ class Contents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
-    """A dataset as published: all that fetching and importing need to know.
+    """A dataset as published: what fetching and importing need to know.
 
     Attributes:
         name: name of the dataset, and of its folder under the data root.
         files: what is downloaded; a user may also have these files, or their content unpacked.
-        layout: what a folder to import must hold, in words, for messages.
-        scan: finds the classes among the originals' file names, whatever the layout.
-        parts: how many classes each part holds; empty where any number will do.
-        per_class: how many images each class holds; None where they differ, and ``scan`` judges.
-        mode: ``L`` (grey, one channel) or ``RGB``.
-        preparation: what is done to images unless the user asks otherwise.
-        presets: other preparations by name, such as how a paper's script reads the images.
-        licence: short name of the licence.
+        layout: what a folder to import must contain, in words, for messages.
+        scan: finds the classes among the file names of the originals.
+        parts: how many classes each part has; empty if any number is allowed.
+        per_class: how many images each class has; None if classes differ and ``scan`` checks them.
+        mode: ``L`` (gray, one channel) or ``RGB``.
+        preparation: how images are prepared unless the user asks for something else.
+        presets: other preparations by name, such as that of a paper's script.
+        licence: short name of the license.
         citation: what to cite.
-        archives: names or patterns, such as ``*.zip``, of further archives that are read where the
+        archives: names or patterns, such as ``*.zip``, of further archives that are read if the
             user's folder has them.
-        named: whether each import gets a name of its own, for images that are not one dataset.
+        named: whether each import has its own name, for images that are not one dataset.
     """
 
     name: str

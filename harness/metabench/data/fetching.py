@@ -26,11 +26,11 @@ RESUMPTIONS = 5
 
 
 class _MirrorError(Exception):
-    """Why one mirror did not serve, in words that follow its address."""
+    """Why a mirror failed, in words that follow its address."""
 
 
 class _CutError(_MirrorError):
-    """The transfer ended early; what came is kept."""
+    """The transfer ended early; the part that was received is kept."""
 
 
 def fetch_archive(
@@ -40,21 +40,21 @@ def fetch_archive(
     root: Path | None = None,
     report: Progress | None = None,
 ) -> Pack:
-    """Download the files of a dataset and pack them; what is there already is not loaded again.
+    """Download the files of a dataset and pack them; existing files are not downloaded again.
 
     Args:
         archive: what to download and from where.
         preparation: what to do to the images; the archive's own by default.
         root: the data root; the user's own by default.
-        report: told how many bytes have come, then how many images are packed.
+        report: called with the number of bytes received, then with the number of images packed.
 
     Raises:
-        DataError: no mirror served a file. What came of it is kept for the next call to go on.
+        DataError: no mirror served a file. The next call continues after the received part.
     """
     if not archive.files:
         raise DataError(
             f"{archive.name} has no lawful stable address to download it from.",
-            hint=f"Get the files yourself, then `metabench data import {archive.name} PATH`; "
+            hint=f"Get the files yourself, then run `metabench data import {archive.name} PATH`; "
             f"PATH is {archive.layout}.",
         )
     root = root or data_root()
@@ -86,14 +86,14 @@ def _fetch(file: RemoteFile, folder: Path, report: Progress | None) -> None:
         except OSError as error:
             raise DataError(
                 f"Cannot write {folder / file.name}: {error.strerror or error}.",
-                hint="Make room there, or set METABENCH_DATA to another folder.",
+                hint="Free some space there, or set METABENCH_DATA to another folder.",
             ) from error
         else:
             return
     raise DataError(
         f"{file.name} could not be downloaded: {'; '.join(failures)}.",
-        hint="Run the same command again to go on from where it stopped, or download the file with "
-        "a browser and use `metabench data import`.",
+        hint="Run the same command again to continue, or download the file with a browser and use "
+        "`metabench data import`.",
     )
 
 
@@ -102,8 +102,8 @@ class _Resuming:
 
     Args:
         file: what is downloaded.
-        part: where its beginning is kept between calls.
-        report: told how many bytes have come.
+        part: the file that keeps the received part between calls.
+        report: called with the number of bytes received.
     """
 
     def __init__(self, file: RemoteFile, part: Path, report: Progress | None) -> None:
@@ -112,7 +112,7 @@ class _Resuming:
         self.report = report
 
     def __call__(self, url: str, output_file: str, _: Any) -> None:
-        """Bring the whole file to ``output_file``; pooch then checks its digest."""
+        """Download the whole file to ``output_file``; pooch then checks its digest."""
         if self._length() > self.file.size:
             self.part.unlink()
         for attempt in range(RESUMPTIONS + 1):

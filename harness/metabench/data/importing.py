@@ -1,4 +1,4 @@
-"""From the files a user has to a pack: find, check, write, and only then give it its name."""
+"""From the files of a user to a pack: find, check and write, then give the pack its name."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def import_archive(
         path: a folder of the published files, of their unpacked content, or one zip.
         preparation: what to do to the images; the archive's own by default.
         root: the data root; the user's own by default.
-        report: told how much of a tarball is read, then how many images are packed.
+        report: called with how much of a tarball is read, then with how many images are packed.
 
     Raises:
         DataError: something is missing, damaged or cannot be written, or a pack of other images
-            has the name. Nothing half-written stays.
+            has the name. Nothing is left half-written.
     """
     preparation = preparation or archive.preparation
     home = (root or data_root()) / archive.name
@@ -75,7 +75,9 @@ def _check_complete(archive: Archive, classes: Sequence[ImageClass], path: Path)
     seen: set[str] = set()
     for found in classes:
         if not found.images:
-            raise DataError(f"{path} holds no images of {found.name}.")
+            raise DataError(
+                f"{path} holds no images of {found.name}.", hint=f"PATH must be {archive.layout}."
+            )
         if len(set(found.images)) < len(found.images) or not seen.isdisjoint(found.images):
             raise DataError(
                 f"{path} lists an image of {found.name} twice.", hint="Download its lists again."
@@ -107,7 +109,7 @@ def _workspace(home: Path) -> Iterator[Path]:
     except OSError as error:
         raise DataError(
             f"Cannot write to {home}: {error.strerror or error}.",
-            hint="Make room there, or set METABENCH_DATA to another folder.",
+            hint="Free some space there, or set METABENCH_DATA to another folder.",
         ) from error
 
 
@@ -138,7 +140,7 @@ def _publish(made: Pack, target: Path, *, named: bool) -> Pack:
                 continue
             return Pack(target, made.index)
     if there.index.digest != made.index.digest:
-        other = "Import these under another name with --name, or remove" if named else "Remove"
+        other = "Import these images with another --name, or remove" if named else "Remove"
         raise DataError(
             f"{target} holds other images (digest {there.index.digest}), not these "
             f"(digest {made.index.digest}).",

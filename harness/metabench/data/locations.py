@@ -1,4 +1,4 @@
-"""Where data lives on this machine."""
+"""The folders of data on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks on folders, which the system releases when their holder dies, however it dies."""
+"""Locks on folders; the system releases a lock when the process that holds it ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def held(folder: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of a folder, which leaves no file behind.
+    """Hold the lock of a folder; no lock file is written.
 
     Args:
         folder: what to lock.

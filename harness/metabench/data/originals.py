@@ -1,4 +1,4 @@
-"""Files as published, read in place: folders, zips and tarballs, all seen alike."""
+"""Published files, read in place from folders, zips and tarballs in the same way."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _CHUNK = 2**20
 
 
 class Originals:
-    """All files of a dataset by their relative name, wherever they lie.
+    """All files of a dataset by their relative name, in a folder or in archives.
 
     Nothing is unpacked to disk, so a name inside an archive can never become a path.
 
     Args:
         path: a folder, one zip or one tarball; it exists.
-        archives: names or patterns of zips and tarballs that are read where the folder has them,
-            as if unpacked there.
-        report: told how much of a tarball is read, which has no list of what it holds.
+        archives: names or patterns of zips and tarballs that are read if the folder has them, as
+            if they were unpacked there.
+        report: called with how much of a tarball is read, which may take long.
 
     Raises:
-        DataError: an archive is damaged, or names a member as no sound one does.
+        DataError: an archive is damaged, or has a member with a name that leads out of it.
     """
 
     def __init__(
@@ -86,21 +86,21 @@ class Originals:
         return sorted(self._members)
 
     def in_stored_order(self, names: Iterable[str]) -> list[str]:
-        """The same names as they follow each other on disk: in a tarball, going back is slow."""
+        """The same names in their order on disk, since going back in a tarball is slow."""
         return sorted(names, key=lambda name: (*self._members[name], name))
 
     def read(self, name: str) -> bytes:
         """The content of one file.
 
         Raises:
-            DataError: it cannot be read, is a link, or is far too large for an image.
+            DataError: it cannot be read, is a link, or is too large for an image.
         """
         home, _ = self._members[name]
         with self.explained(name):
             return self._made[name]() if name in self._made else self._read(name, home)
 
     def open(self, name: str) -> BinaryIO:
-        """One file that may be large, to be read from any place; it is closed with the others.
+        """Open one file that may be large for random access; it is closed with the others.
 
         Raises:
             DataError: it cannot be read, or is larger than any file of a dataset.
@@ -130,14 +130,14 @@ class Originals:
             name: its name.
             read: makes its content.
             of: the file that it is made from.
-            place: where in there it lies, to be read in order.
+            place: its position in that file, so that files are read in order.
         """
         self._made[name] = read
         self._members[name] = (self._members[of][0], place)
 
     @contextmanager
     def explained(self, name: str) -> Iterator[None]:
-        """Turn what goes wrong while ``name`` is read into a sentence."""
+        """Turn an error while ``name`` is read into a sentence."""
         home, _ = self._members[name]
         try:
             yield
@@ -147,7 +147,7 @@ class Originals:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise DataError(
                     f"Cannot write to {tempfile.gettempdir()}: {error.strerror}.",
-                    hint="Make room there, or set TMPDIR to another folder.",
+                    hint="Free some space there, or set TMPDIR to another folder.",
                 ) from error
             raise DataError(f"{home} cannot be read: {error.strerror}.") from error
 
@@ -165,7 +165,7 @@ class Originals:
         return home.read_bytes()
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of each archive by its file name; empty where there is none."""
+        """SHA-256 of each archive by its file name; empty if there is none."""
         found = {}
         for path in sorted(self._archives):
             with path.open("rb") as source:
@@ -229,7 +229,7 @@ def is_archive(path: Path) -> bool:
         with path.open("rb") as source:
             return is_web_page(source.read(256))
     except OSError:
-        return True  # it is said to be unreadable when it is opened
+        return True  # opening it reports that it cannot be read
 
 
 def _damaged(path: Path, reason: str) -> DataError:
@@ -248,7 +248,7 @@ def _check_no_link(name: str, ball: Tarball) -> None:
 
 def _check_length(what: str, length: int) -> None:
     if length > MAX_MEMBER:
-        raise DataError(f"{what} claims {length:,} bytes, which is no image of a dataset.")
+        raise DataError(f"{what} claims {length:,} bytes, more than any image of a dataset.")
 
 
 def _check_name(name: str, path: Path) -> None:

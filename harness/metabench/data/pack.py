@@ -1,4 +1,4 @@
-"""Packs: the prepared images of a dataset as one array, beside an index that proves what they are.
+"""Packs: the prepared images of a dataset as one array, with an index that describes them.
 
 ``<data root>/<dataset>/<preparation>/`` holds ``images.npy`` (uint8 ``[n, height, width,
 channels]``, sorted by class, memory-mapped) and ``index.json``.
@@ -24,49 +24,51 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCHEMA = 1
-"""Raised when a reader of older packs would misread newer ones."""
+"""It rises when a reader of older packs would misread newer ones."""
 
 IMAGES = "images.npy"
 INDEX = "index.json"
 
 
 class PackedClass(Frozen):
-    """A class of a pack; it owns images ``start:stop``."""
+    """A class of a pack, with the images ``start:stop``."""
 
     name: str = Field(description="Unique name, `part/.../class`.")
-    group: str = Field(description="What it belongs to, such as an alphabet.")
-    start: int = Field(ge=0, description="Its first image.")
-    stop: int = Field(ge=0, description="One past its last image.")
+    group: str = Field(description="The group of the class, such as an alphabet; may be empty.")
+    start: int = Field(ge=0, description="Index of its first image.")
+    stop: int = Field(ge=0, description="Index after its last image.")
 
 
 class PackIndex(Frozen):
-    """What a pack holds and where it came from."""
+    """The content of a pack and its origin."""
 
     schema_number: int = Field(description="Version of this format.")
     dataset: str = Field(description="Name of the dataset.")
-    preparation: Preparation = Field(description="What was done to the images.")
-    shape: tuple[int, int, int, int] = Field(description="Images, height, width, channels.")
+    preparation: Preparation = Field(description="How the images were prepared.")
+    shape: tuple[int, int, int, int] = Field(
+        description="Number of images, height, width and channels."
+    )
     images_sha256: str = Field(description="SHA-256 of `images.npy`.")
     originals_sha256: str = Field(
-        description="Digest of the image files that were packed, the same for zips and folders."
+        description="Digest of the packed image files, equal for archives and folders."
     )
-    archives_sha256: dict[str, str] = Field(description="SHA-256 of the zips that were read.")
-    classes: tuple[PackedClass, ...] = Field(description="Sorted by name.")
-    licence: str = Field(description="Licence of the data.")
+    archives_sha256: dict[str, str] = Field(description="SHA-256 of each archive that was read.")
+    classes: tuple[PackedClass, ...] = Field(description="The classes, sorted by name.")
+    licence: str = Field(description="License of the data.")
     citation: str = Field(description="What to cite.")
     splits: dict[str, dict[str, tuple[str, ...]]] = Field(
         default_factory=dict,
-        description="Classes of each split of each scheme that came with the files.",
+        description="For each splitting scheme of the files, the classes of each split.",
     )
     stamps: tuple[str, ...] = Field(
-        default=(), description="What must be said beside every result, such as `subset`."
+        default=(), description="Stamps of every result on these images, such as `subset`."
     )
-    notes: tuple[str, ...] = Field(default=(), description="What was remarked on the files.")
+    notes: tuple[str, ...] = Field(default=(), description="Remarks about the files.")
     created_by: str = Field(description="Version of metabench that made the pack.")
 
     @property
     def digest(self) -> str:
-        """Digest of pixels, classes and preparation; the route they came by is not in it."""
+        """Digest of pixels, classes and preparation, whether the files were fetched or imported."""
         fields = {"dataset", "preparation", "shape", "images_sha256", "classes"}
         # Only where there are any, so that packs from before these fields keep their digests.
         fields |= {name for name in ("splits", "stamps") if getattr(self, name)}
@@ -77,20 +79,20 @@ class PackIndex(Frozen):
 
 
 class SealedIndex(Frozen):
-    """An index as it is written: with its own digest, so that an edited one is noticed."""
+    """An index as it is written, with its own digest, so that edits are noticed."""
 
     digest: str
     index: PackIndex
 
 
 class PackError(DataError):
-    """A pack is missing or damaged; what helps depends on how its dataset is published.
+    """A pack is missing or damaged; the hint depends on how its dataset is published.
 
     Args:
         message: as for every error.
         hint: made from the others if empty.
         name: of the dataset.
-        preparation: what must be done to its images; None where it is not known.
+        preparation: the preparation of its images; None if unknown.
     """
 
     def __init__(
@@ -116,9 +118,9 @@ class Pack:
     """A pack on disk.
 
     Attributes:
-        folder: where it lies.
-        index: what it holds.
-        kept: of a pack that was imported, whether an equal one was there already.
+        folder: its folder.
+        index: its content and origin.
+        kept: after an import, whether an equal pack already existed.
     """
 
     folder: Path
@@ -175,7 +177,7 @@ def open_pack(name: str, preparation: Preparation, *, root: Path | None = None) 
     if not (folder / INDEX).is_file():
         raise PackError(
             f"{name} has not been prepared at {preparation.size}x{preparation.size} pixels "
-            f"({preparation.resize}): {folder} is not there.",
+            f"({preparation.resize}): {folder} does not exist.",
             name=name,
             preparation=preparation,
         )
@@ -210,14 +212,14 @@ def read_pack(folder: Path, *, name: str = "") -> Pack:
 
 
 def list_packs(name: str, *, root: Path | None = None) -> list[Path]:
-    """Folders of the packs of a dataset, sound or not, under names of their own too."""
+    """The folders of the packs of a dataset, damaged and named ones included."""
     home = (root or data_root()) / name
     patterns = (f"[!.]*/{INDEX}", f"[!.]*/[!.]*/{INDEX}")
     return sorted(index.parent for pattern in patterns for index in home.glob(pattern))
 
 
 def verify_pack(pack: Pack, *, report: Callable[[str, int, int], None] | None = None) -> None:
-    """Digest the images again and compare with the index.
+    """Compute the digest of the images again and compare it with the index.
 
     Raises:
         PackError: they differ.
@@ -236,12 +238,12 @@ def verify_pack(pack: Pack, *, report: Callable[[str, int, int], None] | None = 
 
 
 def how_to_get(name: str, preparation: Preparation | None, archive: Archive | None = None) -> str:
-    """The commands that bring a pack, for a hint.
+    """The commands that get a pack, for a hint.
 
     Args:
         name: of the dataset; ``DATASET/NAME`` for images that were given a name.
-        preparation: what must be done to the images; None for the dataset's own.
-        archive: how the dataset is published, where that is known.
+        preparation: how the images must be prepared; None for the dataset's own preparation.
+        archive: how the dataset is published, if that is known.
 
     >>> how_to_get("image-folder/mine", None)
     'Run `metabench data import image-folder PATH --name mine`.'

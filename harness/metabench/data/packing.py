@@ -39,7 +39,7 @@ def write_pack(
         contents: what is packed, sorted by class.
         preparation: what is done to each image.
         folder: where to write.
-        report: told how many images are packed.
+        report: called with how many images are packed.
 
     Raises:
         DataError: an image cannot be read.
@@ -80,7 +80,7 @@ def write_pack(
 
 @dataclass(frozen=True, slots=True)
 class _Packing:
-    """What stays the same from image to image."""
+    """What is the same for all images."""
 
     archive: Archive
     originals: Originals
@@ -90,7 +90,7 @@ class _Packing:
     def write_images(self, classes: Sequence[ImageClass], sink: BinaryIO) -> str:
         """Write every image to its place, and digest the files that they were read from.
 
-        The files are read as they lie, since a tarball can only be read forward.
+        The files are read in their order on disk, since a tarball can only be read forward.
         """
         start = sink.tell()
         places = {name: i for i, name in enumerate(n for c in classes for n in c.images)}
@@ -161,7 +161,7 @@ def _decode(data: bytes, what: str, mode: str) -> PillowImage:
 
 
 def _resize(image: PillowImage, preparation: Preparation) -> bytes:
-    """Resize a grey or colour image; a 1-bit one would silently be resized without a filter."""
+    """Resize a gray or color image; a 1-bit one would silently be resized without a filter."""
     from PIL import Image
 
     size = (preparation.size, preparation.size)

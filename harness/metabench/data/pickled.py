@@ -1,4 +1,4 @@
-"""What a pickle may hold beside plain values: numpy arrays of numbers, and strings left on disk."""
+"""What a pickle may contain in addition to plain values: numpy arrays, and strings on disk."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _CHUNK = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Bytes that are read when they are needed.
+    """Bytes that are read when needed.
 
     Attributes:
-        file: where they lie.
-        start: their first byte.
-        length: how many they are.
+        file: the file that contains them.
+        start: the position of the first byte.
+        length: the number of bytes.
     """
 
     file: BinaryIO
@@ -55,7 +55,7 @@ class PickledDtype:
     def set_state(self, _version: object, order: object, *_rest: object) -> None:
         """Take what numpy pickles of a simple type: the order of its bytes."""
         if order not in ("<", ">", "|", "="):
-            raise ValueError("an array has an unknown order of bytes")
+            raise ValueError("an array has an unknown byte order")
         self.order = str(order)
 
     def __str__(self) -> str:
@@ -83,12 +83,12 @@ class PickledArray:
         """Take what numpy pickles of an array."""
         sizes = shape if isinstance(shape, tuple) else (shape,)
         if not isinstance(dtype, PickledDtype) or fortran or not sizes:
-            raise TypeError("an array is not of plain numbers in C order")
+            raise TypeError("an array does not consist of plain numbers in C order")
         if len(sizes) > MAX_DIMENSIONS or not all(_is_size(n) for n in sizes):
             raise ValueError("an array has an impossible shape")
         blob = _blob(data)
         if math.prod(sizes) * int(dtype.code[1:]) != blob.length:
-            raise ValueError("an array has another length than its shape says")
+            raise ValueError("the length of an array does not match its shape")
         self.dtype, self.shape, self.data = dtype, sizes, blob
 
     def __len__(self) -> int:
@@ -108,7 +108,7 @@ class PickledArray:
 
 @dataclass(frozen=True, slots=True)
 class Constructor:
-    """Stands for a function that a pickle may call; it is our own, whatever its name says."""
+    """Replaces a function that a pickle may call by one of our own."""
 
     make: Callable[..., Any]
 
@@ -157,7 +157,7 @@ def constructors(scratch: Callable[[], BinaryIO]) -> Mapping[str, Constructor]:
 
 def _dtype(code: object, *_flags: object) -> PickledDtype:
     if not isinstance(code, str) or not _NUMBERS.fullmatch(code):
-        raise TypeError("an array is not of plain numbers")
+        raise TypeError("an array does not consist of plain numbers")
     return PickledDtype(code)
 
 
@@ -179,7 +179,7 @@ def _scalar(dtype: object, data: object) -> int | float | bool:
 
 
 def _refuse(*_: object) -> None:
-    raise TypeError("it makes an array by other means than numpy's own")
+    raise TypeError("it creates an array in an unusual way")
 
 
 def _is_size(n: object) -> bool:
@@ -196,7 +196,7 @@ def _blob(data: object) -> Blob:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError("a string is expected where there is none")
+        raise TypeError("a value that must be a string is not one")
     return value
 
 

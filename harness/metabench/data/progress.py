@@ -1,8 +1,8 @@
-"""What is told while files are fetched and packed."""
+"""How progress is reported while files are fetched and packed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
-"""Called as work proceeds, with what is being done, how much is done, and of how much."""
+"""Called with what is being done, how much of it is done, and how much there is."""

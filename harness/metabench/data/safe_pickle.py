@@ -76,11 +76,11 @@ def read_pickle(originals: Originals, name: str) -> Any:
         raise DataError(
             f"{what} is a pickle that asks for {error}; only numbers, strings, lists, "
             "dictionaries and arrays are read.",
-            hint="Nothing of it was run. Get the file from its official place.",
+            hint="Nothing in it was executed. Download the file from its official address.",
         ) from error
     except (ArithmeticError, LookupError, TypeError, ValueError, EOFError, struct.error) as error:
         raise DataError(
-            f"{what} is not a sound pickle of a dataset: {' '.join(str(error)[:200].split())}.",
+            f"{what} is not a valid pickle of a dataset: {' '.join(str(error)[:200].split())}.",
             hint="Download it again.",
         ) from error
 
@@ -142,7 +142,7 @@ class _Machine:
             code = self.source.read(1).decode("latin-1")
             opcode = _OPCODES.get(code)
             if opcode is None:
-                raise ValueError(f"{code!r} is no opcode")
+                raise ValueError(f"{code!r} is not an opcode")
             if opcode.name == "STOP":
                 return self.stack.pop()
             self._step(opcode)
@@ -179,7 +179,7 @@ class _Machine:
     def _popped(self, start: int) -> list[Any]:
         """All from ``start`` to the top of the stack."""
         if start < (self.marks[-1] if self.marks else 0):
-            raise IndexError("it takes more than there is")
+            raise IndexError("it takes more values than there are")
         items = self.stack[start:]
         del self.stack[start:]
         return items
@@ -197,13 +197,13 @@ class _Machine:
     def extend(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, list):
-            raise TypeError("it appends to what is no list")
+            raise TypeError("it appends to a value that is not a list")
         target.extend(items)
 
     def set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, dict):
-            raise TypeError("it sets items of what is no dictionary")
+            raise TypeError("it sets items of a value that is not a dictionary")
         target.update(_pairs(items))
 
     def remember(self, place: int | None) -> None:
@@ -211,7 +211,7 @@ class _Machine:
 
     def find(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
-            raise TypeError("it names a function by what is no name")
+            raise TypeError("it names a function by a value that is not a name")
         wanted = f"{module}.{name}"
         if wanted not in self.constructors:
             raise _RefusedError(ascii(wanted[:200])[1:-1])
@@ -220,21 +220,21 @@ class _Machine:
     def reduce(self, _: Any) -> None:
         function, arguments = self._popped(len(self.stack) - 2)
         if not isinstance(function, Constructor):
-            raise TypeError("it calls what is no function")
+            raise TypeError("it calls a value that is not a function")
         self._check_arguments(arguments)
         self.stack.append(function.make(*arguments))
 
     def build(self, _: Any) -> None:
         target, state = self._popped(len(self.stack) - 2)
         if not has_state(target):
-            raise TypeError("it sets the state of what has none")
+            raise TypeError("it sets the state of a value that has no state")
         self._check_arguments(state)
         target.set_state(*state)
         self.stack.append(target)
 
     def _check_arguments(self, arguments: Any) -> None:
         if not isinstance(arguments, tuple) or len(arguments) > MAX_ARGUMENTS:
-            raise TypeError("it calls a function with what are no arguments")
+            raise TypeError("it calls a function with a value that is not a list of arguments")
         # The same string may be recoded again and again, and each time anew.
         self.source.charge(sum(len(a) for a in arguments if isinstance(a, str | bytes)))
 
@@ -242,7 +242,7 @@ class _Machine:
 def _pairs(items: list[Any]) -> dict[Any, Any]:
     # Hashing nested tuples takes time exponential in their depth; no dataset has such keys.
     if not all(isinstance(key, str | bytes | int | None) for key in items[::2]):
-        raise TypeError("a dictionary has a key that is no string or number")
+        raise TypeError("a dictionary has a key that is not a string or a number")
     return dict(zip(items[::2], items[1::2], strict=True))
 
 

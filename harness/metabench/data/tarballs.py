@@ -1,4 +1,4 @@
-"""Tarballs, plain or gzipped, read in place: a member is a place in the stream, never a path."""
+"""Tarballs, plain or gzipped, read in place: a member is a position in the stream, not a path."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ MAX_TOTAL = 64 * 2**30
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 ERRORS = (tarfile.TarError, gzip.BadGzipFile, EOFError)
-"""What a damaged tarball raises, beside ``zlib.error`` and other ``OSError``."""
+"""What a damaged tarball raises, in addition to ``zlib.error`` and other ``OSError``."""
 
 
 class Tarball:
     """The plain files of a tarball.
 
-    A compressed stream only runs forward: members read in another order than they lie in cost an
-    unpacking from the beginning each.
+    A compressed stream only runs forward. A member that is read out of order costs an unpacking
+    from the beginning.
 
     Args:
         path: a tar file, gzipped or not.
-        report: told how many bytes of it are read, since that may take minutes.
+        report: called with how many bytes are read, since reading may take minutes.
 
     Attributes:
         places: where each plain file begins in the stream and how long it is, by name.

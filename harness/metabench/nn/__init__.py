@@ -1,7 +1,7 @@
 """Networks with a task axis: layers as pure functions of inputs and weights.
 
 Read ``layers`` first, then ``norm`` and ``mlp`` (their derivatives), ``losses``, ``scores`` and
-``transduction`` (who may see a query set).
+``transduction`` (predictors for the transductive and the inductive protocol).
 """
 
 from metabench.nn.layers import (

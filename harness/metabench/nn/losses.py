@@ -1,7 +1,7 @@
 """Losses and scores of a batch of tasks: one number per task.
 
-Reductions: ``per_shot`` is the sum of cross-entropies divided by K (the MAML code
-line), ``mean`` the usual mean. For a support set of N ways, ``per_shot`` is N times ``mean``.
+Reductions: ``per_shot`` is the sum of cross-entropies divided by K, as in the code of MAML;
+``mean`` is the usual mean. For a support set of N ways, ``per_shot`` is N times ``mean``.
 """
 
 from __future__ import annotations

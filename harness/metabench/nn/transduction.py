@@ -1,4 +1,4 @@
-"""Who may see a query set: all queries at once, or each one beside the support set."""
+"""Predictors for the transductive and the inductive protocol."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def predictor(
     Args:
         forward: the adapted network, ``[tasks, n, *inputs] -> [tasks, n, outputs]``.
         support_x: inputs of the support set, ``[tasks, n, *inputs]``.
-        transductive: if True the query set is normalized by its own statistics. Otherwise each
+        transductive: if True, the query set is normalized by its own statistics. Otherwise each
             query example goes through the network together with the support set alone, so that no
             prediction depends on another query example (Reptile, Nichol et al. 2018).
     """

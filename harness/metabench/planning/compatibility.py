@@ -1,4 +1,4 @@
-"""Which data, learner, network and strategy fit together; the rest is refused before a run."""
+"""Which data, learners, networks and strategies fit together; the rest is refused before a run."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ HELD: dict[TaskKind, str] = {"classification": "classes", "regression": "functio
 
 
 def check_source(task: TaskKind, source: str, dataset: DatasetSpec, catalog: Catalog) -> None:
-    """Refuse functions where classes are told apart, and classes where values are predicted.
+    """Refuse functions in classification, and classes in regression.
 
     Raises:
-        UsageError: with the datasets that would do.
+        UsageError: with the datasets that fit.
     """
     if dataset.kind != HELD[task]:
         fitting = (spec.name for spec in catalog.datasets.values() if spec.kind == HELD[task])
@@ -53,8 +53,8 @@ def check_data(
         catalog: the plugins.
 
     Raises:
-        UsageError: for another task in every episode under a learner of one task, and for sources
-            that no network takes together.
+        UsageError: for episodes that are different tasks under a learner of one task, and for
+            sources that no network takes together.
         DataError: for too few classes or images, or several ways in regression.
     """
     from metabench.planning.compatibility import check_episodes
@@ -73,9 +73,9 @@ def _refuse_many_tasks(learner: LearnerSpec, source: str, catalog: Catalog) -> N
         if spec.searches == learner.searches and not spec.one_task
     )
     raise UsageError(
-        f"Learner {learner.name} learns one task, and every episode of source {source} is another: "
-        "the same label stands for other classes.",
-        hint="Choose a suite of supervised data, which is one task, "
+        f"Learner {learner.name} learns a single task, but every episode of source {source} is a "
+        "new task, in which a label means another class.",
+        hint="Choose a suite with supervised data, which is a single task, "
         f"or another learner: {_list(others)}.",
     )
 
@@ -86,55 +86,57 @@ def can_search(learner: LearnerSpec) -> bool:
 
 
 def check_searchable(learner: LearnerSpec, space: SearchSpaceSpec, catalog: Catalog) -> None:
-    """Refuse a searched network under a learner that cannot search, and a fixed one the other way.
+    """Refuse a searched network for a learner that cannot search, and a fixed one if it must.
 
     Raises:
-        UsageError: with the names that would do.
+        UsageError: with the names that fit.
     """
     if space.searched and not can_search(learner):
         able = (spec.name for spec in catalog.learners.values() if can_search(spec))
         raise UsageError(
-            f"Space {space.name} has choices, and learner {learner.name} does not search.",
-            hint=f"Choose a fixed network with --space, or a learner that searches: {_list(able)}.",
+            f"Network {space.name} is a search space, but learner {learner.name} does not search.",
+            hint="Choose a fixed network with --network, "
+            f"or a learner that searches: {_list(able)}.",
         )
     if learner.searches and not space.searched:
         searched = (spec.name for spec in catalog.search_spaces.values() if spec.searched)
         raise UsageError(
-            f"Learner {learner.name} searches, and network {space.name} has no choices.",
-            hint=f"Searched: {_list(searched)}.",
+            f"Learner {learner.name} searches, but network {space.name} is fixed.",
+            hint=f"Choose a searched network with --network: {_list(searched)}.",
         )
 
 
 def refuse_strategy(learner: LearnerSpec, space: Choice | None, catalog: Catalog) -> NoReturn:
-    """Say why a strategy was asked for in vain.
+    """Say why a strategy does not apply.
 
     Raises:
         UsageError: always.
     """
-    reason, hint = f"Learner {learner.name} does not search", ""
+    reason, hint = f"Learner {learner.name} does not search", "Leave them out."
     if space is not None and can_search(learner):
-        reason = f"Network {space.name} has no choices"
+        reason = f"Network {space.name} is fixed"
         searched = (found.name for found in catalog.search_spaces.values() if found.searched)
-        hint = f"Choose a searched one with --space: {_list(searched)}."
+        hint = f"Choose a searched network with --network: {_list(searched)}."
     raise UsageError(f"{reason}, so --strategy and --set strategy... do not apply.", hint=hint)
 
 
 def check_strategy(learner: LearnerSpec, strategy: NasStrategySpec, catalog: Catalog) -> None:
-    """Refuse a strategy that ignores logits under a learner whose work is to make them.
+    """Refuse a strategy that ignores logits for a learner that computes them.
 
     Raises:
-        UsageError: with the names that would do.
+        UsageError: with the names that fit.
     """
     if learner.makes_logits and not strategy.reads_logits:
         reading = (s.name for s in catalog.nas_strategies.values() if s.reads_logits)
         raise UsageError(
-            f"Learner {learner.name} makes logits, and strategy {strategy.name} does not read any.",
-            hint=f"Choose another with --strategy: {_list(reading)}.",
+            f"Learner {learner.name} computes architecture logits, "
+            f"but strategy {strategy.name} ignores them.",
+            hint=f"Choose another strategy with --strategy: {_list(reading)}.",
         )
 
 
 def check_architecture(spec: RunSpec, data: ClassData | FunctionFamily, catalog: Catalog) -> None:
-    """Let the strategy of a run draw logits for its network, once, before anything runs.
+    """Let the strategy of a run draw logits for its network, before anything runs.
 
     Args:
         spec: of the run.
@@ -188,8 +190,8 @@ def common_task(spec: RunSpec, loaded: Sequence[ClassData | FunctionFamily]) -> 
     if len(tasks) != 1:
         raise UsageError(
             f"The sources of suite {spec.suite} have different shapes: "
-            f"{'; '.join(sorted(f'{task.inputs} to {task.outputs}' for task in tasks))}.",
-            hint="One network serves all of them, so give them one size.",
+            f"{'; '.join(sorted(f'inputs {t.inputs}, outputs {t.outputs}' for t in tasks))}.",
+            hint="One network is trained on all of them, so give them the same size.",
         )
     return tasks.pop()
 

@@ -1,7 +1,7 @@
-"""Evaluations that a suite names beside its headline one: the same episodes, asked elsewhere.
+"""Further evaluations of a suite: the same episodes as the headline evaluation, with other queries.
 
-They are made from the trained weights after meta-test and change no headline number, so they are
-no part of a run's identity.
+They use the trained weights after meta-test and do not change the headline numbers, so the id of a
+run does not depend on them.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from metabench.sampling.grid import QueryGrid
 from metabench.values import Frozen, Name
 
 EvaluationName = Name
-"""Names a file, ``evaluations/<name>.jsonl``, and a phase of a run."""
+"""The name of a file, ``evaluations/<name>.jsonl``, and of a phase of a run."""
 
 
 class Evaluation(Frozen):
-    """What is asked of an adapted learner instead of the headline's queries.
+    """A further evaluation of the adapted learners, on other queries than the headline's.
 
-    Task and support points of each episode are those of the headline, and so is its key.
+    The task, the support points and the key of each episode are those of the headline evaluation.
     """
 
-    summary: str = Field(default="", description="One line for people.")
+    summary: str = Field(default="", description="One line that describes the evaluation.")
     grid: QueryGrid = Field(description="The query inputs of every episode.")
     normalization: Literal["transductive", "inductive"] = Field(
         default="inductive",
-        description="As in the protocol: where inductive, a batch norm takes the statistics of the "
-        "support set and the one query point. A grid is no sample: its own mean nothing.",
+        description="As in the protocol. With `inductive`, batch norm uses the statistics of the "
+        "support set and a single query point, since the points of a grid are not a sample.",
     )

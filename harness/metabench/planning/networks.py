@@ -1,4 +1,4 @@
-"""From a choice of a suite or a user to a network or a strategy."""
+"""From a choice of the suite or the user to a network or a strategy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def build_space(choice: Choice, task: TaskShape, catalog: Catalog) -> SearchSpace:
-    """Make the network of a choice."""
+    """Build the network of a choice."""
     spec = catalog.space(choice.name)
     space: SearchSpace = resolve(spec.factory)(_params(spec, choice), task)
     return space
@@ -40,12 +40,12 @@ def count_weights(space: SearchSpace) -> int:
 
 
 def uses_batch_statistics(space: SearchSpace | None) -> bool:
-    """Whether a network normalises with the examples it is given; assumed where it is unknown."""
+    """Whether a network uses batch statistics; a learner's own network is assumed to."""
     return space is None or space.batch_statistics
 
 
 def build_strategy(choice: Choice, catalog: Catalog) -> Strategy:
-    """Make the strategy of a choice."""
+    """Build the strategy of a choice."""
     spec = catalog.strategy(choice.name)
     strategy: Strategy = resolve(spec.factory)(_params(spec, choice))
     return strategy

@@ -1,4 +1,4 @@
-"""What ``--set`` says: values by scope and name."""
+"""The changes that ``--set`` asks for: values by scope and name."""
 
 from __future__ import annotations
 
@@ -10,15 +10,26 @@ import yaml
 from metabench.errors import UsageError, unknown
 from metabench.planning.yaml_files import read_yaml
 
-SCOPES = ("learner", "space", "strategy", "data", "protocol", "budget")
+SCOPES = ("learner", "network", "strategy", "data", "protocol", "budget")
+"""The scopes of ``--set``, in the words of a user."""
+
+_INTERNAL = {"network": "space"}
+"""What records, plans and suite files call a scope, where it is another word."""
+
 Changes = Mapping[str, Mapping[str, Any]]
+"""Values by scope, as records name it, and name."""
 
 
 def parse_changes(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Read ``--set`` options.
 
-    >>> parse_changes(["learner.inner_lr=1e-2", "protocol.queries=15"])
-    {'learner': {'inner_lr': 0.01}, 'protocol': {'queries': 15}}
+    The scope ``space`` is the former name of ``network`` and means the same.
+
+    >>> parse_changes(["learner.inner_lr=1e-2", "network.filters=32"])
+    {'learner': {'inner_lr': 0.01}, 'space': {'filters': 32}}
+
+    Raises:
+        UsageError: an option is malformed, its scope is unknown, or its value is not YAML.
     """
     changes: dict[str, dict[str, Any]] = {}
     for text in texts:
@@ -27,12 +38,25 @@ def parse_changes(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
         if not (equals and dot and name):
             raise UsageError(
                 f"--set {text!r} is not of the form SCOPE.NAME=VALUE.",
-                hint="For example --set learner.inner_lr=0.01.",
+                hint="For example: --set learner.inner_lr=0.01.",
             )
-        if scope not in SCOPES:
+        if scope not in (*SCOPES, *_INTERNAL.values()):
             raise unknown("scope of --set", scope, SCOPES)
         try:
-            changes.setdefault(scope, {})[name] = read_yaml(value)
+            changes.setdefault(_INTERNAL.get(scope, scope), {})[name] = read_yaml(value)
         except yaml.YAMLError as error:
-            raise UsageError(f"--set {text!r} has a value that cannot be read.") from error
+            raise UsageError(
+                f"--set {text!r} has a value that is not valid YAML.",
+                hint="Put the value in quotes if it contains brackets, braces or colons.",
+            ) from error
     return changes
+
+
+def scope_in_words(scope: str) -> str:
+    """The word of a user for a scope of :data:`Changes`.
+
+    >>> scope_in_words("space"), scope_in_words("learner")
+    ('network', 'learner')
+    """
+    words = {internal: word for word, internal in _INTERNAL.items()}
+    return words.get(scope, scope)

@@ -1,9 +1,9 @@
-"""From what a user asked for to runs: every choice resolved and checked before a run."""
+"""From a request to runs: every choice is resolved and checked before anything runs."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -19,14 +19,15 @@ from metabench.planning.compatibility import (
     refuse_strategy,
 )
 from metabench.planning.evaluation import Evaluation
-from metabench.planning.overrides import Changes
+from metabench.planning.overrides import Changes, scope_in_words
 from metabench.planning.runspec import Choice, RunSpec, SourceChoice
 from metabench.planning.source_data import DataKind, fingerprint_of, load_data
 from metabench.planning.suite import Suite, load_suite
 from metabench.planning.validation import validated
 from metabench.planning.yaml_files import flow
+from metabench.plugin.contracts.episode import TaskKind
 from metabench.plugin.contracts.stamp import Stamp, stamps_of_budget
-from metabench.plugin.specs import LearnerSpec, Spec
+from metabench.plugin.specs import LearnerSpec, SearchSpaceSpec, Spec
 from metabench.sampling.checks import require_values
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """What the user asked for, as on the command line."""
+    """A request for runs, as on the command line."""
 
     learners: tuple[str, ...]
     suite: str
@@ -52,14 +53,14 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One run to make.
+    """One run that is planned.
 
     Attributes:
-        spec: all that decides its numbers.
-        stamps: what must be said beside them.
-        command: what makes this run again.
-        evaluations: made from the trained weights beside the headline one.
-        changes: what its ``--set`` options say, by scope and name.
+        spec: everything that decides its numbers.
+        stamps: how its numbers differ from those of the full benchmark.
+        command: the command that repeats this run.
+        evaluations: further evaluations of the trained weights.
+        changes: the values of its ``--set`` options, by scope and name.
     """
 
     spec: RunSpec
@@ -91,7 +92,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
         for setting in settings
         for seed in request.seeds
     ]
-    # Data last: a wrong name is said before missing data is.
+    # Data last: a wrong name is reported before missing data is.
     loaded = [load_data(choice, catalog, data=request.data) for choice in sources]
     if suite.evaluations:
         require_values(loaded)
@@ -116,7 +117,7 @@ def suite_file(name: str, catalog: Catalog) -> Traversable:
     if name.endswith((".yaml", ".yml")):
         file = Path(name)
         if not file.is_file():
-            raise UsageError(f"There is no suite file {name}.")
+            raise UsageError(f"There is no suite file {name}.", hint="Check the path.")
         return file
     return catalog.suite(name)
 
@@ -143,8 +144,9 @@ def resolve(
     )
     if suite.task not in learner.kinds:
         raise UsageError(
-            f"Learner {learner.name} does {' and '.join(learner.kinds)}; "
-            f"suite {suite.name} is {suite.task}."
+            f"Learner {learner.name} is for {' and '.join(learner.kinds)}, "
+            f"but suite {suite.name} is {suite.task}.",
+            hint=_for_task("Learners", catalog.learners.values(), suite.task),
         )
     space = _space(request, suite, learner, catalog, setting=setting)
     strategy = _strategy(request, suite, learner, space, catalog, setting=setting)
@@ -184,17 +186,23 @@ def _space(
 ) -> Choice | None:
     changes = request.changes.get("space", {})
     if not learner.needs_space:
-        _refuse(request.space or changes, f"Learner {learner.name} brings its own network")
+        if request.space or changes:
+            raise UsageError(
+                f"Learner {learner.name} has its own network, so --network and --set network... "
+                "do not apply.",
+                hint="Leave them out.",
+            )
         return None
     space = catalog.space(request.space or suite.backend_of(learner.name).space)
     if suite.task not in space.kinds:
         raise UsageError(
-            f"Space {space.name} does {' and '.join(space.kinds)}; "
-            f"suite {suite.name} is {suite.task}."
+            f"Network {space.name} is for {' and '.join(space.kinds)}, "
+            f"but suite {suite.name} is {suite.task}.",
+            hint=_for_task("Networks", catalog.search_spaces.values(), suite.task),
         )
     check_searchable(learner, space, catalog)
     params = suite.params_of("spaces", space.name, setting=setting, budget=request.budget)
-    return _choice(space, {**params, **changes}, what="space")
+    return _choice(space, {**params, **changes}, what="network")
 
 
 def _strategy(
@@ -215,7 +223,8 @@ def _strategy(
     name = request.strategy or suite.backend_of(learner.name).strategy
     if name is None:
         raise UsageError(
-            f"Learner {learner.name} needs a strategy.",
+            f"Learner {learner.name} needs a strategy to search with, "
+            f"and suite {suite.name} names none.",
             hint=f"Choose one with --strategy: {', '.join(sorted(catalog.nas_strategies))}.",
         )
     strategy = catalog.strategy(name)
@@ -224,9 +233,9 @@ def _strategy(
     return _choice(strategy, {**params, **changes}, what="strategy")
 
 
-def _refuse(asked: object, reason: str) -> None:
-    if asked:
-        raise UsageError(f"{reason}, so --space, --strategy and their --set do not apply.")
+def _for_task(kind: str, specs: Iterable[LearnerSpec | SearchSpaceSpec], task: TaskKind) -> str:
+    names = sorted(spec.name for spec in specs if task in spec.kinds)
+    return f"{kind} for {task}: {', '.join(names) or 'none'}."
 
 
 def _choice(spec: Spec, params: Mapping[str, Any], *, what: str) -> Choice:
@@ -244,7 +253,7 @@ def _checked(model: Any, params: Mapping[str, Any], *, what: str, owner: str) ->
 def source_choices(
     suite: Suite, changes: Mapping[str, Any], catalog: Catalog
 ) -> tuple[SourceChoice, ...]:
-    """The sources of a suite with every parameter; ``changes`` to those of all sources win."""
+    """The sources of a suite with every parameter; ``changes`` apply to all sources and win."""
     choices = []
     for source in suite.sources:
         spec = catalog.dataset(source.dataset)
@@ -262,7 +271,7 @@ def source_choices(
 
 
 def _stamps(request: RunRequest) -> tuple[str, ...]:
-    """What must be said beside numbers made at less than, or other than, the suite's protocol."""
+    """The stamps of runs that depart from the suite or from the budget of the papers."""
     stamps = [*stamps_of_budget(request.budget)]
     if request.limit:
         stamps.append(Stamp.LIMIT)
@@ -272,10 +281,10 @@ def _stamps(request: RunRequest) -> tuple[str, ...]:
 
 
 def _command(request: RunRequest, spec: RunSpec) -> str:
-    """The command that makes this one run again, without ``--out`` and ``--device``."""
+    """The command that repeats this one run, without ``--out`` and ``--device``."""
     words = ["metabench", "run", "--learner", spec.learner.name, "--suite", request.suite]
     words += ["--setting", spec.setting, "--budget", spec.budget, "--seed", str(spec.seed)]
-    for option, value in (("--space", request.space), ("--strategy", request.strategy)):
+    for option, value in (("--network", request.space), ("--strategy", request.strategy)):
         words += [option, value] if value else []
     words += ["--data", "synthetic"] if request.data == "synthetic" else []
     words += ["--limit", str(request.limit)] if request.limit else []
@@ -283,5 +292,5 @@ def _command(request: RunRequest, spec: RunSpec) -> str:
         words += ["--plugin", str(file)]
     for scope, changes in request.changes.items():
         for name, value in changes.items():
-            words += ["--set", f"{scope}.{name}={flow(value)}"]
+            words += ["--set", f"{scope_in_words(scope)}.{name}={flow(value)}"]
     return shlex.join(words)

@@ -1,4 +1,4 @@
-"""One run of a benchmark as a value: all that decides its numbers, and its digest."""
+"""One run of a benchmark as a value: everything that decides its numbers, and its digest."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ class Choice(Frozen):
     """A plugin with its resolved parameters."""
 
     name: str = Field(description="The plugin's name.")
-    version: int = Field(description="Its version; raised when equal inputs may give new numbers.")
+    version: int = Field(
+        description="Its version. It rises when the same inputs may give other numbers."
+    )
     params: dict[str, Any] = Field(
-        default_factory=dict, description="Every parameter, defaults included."
+        default_factory=dict, description="All parameters, defaults included."
     )
 
     def __str__(self) -> str:
@@ -26,13 +28,13 @@ class Choice(Frozen):
 
 
 class SourceChoice(Choice):
-    """A source of the suite: a dataset with its parameters, under the source's own name."""
+    """A source of the suite: a dataset with its parameters, under a name of its own."""
 
-    source: str = Field(description="Name of the source in the suite, and of its table column.")
+    source: str = Field(description="Name of the source in the suite and of its column in tables.")
 
 
 class EpisodeProtocol(Frozen):
-    """How episodes are drawn, adapted to and judged: the same for every learner of a table."""
+    """How episodes are drawn, and how learners are tested on them: the same in a whole table."""
 
     ways: int = Field(
         default=1, ge=1, le=1000, description="Classes per episode (1 in regression)."
@@ -43,39 +45,44 @@ class EpisodeProtocol(Frozen):
         default=None,
         ge=1,
         le=10_000,
-        description="Support examples per class in meta-training; as `shots` if absent.",
+        description="Support examples per class in meta-training; if absent, as many as `shots`.",
     )
     train_queries: int | None = Field(
         default=None,
         ge=1,
         le=10_000,
-        description="Query examples per class in meta-training; as `queries` if absent.",
+        description="Query examples per class in meta-training; if absent, as many as `queries`.",
     )
     steps_at_test: int = Field(
-        default=5, ge=0, le=1000, description="Inner steps of the headline number."
+        default=5, ge=0, le=1000, description="Inner steps at meta-test for the headline score."
     )
     curve_steps: int = Field(
-        default=10, ge=0, le=1000, description="Inner steps that the curve shows."
+        default=10,
+        ge=0,
+        le=1000,
+        description="Inner steps up to which the curve of scores is recorded.",
     )
     normalization: Literal["transductive", "inductive"] = Field(
         default="transductive",
-        description="Normalize queries by their own statistics, or each one with the support set.",
+        description="How batch norm treats queries. `transductive`: by the statistics of the query "
+        "set; `inductive`: each query example together with the support set.",
     )
     selection: Literal["last", "meta-val"] = Field(
-        default="last", description="Test the last weights, or the best on meta-validation."
+        default="last",
+        description="Which weights are tested: the last, or the best on meta-validation.",
     )
     episodes: int = Field(default=1000, ge=1, description="Meta-test episodes per source.")
     val_episodes: int = Field(default=100, ge=1, description="Meta-validation episodes per source.")
     episode_seed: int = Field(
-        default=0, ge=0, description="Seed of meta-val and meta-test episodes."
+        default=0, ge=0, description="Seed of the meta-validation and meta-test episodes."
     )
 
     def test_shape(self) -> EpisodeShape:
-        """Examples of a meta-test episode."""
+        """Shape of a meta-test episode."""
         return EpisodeShape(self.ways, self.shots, self.queries)
 
     def train_shape(self) -> EpisodeShape:
-        """Examples of a meta-train episode, before a learner asks for others."""
+        """Shape of a meta-train episode, unless the learner trains on another one."""
         return EpisodeShape(
             self.ways, self.train_shots or self.shots, self.train_queries or self.queries
         )
@@ -84,35 +91,40 @@ class EpisodeProtocol(Frozen):
 class Training(Frozen):
     """How long a learner meta-trains."""
 
-    meta_steps: int = Field(ge=0, le=100_000_000, description="Outer updates.")
+    meta_steps: int = Field(ge=0, le=100_000_000, description="Number of outer updates.")
     meta_batch: int = Field(ge=1, le=100_000, description="Episodes per outer update.")
     val_every: int | None = Field(
         default=None,
         ge=1,
-        description="Meta-steps between validations, for `selection: meta-val`; if absent a "
-        "twentieth of `meta_steps`, rounded down, at least 1. The last step is validated too.",
+        description="Outer updates between validations, for `selection: meta-val`. If absent, a "
+        "twentieth of `meta_steps`, rounded down, but at least 1. The last weights are always "
+        "validated.",
     )
 
 
 class RunSpec(Frozen):
-    """All that decides the numbers of one run. Device, threads and versions are provenance."""
+    """Everything that decides the numbers of a run. Device, threads and versions are provenance."""
 
     suite: str = Field(description="Name of the suite.")
-    suite_version: int = Field(description="Its version.")
+    suite_version: int = Field(description="Version of the suite.")
     setting: str = Field(description="Name of the setting, such as `5w1s`.")
     budget: str = Field(description="Name of the budget.")
-    task: Literal["classification", "regression"] = Field(description="What is learned.")
-    metric: Literal["accuracy", "mse"] = Field(description="How a query set is scored.")
-    sources: tuple[SourceChoice, ...] = Field(description="Where episodes come from, in order.")
-    protocol: EpisodeProtocol = Field(description="How episodes are drawn, adapted to and judged.")
+    task: Literal["classification", "regression"] = Field(description="Kind of the tasks.")
+    metric: Literal["accuracy", "mse"] = Field(description="Score of a query set.")
+    sources: tuple[SourceChoice, ...] = Field(
+        description="The sources of episodes, in the order of the suite."
+    )
+    protocol: EpisodeProtocol = Field(
+        description="How episodes are drawn, and how learners are tested."
+    )
     training: Training = Field(description="How long the learner meta-trains.")
     learner: Choice = Field(description="The learner.")
-    space: Choice | None = Field(description="The network; null if the learner brings its own.")
+    space: Choice | None = Field(description="The network; null if the learner has its own.")
     strategy: Choice | None = Field(description="The NAS strategy; null if nothing is searched.")
-    data: Literal["real", "synthetic"] = Field(description="Real files, or a look-alike.")
+    data: Literal["real", "synthetic"] = Field(description="Real files, or generated look-alikes.")
     data_fingerprint: str = Field(description="Digest of the data of all sources.")
     seed: int = Field(
-        ge=0, lt=2**31, description="Seed of weights, meta-train episodes and learners' draws."
+        ge=0, lt=2**31, description="Seed of initial weights, meta-train episodes and random draws."
     )
 
     @property
@@ -122,5 +134,5 @@ class RunSpec(Frozen):
 
     @property
     def config_id(self) -> str:
-        """As :attr:`run_id`, without the seed: runs that differ only in it share a table row."""
+        """Digest of this value without the seed: all runs of a configuration have the same."""
         return digest(self.model_dump(mode="json", exclude={"seed"}))

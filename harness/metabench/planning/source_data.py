@@ -1,4 +1,4 @@
-"""From a suite's sources to data: validated parameters, real or synthetic, and one fingerprint."""
+"""From a suite's sources to their data, real or synthetic, and one fingerprint of all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def load_data(
     """Open the data of one source.
 
     Raises:
-        DataError: when it is not there, with the commands that help.
+        DataError: when the data is missing, with the commands that get it.
         UsageError: when a synthetic look-alike is asked for and there is none.
     """
     spec = catalog.dataset(choice.name)
@@ -43,7 +43,7 @@ def _maker(spec: DatasetSpec, data: DataKind) -> Any:
         return resolve(spec.factory)
     if spec.synthetic is None:
         raise UsageError(
-            f"Dataset {spec.name} has no synthetic look-alike.", hint="Run it with --data real."
+            f"Dataset {spec.name} has no synthetic look-alike.", hint="Use --data real."
         )
     return resolve(spec.synthetic)
 

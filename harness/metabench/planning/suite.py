@@ -16,14 +16,14 @@ from metabench.planning.yaml_files import read_mapping
 from metabench.values import Frozen, Name
 
 Overrides = dict[str, dict[str, Any]]
-"""Parameters by plugin name."""
+"""Parameters by name of the plugin."""
 
 METRICS = {"classification": "accuracy", "regression": "mse"}
 """How each kind of task is scored."""
 
 
 class SuiteSource(Frozen):
-    """A source: a dataset under a name of its own, with parameters."""
+    """A source of episodes: a dataset with parameters, under a name of its own."""
 
     name: Name
     dataset: str
@@ -31,7 +31,7 @@ class SuiteSource(Frozen):
 
 
 class Layer(Frozen):
-    """What a suite, a setting or a budget says about protocol and parameters; later layers win."""
+    """Protocol and parameters that a suite, a setting or a budget sets; the later layer wins."""
 
     summary: str = ""
     protocol: dict[str, Any] = Field(default_factory=dict)
@@ -41,31 +41,33 @@ class Layer(Frozen):
 
 
 class Backend(Frozen):
-    """A network, and for a searched one the strategy."""
+    """A network, and a strategy if the network is searched."""
 
     space: str
     strategy: str | None = None
 
 
 class Budget(Layer):
-    """How much compute: outer updates, episodes per update, and what is scaled down with it."""
+    """How much compute a run takes: outer updates, episodes per update, and further values."""
 
     meta_steps: int = Field(ge=0)
     meta_batch: int = Field(ge=1)
     val_every: int | None = Field(default=None, ge=1)
     data: dict[str, Any] = Field(
-        default_factory=dict, description="Parameters of every source, such as smaller images."
+        default_factory=dict, description="Parameters of all sources, such as a smaller image size."
     )
     settings: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
-        description="Per setting, other values of the three above, and a `training` of its own.",
+        description="For a setting, other values of `meta_steps`, `meta_batch` and `val_every`, "
+        "and its own `training`.",
     )
     training: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="Per learner, other values again; they win."
+        default_factory=dict,
+        description="For a learner, other values of `meta_steps`, `meta_batch` and `val_every`.",
     )
 
     def learners_of_training(self) -> list[str]:
-        """Whom the budget gives a length of training of their own, in any setting."""
+        """The learners that the budget gives their own length of training, in any setting."""
         own = [setting.get("training", {}) for setting in self.settings.values()]
         return list(dict.fromkeys(name for table in (self.training, *own) for name in table))
 
@@ -91,19 +93,20 @@ class Suite(Layer):
     sources: tuple[SuiteSource, ...] = Field(min_length=1)
     space: str
     backends: dict[str, Backend] = Field(
-        default_factory=dict, description="Per learner, a network other than `space`."
+        default_factory=dict,
+        description="For a learner, another network than `space`, and its strategy.",
     )
     settings: dict[Name, Layer] = Field(min_length=1)
     budgets: dict[str, Budget] = Field(min_length=1)
     evaluations: dict[EvaluationName, Evaluation] = Field(
-        default_factory=dict, description="Made beside the headline one, from the same weights."
+        default_factory=dict, description="Further evaluations of the trained weights."
     )
 
     @model_validator(mode="after")
     def _metric_fits(self) -> Suite:
         if self.metric != METRICS[self.task]:
             raise ValueError(
-                f"the metric of {self.task} is {METRICS[self.task]}, and not {self.metric}"
+                f"the metric of {self.task} must be {METRICS[self.task]}, not {self.metric}"
             )
         return self
 
@@ -111,30 +114,32 @@ class Suite(Layer):
     def _names_differ(self) -> Suite:
         names = [source.name for source in self.sources]
         if len(set(names)) != len(names) or "average" in names:
-            raise ValueError("sources need names of their own, and none may be called 'average'")
+            raise ValueError("the names of sources must differ, and none may be 'average'")
         return self
 
     @model_validator(mode="after")
     def _budgets_name_settings(self) -> Suite:
         for budget in self.budgets.values():
             if strange := budget.settings.keys() - self.settings.keys():
-                raise ValueError(f"a budget speaks of {min(strange)!r}, which is no setting")
+                raise ValueError(
+                    f"a budget names {min(strange)!r}, which is not a setting of the suite"
+                )
         return self
 
     def backend_of(self, learner: str) -> Backend:
-        """The network of one learner, where the user names none."""
+        """The network of one learner, unless the user names another."""
         return self.backends.get(learner, Backend(space=self.space))
 
     def setting(self, name: str) -> Layer:
         """The setting of that name, or an error with the nearest names."""
         if name not in self.settings:
-            raise unknown(f"setting of suite {self.name}", name, self.settings)
+            raise unknown("setting", name, self.settings, of=f"suite {self.name}")
         return self.settings[name]
 
     def budget(self, name: str) -> Budget:
         """The budget of that name, or an error with the nearest names."""
         if name not in self.budgets:
-            raise unknown(f"budget of suite {self.name}", name, self.budgets)
+            raise unknown("budget", name, self.budgets, of=f"suite {self.name}")
         return self.budgets[name]
 
     def protocol_of(self, setting: str, budget: str, changes: Mapping[str, Any]) -> EpisodeProtocol:
@@ -151,7 +156,7 @@ class Suite(Layer):
         setting: str,
         budget: str,
     ) -> dict[str, Any]:
-        """What suite, setting and budget say about the parameters of one plugin."""
+        """The parameters of one plugin that suite, setting and budget set."""
         layers = (self, self.setting(setting), self.budget(budget))
         return {k: v for layer in layers for k, v in getattr(layer, kind).get(name, {}).items()}
 

@@ -11,14 +11,14 @@ from metabench.plugin.catalog import Catalog
 
 
 def sentences_on(kind: str, known: Mapping[str, Any], names: Iterable[str | None]) -> list[str]:
-    """A sentence with the nearest names for each name that is not known, each name once."""
+    """For each unknown name, once, a sentence with the nearest known names."""
     strange = (name for name in dict.fromkeys(filter(None, names)) if name not in known)
     errors = [unknown(kind, name, known) for name in strange]
     return [f"{error.message} {error.hint}" for error in errors]
 
 
 def unknown_names_in(suite: Suite, catalog: Catalog) -> list[str]:
-    """A sentence for each learner, space and strategy of a suite that nobody provides."""
+    """A sentence for each learner, network and strategy of a suite that no plugin provides."""
     layers = (suite, *suite.settings.values(), *suite.budgets.values())
     backends = suite.backends.values()
     learners = [
@@ -36,6 +36,6 @@ def unknown_names_in(suite: Suite, catalog: Catalog) -> list[str]:
     ]
     return [
         *sentences_on("learner", catalog.learners, learners),
-        *sentences_on("space", catalog.search_spaces, spaces),
+        *sentences_on("network", catalog.search_spaces, spaces),
         *sentences_on("strategy", catalog.nas_strategies, strategies),
     ]

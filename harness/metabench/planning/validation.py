@@ -1,4 +1,4 @@
-"""From pydantic's complaints about a value to one sentence with a hint."""
+"""From the errors of pydantic to one sentence with a hint."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ LONGEST = 60
 def usage_error(
     error: ValidationError, *, model: type[BaseModel], what: str, owner: str = ""
 ) -> UsageError:
-    """Turn the first complaint into a sentence; a misspelt name comes before what it leaves out.
+    """Turn the first error into a sentence; a misspelled name comes before a missing one.
 
     Args:
-        error: of pydantic.
+        error: the errors that pydantic found.
         model: what was validated.
         what: a scope such as ``protocol``, or a file and a colon such as ``Suite file a.yaml:``.
         owner: the plugin whose parameters these are; may be empty.
@@ -59,7 +59,7 @@ def _unknown(name: str, known: dict[str, Any], *, where: str, what: str, owner: 
 
 
 def _joined(loc: Sequence[str | int]) -> str:
-    """``sources.0.name``; a key that is no plain name stands in quotes."""
+    """``sources.0.name``; a key that is not a plain name is put in quotes."""
     plain = (str(part) for part in loc)
     return ".".join(
         part if part.replace("-", "_").replace("_", "a").isalnum() else repr(part) for part in plain
@@ -67,7 +67,7 @@ def _joined(loc: Sequence[str | int]) -> str:
 
 
 def _said(one: ErrorDetails) -> str:
-    """What pydantic says, as the end of a sentence."""
+    """The message of pydantic, as the end of a sentence."""
     if one["type"] == "string_pattern_mismatch" and one["ctx"]["pattern"] == NAME_PATTERN:
         return NAME_RULE
     text = " ".join(one["msg"].removeprefix("Value error, ").split()).rstrip(".")
@@ -75,13 +75,13 @@ def _said(one: ErrorDetails) -> str:
 
 
 def _value(value: Any) -> str:
-    """``=0``; nothing for what is too long to repeat."""
+    """``=0``; empty if the value is too long to repeat."""
     text = repr(value)
     return f"={text}" if len(text) <= LONGEST and "\n" not in text else ""
 
 
 def _fields(model: Any, loc: Sequence[str | int]) -> dict[str, Any]:
-    """The fields of the model inside ``model`` that a place lies in; none where it is no model."""
+    """The fields of the model inside ``model`` at a place; none if there is no model."""
     for part in loc:
         if _is_model(model):
             field = model.model_fields.get(part)

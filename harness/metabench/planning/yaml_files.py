@@ -1,4 +1,4 @@
-"""YAML the way people mean it: ``1e-4`` is a number, ``off`` is text, no key stands twice."""
+"""YAML the way people mean it: ``1e-4`` is a number, ``off`` is text, no key occurs twice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metabench.errors import UsageError
 
 
 def read_mapping(file: Traversable, *, of: str) -> dict[Any, Any]:
-    """Read a file that holds one mapping.
+    """Read a file that contains one mapping.
 
     Args:
         file: in UTF-8.
@@ -26,7 +26,9 @@ def read_mapping(file: Traversable, *, of: str) -> dict[Any, Any]:
     try:
         values = read_yaml(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
-        raise UsageError(f"{file} is not a text file in UTF-8.") from error
+        raise UsageError(
+            f"{file} is not a text file in UTF-8.", hint="Save it in UTF-8."
+        ) from error
     except yaml.YAMLError as error:
         raise UsageError(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(values, dict):
@@ -44,7 +46,7 @@ def read_yaml(text: str) -> Any:
 
 
 def flow(value: Any) -> str:
-    """A value on one line, as it is written behind ``--set NAME=``.
+    """A value on one line, as it is written after ``--set NAME=``.
 
     >>> flow({"cell": [[0, 2, "skip"]]}), flow(0.01), flow(None)
     ('{cell: [[0, 2, skip]]}', '0.01', 'null')
@@ -54,7 +56,7 @@ def flow(value: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 scalars, and no key twice."""
+    """YAML 1.2 scalars; a key that occurs twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
@@ -62,7 +64,7 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable):
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is no text or number", key_node.start_mark
+                    None, None, f"the key {key!r} is not text or a number", key_node.start_mark
                 )
             if key in seen:
                 raise yaml.constructor.ConstructorError(

@@ -1,4 +1,4 @@
-"""Everything there is to choose from: the plugins, and what each of them provides."""
+"""The catalog: the plugins, and what each of them provides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from metabench.errors import PluginError, UsageError, unknown
-from metabench.plugin.loading import HOOKS, Candidate, discover, read
+from metabench.plugin.loading import HOOKS, Candidate, discover, kind_in_words, read
 from metabench.plugin.specs import (
     DatasetSpec,
     ExecutorSpec,
@@ -35,12 +35,12 @@ class PluginInfo:
 
     Attributes:
         name: name of its entry point, or stem of its file.
-        distribution: the package that brings it, or the path of a ``--plugin`` file.
+        distribution: the package that contains it, or the path of a ``--plugin`` file.
         version: version of that package; empty for a file.
         status: ``error`` means that the plugin is refused as a whole.
-        error: one sentence; empty if all is well.
-        provides: names by kind, for the kinds it provides.
-        listens: whether it is told of events.
+        error: one sentence; empty if the plugin can be used.
+        provides: the names that it provides, by kind.
+        listens: whether it receives events.
     """
 
     name: str
@@ -116,7 +116,7 @@ class Catalog:
         return self._find(kind, owners, name)
 
     def emit(self, event: RunEvent) -> None:
-        """Tell every plugin about an event; the first failure of each is logged, none raised."""
+        """Send an event to every plugin; the first failure of each is logged, none is raised."""
         for plugin, listen in self._listeners:
             try:
                 listen(event=event)
@@ -129,7 +129,7 @@ class Catalog:
                     )
 
     def unknown(self, kind: str, name: str, known: Iterable[str]) -> UsageError:
-        """Describe a name that is not here: the nearest ones, and the plugins that were refused."""
+        """Describe an unknown name: the nearest names, and the plugins that could not be loaded."""
         error = unknown(kind, name, known)
         refused = [plugin.name for plugin in self.plugins if plugin.status == "error"]
         if refused:
@@ -141,12 +141,12 @@ class Catalog:
 
     def _find(self, kind: str, table: Mapping[str, T], name: str) -> T:
         if name not in table:
-            raise self.unknown(kind, name, table)
+            raise self.unknown(kind_in_words(kind), name, table)
         return table[name]
 
 
 def load_catalog(plugin_files: Sequence[Path] = ()) -> Catalog:
-    """Load every installed plugin, and single files besides.
+    """Load every installed plugin, and plugins in single files.
 
     A plugin with any error is refused as a whole and listed with its error; with the environment
     variable ``METABENCH_STRICT_PLUGINS=1`` it stops the program.
@@ -155,7 +155,7 @@ def load_catalog(plugin_files: Sequence[Path] = ()) -> Catalog:
         plugin_files: Python files that are plugins without packaging.
 
     Raises:
-        UsageError: a plugin file is not there.
+        UsageError: a plugin file does not exist.
         PluginError: a plugin is broken and strictness was asked for.
     """
     plugins: list[PluginInfo] = []
@@ -214,7 +214,7 @@ def _check_duplicates(
         for plugin in plugins:
             for name in named.keys() & set(plugin.provides.get(kind, ())):
                 raise PluginError(
-                    f"It provides the {kind} {name!r}, "
+                    f"It provides the {kind_in_words(kind)} {name!r}, "
                     f"which {plugin.distribution} provides already."
                 )
 
@@ -224,5 +224,5 @@ def _raise_first(plugins: Sequence[PluginInfo]) -> None:
         if plugin.status == "error":
             raise PluginError(
                 f"Plugin {plugin.name!r} of {plugin.distribution}: {plugin.error}",
-                hint="Repair or uninstall it, or unset METABENCH_STRICT_PLUGINS.",
+                hint="Repair or uninstall the plugin, or unset METABENCH_STRICT_PLUGINS.",
             )

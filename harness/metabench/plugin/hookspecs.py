@@ -24,44 +24,44 @@ hookimpl = pluggy.HookimplMarker("metabench")
 
 @hookspec
 def metabench_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
-    """Return the datasets of this plugin. Called once, when the catalog is first read."""
+    """Return the datasets of this plugin. Called when the plugin is loaded."""
 
 
 @hookspec
 def metabench_learners() -> Iterable[LearnerSpec]:  # type: ignore[empty-body]
-    """Return the learners of this plugin. Called once, when the catalog is first read."""
+    """Return the learners of this plugin. Called when the plugin is loaded."""
 
 
 @hookspec
 def metabench_search_spaces() -> Iterable[SearchSpaceSpec]:  # type: ignore[empty-body]
-    """Return the networks of this plugin. Called once, when the catalog is first read."""
+    """Return the networks of this plugin, fixed and searched. Called when the plugin is loaded."""
 
 
 @hookspec
 def metabench_nas_strategies() -> Iterable[NasStrategySpec]:  # type: ignore[empty-body]
-    """Return the strategies of this plugin. Called once, when the catalog is first read."""
+    """Return the NAS strategies of this plugin. Called when the plugin is loaded."""
 
 
 @hookspec
 def metabench_suites() -> Iterable[Traversable]:  # type: ignore[empty-body]
-    """Return suite files (YAML). Called once, when the suites are first read."""
+    """Return the suite files (YAML) of this plugin. Called when the plugin is loaded."""
 
 
 @hookspec
 def metabench_references() -> Iterable[Traversable]:  # type: ignore[empty-body]
-    """Return files of printed results (YAML). Called once, when a report needs them."""
+    """Return files with tables of papers (YAML). Called when the plugin is loaded."""
 
 
 @hookspec
 def metabench_claims() -> Iterable[Traversable]:  # type: ignore[empty-body]
-    """Return files of papers' claims (YAML). Called once, when they are judged."""
+    """Return files with claims of papers (YAML). Called when the plugin is loaded."""
 
 
 @hookspec
 def metabench_executors() -> Iterable[ExecutorSpec]:  # type: ignore[empty-body]
-    """Return ways to make runs. Called once, when the catalog is first read."""
+    """Return the executors of this plugin. Called when the plugin is loaded."""
 
 
 @hookspec
 def metabench_on_event(event: RunEvent) -> None:
-    """Take note of an event. Called in the main process; an exception is logged, never raised."""
+    """Receive an event of a run. Called in the main process; an exception is logged, not raised."""

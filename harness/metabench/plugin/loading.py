@@ -47,17 +47,27 @@ HOOKS = {
 }
 """Per kind of thing, the hook that returns it and the type it must have."""
 
+
+def kind_in_words(kind: str) -> str:
+    """What a user calls things of a kind: a ``space`` is a network.
+
+    >>> kind_in_words("space"), kind_in_words("learner")
+    ('network', 'learner')
+    """
+    return "network" if kind == "space" else kind
+
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A plugin that was found and not yet imported.
+    """A plugin that was found but not yet imported.
 
     Attributes:
         name: name of the entry point, or stem of the file.
-        distribution: the package that brings it, or the path of a ``--plugin`` file.
+        distribution: the package that contains it, or the path of a ``--plugin`` file.
         version: version of that package; empty for a file.
         load: imports it.
     """
@@ -70,7 +80,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Provided:
-    """What one sound plugin offers: per kind its things by name, and its ear for events."""
+    """What a plugin provides: its things by kind and name, and the function for events."""
 
     things: dict[str, dict[str, Any]]
     listen: Callable[..., Any]
@@ -81,7 +91,7 @@ def discover(files: Sequence[Path] = ()) -> Iterator[Candidate]:
     """Find plugins: the built-in distribution, the others by name, then single files.
 
     Raises:
-        UsageError: a file is not there.
+        UsageError: a file does not exist.
     """
     found: dict[str, list[Candidate]] = {}
     for distribution in distributions():
@@ -162,7 +172,7 @@ def _check_api(plugin: object) -> None:
     wanted = getattr(plugin, "METABENCH_API", API_VERSION)
     if wanted != API_VERSION:
         raise PluginError(
-            f"It was written for plugin API {wanted!r}; this metabench has API {API_VERSION}."
+            f"It was written for plugin API {wanted!r}, but this metabench has API {API_VERSION}."
         )
 
 
@@ -187,7 +197,8 @@ def _collect(call: pluggy.HookCaller, hook: str, kind: str, wanted: type[Any]) -
         # pluggy leaves out what returns None; the plugin has at most one function per hook.
         if call.get_hookimpls() and not results:
             raise PluginError(
-                f"{hook}() returned nothing; it must return several {wanted.__name__} objects."
+                f"{hook}() returned nothing; "
+                f"it must return an iterable of {wanted.__name__} objects."
             )
         return [thing for result in results for thing in _several(result, hook, wanted)]
 
@@ -195,11 +206,12 @@ def _collect(call: pluggy.HookCaller, hook: str, kind: str, wanted: type[Any]) -
     for thing in _guarded(f"{hook}() failed", gather):
         if not isinstance(thing, wanted):
             raise PluginError(
-                f"{hook}() returned {_short(thing)}; it must return {wanted.__name__} objects."
+                f"{hook}() returned {_short(thing)} in its iterable; "
+                f"it must return {wanted.__name__} objects."
             )
         name = _spec_name(thing) if isinstance(thing, Spec) else _file_name(thing, hook)
         if name in things:
-            raise PluginError(f"{hook}() returned the {kind} {name!r} twice.")
+            raise PluginError(f"{hook}() returned the {kind_in_words(kind)} {name!r} twice.")
         things[name] = thing
     return things
 
@@ -207,7 +219,8 @@ def _collect(call: pluggy.HookCaller, hook: str, kind: str, wanted: type[Any]) -
 def _several(result: Any, hook: str, wanted: type[Any]) -> Iterable[Any]:
     if isinstance(result, wanted | str) or not isinstance(result, Iterable):
         raise PluginError(
-            f"{hook}() returned {_short(result)}; it must return several {wanted.__name__} objects."
+            f"{hook}() returned {_short(result)}; "
+            f"it must return an iterable of {wanted.__name__} objects."
         )
     return result
 
@@ -215,15 +228,19 @@ def _several(result: Any, hook: str, wanted: type[Any]) -> Iterable[Any]:
 def _spec_name(spec: Spec) -> str:
     if not isinstance(spec.name, str) or not _NAME.fullmatch(spec.name):
         raise PluginError(
-            f"The name {spec.name!r} is not made of lower-case letters, digits and hyphens."
+            f"The name {spec.name!r} must consist of lower-case letters, digits and hyphens."
         )
     if not isinstance(spec.version, int) or isinstance(spec.version, bool) or spec.version < 1:
-        raise PluginError(f"The version of {spec.name!r} is {spec.version!r}; it counts from 1.")
+        raise PluginError(
+            f"The version of {spec.name!r} is {spec.version!r}; "
+            "it must be an integer of at least 1."
+        )
     for field in ("params", "factory"):
         value = getattr(spec, field)
         if not (_TARGET.fullmatch(value) if isinstance(value, str) else callable(value)):
             raise PluginError(
-                f"The {field} of {spec.name!r} is {_short(value)}; give it or 'module:attr'."
+                f"The {field} of {spec.name!r} is {_short(value)}; "
+                "it must be callable or a string 'module:attr'."
             )
     return spec.name
 
@@ -233,10 +250,10 @@ def _file_name(file: Traversable, hook: str) -> str:
     if suffix not in ("yaml", "yml") or not _NAME.fullmatch(stem):
         raise PluginError(
             f"{hook}() returned the file {file.name!r}; "
-            "it must be called NAME.yaml, in lower-case letters, digits and hyphens."
+            "its name must be NAME.yaml with lower-case letters, digits and hyphens."
         )
     if not file.is_file():
-        raise PluginError(f"{hook}() returned {file.name!r}, which is not there.")
+        raise PluginError(f"{hook}() returned the file {file.name!r}, which does not exist.")
     return stem
 
 

@@ -1,4 +1,4 @@
-"""Descriptions of plugins: what a hook returns. Cheap to build, free of torch.
+"""Descriptions of what plugins provide; hooks return them. They are cheap and need no torch.
 
 A ``factory`` and a ``params`` model may be given as ``"module:attr"``, which is imported on first
 use, so that listing plugins imports nothing heavy.
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     )
 
 API_VERSION = 1
-"""Raised when a contract changes so that older plugins would break."""
+"""It rises when a contract changes so that older plugins would break."""
 
 
 def resolve(target: Any) -> Any:
-    """Import ``"module:attr"``; hand anything else back as it is.
+    """Import ``"module:attr"``; return anything else unchanged.
 
     >>> resolve("math:tau") > 6
     True
@@ -47,14 +47,15 @@ def resolve(target: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """What every plugin description has.
+    """The fields that all descriptions have.
 
     Attributes:
-        name: the name on the command line.
-        version: raised when the same inputs may give other numbers.
-        summary: one line.
-        params: a frozen pydantic model, or ``"module:attr"`` of one: defaults, bounds, help.
-        reference: the paper, short.
+        name: its name on the command line.
+        version: a number that rises when the same inputs may give other numbers.
+        summary: one line that describes it.
+        params: its parameters: a frozen pydantic model with defaults, bounds and descriptions, or
+            the ``"module:attr"`` of one.
+        reference: the paper, in short form.
     """
 
     name: str
@@ -64,7 +65,7 @@ class Spec:
     reference: str = ""
 
     def params_model(self) -> type[BaseModel]:
-        """The parameter model itself."""
+        """The model of the parameters."""
         model: type[BaseModel] = resolve(self.params)
         return model
 
@@ -74,19 +75,21 @@ class LearnerSpec(Spec):
     """A meta-learner.
 
     Attributes:
-        factory: makes a learner from a :class:`~metabench.plugin.contracts.LearnerContext`.
-        kinds: task kinds it can serve.
-        searches: whether it needs a strategy (an architecture that is searched).
-        search_params: the parameters on a searched network, for a learner that takes a fixed or a
-            searched one: a model with those of ``params`` and more.
-        one_task: whether it learns one task throughout, pooling the examples of all episodes; then
-            only data that is one task (``ClassData.supervised``) can serve it.
-        makes_logits: whether it makes the logits itself, so that a strategy must read them.
-        needs_space: whether it uses the suite's network at all.
+        factory: builds the learner from a :class:`~metabench.plugin.contracts.LearnerContext`.
+        kinds: the kinds of task that it can learn.
+        searches: whether it always searches, and so needs a searched network and a strategy.
+        search_params: its parameters on a searched network, if it takes fixed and searched ones: a
+            model with the parameters of ``params`` and further ones. None if it does not.
+        one_task: whether it learns a single task from the examples of all episodes. It then needs
+            data that is a single task (``ClassData.supervised``).
+        makes_logits: whether it computes the architecture logits itself. It then needs a strategy
+            that reads logits.
+        needs_space: whether it trains the network of the suite; False if it has its own network.
         transductive: whether its predictions use the statistics of the query set when the protocol
-            and the network do; False for a learner that never does.
-        train_shape: from parameters and the protocol's meta-train shape to the shape it trains on.
-        preset: parameters that this name fixes (an ablation is a name with a preset).
+            and the network do; False if they never do.
+        train_shape: maps its parameters and the protocol's meta-train shape to the shape of the
+            episodes that it trains on. None if it trains on the protocol's shape.
+        preset: parameters that this name fixes; an ablation is a name with a preset.
     """
 
     factory: Callable[[LearnerContext], Learner] | str
@@ -101,26 +104,26 @@ class LearnerSpec(Spec):
     preset: Mapping[str, Any] = field(default_factory=dict)
 
     def params_model(self, *, searched: bool = False) -> type[BaseModel]:
-        """The parameter model on a fixed, or on a searched network."""
+        """The model of the parameters on a fixed network, or on a searched one."""
         model: type[BaseModel] = resolve((searched and self.search_params) or self.params)
         return model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSpec(Spec):
-    """A source of episodes.
+    """A dataset, from which the sources of suites are made.
 
     Attributes:
         kind: ``classes`` (images sorted by class) or ``functions`` (generated regression tasks).
-        factory: makes a ``ClassData`` or a ``FunctionFamily`` from the validated parameters.
-            Raises ``DataError`` when the data is not there.
-        synthetic: makes a generated look-alike from the same parameters, for ``--data synthetic``;
-            None where the data is generated anyway.
-        archive: ``"module:attr"`` of the dataset's :class:`metabench.data.Archive` (how its files
-            are fetched, imported and packed); None where there are no files.
-        state: tells ``metabench doctor`` in a line whether the optional package that the dataset
-            needs is missing, works or is broken; None where it needs none.
-        licence: short name of the data's licence.
+        factory: builds a ``ClassData`` or a ``FunctionFamily`` from the validated parameters.
+            Raises ``DataError`` if the data is missing.
+        synthetic: builds a generated look-alike from the same parameters, for
+            ``--data synthetic``; None if there is none, or if the data is generated anyway.
+        archive: ``"module:attr"`` of the dataset's :class:`metabench.data.Archive`, which says how
+            its files are fetched, imported and packed; None if there are no such files.
+        state: returns a line for ``metabench doctor`` that says whether the optional package of
+            the dataset is missing, works or is broken; None if it needs no package.
+        licence: short name of the license of the data.
         citation: what to cite.
     """
 
@@ -135,12 +138,12 @@ class DatasetSpec(Spec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSpaceSpec(Spec):
-    """A network, fixed or with choices.
+    """A network, fixed or searched.
 
     Attributes:
-        factory: makes a search space from its validated parameters and a ``TaskShape``.
-        kinds: task kinds it can serve.
-        searched: whether it has choices.
+        factory: builds the network from its validated parameters and a ``TaskShape``.
+        kinds: the kinds of task that it can be trained on.
+        searched: whether it is a search space, i.e. whether it has choices.
     """
 
     factory: Callable[[Any, TaskShape], SearchSpace] | str
@@ -150,12 +153,12 @@ class SearchSpaceSpec(Spec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NasStrategySpec(Spec):
-    """A way from architecture logits to an architecture.
+    """A NAS strategy: how an architecture is chosen.
 
     Attributes:
-        factory: makes a strategy from its validated parameters.
-        reads_logits: whether the architecture follows from the logits; False for a baseline that
-            draws it or is given it.
+        factory: builds the strategy from its validated parameters.
+        reads_logits: whether the architecture follows from logits; False for a baseline that draws
+            the architecture or is given it.
     """
 
     factory: Callable[[Any], Strategy] | str
@@ -164,10 +167,10 @@ class NasStrategySpec(Spec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorSpec(Spec):
-    """A way to make runs.
+    """An executor: how the runs of a command are executed.
 
     Attributes:
-        factory: makes an :class:`~metabench.running.executors.Executor` from validated parameters.
+        factory: builds an :class:`~metabench.running.executors.Executor` from validated parameters.
     """
 
     factory: Callable[[Any], Any] | str
@@ -178,15 +181,15 @@ EventKind = Literal["run-started", "phase-started", "progress", "message", "run-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEvent:
-    """Something that happened to a run, for progress bars and trackers.
+    """An event of a run, for progress bars and trackers.
 
     Attributes:
         kind: what happened.
-        run_id: which run.
-        label: the run in words, ``maml seed 0``.
+        run_id: the id of the run.
+        label: the run in words, such as ``maml 5w1s seed 0``.
         phase: ``meta-train``, ``meta-val``, ``meta-test`` or the name of an evaluation.
-        done: steps or episodes finished in this phase.
-        total: steps or episodes of this phase.
+        done: how many steps or episodes of this phase are finished.
+        total: how many steps or episodes this phase has.
         values: scalars to show, such as the loss.
         text: a sentence for ``message``, ``run-done`` and ``run-failed``.
     """

@@ -1,4 +1,4 @@
-"""From a run's value to live objects: sources on a device, the network, the learner."""
+"""From the description of a run to its sources, network and learner on a device."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class Built:
 
 
 def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
-    """Make everything that a run needs.
+    """Build everything that a run needs.
 
     Raises:
-        DataError: when the data is missing or is not the data that was planned with.
+        DataError: when the data is missing or has changed since planning.
         UsageError: when the sources of the suite do not fit one network.
     """
     learner_spec = catalog.learner(spec.learner.name)
@@ -118,6 +118,6 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
 def _describe_data(
     choice: SourceChoice, data: ClassData | FunctionFamily, catalog: Catalog
 ) -> dict[str, str]:
-    """What a record says about the data of one source, beside the parameters in its spec."""
+    """What a record says about the data of one source."""
     spec = catalog.dataset(choice.name)
     return {"dataset": str(choice), "fingerprint": data.fingerprint, "licence": spec.licence}

@@ -1,4 +1,4 @@
-"""From ``--device`` to a device that exists and computes alike each time."""
+"""From ``--device`` to a device that exists and gives the same numbers each time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import sys
 import warnings
 
 from metabench.errors import UsageError
+from metabench.text import counted
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
-_HINT = "Known: auto, cpu, cuda, cuda:N."
+_HINT = "Use auto, cpu, cuda or cuda:N."
 
 
 def pick_device(name: str) -> str:
@@ -27,14 +28,13 @@ def pick_device(name: str) -> str:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UsageError(
-            f"--device {name!r} is not a device.", hint="auto, cpu, cuda or cuda:N."
-        ) from error
+        raise UsageError(f"--device {name!r} is not a device.", hint=_HINT) from error
     if device.type == "cuda" and not (
         torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
     ):
         raise UsageError(
-            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices.",
+            f"--device {name} does not exist: this machine has "
+            f"{counted(torch.cuda.device_count(), 'CUDA device')}.",
             hint="Use --device auto or cpu.",
         )
     if device.type not in ("cpu", "cuda"):

@@ -1,4 +1,4 @@
-"""What an installation has and lacks, as a value for ``metabench doctor``."""
+"""What an installation has and what it lacks, for ``metabench doctor``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from metabench.plugin.specs import resolve
+from metabench.text import counted
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
@@ -33,7 +34,7 @@ def diagnose(catalog: Catalog) -> dict[str, dict[str, str]]:
             for name, extra in OPTIONAL.items()
         },
         "devices": {
-            "cpu": f"{os.cpu_count()} cores",
+            "cpu": counted(os.cpu_count() or 1, "logical CPU"),
             **{f"cuda:{i}": torch.cuda.get_device_name(i) for i in gpus},
         },
         "data": {"root": str(data_root())},

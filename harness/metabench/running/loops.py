@@ -41,17 +41,17 @@ many as M-NAS's figure 6 shows; a file of 0.4 MB at 40 numbers a task, 1.2 MB at
 
 
 class Interrupted(Exception):  # noqa: N818 - like KeyboardInterrupt, not an error
-    """Somebody asked to stop; the state is saved."""
+    """The user asked to stop; the state is saved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """How a run talks to the outside.
+    """How a run reports events and is stopped.
 
     Attributes:
-        emit: called with events as they happen.
-        stopped: asked between steps; True stops the run with its state saved.
-        checkpoint_seconds: the state of training is saved at least this far apart.
+        emit: called with each event.
+        stopped: called between steps; if it returns True, the run saves its state and stops.
+        checkpoint_seconds: least number of seconds between two checkpoints of the training.
     """
 
     emit: Callable[[RunEvent], None]
@@ -70,7 +70,7 @@ class Loops:
     control: Control
 
     def meta_train(self) -> int:
-        """Train from wherever an earlier start left off; leave the weights to test in the learner.
+        """Train from where an earlier start stopped; leave the weights to test in the learner.
 
         Returns:
             The meta-step of those weights.
@@ -126,7 +126,7 @@ class Loops:
         self._test(self.built.test)
 
     def evaluate(self, name: str, episodes: EpisodeSampler) -> None:
-        """Likewise for an evaluation beside the headline one.
+        """Write one line per episode of a further evaluation; raises as :meth:`meta_test`.
 
         Args:
             name: of the evaluation.
@@ -190,7 +190,7 @@ class Loops:
 
     @property
     def _validates(self) -> bool:
-        """Weights of a search are not those that are tested, so they are not selected either."""
+        """Weights of a search are not the ones that are tested, so they are not selected."""
         learner = self.built.learner
         searching = isinstance(learner, PhasedLearner) and learner.searching
         return self.built.validate is not None and not searching

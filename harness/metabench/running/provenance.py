@@ -1,4 +1,4 @@
-"""With what a run was made: device, versions, revision, the command that makes it again."""
+"""How a run was made: device, versions, revision, and the command that repeats it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def collect(*, command: str, changes: Changes, device: torch.device) -> Provenan
     """Describe this process, and what the user asked it to do.
 
     Args:
-        command: makes the run again.
-        changes: what the ``--set`` options of the command say.
+        command: repeats the run.
+        changes: the values of the ``--set`` options of the command.
         device: on which the run is made.
     """
     return Provenance(

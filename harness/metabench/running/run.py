@@ -33,7 +33,7 @@ class RunExecution:
         catalog: where plugins are found.
         out: the results folder.
         device: where tensors live.
-        control: how the run talks to the outside.
+        control: how the run reports events and is stopped.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class RunExecution:
         self._control = control
 
     def __call__(self) -> RunRecord:
-        """Run it to its end, from wherever an earlier start left it.
+        """Run it to its end, from where an earlier start stopped.
 
         Raises:
             Interrupted: when stopped; the same command resumes.
@@ -84,13 +84,15 @@ class RunExecution:
             raise DataError(
                 f"The finished run in {self.store.folder} is damaged ({flaw}), and its checkpoint "
                 "is gone.",
-                hint="Move the folder away to make this run anew.",
+                hint="Move the folder away, and run the command again.",
             )
-        self._say("message", text=f"the finished run is damaged ({flaw}); it is tested again")
+        self._say(
+            "message", text=f"the finished run is damaged ({flaw}); its meta-test is repeated"
+        )
         return False
 
     def _flaw(self, record: RunRecord, evaluation: str = "") -> str:
-        """What is wrong with the episodes of a finished run; '' if nothing is."""
+        """What is wrong with the episodes of a finished run; '' if nothing is wrong."""
         try:
             _, flaws = read_episodes(self.store.episodes_of(evaluation), record)
         except NotCountedError as problem:
@@ -155,7 +157,7 @@ class RunExecution:
         )
 
     def _evaluate(self, record: RunRecord) -> RunRecord:
-        """Make the evaluations that are missing; one that cannot be made is told of, and is all."""
+        """Make the evaluations that are missing; report one that cannot be made, and go on."""
         for name, evaluation in self._planned.evaluations.items():
             if record.evaluations.get(name) != evaluation:
                 self.store.forget_evaluation(name)

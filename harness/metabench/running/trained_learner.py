@@ -1,4 +1,4 @@
-"""A trained learner again, from the folder of its run."""
+"""A trained learner, restored from the folder of its run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Restored:
     def truth(self, indices: Sequence[int], grid: QueryGrid) -> NDArray[np.float64] | None:
         """The functions of these episodes at the points of a grid, ``[episodes, points]``.
 
-        None where a source cannot be asked there.
+        None if a source cannot be evaluated there.
         """
         try:
             asked = self.built.test.on_grid(grid)
@@ -60,19 +60,19 @@ class Restored:
     def trace(self, index: int) -> Sequence[Mixture]:
         """How the learner's mixture changes as it adapts to one episode.
 
-        Adaptation is to this episode alone, with random numbers of its own, since that of the run
-        was to many at once.
+        The learner adapts to this episode only, with its own random numbers; the run adapted to
+        many episodes at once.
 
         Raises:
-            DataError: when the learner cannot tell, or its mixture does not change.
+            DataError: when the learner cannot show it, or its mixture does not change.
         """
         learner, label = self.built.learner, self.record.spec.learner.name
         if not isinstance(learner, TracingLearner):
-            raise DataError(f"{label} does not tell how its mixture changes.")
+            raise DataError(f"{label} cannot show how its mixture changes.")
         rng = generator(self.record.spec.seed, "trace", index)
         found = learner.trace(self.episodes([index]).support, rng=rng)
         if not found:
-            raise DataError(f"Adaptation of {label} leaves its mixture as it is.")
+            raise DataError(f"Adaptation does not change the mixture of {label}.")
         return found
 
     def predict(self, indices: Sequence[int], grid: QueryGrid) -> NDArray[np.float64]:
@@ -123,7 +123,7 @@ def restore(
     record = store.read_record()
     if record is None or record.status != "done":
         raise DataError(
-            f"There is no finished run in {folder}.", hint="Repeat the run's command to finish it."
+            f"There is no finished run in {folder}.", hint="Run its command again to finish it."
         )
     spec = record.spec
     _check_versions(spec, catalog, folder)
@@ -169,5 +169,5 @@ def _check_versions(spec: RunSpec, catalog: Catalog, folder: Path) -> None:
             raise DataError(
                 f"The run in {folder} was made with version {choice.version} of {choice.name}; "
                 f"installed is version {version}.",
-                hint="Install the versions of its provenance, or run it anew.",
+                hint="Install the versions in its provenance, or run its command again.",
             )

@@ -1,4 +1,4 @@
-"""Whether data can serve episodes of a shape, asked before a run and again where it is drawn."""
+"""Whether data suffices for episodes of a shape; checked before a run and when it is drawn."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def check_classes(name: str, data: ClassData, split: str, shape: EpisodeShape) -
     """Refuse too few classes, and a class with too few images, by name.
 
     Raises:
-        DataError: with the numbers that are there and those that are needed.
+        DataError: with the numbers that exist and those that are needed.
     """
     classes = classes_of(data, split)
     if data.supervised and len(classes) != shape.ways:
         raise DataError(
             f"Source {name} is one task of {len(classes)} classes in {split}, not of {shape.ways}.",
-            hint=f"Set the ways to {len(classes)}.",
+            hint=f"Use --set protocol.ways={len(classes)}.",
         )
     if len(classes) < shape.ways:
         raise DataError(
@@ -54,8 +54,8 @@ def check_functions(name: str, shape: EpisodeShape) -> None:
     """
     if shape.ways != 1:
         raise DataError(
-            f"Source {name} is a regression task; ways must be 1, and not {shape.ways}.",
-            hint="Leave protocol.ways out.",
+            f"Source {name} is a regression task; ways must be 1, not {shape.ways}.",
+            hint="Leave out protocol.ways.",
         )
 
 
@@ -72,7 +72,7 @@ def halved(data: ClassData, split: str) -> bool:
 
 
 def require_values(loaded: Sequence[ClassData | FunctionFamily]) -> None:
-    """Refuse what has no value at every point of a line, as a grid of queries needs it.
+    """Refuse data without a value at every point of a line, which a grid of queries needs.
 
     Raises:
         UsageError: for images, functions of several inputs, and families without ``values``.
@@ -80,8 +80,8 @@ def require_values(loaded: Sequence[ClassData | FunctionFamily]) -> None:
     for data in loaded:
         if not isinstance(data, EvaluableFamily) or data.inputs != 1:
             raise UsageError(
-                "A grid of queries needs functions of one input that can be asked anywhere.",
-                hint="A family of functions that can has the method `values`.",
+                "A grid of queries needs functions of one input, which can be evaluated anywhere.",
+                hint="Give the family of functions the method `values`.",
             )
 
 

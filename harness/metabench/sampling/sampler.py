@@ -75,7 +75,7 @@ class EpisodeSampler:
         """The same episodes, keys and support included, with the points of a grid as queries.
 
         Raises:
-            UsageError: when a source is not a family of functions that can be asked anywhere.
+            UsageError: when a source is not a family of functions with the method ``values``.
         """
         asked = copy(self)
         asked._sources = [source.on_grid(grid) for source in self._sources]

@@ -140,7 +140,7 @@ class ClassSource:
         )
 
     def on_grid(self, grid: QueryGrid) -> EpisodeSource:
-        """Refuse: images are no points of a line."""
+        """Refuse a grid, since images are not points of a line."""
         require_values([self._data])
         raise AssertionError("classes have no values")
 
@@ -176,7 +176,7 @@ class FunctionSource:
         self._grid = grid
 
     def on_grid(self, grid: QueryGrid) -> FunctionSource:
-        """The same functions and support points, asked at the points of a grid."""
+        """The same functions and support points, with the points of a grid as queries."""
         require_values([self._family])
         return FunctionSource(self.name, self._family, device=self._device, grid=grid)
 

@@ -69,11 +69,11 @@ def test_claims_where_there_is_nothing(tmp_path: Path) -> None:
     assert run("claims", tmp_path).exit_code == 3
     write_run(tmp_path, make_spec())
     result = run("claims", tmp_path)
-    assert result.exit_code == 0  # a learner that a claim speaks of: undecided
+    assert result.exit_code == 0  # a learner that a claim is about: undecided
     write_run(tmp_path / "other", make_spec(setting="9w1s"))
     result = run("claims", tmp_path / "other")
     assert result.exit_code == 3
-    assert "No claim speaks of the finished runs" in result.stderr
+    assert f"No claim is about the finished runs in {tmp_path / 'other'}." in result.stderr
     assert "toy-regression @ 10-shot" in result.stderr
 
 

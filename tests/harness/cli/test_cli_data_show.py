@@ -52,7 +52,7 @@ def test_real_data_shows_counts_pack_and_fingerprint(
     assert packed["digest"] == pack.index.digest
     assert packed["preparation"] == {"size": 28, "resize": "lanczos", "crop": "none"}
     text = run(tiny_suite)
-    assert "licence  MIT" in text
+    assert "license  MIT" in text
     assert "cite     B. M. Lake" in text
     assert f"packed   28x28, lanczos: {pack.folder}, digest {pack.index.digest}" in text
     assert text.splitlines()[-1].split() == [
@@ -80,7 +80,7 @@ def test_absent_data_names_the_command_that_helps(data_root: Path) -> None:
 
 
 def test_functions_have_no_classes() -> None:
-    with pytest.raises(UsageError, match="generates functions; it has no classes"):
+    with pytest.raises(UsageError, match="generates functions, so it has no classes"):
         run("toy-regression")
 
 

@@ -63,9 +63,9 @@ def test_a_dash_is_stdout_and_nothing_else_goes_there(searched: Path) -> None:
     [
         (["cells"], "Unknown figure 'cells'"),
         (["cell", "--episode", "1"], "--episode does not apply to figure cell"),
-        (["cell", "-o", "x.png", "--format", "pdf"], "x.png does not end as --format pdf says"),
-        (["cell", "-o", "x.gif"], "x.gif ends in .gif, which is no format"),
-        (["cell", "-o", "x.gif", "-f", "svg"], "x.gif ends in .gif, which is no format"),
+        (["cell", "-o", "x.png", "--format", "pdf"], "x.png ends in .png, but --format is pdf"),
+        (["cell", "-o", "x.gif"], "x.gif ends in .gif, which is not a format"),
+        (["cell", "-o", "x.gif", "-f", "svg"], "x.gif ends in .gif, which is not a format"),
         (["cell", "-o", "no/such/folder/x.png"], "Cannot write no/such/folder/x.png"),
     ],
 )
@@ -76,11 +76,19 @@ def test_what_does_not_fit_is_refused(searched: Path, arguments: list[str], mess
     assert message in done.exception.message
 
 
+def test_help_and_hint_name_the_figures_of_an_episode(searched: Path) -> None:
+    done = run("cell", searched, "--episode", "1")
+    assert isinstance(done.exception, UsageError)
+    assert done.exception.hint == "It applies to: fits, annealing."
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "1000"}).stdout
+    assert "For the figures fits and annealing" in shown
+
+
 def test_a_folder_without_a_finished_run_has_no_figure(tmp_path: Path) -> None:
     write_run(tmp_path, make_spec(), status="failed", error="it broke")
     done = run("curves", tmp_path)
     assert isinstance(done.exception, DataError)
-    assert "No run below" in done.exception.message
+    assert "There is no finished and readable run in" in done.exception.message
     assert "it broke" in done.stderr
 
 

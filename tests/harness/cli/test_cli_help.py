@@ -44,4 +44,4 @@ def test_every_help_text_appears_as_it_was_written(words: str) -> None:
 
 def test_defaults_that_are_told_in_words_appear() -> None:
     result = CliRunner().invoke(app, ["figure", "--help"], env={"COLUMNS": "200"})
-    assert "[default: as the file's name ends, or svg]" in result.output
+    assert "[default: as in the file name, or svg]" in result.output

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from metabench.cli import app
 from metabench.render.columns import columns
 
-KINDS = ("learners", "suites", "datasets", "spaces", "strategies", "executors")
+KINDS = ("learners", "suites", "datasets", "networks", "strategies", "executors")
 
 PLUGIN = """
 from metabench.plugin.hookspecs import hookimpl
@@ -71,9 +71,28 @@ def test_every_kind_is_listed_as_json_and_text(kind: str) -> None:
         assert entry["summary"] in text
 
 
-@pytest.mark.parametrize(("word", "kind"), [("learner", "learners"), ("strategy", "strategies")])
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [("learner", "learners"), ("strategy", "strategies"), ("network", "networks")],
+)
 def test_singular_is_understood(word: str, kind: str) -> None:
     assert call("list", word, "--json") == call("list", kind, "--json")
+
+
+@pytest.mark.parametrize("former", ["space", "spaces"])
+def test_the_former_word_for_networks_is_understood(former: str) -> None:
+    assert call("list", former, "--json") == call("list", "networks", "--json")
+    assert call("list", former) == call("list", "networks")
+    code, _, err = failed("list", "frogs")
+    assert code == 2
+    assert "networks" in err
+    assert "space" not in err
+
+
+def test_a_network_is_shown_as_one() -> None:
+    (detail,) = json.loads(call("show", "conv4", "--json"))
+    assert detail["kind"] == "network"
+    assert call("show", "conv4").split()[:2] == ["network", "conv4"]
 
 
 def test_without_kind_everything_is_listed() -> None:

@@ -83,6 +83,14 @@ def test_list_counts_what_is_provided(tmp_path: Path) -> None:
     assert line.endswith("1 dataset")
 
 
+def test_networks_are_called_so() -> None:
+    (line,) = [line for line in call("plugins", "list")[1].splitlines() if "builtin" in line]
+    assert " networks, " in line
+    (plugin,) = [p for p in json.loads(call("plugins", "list", "--json")[1]) if p["error"] == ""]
+    assert "conv4" in plugin["provides"]["network"]
+    assert "space" not in plugin["provides"]
+
+
 def test_check_of_a_sound_file(tmp_path: Path) -> None:
     code, out, _ = call("plugins", "check", plugin(tmp_path, "ToyRegression"))
     assert code == 0
@@ -94,7 +102,9 @@ def test_check_of_a_sound_file(tmp_path: Path) -> None:
 def test_check_of_a_broken_file_prints_every_check_and_exits_4(tmp_path: Path) -> None:
     code, out, err = call("plugins", "check", plugin(tmp_path, "Constant"))
     assert code == 4
-    assert "  FAILED   real: all randomness is in the words: other words give the same" in out
+    assert (
+        "  FAILED   real: all randomness comes from the words: different words give the same" in out
+    )
     assert "  ok       real: the fingerprint is stable" in out
     assert "1 check failed" in err
 
@@ -102,7 +112,7 @@ def test_check_of_a_broken_file_prints_every_check_and_exits_4(tmp_path: Path) -
 def test_check_says_why_it_skips(tmp_path: Path) -> None:
     code, out, _ = call("plugins", "check", plugin(tmp_path, "absent"))
     assert code == 0
-    assert "  skipped  real: the data is there: The pond is dry. Wait for rain." in out
+    assert "  skipped  real: the data is available: The pond is dry. Wait for rain." in out
 
 
 def test_check_of_a_plugin_that_does_not_load_exits_4(tmp_path: Path) -> None:
@@ -162,7 +172,7 @@ def test_new_refuses_to_overwrite(tmp_path: Path) -> None:
     (tmp_path / "metabench-frog").mkdir()
     code, out, err = call("plugins", "new", "frog", "--dir", tmp_path)
     assert (code, out) == (2, "")
-    assert "is there already" in err
+    assert "already exists" in err
     assert not list((tmp_path / "metabench-frog").iterdir())
 
 
@@ -184,7 +194,7 @@ def test_new_refuses_what_cannot_be_a_name(tmp_path: Path, name: str) -> None:
 def test_new_refuses_the_name_of_a_learner(tmp_path: Path) -> None:
     code, _, err = call("plugins", "new", "maml", "--dir", tmp_path)
     assert code == 2
-    assert "learner 'maml' already" in err
+    assert "There is already a learner 'maml'." in err
 
 
 SUITE = """
@@ -219,7 +229,7 @@ def file_plugin(folder: Path, kind: str, name: str, text: str) -> Path:
 def test_check_warns_of_a_name_that_nobody_provides(tmp_path: Path) -> None:
     code, out, _ = call("plugins", "check", file_plugin(tmp_path, "suite", "pond.yaml", SUITE))
     assert code == 0
-    assert "  warning  the plugins that it speaks of are installed: Unknown learner 'malm'." in out
+    assert "  warning  the plugins that it names are installed: Unknown learner 'malm'." in out
     assert "Did you mean maml" in out
 
 
@@ -297,7 +307,7 @@ def test_check_reads_claims(tmp_path: Path) -> None:
     (tmp_path / "doe.yaml").write_text(CLAIMS.replace("reptile", "reptlie"))
     code, out, _ = call("plugins", "check", file)
     assert code == 0
-    assert "  warning  the plugins that it speaks of are installed: Unknown learner" in out
+    assert "  warning  the plugins that it names are installed: Unknown learner" in out
 
 
 def test_check_reads_references(tmp_path: Path) -> None:
@@ -309,12 +319,14 @@ def test_check_reads_references(tmp_path: Path) -> None:
     assert out.splitlines() == [
         "reference doe-table-1",
         "  ok       it can be read",
-        "  ok       it agrees with itself and with the plugins",
+        "  ok       it is consistent in itself and with the plugins",
     ]
     (tmp_path / "doe-table-1.yaml").write_text(text.replace("learner: maml", "learner: malm"))
     code, out, _ = call("plugins", "check", file)
     assert code == 4
-    assert "  FAILED   it agrees with itself and with the plugins: Unknown learner 'malm'" in out
+    assert (
+        "  FAILED   it is consistent in itself and with the plugins: Unknown learner 'malm'" in out
+    )
 
 
 def test_check_of_a_plugin_without_anything_fails(tmp_path: Path) -> None:

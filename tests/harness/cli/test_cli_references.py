@@ -72,7 +72,7 @@ def test_check_exits_with_3_where_something_is_wrong(plugin):
     assert "broken:\n" in result.stdout
     assert "is not valid YAML" in result.stdout
     assert "m-nas/table-1: ok" in result.stdout
-    assert "problems in the references" in result.stderr
+    assert " problems in the papers' tables." in result.stderr
 
 
 def test_an_unknown_key_is_a_usage_error_with_the_nearest():

@@ -77,8 +77,8 @@ def test_the_ending_decides_the_format(tmp_path, name, options, head):
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("x.html", ("-f", "md"), "x.html does not end as --format md says"),
-        ("x.pdf", (), "x.pdf ends in .pdf, which is no format"),
+        ("x.html", ("-f", "md"), "x.html ends in .html, but --format is md"),
+        ("x.pdf", (), "x.pdf ends in .pdf, which is not a format"),
     ],
 )
 def test_an_ending_that_does_not_fit_is_refused(tmp_path, name, options, words):

@@ -71,38 +71,38 @@ BROKEN_CLASS_DATA = [
     (
         lambda params: class_data(class_names=("a", "a", "c", "d")),
         "offsets divide the images into named classes",
-        "stands twice",
+        "occurs twice",
     ),
     (
         lambda params: class_data(splits={**class_data().splits, "meta-val": np.array([0])}),
-        "splits share no class",
+        "no class is in two splits",
         "in two splits",
     ),
     (
         lambda params: class_data(splits={**class_data().splits, "meta-test": np.array([9])}),
-        "splits share no class",
-        "not there",
+        "no class is in two splits",
+        "does not exist",
     ),
     (
         lambda params: class_data(splits={**class_data().splits, "meta-test": np.array([], int)}),
-        "splits share no class",
+        "no class is in two splits",
         "meta-test is empty",
     ),
     (
         lambda params: class_data(splits={"train": np.array([0])}),
-        "splits share no class",
+        "no class is in two splits",
         "splits are ['train']",
     ),
-    (lambda params: class_data(rotations={}), "rotations are known", "each split has one of"),
+    (lambda params: class_data(rotations={}), "rotations are known", "each split must have one of"),
     (
         _counting(lambda n: class_data(fingerprint=str(n))),
         "the fingerprint is stable",
-        "another one",
+        "changes when the data is loaded again",
     ),
     (
         _counting(lambda n: class_data(images=np.full((8, 5, 5, 1), n, np.uint8))),
-        "the same images every time",
-        "other images",
+        "the images are the same every time",
+        "the images change",
     ),
 ]
 
@@ -115,7 +115,7 @@ def test_broken_images_fail_their_check(
 
 
 def test_look_alike_must_be_stamped(catalog: Catalog) -> None:
-    name = "synthetic: it is stamped so"
+    name = "synthetic: it has the stamp synthetic"
     spec = dataset_spec(synthetic=lambda params: class_data(stamps=()))
     assert outcomes(spec, catalog, name)[name].status == "FAILED"
 
@@ -127,7 +127,7 @@ def test_absent_data_is_skipped_with_its_message_and_the_look_alike_checked(
         raise DataError("It is not there.", hint="Fetch it.")
 
     found = outcomes(dataset_spec(factory=absent, synthetic=lambda params: class_data()), catalog)
-    assert found["real: the data is there"].reason == "It is not there. Fetch it."
+    assert found["real: the data is available"].reason == "It is not there. Fetch it."
     assert {o.status for n, o in found.items() if n.startswith("real")} == {"skipped"}
     assert {o.status for n, o in found.items() if not n.startswith("real")} == {"ok"}
 
@@ -160,9 +160,9 @@ class Constant(ToyRegression):
     ("factory", "name", "said"),
     [
         (Shapeless, "points have the right shape and are finite", "x has shape (3, 15)"),
-        (Unrepeatable, "all randomness is in the words", "the second time"),
-        (Correlated, "all randomness is in the words", "points of another"),
-        (Constant, "all randomness is in the words", "the same points"),
+        (Unrepeatable, "all randomness comes from the words", "the second time"),
+        (Correlated, "all randomness comes from the words", "points of another"),
+        (Constant, "all randomness comes from the words", "the same points"),
     ],
 )
 def test_broken_functions_fail_their_check(

@@ -25,18 +25,22 @@ class Silent(BaseModel):
         ({"factory": "metabench:nothing"}, "the factory can be imported", "Cannot import"),
         (
             {"params": Loose},
-            "parameters are a frozen model that forbids unknown names",
+            "the parameters are a frozen model that forbids unknown names",
             "not frozen",
         ),
         (
             {"params": Silent},
-            "parameters are a frozen model that forbids unknown names",
+            "the parameters are a frozen model that forbids unknown names",
             "unknown names silently",
         ),
-        ({"params": dict}, "parameters are a frozen model that forbids unknown names", "pydantic"),
-        ({"params": Demanding}, "parameters have defaults that are JSON", "rate"),
-        ({"preset": {"nothing": 1}}, "parameters have defaults that are JSON", "nothing"),
-        ({"params": Silent}, "every parameter has help", "no description: rate"),
+        (
+            {"params": dict},
+            "the parameters are a frozen model that forbids unknown names",
+            "pydantic",
+        ),
+        ({"params": Demanding}, "the defaults of parameters are valid JSON", "rate"),
+        ({"preset": {"nothing": 1}}, "the defaults of parameters are valid JSON", "nothing"),
+        ({"params": Silent}, "every parameter has a description", "no description: rate"),
     ],
 )
 def test_broken_description_fails_its_check(

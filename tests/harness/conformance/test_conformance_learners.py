@@ -112,17 +112,21 @@ class StaysOnCpu(Maml):
 
 
 BROKEN_LEARNERS = [
-    (NoMethod, "it can be built from its defaults", "no method meta_step"),
-    (InfiniteLoss, "meta_step returns finite scalars", "loss = nan"),
-    (NoLoss, "meta_step returns finite scalars", "'loss' is expected"),
+    (NoMethod, "it can be built with its default parameters", "no method meta_step"),
+    (InfiniteLoss, "meta_step returns finite scalars", "loss = nan; it must be finite"),
+    (NoLoss, "meta_step returns finite scalars", "'loss' must be among them"),
     (NeverLearns, "meta_step changes the state", "same before and after"),
-    (SeesQuery, "adapt takes the support set and no query", "adapt takes (support, query, rng)"),
-    (ChangesItself, "adapt leaves the state as it is", "changed the learner's state"),
-    (WritesIntoTasks, "the tasks are not written into", "wrote into"),
+    (
+        SeesQuery,
+        "adapt takes the support set and no query set",
+        "adapt takes (support, query, rng)",
+    ),
+    (ChangesItself, "adapt does not change the state", "changed the learner's state"),
+    (WritesIntoTasks, "the tensors of the tasks are not changed", "changed the tensors"),
     (
         _with_predict(lambda inner, x, rng: inner(x)[..., 0]),
         "predictions have the right shape and are finite",
-        "returned shape (3, 4); (3, 4, 1)",
+        "returned shape (3, 4); it must be (3, 4, 1)",
     ),
     (
         _with_predict(lambda inner, x, rng: inner(x) / 0),
@@ -138,15 +142,19 @@ BROKEN_LEARNERS = [
     ),
     (
         _with_predict(lambda inner, x, rng: inner(x) + x.mean(1, keepdim=True)),
-        "the inductive protocol keeps query examples apart",
+        "inductive predictions do not depend on other query examples",
         "other query examples",
     ),
-    (UsesGlobalRandomness, "same seed, same numbers", "other weights"),
-    (UsesGlobalRandomness, "global random state is untouched", "torch changed"),
-    (Reseeds, "global random state is untouched", "torch changed"),
-    (ReseedsNumpy, "global random state is untouched", "random changed"),
-    (ForgetsAdam, "a restored learner goes on to the bit", "goes on to other weights"),
-    (StaysOnCpu, "it computes on the device it is given", "same device"),
+    (UsesGlobalRandomness, "the same seed gives the same numbers", "different weights"),
+    (UsesGlobalRandomness, "the global random state is not changed", "torch changed"),
+    (Reseeds, "the global random state is not changed", "torch changed"),
+    (ReseedsNumpy, "the global random state is not changed", "random changed"),
+    (
+        ForgetsAdam,
+        "a restored learner continues with the same numbers",
+        "trains to different weights",
+    ),
+    (StaysOnCpu, "it computes on the device that it is given", "same device"),
 ]
 
 
@@ -173,7 +181,7 @@ def test_sound_learner_passes(catalog: Catalog, kind: str) -> None:
 
 
 def test_transductive_learner_must_not_claim_otherwise(catalog: Catalog) -> None:
-    name = "classification: the inductive protocol keeps query examples apart"
+    name = "classification: inductive predictions do not depend on other query examples"
     spec = learner_spec(Maml, kinds=("classification",), transductive=False)
     assert "transductive=False" in outcomes(spec, catalog, name)[name].reason
 
@@ -185,7 +193,7 @@ def test_learner_that_cannot_be_built_fails_once(catalog: Catalog) -> None:
 
     found = outcomes(learner_spec(Unbuildable), catalog)
     failed = [name for name, o in found.items() if o.status == "FAILED"]
-    assert failed == ["regression: it can be built from its defaults"]
+    assert failed == ["regression: it can be built with its default parameters"]
     here = Path(__file__).name
     assert f"ValueError: no luck ({here}" in found[failed[0]].reason
 
@@ -193,4 +201,4 @@ def test_learner_that_cannot_be_built_fails_once(catalog: Catalog) -> None:
 def test_searching_learner_without_strategy_is_skipped(catalog: Catalog) -> None:
     empty = dataclasses.replace(catalog, nas_strategies={})
     found = outcomes(learner_spec(Maml, searches=True), empty)
-    assert found["regression: same seed, same numbers"].status == "skipped"
+    assert found["regression: the same seed gives the same numbers"].status == "skipped"

@@ -67,10 +67,14 @@ def _cpu_noise(forward, weights, x):
 
 
 BROKEN_SPACES = [
-    (NoChild, "it can be built from its defaults", "no method child"),
-    (Choosy, "choices are as described", "searched=False"),
+    (NoChild, "it can be built with its default parameters", "no method child"),
+    (Choosy, "choices() agrees with the description", "searched=False, but choices() has"),
     (GlobalInit, "initial weights come from the generator", "torch changed"),
-    (DoubleInit, "initial weights come from the generator", "float64"),
+    (
+        DoubleInit,
+        "initial weights come from the generator",
+        "is torch.float64 on cpu; it must be float32",
+    ),
     (
         _with_forward(lambda forward, w, x: forward(w, {}, x)[0]),
         "forward is pure, finite and has the right shape",
@@ -86,25 +90,29 @@ BROKEN_SPACES = [
         "forward is pure, finite and has the right shape",
         "not finite",
     ),
-    (_with_forward(_by_first_task), "tasks do not reach each other", "leave its outputs"),
+    (_with_forward(_by_first_task), "tasks do not affect each other", "do not depend on its"),
     (
         _with_forward(lambda forward, w, x: forward(w, {}, x) + x.mean()),
-        "tasks do not reach each other",
-        "inputs of one task change",
+        "tasks do not affect each other",
+        "depend on the inputs of another",
     ),
-    (_with_forward(_shared_wrong), "shared weights equal repeated ones", "other outputs"),
+    (
+        _with_forward(_shared_wrong),
+        "shared weights give the same outputs as repeated ones",
+        "different outputs",
+    ),
     (
         _with_forward(_detached_head),
-        "gradients, first and second, reach every weight",
+        "gradients reach every weight; first and second ones are finite",
         "no gradient reaches head.bias",
     ),
-    (Statistics, "batch_statistics tells the truth", "does not change"),
+    (Statistics, "batch_statistics agrees with the outputs", "does not change"),
     (
         _with_forward(lambda forward, w, x: forward(w, {}, x - x.mean(1, keepdim=True))),
-        "batch_statistics tells the truth",
-        "False, and the output for an example changes",
+        "batch_statistics agrees with the outputs",
+        "False, but the output for an example changes",
     ),
-    (_with_forward(_cpu_noise), "it computes where its inputs live", "same device"),
+    (_with_forward(_cpu_noise), "it computes on the device of its inputs", "same device"),
 ]
 
 
@@ -120,7 +128,7 @@ def test_sound_network_passes(catalog: Catalog, name: str) -> None:
     found = outcomes(catalog.space(name), catalog)
     skipped = [n.partition(": ")[2] for n, o in found.items() if o.status == "skipped"]
     assert set(skipped) == {
-        "a genotype gives a child without choices",
-        "n_weights counts per task, and all where nothing is left out",
+        "the child of a genotype is a fixed network",
+        "n_weights counts all weights of an even mixture for each task",
     }
     assert {o.status for o in found.values()} == {"ok", "skipped"}, found

@@ -109,19 +109,19 @@ def searched(catalog: Catalog) -> Catalog:
 
 def test_sound_searched_network_passes(searched: Catalog) -> None:
     found = outcomes(space_spec(Mixed, searched=True), searched)
-    optional = {"regression: n_weights counts per task, and all where nothing is left out"}
+    optional = {"regression: n_weights counts all weights of an even mixture for each task"}
     assert {n for n, o in found.items() if o.status != "ok"} == optional, found
 
 
 def test_child_with_choices_fails(searched: Catalog) -> None:
-    name = "regression: a genotype gives a child without choices"
+    name = "regression: the child of a genotype is a fixed network"
     outcome = outcomes(space_spec(Immortal, searched=True), searched, name)[name]
     assert "still has choices" in outcome.reason
 
 
 def test_sound_strategy_passes(searched: Catalog) -> None:
     found = outcomes(searched.strategy("softmax"), searched)
-    optional = {"a temperature falls and stays above 0"}
+    optional = {"the temperature never rises and stays above 0"}
     assert {n for n, o in found.items() if o.status != "ok"} == optional, found
 
 
@@ -148,10 +148,14 @@ def test_every_check_of_a_capable_network_and_strategy_passes(searched: Catalog)
         (Transposed, "logits have one row per edge", "(2, 1)"),
         (NoTaskAxis, "a mixture has the shape of the logits", "[tasks or 1, edges"),
         (Infinite, "a mixture has the shape of the logits", "not finite at sharpness 1.0"),
-        (OneForAll, "logits of their own give tasks mixtures of their own", "mixture of 1 tasks"),
+        (
+            OneForAll,
+            "logits of each task give a mixture for each task",
+            "mixture of 1 task has shape",
+        ),
         (MixesOnCpu, "it draws nothing at meta-test", "global random state of torch changed"),
-        (MixesOnCpu, "it computes where its logits live", "same device"),
-        (Warming, "a temperature falls and stays above 0", "must not rise"),
+        (MixesOnCpu, "it computes on the device of its logits", "same device"),
+        (Warming, "the temperature never rises and stays above 0", "must not rise"),
         (Inventive, "the genotype is made of the network's choices", "'thrice'"),
     ],
 )

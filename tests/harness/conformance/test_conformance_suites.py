@@ -25,7 +25,7 @@ budgets:
     ("old", "new", "name", "said"),
     [
         ("metric: mse", "metric: speed", "it can be read", "metric"),
-        ("name: pond", "name: lake", "its name is the file's", "called 'lake'"),
+        ("name: pond", "name: lake", "its name is that of its file", "named 'lake'"),
         ("space: mlp", "space: mpl", "its sources and its network are installed", "'mpl'"),
         ("space: mlp", "space: conv4", "its sources and its network are installed", "regression"),
         (
@@ -46,13 +46,18 @@ budgets:
             "its sources and its network are installed",
             "'nose_std' of source sine. Did you mean noise_std",
         ),
-        ("metric: mse", "metric: accuracy", "it can be read", "metric of regression is mse"),
+        (
+            "metric: mse",
+            "metric: accuracy",
+            "it can be read",
+            "the metric of regression must be mse",
+        ),
         ("family: sine", "family: cosine", "its sources and its network are installed", "cosine"),
         ("shots: 5", "shots: 0", "every setting at every budget is valid", "shots"),
         (
             "metric: mse",
             "metric: mse\nlearners: {maml: {inner_rl: 1}}",
-            "parameters of plugins are valid",
+            "the parameters of plugins are valid",
             "inner_rl",
         ),
     ],
@@ -69,10 +74,10 @@ def test_broken_suite_fails_its_check(
     ("more", "said"),
     [
         ("learners: {malm: {inner_lr: 1}}", "Unknown learner 'malm'. Did you mean maml"),
-        ("spaces: {mpl: {width: 4}}", "Unknown space 'mpl'. Did you mean mlp"),
+        ("spaces: {mpl: {width: 4}}", "Unknown network 'mpl'. Did you mean mlp"),
         ("strategies: {dartz: {}}", "Unknown strategy 'dartz'. Did you mean darts"),
         ("backends: {mnaz: {space: mlp}}", "Unknown learner 'mnaz'. Did you mean mnas"),
-        ("backends: {mnas: {space: toy-cel}}", "Unknown space 'toy-cel'. Did you mean toy-cell"),
+        ("backends: {mnas: {space: toy-cel}}", "Unknown network 'toy-cel'. Did you mean toy-cell"),
         (
             "backends: {mnas: {space: toy-cell, strategy: dartz}}",
             "Unknown strategy 'dartz'. Did you mean darts",
@@ -94,7 +99,7 @@ def test_a_name_that_nobody_provides_is_a_warning(
         text = SUITE.replace("meta_batch: 1", f"meta_batch: 1, {inside}")
     file.write_text(text)
     found = outcomes(file, catalog)
-    outcome = found.pop("the plugins that it speaks of are installed")
+    outcome = found.pop("the plugins that it names are installed")
     assert outcome.status == "warning"
     assert said in outcome.reason
     assert {other.status for other in found.values()} == {"ok"}, found

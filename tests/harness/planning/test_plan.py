@@ -13,13 +13,13 @@ def toy(catalog: Catalog, **changes: object) -> list[PlannedRun]:
     return plan(RunRequest(**{**values, **changes}), catalog)  # type: ignore[arg-type]
 
 
-def test_a_request_becomes_one_cell_per_learner_setting_and_seed(catalog: Catalog) -> None:
-    cells = toy(catalog, learners=("maml", "reptile"), settings=("10-shot", "5-shot"), seeds=(0, 1))
-    assert len(cells) == len({cell.spec.run_id for cell in cells}) == 8
-    assert len({cell.spec.config_id for cell in cells}) == 4
-    assert cells[0].spec.learner.params["inner_lr"] == 0.001
-    assert cells[0].spec.space is not None
-    assert str(cells[0].spec.space).startswith("mlp(")
+def test_a_request_becomes_one_run_per_learner_setting_and_seed(catalog: Catalog) -> None:
+    runs = toy(catalog, learners=("maml", "reptile"), settings=("10-shot", "5-shot"), seeds=(0, 1))
+    assert len(runs) == len({run.spec.run_id for run in runs}) == 8
+    assert len({run.spec.config_id for run in runs}) == 4
+    assert runs[0].spec.learner.params["inner_lr"] == 0.001
+    assert runs[0].spec.space is not None
+    assert str(runs[0].spec.space).startswith("mlp(")
 
 
 def test_the_same_request_gives_the_same_run_ids(catalog: Catalog) -> None:
@@ -53,10 +53,10 @@ def test_stamps_say_what_is_not_the_papers_protocol(catalog: Catalog) -> None:
     assert synthetic[0].stamps == ("smoke", "synthetic")
 
 
-def test_the_command_makes_the_same_cell_again(catalog: Catalog) -> None:
+def test_the_command_makes_the_same_run_again(catalog: Catalog) -> None:
     changes = parse_changes(["learner.inner_lr=2e-3", "protocol.normalization=inductive"])
-    (cell,) = toy(catalog, changes=changes, limit=3, seeds=(4,), budget="smoke")
-    words = cell.command.split()
+    (made,) = toy(catalog, changes=changes, limit=3, seeds=(4,), budget="smoke")
+    words = made.command.split()
     assert words[:2] == ["metabench", "run"]
     again = toy(
         catalog,
@@ -66,7 +66,7 @@ def test_the_command_makes_the_same_cell_again(catalog: Catalog) -> None:
         budget=words[words.index("--budget") + 1],
         settings=(words[words.index("--setting") + 1],),
     )
-    assert again[0].spec.run_id == cell.spec.run_id
+    assert again[0].spec.run_id == made.spec.run_id
 
 
 @pytest.mark.parametrize(
@@ -76,21 +76,25 @@ def test_the_command_makes_the_same_cell_again(catalog: Catalog) -> None:
         ({"suite": "omniglott"}, "suite 'omniglott'", "omniglot"),
         ({"settings": ("10shot",)}, "setting", "10-shot"),
         ({"budget": "smok"}, "budget", "smoke"),
-        ({"space": "mpl"}, "space 'mpl'", "mlp"),
-        ({"space": "conv4"}, "conv4 does classification", ""),
-        ({"strategy": "darts"}, "Network mlp has no choices", "toy-cell"),
+        ({"space": "mpl"}, "network 'mpl'", "mlp"),
+        (
+            {"space": "conv4"},
+            "Network conv4 is for classification, but suite toy-regression is regression",
+            "Networks for regression: ",
+        ),
+        ({"strategy": "darts"}, "Network mlp is fixed", "toy-cell"),
         ({"strategy": "dart", "space": "toy-cell"}, "strategy 'dart'", "darts"),
-        ({"space": "toy-cell"}, "needs a strategy", "soft-pruning"),
-        ({"learners": ("mnas",), "space": "mlp"}, "network mlp has no choices", "toy-cell"),
-        ({"learners": ("mtnet",), "strategy": "darts"}, "mtnet does not search", ""),
+        ({"space": "toy-cell"}, "needs a strategy to search with", "soft-pruning"),
+        ({"learners": ("mnas",), "space": "mlp"}, "network mlp is fixed", "toy-cell"),
+        ({"learners": ("mtnet",), "strategy": "darts"}, "mtnet does not search", "Leave them out"),
         (
             {"learners": ("hsml",), "space": "toy-cell", "strategy": "darts"},
-            "toy-cell has choices, and learner hsml does not search",
+            "Network toy-cell is a search space, but learner hsml does not search",
             "maml",
         ),
         (
             {"learners": ("mnas",), "space": "toy-cell", "strategy": "fixed"},
-            "mnas makes logits, and strategy fixed does not read any",
+            "mnas computes architecture logits, but strategy fixed ignores them",
             "gumbel",
         ),
         (
@@ -266,7 +270,7 @@ def test_a_learner_that_trains_on_other_shapes_is_asked_for_its_own(catalog: Cat
 
 
 def test_several_ways_of_regression_are_refused(catalog: Catalog) -> None:
-    with pytest.raises(DataError, match="ways must be 1, and not 5"):
+    with pytest.raises(DataError, match="ways must be 1, not 5"):
         toy(catalog, changes={"protocol": {"ways": 5}})
 
 
@@ -275,14 +279,30 @@ def test_sources_of_different_sizes_are_refused(catalog: Catalog, tmp_path: Path
     text = IMAGES.replace("[{name: pond, dataset: omniglot}]", sources)
     with pytest.raises(UsageError, match="different shapes: ") as caught:
         toy(catalog, suite=written(tmp_path, text), data="synthetic", budget="smoke")
-    assert "(1, 20, 20) to 5; (1, 28, 28) to 5" in caught.value.message
+    assert "inputs (1, 20, 20), outputs 5; inputs (1, 28, 28), outputs 5" in caught.value.message
 
 
 def test_a_learner_of_one_task_takes_supervised_data_alone(catalog: Catalog) -> None:
     values = {"learners": ("one-shot",), "data": "synthetic", "budget": "smoke"}
-    with pytest.raises(UsageError, match="one-shot learns one task, and every episode") as caught:
+    with pytest.raises(
+        UsageError, match="one-shot learns a single task, but every episode"
+    ) as caught:
         toy(catalog, suite="omniglot", space="metanas", strategy="darts", **values)
     assert "metanas" in caught.value.hint
     assert "one-shot" not in caught.value.hint
-    (cell,) = toy(catalog, suite="cifar10-pruning", **values)
-    assert cell.spec.learner.name == "one-shot"
+    (made,) = toy(catalog, suite="cifar10-pruning", **values)
+    assert made.spec.learner.name == "one-shot"
+
+
+def test_the_network_scope_and_its_former_name_mean_the_same(catalog: Catalog) -> None:
+    now, before = (parse_changes([f"{scope}.width=8"]) for scope in ("network", "space"))
+    assert now == before == {"space": {"width": 8}}
+    (made,) = toy(catalog, changes=now, space="mlp")
+    assert made.spec.run_id == toy(catalog, changes=before, space="mlp")[0].spec.run_id
+    assert made.changes == {"space": {"width": 8}}
+    assert made.command.endswith("--network mlp --set network.width=8")
+    with pytest.raises(UsageError, match="Unknown network parameter 'widht' of mlp"):
+        toy(catalog, changes=parse_changes(["network.widht=8"]))
+    with pytest.raises(UsageError, match="Unknown scope of --set 'netwrok'") as caught:
+        parse_changes(["netwrok.width=8"])
+    assert caught.value.hint == "Did you mean network?"

@@ -83,10 +83,10 @@ def test_a_setting_may_train_longer_and_a_learner_wins() -> None:
     assert budget.training_of("maml", {"meta_steps": 7}, setting="5w5s").meta_steps == 7
 
 
-def test_a_budget_that_speaks_of_no_setting_is_refused(suite_file: Path) -> None:
+def test_a_budget_that_names_no_setting_is_refused(suite_file: Path) -> None:
     text = suite_file.read_text()
     suite_file.write_text(text.replace("meta_batch: 4", "meta_batch: 4\n    settings: {9w: {}}", 1))
-    with pytest.raises(UsageError, match="speaks of '9w', which is no setting"):
+    with pytest.raises(UsageError, match="names '9w', which is not a setting of the suite"):
         load_suite(suite_file)
 
 
@@ -96,8 +96,12 @@ def test_a_budget_that_speaks_of_no_setting_is_refused(suite_file: Path) -> None
         ("version: 1", "version: 1\nversion: 2", "stands twice"),
         ("metric: mse", "metric: sme", "metric"),
         ("space: mlp", "space: mlp\nspcae: mlp", "spcae"),
-        ("metric: mse", "metric: accuracy", "the metric of regression is mse, and not accuracy"),
-        ("task: regression", "task: classification", "the metric of classification is accuracy"),
+        ("metric: mse", "metric: accuracy", "the metric of regression must be mse, not accuracy"),
+        (
+            "task: regression",
+            "task: classification",
+            "the metric of classification must be accuracy",
+        ),
         ("name: sine", "name: average", "average"),
         ("meta_steps: 10\n", "meta_steps: -1\n", "meta_steps"),
     ],
@@ -212,15 +216,14 @@ def test_names_that_could_lead_out_of_the_results_folder_are_refused(
         (
             "name: sine",
             "name: average",
-            "Suite file tiny.yaml: sources need names of their own, "
-            "and none may be called 'average'.",
+            "Suite file tiny.yaml: the names of sources must differ, and none may be 'average'.",
             "",
         ),
         (
             "metric: mse",
             "metric: mse\nevaluations: {far: {grid: {points: 5, low: 2, high: 1}}}",
             "Suite file tiny.yaml: evaluations.far.grid={'points': 5, 'low': 2, 'high': 1} "
-            "is not valid: a grid runs from a lower to a higher end.",
+            "is not valid: a grid must go from a lower to a higher point.",
             "evaluations.far.grid: The query inputs of every episode.",
         ),
         (
@@ -255,7 +258,7 @@ def test_a_misspelt_field_is_named_before_what_it_leaves_out(suite_file: Path) -
     ("content", "message"),
     [
         ("name: Übung".encode("latin-1"), "is not a text file in UTF-8"),
-        (b"? [1]\n: 2", "the key \\[1\\] is no text or number"),
+        (b"? [1]\n: 2", "the key \\[1\\] is not text or a number"),
         (b"- 1", "does not describe a suite: it is not a mapping"),
     ],
 )

@@ -84,7 +84,7 @@ BROKEN = {
     "syntax error": ("def broken(:\n", "SyntaxError"),
     "exit at import": ("raise SystemExit(3)", "SystemExit: 3"),
     "exception with its place": ("\n\n1 / 0", "division by zero (plugin_"),
-    "wrong API": (GOOD.replace("API = 1", "API = 2"), "plugin API 2; this metabench has API 1"),
+    "wrong API": (GOOD.replace("API = 1", "API = 2"), "plugin API 2, but this metabench has API 1"),
     "typo in a hook": (
         GOOD.replace("def metabench_learners", "def metabench_learner"),
         "no hook 'metabench_learner'; did you mean metabench_learners?",
@@ -99,19 +99,28 @@ BROKEN = {
         "metabench_x",
     ),
     "exception in a hook": (GOOD.replace("yield", "1 / 0; yield"), "metabench_learners() failed"),
-    "one instead of several": (GOOD.replace("yield", "return"), "must return several LearnerSpec"),
+    "one instead of several": (
+        GOOD.replace("yield", "return"),
+        "must return an iterable of LearnerSpec",
+    ),
     "hook without a return": (
         GOOD.replace("yield LearnerSpec", "LearnerSpec"),
-        "metabench_learners() returned nothing; it must return several LearnerSpec objects",
+        "metabench_learners() returned nothing; it must return an iterable of LearnerSpec objects",
     ),
     "wrong type": (
         "from metabench.plugin.hookspecs import hookimpl\n"
         "@hookimpl\ndef metabench_learners():\n    return ['text']\n",
-        "returned 'text'; it must return LearnerSpec objects",
+        "returned 'text' in its iterable; it must return LearnerSpec objects",
     ),
-    "bad name": (GOOD.replace('"tortoise"', '"Tortoise!"'), "The name 'Tortoise!' is not"),
-    "bad version": (GOOD.replace("version=1", "version=0"), "'tortoise' is 0; it counts from 1"),
-    "boolean version": (GOOD.replace("version=1", "version=True"), "it counts from 1"),
+    "bad name": (GOOD.replace('"tortoise"', '"Tortoise!"'), "The name 'Tortoise!' must consist of"),
+    "bad version": (
+        GOOD.replace("version=1", "version=0"),
+        "'tortoise' is 0; it must be an integer of at least 1",
+    ),
+    "boolean version": (
+        GOOD.replace("version=1", "version=True"),
+        "True; it must be an integer of at least 1",
+    ),
     "bad target": (GOOD.replace("missing:make", "missing.make"), "The factory of 'tortoise'"),
     "same name twice": (
         GOOD + GOOD[GOOD.index("    yield") :],
@@ -121,12 +130,12 @@ BROKEN = {
     "suite that is no file": (
         "from pathlib import Path\nfrom metabench.plugin.hookspecs import hookimpl\n"
         "@hookimpl\ndef metabench_suites():\n    return [Path('nowhere.yaml')]\n",
-        "'nowhere.yaml', which is not there",
+        "the file 'nowhere.yaml', which does not exist",
     ),
     "suite as text": (
         "from metabench.plugin.hookspecs import hookimpl\n"
         "@hookimpl\ndef metabench_suites():\n    return 'nowhere.yaml'\n",
-        "must return several Traversable",
+        "must return an iterable of Traversable",
     ),
 }
 

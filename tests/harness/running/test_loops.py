@@ -26,7 +26,7 @@ from metabench_plugins.learners.maml import Maml
 CPU = torch.device("cpu")
 
 
-def cell(catalog: Catalog, name: str = "maml", /, **changes: dict[str, object]) -> PlannedRun:
+def planned(catalog: Catalog, name: str = "maml", /, **changes: dict[str, object]) -> PlannedRun:
     changes.setdefault("budget", {"meta_steps": 40, "meta_batch": 3})
     changes.setdefault("protocol", {"episodes": 60})
     changes.setdefault("space", {"width": 8, "hidden": 2})
@@ -67,7 +67,7 @@ def kill_at(phase: str, done: int) -> Callable[[RunEvent], None]:
 
 
 def test_records_hold_what_was_run(catalog: Catalog, tmp_path: Path) -> None:
-    made = cell(catalog)
+    made = planned(catalog)
     whole = run(made, catalog, tmp_path)
     record = whole()
     folder = tmp_path / "toy-regression@10-shot" / "maml" / made.spec.run_id
@@ -94,7 +94,7 @@ def test_records_hold_what_was_run(catalog: Catalog, tmp_path: Path) -> None:
 
 def test_the_same_run_twice_gives_the_same_bytes(catalog: Catalog, tmp_path: Path) -> None:
     for learner in ("maml", "reptile"):
-        made = cell(catalog, learner)
+        made = planned(catalog, learner)
         texts = []
         for name in "ab":
             once = run(made, catalog, tmp_path / name)
@@ -110,7 +110,7 @@ def test_the_same_run_twice_gives_the_same_bytes(catalog: Catalog, tmp_path: Pat
 def test_a_killed_run_ends_with_the_same_bytes(
     catalog: Catalog, tmp_path: Path, learner: str, phase: str, done: int
 ) -> None:
-    made = cell(catalog, learner, protocol={"episodes": 60, "selection": "meta-val"})
+    made = planned(catalog, learner, protocol={"episodes": 60, "selection": "meta-val"})
     undisturbed = run(made, catalog, tmp_path / "whole")
     undisturbed()
     with pytest.raises(Killed):
@@ -130,7 +130,7 @@ def test_a_killed_run_ends_with_the_same_bytes(
 
 
 def test_stopping_saves_and_the_next_start_goes_on(catalog: Catalog, tmp_path: Path) -> None:
-    made = cell(catalog)
+    made = planned(catalog)
     asked = iter([False] * 10 + [True])
     stopped = run(made, catalog, tmp_path, stopped=lambda: next(asked))
     with pytest.raises(Interrupted):
@@ -145,7 +145,7 @@ def test_stopping_saves_and_the_next_start_goes_on(catalog: Catalog, tmp_path: P
 
 
 def test_the_recorded_command_names_a_folder_with_a_space(catalog: Catalog, tmp_path: Path) -> None:
-    record = run(cell(catalog), catalog, tmp_path / "V S")()
+    record = run(planned(catalog), catalog, tmp_path / "V S")()
     words = shlex.split(record.provenance.command)
     assert words[words.index("--out") :] == ["--out", str(tmp_path / "V S")]
 
@@ -153,7 +153,7 @@ def test_the_recorded_command_names_a_folder_with_a_space(catalog: Catalog, tmp_
 def test_the_record_holds_what_the_user_set_and_the_command_gives_the_same(
     catalog: Catalog, tmp_path: Path
 ) -> None:
-    made = cell(catalog, learner={"inner_lr": 1e-3, "order": "first"})
+    made = planned(catalog, learner={"inner_lr": 1e-3, "order": "first"})
     record = run(made, catalog, tmp_path)()
     assert record.provenance.changes == made.changes
     older = record.provenance.model_copy(update={"changes": None})
@@ -161,7 +161,7 @@ def test_the_record_holds_what_the_user_set_and_the_command_gives_the_same(
 
 
 def test_a_finished_run_is_not_run_again(catalog: Catalog, tmp_path: Path) -> None:
-    made = cell(catalog)
+    made = planned(catalog)
     first = run(made, catalog, tmp_path)()
     events: list[RunEvent] = []
     assert run(made, catalog, tmp_path, emit=events.append)() == first
@@ -169,7 +169,7 @@ def test_a_finished_run_is_not_run_again(catalog: Catalog, tmp_path: Path) -> No
 
 
 def test_a_diverging_run_keeps_its_last_good_checkpoint(catalog: Catalog, tmp_path: Path) -> None:
-    made = cell(catalog, learner={"outer_lr": 1.0, "inner_lr": 50.0})
+    made = planned(catalog, learner={"outer_lr": 1.0, "inner_lr": 50.0})
     bad = run(made, catalog, tmp_path)
     with pytest.raises(DivergedError, match=r"diverged: loss is (nan|inf) at meta-step") as caught:
         bad()
@@ -185,7 +185,7 @@ def test_a_diverging_run_keeps_its_last_good_checkpoint(catalog: Catalog, tmp_pa
 
 
 def test_selection_tests_the_best_weights_on_meta_val(catalog: Catalog, tmp_path: Path) -> None:
-    made = cell(
+    made = planned(
         catalog,
         learner={"outer_lr": 0.3},  # so large that later weights are worse than earlier ones
         protocol={"episodes": 5, "selection": "meta-val", "val_episodes": 20},
@@ -229,7 +229,7 @@ def test_selection_takes_no_weights_of_a_search(
 
 
 def test_two_processes_do_not_make_the_same_run(catalog: Catalog, tmp_path: Path) -> None:
-    made = cell(catalog)
+    made = planned(catalog)
     with (
         run(made, catalog, tmp_path).store.locked(),
         pytest.raises(MetabenchError, match="another process"),
@@ -238,7 +238,7 @@ def test_two_processes_do_not_make_the_same_run(catalog: Catalog, tmp_path: Path
 
 
 def test_a_damaged_record_is_named(catalog: Catalog, tmp_path: Path) -> None:
-    made = cell(catalog)
+    made = planned(catalog)
     first = run(made, catalog, tmp_path)
     first.store.folder.mkdir(parents=True)
     (first.store.folder / "run.json").write_text("{")
@@ -248,7 +248,7 @@ def test_a_damaged_record_is_named(catalog: Catalog, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", ['{"step": 5, "lo', '{"loss": 1.0}', "", "[]"])
 def test_a_damaged_point_of_the_curve_is_named(catalog: Catalog, tmp_path: Path, line: str) -> None:
-    made = cell(catalog)
+    made = planned(catalog)
     with pytest.raises(Killed):
         run(made, catalog, tmp_path, emit=kill_at("meta-train", 20))()
     (metrics,) = tmp_path.rglob("metrics.jsonl")
@@ -263,7 +263,7 @@ def test_a_damaged_point_of_the_curve_is_named(catalog: Catalog, tmp_path: Path,
 
 def test_inner_steps_lower_the_error(catalog: Catalog, tmp_path: Path) -> None:
     """The curve of a trained MAML falls from step 0 to step 5."""
-    made = cell(
+    made = planned(
         catalog,
         budget={"meta_steps": 150, "meta_batch": 10},
         space={"width": 40, "hidden": 2},
@@ -287,7 +287,7 @@ def test_other_predictions_of_an_adaptation_are_evaluations_of_their_own(
         return replace(adapted, variants={"not-adapted": adapted.curve[0]})
 
     monkeypatch.setattr(Maml, "adapt", with_variant)
-    made = run(cell(catalog), catalog, tmp_path)
+    made = run(planned(catalog), catalog, tmp_path)
     made()
     (read,) = read_runs(tmp_path).runs
     variant = read.evaluations["not-adapted"]

@@ -1,4 +1,4 @@
-"""The contracts that plugins implement: learner, search space, strategy, data."""
+"""The contracts that plugins implement: learner, network, strategy, data."""
 
 from metabench.plugin.contracts.architecture import (
     INPUTS,

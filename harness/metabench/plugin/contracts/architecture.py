@@ -1,4 +1,4 @@
-"""What there is to choose in a network, and how choices are written as tensors."""
+"""The choices of a searched network, and the tensors that describe an architecture."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CellChoices:
-    """What there is to choose in one type of cell.
+    """The choices in one type of cell.
 
     Attributes:
-        edges: (source, target) of each edge, logits come in this order.
+        edges: (source, target) of each edge; logits have this order.
         primitives: names of the candidate operations, the same on every edge.
         kept: how many edges into each node a genotype keeps.
         input_pairs: whether the pairs of inputs of each node can have weights of their own.
@@ -44,26 +44,28 @@ class CellChoices:
 
 
 INPUTS = ".inputs"
-"""Ends the key of the weights of input pairs: ``<cell>.inputs`` beside ``<cell>``."""
+"""Ends the key of the weights of input pairs of a cell: ``<cell>.inputs``."""
 NEEDED = ".needed"
-"""Ends the key of a mark per operation: ``<cell>.needed`` beside ``<cell>``."""
+"""Ends the key of the marks of operations of a cell: ``<cell>.needed``."""
 
 
 Params = dict[str, "Tensor"]
 """Weights by name: ``[*shape]`` when shared, ``[tasks, *shape]`` once a task owns them."""
 Arch = dict[str, "Tensor"]
 """Architecture logits by cell type, ``[edges, operations]``, or ``[tasks, edges, operations]``
-where each task has its own; empty where nothing is searched.
+where each task has its own; empty if nothing is searched.
 
-Where the space has input pairs, a strategy may add ``<cell>.inputs``, ``[pairs]`` or
+If the network has input pairs, a strategy may add ``<cell>.inputs``, ``[pairs]`` or
 ``[tasks, pairs]``, in the order of :meth:`CellChoices.pairs`."""
 Mixture = dict[str, "Tensor"]
-"""Weights of operations by cell type, ``[tasks or 1, edges, operations]``; empty likewise.
+"""Weights of operations by cell type, ``[tasks or 1, edges, operations]``; empty if nothing is
+searched.
 
-``<cell>.inputs [tasks or 1, pairs]`` weighs the pairs of inputs of each node: an edge then counts
-by the sum of the weights of the pairs it belongs to (MetaNAS, equation 7). Without it a node sums
-over all its edges, each counting once.
+``<cell>.inputs [tasks or 1, pairs]`` are weights of the pairs of inputs of each node: an edge is
+then multiplied by the sum of the weights of the pairs it belongs to (MetaNAS, equation 7). Without
+them a node sums over all its edges with weight 1.
 
-``<cell>.needed [tasks or 1, edges, operations]`` (bool) is a hint: what it does not mark has weight
-0, and nobody asks for the gradient of that weight, so that a space need not compute it. Marks may
-lie on the CPU while the weights lie elsewhere: they can be read there without waiting."""
+``<cell>.needed [tasks or 1, edges, operations]`` (bool) is a hint. An operation that is not marked
+has weight 0, and the gradient of that weight is not needed, so a network need not compute the
+operation. Marks may be on the CPU when the weights are on another device; they can then be read
+without waiting for the device."""

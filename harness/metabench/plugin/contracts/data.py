@@ -15,20 +15,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClassData:
-    """Images sorted by class: what a dataset plugin of kind ``classes`` hands back.
+    """Images sorted by class: what a dataset of kind ``classes`` returns.
 
     Attributes:
         images: ``[n, height, width, channels]`` uint8, memory-mapped where large.
-        offsets: ``[classes + 1]``; class ``c`` owns images ``offsets[c]:offsets[c + 1]``.
+        offsets: ``[classes + 1]``; class ``c`` has the images ``offsets[c]:offsets[c + 1]``.
         class_names: one name per class.
         splits: class ids of ``meta-train``, ``meta-val`` (may be empty) and ``meta-test``.
         fingerprint: digest of pixels, classes, splits and preparation.
         rotations: per split, ``none``, ``classes`` (each quarter turn of a class is a class of its
             own) or ``per-task`` (each class of a task is turned by a random quarter turn).
-        stamps: what must be said beside every result, such as ``subset`` or ``synthetic``.
-        supervised: ordinary classification, one task with all classes of a split in their order.
-            In meta-train support comes from the first half of the images of each class and
-            queries from the second, as architecture search divides its training set.
+        stamps: the stamps of every result on this data, such as ``subset`` or ``synthetic``.
+        supervised: whether this is ordinary classification: a single task with all classes of a
+            split in their order. In meta-train, support examples come from the first half of the
+            images of each class and query examples from the second, as architecture search
+            divides its training set.
     """
 
     images: NDArray[np.uint8]
@@ -43,7 +44,7 @@ class ClassData:
 
 @runtime_checkable
 class FunctionFamily(Protocol):
-    """A generator of regression tasks: what a dataset plugin of kind ``functions`` hands back."""
+    """A generator of regression tasks: what a dataset of kind ``functions`` returns."""
 
     inputs: int
     outputs: int
@@ -51,13 +52,13 @@ class FunctionFamily(Protocol):
     stamps: tuple[str, ...]
 
     def n_words(self, shape: EpisodeShape) -> int:
-        """How many random words one episode needs."""
+        """The number of random words that one episode needs."""
         ...
 
     def sample(
         self, words: NDArray[np.uint64], shape: EpisodeShape, *, split: str
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Turn random words into points; all randomness is in ``words``.
+        """Turn random words into points; all randomness comes from ``words``.
 
         Args:
             words: ``[tasks, n_words]`` uniform 64-bit words.
@@ -72,10 +73,10 @@ class FunctionFamily(Protocol):
 
 @runtime_checkable
 class EvaluableFamily(FunctionFamily, Protocol):
-    """A family whose functions can be asked anywhere: an optional capability."""
+    """A family whose functions can be evaluated at any input: an optional capability."""
 
     def values(self, words: NDArray[np.uint64], x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The functions that :meth:`sample` makes of ``words``, without noise.
+        """Evaluate the functions that :meth:`sample` draws from ``words``, without noise.
 
         Args:
             words: ``[tasks, n_words]``, as given to :meth:`sample`.

@@ -1,4 +1,4 @@
-"""What a learner sees: a batch of episodes with a leading task axis, and what it hands back."""
+"""What a learner gets, a batch of episodes with a leading task axis, and what it returns."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from metabench.plugin.contracts.genotype import Genotype
 
 TaskKind = Literal["classification", "regression"]
-"""What is learned: to tell classes apart, or to predict values."""
+"""Kinds of task: to tell classes apart, or to predict values."""
 
 
 @dataclass(frozen=True, slots=True)
 class EpisodeShape:
-    """How many examples an episode holds.
+    """How many examples an episode has.
 
-    In classification ``shots`` and ``queries`` count examples per class; in regression there is
-    one "way" and they count points.
+    In classification, ``shots`` and ``queries`` count examples per class. In regression, ``ways``
+    is 1 and they count points.
     """
 
     ways: int
@@ -40,7 +40,7 @@ class EpisodeShape:
 
 @dataclass(frozen=True, slots=True)
 class TaskShape:
-    """What a network must accept and produce.
+    """The inputs and outputs of a network.
 
     Attributes:
         kind: classification or regression.
@@ -55,7 +55,7 @@ class TaskShape:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Support or query of a batch of tasks.
+    """The support sets or the query sets of a batch of tasks.
 
     Attributes:
         x: ``[tasks, n, *inputs]``, float.
@@ -72,9 +72,9 @@ class TaskBatch:
 
     Attributes:
         support: what a learner adapts on.
-        query: what it is judged on. The harness hides it during meta-test.
+        query: what it is scored on. The harness hides it during meta-test.
         sources: per task, the name of its source.
-        keys: per task, a digest of source, classes and examples. Equal key = equal episode.
+        keys: per task, a digest of source, classes and examples; equal keys mean equal episodes.
     """
 
     support: Labelled
@@ -92,16 +92,16 @@ Predictor = Callable[["Tensor"], "Tensor"]
 
 @dataclass(frozen=True, slots=True)
 class Adapted:
-    """What adaptation hands back for a batch of tasks.
+    """What adaptation returns for a batch of tasks.
 
     Attributes:
-        predict: the predictor after the protocol's number of steps: the headline.
-        curve: predictors after 0, 1, 2, ... inner steps, where the learner has such a thing.
-        genotypes: per task, where the architecture is a result.
-        n_params: per task, the number of weights of the network that predicts.
-        embedding: ``[tasks, d]``, where the learner embeds tasks.
-        variants: other predictors that the same adaptation gives, by name, such as ``pruned``:
-            each is scored on the headline's queries and shown in a table of its own.
+        predict: the predictor after the protocol's number of inner steps, for the headline score.
+        curve: predictors after 0, 1, 2, ... inner steps, if the learner has inner steps.
+        genotypes: the genotype of each task, if an architecture is chosen.
+        n_params: the number of weights of the network that predicts, for each task.
+        embedding: ``[tasks, d]``, if the learner embeds tasks.
+        variants: other predictors of the same adaptation, by name, such as ``pruned``. Each is
+            scored on the headline's queries and shown in a table of its own.
     """
 
     predict: Predictor

@@ -1,4 +1,4 @@
-"""A discrete architecture: which primitive sits on which edge of which cell."""
+"""A discrete architecture in coded form: the primitive on each edge of each cell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Genotype:
-    """The kept edges of each cell type, in a fixed order, so equal networks compare equal."""
+    """The kept edges of each cell type, in a fixed order, so that equal architectures are equal."""
 
     cells: tuple[tuple[str, tuple[Edge, ...]], ...]
 

@@ -1,4 +1,4 @@
-"""The contract of a meta-learner, and what the harness gives to one."""
+"""The contract of a meta-learner, and what the harness passes to its factory."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Learner(Protocol):
-    """A meta-learner: one outer update, and adaptation to tasks it has not seen.
+    """A meta-learner: one outer update, and adaptation to new tasks.
 
-    Random numbers come from the generator that the harness passes in, always a CPU generator, so
-    that a run on a GPU draws the same numbers; move the drawn tensor, not the generator.
+    Random numbers come from the generator that the harness passes in. It is always a CPU generator,
+    so that a run on a GPU draws the same numbers; move the drawn tensor, not the generator.
     """
 
     def meta_step(
         self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
     ) -> Mapping[str, Tensor | float]:
-        """Make one outer update and return scalars to log; ``loss`` is expected among them.
+        """Make one outer update and return scalars to log, among them ``loss``.
 
         Args:
             tasks: a batch of meta-train episodes.
-            progress: how much of meta-training is done, in [0, 1).
-            rng: derived from the run's seed and the step alone, so a resumed run draws the same.
+            progress: the share of meta-training that is done, in [0, 1).
+            rng: depends only on the seed of the run and the step, so a resumed run draws the same.
         """
         ...
 
@@ -41,52 +41,52 @@ class Learner(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed run needs, optimizers too: nested dicts, tensors, numbers."""
+        """Everything that a resumed run needs, optimizers included: dicts, tensors, numbers."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` gave."""
+        """Restore what :meth:`state_dict` returned."""
         ...
 
 
 @runtime_checkable
 class TracingLearner(Learner, Protocol):
-    """A learner that shows how its mixture changes while it adapts: an optional capability."""
+    """A learner that can show how its mixture changes as it adapts: an optional capability."""
 
     def trace(self, support: Labelled, *, rng: torch.Generator) -> Sequence[Mixture]:
-        """Adapt as :meth:`adapt` does; leave the learner's state as it was.
+        """Adapt as :meth:`adapt` does, without changing the learner's state.
 
         Returns:
-            Weights of operations before the first step and after each; empty if none changes them.
+            The mixture before the first inner step and after each; empty if it does not change.
         """
         ...
 
 
 @runtime_checkable
 class PhasedLearner(Learner, Protocol):
-    """A learner that searches first and then trains what is tested: an optional capability."""
+    """A learner that searches first, then trains what it found: an optional capability."""
 
     @property
     def searching(self) -> bool:
-        """Whether the search goes on; model selection takes no weights of that time."""
+        """Whether the learner is still searching; its weights are not selected for testing then."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LearnerContext:
-    """What the harness gives to a learner's factory.
+    """What the harness passes to a learner's factory.
 
     Attributes:
-        params: the learner's own validated parameters.
-        task: shapes that the network must serve.
-        shape: how many examples a meta-test episode holds; ``shape.shots`` is K.
-        space: the network, fixed or searched.
-        strategy: how an architecture is chosen; None for fixed networks.
-        steps_at_test: inner steps of the headline number.
-        curve_steps: how many steps the steps-at-test curve shows.
-        transductive: whether the query set may be normalised by its own statistics.
+        params: the validated parameters of the learner.
+        task: the inputs and outputs of the network.
+        shape: how many examples a meta-test episode has; ``shape.shots`` is K.
+        space: the network, fixed or searched; None for a learner with its own network.
+        strategy: how an architecture is chosen; None for a fixed network.
+        steps_at_test: inner steps at meta-test for the headline score.
+        curve_steps: inner steps up to which the curve of scores is recorded.
+        transductive: whether the query set may be normalized by its own statistics.
         meta_steps: length of meta-training, for schedules.
-        device: where tensors live.
+        device: the device for tensors.
         rng: a CPU generator for initial weights.
     """
 
@@ -104,8 +104,8 @@ class LearnerContext:
 
     @property
     def queries_together(self) -> bool:
-        """Whether the query set may go through the network at once.
+        """Whether the whole query set may go through the network at once.
 
-        It may where the protocol allows its statistics, or the network takes none.
+        It may if the protocol is transductive, or if the network uses no batch statistics.
         """
         return self.transductive or (self.space is not None and not self.space.batch_statistics)

@@ -1,4 +1,4 @@
-"""The contract of a network: fixed, or with choices."""
+"""The contract of a network, fixed or searched."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class SearchSpace(Protocol):
-    """Cells and primitives. A fixed network is a space without choices."""
+    """A network. A searched network is a search space with choices; a fixed one has none."""
 
     @property
     def batch_statistics(self) -> bool:
-        """Whether a prediction depends on the other examples it is made with."""
+        """Whether the output for an example depends on the other examples of its task."""
         ...
 
     def init_weights(self, *, rng: torch.Generator) -> Params:
@@ -27,41 +27,41 @@ class SearchSpace(Protocol):
         ...
 
     def forward(self, weights: Params, mixture: Mixture, x: Tensor) -> Tensor:
-        """Map ``x [tasks, n, *inputs]`` to ``[tasks, n, outputs]``; pure.
+        """Map ``x [tasks, n, *inputs]`` to ``[tasks, n, outputs]``, without side effects.
 
         Args:
-            weights: ``name -> [tasks, *shape]``, or ``[1, *shape]`` where all tasks share one.
+            weights: ``name -> [tasks, *shape]``, or ``[1, *shape]`` if all tasks share one.
             mixture: weights of operations; ``{}`` for a fixed network.
-            x: examples of each task. Batch statistics are taken per task.
+            x: examples of each task. Batch statistics are computed per task.
         """
         ...
 
     def choices(self) -> Mapping[str, CellChoices]:
-        """Per cell type, its edges and primitives; ``{}`` for a fixed network."""
+        """The edges and primitives of each cell type; ``{}`` for a fixed network."""
         ...
 
     def child(self, genotype: Genotype) -> SearchSpace:
-        """The network of one genotype."""
+        """The fixed network of one genotype."""
         ...
 
 
 @runtime_checkable
 class LayeredSpace(SearchSpace, Protocol):
-    """A fixed network whose layers take extra weights beside their own: an optional capability.
+    """A fixed network whose layers take extra weights: an optional capability.
 
-    ``forward`` uses these where ``weights`` holds them, with a task axis of tasks or 1:
+    ``forward`` uses these if they are in ``weights``, with a task axis of tasks or 1:
 
     - ``<layer>.transform [tasks, units, units]`` multiplies the layer's output ``y``,
-      ``y @ transform``; for a convolution that is one of 1x1. It comes before any norm.
+      ``y @ transform``; for a convolution this is a 1x1 convolution. It comes before any norm.
     - ``<layer>.film.scale`` and ``<layer>.film.shift``, ``[tasks, units]``, hidden layers only:
       ``y * (1 + scale) + shift``, after any norm and before the ReLU.
 
-    Without the weights of the last layer, ``forward`` returns what that layer would be fed,
+    Without the weights of the last layer, ``forward`` returns the inputs of that layer,
     ``[tasks, n, features]``.
     """
 
     def layers(self) -> Mapping[str, int]:
-        """Units of each layer, in order; the last one is linear and makes the outputs.
+        """The units of each layer, in order; the last layer is linear and computes the outputs.
 
         A layer's own weights are ``<layer>.weight``, ``[inputs, units]`` or
         ``[units, channels, height, width]``, and ``<layer>.bias [units]``.
@@ -73,8 +73,8 @@ class LayeredSpace(SearchSpace, Protocol):
 class DropPathSpace(SearchSpace, Protocol):
     """A network whose edges can be dropped at random while it is trained: an optional capability.
 
-    ``forward`` stays pure: the masks are drawn by :meth:`drop_paths`, and handed over as part of
-    the mixture, ``forward(weights, mixture | space.drop_paths(...), x)``.
+    ``forward`` stays pure: :meth:`drop_paths` draws the masks, which are then passed as part of the
+    mixture, ``forward(weights, mixture | space.drop_paths(...), x)``.
     """
 
     def drop_paths(
@@ -83,41 +83,41 @@ class DropPathSpace(SearchSpace, Protocol):
         """Draw masks per task, cell, edge and example; identities are never dropped.
 
         Args:
-            n_tasks: how many tasks ``forward`` is to see.
-            n_examples: how many examples of each.
+            n_tasks: how many tasks ``forward`` will get.
+            n_examples: how many examples each task has.
             rate: probability of dropping, in [0, 1); what stays is divided by ``1 - rate``.
             rng: a CPU generator.
 
         Returns:
-            ``[tasks, edges, examples]`` (float32, on the CPU) under keys known to the space.
+            ``[tasks, edges, examples]`` (float32, on the CPU) under keys that the network knows.
         """
         ...
 
 
 @runtime_checkable
 class BatchingSpace(SearchSpace, Protocol):
-    """A network of which a CPU computes several tasks at once: an optional capability.
+    """A network that a CPU computes for several tasks at once: an optional capability.
 
     Without it, a CPU computes the image tasks of a batch one after another.
     """
 
     def tasks_at_once(self, n_examples: int) -> int:
-        """How many tasks to compute at once, where each has ``n_examples`` examples."""
+        """How many tasks to compute at once if each has ``n_examples`` examples."""
         ...
 
 
 @runtime_checkable
 class CountingSpace(SearchSpace, Protocol):
-    """A searched network that counts the weights that a mixture leaves: an optional capability.
+    """A searched network that counts the weights left by a mixture: an optional capability.
 
-    Without it a learner that keeps a mixture reports the weights of all operations.
+    Without it, a learner that keeps a mixture reports the weights of all operations.
     """
 
     def n_weights(self, mixture: Mixture, *, threshold: float = 0.0) -> list[int]:
-        """Per task, the weights of everything that the output still depends on.
+        """The number of weights that the output of each task still depends on.
 
         Args:
             mixture: weights of operations, ``[tasks, edges, operations]``.
-            threshold: an operation whose weight is below it counts as left out.
+            threshold: an operation with a smaller weight is left out.
         """
         ...

@@ -1,16 +1,16 @@
-"""What must be said beside every number of a run: the stamps, and when each is given."""
+"""The stamps: how the numbers of a run differ from those of the full benchmark."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
 PAPER_BUDGET = "paper"
-"""The budget that trains and tests for as long as the papers. It gives no stamp; the name of every
-other budget is a stamp itself, such as ``smoke`` or ``lite``."""
+"""The budget that trains and tests for as long as the papers. It gives no stamp; the name of any
+other budget, such as ``smoke`` or ``lite``, is a stamp."""
 
 
 class Stamp(StrEnum):
-    """Why numbers of a run are not those of the full benchmark, beside the name of its budget."""
+    """Why the numbers of a run are not those of the full benchmark, apart from its budget."""
 
     LIMIT = "limit"
     """``--limit``: fewer meta-test episodes than the suite asks for."""
@@ -21,13 +21,13 @@ class Stamp(StrEnum):
     SUBSET = "subset"
     """Some images or classes of the dataset are missing."""
     SUBSTITUTE = "substitute"
-    """Other images stand in for those of the paper."""
+    """Other images are used in place of those of the paper."""
     REBUILT_SPLIT = "rebuilt-split"
-    """The classes are split by the rule of the paper, whose own split is not published."""
+    """The classes are split by the rule of the paper, since its own split is not published."""
 
 
 CUT_SHORT = frozenset({Stamp.LIMIT, Stamp.CUSTOM})
-"""Runs with one of these are not the budget that they are named after."""
+"""Runs with one of these depart from the budget that they name."""
 
 
 def stamps_of_budget(budget: str) -> tuple[str, ...]:

@@ -15,28 +15,28 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Strategy(Protocol):
-    """How architecture logits become weights of operations, and an architecture."""
+    """A NAS strategy: it turns architecture logits into a mixture, and into one architecture."""
 
     def init_arch(self, space: SearchSpace, *, rng: torch.Generator) -> Arch:
-        """Draw logits ``cell -> [edges, operations]``, and of input pairs where it uses them.
+        """Draw logits ``cell -> [edges, operations]``, and logits of input pairs if it uses them.
 
         Raises:
-            UsageError: when the strategy does not fit the space, with the reason. Planning asks
-                before anything runs.
+            UsageError: the strategy does not fit the network; the message gives the reason.
+                Planning calls this method before anything runs.
         """
         ...
 
     def mixture(
         self, space: SearchSpace, arch: Arch, *, sharpness: float, rng: torch.Generator | None
     ) -> Mixture:
-        """Turn logits into weights of operations, of each task where the logits are per task.
+        """Turn logits into a mixture, one for each task if the logits are per task.
 
         Args:
             space: the searched network.
             arch: logits, shared or per task.
-            sharpness: how far the annealing has come, in [0, 1], where the strategy anneals.
-            rng: a CPU generator, for a strategy that draws. Equal generators draw the same. None
-                at meta-test: nothing is drawn, and what the logits say without noise is returned.
+            sharpness: the progress of the annealing in [0, 1], for a strategy that anneals.
+            rng: a CPU generator, for a strategy that draws. Equal generators draw the same. At
+                meta-test it is None: the mixture then follows from the logits without noise.
         """
         ...
 
@@ -47,14 +47,14 @@ class Strategy(Protocol):
 
 @runtime_checkable
 class AnnealedStrategy(Strategy, Protocol):
-    """A strategy whose weights are a softmax that cools down: an optional capability.
+    """A strategy whose mixture is a softmax with a falling temperature: an optional capability.
 
-    MetaNAS prunes logits for good by their weights at the lowest temperature; under a strategy
-    without this capability it prunes none.
+    MetaNAS prunes logits permanently, by their weights at the lowest temperature. With a strategy
+    that lacks this capability, it prunes none.
     """
 
     def temperature(self, sharpness: float) -> float:
-        """The temperature at a sharpness in [0, 1]: above 0, and never rising with sharpness."""
+        """The temperature at a sharpness in [0, 1]; above 0, and never rising with sharpness."""
         ...
 
 
@@ -65,7 +65,7 @@ class Proposer(Strategy, Protocol):
     def candidates(
         self, space: SearchSpace, n_tasks: int, *, rng: torch.Generator
     ) -> Sequence[Mixture]:
-        """Draw what a learner tries at new tasks; it keeps, per task, the lowest support loss.
+        """Draw architectures to try on each new task; the one with the lowest support loss is kept.
 
         Returns:
             Decoded architectures, each ``cell -> [tasks, edges, operations]`` of zeros and ones

@@ -1,4 +1,4 @@
-"""The skeleton of a plugin: a package with a working learner, to be changed into another one.
+"""The skeleton of a plugin: a package with a working learner, for an author to change.
 
 Rendered with the name ``proto`` it is ``docs/examples/metabench-proto``, file by file.
 """
@@ -23,7 +23,7 @@ def render(name: str, directory: Path) -> Path:
         The new folder.
 
     Raises:
-        UsageError: the name cannot be one, or the folder is there already or cannot be written.
+        UsageError: the name is not allowed, or the folder exists or cannot be written.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
@@ -32,9 +32,7 @@ def render(name: str, directory: Path) -> Path:
         )
     folder = directory / f"metabench-{name}"
     if folder.exists():
-        raise UsageError(
-            f"{folder} is there already.", hint="Choose another name or another --dir."
-        )
+        raise UsageError(f"{folder} already exists.", hint="Choose another name or another --dir.")
     try:
         for path, text in _rendered(name):
             file = folder / path

@@ -1,4 +1,4 @@
-"""Ways to make runs: the contract, and the piece of work that all of them share."""
+"""Executors: their contract, and the work that all of them share."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A planned run with where to run it and where to write; crosses process boundaries.
+    """A planned run, the device to run it on and the folder to write to; it can be pickled.
 
     Attributes:
         planned: what to run.
         out: the results folder.
         device: ``cpu``, ``cuda``, ``cuda:1``.
-        threads: CPU threads of the process; one by default, since more of them fight.
+        threads: CPU threads of the process.
         plugin_files: plugins given by file, which the worker loads as well.
-        checkpoint_seconds: save the state of training at least this far apart.
+        checkpoint_seconds: least number of seconds between two checkpoints of the training.
     """
 
     planned: PlannedRun
@@ -68,7 +68,7 @@ def run_job(
     emit: Callable[[RunEvent], None],
     stopped: Callable[[], bool],
 ) -> JobOutcome:
-    """Run one job in this process and turn every end into an outcome."""
+    """Run one job in this process, and return how it ended."""
     import logging
 
     import torch

@@ -1,4 +1,4 @@
-"""Makes runs on this machine: in this process, or side by side in one process each."""
+"""Executes runs on this machine: in this process, or at the same time in one process each."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ from metabench.values import Frozen
 class LocalParams(Frozen):
     """Parameters of the local executor."""
 
-    jobs: int = Field(default=1, ge=1, le=1024, description="How many runs are made side by side.")
+    jobs: int = Field(
+        default=1, ge=1, le=1024, description="How many runs are executed at the same time."
+    )
 
 
 class LocalExecutor:
-    """One process per run, ``jobs`` of them at a time; none at all for a single run.
+    """One process per run, ``jobs`` of them at a time; a single run needs no other process.
 
-    A process of its own means that a run that is killed takes no other run with it.
+    With one process per run, a run that is killed does not end other runs.
     """
 
     def __init__(self, params: LocalParams) -> None:
@@ -113,7 +115,7 @@ class _Worker:
             if stopping:  # a signal can come before the process can listen to it
                 return JobOutcome(self._job, "interrupted")
             code = self._process.exitcode
-            text = f"its process ended with code {code}"
+            text = f"its process ended with exit code {code}"
             emit(
                 RunEvent(
                     kind="run-failed",
