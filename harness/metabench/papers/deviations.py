@@ -115,7 +115,7 @@ def _versions(name: str, mine: int, installed: int) -> Iterator[Deviation]:
     if mine != installed:
         said = f"{name} version {mine}"
         yield Deviation(
-            f"{name} version", said, f"made with {said}, but version {installed} is installed"
+            f"{name} version", said, f"our runs used {said}, but version {installed} is installed"
         )
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 MEASURES = {
-    "genotypes": "distinct architectures over the meta-test episodes",
+    "genotypes": "number of distinct architectures over the meta-test episodes",
     "genotype_share": "share of the most common architecture, in [0, 1]",
-    "embeddings": "task embeddings that the next two are made from",
+    "embeddings": "number of task embeddings, from which the next two are computed",
     "embedding_silhouette": "mean silhouette of the task embeddings by source, in [-1, 1]",
     "embedding_probe": "accuracy of a linear probe for the source of an embedding, in [0, 1]",
 }

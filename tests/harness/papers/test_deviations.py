@@ -128,8 +128,8 @@ def test_another_version_of_suite_or_plugin_is_one(catalog, tmp_path):
     spec = made.spec.model_copy(update={"suite_version": 9, "learner": learner})
     found = Deviations(catalog).of(run_of(made, tmp_path, spec))
     assert [deviation.reason for deviation in found] == [
-        "made with suite toy-regression version 9, but version 1 is installed",
-        "made with maml version 7, but version 1 is installed",
+        "our runs used suite toy-regression version 9, but version 1 is installed",
+        "our runs used maml version 7, but version 1 is installed",
     ]
 
 

@@ -77,8 +77,8 @@ def draw(results: Results) -> Drawing:
         name="embeddings",
         figure=figure,
         title="Task embeddings by source",
-        description=f"t-SNE of task embeddings, with one point for each of the first {SHOWN} "
-        f"meta-test episodes. {'. '.join(said)}. Silhouette and linear probe are computed from all "
+        description="t-SNE of task embeddings, with one point per meta-test episode, at most the "
+        f"first {SHOWN}. {'. '.join(said)}. Silhouette and linear probe are computed from all "
         "embeddings, before t-SNE.",
         notes=tuple(notes),
     )

@@ -219,7 +219,7 @@ def test_a_verdict_leads_to_its_reason():
     assert "match" in outline.text
 
 
-def test_best_and_not_separable_are_marked():
+def test_best_and_tied_are_marked():
     text = render(golden_report(), Format.html)
     assert "<strong>47.50 ± 14.49</strong>" in text
     assert "<u>40.00 ± 18.33</u>" in text
