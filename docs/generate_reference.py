@@ -63,7 +63,7 @@ FILES = (
     ("`episodes.jsonl`", "One line per meta-test episode. No clock values."),
     (
         "`evaluations/NAME.jsonl`",
-        "As `episodes.jsonl`, for an evaluation that the suite names beside the headline one. "
+        "As `episodes.jsonl`, for an additional evaluation that the suite names. "
         "Equal `key`, equal task and support; the queries are others.",
     ),
     ("`metrics.jsonl`", "The training curve: `step` and the mean of each scalar since the last."),
@@ -77,7 +77,7 @@ FILES = (
         "episodes, four digits each.",
     ),
     ("`timings.jsonl`", "Wall time: `phase`, `count` of steps or episodes, `seconds`."),
-    ("`checkpoints/last.safetensors`", "Where training stands."),
+    ("`checkpoints/last.safetensors`", "The state of training, from which a run resumes."),
     ("`checkpoints/best.safetensors`", "The best weights on meta-validation, if these are chosen."),
 )
 
@@ -298,7 +298,7 @@ def _errors() -> str:
         sentence = prose(kind).partition("\n")[0]
         codes.setdefault(kind.exit_code, []).append(f"`{kind.__name__}`: {sentence}")
     meaning = {
-        1: "Some cells failed; the others are done.",
+        1: "Some runs failed; the others are done.",
         2: "The request is wrong: an unknown name, or a value out of bounds.",
         3: "Data is missing, damaged or too small.",
         4: "A plugin is broken.",

@@ -73,7 +73,7 @@ class Fixed:
 
 def _check(genotype: Genotype, choices: Mapping[str, CellChoices]) -> None:
     """Refuse a genotype with cells, edges or operations that the space lacks, by name."""
-    hint = "Give another genotype with --set strategy.genotype, or another network with --space."
+    hint = "Give another genotype with --set strategy.genotype, or another network with --network."
     cells = dict(genotype.cells)
     if cells.keys() != choices.keys():
         raise UsageError(

@@ -77,7 +77,7 @@ class SoftPruning:
             raise UsageError(
                 f"Strategy soft-pruning cannot prune inputs here: cell {without[0]!r} of this "
                 "network has no weights for pairs of inputs.",
-                hint="Choose another network with --space, or --set strategy.prune=operations.",
+                hint="Choose another network with --network, or --set strategy.prune=operations.",
             )
         return draw_logits(choices, std=self._params.init_std, rng=rng, input_pairs=inputs)
 

@@ -298,7 +298,7 @@ def test_fixed_takes_a_file_or_text_for_the_same_architecture(tmp_path: Path) ->
 def test_what_does_not_fit_the_space_is_refused(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         make().init_arch(PLAIN, rng=rng())
-    assert "--space" in caught.value.hint
+    assert "--network" in caught.value.hint
 
 
 def test_impossible_parameters_are_refused(tmp_path: Path) -> None:

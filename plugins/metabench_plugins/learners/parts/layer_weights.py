@@ -15,6 +15,6 @@ def layered(space: SearchSpace, learner: str) -> LayeredSpace:
         raise UsageError(
             f"Learner {learner} adds weights to single layers, but the network "
             f"{type(space).__name__} does not list its layers.",
-            hint="Choose a fixed network such as mlp or conv4 with --space.",
+            hint="Choose a fixed network such as mlp or conv4 with --network.",
         )
     return space
