@@ -103,7 +103,7 @@ def test_the_command_makes_the_same_run_again(catalog: Catalog) -> None:
                 "strategy": "soft-pruning",
                 "changes": {"strategy": {"prune": "operations-and-inputs"}},
             },
-            "cell 'cell' of this network gives no weights to pairs of inputs",
+            "cell 'cell' of this network has no weights for pairs of inputs",
             "strategy.prune=operations",
         ),
         (

@@ -232,7 +232,7 @@ def test_two_processes_do_not_make_the_same_run(catalog: Catalog, tmp_path: Path
     made = planned(catalog)
     with (
         run(made, catalog, tmp_path).store.locked(),
-        pytest.raises(MetabenchError, match="another process"),
+        pytest.raises(MetabenchError, match="Another process is working"),
     ):
         run(made, catalog, tmp_path)()
 
@@ -254,7 +254,7 @@ def test_a_damaged_point_of_the_curve_is_named(catalog: Catalog, tmp_path: Path,
     (metrics,) = tmp_path.rglob("metrics.jsonl")
     first, *others = metrics.read_text().splitlines(keepends=True)
     metrics.write_text("".join([first, f"{line}\n", *others]))
-    with pytest.raises(DataError, match=r"metrics\.jsonl holds a damaged line") as caught:
+    with pytest.raises(DataError, match=r"metrics\.jsonl has a damaged line") as caught:
         run(made, catalog, tmp_path)()
     assert "Remove that line" in caught.value.hint
     metrics.write_text("".join([first, *others, '{"step": 5, "lo']))  # torn: no line end
