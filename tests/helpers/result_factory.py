@@ -93,6 +93,7 @@ def write_run(out: Path, spec: RunSpec, scores: list[float] | None = None, **cha
         "status": "done",
         "backend": str(spec.space),
         "n_params": 32901,
+        "steps_at_test": spec.protocol.steps_at_test,
         "transductive": True,
         "provenance": PROVENANCE,
     }

@@ -8,9 +8,9 @@ from metabench.papers.verdict import WIDTH_FACTOR
 from metabench.reports.captions import (
     IntervalKind,
     budget_notes,
+    inequality_notes,
     protocol_notes,
     scores_note,
-    training_note,
 )
 from metabench.results.configurations import Configuration
 from metabench.results.metrics import Metric
@@ -42,7 +42,7 @@ def _conditions(configs: Sequence[Configuration]) -> list[str]:
         places.setdefault(place, []).append(config)
     where: dict[str, list[str]] = {}
     for place, group in places.items():
-        sentences = [*protocol_notes(group), *filter(None, [training_note(group)])]
+        sentences = [*protocol_notes(group), *inequality_notes(group)]
         where.setdefault(" ".join(sentences), []).append(place)
     if len(places) < 2:
         return list(where)

@@ -170,8 +170,10 @@ def deviations_from_paper(
         theirs = reference.substitutes[config.spec.suite]
         found.append(f"our suite is {config.spec.suite}, but the paper's is {theirs}")
     said = reference.settings[config.spec.setting].model_dump(exclude_none=True)
+    taken = config.runs[0].record.steps_at_test
+    ours = config.spec.protocol.model_dump() | ({} if taken is None else {"steps_at_test": taken})
     for name, printed_value in said.items():
-        if (mine := getattr(config.spec.protocol, name)) != printed_value:
+        if (mine := ours[name]) != printed_value:
             found.append(f"{name.replace('_', ' ')}: {mine} here, {printed_value} in the paper")
     return [*found, *_changes(printed, config, deviations)]
 

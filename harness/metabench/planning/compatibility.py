@@ -207,3 +207,13 @@ def episode_shapes(spec: RunSpec, catalog: Catalog) -> Mapping[str, EpisodeShape
     if spec.protocol.selection == "meta-val":
         shapes["meta-val"] = shapes["meta-test"]
     return shapes
+
+
+def steps_at_test(spec: RunSpec, catalog: Catalog) -> int:
+    """The inner steps that the learner of a run takes at meta-test."""
+    learner = catalog.learner(spec.learner.name)
+    if learner.steps_at_test is None:
+        return spec.protocol.steps_at_test
+    model = learner.params_model(searched=spec.strategy is not None)
+    steps: int = resolve(learner.steps_at_test)(model.model_validate(spec.learner.params))
+    return steps

@@ -52,7 +52,7 @@ def protocol_notes(configs: Sequence[Configuration]) -> list[str]:
     """How configurations were tested, and which of them can be paired, in sentences."""
     notes = (
         f"Episodes per source: {_either(_n_per_source(configs))}.",
-        _protocol([config.spec for config in configs]),
+        _protocol(configs),
         _normalization(configs),
         _pairing(configs),
     )
@@ -69,14 +69,15 @@ def _n_per_source(configs: Sequence[Configuration]) -> list[int]:
     return sorted({n for config in configs for n in Counter(config.source.tolist()).values()})
 
 
-def _protocol(specs: Sequence[RunSpec]) -> str:
+def _protocol(configs: Sequence[Configuration]) -> str:
+    specs = [config.spec for config in configs]
+
     def said(name: str) -> str:
         return _either(getattr(spec.protocol, name) for spec in specs)
 
-    steps = said("steps_at_test")
     if specs[0].task == "regression":
         shape = f"Support points: {said('shots')}, query points: {said('queries')}"
-    elif steps == "0":
+    elif said("steps_at_test") == "0":
         # Ordinary classification has no shots: nothing is adapted to the support set.
         shape = (
             f"{said('ways')} classes, support images per class: {said('shots')}, query images per "
@@ -85,7 +86,10 @@ def _protocol(specs: Sequence[RunSpec]) -> str:
     else:
         shape = f"{said('ways')}-way {said('shots')}-shot, queries per class: {said('queries')}"
     weights = _either(_TESTED[spec.protocol.selection] for spec in specs)
-    return f"{shape}, inner steps at test: {steps}. Tested weights: {weights}."
+    steps = _distinct(config.steps_at_test for config in configs)
+    if len(steps) == 1:
+        shape = f"{shape}, inner steps at test: {steps[0]}"
+    return f"{shape}. Tested weights: {weights}."
 
 
 def _normalization(configs: Sequence[Configuration]) -> str:
@@ -190,6 +194,13 @@ _MANY = 3
 """From this number on, learners with the same training length are not named one by one."""
 
 
+def inequality_notes(configs: Sequence[Configuration]) -> list[str]:
+    """In what configurations differ that a comparison should hold equal, in sentences."""
+    steps = _by_learner((c.spec.learner.name, c.steps_at_test) for c in configs)
+    notes = (training_note(configs), f"Inner steps at test differ: {steps}." if steps else "")
+    return [note for note in notes if note]
+
+
 def training_note(configs: Sequence[Configuration]) -> str:
     """The training lengths in a sentence, if learners with the same budget differ in them."""
     by_budget: dict[str, list[Configuration]] = defaultdict(list)
@@ -207,19 +218,23 @@ def training_note(configs: Sequence[Configuration]) -> str:
 
 
 def _lengths(configs: Sequence[Configuration]) -> str:
-    """The training lengths, the usual one of many learners last; "" where all are equal.
-
-    A learner with two lengths is named with both.
-    """
-    pairs = dict.fromkeys(
+    return _by_learner(
         (c.spec.learner.name, f"{c.spec.training.meta_steps:,} x {c.spec.training.meta_batch}")
         for c in configs
     )
-    counts = Counter(length for _, length in pairs)
+
+
+def _by_learner(facts: Iterable[tuple[str, str]]) -> str:
+    """What each learner has, the usual value of many learners last; "" where all are equal.
+
+    A learner with two values is named with both.
+    """
+    pairs = dict.fromkeys(facts)
+    counts = Counter(value for _, value in pairs)
     if len(counts) < 2:
         return ""
     usual, n = counts.most_common(1)[0]
     if n < _MANY:
-        return ", ".join(f"{name} {length}" for name, length in pairs)
-    unusual = [f"{name} {length}" for name, length in pairs if length != usual]
+        return ", ".join(f"{name} {value}" for name, value in pairs)
+    unusual = [f"{name} {value}" for name, value in pairs if value != usual]
     return ", ".join([*unusual, f"all others {usual}"])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metabench.errors import DataError, UsageError
-from metabench.reports.captions import training_note
+from metabench.reports.captions import inequality_notes
 from metabench.results.comparability import mismatch
 from metabench.results.configurations import Configuration, stamps_of
 from metabench.results.metrics import AVERAGE
@@ -231,7 +231,7 @@ def _extremes(shared: Shared) -> list[EpisodeDifference]:
 
 
 def _notes(left: Configuration, right: Configuration, shared: Shared) -> Sequence[str]:
-    notes = [training_note([left, right])]
+    notes = inequality_notes([left, right])
     if min(len(left.runs), len(right.runs)) < 2:
         notes.append(
             "With one seed, the intervals hold for these trained networks, not for the learners."

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.errors import UsageError
-from metabench.reports.captions import training_note
+from metabench.reports.captions import inequality_notes
 from metabench.reports.tables import Row
 from metabench.results.comparability import comparable_conditions
 from metabench.results.configurations import Configuration
@@ -28,7 +28,7 @@ Entry = tuple[Row, Configuration]
 def notes_on(entries: Sequence[Entry]) -> list[str]:
     """The sentences about the rows of one table; none where there is nothing to say."""
     notes = (
-        training_note([config for _, config in entries]),
+        *inequality_notes([config for _, config in entries]),
         _letters(entries),
         _no_scipy(entries),
         _dominated(entries),

@@ -58,6 +58,13 @@ class Configuration:
         return ", ".join(filter(None, (self.spec.setting, self.evaluation)))
 
     @property
+    def steps_at_test(self) -> str:
+        """The inner steps at meta-test, in words: the protocol's where the records name none."""
+        recorded = self.runs[0].record.steps_at_test
+        asked = f"{self.spec.protocol.steps_at_test} (protocol)"
+        return asked if recorded is None else str(recorded)
+
+    @property
     def changes(self) -> Changes:
         """What the users set, of any of the runs, by scope and name."""
         found: dict[str, dict[str, Any]] = {}

@@ -76,6 +76,11 @@ class RunRecord(BaseModel):
     )
     backend: str = Field(default="", description="The network in words, e.g. `conv4(filters=64)`.")
     n_params: int | None = Field(default=None, description="Weights of the network that predicts.")
+    steps_at_test: int | None = Field(
+        default=None,
+        description="Inner steps that the learner takes at meta-test, which need not be the "
+        "protocol's. Absent in older records.",
+    )
     transductive: bool = Field(
         default=False, description="Whether predictions use the statistics of the query set."
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from metabench.errors import DataError
-from metabench.planning.compatibility import common_task, episode_shapes
+from metabench.planning.compatibility import common_task, episode_shapes, steps_at_test
 from metabench.planning.networks import (
     build_space,
     build_strategy,
@@ -46,6 +46,7 @@ class Built:
     test: EpisodeSampler
     transductive: bool
     n_params: int | None
+    steps_at_test: int
     data: dict[str, dict[str, str]]
 
 
@@ -111,6 +112,7 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
             choice.source: _describe_data(choice, data, catalog)
             for choice, data in zip(spec.sources, loaded, strict=True)
         },
+        steps_at_test=steps_at_test(spec, catalog),
         n_params=count_weights(space) if space and not space.choices() else None,
     )
 

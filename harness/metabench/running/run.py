@@ -142,6 +142,7 @@ class RunExecution:
             "running",
             transductive=built.transductive,
             n_params=built.n_params,
+            steps_at_test=built.steps_at_test,
             data=built.data,
         )
         loops = Loops(self._planned, built, self.store, self._device, self._control)

@@ -28,6 +28,7 @@ def learner_specs() -> Iterator[LearnerSpec]:
         search_params="metabench_plugins.learners.metanas.params:MetanasParams",
         factory="metabench_plugins.learners.metanas.learner:reptile",
         train_shape="metabench_plugins.learners.reptile:train_shape",
+        steps_at_test="metabench_plugins.learners.metanas.params:steps_at_test",
         reference="Nichol, Achiam and Schulman, 2018",
     )
     yield LearnerSpec(
@@ -169,6 +170,7 @@ def _searching() -> Iterator[LearnerSpec]:
             factory="metabench_plugins.learners.metanas.learner:Metanas",
             searches=True,
             train_shape="metabench_plugins.learners.reptile:train_shape",
+            steps_at_test="metabench_plugins.learners.metanas.params:steps_at_test",
             reference=metanas,
         )
     yield LearnerSpec(
@@ -236,5 +238,6 @@ def _searching() -> Iterator[LearnerSpec]:
             params="metabench_plugins.learners.metanas.retrain:RetrainParams",
             factory="metabench_plugins.learners.metanas.retrain:Retrain",
             train_shape="metabench_plugins.learners.reptile:train_shape",
+            steps_at_test="metabench_plugins.learners.metanas.params:steps_at_test",
             reference=reference,
         )

@@ -67,7 +67,9 @@ def verdict_of(row: PaperRow, name: str = "bird"):
 
 
 def paper_run(folder: Path, learner: str = "maml", **options: object) -> Path:
-    record = {k: options.pop(k) for k in ("stamps", "transductive") if k in options}
+    record = {
+        k: options.pop(k) for k in ("stamps", "transductive", "steps_at_test") if k in options
+    }
     scores = options.pop("scores", SCORES)
     return write_run(folder, make_spec(learner, budget="paper", **options), scores, **record)
 
@@ -180,6 +182,17 @@ def test_what_keeps_runs_from_a_comparison_is_said(tmp_path, run, said):
     verdict = verdict_of(found.rows[0])
     assert (verdict.outcome, verdict.reason) == ("not comparable", f"{said}.")
     assert found.reasons == (f"MAML, Bird, Average: not comparable: {said}.",)
+
+
+def test_the_steps_that_a_learner_takes_are_held_against_the_papers(tmp_path):
+    paper_run(tmp_path, steps_at_test=50)
+    conditions = {"5w1s": {"ways": 5, "shots": 1, "steps_at_test": 5}}
+    found = table(tmp_path, make_reference([printed()], settings=conditions))
+    verdict = verdict_of(found.rows[0])
+    assert (verdict.outcome, verdict.reason) == (
+        "not comparable",
+        "steps at test: 50 here, 5 in the paper.",
+    )
 
 
 def test_a_budget_of_another_name_is_not_comparable(tmp_path):

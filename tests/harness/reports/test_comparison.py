@@ -26,10 +26,10 @@ N = 40
 
 def add(out: Path, learner: str, *, gain: float = 0.0, **changes: Any) -> Path:
     """Scores that rise with the index; ``gain`` adds to every second episode of a source."""
-    stamps = changes.pop("stamps", ())
+    record = {k: changes.pop(k) for k in ("stamps", "steps_at_test") if k in changes}
     spec = make_spec(learner, episodes=N, **changes)
     scores = [0.005 * i + (gain if i % 4 < 2 else 0.0) for i in range(2 * N)]
-    return write_run(out, spec, scores, stamps=stamps)
+    return write_run(out, spec, scores, **record)
 
 
 def compared(out: Path, **options: Any) -> Comparison:
@@ -142,6 +142,12 @@ def test_one_seed_and_few_episodes_are_said(tmp_path: Path) -> None:
     notes = " ".join(compared(tmp_path).notes)
     assert "these trained networks" in notes
     assert "With only 5 episodes per source" in notes
+
+
+def test_unequal_steps_at_test_are_said(tmp_path: Path) -> None:
+    add(tmp_path, "maml")
+    add(tmp_path, "mnas", gain=0.1, steps_at_test=50)
+    assert "Inner steps at test differ: mnas 50, maml 5." in compared(tmp_path).notes
 
 
 def test_equal_scores_have_no_effect(tmp_path: Path) -> None:

@@ -191,6 +191,23 @@ def test_a_command_that_cannot_be_read_changes_nothing(command):
     assert PROVENANCE.model_copy(update={"command": command}).user_changes() == {}
 
 
+def test_inner_steps_at_test_are_those_of_the_learners_and_unequal_ones_are_named(tmp_path):
+    write_run(tmp_path, make_spec("maml"))
+    assert "inner steps at test: 5. Tested" in caption_of(tmp_path)
+    write_run(tmp_path, make_spec("reptile"), steps_at_test=50)
+    caption = caption_of(tmp_path)
+    assert "Inner steps at test differ: maml 5, reptile 50." in caption
+    assert "inner steps at test:" not in caption
+    for learner in ("mtnet", "bmaml"):
+        write_run(tmp_path, make_spec(learner))
+    assert "Inner steps at test differ: reptile 50, all others 5." in caption_of(tmp_path)
+
+
+def test_an_older_record_names_the_steps_of_the_protocol_as_such(tmp_path):
+    write_run(tmp_path, make_spec("maml"), steps_at_test=None)
+    assert "inner steps at test: 5 (protocol)." in caption_of(tmp_path)
+
+
 def test_a_parameter_that_all_sources_have_is_said_once_and_instead_of_the_digest(tmp_path):
     for variance in (2.0, 4.0):
         sources = tuple(

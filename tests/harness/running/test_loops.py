@@ -76,6 +76,7 @@ def test_records_hold_what_was_run(catalog: Catalog, tmp_path: Path) -> None:
     assert record.status == "done"
     assert record.n_params == 1 * 8 + 8 + 8 * 8 + 8 + 8 + 1
     assert record.selected_step == 40
+    assert record.steps_at_test == made.spec.protocol.steps_at_test
     assert not record.transductive
     assert record.data["line"]["dataset"].startswith("toy-regression(center=4.0, family=line")
     assert len({data["fingerprint"] for data in record.data.values()}) == 4
@@ -90,6 +91,30 @@ def test_records_hold_what_was_run(catalog: Catalog, tmp_path: Path) -> None:
         assert episode.curve[5] == episode.score
     metrics = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [m["step"] for m in metrics] == list(range(1, 41))
+
+
+@pytest.mark.parametrize(
+    ("learner", "changes", "steps"),
+    [
+        ("reptile", {"learner": {"test_steps": 7}}, 7),
+        ("metanas", {"learner": {"test_steps": 7, "test_steps_arch": 4}, "space": {}}, 11),
+    ],
+)
+def test_a_record_holds_the_steps_that_the_learner_takes_at_test(
+    catalog: Catalog, tmp_path: Path, learner: str, changes: dict[str, object], steps: int
+) -> None:
+    space = {"space": "toy-cell", "strategy": "soft-pruning"} if learner == "metanas" else {}
+    request = RunRequest(
+        learners=(learner,),
+        suite="toy-regression",
+        budget="smoke",
+        limit=1,
+        changes={"budget": {"meta_steps": 1, "meta_batch": 1}, **changes},
+        **space,
+    )
+    (made,) = plan(request, catalog)
+    record = run(made, catalog, tmp_path)()
+    assert record.steps_at_test == steps != made.spec.protocol.steps_at_test
 
 
 def test_the_same_run_twice_gives_the_same_bytes(catalog: Catalog, tmp_path: Path) -> None:

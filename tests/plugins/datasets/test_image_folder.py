@@ -252,7 +252,7 @@ def test_a_name_that_other_images_have_is_refused(
     first = CliRunner().invoke(app, ["data", "import", "image-folder", str(photos), *options])
     assert first.exit_code == 0
     again = CliRunner().invoke(app, ["data", "import", "image-folder", str(photos), *options])
-    assert "packed there already" in again.stderr
+    assert "already packed there" in again.stderr
     assert again.stdout == first.stdout
     refused = CliRunner().invoke(app, ["data", "import", "image-folder", str(others), *options])
     assert refused.exit_code == 3

@@ -14,7 +14,7 @@ from metabench.papers.claims.pairs import compare_pairs, measure_runs
 from metabench.papers.claims.runs import Found, choose
 from metabench.papers.claims.schema import Claim, ClaimFile
 from metabench.papers.claims.scope import WHOLE, Scope, Verdict, joined
-from metabench.reports.captions import training_note
+from metabench.reports.captions import inequality_notes
 from metabench.results.configurations import Configuration, stamps_of
 from metabench.results.evaluations import evaluated_configurations
 from metabench.results.reading import FinishedRun
@@ -104,8 +104,7 @@ def _of_group(
     decided_by = None if missing and verdict == "undecided" else decisive
     notes = list(found.notes)
     notes += [config.left_out for config in found.configs if config.left_out]
-    if note := training_note(found.configs):
-        notes.append(note)
+    notes += inequality_notes(found.configs)
     if any(pair.difference and not pair.difference.speaks_of_learners for pair in pairs):
         notes.append(ONE_SEED)
     return ClaimResult(

@@ -8,7 +8,7 @@ from itertools import combinations
 
 from metabench.render.page.values import Against, Differences
 from metabench.reports.build import make_rows
-from metabench.reports.captions import training_note
+from metabench.reports.captions import inequality_notes
 from metabench.reports.tables import Row
 from metabench.results.comparability import comparable_groups
 from metabench.results.configurations import Configuration, configurations
@@ -66,7 +66,7 @@ def _of_group(entries: Sequence[_Entry]) -> Differences | None:
 
     ordered = sorted(whole, key=advantage, reverse=True)
     best, best_config = ordered[0]
-    notes = [training_note([config for _, config in ordered])]
+    notes = inequality_notes([config for _, config in ordered])
     compared: list[tuple[Row, Configuration, dict[str, Difference]]] = []
     for row, config in ordered[1:]:
         shared = _shared(config, best_config)

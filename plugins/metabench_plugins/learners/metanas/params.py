@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from metabench_plugins.learners.metanas.joint_inner_loop import (
-    JointParams,
-)
+from metabench_plugins.learners.metanas.joint_inner_loop import JointParams
+from metabench_plugins.learners.reptile import ReptileParams
 
 
 class MetanasParams(JointParams):
@@ -78,3 +77,9 @@ class MetanasParams(JointParams):
         description="Meta-steps between permanent removals of the operations below threshold at "
         "the lowest temperature; null for never. A strategy without a temperature removes none.",
     )
+
+
+def steps_at_test(params: ReptileParams | MetanasParams) -> int:
+    """The steps with annealing, and those with a fixed mixture after them, at meta-test."""
+    annealed = params.test_steps_arch if isinstance(params, MetanasParams) else 0
+    return annealed + params.test_steps
