@@ -21,7 +21,7 @@ from metabench.results.configurations import Configuration, configurations
 from metabench.results.evaluations import runs_by_evaluation
 from metabench.results.labels import description, short_name, telling
 from metabench.results.metrics import AVERAGE, SCALES, UNITS, Metric
-from metabench.results.reading import FinishedRun, Results
+from metabench.results.reading import Results
 from metabench.stats import (
     Interval,
     average_interval,
@@ -112,7 +112,7 @@ def _row(config: Configuration, *, facts: tuple[str, ...], interval: IntervalKin
         learner=spec.learner.name,
         facts=facts,
         network=records[0].backend,
-        n_params=_n_params(config.runs),
+        n_params=config.n_params,
         budget=spec.budget,
         seeds=tuple(record.spec.seed for record in records),
         stamps=config.stamps,
@@ -120,11 +120,6 @@ def _row(config: Configuration, *, facts: tuple[str, ...], interval: IntervalKin
         runs=tuple(record.run_id for record in records),
         cells=_cells(config, interval=interval),
     )
-
-
-def _n_params(runs: Sequence[FinishedRun]) -> int | None:
-    counts = np.concatenate([run.episodes.n_params for run in runs])
-    return None if np.isnan(counts).any() else round(float(counts.mean()))
 
 
 def _cells(config: Configuration, *, interval: IntervalKind) -> dict[str, TableCell]:

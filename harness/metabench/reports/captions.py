@@ -190,6 +190,9 @@ def _distinct(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
+UNEQUAL_SIZES = 1.5
+"""From this ratio of weights on, a difference in score may be one of size."""
+
 _MANY = 3
 """From this number on, learners with the same training length are not named one by one."""
 
@@ -197,8 +200,21 @@ _MANY = 3
 def inequality_notes(configs: Sequence[Configuration]) -> list[str]:
     """In what configurations differ that a comparison should hold equal, in sentences."""
     steps = _by_learner((c.spec.learner.name, c.steps_at_test) for c in configs)
-    notes = (training_note(configs), f"Inner steps at test differ: {steps}." if steps else "")
+    notes = (
+        training_note(configs),
+        f"Inner steps at test differ: {steps}." if steps else "",
+        _sizes_note(configs),
+    )
     return [note for note in notes if note]
+
+
+def _sizes_note(configs: Sequence[Configuration]) -> str:
+    """The sizes of the networks, if they are too unequal for a comparison of the learners."""
+    sizes = [config.n_params for config in configs if config.n_params]
+    if not sizes or max(sizes) <= UNEQUAL_SIZES * min(sizes):
+        return ""
+    said = _by_learner((c.spec.learner.name, f"{c.n_params:,}") for c in configs if c.n_params)
+    return f"The networks differ in weights by up to {max(sizes) / min(sizes):.1f} times: {said}."
 
 
 def training_note(configs: Sequence[Configuration]) -> str:

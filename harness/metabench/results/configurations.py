@@ -58,6 +58,12 @@ class Configuration:
         return ", ".join(filter(None, (self.spec.setting, self.evaluation)))
 
     @property
+    def n_params(self) -> int | None:
+        """Weights of the network that predicts, a mean over episodes; None where not recorded."""
+        counts = np.concatenate([run.episodes.n_params for run in self.runs])
+        return None if np.isnan(counts).any() else round(float(counts.mean()))
+
+    @property
     def steps_at_test(self) -> str:
         """The inner steps at meta-test, in words: the protocol's where the records name none."""
         recorded = self.runs[0].record.steps_at_test

@@ -203,6 +203,17 @@ def test_inner_steps_at_test_are_those_of_the_learners_and_unequal_ones_are_name
     assert "Inner steps at test differ: reptile 50, all others 5." in caption_of(tmp_path)
 
 
+def test_networks_of_unequal_size_are_named(tmp_path):
+    write_run(tmp_path, make_spec("maml"), n_params=7621)
+    write_run(tmp_path, make_spec("reptile"), n_params=5100)
+    assert "differ in weights" not in caption_of(tmp_path)
+    write_run(tmp_path, make_spec("mnas"), n_params=2581)
+    said = (
+        "The networks differ in weights by up to 3.0 times: maml 7,621, mnas 2,581, reptile 5,100."
+    )
+    assert said in caption_of(tmp_path)
+
+
 def test_an_older_record_names_the_steps_of_the_protocol_as_such(tmp_path):
     write_run(tmp_path, make_spec("maml"), steps_at_test=None)
     assert "inner steps at test: 5 (protocol)." in caption_of(tmp_path)
