@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from metabench.conformance.base import Check, require
+from metabench.conformance.base import Check, Skip, require
 from metabench.conformance.bench import Bench, predictions, step
 from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.conformance.samples import (
@@ -60,6 +60,8 @@ def _logs(bench: Bench) -> None:
 
 
 def _learns(bench: Bench) -> None:
+    if not bench.spec.trains:
+        raise Skip("it does not meta-train.")
     learner = bench.fresh()
     before = copied(learner.state_dict())
     step(bench, learner, first=0, n_steps=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from metabench.planning.runspec import Choice
+from metabench.planning.runspec import Choice, RunSpec
 from metabench.plugin.contracts import (
     SearchSpace,
     Strategy,
@@ -24,10 +24,11 @@ def build_space(choice: Choice, task: TaskShape, catalog: Catalog) -> SearchSpac
     return space
 
 
-def describe_space(choice: Choice | None, catalog: Catalog) -> str:
-    """A network in words: its name, and the parameters that are not the defaults."""
+def describe_network(spec: RunSpec, catalog: Catalog) -> str:
+    """A run's network in words: its name, and the parameters that are not the defaults."""
+    choice = spec.space
     if choice is None:
-        return "own network"
+        return "own network" if catalog.learner(spec.learner.name).trains else "none"
     fields = catalog.space(choice.name).params_model().model_fields
     changed = {k: v for k, v in choice.params.items() if v != fields[k].default}
     return str(choice.model_copy(update={"params": changed}))

@@ -158,6 +158,7 @@ def resolve(
     )
     params = {name: value for name, value in params.items() if name not in on_searched}
     chosen = {**params, **learner.preset, **changes.get("learner", {})}
+    training = budget.training_of(learner.name, changes.get("budget", {}), setting=setting)
     return RunSpec(
         suite=suite.name,
         suite_version=suite.version,
@@ -167,7 +168,7 @@ def resolve(
         metric=suite.metric,
         sources=(),
         protocol=protocol,
-        training=budget.training_of(learner.name, changes.get("budget", {}), setting=setting),
+        training=training if learner.trains else training.model_copy(update={"meta_steps": 0}),
         learner=Choice(
             name=learner.name,
             version=learner.version,

@@ -89,6 +89,7 @@ class LearnerSpec(Spec):
             and the network do; False if they never do.
         train_shape: maps its parameters and the protocol's meta-train shape to the shape of the
             episodes that it trains on. None if it trains on the protocol's shape.
+        trains: whether it meta-trains; one that does not is planned without meta-steps.
         steps_at_test: from parameters to the inner steps that the learner takes at meta-test; None
             for a learner that takes as many as the protocol says.
         preset: parameters that this name fixes; an ablation is a name with a preset.
@@ -101,6 +102,7 @@ class LearnerSpec(Spec):
     one_task: bool = False
     makes_logits: bool = False
     needs_space: bool = True
+    trains: bool = True
     transductive: bool = True
     train_shape: Callable[[Any, EpisodeShape], EpisodeShape] | str | None = None
     steps_at_test: Callable[[Any], int] | str | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from metabench.errors import DataError, MetabenchError
-from metabench.planning.networks import describe_space
+from metabench.planning.networks import describe_network
 from metabench.planning.plan import PlannedRun
 from metabench.plugin.specs import EventKind, RunEvent
 from metabench.results.episode_files import NotCountedError, read_episodes
@@ -129,7 +129,7 @@ class RunExecution:
             spec=planned.spec,
             status="running",
             stamps=planned.stamps,
-            backend=describe_space(planned.spec.space, self._catalog),
+            backend=describe_network(planned.spec, self._catalog),
             evaluations=earlier.evaluations if earlier is not None else {},
             provenance=made_with,
         )

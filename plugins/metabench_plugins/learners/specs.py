@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from metabench import LearnerSpec
+from metabench import LearnerSpec, TaskKind
 
 
 def learner_specs() -> Iterator[LearnerSpec]:
     """The meta-learners."""
+    yield from _without_training()
     yield LearnerSpec(
         name="maml",
         version=1,
@@ -240,4 +241,55 @@ def _searching() -> Iterator[LearnerSpec]:
             train_shape="metabench_plugins.learners.reptile:train_shape",
             steps_at_test="metabench_plugins.learners.metanas.params:steps_at_test",
             reference=reference,
+        )
+
+
+def _without_training() -> Iterator[LearnerSpec]:
+    """Predictors that use the support set alone: the floor of a table."""
+    module = "metabench_plugins.learners.without_training"
+    both: tuple[TaskKind, ...] = ("classification", "regression")
+    for name, summary, kinds, factory, params in (
+        (
+            "support-mean",
+            "Predicts the mean of the support targets; it is not trained.",
+            both[1:],
+            "SupportMean",
+            "NoParams",
+        ),
+        (
+            "nearest-neighbor",
+            "Predicts what the nearest support example says, on raw inputs; it is not trained.",
+            both,
+            "NearestNeighbor",
+            "NoParams",
+        ),
+        (
+            "nearest-centroid",
+            "Predicts the class with the nearest mean support example, on raw inputs; it is not "
+            "trained.",
+            both[:1],
+            "NearestCentroid",
+            "NoParams",
+        ),
+        (
+            "gaussian-process",
+            "Gaussian-process regression on the support set of each task, with the hyperparameters "
+            "of the highest marginal likelihood; it is not trained.",
+            both[1:],
+            "GaussianProcess",
+            "GaussianProcessParams",
+        ),
+    ):
+        yield LearnerSpec(
+            name=name,
+            version=1,
+            summary=summary,
+            kinds=kinds,
+            params=f"{module}:{params}",
+            factory=f"{module}:{factory}",
+            needs_space=False,
+            trains=False,
+            transductive=False,
+            steps_at_test=f"{module}:no_steps",
+            reference="Rasmussen and Williams, 2006" if name == "gaussian-process" else "",
         )
