@@ -28,6 +28,14 @@ KINDS: dict[str, Kind] = {
 }
 """The words of the command line, and those of the catalog."""
 
+_SHOWN = {
+    "licence": "license",
+    "space": "network",
+    "spaces": "parameters of networks",
+    "backends": "networks of learners",
+}
+"""What fields of a spec or a suite file are called where people read them."""
+
 _FORMER = {"space": "networks", "spaces": "networks"}
 """Words that mean the same and are no longer shown."""
 
@@ -167,7 +175,8 @@ def _details(catalog: Catalog, kind: Kind, name: str) -> dict[str, Any]:
         from metabench.planning.suite import load_suite
 
         values = load_suite(thing).model_dump(mode="json")
-        return about | dict(sorted(values.items(), key=lambda item: isinstance(item[1], dict)))
+        ordered = dict(sorted(values.items(), key=lambda item: isinstance(item[1], dict)))
+        return about | ordered
     from metabench.cli.parameters import parameters
 
     more = {key: getattr(thing, key, "") for key in ("reference", "citation")}
@@ -182,7 +191,7 @@ def _page(detail: dict[str, Any]) -> str:
     head = columns(
         [str(detail["kind"]), str(detail["name"])],
         [
-            [{"licence": "license"}.get(key, key), _words(value)]
+            [_SHOWN.get(key, key), _words(value)]
             for key, value in detail.items()
             if key not in ("kind", "name", *tables) and value not in ("", {}, [])
         ],
@@ -211,7 +220,7 @@ def _words(value: Any) -> str:
     if isinstance(value, dict):
         return " ".join(
             f"{key}({_words(item)})" if isinstance(item, dict) else f"{key}={_words(item)}"
-            for key, item in value.items()
+            for key, item in ((_SHOWN.get(key, key), item) for key, item in value.items())
         )
     if isinstance(value, list | tuple):
         return ", ".join(_words(item) for item in value)

@@ -55,7 +55,7 @@ def _logs(bench: Bench) -> None:
     logged = bench.fresh().meta_step(bench.tasks(), progress=0.0, rng=generator())
     require("loss" in logged, f"meta_step returned {sorted(logged)}; 'loss' must be among them.")
     for name, value in logged.items():
-        number = float(value)
+        number = float(value.detach() if isinstance(value, Tensor) else value)
         require(math.isfinite(number), f"meta_step returned {name} = {number}; it must be finite.")
 
 

@@ -83,12 +83,14 @@ class Deviations:
         names: dict[Scope, str | None] = {"space": backend.space, "strategy": backend.strategy}
         for scope, theirs in names.items():
             mine = getattr(spec, scope)
-            if mine is not None and theirs is not None and mine.name != theirs:
-                found.append(_other(scope, mine.name, theirs))
+            if mine is not None and mine.name != theirs:
+                found.append(_other(scope, mine.name, theirs or "none"))
         for scope in SCOPES:
             mine, installed = getattr(spec, scope), getattr(today, scope)
             if mine is not None and installed is not None:
-                found += _params(scope, mine, installed, by_user=config.changes.get(scope, {}))
+                of_suite = scope == "learner" or mine.name == names[scope]
+                by_user = config.changes.get(scope, {})
+                found += _params(scope, mine, installed, by_user=by_user, of_suite=of_suite)
         return tuple(found)
 
     def _suite(self, name: str) -> Suite:
@@ -125,7 +127,7 @@ def _other(scope: Scope, mine: str, theirs: str) -> Deviation:
 
 
 def _params(
-    scope: Scope, mine: Choice, today: Choice, *, by_user: Mapping[str, Any]
+    scope: Scope, mine: Choice, today: Choice, *, by_user: Mapping[str, Any], of_suite: bool
 ) -> Iterator[Deviation]:
     yield from _versions(mine.name, mine.version, today.version)
     for name, value in sorted(mine.params.items()):
@@ -136,9 +138,10 @@ def _params(
             yield Deviation(full, label, reason)
         elif value != today.params[name]:
             theirs = _short(today.params[name])
-            reason = f"{here}, but the suite has {theirs}"
+            reason = f"{here}, but {'the suite has' if of_suite else 'the default is'} {theirs}"
             if name not in by_user:
-                reason = f"{here}, which the run's command does not set; the suite now has {theirs}"
+                now = "the suite now has" if of_suite else "the default is now"
+                reason = f"{here}, which the run's command does not set; {now} {theirs}"
             yield Deviation(full, label, reason)
 
 

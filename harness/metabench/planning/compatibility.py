@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from metabench.errors import UsageError
@@ -99,11 +99,17 @@ def check_searchable(learner: LearnerSpec, space: SearchSpaceSpec, catalog: Cata
             f"or a learner that searches: {_list(able)}.",
         )
     if learner.searches and not space.searched:
-        searched = (spec.name for spec in catalog.search_spaces.values() if spec.searched)
+        searched = _searched(space.kinds, catalog)
         raise UsageError(
             f"Learner {learner.name} searches, but network {space.name} is fixed.",
             hint=f"Choose a searched network with --network: {_list(searched)}.",
         )
+
+
+def _searched(kinds: Iterable[TaskKind], catalog: Catalog) -> Iterator[str]:
+    """The searched networks that serve one of these kinds of task."""
+    wanted = set(kinds)
+    return (s.name for s in catalog.search_spaces.values() if s.searched and wanted & {*s.kinds})
 
 
 def refuse_strategy(learner: LearnerSpec, space: Choice | None, catalog: Catalog) -> NoReturn:
@@ -115,7 +121,7 @@ def refuse_strategy(learner: LearnerSpec, space: Choice | None, catalog: Catalog
     reason, hint = f"Learner {learner.name} does not search", "Leave them out."
     if space is not None and can_search(learner):
         reason = f"Network {space.name} is fixed"
-        searched = (found.name for found in catalog.search_spaces.values() if found.searched)
+        searched = _searched(catalog.space(space.name).kinds, catalog)
         hint = f"Choose a searched network with --network: {_list(searched)}."
     raise UsageError(f"{reason}, so --strategy and --set strategy... do not apply.", hint=hint)
 

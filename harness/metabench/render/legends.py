@@ -30,7 +30,7 @@ def _marks(grid: TextTable, *, best: str, tied: str) -> list[str]:
         "comparisons.",
     ]
     if "tied" in grid.marks:
-        sentences.append(f"{tied}: tied with the best, the interval contains 0.")
+        sentences.append(f"{tied}: not distinguishable from the best, the interval contains 0.")
     if "worse" in grid.marks:
         sentences.append("No mark: worse than the best, the interval does not contain 0.")
     return sentences

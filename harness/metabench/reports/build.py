@@ -167,6 +167,18 @@ def _variants(configs: Sequence[Configuration]) -> dict[str, tuple[str, ...]]:
     return variants
 
 
+def row_labels(configs: Sequence[Configuration]) -> dict[str, str]:
+    """What each configuration's row is called in its table, by configuration id."""
+    by_table: dict[tuple[str, ...], list[Configuration]] = defaultdict(list)
+    for config in configs:
+        by_table[_table_key(config)].append(config)
+    labels = {}
+    for group in by_table.values():
+        for config_id, facts in _variants(group).items():
+            labels[config_id] = f"({', '.join(facts)})" if facts else ""
+    return {c.config_id: f"{c.spec.learner.name} {labels[c.config_id]}".strip() for c in configs}
+
+
 def _set_by_user(config: Configuration) -> set[str]:
     """Names of parameters of the learner and its strategy that a user set.
 

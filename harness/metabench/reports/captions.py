@@ -16,6 +16,7 @@ from metabench.stats import FORMULAS
 
 IntervalKind = Literal["field", "seeds", "bootstrap"]
 
+_ONE_SEED = "Each row is one trained network; its interval does not cover other seeds."
 _OVER_SEEDS = "Scores of several seeds are averaged per episode before the interval is computed."
 _AVERAGED = f"The {AVERAGE} is the plain mean of the sources' means"
 _ROOT_SUM = f"{_AVERAGED}; its half-width is sqrt(sum of squared half-widths)/(number of sources)."
@@ -45,7 +46,8 @@ def scores_note(configs: Sequence[Configuration], *, metric: Metric, interval: I
     said = "accuracy in %" if metric == "accuracy" else "mean squared error (mse)"
     note = f"{said} on the query sets of meta-test episodes: {_FORMULAS[interval]}"
     several = interval != "seeds" and any(len(config.runs) > 1 for config in configs)
-    return f"{note} {_OVER_SEEDS}" if several else note
+    single = interval != "seeds" and configs and all(len(config.runs) == 1 for config in configs)
+    return " ".join([note, *([_OVER_SEEDS] if several else []), *([_ONE_SEED] if single else [])])
 
 
 def protocol_notes(configs: Sequence[Configuration]) -> list[str]:

@@ -11,6 +11,7 @@ from metabench.errors import DataError, UsageError
 from metabench.reports.captions import inequality_notes
 from metabench.results.comparability import mismatch
 from metabench.results.configurations import Configuration, stamps_of
+from metabench.results.labels import description, short_name, telling
 from metabench.results.metrics import AVERAGE
 from metabench.results.paired_scores import (
     MIN_EPISODES,
@@ -38,6 +39,9 @@ from metabench.stats import (
 from metabench.text import counted
 
 N_EXTREMES = 5
+
+MOST_FACTS = 3
+"""So many differences between two configurations of one learner are in their titles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +158,14 @@ def compare(
     ]
     if len(sources) > 1:
         columns.append(_column(shared, AVERAGE, wanted=difference))
+    titles = [_title(config) for config in (left, right)]
+    if titles[0] == titles[1]:
+        titles = [
+            f"{title}, {said}" for title, said in zip(titles, _apart(left, right), strict=True)
+        ]
     return Comparison(
-        left=_title(left),
-        right=_title(right),
+        left=titles[0],
+        right=titles[1],
         unit=unit_of(left.spec),
         columns=tuple(columns),
         extremes=tuple(_extremes(shared)),
@@ -168,6 +177,17 @@ def compare(
 def _title(config: Configuration) -> str:
     seeds = ", ".join(str(run.record.spec.seed) for run in config.runs)
     return f"{config.label}, seed {seeds}"
+
+
+def _apart(left: Configuration, right: Configuration) -> list[str]:
+    """The first facts that tell two configurations of one learner from each other."""
+    sides = [description(left.spec), description(right.spec)]
+    names = [name for name in telling(sides) if not name.endswith(".version")]
+    first = sorted(names, key=lambda name: not name.endswith(".name"))[:MOST_FACTS]
+    return [
+        ", ".join(f"{short_name(name)}={side[name]}" for name in first if name in side)
+        for side in sides
+    ]
 
 
 def _ranked(shared: Shared, source: str) -> SignedRank:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metabench.errors import DataError, UsageError, unknown
+from metabench.reports.build import row_labels
 from metabench.results.comparability import conditions, difference_in_words
-from metabench.results.configurations import Configuration
+from metabench.results.configurations import Configuration, configurations
 from metabench.results.evaluations import HEADLINE, evaluated_configurations
 from metabench.results.labels import NETWORK, description, short_name, telling
 from metabench.results.reading import FinishedRun, Results, read_runs
@@ -122,9 +123,13 @@ def _with_problems(hint: str, results: Results) -> str:
 
 
 def _named(name: str, runs: Sequence[FinishedRun]) -> list[FinishedRun]:
-    """The runs of an id, or of a learner, such as ``maml`` or ``maml(order=first)``."""
+    """The runs of an id, of a row as its table names it, or of a learner with some parameters."""
     if len(name) >= _SHORTEST_ID and (one := [r for r in runs if r.record.run_id.startswith(name)]):
         return one
+    labels = row_labels(configurations(runs))
+    wanted = _squeezed(name)
+    if as_in_table := [run for run in runs if _squeezed(labels[run.config_id]) == wanted]:
+        return as_in_table
     if (found := _VARIANT.fullmatch(name)) is None:
         return [run for run in runs if run.record.spec.learner.name == name]
     facts = [part.partition("=") for part in _parts(found["facts"]) if part.strip()]
@@ -134,6 +139,10 @@ def _named(name: str, runs: Sequence[FinishedRun]) -> list[FinishedRun]:
         if run.record.spec.learner.name == found["learner"]
         and all(_has(description(run.record.spec), k.strip(), v.strip()) for k, _, v in facts)
     ]
+
+
+def _squeezed(label: str) -> str:
+    return label.replace(" ", "")
 
 
 def _parts(text: str) -> list[str]:

@@ -65,7 +65,7 @@ def test_each_parameter_that_the_user_set_is_one(catalog, tmp_path):
     [
         ("maml", ["space.norm=batch"], {}, ["network.norm"]),
         ("mnas", [], {"strategy": "gumbel"}, ["strategy"]),
-        ("maml", [], {"space": "toy-cell", "strategy": "darts"}, ["network"]),
+        ("maml", [], {"space": "toy-cell", "strategy": "darts"}, ["network", "strategy"]),
         ("maml", ["budget.meta_steps=3"], {}, []),  # stamped custom
     ],
 )
@@ -80,7 +80,8 @@ def test_a_reason_says_network_where_a_record_says_space(catalog, tmp_path):
     assert norm.reason == "network.norm=batch, but the suite has none"
     asked = {"space": "toy-cell", "strategy": "darts"}
     made = cell(catalog, "maml", **asked)
-    (other,) = Deviations(catalog).of(run_of(made, tmp_path / "b"))
+    other, strategy = Deviations(catalog).of(run_of(made, tmp_path / "b"))
+    assert strategy.reason == "strategy=darts, but the suite has none"
     assert (other.label, other.reason) == (
         "network=toy-cell",
         "network=toy-cell, but the suite has mlp",
@@ -96,6 +97,18 @@ def test_a_quoted_value_counts_as_set_by_the_user(catalog, tmp_path):
     (row,) = build_report(read_runs(tmp_path)).tables[0].rows
     assert row.facts == (f"genotype={genotype}",)
     assert "does not set it" not in " ".join(d.reason for d in Deviations(catalog).of(found))
+
+
+def test_a_strategy_that_the_suite_does_not_give_is_one_and_its_default_is_called_so(
+    catalog, tmp_path
+):
+    asked = {"space": "toy-cell", "strategy": "fixed"}
+    made = cell(
+        catalog, "maml", "strategy.genotype={cell: [[0, 2, skip], [1, 2, linear]]}", **asked
+    )
+    reasons = [d.reason for d in Deviations(catalog).of(run_of(made, tmp_path))]
+    assert "strategy=fixed, but the suite has none" in reasons
+    assert reasons[-1].endswith("[1, 2, linear]]}, but the default is first")
 
 
 def changed(spec: RunSpec, **params: Any) -> RunSpec:

@@ -306,6 +306,22 @@ def test_a_learner_whose_record_cannot_be_read_is_told_with_the_reason(tmp_path:
     assert "episodes.jsonl cannot be read" in caught.value.hint
 
 
+def test_a_row_is_found_by_its_name_in_the_table_also_beside_other_networks(tmp_path: Path) -> None:
+    add(tmp_path, "maml")
+    network = Choice(name="tnas", version=1)
+    for order in ("first", "second"):
+        params = {"order": order}
+        write_run(
+            tmp_path, make_spec("maml", episodes=N, space=network, params=params), backend="tnas"
+        )
+    (pair,) = sides("maml", "maml (order=first)", tmp_path).pairs
+    assert pair[0].spec.space.name == "conv4"
+    assert pair[1].spec.learner.params == {"order": "first"}
+    found = compare(*pair)
+    assert found.left != found.right
+    assert "network=conv4" in found.left
+
+
 def test_nothing_in_common(tmp_path: Path) -> None:
     for setting in ("5w1s", "5w5s"):
         add(tmp_path, "mnas", setting=setting)

@@ -14,9 +14,9 @@ from metabench.stats.words import p_value
 LEGEND = (
     "The advantage is that of the left side and is positive if the left side is better. The "
     "interval decides the verdict: its level comes from Holm's procedure at 5 % over all pairs of "
-    "the claim, and p is adjusted in the same way. A verdict (one seed) holds for these trained "
-    "networks, not for the learners. The stamps in brackets say how the runs differ from the "
-    "paper's."
+    "the claim, and p is adjusted in the same way. If a claim has a margin, p tests the difference "
+    "against that margin, not against 0. A verdict (one seed) holds for these trained networks, "
+    "not for the learners. Stamps in brackets, if any, say how the runs differ from the paper's."
 )
 """What a reader of the comparisons must know."""
 
