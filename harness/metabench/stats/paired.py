@@ -99,8 +99,9 @@ def contrast(
     the means of single runs, and e the variance of the episodes' differences over their number,
     less what of it is in s^2 already (the interaction's mean square). Degrees of freedom:
     Satterthwaite 1946, from the seeds alone, since episodes are many. The 95 % interval covers in
-    95 to 97 % of cases at 3 + 3 seeds, within a point of 95 % at 5 + 5 and more, and in 93 to 97 %
-    at 2 + 2 (tests/harness/stats/test_stats_coverage.py).
+    93 to 97 % of cases at 2 + 2, 3 + 3, 5 + 5 and 10 + 3 seeds, also where the seeds of one side
+    spread four times as far; with two seeds against five, 89 % where the two spread that far
+    (tests/harness/stats/test_stats_coverage.py).
 
     Args:
         left: scores ``[seeds, episodes]`` by source.

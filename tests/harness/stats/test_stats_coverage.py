@@ -166,6 +166,43 @@ def test_the_crossed_interval_covers(draw: Draw, seeds: int, spread: float, cove
     assert found == pytest.approx(covered, abs=0.007)
 
 
+def unequal_coverage(
+    draw: Draw, *, seeds: tuple[int, int], spreads: tuple[float, float], trials: int, n: int = 200
+) -> float:
+    """As :func:`crossed_coverage`, with another number and spread of seeds on each side."""
+    rng, found = np.random.default_rng(1), []
+    for _ in range(trials):
+        episodes = draw(rng, (1, n))
+        left, right = (
+            {
+                "all": spread * rng.normal(size=(k, 1))
+                + episodes
+                + 0.5 * draw(rng, (1, n))
+                + draw(rng, (k, n))
+            }
+            for k, spread in zip(seeds, spreads, strict=True)
+        )
+        found.append(holds_zero(contrast(left, right, weights={"all": 1.0})))
+    return float(np.mean(found))
+
+
+def test_two_seeds_that_vary_more_than_five_are_too_few() -> None:
+    """The documentation says 89 %, and what to do instead."""
+    found = unequal_coverage(normal, seeds=(5, 2), spreads=(0.25, 1.0), trials=2000)
+    assert found == pytest.approx(0.89, abs=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("draw", [normal, lognormal])
+@pytest.mark.parametrize("spreads", [(1.0, 1.0), (1.0, 0.25), (0.25, 1.0)])
+@pytest.mark.parametrize("seeds", [(2, 2), (3, 3), (5, 5), (10, 3)])
+def test_the_crossed_interval_covers_with_unequal_spreads(
+    draw: Draw, seeds: tuple[int, int], spreads: tuple[float, float]
+) -> None:
+    found = unequal_coverage(draw, seeds=seeds, spreads=spreads, trials=4000)
+    assert 0.93 - 0.008 <= found <= 0.97 + 0.008
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("seeds", "covered"), [(2, 0.695), (3, 0.80), (5, 0.87), (10, 0.915), (20, 0.935)]
