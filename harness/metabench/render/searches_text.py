@@ -77,11 +77,18 @@ def _found(search: SearchSummary) -> str:
         text += f", {size.mean:,.0f} weights{spread}"
     if (agreement := search.agreement) is not None:
         text += (
-            f"; {agreement.same:.0%} of the seeds have the same most common architecture, and the "
+            f"; {_agreeing(agreement.same, len(search.seeds))} most common architecture, and the "
             f"most common architectures of two seeds share {agreement.equal_edges:.0%} of their "
             "edges on average"
         )
     return text
+
+
+def _agreeing(share: float, n_seeds: int) -> str:
+    same = round(share * n_seeds)
+    if same == 1:
+        return f"each of the {n_seeds} seeds has a different"
+    return f"{same} of the {n_seeds} seeds have the same"
 
 
 def _table(search: SearchSummary, top: int) -> list[str]:

@@ -53,7 +53,7 @@ def scores_note(configs: Sequence[Configuration], *, metric: Metric, interval: I
 def protocol_notes(configs: Sequence[Configuration]) -> list[str]:
     """How configurations were tested, and which of them can be paired, in sentences."""
     notes = (
-        f"Episodes per source: {_either(_n_per_source(configs))}.",
+        f"Episodes per source: {_either(f'{n:,}' for n in _n_per_source(configs))}.",
         _protocol(configs),
         _normalization(configs),
         _pairing(configs),

@@ -88,6 +88,7 @@ def _check(genotype: Genotype, choices: Mapping[str, CellChoices]) -> None:
             ):
                 if item not in known:
                     raise UsageError(
-                        f"The genotype has {what} {item} in cell {cell!r}; this network does not.",
+                        f"The genotype has the {what} {item} in cell {cell!r}, but this network "
+                        f"has only {', '.join(map(str, known))}.",
                         hint=hint,
                     )

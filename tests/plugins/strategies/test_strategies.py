@@ -290,7 +290,7 @@ def test_fixed_takes_a_file_or_text_for_the_same_architecture(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Fixed(FixedParams(genotype="tnas-1-shot")), "this network does not"),
+        (lambda: Fixed(FixedParams(genotype="tnas-1-shot")), "but this network has only "),
         (lambda: Fixed(FixedParams(genotype={"cell": [(0, 2, "a")]})), r"cells \['cell'\]"),
         (STRATEGIES["inputs"], "no weights for pairs of inputs"),
     ],
