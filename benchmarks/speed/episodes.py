@@ -18,7 +18,7 @@ import torch
 from race import Options, parse, steps_per_second
 
 from metabench.errors import DataError, UsageError
-from metabench.plugin.contracts import ClassData
+from metabench.plugin.contracts.data import ClassData
 from metabench.plugin.contracts.episode import EpisodeShape
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.sources import open_source

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from metabench.plugin.contracts import INPUTS, Mixture, Params
+from metabench.plugin.contracts.architecture import INPUTS, Mixture, Params
 from metabench.plugin.contracts.episode import TaskShape
 from metabench_plugins.spaces.metanas import MetaNasParams, metanas
 from metabench_plugins.spaces.parts.published_cells import REDUCTION

@@ -11,7 +11,7 @@ from race import MetaGradients, has_higher, parse, race
 from torch import Tensor, nn
 
 from metabench.inner_steps import inner_loop, share
-from metabench.plugin.contracts import Params
+from metabench.plugin.contracts.architecture import Params
 from metabench.plugin.contracts.episode import TaskShape
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 

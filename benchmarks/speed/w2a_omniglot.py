@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metabench.inner_steps import inner_loop, share
-from metabench.plugin.contracts import Params
+from metabench.plugin.contracts.architecture import Params
 from metabench.plugin.contracts.episode import TaskShape
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params
 

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from metabench.plugin.contracts import Params
+from metabench.plugin.contracts.architecture import Params
 
 Order = Literal["second", "first", "none"]
 """How the adapted weights depend on the start weights, for an outer gradient.

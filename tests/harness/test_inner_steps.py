@@ -6,7 +6,7 @@ from torch import Tensor
 
 from metabench.inner_steps import inner_loop, inner_path, is_norm, share, task_gradients
 from metabench.nn.transduction import predictor
-from metabench.plugin.contracts import Params
+from metabench.plugin.contracts.architecture import Params
 
 N_TASKS, LR = 3, 0.1
 

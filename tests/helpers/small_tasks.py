@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from metabench.plugin.contracts import LearnerContext
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskBatch, TaskShape
+from metabench.plugin.contracts.learner import LearnerContext
 from metabench_plugins.learners.parts.outer_adam import OuterAdam
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params
 from metabench_plugins.spaces.mlp import Mlp, MlpParams

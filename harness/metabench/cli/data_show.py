@@ -16,7 +16,7 @@ from metabench.render.columns import columns
 if TYPE_CHECKING:
     from metabench.planning.runspec import SourceChoice
     from metabench.plugin.catalog import Catalog
-    from metabench.plugin.contracts import ClassData
+    from metabench.plugin.contracts.data import ClassData
     from metabench.plugin.specs import DatasetSpec
 
 SPLITS = ("meta-train", "meta-val", "meta-test")
@@ -83,7 +83,7 @@ def _choices(name: str, known: Catalog) -> tuple[SourceChoice, ...]:
 
 def _class_data(choice: SourceChoice, known: Catalog, data: Data) -> ClassData:
     from metabench.planning.source_data import load_data
-    from metabench.plugin.contracts import ClassData
+    from metabench.plugin.contracts.data import ClassData
 
     found = load_data(choice, known, data=data.value)
     if not isinstance(found, ClassData):

@@ -13,8 +13,10 @@ from metabench.conformance.base import Skip, describe
 from metabench.conformance.descriptions import default_params
 from metabench.conformance.samples import SHAPES, generator, made_up_tasks
 from metabench.plugin.catalog import Catalog
-from metabench.plugin.contracts import Learner, LearnerContext, SearchSpace, Strategy
 from metabench.plugin.contracts.episode import TaskBatch, TaskKind
+from metabench.plugin.contracts.learner import Learner, LearnerContext
+from metabench.plugin.contracts.space import SearchSpace
+from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import LearnerSpec, resolve
 
 SMALL_SPACES: dict[TaskKind, tuple[str, dict[str, Any]]] = {

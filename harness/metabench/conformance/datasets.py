@@ -12,7 +12,7 @@ from metabench.conformance.base import Check, Skip, require
 from metabench.conformance.descriptions import default_params
 from metabench.conformance.samples import untouched_randomness
 from metabench.errors import DataError, UsageError
-from metabench.plugin.contracts import ClassData, FunctionFamily
+from metabench.plugin.contracts.data import ClassData, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape
 from metabench.plugin.contracts.stamp import Stamp
 from metabench.plugin.specs import DatasetSpec, resolve

@@ -14,8 +14,10 @@ from metabench.conformance.descriptions import default_params
 from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.conformance.samples import close, copied, generator, same, untouched_randomness
 from metabench.plugin.catalog import Catalog
-from metabench.plugin.contracts import INPUTS, CountingSpace, Mixture, Params, SearchSpace, Strategy
+from metabench.plugin.contracts.architecture import INPUTS, Mixture, Params
 from metabench.plugin.contracts.episode import TaskKind, TaskShape
+from metabench.plugin.contracts.space import CountingSpace, SearchSpace
+from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import SearchSpaceSpec, resolve
 from metabench.text import counted
 

@@ -11,7 +11,9 @@ from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.conformance.samples import close, generator, same, untouched_randomness
 from metabench.conformance.spaces import TASKS
 from metabench.plugin.catalog import Catalog
-from metabench.plugin.contracts import INPUTS, NEEDED, AnnealedStrategy, SearchSpace, Strategy
+from metabench.plugin.contracts.architecture import INPUTS, NEEDED
+from metabench.plugin.contracts.space import SearchSpace
+from metabench.plugin.contracts.strategy import AnnealedStrategy, Strategy
 from metabench.plugin.specs import NasStrategySpec, resolve
 from metabench.text import counted
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metabench.nn.norm import norm_rows
-from metabench.plugin.contracts import Params
+from metabench.plugin.contracts.architecture import Params
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

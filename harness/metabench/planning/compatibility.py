@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from metabench.errors import UsageError
 from metabench.planning.networks import build_space, build_strategy
 from metabench.planning.runspec import Choice, RunSpec
-from metabench.plugin.contracts import ClassData, FunctionFamily
+from metabench.plugin.contracts.data import ClassData, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, TaskKind, TaskShape
 from metabench.plugin.specs import (
     DatasetSpec,

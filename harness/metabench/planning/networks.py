@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from metabench.planning.runspec import Choice, RunSpec
-from metabench.plugin.contracts import (
-    SearchSpace,
-    Strategy,
-)
 from metabench.plugin.contracts.episode import TaskShape
+from metabench.plugin.contracts.space import SearchSpace
+from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import Spec, resolve
 from metabench.sampling.seeding import generator
 

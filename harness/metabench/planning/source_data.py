@@ -13,7 +13,7 @@ from metabench.values import digest
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
-    from metabench.plugin.contracts import ClassData, FunctionFamily
+    from metabench.plugin.contracts.data import ClassData, FunctionFamily
 
 DataKind = Literal["real", "synthetic"]
 

@@ -17,14 +17,10 @@ from metabench.plugin.contracts.episode import EpisodeShape, TaskKind, TaskShape
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from metabench.plugin.contracts import (
-        ClassData,
-        FunctionFamily,
-        Learner,
-        LearnerContext,
-        SearchSpace,
-        Strategy,
-    )
+    from metabench.plugin.contracts.data import ClassData, FunctionFamily
+    from metabench.plugin.contracts.learner import Learner, LearnerContext
+    from metabench.plugin.contracts.space import SearchSpace
+    from metabench.plugin.contracts.strategy import Strategy
 
 API_VERSION = 1
 """It rises when a contract changes so that older plugins would break."""
@@ -75,7 +71,7 @@ class LearnerSpec(Spec):
     """A meta-learner.
 
     Attributes:
-        factory: builds the learner from a :class:`~metabench.plugin.contracts.LearnerContext`.
+        factory: builds the learner from a :class:`~metabench.LearnerContext`.
         kinds: the kinds of task that it can learn.
         searches: whether it always searches, and so needs a searched network and a strategy.
         search_params: its parameters on a searched network, if it takes fixed and searched ones: a

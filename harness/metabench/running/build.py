@@ -17,14 +17,10 @@ from metabench.planning.networks import (
 )
 from metabench.planning.runspec import RunSpec, SourceChoice
 from metabench.planning.source_data import fingerprint_of, load_data
-from metabench.plugin.contracts import (
-    ClassData,
-    FunctionFamily,
-    Learner,
-    LearnerContext,
-    SearchSpace,
-)
+from metabench.plugin.contracts.data import ClassData, FunctionFamily
 from metabench.plugin.contracts.episode import TaskShape
+from metabench.plugin.contracts.learner import Learner, LearnerContext
+from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.specs import resolve
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.seeding import generator

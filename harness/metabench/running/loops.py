@@ -21,8 +21,8 @@ from metabench.errors import DivergedError
 from metabench.nn.scores import task_scores
 from metabench.planning.plan import PlannedRun
 from metabench.planning.runspec import EpisodeProtocol
-from metabench.plugin.contracts import PhasedLearner
 from metabench.plugin.contracts.episode import Adapted, Predictor, TaskBatch, TaskShape
+from metabench.plugin.contracts.learner import PhasedLearner
 from metabench.plugin.specs import RunEvent
 from metabench.results.schema import EpisodeRecord
 from metabench.results.store import RunStore

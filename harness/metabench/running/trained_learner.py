@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from metabench.errors import DataError, UsageError
 from metabench.planning.runspec import RunSpec
-from metabench.plugin.contracts import Mixture, TracingLearner
+from metabench.plugin.contracts.architecture import Mixture
 from metabench.plugin.contracts.episode import TaskBatch
+from metabench.plugin.contracts.learner import TracingLearner
 from metabench.results.schema import RunRecord
 from metabench.results.store import RunStore
 from metabench.running import checkpoint

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.errors import DataError, UsageError
-from metabench.plugin.contracts import ClassData, EvaluableFamily, FunctionFamily
+from metabench.plugin.contracts.data import ClassData, EvaluableFamily, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, TaskShape
 from metabench.text import counted
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metabench.plugin.contracts import ClassData, EvaluableFamily, FunctionFamily
+from metabench.plugin.contracts.data import ClassData, EvaluableFamily, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskShape
 from metabench.sampling.checks import (
     check_classes,

@@ -55,7 +55,7 @@ class Conv4:
         self._task = task
 
     def init_weights(self, *, rng: torch.Generator) -> Params:
-        """Draw weights; see :meth:`metabench.plugin.contracts.SearchSpace.init_weights`."""
+        """Draw weights; see :meth:`metabench.SearchSpace.init_weights`."""
         channels, height, width = self._task.inputs
         filters = self._params.filters
         weights: Params = {}
@@ -103,7 +103,7 @@ class Conv4:
         return self
 
     def layers(self) -> Mapping[str, int]:
-        """Units of each layer; see :class:`metabench.plugin.contracts.LayeredSpace`."""
+        """Units of each layer; see :class:`metabench.LayeredSpace`."""
         return dict.fromkeys(_layers(), self._params.filters) | {"head": self._task.outputs}
 
     def _halve(self, size: int) -> int:

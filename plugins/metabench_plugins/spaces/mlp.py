@@ -58,7 +58,7 @@ class Mlp:
         return self._params.norm == "batch"
 
     def init_weights(self, *, rng: torch.Generator) -> Params:
-        """Draw weights; see :meth:`metabench.plugin.contracts.SearchSpace.init_weights`."""
+        """Draw weights; see :meth:`metabench.SearchSpace.init_weights`."""
         width = self._params.width
         hidden = self._params.hidden
         sizes = [math.prod(self._task.inputs), *[width] * hidden, self._task.outputs]
@@ -97,7 +97,7 @@ class Mlp:
         return self
 
     def layers(self) -> Mapping[str, int]:
-        """Units of each layer; see :class:`metabench.plugin.contracts.LayeredSpace`."""
+        """Units of each layer; see :class:`metabench.LayeredSpace`."""
         return dict.fromkeys(self._layers(), self._params.width) | {"head": self._task.outputs}
 
     def _layers(self) -> list[str]:

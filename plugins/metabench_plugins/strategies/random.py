@@ -59,7 +59,7 @@ class Random:
     def candidates(
         self, space: SearchSpace, n_tasks: int, *, rng: torch.Generator
     ) -> list[Mixture]:
-        """Draw what to try at new tasks; see :class:`~metabench.plugin.contracts.Proposer`."""
+        """Draw what to try at new tasks; see :class:`~metabench.Proposer`."""
         choices = space.choices()
         return [sample(choices, n_tasks, rng=rng) for _ in range(self._params.candidates)]
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from metabench.errors import DataError
 from metabench.plugin.catalog import Catalog
-from metabench.plugin.contracts import ClassData
+from metabench.plugin.contracts.data import ClassData
 from metabench.plugin.specs import DatasetSpec
 from metabench_plugins.datasets.toy_regression import ToyRegression, ToyRegressionParams
 

@@ -5,7 +5,7 @@ import torch
 from conformance_specs import assert_fails, outcomes, space_spec
 
 from metabench.plugin.catalog import Catalog
-from metabench.plugin.contracts import CellChoices
+from metabench.plugin.contracts.architecture import CellChoices
 from metabench_plugins.spaces.mlp import Mlp
 
 

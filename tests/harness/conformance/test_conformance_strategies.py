@@ -8,7 +8,7 @@ from conformance_specs import Demanding, assert_fails, outcomes, space_spec
 from pydantic import BaseModel, ConfigDict
 
 from metabench.plugin.catalog import Catalog
-from metabench.plugin.contracts import CellChoices
+from metabench.plugin.contracts.architecture import CellChoices
 from metabench.plugin.contracts.genotype import Edge, Genotype
 from metabench.plugin.specs import NasStrategySpec
 from metabench_plugins.spaces.mlp import Mlp

@@ -10,8 +10,9 @@ from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.errors import PluginError
 from metabench.inner_steps import inner_loop, share
 from metabench.nn.transduction import predictor
-from metabench.plugin.contracts import Params, SearchSpace
+from metabench.plugin.contracts.architecture import Params
 from metabench.plugin.contracts.episode import TaskShape
+from metabench.plugin.contracts.space import SearchSpace
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 

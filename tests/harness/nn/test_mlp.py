@@ -9,7 +9,7 @@ from torch import Tensor
 from metabench.inner_steps import inner_loop, share
 from metabench.nn import layers as tasknn
 from metabench.nn.mlp import Layer, norm_mlp
-from metabench.plugin.contracts import Params
+from metabench.plugin.contracts.architecture import Params
 
 N_TASKS, N_ROWS, EPS = 3, 6, 1e-2
 HIDDEN = 2

@@ -63,8 +63,8 @@ def test_the_command_prints_architectures_agreement_and_cost(tmp_path: Path) -> 
     assert lines[2].startswith("task embeddings of seed 0: silhouette 0.")
     assert lines[4] == (
         "2 architectures in 80 tasks, 8 weights on average (7 to 10); each of the 2 seeds has a "
-        "different most common architecture, and the most common architectures of two seeds share 50% "
-        "of their edges on average"
+        "different most common architecture, and the most common architectures of two seeds share "
+        "50% of their edges on average"
     )
     assert lines[5].split() == ["tasks", "share", "weights", "cell", "edges"]
     assert lines[6].split(maxsplit=4) == ["50", "62.5%", "7", "cell", "0-2 skip, 1-2 skip"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.errors import DataError
-from metabench.plugin.contracts import ClassData
+from metabench.plugin.contracts.data import ClassData
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskBatch
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.sources import ClassSource, FunctionSource

@@ -20,7 +20,7 @@ from PIL import Image
 
 from metabench.data import import_archive, verify_pack
 from metabench.errors import DataError
-from metabench.plugin.contracts import ClassData
+from metabench.plugin.contracts.data import ClassData
 from metabench.values import digest
 from metabench_plugins.datasets import cifar10, cifar100
 from metabench_plugins.datasets.cifar10 import NAMES, CifarParams

@@ -20,7 +20,7 @@ from metabench.planning.plan import RunRequest, plan, source_choices
 from metabench.planning.source_data import load_data
 from metabench.planning.suite import load_suite
 from metabench.plugin.catalog import load_catalog
-from metabench.plugin.contracts import ClassData
+from metabench.plugin.contracts.data import ClassData
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.sources import open_source
 from metabench_plugins.datasets import four_domains

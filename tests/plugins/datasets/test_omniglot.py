@@ -15,7 +15,7 @@ from PIL import Image
 
 from metabench.data import Archive, Preparation, import_archive, open_pack
 from metabench.errors import DataError
-from metabench.plugin.contracts import ClassData
+from metabench.plugin.contracts.data import ClassData
 from metabench.values import digest
 from metabench_plugins.datasets import omniglot
 from metabench_plugins.datasets.omniglot import OmniglotParams, load, split_classes, synthesize

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from metabench.inner_steps import share
-from metabench.plugin.contracts import LayeredSpace, Params
+from metabench.plugin.contracts.architecture import Params
 from metabench.plugin.contracts.episode import TaskShape
+from metabench.plugin.contracts.space import LayeredSpace
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 

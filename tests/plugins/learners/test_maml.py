@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metabench.plugin.contracts import LearnerContext
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskBatch, TaskShape
+from metabench.plugin.contracts.learner import LearnerContext
 from metabench_plugins.learners.maml import Maml, MamlParams
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from metabench.inner_steps import inner_loop, is_norm, share
-from metabench.plugin.contracts import Params, SearchSpace
+from metabench.plugin.contracts.architecture import Params
 from metabench.plugin.contracts.episode import TaskShape
+from metabench.plugin.contracts.space import SearchSpace
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 

@@ -14,8 +14,9 @@ from metabench import conformance
 from metabench.conformance.samples import same
 from metabench.errors import UsageError
 from metabench.plugin.catalog import load_catalog
-from metabench.plugin.contracts import INPUTS, NEEDED, LearnerContext
+from metabench.plugin.contracts.architecture import INPUTS, NEEDED
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskBatch, TaskShape
+from metabench.plugin.contracts.learner import LearnerContext
 from metabench.plugin.specs import resolve
 from metabench_plugins.learners.metanas.joint_inner_loop import mixing_of_each
 from metabench_plugins.learners.metanas.learner import Metanas

@@ -8,7 +8,7 @@ import pytest
 import torch
 from small_tasks import IMAGES, TASKS, batch, context
 
-from metabench.plugin.contracts import INPUTS
+from metabench.plugin.contracts.architecture import INPUTS
 from metabench_plugins.learners.mnas import LowRankParams, Mnas, MnasParams
 from metabench_plugins.learners.parts.gates import Gates
 from metabench_plugins.spaces.metanas import MetaNasParams, metanas

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from metabench.plugin.contracts import LearnerContext
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskBatch, TaskShape
+from metabench.plugin.contracts.learner import LearnerContext
 from metabench_plugins.learners.parts.mini_batches import mini_batches
 from metabench_plugins.learners.reptile import Reptile, ReptileParams, train_shape
 from metabench_plugins.spaces.mlp import Mlp, MlpParams

@@ -14,7 +14,7 @@ from torch import Tensor
 from metabench import conformance
 from metabench.inner_steps import inner_loop, share
 from metabench.plugin.catalog import load_catalog
-from metabench.plugin.contracts import Mixture, Params
+from metabench.plugin.contracts.architecture import Mixture, Params
 from metabench.plugin.specs import resolve
 from metabench_plugins.learners.maml import Maml, MamlSearchParams
 from metabench_plugins.learners.parts.gradient_learner import Start

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from metabench.inner_steps import inner_loop, share
-from metabench.plugin.contracts import LearnerContext
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskBatch, TaskShape
+from metabench.plugin.contracts.learner import LearnerContext
 from metabench_plugins.learners.hsml import Hsml, HsmlParams, Tree
 from metabench_plugins.learners.maml import Maml, MamlParams
 from metabench_plugins.learners.mnas import Mnas, MnasParams, drop_paths

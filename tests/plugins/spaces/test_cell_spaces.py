@@ -7,7 +7,7 @@ import torch
 from pydantic import BaseModel
 
 from metabench.errors import UsageError
-from metabench.plugin.contracts import INPUTS, CellChoices, Mixture
+from metabench.plugin.contracts.architecture import INPUTS, CellChoices, Mixture
 from metabench.plugin.contracts.episode import TaskShape
 from metabench.plugin.contracts.genotype import Edge, Genotype
 from metabench_plugins.spaces.darts import DartsSpaceParams, darts

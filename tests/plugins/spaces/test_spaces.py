@@ -7,9 +7,10 @@ import torch
 from pydantic import ValidationError
 
 from metabench.inner_steps import is_norm, share
-from metabench.plugin.contracts import Params, SearchSpace
+from metabench.plugin.contracts.architecture import Params
 from metabench.plugin.contracts.episode import TaskShape
 from metabench.plugin.contracts.genotype import Genotype
+from metabench.plugin.contracts.space import SearchSpace
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.inner_steps import inner_loop, share
 from metabench.nn import layers as tasknn
-from metabench.plugin.contracts import INPUTS, CellChoices, Mixture, Params
+from metabench.plugin.contracts.architecture import INPUTS, CellChoices, Mixture, Params
 from metabench.plugin.contracts.episode import TaskShape
 from metabench.plugin.contracts.genotype import Edge, Genotype
 from metabench_plugins.spaces.darts import DartsSpaceParams, darts

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metabench.inner_steps import inner_loop, share
-from metabench.plugin.contracts import CellChoices
+from metabench.plugin.contracts.architecture import CellChoices
 from metabench.plugin.contracts.episode import TaskShape
 from metabench.plugin.contracts.genotype import Edge, Genotype
 from metabench_plugins.spaces.toy_cell import CELL, EDGES, PRIMITIVES, ToyCell, ToyCellParams

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from metabench.inner_steps import share
-from metabench.plugin.contracts import Arch, Params
+from metabench.plugin.contracts.architecture import Arch, Params
 from metabench.plugin.contracts.episode import TaskShape
 from metabench_plugins.spaces.toy_cell import ToyCell, ToyCellParams
 from metabench_plugins.strategies.darts import Darts, DartsParams

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from metabench.errors import UsageError
-from metabench.plugin.contracts import INPUTS, NEEDED, CellChoices
+from metabench.plugin.contracts.architecture import INPUTS, NEEDED, CellChoices
 from metabench.plugin.contracts.genotype import Genotype
 from metabench_plugins.strategies.darts import Darts, DartsParams
 from metabench_plugins.strategies.fixed import Fixed, FixedParams

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.errors import DataError, MetabenchError, UsageError
-from metabench.plugin.contracts import INPUTS, CellChoices
+from metabench.plugin.contracts.architecture import INPUTS, CellChoices
 from metabench.render.figures.drawing import (
     Drawing,
     house_style,

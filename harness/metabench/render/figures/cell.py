@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from metabench.errors import DataError
-from metabench.plugin.contracts import CellChoices
+from metabench.plugin.contracts.architecture import CellChoices
 from metabench.plugin.contracts.genotype import Genotype
 from metabench.render.figures.cell_layout import CellLayout, LabelledEdge, lay_out
 from metabench.render.figures.drawing import Drawing, house_style, line_style, new_figure

@@ -14,7 +14,7 @@ from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.sources import ClassSource
 
 if TYPE_CHECKING:
-    from metabench.plugin.contracts import ClassData
+    from metabench.plugin.contracts.data import ClassData
 
 WAYS, SHOTS, QUERIES = 5, 5, 5
 """What an episode shows, where the source has so many."""

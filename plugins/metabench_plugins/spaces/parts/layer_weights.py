@@ -1,4 +1,4 @@
-"""Optional extra weights of a layer, see :class:`metabench.plugin.contracts.LayeredSpace`."""
+"""Optional extra weights of a layer, see :class:`metabench.LayeredSpace`."""
 
 from __future__ import annotations
 

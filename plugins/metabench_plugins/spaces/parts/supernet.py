@@ -136,7 +136,7 @@ class CellNetwork:
     def drop_paths(
         self, n_tasks: int, n_examples: int, *, rate: float, rng: torch.Generator
     ) -> Mixture:
-        """Draw masks; see :meth:`metabench.plugin.contracts.DropPathSpace.drop_paths`."""
+        """Draw masks; see :meth:`metabench.DropPathSpace.drop_paths`."""
         return {
             f"{cell.name}.drop": torch.empty(n_tasks, len(cell.edges), n_examples)
             .bernoulli_(1 - rate, generator=rng)

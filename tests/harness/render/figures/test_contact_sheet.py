@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from metabench.errors import DataError
-from metabench.plugin.contracts import ClassData
+from metabench.plugin.contracts.data import ClassData
 from metabench.render.figures.contact_sheet import MARGIN, TITLE, contact_sheet
 
 SIZE = 60

@@ -22,7 +22,7 @@ from metabench.errors import DataError, UsageError
 from metabench.planning.plan import RunRequest
 from metabench.planning.runspec import Choice
 from metabench.plugin.catalog import Catalog
-from metabench.plugin.contracts import CellChoices
+from metabench.plugin.contracts.architecture import CellChoices
 from metabench.render.figures import FIGURES, FigureRequest, cell, curves, fits
 from metabench.render.figures.cell_layout import LabelledEdge, lay_out
 from metabench.render.figures.drawing import Drawing, FileFormat, encode, to_svg
