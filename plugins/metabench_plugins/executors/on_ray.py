@@ -68,7 +68,7 @@ class RayExecutor:
         emit: Callable[[RunEvent], None],
         stopped: Callable[[], bool],
     ) -> list[JobOutcome]:
-        """Run all jobs; see :class:`metabench.running.executors.Executor`."""
+        """Run all jobs; see :class:`metabench.Executor`."""
         ray = _import_ray()
         address = os.environ.get("RAY_ADDRESS")
         own = {} if address else {"num_cpus": self._params.jobs}

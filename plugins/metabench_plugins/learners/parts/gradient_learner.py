@@ -88,7 +88,7 @@ class Start:
             and the sharpness where logits are among the leaves.
         decode: from the adapted leaves to architectures and what predicts, where logits adapt.
         candidates: architectures of which each task keeps the one of the lowest support loss.
-        masks: factors of the updates, see :func:`metabench.inner_steps.inner_path`.
+        masks: factors of the updates, see :func:`metabench.inner_path`.
         penalty: scalar that joins the outer loss.
         embedding: ``[tasks, d]``, where tasks are embedded.
         genotypes: per task, where the architecture is a result.
