@@ -172,7 +172,8 @@ def deviations_from_paper(
     if config.spec.suite in reference.substitutes:
         theirs = reference.substitutes[config.spec.suite]
         found.append(f"our suite is {config.spec.suite}, but the paper's is {theirs}")
-    said = reference.settings[config.spec.setting].model_dump(exclude_none=True)
+    conditions = reference.conditions_of(printed, config.spec.setting)
+    said = conditions.model_dump(exclude_none=True)
     taken = config.runs[0].record.steps_at_test
     ours = config.spec.protocol.model_dump() | ({} if taken is None else {"steps_at_test": taken})
     for name, printed_value in said.items():

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from metabench.papers.reference import Reference, Uncertainty
 from metabench.papers.table import PaperRow
 
+_FACTS = {"queries": "query examples per class", "steps_at_test": "inner steps at test"}
+
 
 def reasons(rows: Sequence[PaperRow], reference: Reference) -> Iterator[str]:
     """A sentence per row and reason: the method, the columns, the verdict, why."""
@@ -35,6 +37,7 @@ def remarks(reference: Reference) -> Iterator[str]:
             yield f"{_joined(row.method, row.group)}: {row.note}."
     for about, where in _single_cells(reference).items():
         yield f"{about}: {'; '.join(where)}."
+    yield from _not_stated(reference)
     if reference.note:
         yield reference.note
 
@@ -43,6 +46,21 @@ def _said(interval: Uncertainty) -> str:
     formula = interval.formula or "formula unknown"
     n = "n unknown" if interval.n is None else f"n = {interval.n:,}"
     return f"{formula}, {n}{f' ({interval.note})' if interval.note else ''}"
+
+
+def _not_stated(reference: Reference) -> Iterator[str]:
+    """Which facts of the protocol are not known, and of which rows."""
+    unknown: dict[str, list[str]] = defaultdict(list)
+    compared = [row for row in reference.rows if row.learner is not None]
+    for row in compared:
+        settings = {reference.setting_of(row, column) for column in reference.columns}
+        known = [reference.conditions_of(row, name).model_dump() for name in settings]
+        for name in ("queries", "steps_at_test"):
+            if any(facts[name] is None for facts in known):
+                unknown[name].append(_joined(row.method, row.group))
+    for name, rows in unknown.items():
+        whose = "any row" if len(rows) == len(compared) else "; ".join(dict.fromkeys(rows))
+        yield f"Not stated by the source, so not compared: {_FACTS[name]} of {whose}."
 
 
 def _single_cells(reference: Reference) -> dict[str, list[str]]:

@@ -112,6 +112,15 @@ class Column(Frozen):
     )
 
 
+class Conditions(Frozen):
+    """What the paper says about the protocol of a setting; what it leaves open is null."""
+
+    ways: int | None = None
+    shots: int | None = None
+    queries: int | None = None
+    steps_at_test: int | None = None
+
+
 class PrintedRow(Frozen):
     """A method, and which of our learners it is."""
 
@@ -129,20 +138,15 @@ class PrintedRow(Frozen):
     params: str = Field(default="", description="Number of weights, as printed.")
     group: str = Field(default="", description="The block of rows that it belongs to.")
     setting: str | None = Field(default=None, description="Needed if the columns do not name it.")
+    protocol: dict[str, Conditions] = Field(
+        default_factory=dict,
+        description="By setting, what is known of the protocol of this row besides the setting's.",
+    )
     interval: Uncertainty | None = Field(
         default=None, description="The half-widths, if they differ from the table's."
     )
     note: str = ""
     cells: dict[str, CellEntry] = Field(description="A cell for every column, by name.")
-
-
-class Conditions(Frozen):
-    """What the paper says about the protocol of a setting; what it leaves open is null."""
-
-    ways: int | None = None
-    shots: int | None = None
-    queries: int | None = None
-    steps_at_test: int | None = None
 
 
 class Citation(Frozen):
@@ -217,6 +221,16 @@ class Reference(Frozen):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _protocols_name_settings(self) -> Reference:
+        for row in self.rows:
+            if odd := row.protocol.keys() - self.settings.keys():
+                raise ValueError(
+                    f"the protocol of row {row.method!r} names {min(odd)!r}, which is not among "
+                    "the settings of the table"
+                )
+        return self
+
     @property
     def unit(self) -> str:
         """Of its numbers, ``%`` or ``mse``."""
@@ -229,6 +243,11 @@ class Reference(Frozen):
     def table_of(self, row: PrintedRow, column: Column) -> tuple[str | None, str, str]:
         """Suite, setting and evaluation of the table of a report that has our number for a cell."""
         return column.suite, self.setting_of(row, column), column.evaluation or ""
+
+    def conditions_of(self, row: PrintedRow, setting: str) -> Conditions:
+        """What is known of the protocol of a row in a setting: the row's own facts come first."""
+        own = row.protocol.get(setting, Conditions()).model_dump(exclude_none=True)
+        return self.settings[setting].model_copy(update=own)
 
     def cell(self, row: PrintedRow, column: Column) -> PrintedCell:
         """One cell, with what the row, the column or the table says about it."""

@@ -195,6 +195,22 @@ def test_the_steps_that_a_learner_takes_are_held_against_the_papers(tmp_path):
     )
 
 
+def test_a_row_may_have_a_protocol_of_its_own_and_what_is_not_stated_is_said(tmp_path):
+    paper_run(tmp_path)
+    own = printed(protocol={"5w1s": {"queries": 15}})
+    found = table(tmp_path, make_reference([own, printed("B", None)]))
+    verdict = verdict_of(found.rows[0])
+    assert verdict.reason == "queries: 1 here, 15 in the paper."
+    said = "Not stated by the source, so not compared: inner steps at test of any row."
+    assert said in found.remarks
+    assert not any("query examples" in remark for remark in found.remarks)
+
+
+def test_a_protocol_of_an_unknown_setting_is_refused():
+    with pytest.raises(ValueError, match="'5w9s', which is not among the settings"):
+        make_reference([printed(protocol={"5w9s": {"queries": 15}})])
+
+
 def test_a_budget_of_another_name_is_not_comparable(tmp_path):
     write_run(tmp_path, make_spec(budget="huge"), SCORES)
     verdict = verdict_of(table(tmp_path, make_reference([printed()])).rows[0])
@@ -395,5 +411,6 @@ def test_notes_of_table_column_and_row_become_remarks():
         "Average_1: half-widths: formula unknown, n unknown (how it was made is not said).",
         "HSML: without its tree.",
         "Derived (from the average): HSML, Sine.",
+        "Not stated by the source, so not compared: query examples per class of any row.",
         "A further sentence.",
     )
