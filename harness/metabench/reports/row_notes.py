@@ -29,11 +29,22 @@ def notes_on(entries: Sequence[Entry]) -> list[str]:
     """The sentences about the rows of one table; none where there is nothing to say."""
     notes = (
         *inequality_notes([config for _, config in entries]),
+        _sizes(entries),
         _letters(entries),
         _no_scipy(entries),
         _dominated(entries),
     )
     return [note for note in notes if note]
+
+
+def _sizes(entries: Sequence[Entry]) -> str:
+    """Between which sizes the networks of tasks lie, where each task has its own."""
+    rows, said = [row for row, _ in entries], []
+    for row, config in entries:
+        counts = np.concatenate([run.episodes.n_params for run in config.runs])
+        if row.n_params is not None and counts.min() < counts.max():
+            said.append(f"{_name(row, rows)} {counts.min():,.0f} to {counts.max():,.0f}")
+    return f"Params is a mean over the networks of the tasks: {'; '.join(said)}." if said else ""
 
 
 def _letters(entries: Sequence[Entry]) -> str:

@@ -244,6 +244,9 @@ def test_n_params_is_the_mean_where_networks_differ(tmp_path):
     write_run(tmp_path, make_spec(seed=1), n_params=201)
     write_run(tmp_path, make_spec("reptile"), n_params=None)
     assert [row.n_params for row in only_table(tmp_path).rows] == [150, None]
+    assert "Params is a mean over the networks of the tasks: maml 100 to 201." in caption_of(
+        tmp_path
+    )
 
 
 def test_runs_that_are_not_done_make_no_row(tmp_path):
