@@ -106,7 +106,7 @@ def make_pages() -> dict[str, str]:
     kinds: dict[Kind, str] = {
         "learner": "Learners",
         "dataset": "Datasets",
-        "space": "Search spaces",
+        "space": "Networks",
         "strategy": "NAS strategies",
         "executor": "Executors",
     }
@@ -325,7 +325,7 @@ def _plugins(catalog: Catalog, kind: Kind, title: str) -> str:
             "reference": spec.reference,
             "task kinds": getattr(spec, "kinds", ()),
             "searches": getattr(spec, "searches", None),
-            "has choices": getattr(spec, "searched", None),
+            "searched": getattr(spec, "searched", None),
             "licence": getattr(spec, "licence", ""),
             "citation": getattr(spec, "citation", ""),
             "preset": getattr(spec, "preset", {}),
