@@ -22,44 +22,9 @@ METABENCH_API = 1
 @hookimpl
 def metabench_datasets() -> Iterable[DatasetSpec]:
     """Toy regression and images."""
-    from metabench_plugins.datasets import (
-        aircraft,
-        birds,
-        cifar10,
-        cifar100,
-        four_domains,
-        fungi,
-        image_folder,
-        miniimagenet,
-        omniglot,
-        textures,
-        torchmeta_classes,
-        torchmeta_toy,
-    )
+    from metabench_plugins.datasets.specs import dataset_specs
 
-    yield DatasetSpec(
-        name="toy-regression",
-        version=1,
-        summary="Toy regression of M-NAS: sine, line, quadratic and harmonic functions of "
-        "one variable.",
-        params="metabench_plugins.datasets.toy_regression:ToyRegressionParams",
-        kind="functions",
-        factory="metabench_plugins.datasets.toy_regression:ToyRegression",
-        reference="Wang et al., M-NAS, AAAI 2020",
-        licence="generated",
-    )
-    yield omniglot.SPEC
-    yield four_domains.SPEC
-    yield birds.SPEC
-    yield textures.SPEC
-    yield aircraft.SPEC
-    yield fungi.SPEC
-    yield miniimagenet.SPEC
-    yield cifar10.SPEC
-    yield from cifar100.SPECS
-    yield image_folder.SPEC
-    yield torchmeta_classes.SPEC
-    yield torchmeta_toy.SPEC
+    return dataset_specs()
 
 
 @hookimpl
@@ -107,21 +72,9 @@ def metabench_claims() -> Iterable[Traversable]:
 @hookimpl
 def metabench_executors() -> Iterable[ExecutorSpec]:
     """Processes on this machine, or a Ray cluster."""
-    yield ExecutorSpec(
-        name="local",
-        version=1,
-        summary="Runs on this machine, one after another or in several processes.",
-        params="metabench.running.executors.local:LocalParams",
-        factory="metabench.running.executors.local:LocalExecutor",
-    )
-    yield ExecutorSpec(
-        name="ray",
-        version=1,
-        summary="Runs on a Ray cluster, each as one Ray task.",
-        params="metabench_plugins.executors.on_ray:RayParams",
-        factory="metabench_plugins.executors.on_ray:RayExecutor",
-        reference="Moritz et al., OSDI 2018",
-    )
+    from metabench_plugins.executors.specs import executor_specs
+
+    return executor_specs()
 
 
 def _yaml_files(folder: Traversable) -> Iterator[Traversable]:

@@ -1,0 +1,26 @@
+"""Specs of the built-in executors; the code of an executor is imported when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from metabench import ExecutorSpec
+
+
+def executor_specs() -> Iterator[ExecutorSpec]:
+    """Processes on this machine, or a Ray cluster."""
+    yield ExecutorSpec(
+        name="local",
+        version=1,
+        summary="Runs on this machine, one after another or in several processes.",
+        params="metabench.running.executors.local:LocalParams",
+        factory="metabench.running.executors.local:LocalExecutor",
+    )
+    yield ExecutorSpec(
+        name="ray",
+        version=1,
+        summary="Runs on a Ray cluster, each as one Ray task.",
+        params="metabench_plugins.executors.on_ray:RayParams",
+        factory="metabench_plugins.executors.on_ray:RayExecutor",
+        reference="Moritz et al., OSDI 2018",
+    )
