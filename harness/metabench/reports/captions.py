@@ -16,7 +16,7 @@ from metabench.stats import FORMULAS
 
 IntervalKind = Literal["field", "seeds", "bootstrap"]
 
-_ONE_SEED = "Each row is one trained network; its interval does not cover other seeds."
+_ONE_SEED = "Each row is a single run; its interval does not cover other seeds."
 _OVER_SEEDS = "Scores of several seeds are averaged per episode before the interval is computed."
 _AVERAGED = f"The {AVERAGE} is the plain mean of the sources' means"
 _ROOT_SUM = f"{_AVERAGED}; its half-width is sqrt(sum of squared half-widths)/(number of sources)."
@@ -203,7 +203,7 @@ def inequality_notes(configs: Sequence[Configuration]) -> list[str]:
     """In what configurations differ that a comparison should hold equal, in sentences."""
     steps = _by_learner((c.spec.learner.name, c.steps_at_test) for c in configs)
     notes = (
-        training_note(configs),
+        _training_note(configs),
         f"Inner steps at test differ: {steps}." if steps else "",
         _sizes_note(configs),
     )
@@ -219,7 +219,7 @@ def _sizes_note(configs: Sequence[Configuration]) -> str:
     return f"The networks differ in weights by up to {max(sizes) / min(sizes):.1f} times: {said}."
 
 
-def training_note(configs: Sequence[Configuration]) -> str:
+def _training_note(configs: Sequence[Configuration]) -> str:
     """The training lengths in a sentence, if learners with the same budget differ in them."""
     by_budget: dict[str, list[Configuration]] = defaultdict(list)
     for config in configs:

@@ -284,7 +284,7 @@ class TestCaption:
             "Tested weights: those of the last meta-step.",
             "Normalization: transductive; predictions use the statistics of the query set.",
             "Budget: lite.",
-            "Each row is one trained network; its interval does not cover other seeds.",
+            "Each row is a single run; its interval does not cover other seeds.",
         ):
             assert part in caption
         for part in ("paired", "Stamps", "Stamped", "several seeds"):
