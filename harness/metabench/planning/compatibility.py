@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from metabench.errors import UsageError
 from metabench.planning.networks import build_space, build_strategy
@@ -202,13 +202,19 @@ def common_task(spec: RunSpec, loaded: Sequence[ClassData | FunctionFamily]) -> 
     return tasks.pop()
 
 
+def learner_params(spec: RunSpec, catalog: Catalog) -> Any:
+    """The parameters of a run's learner, as its own model."""
+    learner = catalog.learner(spec.learner.name)
+    model = learner.params_model(searched=spec.strategy is not None)
+    return model.model_validate(spec.learner.params)
+
+
 def episode_shapes(spec: RunSpec, catalog: Catalog) -> Mapping[str, EpisodeShape]:
     """Per split that the run draws from, the shape of its episodes."""
     learner = catalog.learner(spec.learner.name)
     train = spec.protocol.train_shape()
     if learner.train_shape is not None:
-        model = learner.params_model(searched=spec.strategy is not None)
-        train = resolve(learner.train_shape)(model.model_validate(spec.learner.params), train)
+        train = resolve(learner.train_shape)(learner_params(spec, catalog), train)
     shapes = {"meta-train": train, "meta-test": spec.protocol.test_shape()}
     if spec.protocol.selection == "meta-val":
         shapes["meta-val"] = shapes["meta-test"]
@@ -220,6 +226,5 @@ def steps_at_test(spec: RunSpec, catalog: Catalog) -> int:
     learner = catalog.learner(spec.learner.name)
     if learner.steps_at_test is None:
         return spec.protocol.steps_at_test
-    model = learner.params_model(searched=spec.strategy is not None)
-    steps: int = resolve(learner.steps_at_test)(model.model_validate(spec.learner.params))
+    steps: int = resolve(learner.steps_at_test)(learner_params(spec, catalog))
     return steps

@@ -212,10 +212,12 @@ def inequality_notes(configs: Sequence[Configuration]) -> list[str]:
 
 def _sizes_note(configs: Sequence[Configuration]) -> str:
     """The sizes of the networks, if they are too unequal for a comparison of the learners."""
-    sizes = [config.n_params for config in configs if config.n_params]
+    pairs = [(config.spec.learner.name, config.n_params) for config in configs]
+    known = [(learner, size) for learner, size in pairs if size]
+    sizes = [size for _, size in known]
     if not sizes or max(sizes) <= UNEQUAL_SIZES * min(sizes):
         return ""
-    said = _by_learner((c.spec.learner.name, f"{c.n_params:,}") for c in configs if c.n_params)
+    said = _by_learner((learner, f"{size:,}") for learner, size in known)
     return f"The networks differ in weights by up to {max(sizes) / min(sizes):.1f} times: {said}."
 
 

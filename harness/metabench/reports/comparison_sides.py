@@ -126,18 +126,20 @@ def _named(name: str, runs: Sequence[FinishedRun]) -> list[FinishedRun]:
     """The runs of an id, of a row as its table names it, or of a learner with some parameters."""
     if len(name) >= _SHORTEST_ID and (one := [r for r in runs if r.record.run_id.startswith(name)]):
         return one
+    found = _VARIANT.fullmatch(name)
+    learner = found["learner"] if found else name
+    runs = [run for run in runs if run.record.spec.learner.name == learner]
     labels = row_labels(configurations(runs))
     wanted = _squeezed(name)
     if as_in_table := [run for run in runs if _squeezed(labels[run.config_id]) == wanted]:
         return as_in_table
-    if (found := _VARIANT.fullmatch(name)) is None:
-        return [run for run in runs if run.record.spec.learner.name == name]
+    if found is None:
+        return runs
     facts = [part.partition("=") for part in _parts(found["facts"]) if part.strip()]
     return [
         run
         for run in runs
-        if run.record.spec.learner.name == found["learner"]
-        and all(_has(description(run.record.spec), k.strip(), v.strip()) for k, _, v in facts)
+        if all(_has(description(run.record.spec), k.strip(), v.strip()) for k, _, v in facts)
     ]
 
 

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from metabench.errors import DataError
-from metabench.planning.compatibility import common_task, episode_shapes, steps_at_test
+from metabench.planning.compatibility import (
+    common_task,
+    episode_shapes,
+    learner_params,
+    steps_at_test,
+)
 from metabench.planning.networks import (
     build_space,
     build_strategy,
@@ -54,8 +59,7 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
         UsageError: when the sources of the suite do not fit one network.
     """
     learner_spec = catalog.learner(spec.learner.name)
-    model = learner_spec.params_model(searched=spec.strategy is not None)
-    params = model.model_validate(spec.learner.params)
+    params = learner_params(spec, catalog)
     loaded = [load_data(choice, catalog, data=spec.data) for choice in spec.sources]
     if fingerprint_of(loaded) != spec.data_fingerprint:
         raise DataError(

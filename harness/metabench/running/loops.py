@@ -191,9 +191,10 @@ class Loops:
     @property
     def _validates(self) -> bool:
         """Weights of a search are not the ones that are tested, so they are not selected."""
+        if self.built.validate is None:  # asked at every meta-step
+            return False
         learner = self.built.learner
-        searching = isinstance(learner, PhasedLearner) and learner.searching
-        return self.built.validate is not None and not searching
+        return not (isinstance(learner, PhasedLearner) and learner.searching)
 
     def _validate(self, step: int, best: float | None) -> float:
         """Score the present weights on meta-validation; keep them if they are the best so far."""
