@@ -30,7 +30,7 @@ from metabench import (
     share,
     task_losses,
 )
-from metabench_plugins.learners.parts.inner_adam import Moments, descend
+from metabench_plugins.learners.parts.inner_adam import Moments, decayed, descend
 from metabench_plugins.learners.parts.mini_batches import mini_batches
 from metabench_plugins.learners.parts.split_batch import gradients, parts, rows
 
@@ -126,6 +126,10 @@ class Reptile:
         """Draw what disturbs the network in one step of meta-training: nothing."""
         return {}
 
+    def decay(self) -> float:
+        """L2 penalty of the weights in the inner loop: none."""
+        return 0.0
+
     def towards(self, start: Tensor, end: Tensor, *, progress: float) -> Tensor:
         """Move a weight towards the mean of the tasks' ends."""
         p = self._params
@@ -174,6 +178,7 @@ class Reptile:
 
         divided = parts(len(batch.x), batch.x.shape[1], context)
         found, losses = gradients(loss, weights, parts=divided)
+        found = decayed(found, weights, decay=self.decay())
         if p.inner_optimizer == "sgd":
             moved = {n: weights[n].add(g, alpha=-p.inner_lr) for n, g in found.items()}
             return weights | moved, moments, losses

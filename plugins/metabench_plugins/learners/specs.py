@@ -22,7 +22,7 @@ def learner_specs() -> Iterator[LearnerSpec]:
     )
     yield LearnerSpec(
         name="reptile",
-        version=1,
+        version=2,
         summary="Reptile: moves the initial weights toward the mean of the weights adapted "
         "to each task (Nichol et al. 2018).",
         params="metabench_plugins.learners.reptile:ReptileParams",
@@ -165,7 +165,7 @@ def _searching() -> Iterator[LearnerSpec]:
     ):
         yield LearnerSpec(
             name=name,
-            version=1,
+            version=2,
             summary=summary,
             params="metabench_plugins.learners.metanas.params:MetanasParams",
             factory="metabench_plugins.learners.metanas.learner:Metanas",
@@ -234,7 +234,7 @@ def _searching() -> Iterator[LearnerSpec]:
     ):
         yield LearnerSpec(
             name=name,
-            version=1,
+            version=2,
             summary=summary,
             params="metabench_plugins.learners.metanas.retrain:RetrainParams",
             factory="metabench_plugins.learners.metanas.retrain:Retrain",

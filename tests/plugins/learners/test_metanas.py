@@ -20,6 +20,7 @@ from metabench.plugin.contracts.learner import LearnerContext
 from metabench.plugin.specs import resolve
 from metabench_plugins.learners.metanas.joint_inner_loop import mixing_of_each
 from metabench_plugins.learners.metanas.learner import Metanas
+from metabench_plugins.learners.parts.inner_adam import decayed
 from metabench_plugins.learners.parts.searched_space import operations_of
 from metabench_plugins.learners.parts.split_batch import gradients
 from metabench_plugins.spaces.metanas import ChildParams, child
@@ -153,14 +154,55 @@ def test_one_step_of_plain_descent_is_joint_training() -> None:
         assert not torch.equal(found, leaf), name
 
 
-def test_the_meta_update_is_its_closed_form_with_decay_of_the_logits() -> None:
-    learner = on_lines(**SMALL, meta_lr=0.4, meta_lr_end=0.2, arch_meta_lr=0.6, arch_decay=0.01)
+def test_the_meta_update_is_its_closed_form_without_decay() -> None:
+    params = {"meta_lr": 0.4, "meta_lr_end": 0.2, "arch_meta_lr": 0.6}
+    learner = on_lines(**SMALL, **params, arch_decay=0.01, weight_decay=0.01)
     start = {name: leaf.clone() for name, leaf in learner._state.leaves.items()}
     ends = {name: leaf + 1 for name, leaf in start.items()}
     learner._update(ends, searching=True, progress=0.5)
     for name, leaf in start.items():
-        moved = leaf + 0.6 - 0.6 * 0.01 * leaf if name.startswith("arch.") else leaf + 0.3
+        moved = leaf + (0.6 if name.startswith("arch.") else 0.3)
         assert torch.allclose(learner._state.leaves[name], moved, rtol=1e-12), name
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_decay_of_weights_and_logits_is_l2_of_the_task_s_optimizer(optimizer: str) -> None:
+    """Adam as PyTorch has it, on the loss of one task, for weights and logits with their own."""
+    decays, rates = {"weight_decay": 0.3, "arch_decay": 0.7}, {"inner_lr": 0.02, "meta_lr": 1.0}
+    params = {**PLAIN, **decays, **rates, "inner_optimizer": optimizer, "inner_steps": 4}
+    learner = on_lines(**params, arch_inner_lr=0.05, arch_meta_lr=1.0, meta_lr_end=1.0)
+    data = tasks(n=1)
+    leaves = {n: leaf.clone().requires_grad_() for n, leaf in learner._state.leaves.items()}
+    weights = [leaf for n, leaf in leaves.items() if not n.startswith("arch.")]
+    logits = [leaf for n, leaf in leaves.items() if n.startswith("arch.")]
+    groups: Any = [
+        {"params": weights, "lr": 0.02, "weight_decay": 0.3},
+        {"params": logits, "lr": 0.05, "weight_decay": 0.7},
+    ]
+    torchs = (
+        torch.optim.Adam(groups, betas=(0.0, 0.999)) if optimizer == "adam"
+        else torch.optim.SGD(groups, lr=0.02)
+    )  # fmt: skip
+    for step in range(4):
+        torchs.zero_grad()
+        losses(learner, leaves, data.support, sharpness=step / 3).backward()
+        torchs.step()
+    learner.meta_step(data, progress=0.5, rng=rng())
+    for name, leaf in leaves.items():
+        found = learner._state.leaves[name]
+        assert torch.allclose(found, leaf.detach(), rtol=1e-9, atol=1e-12), name
+
+
+def test_what_the_loss_does_not_depend_on_does_not_decay() -> None:
+    gradients = {"w": torch.tensor([[0.0, 0.0], [0.0, 2.0]], dtype=torch.float64)}
+    weights = {"w": torch.tensor([[1.0, 3.0], [1.0, 3.0]], dtype=torch.float64)}
+    found = decayed(gradients, weights, decay=0.5)
+    assert found["w"].tolist() == [[0.0, 0.0], [0.5, 3.5]]
+    assert decayed(gradients, weights, decay=0.0) is gradients
+    learner = on_lines("random", **SMALL, warm_up=0.0, arch_decay=0.1)
+    before = learner._state.leaves["arch.cell"]
+    learner.meta_step(tasks(), progress=0.5, rng=rng())
+    assert torch.equal(learner._state.leaves["arch.cell"], before)
 
 
 def test_the_warm_up_leaves_logits_and_does_not_anneal() -> None:
@@ -368,12 +410,47 @@ def test_retraining_without_its_own_parts_is_reptile() -> None:
     assert same(plain.state_dict(), retrain.state_dict())
 
 
-def test_retraining_decays_weights_on_half_a_cosine() -> None:
+def test_retraining_moves_on_half_a_cosine_and_decays_in_the_inner_loop_alone() -> None:
     learner = build("metanas-retrain", "mlp", None, weight_decay=0.1)
     start, end = torch.tensor([1.0, -2.0]), torch.tensor([3.0, 0.0])
     for progress, eps in ((0.0, 1.0), (0.5, 0.5), (1.0, 0.0)):
         moved = learner.towards(start, end, progress=progress)
-        assert torch.allclose(moved, start + eps * (end - start) - eps * 0.1 * start)
+        assert torch.allclose(moved, start + eps * (end - start))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_decay_in_retraining_is_l2_of_the_task_s_optimizer(optimizer: str) -> None:
+    params = {"inner_optimizer": optimizer, "inner_lr": 0.02, "inner_steps": 3, "inner_batch": 4}
+    learner = build(
+        "metanas-retrain", "mlp", None, space_params={"hidden": 1, "width": 5}, **params,
+        weight_decay=0.3, meta_lr_end=1.0, test_batch=4, test_steps=2,
+    )  # fmt: skip
+    learner._weights = {n: w.double() for n, w in learner._weights.items()}
+    learner._moments = learner._moments.zero(learner._weights)
+    data = tasks(n=1)
+    weights = {n: w.clone().requires_grad_() for n, w in learner._weights.items()}
+    group: Any = [{"params": [*weights.values()], "lr": 0.02, "weight_decay": 0.3}]
+    torchs = (
+        torch.optim.Adam(group, betas=(0.0, 0.999)) if optimizer == "adam"
+        else torch.optim.SGD(group, lr=0.02)
+    )  # fmt: skip
+
+    def steps(n: int) -> None:
+        for _ in range(n):
+            torchs.zero_grad()
+            given = {n: w[None] for n, w in weights.items()}
+            out = learner._space.forward(given, {}, data.support.x)
+            (out - data.support.y).square().mean().backward()
+            torchs.step()
+
+    steps(3)
+    learner.meta_step(data, progress=0.0, rng=rng())
+    for name, weight in weights.items():
+        assert torch.allclose(learner._weights[name], weight.detach(), rtol=1e-9, atol=1e-12), name
+    steps(2)
+    adapted = learner.adapt(data.support, rng=rng()).predict(data.query.x)
+    expected = learner._space.forward({n: w[None] for n, w in weights.items()}, {}, data.query.x)
+    assert torch.allclose(adapted, expected.detach(), rtol=1e-9, atol=1e-12)
 
 
 def test_drop_path_disturbs_retraining() -> None:

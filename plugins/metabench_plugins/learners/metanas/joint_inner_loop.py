@@ -1,7 +1,7 @@
 """The inner loop of MetaNAS: weights and logits descend together (Elsken et al. 2020, equation 3).
 
 Each step is one forward and backward pass on a mini-batch. Adam with beta1 = 0 then updates weights
-and logits, each with its own learning rate and moments.
+and logits, each with its own learning rate, weight decay (L2) and moments.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from metabench import Labelled, LearnerContext, Mixture, Params, SearchSpace, share, task_losses
-from metabench_plugins.learners.parts.inner_adam import Moments, descend
+from metabench_plugins.learners.parts.inner_adam import Moments, decayed, descend
 from metabench_plugins.learners.parts.mini_batches import take
 from metabench_plugins.learners.parts.searched_space import SearchedSpace, is_arch, operations_of
 from metabench_plugins.learners.parts.split_batch import gradients, parts, rows
@@ -33,6 +33,19 @@ class JointParams(ReptileParams):
         ge=0,
         le=100,
         description="Learning rate of the architecture logits in the inner loop.",
+    )
+    weight_decay: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Weight decay: L2 in the inner loop, whose gradient Adam normalizes.",
+    )
+    arch_decay: float = Field(
+        default=0.001,
+        ge=0,
+        le=1,
+        description="Weight decay of the architecture logits: L2 in the inner loop, as for the "
+        "weights.",
     )
     batches: Literal["one", "two"] = Field(
         default="one",
@@ -134,12 +147,12 @@ class JointLoop:
         return gradients(loss, state.leaves, parts=divided, adapted=moving)
 
     def _descend(self, state: State, found: Params) -> State:
-        """One step of the inner optimizer, weights and logits each at their rate."""
+        """One step of the inner optimizer, weights and logits each at their rate and decay."""
         p = self._params
         leaves, moments = state.leaves, [state.weights, state.logits]
-        for i, (own, lr) in enumerate(
-            zip(split(found), (p.inner_lr, p.arch_inner_lr), strict=True)
-        ):
+        rates = (p.inner_lr, p.weight_decay), (p.arch_inner_lr, p.arch_decay)
+        for i, (part, (lr, decay)) in enumerate(zip(split(found), rates, strict=True)):
+            own = decayed(part, leaves, decay=decay)
             if own and p.inner_optimizer == "sgd":
                 leaves = leaves | {n: leaves[n].add(g, alpha=-lr) for n, g in own.items()}
             elif own:

@@ -1,9 +1,10 @@
 """MetaNAS: weights and architecture are meta-learned together (Elsken et al., CVPR 2020).
 
 Task learner (equation 3): in each step one forward and backward pass gives the gradients of the
-weights and of the logits, and Adam with beta1 = 0 moves both; the strategy anneals its mixture over
-the steps. Meta-update (equation 4), as in Reptile: ``w <- w + lambda mean(w_T - w)``, and the same
-for the logits with their own step size. During the warm-up the logits are fixed, without annealing.
+weights and of the logits, and Adam with beta1 = 0 moves both, each with its own weight decay (L2);
+the strategy anneals its mixture over the steps. Meta-update (equation 4), as in Reptile:
+``w <- w + lambda mean(w_T - w)``, and the same for the logits with their own step size. It has no
+decay. During the warm-up the logits are fixed, without annealing.
 
 Meta-test (algorithm 3) is in :mod:`metabench_plugins.learners.metanas.adaptation`.
 """
@@ -97,8 +98,7 @@ class Metanas:
             if not is_arch(name):
                 leaves[name] = torch.lerp(start, mean[name], eps)
             elif searching:
-                moved = torch.lerp(start, mean[name], p.arch_meta_lr)
-                leaves[name] = moved.sub(start, alpha=p.arch_meta_lr * p.arch_decay)
+                leaves[name] = torch.lerp(start, mean[name], p.arch_meta_lr)
         self._updates += 1
         if p.prune_every is not None and self._updates % p.prune_every == 0:
             leaves |= self._pruned(leaves)

@@ -39,12 +39,6 @@ class MetanasParams(JointParams):
     arch_meta_lr: float = Field(
         default=0.6, ge=0, le=10, description="Outer step size eps of the architecture logits."
     )
-    arch_decay: float = Field(
-        default=0.001,
-        ge=0,
-        le=1,
-        description="Weight decay of the architecture logits in the outer loop.",
-    )
     warm_up: float = Field(
         default=0.5,
         ge=0,

@@ -1,7 +1,8 @@
 """Reptile as MetaNAS trains networks of searched cells (Elsken et al., CVPR 2020, section 5.2).
 
-This is Reptile with DropPath, weight decay in the outer loop and a cosine schedule for eps. After
-the search it trains a network of the found cells, with more channels and cells.
+This is Reptile with DropPath, weight decay in the inner loop and a cosine schedule for eps. After
+the search it trains a network of the found cells, with more channels and cells. As in the released
+code, the decay is L2 of each task's Adam, at meta-test too; the outer loop has none.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ class RetrainParams(ReptileParams):
         "cosine.",
     )
     weight_decay: float = Field(
-        default=1e-4, ge=0, le=1, description="Weight decay in the outer loop."
+        default=1e-4,
+        ge=0,
+        le=1,
+        description="Weight decay: L2 in the inner loop, whose gradient Adam normalizes.",
     )
     drop_path: float = Field(
         default=0.2,
@@ -51,8 +55,12 @@ class Retrain(Reptile):
         rate, device = self._params.drop_path, self._context.device
         return draw_masks(self._space, *batch.y.shape[:2], rate=rate, rng=rng, device=device)
 
+    def decay(self) -> float:
+        """L2 penalty of the weights in the inner loop."""
+        return self._params.weight_decay
+
     def towards(self, start: Tensor, end: Tensor, *, progress: float) -> Tensor:
-        """``w <- w + eps (mean(w_T) - w) - eps decay w``."""
+        """``w <- w + eps (mean(w_T) - w)``, with eps on half a cosine."""
         p = self._params
         eps = p.meta_lr_end + (p.meta_lr - p.meta_lr_end) * (1 + math.cos(math.pi * progress)) / 2
-        return torch.lerp(start, end, eps).sub(start, alpha=eps * p.weight_decay)
+        return torch.lerp(start, end, eps)

@@ -2,6 +2,8 @@
 
 ``v <- beta2 v + (1 - beta2) g^2``, ``w <- w - lr g / (sqrt(v / (1 - beta2^t)) + 1e-8)`` (Kingma and
 Ba 2015). Everything has a task axis; between tasks the moment travels without one.
+
+MetaNAS adds weight decay as L2: ``g`` is the gradient of the loss plus ``decay w``, also in ``v``.
 """
 
 from __future__ import annotations
@@ -45,6 +47,26 @@ class Moments:
     def mean(self) -> Moments:
         """The mean of the tasks' moments: what is carried on."""
         return Moments({name: value.mean(dim=0) for name, value in self.values.items()}, self.steps)
+
+
+def decayed(gradients: Params, weights: Params, *, decay: float) -> Params:
+    """The gradients of a loss with L2: ``g + decay w``.
+
+    A tensor whose gradient is 0 throughout, such as that of an operation that a task leaves out,
+    does not decay in this task: PyTorch's optimizers do not move what has no gradient either.
+
+    Args:
+        gradients: of some of the weights, ``[tasks, *shape]``.
+        weights: as they are, with the same axes.
+        decay: the factor; 0 changes nothing.
+    """
+    if not decay:
+        return gradients
+    found = {}
+    for name, g in gradients.items():
+        used = g.reshape(len(g), -1).any(dim=1).to(g)
+        found[name] = g.addcmul(weights[name], used.view(-1, *[1] * (g.dim() - 1)), value=decay)
+    return found
 
 
 def descend(
