@@ -39,7 +39,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     )
     yield SearchSpaceSpec(
         name="darts",
-        version=1,
+        version=2,
         summary="Searched network of DARTS: 8 cells of 4 nodes, with 8 candidate operations "
         "per edge.",
         params="metabench_plugins.spaces.darts:DartsSpaceParams",
@@ -49,7 +49,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     )
     yield SearchSpaceSpec(
         name="metanas",
-        version=1,
+        version=2,
         summary="Searched network of MetaNAS: 4 cells of 3 nodes and equal width, with 7 "
         "candidate operations per edge.",
         params="metabench_plugins.spaces.metanas:MetaNasParams",
@@ -59,7 +59,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     )
     yield SearchSpaceSpec(
         name="metanas-child",
-        version=1,
+        version=2,
         summary="Network that MetaNAS builds from one genotype: a published one, or one "
         "that a search found.",
         params="metabench_plugins.spaces.metanas:ChildParams",
@@ -68,7 +68,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     )
     yield SearchSpaceSpec(
         name="auto-meta",
-        version=1,
+        version=2,
         summary="Network that MetaNAS builds from the published cell of Auto-Meta.",
         params="metabench_plugins.spaces.metanas:AutoMetaParams",
         factory="metabench_plugins.spaces.metanas:child",
@@ -76,7 +76,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     )
     yield SearchSpaceSpec(
         name="tnas",
-        version=1,
+        version=2,
         summary="Searched network of T-NAS, used for M-NAS on images: a normal and a "
         "reduction cell of 4 nodes each, with 8 candidate operations per edge.",
         params="metabench_plugins.spaces.tnas:TnasParams",

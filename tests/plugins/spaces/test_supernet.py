@@ -288,7 +288,7 @@ def test_norms_in_cells_of_a_supernet_have_no_scale_and_those_of_a_child_do() ->
         assert ("cell0.edge0-2.avg-pool-3x3.norm.scale" in child) == pools
 
 
-def test_drop_path_drops_examples_on_edges_but_no_identity() -> None:
+def test_drop_path_drops_operations_of_examples_but_no_identity() -> None:
     space = metanas(MetaNasParams(channels=2, cells=2), TASK).child(PUBLISHED["metanas-omniglot"])
     weights, x = own_weights(space, 2), images(2)
     expected = space.forward(weights, {}, x)
@@ -298,7 +298,7 @@ def test_drop_path_drops_examples_on_edges_but_no_identity() -> None:
     again = space.drop_paths(2, 5, rate=0.4, rng=rng())
     assert sorted(drawn) == ["cell0.drop", "cell1.drop"]
     for key, mask in drawn.items():
-        assert mask.shape == (2, 6, 5)
+        assert mask.shape == (2, 6, 5)  # an operation on each of six edges
         assert torch.equal(mask, again[key])
         torch.testing.assert_close(mask.unique(), torch.tensor([0, 1 / 0.6]))
     assert not torch.allclose(space.forward(weights, drawn, x), expected)
@@ -310,25 +310,37 @@ def test_drop_path_drops_examples_on_edges_but_no_identity() -> None:
     assert torch.equal(out, flat.forward(weights, {}, images(1)))
 
 
-def test_a_dropped_edge_is_absent_for_that_example_alone() -> None:
-    x = Feed(torch.randn(1, 3, 2, 4, 4, generator=rng()))
+def test_a_dropped_operation_is_absent_for_that_example_alone() -> None:
+    """The cell is linear in its operations: each is what it adds alone, times its own mask."""
     space = metanas(MetaNasParams(channels=2, cells=1, nodes=1), TASK)
-    weights = own_weights(space, 1, dtype=torch.float32)
-    mask = torch.tensor([[[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]]])
+    weights, x = own_weights(space, 2), images(2)
+    (drawn,) = space.drop_paths(2, 5, rate=0.5, rng=rng()).values()
     (cell,) = space._cells
-    given = amounts(
-        {NORMAL: torch.tensor([0, 0, 0, 0, 1, 0, 0.0]).expand(1, 2, 7)},
-        NORMAL,
-        space.choices()[NORMAL],
-    )
-    inputs = [Feed(torch.randn(1, 3, 6, 4, 4, generator=rng(i))) for i in (1, 2)]
-    dropped = cell.forward(weights, given, mask, *inputs)
-    whole = cell.forward(weights, given, None, *inputs)
-    one = [[candidate for candidate in cell.candidates if candidate.edge == e] for e in (0, 1)]
-    assert all(len(edge) == 7 for edge in one)
-    same = (dropped == whole).flatten(2).all(2)
-    assert same.tolist() == [[True, False, True]]
-    assert x.active.min() == 0
+    assert drawn.shape == (2, len(cell.candidates), 5)
+    assert len(cell.candidates) == 2 * 7
+    inputs = [Feed(torch.randn(2, 5, 6, 4, 4, generator=rng(i)).double()) for i in (1, 2)]
+    mixture, choices = soft_mixture(space, 2), space.choices()[NORMAL]
+    found = cell.forward(weights, amounts(mixture, NORMAL, choices), drawn.double(), *inputs)
+    expected = torch.zeros_like(found)
+    for i, candidate in enumerate(cell.candidates):
+        alone = torch.zeros_like(mixture[NORMAL])
+        place = (slice(None), candidate.edge, candidate.operation)
+        alone[place] = mixture[NORMAL][place]
+        given = amounts(mixture | {NORMAL: alone}, NORMAL, choices)
+        mask = torch.ones(2, 5) if candidate.identity else drawn[:, i]
+        added = cell.forward(weights, given, None, *inputs)
+        expected += mask.double()[:, :, None, None, None] * added
+    torch.testing.assert_close(found, expected)
+    rates = {tuple(row) for row in drawn.flatten(1).t().tolist()}
+    assert len(rates) > 2  # masks of operations on one edge, and of tasks, differ
+    assert torch.isfinite(space.forward(weights, mixture | {"cell0.drop": drawn.double()}, x)).all()
+
+
+def test_an_operation_that_a_child_has_twice_is_dropped_twice() -> None:
+    space = metanas(MetaNasParams(channels=2, cells=2), TASK).child(PUBLISHED["auto-meta"])
+    kept = dict(PUBLISHED["auto-meta"].cells)[NORMAL]
+    assert len({(e.source, e.target) for e in kept}) < len(kept)
+    assert space.drop_paths(1, 3, rate=0.2, rng=rng())["cell0.drop"].shape == (1, len(kept), 3)
 
 
 def test_the_norm_can_differentiate_for_an_expanded_scale() -> None:

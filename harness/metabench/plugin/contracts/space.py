@@ -71,7 +71,7 @@ class LayeredSpace(SearchSpace, Protocol):
 
 @runtime_checkable
 class DropPathSpace(SearchSpace, Protocol):
-    """A network whose edges can be dropped at random while it is trained: an optional capability.
+    """A network whose operations can be dropped at random in training: an optional capability.
 
     ``forward`` stays pure: :meth:`drop_paths` draws the masks, which are then passed as part of the
     mixture, ``forward(weights, mixture | space.drop_paths(...), x)``.
@@ -80,7 +80,7 @@ class DropPathSpace(SearchSpace, Protocol):
     def drop_paths(
         self, n_tasks: int, n_examples: int, *, rate: float, rng: torch.Generator
     ) -> Mixture:
-        """Draw masks per task, cell, edge and example; identities are never dropped.
+        """Draw masks per task, operation of a cell, and example; identities are never dropped.
 
         Args:
             n_tasks: how many tasks ``forward`` will get.
@@ -89,7 +89,7 @@ class DropPathSpace(SearchSpace, Protocol):
             rng: a CPU generator.
 
         Returns:
-            ``[tasks, edges, examples]`` (float32, on the CPU) under keys that the network knows.
+            ``[tasks, operations, examples]`` (float32, on the CPU) under keys of the network.
         """
         ...
 

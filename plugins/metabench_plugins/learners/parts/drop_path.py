@@ -1,4 +1,4 @@
-"""DropPath in meta-training, for the networks that can drop edges (Larsson et al., ICLR 2017)."""
+"""DropPath in meta-training, for networks that can drop operations (Larsson et al., ICLR 2017)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def draw_masks(
     rng: torch.Generator,
     device: torch.device,
 ) -> Mixture:
-    """Draw what joins the mixture of one forward pass; nothing where the network drops no edges.
+    """Draw what joins the mixture of one forward pass; nothing where the network drops none.
 
     Args:
         space: the network.

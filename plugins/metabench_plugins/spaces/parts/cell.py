@@ -20,7 +20,7 @@ from metabench_plugins.spaces.parts.image_maps import (
     join_channels,
     reduction_shapes,
 )
-from metabench_plugins.spaces.parts.mixed_op import Candidate, mixed
+from metabench_plugins.spaces.parts.mixed_op import Candidate, Term, mixed
 from metabench_plugins.spaces.parts.operation_weights import Amounts
 from metabench_plugins.spaces.parts.primitives import (
     EPS,
@@ -92,7 +92,7 @@ class Cell:
         Args:
             weights: of the network.
             given: weights of operations; None where each counts once.
-            mask: ``[tasks, edges, n]`` of DropPath, or None.
+            mask: ``[tasks, candidates, n]`` of DropPath, or None.
             first: output of the cell before the last one.
             second: output of the last cell.
         """
@@ -104,26 +104,20 @@ class Cell:
             total: Tensor | None = None
             for edge, (source, target) in enumerate(self.edges):
                 if target == node:
-                    total = mixed(
-                        self._on_edge(edge, given),
-                        feeds[source],
-                        weights,
-                        mask=None if mask is None else mask[:, edge],
-                        onto=total,
-                    )
+                    terms = self._on_edge(edge, given, mask)
+                    total = mixed(terms, feeds[source], weights, onto=total)
             feeds.append(Feed(self._nothing(feeds[0].x) if total is None else total))
         return join_channels([feed.x for feed in feeds[2:]])
 
-    def _on_edge(
-        self, edge: int, given: Amounts | None
-    ) -> Iterator[tuple[Candidate, Tensor | None]]:
-        for candidate in self.candidates:
+    def _on_edge(self, edge: int, given: Amounts | None, mask: Tensor | None) -> Iterator[Term]:
+        for i, candidate in enumerate(self.candidates):
             if candidate.edge != edge:
                 continue
+            own = None if mask is None else mask[:, i]
             if given is None:
-                yield candidate, None
+                yield Term(candidate, None, own)
             elif given.needed[edge][candidate.operation]:
-                yield candidate, given.by_operation[edge][candidate.operation]
+                yield Term(candidate, given.by_operation[edge][candidate.operation], own)
 
     def _input(self, i: int, weights: Params, feed: Feed) -> Tensor:
         name = f"{self.name}.input{i}"

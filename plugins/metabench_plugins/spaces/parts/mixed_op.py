@@ -63,59 +63,65 @@ class Candidate:
         return {f"{self.name}.{part}": shape for part, shape in parts.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One operation to compute in a sum.
+
+    Attributes:
+        candidate: the operation.
+        amount: its weight ``[tasks or 1]``; None is 1.
+        mask: ``[tasks, n]`` factors of DropPath; None is 1.
+    """
+
+    candidate: Candidate
+    amount: Tensor | None
+    mask: Tensor | None
+
+    def factor(self) -> Tensor | None:
+        """Weight and mask in one."""
+        if self.amount is None or self.mask is None:
+            return self.mask if self.amount is None else self.amount
+        return self.mask * self.amount.unsqueeze(1)
+
+
 def mixed(
-    candidates: Iterable[tuple[Candidate, Tensor | None]],
-    feed: Feed,
-    weights: Params,
-    *,
-    mask: Tensor | None,
-    onto: Tensor | None,
+    terms: Iterable[Term], feed: Feed, weights: Params, *, onto: Tensor | None
 ) -> Tensor | None:
     """Add the weighted operations of one edge to a sum.
 
     Args:
-        candidates: operations to compute, and the weight ``[tasks or 1]`` of each; None is 1.
+        terms: operations to compute. An identity is not masked.
         feed: the map of the edge's source.
         weights: of the network.
-        mask: ``[tasks, n]`` factors of what is not an identity (DropPath); None is 1.
         onto: the sum so far; None is 0.
 
     Returns:
         The sum, None where there is nothing in it.
     """
-    dropped: Tensor | None = None
-    for candidate, amount in candidates:
-        if candidate.identity:
-            onto = _add(onto, feed.x, amount)
-        elif mask is None:
-            onto = _term(candidate, amount, feed, weights, onto=onto)
+    for term in terms:
+        if term.candidate.identity:
+            onto = _add(onto, feed.x, term.amount)
         else:
-            dropped = _term(candidate, amount, feed, weights, onto=dropped)
-    return onto if dropped is None else _add(onto, dropped, mask)
+            onto = _computed(term, feed, weights, onto=onto)
+    return onto
 
 
-def _term(
-    candidate: Candidate,
-    amount: Tensor | None,
-    feed: Feed,
-    weights: Params,
-    *,
-    onto: Tensor | None,
-) -> Tensor:
-    """Compute one operation, normalize, weigh, and add."""
+def _computed(term: Term, feed: Feed, weights: Params, *, onto: Tensor | None) -> Tensor:
+    """Compute one operation, normalize, weigh, mask, and add."""
+    candidate, amount = term.candidate, term.amount
     primitive = PRIMITIVES[candidate.primitive]
     if candidate.normed and not candidate.affine and isinstance(primitive, Pool):
         # It has no weights, so all edges from this node share it.
-        return _add(onto, feed.normed_pool(primitive.kind, candidate.stride), amount)
+        return _add(onto, feed.normed_pool(primitive.kind, candidate.stride), term.factor())
     y = primitive.apply(feed, weights, candidate.name, stride=candidate.stride)
     if not candidate.normed:
-        return _add(onto, y, amount)
+        return _add(onto, y, term.factor())
     scale, shift = norm_weights(weights, f"{candidate.name}.norm")
     if amount is not None:
         by_channel = amount.unsqueeze(1).expand(-1, y.shape[2])
         shift = None if shift is None else by_channel * shift
         scale = by_channel if scale is None else by_channel * scale
-    return _add(onto, nn.batch_norm(y, scale, shift, eps=EPS), None)
+    return _add(onto, nn.batch_norm(y, scale, shift, eps=EPS), term.mask)
 
 
 def _add(onto: Tensor | None, y: Tensor, factor: Tensor | None) -> Tensor:

@@ -138,7 +138,7 @@ class CellNetwork:
     ) -> Mixture:
         """Draw masks; see :meth:`metabench.DropPathSpace.drop_paths`."""
         return {
-            f"{cell.name}.drop": torch.empty(n_tasks, len(cell.edges), n_examples)
+            f"{cell.name}.drop": torch.empty(n_tasks, len(cell.candidates), n_examples)
             .bernoulli_(1 - rate, generator=rng)
             .div_(1 - rate)
             for cell in self._cells
