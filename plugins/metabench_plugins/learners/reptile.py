@@ -31,7 +31,7 @@ from metabench import (
     task_losses,
 )
 from metabench_plugins.learners.parts.inner_adam import Moments, decayed, descend
-from metabench_plugins.learners.parts.mini_batches import mini_batches
+from metabench_plugins.learners.parts.mini_batches import Sampling, mini_batches
 from metabench_plugins.learners.parts.split_batch import gradients, parts, rows
 
 
@@ -55,6 +55,12 @@ class ReptileParams(Frozen):
     )
     inner_batch: int = Field(
         default=10, ge=1, le=10_000, description="Examples per inner-loop step in meta-training."
+    )
+    sampling: Sampling = Field(
+        default="walk",
+        description="How an inner-loop step draws its examples. walk: without replacement, "
+        "shuffled after each pass over the support set, as in Reptile's code; replacement: each "
+        "independently, as in MetaNAS's code. A batch as large as the set is the set.",
     )
     test_steps: int = Field(
         default=50, ge=0, le=10_000, description="Inner-loop steps per task at meta-test."
@@ -108,7 +114,10 @@ class Reptile:
             part = slice(first, first + size)
             support = Labelled(tasks.support.x[part], tasks.support.y[part])
             weights, moments = share(self._weights, size), self._moments.share(size)
-            for batch in mini_batches(support, size=p.inner_batch, steps=p.inner_steps, rng=rng):
+            batches = mini_batches(
+                support, size=p.inner_batch, steps=p.inner_steps, sampling=p.sampling, rng=rng
+            )
+            for batch in batches:
                 noise = self.noise(batch, rng=rng)
                 weights, moments, loss = self._inner_step(weights, moments, batch, noise)
             self._moments = moments.mean()
@@ -142,7 +151,9 @@ class Reptile:
         n_tasks = len(support.x)
         weights, moments = share(self._weights, n_tasks), self._moments.share(n_tasks)
         path = [weights]
-        batches = mini_batches(support, size=p.test_batch, steps=p.test_steps, rng=rng)
+        batches = mini_batches(
+            support, size=p.test_batch, steps=p.test_steps, sampling=p.sampling, rng=rng
+        )
         for step, batch in enumerate(batches):
             weights, moments, _ = self._inner_step(weights, moments, batch, {})
             if step < context.curve_steps:

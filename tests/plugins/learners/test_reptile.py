@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from torch import Tensor
 
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskBatch, TaskShape
 from metabench.plugin.contracts.learner import LearnerContext
-from metabench_plugins.learners.parts.mini_batches import mini_batches
+from metabench_plugins.learners.metanas.params import MetanasParams
+from metabench_plugins.learners.metanas.retrain import RetrainParams
+from metabench_plugins.learners.parts.mini_batches import draw, mini_batches
 from metabench_plugins.learners.reptile import Reptile, ReptileParams, train_shape
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 
@@ -70,24 +73,52 @@ def weights(learner: Reptile) -> dict[str, Tensor]:
     return {n: w.clone() for n, w in learner._weights.items()}
 
 
+def test_with_replacement_examples_are_drawn_independently_unless_all_are() -> None:
+    n, size, steps = 6, 4, 4000
+    data = Labelled(torch.arange(n).expand(2, n)[..., None], torch.arange(n).expand(2, n))
+    drawn = draw(data, size=size, steps=steps, sampling="replacement", rng=generator())
+    assert drawn.shape == (2, steps, size)
+    counts = torch.stack([(drawn == i).double().mean((1, 2)) for i in range(n)])
+    torch.testing.assert_close(counts, torch.full_like(counts, 1 / n), atol=0.01, rtol=0)
+    repeats = drawn.sort(dim=2).values.diff(dim=2).eq(0).any(2).double().mean()
+    none = math.prod(range(n - size + 1, n + 1)) / n**size  # that four draws differ
+    assert float(repeats) == pytest.approx(1 - none, abs=0.02)
+    whole = draw(data, size=size + 10, steps=5, sampling="replacement", rng=generator())
+    assert torch.equal(whole.sort(dim=2).values, torch.arange(n).expand(2, 5, n))
+
+
+def test_reptile_walks_and_the_learners_of_metanas_draw_with_replacement() -> None:
+    defaults = [model().sampling for model in (ReptileParams, MetanasParams, RetrainParams)]
+    assert defaults == ["walk", "replacement", "replacement"]
+    ends = []
+    for sampling in ("walk", "replacement"):
+        learner = reptile(inner_batch=3, inner_steps=4, sampling=sampling)
+        learner.meta_step(batch(), progress=0.0, rng=generator())
+        ends.append(weights(learner)["head.weight"])
+    assert not torch.allclose(*ends)
+
+
 def test_mini_batches_walk_without_replacement_and_span_walks() -> None:
     n, size, steps = 6, 4, 9  # 36 examples: six whole walks, batches across their borders
     data = Labelled(torch.arange(n).expand(3, n)[..., None], torch.arange(n).expand(3, n))
     drawn = torch.cat(
-        [b.y for b in mini_batches(data, size=size, steps=steps, rng=generator())], dim=1
+        [b.y for b in mini_batches(data, size=size, steps=steps, sampling="walk", rng=generator())],
+        dim=1,
     )
     assert drawn.shape == (3, steps * size)
     for task in range(3):
         for walk in drawn[task].view(-1, n):
             assert sorted(walk.tolist()) == list(range(n))
     assert len({tuple(row.tolist()) for row in drawn}) == 3
-    for b in mini_batches(data, size=size, steps=steps, rng=generator()):
+    for b in mini_batches(data, size=size, steps=steps, sampling="walk", rng=generator()):
         assert torch.equal(b.x[..., 0], b.y)
 
 
 def test_a_batch_is_never_larger_than_the_set() -> None:
     data = Labelled(torch.zeros(2, 3, 1), torch.zeros(2, 3, 1))
-    assert [b.y.shape[1] for b in mini_batches(data, size=10, steps=2, rng=generator())] == [3, 3]
+    assert [
+        b.y.shape[1] for b in mini_batches(data, size=10, steps=2, sampling="walk", rng=generator())
+    ] == [3, 3]
 
 
 def test_one_sgd_step_is_joint_training() -> None:
@@ -118,7 +149,7 @@ def test_sequential_carry_is_one_adam_with_beta1_zero_through_all_tasks() -> Non
             for name, leaf in leaves.items():
                 leaf.copy_(start[name])
         one = Labelled(tasks.support.x[i : i + 1], tasks.support.y[i : i + 1])
-        for part in mini_batches(one, size=4, steps=3, rng=rng):
+        for part in mini_batches(one, size=4, steps=3, sampling="walk", rng=rng):
             adam.zero_grad()
             loss(leaves, part.x[0], part.y[0]).backward()
             adam.step()

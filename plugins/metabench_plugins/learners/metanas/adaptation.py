@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from metabench import (
     Adapted,
@@ -35,7 +36,7 @@ from metabench_plugins.learners.metanas.joint_inner_loop import (
     mixing_of_each,
 )
 from metabench_plugins.learners.parts.inner_adam import Moments
-from metabench_plugins.learners.parts.mini_batches import walk
+from metabench_plugins.learners.parts.mini_batches import draw
 from metabench_plugins.learners.parts.searched_space import (
     Decoded,
     SearchedSpace,
@@ -124,7 +125,7 @@ class Adaptation:
         p, steps = self._params, self._params.test_steps_arch
         return Phase(
             data=support,
-            walk=walk(support, size=p.test_batch, steps=steps, rng=rng),
+            drawn=self._draw(support, steps=steps, rng=rng),
             mix=mixing_of_each(
                 self._search,
                 len(support.x),
@@ -148,7 +149,7 @@ class Adaptation:
         """Steps on the weights alone, with weights of operations that stay."""
         phase = Phase(
             data=support,
-            walk=walk(support, size=self._params.test_batch, steps=steps, rng=rng),
+            drawn=self._draw(support, steps=steps, rng=rng),
             mix=lambda leaves, sharpness, part: rows(mixture, part),
             sharpness=[1.0] * steps,
             searching=False,
@@ -156,6 +157,10 @@ class Adaptation:
         for later, _ in self._loop.path(state, phase):
             state = later
         return state
+
+    def _draw(self, support: Labelled, *, steps: int, rng: torch.Generator) -> Tensor:
+        p = self._params
+        return draw(support, size=p.test_batch, steps=steps, sampling=p.sampling, rng=rng)
 
     def _settle(
         self,

@@ -87,7 +87,7 @@ class Phase:
 
     Attributes:
         data: what mini-batches are taken from.
-        walk: which examples each mini-batch holds, ``[tasks, mini-batches, size]``.
+        drawn: which examples each mini-batch holds, ``[tasks, mini-batches, size]``.
         mix: how the leaves become weights of operations.
         sharpness: of each step.
         searching: whether logits move.
@@ -95,7 +95,7 @@ class Phase:
     """
 
     data: Labelled
-    walk: Tensor
+    drawn: Tensor
     mix: Mix
     sharpness: Sequence[float]
     searching: bool
@@ -134,7 +134,7 @@ class JointLoop:
     def _gradients(
         self, state: State, phase: Phase, step: int, *, batch: int, moving: frozenset[str]
     ) -> tuple[Params, Tensor]:
-        data = take(phase.data, phase.walk[:, batch])
+        data = take(phase.data, phase.drawn[:, batch])
         masks = {name: mask[:, batch] for name, mask in phase.masks.items()}
 
         def loss(leaves: Params, part: slice) -> Tensor:

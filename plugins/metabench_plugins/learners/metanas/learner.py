@@ -38,7 +38,7 @@ from metabench_plugins.learners.metanas.joint_inner_loop import (
 from metabench_plugins.learners.metanas.params import MetanasParams
 from metabench_plugins.learners.parts.drop_path import draw_masks
 from metabench_plugins.learners.parts.inner_adam import Moments
-from metabench_plugins.learners.parts.mini_batches import walk
+from metabench_plugins.learners.parts.mini_batches import draw
 from metabench_plugins.learners.parts.searched_space import (
     ARCH,
     SearchedSpace,
@@ -144,7 +144,7 @@ class Metanas:
         """The steps of a batch of tasks in meta-training."""
         p, n_tasks = self._params, len(support.x)
         n_batches = p.inner_steps * (2 if searching and p.batches == "two" else 1)
-        index = walk(support, size=p.inner_batch, steps=n_batches, rng=rng)
+        index = draw(support, size=p.inner_batch, steps=n_batches, sampling=p.sampling, rng=rng)
         mix = mixing_of_each(self._search, n_tasks, threshold=p.threshold, rng=rng)
         masks = draw_masks(
             self._space,
@@ -156,7 +156,7 @@ class Metanas:
         )
         return Phase(
             data=support,
-            walk=index,
+            drawn=index,
             mix=mix,
             sharpness=[
                 sharpness_at(step, p.inner_steps) if searching else 0.0

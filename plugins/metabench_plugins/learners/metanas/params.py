@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from metabench_plugins.learners.metanas.joint_inner_loop import JointParams
+from metabench_plugins.learners.parts.mini_batches import Sampling
 from metabench_plugins.learners.reptile import ReptileParams
 
 
@@ -16,6 +17,9 @@ class MetanasParams(JointParams):
     )
     inner_batch: int = Field(
         default=20, ge=1, le=10_000, description="Examples per inner-loop step in meta-training."
+    )
+    sampling: Sampling = Field(
+        default="replacement", description="Takes the same values as `sampling` of `reptile`."
     )
     test_steps: int = Field(
         default=50,

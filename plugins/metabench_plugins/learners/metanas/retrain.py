@@ -15,12 +15,16 @@ from torch import Tensor
 
 from metabench import Labelled, Mixture
 from metabench_plugins.learners.parts.drop_path import draw_masks
+from metabench_plugins.learners.parts.mini_batches import Sampling
 from metabench_plugins.learners.reptile import Reptile, ReptileParams
 
 
 class RetrainParams(ReptileParams):
     """Parameters of the training of found cells."""
 
+    sampling: Sampling = Field(
+        default="replacement", description="Takes the same values as `sampling` of `reptile`."
+    )
     meta_lr: float = Field(
         default=1.0, gt=0, le=10, description="Outer step size eps at the start of meta-training."
     )

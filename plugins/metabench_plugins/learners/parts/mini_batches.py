@@ -1,22 +1,40 @@
-"""Mini-batches of a support set: drawn without replacement, and shuffled again after each pass."""
+"""Mini-batches of a support set, in the two ways of Reptile's and MetaNAS's released code."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from metabench import Labelled
 
+Sampling = Literal["walk", "replacement"]
+"""How examples are drawn.
 
-def walk(data: Labelled, *, size: int, steps: int, rng: torch.Generator) -> Tensor:
+``walk``: without replacement, shuffled again after each pass; a batch may span two (Reptile).
+``replacement``: each independently; a batch of the size of the set is the set (MetaNAS).
+"""
+
+
+def draw(
+    data: Labelled, *, size: int, steps: int, sampling: Sampling, rng: torch.Generator
+) -> Tensor:
     """Draw which examples each step sees, ``[tasks, steps, size]``.
 
-    A batch may span two walks, and is never larger than the set.
+    Args:
+        data: of each task.
+        size: of a batch; at most that of the set is used.
+        steps: how many batches.
+        sampling: see :data:`Sampling`.
+        rng: a CPU generator.
     """
     n_tasks, n = data.y.shape[:2]
     size = min(size, n)
+    if sampling == "replacement" and size < n:
+        index = torch.randint(n, (n_tasks, steps, size), generator=rng)
+        return index.to(data.x.device, non_blocking=True)
     walks = -(-steps * size // n)
     order = torch.rand(n_tasks, walks, n, generator=rng).argsort(dim=2).flatten(1)
     order = order[:, : steps * size].view(n_tasks, steps, size)
@@ -30,8 +48,8 @@ def take(data: Labelled, index: Tensor) -> Labelled:
 
 
 def mini_batches(
-    data: Labelled, *, size: int, steps: int, rng: torch.Generator
+    data: Labelled, *, size: int, steps: int, sampling: Sampling, rng: torch.Generator
 ) -> Iterator[Labelled]:
-    """Yield ``steps`` mini-batches per task, ``[tasks, size, ...]``."""
-    for index in walk(data, size=size, steps=steps, rng=rng).unbind(1):
+    """Yield ``steps`` mini-batches per task, ``[tasks, size, ...]``; see :func:`draw`."""
+    for index in draw(data, size=size, steps=steps, sampling=sampling, rng=rng).unbind(1):
         yield take(data, index)
