@@ -219,24 +219,27 @@ def _searching() -> Iterator[LearnerSpec]:
         searches=True,
         reference="Lian et al., T-NAS, ICLR 2020",
     )
-    for name, summary, reference in (
+    for name, summary, reference, params in (
         (
             "metanas-retrain",
-            "Reptile with DropPath and weight decay, as MetaNAS trains networks of searched cells.",
+            "Reptile with DropPath, weight decay and a cosine schedule, as MetaNAS trains "
+            "scaled-up networks of searched cells (section 5.2).",
             metanas,
+            "RetrainParams",
         ),
         (
             "auto-meta",
-            "The training of metanas-retrain for the published cell of Auto-Meta (Kim "
-            "et al. 2018).",
+            "Reptile as MetaNAS trains the published cell of Auto-Meta (section 5.1): a constant "
+            "outer step size, no decay, no DropPath (Kim et al. 2018).",
             "Kim et al., Auto-Meta, 2018",
+            "AutoMetaParams",
         ),
     ):
         yield LearnerSpec(
             name=name,
             version=2,
             summary=summary,
-            params="metabench_plugins.learners.metanas.retrain:RetrainParams",
+            params=f"metabench_plugins.learners.metanas.retrain:{params}",
             factory="metabench_plugins.learners.metanas.retrain:Retrain",
             train_shape="metabench_plugins.learners.reptile:train_shape",
             steps_at_test="metabench_plugins.learners.metanas.params:steps_at_test",

@@ -50,10 +50,11 @@ class MetanasParams(JointParams):
         description="First fraction of meta-training, in which the architecture logits stay fixed.",
     )
     drop_path: float = Field(
-        default=0.2,
+        default=0.0,
         ge=0,
         lt=1,
-        description="Probability of DropPath in meta-training, on networks that can drop paths.",
+        description="Probability of DropPath in meta-training, on networks that can drop paths. "
+        "The paper has it for scaled-up networks alone; the released code also searches with 0.2.",
     )
     threshold: float = Field(
         default=0.01,

@@ -49,6 +49,20 @@ class RetrainParams(ReptileParams):
     )
 
 
+class AutoMetaParams(RetrainParams):
+    """Parameters for the published cell of Auto-Meta: no regularization (section 5.1)."""
+
+    meta_lr_end: float = Field(
+        default=1.0, ge=0, le=10, description="Takes the same values as that of `metanas-retrain`."
+    )
+    weight_decay: float = Field(
+        default=0.0, ge=0, le=1, description="Takes the same values as that of `metanas-retrain`."
+    )
+    drop_path: float = Field(
+        default=0.0, ge=0, lt=1, description="Takes the same values as that of `metanas-retrain`."
+    )
+
+
 class Retrain(Reptile):
     """The learner; without DropPath, decay and cosine it is Reptile."""
 
