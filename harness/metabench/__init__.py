@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     )
     from metabench.plugin.contracts.space import (
         BatchingSpace,
+        CanonicalSpace,
         CountingSpace,
         DropPathSpace,
         LayeredSpace,
@@ -141,6 +142,7 @@ _HOMES = {
     ),
     "plugin.contracts.space": (
         "BatchingSpace",
+        "CanonicalSpace",
         "CountingSpace",
         "DropPathSpace",
         "LayeredSpace",
@@ -189,6 +191,7 @@ __all__ = [
     "AnnealedStrategy",
     "Arch",
     "BatchingSpace",
+    "CanonicalSpace",
     "CellChoices",
     "ClassData",
     "CountingSpace",

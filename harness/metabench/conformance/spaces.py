@@ -16,7 +16,7 @@ from metabench.conformance.samples import close, copied, generator, same, untouc
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.architecture import INPUTS, Mixture, Params
 from metabench.plugin.contracts.episode import TaskKind, TaskShape
-from metabench.plugin.contracts.space import CountingSpace, SearchSpace
+from metabench.plugin.contracts.space import CanonicalSpace, CountingSpace, SearchSpace
 from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import SearchSpaceSpec, resolve
 from metabench.text import counted
@@ -25,7 +25,7 @@ TASKS: dict[TaskKind, TaskShape] = {
     "classification": TaskShape("classification", (1, 28, 28), 3),
     "regression": TaskShape("regression", (1,), 1),
 }
-N_TASKS, N_EXAMPLES = 3, 4
+N_TASKS, N_EXAMPLES, N_GENOTYPES = 3, 4, 8
 
 
 def space_checks(spec: SearchSpaceSpec, catalog: Callable[[], Catalog]) -> Iterator[Check]:
@@ -236,6 +236,34 @@ def _child(bench: Bench) -> None:
     )
 
 
+def _canonical(bench: Bench) -> None:
+    space = bench.fresh()
+    if not isinstance(space, CanonicalSpace):
+        raise Skip("this network has no canonical, which is optional.")
+    strategy, rng = bench.strategy(), generator()
+    for _ in range(N_GENOTYPES):
+        genotype = strategy.discretize(space, strategy.init_arch(space, rng=rng))
+        found = space.canonical(genotype)
+        require(
+            space.canonical(found) == found,
+            f"canonical({genotype}) is {found}, whose canonical genotype is another.",
+        )
+        sizes = [_n_weights(space.child(one)) for one in (genotype, found)]
+        require(
+            sizes[0] == sizes[1],
+            f"the child of {genotype} has {sizes[0]} weights, that of its canonical genotype "
+            f"{sizes[1]}.",
+        )
+        for cell, edges in found.cells:
+            known = space.choices()[cell].edges
+            strange = [edge for edge in edges if (edge.source, edge.target) not in known]
+            require(not strange, f"canonical gave edges that cell {cell} lacks: {strange}.")
+
+
+def _n_weights(space: SearchSpace) -> int:
+    return sum(weight.numel() for weight in space.init_weights(rng=generator()).values())
+
+
 def _counts(bench: Bench) -> None:
     space = bench.fresh()
     if not isinstance(space, CountingSpace):
@@ -267,6 +295,7 @@ CHECKS: dict[str, Callable[[Bench], None]] = {
     "gradients reach every weight; first and second ones are finite": _gradients,
     "batch_statistics agrees with the outputs": _statistics,
     "the child of a genotype is a fixed network": _child,
+    "canonical genotypes are their own, and as large": _canonical,
     "n_weights counts all weights of an even mixture for each task": _counts,
     "it computes on the device of its inputs": _device,
 }

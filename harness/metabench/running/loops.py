@@ -22,7 +22,9 @@ from metabench.nn.scores import task_scores
 from metabench.planning.plan import PlannedRun
 from metabench.planning.runspec import EpisodeProtocol
 from metabench.plugin.contracts.episode import Adapted, Predictor, TaskBatch, TaskShape
+from metabench.plugin.contracts.genotype import Genotype
 from metabench.plugin.contracts.learner import PhasedLearner
+from metabench.plugin.contracts.space import CanonicalSpace
 from metabench.plugin.specs import RunEvent
 from metabench.results.schema import EpisodeRecord
 from metabench.results.store import RunStore
@@ -146,7 +148,7 @@ class Loops:
             adapted = built.learner.adapt(tasks.support, rng=rng)
             records = self._episodes(adapted, tasks, first)
             if adapted.genotypes is not None and not evaluation:
-                self.store.append_genotypes(first, adapted.genotypes)
+                self.store.append_genotypes(first, self._canonical(adapted.genotypes))
             if adapted.embedding is not None and not evaluation and first < EMBEDDED:
                 kept = adapted.embedding[: EMBEDDED - first].double().tolist()
                 self.store.append_embeddings(first, [[*map(_short, row)] for row in kept])
@@ -155,6 +157,14 @@ class Loops:
             if self.control.stopped():
                 raise Interrupted
         self._note_time(phase, total - written, started)
+
+    def _canonical(self, genotypes: Sequence[Genotype]) -> list[Genotype]:
+        """One genotype for all that are one architecture, where the network knows."""
+        space = self.built.space
+        if not isinstance(space, CanonicalSpace):
+            return list(genotypes)
+        known = {genotype: space.canonical(genotype) for genotype in set(genotypes)}
+        return [known[genotype] for genotype in genotypes]
 
     # The state of training ---------------------------------------------------------------------
 

@@ -8,14 +8,16 @@ predecessors, nine edges in all; the cell's output is the mean of nodes 2 to 4. 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
+from itertools import permutations
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench import CellChoices, Frozen, Genotype, Mixture, Params, TaskShape, nn
+from metabench import CellChoices, Edge, Frozen, Genotype, Mixture, Params, TaskShape, nn
 
 CELL = "cell"
 NODES = (2, 3, 4)
@@ -135,6 +137,27 @@ class ToyCell:
     def child(self, genotype: Genotype) -> ToyCell:
         """The network that keeps the edges of a genotype."""
         return ToyCell(self._params, self._task, genotype=genotype)
+
+    def canonical(self, genotype: Genotype) -> Genotype:
+        """The same for all cells that differ in the names of their nodes alone.
+
+        Nodes 0 and 1 are one tensor, and the output is the mean of nodes 2 to 4, so that any names
+        that leave sources before targets are as good.
+        """
+        ((cell, edges),) = genotype.cells
+        renamed = []
+        for order in permutations(NODES):
+            name = {0: 0, 1: 0} | dict(zip(NODES, order, strict=True))
+            found = [(name[e.target], name[e.source], e.primitive) for e in {*edges}]
+            if all(source < target for target, source, _ in found):
+                renamed.append(sorted(found))
+        seen: Counter[int] = Counter()
+        kept = []
+        for target, source, primitive in min(renamed):
+            # Of the edges from the stem into a node, every second one leaves node 1.
+            kept.append(Edge(source or seen[target] % 2, target, primitive))
+            seen[target] += 1
+        return Genotype.of({cell: kept})
 
 
 def _one_hot(genotype: Genotype) -> Tensor:

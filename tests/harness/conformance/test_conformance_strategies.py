@@ -109,8 +109,36 @@ def searched(catalog: Catalog) -> Catalog:
 
 def test_sound_searched_network_passes(searched: Catalog) -> None:
     found = outcomes(space_spec(Mixed, searched=True), searched)
-    optional = {"regression: n_weights counts all weights of an even mixture for each task"}
+    optional = {
+        "regression: n_weights counts all weights of an even mixture for each task",
+        "regression: canonical genotypes are their own, and as large",
+    }
     assert {n for n, o in found.items() if o.status != "ok"} == optional, found
+
+
+class Restless(Mixed):
+    def canonical(self, genotype):
+        ((cell, edges),) = genotype.cells
+        return Genotype.of({cell: [*edges, *edges]})
+
+
+class Renaming(Mixed):
+    def canonical(self, genotype):
+        return Genotype.of({"cell": [Edge(7, 8, "once")]})
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        (Restless, "whose canonical genotype is another"),
+        (Renaming, "edges that cell cell lacks"),
+    ],
+)
+def test_canonical_genotypes_that_are_not_fail(searched: Catalog, factory: type, said: str) -> None:
+    name = "regression: canonical genotypes are their own, and as large"
+    outcome = outcomes(space_spec(factory, searched=True), searched, name)[name]
+    assert outcome.status == "FAILED"
+    assert said in outcome.reason
 
 
 def test_child_with_choices_fails(searched: Catalog) -> None:
@@ -134,6 +162,9 @@ def test_every_check_of_a_capable_network_and_strategy_passes(searched: Catalog)
         def n_weights(self, mixture, *, threshold=0.0):
             weights = self.init_weights(rng=torch.Generator())
             return [sum(w.numel() for w in weights.values())] * len(mixture["cell"])
+
+        def canonical(self, genotype):
+            return genotype
 
     network = outcomes(space_spec(Counting, searched=True), searched)
     strategy = outcomes(

@@ -7,7 +7,9 @@ from result_factory import golden_paper_report, make_spec, write_run
 from metabench.papers.reference import Reference
 from metabench.papers.report import build_paper_report
 from metabench.papers.table import PaperReport, PaperRow, PaperTable
-from metabench.planning.runspec import EpisodeProtocol, Training
+from metabench.planning.runspec import EpisodeProtocol, RunSpec, Training
+from metabench.planning.suite import load_suite
+from metabench.plugin.catalog import load_catalog
 from metabench.results.reading import read_runs
 
 SCORES = [0.2, 0.4, 0.6, 0.4, 1.0, 0.0, 0.2, 0.8]  # bird and texture take turns
@@ -71,7 +73,13 @@ def paper_run(folder: Path, learner: str = "maml", **options: object) -> Path:
         k: options.pop(k) for k in ("stamps", "transductive", "steps_at_test") if k in options
     }
     scores = options.pop("scores", SCORES)
-    return write_run(folder, make_spec(learner, budget="paper", **options), scores, **record)
+    return write_run(folder, current(learner, budget="paper", **options), scores, **record)
+
+
+def current(learner: str = "maml", **options: object) -> RunSpec:
+    """A spec of the installed version of its suite."""
+    suite = load_suite(load_catalog().suite(options.get("suite", "multidataset")))
+    return make_spec(learner, suite_version=suite.version, **options)
 
 
 def test_the_papers_rows_come_in_its_order_and_ours_that_it_lacks_after(tmp_path):
@@ -122,8 +130,8 @@ def test_what_ran_in_full_is_preferred_and_the_rest_is_named(tmp_path):
 
 
 def test_without_a_full_run_all_are_shown_with_their_budgets(tmp_path):
-    write_run(tmp_path, make_spec(budget="lite"), [1.0] * 8, stamps=("lite",))
-    write_run(tmp_path, make_spec(budget="smoke"), SCORES, stamps=("smoke",))
+    write_run(tmp_path, current(budget="lite"), [1.0] * 8, stamps=("lite",))
+    write_run(tmp_path, current(budget="smoke"), SCORES, stamps=("smoke",))
     found = table(tmp_path, make_reference([printed()]))
     assert lines(found) == [("MAML", "lite", ""), ("MAML", "smoke", "")]
     assert {verdict_of(row).outcome for row in found.rows} == {"not comparable"}

@@ -12,12 +12,15 @@ import pytest
 import torch
 
 from metabench.errors import DataError, DivergedError, MetabenchError
+from metabench.planning.networks import build_space
 from metabench.planning.plan import PlannedRun, RunRequest, plan
 from metabench.plugin.catalog import Catalog
-from metabench.plugin.contracts.episode import Adapted, Labelled
+from metabench.plugin.contracts.episode import Adapted, Labelled, TaskShape
+from metabench.plugin.contracts.space import CanonicalSpace
 from metabench.plugin.specs import RunEvent
 from metabench.results.reading import read_runs
 from metabench.results.schema import EpisodeRecord, RunRecord
+from metabench.results.search_files import read_genotypes
 from metabench.running import checkpoint
 from metabench.running.loops import Control, Interrupted
 from metabench.running.run import RunExecution
@@ -52,6 +55,24 @@ def run(
 ) -> RunExecution:
     control = Control(emit=emit, stopped=stopped, checkpoint_seconds=0.0)
     return RunExecution(made, catalog, out=out, device=CPU, control=control)
+
+
+def test_records_hold_canonical_genotypes(catalog: Catalog, tmp_path: Path) -> None:
+    """Nodes 0 and 1 of the toy cell are one tensor: where there is one edge, it leaves node 0."""
+    request = RunRequest(
+        learners=("random-search-maml",), suite="toy-regression", budget="smoke",
+        settings=("10-shot",), space="toy-cell", strategy="random",
+        changes={"budget": {"meta_steps": 2, "meta_batch": 2}, "protocol": {"episodes": 8}},
+    )  # fmt: skip
+    made = plan(request, catalog)[0]
+    run(made, catalog, tmp_path)()
+    (found,) = read_runs(tmp_path).runs
+    genotypes = read_genotypes(found.folder)
+    space = build_space(made.spec.space, TaskShape("regression", (1,), 1), catalog)
+    assert isinstance(space, CanonicalSpace)
+    assert len(set(genotypes.values())) > 1
+    assert all(space.canonical(genotype) == genotype for genotype in genotypes.values())
+    assert found.record.measures["genotypes"] == len(set(genotypes.values()))
 
 
 class Killed(BaseException):

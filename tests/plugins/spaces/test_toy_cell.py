@@ -191,3 +191,67 @@ def test_straight_through_has_the_hard_value_and_the_soft_gradient() -> None:
     (found,) = torch.autograd.grad((through * factor).sum(), logits, retain_graph=True)
     (wanted,) = torch.autograd.grad((mixture[CELL] * factor).sum(), logits)
     assert torch.equal(found, wanted)
+
+
+def all_decoded() -> list[Genotype]:
+    """Every architecture of two edges into each node, with an operation on each."""
+    per_node = [
+        [
+            [Edge(s, node, p) for s, p in zip(sources, kinds, strict=True)]
+            for sources in itertools.combinations(range(node), 2)
+            for kinds in itertools.product(("linear", "skip"), repeat=2)
+        ]
+        for node in (2, 3, 4)
+    ]
+    return [
+        Genotype.of({CELL: [*itertools.chain(*parts)]}) for parts in itertools.product(*per_node)
+    ]
+
+
+def expression(genotype: Genotype) -> str:
+    """What a cell computes, unfolded, with the terms of each sum in order."""
+    ((_, edges),) = genotype.cells
+    value = {0: "x", 1: "x"}
+    for node in (2, 3, 4):
+        terms = [f"{e.primitive}({value[e.source]})" for e in edges if e.target == node]
+        value[node] = "+".join(sorted(terms))
+    return " | ".join(sorted(value[node] for node in (2, 3, 4)))
+
+
+def test_canonical_genotypes_are_equal_where_cells_differ_in_names_alone() -> None:
+    cell, found = ToyCell(ToyCellParams(width=2), TASK), {}
+    everything = all_decoded()
+    assert len(everything) == len(set(everything)) == 4 * 12 * 24
+    for genotype in everything:
+        canonical = cell.canonical(genotype)
+        assert cell.canonical(canonical) == canonical
+        assert canonical in everything
+        assert expression(canonical) == expression(genotype)
+        found.setdefault(expression(genotype), set()).add(canonical)
+    assert {len(names) for names in found.values()} == {1}
+    one, other = (Genotype.of({CELL: [Edge(s, 2, "linear"), Edge(2, 3, "skip")]}) for s in (0, 1))
+    assert cell.canonical(one) == cell.canonical(other) == one
+
+
+def test_the_network_of_a_canonical_genotype_computes_the_same() -> None:
+    """With one matrix in all linear operations, only the names of nodes differ."""
+    x = torch.randn(1, 5, 1, generator=rng(), dtype=torch.float64)
+    cell = ToyCell(ToyCellParams(width=3, norm="none"), TASK)
+    shared = torch.randn(3, 3, generator=rng(1), dtype=torch.float64)
+
+    def output(genotype: Genotype) -> Tensor:
+        child = cell.child(genotype)
+        weights = {n: w[None].double() for n, w in child.init_weights(rng=rng()).items()}
+        outer = torch.randn(3, 3, generator=rng(2), dtype=torch.float64)
+        weights["stem.weight"], weights["head.weight"] = outer[None, :1], outer[None, :, :1]
+        for name in weights:
+            if name.startswith("from") and name.endswith("weight"):
+                weights[name] = shared.repeat(1, weights[name].shape[2] // 3)[None]
+            elif name.endswith("bias"):
+                weights[name] = torch.zeros_like(weights[name])
+        return child.forward(weights, {}, x)
+
+    for genotype in all_decoded()[::17]:
+        canonical = cell.canonical(genotype)
+        torch.testing.assert_close(output(canonical), output(genotype))
+        assert count(cell.child(canonical)) == count(cell.child(genotype))

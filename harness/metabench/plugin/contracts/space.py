@@ -121,3 +121,19 @@ class CountingSpace(SearchSpace, Protocol):
             threshold: an operation with a smaller weight is left out.
         """
         ...
+
+
+@runtime_checkable
+class CanonicalSpace(SearchSpace, Protocol):
+    """A searched network that knows which genotypes are one architecture: an optional capability.
+
+    Without it, two genotypes are one architecture if they are equal. Records hold canonical
+    genotypes, so all that counts architectures counts equal ones once.
+    """
+
+    def canonical(self, genotype: Genotype) -> Genotype:
+        """The genotype that stands for all those whose networks differ in names alone.
+
+        It is a genotype of this network, its own canonical one, and its child has as many weights.
+        """
+        ...
