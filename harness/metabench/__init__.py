@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Mixture,
         Params,
     )
+    from metabench.plugin.contracts.conditions import TrainingConditions
     from metabench.plugin.contracts.data import ClassData, EvaluableFamily, FunctionFamily
     from metabench.plugin.contracts.episode import (
         Adapted,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     )
     from metabench.plugin.contracts.genotype import Edge, Genotype
     from metabench.plugin.contracts.learner import (
+        SKIPPED,
         Learner,
         LearnerContext,
         PhasedLearner,
@@ -115,6 +117,7 @@ _HOMES = {
         "Mixture",
         "Params",
     ),
+    "plugin.contracts.conditions": ("TrainingConditions",),
     "plugin.contracts.data": (
         "ClassData",
         "EvaluableFamily",
@@ -134,6 +137,7 @@ _HOMES = {
         "Genotype",
     ),
     "plugin.contracts.learner": (
+        "SKIPPED",
         "Learner",
         "LearnerContext",
         "PhasedLearner",
@@ -185,6 +189,7 @@ __all__ = [
     "API_VERSION",
     "INPUTS",
     "NEEDED",
+    "SKIPPED",
     "Adapted",
     "AnnealedStrategy",
     "Arch",
@@ -231,6 +236,7 @@ __all__ = [
     "TaskLoss",
     "TaskShape",
     "TracingLearner",
+    "TrainingConditions",
     "UsageError",
     "canonical_json",
     "choose",
