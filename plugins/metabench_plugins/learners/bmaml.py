@@ -86,9 +86,6 @@ class BmamlParams(GradientParams):
     weight_rate: float = Field(
         default=2.0, gt=0, description="Rate b of the Gamma prior on the weight precision lambda."
     )
-    max_norm: float | None = Field(
-        default=None, gt=0, description="Bound on the norm of the outer gradient; null for none."
-    )
     outer_decay: float = Field(
         default=1.0,
         gt=0,

@@ -196,7 +196,7 @@ class Mnas(GradientLearner):
         if p.architecture == "shared":
             arch = self._strategy.init_arch(self._supernet, rng=rng)
             self._arch = leaves(arch, device)
-        return [self._draw_weights(rng), Group(self._logits, p.controller_lr)]
+        return [self._draw_weights(rng), Group(self._logits, p.controller_lr, p.max_norm)]
 
     @property
     def _logits(self) -> Params:
@@ -216,7 +216,7 @@ class Mnas(GradientLearner):
         self._weights = leaves(weights, device)
         self._adapted = frozenset(n for n in weights if p.adapt_norm or not is_norm(n))
         parts = parameters(encoder=self._encoder, gates=self._gates)
-        return Group(self._weights | parts, p.outer_lr)
+        return Group(self._weights | parts, p.outer_lr, p.max_norm)
 
     def meta_step(
         self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
@@ -253,7 +253,9 @@ class Mnas(GradientLearner):
         self._phase = phase
         if phase == "tune":
             held = self._weights | parameters(encoder=self._encoder, gates=self._gates)
-            self.outer = self._adam([Group(held, 0.0), Group(self._logits, p.controller_lr)])
+            self.outer = self._adam(
+                [Group(held, 0.0), Group(self._logits, p.controller_lr, p.max_norm)]
+            )
         elif self._genotype is not None:
             self.space = self._supernet.child(self._genotype)
             self.outer = self._adam([self._draw_weights(rng)])
@@ -261,7 +263,7 @@ class Mnas(GradientLearner):
             self._draw_weights(rng)
             fixed = self._logits | parameters(encoder=self._encoder)
             trained = self._weights | parameters(gates=self._gates)
-            self.outer = self._adam([Group(trained, p.outer_lr), Group(fixed, 0.0)])
+            self.outer = self._adam([Group(trained, p.outer_lr, p.max_norm), Group(fixed, 0.0)])
 
     def begin(self, support: Labelled, *, rng: torch.Generator, progress: float | None) -> Start:
         """Embed the tasks, choose their architectures and gate the weights."""

@@ -34,9 +34,6 @@ class MtNetParams(MamlParams):
         description="Whether a random mask per task selects the units that adapt; false gives a "
         "T-net.",
     )
-    max_norm: float | None = Field(
-        default=None, gt=0, description="Bound on the norm of the outer gradient; null for none."
-    )
 
 
 class MtNet(Maml):

@@ -67,11 +67,10 @@ def _schedule(first: float, last: float, given: dict[str, Any]) -> str:
 
 
 def _bounds(params: GradientParams) -> str:
-    max_norm = getattr(params, "max_norm", None)
     bounds = {
         "inner elements at most {:g}": params.inner_clip,
         "outer elements at most {:g}": params.clip,
-        "outer norm at most {:g}": max_norm,
+        "outer norm at most {:g}": params.max_norm,
         "meta-steps above {:g} times the median norm are skipped": params.skip_above,
     }
     return _said(bounds)

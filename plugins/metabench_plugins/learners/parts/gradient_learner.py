@@ -81,6 +81,12 @@ class GradientParams(Frozen):
         gt=0,
         description="Bound on each element of the inner-loop gradient; null for none.",
     )
+    max_norm: float | None = Field(
+        default=None,
+        gt=0,
+        description="Bound on the norm of the outer gradient, for each group of weights with a "
+        "learning rate of its own; null for none.",
+    )
     skip_above: float | None = Field(
         default=20.0,
         gt=1,
