@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ from metabench.sampling.seeding import generator
 
 LOG_POINTS = 200
 """Points of the training curve; the device is waited for only then."""
+MOST_SKIPPED = 100
+"""Meta-steps skipped in a row from which a run counts as diverged."""
 TEST_ELEMENTS = 2**20
 """Numbers in the inputs of one chunk of test episodes. Part of what decides the last digit."""
 EMBEDDED = 1000
@@ -74,11 +76,15 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Where meta-training is: the steps done, the best meta-validation score, the skipped steps."""
+    """Where meta-training is: the steps done, the best meta-validation score, the skipped steps.
+
+    ``in_a_row`` counts the last points of the curve all of whose steps were skipped, in steps.
+    """
 
     step: int = 0
     best: float | None = None
     skipped: int | None = None
+    in_a_row: int = 0
 
     def at(self, step: int) -> _State:
         return replace(self, step=step)
@@ -189,11 +195,12 @@ class Loops:
         self.built.learner.load_state_dict(kept["learner"])
         self.store.rewind_metrics(kept["step"])
         self._say("message", text=f"resumes at meta-step {kept['step']:,}")
-        return _State(int(kept["step"]), kept["best"], kept.get(SKIPPED))
+        skipped = kept.get(SKIPPED)
+        return _State(int(kept["step"]), kept["best"], skipped, kept.get("in_a_row", 0))
 
     def _save(self, state: _State) -> None:
         learner = self.built.learner.state_dict()
-        kept = {"step": state.step, "best": state.best, SKIPPED: state.skipped, "learner": learner}
+        kept = {**asdict(state), "learner": learner}
         checkpoint.save(self.store.checkpoint, kept)
 
     def _log(self, state: _State, pending: Sequence[Mapping[str, Tensor | float]]) -> _State:
@@ -209,7 +216,7 @@ class Loops:
         """Means over the steps since the last logged point; skipped ones are counted.
 
         Raises:
-            DivergedError: when a mean is not finite, or all of these steps were skipped.
+            DivergedError: when a mean is not finite, or many steps in a row were skipped.
         """
         values = _means(pending)
         skipped = values.pop(SKIPPED, None)
@@ -217,15 +224,18 @@ class Loops:
             self._check(state.step, values)
             return state, values
         n = round(skipped * len(pending))
-        if n == len(pending):
-            steps = "meta-step was" if n == 1 else f"{n:,} meta-steps were"
-            raise self._diverged(
-                f"its last {steps} skipped up to meta-step {state.step:,}, because the gradients "
-                "were not finite or far larger than before"
-            )
-        self._check(state.step, values)
         state = replace(state, skipped=(state.skipped or 0) + n)
-        return state, values | ({SKIPPED: n} if n else {})
+        counted = {SKIPPED: n} if n else {}
+        if n < len(pending):
+            self._check(state.step, values)
+            return replace(state, in_a_row=0), values | counted
+        state = replace(state, in_a_row=state.in_a_row + n)
+        if state.in_a_row >= min(MOST_SKIPPED, self.planned.spec.training.meta_steps):
+            raise self._diverged(
+                f"{state.in_a_row:,} meta-steps in a row up to {state.step:,} were skipped, because "
+                "their gradients were not finite or far larger than before"
+            )
+        return state, counted
 
     def _check(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():

@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 
 def planned(catalog: Catalog, name: str = "maml", /, **changes: dict[str, object]) -> PlannedRun:
     changes.setdefault("budget", {"meta_steps": 40, "meta_batch": 3})
-    changes.setdefault("protocol", {"episodes": 60})
+    changes.setdefault("protocol", {"episodes": 60, "selection": "last"})
     changes.setdefault("space", {"width": 8, "hidden": 2})
     request = RunRequest(learners=(name,), suite="toy-regression", budget="smoke", changes=changes)
     return plan(request, catalog)[0]
@@ -197,9 +197,10 @@ def test_a_finished_run_is_not_run_again(catalog: Catalog, tmp_path: Path) -> No
 
 
 def test_a_diverging_run_keeps_its_last_good_checkpoint(catalog: Catalog, tmp_path: Path) -> None:
-    made = planned(catalog, learner={"outer_lr": 1.0, "inner_lr": 50.0})
+    rates = {"outer_lr": 1.0, "inner_lr": 100.0, "inner_clip": None}
+    made = planned(catalog, learner=rates)
     bad = run(made, catalog, tmp_path)
-    with pytest.raises(DivergedError, match=r"diverged: its last \d+ meta-step") as caught:
+    with pytest.raises(DivergedError, match=r"diverged: \d+ meta-steps in a row") as caught:
         bad()
     record = bad.store.read_record()
     assert record is not None
@@ -215,7 +216,7 @@ def test_a_diverging_run_keeps_its_last_good_checkpoint(catalog: Catalog, tmp_pa
 def test_a_loss_that_is_not_finite_ends_a_run_without_a_guard(
     catalog: Catalog, tmp_path: Path
 ) -> None:
-    rates = {"outer_lr": 1.0, "inner_lr": 50.0, "skip_above": None}
+    rates = {"outer_lr": 1.0, "inner_lr": 50.0, "inner_clip": None, "skip_above": None}
     with pytest.raises(DivergedError, match=r"diverged: loss is (nan|inf) at meta-step"):
         run(planned(catalog, learner=rates), catalog, tmp_path)()
 
