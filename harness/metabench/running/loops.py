@@ -225,15 +225,15 @@ class Loops:
             return state, values
         n = round(skipped * len(pending))
         state = replace(state, skipped=(state.skipped or 0) + n)
-        counted = {SKIPPED: n} if n else {}
+        counted = {SKIPPED: float(n)} if n else {}
         if n < len(pending):
             self._check(state.step, values)
             return replace(state, in_a_row=0), values | counted
         state = replace(state, in_a_row=state.in_a_row + n)
         if state.in_a_row >= min(MOST_SKIPPED, self.planned.spec.training.meta_steps):
             raise self._diverged(
-                f"{state.in_a_row:,} meta-steps in a row up to {state.step:,} were skipped, because "
-                "their gradients were not finite or far larger than before"
+                f"{state.in_a_row:,} meta-steps in a row up to {state.step:,} were skipped, "
+                "because their gradients were not finite or far larger than before"
             )
         return state, counted
 
