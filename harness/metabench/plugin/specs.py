@@ -17,6 +17,7 @@ from metabench.plugin.contracts.episode import EpisodeShape, TaskKind, TaskShape
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from metabench.plugin.contracts.conditions import TrainingConditions
     from metabench.plugin.contracts.data import ClassData, FunctionFamily
     from metabench.plugin.contracts.learner import Learner, LearnerContext
     from metabench.plugin.contracts.space import SearchSpace
@@ -88,6 +89,8 @@ class LearnerSpec(Spec):
         trains: whether it meta-trains; one that does not is planned without meta-steps.
         steps_at_test: from parameters to the inner steps that the learner takes at meta-test; None
             for a learner that takes as many as the protocol says.
+        conditions: from parameters to the learner's :class:`~metabench.TrainingConditions`; None
+            for a learner that states none.
         preset: parameters that this name fixes; an ablation is a name with a preset.
     """
 
@@ -102,6 +105,7 @@ class LearnerSpec(Spec):
     transductive: bool = True
     train_shape: Callable[[Any, EpisodeShape], EpisodeShape] | str | None = None
     steps_at_test: Callable[[Any], int] | str | None = None
+    conditions: Callable[[Any], TrainingConditions] | str | None = None
     preset: Mapping[str, Any] = field(default_factory=dict)
 
     def params_model(self, *, searched: bool = False) -> type[BaseModel]:

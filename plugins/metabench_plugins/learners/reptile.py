@@ -11,7 +11,7 @@ released code runs them one after another (``carry: sequential``, slower).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -37,6 +37,9 @@ from metabench_plugins.learners.parts.split_batch import gradients, parts, rows
 
 class ReptileParams(Frozen):
     """Parameters of Reptile."""
+
+    schedule: ClassVar[str] = "linear"
+    """The shape of the way from ``meta_lr`` to ``meta_lr_end``."""
 
     train_shots: int | None = Field(
         default=None,

@@ -20,6 +20,7 @@ from metabench.plugin.contracts.learner import LearnerContext
 from metabench.plugin.specs import resolve
 from metabench_plugins.learners.metanas.joint_inner_loop import mixing_of_each
 from metabench_plugins.learners.metanas.learner import Metanas
+from metabench_plugins.learners.parts.conditions import of_reptile
 from metabench_plugins.learners.parts.inner_adam import decayed
 from metabench_plugins.learners.parts.searched_space import operations_of
 from metabench_plugins.learners.parts.split_batch import gradients
@@ -416,6 +417,24 @@ def test_retraining_moves_on_half_a_cosine_and_decays_in_the_inner_loop_alone() 
     for progress, eps in ((0.0, 1.0), (0.5, 0.5), (1.0, 0.0)):
         moved = learner.towards(start, end, progress=progress)
         assert torch.allclose(moved, start + eps * (end - start))
+
+
+@pytest.mark.parametrize(
+    ("learner", "said"),
+    [
+        ("metanas-retrain", ("cosine, 1 to 0", "weight decay 0.0001, DropPath 0.2")),
+        ("auto-meta", ("constant, 1", "none")),
+        ("metanas", ("constant, 1", "weight decay of the logits 0.001")),
+        ("reptile", ("linear, 1 to 0", "none")),
+    ],
+)
+def test_the_conditions_say_schedule_and_regularization(
+    learner: str, said: tuple[str, str]
+) -> None:
+    found = of_reptile(CATALOG.learner(learner).params_model()())
+    schedule, regularization = said
+    assert found.outer_schedule == schedule
+    assert found.regularization == regularization
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])

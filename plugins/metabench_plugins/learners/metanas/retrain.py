@@ -8,6 +8,7 @@ code, the decay is L2 of each task's Adam, at meta-test too; the outer loop has 
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -21,6 +22,8 @@ from metabench_plugins.learners.reptile import Reptile, ReptileParams
 
 class RetrainParams(ReptileParams):
     """Parameters of the training of found cells."""
+
+    schedule: ClassVar[str] = "cosine"
 
     sampling: Sampling = Field(
         default="replacement", description="Takes the same values as `sampling` of `reptile`."
