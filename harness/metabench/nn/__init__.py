@@ -1,7 +1,8 @@
 """Networks with a task axis: layers as pure functions of inputs and weights.
 
 Read ``layers`` first, then ``norm`` and ``mlp`` (their derivatives), ``losses``, ``scores`` and
-``transduction`` (predictors for the transductive and the inductive protocol).
+``transduction`` (predictors for the transductive and the inductive protocol). ``statistics`` says
+whose statistics batch norm uses.
 """
 
 from metabench.nn.layers import (
@@ -17,6 +18,7 @@ from metabench.nn.layers import (
     unfold_tasks,
 )
 from metabench.nn.mlp import Layer, norm_mlp
+from metabench.nn.statistics import statistics_of_first
 
 __all__ = [
     "Layer",
@@ -30,5 +32,6 @@ __all__ = [
     "linear",
     "max_pool2d",
     "norm_mlp",
+    "statistics_of_first",
     "unfold_tasks",
 ]

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metabench.nn.norm import norm_rows
+from metabench.nn.statistics import first_examples
 from metabench.plugin.contracts.architecture import Params
 
 
@@ -154,7 +155,8 @@ def batch_norm(
 ) -> Tensor:
     """Normalize by the statistics of these examples, per task and channel.
 
-    There are no running statistics. Second-order gradients are exact.
+    There are no running statistics. Second-order gradients are exact. Within
+    :func:`statistics_of_first` the statistics are those of the first examples alone.
 
     Args:
         x: ``[tasks, n, channels]`` or ``[tasks, n, channels, height, width]``.
@@ -170,6 +172,13 @@ def batch_norm(
     scale = x.new_ones(1, channels) if scale is None else scale
     shift = x.new_zeros(1, channels) if shift is None else shift
     scale, shift = _per_task(scale, n_tasks), _per_task(shift, n_tasks)
+    if (first := first_examples()) is not None:
+        variance, mean = torch.var_mean(
+            x[:, :first], dim=(1, *range(3, x.dim())), correction=0, keepdim=True
+        )
+        scale, shift = (one.reshape(mean.shape) for one in (scale, shift))
+        y = (x - mean) * (scale * (variance + eps).rsqrt()) + shift
+        return torch.relu(y) if relu else y
     if x.dim() == 3:
         return norm_rows(x, scale, shift, eps=eps, relu=relu)
     # PyTorch's own is fastest on maps.

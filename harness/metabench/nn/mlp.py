@@ -56,7 +56,7 @@ def norm_mlp(
 ) -> Tensor:
     """Apply hidden layers of linear, batch norm and ReLU, then a linear layer.
 
-    Third derivatives are not defined.
+    Third derivatives are not defined. The statistics are always those of all examples.
 
     Args:
         x: ``[tasks, n, inputs]``.

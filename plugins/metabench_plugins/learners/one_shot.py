@@ -2,9 +2,16 @@
 
 In every step the architecture descends the loss on one half of the training images, and the
 weights of the supernet descend the loss on the other half. With soft pruning the mixture of
-operations is annealed over the whole search (MetaNAS, Elsken et al., CVPR 2020, appendix A.1). The
-trained supernet is then tested as it is, and reduced to the decoded architecture, without
-retraining.
+operations is annealed over the search (MetaNAS, Elsken et al., CVPR 2020, appendix A.1). The
+trained supernet is then tested as it is, and reduced to the decoded architecture without
+retraining, in two readings:
+
+- ``pruned``: each kept operation counts once, as in the network that DARTS builds from a genotype;
+- ``pruned-soft``: it keeps its weight and that of its pair of inputs, as in the released code.
+
+Batch norm has no running statistics here: those of the network that predicts are always computed
+anew. They are those of the batch of test images, and in three further predictions, whose names
+end in ``train-statistics``, those of the last training images.
 """
 
 from __future__ import annotations
@@ -20,21 +27,26 @@ from pydantic import Field
 from torch import Tensor
 
 from metabench import (
+    INPUTS,
     Adapted,
     Arch,
     Frozen,
+    Genotype,
     Labelled,
     LearnerContext,
     Mixture,
     Params,
     Predictor,
     TaskBatch,
+    nn,
     share,
 )
 from metabench_plugins.learners.parts.augmentation import crop_and_flip
 from metabench_plugins.learners.parts.gradient_learner import leaves
 from metabench_plugins.strategies.parts.darts_unrolled import architecture_gradient
-from metabench_plugins.strategies.parts.decoding import one_hot, place
+from metabench_plugins.strategies.parts.decoding import harden, one_hot, place
+
+TRAIN_STATISTICS = "train-statistics"
 
 
 class OneShotParams(Frozen):
@@ -67,6 +79,20 @@ class OneShotParams(Frozen):
         description="second: the architecture gradient differentiates through one virtual SGD "
         "step of the weights (second-order DARTS); first: it does not.",
     )
+    anneal: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="First fraction of the search, over which the mixture sharpens. Then it stays "
+        "as sharp as it is.",
+    )
+    statistics: int = Field(
+        default=300,
+        ge=0,
+        le=100_000,
+        description="Training images, the last ones seen, whose statistics normalize test images "
+        "in the predictions named train-statistics; 0 for none of these.",
+    )
     crop: int = Field(
         default=4,
         ge=0,
@@ -97,6 +123,7 @@ class OneShot:
         self._sgd = torch.optim.SGD(
             self._weights.values(), lr=p.lr, momentum=p.momentum, weight_decay=p.weight_decay
         )
+        self._seen = torch.empty(0, *context.task.inputs, device=device)
         self._adam: torch.optim.Adam | None = None
         if self._arch:
             self._adam = torch.optim.Adam(
@@ -106,8 +133,10 @@ class OneShot:
     def meta_step(
         self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
     ) -> Mapping[str, Tensor | float]:
-        """One step of the architecture, then one of the weights; the sharpness is ``progress``."""
+        """One step of the architecture, then one of the weights."""
         p = self.params
+        sharpness = min(1.0, progress / p.anneal)
+        self._remember(tasks.support.x)
         support, query = (
             Labelled(crop_and_flip(part.x, shift=p.crop, flip=p.flip, rng=rng), part.y)
             for part in (tasks.support, tasks.query)
@@ -118,7 +147,7 @@ class OneShot:
 
         def loss(weights: Params, arch: Arch, data: Labelled) -> Tensor:
             again = torch.Generator().manual_seed(seed)
-            mixture = self._strategy.mixture(self._space, arch, sharpness=progress, rng=again)
+            mixture = self._strategy.mixture(self._space, arch, sharpness=sharpness, rng=again)
             logits = self._space.forward(_as_one_task(weights), mixture, _join(data.x))
             return F.cross_entropy(logits[0], data.y.flatten())
 
@@ -148,25 +177,51 @@ class OneShot:
 
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
-        """Predict by the supernet as it is; ``pruned`` by the decoded architecture inside it."""
+        """Predict by the supernet as it is, and by the decoded architecture inside it."""
         n_tasks = len(support.y)
-        choices = self._space.choices()
         mixture = self._strategy.mixture(self._space, self._arch, sharpness=1.0, rng=None)
         genotype = self._strategy.discretize(self._space, self._arch)
-        (like, *_) = self._arch.values()
-        hard = place(one_hot(genotype, choices), like)
+        pruned = {
+            "pruned": self._pruned(genotype, {}),
+            "pruned-soft": self._pruned(genotype, mixture),
+        }
+        variants = {name: self._predictor(kept, n_tasks) for name, kept in pruned.items()}
+        if len(self._seen):
+            variants[TRAIN_STATISTICS] = self._calibrated(mixture)
+            for name, kept in pruned.items():
+                variants[f"{name}-{TRAIN_STATISTICS}"] = self._calibrated(kept)
         return Adapted(
             predict=self._predictor(mixture, n_tasks),
             genotypes=[genotype] * n_tasks,
-            variants={"pruned": self._predictor(hard, n_tasks)},
+            variants=variants,
         )
 
+    def _pruned(self, genotype: Genotype, mixture: Mixture) -> Mixture:
+        """Weights of the operations of a genotype: 1, or those that they have in a mixture."""
+        choices = self._space.choices()
+        (like, *_) = self._arch.values()
+        kept = one_hot(genotype, choices)
+        if not mixture:
+            return place(kept, like)
+        here = {key: weights.detach().cpu() for key, weights in mixture.items()}
+        chosen = harden(here, choices)
+        soft = {cell: here[cell] * kept[cell] for cell in choices}
+        soft |= {key: here[key] * chosen[key] for key in here if key.endswith(INPUTS)}
+        return place(soft, like)
+
+    def _remember(self, x: Tensor) -> None:
+        """Keep the last training images, as they are without shifts and reflections."""
+        if self.params.statistics:
+            seen = torch.cat([self._seen, x.flatten(0, 1).detach()])
+            self._seen = seen[-self.params.statistics :]
+
     def state_dict(self) -> dict[str, Any]:
-        """Weights, logits, and what both optimizers remember."""
+        """Weights, logits, the last images, and what both optimizers remember."""
         adam = {} if self._adam is None else self._adam.state_dict()["state"]
         return {
             "weights": dict(self._weights),
             "arch": dict(self._arch),
+            "seen": self._seen,
             "sgd": self._sgd.state_dict()["state"],
             "adam": adam,
         }
@@ -177,6 +232,7 @@ class OneShot:
             for own, name in ((self._weights, "weights"), (self._arch, "arch")):
                 for key, tensor in own.items():
                     tensor.copy_(state[name][key])
+        self._seen = state["seen"]
         for optimizer, name in ((self._sgd, "sgd"), (self._adam, "adam")):
             if optimizer is not None:
                 groups = optimizer.state_dict()["param_groups"]
@@ -194,6 +250,21 @@ class OneShot:
             if buffer is not None:
                 drift[name] = drift[name].add(buffer, alpha=p.momentum)
         return drift
+
+    def _calibrated(self, mixture: Mixture) -> Predictor:
+        """Normalize test images by the statistics that the training images have in this network."""
+        n = len(self._seen)
+
+        def predict(x: Tensor) -> Tensor:
+            # All tasks share the weights and the training images: they are one task.
+            weights = _as_one_task({name: w.detach() for name, w in self._weights.items()})
+            with nn.statistics_of_first(n):
+                outputs = self._space.forward(
+                    weights, mixture, torch.cat([self._seen.to(x)[None], _join(x)], dim=1)
+                )
+            return outputs[0, n:].view(*x.shape[:2], -1)
+
+        return predict
 
     def _predictor(self, mixture: Mixture, n_tasks: int) -> Predictor:
         weights = share({name: w.detach() for name, w in self._weights.items()}, n_tasks)

@@ -56,7 +56,7 @@ def learner_specs() -> Iterator[LearnerSpec]:
     )
     yield LearnerSpec(
         name="one-shot",
-        version=1,
+        version=2,
         summary="One-shot architecture search on a single task, without meta-learning "
         "(DARTS, Liu et al. 2019).",
         params="metabench_plugins.learners.one_shot:OneShotParams",

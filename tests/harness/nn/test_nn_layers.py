@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metabench.nn import layers as tasknn
+from metabench.nn.statistics import statistics_of_first
 
 N_TASKS = 3
 
@@ -165,6 +166,27 @@ def test_batch_norm(
     expected = torch.stack(tasks).relu() if relu else torch.stack(tasks)
     y = tasknn.batch_norm(x, *affine, eps=1e-3, relu=relu)
     assert_same_with_gradients(y, expected, [x, *affine])
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("size", [(), (3, 2)])
+def test_statistics_of_first_normalize_all_examples(
+    draw: Callable[..., Tensor], size: tuple[int, ...], relu: bool
+) -> None:
+    shapes = (N_TASKS, 6, 4, *size), (N_TASKS, 4), (1, 4)
+    x, scale, shift = (draw(*shape).detach() for shape in shapes)
+    plain = tasknn.batch_norm(x, scale, shift)
+    with statistics_of_first(4):
+        y = tasknn.batch_norm(x, scale, shift, relu=relu)
+        alone = tasknn.batch_norm(x[:, :4], scale, shift, relu=relu)
+    assert torch.equal(tasknn.batch_norm(x, scale, shift), plain)
+    torch.testing.assert_close(y[:, :4], alone)
+    for task in range(N_TASKS):
+        first = x[task, :4].transpose(0, 1).flatten(1)
+        expected = functional.batch_norm(
+            x[task], first.mean(1), first.var(1, correction=0), scale[task], shift[0], eps=1e-5
+        )
+        torch.testing.assert_close(y[task], expected.relu() if relu else expected)
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (2, 3, 2, 2)], ids=["vectors", "images"])

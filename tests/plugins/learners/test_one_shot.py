@@ -9,14 +9,17 @@ import torch
 import torch.nn.functional as F
 from small_tasks import IMAGES, batch, context
 
-from metabench.plugin.contracts.episode import Labelled, TaskBatch
+from metabench.plugin.contracts.architecture import INPUTS
+from metabench.plugin.contracts.episode import Labelled, TaskBatch, TaskShape
 from metabench_plugins.learners.one_shot import OneShot, OneShotParams
 from metabench_plugins.learners.parts.augmentation import crop_and_flip
+from metabench_plugins.spaces.metanas import MetaNasParams, metanas
 from metabench_plugins.spaces.toy_cell import CELL, ToyCell, ToyCellParams
 from metabench_plugins.strategies.parts.darts_unrolled import architecture_gradient
 from metabench_plugins.strategies.soft_pruning import SoftPruning, SoftPruningParams
 
 PLAIN = {"crop": 0, "flip": False}
+MAPS = TaskShape("classification", (1, 8, 8), 3)
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -85,10 +88,11 @@ def test_pruning_changes_little_once_the_logits_lead() -> None:
 
     def change() -> float:
         adapted = made.adapt(support, rng=rng())
-        soft, hard = (
+        soft, *hard = (
             p(support.x).softmax(-1) for p in (adapted.predict, *adapted.variants.values())
         )
-        return float((soft - hard).abs().max())
+        assert len(hard) == 2  # nothing was trained: there are no training images
+        return float((soft - torch.stack(hard)).abs().max())
 
     before = change()
     with torch.no_grad():
@@ -101,6 +105,89 @@ def test_pruning_changes_little_once_the_logits_lead() -> None:
     assert genotype is not None
     assert len(genotype) == len(support.y)
     assert len(genotype[0].cells[0][1]) == 6
+
+
+def on_maps(**changes: object) -> OneShot:
+    """On cells with batch norm and pairs of inputs, with undecided logits."""
+    space = metanas(MetaNasParams(channels=2, cells=2, nodes=2), MAPS)
+    strategy = SoftPruning(SoftPruningParams(prune="operations-and-inputs", init_std=1.0))
+    params = OneShotParams.model_validate({**PLAIN, **changes})
+    return OneShot(context(params, task=MAPS, space=space, strategy=strategy))
+
+
+def maps(seed: int, *, n: int = 6) -> TaskBatch:
+    draw = rng(seed)
+    x = torch.randn(2, n, *MAPS.inputs, generator=draw) + seed
+    part = Labelled(x, torch.arange(n).remainder(MAPS.outputs).expand(2, n))
+    return TaskBatch(part, part, ("a", "a"), (f"{seed}-0", f"{seed}-1"))
+
+
+def test_pruned_networks_count_kept_operations_once_or_by_their_weight() -> None:
+    made, x = on_maps(), maps(1).support
+    adapted = made.adapt(x, rng=rng())
+    assert adapted.genotypes is not None
+    mixture = made._strategy.mixture(made._space, made._arch, sharpness=1.0, rng=None)
+    once, soft = {}, {}
+    for cell, edges in adapted.genotypes[0].cells:
+        choices = made._space.choices()[cell]
+        once[cell] = torch.zeros_like(mixture[cell])
+        for edge in edges:
+            position = choices.edges.index((edge.source, edge.target))
+            once[cell][0, position, choices.primitives.index(edge.primitive)] = 1
+        pairs = mixture[cell + INPUTS]
+        best = torch.zeros_like(pairs)
+        first = 0
+        for of_node in choices.pairs().values():
+            best[0, first + int(pairs[0, first : first + len(of_node)].argmax())] = 1
+            first += len(of_node)
+        soft |= {cell: mixture[cell] * once[cell], cell + INPUTS: pairs * best}
+    shared = {n: w.detach()[None].expand(2, *w.shape) for n, w in made._weights.items()}
+    for name, kept in (("pruned", once), ("pruned-soft", soft)):
+        expected = made._space.forward(shared, kept, x.x)
+        torch.testing.assert_close(adapted.variants[name](x.x), expected)
+    assert not torch.allclose(*(predict(x.x) for predict in adapted.variants.values()))
+
+
+def test_training_statistics_are_those_of_the_last_training_images_in_the_same_network() -> None:
+    made = on_maps(statistics=12, crop=2, flip=True)
+    for step in (1, 2):
+        made.meta_step(maps(step), progress=0.1, rng=rng(step))
+    last = maps(2).support.x.flatten(0, 1)
+    assert torch.equal(made._seen, last)  # without shifts and reflections
+    adapted = made.adapt(maps(3).support, rng=rng())
+    names = ("pruned", "pruned-soft", "train-statistics")
+    assert set(adapted.variants) == {*names, *(f"{n}-train-statistics" for n in names[:2])}
+    pairs = (("", adapted.predict), *((f"{n}-", adapted.variants[n]) for n in names[:2]))
+    for name, of_test_batch in pairs:
+        predict = adapted.variants[f"{name}train-statistics"]
+        # On the training images themselves, both statistics are the same.
+        twice = last.expand(2, *last.shape)
+        torch.testing.assert_close(predict(twice), of_test_batch(twice), atol=1e-4, rtol=1e-4)
+        x = maps(4).support.x
+        other = torch.cat([x[:, :1], 3 * x[:, 1:] + 1], dim=1)
+        torch.testing.assert_close(predict(x)[:, 0], predict(other)[:, 0])
+        assert not torch.allclose(of_test_batch(x)[:, 0], of_test_batch(other)[:, 0])
+
+
+def test_without_statistics_nothing_is_kept() -> None:
+    made = on_maps(statistics=0)
+    made.meta_step(maps(1), progress=0.0, rng=rng())
+    assert len(made._seen) == 0
+    assert set(made.adapt(maps(2).support, rng=rng()).variants) == {"pruned", "pruned-soft"}
+
+
+def test_the_mixture_sharpens_over_the_first_part_of_the_search_and_then_stays() -> None:
+    made = learner(anneal=0.5)
+    seen, mixture = [], made._strategy.mixture
+
+    def watched(*args: object, sharpness: float, **kwargs: object) -> object:
+        seen.append(sharpness)
+        return mixture(*args, sharpness=sharpness, **kwargs)  # type: ignore[arg-type]
+
+    made._strategy.mixture = watched  # type: ignore[method-assign, assignment]
+    for progress in (0.0, 0.25, 0.5, 0.75):
+        made.meta_step(tasks(), progress=progress, rng=rng())
+    assert [*dict.fromkeys(seen)] == [0.0, 0.5, 1.0]
 
 
 def test_the_search_learns() -> None:
