@@ -159,16 +159,18 @@ def _task_aware() -> Iterator[LearnerSpec]:
 def _searching() -> Iterator[LearnerSpec]:
     """MetaNAS and T-NAS, and what trains the cells that a search has found."""
     metanas = "Elsken et al., MetaNAS, CVPR 2020"
-    for name, summary in (
+    for name, summary, preset in (
         (
             "metanas",
             "MetaNAS: Reptile on weights and architecture logits; each task adapts "
             "both, with soft pruning (Elsken et al. 2020).",
+            {},
         ),
         (
             "random-search",
             "Random search, the baseline of MetaNAS: Reptile on random architectures; "
             "use it with the strategy random.",
+            {"arch_decay": 0.0},  # its logits are not learned
         ),
     ):
         yield LearnerSpec(
@@ -178,6 +180,7 @@ def _searching() -> Iterator[LearnerSpec]:
             params="metabench_plugins.learners.metanas.params:MetanasParams",
             factory="metabench_plugins.learners.metanas.learner:Metanas",
             conditions="metabench_plugins.learners.parts.conditions:of_reptile",
+            preset=preset,
             searches=True,
             train_shape="metabench_plugins.learners.reptile:train_shape",
             steps_at_test="metabench_plugins.learners.metanas.params:steps_at_test",
