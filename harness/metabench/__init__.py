@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from metabench.plugin.contracts.stamp import Stamp
     from metabench.plugin.contracts.strategy import AnnealedStrategy, Proposer, Strategy
     from metabench.plugin.hookspecs import hookimpl
+    from metabench.plugin.source_deviation import SourceDeviation
     from metabench.plugin.specs import (
         API_VERSION,
         DatasetSpec,
@@ -153,6 +154,7 @@ _HOMES = {
         "Strategy",
     ),
     "plugin.hookspecs": ("hookimpl",),
+    "plugin.source_deviation": ("SourceDeviation",),
     "plugin.specs": (
         "API_VERSION",
         "DatasetSpec",
@@ -224,6 +226,7 @@ __all__ = [
     "RunEvent",
     "SearchSpace",
     "SearchSpaceSpec",
+    "SourceDeviation",
     "Stamp",
     "Strategy",
     "TaskBatch",
