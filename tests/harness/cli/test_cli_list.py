@@ -163,6 +163,17 @@ def test_show_suite_gives_settings_and_budgets() -> None:
         assert name in text
 
 
+def test_show_tells_what_a_learner_and_a_suite_do_otherwise_than_their_sources() -> None:
+    text = call("show", "bmaml")
+    assert "Deviations from the sources:\n- BMAML, released code: the repulsion" in text
+    (detail,) = json.loads(call("show", "bmaml", "--json"))
+    assert detail["deviations"][0]["here"] == "it has the factor 2/h"
+    assert "Deviations" not in call("show", "maml")
+    suite = call("show", "omniglot").partition("\n\ndataset")[0]
+    assert "\n- (maml; only with protocol.ways=5, protocol.steps_at_test=5) MAML, Omnigl" in suite
+    assert "deviations  " not in suite
+
+
 def test_unknown_name_suggests_over_all_kinds() -> None:
     code, out, err = failed("show", "convv4")
     assert (code, out) == (2, "")

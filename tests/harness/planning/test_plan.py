@@ -184,7 +184,9 @@ def test_a_copy_of_an_installed_suite_is_that_suite(catalog: Catalog, tmp_path: 
 def test_what_a_suite_says_about_searching_leaves_fixed_networks_alone(
     catalog: Catalog, tmp_path: Path
 ) -> None:
-    file = renamed(catalog, tmp_path, "maml: {inner_lr: 0.001,", "maml: {inner_lr: 0.001, arch_lr: 0.02,")
+    file = renamed(
+        catalog, tmp_path, "maml: {inner_lr: 0.001,", "maml: {inner_lr: 0.001, arch_lr: 0.02,"
+    )
     (fixed,) = toy(catalog, suite=str(file))
     assert fixed.spec.learner == toy(catalog)[0].spec.learner
     (searched,) = toy(catalog, suite=str(file), space="toy-cell", strategy="darts")
