@@ -142,7 +142,7 @@ _ONE_SHOT = (
     ),
 )
 
-DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
+_DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
     "bmaml": (
         SourceDeviation(
             source="the repulsion of particles has the factor 1/h",
@@ -177,3 +177,8 @@ DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
     "auto-meta": _METANAS[:1],
 }
 """By name of the learner."""
+
+
+def deviations_of(learner: str) -> tuple[SourceDeviation, ...]:
+    """What a learner does otherwise than its source; nothing if it does all as the source."""
+    return _DEVIATIONS.get(learner, ())

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from metabench import LearnerSpec, TaskKind
-from metabench_plugins.learners.deviations import DEVIATIONS
+from metabench_plugins.learners.deviations import deviations_of
 
 
 def learner_specs() -> Iterator[LearnerSpec]:
     """The meta-learners, with what they do otherwise than their sources."""
     for spec in _learners():
-        yield replace(spec, deviations=DEVIATIONS.get(spec.name, ()))
+        yield replace(spec, deviations=deviations_of(spec.name))
 
 
 def _learners() -> Iterator[LearnerSpec]:

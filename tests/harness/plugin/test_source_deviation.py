@@ -37,7 +37,7 @@ def test_its_description_begins_with_whom_and_what_it_concerns() -> None:
     [
         ({"why": " "}, "at least 1 character"),
         ({"where": None}, "valid string"),
-        ({"wher": "x"}, "Extra inputs"),
+        ({"whence": "x"}, "Extra inputs"),
         ({"when": {"norm": "none"}}, "`when` names 'norm', which is neither"),
         ({"when": {"space.norm": "none"}}, "a scope of learner, network, strategy"),
         ({"when": {"network.": "none"}}, "'network.'"),
