@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Mixture,
         Params,
     )
+    from metabench.plugin.contracts.conditions import TrainingConditions
     from metabench.plugin.contracts.data import ClassData, EvaluableFamily, FunctionFamily
     from metabench.plugin.contracts.episode import (
         Adapted,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     )
     from metabench.plugin.contracts.genotype import Edge, Genotype
     from metabench.plugin.contracts.learner import (
+        SKIPPED,
         Learner,
         LearnerContext,
         PhasedLearner,
@@ -116,6 +118,7 @@ _HOMES = {
         "Mixture",
         "Params",
     ),
+    "plugin.contracts.conditions": ("TrainingConditions",),
     "plugin.contracts.data": (
         "ClassData",
         "EvaluableFamily",
@@ -135,6 +138,7 @@ _HOMES = {
         "Genotype",
     ),
     "plugin.contracts.learner": (
+        "SKIPPED",
         "Learner",
         "LearnerContext",
         "PhasedLearner",
@@ -187,6 +191,7 @@ __all__ = [
     "API_VERSION",
     "INPUTS",
     "NEEDED",
+    "SKIPPED",
     "Adapted",
     "AnnealedStrategy",
     "Arch",
@@ -234,6 +239,7 @@ __all__ = [
     "TaskLoss",
     "TaskShape",
     "TracingLearner",
+    "TrainingConditions",
     "UsageError",
     "canonical_json",
     "choose",

@@ -42,7 +42,7 @@ def _summary(spec: Spec) -> None:
 def _targets(spec: Spec) -> None:
     targets = [getattr(spec, "factory", None)]
     if isinstance(spec, LearnerSpec):
-        targets += [spec.train_shape, spec.steps_at_test, spec.search_params]
+        targets += [spec.train_shape, spec.steps_at_test, spec.conditions, spec.search_params]
     if isinstance(spec, DatasetSpec):
         targets += [spec.synthetic, spec.archive, spec.state]
     for target in targets:

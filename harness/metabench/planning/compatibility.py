@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from metabench.errors import UsageError
 from metabench.planning.networks import build_space, build_strategy
 from metabench.planning.runspec import Choice, RunSpec
+from metabench.plugin.contracts.conditions import TrainingConditions
 from metabench.plugin.contracts.data import ClassData, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, TaskKind, TaskShape
 from metabench.plugin.contracts.space import LayeredSpace
@@ -246,6 +247,15 @@ def episode_shapes(spec: RunSpec, catalog: Catalog) -> Mapping[str, EpisodeShape
     if spec.protocol.selection == "meta-val":
         shapes["meta-val"] = shapes["meta-test"]
     return shapes
+
+
+def training_conditions(spec: RunSpec, catalog: Catalog) -> TrainingConditions | None:
+    """What the learner of a run states about its training."""
+    stated = catalog.learner(spec.learner.name).conditions
+    if stated is None:
+        return None
+    conditions: TrainingConditions = resolve(stated)(learner_params(spec, catalog))
+    return conditions
 
 
 def steps_at_test(spec: RunSpec, catalog: Catalog) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from metabench.errors import unknown
@@ -14,10 +14,15 @@ def holds(deviation: SourceDeviation, spec: RunSpec) -> bool:
     """Whether a deviation of a run's learner or suite concerns this run."""
     if deviation.learners and spec.learner.name not in deviation.learners:
         return False
-    return all(
-        not found or any(value in values for value in found)
-        for values, found in ((v, _found(name, spec)) for name, v in deviation.when.items())
-    )
+    return all(_fulfilled(name, values, spec) for name, values in deviation.when.items())
+
+
+def _fulfilled(name: str, values: Sequence[Any], spec: RunSpec) -> bool:
+    found = _found(name, spec)
+    if found:
+        return any(value in values for value in found)
+    # The parameter is younger than the record: what it would switch on was not there.
+    return any(isinstance(value, str) or not value for value in values)
 
 
 def _found(name: str, spec: RunSpec) -> list[Any]:

@@ -40,7 +40,8 @@ class SourceDeviation(Frozen):
     """One thing that is done otherwise than in the source of a learner or suite.
 
     It holds for a run whose parameters fulfill every condition of ``when``. A parameter that the
-    record of the run lacks fulfills its condition: the record is older than the parameter.
+    record of the run lacks is younger than the record. What it would switch on was not there, so
+    it fulfills null, 0, false and any word, but no other number.
     """
 
     source: Clause = Field(description="What the source says or does.")

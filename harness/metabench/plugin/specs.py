@@ -18,6 +18,7 @@ from metabench.plugin.source_deviation import SourceDeviation
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from metabench.plugin.contracts.conditions import TrainingConditions
     from metabench.plugin.contracts.data import ClassData, FunctionFamily
     from metabench.plugin.contracts.learner import Learner, LearnerContext
     from metabench.plugin.contracts.space import SearchSpace
@@ -91,6 +92,8 @@ class LearnerSpec(Spec):
         trains: whether it meta-trains; one that does not is planned without meta-steps.
         steps_at_test: from parameters to the inner steps that the learner takes at meta-test; None
             for a learner that takes as many as the protocol says.
+        conditions: from parameters to the learner's :class:`~metabench.TrainingConditions`; None
+            for a learner that states none.
         preset: parameters that this name fixes; an ablation is a name with a preset.
         deviations: what it does otherwise than its source. Papers' tables and claims name them.
     """
@@ -107,6 +110,7 @@ class LearnerSpec(Spec):
     transductive: bool = True
     train_shape: Callable[[Any, EpisodeShape], EpisodeShape] | str | None = None
     steps_at_test: Callable[[Any], int] | str | None = None
+    conditions: Callable[[Any], TrainingConditions] | str | None = None
     preset: Mapping[str, Any] = field(default_factory=dict)
     deviations: tuple[SourceDeviation, ...] = ()
 

@@ -205,9 +205,41 @@ def inequality_notes(configs: Sequence[Configuration]) -> list[str]:
     notes = (
         _training_note(configs),
         f"Inner steps at test differ: {steps}." if steps else "",
+        *_condition_notes(configs),
         _sizes_note(configs),
+        _skipped_note(configs),
     )
     return [note for note in notes if note]
+
+
+def _condition_notes(configs: Sequence[Configuration]) -> list[str]:
+    """The training conditions: equal ones together, and per learner those in which rows differ."""
+    stated = [(c.spec.learner.name, c.training_conditions) for c in configs]
+    stated = [(learner, facts) for learner, facts in stated if facts]
+    equal, notes = [], []
+    for name in dict.fromkeys(name for _, facts in stated for name in facts):
+        values = [(learner, facts.get(name, "not stated")) for learner, facts in stated]
+        if differing := _by_learner(values):
+            notes.append(f"In training, {name} differ: {differing}.")
+        else:
+            equal.append(f"{name}: {values[0][1]}")
+    if equal:
+        whose = "all trained rows" if len(stated) > 1 else "the trained row"
+        notes.insert(0, f"In training of {whose}: {'; '.join(equal)}.")
+    return notes
+
+
+def _skipped_note(configs: Sequence[Configuration]) -> str:
+    """How many meta-steps the learners skipped, over all seeds, if any did."""
+    said = []
+    for config in configs:
+        counts = [run.record.skipped_steps or 0 for run in config.runs]
+        if any(counts):
+            total = len(counts) * config.spec.training.meta_steps
+            said.append(f"{config.spec.learner.name} {sum(counts):,} of {total:,}")
+    if not said:
+        return ""
+    return f"Meta-steps skipped because of a runaway gradient: {', '.join(dict.fromkeys(said))}."
 
 
 def _sizes_note(configs: Sequence[Configuration]) -> str:

@@ -71,6 +71,19 @@ class Configuration:
         return asked if recorded is None else str(recorded)
 
     @property
+    def training_conditions(self) -> dict[str, str]:
+        """What is recorded of the training besides its length, by name, in words."""
+        record = self.runs[0].record
+        if not self.spec.training.meta_steps:
+            return {}
+        stated = {} if record.conditions is None else record.conditions.model_dump()
+        facts = {name.replace("_", " "): value for name, value in stated.items() if value}
+        if record.train_shots is not None:
+            sizes = f"{record.train_shots} + {record.train_queries}"
+            facts["support + query examples per class"] = sizes
+        return facts
+
+    @property
     def changes(self) -> Changes:
         """What the users set, of any of the runs, by scope and name."""
         found: dict[str, dict[str, Any]] = {}

@@ -15,6 +15,7 @@ from metabench.errors import UsageError
 from metabench.planning.evaluation import Evaluation, EvaluationName
 from metabench.planning.overrides import Changes, parse_changes
 from metabench.planning.runspec import RunSpec
+from metabench.plugin.contracts.conditions import TrainingConditions
 
 SCHEMA = 1
 """Raised when a reader of older records would misread newer ones."""
@@ -81,6 +82,18 @@ class RunRecord(BaseModel):
         description="Inner steps that the learner takes at meta-test, which need not be the "
         "protocol's. Absent in older records.",
     )
+    train_shots: int | None = Field(
+        default=None,
+        description="Support examples per class in meta-training. Absent in older records.",
+    )
+    train_queries: int | None = Field(
+        default=None,
+        description="Query examples per class in meta-training. Absent in older records.",
+    )
+    conditions: TrainingConditions | None = Field(
+        default=None,
+        description="What the learner states about its training. Absent in older records.",
+    )
     transductive: bool = Field(
         default=False, description="Whether predictions use the statistics of the query set."
     )
@@ -90,6 +103,11 @@ class RunRecord(BaseModel):
     )
     selected_step: int | None = Field(
         default=None, description="The meta-step whose weights were tested."
+    )
+    skipped_steps: int | None = Field(
+        default=None,
+        description="Meta-steps that the learner skipped, because a task had run away. Null where "
+        "the learner never skips, and in older records.",
     )
     train_seconds: float | None = Field(default=None, description="Wall time of meta-training.")
     measures: dict[str, float] = Field(

@@ -13,6 +13,7 @@ from metabench.planning.compatibility import (
     episode_shapes,
     learner_params,
     steps_at_test,
+    training_conditions,
 )
 from metabench.planning.networks import (
     build_space,
@@ -22,8 +23,9 @@ from metabench.planning.networks import (
 )
 from metabench.planning.runspec import RunSpec, SourceChoice
 from metabench.planning.source_data import fingerprint_of, load_data
+from metabench.plugin.contracts.conditions import TrainingConditions
 from metabench.plugin.contracts.data import ClassData, FunctionFamily
-from metabench.plugin.contracts.episode import TaskShape
+from metabench.plugin.contracts.episode import EpisodeShape, TaskShape
 from metabench.plugin.contracts.learner import Learner, LearnerContext
 from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.specs import resolve
@@ -48,6 +50,8 @@ class Built:
     transductive: bool
     n_params: int | None
     steps_at_test: int
+    train_shape: EpisodeShape
+    conditions: TrainingConditions | None
     data: dict[str, dict[str, str]]
 
 
@@ -113,6 +117,8 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
             for choice, data in zip(spec.sources, loaded, strict=True)
         },
         steps_at_test=steps_at_test(spec, catalog),
+        train_shape=shapes["meta-train"],
+        conditions=training_conditions(spec, catalog),
         n_params=count_weights(space) if space and not space.choices() else None,
     )
 

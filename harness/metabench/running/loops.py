@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from metabench.nn.scores import task_scores
 from metabench.planning.plan import PlannedRun
 from metabench.planning.runspec import EpisodeProtocol
 from metabench.plugin.contracts.episode import Adapted, Predictor, TaskBatch, TaskShape
-from metabench.plugin.contracts.learner import PhasedLearner
+from metabench.plugin.contracts.learner import SKIPPED, PhasedLearner
 from metabench.plugin.specs import RunEvent
 from metabench.results.schema import EpisodeRecord
 from metabench.results.store import RunStore
@@ -33,6 +33,8 @@ from metabench.sampling.seeding import generator
 
 LOG_POINTS = 200
 """Points of the training curve; the device is waited for only then."""
+MOST_SKIPPED = 100
+"""Meta-steps skipped in a row from which a run counts as diverged."""
 TEST_ELEMENTS = 2**20
 """Numbers in the inputs of one chunk of test episodes. Part of what decides the last digit."""
 EMBEDDED = 1000
@@ -60,6 +62,35 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
+class Trained:
+    """What meta-training leaves.
+
+    Attributes:
+        step: the meta-step of the weights to test.
+        skipped: meta-steps that the learner skipped; None if it never skips.
+    """
+
+    step: int
+    skipped: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Where meta-training is: the steps done, the best meta-validation score, the skipped steps.
+
+    ``in_a_row`` counts the last points of the curve all of whose steps were skipped, in steps.
+    """
+
+    step: int = 0
+    best: float | None = None
+    skipped: int | None = None
+    in_a_row: int = 0
+
+    def at(self, step: int) -> _State:
+        return replace(self, step=step)
+
+
+@dataclass(frozen=True, slots=True)
 class Loops:
     """The loops of one run, with what they work on."""
 
@@ -69,11 +100,8 @@ class Loops:
     device: torch.device
     control: Control
 
-    def meta_train(self) -> int:
+    def meta_train(self) -> Trained:
         """Train from where an earlier start stopped; leave the weights to test in the learner.
-
-        Returns:
-            The meta-step of those weights.
 
         Raises:
             Interrupted: when asked to stop.
@@ -81,7 +109,8 @@ class Loops:
         """
         spec, built = self.planned.spec, self.built
         total, size = spec.training.meta_steps, spec.training.meta_batch
-        step, best = self._resume()
+        state = self._resume()
+        step = state.step
         log_every = max(1, total // LOG_POINTS)
         val_every = spec.training.val_every or max(1, total // 20)
         pending: list[Mapping[str, Tensor | float]] = []
@@ -93,28 +122,28 @@ class Loops:
                 pending.append(built.learner.meta_step(tasks, progress=step / total, rng=rng))
                 step += 1
                 if step % log_every == 0 or step == total:
-                    self._log(step, pending)
+                    state = self._log(state.at(step), pending)
                     pending = []
                 if self._validates and (step % val_every == 0 or step == total):
-                    best = self._validate(step, best)
+                    state = self._validate(state.at(step))
                 if self.control.stopped():
-                    self._check(step, _means(pending))
-                    self._save(step, best)
+                    state, _ = self._summarize(state.at(step), pending)
+                    self._save(state)
                     raise Interrupted
                 # Between two logged points nobody has looked at the losses: save at points only,
                 # so that a checkpoint never holds weights that are not finite.
                 if not pending and time.monotonic() - saved_at > self.control.checkpoint_seconds:
-                    self._save(step, best)
+                    self._save(state)
                     saved_at = time.monotonic()
         finally:
             self._note_time("meta-train", step - first, started)
         if step > first:
-            self._save(step, best)
-        if best is None:
-            return step
-        state = checkpoint.load(self.store.best_checkpoint, device=self.device)
-        built.learner.load_state_dict(state["learner"])
-        return int(state["step"])
+            self._save(state)
+        if state.best is None:
+            return Trained(step, state.skipped)
+        best = checkpoint.load(self.store.best_checkpoint, device=self.device)
+        built.learner.load_state_dict(best["learner"])
+        return Trained(int(best["step"]), state.skipped)
 
     def meta_test(self) -> None:
         """Write one line per episode; lines that are there already are not made again.
@@ -158,35 +187,67 @@ class Loops:
 
     # The state of training ---------------------------------------------------------------------
 
-    def _resume(self) -> tuple[int, float | None]:
+    def _resume(self) -> _State:
         if not self.store.checkpoint.exists():
             self.store.rewind_metrics(0)
-            return 0, None
-        state = checkpoint.load(self.store.checkpoint, device=self.device)
-        self.built.learner.load_state_dict(state["learner"])
-        self.store.rewind_metrics(state["step"])
-        self._say("message", text=f"resumes at meta-step {state['step']:,}")
-        return int(state["step"]), state["best"]
+            return _State()
+        kept = checkpoint.load(self.store.checkpoint, device=self.device)
+        self.built.learner.load_state_dict(kept["learner"])
+        self.store.rewind_metrics(kept["step"])
+        self._say("message", text=f"resumes at meta-step {kept['step']:,}")
+        skipped = kept.get(SKIPPED)
+        return _State(int(kept["step"]), kept["best"], skipped, kept.get("in_a_row", 0))
 
-    def _save(self, step: int, best: float | None) -> None:
-        state = {"step": step, "best": best, "learner": self.built.learner.state_dict()}
-        checkpoint.save(self.store.checkpoint, state)
+    def _save(self, state: _State) -> None:
+        learner = self.built.learner.state_dict()
+        kept = {**asdict(state), "learner": learner}
+        checkpoint.save(self.store.checkpoint, kept)
 
-    def _log(self, step: int, pending: Sequence[Mapping[str, Tensor | float]]) -> None:
-        values = _means(pending)
-        self._check(step, values)
-        self.store.append_metrics(step, {k: float(f"{v:.6g}") for k, v in values.items()})
+    def _log(self, state: _State, pending: Sequence[Mapping[str, Tensor | float]]) -> _State:
+        state, values = self._summarize(state, pending)
+        self.store.append_metrics(state.step, {k: float(f"{v:.6g}") for k, v in values.items()})
         total = self.planned.spec.training.meta_steps
-        self._say("progress", phase="meta-train", done=step, total=total, values=values)
+        self._say("progress", phase="meta-train", done=state.step, total=total, values=values)
+        return state
+
+    def _summarize(
+        self, state: _State, pending: Sequence[Mapping[str, Tensor | float]]
+    ) -> tuple[_State, dict[str, float]]:
+        """Means over the steps since the last logged point; skipped ones are counted.
+
+        Raises:
+            DivergedError: when a mean is not finite, or many steps in a row were skipped.
+        """
+        values = _means(pending)
+        skipped = values.pop(SKIPPED, None)
+        if skipped is None:
+            self._check(state.step, values)
+            return state, values
+        n = round(skipped * len(pending))
+        state = replace(state, skipped=(state.skipped or 0) + n)
+        counted = {SKIPPED: float(n)} if n else {}
+        if n < len(pending):
+            self._check(state.step, values)
+            return replace(state, in_a_row=0), values | counted
+        state = replace(state, in_a_row=state.in_a_row + n)
+        if state.in_a_row >= min(MOST_SKIPPED, self.planned.spec.training.meta_steps):
+            raise self._diverged(
+                f"{state.in_a_row:,} meta-steps in a row up to {state.step:,} were skipped, "
+                "because their gradients were not finite or far larger than before"
+            )
+        return state, counted
 
     def _check(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             if not math.isfinite(value):
-                good = self.store.checkpoint
-                raise DivergedError(
-                    f"{self.planned.label} diverged: {name} is {value} at meta-step {step:,}.",
-                    hint=f"Its last good checkpoint is {good}." if good.exists() else "",
-                )
+                raise self._diverged(f"{name} is {value} at meta-step {step:,}")
+
+    def _diverged(self, how: str) -> DivergedError:
+        good = self.store.checkpoint
+        return DivergedError(
+            f"{self.planned.label} diverged: {how}.",
+            hint=f"Its last good checkpoint is {good}." if good.exists() else "",
+        )
 
     @property
     def _validates(self) -> bool:
@@ -196,7 +257,7 @@ class Loops:
         learner = self.built.learner
         return not (isinstance(learner, PhasedLearner) and learner.searching)
 
-    def _validate(self, step: int, best: float | None) -> float:
+    def _validate(self, state: _State) -> _State:
         """Score the present weights on meta-validation; keep them if they are the best so far."""
         spec = self.planned.spec
         assert self.built.validate is not None
@@ -208,14 +269,14 @@ class Loops:
             adapted = self.built.learner.adapt(tasks.support, rng=rng)
             scores.append(self._scores(adapted.predict, tasks))
         score = float(torch.cat(scores).mean())
-        self._check(step, {"val_score": score})
-        self.store.append_metrics(step, {"val_score": float(f"{score:.6g}")})
+        self._check(state.step, {"val_score": score})
+        self.store.append_metrics(state.step, {"val_score": float(f"{score:.6g}")})
         sign = 1.0 if spec.metric == "accuracy" else -1.0
-        if best is not None and sign * score <= sign * best:
-            return best
-        state = {"step": step, "learner": self.built.learner.state_dict()}
-        checkpoint.save(self.store.best_checkpoint, state)
-        return score
+        if state.best is not None and sign * score <= sign * state.best:
+            return state
+        kept = {"step": state.step, "learner": self.built.learner.state_dict()}
+        checkpoint.save(self.store.best_checkpoint, kept)
+        return replace(state, best=score)
 
     # Scores ------------------------------------------------------------------------------------
 
@@ -278,13 +339,25 @@ def _chunks(
 
 
 def _means(pending: Sequence[Mapping[str, Tensor | float]]) -> dict[str, float]:
-    """Mean of each scalar over steps: one wait for the device, whatever their number."""
+    """Mean of each scalar over the steps that were not skipped, and the share of those that were.
+
+    It is one wait for the device, whatever the number of steps.
+    """
     if not pending:
         return {}
     # A learner may log other scalars in another phase of training.
     names = [name for name in pending[0] if name in pending[-1]]
-    columns = {name: [torch.as_tensor(step[name]).detach() for step in pending] for name in names}
-    return {name: float(torch.stack(column).mean()) for name, column in columns.items()}
+    columns = {
+        name: torch.stack([torch.as_tensor(step[name]).detach() for step in pending])
+        for name in names
+    }
+    if SKIPPED in columns:
+        taken = columns[SKIPPED] == 0
+        columns = {
+            name: column if name == SKIPPED else column[taken.to(column.device)]
+            for name, column in columns.items()
+        }
+    return {name: float(column.mean()) for name, column in columns.items()}
 
 
 def _rounded(value: float) -> float:

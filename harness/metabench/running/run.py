@@ -143,16 +143,20 @@ class RunExecution:
             transductive=built.transductive,
             n_params=built.n_params,
             steps_at_test=built.steps_at_test,
+            train_shots=built.train_shape.shots,
+            train_queries=built.train_shape.queries,
+            conditions=built.conditions,
             data=built.data,
         )
         loops = Loops(self._planned, built, self.store, self._device, self._control)
-        step = loops.meta_train()
+        trained = loops.meta_train()
         loops.meta_test()
         episodes, _ = read_episodes(self.store.episodes_of(), record)
         return self._write(
             record,
             "done",
-            selected_step=step,
+            selected_step=trained.step,
+            skipped_steps=trained.skipped,
             train_seconds=round(self.store.train_seconds(), 1),
             measures=measure(self.store.folder, episodes),
         )

@@ -26,6 +26,7 @@ from pydantic import Field
 from torch import Tensor
 
 from metabench import (
+    SKIPPED,
     Adapted,
     Labelled,
     LearnerContext,
@@ -85,14 +86,6 @@ class BmamlParams(GradientParams):
     weight_rate: float = Field(
         default=2.0, gt=0, description="Rate b of the Gamma prior on the weight precision lambda."
     )
-    inner_clip: float | None = Field(
-        default=None,
-        gt=0,
-        description="Bound on each element of the inner-loop gradient; null for none.",
-    )
-    max_norm: float | None = Field(
-        default=None, gt=0, description="Bound on the norm of the outer gradient; null for none."
-    )
     outer_decay: float = Field(
         default=1.0,
         gt=0,
@@ -139,7 +132,8 @@ class Bmaml:
         learned = {"particles.weights": self._particles["weights"]}
         if p.prior == "gamma" and p.learn_precisions:
             learned["particles.logs"] = self._particles["logs"]
-        self.outer = OuterAdam([Group(learned | self._shared, p.outer_lr, p.max_norm)], clip=p.clip)
+        group = Group(learned | self._shared, p.outer_lr, p.max_norm)
+        self.outer = OuterAdam([group], clip=p.clip, skip_above=p.skip_above)
 
     def meta_step(
         self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
@@ -152,8 +146,7 @@ class Bmaml:
         *_, chaser = self._path(support, p.inner_steps, create_graph=p.order == "second")
         if p.meta_loss == "query":
             loss = self._query_loss(chaser, query, shots=shots)
-            self.outer.step(loss, rate=rate)
-            return {"loss": loss.detach()}
+            return {"loss": loss.detach(), SKIPPED: self.outer.step(loss, rate=rate)}
         with torch.no_grad():
             seen = Labelled(
                 torch.cat([support.x, query.x], dim=1), torch.cat([support.y, query.y], dim=1)
@@ -163,8 +156,8 @@ class Bmaml:
                 leader = self._step(leader, seen)
             query_loss = self._query_loss(chaser, query, shots=shots)
         loss = (chaser.weights - leader.weights).square().sum(dim=(1, 2)).mean()
-        self.outer.step(loss, rate=rate)
-        return {"loss": loss.detach(), "query_loss": query_loss}
+        skipped = self.outer.step(loss, rate=rate)
+        return {"loss": loss.detach(), "query_loss": query_loss, SKIPPED: skipped}
 
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:

@@ -64,7 +64,7 @@ class Hsml(GradientLearner):
         self._weights = leaves(weights, device)
         self._adapted = frozenset(n for n in weights if p.adapt_norm or not is_norm(n))
         parts = parameters(encoder=self._encoder, tree=self._tree, gates=self._gates)
-        return [Group(self._weights | parts, p.outer_lr)]
+        return [Group(self._weights | parts, p.outer_lr, p.max_norm)]
 
     def begin(self, support: Labelled, *, rng: torch.Generator, progress: float | None) -> Start:
         """Embed the tasks and gate the start weights."""

@@ -45,13 +45,13 @@ class Maml(GradientLearner):
         self._adapted = frozenset(
             name for name in self._weights if p.adapt_norm or not is_norm(name)
         )
-        weights = Group(self._weights, p.outer_lr)
+        weights = Group(self._weights, p.outer_lr, p.max_norm)
         if self.context.strategy is None:
             self._search = None
             return [weights]
         self._search = SearchedSpace(self.space, self.context.strategy)
         self._logits = leaves(self._search.init_logits(rng=rng), device)
-        logits = Group(self._logits, p.arch_lr, beta1=p.arch_beta1, decay=p.arch_decay)
+        logits = Group(self._logits, p.arch_lr, p.max_norm, p.arch_beta1, p.arch_decay)
         return [weights, logits]
 
     def begin(self, support: Labelled, *, rng: torch.Generator, progress: float | None) -> Start:

@@ -6,7 +6,8 @@ SGD on the weights, architecture fixed. Outer loop (equation 9): encoder, contro
 weights all descend the query loss, plus ``penalty`` times the reconstruction error.
 
 * ``mnas``: in the last ``hard_fraction`` of the search the decoded architecture runs inside the
-  supernet, with straight-through gradients to the controller; it is tested as it is.
+  supernet, with straight-through gradients to the controller; it is tested as it is, or weights and
+  gates are then trained anew under the architectures that the controller gives (``retrain``).
 * ``mnas-shared``: free logits for all tasks; decoded once, then the child is trained anew, with
   encoder and new gates.
 * ``mnas-nm``: no modulation.
@@ -38,10 +39,13 @@ from metabench import (
 )
 from metabench_plugins.learners.parts.gates import Gates
 from metabench_plugins.learners.parts.gradient_learner import GradientLearner, Start, leaves
-from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
+from metabench_plugins.learners.parts.outer_adam import Group
 from metabench_plugins.learners.parts.seeded_modules import parameters, seeded
 from metabench_plugins.learners.parts.task_encoder import EncoderParams, TaskEncoder
 from metabench_plugins.strategies.parts.decoding import genotypes, harden, place, straight_through
+
+PhaseName = Literal["search", "tune", "retrain"]
+"""The search; its end, if the controller alone is then tuned; and training with new weights."""
 
 
 class MnasParams(EncoderParams):
@@ -82,8 +86,21 @@ class MnasParams(EncoderParams):
         default=0.2,
         ge=0,
         le=1,
-        description="With architecture=task: last fraction of meta-training, which runs the "
-        "decoded architectures.",
+        description="With architecture=task: last fraction of the search, which runs the decoded "
+        "architectures.",
+    )
+    tuned: Literal["all", "controller"] = Field(
+        default="all",
+        description="With architecture=task: what is trained while the decoded architectures run. "
+        "all: as in the search; controller: the controller alone.",
+    )
+    retrain_fraction: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="With architecture=task: last fraction of meta-training, after the search. It "
+        "fixes encoder and controller, and trains weights and gates anew under the decoded "
+        "architectures. 0 tests the weights of the search.",
     )
     search_fraction: float = Field(
         default=0.5,
@@ -151,14 +168,17 @@ class Mnas(GradientLearner):
         self._strategy = context.strategy
         self._supernet = context.space
         self._choices = context.space.choices()
+        self._phase: PhaseName = "search"
         self._genotype: Genotype | None = None
         self._counts: dict[Genotype, int] = {}
         super().__init__(context)
 
     @property
     def searching(self) -> bool:
-        """Whether ``mnas-shared`` has yet to turn to its child; M-NAS tests what it searches in."""
-        return self.params.architecture == "shared" and self._genotype is None
+        """Whether weights are still to be drawn anew; without that M-NAS tests those it has."""
+        p = self.params
+        retrains = p.architecture == "shared" or p.retrain_fraction > 0
+        return retrains and self._phase != "retrain"
 
     def groups(self, rng: torch.Generator) -> Sequence[Group]:
         """Weights, encoder and gates at the outer rate; the architecture at its own."""
@@ -176,11 +196,15 @@ class Mnas(GradientLearner):
         if p.architecture == "shared":
             arch = self._strategy.init_arch(self._supernet, rng=rng)
             self._arch = leaves(arch, device)
-        logits = {f"arch.{cell}": weight for cell, weight in self._arch.items()}
-        logits |= parameters(controller=self._controller)
-        return [*self._weight_groups(rng), Group(logits, p.controller_lr)]
+        return [self._draw_weights(rng), Group(self._logits, p.controller_lr, p.max_norm)]
 
-    def _weight_groups(self, rng: torch.Generator) -> list[Group]:
+    @property
+    def _logits(self) -> Params:
+        """What architectures are computed from: the controller, or free logits."""
+        own = {f"arch.{cell}": weight for cell, weight in self._arch.items()}
+        return own | parameters(controller=self._controller)
+
+    def _draw_weights(self, rng: torch.Generator) -> Group:
         """Draw weights of the present space and gates for them; the encoder is kept."""
         p, device = self.params, self.context.device
         weights = self.space.init_weights(rng=rng)
@@ -192,26 +216,61 @@ class Mnas(GradientLearner):
         self._weights = leaves(weights, device)
         self._adapted = frozenset(n for n in weights if p.adapt_norm or not is_norm(n))
         parts = parameters(encoder=self._encoder, gates=self._gates)
-        return [Group(self._weights | parts, p.outer_lr)]
+        return Group(self._weights | parts, p.outer_lr, p.max_norm)
 
     def meta_step(
         self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
     ) -> Mapping[str, Tensor | float]:
-        """One outer update; ``mnas-shared`` first turns to its child when the search is over."""
-        p = self.params
-        if self.searching and progress >= p.search_fraction:
-            self._become(self._strategy.discretize(self._supernet, _detached(self._arch)), rng)
+        """One outer update, in the phase whose turn it is."""
+        phase = self._phase_at(progress)
+        if phase != self._phase:
+            if phase == "retrain" and self.params.architecture == "shared":
+                self._genotype = self._strategy.discretize(self._supernet, _detached(self._arch))
+            self._enter(phase, rng)
         return super().meta_step(tasks, progress=progress, rng=rng)
 
-    def _become(self, genotype: Genotype, rng: torch.Generator) -> None:
-        """Go on with the network of one genotype, its weights and gates drawn anew."""
-        self._genotype = genotype
-        self.space = self._supernet.child(genotype)
-        self.outer = OuterAdam(self._weight_groups(rng), clip=self.params.clip)
+    @property
+    def _search_end(self) -> float:
+        """The share of meta-training that searches."""
+        p: MnasParams = self.params
+        return p.search_fraction if p.architecture == "shared" else 1.0 - p.retrain_fraction
+
+    def _decodes(self, progress: float) -> bool:
+        """Whether the decoded architectures of tasks run, at the end of the search."""
+        p: MnasParams = self.params
+        return p.architecture == "task" and progress >= self._search_end * (1.0 - p.hard_fraction)
+
+    def _phase_at(self, progress: float) -> PhaseName:
+        if progress >= self._search_end:
+            return "retrain"
+        if self.params.tuned == "controller" and self._decodes(progress):
+            return "tune"
+        return "search"
+
+    def _enter(self, phase: PhaseName, rng: torch.Generator) -> None:
+        """Begin a phase, with an optimizer of its own; what has rate 0 in it stays."""
+        p = self.params
+        self._phase = phase
+        if phase == "tune":
+            held = self._weights | parameters(encoder=self._encoder, gates=self._gates)
+            self.outer = self._adam(
+                [Group(held, 0.0), Group(self._logits, p.controller_lr, p.max_norm)]
+            )
+        elif self._genotype is not None:
+            self.space = self._supernet.child(self._genotype)
+            self.outer = self._adam([self._draw_weights(rng)])
+        else:
+            self._draw_weights(rng)
+            fixed = self._logits | parameters(encoder=self._encoder)
+            trained = self._weights | parameters(gates=self._gates)
+            self.outer = self._adam([Group(trained, p.outer_lr, p.max_norm), Group(fixed, 0.0)])
 
     def begin(self, support: Labelled, *, rng: torch.Generator, progress: float | None) -> Start:
         """Embed the tasks, choose their architectures and gate the weights."""
         z, error = self._encoder(support)
+        penalty = self.params.penalty * error
+        if self._phase == "retrain" and self._genotype is None:
+            z, penalty = z.detach(), None
         n_tasks = len(z)
         weights: Params = share(self._weights, n_tasks)
         if self._gates is not None:
@@ -226,7 +285,7 @@ class Mnas(GradientLearner):
             weights=weights,
             adapted=self._adapted,
             mixture=mixture,
-            penalty=self.params.penalty * error,
+            penalty=penalty,
             embedding=z,
             genotypes=found,
             n_params=None if found is None else [self._count(genotype) for genotype in found],
@@ -239,21 +298,21 @@ class Mnas(GradientLearner):
 
         The sharpness of a strategy that anneals rises over the search.
         """
-        p = self.params
         if self._controller is not None:
             arch: Arch = self._controller(z)
-            search_end = 1.0
         else:
             arch = share(self._arch, len(z))
-            search_end = p.search_fraction
-        if progress is None:
+        if progress is None or self._phase == "retrain":
+            arch = _detached(arch)
             mixture = self._strategy.mixture(self._supernet, arch, sharpness=1.0, rng=None)
             hard = harden(mixture, self._choices)
-            return place(hard, z), genotypes(hard, self._choices)
-        searched = min(1.0, progress / search_end) if search_end else 1.0
-        arch = drop_paths(arch, rate=p.path_dropout * (1.0 - searched), rng=rng)
+            found = genotypes(hard, self._choices) if progress is None else None
+            return place(hard, z), found
+        searched = min(1.0, progress / self._search_end) if self._search_end else 1.0
+        rate = self.params.path_dropout * (1.0 - searched)
+        arch = drop_paths(arch, rate=rate, rng=rng)
         mixture = self._strategy.mixture(self._supernet, arch, sharpness=searched, rng=rng)
-        if p.architecture == "task" and progress >= 1.0 - p.hard_fraction:
+        if self._decodes(progress):
             return straight_through(mixture, harden(mixture, self._choices)), None
         return mixture, None
 
@@ -264,14 +323,16 @@ class Mnas(GradientLearner):
         return self._counts[genotype]
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights and moments, and the genotype once there is one."""
+        """Weights and moments, the phase, and the genotype once there is one."""
         genotype = None if self._genotype is None else self._genotype.to_json()
-        return {**super().state_dict(), "genotype": genotype}
+        return {**super().state_dict(), "phase": self._phase, "genotype": genotype}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore; a state of the retraining turns the learner to its child first."""
+        """Restore; the learner first enters the phase of the state."""
         if state["genotype"] is not None:
-            self._become(Genotype.from_json(state["genotype"]), torch.Generator())
+            self._genotype = Genotype.from_json(state["genotype"])
+        if state["phase"] != self._phase:
+            self._enter(state["phase"], torch.Generator())
         super().load_state_dict(state)
 
 

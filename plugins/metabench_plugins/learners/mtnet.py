@@ -34,14 +34,6 @@ class MtNetParams(MamlParams):
         description="Whether a random mask per task selects the units that adapt; false gives a "
         "T-net.",
     )
-    inner_clip: float | None = Field(
-        default=None,
-        gt=0,
-        description="Bound on each element of the inner-loop gradient; null for none.",
-    )
-    max_norm: float | None = Field(
-        default=None, gt=0, description="Bound on the norm of the outer gradient; null for none."
-    )
 
 
 class MtNet(Maml):
@@ -50,7 +42,6 @@ class MtNet(Maml):
     def groups(self, rng: torch.Generator) -> Sequence[Group]:
         """The start weights, the identity for each transform, and logits of 0."""
         p = self.params
-        self.inner_clip = p.inner_clip
         units = layered(self.space, "mtnet").layers()
         transforms = {f"{layer}.transform": torch.eye(n) for layer, n in units.items()}
         logits = {layer: torch.zeros(n) for layer, n in units.items()}

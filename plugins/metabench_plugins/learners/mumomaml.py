@@ -48,7 +48,6 @@ class MumoMaml(Maml):
     def groups(self, rng: torch.Generator) -> Sequence[Group]:
         """Two groups: the start weights, which the space draws, and reader and FiLM."""
         p, task, device = self.params, self.context.task, self.context.device
-        self.inner_clip = p.inner_clip
         *hidden, _ = layered(self.space, "mumomaml").layers().items()
         self._hidden = dict(hidden)
         (network,) = super().groups(rng)

@@ -19,12 +19,13 @@ def _learners() -> Iterator[LearnerSpec]:
     yield from _without_training()
     yield LearnerSpec(
         name="maml",
-        version=1,
+        version=2,
         summary="MAML: meta-learns initial weights that a few gradient steps adapt to a "
         "task (Finn et al. 2017).",
         params="metabench_plugins.learners.maml:MamlParams",
         search_params="metabench_plugins.learners.maml:MamlSearchParams",
         factory="metabench_plugins.learners.maml:Maml",
+        conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Finn, Abbeel and Levine, ICML 2017",
     )
     yield LearnerSpec(
@@ -35,27 +36,30 @@ def _learners() -> Iterator[LearnerSpec]:
         params="metabench_plugins.learners.reptile:ReptileParams",
         search_params="metabench_plugins.learners.metanas.params:MetanasParams",
         factory="metabench_plugins.learners.metanas.learner:reptile",
+        conditions="metabench_plugins.learners.parts.conditions:of_reptile",
         train_shape="metabench_plugins.learners.reptile:train_shape",
         steps_at_test="metabench_plugins.learners.metanas.params:steps_at_test",
         reference="Nichol, Achiam and Schulman, 2018",
     )
     yield LearnerSpec(
         name="mtnet",
-        version=1,
+        version=2,
         summary="MT-Net: MAML with a meta-learned linear transform after each layer and "
         "random masks of the units that adapt (Lee and Choi 2018).",
         params="metabench_plugins.learners.mtnet:MtNetParams",
         factory="metabench_plugins.learners.mtnet:MtNet",
+        conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Lee and Choi, ICML 2018",
     )
     yield LearnerSpec(
         name="mumomaml",
-        version=1,
+        version=2,
         summary="MUMOMAML: MAML with task-conditioned FiLM modulation; an encoder of the "
         "support set scales and shifts the units of each hidden layer (Vuorio et al. 2019).",
         params="metabench_plugins.learners.mumomaml:MumoMamlParams",
         factory="metabench_plugins.learners.mumomaml:MumoMaml",
         needs_hidden_layers=True,
+        conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Vuorio et al., NeurIPS 2019",
     )
     yield LearnerSpec(
@@ -65,6 +69,7 @@ def _learners() -> Iterator[LearnerSpec]:
         "(DARTS, Liu et al. 2019).",
         params="metabench_plugins.learners.one_shot:OneShotParams",
         factory="metabench_plugins.learners.one_shot:OneShot",
+        conditions="metabench_plugins.learners.parts.conditions:of_one_shot",
         kinds=("classification",),
         searches=True,
         one_task=True,
@@ -72,11 +77,12 @@ def _learners() -> Iterator[LearnerSpec]:
     )
     yield LearnerSpec(
         name="bmaml",
-        version=1,
+        version=2,
         summary="Bayesian MAML: particles adapt by Stein variational gradient descent, and "
         "the chaser loss trains their initial values (Yoon et al. 2018).",
         params="metabench_plugins.learners.bmaml:BmamlParams",
         factory="metabench_plugins.learners.bmaml:Bmaml",
+        conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Yoon et al., NeurIPS 2018",
     )
     yield from _task_aware()
@@ -100,10 +106,11 @@ def _task_aware() -> Iterator[LearnerSpec]:
     ):
         yield LearnerSpec(
             name=name,
-            version=1,
+            version=2,
             summary=summary,
             params="metabench_plugins.learners.hsml:HsmlParams",
             factory="metabench_plugins.learners.hsml:Hsml",
+            conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
             preset={"tree": tree},
             reference="Yao, Wei, Huang and Li, ICML 2019",
         )
@@ -145,10 +152,11 @@ def _task_aware() -> Iterator[LearnerSpec]:
         model = "LowRankParams" if name == "mnas-low-rank" else "MnasParams"
         yield LearnerSpec(
             name=name,
-            version=1,
+            version=2,
             summary=summary,
             params=f"metabench_plugins.learners.mnas:{model}",
             factory="metabench_plugins.learners.mnas:Mnas",
+            conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
             preset=preset,
             searches=True,
             makes_logits="architecture" not in preset,
@@ -177,6 +185,7 @@ def _searching() -> Iterator[LearnerSpec]:
             summary=summary,
             params="metabench_plugins.learners.metanas.params:MetanasParams",
             factory="metabench_plugins.learners.metanas.learner:Metanas",
+            conditions="metabench_plugins.learners.parts.conditions:of_reptile",
             searches=True,
             train_shape="metabench_plugins.learners.reptile:train_shape",
             steps_at_test="metabench_plugins.learners.metanas.params:steps_at_test",
@@ -184,21 +193,23 @@ def _searching() -> Iterator[LearnerSpec]:
         )
     yield LearnerSpec(
         name="random-search-maml",
-        version=1,
+        version=2,
         summary="Random search, the baseline of M-NAS: MAML on random architectures; use it "
         "with the strategy random.",
         params="metabench_plugins.learners.maml:MamlSearchParams",
         factory="metabench_plugins.learners.maml:Maml",
+        conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         preset={"adapt_norm": True},
         searches=True,
         reference="Finn, Abbeel and Levine, ICML 2017",
     )
     yield LearnerSpec(
         name="metanas-maml",
-        version=2,
+        version=3,
         summary="MetaNAS with MAML instead of Reptile as the meta-learner; this is our extension.",
         params="metabench_plugins.learners.maml:MamlSearchParams",
         factory="metabench_plugins.learners.maml:Maml",
+        conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         preset={
             "adapt_norm": True,
             "arch_at_test": "soft",
@@ -210,11 +221,12 @@ def _searching() -> Iterator[LearnerSpec]:
     )
     yield LearnerSpec(
         name="tnas",
-        version=3,
+        version=4,
         summary="T-NAS: first-order MAML on weights and architecture logits; the most "
         "common decoded networks are trained anew (Lian et al. 2020).",
         params="metabench_plugins.learners.tnas:TnasParams",
         factory="metabench_plugins.learners.tnas:Tnas",
+        conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         preset={
             "order": "first",
             "inner_lr": 0.1,
@@ -246,6 +258,7 @@ def _searching() -> Iterator[LearnerSpec]:
             summary=summary,
             params="metabench_plugins.learners.metanas.retrain:RetrainParams",
             factory="metabench_plugins.learners.metanas.retrain:Retrain",
+            conditions="metabench_plugins.learners.parts.conditions:of_reptile",
             train_shape="metabench_plugins.learners.reptile:train_shape",
             steps_at_test="metabench_plugins.learners.metanas.params:steps_at_test",
             reference=reference,

@@ -17,6 +17,7 @@ from metabench.papers.reference_files import find_reference
 from metabench.papers.report import build_paper_report
 from metabench.papers.table import PaperReport, PaperRow
 from metabench.planning.runspec import Choice
+from metabench.planning.suite import load_suite
 from metabench.plugin.catalog import Catalog
 from metabench.render import Format, render
 from metabench.results.reading import read_runs
@@ -75,9 +76,12 @@ def runs(tmp_path: Path, catalog: Catalog) -> Path:
             budget="paper",
             sources=("sine", "line", "quadratic", "harmonics"),
             episodes=40,
+            suite_version=load_suite(catalog.suite("toy-regression")).version,
             params={"carry": "mean"} if beside else {"inner_lr": 0.001},
             space=Choice(name="mlp", version=1),
         )
+        installed = {"version": catalog.learner(learner).version}
+        spec = spec.model_copy(update={"learner": spec.learner.model_copy(update=installed)})
         scores = [1.9 + (i % 3) / 20 for i in range(160)]
         write_run(tmp_path, spec, scores, transductive=False)
     return tmp_path

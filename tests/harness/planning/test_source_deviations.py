@@ -45,8 +45,14 @@ def spec_of(catalog: Catalog, learner: str, *sets: str, **asked: Any) -> RunSpec
         ({"suite": "toy-regression", "setting": "10-shot", "task": "regression"}, True),
         ({"task": "classification"}, False),
         ({"budget": "paper"}, False),
-        ({"learner.retrained": 0}, True),  # the record lacks it
-        ({"learner.retrained": 0, "task": "classification"}, False),
+        # What a record lacks is younger than it, and was not switched on.
+        ({"learner.younger": 0}, True),
+        ({"learner.younger": [20, None]}, True),
+        ({"learner.younger": False}, True),
+        ({"learner.younger": "mean"}, True),
+        ({"learner.younger": 20}, False),
+        ({"learner.younger": True}, False),
+        ({"learner.younger": 0, "task": "classification"}, False),
     ],
 )
 def test_every_condition_must_hold(catalog: Catalog, when: dict[str, Any], held: bool) -> None:
@@ -99,35 +105,36 @@ def test_the_toy_cell_without_batch_norm_is_another_network(catalog: Catalog, le
         ("mtnet", "bounded by 10", "learner.inner_clip=null"),
         ("mumomaml", "U(-a, a)", "network.init=truncated"),
         ("mnas", "it is their mean", "learner.penalty_reduction=sum"),
+        ("mnas", "without training anew", "learner.retrain_fraction=0.3"),
+        ("mnas-nm", "together with the controller", "learner.tuned=controller"),
+        ("maml", "is skipped", "learner.skip_above=null"),
+        ("mnas", "best meta-validation score", "protocol.selection=last"),
     ],
 )
 def test_a_deviation_ends_with_the_parameter_that_it_is_about(
     catalog: Catalog, learner: str, said: str, cleared: str
 ) -> None:
     known = (*catalog.learner(learner).deviations, *suite(catalog, "toy-regression").deviations)
-    (found,) = [one for one in known if said in str(one)]
-    assert holds(found, spec_of(catalog, learner))
+    spec = spec_of(catalog, learner)
+    (found,) = [one for one in known if said in str(one) and holds(one, spec)]
     assert not holds(found, spec_of(catalog, learner, cleared))
 
 
 def test_every_built_in_deviation_of_a_suite_concerns_some_run_of_it(catalog: Catalog) -> None:
-    """In some setting at some budget, or with the selection that a user may ask for."""
     n = 0
     for name in ("omniglot", "miniimagenet", "toy-regression"):
         for one in suite(catalog, name).deviations:
-            sets = [f"{k}={v[0]}" for k, v in one.when.items() if k == "protocol.selection"]
+            asked = {"suite": name, "budget": "paper", "data": "synthetic"}
             specs = [
-                spec_of(
-                    catalog,
-                    (*one.learners, "maml")[0],
-                    *sets,
-                    suite=name,
-                    budget="paper",
-                    settings=(setting,),
-                    data="synthetic",
-                )
+                spec_of(catalog, (*one.learners, "maml")[0], **asked, settings=(setting,))
                 for setting in suite(catalog, name).settings
             ]
             assert any(holds(one, spec) for spec in specs), one
             n += 1
     assert n > 10
+
+
+def test_every_built_in_deviation_names_parameters_of_its_learners(catalog: Catalog) -> None:
+    for name, spec in catalog.learners.items():
+        fields = spec.params_model(searched=True).model_fields
+        assert strange_conditions(spec.deviations, fields) == [], name

@@ -61,5 +61,5 @@ def test_the_scopes_are_those_of_set() -> None:
 def test_the_built_in_learners_with_a_paper_say_what_they_do_otherwise(catalog: Catalog) -> None:
     named = {name for name, spec in catalog.learners.items() if spec.deviations}
     assert {"bmaml", "hsml", "mnas", "mumomaml", "one-shot", "reptile", "tnas"} <= named
-    ours = {"support-mean", "nearest-neighbor", "nearest-centroid", "maml"}
+    ours = {"support-mean", "nearest-neighbor", "nearest-centroid", "gaussian-process"}
     assert not named & ours

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +16,8 @@ import torch
 from metabench.errors import DataError, DivergedError, MetabenchError
 from metabench.planning.plan import PlannedRun, RunRequest, plan
 from metabench.plugin.catalog import Catalog
-from metabench.plugin.contracts.episode import Adapted, Labelled
+from metabench.plugin.contracts.episode import Adapted, Labelled, TaskBatch
+from metabench.plugin.contracts.learner import SKIPPED
 from metabench.plugin.specs import RunEvent
 from metabench.results.reading import read_runs
 from metabench.results.schema import EpisodeRecord, RunRecord
@@ -28,7 +31,7 @@ CPU = torch.device("cpu")
 
 def planned(catalog: Catalog, name: str = "maml", /, **changes: dict[str, object]) -> PlannedRun:
     changes.setdefault("budget", {"meta_steps": 40, "meta_batch": 3})
-    changes.setdefault("protocol", {"episodes": 60})
+    changes.setdefault("protocol", {"episodes": 60, "selection": "last"})
     changes.setdefault("space", {"width": 8, "hidden": 2})
     request = RunRequest(learners=(name,), suite="toy-regression", budget="smoke", changes=changes)
     return plan(request, catalog)[0]
@@ -194,9 +197,10 @@ def test_a_finished_run_is_not_run_again(catalog: Catalog, tmp_path: Path) -> No
 
 
 def test_a_diverging_run_keeps_its_last_good_checkpoint(catalog: Catalog, tmp_path: Path) -> None:
-    made = planned(catalog, learner={"outer_lr": 1.0, "inner_lr": 50.0})
+    rates = {"outer_lr": 1.0, "inner_lr": 100.0, "inner_clip": None}
+    made = planned(catalog, learner=rates)
     bad = run(made, catalog, tmp_path)
-    with pytest.raises(DivergedError, match=r"diverged: loss is (nan|inf) at meta-step") as caught:
+    with pytest.raises(DivergedError, match=r"diverged: \d+ meta-steps in a row") as caught:
         bad()
     record = bad.store.read_record()
     assert record is not None
@@ -207,6 +211,39 @@ def test_a_diverging_run_keeps_its_last_good_checkpoint(catalog: Catalog, tmp_pa
         weights = checkpoint.load(bad.store.checkpoint)["learner"]["weights"]
         assert all(weight.isfinite().all() for weight in weights.values())
     assert not (bad.store.folder / "episodes.jsonl").exists()
+
+
+def test_a_loss_that_is_not_finite_ends_a_run_without_a_guard(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    rates = {"outer_lr": 1.0, "inner_lr": 50.0, "inner_clip": None, "skip_above": None}
+    with pytest.raises(DivergedError, match=r"diverged: loss is (nan|inf) at meta-step"):
+        run(planned(catalog, learner=rates), catalog, tmp_path)()
+
+
+def test_skipped_steps_are_counted_over_all_starts_and_left_out_of_the_loss(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, steps = Maml.meta_step, []
+
+    def with_skips(self: Maml, tasks: TaskBatch, **given: Any) -> dict[str, Any]:
+        logged = dict(original(self, tasks, **given))
+        steps.append(given["progress"])
+        if len(steps) in (2, 7):
+            logged |= {"loss": torch.tensor(float("inf")), SKIPPED: torch.tensor(1.0)}
+        return logged
+
+    monkeypatch.setattr(Maml, "meta_step", with_skips)
+    made = planned(catalog, budget={"meta_steps": 400, "meta_batch": 2})
+    stopping = run(made, catalog, tmp_path, stopped=lambda: len(steps) == 5)
+    with pytest.raises(Interrupted):
+        stopping()
+    record = run(made, catalog, tmp_path)()
+    assert record.skipped_steps == 2
+    metrics = stopping.store.folder / "metrics.jsonl"
+    points = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert all(math.isfinite(point["loss"]) for point in points)
+    assert sum(point.get(SKIPPED, 0) for point in points) == 2
 
 
 def test_selection_tests_the_best_weights_on_meta_val(catalog: Catalog, tmp_path: Path) -> None:

@@ -216,12 +216,56 @@ def test_shared_decodes_once_and_trains_the_child_anew() -> None:
     assert adapted.genotypes == [learner._genotype] * TASKS
 
 
+def test_retraining_fixes_the_architectures_and_draws_weights_anew() -> None:
+    learner = mnas(retrain_fraction=0.5)
+    assert learner.searching
+    learner.meta_step(batch(), progress=0.2, rng=rng())
+    before = {name: weight.detach().clone() for name, weight in learner.outer.weights.items()}
+    found = learner.adapt(batch().support, rng=rng()).genotypes
+    for step in range(3):
+        learner.meta_step(batch(step), progress=0.5 + 0.1 * step, rng=rng(step))
+    assert not learner.searching
+    assert learner.adapt(batch().support, rng=rng()).genotypes == found
+    for name, weight in learner.outer.weights.items():
+        fixed = name.startswith(("encoder.", "controller."))
+        assert torch.equal(weight, before[name]) == fixed, name
+
+
+def test_tuning_the_controller_alone_leaves_the_rest() -> None:
+    learner = mnas(tuned="controller", hard_fraction=0.2)
+    learner.meta_step(batch(), progress=0.7, rng=rng())
+    before = {name: weight.detach().clone() for name, weight in learner.outer.weights.items()}
+    learner.meta_step(batch(2), progress=0.8, rng=rng())
+    assert not learner.searching
+    for name, weight in learner.outer.weights.items():
+        assert torch.equal(weight, before[name]) != name.startswith("controller."), name
+
+
+def test_with_retraining_the_decoded_architectures_run_at_the_end_of_the_search() -> None:
+    """The hard part is the last ``hard_fraction`` of the search, whatever comes after it."""
+    learner = mnas(retrain_fraction=0.5, hard_fraction=0.2)
+    soft, hard = (
+        learner.begin(batch().support, rng=rng(), progress=progress).mixture[CELL]
+        for progress in (0.39, 0.4)
+    )
+    assert ((hard == 0) | (hard == 1)).all()
+    assert not ((soft == 0) | (soft == 1)).all()
+
+
+PHASES = {
+    "task": {"architecture": "task"},
+    "shared": {"architecture": "shared"},
+    "tuned": {"tuned": "controller"},
+    "retrained": {"retrain_fraction": 0.2},
+}
+
+
 @pytest.mark.parametrize("progress", [0.1, 0.6, 0.9])
-@pytest.mark.parametrize("architecture", ["task", "shared"])
-def test_a_restored_learner_goes_on_bit_by_bit(architecture: str, progress: float) -> None:
-    whole = mnas(architecture=architecture)
+@pytest.mark.parametrize("kind", PHASES)
+def test_a_restored_learner_goes_on_bit_by_bit(kind: str, progress: float) -> None:
+    whole = mnas(**PHASES[kind])
     whole.meta_step(batch(1), progress=progress, rng=rng(1))
-    again = mnas(architecture=architecture)
+    again = mnas(**PHASES[kind])
     again.load_state_dict(whole.state_dict())
     for learner in (whole, again):
         learner.meta_step(batch(2), progress=progress, rng=rng(2))

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+SKIPPED = "skipped"
+"""Name of a scalar of :meth:`Learner.meta_step`: 1 where the outer update was not made, else 0."""
+
 
 @runtime_checkable
 class Learner(Protocol):
@@ -28,6 +31,10 @@ class Learner(Protocol):
         self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
     ) -> Mapping[str, Tensor | float]:
         """Make one outer update and return scalars to log, among them ``loss``.
+
+        A learner that may skip an update, because a task has run away, says so by the scalar
+        :data:`SKIPPED`. The harness counts skipped updates in the record, and leaves their scalars
+        out of the means that it logs.
 
         Args:
             tasks: a batch of meta-train episodes.

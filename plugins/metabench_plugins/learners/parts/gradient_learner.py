@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from metabench import (
+    SKIPPED,
     Adapted,
     Frozen,
     Genotype,
@@ -75,6 +76,23 @@ class GradientParams(Frozen):
         gt=0,
         description="Bound on each element of the outer gradient; null for none.",
     )
+    inner_clip: float | None = Field(
+        default=None,
+        gt=0,
+        description="Bound on each element of the inner-loop gradient; null for none.",
+    )
+    max_norm: float | None = Field(
+        default=None,
+        gt=0,
+        description="Bound on the norm of the outer gradient, for each group of weights with a "
+        "learning rate of its own; null for none.",
+    )
+    skip_above: float | None = Field(
+        default=20.0,
+        gt=1,
+        description="A meta-step is skipped if the norm of its outer gradient is not finite or "
+        "more than this many times the median of the last 100; null for never.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,15 +142,15 @@ class GradientLearner(ABC):
         context: what the harness gives.
     """
 
-    inner_clip: float | None = None
-    """Bound of each element of the inner gradient."""
-
     def __init__(self, context: LearnerContext) -> None:
         assert context.space is not None
         self.context = context
         self.params: Any = context.params
         self.space = context.space
-        self.outer = OuterAdam(self.groups(context.rng), clip=self.params.clip)
+        self.outer = self._adam(self.groups(context.rng))
+
+    def _adam(self, groups: Sequence[Group]) -> OuterAdam:
+        return OuterAdam(groups, clip=self.params.clip, skip_above=self.params.skip_above)
 
     @abstractmethod
     def groups(self, rng: torch.Generator) -> Sequence[Group]:
@@ -149,10 +167,9 @@ class GradientLearner(ABC):
         start = self.begin(tasks.support, rng=rng, progress=progress)
         loss = self.query_loss(start, tasks)
         if start.penalty is None:
-            self.outer.step(loss)
-            return {"loss": loss.detach()}
-        self.outer.step(loss + start.penalty)
-        return {"loss": loss.detach(), "penalty": start.penalty.detach()}
+            return {"loss": loss.detach(), SKIPPED: self.outer.step(loss)}
+        skipped = self.outer.step(loss + start.penalty)
+        return {"loss": loss.detach(), "penalty": start.penalty.detach(), SKIPPED: skipped}
 
     def query_loss(self, start: Start, tasks: TaskBatch) -> Tensor:
         """The mean query loss of a batch after the inner loops, a scalar with its graph."""
@@ -264,7 +281,7 @@ class GradientLearner(ABC):
             order=order or self.params.order,
             adapted=start.adapted,
             masks=start.masks,
-            clip=self.inner_clip,
+            clip=self.params.inner_clip,
         )
 
     def _outputs(

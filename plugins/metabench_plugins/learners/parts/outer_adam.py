@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from metabench import Params
+from metabench_plugins.learners.parts.runaway_guard import RunawayGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +34,21 @@ class Group:
 
 
 class OuterAdam:
-    """Adam (Kingma and Ba 2015), with an optional element-wise clip.
+    """Adam (Kingma and Ba 2015), with a guard against runaway tasks and bounds of the gradient.
 
     Args:
         groups: names must differ between groups.
         clip: bound of each gradient element, ``[-clip, clip]``; None for no bound.
+        skip_above: see :class:`RunawayGuard`.
     """
 
-    def __init__(self, groups: Sequence[Group], *, clip: float | None = None) -> None:
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        *,
+        clip: float | None = None,
+        skip_above: float | None = None,
+    ) -> None:
         self._groups = [(list(group.weights.values()), group.max_norm) for group in groups]
         self._rates = [group.lr for group in groups]
         self.weights: Params = {}
@@ -60,19 +68,30 @@ class OuterAdam:
             fused=all(w.device.type in ("cpu", "cuda") for w in self.weights.values()),
         )
         self._clip = clip
+        (like, *_) = self.weights.values()
+        self._guard = RunawayGuard(skip_above, like.device)
 
-    def step(self, loss: Tensor, *, rate: float = 1.0) -> None:
+    def step(self, loss: Tensor, *, rate: float = 1.0) -> Tensor:
         """Descend the gradient of a scalar loss; a weight it does not use stays.
+
+        In a step that the guard skips, the gradient counts as 0: the weights move by what is left
+        of Adam's first moment, and both moments decay.
 
         Args:
             loss: a scalar with its graph.
             rate: factor of the learning rates, for a schedule.
+
+        Returns:
+            Whether the guard skipped the step, as a scalar 0 or 1.
         """
         leaves = list(self.weights.values())
         gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+        skipped = self._guard.skips([g for g in gradients if g is not None])
         for weight, gradient in zip(leaves, gradients, strict=True):
-            if gradient is not None and self._clip is not None:
-                gradient = gradient.clamp(-self._clip, self._clip)
+            if gradient is not None:
+                gradient = gradient.masked_fill(skipped, 0.0)
+                if self._clip is not None:
+                    gradient = gradient.clamp(-self._clip, self._clip)
             weight.grad = gradient
         for weights, max_norm in self._groups:
             if max_norm is not None:
@@ -81,13 +100,18 @@ class OuterAdam:
             group["lr"] = rate * lr
         self._adam.step()
         self._adam.zero_grad()
+        return skipped.to(loss.dtype)
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, moments and step counts."""
-        return {"weights": dict(self.weights), "adam": self._adam.state_dict()["state"]}
+        """Weights, moments and step counts, and what the guard knows."""
+        return {
+            "weights": dict(self.weights),
+            "adam": self._adam.state_dict()["state"],
+            "guard": self._guard.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore weights and moments; rates and bounds come from the parameters."""
+        """Restore what :meth:`state_dict` gave; rates and bounds come from the parameters."""
         with torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(state["weights"][name])
@@ -95,3 +119,4 @@ class OuterAdam:
         # Adam keeps the tensors it is given; a copy leaves the state to its owner.
         moments = copy.deepcopy(state["adam"])
         self._adam.load_state_dict({"state": moments, "param_groups": groups})
+        self._guard.load_state_dict(state["guard"])

@@ -1,0 +1,98 @@
+"""The training conditions of the built-in learners, in the words that tables compare."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from metabench import TrainingConditions
+
+if TYPE_CHECKING:
+    from metabench_plugins.learners.one_shot import OneShotParams
+    from metabench_plugins.learners.parts.gradient_learner import GradientParams
+    from metabench_plugins.learners.reptile import ReptileParams
+
+CONSTANT = "constant"
+
+
+def with_outer_adam(params: GradientParams) -> TrainingConditions:
+    """Of a learner with SGD in the inner loop and Adam in the outer one."""
+    decay = getattr(params, "outer_decay", 1.0)
+    return TrainingConditions(
+        inner_optimizer="SGD",
+        outer_optimizer="Adam",
+        outer_schedule=CONSTANT if decay == 1 else f"times {decay:g} per hundredth of training",
+        gradient_bounds=_bounds(params),
+        regularization=_regularization(
+            arch_decay=getattr(params, "arch_decay", 0.0),
+            path_dropout=getattr(params, "path_dropout", 0.0),
+        ),
+    )
+
+
+def of_reptile(params: ReptileParams) -> TrainingConditions:
+    """Of Reptile and the learners that are built on it."""
+    given = params.model_dump()
+    adam = params.inner_optimizer == "adam"
+    return TrainingConditions(
+        inner_optimizer="Adam with beta1 = 0" if adam else "SGD",
+        outer_optimizer="mean of the tasks' weights",
+        outer_schedule=_schedule(params.meta_lr, params.meta_lr_end, given),
+        gradient_bounds="none",
+        regularization=_regularization(
+            decay=given.get("weight_decay", 0.0),
+            arch_decay=given.get("arch_decay", 0.0),
+            drop_path=given.get("drop_path", 0.0),
+        ),
+    )
+
+
+def of_one_shot(params: OneShotParams) -> TrainingConditions:
+    """Of the search on a single task, which has no inner loop."""
+    bound = "none" if params.max_norm is None else f"norm at most {params.max_norm:g}"
+    return TrainingConditions(
+        inner_optimizer="none",
+        outer_optimizer=f"SGD with momentum {params.momentum:g}",
+        outer_schedule=f"cosine, {params.lr:g} to {params.lr_min:g}",
+        gradient_bounds=bound,
+        regularization=_regularization(decay=params.weight_decay, arch_decay=params.arch_decay),
+    )
+
+
+def _schedule(first: float, last: float, given: dict[str, Any]) -> str:
+    if math.isclose(first, last):
+        return f"{CONSTANT}, {first:g}"
+    shape = given.get("meta_lr_schedule", "linear")
+    return f"{shape}, {first:g} to {last:g}"
+
+
+def _bounds(params: GradientParams) -> str:
+    bounds = {
+        "inner elements at most {:g}": params.inner_clip,
+        "outer elements at most {:g}": params.clip,
+        "outer norm at most {:g}": params.max_norm,
+        "meta-steps above {:g} times the median norm are skipped": params.skip_above,
+    }
+    return _said(bounds)
+
+
+def _regularization(
+    *,
+    decay: float = 0.0,
+    arch_decay: float = 0.0,
+    drop_path: float = 0.0,
+    path_dropout: float = 0.0,
+) -> str:
+    return _said(
+        {
+            "weight decay {:g}": decay or None,
+            "weight decay of the logits {:g}": arch_decay or None,
+            "DropPath {:g}": drop_path or None,
+            "operations dropped in the search {:g}": path_dropout or None,
+        }
+    )
+
+
+def _said(facts: dict[str, float | None]) -> str:
+    said = [text.format(value) for text, value in facts.items() if value is not None]
+    return ", ".join(said) or "none"
