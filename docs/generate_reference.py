@@ -16,7 +16,17 @@ from typing import Any
 from pydantic import BaseModel
 from reference_claims import claims_page
 from reference_suites import suite_page
-from reference_text import aliases, attributes, definition, fields, option_rows, prose, table, words
+from reference_text import (
+    aliases,
+    attributes,
+    definition,
+    deviation_table,
+    fields,
+    option_rows,
+    prose,
+    table,
+    words,
+)
 
 import metabench
 import metabench.conformance
@@ -28,7 +38,7 @@ from metabench.cli.parameters import parameter_rows, parameters
 from metabench.papers.claims import load_claims
 from metabench.planning import evaluation, runspec, suite
 from metabench.planning.overrides import SCOPES
-from metabench.plugin import hookspecs, specs
+from metabench.plugin import hookspecs, source_deviation, specs
 from metabench.plugin.catalog import Catalog, Kind, load_catalog
 from metabench.results import schema as records
 from metabench.running.loops import EMBEDDED
@@ -42,6 +52,7 @@ SPECS = (
     specs.NasStrategySpec,
     specs.ExecutorSpec,
     specs.RunEvent,
+    source_deviation.SourceDeviation,
 )
 DOORS = (metabench, metabench.nn, metabench.data, metabench.conformance)
 """The modules whose ``__all__`` is what a plugin may import."""
@@ -335,6 +346,7 @@ def _plugins(catalog: Catalog, kind: Kind, title: str) -> str:
         if rows := parameter_rows(parameters(spec)):
             code = [[f"`{row[0]}`", f"`{row[1]}`", *row[2:]] for row in rows]
             blocks.append(table(["parameter", "default", "values", "meaning"], code))
+        blocks += deviation_table(getattr(spec, "deviations", ()))
     return "\n\n".join([*blocks, *([] if found else ["metabench itself brings none yet."])])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reference_text import table, words
+from reference_text import deviation_table, table, words
 
 from metabench.planning import runspec, suite
 
@@ -22,6 +22,7 @@ def suite_page(found: suite.Suite) -> list[str]:
         *_budgets(found),
         *_evaluations(found),
         *_layered(found),
+        *deviation_table(found.deviations),
     ]
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from metabench.plugin.source_deviation import DEVIATIONS, SourceDeviation
+
 _DOCTEST = re.compile(r"^(>>> .*(?:\n.+)*)", re.M)
 SECTIONS = {"Args:": "Arguments:", "Returns:": "Returns:", "Raises:": "Raises:"}
 
@@ -125,6 +127,26 @@ def _bounds(metadata: Iterable[Any]) -> list[str]:
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
     found = [(sign, getattr(m, key, None)) for m in metadata for key, sign in signs.items()]
     return [f"{sign} {limit}" for sign, limit in found if limit is not None]
+
+
+def deviation_table(deviations: Sequence[SourceDeviation]) -> list[str]:
+    """A heading and a table; nothing if there are no deviations."""
+    rows = [
+        [
+            one.where,
+            one.source,
+            one.here,
+            one.why,
+            ", ".join(one.learners),
+            one.conditions,
+            "yes" if one.comparable else "no",
+        ]
+        for one in deviations
+    ]
+    header = ["place", "source", "here", "why", "learners", "only with", "compared"]
+    shown = [i for i in range(len(header)) if any(row[i] for row in rows)]
+    body = [[row[i] for i in shown] for row in rows]
+    return [f"{DEVIATIONS}:", table([header[i] for i in shown], body)] if rows else []
 
 
 def aliases(module: ModuleType) -> list[list[str]]:

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from metabench.plugin.contracts.stamp import Stamp
     from metabench.plugin.contracts.strategy import AnnealedStrategy, Proposer, Strategy
     from metabench.plugin.hookspecs import hookimpl
+    from metabench.plugin.source_deviation import SourceDeviation
     from metabench.plugin.specs import (
         API_VERSION,
         DatasetSpec,
@@ -159,6 +160,7 @@ _HOMES = {
         "Strategy",
     ),
     "plugin.hookspecs": ("hookimpl",),
+    "plugin.source_deviation": ("SourceDeviation",),
     "plugin.specs": (
         "API_VERSION",
         "DatasetSpec",
@@ -232,6 +234,7 @@ __all__ = [
     "RunEvent",
     "SearchSpace",
     "SearchSpaceSpec",
+    "SourceDeviation",
     "Stamp",
     "Strategy",
     "TaskBatch",

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from metabench import SourceDeviation
 from metabench.papers.table import PaperReport
 from metabench.planning.runspec import Choice, EpisodeProtocol, RunSpec, SourceChoice, Training
 from metabench.reports.tables import Report
@@ -150,7 +151,17 @@ def golden_paper_report() -> PaperReport:
 
     reference = load_reference(GOLDEN / "references" / "example-table-1.yaml")
     suites = {"toy-regression": GOLDEN / "suites" / "toy-regression.yaml"}
-    catalog = replace(load_catalog(), suites=suites)
+    catalog = load_catalog()
+    deviation = SourceDeviation(
+        source="one inner step", here="five", why="all learners take five", where="Doe, section 4"
+    )
+    # Neither the versions of the built-in learners nor their deviations change the table.
+    fixed = {"maml": (deviation,), "reptile": ()}
+    learners = {
+        name: replace(catalog.learner(name), version=1, deviations=own)
+        for name, own in fixed.items()
+    }
+    catalog = replace(catalog, suites=suites, learners=learners)
     return build_paper_report(read_runs(GOLDEN / "records"), reference, catalog=catalog)
 
 

@@ -99,6 +99,7 @@ def test_the_former_names_of_the_network_still_work(tmp_path: Path) -> None:
 def test_a_name_in_a_suite_that_nobody_provides_is_said_before_the_run(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     text = (BENCHMARKS / "toy-regression.yaml").read_text(encoding="utf-8")
+    text = text.replace("name: toy-regression", "name: own", 1)
     own.write_text(text.replace("  mumomaml:", "  mumomamml:"))
     done = metabench("run", "--learner", "maml", "--suite", str(own), "--dry-run")
     assert done.exit_code == 0, done.output

@@ -46,7 +46,7 @@ def claims(
         typer.echo(plain(problem), err=True)
     files = [load_claims(file) for file in found.claims.values()]
     runs = [run for run in results.runs if suite in (None, run.record.spec.suite)]
-    evaluations = evaluate(files, runs)
+    evaluations = evaluate(files, runs, catalog=found)
     if not evaluations:
         places = {f"{claim.suite} @ {claim.setting}" for file in files for claim in file.claims}
         raise DataError(

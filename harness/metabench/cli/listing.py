@@ -9,8 +9,10 @@ import typer
 
 from metabench.errors import MetabenchError, unknown
 from metabench.plugin.loading import kind_in_words
-from metabench.plugin.specs import DatasetSpec
+from metabench.plugin.source_deviation import DEVIATIONS, SourceDeviation
+from metabench.plugin.specs import DatasetSpec, LearnerSpec
 from metabench.render.columns import columns
+from metabench.text import plain
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -181,13 +183,15 @@ def _details(catalog: Catalog, kind: Kind, name: str) -> dict[str, Any]:
 
     more = {key: getattr(thing, key, "") for key in ("reference", "citation")}
     facts = _spec_facts(thing) | {key: value for key, value in more.items() if value}
+    if isinstance(thing, LearnerSpec):
+        facts["deviations"] = [one.model_dump(mode="json") for one in thing.deviations]
     return about | facts | {"parameters": parameters(thing)}
 
 
 def _page(detail: dict[str, Any]) -> str:
     from metabench.cli.parameters import parameter_table
 
-    tables = ("parameters", "settings", "budgets", "evaluations", "sources")
+    tables = ("parameters", "settings", "budgets", "evaluations", "sources", "deviations")
     head = columns(
         [str(detail["kind"]), str(detail["name"])],
         [
@@ -207,6 +211,10 @@ def _page(detail: dict[str, Any]) -> str:
         if detail.get(key):
             rows = [[name, *_layer(layer)] for name, layer in detail[key].items()]
             blocks.append(columns([title, "summary", "values"], rows))
+    if detail.get("deviations"):
+        found = (SourceDeviation.model_validate(one) for one in detail["deviations"])
+        lines = [plain(f"- {one.described}") for one in found]
+        blocks.append("\n".join([f"{DEVIATIONS}:", *lines]))
     return "\n\n".join(blocks)
 
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from metabench.conformance.base import Check, require
+from metabench.conformance.base import Check, raise_doubts, require
 from metabench.errors import PluginError
+from metabench.planning.source_deviations import strange_conditions
+from metabench.plugin.source_deviation import SourceDeviation
 from metabench.plugin.specs import DatasetSpec, LearnerSpec, Spec, resolve
 
 
@@ -21,6 +23,8 @@ def description_checks(spec: Spec) -> Iterator[Check]:
     )
     yield Check("the defaults of parameters are valid JSON", lambda: _defaults(spec))
     yield Check("every parameter has a description", lambda: _help(spec))
+    if isinstance(spec, LearnerSpec):
+        yield Check("its deviations from its source are described", lambda: _deviations(spec))
 
 
 def default_params(spec: Spec, *, searched: bool = False) -> BaseModel:
@@ -98,3 +102,11 @@ def _help(spec: Spec) -> None:
     fields = [item for model in _models(spec) for item in model.model_fields.items()]
     silent = dict.fromkeys(name for name, field in fields if not field.description)
     require(not silent, f"these parameters have no description: {', '.join(silent)}.")
+
+
+def _deviations(spec: LearnerSpec) -> None:
+    for one in spec.deviations:
+        require(isinstance(one, SourceDeviation), f"{one!r} is not a SourceDeviation.")
+        require(not one.learners, f"{one.where!r} names learners, which only a suite may do.")
+    fields = spec.params_model(searched=True).model_fields
+    raise_doubts(strange_conditions(spec.deviations, fields))

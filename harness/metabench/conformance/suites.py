@@ -8,6 +8,7 @@ from typing import Any
 
 from metabench.conformance.base import Check, raise_doubts, require
 from metabench.planning.compatibility import check_source
+from metabench.planning.source_deviations import strange_conditions
 from metabench.planning.suite import Suite, load_suite
 from metabench.planning.unknown_names import unknown_names_in
 from metabench.planning.validation import validated
@@ -23,6 +24,7 @@ def suite_checks(file: Traversable, catalog: Callable[[], Catalog]) -> Iterator[
     yield Check("every setting at every budget is valid", lambda: _protocols(file))
     yield Check("the parameters of plugins are valid", lambda: _params(file, catalog()))
     yield Check("the plugins that it names are installed", lambda: _strangers(file, catalog()))
+    yield Check("its deviations name parameters", lambda: _deviations(file, catalog()))
 
 
 def _readable(file: Traversable) -> None:
@@ -75,6 +77,14 @@ def _params(file: Traversable, catalog: Catalog) -> None:
 
 def _strangers(file: Traversable, catalog: Catalog) -> None:
     raise_doubts(unknown_names_in(load_suite(file), catalog))
+
+
+def _deviations(file: Traversable, catalog: Catalog) -> None:
+    for one in load_suite(file).deviations:
+        concerned = one.learners or tuple(catalog.learners)
+        specs = [catalog.learners[name] for name in concerned if name in catalog.learners]
+        fields = {n for spec in specs for n in spec.params_model(searched=True).model_fields}
+        raise_doubts(strange_conditions([one], fields))
 
 
 def _pairs(suite: Suite) -> list[tuple[str, str]]:

@@ -1,13 +1,16 @@
-"""How a configuration differs from what its suite gives its learner today.
+"""How a configuration differs from what its suite gives its learner today, and from the sources.
 
 A paper's row corresponds to a learner as the suite sets it up. Records have every parameter, and
 the suite's are resolved again, as for a run of the same names without ``--set``. Reading a
 learner's parameters imports its module, and so torch.
+
+What suite and learner do otherwise than their sources is written in their descriptions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +19,9 @@ from metabench.errors import MetabenchError
 from metabench.papers.reference import PrintedRow, Reference
 from metabench.planning.plan import RunRequest, resolve, suite_file
 from metabench.planning.runspec import Choice, RunSpec
+from metabench.planning.source_deviations import holds
 from metabench.planning.suite import Suite, load_suite
+from metabench.plugin.source_deviation import SourceDeviation
 from metabench.reports.tables import Row
 from metabench.results.configurations import Configuration
 from metabench.results.labels import NETWORK, in_words
@@ -92,6 +97,18 @@ class Deviations:
                 by_user = config.changes.get(scope, {})
                 found += _params(scope, mine, installed, by_user=by_user, of_suite=of_suite)
         return tuple(found)
+
+    def from_sources(self, config: Configuration) -> tuple[SourceDeviation, ...]:
+        """What learner and suite do otherwise than their sources, as it concerns a configuration.
+
+        Of a learner or suite that is not there any more nothing is known.
+        """
+        spec = config.spec
+        learner = self._catalog.learners.get(spec.learner.name)
+        known = [*(learner.deviations if learner else ())]
+        with suppress(MetabenchError):
+            known += self._suite(spec.suite).deviations
+        return tuple(deviation for deviation in known if holds(deviation, spec))
 
     def _suite(self, name: str) -> Suite:
         if name not in self._suites:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from metabench.errors import MetabenchError
 from metabench.papers.caption import paper_caption
+from metabench.papers.deviation_list import DeviationList
 from metabench.papers.deviations import Deviations, deviations_from_paper, unasked_deviations
 from metabench.papers.notes import reasons, remarks
 from metabench.papers.reference import Column, PrintedCell, PrintedRow, Reference
@@ -63,9 +64,9 @@ def build_paper_report(
     entries = _concerned(configs, reference, interval=interval)
     lines = [*_printed_lines(reference, entries), *_further_lines(reference, entries)]
     shown = _marked([entry for _, line in lines for entry in line], reference)
-    deviations = Deviations(catalog)
+    deviations, listed = Deviations(catalog), DeviationList()
     rows = [
-        _paper_row(reference, row, [shown[_id(config)] for _, config in line], deviations)
+        _paper_row(reference, row, [shown[_id(config)] for _, config in line], deviations, listed)
         for row, line in lines
     ]
     table = PaperTable(
@@ -80,6 +81,7 @@ def build_paper_report(
         rows=tuple(rows),
         reasons=tuple(reasons(rows, reference)),
         remarks=(*remarks(reference), *_not_shown(reference, entries, shown)),
+        deviations=listed.listed(),
     )
     return PaperReport((table,), problems)
 
@@ -198,11 +200,15 @@ def _marked(entries: Iterable[Entry], reference: Reference) -> dict[tuple[str, s
 
 
 def _paper_row(
-    reference: Reference, row: PrintedRow, line: Sequence[Entry], deviations: Deviations
+    reference: Reference,
+    row: PrintedRow,
+    line: Sequence[Entry],
+    deviations: Deviations,
+    listed: DeviationList,
 ) -> PaperRow:
     line = [(_named(row, ours, config, deviations), config) for ours, config in line]
     cells = {
-        column.name: _paper_cell(reference, row, column, line, deviations)
+        column.name: _paper_cell(reference, row, column, line, deviations, listed)
         for column in reference.columns
     }
     return PaperRow(
@@ -245,6 +251,7 @@ def _paper_cell(
     column: Column,
     line: Sequence[Entry],
     deviations: Deviations,
+    listed: DeviationList,
 ) -> PaperCell:
     printed = reference.cell(row, column) if row.cells else None
     place = reference.table_of(row, column)
@@ -253,6 +260,7 @@ def _paper_cell(
         if cell is None or _place(config, reference) != place:
             continue
         spread = _spread(config, column.source or "")
+        found = listed.add(row.method, deviations.from_sources(config))
         verdict = None
         if printed is not None:
             verdict = verdict_on_cell(
@@ -261,8 +269,10 @@ def _paper_cell(
                 spread=spread,
                 chance=_chance(config, column.source or "", printed),
                 deviations=deviations_from_paper(reference, row, ours, config, deviations),
+                listed=found,
             )
-        return PaperCell(ours, cell, spread, printed, verdict)
+        labels = tuple(one.label for one in found)
+        return PaperCell(ours, cell, spread, printed, verdict, labels)
     return PaperCell(None, None, None, printed, None)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from metabench.papers.deviation_list import ListedDeviation
 from metabench.reports.tables import Row, TableCell
 from metabench.results.metrics import Metric
 
@@ -25,6 +26,7 @@ class PaperCell:
             with the one that the printed half-width implies.
         printed: what the paper has; None in a row that the paper lacks.
         verdict: None unless there are both.
+        deviations: labels of what ours does otherwise than the sources, as the table lists them.
     """
 
     row: Row | None
@@ -32,6 +34,7 @@ class PaperCell:
     spread: float | None
     printed: PrintedCell | None
     verdict: Verdict | None
+    deviations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,7 @@ class PaperTable:
         reasons: of the verdicts, in the order of the rows; columns of a row with the same reason
             share one.
         remarks: what else is known, one sentence each.
+        deviations: what suites and learners do otherwise than their sources, of any row.
     """
 
     key: str
@@ -83,6 +87,7 @@ class PaperTable:
     rows: tuple[PaperRow, ...]
     reasons: tuple[str, ...]
     remarks: tuple[str, ...]
+    deviations: tuple[ListedDeviation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

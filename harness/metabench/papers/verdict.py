@@ -5,10 +5,10 @@ The rule, from the first line that applies:
 ``not comparable``
     Nothing is printed; or our runs are stamped (smoke, lite, limit, custom, synthetic, subset,
     substitute, ...); or they differ from the paper in protocol or budget, or from the suite in
-    parameters; or we have no interval; or the spread over episodes that the printed half-width
-    implies (half-width * sqrt(n) / 1.96, where n and formula are known) is more than a factor of 2
-    from ours, and more than sampling gives: then something in the protocol is not the same,
-    whatever the means say.
+    parameters; or what suite or learner do otherwise makes another experiment; or we have no
+    interval; or the spread over episodes that the printed half-width implies (half-width * sqrt(n)
+    / 1.96, where n and formula are known) is more than a factor of 2 from ours, and more than
+    sampling gives: then something in the protocol is not the same, whatever the means say.
 ``differs``
     The difference is larger than sqrt(our half-width^2 + printed half-width^2); without a printed
     half-width: the printed value lies outside our interval. It is signed, ours minus printed.
@@ -20,6 +20,8 @@ The rule, from the first line that applies:
 ``close``
     What is left: the difference is within both intervals, and ours is not wider than the printed.
     Without a printed half-width: the printed value lies in our interval.
+
+The reason names the other deviations of suite and learner from their sources.
 
 What sampling gives is bootstrapped from our episodes (:func:`metabench.stats.spread_ratio`).
 
@@ -34,6 +36,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from metabench.papers.deviation_list import ListedDeviation
 from metabench.papers.reference import PrintedCell
 from metabench.reports.tables import TableCell
 from metabench.results.metrics import number
@@ -75,6 +78,7 @@ def verdict_on_cell(
     spread: float | None,
     chance: SpreadRatio | None,
     deviations: Sequence[str],
+    listed: Sequence[ListedDeviation] = (),
 ) -> Verdict:
     """Compare our cell with a printed one by the rule of this module.
 
@@ -85,6 +89,7 @@ def verdict_on_cell(
         chance: what sampling gives for the ratio of the implied spread to ours; None where one of
             them is not known.
         deviations: what else keeps the two apart (stamps, protocol), in words.
+        listed: what suite and learner do otherwise than their sources.
     """
     if printed.value is None:
         absence = _DASH if printed.status == "not reported" else _LOST
@@ -92,14 +97,23 @@ def verdict_on_cell(
         return Verdict("not comparable", f"{absence}{note}.", None)
     difference = ours.mean - printed.value
     spreads = _spreads(printed, spread=spread, chance=chance)
-    if found := [*deviations, *_unlike(ours, spreads)]:
-        return Verdict("not comparable", f"{'; '.join(found)}.", difference)
+    other = [one.label for one in listed if not one.deviation.comparable]
+    apart = [f"{', '.join(other)} makes it another experiment than the source's"] if other else []
+    if found := [*deviations, *apart, *_unlike(ours, spreads)]:
+        reason = f"{'; '.join(found)}.{_naming(listed)}"
+        return Verdict("not comparable", reason, difference)
     outcome, reason = _compare(ours, printed, printed.value)
     if outcome != "differs" and (doubts := _doubts(ours, printed, spreads, outcome=outcome)):
         reason = f"{reason}, but {' and '.join(doubts)}, so the agreement says little"
         outcome = "not comparable"
     said = f" (standard deviation over episodes: {spreads.words})" if spreads else ""
-    return Verdict(outcome, f"{reason}{said}.", difference)
+    return Verdict(outcome, f"{reason}{said}.{_naming(listed)}", difference)
+
+
+def _naming(listed: Sequence[ListedDeviation]) -> str:
+    """The deviations that do not decide, as the end of a reason."""
+    labels = [one.label for one in listed if one.deviation.comparable]
+    return f" With deviations from the sources: {', '.join(labels)}." if labels else ""
 
 
 @dataclass(frozen=True, slots=True)

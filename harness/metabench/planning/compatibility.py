@@ -11,6 +11,7 @@ from metabench.planning.runspec import Choice, RunSpec
 from metabench.plugin.contracts.conditions import TrainingConditions
 from metabench.plugin.contracts.data import ClassData, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, TaskKind, TaskShape
+from metabench.plugin.contracts.space import LayeredSpace
 from metabench.plugin.specs import (
     DatasetSpec,
     LearnerSpec,
@@ -139,6 +140,32 @@ def check_strategy(learner: LearnerSpec, strategy: NasStrategySpec, catalog: Cat
             f"Learner {learner.name} computes architecture logits, "
             f"but strategy {strategy.name} ignores them.",
             hint=f"Choose another strategy with --strategy: {_list(reading)}.",
+        )
+
+
+def check_layers(spec: RunSpec, data: ClassData | FunctionFamily, catalog: Catalog) -> None:
+    """Refuse a network without hidden layers for a learner that adds weights to them.
+
+    On such a network the learner would be another one under its name: MUMOMAML would be MAML.
+
+    Args:
+        spec: of the run.
+        data: of its first source.
+        catalog: the plugins.
+
+    Raises:
+        UsageError: with what to choose.
+    """
+    if spec.space is None or not catalog.learner(spec.learner.name).needs_hidden_layers:
+        return
+    space = build_space(spec.space, task_of(data, spec.protocol.ways), catalog)
+    layers = space.layers() if isinstance(space, LayeredSpace) else {}
+    if len(layers) < 2:  # the last one is the head
+        lacking = "has none" if layers else "does not list its layers"
+        raise UsageError(
+            f"Learner {spec.learner.name} adds weights to hidden layers, but the network "
+            f"{spec.space.name} {lacking}.",
+            hint="Choose a fixed network with hidden layers, such as mlp or conv4, with --network.",
         )
 
 

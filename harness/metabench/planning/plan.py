@@ -13,6 +13,7 @@ from metabench.errors import UsageError
 from metabench.planning.compatibility import (
     check_architecture,
     check_data,
+    check_layers,
     check_searchable,
     check_source,
     check_strategy,
@@ -82,7 +83,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
         UsageError: for unknown names, values out of bounds and combinations that do not fit.
         DataError: when data is missing, or too small for the episodes.
     """
-    suite = load_suite(suite_file(request.suite, catalog))
+    suite = _suite(request.suite, catalog)
     settings = request.settings or (next(iter(suite.settings)),)
     data = {**suite.budget(request.budget).data, **request.changes.get("data", {})}
     sources = source_choices(suite, data, catalog)
@@ -101,6 +102,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
     for spec in specs:
         if spec.seed == request.seeds[0]:
             check_data(spec, loaded, catalog)
+            check_layers(spec, loaded[0], catalog)
             check_architecture(spec, loaded[0], catalog)
     stamps = dict.fromkeys((*_stamps(request), *(s for data in loaded for s in data.stamps)))
     runs = {}
@@ -120,6 +122,24 @@ def suite_file(name: str, catalog: Catalog) -> Traversable:
             raise UsageError(f"There is no suite file {name}.", hint="Check the path.")
         return file
     return catalog.suite(name)
+
+
+def _suite(name: str, catalog: Catalog) -> Suite:
+    """The suite of that name or path.
+
+    Records, tables and papers know a suite by its name, so a file may not give another suite the
+    name of an installed one.
+    """
+    file = suite_file(name, catalog)
+    suite = load_suite(file)
+    installed = catalog.suites.get(suite.name, file)
+    if file != installed and suite != load_suite(installed):
+        raise UsageError(
+            f"The suite file {name} differs from the installed suite {suite.name}, whose name it "
+            "has.",
+            hint=f"Give it another name, or run the installed one with --suite {suite.name}.",
+        )
+    return suite
 
 
 def resolve(

@@ -13,6 +13,7 @@ from metabench.planning.evaluation import Evaluation, EvaluationName
 from metabench.planning.runspec import EpisodeProtocol, Training
 from metabench.planning.validation import validated
 from metabench.planning.yaml_files import read_mapping
+from metabench.plugin.source_deviation import SourceDeviation
 from metabench.values import Frozen, Name
 
 Overrides = dict[str, dict[str, Any]]
@@ -100,6 +101,9 @@ class Suite(Layer):
     budgets: dict[str, Budget] = Field(min_length=1)
     evaluations: dict[EvaluationName, Evaluation] = Field(
         default_factory=dict, description="Further evaluations of the trained weights."
+    )
+    deviations: tuple[SourceDeviation, ...] = Field(
+        default=(), description="What the suite does otherwise than the papers that it is from."
     )
 
     @model_validator(mode="after")

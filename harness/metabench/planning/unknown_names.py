@@ -25,6 +25,7 @@ def unknown_names_in(suite: Suite, catalog: Catalog) -> list[str]:
         *(name for layer in layers for name in layer.learners),
         *suite.backends,
         *(name for budget in suite.budgets.values() for name in budget.learners_of_training()),
+        *(name for deviation in suite.deviations for name in deviation.learners),
     ]
     spaces = [
         *(name for layer in layers for name in layer.spaces),

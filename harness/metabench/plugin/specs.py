@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from metabench.errors import PluginError
 from metabench.plugin.contracts.episode import EpisodeShape, TaskKind, TaskShape
+from metabench.plugin.source_deviation import SourceDeviation
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -82,6 +83,8 @@ class LearnerSpec(Spec):
         makes_logits: whether it computes the architecture logits itself. It then needs a strategy
             that reads logits.
         needs_space: whether it trains the network of the suite; False if it has its own network.
+        needs_hidden_layers: whether it adds weights to the hidden layers of the network. It then
+            needs a :class:`~metabench.LayeredSpace` that has some.
         transductive: whether its predictions use the statistics of the query set when the protocol
             and the network do; False if they never do.
         train_shape: maps its parameters and the protocol's meta-train shape to the shape of the
@@ -92,6 +95,7 @@ class LearnerSpec(Spec):
         conditions: from parameters to the learner's :class:`~metabench.TrainingConditions`; None
             for a learner that states none.
         preset: parameters that this name fixes; an ablation is a name with a preset.
+        deviations: what it does otherwise than its source. Papers' tables and claims name them.
     """
 
     factory: Callable[[LearnerContext], Learner] | str
@@ -101,12 +105,14 @@ class LearnerSpec(Spec):
     one_task: bool = False
     makes_logits: bool = False
     needs_space: bool = True
+    needs_hidden_layers: bool = False
     trains: bool = True
     transductive: bool = True
     train_shape: Callable[[Any, EpisodeShape], EpisodeShape] | str | None = None
     steps_at_test: Callable[[Any], int] | str | None = None
     conditions: Callable[[Any], TrainingConditions] | str | None = None
     preset: Mapping[str, Any] = field(default_factory=dict)
+    deviations: tuple[SourceDeviation, ...] = ()
 
     def params_model(self, *, searched: bool = False) -> type[BaseModel]:
         """The model of the parameters on a fixed network, or on a searched one."""

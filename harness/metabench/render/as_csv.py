@@ -22,7 +22,7 @@ FIELDS = ("suite", "setting", "evaluation", "metric", *_ROW, "column", *_CELL)
 PAPER_FIELDS = (
     *("paper", "group", "method", "arch", "params", "in_paper", "metric", *_ROW, "column", *_CELL),
     *("spread", "printed", "printed_value", "printed_half_width", "printed_n", "printed_formula"),
-    *("implied_std", "status", "note", "verdict", "difference", "reason"),
+    *("implied_std", "status", "note", "verdict", "difference", "reason", "deviations"),
 )
 
 
@@ -76,7 +76,9 @@ def _paper_lines(table: PaperTable) -> Iterator[dict[str, Any]]:
     for row in table.rows:
         for column, heading in table.columns.items():
             about = {"paper": table.key, "metric": table.metric, "column": heading}
-            yield about | _paper_row(row) | _beside(row.cells[column])
+            cell = row.cells[column]
+            named = [str(one) for one in table.deviations if one.label in cell.deviations]
+            yield about | _paper_row(row) | _beside(cell) | {"deviations": " ".join(named)}
 
 
 def _paper_row(row: PaperRow) -> dict[str, Any]:

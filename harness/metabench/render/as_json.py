@@ -67,6 +67,7 @@ def _paper_table(table: PaperTable) -> dict[str, Any]:
         "columns": dict(table.columns),
         "rows": [_paper_row(row) for row in table.rows],
         "reasons": table.reasons,
+        "deviations": [one.values() for one in table.deviations],
         "remarks": table.remarks,
     }
 
@@ -91,4 +92,5 @@ def _paper_cell(cell: PaperCell) -> dict[str, Any]:
         "spread": cell.spread,
         "printed": printed and {**asdict(printed), "implied_std": printed.implied_std},
         "verdict": cell.verdict and asdict(cell.verdict),
+        "deviations": cell.deviations,
     }

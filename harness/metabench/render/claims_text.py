@@ -10,6 +10,8 @@ from typing import Any, Literal
 from metabench.papers.claims.evaluate import ClaimResult
 from metabench.papers.claims.intervals import PairResult
 from metabench.papers.claims.sentences import LEGEND, advantage, deciding, interval, says
+from metabench.papers.deviation_list import ListedDeviation, joined
+from metabench.plugin.source_deviation import DEVIATIONS
 from metabench.render.columns import columns
 from metabench.stats.words import p_value
 from metabench.text import plain
@@ -22,10 +24,24 @@ def render_claims(
 ) -> str:
     """Write verdicts down; the text ends with a line end."""
     if format == "json":
-        values = [_values(evaluation) for evaluation in evaluations]
-        return json.dumps({"claims": values, "legend": LEGEND}, indent=2) + "\n"
+        values = {
+            "claims": [_values(evaluation) for evaluation in evaluations],
+            "deviations": [one.values() for one in deviations_of(evaluations)],
+            "legend": LEGEND,
+        }
+        return json.dumps(values, indent=2) + "\n"
     block = _markdown if format == "md" else _plain
-    return "\n\n".join([*map(block, evaluations), LEGEND]) + "\n"
+    listed = [plain(str(one)) for one in deviations_of(evaluations)]
+    if format == "md":
+        listed = [_escaped(line) for line in listed]
+    lines = "\n".join(f"- {line}" for line in listed)
+    below = [f"{DEVIATIONS}:\n\n{lines}"] if listed else []
+    return "\n\n".join([*map(block, evaluations), *below, LEGEND]) + "\n"
+
+
+def deviations_of(evaluations: Sequence[ClaimResult]) -> tuple[ListedDeviation, ...]:
+    """What any of the claims' sides does otherwise than its sources, in one list."""
+    return joined(evaluation.deviations for evaluation in evaluations)
 
 
 def _plain(evaluation: ClaimResult) -> str:
@@ -49,12 +65,14 @@ def _about(evaluation: ClaimResult) -> list[str]:
     claim = evaluation.claim
     budget = f", budget {evaluation.budget}" if evaluation.budget else ""
     stamps = f"Stamps: {', '.join(evaluation.stamps)}." if evaluation.stamps else ""
+    labels = [one.label for one in evaluation.deviations]
     lines = [
         f"{claim.sentence} ({evaluation.paper}, {claim.source})",
         f"Compared: {says(claim)}; {claim.suite} @ {claim.setting}{budget}.",
         f"{evaluation.said[:1].upper()}{evaluation.said[1:]}: {deciding(evaluation)}",
         stamps,
         *evaluation.notes,
+        f"{DEVIATIONS}, listed below: {', '.join(labels)}." if labels else "",
     ]
     return [plain(line) for line in lines if line]
 
@@ -100,6 +118,7 @@ def _values(evaluation: ClaimResult) -> dict[str, Any]:
         "decided_by": deciding(evaluation),
         "stamps": list(evaluation.stamps),
         "notes": list(evaluation.notes),
+        "deviations": [one.label for one in evaluation.deviations],
         "pairs": [_pair_values(pair) for pair in evaluation.pairs],
     }
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from metabench.papers.reference import PrintedCell
 from metabench.papers.table import PaperCell, PaperRow, PaperTable
+from metabench.plugin.source_deviation import DEVIATIONS
 from metabench.reports.tables import Mark, Row, Table, TableCell
 from metabench.results.metrics import number
 from metabench.text import plain
@@ -126,6 +127,7 @@ def _paper_grid(table: PaperTable) -> TextTable:
         ),
         notes=(
             ("Reasons", tuple(map(plain, table.reasons))),
+            (DEVIATIONS, tuple(plain(str(one)) for one in table.deviations)),
             ("Remarks", tuple(map(plain, table.remarks))),
         ),
         wide=True,

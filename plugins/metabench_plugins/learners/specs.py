@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from metabench import LearnerSpec, TaskKind
+from metabench_plugins.learners.deviations import deviations_of
 
 
 def learner_specs() -> Iterator[LearnerSpec]:
-    """The meta-learners."""
+    """The meta-learners, with what they do otherwise than their sources."""
+    for spec in _learners():
+        yield replace(spec, deviations=deviations_of(spec.name))
+
+
+def _learners() -> Iterator[LearnerSpec]:
     yield from _without_training()
     yield LearnerSpec(
         name="maml",
@@ -51,6 +58,7 @@ def learner_specs() -> Iterator[LearnerSpec]:
         "support set scales and shifts the units of each hidden layer (Vuorio et al. 2019).",
         params="metabench_plugins.learners.mumomaml:MumoMamlParams",
         factory="metabench_plugins.learners.mumomaml:MumoMaml",
+        needs_hidden_layers=True,
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Vuorio et al., NeurIPS 2019",
     )

@@ -163,6 +163,19 @@ def test_show_suite_gives_settings_and_budgets() -> None:
         assert name in text
 
 
+def test_show_tells_what_a_learner_and_a_suite_do_otherwise_than_their_sources() -> None:
+    text = call("show", "bmaml")
+    listed = text.partition("\n\nDeviations from the sources:\n- ")[2].splitlines()
+    assert listed[-1].startswith("- BMAML, released code: the repulsion")
+    (detail,) = json.loads(call("show", "bmaml", "--json"))
+    assert detail["deviations"][-1]["here"] == "it has the factor 2/h"
+    assert len(detail["deviations"]) == len(listed)
+    assert "Deviations" not in call("show", "support-mean")
+    suite = call("show", "omniglot").partition("\n\ndataset")[0]
+    assert "\n- (maml; only with protocol.ways=5, protocol.steps_at_test=5) MAML, Omnigl" in suite
+    assert "deviations  " not in suite
+
+
 def test_unknown_name_suggests_over_all_kinds() -> None:
     code, out, err = failed("show", "convv4")
     assert (code, out) == (2, "")

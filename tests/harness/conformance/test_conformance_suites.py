@@ -56,6 +56,18 @@ budgets:
         ("shots: 5", "shots: 0", "every setting at every budget is valid", "shots"),
         (
             "metric: mse",
+            "metric: mse\ndeviations: [{source: a, here: b, why: c}]",
+            "it can be read",
+            "deviations.0.where is required",
+        ),
+        (
+            "metric: mse",
+            "metric: mse\ndeviations: [{source: a, here: b, why: c, where: d, when: {norm: x}}]",
+            "it can be read",
+            "`when` names 'norm'",
+        ),
+        (
+            "metric: mse",
             "metric: mse\nlearners: {maml: {inner_rl: 1}}",
             "the parameters of plugins are valid",
             "inner_rl",
@@ -83,6 +95,10 @@ def test_broken_suite_fails_its_check(
             "Unknown strategy 'dartz'. Did you mean darts",
         ),
         ("TRAINING: {reptlie: {meta_steps: 2}}", "Unknown learner 'reptlie'. Did you mean reptile"),
+        (
+            "deviations: [{source: a, here: b, why: c, where: d, learners: [malm]}]",
+            "Unknown learner 'malm'. Did you mean maml",
+        ),
         (
             "TRAINING: {}, settings: {five: {training: {reptlie: {meta_steps: 2}}}}",
             "Unknown learner 'reptlie'. Did you mean reptile",
@@ -118,3 +134,17 @@ def test_checks_are_skipped_in_pytest_terms() -> None:
 
     assert issubclass(conformance.Skip, unittest.SkipTest)
     assert issubclass(conformance.Doubt, conformance.Skip)
+
+
+def test_a_deviation_on_a_parameter_that_no_learner_has_is_a_warning(
+    catalog: Catalog, tmp_path
+) -> None:
+    name, file = "its deviations name parameters", tmp_path / "pond.yaml"
+    for learners, parameter, status in (
+        ("[maml]", "inner_lr", "ok"),
+        ("[maml]", "tree", "warning"),
+        ("[]", "tree", "ok"),
+    ):
+        one = f"source: a, here: b, why: c, where: d, learners: {learners}"
+        file.write_text(f"{SUITE}deviations: [{{{one}, when: {{learner.{parameter}: 1}}}}]\n")
+        assert outcomes(file, catalog, name)[name].status == status

@@ -115,6 +115,11 @@ def test_the_command_makes_the_same_run_again(catalog: Catalog) -> None:
             r"The genotype has cells \['normal', 'reduction'\]; this network has \['cell'\]",
             "strategy.genotype",
         ),
+        (
+            {"learners": ("mumomaml",), "changes": {"space": {"hidden": 0}}},
+            "mumomaml adds weights to hidden layers, but the network mlp has none",
+            "--network",
+        ),
         ({"changes": {"learner": {"inner_lrr": 1}}}, "parameter 'inner_lrr' of maml", "inner_lr"),
         ({"changes": {"learner": {"inner_lr": -1}}}, r"inner_lr=-1 is not valid for maml", "> 0"),
         (
@@ -144,17 +149,46 @@ def test_parameters_of_the_search_are_those_of_searched_networks(catalog: Catalo
     assert searched.spec.learner.params["inner_lr"] == fixed.spec.learner.params["inner_lr"]
 
 
+def renamed(catalog: Catalog, folder: Path, old: str, new: str) -> Path:
+    """The file of the toy suite with a change, under a name of its own."""
+    text = catalog.suite("toy-regression").read_text(encoding="utf-8")
+    assert old in text
+    file = folder / "mine.yaml"
+    text = text.replace("name: toy-regression", "name: mine", 1).replace(old, new)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("meta_steps: 70000", "meta_steps: 30"), ("comparable: false", "comparable: true")],
+)
+def test_a_file_may_not_give_another_suite_an_installed_name(
+    catalog: Catalog, tmp_path: Path, old: str, new: str
+) -> None:
+    file = renamed(catalog, tmp_path, old, new)
+    assert toy(catalog, suite=str(file), budget="paper")[0].spec.suite == "mine"
+    file.write_text(file.read_text(encoding="utf-8").replace("name: mine", "name: toy-regression"))
+    with pytest.raises(UsageError, match="differs from the installed suite") as caught:
+        toy(catalog, suite=str(file), budget="paper")
+    assert "another name" in caught.value.hint
+
+
+def test_a_copy_of_an_installed_suite_is_that_suite(catalog: Catalog, tmp_path: Path) -> None:
+    file = tmp_path / "copy.yaml"
+    text = catalog.suite("toy-regression").read_text(encoding="utf-8")
+    file.write_text(f"# A copy.\n{text}", encoding="utf-8")
+    assert toy(catalog, suite=str(file))[0].spec == toy(catalog)[0].spec
+
+
 def test_what_a_suite_says_about_searching_leaves_fixed_networks_alone(
     catalog: Catalog, tmp_path: Path
 ) -> None:
-    text = catalog.suite("toy-regression").read_text(encoding="utf-8")
-    file = tmp_path / "toy.yaml"
-    file.write_text(
-        text.replace("maml: {inner_lr: 0.001,", "maml: {inner_lr: 0.001, arch_lr: 0.02,"),
-        encoding="utf-8",
+    file = renamed(
+        catalog, tmp_path, "maml: {inner_lr: 0.001,", "maml: {inner_lr: 0.001, arch_lr: 0.02,"
     )
     (fixed,) = toy(catalog, suite=str(file))
-    assert fixed.spec.run_id == toy(catalog)[0].spec.run_id
+    assert fixed.spec.learner == toy(catalog)[0].spec.learner
     (searched,) = toy(catalog, suite=str(file), space="toy-cell", strategy="darts")
     assert searched.spec.learner.params["arch_lr"] == 0.02
 
@@ -162,11 +196,8 @@ def test_what_a_suite_says_about_searching_leaves_fixed_networks_alone(
 def test_a_budget_may_change_the_data_and_the_user_has_the_last_word(
     catalog: Catalog, tmp_path: Path
 ) -> None:
-    text = catalog.suites["toy-regression"].read_text()
-    file = tmp_path / "noisy.yaml"
-    file.write_text(
-        text.replace("    meta_steps: 500\n", "    meta_steps: 500\n    data: {noise_std: 0.3}\n")
-    )
+    noisy = "    meta_steps: 500\n    data: {noise_std: 0.3}\n"
+    file = renamed(catalog, tmp_path, "    meta_steps: 500\n", noisy)
     for changes, noise in (({}, 0.3), ({"data": {"noise_std": 0.1}}, 0.1)):
         (made,) = toy(catalog, suite=str(file), budget="smoke", changes=changes)
         assert {source.params["noise_std"] for source in made.spec.sources} == {noise}

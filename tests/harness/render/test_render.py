@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from result_factory import GOLDEN, golden_paper_report, golden_report, make_spec, write_run
 
+from metabench import SourceDeviation
+from metabench.papers.deviation_list import ListedDeviation
 from metabench.papers.reference import PrintedCell
 from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable
 from metabench.papers.verdict import Verdict
@@ -396,6 +398,8 @@ def paper_named(report_named) -> Callable[[str], Report]:
         assert isinstance(table, Table)
         number = PrintedCell(name, 1.0, None, None, None, "%", "printed", name)
         verdict = Verdict("differs", name, 1.0)
+        words = dict.fromkeys(("source", "here", "why", "where"), name)
+        deviation = ListedDeviation("D1", (name,), SourceDeviation(**words))
         rows = [
             PaperRow(
                 group=name,
@@ -404,7 +408,7 @@ def paper_named(report_named) -> Callable[[str], Report]:
                 params=name,
                 in_paper=True,
                 ours=(row,),
-                cells={"c": PaperCell(row, row.cells["average"], None, number, verdict)},
+                cells={"c": PaperCell(row, row.cells["average"], None, number, verdict, ("D1",))},
             )
             for row in table.rows
         ]
@@ -418,6 +422,7 @@ def paper_named(report_named) -> Callable[[str], Report]:
             rows=tuple(rows),
             reasons=(name,),
             remarks=(name,),
+            deviations=(deviation,),
         )
         return PaperReport((paper,), ())
 

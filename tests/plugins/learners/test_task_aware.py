@@ -333,3 +333,12 @@ def test_gates_are_one_sigmoid_layer_per_tensor_and_spare_norms() -> None:
     expected = torch.sigmoid(z @ gates.weight.t() + gates.bias).view(5, 2, 3)
     assert torch.allclose(gated["a.weight"], expected)
     assert gated["a.weight"].mean().item() == pytest.approx(0.5, abs=0.15)
+
+
+@pytest.mark.parametrize("tree", [True, False])
+def test_hsml_gates_the_head_of_a_network_without_hidden_layers(tree: bool) -> None:
+    given = replace(context(HsmlParams(tree=tree)), space=Mlp(MlpParams(hidden=0), TASK))
+    start = Hsml(given).begin(batch().support, rng=rng(), progress=None)
+    assert set(start.weights) == {"head.weight", "head.bias"}
+    for weights in start.weights.values():
+        assert (weights[1:] != weights[:1]).all()

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from metabench.papers.claims.intervals import PairResult, judge_pairs
 from metabench.papers.claims.pairs import compare_pairs, measure_runs
 from metabench.papers.claims.runs import Found, choose
 from metabench.papers.claims.schema import Claim, ClaimFile
 from metabench.papers.claims.scope import WHOLE, Scope, Verdict, joined
+from metabench.papers.deviation_list import DeviationList, ListedDeviation
+from metabench.papers.deviation_list import joined as joined_lists
+from metabench.papers.deviations import Deviations
 from metabench.reports.captions import inequality_notes
 from metabench.results.configurations import Configuration, stamps_of
 from metabench.results.evaluations import evaluated_configurations
 from metabench.results.reading import FinishedRun
+
+if TYPE_CHECKING:
+    from metabench.plugin.catalog import Catalog
 
 ONE_SEED = "With one seed, the verdict holds for these trained networks, not for the learners."
 
@@ -37,6 +44,8 @@ class ClaimResult:
         pairs: every comparison.
         stamps: of the runs.
         notes: what else a reader must know, in sentences.
+        deviations: what suite and learners do otherwise than their sources; all claims that are
+            evaluated together share the labels.
     """
 
     claim: Claim
@@ -49,6 +58,7 @@ class ClaimResult:
     pairs: tuple[PairResult, ...] = ()
     stamps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    deviations: tuple[ListedDeviation, ...] = ()
 
     @property
     def said(self) -> str:
@@ -56,21 +66,47 @@ class ClaimResult:
         return self.scope.of(self.verdict)
 
 
-def evaluate(files: Iterable[ClaimFile], runs: Sequence[FinishedRun]) -> list[ClaimResult]:
+def evaluate(
+    files: Iterable[ClaimFile], runs: Sequence[FinishedRun], *, catalog: Catalog | None = None
+) -> list[ClaimResult]:
     """Judge every claim that is about at least one of the runs.
+
+    Args:
+        files: the claims.
+        runs: the runs.
+        catalog: where suites and learners say what they do otherwise than their sources; what is
+            installed if absent.
 
     Raises:
         UsageError: when several seeds are to be compared and scipy is not installed.
     """
+    deviations = _Listing(Deviations(catalog), DeviationList())
     return [
         evaluation
         for file in files
         for claim in file.claims
-        for evaluation in _evaluate(claim, file.paper, runs)
+        for evaluation in _evaluate(claim, file.paper, runs, deviations)
     ]
 
 
-def _evaluate(claim: Claim, paper: str, runs: Sequence[FinishedRun]) -> list[ClaimResult]:
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """Looks deviations from the sources up, and enters them in the list of all claims."""
+
+    deviations: Deviations
+    listed: DeviationList
+
+    def of(self, found: Found) -> tuple[ListedDeviation, ...]:
+        """Those of the sides of a claim."""
+        return joined_lists(
+            self.listed.add(config.spec.learner.name, self.deviations.from_sources(config))
+            for config in found.configs
+        )
+
+
+def _evaluate(
+    claim: Claim, paper: str, runs: Sequence[FinishedRun], deviations: _Listing
+) -> list[ClaimResult]:
     about = [run for run in runs if run.record.spec.suite == claim.suite]
     found = choose(claim, evaluated_configurations(about, evaluation=claim.evaluation))
     if isinstance(found, str):
@@ -89,11 +125,19 @@ def _evaluate(claim: Claim, paper: str, runs: Sequence[FinishedRun]) -> list[Cla
             about if claim.baseline else (), evaluation=claim.baseline
         )
     }
-    return [_of_group(claim, paper, group, baselines=baselines) for group in found]
+    return [
+        _of_group(claim, paper, group, baselines=baselines, deviations=deviations.of(group))
+        for group in found
+    ]
 
 
 def _of_group(
-    claim: Claim, paper: str, found: Found, *, baselines: Mapping[str, Configuration]
+    claim: Claim,
+    paper: str,
+    found: Found,
+    *,
+    baselines: Mapping[str, Configuration],
+    deviations: tuple[ListedDeviation, ...],
 ) -> ClaimResult:
     if claim.measure is not None:
         pairs = measure_runs(claim, found)
@@ -118,6 +162,7 @@ def _of_group(
         pairs=tuple(pairs),
         stamps=stamps_of(*found.configs),
         notes=tuple(notes),
+        deviations=deviations,
     )
 
 

@@ -96,7 +96,7 @@ def _papers(
 
 def _claims(results: Results, catalog: Catalog) -> list[ClaimResult]:
     files = [load_claims(file) for file in catalog.claims.values()]
-    return evaluate(files, results.runs)
+    return evaluate(files, results.runs, catalog=catalog)
 
 
 def _made(

@@ -141,6 +141,35 @@ def test_json_holds_every_number(evaluations: list[ClaimResult]) -> None:
     assert found[1]["pairs"][0]["reason"] == "there is no run of hsml"
 
 
+def test_deviations_from_the_sources_are_listed_once_for_all_claims(tmp_path: Path) -> None:
+    add(tmp_path, "mnas", level=0.6, params={"penalty_reduction": "sum", "reduction": "mean"})
+    add(tmp_path, "hsml", level=0.5)
+    add(tmp_path, "maml", level=0.5)
+    found = judged(tmp_path, claim(), claim(id="two", left=["hsml", "mnas"], right=["maml"]))
+    first, second = ([one.label for one in result.deviations] for result in found)
+    assert first == ["D1", "D2"]  # of mnas on images, since its record says nothing of retraining
+    assert second == ["D1", "D2", "D3", "D4"]
+    plain, markdown = (render_claims(found, format) for format in ("table", "md"))
+    assert "Deviations from the sources, listed below: D1, D2.\n" in plain
+    assert "- Deviations from the sources, listed below: D1, D2, D3, D4.\n" in markdown
+    for text in (plain, markdown):
+        (listed,) = [x for x in text.splitlines() if x.startswith("- D4 (hsml): HSML, released")]
+        assert "1 minus the one-hot label" in listed
+        assert text.count("- D1 (mnas): M-NAS, Few Shot") == 1
+    values = json.loads(render_claims(found, "json"))
+    assert [claimed["deviations"] for claimed in values["claims"]] == [first, second]
+    assert [one["rows"] for one in values["deviations"]] == [["mnas"], ["mnas"], ["hsml"], ["hsml"]]
+    assert found[0].said == "supported (one seed)"
+
+
+def test_without_deviations_claims_speak_of_none(tmp_path: Path) -> None:
+    add(tmp_path, "maml", level=0.6)
+    add(tmp_path, "mtnet", level=0.5)
+    found = judged(tmp_path, claim(left=["maml"], right=["mtnet"]))
+    assert "Deviations" not in render_claims(found, "table")
+    assert json.loads(render_claims(found, "json"))["deviations"] == []
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [

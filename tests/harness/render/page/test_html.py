@@ -219,6 +219,13 @@ def test_a_verdict_leads_to_its_reason():
     assert "match" in outline.text
 
 
+def test_claims_on_a_page_name_deviations_and_list_them_once(outline, page_text):
+    claims = page_text.partition('<section id="claims"')[2].partition("</section>")[0]
+    assert re.search(r"<dt>Deviations</dt><dd>D\d+(, D\d+)*, listed below</dd>", claims)
+    assert claims.count("<summary>Deviations from the sources</summary>") == 1
+    assert re.search(r"<li>D\d+ \(mnas\): M-NAS, equation 5: ", claims)
+
+
 def test_best_and_tied_are_marked():
     text = render(golden_report(), Format.html)
     assert "<strong>47.50 ± 14.49</strong>" in text

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from metabench import LearnerSpec, hookimpl
+from metabench import LearnerSpec, SourceDeviation, hookimpl
 
 METABENCH_API = 1
 
@@ -14,6 +14,14 @@ PROTO = LearnerSpec(
     factory="metabench_proto.learner:Proto",
     kinds=("classification",),
     reference="Snell, Swersky and Zemel, NeurIPS 2017",
+    deviations=(
+        SourceDeviation(
+            where="Prototypical networks, section 3.1",
+            source="the embedding is the last layer before a classifier",
+            here="it is the output layer, with as many dimensions as the task has classes",
+            why="so it works with the network of any suite",
+        ),
+    ),
 )
 
 

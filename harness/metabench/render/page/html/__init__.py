@@ -16,7 +16,8 @@ from markupsafe import Markup, escape
 
 from metabench.papers.claims import sentences as claim_words
 from metabench.papers.table import PaperTable
-from metabench.render import legends, text_table
+from metabench.plugin.source_deviation import DEVIATIONS
+from metabench.render import claims_text, legends, text_table
 from metabench.render.page.html import parts
 from metabench.render.page.values import Page
 from metabench.reports.tables import Table
@@ -62,6 +63,8 @@ def _environment() -> Environment:
         parts=parts,
         counted=counted,
         claims=claim_words,
+        deviations_heading=DEVIATIONS,
+        deviations_of=claims_text.deviations_of,
         exactly=_exactly,
     )
     return environment

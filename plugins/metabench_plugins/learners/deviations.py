@@ -1,0 +1,203 @@
+"""What the built-in learners do otherwise than their papers and released code.
+
+What depends on a suite's data, protocol or parameters is in the suite's file.
+"""
+
+from __future__ import annotations
+
+from metabench import SourceDeviation
+
+_GUARD = SourceDeviation(
+    source="every meta-step is taken",
+    here="a meta-step whose gradient is not finite, or more than 20 times the usual, is skipped "
+    "and counted",
+    why="Adam recovers from one runaway gradient only after thousands of meta-steps",
+    where="The learner's paper and released code, outer loop",
+    when={"learner.skip_above": 20},
+)
+
+_CARRY = SourceDeviation(
+    source="Adam's second moment goes from each task to the next",
+    here="the tasks of a meta-batch start from the same moment, and its mean over them is kept",
+    why="so tasks are computed at once; carry=sequential does as the released code",
+    where="Reptile, released code",
+    when={"learner.carry": "mean"},
+)
+
+_REPTILE = (_CARRY,)
+
+_METANAS = (
+    _CARRY.model_copy(update={"where": "MetaNAS, released code"}),
+    SourceDeviation(
+        source="a task step updates the logits on one mini-batch, then the weights on another",
+        here="it updates both on the same mini-batch",
+        why="equation 3 of the paper says so; batches=two does as the released code",
+        where="MetaNAS, released code",
+        when={"learner.batches": "one"},
+    ),
+)
+
+_HSML = (
+    _GUARD,
+    SourceDeviation(
+        source="the gate biases of the task encoder's GRU start at 1, and the reset gate acts on "
+        "the state before it is multiplied",
+        here="they start near 0, and the reset gate acts on the product",
+        why="it is the GRU of PyTorch",
+        where="HSML, released code",
+    ),
+    SourceDeviation(
+        source="the encoder reads 1 minus the one-hot label",
+        here="it reads the one-hot label",
+        why="the source's code is a side effect of encoding a label twice",
+        where="HSML, released code",
+        when={"task": "classification"},
+    ),
+    SourceDeviation(
+        source="in 5-shot training the encoder reads the first 10 support examples",
+        here="it reads all of them, in training and test",
+        why="the released test command reads all, and training should not differ from it",
+        where="HSML, released code",
+        when={"task": "classification", "protocol.shots": 5},
+    ),
+)
+
+_MNAS = (
+    _GUARD,
+    SourceDeviation(
+        source="the reconstruction error is a sum over samples and components",
+        here="it is their mean, so that its weight of 0.01 counts for less: 200 times in toy "
+        "regression",
+        why="the code of HSML, whose encoder it is, has the mean; penalty_reduction=sum is "
+        "equation 5",
+        where="M-NAS, equation 5",
+        when={"learner.penalty_reduction": "mean"},
+    ),
+    SourceDeviation(
+        source="the inner learning rate on images is 0.01, and no reduction of the loss is stated; "
+        "the mean is the literal reading",
+        here="it multiplies the cross-entropy summed over the support set and divided by the "
+        "shots: as many times the step on the mean as there are ways",
+        why="the baselines of the same table have this loss; reduction=mean is the other reading",
+        where="M-NAS, Few Shot Classification",
+        when={"task": "classification", "learner.reduction": "per_shot"},
+    ),
+)
+
+_MNAS_PER_TASK = (
+    SourceDeviation(
+        source="when the search is near convergence, the weights of operations that are not "
+        "selected are set to 0, and the controller is then tuned",
+        here="in the last part of the search (hard_fraction) the network's weights, the encoder "
+        "and the gates are trained together with the controller",
+        why="the paper does not say that the rest stays fixed; tuned=controller is the other "
+        "reading",
+        where="M-NAS, Few Shot Classification",
+        when={"learner.tuned": "all"},
+    ),
+    SourceDeviation(
+        source="the decoded architectures can also be trained anew; which of the two the tables "
+        "have is not said",
+        here="the decoded architecture predicts inside the supernet, without training anew",
+        why="it is what the text says first; retrain_fraction trains anew",
+        where="M-NAS, Few Shot Classification",
+        when={"learner.retrain_fraction": 0},
+    ),
+)
+
+_LOW_RANK = SourceDeviation(
+    source="the modulator is a fully connected layer",
+    here="its matrix is a product of two of low rank",
+    why="the full matrix of a large network has tens of millions of weights",
+    where="M-NAS, equation 7",
+    comparable=False,
+)
+
+_SHARED_M = SourceDeviation(
+    source="M-NAS-Shared-M is a row of the table that the paper does not explain",
+    here="it is M-NAS-Shared, with modulation",
+    why="it is the likely reading of the name",
+    where="M-NAS, Table 3",
+)
+
+_TNAS = (
+    _GUARD,
+    SourceDeviation(
+        source="the network that a test task decodes to is trained from scratch for that task, on "
+        "the meta-train tasks",
+        here="the most common decoded networks (learner.networks) are trained, and a task gets the "
+        "one that shares most edges with its own",
+        why="the source takes GPU hours for each test task",
+        where="T-NAS, code and experiments",
+    ),
+    SourceDeviation(
+        source="10 inner steps at meta-test",
+        here="5 inner steps",
+        why="all learners of a suite take the protocol's number of steps",
+        where="T-NAS, released code",
+        when={"protocol.steps_at_test": 5},
+    ),
+    SourceDeviation(
+        source="a skip connection that halves a map of odd size pads the top left",
+        here="it pads the bottom right and shifts one of the two parts",
+        why="all networks share one factorized reduction",
+        where="T-NAS, released code",
+        when={"network": "tnas"},
+    ),
+)
+
+_ONE_SHOT = (
+    SourceDeviation(
+        source="the pruned model keeps the soft weights of the operations that stay",
+        here="they are set to 1, and the weights of pairs of inputs are dropped",
+        why="appendix A.1 prunes as Liu et al. do, and their decoded networks have no such weights",
+        where="MetaNAS, appendix A.1 and released code",
+    ),
+)
+
+_DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
+    "maml": (_GUARD,),
+    "mtnet": (_GUARD,),
+    "random-search-maml": (_GUARD,),
+    "metanas-maml": (_GUARD,),
+    "bmaml": (
+        _GUARD,
+        SourceDeviation(
+            source="the repulsion of particles has the factor 1/h",
+            here="it has the factor 2/h",
+            why="2/h is the derivative of the kernel",
+            where="BMAML, released code",
+        ),
+    ),
+    "mumomaml": (
+        _GUARD,
+        SourceDeviation(
+            source="the weights of the network start from N(0, 0.01^2), the biases at 0",
+            here="both start from U(-a, a) with a = 1/sqrt(inputs), as for all learners",
+            why="four hidden layers hardly learn from the source's small weights",
+            where="MMAML, released code for regression",
+            when={"task": "regression", "network": "mlp", "network.init": "default"},
+        ),
+    ),
+    "hsml": _HSML,
+    "hsml-notree": _HSML,
+    "mnas": _MNAS + _MNAS_PER_TASK,
+    "mnas-nm": _MNAS + _MNAS_PER_TASK,
+    "mnas-shared": _MNAS,
+    "mnas-shared-m": (*_MNAS, _SHARED_M),
+    "mnas-shared-nm": _MNAS,
+    "mnas-low-rank": (*_MNAS, *_MNAS_PER_TASK, _LOW_RANK),
+    "tnas": _TNAS,
+    "one-shot": _ONE_SHOT,
+    "reptile": _REPTILE,
+    "metanas": _METANAS,
+    "random-search": _METANAS[:1],
+    "metanas-retrain": _METANAS[:1],
+    "auto-meta": _METANAS[:1],
+}
+"""By name of the learner."""
+
+
+def deviations_of(learner: str) -> tuple[SourceDeviation, ...]:
+    """What a learner does otherwise than its source; nothing if it does all as the source."""
+    return _DEVIATIONS.get(learner, ())
