@@ -10,21 +10,22 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from metabench.errors import MetabenchError
 from metabench.papers.caption import paper_caption
 from metabench.papers.deviations import Deviations, deviations_from_paper, unasked_deviations
 from metabench.papers.notes import reasons, remarks
+from metabench.papers.protocols import fewer_episodes, unlike_half_widths, unstated
 from metabench.papers.reference import Column, PrintedCell, PrintedRow, Reference
 from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable
-from metabench.papers.verdict import verdict_on_cell
+from metabench.papers.verdict import Verdict, verdict_on_cell
 from metabench.plugin.contracts.stamp import CUT_SHORT
 from metabench.reports.best import mark
 from metabench.reports.build import make_rows, pool_runs
 from metabench.reports.captions import IntervalKind
-from metabench.reports.tables import Row
+from metabench.reports.tables import Row, TableCell
 from metabench.results.configurations import Configuration
 from metabench.results.evaluations import runs_by_evaluation
 from metabench.results.metrics import AVERAGE, SCALES
@@ -63,10 +64,9 @@ def build_paper_report(
     entries = _concerned(configs, reference, interval=interval)
     lines = [*_printed_lines(reference, entries), *_further_lines(reference, entries)]
     shown = _marked([entry for _, line in lines for entry in line], reference)
-    deviations = Deviations(catalog)
+    judge = _Judge(reference, Deviations(catalog), interval)
     rows = [
-        _paper_row(reference, row, [shown[_id(config)] for _, config in line], deviations)
-        for row, line in lines
+        _paper_row(row, [shown[_id(config)] for _, config in line], judge) for row, line in lines
     ]
     table = PaperTable(
         key=reference.key,
@@ -197,14 +197,51 @@ def _marked(entries: Iterable[Entry], reference: Reference) -> dict[tuple[str, s
     return marked
 
 
-def _paper_row(
-    reference: Reference, row: PrintedRow, line: Sequence[Entry], deviations: Deviations
-) -> PaperRow:
-    line = [(_named(row, ours, config, deviations), config) for ours, config in line]
-    cells = {
-        column.name: _paper_cell(reference, row, column, line, deviations)
-        for column in reference.columns
-    }
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """What every verdict of a report needs."""
+
+    reference: Reference
+    deviations: Deviations
+    interval: IntervalKind
+
+    def verdict(
+        self,
+        printed: PrintedCell,
+        row: PrintedRow,
+        column: Column,
+        entry: Entry,
+        cell: TableCell,
+        spread: float | None,
+    ) -> Verdict:
+        """On one of our cells; beside it, what the source leaves open."""
+        ours, config = entry
+        found = verdict_on_cell(
+            cell,
+            printed,
+            spread=spread,
+            chance=_chance(config, column.source or "", printed),
+            deviations=[
+                *deviations_from_paper(self.reference, row, ours, config, self.deviations),
+                *unlike_half_widths(printed, self.interval),
+            ],
+        )
+        if found.outcome == "not comparable":
+            return found
+        open_facts = unstated(self.reference, row, column)
+        conditions = self.reference.conditions_of(row, config.spec.setting)
+        sentences = [
+            found.reason,
+            fewer_episodes(conditions, printed, config),
+            f"Not stated: {', '.join(open_facts)}." if open_facts else "",
+        ]
+        return replace(found, reason=" ".join(filter(None, sentences)), unstated=open_facts)
+
+
+def _paper_row(row: PrintedRow, line: Sequence[Entry], judge: _Judge) -> PaperRow:
+    line = [(_named(row, ours, config, judge.deviations), config) for ours, config in line]
+    columns = judge.reference.columns
+    cells = {column.name: _paper_cell(row, column, line, judge) for column in columns}
     return PaperRow(
         group=row.group,
         method=row.method,
@@ -212,7 +249,7 @@ def _paper_row(
         params=row.params,
         in_paper=bool(row.cells),
         ours=tuple(ours for ours, _ in line),
-        cells=_with_others(cells, reference),
+        cells=_with_others(cells, judge.reference),
     )
 
 
@@ -239,13 +276,8 @@ def _named(printed: PrintedRow, row: Row, config: Configuration, deviations: Dev
     return replace(row, facts=tuple(dict.fromkeys([*row.facts, *labels])))
 
 
-def _paper_cell(
-    reference: Reference,
-    row: PrintedRow,
-    column: Column,
-    line: Sequence[Entry],
-    deviations: Deviations,
-) -> PaperCell:
+def _paper_cell(row: PrintedRow, column: Column, line: Sequence[Entry], judge: _Judge) -> PaperCell:
+    reference = judge.reference
     printed = reference.cell(row, column) if row.cells else None
     place = reference.table_of(row, column)
     for ours, config in line:
@@ -255,13 +287,7 @@ def _paper_cell(
         spread = _spread(config, column.source or "")
         verdict = None
         if printed is not None:
-            verdict = verdict_on_cell(
-                cell,
-                printed,
-                spread=spread,
-                chance=_chance(config, column.source or "", printed),
-                deviations=deviations_from_paper(reference, row, ours, config, deviations),
-            )
+            verdict = judge.verdict(printed, row, column, (ours, config), cell, spread)
         return PaperCell(ours, cell, spread, printed, verdict)
     return PaperCell(None, None, None, printed, None)
 

@@ -394,8 +394,8 @@ def paper_named(report_named) -> Callable[[str], Report]:
     def make(name: str) -> Report:
         (table,) = report_named(name).tables
         assert isinstance(table, Table)
-        number = PrintedCell(name, 1.0, None, None, None, "%", "printed", name)
-        verdict = Verdict("differs", name, 1.0)
+        number = PrintedCell(name, 1.0, None, None, None, None, "%", "printed", name)
+        verdict = Verdict("differs", name, 1.0, (name,))
         rows = [
             PaperRow(
                 group=name,
