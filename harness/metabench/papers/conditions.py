@@ -35,8 +35,10 @@ HALF_WIDTH = "half-width"
 class Conditions(Frozen):
     """What the source says about a protocol."""
 
-    ways: int | None = Field(default=None, description="Absent where tasks have no classes.")
-    shots: int | None = None
+    ways: int | None = Field(
+        default=None, description="Classes per episode; absent where there are none."
+    )
+    shots: int | None = Field(default=None, description="Support examples per class at meta-test.")
     queries: Count | NotStated | None = Field(
         default=None, description="Query examples per class at meta-test."
     )
@@ -83,7 +85,7 @@ class Uncertainty(Frozen):
     formula: Literal["1.96 std/sqrt(n)"] | NotStated | None = Field(
         default=None, description="How they are computed."
     )
-    note: str = ""
+    note: str = Field(default="", description="What else is known.")
 
     def forgotten(self) -> list[str]:
         """The facts that are neither given nor said to be not stated."""

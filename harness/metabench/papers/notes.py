@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from metabench.papers.conditions import Uncertainty, known
+from metabench.papers.conditions import Uncertainty
+from metabench.papers.described import interval_in_words
 from metabench.papers.protocols import unstated
 from metabench.papers.reference import Reference
 from metabench.papers.table import PaperRow
@@ -43,11 +44,7 @@ def remarks(reference: Reference) -> Iterator[str]:
 
 
 def _said(interval: Uncertainty) -> str:
-    formula = known(interval.formula) or "formula not stated"
-    n, over = known(interval.n), known(interval.over)
-    counted = "n not stated" if n is None else f"n = {n:,}"
-    counted = f"{counted} {over}" if over and n else f"{counted}, over {over}" if over else counted
-    return f"{formula}, {counted}{f' ({interval.note})' if interval.note else ''}"
+    return f"{interval_in_words(interval)}{f' ({interval.note})' if interval.note else ''}"
 
 
 def _not_stated(reference: Reference) -> Iterator[str]:
