@@ -39,7 +39,7 @@ _ESCAPES = {
     "±": r"$\pm$",
     TRANSDUCTIVE: r"\dag{}",
     NOT_COMPARED: r"\ddag{}",
-    UNSTATED: r"$^\circ$",
+    UNSTATED: r"\textdegree{}",
     "[": "{[}",  # after \\ a bracket or a star would be its argument
     "]": "{]}",
     "*": "{*}",
