@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 from reference_claims import claims_page
+from reference_papers import papers_page
 from reference_suites import suite_page
 from reference_text import (
     aliases,
@@ -36,6 +37,7 @@ from metabench import errors
 from metabench.cli import app
 from metabench.cli.parameters import parameter_rows, parameters
 from metabench.papers.claims import load_claims
+from metabench.papers.reference_files import load_reference
 from metabench.planning import evaluation, runspec, suite
 from metabench.planning.overrides import SCOPES
 from metabench.plugin import hookspecs, source_deviation, specs
@@ -127,6 +129,7 @@ def make_pages() -> dict[str, str]:
         for kind, title in kinds.items()
     }
     claims = [load_claims(file) for file in _own(catalog, "claims").values()]
+    references = [load_reference(file) for file in _own(catalog, "reference").values()]
     pages = {
         "claims.md": claims_page(claims),
         "cli.md": _cli(),
@@ -134,6 +137,7 @@ def make_pages() -> dict[str, str]:
         "errors.md": _errors(),
         "public-names.md": _public_names(),
         "helpers.md": _helpers(),
+        "papers.md": papers_page(references),
         "hooks.md": _hooks(),
         "records.md": _records(),
         "suites.md": "\n\n".join(["# Suites", *_suites(catalog)]),

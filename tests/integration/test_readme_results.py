@@ -28,7 +28,10 @@ def test_the_verdicts_of_table_1_are_counted() -> None:
     sentence = (
         f"Of the {n_all} numbers that M-NAS prints in its Table 1, ours match {n['match']}, "
         f"are close to {n['close']}, differ from {n['differs']} ({better} of ours are better, "
-        f"{len(differing) - better} worse) and cannot be compared with {n['not comparable']}."
+        f"{len(differing) - better} worse) and are inconclusive for {n['inconclusive']}. The paper "
+        "states neither the queries nor the normalization of any of them."
     )
+    assert n.total() == n["match"] + n["close"] + n["differs"] + n["inconclusive"]
+    assert all({"queries", "normalization"} <= set(verdict.unstated) for verdict in verdicts)
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert sentence in readme

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metabench.errors import MetabenchError, unknown
+from metabench.errors import MetabenchError, UsageError, unknown
 from metabench.plugin.loading import kind_in_words
 from metabench.plugin.source_deviation import DEVIATIONS, SourceDeviation
 from metabench.plugin.specs import DatasetSpec, LearnerSpec
@@ -27,6 +29,7 @@ KINDS: dict[str, Kind] = {
     "networks": "space",
     "strategies": "strategy",
     "executors": "executor",
+    "references": "reference",
 }
 """The words of the command line, and those of the catalog."""
 
@@ -52,7 +55,7 @@ def _complete_name(incomplete: str) -> list[str]:
     from metabench.plugin.catalog import load_catalog
 
     catalog = load_catalog()
-    names = {name for kind in KINDS.values() for name in catalog.named(kind)}
+    names = {name for kind in KINDS.values() for name in _named(catalog, kind)}
     return sorted(name for name in names if name.startswith(incomplete))
 
 
@@ -67,7 +70,7 @@ def list_(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List learners, suites, datasets, networks, strategies or executors."""
+    """List learners, suites, datasets, networks, strategies, executors or papers' tables."""
     from metabench.cli.context import catalog
 
     found = catalog()
@@ -88,29 +91,63 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            help="Name of a learner, suite, dataset, network, strategy or executor.",
+            help="Name of a learner, suite, dataset, network, strategy or executor, the key of a "
+            "paper's table, or the file of a suite or of such a table.",
             autocompletion=_complete_name,
         ),
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Describe a learner, suite, dataset, network, strategy or executor.
+    """Describe a learner, suite, dataset, network, strategy, executor or paper's table.
 
-    Print its parameters with their defaults and bounds; for a suite, its settings and budgets.
-    A name that several kinds share is described once for each.
+    Print its parameters with their defaults and bounds; for a suite, its settings and budgets; for
+    a paper's table, its numbers and the protocol of each row. A name that several kinds share is
+    described once for each.
     """
     from metabench.cli.context import catalog
 
     found = catalog()
-    kinds = [kind for kind in KINDS.values() if name in found.named(kind)]
-    if not kinds:
-        known = {known for kind in KINDS.values() for known in found.named(kind)}
+    if name.endswith((".yaml", ".yml")):
+        things = [_of_file(Path(name))]
+    else:
+        things = [(k, _named(found, k)[name]) for k in KINDS.values() if name in _named(found, k)]
+    if not things:
+        known = {known for kind in KINDS.values() for known in _named(found, kind)}
         raise found.unknown("name", name, known)
-    details = [_details(found, kind, name) for kind in kinds]
     if as_json:
+        details = [_details(found, kind, name, thing) for kind, thing in things]
         typer.echo(json.dumps(details, indent=2, default=str))
     else:
-        typer.echo("\n\n".join(_page(detail) for detail in details))
+        typer.echo("\n\n".join(_page(found, kind, name, thing) for kind, thing in things))
+
+
+def _named(catalog: Catalog, kind: Kind) -> Mapping[str, Any]:
+    """Everything of one kind by the name that a user gives it: of references, the key."""
+    if kind != "reference":
+        return catalog.named(kind)
+    from metabench.papers.reference_files import readable_references
+
+    return readable_references(catalog)
+
+
+def _of_file(file: Path) -> tuple[Kind, Any]:
+    """The suite or the paper's table that a file describes."""
+    from metabench.papers.reference_files import load_reference
+    from metabench.planning.yaml_files import read_mapping
+
+    if not file.is_file():
+        raise UsageError(
+            f"There is no file {file}.",
+            hint="metabench show describes the file of a suite or of a paper's table, and what "
+            "metabench list names.",
+        )
+    values = read_mapping(file, of="a suite or a paper's table")
+    if "claims" in values:
+        raise UsageError(
+            f"{file} is a file of claims, which metabench show does not describe.",
+            hint="metabench claims judges them.",
+        )
+    return ("reference", load_reference(file)) if "citation" in values else ("suite", file)
 
 
 def _plural(kind: str) -> str:
@@ -123,11 +160,19 @@ def _plural(kind: str) -> str:
 
 def _entries(catalog: Catalog, kind: Kind) -> list[dict[str, Any]]:
     entries = []
-    for name, thing in sorted(catalog.named(kind).items()):
-        facts = _suite_facts(thing) if kind == "suite" else _spec_facts(thing)
-        origin = catalog.origin(kind, name)
+    for name, thing in sorted(_named(catalog, kind).items()):
+        facts = _facts(kind, thing)
+        origin = catalog.origin(kind, name.replace("/", "-"))
         entries.append({"name": name, **facts, "plugin": origin.name, "from": origin.distribution})
     return entries
+
+
+def _facts(kind: Kind, thing: Any) -> dict[str, Any]:
+    if kind == "suite":
+        return _suite_facts(thing)
+    if kind == "reference":
+        return {"version": "", "summary": f"{thing.title} ({thing.citation.published})"}
+    return _spec_facts(thing)
 
 
 def _spec_facts(spec: Spec) -> dict[str, Any]:
@@ -164,15 +209,12 @@ def _table(entries: list[dict[str, Any]]) -> str:
     return columns(header, [[str(entry.get(key, "")) for key in header] for entry in entries])
 
 
-def _details(catalog: Catalog, kind: Kind, name: str) -> dict[str, Any]:
-    origin = catalog.origin(kind, name)
-    about = {
-        "kind": kind_in_words(kind),
-        "name": name,
-        "plugin": origin.name,
-        "from": f"{origin.distribution} {origin.version}".strip(),
-    }
-    thing = catalog.named(kind)[name]
+def _details(catalog: Catalog, kind: Kind, name: str, thing: Any) -> dict[str, Any]:
+    about = {"kind": kind_in_words(kind), "name": name, **_origin(catalog, kind, name)}
+    if kind == "reference":
+        from metabench.papers.described import described
+
+        return about | described(thing)
     if kind == "suite":
         from metabench.planning.suite import load_suite
 
@@ -188,7 +230,22 @@ def _details(catalog: Catalog, kind: Kind, name: str) -> dict[str, Any]:
     return about | facts | {"parameters": parameters(thing)}
 
 
-def _page(detail: dict[str, Any]) -> str:
+def _origin(catalog: Catalog, kind: Kind, name: str) -> dict[str, str]:
+    if name.endswith((".yaml", ".yml")):
+        return {"from": name}
+    origin = catalog.origin(kind, name.replace("/", "-"))
+    return {"plugin": origin.name, "from": f"{origin.distribution} {origin.version}".strip()}
+
+
+def _page(catalog: Catalog, kind: Kind, name: str, thing: Any) -> str:
+    if kind == "reference":
+        from metabench.cli.references import reference_page
+
+        return reference_page(thing)
+    return _tables(_details(catalog, kind, name, thing))
+
+
+def _tables(detail: dict[str, Any]) -> str:
     from metabench.cli.parameters import parameter_table
 
     tables = ("parameters", "settings", "budgets", "evaluations", "sources", "deviations")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,16 +32,23 @@ def complete_key(incomplete: str) -> list[str]:
 
 @references_app.command("list")
 def list_references(as_json: JsonOption = False) -> None:
-    """List the papers' tables; with --json, print each cell and the spread its interval implies."""
+    """List the papers' tables: known numbers, and facts that sources state of their protocols.
+
+    With --json, print each cell with the spread that its interval implies.
+    """
     from metabench.cli.context import catalog
+    from metabench.papers.described import described
     from metabench.papers.reference_files import readable_references
 
     found = readable_references(catalog()).values()
     if as_json:
-        typer.echo(json.dumps([_described(reference) for reference in found], indent=2))
+        typer.echo(json.dumps([described(reference) for reference in found], indent=2))
         return
-    rows = [[r.key, _known(r), _suites(r), r.citation.published, r.title] for r in found]
-    typer.echo(columns(["reference", "cells known", "suites", "printed in", "title"], rows))
+    header = ["reference", "cells known", "facts stated", "suites", "printed in", "title"]
+    rows = [
+        [r.key, _known(r), _stated(r), _suites(r), r.citation.published, r.title] for r in found
+    ]
+    typer.echo(columns(header, rows))
 
 
 @references_app.command("check")
@@ -95,35 +102,41 @@ def _check_all(catalog: Catalog) -> dict[str, list[str]]:
     return outcomes
 
 
-def _described(reference: Reference) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    about = reference.model_dump(mode="json", include={"key", "title", "metric", "budget", "note"})
-    rows = []
-    for row in reference.rows:
-        cells = {}
-        for column in reference.columns:
-            cell = reference.cell(row, column)
-            cells[column.name] = asdict(cell) | {
-                "implied_std": cell.implied_std,
-                "setting": reference.setting_of(row, column),
-            }
-        rows.append(row.model_dump(mode="json", exclude={"cells", "interval"}) | {"cells": cells})
-    return about | {
-        "citation": reference.citation.model_dump(mode="json"),
-        "settings": {k: v.model_dump(exclude_none=True) for k, v in reference.settings.items()},
-        "columns": [
-            column.model_dump(mode="json", exclude={"interval"}) for column in reference.columns
-        ],
-        "rows": rows,
-    }
-
-
 def _known(reference: Reference) -> str:
     cells = [reference.cell(row, column) for row in reference.rows for column in reference.columns]
     return f"{sum(cell.value is not None for cell in cells)} of {len(cells)}"
 
 
+def _stated(reference: Reference) -> str:
+    from metabench.papers.described import facts_stated
+
+    stated, facts = facts_stated(reference)
+    return f"{stated} of {facts}"
+
+
 def _suites(reference: Reference) -> str:
     found = dict.fromkeys(column.suite for column in reference.columns if column.suite)
     return ", ".join(found) or "none"
+
+
+def reference_page(reference: Reference) -> str:
+    """What ``metabench show`` prints: the source, its numbers, and the protocol of each row."""
+    from metabench.papers.described import PROTOCOL_HEADER, printed_rows, protocol_rows
+
+    about = [
+        ["title", reference.title],
+        ["citation", str(reference.citation)],
+        ["metric", reference.metric],
+        ["suites", _suites(reference)],
+        ["cells known", _known(reference)],
+        ["facts stated", _stated(reference)],
+        ["note", reference.note],
+    ]
+    headings = ["row", *(column.heading for column in reference.columns)]
+    return "\n\n".join(
+        [
+            columns(["reference", reference.key], [line for line in about if line[1]]),
+            columns(headings, printed_rows(reference)),
+            columns(PROTOCOL_HEADER, protocol_rows(reference)),
+        ]
+    )

@@ -127,9 +127,9 @@ def run(
         learners=_names(learner, "--learner"),
         suite=suite,
         settings=_names(setting, "--setting") if setting else (),
-        budget=budget,
-        space=network or None,
-        strategy=strategy or None,
+        budget=_one(budget, "--budget"),
+        space=_one(network, "--network") or None,
+        strategy=_one(strategy, "--strategy") or None,
         seeds=parse_seeds(seed),
         changes=parse_changes(set_ or []),
         data=data.value,
@@ -214,6 +214,16 @@ def _seed(digits: str) -> int:
         named = digits if len(digits) <= 20 else f"{digits[:20]}..."
         raise UsageError(f"--seed {named} is too large.", hint=f"Seeds go from 0 to {LAST_SEED}.")
     return int(short)
+
+
+def _one(text: str, option: str) -> str:
+    """The value of an option that, unlike others, takes no list."""
+    if "," in text:
+        raise UsageError(
+            f"{option} takes one name, but {text!r} is a list.",
+            hint=f"Give one command for each {option.removeprefix('--')}.",
+        )
+    return text
 
 
 def _names(text: str, option: str) -> tuple[str, ...]:

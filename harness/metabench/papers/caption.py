@@ -19,10 +19,12 @@ from metabench.stats import RESAMPLES
 _VERDICTS = (
     "Verdict match: our interval lies inside the printed one. Verdict close: the difference is at "
     "most sqrt(sum of both squared half-widths), and our half-width is at most "
-    f"{WIDTH_FACTOR} times the printed one. Verdict differs: the difference is larger. Verdict not "
-    "comparable: the reason is given below. Where the printed half-width implies a standard "
+    f"{WIDTH_FACTOR} times the printed one. Where the printed half-width implies a standard "
     "deviation over episodes, match and close also require that its ratio to ours lies in the 95 % "
-    f"percentile interval of {RESAMPLES:,} bootstrap resamples of our episodes."
+    f"percentile interval of {RESAMPLES:,} bootstrap resamples of our episodes. Verdict "
+    "inconclusive: the means agree, but one of these requirements fails, so the agreement says "
+    "little. Verdict differs: the difference is larger. Verdict not comparable: the reason is "
+    "given below."
 )
 
 

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from metabench.errors import MetabenchError
+from metabench.papers.protocols import differences
 from metabench.papers.reference import PrintedRow, Reference
 from metabench.planning.plan import RunRequest, resolve, suite_file
 from metabench.planning.runspec import Choice, RunSpec
@@ -190,12 +191,7 @@ def deviations_from_paper(
         theirs = reference.substitutes[config.spec.suite]
         found.append(f"our suite is {config.spec.suite}, but the paper's is {theirs}")
     conditions = reference.conditions_of(printed, config.spec.setting)
-    said = conditions.model_dump(exclude_none=True)
-    taken = config.runs[0].record.steps_at_test
-    ours = config.spec.protocol.model_dump() | ({} if taken is None else {"steps_at_test": taken})
-    for name, printed_value in said.items():
-        if (mine := ours[name]) != printed_value:
-            found.append(f"{name.replace('_', ' ')}: {mine} here, {printed_value} in the paper")
+    found += differences(conditions, config)
     return [*found, *_changes(printed, config, deviations)]
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from metabench.papers.reference import Reference, Uncertainty
+from metabench.papers.conditions import Uncertainty
+from metabench.papers.described import interval_in_words
+from metabench.papers.protocols import unstated
+from metabench.papers.reference import Reference
 from metabench.papers.table import PaperRow
-
-_FACTS = {"queries": "query examples per class", "steps_at_test": "inner steps at test"}
 
 
 def reasons(rows: Sequence[PaperRow], reference: Reference) -> Iterator[str]:
@@ -43,24 +44,23 @@ def remarks(reference: Reference) -> Iterator[str]:
 
 
 def _said(interval: Uncertainty) -> str:
-    formula = interval.formula or "formula unknown"
-    n = "n unknown" if interval.n is None else f"n = {interval.n:,}"
-    return f"{formula}, {n}{f' ({interval.note})' if interval.note else ''}"
+    return f"{interval_in_words(interval)}{f' ({interval.note})' if interval.note else ''}"
 
 
 def _not_stated(reference: Reference) -> Iterator[str]:
-    """Which facts of the protocol are not known, and of which rows."""
+    """Which facts are not known of the rows that our runs can stand in, and of which rows."""
     unknown: dict[str, list[str]] = defaultdict(list)
     compared = [row for row in reference.rows if row.learner is not None]
     for row in compared:
-        settings = {reference.setting_of(row, column) for column in reference.columns}
-        known = [reference.conditions_of(row, name).model_dump() for name in settings]
-        for name in ("queries", "steps_at_test"):
-            if any(facts[name] is None for facts in known):
-                unknown[name].append(_joined(row.method, row.group))
-    for name, rows in unknown.items():
+        facts = [fact for column in reference.columns for fact in unstated(reference, row, column)]
+        for fact in dict.fromkeys(facts):
+            unknown[fact].append(_joined(row.method, row.group))
+    by_rows: dict[str, list[str]] = defaultdict(list)
+    for fact, rows in unknown.items():
         whose = "any row" if len(rows) == len(compared) else "; ".join(dict.fromkeys(rows))
-        yield f"Not stated by the source, so not compared: {_FACTS[name]} of {whose}."
+        by_rows[whose].append(fact)
+    for whose, facts in by_rows.items():
+        yield f"Not stated by the source, so not compared: {', '.join(facts)} of {whose}."
 
 
 def _single_cells(reference: Reference) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from metabench.papers.conditions import NOT_STATED, Conditions, Uncertainty, known
 from metabench.results.metrics import UNITS, Metric
 from metabench.stats import FIELD_HALF_WIDTH, Z95
 from metabench.values import Frozen
@@ -34,7 +35,8 @@ class PrintedCell:
         text: as printed, ``2.210 ± 0.364``; empty where there is nothing.
         value: None where there is nothing.
         half_width: None where none is printed.
-        n: what the interval counts, where that is known.
+        n: how many values the half-width rests on, where that is known.
+        over: what these values are of, ``episodes`` or ``seeds`` or both, where that is known.
         formula: of the half-width, where that is known.
         unit: ``%`` or ``mse``.
         status: where the number was read.
@@ -45,6 +47,7 @@ class PrintedCell:
     value: float | None
     half_width: float | None
     n: int | None
+    over: str | None
     formula: str | None
     unit: str
     status: Status
@@ -54,21 +57,13 @@ class PrintedCell:
     def implied_std(self) -> float | None:
         """The spread over episodes that the half-width implies: the protocol's fingerprint.
 
-        half-width * sqrt(n) / 1.96, where n and formula are known.
+        half-width * sqrt(n) / 1.96, where n counts episodes and the formula is this one.
         """
-        if self.half_width is None or self.n is None or self.formula != FIELD_HALF_WIDTH:
+        if self.half_width is None or self.n is None or self.over != "episodes":
+            return None
+        if self.formula != FIELD_HALF_WIDTH:
             return None
         return self.half_width * math.sqrt(self.n) / Z95
-
-
-class Uncertainty(Frozen):
-    """What is known about half-widths."""
-
-    n: int | None = Field(default=None, ge=2, description="How many values they are computed from.")
-    formula: Literal["1.96 std/sqrt(n)"] | None = Field(
-        default=None, description="How they are computed."
-    )
-    note: str = ""
 
 
 class CellEntry(Frozen):
@@ -112,15 +107,6 @@ class Column(Frozen):
     )
 
 
-class Conditions(Frozen):
-    """What the paper says about the protocol of a setting; what it leaves open is null."""
-
-    ways: int | None = None
-    shots: int | None = None
-    queries: int | None = None
-    steps_at_test: int | None = None
-
-
 class PrintedRow(Frozen):
     """A method, and which of our learners it is."""
 
@@ -138,9 +124,11 @@ class PrintedRow(Frozen):
     params: str = Field(default="", description="Number of weights, as printed.")
     group: str = Field(default="", description="The block of rows that it belongs to.")
     setting: str | None = Field(default=None, description="Needed if the columns do not name it.")
-    protocol: dict[str, Conditions] = Field(
-        default_factory=dict,
-        description="By setting, what is known of the protocol of this row besides the setting's.",
+    protocol: Conditions = Field(
+        default=Conditions(), description="Facts that differ from those of the table's settings."
+    )
+    by_setting: dict[str, Conditions] = Field(
+        default_factory=dict, description="Facts that differ from `protocol`, by setting."
     )
     interval: Uncertainty | None = Field(
         default=None, description="The half-widths, if they differ from the table's."
@@ -176,7 +164,10 @@ class Reference(Frozen):
     citation: Citation
     metric: Metric
     budget: str = Field(default="paper", description="The budget that trains as long as the paper.")
-    settings: dict[str, Conditions] = Field(description="What the paper says of each setting.")
+    protocol: Conditions = Field(
+        default=Conditions(), description="Facts that all rows and settings share."
+    )
+    settings: dict[str, Conditions] = Field(description="Facts that differ, by setting.")
     substitutes: dict[str, str] = Field(
         default_factory=dict,
         description="Suites that are shown in place of the paper's, by name; their numbers are "
@@ -222,13 +213,43 @@ class Reference(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _protocols_name_settings(self) -> Reference:
-        for row in self.rows:
-            if odd := row.protocol.keys() - self.settings.keys():
+    def _unknowns_are_said_by_rows(self) -> Reference:
+        """A new row must not inherit that a fact is not stated: its source may state it."""
+        for place, shared in {"the table": self.protocol, **self.settings}.items():
+            if unknown := shared.unknown():
                 raise ValueError(
-                    f"the protocol of row {row.method!r} names {min(odd)!r}, which is not among "
+                    f"{unknown[0]} of {place} is '{NOT_STATED}'; write this in the protocol of "
+                    "each row that it holds for"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _protocols_are_complete(self) -> Reference:
+        for row in self.rows:
+            if odd := row.by_setting.keys() - self.settings.keys():
+                raise ValueError(
+                    f"by_setting of row {row.method!r} names {min(odd)!r}, which is not among "
                     "the settings of the table"
                 )
+            for setting in self.settings_of(row):
+                conditions = self.conditions_of(row, setting)
+                _refuse(conditions.forgotten(), row, f"its protocol in {setting}")
+                stated = conditions.normalization != NOT_STATED
+                uses = conditions.normalization == "transductive"
+                if row.transductive is not None and stated and row.transductive != uses:
+                    raise ValueError(
+                        f"row {row.method!r} asks for transductive={row.transductive}, but its "
+                        f"normalization is {conditions.normalization}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _half_widths_are_complete(self) -> Reference:
+        for row in self.rows:
+            for column in self.columns:
+                if self.cell(row, column).half_width is not None:
+                    forgotten = self.interval_of(row, column).forgotten()
+                    _refuse(forgotten, row, f"its half-width in {column.name}")
         return self
 
     @property
@@ -244,24 +265,51 @@ class Reference(Frozen):
         """Suite, setting and evaluation of the table of a report that has our number for a cell."""
         return column.suite, self.setting_of(row, column), column.evaluation or ""
 
+    def settings_of(self, row: PrintedRow) -> list[str]:
+        """The settings that a row has cells in, each once."""
+        return list(dict.fromkeys(self.setting_of(row, column) for column in self.columns))
+
     def conditions_of(self, row: PrintedRow, setting: str) -> Conditions:
-        """What is known of the protocol of a row in a setting: the row's own facts come first."""
-        own = row.protocol.get(setting, Conditions()).model_dump(exclude_none=True)
-        return self.settings[setting].model_copy(update=own)
+        """What the source says of the protocol of a row in a setting.
+
+        A fact of the row comes before one of the setting, and this before one of the table. A row
+        that asks for runs with or without transduction says so of the normalization too.
+        """
+        own = row.by_setting.get(setting, Conditions())
+        layers = (self.protocol, self.settings[setting], row.protocol, own)
+        facts = {k: v for layer in layers for k, v in layer.model_dump(exclude_none=True).items()}
+        if row.transductive is not None and known(facts.get("normalization")) is None:
+            facts["normalization"] = "transductive" if row.transductive else "inductive"
+        return Conditions(**facts)
+
+    def interval_of(self, row: PrintedRow, column: Column) -> Uncertainty:
+        """What is known about the half-width of a cell."""
+        return row.interval or column.interval or self.interval
 
     def cell(self, row: PrintedRow, column: Column) -> PrintedCell:
         """One cell, with what the row, the column or the table says about it."""
         entry = row.cells[column.name]
         match = _PRINTED.fullmatch(entry.printed)
         value, half_width = match.group("value", "half_width") if match else (None, None)
-        interval = row.interval or column.interval or self.interval
+        interval = Uncertainty() if half_width is None else self.interval_of(row, column)
         return PrintedCell(
             text=entry.printed,
             value=None if value is None else float(value),
             half_width=None if half_width is None else float(half_width),
-            n=None if half_width is None else interval.n,
-            formula=None if half_width is None else interval.formula,
+            n=known(interval.n),
+            over=known(interval.over),
+            formula=known(interval.formula),
             unit=self.unit,
             status=entry.status or self.status,
             note=entry.note or row.note,
+        )
+
+
+def _refuse(forgotten: list[str], row: PrintedRow, what: str) -> None:
+    """Raise an error that names facts which a row leaves out."""
+    if forgotten:
+        where = f"row {row.method!r}{f' ({row.group})' if row.group else ''}"
+        raise ValueError(
+            f"{where} leaves out {', '.join(forgotten)} of {what}; write '{NOT_STATED}' for what "
+            "the source does not say"
         )

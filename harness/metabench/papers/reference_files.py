@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from metabench.errors import MetabenchError, UsageError
 from metabench.papers.reference import Reference
+from metabench.planning.validation import place
 from metabench.planning.yaml_files import read_mapping
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def load_reference(file: Traversable) -> Reference:
         reference = Reference.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = "".join(f"{part}: " for part in first["loc"])
+        where = "".join(f"{part}: " for part in place(first, values))
         message = first["msg"].removeprefix("Value error, ").rstrip(".")
         raise UsageError(f"{file.name} does not describe a table: {where}{message}.") from error
     if file.name.rpartition(".")[0] != _stem(reference.key):

@@ -10,22 +10,23 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from metabench.errors import MetabenchError
 from metabench.papers.caption import paper_caption
-from metabench.papers.deviation_list import DeviationList
+from metabench.papers.deviation_list import DeviationList, ListedDeviation
 from metabench.papers.deviations import Deviations, deviations_from_paper, unasked_deviations
 from metabench.papers.notes import reasons, remarks
+from metabench.papers.protocols import fewer_episodes, unlike_half_widths, unstated
 from metabench.papers.reference import Column, PrintedCell, PrintedRow, Reference
 from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable
-from metabench.papers.verdict import verdict_on_cell
+from metabench.papers.verdict import Verdict, verdict_on_cell
 from metabench.plugin.contracts.stamp import CUT_SHORT
 from metabench.reports.best import mark
 from metabench.reports.build import make_rows, pool_runs
 from metabench.reports.captions import IntervalKind
-from metabench.reports.tables import Row
+from metabench.reports.tables import Row, TableCell
 from metabench.results.configurations import Configuration
 from metabench.results.evaluations import runs_by_evaluation
 from metabench.results.metrics import AVERAGE, SCALES
@@ -64,10 +65,9 @@ def build_paper_report(
     entries = _concerned(configs, reference, interval=interval)
     lines = [*_printed_lines(reference, entries), *_further_lines(reference, entries)]
     shown = _marked([entry for _, line in lines for entry in line], reference)
-    deviations, listed = Deviations(catalog), DeviationList()
+    judge = _Judge(reference, Deviations(catalog), DeviationList(), interval)
     rows = [
-        _paper_row(reference, row, [shown[_id(config)] for _, config in line], deviations, listed)
-        for row, line in lines
+        _paper_row(row, [shown[_id(config)] for _, config in line], judge) for row, line in lines
     ]
     table = PaperTable(
         key=reference.key,
@@ -81,7 +81,7 @@ def build_paper_report(
         rows=tuple(rows),
         reasons=tuple(reasons(rows, reference)),
         remarks=(*remarks(reference), *_not_shown(reference, entries, shown)),
-        deviations=listed.listed(),
+        deviations=judge.listed.listed(),
     )
     return PaperReport((table,), problems)
 
@@ -199,18 +199,54 @@ def _marked(entries: Iterable[Entry], reference: Reference) -> dict[tuple[str, s
     return marked
 
 
-def _paper_row(
-    reference: Reference,
-    row: PrintedRow,
-    line: Sequence[Entry],
-    deviations: Deviations,
-    listed: DeviationList,
-) -> PaperRow:
-    line = [(_named(row, ours, config, deviations), config) for ours, config in line]
-    cells = {
-        column.name: _paper_cell(reference, row, column, line, deviations, listed)
-        for column in reference.columns
-    }
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """What every verdict of a report needs."""
+
+    reference: Reference
+    deviations: Deviations
+    listed: DeviationList
+    interval: IntervalKind
+
+    def verdict(
+        self,
+        printed: PrintedCell,
+        row: PrintedRow,
+        column: Column,
+        entry: Entry,
+        cell: TableCell,
+        spread: float | None,
+        found: Sequence[ListedDeviation],
+    ) -> Verdict:
+        """On one of our cells; beside it, what the source leaves open."""
+        ours, config = entry
+        verdict = verdict_on_cell(
+            cell,
+            printed,
+            spread=spread,
+            chance=_chance(config, column.source or "", printed),
+            deviations=[
+                *deviations_from_paper(self.reference, row, ours, config, self.deviations),
+                *unlike_half_widths(printed, self.interval),
+            ],
+            listed=found,
+        )
+        if verdict.outcome == "not comparable":
+            return verdict
+        open_facts = unstated(self.reference, row, column)
+        conditions = self.reference.conditions_of(row, config.spec.setting)
+        sentences = [
+            verdict.reason,
+            fewer_episodes(conditions, printed, config),
+            f"Not stated: {', '.join(open_facts)}." if open_facts else "",
+        ]
+        return replace(verdict, reason=" ".join(filter(None, sentences)), unstated=open_facts)
+
+
+def _paper_row(row: PrintedRow, line: Sequence[Entry], judge: _Judge) -> PaperRow:
+    line = [(_named(row, ours, config, judge.deviations), config) for ours, config in line]
+    columns = judge.reference.columns
+    cells = {column.name: _paper_cell(row, column, line, judge) for column in columns}
     return PaperRow(
         group=row.group,
         method=row.method,
@@ -218,7 +254,7 @@ def _paper_row(
         params=row.params,
         in_paper=bool(row.cells),
         ours=tuple(ours for ours, _ in line),
-        cells=_with_others(cells, reference),
+        cells=_with_others(cells, judge.reference),
     )
 
 
@@ -245,14 +281,8 @@ def _named(printed: PrintedRow, row: Row, config: Configuration, deviations: Dev
     return replace(row, facts=tuple(dict.fromkeys([*row.facts, *labels])))
 
 
-def _paper_cell(
-    reference: Reference,
-    row: PrintedRow,
-    column: Column,
-    line: Sequence[Entry],
-    deviations: Deviations,
-    listed: DeviationList,
-) -> PaperCell:
+def _paper_cell(row: PrintedRow, column: Column, line: Sequence[Entry], judge: _Judge) -> PaperCell:
+    reference = judge.reference
     printed = reference.cell(row, column) if row.cells else None
     place = reference.table_of(row, column)
     for ours, config in line:
@@ -260,17 +290,10 @@ def _paper_cell(
         if cell is None or _place(config, reference) != place:
             continue
         spread = _spread(config, column.source or "")
-        found = listed.add(row.method, deviations.from_sources(config))
+        found = judge.listed.add(row.method, judge.deviations.from_sources(config))
         verdict = None
         if printed is not None:
-            verdict = verdict_on_cell(
-                cell,
-                printed,
-                spread=spread,
-                chance=_chance(config, column.source or "", printed),
-                deviations=deviations_from_paper(reference, row, ours, config, deviations),
-                listed=found,
-            )
+            verdict = judge.verdict(printed, row, column, (ours, config), cell, spread, found)
         labels = tuple(one.label for one in found)
         return PaperCell(ours, cell, spread, printed, verdict, labels)
     return PaperCell(None, None, None, printed, None)

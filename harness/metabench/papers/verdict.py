@@ -12,7 +12,7 @@ The rule, from the first line that applies:
 ``differs``
     The difference is larger than sqrt(our half-width^2 + printed half-width^2); without a printed
     half-width: the printed value lies outside our interval. It is signed, ours minus printed.
-``not comparable``
+``inconclusive``
     The means agree, but the two spreads are further apart than sampling gives, or our interval does
     not lie in the printed one and is wider: then the agreement says little.
 ``match``
@@ -42,7 +42,7 @@ from metabench.reports.tables import TableCell
 from metabench.results.metrics import number
 from metabench.stats import SpreadRatio
 
-Outcome = Literal["match", "close", "differs", "not comparable"]
+Outcome = Literal["match", "close", "inconclusive", "differs", "not comparable"]
 
 SPREAD_FACTOR = 2.0
 """How far the spreads of two learners under one protocol may lie apart."""
@@ -61,14 +61,17 @@ class Verdict:
     """What the comparison says.
 
     Attributes:
-        outcome: one of four.
+        outcome: one of five.
         reason: why, with the numbers.
         difference: ours minus printed, in the unit; None where nothing is printed.
+        unstated: facts of the protocol that the source does not state, where the numbers were
+            compared all the same.
     """
 
     outcome: Outcome
     reason: str
     difference: float | None
+    unstated: tuple[str, ...] = ()
 
 
 def verdict_on_cell(
@@ -105,7 +108,7 @@ def verdict_on_cell(
     outcome, reason = _compare(ours, printed, printed.value)
     if outcome != "differs" and (doubts := _doubts(ours, printed, spreads, outcome=outcome)):
         reason = f"{reason}, but {' and '.join(doubts)}, so the agreement says little"
-        outcome = "not comparable"
+        outcome = "inconclusive"
     said = f" (standard deviation over episodes: {spreads.words})" if spreads else ""
     return Verdict(outcome, f"{reason}{said}.{_naming(listed)}", difference)
 

@@ -9,6 +9,7 @@ import yaml
 
 from metabench.errors import UsageError, unknown
 from metabench.planning.yaml_files import read_yaml
+from metabench.text import counted
 
 SCOPES = ("learner", "network", "strategy", "data", "protocol", "budget")
 """The scopes of ``--set``, in the words of a user."""
@@ -47,9 +48,19 @@ def parse_changes(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
         except yaml.YAMLError as error:
             raise UsageError(
                 f"--set {text!r} has a value that is not valid YAML.",
-                hint="Put the value in quotes if it contains brackets, braces or colons.",
+                hint=_unbalanced(value)
+                or "Put the value in quotes if it contains brackets, braces or colons.",
             ) from error
     return changes
+
+
+def _unbalanced(value: str) -> str:
+    """A sentence on the first kind of bracket that is not closed as often as it is opened."""
+    for opening, closing, kind in (("[", "]", "bracket"), ("{", "}", "brace")):
+        opened, closed = value.count(opening), value.count(closing)
+        if opened != closed:
+            return f"It opens {counted(opened, kind)} and closes {closed}."
+    return ""
 
 
 def scope_in_words(scope: str) -> str:

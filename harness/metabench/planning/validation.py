@@ -17,19 +17,25 @@ LONGEST = 60
 
 
 def usage_error(
-    error: ValidationError, *, model: type[BaseModel], what: str, owner: str = ""
+    error: ValidationError,
+    *,
+    model: type[BaseModel],
+    values: Mapping[str, Any],
+    what: str,
+    owner: str = "",
 ) -> UsageError:
     """Turn the first error into a sentence; a misspelled name comes before a missing one.
 
     Args:
         error: the errors that pydantic found.
         model: what was validated.
+        values: what they were found in.
         what: a scope such as ``protocol``, or a file and a colon such as ``Suite file a.yaml:``.
         owner: the plugin whose parameters these are; may be empty.
     """
     found = error.errors(include_url=False)
     first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
-    loc = [part for part in first["loc"] if part != "[key]"]
+    loc = place(first, values)
     path, name = _joined(loc), str(loc[-1]) if loc else ""
     fields = _fields(model, loc[:-1])
     what = what.strip()
@@ -46,6 +52,24 @@ def usage_error(
     value = _value(first["input"]) if "[key]" not in first["loc"] else ""
     whose = f" for {owner}" if owner else ""
     return UsageError(f"{full}{value} is not valid{whose}: {_said(first)}.", hint=hint)
+
+
+def place(one: ErrorDetails, values: Any) -> list[str | int]:
+    """Where an error is, without the names that pydantic gives to the choices of a union.
+
+    Each part leads further into ``values``; only the last may be absent, where it is required.
+    """
+    found: list[str | int] = []
+    for part in one["loc"]:
+        leads = isinstance(values, Mapping) and part in values
+        if isinstance(values, Sequence) and not isinstance(values, str):
+            leads = isinstance(part, int) and part < len(values)
+        if leads:
+            values = values[part]
+            found.append(part)
+        elif one["type"] == "missing" and part == one["loc"][-1]:
+            found.append(part)
+    return found
 
 
 def _unknown(name: str, known: dict[str, Any], *, where: str, what: str, owner: str) -> UsageError:
@@ -138,4 +162,4 @@ def validated(model: type[M], values: Mapping[str, Any], *, what: str, owner: st
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise usage_error(error, model=model, what=what, owner=owner) from error
+        raise usage_error(error, model=model, values=values, what=what, owner=owner) from error

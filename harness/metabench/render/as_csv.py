@@ -21,8 +21,9 @@ _CELL = ("mean", "half_width", "n", "unit", "text", "mark")
 FIELDS = ("suite", "setting", "evaluation", "metric", *_ROW, "column", *_CELL)
 PAPER_FIELDS = (
     *("paper", "group", "method", "arch", "params", "in_paper", "metric", *_ROW, "column", *_CELL),
-    *("spread", "printed", "printed_value", "printed_half_width", "printed_n", "printed_formula"),
-    *("implied_std", "status", "note", "verdict", "difference", "reason", "deviations"),
+    *("spread", "printed", "printed_value", "printed_half_width", "printed_n", "printed_over"),
+    *("printed_formula", "implied_std", "status", "note", "verdict", "difference", "reason"),
+    *("unstated", "deviations"),
 )
 
 
@@ -96,6 +97,7 @@ def _beside(cell: PaperCell) -> dict[str, Any]:
             "printed_value": printed.value,
             "printed_half_width": printed.half_width,
             "printed_n": printed.n,
+            "printed_over": printed.over,
             "printed_formula": printed.formula,
             "implied_std": printed.implied_std,
             "status": printed.status,
@@ -106,6 +108,7 @@ def _beside(cell: PaperCell) -> dict[str, Any]:
             "verdict": verdict.outcome,
             "difference": verdict.difference,
             "reason": verdict.reason,
+            "unstated": ";".join(verdict.unstated),
         }
     return line
 

@@ -10,6 +10,7 @@ from metabench.render.legends import legend
 from metabench.render.text_table import (
     NOT_COMPARED,
     TRANSDUCTIVE,
+    UNSTATED,
     Entry,
     EntryMark,
     TextTable,
@@ -38,6 +39,7 @@ _ESCAPES = {
     "±": r"$\pm$",
     TRANSDUCTIVE: r"\dag{}",
     NOT_COMPARED: r"\ddag{}",
+    UNSTATED: r"\textdegree{}",
     "[": "{[}",  # after \\ a bracket or a star would be its argument
     "]": "{]}",
     "*": "{*}",

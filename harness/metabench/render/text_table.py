@@ -31,6 +31,9 @@ TRANSDUCTIVE = "†"
 NOT_COMPARED = "‡"
 """Follows a number that is compared with no other of its column."""
 
+UNSTATED = "°"
+"""Follows a verdict on a number of which the source does not state all of the protocol."""
+
 EntryMark = Mark | Literal["paper"]
 """The mark of a number of ours, or that the number is the paper's."""
 
@@ -147,8 +150,13 @@ def _ours(cell: TableCell | None) -> Entry:
 
 
 def _beside(cell: PaperCell) -> tuple[Entry, Entry, Entry]:
-    outcome = "" if cell.verdict is None else cell.verdict.outcome
-    return _ours(cell.ours), Entry(printed_text(cell.printed), "paper"), Entry(outcome)
+    return _ours(cell.ours), Entry(printed_text(cell.printed), "paper"), Entry(_verdict(cell))
+
+
+def _verdict(cell: PaperCell) -> str:
+    if cell.verdict is None:
+        return ""
+    return f"{cell.verdict.outcome} {UNSTATED}" if cell.verdict.unstated else cell.verdict.outcome
 
 
 def printed_text(printed: PrintedCell | None) -> str:

@@ -86,7 +86,8 @@ def _table_key(config: Configuration) -> tuple[str, ...]:
 
 def _table(configs: Sequence[Configuration], *, interval: IntervalKind) -> Table:
     spec = configs[0].spec
-    columns = (*(source.source for source in spec.sources), AVERAGE)
+    sources = tuple(source.source for source in spec.sources)
+    columns = (*sources, AVERAGE) if len(sources) > 1 else sources
     pairs = mark(make_rows(configs, interval=interval), columns, metric=spec.metric)
     return Table(
         suite=spec.suite,

@@ -19,15 +19,7 @@ IntervalKind = Literal["field", "seeds", "bootstrap"]
 _ONE_SEED = "Each row is a single run; its interval does not cover other seeds."
 _OVER_SEEDS = "Scores of several seeds are averaged per episode before the interval is computed."
 _AVERAGED = f"The {AVERAGE} is the plain mean of the sources' means"
-_ROOT_SUM = f"{_AVERAGED}; its half-width is sqrt(sum of squared half-widths)/(number of sources)."
-_FORMULAS: dict[IntervalKind, str] = {
-    "field": f"{FORMULAS['field']}, where n counts episodes. {_ROOT_SUM}",
-    "bootstrap": f"{FORMULAS['bootstrap']}, where n counts episodes. {_ROOT_SUM}",
-    "seeds": (
-        f"{FORMULAS['seeds']}, where n counts seeds. "
-        f"{_AVERAGED}, computed for each run; a row with one seed has no interval."
-    ),
-}
+_COUNTED = {"field": "episodes", "bootstrap": "episodes", "seeds": "seeds"}
 
 _TESTED = {
     "last": "those of the last meta-step",
@@ -44,10 +36,25 @@ def caption(configs: Sequence[Configuration], *, interval: IntervalKind) -> str:
 def scores_note(configs: Sequence[Configuration], *, metric: Metric, interval: IntervalKind) -> str:
     """What the numbers are, and what their interval is; begins with a small letter."""
     said = "accuracy in %" if metric == "accuracy" else "mean squared error (mse)"
-    note = f"{said} on the query sets of meta-test episodes: {_FORMULAS[interval]}"
-    several = interval != "seeds" and any(len(config.runs) > 1 for config in configs)
-    single = interval != "seeds" and configs and all(len(config.runs) == 1 for config in configs)
-    return " ".join([note, *([_OVER_SEEDS] if several else []), *([_ONE_SEED] if single else [])])
+    notes = [
+        f"{said} on the query sets of meta-test episodes: {FORMULAS[interval]}, where n counts "
+        f"{_COUNTED[interval]}."
+    ]
+    if any(len(config.spec.sources) > 1 for config in configs):
+        notes.append(_average_note(interval))
+    if interval == "seeds":
+        notes.append("A row with one seed has no interval.")
+    elif any(len(config.runs) > 1 for config in configs):
+        notes.append(_OVER_SEEDS)
+    elif configs:
+        notes.append(_ONE_SEED)
+    return " ".join(notes)
+
+
+def _average_note(interval: IntervalKind) -> str:
+    if interval == "seeds":
+        return f"{_AVERAGED}, computed for each run."
+    return f"{_AVERAGED}; its half-width is sqrt(sum of squared half-widths)/(number of sources)."
 
 
 def protocol_notes(configs: Sequence[Configuration]) -> list[str]:

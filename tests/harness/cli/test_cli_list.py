@@ -4,12 +4,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from result_factory import GOLDEN
 from typer.testing import CliRunner
 
 from metabench.cli import app
+from metabench.papers.conditions import FACTS
 from metabench.render.columns import columns
 
-KINDS = ("learners", "suites", "datasets", "networks", "strategies", "executors")
+KINDS = ("learners", "suites", "datasets", "networks", "strategies", "executors", "references")
 
 PLUGIN = """
 from metabench.plugin.hookspecs import hookimpl
@@ -202,3 +204,59 @@ def test_listing_imports_nothing_heavy(arguments: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_papers_table_is_shown_with_its_numbers_and_the_protocol_of_each_row() -> None:
+    numbers, protocols = call("show", "metanas/table-2-sources").split("\n\n")[1:]
+    (line,) = (line for line in numbers.splitlines() if line.startswith("LEO"))
+    assert "61.76 ± 0.08" in line
+    assert "(missing)" in line
+    head, *lines = protocols.splitlines()
+    for fact in FACTS.values():
+        assert fact in head
+    (leo, *_) = (line for line in lines if line.startswith("LEO"))
+    assert "meta-train and meta-val" in leo
+    assert "over seeds" in leo
+    (plus, *_) = (line for line in lines if line.startswith("MAML++"))
+    assert "n = 3 seeds" in plus
+
+
+def test_a_papers_table_is_shown_as_json_with_resolved_facts() -> None:
+    (detail,) = json.loads(call("show", "maml/omniglot", "--json"))
+    assert (detail["kind"], detail["key"]) == ("reference", "maml/omniglot")
+    protocol = detail["rows"][0]["protocol"]
+    assert {name: facts["steps_at_test"] for name, facts in protocol.items()} == {
+        "5w1s": 3,
+        "5w5s": 3,
+        "20w1s": 5,
+        "20w5s": 5,
+    }
+    assert all(facts["episodes"] == 600 for facts in protocol.values())
+
+
+def test_the_file_of_a_suite_is_shown_as_the_suite_is() -> None:
+    file = GOLDEN / "suites" / "toy-regression.yaml"
+    (detail,) = json.loads(call("show", file, "--json"))
+    assert (detail["kind"], detail["name"], detail["from"]) == (
+        "suite",
+        "toy-regression",
+        str(file),
+    )
+    assert detail["settings"].keys() <= set(call("show", file).split())
+
+
+def test_the_file_of_a_papers_table_is_shown() -> None:
+    file = GOLDEN / "references" / "example-table-1.yaml"
+    assert call("show", file).split()[:2] == ["reference", "example/table-1"]
+
+
+def test_other_files_are_answered_by_what_can_be_shown(tmp_path: Path) -> None:
+    code, out, err = failed("show", tmp_path / "absent.yaml")
+    assert (code, out) == (2, "")
+    assert "There is no file" in err
+    assert "the file of a suite or of a paper's table" in err
+    claims = tmp_path / "claims.yaml"
+    claims.write_text("paper: m-nas\nclaims: []\n")
+    code, out, err = failed("show", claims)
+    assert (code, out) == (2, "")
+    assert "is a file of claims" in err

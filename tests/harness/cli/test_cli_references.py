@@ -37,6 +37,8 @@ def test_list_tells_what_is_known():
     assert "74 of 80" in line
     assert "multidataset" in line
     assert "AAAI 2020" in line
+    (full,) = (line for line in result.stdout.splitlines() if line.startswith("maml/omniglot"))
+    assert "24 of 24" in full
 
 
 def test_list_as_json_has_every_cell_with_the_spread_it_implies():

@@ -13,6 +13,17 @@ from metabench.plugin.catalog import load_catalog
 from metabench.results.reading import read_runs
 
 SCORES = [0.2, 0.4, 0.6, 0.4, 1.0, 0.0, 0.2, 0.8]  # bird and texture take turns
+STATED = {
+    "queries": 1,
+    "steps_at_test": 5,
+    "normalization": "transductive",
+    "episodes": 1000,
+    "trained_on": "meta-train",
+    "selection": "last",
+}
+"""What the runs of :func:`paper_run` do, too."""
+
+OPEN = dict.fromkeys(("n", "over", "formula"), "not stated")
 CITATION = {"authors": "Doe", "title": "T", "venue": "CONF", "year": 2020, "where": "Table 1"}
 
 
@@ -29,7 +40,9 @@ def make_reference(
         "title": "Example",
         "citation": CITATION,
         "metric": "accuracy",
+        "protocol": STATED,
         "settings": {"5w1s": {"ways": 5, "shots": 1}},
+        "interval": OPEN,
         "columns": [column("bird"), column("average")] if columns is None else columns,
         "rows": rows,
     }
@@ -194,8 +207,7 @@ def test_what_keeps_runs_from_a_comparison_is_said(tmp_path, run, said):
 
 def test_the_steps_that_a_learner_takes_are_held_against_the_papers(tmp_path):
     paper_run(tmp_path, steps_at_test=50)
-    conditions = {"5w1s": {"ways": 5, "shots": 1, "steps_at_test": 5}}
-    found = table(tmp_path, make_reference([printed()], settings=conditions))
+    found = table(tmp_path, make_reference([printed()]))
     verdict = verdict_of(found.rows[0])
     assert (verdict.outcome, verdict.reason) == (
         "not comparable",
@@ -203,20 +215,142 @@ def test_the_steps_that_a_learner_takes_are_held_against_the_papers(tmp_path):
     )
 
 
-def test_a_row_may_have_a_protocol_of_its_own_and_what_is_not_stated_is_said(tmp_path):
+def test_facts_of_a_row_come_before_those_of_its_setting_and_these_before_the_tables():
+    own = printed(protocol={"queries": 3, "steps_at_test": 3}, by_setting={"5w1s": {"queries": 4}})
+    settings = {"5w1s": {"ways": 5, "shots": 1, "queries": 2, "steps_at_test": 2, "episodes": 2}}
+    reference = make_reference([own], settings=settings)
+    found = reference.conditions_of(reference.rows[0], "5w1s")
+    assert (found.queries, found.steps_at_test, found.episodes) == (4, 3, 2)
+    assert found.selection == STATED["selection"]
+
+
+@pytest.mark.parametrize(
+    ("run", "stated", "said"),
+    [
+        ({}, {"queries": 15}, "queries: 1 here, 15 in the paper"),
+        ({}, {"steps_at_test": 10}, "steps at test: 5 here, 10 in the paper"),
+        (
+            {"transductive": False},
+            {},
+            "normalization: inductive here, transductive in the paper",
+        ),
+        (
+            {},
+            {"normalization": "running"},
+            "normalization: transductive here, running in the paper",
+        ),
+        (
+            {},
+            {"trained_on": "meta-train and meta-val"},
+            "training classes: meta-train here, meta-train and meta-val in the paper",
+        ),
+        ({}, {"selection": "meta-val"}, "tested weights: last here, meta-val in the paper"),
+    ],
+)
+def test_each_fact_of_another_protocol_is_a_reason(tmp_path, run, stated, said):
+    paper_run(tmp_path, **run)
+    (row,) = table(tmp_path, make_reference([printed(protocol=stated)])).rows
+    assert verdict_of(row).outcome == "not comparable"
+    assert verdict_of(row).reason == f"{said}."
+    assert verdict_of(row).unstated == ()
+
+
+def test_a_number_of_episodes_alone_keeps_nothing_from_a_comparison(tmp_path):
+    paper_run(tmp_path)  # four episodes per source
+    few = printed(protocol={"episodes": 2})
+    (row,) = table(tmp_path, make_reference([few])).rows
+    assert verdict_of(row).outcome == "match"
+    assert "episodes per source" not in verdict_of(row).reason
+
+
+@pytest.mark.parametrize(("episodes", "said"), [(2, True), (4, False), ("not stated", False)])
+def test_a_number_without_half_width_over_fewer_episodes_than_ours_is_said_to_be(
+    tmp_path, episodes, said
+):
     paper_run(tmp_path)
-    own = printed(protocol={"5w1s": {"queries": 15}})
-    found = table(tmp_path, make_reference([own, printed("B", None)]))
-    verdict = verdict_of(found.rows[0])
-    assert verdict.reason == "queries: 1 here, 15 in the paper."
-    said = "Not stated by the source, so not compared: inner steps at test of any row."
+    cells = {"bird": "50.00", "average": "50.00"}
+    (row,) = table(
+        tmp_path, make_reference([printed(cells=cells, protocol={"episodes": episodes})])
+    ).rows
+    sentence = "has no half-width and is over 2 episodes per source; ours is over 4."
+    assert (sentence in verdict_of(row).reason) == said
+    assert verdict_of(row).outcome == "close"
+
+
+def test_what_is_not_stated_is_said_beside_the_verdict_and_once_for_the_table(tmp_path):
+    paper_run(tmp_path)
+    interval = {"n": 600, "over": "episodes", "formula": "1.96 std/sqrt(n)"}
+    vague = {"normalization": "not stated", "queries": "not stated"}
+    wide = {"bird": "50.00 ± 4.00", "average": "50.00"}
+    rows = [printed(protocol=vague, interval=interval, cells=wide), printed("B", None)]
+    found = table(tmp_path, make_reference(rows))
+    for column in ("bird", "average"):
+        verdict = verdict_of(found.rows[0], column)
+        assert verdict.unstated == ("queries", "normalization")
+        assert " Not stated: queries, normalization." in verdict.reason
+    said = "Not stated by the source, so not compared: queries, normalization of any row."
     assert said in found.remarks
-    assert not any("query examples" in remark for remark in found.remarks)
+
+
+def test_a_half_width_of_which_a_fact_is_not_stated_is_among_what_is_not_stated(tmp_path):
+    paper_run(tmp_path)
+    mixed = {"bird": "50.00 ± 40.00", "average": "50.00"}
+    (row,) = table(tmp_path, make_reference([printed(cells=mixed)])).rows
+    assert verdict_of(row).unstated == ("half-width",)
+    assert verdict_of(row, "average").unstated == ()
+
+
+@pytest.mark.parametrize("over", ["seeds", "episodes and seeds"])
+def test_a_half_width_over_seeds_is_not_held_against_one_over_episodes(tmp_path, over):
+    pytest.importorskip("scipy")
+    for seed in (0, 1):
+        paper_run(tmp_path, seed=seed, scores=[*SCORES[seed:], *SCORES[:seed]])
+    interval = {"n": 3, "over": over, "formula": "not stated"}
+    reference = make_reference([printed()], interval=interval)
+    verdict = verdict_of(table(tmp_path, reference).rows[0])
+    assert verdict.outcome == "not comparable"
+    assert verdict.reason.startswith(f"half-width: over episodes here, over {over} in the paper")
+    seeds = verdict_of(table(tmp_path, reference, interval="seeds").rows[0])
+    assert seeds.outcome != "not comparable"
+
+
+@pytest.mark.parametrize("fact", sorted(STATED))
+def test_a_row_that_forgets_a_fact_is_refused(fact):
+    facts = {name: value for name, value in STATED.items() if name != fact}
+    with pytest.raises(ValueError, match=rf"row 'MAML' leaves out {fact} of its protocol in 5w1s"):
+        make_reference([printed()], protocol=facts)
+
+
+@pytest.mark.parametrize("fact", sorted(OPEN))
+def test_a_half_width_that_forgets_a_fact_is_refused(fact):
+    facts = {name: value for name, value in OPEN.items() if name != fact}
+    with pytest.raises(ValueError, match=rf"leaves out {fact} of its half-width in bird"):
+        make_reference([printed()], interval=facts)
+    bare = {"bird": "50.00", "average": "missing"}
+    assert make_reference([printed(cells=bare)], interval=facts).rows
+
+
+@pytest.mark.parametrize("place", ["protocol", "settings"])
+def test_that_a_fact_is_not_stated_must_be_said_by_rows(place):
+    vague = {"queries": "not stated"}
+    changes = {"protocol": STATED | vague} if place == "protocol" else {"settings": {"5w1s": vague}}
+    with pytest.raises(ValueError, match="write this in the protocol of each row"):
+        make_reference([printed()], **changes)
+
+
+def test_a_row_that_asks_for_transduction_says_so_of_its_normalization():
+    facts = {name: value for name, value in STATED.items() if name != "normalization"}
+    rows = [printed("a", transductive=True), printed("b", transductive=False)]
+    reference = make_reference(rows, protocol=facts)
+    found = [reference.conditions_of(row, "5w1s").normalization for row in reference.rows]
+    assert found == ["transductive", "inductive"]
+    with pytest.raises(ValueError, match="asks for transductive=False, but its normalization is"):
+        make_reference([printed(transductive=False)])
 
 
 def test_a_protocol_of_an_unknown_setting_is_refused():
     with pytest.raises(ValueError, match="'5w9s', which is not among the settings"):
-        make_reference([printed(protocol={"5w9s": {"queries": 15}})])
+        make_reference([printed(by_setting={"5w9s": {"queries": 15}})])
 
 
 def test_a_budget_of_another_name_is_not_comparable(tmp_path):
@@ -227,7 +361,7 @@ def test_a_budget_of_another_name_is_not_comparable(tmp_path):
 
 def test_a_spread_that_the_printed_interval_contradicts_is_not_comparable(tmp_path):
     paper_run(tmp_path, scores=SCORES * 25, episodes=100)
-    interval = {"n": 1000, "formula": "1.96 std/sqrt(n)"}
+    interval = {"n": 1000, "over": "episodes", "formula": "1.96 std/sqrt(n)"}
     found = table(tmp_path, make_reference([printed()], interval=interval))
     verdict = verdict_of(found.rows[0])
     assert verdict.outcome == "not comparable"
@@ -415,10 +549,10 @@ def test_notes_of_table_column_and_row_become_remarks():
     (found,) = golden_paper_report().tables
     assert isinstance(found, PaperTable)
     assert found.remarks == (
-        "The paper's half-widths: 1.96 std/sqrt(n), n = 1,000 (both are in the caption).",
-        "Average_1: half-widths: formula unknown, n unknown (how it was made is not said).",
+        "The paper's half-widths: 1.96 std/sqrt(n), n = 1,000 episodes (both are in the caption).",
+        "Average_1: half-widths: formula not stated, n not stated (how it was made is not said).",
         "HSML: without its tree.",
         "Derived (from the average): HSML, Sine.",
-        "Not stated by the source, so not compared: query examples per class of any row.",
+        "Not stated by the source, so not compared: queries, half-width of MAML [7].",
         "A further sentence.",
     )

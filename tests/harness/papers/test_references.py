@@ -123,9 +123,13 @@ columns:
   - {name: aircraft, heading: A, suite: multidataset, source: aircraft, setting: 5w1s}
   - {name: fungi, heading: F, suite: multidataset, source: fungi, setting: 5w1s}
   - {name: average, heading: M, suite: multidataset, source: average, setting: 5w1s}
+interval: {n: not stated, over: not stated, formula: not stated}
 rows:
   - method: MAML
     learner: maml
+    protocol:
+      {queries: not stated, steps_at_test: 5, normalization: not stated, episodes: 1000,
+       trained_on: meta-train, selection: not stated}
     cells:
       birds: 53.94 ± 1.45
       textures: 31.66 ± 1.31

@@ -15,6 +15,7 @@ def printed(value=2.0, half_width=0.3, **changes) -> PrintedCell:
         "value": value,
         "half_width": half_width,
         "n": None,
+        "over": "episodes",
         "formula": None,
         "unit": "mse",
         "status": "printed",
@@ -40,7 +41,7 @@ def verdict(cell: TableCell, other: PrintedCell, *, spread=None, chance=None, de
         (2.21, 0.1, "close"),  # out of the printed interval by 0.01
         (2.0, 0.31, "close"),  # wider than the printed one, by chance
         (2.0, 0.329, "close"),
-        (2.0, 0.331, "not comparable"),  # by more
+        (2.0, 0.331, "inconclusive"),  # by more
         (5.0, 0.9, "differs"),  # a wide interval does not hide a difference
         (2.0 + 0.316, 0.1, "close"),  # sqrt(0.1^2 + 0.3^2) = 0.3162
         (2.0 - 0.316, 0.1, "close"),
@@ -48,7 +49,7 @@ def verdict(cell: TableCell, other: PrintedCell, *, spread=None, chance=None, de
         (2.0 - 0.317, 0.1, "differs"),
     ],
 )
-def test_three_outcomes_at_their_borders(mean, half_width, outcome):
+def test_the_outcomes_at_their_borders(mean, half_width, outcome):
     found = verdict(ours(mean, half_width), printed())
     assert found.outcome == outcome
     assert found.difference == pytest.approx(mean - 2.0)
@@ -103,6 +104,9 @@ def test_the_printed_half_width_implies_a_spread():
     assert printed(n=400).implied_std is None
     assert printed(formula=FIELD_HALF_WIDTH).implied_std is None
     assert printed(half_width=None, n=400, formula=FIELD_HALF_WIDTH).implied_std is None
+    for over in ("seeds", "episodes and seeds", None):
+        other = printed(half_width=0.196, n=400, over=over, formula=FIELD_HALF_WIDTH)
+        assert other.implied_std is None
 
 
 @pytest.mark.parametrize(
@@ -127,19 +131,19 @@ def test_spreads_a_factor_two_apart_are_compared_where_sampling_gives_that():
     assert "a ratio of 2.22; sampling alone gives 0.30 to 3.00" in found.reason
 
 
-@pytest.mark.parametrize(("chance", "outcome"), [(1.29, "not comparable"), (1.31, "match")])
+@pytest.mark.parametrize(("chance", "outcome"), [(1.29, "inconclusive"), (1.31, "match")])
 def test_means_that_agree_say_little_where_the_spreads_are_further_apart_than_by_chance(
     chance, outcome
 ):
     other = printed(half_width=0.196, n=400, formula=FIELD_HALF_WIDTH)
     found = verdict(ours(2.0), other, spread=2 / 1.3, chance=SpreadRatio(0.8, chance))
     assert found.outcome == outcome
-    assert ("so the agreement says little" in found.reason) == (outcome == "not comparable")
+    assert ("so the agreement says little" in found.reason) == (outcome == "inconclusive")
 
 
 def test_a_wide_interval_of_ours_says_little_and_the_reason_says_so():
     found = verdict(ours(2.1, 0.6), printed())
-    assert found.outcome == "not comparable"
+    assert found.outcome == "inconclusive"
     assert found.reason.endswith(
         "within the 0.671 that both intervals allow, but our interval is wider than the printed "
         "one, so the agreement says little."

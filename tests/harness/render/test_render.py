@@ -17,6 +17,7 @@ from metabench.papers.reference import PrintedCell
 from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable
 from metabench.papers.verdict import Verdict
 from metabench.render import Format, as_md, as_table, as_tex, render, text_table
+from metabench.render.text_table import UNSTATED
 from metabench.reports.build import build_report
 from metabench.reports.tables import Report, Table, TableCell
 from metabench.results.reading import read_runs
@@ -40,7 +41,7 @@ COMMANDS = {
     *("underline", "dag", "ddag", "pm", "textbackslash", "textasciitilde", "textasciicircum"),
     *("textless", "textgreater", "textbar"),
 }
-PAPER_COMMANDS = {"textcolor", "resizebox", "textwidth", "item"}
+PAPER_COMMANDS = {"textcolor", "resizebox", "textwidth", "item", "textdegree"}
 EVERY = pytest.mark.parametrize("format", list(Format))
 GOLDEN_FORMATS = pytest.mark.parametrize("format", [f for f in Format if f is not Format.html])
 """HTML is tested for what it says, not for its bytes: every change of a style would change them."""
@@ -306,7 +307,7 @@ def test_csv_stays_data_whatever_is_wrong(golden):
 
 def test_csv_has_a_line_per_number_unrounded(golden):
     lines = list(csv.DictReader(io.StringIO(render(golden, Format.csv))))
-    cells = [cell for t in golden.tables for row in t.rows for cell in row.cells.values()]
+    cells = [row.cells[name] for t in golden.tables for row in t.rows for name in t.columns]
     assert [float(line["mean"]) for line in lines] == [cell.mean for cell in cells]
     assert [float(line["half_width"]) for line in lines] == [cell.half_width for cell in cells]
     assert {line["stamps"] for line in lines} == {"", "lite", "smoke"}
@@ -320,6 +321,26 @@ def test_table_is_plain_without_a_terminal_and_loses_no_number_in_a_narrow_one(g
     bare = re.sub("\x1b\\[[0-9;]*m", "", text)
     assert "…" not in bare
     assert {"47.50", "14.49", "0.338", "reptile", "smoke"} <= set(bare.split())
+
+
+@EVERY
+def test_what_a_source_does_not_state_is_said_beside_the_verdict_in_every_format(format):
+    text = render(golden_paper_report(), format)
+    assert "Not stated: queries." in text
+    if format is Format.csv:
+        (sine, *_) = csv.DictReader(io.StringIO(text))
+        assert (sine["verdict"], sine["unstated"]) == ("inconclusive", "queries")
+    elif format is Format.json:
+        cell = json.loads(text)["tables"][0]["rows"][0]["cells"]["average"]
+        assert cell["verdict"]["unstated"] == ["queries", "half-width"]
+        assert cell["printed"]["over"] is None
+    elif format is Format.html:
+        assert re.search(rf">match</span>\s*{UNSTATED}", text)
+        assert f"{UNSTATED}: the source does not state all of the protocol" in text
+    else:
+        mark = r"\textdegree{}" if format is Format.tex else UNSTATED
+        assert f"match {mark}" in text
+        assert f"{mark}: the source does not state all of the protocol" in " ".join(text.split())
 
 
 # Hostile names ---------------------------------------------------------------------------------
@@ -355,7 +376,7 @@ def test_hostile_names_are_plain_in_markdown(report_named, name):
     assert "<script" not in text
     grid = [line for line in text.splitlines() if line.startswith("|")]
     assert len(grid) == 4
-    assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in grid} == {9}
+    assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in grid} == {8}
     # Undoing the escapes, as a reader of Markdown does, gives the name back.
     shown = re.sub(r"\\([^\w\s]|_)", r"\1", text)
     shown = shown.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
@@ -386,7 +407,7 @@ def test_latex_has_its_own_commands_only(report_named, name):
     assert bare.count("$") == 2 * bare.count(r"\pm")
     assert not set("#%_~^") & set(bare)
     rows = [line for line in body.splitlines() if line.endswith(r" \\")]
-    assert [len(re.findall(r"(?<!\\)&", row)) for row in rows] == [7, 7, 7]
+    assert [len(re.findall(r"(?<!\\)&", row)) for row in rows] == [6, 6, 6]
 
 
 @pytest.fixture
@@ -396,8 +417,8 @@ def paper_named(report_named) -> Callable[[str], Report]:
     def make(name: str) -> Report:
         (table,) = report_named(name).tables
         assert isinstance(table, Table)
-        number = PrintedCell(name, 1.0, None, None, None, "%", "printed", name)
-        verdict = Verdict("differs", name, 1.0)
+        number = PrintedCell(name, 1.0, None, None, None, None, "%", "printed", name)
+        verdict = Verdict("differs", name, 1.0, (name,))
         words = dict.fromkeys(("source", "here", "why", "where"), name)
         deviation = ListedDeviation("D1", (name,), SourceDeviation(**words))
         rows = [

@@ -118,6 +118,22 @@ def test_seeds_are_compared_on_the_episodes_they_share(tmp_path):
     assert "maml on multidataset@5w1s, budget lite: 2 episodes" in report.problems[-1]
 
 
+@pytest.mark.parametrize("interval", ["field", "seeds"])
+def test_a_single_source_has_no_column_of_averages_and_its_caption_no_word_on_them(
+    tmp_path, interval
+):
+    pytest.importorskip("scipy")
+    write_run(tmp_path / "one", make_spec(sources=("bird",)), SCORES[:4])
+    write_run(tmp_path / "two", make_spec(), SCORES)
+    one, two = (
+        build_report(read_runs(tmp_path / name), interval=interval).tables[0]
+        for name in ("one", "two")
+    )
+    assert (one.columns, two.columns) == (("bird",), ("bird", "texture", "average"))
+    assert "average" not in one.caption
+    assert "The average is the plain mean" in two.caption
+
+
 def test_a_source_without_episodes_has_no_cell_and_no_average(tmp_path):
     run = write_run(tmp_path, make_spec(), SCORES)
     lines = (run / "episodes.jsonl").read_text().splitlines(keepends=True)
@@ -445,7 +461,7 @@ def test_suites_whose_sources_changed_do_not_share_columns(tmp_path):
     write_run(tmp_path, make_spec(sources=("bird",)))
     write_run(tmp_path, make_spec(sources=("bird", "fungi"), suite_version=2))
     columns = {table.columns for table in built(tmp_path).tables}
-    assert columns == {("bird", "average"), ("bird", "fungi", "average")}
+    assert columns == {("bird",), ("bird", "fungi", "average")}
 
 
 def test_another_prediction_of_the_same_adaptation_has_a_table_of_its_own(tmp_path):

@@ -25,7 +25,7 @@ from metabench_plugins.learners.parts.inner_adam import decayed
 from metabench_plugins.learners.parts.searched_space import operations_of
 from metabench_plugins.learners.parts.split_batch import gradients
 from metabench_plugins.spaces.metanas import ChildParams, child
-from metabench_plugins.spaces.parts.given_genotype import most_common, read_given
+from metabench_plugins.spaces.parts.given_genotype import genotype_of, most_common, read_given
 from metabench_plugins.spaces.parts.published_cells import PUBLISHED
 from metabench_plugins.strategies.parts.pruning import PRUNED
 
@@ -515,7 +515,8 @@ def test_the_most_common_genotype_of_a_search_is_resolved_to_what_it_is(tmp_path
         lines = [json.dumps({"index": i, "genotype": g}) + "\n" for i, g in enumerate(found)]
         (folder / "genotypes.jsonl").write_text("".join(lines), encoding="utf-8")
     assert most_common(tmp_path / "0") == min([often, seldom], key=json.dumps)
-    assert read_given(str(tmp_path / "1" / "genotypes.jsonl")) == often
+    given = read_given(str(tmp_path / "1" / "genotypes.jsonl"))
+    assert genotype_of(given).to_json() == often
     from_folder = ChildParams(genotype=str(tmp_path))
     assert from_folder == ChildParams(genotype=seldom)  # type: ignore[arg-type]
     assert from_folder.model_dump(mode="json")["genotype"] == seldom

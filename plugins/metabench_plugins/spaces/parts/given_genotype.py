@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,27 +16,60 @@ from metabench_plugins.spaces.parts.published_cells import PUBLISHED
 Cells = dict[str, list[tuple[int, int, str]]]
 
 
-def read_given(value: Any) -> Any:
-    """Read files here, so that a run's identity holds what is in them.
+def read_given(value: Any) -> str | Cells:
+    """Read files here, so that a run's identity holds what is in them, in canonical order.
 
     Args:
         value: a name, ``{cell: [[source, target, primitive], ...]}``, a ``.json`` file of that, or
             a ``genotypes.jsonl`` or folder of results, for the most common genotype in it.
 
     Raises:
-        ValueError: when there is no such genotype.
+        ValueError: when there is no such genotype, or it is malformed.
     """
-    if not isinstance(value, str) or value in PUBLISHED:
+    if not isinstance(value, str):
+        return _canonical(value)
+    if value in PUBLISHED:
         return value
     path = Path(value)
     try:
         if path.is_dir() or path.suffix == ".jsonl":
-            return most_common(path)
+            return _canonical(most_common(path))
         if path.suffix == ".json":
-            return json.loads(path.read_text(encoding="utf-8"))
+            return _canonical(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"the file cannot be read ({error})") from error
     raise ValueError(f"no such genotype; known are {', '.join(PUBLISHED)}")
+
+
+def _canonical(value: Any) -> Cells:
+    """The cells in the one order that all spellings of a genotype share.
+
+    Raises:
+        ValueError: when they are not cells with edges.
+    """
+    if not isinstance(value, Mapping):
+        raise ValueError("it is neither a name nor {cell: [[source, target, primitive], ...]}")
+    for cell, edges in value.items():
+        if not isinstance(cell, str):
+            raise ValueError(f"the name of cell {cell!r} is not text")
+        if not isinstance(edges, list | tuple):
+            raise ValueError(f"cell {cell!r} is not a list of edges")
+        for edge in edges:
+            if not _is_edge(edge):
+                raise ValueError(
+                    f"in cell {cell!r}, {edge} is not an edge [source, target, primitive]"
+                )
+    genotype = Genotype.from_json(value)
+    return {
+        cell: [(edge.source, edge.target, edge.primitive) for edge in edges]
+        for cell, edges in genotype.cells
+    }
+
+
+def _is_edge(edge: Any) -> bool:
+    if not isinstance(edge, list | tuple) or len(edge) != 3:
+        return False
+    return [type(part) for part in edge] == [int, int, str]
 
 
 def most_common(path: Path) -> dict[str, list[list[Any]]]:

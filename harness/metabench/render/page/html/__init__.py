@@ -60,6 +60,7 @@ def _environment() -> Environment:
         title_of=text_table.title,
         printed_text=text_table.printed_text,
         legend_of=_legend,
+        unstated_mark=text_table.UNSTATED,
         parts=parts,
         counted=counted,
         claims=claim_words,

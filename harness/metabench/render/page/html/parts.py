@@ -14,7 +14,7 @@ from metabench.reports.tables import Row, Table, TableCell
 from metabench.stats import OF_LEARNERS, OF_NETWORKS, SEEDS_AVERAGED, Difference
 from metabench.text import plain
 
-OUTCOMES = ("match", "close", "differs", "not comparable")
+OUTCOMES = ("match", "close", "inconclusive", "differs", "not comparable")
 VERDICTS = ("supported", "refuted", "undecided", "not comparable")
 PLOT_WIDTH = 180.0
 

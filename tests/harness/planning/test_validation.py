@@ -1,0 +1,36 @@
+"""The place of an error is one that the user wrote."""
+
+import pytest
+
+from metabench.errors import UsageError
+from metabench.planning.validation import validated
+from metabench.values import Frozen
+
+
+class Inner(Frozen):
+    one: int | str | list[int] = 0
+    many: dict[str, list[tuple[int, str]]] | str = ""
+    must: int
+
+
+class Outer(Frozen):
+    inner: Inner
+
+
+@pytest.mark.parametrize(
+    ("values", "place"),
+    [
+        ({"inner": {"must": 1, "one": {}}}, "scope.inner.one"),
+        ({"inner": {"must": 1, "one": [1, "x"]}}, "scope.inner.one"),
+        ({"inner": {"must": 1, "many": {"a": [(1, "b"), 2]}}}, "scope.inner.many.a.1"),
+        ({"inner": {}}, "scope.inner.must"),
+        ({"inner": {"must": "no"}}, "scope.inner.must"),
+    ],
+)
+def test_the_choices_of_a_union_are_no_part_of_a_place(
+    values: dict[str, object], place: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        validated(Outer, values, what="scope")
+    found = caught.value.message.partition(" ")[0].partition("=")[0]
+    assert found == place
