@@ -15,6 +15,7 @@ from metabench.render.text_table import (
     TextTable,
     text_table_of,
 )
+from metabench.reports.captions import SINGLE
 from metabench.reports.tables import Report
 from metabench.text import plain
 
@@ -38,6 +39,7 @@ _ESCAPES = {
     "±": r"$\pm$",
     TRANSDUCTIVE: r"\dag{}",
     NOT_COMPARED: r"\ddag{}",
+    SINGLE: r"\S{}",
     "[": "{[}",  # after \\ a bracket or a star would be its argument
     "]": "{]}",
     "*": "{*}",
