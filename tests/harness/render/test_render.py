@@ -200,6 +200,22 @@ def test_the_legend_says_how_seeds_are_treated(tmp_path, seeds, formula):
     assert "chosen on these episodes" in text
 
 
+@pytest.mark.parametrize(
+    ("format", "said"),
+    [(Format.md, "| 0 § |"), (Format.tex, r"& 0 \S{} &"), (Format.table, " 0 § "),
+     (Format.html, "<td>0 §</td>")],
+)  # fmt: skip
+def test_a_single_run_among_several_is_marked(golden, format, said):
+    text = render(golden, format)
+    assert said in text
+    assert "are single runs: their interval is mean" in text.replace("\n", " ")
+
+
+@pytest.mark.parametrize("format", [Format.md, Format.table, Format.html, Format.tex])
+def test_a_match_has_the_printed_half_width_beside_it(format):
+    assert "match (± 0.200)" in as_read(render(golden_paper_report(), format))
+
+
 @EVERY
 def test_transductive_rows_are_marked(golden, format):
     text = render(golden, format)
