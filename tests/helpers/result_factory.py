@@ -116,12 +116,14 @@ def edit_json(path: Path, **changes: Any) -> None:
 
 
 def write_golden_records(out: Path) -> None:
-    """Two suites, two learners, two seeds, a handful of episodes each."""
+    """Two suites, two learners, two seeds but for one, a handful of episodes each."""
     for shift, learner in enumerate(("maml", "reptile")):
         for seed in (0, 1):
             spec = make_spec(learner, seed=seed)
             scores = [(i * i + 2 * shift + 3 * seed) % 7 % 6 / 5 for i in range(8)]
             write_run(out, spec, scores, stamps=("lite",))
+            if learner == "maml" and seed:
+                continue  # a single run of a suite in which others have several
             spec = make_spec(
                 learner,
                 suite="toy-regression",

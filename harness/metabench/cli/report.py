@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 class Interval(StrEnum):
     """How half-widths are computed."""
 
+    auto = "auto"
     field = "field"
     seeds = "seeds"
     bootstrap = "bootstrap"
@@ -59,10 +60,11 @@ def report(
     interval: Annotated[
         Interval,
         typer.Option(
-            help="How half-widths are computed. field: 1.96 std/sqrt(n) over episodes; seeds: "
-            "Student's t over seeds; bootstrap: percentile bootstrap over episodes."
+            help="How half-widths are computed. auto: seeds for a row with several seeds, else "
+            "field; field: 1.96 std/sqrt(n) over episodes; seeds: Student's t over seeds; "
+            "bootstrap: percentile bootstrap over episodes."
         ),
-    ] = Interval.field,
+    ] = Interval.auto,
 ) -> None:
     """Print a table for each suite and setting, computed from the stored episodes.
 

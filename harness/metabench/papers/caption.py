@@ -12,6 +12,7 @@ from metabench.reports.captions import (
     protocol_notes,
     scores_note,
 )
+from metabench.reports.row_notes import Entry, dominated
 from metabench.results.configurations import Configuration
 from metabench.results.metrics import Metric
 from metabench.stats import RESAMPLES
@@ -28,12 +29,12 @@ _VERDICTS = (
 )
 
 
-def paper_caption(
-    configs: Sequence[Configuration], *, metric: Metric, interval: IntervalKind
-) -> str:
-    """What our columns next to a paper's show, for the configurations in them."""
+def paper_caption(entries: Sequence[Entry], *, metric: Metric, interval: IntervalKind) -> str:
+    """What our columns next to a paper's show, for the rows in them."""
+    configs = [config for _, config in entries]
     said = scores_note(configs, metric=metric, interval=interval)
-    return " ".join([f"Ours: {said}", *_conditions(configs), *budget_notes(configs), _VERDICTS])
+    notes = [*_conditions(configs), *budget_notes(configs), dominated(entries)]
+    return " ".join([f"Ours: {said}", *filter(None, notes), _VERDICTS])
 
 
 def _conditions(configs: Sequence[Configuration]) -> list[str]:

@@ -44,7 +44,7 @@ def build_paper_report(
     results: Results,
     reference: Reference,
     *,
-    interval: IntervalKind = "field",
+    interval: IntervalKind = "auto",
     catalog: Catalog | None = None,
 ) -> PaperReport:
     """Put the runs that count next to a paper's table.
@@ -73,9 +73,7 @@ def build_paper_report(
         key=reference.key,
         title=reference.title,
         citation=str(reference.citation),
-        caption=paper_caption(
-            [config for _, config in shown.values()], metric=reference.metric, interval=interval
-        ),
+        caption=paper_caption(list(shown.values()), metric=reference.metric, interval=interval),
         metric=reference.metric,
         columns={column.name: column.heading for column in reference.columns},
         rows=tuple(rows),

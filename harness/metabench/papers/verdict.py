@@ -25,8 +25,10 @@ The reason names the other deviations of suite and learner from their sources.
 
 What sampling gives is bootstrapped from our episodes (:func:`metabench.stats.spread_ratio`).
 
-A printed number is one training run of unknown seed, and neither interval covers the variation
-between trainings; a verdict is about the two trained networks.
+Our interval is the one of the table: over seeds where there are several, and the verdict is then
+about our learner, not about single networks. With one seed it is over episodes, and the verdict is
+about that network. A printed number is mostly one training run of unknown seed, whose interval does
+not cover the variation between trainings.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from metabench.papers.reference import PrintedCell
 from metabench.reports.tables import TableCell
 from metabench.results.metrics import number
 from metabench.stats import SpreadRatio
+from metabench.text import counted
 
 Outcome = Literal["match", "close", "inconclusive", "differs", "not comparable"]
 
@@ -172,7 +175,8 @@ def _compare(ours: TableCell, printed: PrintedCell, theirs: float) -> tuple[Outc
         return number(value, ours.unit)
 
     difference = ours.mean - theirs
-    mine = f"our {said(ours.mean)} ± {said(ours.half_width)}"
+    over = f" (over {counted(ours.n, 'seed')})" if ours.over == "seeds" else ""
+    mine = f"our {said(ours.mean)} ± {said(ours.half_width)}{over}"
     apart = (
         f"{mine} differs by {number(difference, ours.unit, signed=True)} from the printed "
         f"{printed.text}"

@@ -17,7 +17,7 @@ _ROW = (
     *("learner", "variant", "network", "n_params", "budget", "seeds", "stamps", "transductive"),
     "conditions",
 )
-_CELL = ("mean", "half_width", "n", "unit", "text", "mark")
+_CELL = ("mean", "half_width", "n", "interval", "median", "unit", "text", "mark")
 FIELDS = ("suite", "setting", "evaluation", "metric", *_ROW, "column", *_CELL)
 PAPER_FIELDS = (
     *("paper", "group", "method", "arch", "params", "in_paper", "metric", *_ROW, "column", *_CELL),
@@ -68,9 +68,17 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def _cell(cell: TableCell) -> dict[str, Any]:
-    values = {name: getattr(cell, name) for name in _CELL if name != "text"}
     known = not math.isnan(cell.half_width)
-    return values | {"half_width": cell.half_width if known else None, "text": cell_text(cell)}
+    return {
+        "mean": cell.mean,
+        "half_width": cell.half_width if known else None,
+        "n": cell.n,
+        "interval": f"over {cell.over}",
+        "median": cell.median,
+        "unit": cell.unit,
+        "text": cell_text(cell),
+        "mark": cell.mark,
+    }
 
 
 def _paper_lines(table: PaperTable) -> Iterator[dict[str, Any]]:

@@ -51,6 +51,8 @@ def _cell(cell: TableCell) -> dict[str, Any]:
         "mean": cell.mean,
         "half_width": cell.half_width if known else None,
         "n": cell.n,
+        "interval": f"over {cell.over}",
+        "median": cell.median,
         "unit": cell.unit,
         "text": cell_text(cell),
         "mark": cell.mark,

@@ -16,6 +16,7 @@ from metabench.render.text_table import (
     TextTable,
     text_table_of,
 )
+from metabench.reports.captions import SINGLE
 from metabench.reports.tables import Report
 from metabench.text import plain
 
@@ -40,6 +41,7 @@ _ESCAPES = {
     TRANSDUCTIVE: r"\dag{}",
     NOT_COMPARED: r"\ddag{}",
     UNSTATED: r"\textdegree{}",
+    SINGLE: r"\S{}",
     "[": "{[}",  # after \\ a bracket or a star would be its argument
     "]": "{]}",
     "*": "{*}",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 from metabench.render.text_table import NOT_COMPARED, TRANSDUCTIVE, UNSTATED, TextTable
-from metabench.stats import OF_LEARNERS, OF_NETWORKS, SEEDS_AVERAGED
+from metabench.stats import OF_LEARNERS, OF_NETWORKS, SEEDS_AVERAGED, uneven_seeds
 
 _OF_NETWORKS = f"{OF_NETWORKS}, where n counts shared episodes"
 
@@ -50,13 +52,20 @@ def _formula(n_seeds: tuple[int, ...]) -> str:
     )
 
 
+def _uneven(n_seeds: tuple[int, ...]) -> str:
+    """The reason that two rows of a table may have in their numbers of seeds."""
+    pairs = combinations(sorted(set(n_seeds)), 2)
+    reasons = [reason for pair in pairs if (reason := uneven_seeds(*pair))]
+    return f", or because {reasons[0]}" if reasons else ""
+
+
 def _signs(grid: TextTable) -> list[str]:
     sentences = []
     if "not compared" in grid.marks:
         sentences.append(
             f"{NOT_COMPARED}: not compared, because the column has no best that ran under the same "
             "conditions (budget, data, protocol, suite version and, if a user set it, training "
-            "length) on shared episodes."
+            f"length) on shared episodes{_uneven(grid.n_seeds)}."
         )
     if any(TRANSDUCTIVE in entry.text for row in grid.rows for entry in row):
         sentences.append(f"{TRANSDUCTIVE}: predictions use the statistics of the query set.")

@@ -10,6 +10,7 @@ from typing import Literal
 from metabench.papers.reference import PrintedCell
 from metabench.papers.table import PaperCell, PaperRow, PaperTable
 from metabench.plugin.source_deviation import DEVIATIONS
+from metabench.reports.captions import SINGLE
 from metabench.reports.tables import Mark, Row, Table, TableCell
 from metabench.results.metrics import number
 from metabench.text import plain
@@ -95,7 +96,10 @@ def _grid(table: Table) -> TextTable:
         headings=tuple(map(Entry, (*HEADINGS, *map(plain, table.columns)))),
         numeric=(False,) * len(HEADINGS) + (True,) * len(table.columns),
         rows=tuple(
-            (*map(Entry, _left([row])), *(_ours(row.cells.get(name)) for name in table.columns))
+            (
+                *map(Entry, _left([row], table.rows)),
+                *(_ours(row.cells.get(name)) for name in table.columns),
+            )
             for row in table.rows
         ),
         n_seeds=tuple(len(row.seeds) for row in table.rows),
@@ -123,7 +127,7 @@ def _paper_grid(table: PaperTable) -> TextTable:
         rows=tuple(
             (
                 *(Entry(_said_of(row, field), "paper") for field in fields),
-                *map(Entry, _left(row.ours)),
+                *map(Entry, _left(row.ours, ours)),
                 *(entry for name in table.columns for entry in _beside(row.cells[name])),
             )
             for row in table.rows
@@ -150,13 +154,18 @@ def _ours(cell: TableCell | None) -> Entry:
 
 
 def _beside(cell: PaperCell) -> tuple[Entry, Entry, Entry]:
-    return _ours(cell.ours), Entry(printed_text(cell.printed), "paper"), Entry(_verdict(cell))
+    printed = Entry(printed_text(cell.printed), "paper")
+    return _ours(cell.ours), printed, Entry(verdict_text(cell))
 
 
-def _verdict(cell: PaperCell) -> str:
+def verdict_text(cell: PaperCell) -> str:
+    """The verdict; of a match, how wide the printed interval is; a mark where facts are unstated."""
     if cell.verdict is None:
         return ""
-    return f"{cell.verdict.outcome} {UNSTATED}" if cell.verdict.unstated else cell.verdict.outcome
+    said, printed = str(cell.verdict.outcome), cell.printed
+    if said == "match" and printed is not None and printed.half_width is not None:
+        said = f"{said} (± {number(printed.half_width, printed.unit)})"
+    return f"{said} {UNSTATED}" if cell.verdict.unstated else said
 
 
 def printed_text(printed: PrintedCell | None) -> str:
@@ -194,6 +203,12 @@ def label(row: Row) -> str:
     return plain(f"{name} {TRANSDUCTIVE}" if row.transductive else name)
 
 
+def seeds_text(row: Row, rows: Iterable[Row]) -> str:
+    """The seeds, marked where the row's interval is over episodes and another's over seeds."""
+    marked = not row.over_seeds and any(other.over_seeds for other in rows)
+    return f"{ranges(row.seeds)} {SINGLE}" if marked else ranges(row.seeds)
+
+
 def ranges(seeds: Sequence[int]) -> str:
     """Sorted seeds, runs of three and more shortened.
 
@@ -212,14 +227,19 @@ def ranges(seeds: Sequence[int]) -> str:
     )
 
 
-def _left(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The entries under :data:`HEADINGS`; what several rows have in common is written once."""
+def _left(rows: Sequence[Row], beside: Sequence[Row]) -> tuple[str, ...]:
+    """The entries under :data:`HEADINGS`; what several rows have in common is written once.
+
+    Args:
+        rows: of one line.
+        beside: all of the table.
+    """
     return (
         _distinct(label(row) for row in rows),
         _distinct(plain(row.network) for row in rows),
         _distinct("" if row.n_params is None else f"{row.n_params:,}" for row in rows),
         _distinct(plain(row.budget) for row in rows),
-        _distinct(ranges(row.seeds) for row in rows),
+        _distinct(seeds_text(row, beside) for row in rows),
         plain(", ".join(dict.fromkeys(stamp for row in rows for stamp in row.stamps))),
     )
 

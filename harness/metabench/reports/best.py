@@ -29,8 +29,8 @@ def mark(
     that prints like the best mean is ``best``. The others are compared with the best by the
     interval of the paired difference over the episodes that both have
     (:func:`metabench.stats.contrast`): ``tied`` if it contains 0, else ``worse``, and ``not
-    compared`` where there is no such interval. A column with one cell has no mark. A group with
-    several seeds has none if scipy is not installed.
+    compared`` where there is no such interval, as of two seeds against more. A column with one
+    cell has no mark. A group with several seeds has none if scipy is not installed.
     """
     rows, configs = [row for row, _ in pairs], [config for _, config in pairs]
     groups = comparable_groups(configs)
@@ -118,7 +118,7 @@ class _Sharing:
         weights = weights_of(column, sources_of(left.spec))
         try:
             low, high = contrast(shared.left, shared.right, weights=weights).interval()
-        except ValueError:  # no episode of a source is shared
+        except ValueError:  # no episode of a source is shared, or two seeds are held against more
             return None
         if math.isnan(low):  # a single episode
             return None

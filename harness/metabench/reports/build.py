@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.reports.best import mark
-from metabench.reports.captions import IntervalKind, caption
+from metabench.reports.captions import IntervalKind, caption, interval_of
 from metabench.reports.row_notes import notes_on
 from metabench.reports.tables import Report, Row, Table, TableCell
 from metabench.results.configurations import Configuration, configurations
@@ -31,13 +31,15 @@ from metabench.stats import (
 )
 
 
-def build_report(results: Results, *, interval: IntervalKind = "field") -> Report:
+def build_report(results: Results, *, interval: IntervalKind = "auto") -> Report:
     """Make every table from the runs that count, including the tables of other evaluations.
 
     Args:
         results: what :func:`metabench.results.reading.read_runs` found.
         interval: ``field`` and ``bootstrap`` are over episodes (scores averaged over seeds first,
-            so that seeds do not count as independent episodes), ``seeds`` is over seeds.
+            so that seeds do not count as independent episodes), ``seeds`` is over seeds, and
+            ``auto`` is over seeds in rows with several seeds, else ``field``
+            (:func:`metabench.reports.captions.interval_of`).
 
     Raises:
         UsageError: when ``seeds`` is asked for and scipy is not installed.
@@ -68,7 +70,7 @@ def pool_runs(results: Results) -> tuple[list[Configuration], tuple[str, ...]]:
 
 
 def make_rows(
-    configs: Sequence[Configuration], *, interval: IntervalKind = "field"
+    configs: Sequence[Configuration], *, interval: IntervalKind = "auto"
 ) -> list[tuple[Row, Configuration]]:
     """The row of each configuration of one setting, in the order of a table."""
     facts_of = _variants(configs)
@@ -119,7 +121,7 @@ def _row(config: Configuration, *, facts: tuple[str, ...], interval: IntervalKin
         stamps=config.stamps,
         transductive=records[0].transductive,
         runs=tuple(record.run_id for record in records),
-        cells=_cells(config, interval=interval),
+        cells=_cells(config, interval=interval_of(config, interval)),
     )
 
 
@@ -135,7 +137,13 @@ def _cells(config: Configuration, *, interval: IntervalKind) -> dict[str, TableC
             intervals[AVERAGE] = seeds_interval(means)
         else:
             intervals[AVERAGE] = average_interval(list(intervals.values()))
-    return {name: _cell(value, metric=config.spec.metric) for name, value in intervals.items()}
+    medians = {name: float(np.median(block.mean(axis=0))) for name, block in found.items()}
+    if len(sources) == len(found) == 1:
+        medians[AVERAGE] = medians[sources[0]]
+    return {
+        name: _cell(value, metric=config.spec.metric, median=medians.get(name))
+        for name, value in intervals.items()
+    }
 
 
 def _interval(scores: NDArray[np.float64], *, interval: IntervalKind) -> Interval:
@@ -146,9 +154,16 @@ def _interval(scores: NDArray[np.float64], *, interval: IntervalKind) -> Interva
     return make(scores.mean(axis=0))
 
 
-def _cell(interval: Interval, *, metric: Metric) -> TableCell:
+def _cell(interval: Interval, *, metric: Metric, median: float | None) -> TableCell:
     scale = SCALES[metric]
-    return TableCell(scale * interval.mean, scale * interval.half_width, interval.n, UNITS[metric])
+    return TableCell(
+        scale * interval.mean,
+        scale * interval.half_width,
+        interval.n,
+        UNITS[metric],
+        over="seeds" if interval.kind == "seeds" else "episodes",
+        median=None if median is None else scale * median,
+    )
 
 
 def _variants(configs: Sequence[Configuration]) -> dict[str, tuple[str, ...]]:

@@ -12,14 +12,32 @@ from numpy.typing import NDArray
 from metabench.planning.runspec import EpisodeProtocol, RunSpec, Training
 from metabench.results.configurations import Configuration
 from metabench.results.metrics import AVERAGE, Metric
-from metabench.stats import FORMULAS
+from metabench.stats import FORMULAS, has_students_t
 
-IntervalKind = Literal["field", "seeds", "bootstrap"]
+IntervalKind = Literal["auto", "field", "seeds", "bootstrap"]
+"""How half-widths are asked for; :func:`interval_of` says which a row then has."""
+
+SINGLE = "§"
+"""Marks a row whose interval is over episodes in a table with intervals over seeds."""
 
 _ONE_SEED = "Each row is a single run; its interval does not cover other seeds."
+_NO_SCIPY = (
+    'Intervals over seeds need scipy, which is not installed (pip install "metabench[stats]"), so '
+    "these do not cover other seeds."
+)
 _OVER_SEEDS = "Scores of several seeds are averaged per episode before the interval is computed."
 _AVERAGED = f"The {AVERAGE} is the plain mean of the sources' means"
-_COUNTED = {"field": "episodes", "bootstrap": "episodes", "seeds": "seeds"}
+_ROOT_SUM = f"{_AVERAGED}; its half-width is sqrt(sum of squared half-widths)/(number of sources)."
+_OF_SEEDS = f"{FORMULAS['seeds']}, where n counts seeds"
+_OF_EPISODES = f"{FORMULAS['field']}, where n counts episodes"
+_OF_RUNS = f"{_AVERAGED}, computed for each run."
+_FORMULAS: dict[IntervalKind, str] = {
+    "field": _OF_EPISODES,
+    "bootstrap": f"{FORMULAS['bootstrap']}, where n counts episodes",
+    "seeds": _OF_SEEDS,
+}
+_NO_INTERVAL = "A row with one seed has no interval."
+
 
 _TESTED = {
     "last": "those of the last meta-step",
@@ -36,25 +54,46 @@ def caption(configs: Sequence[Configuration], *, interval: IntervalKind) -> str:
 def scores_note(configs: Sequence[Configuration], *, metric: Metric, interval: IntervalKind) -> str:
     """What the numbers are, and what their interval is; begins with a small letter."""
     said = "accuracy in %" if metric == "accuracy" else "mean squared error (mse)"
-    notes = [
-        f"{said} on the query sets of meta-test episodes: {FORMULAS[interval]}, where n counts "
-        f"{_COUNTED[interval]}."
-    ]
-    if any(len(config.spec.sources) > 1 for config in configs):
-        notes.append(_average_note(interval))
-    if interval == "seeds":
-        notes.append("A row with one seed has no interval.")
-    elif any(len(config.runs) > 1 for config in configs):
-        notes.append(_OVER_SEEDS)
-    elif configs:
-        notes.append(_ONE_SEED)
+    kinds = {interval_of(config, interval) for config in configs} or {"field"}
+    mixed, single = len(kinds) > 1, [len(config.runs) == 1 for config in configs]
+    kind: IntervalKind = "seeds" if mixed else min(kinds)
+    notes = [f"{said} on the query sets of meta-test episodes: {_FORMULAS[kind]}."]
+    averages = any(len(config.spec.sources) > 1 for config in configs)
+    if averages:
+        notes.append(_OF_RUNS if kind == "seeds" else _ROOT_SUM)
+    if mixed:
+        over_episodes = [one for one in configs if interval_of(one, interval) == "field"]
+        notes.append(_apart(over_episodes, averages=averages))
+    elif "seeds" not in kinds:
+        notes += [_ONE_SEED if all(single) else _OVER_SEEDS] if single else []
+    elif any(single):
+        notes.append(_NO_INTERVAL)
+    if interval == "auto" and not all(single) and not has_students_t():
+        notes.append(_NO_SCIPY)
     return " ".join(notes)
 
 
-def _average_note(interval: IntervalKind) -> str:
-    if interval == "seeds":
-        return f"{_AVERAGED}, computed for each run."
-    return f"{_AVERAGED}; its half-width is sqrt(sum of squared half-widths)/(number of sources)."
+def _apart(configs: Sequence[Configuration], *, averages: bool) -> str:
+    """What the marked rows of a table with intervals over seeds are, and what their interval is."""
+    equal = any(len(config.runs) > 1 for config in configs)
+    summed = "sqrt(sum of squared half-widths)/(number of sources)"
+    return (
+        f"Rows marked {SINGLE} are single runs{', or runs with equal scores' if equal else ''}: "
+        f"their interval is {_OF_EPISODES}, and does not cover other seeds"
+        f"{f'; that of the {AVERAGE} is {summed}' if averages else ''}."
+    )
+
+
+def interval_of(config: Configuration, asked: IntervalKind) -> IntervalKind:
+    """The interval of a row: of ``auto``, over seeds if there are several, else over episodes.
+
+    Runs with equal scores, as of a predictor without training, count as one. Without scipy, which
+    Student's t needs, all are over episodes; the caption says so.
+    """
+    if asked != "auto":
+        return asked
+    differ = bool((config.scores != config.scores[0]).any())
+    return "seeds" if differ and has_students_t() else "field"
 
 
 def protocol_notes(configs: Sequence[Configuration]) -> list[str]:

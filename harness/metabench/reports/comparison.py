@@ -9,7 +9,7 @@ import numpy as np
 
 from metabench.errors import DataError, UsageError
 from metabench.reports.captions import inequality_notes
-from metabench.results.comparability import mismatch
+from metabench.results.comparability import mismatch, seeds_wanted
 from metabench.results.configurations import Configuration, stamps_of
 from metabench.results.labels import description, short_name, telling
 from metabench.results.metrics import AVERAGE
@@ -129,13 +129,19 @@ def compare(
         evaluation: which evaluation the scores are of; the headline one if absent.
 
     Raises:
-        UsageError: when they ran under different conditions.
+        UsageError: when they ran under different conditions, or their seeds give no interval.
         DataError: when they have no episode of some source in common.
     """
     if reason := mismatch(left, right, evaluation=evaluation):
         raise UsageError(
             f"{left.label} and {right.label} are not comparable: {reason}.",
             hint="Compare runs with the same suite, setting, budget, data and protocol.",
+        )
+    reason, wanted = seeds_wanted(left, right)
+    if reason:
+        raise UsageError(
+            f"{left.label} and {right.label} have no interval of their difference: {reason}.",
+            hint=wanted,
         )
     shared = shared_scores(left, right)
     if not shared.n_fewest:

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.errors import UsageError
 from metabench.reports.captions import inequality_notes
-from metabench.reports.tables import Row
+from metabench.reports.tables import Row, TableCell
 from metabench.results.comparability import comparable_conditions
 from metabench.results.configurations import Configuration
 from metabench.results.labels import short_name, telling
+from metabench.results.metrics import number
 from metabench.results.paired_scores import MIN_EPISODES, own_scores
-from metabench.stats import seeds_interval
+from metabench.stats import has_students_t
 
-FEW = 2
+FEW = 3
 """Episodes that should not decide a mean."""
 
 MOST_OF_FEW = 0.2
@@ -32,7 +32,7 @@ def notes_on(entries: Sequence[Entry]) -> list[str]:
         _sizes(entries),
         _letters(entries),
         _no_scipy(entries),
-        _dominated(entries),
+        dominated(entries),
     )
     return [note for note in notes if note]
 
@@ -69,22 +69,24 @@ def _conditions(facts: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, s
 def _no_scipy(entries: Sequence[Entry]) -> str:
     if sum(len(config.runs) > 1 for _, config in entries) < 2:
         return ""
-    try:
-        seeds_interval([0.0, 1.0])
-    except UsageError:
-        return (
-            "Rows with several seeds are not compared, because scipy is not installed "
-            '(pip install "metabench[stats]").'
-        )
-    return ""
+    if has_students_t():
+        return ""
+    return (
+        "Rows with several seeds are not compared, because scipy is not installed "
+        '(pip install "metabench[stats]").'
+    )
 
 
-def _dominated(entries: Sequence[Entry]) -> str:
-    """The means that a few episodes dominate: their intervals hide how most episodes compare."""
+def dominated(entries: Sequence[Entry]) -> str:
+    """The means that a few episodes dominate, each beside its median.
+
+    The interval of such a mean hides how most episodes compare.
+    """
     rows = [row for row, _ in entries]
     found = [
         f"{_name(row, rows)}, {source} "
-        f"({100 * share:.0f} % from {FEW} of {scores.shape[1]:,} episodes)"
+        f"({100 * share:.0f} % from {FEW} of {scores.shape[1]:,} episodes; "
+        f"median {_median(row.cells[source])}, mean {_mean(row.cells[source])})"
         for row, config in entries
         for source, scores in own_scores(config).items()
         if scores.shape[1] >= MIN_EPISODES and (share := _share_of_few(scores)) > MOST_OF_FEW
@@ -93,6 +95,15 @@ def _dominated(entries: Sequence[Entry]) -> str:
         return ""
     percent = f"{100 * MOST_OF_FEW:.0f} %"
     return f"In some means, {FEW} episodes contribute more than {percent}: {'; '.join(found)}."
+
+
+def _mean(cell: TableCell) -> str:
+    return number(cell.mean, cell.unit)
+
+
+def _median(cell: TableCell) -> str:
+    assert cell.median is not None  # only an average over sources has none
+    return number(cell.median, cell.unit)
 
 
 def _share_of_few(scores: NDArray[np.float64]) -> float:

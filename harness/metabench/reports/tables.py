@@ -12,6 +12,9 @@ from typing import Literal
 
 from metabench.results.metrics import Metric
 
+Over = Literal["episodes", "seeds"]
+"""What an interval is over: what is drawn anew in thought, and what its n counts."""
+
 Mark = Literal["", "best", "tied", "worse", "not compared"]
 """What a cell is in its column.
 
@@ -28,9 +31,11 @@ class TableCell:
     Attributes:
         mean: accuracy in percent, or mean squared error.
         half_width: of the 95 % interval, in the same unit; NaN where it cannot be estimated.
-        n: what the interval counts, episodes or seeds.
+        n: what the interval counts.
         unit: ``%`` or ``mse``.
         mark: what it is in its column.
+        over: what the interval is over.
+        median: over episodes, of scores averaged over seeds; None of an average over sources.
     """
 
     mean: float
@@ -38,6 +43,8 @@ class TableCell:
     n: int
     unit: str
     mark: Mark = ""
+    over: Over = "episodes"
+    median: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +78,11 @@ class Row:
     conditions: str = ""
     runs: tuple[str, ...]
     cells: Mapping[str, TableCell]
+
+    @property
+    def over_seeds(self) -> bool:
+        """Whether its intervals are over seeds."""
+        return any(cell.over == "seeds" for cell in self.cells.values())
 
     @property
     def variant(self) -> str:

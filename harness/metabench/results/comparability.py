@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from metabench.planning.runspec import RunSpec, Training
 from metabench.results.configurations import Configuration
 from metabench.results.labels import _flat, description, short_name
+from metabench.stats import uneven_seeds
 
 _CONDITIONS = {
     *("suite", "suite_version", "setting", "metric", "budget"),
@@ -34,6 +35,13 @@ def mismatch(first: Configuration, second: Configuration, *, evaluation: str | N
         here |= _flat(first.spec.training.model_dump(), name="training")
         there |= _flat(second.spec.training.model_dump(), name="training")
     return difference_in_words(here, there)
+
+
+def seeds_wanted(first: Configuration, second: Configuration) -> tuple[str, str]:
+    """Why the seeds of two configurations give no interval, and what to do; "" where they do."""
+    reason = uneven_seeds(len(first.runs), len(second.runs))
+    fewer = min(first, second, key=lambda config: len(config.runs))
+    return reason, f"Run one more seed of {fewer.label}." if reason else ""
 
 
 def comparable_conditions(config: Configuration) -> dict[str, str]:

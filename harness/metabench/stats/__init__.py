@@ -5,6 +5,7 @@ Numpy does most of it; Student's t, Wilcoxon's test and the ranks need scipy, th
 """
 
 from metabench.stats.bootstrap import Bootstrap, hierarchical_bootstrap
+from metabench.stats.distributions import has_students_t
 from metabench.stats.hypotheses import (
     Equivalence,
     SignedRank,
@@ -26,6 +27,7 @@ from metabench.stats.intervals import (
     seeds_interval,
 )
 from metabench.stats.paired import (
+    ENOUGH_SEEDS,
     OF_LEARNERS,
     OF_NETWORKS,
     SEEDS_AVERAGED,
@@ -36,6 +38,7 @@ from metabench.stats.paired import (
     paired_difference,
     run_means,
     shared_positions,
+    uneven_seeds,
     variance_parts,
 )
 from metabench.stats.power import (
@@ -54,6 +57,7 @@ from metabench.stats.spreads import SpreadRatio, spread, spread_ratio
 
 __all__ = [
     "ALPHA",
+    "ENOUGH_SEEDS",
     "FIELD_HALF_WIDTH",
     "FORMULAS",
     "OF_LEARNERS",
@@ -79,6 +83,7 @@ __all__ = [
     "episodes_needed",
     "equivalence",
     "field_interval",
+    "has_students_t",
     "hierarchical_bootstrap",
     "holm",
     "holm_levels",
@@ -93,6 +98,7 @@ __all__ = [
     "spread",
     "spread_ratio",
     "standardized_difference",
+    "uneven_seeds",
     "variance_parts",
     "visible_difference",
     "wilcoxon",

@@ -33,6 +33,15 @@ def upper_tail(value: float, degrees: float = math.inf) -> float:
     return float(scipy_stats("Student's t").t.sf(value, degrees))
 
 
+def has_students_t() -> bool:
+    """Whether Student's distribution can be had, which needs scipy."""
+    try:
+        quantile(0.975, 1)
+    except UsageError:
+        return False
+    return True
+
+
 def scipy_stats(what: str) -> Any:
     """The module ``scipy.stats``.
 

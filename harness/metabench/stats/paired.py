@@ -23,12 +23,15 @@ OF_NETWORKS = (
 
 OF_LEARNERS = (
     "difference of the means over seeds ± t standard error, with seeds and episodes both random "
-    "and degrees of freedom after Satterthwaite"
+    "and Satterthwaite's degrees of freedom of the seeds over their share of the variance"
 )
 """How it is computed with several seeds on each side. Texts about differences use these two."""
 
 SEEDS_AVERAGED = "scores of several seeds are averaged per episode"
 """What is done first with the seeds of one side where the other side has one seed."""
+
+ENOUGH_SEEDS = 3
+"""Seeds that each side needs where the two sides have several, but not equally many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +100,11 @@ def contrast(
     With several seeds on both sides, seeds and episodes are random and crossed, since all seeds
     face the same episodes. The variance is ``s_l^2/S_l + s_r^2/S_r + e``: s^2 is the variance of
     the means of single runs, and e the variance of the episodes' differences over their number,
-    less what of it is in s^2 already (the interaction's mean square). Degrees of freedom:
-    Satterthwaite 1946, from the seeds alone, since episodes are many. The 95 % interval covers in
-    93 to 97 % of cases at 2 + 2, 3 + 3, 5 + 5 and 10 + 3 seeds, also where the seeds of one side
-    spread four times as far; with two seeds against five, 89 % where the two spread that far
-    (tests/harness/stats/test_stats_coverage.py).
+    less what of it is in s^2 already (the interaction's mean square). :func:`degrees_of_freedom`
+    gives those of Student's t. The 95 % interval holds the truth in 93 to 97 % of cases at 2 + 2,
+    3 + 3 and 10 + 3 seeds, also where the seeds of one side spread four times as far and where
+    seeds or episodes have heavy tails (tests/harness/stats/test_stats_coverage.py). Two seeds
+    against more have no interval: it would hold in 90 % (:func:`uneven_seeds`).
 
     Args:
         left: scores ``[seeds, episodes]`` by source.
@@ -110,10 +113,12 @@ def contrast(
         value: a fixed number to compare with.
 
     Raises:
-        ValueError: when a source has no episode.
+        ValueError: when a source has no episode, or two seeds are held against more.
     """
     sides = [left] if right is None else [left, right]
     runs = [run_means(side, weights) for side in sides]
+    if right is not None and (reason := uneven_seeds(*map(len, runs))):
+        raise ValueError(reason)
     mean = float(runs[0].mean()) - (float(runs[1].mean()) if right is not None else 0.0) - value
     n_seeds = [len(run) for run in runs]
     parts = variance_parts(left, right, weights=weights)
@@ -122,7 +127,7 @@ def contrast(
     return Difference(
         mean=mean,
         standard_error=math.sqrt(total),
-        degrees=satterthwaite(total, seeds, n_seeds),
+        degrees=degrees_of_freedom(total, seeds, n_seeds),
         n_episodes=sum(left[source].shape[1] for source in weights),
         n_seeds=(n_seeds[0], n_seeds[1] if right is not None else 0),
     )
@@ -186,8 +191,29 @@ def _interaction(scores: NDArray[np.float64]) -> float:
     return float((rest**2).sum() / ((seeds - 1) * (n - 1)))
 
 
-def satterthwaite(total: float, parts: Sequence[float], n_seeds: Sequence[int]) -> float:
-    """Degrees of freedom of a variance: ``total^2 / sum(part^2 / (n - 1))``; infinite with no part.
+def uneven_seeds(left: int, right: int) -> str:
+    """Why so many seeds on the two sides give no interval of the learners; "" where they do.
+
+    Two seeds may lie close together by chance. Against more seeds, which then seem to make most of
+    the variance, the degrees of freedom come out too many.
+
+    >>> uneven_seeds(5, 2)
+    'with 5 and 2 seeds, each side needs at least 3'
+    >>> uneven_seeds(2, 2), uneven_seeds(5, 3), uneven_seeds(5, 1)
+    ('', '', '')
+    """
+    if left == right or min(left, right) == 1 or min(left, right) >= ENOUGH_SEEDS:
+        return ""
+    return f"with {left} and {right} seeds, each side needs at least {ENOUGH_SEEDS}"
+
+
+def degrees_of_freedom(total: float, parts: Sequence[float], n_seeds: Sequence[int]) -> float:
+    """Satterthwaite's of the parts over their share of the total; infinite with no part.
+
+    With V the sum of the parts, these are ``V^2 / sum(part^2 / (n - 1)) * total / V``
+    (Satterthwaite 1946). His formula for the total has ``(total / V)^2``, as if the parts were
+    known. But where few seeds lie close together by chance, the total is too small and V as well:
+    at 2 + 2 seeds that spread unequally, the interval then holds the truth in 90 % of cases.
 
     Args:
         total: the variance, which may hold more than the parts.
@@ -197,7 +223,7 @@ def satterthwaite(total: float, parts: Sequence[float], n_seeds: Sequence[int]) 
     if not parts:
         return math.inf
     spread = sum(part * part / (n - 1) for part, n in zip(parts, n_seeds, strict=True))
-    return total * total / spread if spread else float(sum(n_seeds) - len(n_seeds))
+    return sum(parts) * total / spread if spread else float(sum(n_seeds) - len(n_seeds))
 
 
 def paired_difference(

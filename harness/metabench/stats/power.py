@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from metabench.stats.distributions import quantile, scipy_stats, upper_tail
-from metabench.stats.paired import Difference, VarianceParts, satterthwaite
+from metabench.stats.paired import Difference, VarianceParts, degrees_of_freedom
 
 ALPHA = 0.05
 POWER = 0.8
@@ -95,9 +95,9 @@ def seeds_needed(
 ) -> Needed:
     """The fewest seeds S on each side that show a difference on these episodes.
 
-    ``se^2 = (s_l^2 + s_r^2) / S + e`` with Satterthwaite's degrees of freedom, as
-    :func:`~metabench.stats.contrast` makes them; the power is that of :func:`power_of`. More seeds
-    do not shrink e. Where e alone is too large, it says how many episodes it takes: e falls as
+    ``se^2 = (s_l^2 + s_r^2) / S + e`` and the degrees of freedom are those of
+    :func:`~metabench.stats.contrast`; the power is that of :func:`power_of`. More seeds do not
+    shrink e. Where e alone is too large, it says how many episodes it takes: e falls as
     their number rises, and s^2 is kept, which errs on the safe side.
 
     Args:
@@ -128,7 +128,7 @@ def _fewest_seeds(parts: VarianceParts, size: float, power: float, alpha: float)
     def enough(n: int) -> bool:
         seeds = [variance / n for variance in parts.seeds]
         total = sum(seeds) + parts.episodes
-        degrees = satterthwaite(total, seeds, [n] * len(seeds))
+        degrees = degrees_of_freedom(total, seeds, [n] * len(seeds))
         return _power(math.sqrt(total), degrees, size, alpha) >= power
 
     high = 2

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,11 @@ from result_factory import golden_paper_report, make_spec, write_run
 from metabench.papers.reference import Reference
 from metabench.papers.report import build_paper_report
 from metabench.papers.table import PaperReport, PaperRow, PaperTable
+from metabench.papers.verdict import Verdict
 from metabench.planning.runspec import EpisodeProtocol, RunSpec, Training
 from metabench.planning.suite import load_suite
 from metabench.plugin.catalog import load_catalog
+from metabench.render.text_table import verdict_text
 from metabench.results.reading import read_runs
 
 SCORES = [0.2, 0.4, 0.6, 0.4, 1.0, 0.0, 0.2, 0.8]  # bird and texture take turns
@@ -479,6 +482,36 @@ def test_problems_of_the_folder_are_passed_on(tmp_path):
     assert any(
         "2 episodes that not every seed has are not used" in problem for problem in found.problems
     )
+
+
+def test_verdicts_on_several_seeds_use_the_interval_over_seeds(tmp_path):
+    """Seeds 10 points apart: two runs say little, however many episodes they were tested on."""
+    for seed, score in enumerate((0.45, 0.55)):
+        paper_run(tmp_path, seed=seed, scores=[score] * 8)
+    reference = make_reference([printed(cells={"bird": "50.0 ± 20.0"})], [column("bird")])
+    assert verdict_of(table(tmp_path, reference, interval="field").rows[0]).outcome == "match"
+    found = table(tmp_path, reference).rows[0]
+    assert verdict_of(found).outcome == "not comparable"
+    assert "our 50.00 ± 63.53 (over 2 seeds)" in verdict_of(found).reason
+    assert "our interval is wider than the printed one" in verdict_of(found).reason
+
+
+def test_a_match_says_how_wide_the_printed_interval_is(tmp_path):
+    paper_run(tmp_path)
+    cells = table(tmp_path, make_reference([printed()])).rows[0].cells
+    assert verdict_text(cells["bird"]).startswith("match (± ")
+    other = replace(cells["bird"], verdict=Verdict("close", "", 0.0))
+    assert verdict_text(other) == "close"
+    assert verdict_text(replace(other, verdict=None)) == ""
+
+
+def test_the_caption_names_means_that_few_episodes_carry(tmp_path):
+    shape = {"metric": "mse", "sources": ("sine",), "episodes": 40, "budget": "paper"}
+    write_run(tmp_path, make_spec(**shape), [100.0, *[1.0] * 39])
+    rows = [printed(cells={"sine": "2.0 ± 0.3"})]
+    reference = make_reference(rows, [column("sine")], metric="mse")
+    said = "3 episodes contribute more than 20 %: maml, sine (73 % from 3 of 40 episodes; median"
+    assert f"{said} 1.000, mean 3.475)." in table(tmp_path, reference).caption
 
 
 def test_one_seed_has_no_verdict_over_seeds(tmp_path):

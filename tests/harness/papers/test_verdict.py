@@ -55,6 +55,13 @@ def test_the_outcomes_at_their_borders(mean, half_width, outcome):
     assert found.difference == pytest.approx(mean - 2.0)
 
 
+def test_the_reason_says_over_how_many_seeds_ours_is():
+    cell = TableCell(2.0, 0.1, 3, "mse", over="seeds")
+    said = verdict(cell, printed()).reason
+    assert said == "our 2.000 ± 0.100 (over 3 seeds) lies inside the printed 2.000 ± 0.300."
+    assert "seeds" not in verdict(ours(2.0), printed()).reason
+
+
 @pytest.mark.parametrize(
     ("mean", "outcome"), [(2.09, "close"), (1.91, "close"), (2.11, "differs"), (1.89, "differs")]
 )

@@ -126,16 +126,16 @@ def test_latex_prints_the_papers_numbers_in_grey():
     (row,) = (line for line in rows if "0.350 $\\pm$ 0.200" in line and line.endswith(" \\\\"))
     grey = re.findall(r"\\textcolor\{gray\}\{([^}]*)\}", row)
     assert "0.350 $\\pm$ 0.200" in grey
-    assert not any("0.338" in text for text in grey)
+    assert not any("0.312" in text for text in grey)
 
 
 @pytest.mark.parametrize(
     ("format", "best", "tied"),
     [
-        (Format.md, "**47.50 ± 14.49**", "<ins>40.00 ± 18.33</ins>"),
-        (Format.tex, r"\textbf{47.50 $\pm$ 14.49}", r"\underline{40.00 $\pm$ 18.33}"),
-        (Format.table, "47.50 ± 14.49 *", "40.00 ± 18.33 ="),
-        (Format.csv, "47.50 ± 14.49,best", "40.00 ± 18.33,tied"),
+        (Format.md, "**47.50 ± 158.83**", "<ins>40.00 ± 63.53</ins>"),
+        (Format.tex, r"\textbf{47.50 $\pm$ 158.83}", r"\underline{40.00 $\pm$ 63.53}"),
+        (Format.table, "47.50 ± 158.83 *", "40.00 ± 63.53 ="),
+        (Format.csv, "47.50 ± 158.83,best", "40.00 ± 63.53,tied"),
         (Format.json, '"mark": "best"', '"mark": "tied"'),
     ],
 )
@@ -148,11 +148,11 @@ def test_best_and_tied_are_marked(golden, format, best, tied):
 @pytest.mark.parametrize(
     ("format", "sign"),
     [
-        (Format.md, "0.338 ± 0.137 ‡ |"),
-        (Format.tex, r"0.338 $\pm$ 0.137 \ddag{} "),
-        (Format.table, "0.338 ± 0.137 ‡"),
-        (Format.html, "0.338 ± 0.137 ‡</td>"),
-        (Format.csv, "0.338 ± 0.137,not compared"),
+        (Format.md, "0.312 ± 0.137 ‡ |"),
+        (Format.tex, r"0.312 $\pm$ 0.137 \ddag{} "),
+        (Format.table, "0.312 ± 0.137 ‡"),
+        (Format.html, "0.312 ± 0.137 ‡</td>"),
+        (Format.csv, "0.312 ± 0.137,not compared"),
         (Format.json, '"mark": "not compared"'),
     ],
 )
@@ -201,6 +201,22 @@ def test_the_legend_says_how_seeds_are_treated(tmp_path, seeds, formula):
     assert formula in text
     assert "The intervals are not adjusted for the number of comparisons" in text
     assert "chosen on these episodes" in text
+
+
+@pytest.mark.parametrize(
+    ("format", "said"),
+    [(Format.md, "| 0 § |"), (Format.tex, r"& 0 \S{} &"), (Format.table, " 0 § "),
+     (Format.html, "<td>0 §</td>")],
+)  # fmt: skip
+def test_a_single_run_among_several_is_marked(golden, format, said):
+    text = render(golden, format)
+    assert said in text
+    assert "are single runs: their interval is mean" in text.replace("\n", " ")
+
+
+@pytest.mark.parametrize("format", [Format.md, Format.table, Format.html, Format.tex])
+def test_a_match_has_the_printed_half_width_beside_it(format):
+    assert "match (± 0.200)" in as_read(render(golden_paper_report(), format))
 
 
 @EVERY
@@ -259,7 +275,9 @@ def test_json_has_the_promised_shape(golden):
     row = table["rows"][0]
     assert set(row) >= {"learner", "network", "n_params", "seeds", "stamps", "cells"}
     assert list(row["cells"]) == table["columns"] == ["bird", "texture", "average"]
-    assert set(row["cells"]["bird"]) >= {"mean", "half_width", "n", "unit"}
+    assert set(row["cells"]["bird"]) >= {"mean", "half_width", "n", "interval", "median", "unit"}
+    assert row["cells"]["bird"]["interval"] == "over seeds"
+    assert row["cells"]["average"]["median"] is None
     assert row["seeds"] == [0, 1]
     assert row["stamps"] == ["lite"]
 
@@ -311,7 +329,13 @@ def test_csv_has_a_line_per_number_unrounded(golden):
     assert [float(line["mean"]) for line in lines] == [cell.mean for cell in cells]
     assert [float(line["half_width"]) for line in lines] == [cell.half_width for cell in cells]
     assert {line["stamps"] for line in lines} == {"", "lite", "smoke"}
-    assert {line["seeds"] for line in lines} == {"0;1"}
+    assert {line["seeds"] for line in lines} == {"0;1", "0"}
+    assert {(line["seeds"], line["interval"]) for line in lines} == {
+        ("0;1", "over seeds"),
+        ("0", "over episodes"),
+    }
+    medians = ["" if cell.median is None else str(cell.median) for cell in cells]
+    assert [line["median"] for line in lines] == medians
 
 
 @pytest.mark.parametrize("width", [None, 60, 200])
@@ -320,7 +344,7 @@ def test_table_is_plain_without_a_terminal_and_loses_no_number_in_a_narrow_one(g
     assert ("\x1b[1m" in text) == (width is not None)
     bare = re.sub("\x1b\\[[0-9;]*m", "", text)
     assert "…" not in bare
-    assert {"47.50", "14.49", "0.338", "reptile", "smoke"} <= set(bare.split())
+    assert {"47.50", "158.83", "0.312", "reptile", "smoke"} <= set(bare.split())
 
 
 @EVERY

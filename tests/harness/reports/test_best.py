@@ -6,6 +6,7 @@ from result_factory import make_spec, write_run
 
 from metabench.errors import UsageError
 from metabench.planning.runspec import EpisodeProtocol, Training
+from metabench.render import Format, render
 from metabench.render.page.differences import find_differences
 from metabench.reports.build import build_report
 from metabench.results.comparability import comparable_groups, mismatch
@@ -77,6 +78,17 @@ def test_seeds_that_disagree_do_not_separate_what_episodes_would(tmp_path):
             scores = [score + shift for score in EASY_AND_HARD]
             write_run(tmp_path, make_spec(learner, seed=seed), scores)
     assert marks_of(tmp_path) == {"a": "best", "b": "tied"}
+
+
+def test_two_seeds_against_more_are_not_compared_and_the_rest_has_a_best(tmp_path):
+    rng = np.random.default_rng(1)
+    for learner, n, shift in (("a", 2, 0.3), ("b", 3, 0.2), ("c", 3, 0.1)):
+        for seed in range(n):
+            scores = [score / 2 + shift + rng.normal(scale=0.01) for score in EASY_AND_HARD]
+            write_run(tmp_path, make_spec(learner, seed=seed), scores)
+    assert marks_of(tmp_path) == {"a": "not compared", "b": "best", "c": "worse"}
+    text = render(build_report(read_runs(tmp_path)), Format.md)
+    assert "or because with 2 and 3 seeds, each side needs at least 3." in text
 
 
 def test_a_table_marks_what_its_page_calls_a_difference(tmp_path):

@@ -61,6 +61,18 @@ def test_differences_by_hand(tmp_path: Path) -> None:
     assert found.left == "mnas on multidataset@5w1s, budget lite, seed 0"
 
 
+def test_two_seeds_against_more_are_refused_and_the_hint_says_what_to_run(tmp_path: Path) -> None:
+    for seed in range(3):
+        add(tmp_path, "mnas", gain=0.1, seed=seed)
+    for seed in range(2):
+        add(tmp_path, "maml", seed=seed)
+    with pytest.raises(UsageError, match="with 3 and 2 seeds, each side needs at least 3") as found:
+        compared(tmp_path)
+    assert found.value.hint == "Run one more seed of maml on multidataset@5w1s, budget lite."
+    add(tmp_path, "maml", seed=2)
+    assert compared(tmp_path).columns[0].difference.n_seeds == (3, 3)
+
+
 def test_the_episodes_that_differ_most(tmp_path: Path) -> None:
     folder = add(tmp_path, "mnas")
     add(tmp_path, "maml")

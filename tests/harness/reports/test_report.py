@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from result_factory import PROVENANCE, make_spec, write_run
 
+from metabench.errors import UsageError
 from metabench.planning.runspec import Choice, EpisodeProtocol, SourceChoice, Training
+from metabench.render.text_table import seeds_text
 from metabench.reports.build import build_report
 from metabench.reports.tables import Report
 from metabench.results.reading import read_runs
@@ -61,7 +63,7 @@ def test_seeds_share_a_row_and_are_averaged_per_episode(tmp_path):
     second = [1 - score for score in SCORES[::-1]]
     write_run(tmp_path, make_spec(seed=4), second, stamps=("smoke",))
     write_run(tmp_path, make_spec(seed=1), SCORES)
-    row = only_row(tmp_path)
+    row = only_row(tmp_path, interval="field")
     assert row.seeds == (1, 4)
     assert row.runs == (make_spec(seed=1).run_id, make_spec(seed=4).run_id)
     assert row.stamps == ("smoke",)
@@ -91,6 +93,80 @@ def test_interval_over_seeds_is_student_over_the_means_of_runs(tmp_path):
     assert cells["average"].mean == pytest.approx(100 * average.mean)
     assert cells["average"].half_width == pytest.approx(100 * average.half_width)
     assert cells["average"].n == 3
+
+
+def test_a_row_of_several_seeds_has_the_interval_over_seeds(tmp_path):
+    for seed, shift in enumerate((0.0, 0.1, 0.3)):
+        write_run(tmp_path, make_spec(seed=seed), [score / 2 + shift for score in SCORES])
+    row = only_row(tmp_path)
+    assert row == only_row(tmp_path, interval="seeds")
+    assert row.over_seeds
+    assert {cell.over for cell in row.cells.values()} == {"seeds"}
+    caption = caption_of(tmp_path)
+    assert "t(0.975, n-1) std/sqrt(n), ddof 1, over the means of single runs" in caption
+    assert "§" not in caption
+    assert "A row with one seed has no interval" not in caption
+
+
+def test_a_row_of_one_seed_has_the_interval_over_episodes(tmp_path):
+    write_run(tmp_path, make_spec(), SCORES)
+    row = only_row(tmp_path)
+    assert row == only_row(tmp_path, interval="field")
+    assert not row.over_seeds
+    assert "Each row is a single run; its interval does not cover other seeds" in caption_of(
+        tmp_path
+    )
+
+
+def test_rows_of_one_seed_and_of_several_are_told_apart(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path, make_spec("maml", seed=seed), [score / (1 + seed) for score in SCORES])
+    write_run(tmp_path, make_spec("reptile"), SCORES)
+    table = only_table(tmp_path)
+    assert [row.over_seeds for row in table.rows] == [True, False]
+    assert [seeds_text(row, table.rows) for row in table.rows] == ["0, 1", "0 §"]
+    said = "Rows marked § are single runs: their interval is mean ± 1.96 std/sqrt(n), ddof 0"
+    assert said in table.caption
+    alike = only_table(tmp_path, interval="field")
+    assert [seeds_text(row, alike.rows) for row in alike.rows] == ["0, 1", "0"]
+
+
+def test_runs_with_equal_scores_have_no_interval_over_seeds(tmp_path):
+    """A predictor without training: seeds change nothing, and ± 0 would say that it is known."""
+    for seed, by in enumerate((0.0, 0.1)):
+        write_run(tmp_path, make_spec("gaussian-process", seed=seed), SCORES)
+        write_run(tmp_path, make_spec("maml", seed=seed), [score / 2 + by for score in SCORES])
+    table = only_table(tmp_path)
+    assert [row.over_seeds for row in table.rows] == [False, True]
+    assert table.rows[0].cells["bird"].half_width > 0
+    assert "Rows marked § are single runs, or runs with equal scores" in table.caption
+
+
+def test_without_scipy_intervals_are_over_episodes_and_the_caption_says_so(tmp_path, monkeypatch):
+    def no_scipy(what: str) -> None:
+        raise UsageError(f"{what} needs scipy, which is not installed.")
+
+    for seed in (0, 1):
+        write_run(tmp_path, make_spec(seed=seed), [score / (1 + seed) for score in SCORES])
+    assert only_row(tmp_path).over_seeds
+    monkeypatch.setattr("metabench.stats.distributions.scipy_stats", no_scipy)
+    row = only_row(tmp_path)
+    assert not row.over_seeds
+    assert row == only_row(tmp_path, interval="field")
+    assert "Intervals over seeds need scipy, which is not installed" in caption_of(tmp_path)
+    assert "need scipy" not in caption_of(tmp_path, interval="field")
+    with pytest.raises(UsageError, match="scipy"):
+        only_row(tmp_path, interval="seeds")
+
+
+def test_cells_have_the_median_over_episodes(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path, make_spec(seed=seed), [score / (1 + seed) for score in SCORES])
+    cells = only_row(tmp_path).cells
+    means = [0.75 * score for score in SCORES]
+    assert cells["bird"].median == pytest.approx(100 * np.median(means[::2]))
+    assert cells["texture"].median == pytest.approx(100 * np.median(means[1::2]))
+    assert cells["average"].median is None
 
 
 def test_one_seed_has_no_interval_over_seeds(tmp_path):
@@ -419,18 +495,18 @@ class TestCaption:
             write_run(tmp_path, make_spec(training=Training(meta_steps=steps, meta_batch=4)))
         assert "maml 10 x 4, maml 20 x 4." in caption_of(tmp_path)
 
-    def test_names_means_that_two_episodes_carry(self, tmp_path):
-        """400 + 200 of 1,099; two of the other row's three make 15 %."""
+    def test_names_means_that_three_episodes_carry_and_their_medians(self, tmp_path):
+        """400 + 200 + 0.5 of 1,099; three of the other row's four make 19 %."""
         shape = {"metric": "mse", "sources": ("sine",), "episodes": 1000}
         tame = [1.0] * 1000
         write_run(tmp_path, make_spec("maml", **shape), tame)
         assert "In some means" not in caption_of(tmp_path)
         wild = [400.0, *[0.5] * 499, 200.0, *[0.5] * 499]
         write_run(tmp_path, make_spec("bmaml", **shape), wild)
-        write_run(tmp_path, make_spec("hsml", **shape), [100.0] * 3 + [1.0] * 997)
+        write_run(tmp_path, make_spec("hsml", **shape), [80.0] * 4 + [1.0] * 996)
         assert (
-            "In some means, 2 episodes contribute more than 20 %: bmaml, sine "
-            "(55 % from 2 of 1,000 episodes)."
+            "In some means, 3 episodes contribute more than 20 %: bmaml, sine "
+            "(55 % from 3 of 1,000 episodes; median 0.500, mean 1.099)."
         ) in caption_of(tmp_path)
 
     def test_rows_with_the_same_learner_are_named_apart(self, tmp_path):
@@ -438,9 +514,10 @@ class TestCaption:
         for name in ("mlp", "tnas"):
             spec = make_spec("bmaml", **shape, space=Choice(name=name, version=1))
             write_run(tmp_path, spec, [100.0 * (name == "mlp"), *[1.0] * 39])
-        assert "20 %: bmaml on mlp, sine (73 % from 2 of 40 episodes)." in caption_of(tmp_path)
+        said = "20 %: bmaml on mlp, sine (73 % from 3 of 40 episodes; median 1.000, mean 3.475)."
+        assert said in caption_of(tmp_path)
 
-    def test_two_of_few_episodes_carry_nothing_worth_a_word(self, tmp_path):
+    def test_three_of_few_episodes_carry_nothing_worth_a_word(self, tmp_path):
         write_run(tmp_path, make_spec(), [1.0, 1.0, *[0.0] * 6])
         assert "In some means" not in caption_of(tmp_path)
 

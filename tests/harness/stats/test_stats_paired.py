@@ -15,6 +15,7 @@ from metabench.stats import (
     hierarchical_bootstrap,
     paired_difference,
 )
+from metabench.stats.paired import degrees_of_freedom
 
 
 def blocks(**scores: list[list[float]]) -> dict[str, np.ndarray]:
@@ -61,6 +62,14 @@ def test_seeds_and_episodes_without_interaction():
     assert found.degrees == pytest.approx(25 / 17)
     assert found.n_seeds == (2, 2)
     assert found.speaks_of_learners
+
+
+def test_degrees_are_those_of_the_seeds_over_their_share_of_the_variance():
+    # Parts 1 and 2 of a total of 6, of 3 and 5 seeds: 9 / (1/2 + 4/4) = 6, over a share of 1/2.
+    assert degrees_of_freedom(6.0, [1.0, 2.0], [3, 5]) == pytest.approx(12.0)
+    assert degrees_of_freedom(3.0, [1.0, 2.0], [3, 5]) == pytest.approx(6.0)
+    assert degrees_of_freedom(1.0, [0.0, 0.0], [3, 5]) == 6.0
+    assert math.isinf(degrees_of_freedom(1.0, [], []))
 
 
 def test_the_interaction_is_counted_once():

@@ -10,7 +10,7 @@ from metabench.papers.claims.measures import measured, verdict_of_runs
 from metabench.papers.claims.runs import Found
 from metabench.papers.claims.schema import Claim, Party
 from metabench.papers.claims.scope import Scope, Verdict
-from metabench.results.comparability import difference_in_words, mismatch
+from metabench.results.comparability import difference_in_words, mismatch, seeds_wanted
 from metabench.results.configurations import Configuration, stamps_of
 from metabench.results.labels import description
 from metabench.results.metrics import AVERAGE
@@ -136,6 +136,9 @@ def _with_learner(
 ) -> PairResult:
     if reason := mismatch(left, right, evaluation=claim.evaluation):
         raise _NoNumberError("not comparable", f"the runs differ: {reason}")
+    reason, wanted = seeds_wanted(left, right)
+    if reason:
+        raise _NoNumberError("undecided", f"{reason}; {wanted[0].lower()}{wanted[1:].rstrip('.')}")
     shared = shared_scores(left, right)
     if not min(len(shared.keys[source]) for source in weights):
         raise _NoNumberError("not comparable", "the two sides were not tested on the same episodes")

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def read_page(
-    directory: Path, catalog: Catalog, *, paper: str | None, interval: IntervalKind = "field"
+    directory: Path, catalog: Catalog, *, paper: str | None, interval: IntervalKind = "auto"
 ) -> tuple[Results, Page]:
     """Read a folder and make its page, which is named after it.
 
@@ -48,7 +48,7 @@ def build_page(
     *,
     title: str,
     paper: str | None = None,
-    interval: IntervalKind = "field",
+    interval: IntervalKind = "auto",
 ) -> Page:
     """Make a page of all that the records can tell.
 

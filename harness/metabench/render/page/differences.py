@@ -10,7 +10,7 @@ from metabench.render.page.values import Against, Differences
 from metabench.reports.build import make_rows
 from metabench.reports.captions import inequality_notes
 from metabench.reports.tables import Row
-from metabench.results.comparability import comparable_groups
+from metabench.results.comparability import comparable_groups, seeds_wanted
 from metabench.results.configurations import Configuration, configurations
 from metabench.results.metrics import AVERAGE
 from metabench.results.paired_scores import (
@@ -65,13 +65,15 @@ def _of_group(entries: Sequence[_Entry]) -> Differences | None:
         return sign * float(sum(scores.of_source(name).mean() for name in sources))
 
     ordered = sorted(whole, key=advantage, reverse=True)
-    best, best_config = ordered[0]
     notes = inequality_notes([config for _, config in ordered])
+    best, best_config = _with_rival(ordered)
     compared: list[tuple[Row, Configuration, dict[str, Difference]]] = []
-    for row, config in ordered[1:]:
+    for row, config in ordered:
+        if config is best_config:
+            continue
         shared = _shared(config, best_config)
-        if shared is None:
-            notes.append(f"{config.label} is left out: it was not tested on the same episodes.")
+        if isinstance(shared, str):
+            notes.append(f"{config.label} is left out: {shared}.")
             continue
         if shared.n_fewest < MIN_EPISODES:
             few = f"{counted(shared.n_fewest, 'episode')} per source"
@@ -130,15 +132,28 @@ def _adjusted(
 def _p_of_pairs(configs: Sequence[Configuration], column: str) -> Iterator[float]:
     """The p-value of each pair that can be compared."""
     for left, right in combinations(configs, 2):
-        if (shared := _shared(left, right)) is not None:
+        if not isinstance(shared := _shared(left, right), str):
             yield _two_sided(_by_column(shared, [column])[column])
 
 
-def _shared(left: Configuration, right: Configuration) -> Shared | None:
-    """What two configurations share; None where it is too little to compare them."""
+def _with_rival(ordered: Sequence[_Entry]) -> _Entry:
+    """The best of those that one behind them can be compared with; the first where none can."""
+    for rank, (row, config) in enumerate(ordered):
+        if any(not isinstance(_shared(config, other), str) for _, other in ordered[rank + 1 :]):
+            return row, config
+    return ordered[0]
+
+
+def _shared(left: Configuration, right: Configuration) -> Shared | str:
+    """What two configurations share; where they cannot be compared, why."""
+    reason, wanted = seeds_wanted(left, right)
+    if reason:
+        return f"{reason}. {wanted}".removesuffix(".")
     shared = shared_scores(left, right)
     one_seed = min(len(left.runs), len(right.runs)) == 1
-    return None if shared.n_fewest <= int(one_seed) else shared
+    if shared.n_fewest <= int(one_seed):
+        return "it was not tested on the same episodes"
+    return shared
 
 
 def _by_column(shared: Shared, columns: Sequence[str]) -> dict[str, Difference]:

@@ -45,6 +45,21 @@ def test_two_seeds_in_full_need_no_scope(tmp_path: Path) -> None:
     assert found.said == "supported (one seed)"  # it rests on both
 
 
+def test_two_seeds_against_more_decide_nothing(tmp_path: Path) -> None:
+    for seed in range(3):
+        add(tmp_path, "mnas", level=0.6, seed=seed)
+    for seed in range(2):
+        add(tmp_path, "maml", level=0.5, seed=seed)
+    found = one(tmp_path)
+    assert found.said == "undecided"
+    (pair,) = found.pairs
+    assert pair.difference is None
+    assert pair.reason == (
+        "with 3 and 2 seeds, each side needs at least 3; run one more seed of maml on "
+        "multidataset@5w1s, budget lite"
+    )
+
+
 def test_a_refuted_claim_has_the_scope_of_the_pair_that_refutes_it(tmp_path: Path) -> None:
     for seed in (0, 1):
         add(tmp_path, "mnas", level=0.5, seed=seed)

@@ -94,17 +94,17 @@ def test_the_family_is_every_pair(monkeypatch):
 def test_seeds_and_degrees_of_freedom_are_those_of_each_row():
     rng = np.random.default_rng(2)
     runs = [
-        *(make_run("best", rng.normal(size=N) - 5, seed=seed) for seed in range(2)),
+        *(make_run("best", rng.normal(size=N) - 5, seed=seed) for seed in range(4)),
         *(make_run("three", rng.normal(size=N) - 1 + seed, seed=seed) for seed in range(3)),
         make_run("one", rng.normal(size=N) + 4),
     ]
     found = only(runs)
     three, one = (against.by_column["sine"] for against in found.others)
-    assert (three.n_seeds, one.n_seeds) == ((3, 2), (1, 2))
+    assert (three.n_seeds, one.n_seeds) == ((3, 4), (1, 4))
     text = render_page(Page(title="x", tables=(), papers=(), differences=(found,)))
-    assert ">3 and 2</td>" in text
+    assert ">3 and 4</td>" in text
     assert f">{three.degrees:.1f}</td>" in text
-    assert ">1 and 2</td>" in text
+    assert ">1 and 4</td>" in text
     assert "in rows with degrees of freedom, difference of the means over seeds ± t" in text
     assert "; in the others, mean paired difference ± z std/sqrt(n)" in text
     alone = render_page(
@@ -114,3 +114,18 @@ def test_seeds_and_degrees_of_freedom_are_those_of_each_row():
     )
     assert "Satterthwaite" in alone
     assert "z std/sqrt(n)" not in alone
+
+
+def test_two_seeds_against_more_are_left_out_and_the_page_says_what_to_run():
+    rng = np.random.default_rng(3)
+    runs = [
+        *(make_run("two", rng.normal(size=N) - 5, seed=seed) for seed in range(2)),
+        *(make_run("best", rng.normal(size=N) - 1, seed=seed) for seed in range(3)),
+        *(make_run("other", rng.normal(size=N) + 1, seed=seed) for seed in range(3)),
+    ]
+    found = only(runs)
+    assert found.best.learner == "best"  # nothing can be compared with two
+    assert [against.row.learner for against in found.others] == ["other"]
+    (note,) = (note for note in found.notes if "left out" in note)
+    assert "is left out: with 2 and 3 seeds, each side needs at least 3. Run one more seed" in note
+    assert note.startswith("two on ")

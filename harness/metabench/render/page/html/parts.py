@@ -85,6 +85,11 @@ def stamps(page: Page) -> list[str]:
     return choices(page)["stamp"]
 
 
+def ours_of(table: PaperTable) -> list[Row]:
+    """Our rows in a paper's table."""
+    return [ours for row in table.rows for ours in row.ours]
+
+
 def outcomes(table: PaperTable) -> list[tuple[str, int]]:
     """How often each verdict occurs in a paper's table, in the order of :data:`OUTCOMES`."""
     counts: Counter[str] = Counter(
