@@ -94,7 +94,12 @@ QUOTED = [
         ("metanas", "reptile"),
         "6.17 [0.23, 12.12]",
     ),
-    ("omniglot-search", "metanas-reptile-omniglot", ("auto-meta", "reptile"), "1.96 [-9.77, 13.69]"),
+    (
+        "omniglot-search",
+        "metanas-reptile-omniglot",
+        ("auto-meta", "reptile"),
+        "1.96 [-9.77, 13.69]",
+    ),
     (
         "omniglot-search",
         "metanas-auto-meta-omniglot",
