@@ -17,6 +17,7 @@ from typing import Any
 from metabench import SourceDeviation
 from metabench.papers.table import PaperReport
 from metabench.planning.runspec import Choice, EpisodeProtocol, RunSpec, SourceChoice, Training
+from metabench.plugin.catalog import Catalog
 from metabench.reports.tables import Report
 from metabench.results.schema import EpisodeRecord, Provenance, RunRecord
 from metabench.values import digest
@@ -70,6 +71,15 @@ def make_spec(
         "seed": seed,
     }
     return RunSpec(**{**values, **changes})
+
+
+def of_installed_learner(spec: RunSpec, catalog: Catalog) -> RunSpec:
+    """The spec with the installed version of its learner, if there is one of that name."""
+    installed = catalog.learners.get(spec.learner.name)
+    if installed is None:
+        return spec
+    learner = spec.learner.model_copy(update={"version": installed.version})
+    return spec.model_copy(update={"learner": learner})
 
 
 def make_episodes(spec: RunSpec, scores: list[float]) -> list[EpisodeRecord]:

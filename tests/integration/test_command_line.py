@@ -107,14 +107,38 @@ def test_a_name_in_a_suite_that_nobody_provides_is_said_before_the_run(tmp_path:
     assert "In suite" not in metabench(*TINY, "--learner", "maml", "--dry-run").stderr
 
 
+DIVERGING = """
+from metabench import LearnerSpec, hookimpl
+from metabench_plugins.learners.maml import Maml, MamlParams
+
+
+class Diverging(Maml):
+    def meta_step(self, tasks, *, progress, rng):
+        return {"loss": float("inf")}
+
+
+@hookimpl
+def metabench_learners():
+    yield LearnerSpec(
+        name="diverging",
+        version=1,
+        summary="Says that its loss is infinite.",
+        params=MamlParams,
+        factory=Diverging,
+    )
+"""
+
+
 def test_a_diverging_run_ends_with_a_sentence_and_the_others_go_on(tmp_path: Path) -> None:
+    plugin = tmp_path / "diverging.py"
+    plugin.write_text(DIVERGING)
     done = metabench(
         *TINY,
-        *("--learner", "reptile,maml", "--limit", "2", "--set", "budget.meta_steps=30"),
-        *("--set", "learner.inner_lr=90.0", "--out", str(tmp_path)),
+        *("--learner", "diverging,reptile", "--limit", "2", "--set", "budget.meta_steps=30"),
+        *("--plugin", str(plugin), "--out", str(tmp_path)),
     )
     assert done.exit_code == 1
-    assert "maml 10-shot seed 0 diverged: loss is" in done.stderr
+    assert "diverging 10-shot seed 0 diverged: loss is inf at meta-step 1." in done.stderr
     assert "Traceback" not in done.output
     statuses = {
         json.loads(file.read_text())["spec"]["learner"]["name"]: json.loads(file.read_text())[
@@ -122,8 +146,7 @@ def test_a_diverging_run_ends_with_a_sentence_and_the_others_go_on(tmp_path: Pat
         ]
         for file in tmp_path.rglob("run.json")
     }
-    assert statuses["maml"] == "failed"
-    assert set(statuses) == {"maml", "reptile"}
+    assert statuses == {"diverging": "failed", "reptile": "done"}
 
 
 @pytest.mark.parametrize(

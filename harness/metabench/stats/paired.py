@@ -23,7 +23,7 @@ OF_NETWORKS = (
 
 OF_LEARNERS = (
     "difference of the means over seeds ± t standard error, with seeds and episodes both random "
-    "and Satterthwaite's degrees of freedom of the seeds over their share of the variance"
+    "and degrees of freedom after Satterthwaite, divided by the share of the seeds in the variance"
 )
 """How it is computed with several seeds on each side. Texts about differences use these two."""
 
@@ -208,12 +208,12 @@ def uneven_seeds(left: int, right: int) -> str:
 
 
 def degrees_of_freedom(total: float, parts: Sequence[float], n_seeds: Sequence[int]) -> float:
-    """Satterthwaite's of the parts over their share of the total; infinite with no part.
+    """Satterthwaite's of the parts, divided by their share of the total; infinite with no part.
 
     With V the sum of the parts, these are ``V^2 / sum(part^2 / (n - 1)) * total / V``
     (Satterthwaite 1946). His formula for the total has ``(total / V)^2``, as if the parts were
-    known. But where few seeds lie close together by chance, the total is too small and V as well:
-    at 2 + 2 seeds that spread unequally, the interval then holds the truth in 90 % of cases.
+    known. But where few seeds lie close together by chance, V and the total are both too small: at
+    2 + 2 seeds that spread unequally, the interval would then hold the truth in 90 % of cases.
 
     Args:
         total: the variance, which may hold more than the parts.

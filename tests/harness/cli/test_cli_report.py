@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import typer
-from result_factory import make_spec, write_run
+from result_factory import make_spec, of_installed_learner, write_run
 from typer.testing import CliRunner
 
 from metabench.cli.report import report
 from metabench.errors import DataError, UsageError
+from metabench.planning.suite import load_suite
+from metabench.plugin.catalog import load_catalog
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 RECORDS = GOLDEN / "records"
@@ -196,7 +198,10 @@ def toy_records(folder: Path) -> Path:
     shape = {"suite": "toy-regression", "setting": "10-shot", "metric": "mse", "sources": sources}
     scores = [0.1 * (i % 7 + i % 4) for i in range(16)]
     params = {"inner_lr": 0.001}  # the suite's
-    write_run(folder, make_spec("maml", budget="paper", params=params, **shape), scores)
+    catalog = load_catalog()
+    shape["suite_version"] = load_suite(catalog.suite("toy-regression")).version
+    maml = make_spec("maml", budget="paper", params=params, **shape)
+    write_run(folder, of_installed_learner(maml, catalog), scores)
     write_run(folder, make_spec("hsml", budget="smoke", **shape), scores, stamps=("smoke",))
     return folder
 

@@ -101,7 +101,7 @@ class ForgetsAdam(Maml):
         return {"weights": super().state_dict()["weights"]}
 
     def load_state_dict(self, state):
-        super().load_state_dict({**state, "adam": super().state_dict()["adam"]})
+        super().load_state_dict({**super().state_dict(), **state})
 
 
 class StaysOnCpu(Maml):

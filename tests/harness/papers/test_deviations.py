@@ -141,8 +141,9 @@ def test_another_version_of_suite_or_plugin_is_one(catalog, tmp_path):
     spec = made.spec.model_copy(update={"suite_version": 9, "learner": learner})
     found = Deviations(catalog).of(run_of(made, tmp_path, spec))
     assert [deviation.reason for deviation in found] == [
-        "our runs used suite toy-regression version 9, but version 1 is installed",
-        "our runs used maml version 7, but version 1 is installed",
+        "our runs used suite toy-regression version 9, but version "
+        f"{made.spec.suite_version} is installed",
+        f"our runs used maml version 7, but version {made.spec.learner.version} is installed",
     ]
 
 

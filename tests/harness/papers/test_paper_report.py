@@ -3,7 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from result_factory import golden_paper_report, make_spec, write_run
+from result_factory import golden_paper_report, make_spec, of_installed_learner, write_run
 
 from metabench.papers.reference import Reference
 from metabench.papers.report import build_paper_report
@@ -93,9 +93,11 @@ def paper_run(folder: Path, learner: str = "maml", **options: object) -> Path:
 
 
 def current(learner: str = "maml", **options: object) -> RunSpec:
-    """A spec of the installed version of its suite."""
-    suite = load_suite(load_catalog().suite(options.get("suite", "multidataset")))
-    return make_spec(learner, suite_version=suite.version, **options)
+    """A spec of the installed versions of its suite and its learner."""
+    catalog = load_catalog()
+    suite = load_suite(catalog.suite(options.get("suite", "multidataset")))
+    spec = make_spec(learner, suite_version=suite.version, **options)
+    return of_installed_learner(spec, catalog)
 
 
 def test_the_papers_rows_come_in_its_order_and_ours_that_it_lacks_after(tmp_path):
@@ -491,7 +493,7 @@ def test_verdicts_on_several_seeds_use_the_interval_over_seeds(tmp_path):
     reference = make_reference([printed(cells={"bird": "50.0 ± 20.0"})], [column("bird")])
     assert verdict_of(table(tmp_path, reference, interval="field").rows[0]).outcome == "match"
     found = table(tmp_path, reference).rows[0]
-    assert verdict_of(found).outcome == "not comparable"
+    assert verdict_of(found).outcome == "inconclusive"
     assert "our 50.00 ± 63.53 (over 2 seeds)" in verdict_of(found).reason
     assert "our interval is wider than the printed one" in verdict_of(found).reason
 
