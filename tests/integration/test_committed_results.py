@@ -173,7 +173,7 @@ def test_the_written_table_is_the_rendered_one(catalog: Catalog, table_1: Result
     assert (TABLE_1 / "README.md").read_text(encoding="utf-8").endswith(rendered)
 
 
-@pytest.mark.parametrize("study", ["toy-readings", "m-nas-table-1-seeds"])
+@pytest.mark.parametrize("study", ["toy-readings", "m-nas-table-1-seeds", "toy-guarded"])
 def test_the_written_tables_of_a_study_are_the_rendered_ones(study: str) -> None:
     rendered = render(build_report(runs_of(study)), Format.md)
     assert (RESULTS / study / "README.md").read_text(encoding="utf-8").endswith(rendered)

@@ -159,7 +159,7 @@ def _beside(cell: PaperCell) -> tuple[Entry, Entry, Entry]:
 
 
 def verdict_text(cell: PaperCell) -> str:
-    """The verdict, with the width of the interval that a match lies in, and a mark for open facts."""
+    """The verdict, with the printed half-width at a match, and a mark for open facts."""
     if cell.verdict is None:
         return ""
     said, printed = str(cell.verdict.outcome), cell.printed
