@@ -20,7 +20,7 @@ from metabench.reports.build import build_report
 from metabench.results.reading import read_runs
 
 RESULTS = Path(__file__).parents[1] / "results"
-EQUAL = re.compile(r"In training of (?:all trained rows|the trained row): (.*?)\.(?= [A-Z]|$)")
+EQUAL = re.compile(r"Training conditions of all trained rows: (.*?)\.(?= [A-Z]|$)")
 STEPS = re.compile(r"inner steps at test: (\d+)")
 LENGTHS = "Training lengths differ"
 SIZES = re.compile(r"The networks differ in weights by up to ([\d.]+) times")

@@ -40,7 +40,8 @@ def test_a_false_caption_is_found(script: Any, monkeypatch: pytest.MonkeyPatch) 
     def with_false_captions(results: Results) -> Report:
         report = original(results)
         caption = (
-            "Inner steps at test: 7. In training of all trained rows: inner optimizer: LAMB. "
+            "Inner steps at test: 7. "
+            "Training conditions of all trained rows: inner optimizer: LAMB. "
             "The networks differ in weights by up to 9.0 times."
         )
         tables = tuple(

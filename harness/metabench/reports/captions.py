@@ -262,16 +262,18 @@ def _condition_notes(configs: Sequence[Configuration]) -> list[str]:
     """The training conditions: equal ones together, and per learner those in which rows differ."""
     stated = [(c.spec.learner.name, c.training_conditions) for c in configs]
     stated = [(learner, facts) for learner, facts in stated if facts]
-    equal, notes = [], []
+    equal, differing = [], []
     for name in dict.fromkeys(name for _, facts in stated for name in facts):
         values = [(learner, facts.get(name, "not stated")) for learner, facts in stated]
-        if differing := _by_learner(values):
-            notes.append(f"In training, {name} differ: {differing}.")
+        if said := _by_learner(values):
+            differing.append(f"{name} ({said})")
         else:
             equal.append(f"{name}: {values[0][1]}")
+    notes = []
     if equal:
-        whose = "all trained rows" if len(stated) > 1 else "the trained row"
-        notes.insert(0, f"In training of {whose}: {'; '.join(equal)}.")
+        notes.append(f"Training conditions of all trained rows: {'; '.join(equal)}.")
+    if differing:
+        notes.append(f"Training conditions that differ: {'; '.join(differing)}.")
     return notes
 
 
