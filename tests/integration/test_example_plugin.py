@@ -73,4 +73,4 @@ def test_example_runs_and_stands_in_the_table(environment: dict[str, str], tmp_p
     (row,) = tables[0]["rows"]
     assert row["learner"] == "proto"
     assert "synthetic" in row["stamps"]
-    assert row["cells"]["average"]["mean"] > 60  # guessing among five classes gives 20
+    assert row["cells"]["omniglot"]["mean"] > 60  # guessing among five classes gives 20
