@@ -18,12 +18,13 @@ _ROW = (
     "conditions",
 )
 _CELL = ("mean", "half_width", "n", "interval", "median", "unit", "text", "mark")
-FIELDS = ("suite", "setting", "evaluation", "metric", *_ROW, "column", *_CELL)
+_TRAINING = ("meta_steps", "meta_batch", "skipped_steps", "steps_at_test", "training")
+FIELDS = ("suite", "setting", "evaluation", "metric", *_ROW, "column", *_CELL, *_TRAINING)
 PAPER_FIELDS = (
     *("paper", "group", "method", "arch", "params", "in_paper", "metric", *_ROW, "column", *_CELL),
     *("spread", "printed", "printed_value", "printed_half_width", "printed_n", "printed_over"),
     *("printed_formula", "implied_std", "status", "note", "verdict", "difference", "reason"),
-    *("unstated", "deviations"),
+    *("unstated", "deviations", *_TRAINING),
 )
 
 
@@ -59,11 +60,12 @@ def _lines(table: Table) -> Iterator[dict[str, Any]]:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    values = {name: getattr(row, name) for name in _ROW}
+    values = {name: getattr(row, name) for name in (*_ROW, *_TRAINING)}
     return values | {
         "seeds": ";".join(map(str, row.seeds)),
         "stamps": ";".join(row.stamps),
         "transductive": "yes" if row.transductive else "no",
+        "training": "; ".join(f"{name}: {value}" for name, value in row.training.items()),
     }
 
 

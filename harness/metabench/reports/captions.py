@@ -281,10 +281,9 @@ def _skipped_note(configs: Sequence[Configuration]) -> str:
     """How many meta-steps the learners skipped, over all seeds, if any did."""
     said = []
     for config in configs:
-        counts = [run.record.skipped_steps or 0 for run in config.runs]
-        if any(counts):
-            total = len(counts) * config.spec.training.meta_steps
-            said.append(f"{config.spec.learner.name} {sum(counts):,} of {total:,}")
+        if skipped := config.skipped_steps:
+            total = len(config.runs) * config.spec.training.meta_steps
+            said.append(f"{config.spec.learner.name} {skipped:,} of {total:,}")
     if not said:
         return ""
     return f"Meta-steps skipped because of a runaway gradient: {', '.join(dict.fromkeys(said))}."

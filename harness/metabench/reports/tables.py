@@ -58,6 +58,12 @@ class Row:
         network: the network in words.
         n_params: weights of the network that predicts, a mean where it differs per episode.
         budget: how much compute.
+        meta_steps: length of the training of each run.
+        meta_batch: training episodes per meta-step.
+        skipped_steps: meta-steps that were skipped, over all runs; None where the learner never
+            skips.
+        steps_at_test: inner steps at meta-test; None where the records do not say.
+        training: what is recorded of the training besides its length, by name, in words.
         seeds: one per run.
         stamps: the stamps of any of the runs.
         transductive: whether predictions use the statistics of the query set.
@@ -72,6 +78,11 @@ class Row:
     network: str
     n_params: int | None
     budget: str
+    meta_steps: int
+    meta_batch: int
+    skipped_steps: int | None
+    steps_at_test: int | None
+    training: Mapping[str, str]
     seeds: tuple[int, ...]
     stamps: tuple[str, ...]
     transductive: bool

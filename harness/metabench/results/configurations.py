@@ -71,6 +71,13 @@ class Configuration:
         return asked if recorded is None else str(recorded)
 
     @property
+    def skipped_steps(self) -> int | None:
+        """Meta-steps that were skipped, over all runs; None where the learner never skips."""
+        counts = [run.record.skipped_steps for run in self.runs]
+        known = [count for count in counts if count is not None]
+        return sum(known) if known else None
+
+    @property
     def training_conditions(self) -> dict[str, str]:
         """What is recorded of the training besides its length, by name, in words."""
         record = self.runs[0].record

@@ -1,0 +1,85 @@
+"""What rows trained under: equal conditions are said once, differing ones per learner."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from result_factory import make_spec, write_run
+
+from metabench.plugin.contracts.conditions import TrainingConditions
+from metabench.render import Format, render
+from metabench.reports.build import build_report
+from metabench.reports.tables import Report, Table
+from metabench.results.reading import read_runs
+
+ADAM = TrainingConditions(inner_optimizer="SGD", outer_optimizer="Adam", regularization="none")
+MEAN = TrainingConditions(inner_optimizer="SGD", outer_optimizer="mean of the tasks' weights")
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Report:
+    for seed, skipped in enumerate((2, 5)):
+        write_run(
+            tmp_path,
+            make_spec("maml", seed=seed),
+            conditions=ADAM,
+            train_shots=1,
+            train_queries=15,
+            skipped_steps=skipped,
+        )
+    write_run(tmp_path, make_spec("reptile"), conditions=MEAN, train_shots=1, train_queries=15)
+    return build_report(read_runs(tmp_path))
+
+
+def caption(report: Report) -> str:
+    (table,) = report.tables
+    assert isinstance(table, Table)
+    return table.caption
+
+
+def test_equal_conditions_are_said_once(report: Report) -> None:
+    said = (
+        "Training conditions of all trained rows: inner optimizer: SGD; support + query examples "
+        "per class: 1 + 15."
+    )
+    assert said in caption(report)
+
+
+def test_differing_conditions_are_said_per_learner(report: Report) -> None:
+    said = (
+        "Training conditions that differ: outer optimizer (maml Adam, reptile mean of the tasks' "
+        "weights); regularization (maml none, reptile not stated)."
+    )
+    assert said in caption(report)
+
+
+def test_skipped_meta_steps_are_counted_over_seeds(report: Report) -> None:
+    assert "Meta-steps skipped because of a runaway gradient: maml 7 of 20." in caption(report)
+
+
+def test_a_table_without_skipped_steps_says_nothing_of_them(tmp_path: Path) -> None:
+    write_run(tmp_path, make_spec("maml"), conditions=ADAM, skipped_steps=0)
+    assert "skipped" not in caption(build_report(read_runs(tmp_path)))
+
+
+def test_a_learner_that_is_not_trained_has_no_training_conditions(tmp_path: Path) -> None:
+    spec = make_spec("nearest-neighbor")
+    spec = spec.model_copy(update={"training": spec.training.model_copy(update={"meta_steps": 0})})
+    write_run(tmp_path, spec, train_shots=1, train_queries=15)
+    assert "Training conditions" not in caption(build_report(read_runs(tmp_path)))
+
+
+def test_csv_and_json_have_them_per_row(report: Report) -> None:
+    rows = {row["learner"]: row for row in csv.DictReader(io.StringIO(render(report, Format.csv)))}
+    assert rows["maml"]["skipped_steps"] == "7"
+    assert rows["reptile"]["skipped_steps"] == ""
+    assert "outer optimizer: Adam" in rows["maml"]["training"]
+    assert rows["maml"]["meta_steps"] == "10"
+    maml, _ = json.loads(render(report, Format.json))["tables"][0]["rows"]
+    assert maml["skipped_steps"] == 7
+    assert maml["training"]["outer optimizer"] == "Adam"
+    assert maml["steps_at_test"] == 5
