@@ -37,6 +37,22 @@ _METANAS = (
     ),
 )
 
+_META_SGD = SourceDeviation(
+    source="all weights have a learned rate",
+    here="scale and shift of norm layers do not adapt, as in MAML",
+    why="so the two differ in the rates alone; adapt_norm=true adapts them",
+    where="Meta-SGD, section 3",
+    when={"learner.adapt_norm": False},
+)
+
+_METRIC = SourceDeviation(
+    source="batch norm at test uses running statistics",
+    here="it uses those of the support and of the query set, under the suite's protocol",
+    why="networks here have no running statistics",
+    where="Released code of prototypical networks",
+    when={"task": "classification"},
+)
+
 _HSML = (
     _GUARD,
     SourceDeviation(
@@ -192,6 +208,10 @@ _DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
     "reptile": _REPTILE,
     "metanas": _METANAS,
     "random-search": _METANAS[:1],
+    "anil": (_GUARD,),
+    "meta-sgd": (_GUARD, _META_SGD),
+    "protonet": (_GUARD, _METRIC),
+    "matching-net": (_GUARD, _METRIC),
     "metanas-retrain": _METANAS[:1],
     "auto-meta": _METANAS[:1],
 }

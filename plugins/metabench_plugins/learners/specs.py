@@ -42,6 +42,25 @@ def _learners() -> Iterator[LearnerSpec]:
         reference="Nichol, Achiam and Schulman, 2018",
     )
     yield LearnerSpec(
+        name="anil",
+        version=1,
+        summary="ANIL: MAML whose inner loop adapts the last layer alone (Raghu et al. 2020).",
+        params="metabench_plugins.learners.anil:AnilParams",
+        factory="metabench_plugins.learners.anil:Anil",
+        conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
+        reference="Raghu, Raghu, Bengio and Vinyals, ICLR 2020",
+    )
+    yield LearnerSpec(
+        name="meta-sgd",
+        version=1,
+        summary="Meta-SGD: MAML with a learned learning rate for every weight (Li et al. 2017).",
+        params="metabench_plugins.learners.meta_sgd:MetaSgdParams",
+        factory="metabench_plugins.learners.meta_sgd:MetaSgd",
+        conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
+        reference="Li, Zhou, Chen and Li, 2017",
+    )
+    yield from _metric()
+    yield LearnerSpec(
         name="mtnet",
         version=2,
         summary="MT-Net: MAML with a meta-learned linear transform after each layer and "
@@ -267,6 +286,39 @@ def _searching() -> Iterator[LearnerSpec]:
             conditions="metabench_plugins.learners.parts.conditions:of_reptile",
             train_shape="metabench_plugins.learners.reptile:train_shape",
             steps_at_test="metabench_plugins.learners.metanas.params:steps_at_test",
+            reference=reference,
+        )
+
+
+def _metric() -> Iterator[LearnerSpec]:
+    """Learners without an inner loop, which compare embeddings."""
+    module = "metabench_plugins.learners.metric"
+    for name, summary, learner, reference in (
+        (
+            "protonet",
+            "Prototypical networks: the nearest class mean in a learned embedding (Snell et al. "
+            "2017).",
+            "ProtoNet",
+            "Snell, Swersky and Zemel, NeurIPS 2017",
+        ),
+        (
+            "matching-net",
+            "Matching networks: attention on the support examples in a learned embedding, without "
+            "full-context embeddings (Vinyals et al. 2016).",
+            "MatchingNet",
+            "Vinyals et al., NeurIPS 2016",
+        ),
+    ):
+        yield LearnerSpec(
+            name=name,
+            version=1,
+            summary=summary,
+            kinds=("classification",),
+            params=f"{module}:{learner}Params",
+            factory=f"{module}:{learner}",
+            conditions="metabench_plugins.learners.parts.conditions:of_metric",
+            train_shape=f"{module}:train_shape",
+            steps_at_test="metabench_plugins.learners.without_training:no_steps",
             reference=reference,
         )
 

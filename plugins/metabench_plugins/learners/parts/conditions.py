@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from metabench import TrainingConditions
 
 if TYPE_CHECKING:
+    from metabench_plugins.learners.metric import MetricParams
     from metabench_plugins.learners.one_shot import OneShotParams
     from metabench_plugins.learners.parts.gradient_learner import GradientParams
     from metabench_plugins.learners.reptile import ReptileParams
 
 CONSTANT = "constant"
+_SKIPPING = "meta-steps above {:g} times the median norm are skipped"
 
 
 def with_outer_adam(params: GradientParams) -> TrainingConditions:
@@ -47,6 +49,18 @@ def of_reptile(params: ReptileParams) -> TrainingConditions:
     )
 
 
+def of_metric(params: MetricParams) -> TrainingConditions:
+    """Of a learner without an inner loop that compares embeddings."""
+    share = params.halve_every
+    return TrainingConditions(
+        inner_optimizer="none",
+        outer_optimizer="Adam",
+        outer_schedule=CONSTANT if share == 1 else f"halved after each {share:g} of training",
+        gradient_bounds=_said({_SKIPPING: params.skip_above}),
+        regularization="none",
+    )
+
+
 def of_one_shot(params: OneShotParams) -> TrainingConditions:
     """Of the search on a single task, which has no inner loop."""
     bound = "none" if params.max_norm is None else f"norm at most {params.max_norm:g}"
@@ -71,7 +85,7 @@ def _bounds(params: GradientParams) -> str:
         "inner elements at most {:g}": params.inner_clip,
         "outer elements at most {:g}": params.clip,
         "outer norm at most {:g}": params.max_norm,
-        "meta-steps above {:g} times the median norm are skipped": params.skip_above,
+        _SKIPPING: params.skip_above,
     }
     return _said(bounds)
 

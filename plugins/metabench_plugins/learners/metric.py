@@ -1,0 +1,175 @@
+"""Metric learners: a query is compared with the support set in a learned embedding.
+
+The network without its head embeds examples. There is no inner loop: the outer loop descends the
+cross-entropy of the query sets, and adaptation embeds the support set.
+
+* ``protonet`` (Snell, Swersky and Zemel, NeurIPS 2017): a class is the mean c_k of its support
+  embeddings; the logit of a query is ``-|f(x) - c_k|^2``.
+* ``matching-net`` (Vinyals et al., NeurIPS 2016), without full-context embeddings: the probability
+  of a class is the attention on its support examples, a softmax over the cosines.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from metabench import (
+    SKIPPED,
+    Adapted,
+    EpisodeShape,
+    Frozen,
+    Labelled,
+    LearnerContext,
+    TaskBatch,
+    predictor,
+)
+from metabench_plugins.learners.parts.gradient_learner import leaves
+from metabench_plugins.learners.parts.layer_weights import layered
+from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
+
+
+class MetricParams(Frozen):
+    """Parameters of metric learners."""
+
+    train_ways: int | None = Field(
+        default=None,
+        ge=2,
+        le=1000,
+        description="Classes per meta-training episode; null takes the setting's ways.",
+    )
+    outer_lr: float = Field(default=0.001, gt=0, le=1, description="Learning rate of Adam.")
+    halve_every: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of meta-training after which the learning rate is halved, each time; 1 "
+        "keeps it constant.",
+    )
+    skip_above: float | None = Field(
+        default=20.0,
+        gt=1,
+        description="A meta-step is skipped if the norm of its gradient is not finite or more than "
+        "this many times the median of the last 100; null for never.",
+    )
+
+
+class ProtoNetParams(MetricParams):
+    """Parameters of prototypical networks."""
+
+    distance: Literal["squared", "euclidean"] = Field(
+        default="squared",
+        description="squared: the squared Euclidean distance; euclidean: its root.",
+    )
+
+
+class MatchingNetParams(MetricParams):
+    """Parameters of matching networks."""
+
+    scale: float = Field(
+        default=1.0, gt=0, le=10_000, description="Factor of the cosines before the softmax."
+    )
+
+
+def train_shape(params: MetricParams, shape: EpisodeShape) -> EpisodeShape:
+    """Metric learners may train with more classes per episode than they are tested with."""
+    return EpisodeShape(params.train_ways or shape.ways, shape.shots, shape.queries)
+
+
+class MetricLearner(ABC):
+    """One embedding for all tasks.
+
+    Args:
+        context: what the harness gives.
+    """
+
+    def __init__(self, context: LearnerContext) -> None:
+        assert context.space is not None
+        self._context = context
+        self.params: Any = context.params
+        self._space = context.space
+        *_, head = layered(context.space, "a metric learner").layers()
+        drawn = context.space.init_weights(rng=context.rng)
+        embedding = {n: w for n, w in drawn.items() if not n.startswith(f"{head}.")}
+        self._weights = leaves(embedding, context.device)
+        group = Group(self._weights, self.params.outer_lr)
+        self.outer = OuterAdam([group], skip_above=self.params.skip_above)
+
+    @abstractmethod
+    def logits(self, queries: Tensor, support: Tensor, members: Tensor) -> Tensor:
+        """Compare embeddings.
+
+        Args:
+            queries: ``[tasks, q, d]``.
+            support: ``[tasks, n, d]``.
+            members: ``[tasks, n, ways]``, 1 where an example is of a class, else 0.
+
+        Returns:
+            ``[tasks, q, ways]``.
+        """
+
+    def meta_step(
+        self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
+    ) -> Mapping[str, Tensor | float]:
+        """Descend the mean cross-entropy of the query sets."""
+        p = self.params
+        ways = p.train_ways or self._context.shape.ways
+        members = functional.one_hot(tasks.support.y, ways)
+        support, queries = self._embed(tasks.support.x), self._embed(tasks.query.x)
+        logits = self.logits(queries, support, members.to(support.dtype))
+        loss = functional.cross_entropy(logits.flatten(0, 1), tasks.query.y.flatten())
+        skipped = self.outer.step(loss, rate=0.5 ** int(progress / p.halve_every))
+        return {"loss": loss.detach(), SKIPPED: skipped}
+
+    @torch.no_grad()
+    def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
+        """Embed the support sets."""
+        context = self._context
+        embedded = self._embed(support.x)
+        members = functional.one_hot(support.y, context.shape.ways).to(embedded.dtype)
+        embed = predictor(self._embed, support.x, transductive=context.queries_together)
+        return Adapted(
+            predict=torch.no_grad()(lambda x: self.logits(embed(x), embedded, members)),
+            n_params=[sum(w.numel() for w in self._weights.values())] * len(support.x),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights and Adam's moments."""
+        return self.outer.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore weights and moments."""
+        self.outer.load_state_dict(state)
+
+    def _embed(self, x: Tensor) -> Tensor:
+        """Embed ``[tasks, n, *inputs]``; all tasks share the weights."""
+        shared = {name: weight[None] for name, weight in self._weights.items()}
+        return self._space.forward(shared, {}, x)
+
+
+class ProtoNet(MetricLearner):
+    """Nearest class mean."""
+
+    def logits(self, queries: Tensor, support: Tensor, members: Tensor) -> Tensor:
+        """Minus the distances to the class means, each of which is ``[d]``."""
+        means = members.mT @ support / members.sum(dim=1).unsqueeze(2)
+        squares = (queries.unsqueeze(2) - means.unsqueeze(1)).square().sum(dim=3)
+        return -squares if self.params.distance == "squared" else -squares.clamp_min(1e-12).sqrt()
+
+
+class MatchingNet(MetricLearner):
+    """Attention on the support examples."""
+
+    def logits(self, queries: Tensor, support: Tensor, members: Tensor) -> Tensor:
+        """The logs of the classes' shares of the attention."""
+        cosines = functional.normalize(queries, dim=2) @ functional.normalize(support, dim=2).mT
+        scale: float = self.params.scale
+        attention = (scale * cosines).log_softmax(dim=2)
+        of_class = members.log().mT.unsqueeze(1)  # [tasks, 1, ways, n], 0 or minus infinity
+        return (attention.unsqueeze(2) + of_class).logsumexp(dim=3)
