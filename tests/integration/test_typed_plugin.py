@@ -39,7 +39,7 @@ def test_it_passes_the_kit() -> None:
 
 
 def test_it_runs(tmp_path: Path) -> None:
-    arguments = ["run", "--plugin", str(PLUGIN), "--learner", "anil", "--network", "small"]
+    arguments = ["run", "--plugin", str(PLUGIN), "--learner", "head-only", "--network", "small"]
     arguments += ["--suite", "toy-regression", "--budget", "smoke", "--limit", "2"]
     done = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output

@@ -35,8 +35,8 @@ from metabench_plugins.learners.parts.gradient_learner import (
 from metabench_plugins.learners.parts.outer_adam import Group
 
 
-class Anil(GradientLearner):
-    """ANIL (Raghu et al., ICLR 2020): only the last layer moves in the inner loop."""
+class HeadOnly(GradientLearner):
+    """MAML of which only the last layer moves in the inner loop."""
 
     def groups(self, rng: torch.Generator) -> Sequence[Group]:
         """All weights are meta-learned."""
@@ -89,12 +89,12 @@ class Small:
 def metabench_learners() -> Iterable[LearnerSpec]:
     """The learner."""
     yield LearnerSpec(
-        name="anil",
+        name="head-only",
         version=1,
         summary="MAML whose inner loop moves the last layer alone.",
         params=GradientParams,
         kinds=("classification", "regression"),
-        factory=Anil,
+        factory=HeadOnly,
     )
 
 
