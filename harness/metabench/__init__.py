@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         TaskKind,
         TaskShape,
     )
+    from metabench.plugin.contracts.file_param import FileParam
     from metabench.plugin.contracts.genotype import Edge, Genotype
     from metabench.plugin.contracts.learner import (
         SKIPPED,
@@ -134,6 +135,7 @@ _HOMES = {
         "TaskKind",
         "TaskShape",
     ),
+    "plugin.contracts.file_param": ("FileParam",),
     "plugin.contracts.genotype": (
         "Edge",
         "Genotype",
@@ -211,6 +213,7 @@ __all__ = [
     "EvaluableFamily",
     "Executor",
     "ExecutorSpec",
+    "FileParam",
     "Frozen",
     "FunctionFamily",
     "Genotype",

@@ -233,8 +233,7 @@ def common_task(spec: RunSpec, loaded: Sequence[ClassData | FunctionFamily]) -> 
 def learner_params(spec: RunSpec, catalog: Catalog) -> Any:
     """The parameters of a run's learner, as its own model."""
     learner = catalog.learner(spec.learner.name)
-    model = learner.params_model(searched=spec.strategy is not None)
-    return model.model_validate(spec.learner.params)
+    return spec.learner.validated(learner.params_model(searched=spec.strategy is not None))
 
 
 def episode_shapes(spec: RunSpec, catalog: Catalog) -> Mapping[str, EpisodeShape]:

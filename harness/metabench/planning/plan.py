@@ -27,11 +27,14 @@ from metabench.planning.suite import Suite, load_suite
 from metabench.planning.validation import validated
 from metabench.planning.yaml_files import flow
 from metabench.plugin.contracts.episode import TaskKind
+from metabench.plugin.contracts.file_param import files_of
 from metabench.plugin.contracts.stamp import Stamp, stamps_of_budget
 from metabench.plugin.specs import LearnerSpec, SearchSpaceSpec, Spec
 from metabench.sampling.checks import require_values
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from metabench.plugin.catalog import Catalog
 
 
@@ -192,7 +195,7 @@ def resolve(
         learner=Choice(
             name=learner.name,
             version=learner.version,
-            params=_checked(model, chosen, what="learner", owner=learner.name),
+            **_checked(model, chosen, what="learner", owner=learner.name),
         ),
         space=space,
         strategy=strategy,
@@ -261,14 +264,15 @@ def _for_task(kind: str, specs: Iterable[LearnerSpec | SearchSpaceSpec], task: T
 
 def _choice(spec: Spec, params: Mapping[str, Any], *, what: str) -> Choice:
     checked = _checked(spec.params_model(), params, what=what, owner=spec.name)
-    return Choice(name=spec.name, version=spec.version, params=checked)
+    return Choice(name=spec.name, version=spec.version, **checked)
 
 
-def _checked(model: Any, params: Mapping[str, Any], *, what: str, owner: str) -> dict[str, Any]:
-    checked: dict[str, Any] = validated(model, params, what=what, owner=owner).model_dump(
-        mode="json"
-    )
-    return checked
+def _checked(
+    model: type[BaseModel], params: Mapping[str, Any], *, what: str, owner: str
+) -> dict[str, Any]:
+    """The fields ``params`` and ``files`` of a choice."""
+    checked = validated(model, params, what=what, owner=owner)
+    return {"params": checked.model_dump(mode="json"), "files": files_of(checked)}
 
 
 def source_choices(
@@ -279,14 +283,14 @@ def source_choices(
     for source in suite.sources:
         spec = catalog.dataset(source.dataset)
         check_source(suite.task, source.name, spec, catalog)
-        params = _checked(
+        checked = _checked(
             spec.params_model(),
             {**source.params, **changes},
             what="data",
             owner=f"source {source.name}",
         )
         choices.append(
-            SourceChoice(source=source.name, name=spec.name, version=spec.version, params=params)
+            SourceChoice(source=source.name, name=spec.name, version=spec.version, **checked)
         )
     return tuple(choices)
 
