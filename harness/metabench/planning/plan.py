@@ -20,10 +20,17 @@ from metabench.planning.compatibility import (
     refuse_strategy,
 )
 from metabench.planning.evaluation import Evaluation
-from metabench.planning.overrides import Changes, scope_in_words
+from metabench.planning.overrides import (
+    Changes,
+    applying,
+    changes_of,
+    check_names,
+    scope_in_words,
+)
 from metabench.planning.runspec import Choice, RunSpec, SourceChoice
 from metabench.planning.source_data import DataKind, fingerprint_of, load_data
 from metabench.planning.suite import Suite, load_suite
+from metabench.planning.suite_defaults import backend_in, defaults_for, params_in
 from metabench.planning.validation import validated
 from metabench.planning.yaml_files import flow
 from metabench.plugin.contracts.episode import TaskKind
@@ -96,6 +103,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
         for setting in settings
         for seed in request.seeds
     ]
+    check_names(request.changes, _named(specs))
     # Data last: a wrong name is reported before missing data is.
     loaded = [load_data(choice, catalog, data=request.data) for choice in sources]
     if suite.evaluations:
@@ -107,14 +115,27 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
             check_data(spec, loaded, catalog)
             check_layers(spec, loaded[0], catalog)
             check_architecture(spec, loaded[0], catalog)
-    stamps = dict.fromkeys((*_stamps(request), *(s for data in loaded for s in data.stamps)))
+    of_data = [stamp for data in loaded for stamp in data.stamps]
     runs = {}
     for spec in specs:
-        command = _command(request, spec)
-        runs[spec.run_id] = PlannedRun(
-            spec, tuple(stamps), command, suite.evaluations, request.changes
+        changes = applying(
+            request.changes, {scope: name for scope, (name,) in _named([spec]).items()}
         )
+        stamps = dict.fromkeys((*_stamps(request, changes), *of_data))
+        command = _command(request, spec, changes)
+        runs[spec.run_id] = PlannedRun(spec, tuple(stamps), command, suite.evaluations, changes)
     return list(runs.values())
+
+
+def _named(specs: Iterable[RunSpec]) -> dict[str, set[str]]:
+    """What some runs have, by the scopes of ``--set`` that may name it."""
+    found: dict[str, set[str]] = {}
+    for spec in specs:
+        choices = {"learner": spec.learner, "space": spec.space, "strategy": spec.strategy}
+        for scope, choice in {**choices, "budget": spec.learner}.items():
+            if choice is not None:
+                found.setdefault(scope, set()).add(choice.name)
+    return found
 
 
 def suite_file(name: str, catalog: Catalog) -> Traversable:
@@ -174,14 +195,21 @@ def resolve(
     space = _space(request, suite, learner, catalog, setting=setting)
     strategy = _strategy(request, suite, learner, space, catalog, setting=setting)
     model = learner.params_model(searched=strategy is not None)
-    params = suite.params_of("learners", learner.name, setting=setting, budget=request.budget)
+    params = params_in(learner, suite, setting=setting, budget=request.budget)
     # What a suite says about searching does not apply to fixed networks.
     on_searched = (
         learner.params_model(searched=True).model_fields.keys() - model.model_fields.keys()
     )
     params = {name: value for name, value in params.items() if name not in on_searched}
-    chosen = {**params, **learner.preset, **changes.get("learner", {})}
-    training = budget.training_of(learner.name, changes.get("budget", {}), setting=setting)
+    chosen = {**params, **learner.preset, **changes_of(changes, "learner", learner.name)}
+    training = budget.training_of(
+        learner.name,
+        changes_of(changes, "budget", learner.name),
+        setting=setting,
+        of_plugin=defaults_for(learner, suite).training_of(
+            learner.name, setting=setting, budget=request.budget
+        ),
+    )
     return RunSpec(
         suite=suite.name,
         suite_version=suite.version,
@@ -217,7 +245,7 @@ def _space(
                 hint="Leave them out.",
             )
         return None
-    space = catalog.space(request.space or suite.backend_of(learner.name).space)
+    space = catalog.space(request.space or backend_in(learner, suite).space)
     if suite.task not in space.kinds:
         raise UsageError(
             f"Network {space.name} is for {' and '.join(space.kinds)}, "
@@ -225,7 +253,8 @@ def _space(
             hint=_for_task("Networks", catalog.search_spaces.values(), suite.task),
         )
     check_searchable(learner, space, catalog)
-    params = suite.params_of("spaces", space.name, setting=setting, budget=request.budget)
+    params = params_in(space, suite, setting=setting, budget=request.budget)
+    changes = changes_of(request.changes, "space", space.name)
     return _choice(space, {**params, **changes}, what="network")
 
 
@@ -244,7 +273,7 @@ def _strategy(
         if request.strategy or changes:
             refuse_strategy(learner, space, catalog)
         return None
-    name = request.strategy or suite.backend_of(learner.name).strategy
+    name = request.strategy or backend_in(learner, suite).strategy
     if name is None:
         raise UsageError(
             f"Learner {learner.name} needs a strategy to search with, "
@@ -253,7 +282,8 @@ def _strategy(
         )
     strategy = catalog.strategy(name)
     check_strategy(learner, strategy, catalog)
-    params = suite.params_of("strategies", strategy.name, setting=setting, budget=request.budget)
+    params = params_in(strategy, suite, setting=setting, budget=request.budget)
+    changes = changes_of(request.changes, "strategy", strategy.name)
     return _choice(strategy, {**params, **changes}, what="strategy")
 
 
@@ -295,17 +325,17 @@ def source_choices(
     return tuple(choices)
 
 
-def _stamps(request: RunRequest) -> tuple[str, ...]:
+def _stamps(request: RunRequest, changes: Changes) -> tuple[str, ...]:
     """The stamps of runs that depart from the suite or from the budget of the papers."""
     stamps = [*stamps_of_budget(request.budget)]
     if request.limit:
         stamps.append(Stamp.LIMIT)
-    if any(request.changes.get(scope) for scope in ("data", "protocol", "budget")):
+    if any(changes.get(scope) for scope in ("data", "protocol", "budget")):
         stamps.append(Stamp.CUSTOM)
     return tuple(stamps)
 
 
-def _command(request: RunRequest, spec: RunSpec) -> str:
+def _command(request: RunRequest, spec: RunSpec, changes: Changes) -> str:
     """The command that repeats this one run, without ``--out`` and ``--device``."""
     words = ["metabench", "run", "--learner", spec.learner.name, "--suite", request.suite]
     words += ["--setting", spec.setting, "--budget", spec.budget, "--seed", str(spec.seed)]
@@ -315,7 +345,7 @@ def _command(request: RunRequest, spec: RunSpec) -> str:
     words += ["--limit", str(request.limit)] if request.limit else []
     for file in request.plugin_files:
         words += ["--plugin", str(file)]
-    for scope, changes in request.changes.items():
-        for name, value in changes.items():
+    for scope, values in changes.items():
+        for name, value in values.items():
             words += ["--set", f"{scope_in_words(scope)}.{name}={flow(value)}"]
     return shlex.join(words)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any, Literal
 
 from metabench.errors import PluginError
@@ -96,6 +97,8 @@ class LearnerSpec(Spec):
             for a learner that states none.
         preset: parameters that this name fixes; an ablation is a name with a preset.
         deviations: what it does otherwise than its source. Papers' tables and claims name them.
+        suite_defaults: values that it brings for suites of others: a mapping by suite, in the form
+            of a suite file, or the YAML file of one. A suite's own values for it win.
     """
 
     factory: Callable[[LearnerContext], Learner] | str
@@ -113,6 +116,7 @@ class LearnerSpec(Spec):
     conditions: Callable[[Any], TrainingConditions] | str | None = None
     preset: Mapping[str, Any] = field(default_factory=dict)
     deviations: tuple[SourceDeviation, ...] = ()
+    suite_defaults: Mapping[str, Any] | Traversable | None = None
 
     def params_model(self, *, searched: bool = False) -> type[BaseModel]:
         """The model of the parameters on a fixed network, or on a searched one."""
@@ -155,11 +159,14 @@ class SearchSpaceSpec(Spec):
         factory: builds the network from its validated parameters and a ``TaskShape``.
         kinds: the kinds of task that it can be trained on.
         searched: whether it is a search space, i.e. whether it has choices.
+        suite_defaults: values that it brings for suites of others: a mapping by suite, in the form
+            of a suite file, or the YAML file of one. A suite's own values for it win.
     """
 
     factory: Callable[[Any, TaskShape], SearchSpace] | str
     kinds: tuple[TaskKind, ...] = ("classification",)
     searched: bool = False
+    suite_defaults: Mapping[str, Any] | Traversable | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,10 +177,13 @@ class NasStrategySpec(Spec):
         factory: builds the strategy from its validated parameters.
         reads_logits: whether the architecture follows from logits; False for a baseline that draws
             the architecture or is given it.
+        suite_defaults: values that it brings for suites of others: a mapping by suite, in the form
+            of a suite file, or the YAML file of one. A suite's own values for it win.
     """
 
     factory: Callable[[Any], Strategy] | str
     reads_logits: bool = True
+    suite_defaults: Mapping[str, Any] | Traversable | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,9 @@ class FileParam:
     the file, ``{"name": ..., "sha256": ...}``, and never its path: the same file elsewhere is the
     same run. The record holds the path beside the identity.
 
+    A plugin reads the file by ``read_bytes()`` or ``read_text()``, or asks for ``path``. All three
+    raise ``DataError`` if the file is gone or has changed since the run was planned.
+
     Attributes:
         name: base name of the file.
         sha256: SHA-256 of its content, 64 hex digits.
