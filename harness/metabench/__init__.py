@@ -69,7 +69,12 @@ if TYPE_CHECKING:
         SearchSpace,
     )
     from metabench.plugin.contracts.stamp import Stamp
-    from metabench.plugin.contracts.strategy import AnnealedStrategy, Proposer, Strategy
+    from metabench.plugin.contracts.strategy import (
+        AnnealedStrategy,
+        Proposer,
+        RegularizedStrategy,
+        Strategy,
+    )
     from metabench.plugin.hookspecs import hookimpl
     from metabench.plugin.source_deviation import SourceDeviation
     from metabench.plugin.specs import (
@@ -159,6 +164,7 @@ _HOMES = {
     "plugin.contracts.strategy": (
         "AnnealedStrategy",
         "Proposer",
+        "RegularizedStrategy",
         "Strategy",
     ),
     "plugin.hookspecs": ("hookimpl",),
@@ -234,6 +240,7 @@ __all__ = [
     "Predictor",
     "Proposer",
     "Reduction",
+    "RegularizedStrategy",
     "RunEvent",
     "SearchSpace",
     "SearchSpaceSpec",

@@ -35,12 +35,14 @@ class Bench:
         kind: of the tasks.
         catalog: where networks and strategies come from.
         searched: whether the network is searched.
+        wrap: what becomes of the strategy before the learner gets it.
     """
 
     spec: LearnerSpec
     kind: TaskKind
     catalog: Callable[[], Catalog]
     searched: bool = False
+    wrap: Callable[[Strategy], Strategy] | None = None
 
     def build(
         self, *, seed: int = 0, transductive: bool = True, device: torch.device = CPU
@@ -104,6 +106,7 @@ class Bench:
                 raise Skip("no strategy that reads logits is installed.")
             chosen = fitting[0]
             strategy = resolve(chosen.factory)(default_params(chosen))
+            strategy = self.wrap(strategy) if self.wrap else strategy
         if not self.spec.needs_space:
             return None, strategy
         space = catalog.space(name)

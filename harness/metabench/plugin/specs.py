@@ -83,6 +83,8 @@ class LearnerSpec(Spec):
             data that is a single task (``ClassData.supervised``).
         makes_logits: whether it computes the architecture logits itself. It then needs a strategy
             that reads logits.
+        adds_loss_terms: whether it adds the term of a :class:`~metabench.RegularizedStrategy` to
+            its losses; without that such a strategy is refused.
         needs_space: whether it trains the network of the suite; False if it has its own network.
         needs_hidden_layers: whether it adds weights to the hidden layers of the network. It then
             needs a :class:`~metabench.LayeredSpace` that has some.
@@ -107,6 +109,7 @@ class LearnerSpec(Spec):
     search_params: type[BaseModel] | str | None = None
     one_task: bool = False
     makes_logits: bool = False
+    adds_loss_terms: bool = False
     needs_space: bool = True
     needs_hidden_layers: bool = False
     trains: bool = True
