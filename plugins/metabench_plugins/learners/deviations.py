@@ -53,6 +53,22 @@ _METRIC = SourceDeviation(
     when={"task": "classification"},
 )
 
+_FINETUNED = (
+    _METRIC.model_copy(update={"where": "Released code of Chen et al."}),
+    SourceDeviation(
+        source="a step of a test task's head uses 4 support examples",
+        here="it uses the whole support set",
+        why="so tasks are computed at once and nothing is drawn",
+        where="Chen et al., released code",
+    ),
+    SourceDeviation(
+        source="images are cropped, flipped and jittered in training",
+        here="images are used as they are",
+        why="the suites train all learners on the same images",
+        where="Chen et al., section 4.1",
+    ),
+)
+
 _HSML = (
     _GUARD,
     SourceDeviation(
@@ -211,6 +227,8 @@ _DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
     "anil": (_GUARD,),
     "meta-sgd": (_GUARD, _META_SGD),
     "protonet": (_GUARD, _METRIC),
+    "baseline": (_GUARD, *_FINETUNED),
+    "baseline++": (_GUARD, *_FINETUNED),
     "matching-net": (_GUARD, _METRIC),
     "metanas-retrain": _METANAS[:1],
     "auto-meta": _METANAS[:1],

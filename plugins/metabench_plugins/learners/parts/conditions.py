@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from metabench import TrainingConditions
 
 if TYPE_CHECKING:
+    from metabench_plugins.learners.finetuned_classifier import FinetunedParams
     from metabench_plugins.learners.metric import MetricParams
     from metabench_plugins.learners.one_shot import OneShotParams
     from metabench_plugins.learners.parts.gradient_learner import GradientParams
@@ -56,6 +57,17 @@ def of_metric(params: MetricParams) -> TrainingConditions:
         inner_optimizer="none",
         outer_optimizer="Adam",
         outer_schedule=CONSTANT if share == 1 else f"halved after each {share:g} of training",
+        gradient_bounds=_said({_SKIPPING: params.skip_above}),
+        regularization="none",
+    )
+
+
+def of_finetuned(params: FinetunedParams) -> TrainingConditions:
+    """Of ordinary training on the meta-train classes."""
+    return TrainingConditions(
+        inner_optimizer="none",
+        outer_optimizer="Adam",
+        outer_schedule=CONSTANT,
         gradient_bounds=_said({_SKIPPING: params.skip_above}),
         regularization="none",
     )
