@@ -13,7 +13,7 @@ momentum m, dampening m and weight decay:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -21,7 +21,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from metabench import (
-    SKIPPED,
     Adapted,
     EpisodeShape,
     Frozen,
@@ -30,18 +29,16 @@ from metabench import (
     Params,
     Phase,
     TaskBatch,
-    nn,
     predictor,
 )
-from metabench_plugins.learners.parts.gradient_learner import leaves
-from metabench_plugins.learners.parts.layer_weights import layered
-from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
+from metabench_plugins.learners.parts.classifier_head import ClassifierHead, HeadKind
+from metabench_plugins.learners.parts.pretrained_embedding import PretrainedEmbedding
 
 
 class FinetunedParams(Frozen):
     """Parameters of fine-tuned classifiers."""
 
-    head: Literal["linear", "cosine"] = Field(
+    head: HeadKind = Field(
         default="cosine",
         description="linear: a matrix and a bias; cosine: the scaled cosine with a vector of each "
         "class.",
@@ -87,61 +84,48 @@ class FinetunedClassifier:
     """
 
     def __init__(self, context: LearnerContext) -> None:
-        assert context.space is not None
         self._context = context
-        self.params: FinetunedParams = context.params
-        self._space = context.space
-        *_, head = layered(context.space, "a fine-tuned classifier").layers()
-        drawn = context.space.init_weights(rng=context.rng)
-        embedding = {n: w for n, w in drawn.items() if not n.startswith(f"{head}.")}
-        self._weights = leaves(embedding, context.device)
-        x = torch.zeros(1, 2, *context.task.inputs, device=context.device)
-        with torch.no_grad():
-            self._features = self._embed(x).shape[-1]
-        self._head = leaves(
-            self._new_head(1, context.train_classes, rng=context.rng),
-            context.device,
-            prefix="classifier.",
+        p: FinetunedParams = context.params
+        self.params = p
+        self._head = ClassifierHead(p.head, p.scale)
+        self.network = PretrainedEmbedding(
+            context,
+            self._head,
+            learner="a fine-tuned classifier",
+            lr=p.outer_lr,
+            skip_above=p.skip_above,
         )
-        group = Group(self._weights | self._head, self.params.outer_lr)
-        self.outer = OuterAdam([group], skip_above=self.params.skip_above)
 
     def meta_step(
         self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
     ) -> Mapping[str, Tensor | float]:
         """Descend the mean cross-entropy of the labelled examples."""
         assert tasks.labelled is not None
-        x, y = tasks.labelled.x, tasks.labelled.y
-        head = {name.removeprefix("classifier."): w for name, w in self._head.items()}
-        logits = self._logits(self._embed(x), head)
-        loss = functional.cross_entropy(logits[0], y[0])
-        skipped = self.outer.step(loss)
-        return {"loss": loss.detach(), SKIPPED: skipped}
+        return self.network.classify(tasks.labelled)
 
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
         """Train a new head for each task on its embedded support set."""
-        context = self._context
+        context, network = self._context, self.network
         n_tasks = len(support.x)
-        head = self._new_head(n_tasks, context.shape.ways, rng=rng)
-        embedded = self._embed(support.x)
-        head = {name: weight.to(embedded) for name, weight in head.items()}
+        embedded = network.embed(support.x)
+        drawn = self._head.new(n_tasks, network.features, context.shape.ways, rng=rng)
+        head = {name: weight.to(embedded) for name, weight in drawn.items()}
         head = self._trained(head, embedded, support.y)
-        embed = predictor(self._embed, support.x, transductive=context.queries_together)
-        n_params = sum(w.numel() for w in self._weights.values())
-        n_params += sum(w[0].numel() for w in head.values())
+        embed = predictor(network.embed, support.x, transductive=context.queries_together)
+        n_params = network.n_params + sum(weight[0].numel() for weight in head.values())
         return Adapted(
-            predict=torch.no_grad()(lambda x: self._logits(embed(x), head)),
+            predict=torch.no_grad()(lambda x: self._head.logits(embed(x), head)),
             n_params=[n_params] * n_tasks,
         )
 
     def state_dict(self) -> dict[str, Any]:
         """Weights and Adam's moments."""
-        return self.outer.state_dict()
+        return self.network.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore weights and moments."""
-        self.outer.load_state_dict(state)
+        self.network.load_state_dict(state)
 
     def _trained(self, head: Params, features: Tensor, y: Tensor) -> Params:
         """The head of each task after its steps on ``features [tasks, n, d]``."""
@@ -151,7 +135,7 @@ class FinetunedClassifier:
             with torch.enable_grad():
                 now = {name: weight.requires_grad_() for name, weight in head.items()}
                 entropies = functional.cross_entropy(
-                    self._logits(features, now).flatten(0, 1), y.flatten(), reduction="none"
+                    self._head.logits(features, now).flatten(0, 1), y.flatten(), reduction="none"
                 )
                 # The sum over tasks of each task's mean: a task's gradient is its own.
                 total = entropies.view(y.shape).mean(dim=1).sum()
@@ -162,26 +146,3 @@ class FinetunedClassifier:
                 momenta[name] = p.momentum * before + (1 - p.momentum) * gradient
             head = {n: (w - p.test_lr * momenta[n]).detach() for n, w in now.items()}
         return head
-
-    def _new_head(self, n_tasks: int, classes: int, *, rng: torch.Generator) -> Params:
-        """Uniform in +-1/sqrt(features), as a linear layer of PyTorch; on the CPU."""
-        bound = self._features**-0.5
-        shapes: dict[str, tuple[int, ...]] = {"weight": (n_tasks, self._features, classes)}
-        if self.params.head == "linear":
-            shapes["bias"] = (n_tasks, classes)
-        return {
-            name: torch.empty(shape).uniform_(-bound, bound, generator=rng)
-            for name, shape in shapes.items()
-        }
-
-    def _logits(self, features: Tensor, head: Params) -> Tensor:
-        """Map ``features [tasks, n, d]`` to ``[tasks, n, classes]``."""
-        if self.params.head == "linear":
-            return nn.linear(features, head["weight"], head["bias"])
-        directions = functional.normalize(head["weight"], dim=1)
-        return self.params.scale * nn.linear(functional.normalize(features, dim=2), directions)
-
-    def _embed(self, x: Tensor) -> Tensor:
-        """Embed ``[tasks, n, *inputs]``; all tasks share the weights."""
-        shared = {name: weight[None] for name, weight in self._weights.items()}
-        return self._space.forward(shared, {}, x)

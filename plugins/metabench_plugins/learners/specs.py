@@ -61,6 +61,7 @@ def _learners() -> Iterator[LearnerSpec]:
     )
     yield from _metric()
     yield from _finetuned()
+    yield from _leo()
     yield LearnerSpec(
         name="mtnet",
         version=2,
@@ -342,6 +343,24 @@ def _finetuned() -> Iterator[LearnerSpec]:
             preset={"head": head},
             reference="Chen et al., ICLR 2019",
         )
+
+
+def _leo() -> Iterator[LearnerSpec]:
+    """LEO, on features that it trains itself or on given ones."""
+    module = "metabench_plugins.learners.leo"
+    yield LearnerSpec(
+        name="leo",
+        version=1,
+        summary="LEO: generates each task's classifier from a latent code that inner steps refine, "
+        "on features of a network trained as a classifier first (Rusu et al. 2019).",
+        kinds=("classification",),
+        params=f"{module}:LeoParams",
+        factory=f"{module}:Leo",
+        conditions="metabench_plugins.learners.parts.conditions:of_leo",
+        phases=f"{module}:phases",
+        steps_at_test=f"{module}:steps_at_test",
+        reference="Rusu et al., ICLR 2019",
+    )
 
 
 def _without_training() -> Iterator[LearnerSpec]:

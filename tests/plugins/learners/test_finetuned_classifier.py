@@ -24,7 +24,8 @@ WAYS = SHAPES[KIND].ways
 
 def classifier(**params: Any) -> FinetunedClassifier:
     own = context(FinetunedParams(**params), kind=KIND, train_classes=CLASSES)
-    learner: FinetunedClassifier = in_double(FinetunedClassifier(own))
+    learner = FinetunedClassifier(own)
+    in_double(learner.network)
     return learner
 
 
@@ -41,9 +42,12 @@ def test_the_head_of_a_task_is_that_of_torch_sgd(head: str) -> None:
     learner = classifier(head=head, test_steps=7, test_lr=0.5)
     tasks = batch(KIND)
     found = learner.adapt(tasks.support, rng=generator(3)).predict(tasks.query.x)
-    start = learner._new_head(len(tasks), WAYS, rng=generator(3))
+    start = learner._head.new(len(tasks), learner.network.features, WAYS, rng=generator(3))
     with torch.no_grad():
-        support, query = learner._embed(tasks.support.x), learner._embed(tasks.query.x)
+        support, query = (
+            learner.network.embed(tasks.support.x),
+            learner.network.embed(tasks.query.x),
+        )
 
     def logits(x: Tensor, own: dict[str, Tensor]) -> Tensor:
         if head == "linear":
@@ -66,8 +70,8 @@ def test_cosines_do_not_depend_on_lengths() -> None:
     features = torch.randn(2, 5, 4, generator=generator(), dtype=torch.float64)
     head = {"weight": torch.randn(2, 4, 3, generator=generator(1), dtype=torch.float64)}
     longer = {"weight": 7 * head["weight"]}
-    first = learner._logits(features, head)
-    assert torch.allclose(first, learner._logits(3 * features, longer))
+    first = learner._head.logits(features, head)
+    assert torch.allclose(first, learner._head.logits(3 * features, longer))
     assert float(first.abs().max()) <= learner.params.scale
 
 
@@ -79,17 +83,17 @@ def test_meta_training_classifies_the_meta_train_classes() -> None:
     ]
     assert losses[0] == pytest.approx(torch.tensor(CLASSES).log().item(), abs=0.5)
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
-    assert learner._head["classifier.weight"].shape[-1] == CLASSES
+    assert learner.network._classifier["classifier.weight"].shape[-1] == CLASSES
 
 
 def test_the_gradient_is_that_of_finite_differences() -> None:
     learner = classifier(head="linear")
     examples = labelled(4).labelled
     assert examples is not None
-    head = {name.removeprefix("classifier."): w for name, w in learner._head.items()}
+    head = {name.removeprefix("classifier."): w for name, w in learner.network._classifier.items()}
 
     def loss(weight: Tensor) -> Tensor:
-        logits = learner._logits(learner._embed(examples.x), head | {"weight": weight})
+        logits = learner._head.logits(learner.network.embed(examples.x), head | {"weight": weight})
         return functional.cross_entropy(logits[0], examples.y[0])
 
     assert torch.autograd.gradcheck(loss, [head["weight"].detach().requires_grad_()])

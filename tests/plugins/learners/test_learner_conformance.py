@@ -21,6 +21,7 @@ CASES = [
         "anil",
         "baseline++",
         "bmaml",
+        "leo",
         "matching-net",
         "meta-sgd",
         "mtnet",
