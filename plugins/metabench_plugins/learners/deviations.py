@@ -92,6 +92,52 @@ _LEO = (
     ),
 )
 
+
+_R2D2 = (
+    _GUARD,
+    _METRIC.model_copy(update={"where": "Released code of R2-D2"}),
+    SourceDeviation(
+        source="the released code keeps the penalty at 50, multiplies it by the number of support "
+        "examples, and appends a constant feature of 1 to the embedding",
+        here="the penalty is learned from 50 on and not multiplied, and no feature is appended",
+        why="the paper learns it, and its equations have neither of the other two",
+        where="R2-D2, ridge regression, and released code",
+        when={"learner.learn_penalty": True},
+    ),
+    SourceDeviation(
+        source="each training episode has a random number of 1 to 10 shots",
+        here="all have the setting's number, or train_shots",
+        why="all episodes of a run have one shape",
+        where="R2-D2, released code",
+    ),
+)
+
+_METAOPTNET = (
+    _GUARD.model_copy(update={"why": "one runaway gradient undoes much of the training"}),
+    _METRIC.model_copy(update={"where": "MetaOptNet, released code"}),
+    SourceDeviation(
+        source="training images are cropped, mirrored and jittered in color at random",
+        here="they are not",
+        why="all learners of a suite see the same images",
+        where="MetaOptNet, released code",
+        when={"task": "classification"},
+    ),
+    SourceDeviation(
+        source="the weights that are best on validation episodes of 5 shots are tested",
+        here="validation episodes have 1 shot, as the test",
+        why="all learners of a suite are selected by the setting's episodes",
+        where="MetaOptNet, released code",
+        when={"protocol.shots": 1},
+    ),
+    SourceDeviation(
+        source="convolutions have no bias and start from a normal distribution",
+        here="they have biases, and start from Glorot's uniform distribution",
+        why="all learners of a suite have the same network",
+        where="MetaOptNet, released code",
+        when={"network": "conv4"},
+    ),
+)
+
 _HSML = (
     _GUARD,
     SourceDeviation(
@@ -254,6 +300,9 @@ _DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
     "baseline": (_GUARD, *_FINETUNED),
     "baseline++": (_GUARD, *_FINETUNED),
     "matching-net": (_GUARD, _METRIC),
+    "r2d2": _R2D2,
+    "metaoptnet": _METAOPTNET,
+    "metaoptnet-ridge": _METAOPTNET,
     "metanas-retrain": _METANAS[:1],
     "auto-meta": _METANAS[:1],
 }

@@ -62,6 +62,7 @@ def _learners() -> Iterator[LearnerSpec]:
     yield from _metric()
     yield from _finetuned()
     yield from _leo()
+    yield from _linear_heads()
     yield LearnerSpec(
         name="mtnet",
         version=2,
@@ -361,6 +362,48 @@ def _leo() -> Iterator[LearnerSpec]:
         steps_at_test=f"{module}:steps_at_test",
         reference="Rusu et al., ICLR 2019",
     )
+
+
+def _linear_heads() -> Iterator[LearnerSpec]:
+    """Learners whose inner loop solves for a linear classifier of the embedding."""
+    module = "metabench_plugins.learners.linear_heads"
+    conditions = "metabench_plugins.learners.parts.conditions"
+    metaoptnet = ("MetaOptNet", f"{conditions}:of_metaoptnet", "Lee et al., CVPR 2019")
+    for name, summary, (learner, stated, reference), preset in (
+        (
+            "r2d2",
+            "R2-D2: ridge regression on a learned embedding, with a learned penalty (Bertinetto et "
+            "al. 2019).",
+            ("R2d2", f"{conditions}:of_metric", "Bertinetto et al., ICLR 2019"),
+            {},
+        ),
+        (
+            "metaoptnet",
+            "MetaOptNet: a support vector machine on a learned embedding, differentiated at its "
+            "solution (Lee et al. 2019).",
+            metaoptnet,
+            {},
+        ),
+        (
+            "metaoptnet-ridge",
+            "MetaOptNet with ridge regression instead of the support vector machine.",
+            metaoptnet,
+            {"head": "ridge"},
+        ),
+    ):
+        yield LearnerSpec(
+            name=name,
+            version=1,
+            summary=summary,
+            kinds=("classification",),
+            params=f"{module}:{learner}Params",
+            factory=f"{module}:{learner}",
+            conditions=stated,
+            preset=preset,
+            train_shape=f"{module}:train_shape",
+            steps_at_test="metabench_plugins.learners.without_training:no_steps",
+            reference=reference,
+        )
 
 
 def _without_training() -> Iterator[LearnerSpec]:

@@ -24,9 +24,12 @@ CASES = [
         "leo",
         "matching-net",
         "meta-sgd",
+        "metaoptnet",
+        "metaoptnet-ridge",
         "mtnet",
         "mumomaml",
         "protonet",
+        "r2d2",
     )
     if name in CATALOG.learners
     for kind in CATALOG.learner(name).kinds
