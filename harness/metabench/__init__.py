@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from metabench.plugin.contracts.data import ClassData, EvaluableFamily, FunctionFamily
     from metabench.plugin.contracts.episode import (
         Adapted,
+        ClassBatch,
         EpisodeShape,
         Labelled,
         Predictor,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         PhasedLearner,
         TracingLearner,
     )
+    from metabench.plugin.contracts.phase import Phase
     from metabench.plugin.contracts.space import (
         BatchingSpace,
         CanonicalSpace,
@@ -133,6 +135,7 @@ _HOMES = {
     ),
     "plugin.contracts.episode": (
         "Adapted",
+        "ClassBatch",
         "EpisodeShape",
         "Labelled",
         "Predictor",
@@ -152,6 +155,7 @@ _HOMES = {
         "PhasedLearner",
         "TracingLearner",
     ),
+    "plugin.contracts.phase": ("Phase",),
     "plugin.contracts.space": (
         "BatchingSpace",
         "CanonicalSpace",
@@ -208,6 +212,7 @@ __all__ = [
     "BatchingSpace",
     "CanonicalSpace",
     "CellChoices",
+    "ClassBatch",
     "ClassData",
     "CountingSpace",
     "DataError",
@@ -235,6 +240,7 @@ __all__ = [
     "NasStrategySpec",
     "Order",
     "Params",
+    "Phase",
     "PhasedLearner",
     "PluginError",
     "Predictor",

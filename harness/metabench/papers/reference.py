@@ -111,10 +111,17 @@ class PrintedRow(Frozen):
     """A method, and which of our learners it is."""
 
     method: str = Field(description="As printed.")
-    learner: str | None = Field(default=None, description="Null if metabench has no such learner.")
+    learner: str | None = Field(
+        default=None,
+        description="Null if there is no such learner. One that is not installed has no runs.",
+    )
     learner_params: dict[str, Any] = Field(
         default_factory=dict,
         description="Parameters that our runs must have to belong to this row.",
+    )
+    network: str | None = Field(
+        default=None,
+        description="The network that our runs must have to belong to this row; any if absent.",
     )
     transductive: bool | None = Field(
         default=None,

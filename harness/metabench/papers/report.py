@@ -1,9 +1,10 @@
 """A paper's table with our runs in it: the paper's rows in its order, then ours that it lacks.
 
 Which of our configurations belongs to a row is decided without looking at results: those of the
-row's learner with the parameters that the row names. If some ran in full (the budget that
-corresponds to the table, no limit, nothing customized), only these are shown, each on its own line
-if there are several; else all are shown. A row names each parameter that is not the suite's.
+row's learner with the parameters and the network that the row names. If some ran in full (the
+budget that corresponds to the table, no limit, nothing customized), only these are shown, each on
+its own line if there are several; else all are shown. A row names each parameter that is not the
+suite's.
 """
 
 from __future__ import annotations
@@ -142,6 +143,7 @@ def _is_row(row: PrintedRow, config: Configuration) -> bool:
         spec.learner.name == row.learner
         and row.setting in (None, config.spec.setting)
         and all(params.get(name) == value for name, value in row.learner_params.items())
+        and row.network in (None, spec.space and spec.space.name)
         and row.transductive in (None, config.runs[0].record.transductive)
     )
 

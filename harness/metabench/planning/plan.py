@@ -210,6 +210,12 @@ def resolve(
             learner.name, setting=setting, budget=request.budget
         ),
     )
+    if training.ensemble is not None and protocol.selection != "meta-val":
+        raise UsageError(
+            f"An ensemble of {training.ensemble} weights needs their meta-validation scores, but "
+            f"the weights to test are those of the last meta-step.",
+            hint="Use --set protocol.selection=meta-val, or leave budget.ensemble out.",
+        )
     return RunSpec(
         suite=suite.name,
         suite_version=suite.version,

@@ -16,6 +16,7 @@ from metabench_plugins.datasets import (
     miniimagenet,
     omniglot,
     textures,
+    tieredimagenet,
     torchmeta_classes,
     torchmeta_toy,
 )
@@ -41,6 +42,7 @@ def dataset_specs() -> Iterator[DatasetSpec]:
     yield aircraft.SPEC
     yield fungi.SPEC
     yield miniimagenet.SPEC
+    yield tieredimagenet.SPEC
     yield cifar10.SPEC
     yield from cifar100.SPECS
     yield image_folder.SPEC

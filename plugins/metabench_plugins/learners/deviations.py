@@ -53,6 +53,91 @@ _METRIC = SourceDeviation(
     when={"task": "classification"},
 )
 
+_FINETUNED = (
+    _METRIC.model_copy(update={"where": "Released code of Chen et al."}),
+    SourceDeviation(
+        source="a step of a test task's head uses 4 support examples",
+        here="it uses the whole support set",
+        why="so tasks are computed at once and nothing is drawn",
+        where="Chen et al., released code",
+    ),
+    SourceDeviation(
+        source="images are cropped, flipped and jittered in training",
+        here="images are used as they are",
+        why="the suites train all learners on the same images",
+        where="Chen et al., section 4.1",
+    ),
+)
+
+_LEO = (
+    _GUARD,
+    SourceDeviation(
+        source="features are those of a WRN-28-10, trained before and given as data",
+        here="the suite's network is trained as a classifier in the first part of meta-training",
+        why="so no data but the suite's is needed; features=inputs takes given ones",
+        where="LEO, section 4.2",
+        when={"learner.features": "pre-trained"},
+    ),
+    SourceDeviation(
+        source="after a meta-step whose gradient is not finite, the weights decay alone",
+        here="such a meta-step is skipped and counted",
+        why="all learners here have the same guard",
+        where="LEO, released code",
+    ),
+    SourceDeviation(
+        source="all images of the classes that are left are queries at test",
+        here="as many as the suite says",
+        why="all learners of a suite are tested on the same queries",
+        where="LEO, section 4.2",
+    ),
+)
+
+
+_R2D2 = (
+    _GUARD,
+    _METRIC.model_copy(update={"where": "Released code of R2-D2"}),
+    SourceDeviation(
+        source="the released code keeps the penalty at 50, multiplies it by the number of support "
+        "examples, and appends a constant feature of 1 to the embedding",
+        here="the penalty is learned from 50 on and not multiplied, and no feature is appended",
+        why="the paper learns it, and its equations have neither of the other two",
+        where="R2-D2, ridge regression, and released code",
+        when={"learner.learn_penalty": True},
+    ),
+    SourceDeviation(
+        source="each training episode has a random number of 1 to 10 shots",
+        here="all have the setting's number, or train_shots",
+        why="all episodes of a run have one shape",
+        where="R2-D2, released code",
+    ),
+)
+
+_METAOPTNET = (
+    _GUARD.model_copy(update={"why": "one runaway gradient undoes much of the training"}),
+    _METRIC.model_copy(update={"where": "MetaOptNet, released code"}),
+    SourceDeviation(
+        source="training images are cropped, mirrored and jittered in color at random",
+        here="they are not",
+        why="all learners of a suite see the same images",
+        where="MetaOptNet, released code",
+        when={"task": "classification"},
+    ),
+    SourceDeviation(
+        source="the weights that are best on validation episodes of 5 shots are tested",
+        here="validation episodes have 1 shot, as the test",
+        why="all learners of a suite are selected by the setting's episodes",
+        where="MetaOptNet, released code",
+        when={"protocol.shots": 1},
+    ),
+    SourceDeviation(
+        source="convolutions have no bias and start from a normal distribution",
+        here="they have biases, and start from Glorot's uniform distribution",
+        why="all learners of a suite have the same network",
+        where="MetaOptNet, released code",
+        when={"network": "conv4"},
+    ),
+)
+
 _HSML = (
     _GUARD,
     SourceDeviation(
@@ -211,7 +296,13 @@ _DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
     "anil": (_GUARD,),
     "meta-sgd": (_GUARD, _META_SGD),
     "protonet": (_GUARD, _METRIC),
+    "leo": _LEO,
+    "baseline": (_GUARD, *_FINETUNED),
+    "baseline++": (_GUARD, *_FINETUNED),
     "matching-net": (_GUARD, _METRIC),
+    "r2d2": _R2D2,
+    "metaoptnet": _METAOPTNET,
+    "metaoptnet-ridge": _METAOPTNET,
     "metanas-retrain": _METANAS[:1],
     "auto-meta": _METANAS[:1],
 }

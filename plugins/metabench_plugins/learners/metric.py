@@ -27,12 +27,13 @@ from metabench import (
     Frozen,
     Labelled,
     LearnerContext,
+    Params,
     TaskBatch,
     predictor,
 )
 from metabench_plugins.learners.parts.gradient_learner import leaves
 from metabench_plugins.learners.parts.layer_weights import layered
-from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
+from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam, OuterOptimizer
 
 
 class MetricParams(Frozen):
@@ -63,9 +64,10 @@ class MetricParams(Frozen):
 class ProtoNetParams(MetricParams):
     """Parameters of prototypical networks."""
 
-    distance: Literal["squared", "euclidean"] = Field(
+    distance: Literal["squared", "euclidean", "mean-squared"] = Field(
         default="squared",
-        description="squared: the squared Euclidean distance; euclidean: its root.",
+        description="squared: the squared Euclidean distance; euclidean: its root; mean-squared: "
+        "the squared distance divided by the number of features, as in the code of MetaOptNet.",
     )
 
 
@@ -98,8 +100,20 @@ class MetricLearner(ABC):
         drawn = context.space.init_weights(rng=context.rng)
         embedding = {n: w for n, w in drawn.items() if not n.startswith(f"{head}.")}
         self._weights = leaves(embedding, context.device)
-        group = Group(self._weights, self.params.outer_lr)
-        self.outer = OuterAdam([group], skip_above=self.params.skip_above)
+        self.outer = self.optimizer(self._weights)
+
+    def optimizer(self, embedding: Params) -> OuterOptimizer:
+        """Make the outer optimizer; called once, before anything else."""
+        p = self.params
+        return OuterAdam([Group(embedding, p.outer_lr)], skip_above=p.skip_above)
+
+    def rate(self, progress: float) -> float:
+        """The factor of the learning rate after a share of meta-training."""
+        return 0.5 ** int(progress / self.params.halve_every)
+
+    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        """The mean loss of queries ``[n, ways]`` of classes ``[n]``."""
+        return functional.cross_entropy(logits, y)
 
     @abstractmethod
     def logits(self, queries: Tensor, support: Tensor, members: Tensor) -> Tensor:
@@ -114,17 +128,20 @@ class MetricLearner(ABC):
             ``[tasks, q, ways]``.
         """
 
+    def logits_at_test(self, queries: Tensor, support: Tensor, members: Tensor) -> Tensor:
+        """As :meth:`logits`, at meta-test."""
+        return self.logits(queries, support, members)
+
     def meta_step(
         self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
     ) -> Mapping[str, Tensor | float]:
-        """Descend the mean cross-entropy of the query sets."""
-        p = self.params
-        ways = p.train_ways or self._context.shape.ways
+        """Descend the mean loss of the query sets."""
+        ways = self.params.train_ways or self._context.shape.ways
         members = functional.one_hot(tasks.support.y, ways)
         support, queries = self._embed(tasks.support.x), self._embed(tasks.query.x)
         logits = self.logits(queries, support, members.to(support.dtype))
-        loss = functional.cross_entropy(logits.flatten(0, 1), tasks.query.y.flatten())
-        skipped = self.outer.step(loss, rate=0.5 ** int(progress / p.halve_every))
+        loss = self.loss(logits.flatten(0, 1), tasks.query.y.flatten())
+        skipped = self.outer.step(loss, rate=self.rate(progress))
         return {"loss": loss.detach(), SKIPPED: skipped}
 
     @torch.no_grad()
@@ -135,12 +152,12 @@ class MetricLearner(ABC):
         members = functional.one_hot(support.y, context.shape.ways).to(embedded.dtype)
         embed = predictor(self._embed, support.x, transductive=context.queries_together)
         return Adapted(
-            predict=torch.no_grad()(lambda x: self.logits(embed(x), embedded, members)),
-            n_params=[sum(w.numel() for w in self._weights.values())] * len(support.x),
+            predict=torch.no_grad()(lambda x: self.logits_at_test(embed(x), embedded, members)),
+            n_params=[sum(w.numel() for w in self.outer.weights.values())] * len(support.x),
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights and Adam's moments."""
+        """Weights and the optimizer's moments."""
         return self.outer.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -160,7 +177,13 @@ class ProtoNet(MetricLearner):
         """Minus the distances to the class means, each of which is ``[d]``."""
         means = members.mT @ support / members.sum(dim=1).unsqueeze(2)
         squares = (queries.unsqueeze(2) - means.unsqueeze(1)).square().sum(dim=3)
-        return -squares if self.params.distance == "squared" else -squares.clamp_min(1e-12).sqrt()
+        match self.params.distance:
+            case "euclidean":
+                return -squares.clamp_min(1e-12).sqrt()
+            case "mean-squared":
+                return -squares / queries.shape[2]
+            case _:
+                return -squares
 
 
 class MatchingNet(MetricLearner):

@@ -62,6 +62,9 @@ def _learners() -> Iterator[LearnerSpec]:
         reference="Li, Zhou, Chen and Li, 2017",
     )
     yield from _metric()
+    yield from _finetuned()
+    yield from _leo()
+    yield from _linear_heads()
     yield LearnerSpec(
         name="mtnet",
         version=2,
@@ -325,6 +328,86 @@ def _metric() -> Iterator[LearnerSpec]:
             params=f"{module}:{learner}Params",
             factory=f"{module}:{learner}",
             conditions="metabench_plugins.learners.parts.conditions:of_metric",
+            train_shape=f"{module}:train_shape",
+            steps_at_test="metabench_plugins.learners.without_training:no_steps",
+            reference=reference,
+        )
+
+
+def _finetuned() -> Iterator[LearnerSpec]:
+    """Ordinary classifiers of the meta-train classes, with a new head for each task."""
+    module = "metabench_plugins.learners.finetuned_classifier"
+    for name, head, said in (("baseline", "linear", "linear"), ("baseline++", "cosine", "cosine")):
+        yield LearnerSpec(
+            name=name,
+            version=1,
+            summary="Ordinary training on the meta-train classes, then a new "
+            f"{said} classifier for each task (Chen et al. 2019).",
+            kinds=("classification",),
+            params=f"{module}:FinetunedParams",
+            factory=f"{module}:FinetunedClassifier",
+            conditions="metabench_plugins.learners.parts.conditions:of_finetuned",
+            phases=f"{module}:phases",
+            steps_at_test=f"{module}:steps_at_test",
+            preset={"head": head},
+            reference="Chen et al., ICLR 2019",
+        )
+
+
+def _leo() -> Iterator[LearnerSpec]:
+    """LEO, on features that it trains itself or on given ones."""
+    module = "metabench_plugins.learners.leo"
+    yield LearnerSpec(
+        name="leo",
+        version=1,
+        summary="LEO: generates each task's classifier from a latent code that inner steps refine, "
+        "on features of a network trained as a classifier first (Rusu et al. 2019).",
+        kinds=("classification",),
+        params=f"{module}:LeoParams",
+        factory=f"{module}:Leo",
+        conditions="metabench_plugins.learners.parts.conditions:of_leo",
+        phases=f"{module}:phases",
+        steps_at_test=f"{module}:steps_at_test",
+        reference="Rusu et al., ICLR 2019",
+    )
+
+
+def _linear_heads() -> Iterator[LearnerSpec]:
+    """Learners whose inner loop solves for a linear classifier of the embedding."""
+    module = "metabench_plugins.learners.linear_heads"
+    conditions = "metabench_plugins.learners.parts.conditions"
+    metaoptnet = ("MetaOptNet", f"{conditions}:of_metaoptnet", "Lee et al., CVPR 2019")
+    for name, summary, (learner, stated, reference), preset in (
+        (
+            "r2d2",
+            "R2-D2: ridge regression on a learned embedding, with a learned penalty (Bertinetto et "
+            "al. 2019).",
+            ("R2d2", f"{conditions}:of_metric", "Bertinetto et al., ICLR 2019"),
+            {},
+        ),
+        (
+            "metaoptnet",
+            "MetaOptNet: a support vector machine on a learned embedding, differentiated at its "
+            "solution (Lee et al. 2019).",
+            metaoptnet,
+            {},
+        ),
+        (
+            "metaoptnet-ridge",
+            "MetaOptNet with ridge regression instead of the support vector machine.",
+            metaoptnet,
+            {"head": "ridge"},
+        ),
+    ):
+        yield LearnerSpec(
+            name=name,
+            version=1,
+            summary=summary,
+            kinds=("classification",),
+            params=f"{module}:{learner}Params",
+            factory=f"{module}:{learner}",
+            conditions=stated,
+            preset=preset,
             train_shape=f"{module}:train_shape",
             steps_at_test="metabench_plugins.learners.without_training:no_steps",
             reference=reference,

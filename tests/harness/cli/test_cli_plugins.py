@@ -319,14 +319,20 @@ def test_check_reads_references(tmp_path: Path) -> None:
     assert out.splitlines() == [
         "reference doe-table-1",
         "  ok       it can be read",
-        "  ok       it is consistent in itself and with the plugins",
+        "  ok       it is consistent in itself and with the suites",
+        "  ok       the plugins that it names are installed",
     ]
     (tmp_path / "doe-table-1.yaml").write_text(text.replace("learner: maml", "learner: malm"))
     code, out, _ = call("plugins", "check", file)
-    assert code == 4
+    assert code == 0
     assert (
-        "  FAILED   it is consistent in itself and with the plugins: Unknown learner 'malm'" in out
+        "  warning  the plugins that it names are installed: The learner 'malm' is not installed. "
+        "Did you mean maml" in out
     )
+    (tmp_path / "doe-table-1.yaml").write_text(text.replace("suite: toy", "suite: tyo"))
+    code, out, _ = call("plugins", "check", file)
+    assert code == 4
+    assert "  FAILED   it is consistent in itself and with the suites: Unknown suite 'tyo" in out
 
 
 def test_check_of_a_plugin_without_anything_fails(tmp_path: Path) -> None:

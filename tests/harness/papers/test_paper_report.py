@@ -9,7 +9,7 @@ from metabench.papers.reference import Reference
 from metabench.papers.report import build_paper_report
 from metabench.papers.table import PaperReport, PaperRow, PaperTable
 from metabench.papers.verdict import Verdict
-from metabench.planning.runspec import EpisodeProtocol, RunSpec, Training
+from metabench.planning.runspec import Choice, EpisodeProtocol, RunSpec, Training
 from metabench.planning.suite import load_suite
 from metabench.plugin.catalog import load_catalog
 from metabench.render.text_table import verdict_text
@@ -186,6 +186,30 @@ def test_rows_of_one_learner_are_told_apart_by_parameters_and_transduction(tmp_p
         ("first", 1),
         ("maml", 1),
     ]
+
+
+def test_rows_of_one_learner_are_told_apart_by_networks(tmp_path):
+    paper_run(tmp_path)
+    paper_run(tmp_path, space=Choice(name="auto-meta", version=2))
+    reference = make_reference(
+        [
+            printed("on ResNet", network="resnet12"),
+            printed("on a cell", network="auto-meta"),
+        ]
+    )
+    found = table(tmp_path, reference)
+    assert [(row.method, len(row.ours)) for row in found.rows] == [
+        ("on ResNet", 0),
+        ("on a cell", 1),
+        ("maml", 1),
+    ]
+    # The row asks for this network, so it is no difference from the suite.
+    (asked,) = found.rows[1].ours
+    assert "network=" not in asked.variant
+    assert "network=auto-meta" not in verdict_of(found.rows[1]).reason
+    either = table(tmp_path, make_reference([printed("on any")]))
+    assert [row.method for row in either.rows] == ["on any", "on any"]
+    assert "network=auto-meta, but the suite has conv4" in " ".join(either.reasons)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from metabench import TrainingConditions
 
 if TYPE_CHECKING:
+    from metabench_plugins.learners.finetuned_classifier import FinetunedParams
+    from metabench_plugins.learners.leo import LeoParams
+    from metabench_plugins.learners.linear_heads import MetaOptNetParams
     from metabench_plugins.learners.metric import MetricParams
     from metabench_plugins.learners.one_shot import OneShotParams
     from metabench_plugins.learners.parts.gradient_learner import GradientParams
@@ -61,6 +64,53 @@ def of_metric(params: MetricParams) -> TrainingConditions:
     )
 
 
+def of_finetuned(params: FinetunedParams) -> TrainingConditions:
+    """Of ordinary training on the meta-train classes."""
+    return TrainingConditions(
+        inner_optimizer="none",
+        outer_optimizer="Adam",
+        outer_schedule=CONSTANT,
+        gradient_bounds=_said({_SKIPPING: params.skip_above}),
+        regularization="none",
+    )
+
+
+def of_leo(params: LeoParams) -> TrainingConditions:
+    """Of LEO, after its network is trained."""
+    bounds = {
+        "outer elements at most {:g}": params.clip,
+        "outer norm of each tensor at most {:g}": params.max_norm,
+        _SKIPPING: params.skip_above,
+    }
+    penalties = {
+        "weight decay {:g}": params.l2_penalty or None,
+        "dropout of features {:g}": params.dropout or None,
+        "KL {:g}": params.kl_weight or None,
+        "distance of codes {:g}": params.encoder_penalty or None,
+        "orthogonality {:g}": params.orthogonality_penalty or None,
+    }
+    return TrainingConditions(
+        inner_optimizer="SGD with learned rates",
+        outer_optimizer="Adam",
+        outer_schedule=CONSTANT,
+        gradient_bounds=_said(bounds),
+        regularization=_said(penalties),
+    )
+
+
+def of_metaoptnet(params: MetaOptNetParams) -> TrainingConditions:
+    """Of an embedding that SGD trains through the solution of a convex problem."""
+    drops = [f"times {factor:g} from {share:.3g}" for share, factor in params.rate_drops]
+    momentum = f" with Nesterov momentum {params.momentum:g}" if params.momentum else ""
+    return TrainingConditions(
+        inner_optimizer="none",
+        outer_optimizer=f"SGD{momentum}",
+        outer_schedule=f"{', '.join(drops)} of training" if drops else CONSTANT,
+        gradient_bounds=_said({_SKIPPING: params.skip_above}),
+        regularization=_regularization(decay=params.weight_decay, smoothing=params.label_smoothing),
+    )
+
+
 def of_one_shot(params: OneShotParams) -> TrainingConditions:
     """Of the search on a single task, which has no inner loop."""
     bound = "none" if params.max_norm is None else f"norm at most {params.max_norm:g}"
@@ -96,6 +146,7 @@ def _regularization(
     arch_decay: float = 0.0,
     drop_path: float = 0.0,
     path_dropout: float = 0.0,
+    smoothing: float = 0.0,
 ) -> str:
     return _said(
         {
@@ -103,6 +154,7 @@ def _regularization(
             "weight decay of the logits {:g}": arch_decay or None,
             "DropPath {:g}": drop_path or None,
             "operations dropped in the search {:g}": path_dropout or None,
+            "label smoothing {:g}": smoothing or None,
         }
     )
 
