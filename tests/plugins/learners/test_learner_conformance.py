@@ -17,7 +17,16 @@ CASES = [
         marks=[pytest.mark.slow] if kind == "classification" else [],
         id=f"{name}-{kind}",
     )
-    for name in ("anil", "bmaml", "matching-net", "meta-sgd", "mtnet", "mumomaml", "protonet")
+    for name in (
+        "anil",
+        "bmaml",
+        "maml++",
+        "matching-net",
+        "meta-sgd",
+        "mtnet",
+        "mumomaml",
+        "protonet",
+    )
     if name in CATALOG.learners
     for kind in CATALOG.learner(name).kinds
 ]
