@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ import torch
 from small_tasks import TASKS, batch, context, generator, in_double
 from torch import Tensor
 from torch.nn import functional
+from typer.testing import CliRunner
 
+from metabench.cli import app
 from metabench.conformance.samples import same
 from metabench.plugin.contracts.episode import EpisodeShape, TaskShape
 from metabench_plugins.learners.maml import Maml, MamlParams
@@ -355,3 +358,23 @@ def test_norms_that_adapt_do_so_in_their_own_step() -> None:
     initial = learner.outer.weights["layer1.norm.scale"][-1]
     assert last["layer1.norm.scale"].shape == (TASKS, 4)
     assert not torch.equal(last["layer1.norm.scale"][0], initial)
+
+
+def test_its_name_serves_as_a_folder_and_on_the_command_line(tmp_path: Path) -> None:
+    def metabench(*words: str) -> str:
+        done = CliRunner().invoke(app, list(words))
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    out = str(tmp_path / "R")
+    small = [f"--set={x}" for x in ("budget.meta_steps=2", "protocol.episodes=3")]
+    for learner in ("maml", "maml++"):
+        words = ("--suite", "toy-regression", "--budget", "smoke", "--out", out, *small)
+        metabench("run", "--learner", learner, *words)
+    (folder,) = (tmp_path / "R").glob("*/maml++/*")
+    assert (folder / "run.json").exists()
+    assert "maml++" in metabench("report", out)
+    assert metabench("compare", "maml++", "maml", out).startswith("A: maml++ on toy-regression")
+    page = tmp_path / "page.html"
+    metabench("report", out, "--format", "html", "--output", str(page))
+    assert "maml++" in page.read_text()
