@@ -126,7 +126,7 @@ def _curve(adapted: Adapted) -> list[tuple[str, Callable[[Tensor], Tensor]]]:
 def _one_per_task(bench: Bench) -> None:
     tasks = made_up_tasks(bench.kind, seed=5)
     adapted = bench.trained().adapt(tasks.support, rng=generator())
-    for name in ("genotypes", "n_params", "embedding"):
+    for name in ("genotypes", "own_genotypes", "n_params", "embedding"):
         value = getattr(adapted, name)
         if value is not None:
             require(
