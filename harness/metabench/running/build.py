@@ -20,6 +20,7 @@ from metabench.planning.networks import (
     build_strategy,
     count_weights,
     uses_batch_statistics,
+    uses_running_statistics,
 )
 from metabench.planning.runspec import RunSpec, SourceChoice
 from metabench.planning.source_data import fingerprint_of, load_data
@@ -28,7 +29,8 @@ from metabench.plugin.contracts.data import ClassData, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, TaskShape
 from metabench.plugin.contracts.learner import Learner, LearnerContext
 from metabench.plugin.contracts.space import SearchSpace
-from metabench.plugin.specs import resolve
+from metabench.plugin.specs import LearnerSpec, resolve
+from metabench.results.schema import Normalization
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.seeding import generator
 from metabench.sampling.sources import open_source
@@ -47,7 +49,7 @@ class Built:
     train: EpisodeSampler
     validate: EpisodeSampler | None
     test: EpisodeSampler
-    transductive: bool
+    normalization: Normalization
     n_params: int | None
     steps_at_test: int
     train_shape: EpisodeShape
@@ -111,7 +113,7 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
         train=sampler("meta-train", seed=spec.seed),
         validate=sampler("meta-val", seed=episode_seed) if "meta-val" in shapes else None,
         test=sampler("meta-test", seed=episode_seed),
-        transductive=transductive and learner_spec.transductive and uses_batch_statistics(space),
+        normalization=_normalization(spec, learner_spec, space),
         data={
             choice.source: _describe_data(choice, data, catalog)
             for choice, data in zip(spec.sources, loaded, strict=True)
@@ -121,6 +123,15 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
         conditions=training_conditions(spec, catalog),
         n_params=count_weights(space) if space and not space.choices() else None,
     )
+
+
+def _normalization(spec: RunSpec, learner: LearnerSpec, space: SearchSpace | None) -> Normalization:
+    """Whose statistics the predictions of a run use: what is allowed need not be used."""
+    if uses_running_statistics(space):
+        return "running"
+    allowed = spec.protocol.normalization == "transductive"
+    used = learner.transductive and uses_batch_statistics(space)
+    return "transductive" if allowed and used else "inductive"
 
 
 def _describe_data(
