@@ -68,6 +68,8 @@ if TYPE_CHECKING:
         DropPathSpace,
         LayeredSpace,
         SearchSpace,
+        StatefulSpace,
+        Training,
     )
     from metabench.plugin.contracts.stamp import Stamp
     from metabench.plugin.contracts.strategy import AnnealedStrategy, Proposer, Strategy
@@ -156,6 +158,8 @@ _HOMES = {
         "DropPathSpace",
         "LayeredSpace",
         "SearchSpace",
+        "StatefulSpace",
+        "Training",
     ),
     "plugin.contracts.stamp": ("Stamp",),
     "plugin.contracts.strategy": (
@@ -242,12 +246,14 @@ __all__ = [
     "SearchSpaceSpec",
     "SourceDeviation",
     "Stamp",
+    "StatefulSpace",
     "Strategy",
     "TaskBatch",
     "TaskKind",
     "TaskLoss",
     "TaskShape",
     "TracingLearner",
+    "Training",
     "TrainingConditions",
     "UsageError",
     "canonical_json",

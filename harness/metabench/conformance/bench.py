@@ -30,6 +30,10 @@ SMALL_SPACES: dict[TaskKind, tuple[str, dict[str, Any]]] = {
     "classification": ("conv4", {"filters": 4}),
     "regression": ("mlp", {"hidden": 1, "width": 8}),
 }
+STATEFUL_SPACE: tuple[str, dict[str, Any]] = (
+    "conv4",
+    {"filters": 4, "norm": "running", "momentum": 0.5, "dropout": (0.1,) * 4},
+)
 CPU = torch.device("cpu")
 
 
@@ -42,12 +46,14 @@ class Bench:
         kind: of the tasks.
         catalog: where networks and strategies come from.
         searched: whether the network is searched.
+        stateful: whether the network has running statistics and dropout.
     """
 
     spec: LearnerSpec
     kind: TaskKind
     catalog: Callable[[], Catalog]
     searched: bool = False
+    stateful: bool = False
 
     def build(
         self, *, seed: int = 0, transductive: bool = True, device: torch.device = CPU
@@ -105,7 +111,7 @@ class Bench:
     def _network(self) -> tuple[SearchSpace | None, Strategy | None]:
         catalog = self.catalog()
         task = SHAPES[self.kind][0]
-        name, params = SMALL_SPACES[self.kind]
+        name, params = STATEFUL_SPACE if self.stateful else SMALL_SPACES[self.kind]
         strategy: Strategy | None = None
         if self.searched:
             spaces = [s.name for s in catalog.search_spaces.values() if s.searched]

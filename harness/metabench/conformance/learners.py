@@ -40,6 +40,8 @@ def learner_checks(spec: LearnerSpec, catalog: Callable[[], Catalog]) -> Iterato
         benches: dict[str, Bench] = {kind: Bench(spec, kind, catalog, searched=spec.searches)}
         if spec.search_params is not None:
             benches[f"{kind}, searched"] = Bench(spec, kind, catalog, searched=True)
+        if spec.takes_state and spec.needs_space and kind == "classification":
+            benches[f"{kind}, with state"] = Bench(spec, kind, catalog, stateful=True)
         for label, bench in benches.items():
             for name, body in CHECKS.items():
                 yield Check(f"{label}: {name}", partial(body, bench))
@@ -165,7 +167,8 @@ def _query_order(bench: Bench) -> None:
 
 
 def _inductive(bench: Bench) -> None:
-    for transductive in (False, True) if not bench.spec.transductive else (False,):
+    never = bench.stateful or not bench.spec.transductive
+    for transductive in (False, True) if never else (False,):
         learner = bench.trained(transductive=transductive)
         tasks = made_up_tasks(bench.kind, seed=5)
         changed = tasks.query.x.clone()
@@ -173,9 +176,14 @@ def _inductive(bench: Bench) -> None:
         require(
             close(predictions(learner, tasks)[:, 0], predictions(learner, tasks, changed)[:, 0]),
             "under the inductive protocol the prediction for a query example changes with the "
-            "other query examples"
-            + (", but the description says transductive=False." if transductive else "."),
+            "other query examples" + (_REASONS[bench.stateful] if transductive else "."),
         )
+
+
+_REASONS = {
+    False: ", but the description says transductive=False.",
+    True: ", but the network has running statistics.",
+}
 
 
 def _same_seed(bench: Bench) -> None:

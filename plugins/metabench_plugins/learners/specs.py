@@ -364,6 +364,7 @@ def _metric() -> Iterator[LearnerSpec]:
             factory=f"{module}:{learner}",
             conditions="metabench_plugins.learners.parts.conditions:of_metric",
             train_shape=f"{module}:train_shape",
+            takes_state=True,
             steps_at_test="metabench_plugins.learners.without_training:no_steps",
             reference=reference,
         )
