@@ -82,7 +82,8 @@ FILES = (
     ("`metrics.jsonl`", "The training curve: `step` and the mean of each scalar since the last."),
     (
         "`genotypes.jsonl`",
-        "Of learners that search: the architecture of each meta-test episode, by its `index`.",
+        "Of learners that search: the architecture of each meta-test episode, by its `index`. Of "
+        "learners that may predict with another one, `own` is the one that the task decoded to.",
     ),
     (
         "`embeddings.jsonl`",

@@ -69,6 +69,8 @@ if TYPE_CHECKING:
         DropPathSpace,
         LayeredSpace,
         SearchSpace,
+        StatefulSpace,
+        Training,
     )
     from metabench.plugin.contracts.stamp import Stamp
     from metabench.plugin.contracts.strategy import (
@@ -163,6 +165,8 @@ _HOMES = {
         "DropPathSpace",
         "LayeredSpace",
         "SearchSpace",
+        "StatefulSpace",
+        "Training",
     ),
     "plugin.contracts.stamp": ("Stamp",),
     "plugin.contracts.strategy": (
@@ -252,12 +256,14 @@ __all__ = [
     "SearchSpaceSpec",
     "SourceDeviation",
     "Stamp",
+    "StatefulSpace",
     "Strategy",
     "TaskBatch",
     "TaskKind",
     "TaskLoss",
     "TaskShape",
     "TracingLearner",
+    "Training",
     "TrainingConditions",
     "UsageError",
     "canonical_json",

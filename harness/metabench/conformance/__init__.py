@@ -85,8 +85,10 @@ def _spec_checks(thing: Spec, others: Callable[[], Catalog]) -> Iterator[Check]:
             yield from learner_checks(thing, others)
         case SearchSpaceSpec():
             from metabench.conformance.spaces import space_checks
+            from metabench.conformance.states import state_checks
 
             yield from space_checks(thing, others)
+            yield from state_checks(thing, others)
         case NasStrategySpec():
             from metabench.conformance.strategies import strategy_checks
 

@@ -30,6 +30,10 @@ SMALL_SPACES: dict[TaskKind, tuple[str, dict[str, Any]]] = {
     "classification": ("conv4", {"filters": 4}),
     "regression": ("mlp", {"hidden": 1, "width": 8}),
 }
+STATEFUL_SPACE: tuple[str, dict[str, Any]] = (
+    "conv4",
+    {"filters": 4, "norm": "running", "momentum": 0.5, "dropout": (0.1,) * 4},
+)
 CPU = torch.device("cpu")
 
 
@@ -43,6 +47,7 @@ class Bench:
         catalog: where networks and strategies come from.
         searched: whether the network is searched.
         wrap: what becomes of the strategy before the learner gets it.
+        stateful: whether the network has running statistics and dropout.
     """
 
     spec: LearnerSpec
@@ -50,6 +55,7 @@ class Bench:
     catalog: Callable[[], Catalog]
     searched: bool = False
     wrap: Callable[[Strategy], Strategy] | None = None
+    stateful: bool = False
 
     def build(
         self, *, seed: int = 0, transductive: bool = True, device: torch.device = CPU
@@ -107,7 +113,7 @@ class Bench:
     def _network(self) -> tuple[SearchSpace | None, Strategy | None]:
         catalog = self.catalog()
         task = SHAPES[self.kind][0]
-        name, params = SMALL_SPACES[self.kind]
+        name, params = STATEFUL_SPACE if self.stateful else SMALL_SPACES[self.kind]
         strategy: Strategy | None = None
         if self.searched:
             spaces = [s.name for s in catalog.search_spaces.values() if s.searched]

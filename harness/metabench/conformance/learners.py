@@ -43,6 +43,8 @@ def learner_checks(spec: LearnerSpec, catalog: Callable[[], Catalog]) -> Iterato
         benches: dict[str, Bench] = {kind: Bench(spec, kind, catalog, searched=spec.searches)}
         if spec.search_params is not None:
             benches[f"{kind}, searched"] = Bench(spec, kind, catalog, searched=True)
+        if spec.takes_state and spec.needs_space and kind == "classification":
+            benches[f"{kind}, with state"] = Bench(spec, kind, catalog, stateful=True)
         for label, bench in benches.items():
             for name, body in CHECKS.items():
                 yield Check(f"{label}: {name}", partial(body, bench))
@@ -55,12 +57,16 @@ def _adds_term(bench: Bench) -> None:
     changed = []
     # Some learners keep the logits at first, and some train the found network at last.
     for first in (0, 6):
-        states = []
+        states, logs = [], []
         for wrap in (None, Pushed):
             learner = replace(bench, wrap=wrap).fresh()
-            step(bench, learner, first=first, n_steps=1)
+            logged = learner.meta_step(
+                bench.tasks(seed=first), progress=first / 10, rng=generator(first)
+            )
             states.append(copied(learner.state_dict()))
-        changed.append(not same(*states))
+            # An update that is skipped changes nothing, but its term is logged.
+            logs.append({name: repr(float(value)) for name, value in logged.items()})
+        changed.append(not same(*states) or logs[0] != logs[1])
     require(any(changed), "no outer update changes with a strategy that adds a term to the loss.")
 
 
@@ -162,7 +168,7 @@ def _curve(adapted: Adapted) -> list[tuple[str, Callable[[Tensor], Tensor]]]:
 def _one_per_task(bench: Bench) -> None:
     tasks = made_up_tasks(bench.kind, seed=5)
     adapted = bench.trained().adapt(tasks.support, rng=generator())
-    for name in ("genotypes", "n_params", "embedding"):
+    for name in ("genotypes", "own_genotypes", "n_params", "embedding"):
         value = getattr(adapted, name)
         if value is not None:
             require(
@@ -201,7 +207,8 @@ def _query_order(bench: Bench) -> None:
 
 
 def _inductive(bench: Bench) -> None:
-    for transductive in (False, True) if not bench.spec.transductive else (False,):
+    never = bench.stateful or not bench.spec.transductive
+    for transductive in (False, True) if never else (False,):
         learner = bench.trained(transductive=transductive)
         tasks = made_up_tasks(bench.kind, seed=5)
         changed = tasks.query.x.clone()
@@ -209,9 +216,14 @@ def _inductive(bench: Bench) -> None:
         require(
             close(predictions(learner, tasks)[:, 0], predictions(learner, tasks, changed)[:, 0]),
             "under the inductive protocol the prediction for a query example changes with the "
-            "other query examples"
-            + (", but the description says transductive=False." if transductive else "."),
+            "other query examples" + (_REASONS[bench.stateful] if transductive else "."),
         )
+
+
+_REASONS = {
+    False: ", but the description says transductive=False.",
+    True: ", but the network has running statistics.",
+}
 
 
 def _same_seed(bench: Bench) -> None:

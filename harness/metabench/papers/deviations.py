@@ -97,8 +97,17 @@ class Deviations:
             if mine is not None and installed is not None:
                 of_suite = scope == "learner" or mine.name == names[scope]
                 by_user = config.changes.get(scope, {})
+                installed = self._completed(scope, installed)
                 found += _params(scope, mine, installed, by_user=by_user, of_suite=of_suite)
         return tuple(found)
+
+    def _completed(self, scope: Scope, choice: Choice) -> Choice:
+        """A choice with the defaults of parameters that it leaves out while they are off."""
+        if scope != "space":
+            return choice
+        fields = self._catalog.space(choice.name).params_model().model_fields
+        defaults = {n: f.get_default() for n, f in fields.items() if not f.is_required()}
+        return choice.model_copy(update={"params": defaults | choice.params})
 
     def from_sources(self, config: Configuration) -> tuple[SourceDeviation, ...]:
         """What learner and suite do otherwise than their sources, as it concerns a configuration.

@@ -7,13 +7,13 @@ from math import isclose
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from metabench.errors import PluginError, UsageError
-from metabench.planning.networks import build_space, build_strategy
+from metabench.planning.networks import build_space, build_strategy, describe_network
 from metabench.planning.runspec import Choice, RunSpec
 from metabench.plugin.contracts.conditions import TrainingConditions
 from metabench.plugin.contracts.data import ClassData, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, TaskKind, TaskShape
 from metabench.plugin.contracts.phase import ONE_PHASE, Phase
-from metabench.plugin.contracts.space import LayeredSpace
+from metabench.plugin.contracts.space import LayeredSpace, StatefulSpace
 from metabench.plugin.contracts.strategy import RegularizedStrategy
 from metabench.plugin.specs import (
     DatasetSpec,
@@ -169,6 +169,31 @@ def check_layers(spec: RunSpec, data: ClassData | FunctionFamily, catalog: Catal
             f"Learner {spec.learner.name} adds weights to hidden layers, but the network "
             f"{spec.space.name} {lacking}.",
             hint="Choose a fixed network with hidden layers, such as mlp or conv4, with --network.",
+        )
+
+
+def check_state(spec: RunSpec, data: ClassData | FunctionFamily, catalog: Catalog) -> None:
+    """Refuse a network with a state for a learner that would not train it.
+
+    Args:
+        spec: of the run.
+        data: of its first source.
+        catalog: the plugins.
+
+    Raises:
+        UsageError: with what to choose.
+    """
+    if spec.space is None or catalog.learner(spec.learner.name).takes_state:
+        return
+    space = build_space(spec.space, task_of(data, spec.protocol.ways), catalog)
+    if isinstance(space, StatefulSpace):
+        has = "has running statistics" if space.init_state() else "has parts such as dropout"
+        able = (s.name for s in catalog.learners.values() if s.takes_state and spec.task in s.kinds)
+        raise UsageError(
+            f"Network {describe_network(spec, catalog)} {has}, which learner {spec.learner.name} "
+            "does not support.",
+            hint="Choose a network without, such as conv4 with its defaults, with --network, "
+            f"or another learner: {_list(able)}.",
         )
 
 

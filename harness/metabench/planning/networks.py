@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from metabench.planning.runspec import Choice, RunSpec
 from metabench.plugin.contracts.episode import TaskShape
-from metabench.plugin.contracts.space import SearchSpace
+from metabench.plugin.contracts.space import SearchSpace, StatefulSpace
 from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import Spec, resolve
 from metabench.sampling.seeding import generator
@@ -41,6 +41,13 @@ def count_weights(space: SearchSpace) -> int:
 def uses_batch_statistics(space: SearchSpace | None) -> bool:
     """Whether a network uses batch statistics; a learner's own network is assumed to."""
     return space is None or space.batch_statistics
+
+
+def uses_running_statistics(space: SearchSpace | None) -> bool:
+    """Whether a network normalizes by averages from meta-training."""
+    if not isinstance(space, StatefulSpace) or space.batch_statistics:
+        return False
+    return bool(space.init_state())
 
 
 def build_strategy(choice: Choice, catalog: Catalog) -> Strategy:

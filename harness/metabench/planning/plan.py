@@ -16,6 +16,7 @@ from metabench.planning.compatibility import (
     check_layers,
     check_searchable,
     check_source,
+    check_state,
     check_strategy,
     refuse_strategy,
 )
@@ -114,6 +115,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
         if spec.seed == request.seeds[0]:
             check_data(spec, loaded, catalog)
             check_layers(spec, loaded[0], catalog)
+            check_state(spec, loaded[0], catalog)
             check_architecture(spec, loaded[0], catalog)
     of_data = [stamp for data in loaded for stamp in data.stamps]
     runs = {}

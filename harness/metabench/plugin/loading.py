@@ -58,7 +58,7 @@ def kind_in_words(kind: str) -> str:
 
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*\+*")
-"""Of a plugin, like maml++. It names a folder, so it has no path separator and no dot."""
+"""Of a plugin, such as maml++. It names folders, so it has no path separator and no dot."""
 _FILE_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 

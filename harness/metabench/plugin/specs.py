@@ -89,6 +89,8 @@ class LearnerSpec(Spec):
         needs_space: whether it trains the network of the suite; False if it has its own network.
         needs_hidden_layers: whether it adds weights to the hidden layers of the network. It then
             needs a :class:`~metabench.LayeredSpace` that has some.
+        takes_state: whether it trains a :class:`~metabench.StatefulSpace` as one, with its
+            training pass and its state. One that does not is refused such a network.
         transductive: whether its predictions use the statistics of the query set when the protocol
             and the network do; False if they never do.
         train_shape: maps its parameters and the protocol's meta-train shape to the shape of the
@@ -115,6 +117,7 @@ class LearnerSpec(Spec):
     adds_loss_terms: bool = False
     needs_space: bool = True
     needs_hidden_layers: bool = False
+    takes_state: bool = False
     trains: bool = True
     transductive: bool = True
     train_shape: Callable[[Any, EpisodeShape], EpisodeShape] | str | None = None

@@ -19,12 +19,13 @@ _ROW = (
 )
 _CELL = ("mean", "half_width", "n", "interval", "median", "unit", "text", "mark")
 _TRAINING = ("meta_steps", "meta_batch", "skipped_steps", "steps_at_test", "training")
-FIELDS = ("suite", "setting", "evaluation", "metric", *_ROW, "column", *_CELL, *_TRAINING)
+_TEST = ("normalization",)
+FIELDS = ("suite", "setting", "evaluation", "metric", *_ROW, "column", *_CELL, *_TRAINING, *_TEST)
 PAPER_FIELDS = (
     *("paper", "group", "method", "arch", "params", "in_paper", "metric", *_ROW, "column", *_CELL),
     *("spread", "printed", "printed_value", "printed_half_width", "printed_n", "printed_over"),
     *("printed_formula", "implied_std", "status", "note", "verdict", "difference", "reason"),
-    *("unstated", "deviations", *_TRAINING),
+    *("unstated", "deviations", *_TRAINING, *_TEST),
 )
 
 
@@ -60,7 +61,7 @@ def _lines(table: Table) -> Iterator[dict[str, Any]]:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    values = {name: getattr(row, name) for name in (*_ROW, *_TRAINING)}
+    values = {name: getattr(row, name) for name in (*_ROW, *_TRAINING, *_TEST)}
     return values | {
         "seeds": ";".join(map(str, row.seeds)),
         "stamps": ";".join(row.stamps),

@@ -144,7 +144,21 @@ def _normalization(configs: Sequence[Configuration]) -> str:
     """The protocol's, and whose predictions it concerns: a learner or network need not use it."""
     modes = _distinct(config.spec.protocol.normalization for config in configs)
     using = [config for config in configs if config.runs[0].record.transductive]
-    who = ", ".join(_distinct(config.spec.learner.name for config in using))
+    running = [c for c in configs if c.runs[0].record.normalization == "running"]
+    averages = "averages from meta-training"
+    if len(running) == len(configs):
+        return f"Normalization: running; predictions use {averages}."
+    said = _of_query_sets(modes, using, configs)
+    if running:
+        who = _names(running, configs)
+        return f"{said} Predictions of {who} use running statistics, {averages}."
+    return said
+
+
+def _of_query_sets(
+    modes: list[str], using: Sequence[Configuration], configs: Sequence[Configuration]
+) -> str:
+    """Whose predictions use the query set, where a protocol allows it."""
     statistics = "the statistics of the query set"
     if len(using) == len(configs):
         return f"Normalization: transductive; predictions use {statistics}."
@@ -154,8 +168,22 @@ def _normalization(configs: Sequence[Configuration]) -> str:
     if len(modes) > 1:
         allows = "The protocol of some rows allows transductive normalization"
     if using:
-        return f"{allows}, but only predictions of {who} use {statistics}."
+        return f"{allows}, but only predictions of {_names(using, configs)} use {statistics}."
     return f"{allows}, but no prediction here uses {statistics}."
+
+
+def _names(some: Sequence[Configuration], configs: Sequence[Configuration]) -> str:
+    """The learners of some rows, with the network where another row has the same learner."""
+    own = {c.config_id for c in some}
+    rest = {c.spec.learner.name for c in configs if c.config_id not in own}
+    return ", ".join(
+        _distinct(
+            f"{c.spec.learner.name} on {c.runs[0].record.backend}"
+            if c.spec.learner.name in rest
+            else c.spec.learner.name
+            for c in some
+        )
+    )
 
 
 def _pairing(configs: Sequence[Configuration]) -> str:

@@ -270,4 +270,10 @@ def _notes(left: Configuration, right: Configuration, shared: Shared) -> Sequenc
     if left.runs[0].record.transductive != right.runs[0].record.transductive:
         who = left if left.runs[0].record.transductive else right
         notes.append(f"Only predictions of {who.label} use the statistics of the query set.")
+    running = [c for c in (left, right) if c.runs[0].record.normalization == "running"]
+    if len(running) == 1:
+        notes.append(
+            f"Only predictions of {running[0].label} use running statistics, averages from "
+            "meta-training."
+        )
     return [note for note in notes if note]

@@ -67,6 +67,8 @@ class Row:
         seeds: one per run.
         stamps: the stamps of any of the runs.
         transductive: whether predictions use the statistics of the query set.
+        normalization: whose statistics normalize queries, ``transductive``, ``inductive`` or
+            ``running``; None where the records do not say.
         conditions: a letter, equal for rows that can be compared with each other; "" of a row that
             no other can be compared with, and of all where only one group of rows can.
         runs: run ids, in the order of the seeds.
@@ -86,6 +88,7 @@ class Row:
     seeds: tuple[int, ...]
     stamps: tuple[str, ...]
     transductive: bool
+    normalization: str | None = None
     conditions: str = ""
     runs: tuple[str, ...]
     cells: Mapping[str, TableCell]

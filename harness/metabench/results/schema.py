@@ -20,6 +20,7 @@ from metabench.plugin.contracts.conditions import TrainingConditions
 SCHEMA = 1
 """Raised when a reader of older records would misread newer ones."""
 
+Normalization = Literal["transductive", "inductive", "running"]
 Status = Literal["running", "interrupted", "failed", "done"]
 
 
@@ -125,6 +126,12 @@ class RunRecord(BaseModel):
     )
     transductive: bool = Field(
         default=False, description="Whether predictions use the statistics of the query set."
+    )
+    normalization: Normalization | None = Field(
+        default=None,
+        description="Whose statistics normalize queries at meta-test. `transductive`: those of the "
+        "query set; `inductive`: those of the support set, or none; `running`: averages from "
+        "meta-training. Absent in older records, which have `transductive` alone.",
     )
     data: dict[str, Any] = Field(
         default_factory=dict,

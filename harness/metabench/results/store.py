@@ -78,22 +78,34 @@ class RunStore:
         path.parent.mkdir(exist_ok=True)
         _append(path, lines)
 
-    def append_genotypes(self, first: int, genotypes: Sequence[Genotype]) -> None:
-        """Add the architectures of meta-test episodes ``first``, ``first + 1``, ..., once each."""
-        self._append_once("genotype", first, [genotype.to_json() for genotype in genotypes])
+    def append_genotypes(
+        self, first: int, genotypes: Sequence[Genotype], *, own: Sequence[Genotype] | None = None
+    ) -> None:
+        """Add the architectures of meta-test episodes ``first``, ``first + 1``, ..., once each.
+
+        Args:
+            first: index of the first episode.
+            genotypes: those that predict.
+            own: those that the tasks decoded to, where that may be others.
+        """
+        rows = [{"genotype": genotype.to_json()} for genotype in genotypes]
+        if own is not None:
+            both = zip(rows, own, strict=True)
+            rows = [row | {"own": genotype.to_json()} for row, genotype in both]
+        self._append_once("genotypes", first, rows)
 
     def append_embeddings(self, first: int, embeddings: Sequence[Sequence[float | None]]) -> None:
         """Add the task embeddings of meta-test episodes ``first``, ``first + 1``, ..., once."""
-        self._append_once("embedding", first, embeddings)
+        self._append_once("embeddings", first, [{"embedding": row} for row in embeddings])
 
-    def _append_once(self, noun: str, first: int, values: Sequence[Any]) -> None:
-        """Add a line per episode to the file of a noun, but for those that are there already."""
-        path = self.folder / f"{noun}s.jsonl"
+    def _append_once(self, stem: str, first: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add a line per episode to a file, but for those that are there already."""
+        path = self.folder / f"{stem}.jsonl"
         there = _repaired(path)
         after = _parsed(there[-1:], path, "index")[0]["index"] if there else -1
         lines = [
-            canonical_json({"index": index, noun: value})
-            for index, value in enumerate(values, start=first)
+            canonical_json({"index": index, **row})
+            for index, row in enumerate(rows, start=first)
             if index > after
         ]
         _append(path, lines)

@@ -22,6 +22,7 @@ from metabench.planning.networks import (
     build_strategy,
     count_weights,
     uses_batch_statistics,
+    uses_running_statistics,
 )
 from metabench.planning.runspec import RunSpec, SourceChoice
 from metabench.planning.source_data import fingerprint_of, load_data
@@ -31,7 +32,8 @@ from metabench.plugin.contracts.episode import EpisodeShape, TaskShape
 from metabench.plugin.contracts.learner import Learner, LearnerContext
 from metabench.plugin.contracts.phase import first_steps
 from metabench.plugin.contracts.space import SearchSpace
-from metabench.plugin.specs import resolve
+from metabench.plugin.specs import LearnerSpec, resolve
+from metabench.results.schema import Normalization
 from metabench.running.training_phases import TrainingPhase
 from metabench.sampling.labelled import LabelledSampler
 from metabench.sampling.sampler import EpisodeSampler
@@ -52,7 +54,7 @@ class Built:
     phases: tuple[TrainingPhase, ...]
     validate: EpisodeSampler | None
     test: EpisodeSampler
-    transductive: bool
+    normalization: Normalization
     n_params: int | None
     steps_at_test: int
     train_shape: EpisodeShape
@@ -117,7 +119,7 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
         phases=_phases(spec, catalog, sources, task=task, device=device),
         validate=sampler("meta-val", seed=episode_seed) if "meta-val" in shapes else None,
         test=sampler("meta-test", seed=episode_seed),
-        transductive=transductive and learner_spec.transductive and uses_batch_statistics(space),
+        normalization=_normalization(spec, learner_spec, space),
         data={
             choice.source: _describe_data(choice, data, catalog)
             for choice, data in zip(spec.sources, loaded, strict=True)
@@ -127,6 +129,15 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
         conditions=training_conditions(spec, catalog),
         n_params=count_weights(space) if space and not space.choices() else None,
     )
+
+
+def _normalization(spec: RunSpec, learner: LearnerSpec, space: SearchSpace | None) -> Normalization:
+    """Whose statistics the predictions of a run use: what is allowed need not be used."""
+    if uses_running_statistics(space):
+        return "running"
+    allowed = spec.protocol.normalization == "transductive"
+    used = learner.transductive and uses_batch_statistics(space)
+    return "transductive" if allowed and used else "inductive"
 
 
 def _phases(

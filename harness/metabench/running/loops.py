@@ -181,7 +181,12 @@ class Loops:
             adapted = tested.adapt(tasks.support, rng=rng)
             records = self._episodes(adapted, tasks, first)
             if adapted.genotypes is not None and not evaluation:
-                self.store.append_genotypes(first, self._canonical(adapted.genotypes))
+                own = adapted.own_genotypes
+                self.store.append_genotypes(
+                    first,
+                    self._canonical(adapted.genotypes),
+                    own=None if own is None else self._canonical(own),
+                )
             if adapted.embedding is not None and not evaluation and first < EMBEDDED:
                 kept = adapted.embedding[: EMBEDDED - first].double().tolist()
                 self.store.append_embeddings(first, [[*map(_short, row)] for row in kept])

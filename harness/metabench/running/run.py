@@ -143,7 +143,8 @@ class RunExecution:
         record = self._write(
             record,
             "running",
-            transductive=built.transductive,
+            transductive=built.normalization == "transductive",
+            normalization=built.normalization,
             n_params=built.n_params,
             steps_at_test=built.steps_at_test,
             train_shots=built.train_shape.shots,

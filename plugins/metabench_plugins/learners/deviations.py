@@ -221,8 +221,24 @@ _SHARED_M = SourceDeviation(
     where="M-NAS, Table 3",
 )
 
-_TNAS = (
+_MAML_PLUS = (
     _GUARD,
+    SourceDeviation(
+        source="blocks end in a leaky ReLU of slope 0.01",
+        here="they end in a ReLU",
+        why="all learners of a suite have the same network",
+        where="MAML++, released code",
+        when={"network": "conv4", "network.activation": "relu"},
+    ),
+    SourceDeviation(
+        source="the mean prediction of the five checkpoints that are best on validation is tested",
+        here="one checkpoint is tested",
+        why="all learners of a suite are tested alike",
+        where="MAML++, released code",
+    ),
+)
+
+_RETRAINING = (
     SourceDeviation(
         source="the network that a test task decodes to is trained from scratch for that task, on "
         "the meta-train tasks",
@@ -231,6 +247,9 @@ _TNAS = (
         why="the source takes GPU hours for each test task",
         where="T-NAS, code and experiments",
     ),
+)
+
+_TNAS_NETWORK = (
     SourceDeviation(
         source="10 inner steps at meta-test",
         here="5 inner steps",
@@ -245,6 +264,46 @@ _TNAS = (
         where="T-NAS, released code",
         when={"network": "tnas"},
     ),
+)
+
+_TNAS = (_GUARD, *_RETRAINING, *_TNAS_NETWORK)
+
+_TNAS_PLUS = (
+    *_TNAS,
+    SourceDeviation(
+        source="MAML++ trains the decoded networks; its settings are not stated",
+        here="those of MAML++ on MiniImagenet, with rates that start at 0.1 and without an "
+        "ensemble of checkpoints",
+        why="T-NAS tests the weights that are best on validation",
+        where="T-NAS, experiments",
+    ),
+)
+
+_AUTO_MAML = (
+    _GUARD,
+    SourceDeviation(
+        source="the weights are trained on half of the meta-train classes, the logits on the other "
+        "half",
+        here="one half of each meta-batch trains the weights, the other half the logits, both on "
+        "tasks of all classes",
+        why="a learner gets tasks, and does not choose their classes",
+        where="T-NAS, Auto-MAML",
+        when={"learner.arch_tasks": "half"},
+    ),
+    SourceDeviation(
+        source="4 tasks train the weights and 4 the logits in each meta-step of the search",
+        here="2 and 2",
+        why="the meta-batch has as many tasks in the search as later, where the source has 4",
+        where="T-NAS, Auto-MAML",
+        when={"learner.arch_tasks": "half", "budget.meta_batch": 4},
+    ),
+    SourceDeviation(
+        source="the decoded network is trained with a weight decay of 3e-4",
+        here="without weight decay",
+        why="it is trained as the networks of T-NAS are",
+        where="T-NAS, released script",
+    ),
+    *_TNAS_NETWORK,
 )
 
 _ONE_SHOT = (
@@ -288,7 +347,10 @@ _DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
     "mnas-shared-m": (*_MNAS, _SHARED_M),
     "mnas-shared-nm": _MNAS,
     "mnas-low-rank": (*_MNAS, *_MNAS_PER_TASK, _LOW_RANK),
+    "maml++": _MAML_PLUS,
     "tnas": _TNAS,
+    "tnas++": _TNAS_PLUS,
+    "auto-maml": _AUTO_MAML,
     "one-shot": _ONE_SHOT,
     "reptile": _REPTILE,
     "metanas": _METANAS,

@@ -1,7 +1,8 @@
 """Metric learners: a query is compared with the support set in a learned embedding.
 
 The network without its head embeds examples. There is no inner loop: the outer loop descends the
-cross-entropy of the query sets, and adaptation embeds the support set.
+cross-entropy of the query sets, and adaptation embeds the support set. The embedding may have
+running statistics and dropout.
 
 * ``protonet`` (Snell, Swersky and Zemel, NeurIPS 2017): a class is the mean c_k of its support
   embeddings; the logit of a query is ``-|f(x) - c_k|^2``.
@@ -29,10 +30,12 @@ from metabench import (
     LearnerContext,
     Params,
     TaskBatch,
+    Training,
     predictor,
 )
 from metabench_plugins.learners.parts.gradient_learner import leaves
 from metabench_plugins.learners.parts.layer_weights import layered
+from metabench_plugins.learners.parts.network_state import NetworkState
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam, OuterOptimizer
 
 
@@ -95,7 +98,7 @@ class MetricLearner(ABC):
         assert context.space is not None
         self._context = context
         self.params: Any = context.params
-        self._space = context.space
+        self._network = NetworkState(context.space, context.device)
         *_, head = layered(context.space, "a metric learner").layers()
         drawn = context.space.init_weights(rng=context.rng)
         embedding = {n: w for n, w in drawn.items() if not n.startswith(f"{head}.")}
@@ -138,10 +141,13 @@ class MetricLearner(ABC):
         """Descend the mean loss of the query sets."""
         ways = self.params.train_ways or self._context.shape.ways
         members = functional.one_hot(tasks.support.y, ways)
-        support, queries = self._embed(tasks.support.x), self._embed(tasks.query.x)
+        training = Training(rng=rng, progress=progress)
+        support = self._embed(tasks.support.x, training)
+        queries = self._embed(tasks.query.x, training)
         logits = self.logits(queries, support, members.to(support.dtype))
         loss = self.loss(logits.flatten(0, 1), tasks.query.y.flatten())
         skipped = self.outer.step(loss, rate=self.rate(progress))
+        self._network.keep(training, skipped=skipped)
         return {"loss": loss.detach(), SKIPPED: skipped}
 
     @torch.no_grad()
@@ -157,17 +163,18 @@ class MetricLearner(ABC):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights and the optimizer's moments."""
-        return self.outer.state_dict()
+        """Weights, the optimizer's moments, and the state of the network where it has one."""
+        return self.outer.state_dict() | self._network.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore weights and moments."""
+        """Restore weights, moments and the state of the network."""
         self.outer.load_state_dict(state)
+        self._network.load_state_dict(state)
 
-    def _embed(self, x: Tensor) -> Tensor:
+    def _embed(self, x: Tensor, training: Training | None = None) -> Tensor:
         """Embed ``[tasks, n, *inputs]``; all tasks share the weights."""
         shared = {name: weight[None] for name, weight in self._weights.items()}
-        return self._space.forward(shared, {}, x)
+        return self._network.forward(shared, {}, x, training=training)
 
 
 class ProtoNet(MetricLearner):

@@ -61,6 +61,16 @@ def _learners() -> Iterator[LearnerSpec]:
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Li, Zhou, Chen and Li, 2017",
     )
+    yield LearnerSpec(
+        name="maml++",
+        version=1,
+        summary="MAML++: MAML with a rate, norms and a loss of each inner step's own (Antoniou et "
+        "al. 2019).",
+        params="metabench_plugins.learners.maml_plus:MamlPlusParams",
+        factory="metabench_plugins.learners.maml_plus:MamlPlus",
+        conditions="metabench_plugins.learners.parts.conditions:of_maml_plus",
+        reference="Antoniou, Edwards and Storkey, ICLR 2019",
+    )
     yield from _metric()
     yield from _finetuned()
     yield from _leo()
@@ -251,27 +261,7 @@ def _searching() -> Iterator[LearnerSpec]:
         adds_loss_terms=True,
         reference=metanas,
     )
-    yield LearnerSpec(
-        name="tnas",
-        version=4,
-        summary="T-NAS: first-order MAML on weights and architecture logits; the most "
-        "common decoded networks are trained anew (Lian et al. 2020).",
-        params="metabench_plugins.learners.tnas:TnasParams",
-        factory="metabench_plugins.learners.tnas:Tnas",
-        conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
-        preset={
-            "order": "first",
-            "inner_lr": 0.1,
-            "reduction": "mean",
-            "adapt_norm": True,
-            "arch_inner_lr": 30.0,
-            "arch_beta1": 0.5,
-            "arch_decay": 1e-3,
-        },
-        searches=True,
-        adds_loss_terms=True,
-        reference="Lian et al., T-NAS, ICLR 2020",
-    )
+    yield from _of_tnas()
     for name, summary, reference, params in (
         (
             "metanas-retrain",
@@ -299,6 +289,59 @@ def _searching() -> Iterator[LearnerSpec]:
             steps_at_test="metabench_plugins.learners.metanas.params:steps_at_test",
             reference=reference,
         )
+
+
+def _of_tnas() -> Iterator[LearnerSpec]:
+    """T-NAS and what its paper compares it with."""
+    parts = "metabench_plugins.learners"
+    tnas = LearnerSpec(
+        name="tnas",
+        version=4,
+        summary="T-NAS: first-order MAML on weights and architecture logits; the most "
+        "common decoded networks are trained anew (Lian et al. 2020).",
+        params=f"{parts}.tnas:TnasParams",
+        factory=f"{parts}.tnas:Tnas",
+        conditions=f"{parts}.parts.conditions:with_outer_adam",
+        preset={
+            "order": "first",
+            "inner_lr": 0.1,
+            "reduction": "mean",
+            "adapt_norm": True,
+            "arch_inner_lr": 30.0,
+            "arch_beta1": 0.5,
+            "arch_decay": 1e-3,
+        },
+        searches=True,
+        adds_loss_terms=True,
+        reference="Lian et al., T-NAS, ICLR 2020",
+    )
+    yield tnas
+    yield replace(
+        tnas,
+        name="tnas++",
+        version=1,
+        summary="T-NAS++: T-NAS whose decoded networks are trained by MAML++ (Lian et al. 2020).",
+        params=f"{parts}.tnas_plus:TnasPlusParams",
+        factory=f"{parts}.tnas_plus:TnasPlus",
+        conditions=f"{parts}.parts.conditions:of_maml_plus",
+        preset={**tnas.preset, "multi_step_parts": 15, "outer_lr_end": None},
+    )
+    yield replace(
+        tnas,
+        name="auto-maml",
+        version=1,
+        summary="Auto-MAML: first-order MAML on weights, with one architecture for all tasks, "
+        "whose network is trained anew (Lian et al. 2020).",
+        params=f"{parts}.auto_maml:AutoMamlParams",
+        factory=f"{parts}.auto_maml:AutoMaml",
+        preset={
+            **tnas.preset,
+            "arch_inner_lr": 0.0,
+            "arch_lr": 3e-4,
+            "networks": 1,
+            "decode_fraction": 0.0,
+        },
+    )
 
 
 def _metric() -> Iterator[LearnerSpec]:
@@ -329,6 +372,7 @@ def _metric() -> Iterator[LearnerSpec]:
             factory=f"{module}:{learner}",
             conditions="metabench_plugins.learners.parts.conditions:of_metric",
             train_shape=f"{module}:train_shape",
+            takes_state=True,
             steps_at_test="metabench_plugins.learners.without_training:no_steps",
             reference=reference,
         )

@@ -84,10 +84,11 @@ def verdict_of(row: PaperRow, name: str = "bird"):
     return verdict
 
 
+RECORDED = ("stamps", "transductive", "normalization", "steps_at_test")
+
+
 def paper_run(folder: Path, learner: str = "maml", **options: object) -> Path:
-    record = {
-        k: options.pop(k) for k in ("stamps", "transductive", "steps_at_test") if k in options
-    }
+    record = {k: options.pop(k) for k in RECORDED if k in options}
     scores = options.pop("scores", SCORES)
     return write_run(folder, current(learner, budget="paper", **options), scores, **record)
 
@@ -267,6 +268,11 @@ def test_facts_of_a_row_come_before_those_of_its_setting_and_these_before_the_ta
             {},
             {"normalization": "running"},
             "normalization: transductive here, running in the paper",
+        ),
+        (
+            {"transductive": False, "normalization": "running"},
+            {},
+            "normalization: running here, transductive in the paper",
         ),
         (
             {},

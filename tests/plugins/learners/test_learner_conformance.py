@@ -22,6 +22,7 @@ CASES = [
         "baseline++",
         "bmaml",
         "leo",
+        "maml++",
         "matching-net",
         "meta-sgd",
         "metaoptnet",

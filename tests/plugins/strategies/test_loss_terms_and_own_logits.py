@@ -319,7 +319,7 @@ def test_the_controller_of_mnas_makes_own_logits_and_drops_none_of_them() -> Non
 
 
 @pytest.mark.parametrize("strategy", ["fair-darts", "darts-edge-norm"])
-@pytest.mark.parametrize("learner", ["maml", "mnas", "metanas", "tnas"])
+@pytest.mark.parametrize("learner", ["maml", "mnas", "metanas", "tnas", "tnas++", "auto-maml"])
 def test_searching_learners_take_them_in_the_suites(
     catalog: Catalog, learner: str, strategy: str
 ) -> None:

@@ -16,6 +16,7 @@ Measure = Literal[
     "genotypes",
     "genotype_share",
     "genotype_source_p",
+    "own_genotype_trained",
     "embedding_silhouette",
     "embedding_probe",
 ]

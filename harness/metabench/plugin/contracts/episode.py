@@ -123,6 +123,8 @@ class Adapted:
         genotypes: the genotype of each task, if an architecture is chosen.
         n_params: the number of weights of the network that predicts, for each task.
         embedding: ``[tasks, d]``, if the learner embeds tasks.
+        own_genotypes: the genotype that each task decoded to, where the learner may predict with
+            another one, such as the nearest of those that it has trained.
         variants: other predictors of the same adaptation, by name, such as ``pruned``. Each is
             scored on the headline's queries and shown in a table of its own.
     """
@@ -132,4 +134,5 @@ class Adapted:
     genotypes: Sequence[Genotype] | None = None
     n_params: Sequence[int] | None = None
     embedding: Tensor | None = None
+    own_genotypes: Sequence[Genotype] | None = None
     variants: Mapping[str, Predictor] = field(default_factory=dict)

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from metabench_plugins.learners.finetuned_classifier import FinetunedParams
     from metabench_plugins.learners.leo import LeoParams
     from metabench_plugins.learners.linear_heads import MetaOptNetParams
+    from metabench_plugins.learners.maml_plus import MamlPlusParams
     from metabench_plugins.learners.metric import MetricParams
     from metabench_plugins.learners.one_shot import OneShotParams
     from metabench_plugins.learners.parts.gradient_learner import GradientParams
     from metabench_plugins.learners.reptile import ReptileParams
+    from metabench_plugins.learners.tnas_plus import TnasPlusParams
 
 CONSTANT = "constant"
 _SKIPPING = "meta-steps above {:g} times the median norm are skipped"
@@ -33,6 +35,14 @@ def with_outer_adam(params: GradientParams) -> TrainingConditions:
             path_dropout=getattr(params, "path_dropout", 0.0),
         ),
     )
+
+
+def of_maml_plus(params: MamlPlusParams | TnasPlusParams) -> TrainingConditions:
+    """Of MAML++ and what trains networks by it."""
+    end, stated = params.outer_lr_end, with_outer_adam(params)
+    if end is None or math.isclose(end, params.outer_lr):
+        return stated
+    return stated.model_copy(update={"outer_schedule": f"cosine, {params.outer_lr:g} to {end:g}"})
 
 
 def of_reptile(params: ReptileParams) -> TrainingConditions:

@@ -25,6 +25,7 @@ class Group:
         max_norm: bound of the norm of the group's gradient; None for no bound.
         beta1: decay of Adam's first moment.
         decay: factor of the weights that joins their gradient.
+        clipped: whether the bound of the elements holds for their gradient.
     """
 
     weights: Params
@@ -32,6 +33,7 @@ class Group:
     max_norm: float | None = None
     beta1: float = 0.9
     decay: float = 0.0
+    clipped: bool = True
 
 
 class OuterOptimizer(ABC):
@@ -39,7 +41,8 @@ class OuterOptimizer(ABC):
 
     Args:
         groups: names must differ between groups.
-        clip: bound of each gradient element, ``[-clip, clip]``; None for no bound.
+        clip: bound of each gradient element of the groups that are clipped, ``[-clip, clip]``;
+            None for no bound.
         skip_above: see :class:`RunawayGuard`.
     """
 
@@ -60,6 +63,7 @@ class OuterOptimizer(ABC):
             self.weights.update(group.weights)
         self._optimizer = self.make(groups)
         self._clip = clip
+        self._free = {name for group in groups if not group.clipped for name in group.weights}
         (like, *_) = self.weights.values()
         self._guard = RunawayGuard(skip_above, like.device)
 
@@ -83,10 +87,10 @@ class OuterOptimizer(ABC):
         leaves = list(self.weights.values())
         gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
         skipped = self._guard.skips([g for g in gradients if g is not None])
-        for weight, gradient in zip(leaves, gradients, strict=True):
+        for (name, weight), gradient in zip(self.weights.items(), gradients, strict=True):
             if gradient is not None:
                 gradient = gradient.masked_fill(skipped, 0.0)
-                if self._clip is not None:
+                if self._clip is not None and name not in self._free:
                     gradient = gradient.clamp(-self._clip, self._clip)
             weight.grad = gradient
         for weights, max_norm in self._groups:
