@@ -39,7 +39,7 @@ from metabench.cli.parameters import parameter_rows, parameters
 from metabench.papers.claims import load_claims
 from metabench.papers.reference_files import load_reference
 from metabench.planning import evaluation, runspec, suite
-from metabench.planning.overrides import SCOPES
+from metabench.planning.overrides import OF_ONE, SCOPES
 from metabench.plugin import hookspecs, source_deviation, specs
 from metabench.plugin.catalog import Catalog, Kind, load_catalog
 from metabench.results import schema as records
@@ -157,7 +157,13 @@ def _cli() -> str:
             blocks.append(f"## metabench {f'{group} ' if group else ''}{info.name}")
             blocks += _command(info)
     scopes = ", ".join(f"`{scope}`" for scope in SCOPES)
+    one = ", ".join(f"`{scope}[NAME]`" for scope in OF_ONE)
     blocks += ["## Scopes of `--set`", f"{scopes}. For example `--set learner.inner_lr=0.01`."]
+    blocks.append(
+        f"{one} apply to what has the name, in a command with several, and win over the plain "
+        "scope; a budget names a learner. For example `--set 'learner[maml].inner_lr=0.01'`; the "
+        "quotes keep a shell from reading the brackets."
+    )
     variables = (
         ("`METABENCH_DATA`", "Folder of the packed datasets."),
         ("`METABENCH_STRICT_PLUGINS`", "`1`: a broken plugin stops the program (exit code 4)."),

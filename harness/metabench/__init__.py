@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         TaskKind,
         TaskShape,
     )
+    from metabench.plugin.contracts.file_param import FileParam
     from metabench.plugin.contracts.genotype import Edge, Genotype
     from metabench.plugin.contracts.learner import (
         SKIPPED,
@@ -72,7 +73,12 @@ if TYPE_CHECKING:
         Training,
     )
     from metabench.plugin.contracts.stamp import Stamp
-    from metabench.plugin.contracts.strategy import AnnealedStrategy, Proposer, Strategy
+    from metabench.plugin.contracts.strategy import (
+        AnnealedStrategy,
+        Proposer,
+        RegularizedStrategy,
+        Strategy,
+    )
     from metabench.plugin.hookspecs import hookimpl
     from metabench.plugin.source_deviation import SourceDeviation
     from metabench.plugin.specs import (
@@ -139,6 +145,7 @@ _HOMES = {
         "TaskKind",
         "TaskShape",
     ),
+    "plugin.contracts.file_param": ("FileParam",),
     "plugin.contracts.genotype": (
         "Edge",
         "Genotype",
@@ -165,6 +172,7 @@ _HOMES = {
     "plugin.contracts.strategy": (
         "AnnealedStrategy",
         "Proposer",
+        "RegularizedStrategy",
         "Strategy",
     ),
     "plugin.hookspecs": ("hookimpl",),
@@ -220,6 +228,7 @@ __all__ = [
     "EvaluableFamily",
     "Executor",
     "ExecutorSpec",
+    "FileParam",
     "Frozen",
     "FunctionFamily",
     "Genotype",
@@ -241,6 +250,7 @@ __all__ = [
     "Predictor",
     "Proposer",
     "Reduction",
+    "RegularizedStrategy",
     "RunEvent",
     "SearchSpace",
     "SearchSpaceSpec",

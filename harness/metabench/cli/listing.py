@@ -216,15 +216,22 @@ def _details(catalog: Catalog, kind: Kind, name: str, thing: Any) -> dict[str, A
 
         return about | described(thing)
     if kind == "suite":
+        from metabench.cli.suite_values import values_of_plugins
         from metabench.planning.suite import load_suite
 
-        values = load_suite(thing).model_dump(mode="json")
+        suite = load_suite(thing)
+        values = suite.model_dump(mode="json")
         ordered = dict(sorted(values.items(), key=lambda item: isinstance(item[1], dict)))
-        return about | ordered
+        brought = values_of_plugins(suite, catalog)
+        return about | ordered | ({"values of plugins": brought} if brought else {})
     from metabench.cli.parameters import parameters
 
     more = {key: getattr(thing, key, "") for key in ("reference", "citation")}
     facts = _spec_facts(thing) | {key: value for key, value in more.items() if value}
+    if getattr(thing, "suite_defaults", None) is not None:
+        from metabench.cli.suite_values import values_for_suites
+
+        facts["values for suites"] = values_for_suites(thing, catalog)
     if isinstance(thing, LearnerSpec):
         facts["deviations"] = [one.model_dump(mode="json") for one in thing.deviations]
     return about | facts | {"parameters": parameters(thing)}
@@ -248,7 +255,8 @@ def _page(catalog: Catalog, kind: Kind, name: str, thing: Any) -> str:
 def _tables(detail: dict[str, Any]) -> str:
     from metabench.cli.parameters import parameter_table
 
-    tables = ("parameters", "settings", "budgets", "evaluations", "sources", "deviations")
+    brought = ("values for suites", "values of plugins")
+    tables = ("parameters", "settings", "budgets", "evaluations", "sources", "deviations", *brought)
     head = columns(
         [str(detail["kind"]), str(detail["name"])],
         [
@@ -268,6 +276,11 @@ def _tables(detail: dict[str, Any]) -> str:
         if detail.get(key):
             rows = [[name, *_layer(layer)] for name, layer in detail[key].items()]
             blocks.append(columns([title, "summary", "values"], rows))
+    for key in brought:
+        if detail.get(key):
+            header = list(detail[key][0])
+            rows = [[_words(row[name]) for name in header] for row in detail[key]]
+            blocks.append(f"{key}:\n{columns(header, rows)}")
     if detail.get("deviations"):
         found = (SourceDeviation.model_validate(one) for one in detail["deviations"])
         lines = [plain(f"- {one.described}") for one in found]

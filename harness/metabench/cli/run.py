@@ -76,7 +76,8 @@ def run(
             "--set",
             metavar="SCOPE.NAME=VALUE",
             help="Set a parameter, such as network.filters=32. SCOPE is learner, network, "
-            "strategy, data, protocol or budget. May be given several times.",
+            "strategy, data, protocol or budget. learner[NAME], network[NAME], strategy[NAME] and "
+            "budget[LEARNER] apply to one of several. May be given several times.",
         ),
     ] = None,
     data: Annotated[

@@ -74,6 +74,10 @@ def _spec_checks(thing: Spec, others: Callable[[], Catalog]) -> Iterator[Check]:
     from metabench.conformance.descriptions import description_checks
 
     yield from description_checks(thing)
+    if isinstance(thing, LearnerSpec | SearchSpaceSpec | NasStrategySpec):
+        from metabench.conformance.suite_defaults import suite_defaults_checks
+
+        yield from suite_defaults_checks(thing, others)
     match thing:
         case LearnerSpec():
             from metabench.conformance.learners import learner_checks

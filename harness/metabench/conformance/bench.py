@@ -47,6 +47,7 @@ class Bench:
         catalog: where networks and strategies come from.
         searched: whether the network is searched.
         stateful: whether the network has running statistics and dropout.
+        wrap: what becomes of the strategy before the learner gets it.
     """
 
     spec: LearnerSpec
@@ -54,6 +55,7 @@ class Bench:
     catalog: Callable[[], Catalog]
     searched: bool = False
     stateful: bool = False
+    wrap: Callable[[Strategy], Strategy] | None = None
 
     def build(
         self, *, seed: int = 0, transductive: bool = True, device: torch.device = CPU
@@ -125,6 +127,7 @@ class Bench:
                 raise Skip("no strategy that reads logits is installed.")
             chosen = fitting[0]
             strategy = resolve(chosen.factory)(default_params(chosen))
+            strategy = self.wrap(strategy) if self.wrap else strategy
         if not self.spec.needs_space:
             return None, strategy
         space = catalog.space(name)

@@ -27,7 +27,10 @@ from metabench.conformance.samples import (
     untouched_randomness,
 )
 from metabench.plugin.catalog import Catalog
+from metabench.plugin.contracts.architecture import Arch
 from metabench.plugin.contracts.episode import Adapted, ClassBatch, Labelled, TaskBatch
+from metabench.plugin.contracts.space import SearchSpace
+from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import LearnerSpec
 from metabench.running import checkpoint
 
@@ -45,6 +48,39 @@ def learner_checks(spec: LearnerSpec, catalog: Callable[[], Catalog]) -> Iterato
         for label, bench in benches.items():
             for name, body in CHECKS.items():
                 yield Check(f"{label}: {name}", partial(body, bench))
+            if bench.searched and spec.adds_loss_terms:
+                yield Check(f"{label}: it adds a strategy's loss term", partial(_adds_term, bench))
+
+
+def _adds_term(bench: Bench) -> None:
+    """Compare updates under a strategy with those under the same one with a loss term."""
+    changed = []
+    # Some learners keep the logits at first, and some train the found network at last.
+    for first in (0, 6):
+        states = []
+        for wrap in (None, Pushed):
+            learner = replace(bench, wrap=wrap).fresh()
+            step(bench, learner, first=first, n_steps=1)
+            states.append(copied(learner.state_dict()))
+        changed.append(not same(*states))
+    require(any(changed), "no outer update changes with a strategy that adds a term to the loss.")
+
+
+class Pushed:
+    """A strategy that also pushes logits down, later ones more; what else it does is another's."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        self._strategy = strategy
+        self.init_arch = strategy.init_arch
+        self.mixture = strategy.mixture
+        self.discretize = strategy.discretize
+
+    def loss_term(self, space: SearchSpace, arch: Arch, *, sharpness: float) -> Tensor:
+        """A small multiple of the weighted sum of the logits of each task."""
+        cells = [arch[cell] for cell in space.choices()]
+        owned = [(logits if logits.dim() == 3 else logits[None]).flatten(1) for logits in cells]
+        flat = torch.cat(owned, dim=1)
+        return 0.01 * (flat * torch.linspace(0, 1, flat.shape[1], device=flat.device)).sum(dim=1)
 
 
 def _builds(bench: Bench) -> None:

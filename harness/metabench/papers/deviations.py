@@ -22,6 +22,7 @@ from metabench.planning.plan import RunRequest, resolve, suite_file
 from metabench.planning.runspec import Choice, RunSpec
 from metabench.planning.source_deviations import holds
 from metabench.planning.suite import Suite, load_suite
+from metabench.planning.suite_defaults import backend_in
 from metabench.plugin.source_deviation import SourceDeviation
 from metabench.reports.tables import Row
 from metabench.results.configurations import Configuration
@@ -83,7 +84,7 @@ class Deviations:
         """
         spec = config.spec
         suite = self._suite(spec.suite)
-        backend = suite.backend_of(spec.learner.name)
+        backend = backend_in(self._catalog.learner(spec.learner.name), suite)
         today = _today(spec, suite, self._catalog)
         found = [*_versions(f"suite {suite.name}", spec.suite_version, suite.version)]
         names: dict[Scope, str | None] = {"space": backend.space, "strategy": backend.strategy}

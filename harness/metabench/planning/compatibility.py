@@ -14,6 +14,7 @@ from metabench.plugin.contracts.data import ClassData, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, TaskKind, TaskShape
 from metabench.plugin.contracts.phase import ONE_PHASE, Phase
 from metabench.plugin.contracts.space import LayeredSpace, StatefulSpace
+from metabench.plugin.contracts.strategy import RegularizedStrategy
 from metabench.plugin.specs import (
     DatasetSpec,
     LearnerSpec,
@@ -205,12 +206,22 @@ def check_architecture(spec: RunSpec, data: ClassData | FunctionFamily, catalog:
         catalog: the plugins.
 
     Raises:
-        UsageError: when the strategy does not fit the network, with the strategy's reason.
+        UsageError: when the strategy does not fit the network, with the strategy's reason, or
+            the learner.
     """
     if spec.space is None or spec.strategy is None:
         return
     space = build_space(spec.space, task_of(data, spec.protocol.ways), catalog)
-    build_strategy(spec.strategy, catalog).init_arch(space, rng=generator(spec.seed, "init"))
+    strategy = build_strategy(spec.strategy, catalog)
+    learner = catalog.learner(spec.learner.name)
+    if isinstance(strategy, RegularizedStrategy) and not learner.adds_loss_terms:
+        able = (s.name for s in catalog.learners.values() if can_search(s) and s.adds_loss_terms)
+        raise UsageError(
+            f"Strategy {spec.strategy.name} adds a term to the loss, "
+            f"but learner {learner.name} does not use it.",
+            hint=f"Choose another strategy with --strategy, or a learner that does: {_list(able)}.",
+        )
+    strategy.init_arch(space, rng=generator(spec.seed, "init"))
 
 
 def _list(names: Iterable[str]) -> str:
@@ -262,8 +273,7 @@ def common_task(spec: RunSpec, loaded: Sequence[ClassData | FunctionFamily]) -> 
 def learner_params(spec: RunSpec, catalog: Catalog) -> Any:
     """The parameters of a run's learner, as its own model."""
     learner = catalog.learner(spec.learner.name)
-    model = learner.params_model(searched=spec.strategy is not None)
-    return model.model_validate(spec.learner.params)
+    return spec.learner.validated(learner.params_model(searched=spec.strategy is not None))
 
 
 def episode_shapes(spec: RunSpec, catalog: Catalog) -> Mapping[str, EpisodeShape]:

@@ -58,4 +58,4 @@ def build_strategy(choice: Choice, catalog: Catalog) -> Strategy:
 
 
 def _params(spec: Spec, choice: Choice) -> Any:
-    return spec.params_model().model_validate(choice.params)
+    return choice.validated(spec.params_model())

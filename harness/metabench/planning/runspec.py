@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
-from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from metabench.plugin.contracts.episode import EpisodeShape
+from metabench.plugin.contracts.file_param import FILES, file_in_words, is_file_value
 from metabench.values import Frozen, digest
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class Choice(Frozen):
@@ -20,11 +24,25 @@ class Choice(Frozen):
     params: dict[str, Any] = Field(
         default_factory=dict, description="All parameters, defaults included."
     )
+    files: dict[str, str] = Field(
+        default_factory=dict,
+        exclude=True,
+        description="Paths of the files among the parameters, by SHA-256. Not written, and not "
+        "part of the identity: `provenance.files` has them.",
+    )
 
     def __str__(self) -> str:
         """Name and parameters, ``conv4(filters=64)``."""
-        inside = ", ".join(f"{key}={value}" for key, value in sorted(self.params.items()))
+        inside = ", ".join(f"{key}={_word(value)}" for key, value in sorted(self.params.items()))
         return f"{self.name}({inside})" if inside else self.name
+
+    def validated(self, model: type[M]) -> M:
+        """The parameters as their model, whose files know their paths."""
+        return model.model_validate(self.params, context={FILES: self.files})
+
+
+def _word(value: Any) -> Any:
+    return file_in_words(value) if is_file_value(value) else value
 
 
 class SourceChoice(Choice):
@@ -174,6 +192,33 @@ class RunSpec(Frozen):
     seed: int = Field(
         ge=0, lt=2**31, description="Seed of initial weights, meta-train episodes and random draws."
     )
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Paths of the files among all parameters, by SHA-256."""
+        return {sha256: path for own in self._choices() for sha256, path in own.files.items()}
+
+    def with_files(self, files: Mapping[str, str]) -> RunSpec:
+        """The same run, whose files lie at these paths.
+
+        Args:
+            files: paths by SHA-256.
+        """
+        update = {"files": dict(files)}
+        placed = {
+            scope: choice and choice.model_copy(update=update)
+            for scope, choice in (
+                ("learner", self.learner),
+                ("space", self.space),
+                ("strategy", self.strategy),
+            )
+        }
+        sources = tuple(source.model_copy(update=update) for source in self.sources)
+        return self.model_copy(update={**placed, "sources": sources})
+
+    def _choices(self) -> list[Choice]:
+        parts = (self.learner, self.space, self.strategy, *self.sources)
+        return [choice for choice in parts if choice is not None]
 
     @property
     def run_id(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any, Literal
 
 from metabench.errors import PluginError
@@ -83,6 +84,8 @@ class LearnerSpec(Spec):
             data that is a single task (``ClassData.supervised``).
         makes_logits: whether it computes the architecture logits itself. It then needs a strategy
             that reads logits.
+        adds_loss_terms: whether it adds the term of a :class:`~metabench.RegularizedStrategy` to
+            its losses; without that such a strategy is refused.
         needs_space: whether it trains the network of the suite; False if it has its own network.
         needs_hidden_layers: whether it adds weights to the hidden layers of the network. It then
             needs a :class:`~metabench.LayeredSpace` that has some.
@@ -101,6 +104,8 @@ class LearnerSpec(Spec):
             for a learner that states none.
         preset: parameters that this name fixes; an ablation is a name with a preset.
         deviations: what it does otherwise than its source. Papers' tables and claims name them.
+        suite_defaults: values that it brings for suites of others: a mapping by suite, in the form
+            of a suite file, or the YAML file of one. A suite's own values for it win.
     """
 
     factory: Callable[[LearnerContext], Learner] | str
@@ -109,6 +114,7 @@ class LearnerSpec(Spec):
     search_params: type[BaseModel] | str | None = None
     one_task: bool = False
     makes_logits: bool = False
+    adds_loss_terms: bool = False
     needs_space: bool = True
     needs_hidden_layers: bool = False
     takes_state: bool = False
@@ -120,6 +126,7 @@ class LearnerSpec(Spec):
     conditions: Callable[[Any], TrainingConditions] | str | None = None
     preset: Mapping[str, Any] = field(default_factory=dict)
     deviations: tuple[SourceDeviation, ...] = ()
+    suite_defaults: Mapping[str, Any] | Traversable | None = None
 
     def params_model(self, *, searched: bool = False) -> type[BaseModel]:
         """The model of the parameters on a fixed network, or on a searched one."""
@@ -162,11 +169,14 @@ class SearchSpaceSpec(Spec):
         factory: builds the network from its validated parameters and a ``TaskShape``.
         kinds: the kinds of task that it can be trained on.
         searched: whether it is a search space, i.e. whether it has choices.
+        suite_defaults: values that it brings for suites of others: a mapping by suite, in the form
+            of a suite file, or the YAML file of one. A suite's own values for it win.
     """
 
     factory: Callable[[Any, TaskShape], SearchSpace] | str
     kinds: tuple[TaskKind, ...] = ("classification",)
     searched: bool = False
+    suite_defaults: Mapping[str, Any] | Traversable | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,10 +187,13 @@ class NasStrategySpec(Spec):
         factory: builds the strategy from its validated parameters.
         reads_logits: whether the architecture follows from logits; False for a baseline that draws
             the architecture or is given it.
+        suite_defaults: values that it brings for suites of others: a mapping by suite, in the form
+            of a suite file, or the YAML file of one. A suite's own values for it win.
     """
 
     factory: Callable[[Any], Strategy] | str
     reads_logits: bool = True
+    suite_defaults: Mapping[str, Any] | Traversable | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,11 @@ class Provenance(BaseModel):
         description="What the `--set` options of the command say: values by scope and name. "
         "Absent in older records.",
     )
+    files: dict[str, str] | None = Field(
+        default=None,
+        description="Paths of the files that parameters name, as they were given, by the SHA-256 "
+        "in the identity. Null where there are none.",
+    )
     started: str = Field(description="UTC time of the first start, ISO 8601.")
     device: str = Field(description="Device and its name.")
     threads: int = Field(description="CPU threads per process.")

@@ -118,7 +118,10 @@ class RunExecution:
         planned = self._planned
         command = f"{planned.command} --out {shlex.quote(str(self._out))}"
         made_with = provenance.collect(
-            command=command, changes=planned.changes, device=self._device
+            command=command,
+            changes=planned.changes,
+            files=planned.spec.files,
+            device=self._device,
         )
         if earlier is not None:
             before = earlier.provenance

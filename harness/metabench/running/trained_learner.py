@@ -129,7 +129,7 @@ def restore(
         raise DataError(
             f"There is no finished run in {folder}.", hint="Run its command again to finish it."
         )
-    spec = record.spec
+    spec = record.spec.with_files(record.provenance.files or {})
     _check_versions(spec, catalog, folder)
     if normalization is not None:
         protocol = spec.protocol.model_copy(update={"normalization": normalization})

@@ -24,6 +24,7 @@ def _learners() -> Iterator[LearnerSpec]:
         "task (Finn et al. 2017).",
         params="metabench_plugins.learners.maml:MamlParams",
         search_params="metabench_plugins.learners.maml:MamlSearchParams",
+        adds_loss_terms=True,
         factory="metabench_plugins.learners.maml:Maml",
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Finn, Abbeel and Levine, ICML 2017",
@@ -35,6 +36,7 @@ def _learners() -> Iterator[LearnerSpec]:
         "to each task (Nichol et al. 2018).",
         params="metabench_plugins.learners.reptile:ReptileParams",
         search_params="metabench_plugins.learners.metanas.params:MetanasParams",
+        adds_loss_terms=True,
         factory="metabench_plugins.learners.metanas.learner:reptile",
         conditions="metabench_plugins.learners.parts.conditions:of_reptile",
         train_shape="metabench_plugins.learners.reptile:train_shape",
@@ -104,6 +106,7 @@ def _learners() -> Iterator[LearnerSpec]:
         conditions="metabench_plugins.learners.parts.conditions:of_one_shot",
         kinds=("classification",),
         searches=True,
+        adds_loss_terms=True,
         one_task=True,
         reference="Liu, Simonyan and Yang, ICLR 2019",
     )
@@ -191,6 +194,7 @@ def _task_aware() -> Iterator[LearnerSpec]:
             conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
             preset=preset,
             searches=True,
+            adds_loss_terms=True,
             makes_logits="architecture" not in preset,
             reference="Wang et al., M-NAS, AAAI 2020",
         )
@@ -222,6 +226,7 @@ def _searching() -> Iterator[LearnerSpec]:
             conditions="metabench_plugins.learners.parts.conditions:of_reptile",
             preset=preset,
             searches=True,
+            adds_loss_terms=True,
             train_shape="metabench_plugins.learners.reptile:train_shape",
             steps_at_test="metabench_plugins.learners.metanas.params:steps_at_test",
             reference=metanas,
@@ -236,6 +241,7 @@ def _searching() -> Iterator[LearnerSpec]:
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         preset={"adapt_norm": True},
         searches=True,
+        adds_loss_terms=True,
         reference="Finn, Abbeel and Levine, ICML 2017",
     )
     yield LearnerSpec(
@@ -252,6 +258,7 @@ def _searching() -> Iterator[LearnerSpec]:
             "threshold_at_test": 0.05,
         },
         searches=True,
+        adds_loss_terms=True,
         reference=metanas,
     )
     yield from _of_tnas()
@@ -305,6 +312,7 @@ def _of_tnas() -> Iterator[LearnerSpec]:
             "arch_decay": 1e-3,
         },
         searches=True,
+        adds_loss_terms=True,
         reference="Lian et al., T-NAS, ICLR 2020",
     )
     yield tnas
@@ -333,6 +341,7 @@ def _of_tnas() -> Iterator[LearnerSpec]:
             "networks": 1,
             "decode_fraction": 0.0,
         },
+        adds_loss_terms=False,
     )
 
 
