@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from metabench.plugin.contracts.data import ClassData, EvaluableFamily, FunctionFamily
     from metabench.plugin.contracts.episode import (
         Adapted,
+        ClassBatch,
         EpisodeShape,
         Labelled,
         Predictor,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         PhasedLearner,
         TracingLearner,
     )
+    from metabench.plugin.contracts.phase import Phase
     from metabench.plugin.contracts.space import (
         BatchingSpace,
         CanonicalSpace,
@@ -129,6 +131,7 @@ _HOMES = {
     ),
     "plugin.contracts.episode": (
         "Adapted",
+        "ClassBatch",
         "EpisodeShape",
         "Labelled",
         "Predictor",
@@ -147,6 +150,7 @@ _HOMES = {
         "PhasedLearner",
         "TracingLearner",
     ),
+    "plugin.contracts.phase": ("Phase",),
     "plugin.contracts.space": (
         "BatchingSpace",
         "CanonicalSpace",
@@ -204,6 +208,7 @@ __all__ = [
     "BatchingSpace",
     "CanonicalSpace",
     "CellChoices",
+    "ClassBatch",
     "ClassData",
     "CountingSpace",
     "DataError",
@@ -230,6 +235,7 @@ __all__ = [
     "NasStrategySpec",
     "Order",
     "Params",
+    "Phase",
     "PhasedLearner",
     "PluginError",
     "Predictor",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,10 +11,17 @@ from torch import Tensor
 
 from metabench.conformance.base import Skip, describe
 from metabench.conformance.descriptions import default_params
-from metabench.conformance.samples import SHAPES, generator, made_up_tasks
+from metabench.conformance.samples import (
+    SHAPES,
+    TRAIN_CLASSES,
+    generator,
+    made_up_examples,
+    made_up_tasks,
+)
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.episode import TaskBatch, TaskKind
 from metabench.plugin.contracts.learner import Learner, LearnerContext
+from metabench.plugin.contracts.phase import Phase
 from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import LearnerSpec, resolve
@@ -66,6 +73,7 @@ class Bench:
             meta_steps=10,
             device=device,
             rng=generator(seed),
+            train_classes=TRAIN_CLASSES if self.kind == "classification" else 0,
         )
         learner: Learner = resolve(self.spec.factory)(context)
         return learner
@@ -80,12 +88,19 @@ class Bench:
             raise Skip(f"it cannot be built: {describe(error)}") from error
 
     def tasks(self, *, seed: int = 0) -> TaskBatch:
-        """Tasks in the shape that the learner trains on."""
+        """What the learner trains on; phases take turns."""
         shape = SHAPES[self.kind][1]
+        params = default_params(self.spec, searched=self.searched)
         if self.spec.train_shape is not None:
-            params = default_params(self.spec, searched=self.searched)
             shape = resolve(self.spec.train_shape)(params, shape)
-        return made_up_tasks(self.kind, shape=shape, seed=seed)
+        if self.spec.phases is None:
+            return made_up_tasks(self.kind, shape=shape, seed=seed)
+        phases: Sequence[Phase] = resolve(self.spec.phases)(params, shape)
+        phase = phases[seed % len(phases)]
+        n_tasks = 3 if phase.tasks is None else phase.tasks
+        tasks = made_up_tasks(self.kind, shape=phase.shape or shape, n_tasks=n_tasks, seed=seed)
+        labelled = made_up_examples(phase.examples, seed=seed) if phase.examples else None
+        return replace(tasks, phase=phase.name, labelled=labelled)
 
     def trained(self, *, seed: int = 0, n_steps: int = 2, transductive: bool = True) -> Learner:
         """A learner after a few outer updates."""

@@ -27,7 +27,7 @@ from metabench.conformance.samples import (
     untouched_randomness,
 )
 from metabench.plugin.catalog import Catalog
-from metabench.plugin.contracts.episode import Adapted, Labelled, TaskBatch
+from metabench.plugin.contracts.episode import Adapted, ClassBatch, Labelled, TaskBatch
 from metabench.plugin.specs import LearnerSpec
 from metabench.running import checkpoint
 
@@ -103,6 +103,8 @@ def _leaves_tasks(bench: Bench) -> None:
 def _tensors(*batches: TaskBatch) -> Iterator[Tensor]:
     for batch in batches:
         yield from (batch.support.x, batch.support.y, batch.query.x, batch.query.y)
+        if batch.labelled is not None:
+            yield from (batch.labelled.x, batch.labelled.y)
 
 
 def _predicts(bench: Bench) -> None:
@@ -226,7 +228,9 @@ def _device(bench: Bench) -> None:
         learner = bench.build(device=device)
         adapted = learner.adapt(there.support, rng=generator(7))
         found = adapted.predict(there.query.x).detach().cpu()
-        learner.meta_step(_on(device, bench.tasks()), progress=0.0, rng=generator())
+        for seed in range(2):  # the phases of a learner take turns
+            there_too = _on(device, bench.tasks(seed=seed))
+            learner.meta_step(there_too, progress=0.0, rng=generator())
         assert_on(device, [predictions(learner, there)])
     if adapted.genotypes != expected.genotypes:
         return  # rounding decides between architectures that are nearly as good
@@ -241,7 +245,15 @@ def _on(device: torch.device, tasks: TaskBatch) -> TaskBatch:
     support, query = (
         Labelled(part.x.to(device), part.y.to(device)) for part in (tasks.support, tasks.query)
     )
-    return replace(tasks, support=support, query=query)
+    classes, labelled = tasks.classes, tasks.labelled
+    return replace(
+        tasks,
+        support=support,
+        query=query,
+        classes=None if classes is None else classes.to(device),
+        labelled=labelled
+        and ClassBatch(labelled.x.to(device), labelled.y.to(device), labelled.key),
+    )
 
 
 CHECKS: dict[str, Callable[[Bench], None]] = {

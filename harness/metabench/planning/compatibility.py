@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isclose
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from metabench.errors import UsageError
+from metabench.errors import PluginError, UsageError
 from metabench.planning.networks import build_space, build_strategy, describe_network
 from metabench.planning.runspec import Choice, RunSpec
 from metabench.plugin.contracts.conditions import TrainingConditions
 from metabench.plugin.contracts.data import ClassData, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, TaskKind, TaskShape
+from metabench.plugin.contracts.phase import ONE_PHASE, Phase
 from metabench.plugin.contracts.space import LayeredSpace, StatefulSpace
 from metabench.plugin.specs import (
     DatasetSpec,
@@ -229,9 +231,11 @@ def check_episodes(
         DataError: for too few classes or images, or several ways in regression.
         UsageError: when no network takes all sources.
     """
-    shapes = episode_shapes(spec, catalog)
+    shapes = [*episode_shapes(spec, catalog).items()]
+    phases = training_phases(spec, catalog) if spec.training.meta_steps else ()
+    shapes += [("meta-train", phase.shape) for phase in phases if phase.shape is not None]
     for choice, data in zip(spec.sources, loaded, strict=True):
-        for split, shape in shapes.items():
+        for split, shape in shapes:
             if isinstance(data, ClassData):
                 check_classes(choice.source, data, split, shape)
             else:
@@ -270,8 +274,46 @@ def episode_shapes(spec: RunSpec, catalog: Catalog) -> Mapping[str, EpisodeShape
         train = resolve(learner.train_shape)(learner_params(spec, catalog), train)
     shapes = {"meta-train": train, "meta-test": spec.protocol.test_shape()}
     if spec.protocol.selection == "meta-val":
-        shapes["meta-val"] = shapes["meta-test"]
+        shapes["meta-val"] = spec.protocol.val_shape()
     return shapes
+
+
+def training_phases(spec: RunSpec, catalog: Catalog) -> Sequence[Phase]:
+    """The phases of a run's meta-training; a single one if its learner has none of its own.
+
+    Raises:
+        PluginError: when the phases of the learner contradict each other.
+        UsageError: for labelled examples of classes in regression.
+    """
+    learner = catalog.learner(spec.learner.name)
+    if learner.phases is None:
+        return ONE_PHASE
+    shape = episode_shapes(spec, catalog)["meta-train"]
+    phases: Sequence[Phase] = resolve(learner.phases)(learner_params(spec, catalog), shape)
+    if flaw := _flaw_of(phases):
+        raise PluginError(f"The phases of learner {learner.name} are wrong: {flaw}.")
+    if spec.task == "regression" and any(phase.examples for phase in phases):
+        raise UsageError(
+            f"Learner {learner.name} trains on labelled examples of classes, and suite "
+            f"{spec.suite} is regression.",
+            hint="Choose a suite of classification.",
+        )
+    return phases
+
+
+def _flaw_of(phases: Sequence[Phase]) -> str:
+    """What contradicts itself in phases, in words; "" if nothing does."""
+    names = [phase.name for phase in phases]
+    if not phases or len(set(names)) < len(names):
+        return "there must be at least one, and their names must differ"
+    if any(phase.share <= 0 for phase in phases) or not isclose(sum(p.share for p in phases), 1):
+        return "their shares must be above 0 and add up to 1"
+    for phase in phases:
+        if phase.examples < 0 or (phase.tasks is not None and phase.tasks < 0):
+            return f"{phase.name} has fewer than 0 tasks or examples"
+        if phase.tasks == 0 == phase.examples:
+            return f"{phase.name} has neither tasks nor examples"
+    return ""
 
 
 def training_conditions(spec: RunSpec, catalog: Catalog) -> TrainingConditions | None:

@@ -181,6 +181,12 @@ def resolve(
     params = {name: value for name, value in params.items() if name not in on_searched}
     chosen = {**params, **learner.preset, **changes.get("learner", {})}
     training = budget.training_of(learner.name, changes.get("budget", {}), setting=setting)
+    if training.ensemble is not None and protocol.selection != "meta-val":
+        raise UsageError(
+            f"An ensemble of {training.ensemble} weights needs their meta-validation scores, but "
+            f"the weights to test are those of the last meta-step.",
+            hint="Use --set protocol.selection=meta-val, or leave budget.ensemble out.",
+        )
     return RunSpec(
         suite=suite.name,
         suite_version=suite.version,

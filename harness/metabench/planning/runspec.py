@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from metabench.plugin.contracts.episode import EpisodeShape
 from metabench.values import Frozen, digest
@@ -33,7 +33,26 @@ class SourceChoice(Choice):
     source: str = Field(description="Name of the source in the suite and of its column in tables.")
 
 
-class EpisodeProtocol(Frozen):
+class _WithLaterFields(Frozen):
+    """A part of a run's value that has got further fields since runs were recorded.
+
+    Such a field is None where nothing was said, and is then left out of what is written, so that
+    a run from before the field keeps its digest.
+    """
+
+    @model_serializer(mode="wrap")
+    def _without_unsaid(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = serialize(self)
+        later = (name for name, field in type(self).model_fields.items() if field.json_schema_extra)
+        unsaid = {name for name in later if getattr(self, name) is None}
+        return {name: value for name, value in written.items() if name not in unsaid}
+
+
+LATER: dict[str, JsonValue] = {"later": True}
+"""Marks a field for :class:`_WithLaterFields`."""
+
+
+class EpisodeProtocol(_WithLaterFields):
     """How episodes are drawn, and how learners are tested on them: the same in a whole table."""
 
     ways: int = Field(
@@ -73,6 +92,20 @@ class EpisodeProtocol(Frozen):
     )
     episodes: int = Field(default=1000, ge=1, description="Meta-test episodes per source.")
     val_episodes: int = Field(default=100, ge=1, description="Meta-validation episodes per source.")
+    val_shots: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Support examples per class in meta-validation; if absent, as many as `shots`.",
+        json_schema_extra=LATER,
+    )
+    val_queries: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Query examples per class in meta-validation; if absent, as many as `queries`.",
+        json_schema_extra=LATER,
+    )
     episode_seed: int = Field(
         default=0, ge=0, description="Seed of the meta-validation and meta-test episodes."
     )
@@ -81,6 +114,12 @@ class EpisodeProtocol(Frozen):
         """Shape of a meta-test episode."""
         return EpisodeShape(self.ways, self.shots, self.queries)
 
+    def val_shape(self) -> EpisodeShape:
+        """Shape of a meta-validation episode."""
+        return EpisodeShape(
+            self.ways, self.val_shots or self.shots, self.val_queries or self.queries
+        )
+
     def train_shape(self) -> EpisodeShape:
         """Shape of a meta-train episode, unless the learner trains on another one."""
         return EpisodeShape(
@@ -88,8 +127,8 @@ class EpisodeProtocol(Frozen):
         )
 
 
-class Training(Frozen):
-    """How long a learner meta-trains."""
+class Training(_WithLaterFields):
+    """How long a learner meta-trains, and which of its weights are tested together."""
 
     meta_steps: int = Field(ge=0, le=100_000_000, description="Number of outer updates.")
     meta_batch: int = Field(ge=1, le=100_000, description="Episodes per outer update.")
@@ -99,6 +138,15 @@ class Training(Frozen):
         description="Outer updates between validations, for `selection: meta-val`. If absent, a "
         "twentieth of `meta_steps`, rounded down, but at least 1. The last weights are always "
         "validated.",
+    )
+    ensemble: int | None = Field(
+        default=None,
+        ge=2,
+        le=100,
+        description="How many of the best weights on meta-validation are tested together: the "
+        "prediction is the mean of theirs. It needs `selection: meta-val`. If absent, the best "
+        "alone are tested.",
+        json_schema_extra=LATER,
     )
 
 

@@ -6,7 +6,7 @@ use, so that listing plugins imports nothing heavy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from metabench.plugin.contracts.conditions import TrainingConditions
     from metabench.plugin.contracts.data import ClassData, FunctionFamily
     from metabench.plugin.contracts.learner import Learner, LearnerContext
+    from metabench.plugin.contracts.phase import Phase
     from metabench.plugin.contracts.space import SearchSpace
     from metabench.plugin.contracts.strategy import Strategy
 
@@ -91,6 +92,8 @@ class LearnerSpec(Spec):
             and the network do; False if they never do.
         train_shape: maps its parameters and the protocol's meta-train shape to the shape of the
             episodes that it trains on. None if it trains on the protocol's shape.
+        phases: maps its parameters and the shape of its training episodes to a sequence of
+            :class:`~metabench.Phase`. None for a learner whose meta-training has a single one.
         trains: whether it meta-trains; one that does not is planned without meta-steps.
         steps_at_test: from parameters to the inner steps that the learner takes at meta-test; None
             for a learner that takes as many as the protocol says.
@@ -112,6 +115,7 @@ class LearnerSpec(Spec):
     trains: bool = True
     transductive: bool = True
     train_shape: Callable[[Any, EpisodeShape], EpisodeShape] | str | None = None
+    phases: Callable[[Any, EpisodeShape], Sequence[Phase]] | str | None = None
     steps_at_test: Callable[[Any], int] | str | None = None
     conditions: Callable[[Any], TrainingConditions] | str | None = None
     preset: Mapping[str, Any] = field(default_factory=dict)

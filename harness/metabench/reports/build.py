@@ -121,7 +121,7 @@ def _row(config: Configuration, *, facts: tuple[str, ...], interval: IntervalKin
         meta_batch=spec.training.meta_batch,
         skipped_steps=config.skipped_steps,
         steps_at_test=records[0].steps_at_test,
-        training=config.training_conditions,
+        training=config.training_conditions | _phases(config),
         seeds=tuple(record.spec.seed for record in records),
         stamps=config.stamps,
         transductive=records[0].transductive,
@@ -129,6 +129,11 @@ def _row(config: Configuration, *, facts: tuple[str, ...], interval: IntervalKin
         runs=tuple(record.run_id for record in records),
         cells=_cells(config, interval=interval_of(config, interval)),
     )
+
+
+def _phases(config: Configuration) -> dict[str, str]:
+    """The phases of meta-training, if there are several."""
+    return {"phases": config.training_length} if config.runs[0].record.phases else {}
 
 
 def _cells(config: Configuration, *, interval: IntervalKind) -> dict[str, TableCell]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.planning.runspec import EpisodeProtocol, RunSpec, Training
+from metabench.planning.runspec import EpisodeProtocol, RunSpec
 from metabench.results.configurations import Configuration
 from metabench.results.metrics import AVERAGE, Metric
 from metabench.stats import FORMULAS, has_students_t
@@ -345,13 +345,7 @@ def _training_note(configs: Sequence[Configuration]) -> str:
 
 
 def _lengths(configs: Sequence[Configuration]) -> str:
-    return _by_learner((c.spec.learner.name, _length(c.spec.training)) for c in configs)
-
-
-def _length(training: Training) -> str:
-    if not training.meta_steps:
-        return "none"
-    return f"{training.meta_steps:,} x {training.meta_batch}"
+    return _by_learner((c.spec.learner.name, c.training_length) for c in configs)
 
 
 def _by_learner(facts: Iterable[tuple[str, str]]) -> str:

@@ -62,6 +62,26 @@ class Provenance(BaseModel):
             return {}
 
 
+class PhaseRecord(BaseModel):
+    """A phase of meta-training: how long it was, and what it drew in all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="Name of the phase.")
+    meta_steps: int = Field(description="Its outer updates.")
+    ways: int = Field(description="Classes per episode.")
+    shots: int = Field(description="Support examples per class of an episode.")
+    queries: int = Field(description="Query examples per class of an episode.")
+    tasks: int = Field(description="Episodes per outer update.")
+    examples: int = Field(description="Labelled examples of meta-train classes per outer update.")
+
+    def __str__(self) -> str:
+        """The phase in words, ``pre-train 1,000 x 64 labelled examples``."""
+        drawn = [f"{self.tasks:,}"] if self.tasks else []
+        drawn += [f"{self.examples:,} labelled examples"] if self.examples else []
+        return f"{self.name} {self.meta_steps:,} x {' + '.join(drawn)}"
+
+
 class RunRecord(BaseModel):
     """The readable record of one run: learner x suite x setting x seed."""
 
@@ -94,6 +114,10 @@ class RunRecord(BaseModel):
     conditions: TrainingConditions | None = Field(
         default=None,
         description="What the learner states about its training. Absent in older records.",
+    )
+    phases: tuple[PhaseRecord, ...] = Field(
+        default=(),
+        description="The phases of meta-training, of a learner that has several kinds of batches.",
     )
     transductive: bool = Field(
         default=False, description="Whether predictions use the statistics of the query set."

@@ -23,13 +23,15 @@ from metabench.planning.plan import PlannedRun
 from metabench.planning.runspec import EpisodeProtocol
 from metabench.plugin.contracts.episode import Adapted, Predictor, TaskBatch, TaskShape
 from metabench.plugin.contracts.genotype import Genotype
-from metabench.plugin.contracts.learner import SKIPPED, PhasedLearner
+from metabench.plugin.contracts.learner import SKIPPED, Learner, PhasedLearner
 from metabench.plugin.contracts.space import CanonicalSpace
 from metabench.plugin.specs import RunEvent
 from metabench.results.schema import EpisodeRecord
 from metabench.results.store import RunStore
 from metabench.running import checkpoint
 from metabench.running.build import Built
+from metabench.running.ensemble import Ensemble, keep, kept
+from metabench.running.training_phases import batches
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.seeding import generator
 
@@ -110,7 +112,7 @@ class Loops:
             DivergedError: when a logged value is not finite; the last checkpoint is good.
         """
         spec, built = self.planned.spec, self.built
-        total, size = spec.training.meta_steps, spec.training.meta_batch
+        total = spec.training.meta_steps
         state = self._resume()
         step = state.step
         log_every = max(1, total // LOG_POINTS)
@@ -119,14 +121,15 @@ class Loops:
         first, started = step, time.monotonic()
         saved_at = started
         try:
-            for tasks in built.train.stream(step, total, size):
+            for phase, tasks in batches(built.phases, step):
                 rng = generator(spec.seed, "meta-train", step)
                 pending.append(built.learner.meta_step(tasks, progress=step / total, rng=rng))
                 step += 1
-                if step % log_every == 0 or step == total:
+                if step % log_every == 0 or step == phase.stop:
                     state = self._log(state.at(step), pending)
                     pending = []
-                if self._validates and (step % val_every == 0 or step == total):
+                validates = phase.phase.selects and self._validates
+                if validates and (step % val_every == 0 or step == phase.stop):
                     state = self._validate(state.at(step))
                 if self.control.stopped():
                     state, _ = self._summarize(state.at(step), pending)
@@ -172,9 +175,10 @@ class Loops:
         written = self.store.count_episodes(evaluation=evaluation)
         started = time.monotonic()
         size = chunk_size(spec.protocol, built.task)
+        tested = tested_learner(built, self.store, spec.training.ensemble, device=self.device)
         for first, tasks in _chunks(episodes, total, size, done=written):
             rng = generator(spec.seed, "meta-test", first)
-            adapted = built.learner.adapt(tasks.support, rng=rng)
+            adapted = tested.adapt(tasks.support, rng=rng)
             records = self._episodes(adapted, tasks, first)
             if adapted.genotypes is not None and not evaluation:
                 self.store.append_genotypes(first, self._canonical(adapted.genotypes))
@@ -282,6 +286,16 @@ class Loops:
         self._check(state.step, {"val_score": score})
         self.store.append_metrics(state.step, {"val_score": float(f"{score:.6g}")})
         sign = 1.0 if spec.metric == "accuracy" else -1.0
+        if spec.training.ensemble is not None:
+            best = keep(
+                self.store.best_checkpoint,
+                self.built.learner.state_dict(),
+                step=state.step,
+                score=score,
+                sign=sign,
+                most=spec.training.ensemble,
+            )
+            return replace(state, best=best)
         if state.best is not None and sign * score <= sign * state.best:
             return state
         kept = {"step": state.step, "learner": self.built.learner.state_dict()}
@@ -331,6 +345,16 @@ class Loops:
         if count > 0:
             seconds = round(time.monotonic() - started, 3)
             self.store.append_timing({"phase": phase, "count": count, "seconds": seconds})
+
+
+def tested_learner(
+    built: Built, store: RunStore, ensemble: int | None, *, device: torch.device
+) -> Learner | Ensemble:
+    """The learner with the weights that are tested, or its best states together."""
+    if ensemble is None or not store.best_checkpoint.exists():
+        return built.learner
+    states = [one["learner"] for one in kept(store.best_checkpoint, device=device)]
+    return Ensemble(built.learner, states, built.task.kind, built.n_params)
 
 
 def chunk_size(protocol: EpisodeProtocol, task: TaskShape) -> int:

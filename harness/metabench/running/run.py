@@ -147,6 +147,7 @@ class RunExecution:
             train_shots=built.train_shape.shots,
             train_queries=built.train_shape.queries,
             conditions=built.conditions,
+            phases=tuple(phase.record() for phase in built.phases if phase.name),
             data=built.data,
         )
         loops = Loops(self._planned, built, self.store, self._device, self._control)

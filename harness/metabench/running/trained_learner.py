@@ -15,12 +15,13 @@ from metabench.errors import DataError, UsageError
 from metabench.planning.runspec import RunSpec
 from metabench.plugin.contracts.architecture import Mixture
 from metabench.plugin.contracts.episode import TaskBatch
-from metabench.plugin.contracts.learner import TracingLearner
+from metabench.plugin.contracts.learner import Learner, TracingLearner
 from metabench.results.schema import RunRecord
 from metabench.results.store import RunStore
 from metabench.running import checkpoint
 from metabench.running.build import Built, build
-from metabench.running.loops import chunk_size
+from metabench.running.ensemble import Ensemble
+from metabench.running.loops import chunk_size, tested_learner
 from metabench.sampling.grid import QueryGrid
 from metabench.sampling.seeding import generator
 
@@ -35,10 +36,12 @@ class Restored:
     Attributes:
         record: of the run.
         built: as for the run itself; ``built.learner`` holds the weights that were tested.
+        tested: the learner, or several of its states together.
     """
 
     record: RunRecord
     built: Built
+    tested: Learner | Ensemble
 
     def episodes(self, indices: Sequence[int]) -> TaskBatch:
         """These meta-test episodes, as the run faced them."""
@@ -83,7 +86,7 @@ class Restored:
             ``[episodes, points]``, of the first output. Adaptation is to the same tasks at once
             and with the same random numbers as in the run.
         """
-        spec, learner = self.record.spec, self.built.learner
+        spec, learner = self.record.spec, self.tested
         size = chunk_size(spec.protocol, self.built.task)
         total = spec.protocol.episodes * len(spec.sources)
         points = torch.linspace(grid.low, grid.high, grid.points)
@@ -134,7 +137,8 @@ def restore(
     built = build(spec, catalog, device=device)
     if spec.training.meta_steps > 0:
         _load_weights(built, store, record, device=device)
-    return Restored(record, built)
+    tested = tested_learner(built, store, spec.training.ensemble, device=device)
+    return Restored(record, built, tested)
 
 
 def _load_weights(

@@ -53,6 +53,45 @@ _METRIC = SourceDeviation(
     when={"task": "classification"},
 )
 
+_FINETUNED = (
+    _METRIC.model_copy(update={"where": "Released code of Chen et al."}),
+    SourceDeviation(
+        source="a step of a test task's head uses 4 support examples",
+        here="it uses the whole support set",
+        why="so tasks are computed at once and nothing is drawn",
+        where="Chen et al., released code",
+    ),
+    SourceDeviation(
+        source="images are cropped, flipped and jittered in training",
+        here="images are used as they are",
+        why="the suites train all learners on the same images",
+        where="Chen et al., section 4.1",
+    ),
+)
+
+_LEO = (
+    _GUARD,
+    SourceDeviation(
+        source="features are those of a WRN-28-10, trained before and given as data",
+        here="the suite's network is trained as a classifier in the first part of meta-training",
+        why="so no data but the suite's is needed; features=inputs takes given ones",
+        where="LEO, section 4.2",
+        when={"learner.features": "pre-trained"},
+    ),
+    SourceDeviation(
+        source="after a meta-step whose gradient is not finite, the weights decay alone",
+        here="such a meta-step is skipped and counted",
+        why="all learners here have the same guard",
+        where="LEO, released code",
+    ),
+    SourceDeviation(
+        source="all images of the classes that are left are queries at test",
+        here="as many as the suite says",
+        why="all learners of a suite are tested on the same queries",
+        where="LEO, section 4.2",
+    ),
+)
+
 _HSML = (
     _GUARD,
     SourceDeviation(
@@ -211,6 +250,9 @@ _DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
     "anil": (_GUARD,),
     "meta-sgd": (_GUARD, _META_SGD),
     "protonet": (_GUARD, _METRIC),
+    "leo": _LEO,
+    "baseline": (_GUARD, *_FINETUNED),
+    "baseline++": (_GUARD, *_FINETUNED),
     "matching-net": (_GUARD, _METRIC),
     "metanas-retrain": _METANAS[:1],
     "auto-meta": _METANAS[:1],

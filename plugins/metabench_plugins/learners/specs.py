@@ -60,6 +60,8 @@ def _learners() -> Iterator[LearnerSpec]:
         reference="Li, Zhou, Chen and Li, 2017",
     )
     yield from _metric()
+    yield from _finetuned()
+    yield from _leo()
     yield LearnerSpec(
         name="mtnet",
         version=2,
@@ -322,6 +324,44 @@ def _metric() -> Iterator[LearnerSpec]:
             steps_at_test="metabench_plugins.learners.without_training:no_steps",
             reference=reference,
         )
+
+
+def _finetuned() -> Iterator[LearnerSpec]:
+    """Ordinary classifiers of the meta-train classes, with a new head for each task."""
+    module = "metabench_plugins.learners.finetuned_classifier"
+    for name, head, said in (("baseline", "linear", "linear"), ("baseline++", "cosine", "cosine")):
+        yield LearnerSpec(
+            name=name,
+            version=1,
+            summary="Ordinary training on the meta-train classes, then a new "
+            f"{said} classifier for each task (Chen et al. 2019).",
+            kinds=("classification",),
+            params=f"{module}:FinetunedParams",
+            factory=f"{module}:FinetunedClassifier",
+            conditions="metabench_plugins.learners.parts.conditions:of_finetuned",
+            phases=f"{module}:phases",
+            steps_at_test=f"{module}:steps_at_test",
+            preset={"head": head},
+            reference="Chen et al., ICLR 2019",
+        )
+
+
+def _leo() -> Iterator[LearnerSpec]:
+    """LEO, on features that it trains itself or on given ones."""
+    module = "metabench_plugins.learners.leo"
+    yield LearnerSpec(
+        name="leo",
+        version=1,
+        summary="LEO: generates each task's classifier from a latent code that inner steps refine, "
+        "on features of a network trained as a classifier first (Rusu et al. 2019).",
+        kinds=("classification",),
+        params=f"{module}:LeoParams",
+        factory=f"{module}:Leo",
+        conditions="metabench_plugins.learners.parts.conditions:of_leo",
+        phases=f"{module}:phases",
+        steps_at_test=f"{module}:steps_at_test",
+        reference="Rusu et al., ICLR 2019",
+    )
 
 
 def _without_training() -> Iterator[LearnerSpec]:

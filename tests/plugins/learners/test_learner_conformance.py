@@ -17,7 +17,17 @@ CASES = [
         marks=[pytest.mark.slow] if kind == "classification" else [],
         id=f"{name}-{kind}",
     )
-    for name in ("anil", "bmaml", "matching-net", "meta-sgd", "mtnet", "mumomaml", "protonet")
+    for name in (
+        "anil",
+        "baseline++",
+        "bmaml",
+        "leo",
+        "matching-net",
+        "meta-sgd",
+        "mtnet",
+        "mumomaml",
+        "protonet",
+    )
     if name in CATALOG.learners
     for kind in CATALOG.learner(name).kinds
 ]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from metabench import TrainingConditions
 
 if TYPE_CHECKING:
+    from metabench_plugins.learners.finetuned_classifier import FinetunedParams
+    from metabench_plugins.learners.leo import LeoParams
     from metabench_plugins.learners.metric import MetricParams
     from metabench_plugins.learners.one_shot import OneShotParams
     from metabench_plugins.learners.parts.gradient_learner import GradientParams
@@ -58,6 +60,40 @@ def of_metric(params: MetricParams) -> TrainingConditions:
         outer_schedule=CONSTANT if share == 1 else f"halved after each {share:g} of training",
         gradient_bounds=_said({_SKIPPING: params.skip_above}),
         regularization="none",
+    )
+
+
+def of_finetuned(params: FinetunedParams) -> TrainingConditions:
+    """Of ordinary training on the meta-train classes."""
+    return TrainingConditions(
+        inner_optimizer="none",
+        outer_optimizer="Adam",
+        outer_schedule=CONSTANT,
+        gradient_bounds=_said({_SKIPPING: params.skip_above}),
+        regularization="none",
+    )
+
+
+def of_leo(params: LeoParams) -> TrainingConditions:
+    """Of LEO, after its network is trained."""
+    bounds = {
+        "outer elements at most {:g}": params.clip,
+        "outer norm of each tensor at most {:g}": params.max_norm,
+        _SKIPPING: params.skip_above,
+    }
+    penalties = {
+        "weight decay {:g}": params.l2_penalty or None,
+        "dropout of features {:g}": params.dropout or None,
+        "KL {:g}": params.kl_weight or None,
+        "distance of codes {:g}": params.encoder_penalty or None,
+        "orthogonality {:g}": params.orthogonality_penalty or None,
+    }
+    return TrainingConditions(
+        inner_optimizer="SGD with learned rates",
+        outer_optimizer="Adam",
+        outer_schedule=CONSTANT,
+        gradient_bounds=_said(bounds),
+        regularization=_said(penalties),
     )
 
 
