@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         PhasedLearner,
         TracingLearner,
     )
+    from metabench.plugin.contracts.metric import Better, MetricFacts, Score
     from metabench.plugin.contracts.space import (
         BatchingSpace,
         CanonicalSpace,
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
         DatasetSpec,
         ExecutorSpec,
         LearnerSpec,
+        MetricSpec,
         NasStrategySpec,
         RunEvent,
         SearchSpaceSpec,
@@ -145,6 +147,7 @@ _HOMES = {
         "PhasedLearner",
         "TracingLearner",
     ),
+    "plugin.contracts.metric": ("Better", "MetricFacts", "Score"),
     "plugin.contracts.space": (
         "BatchingSpace",
         "CanonicalSpace",
@@ -166,6 +169,7 @@ _HOMES = {
         "DatasetSpec",
         "ExecutorSpec",
         "LearnerSpec",
+        "MetricSpec",
         "NasStrategySpec",
         "RunEvent",
         "SearchSpaceSpec",
@@ -198,6 +202,7 @@ __all__ = [
     "AnnealedStrategy",
     "Arch",
     "BatchingSpace",
+    "Better",
     "CanonicalSpace",
     "CellChoices",
     "ClassData",
@@ -222,6 +227,8 @@ __all__ = [
     "LearnerContext",
     "LearnerSpec",
     "MetabenchError",
+    "MetricFacts",
+    "MetricSpec",
     "Mixture",
     "NasStrategySpec",
     "Order",
@@ -232,6 +239,7 @@ __all__ = [
     "Proposer",
     "Reduction",
     "RunEvent",
+    "Score",
     "SearchSpace",
     "SearchSpaceSpec",
     "SourceDeviation",

@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 FILES: tuple[FileKind, ...] = ("suite", "reference", "claims")
 """The kinds of things that are files."""
 
-CHECKED: tuple[Kind, ...] = ("dataset", "space", "strategy", "learner", "executor", *FILES)
+CHECKED: tuple[Kind, ...] = (
+    "dataset",
+    "space",
+    "strategy",
+    "learner",
+    "metric",
+    "executor",
+    *FILES,
+)
 """The kinds that the conformance kit knows, in the order in which they are checked."""
 
 plugins_app = typer.Typer(

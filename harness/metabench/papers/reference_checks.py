@@ -44,7 +44,14 @@ def _duplicates(reference: Reference) -> Iterator[str]:
 
 
 def _strangers(reference: Reference, catalog: Catalog, suites: dict[str, Suite]) -> Iterator[str]:
-    """Names that no plugin has."""
+    """Names that no plugin has, and what a plugin says otherwise of the metric."""
+    metric = reference.metric
+    if metric.name not in catalog.metrics:
+        yield catalog.unknown("metric", metric.name, catalog.metrics).message
+    else:
+        facts = catalog.metric(metric.name).facts
+        if (metric.better, metric.percent) != (facts.better, facts.percent):
+            yield f"The metric {metric.name} of the table differs from the installed one."
     for learner in sorted({row.learner for row in reference.rows if row.learner}):
         if learner not in catalog.learners:
             yield catalog.unknown("learner", learner, catalog.learners).message

@@ -20,6 +20,7 @@ from metabench.planning.compatibility import (
     refuse_strategy,
 )
 from metabench.planning.evaluation import Evaluation
+from metabench.planning.metrics import check_metrics
 from metabench.planning.overrides import Changes, scope_in_words
 from metabench.planning.runspec import Choice, RunSpec, SourceChoice
 from metabench.planning.source_data import DataKind, fingerprint_of, load_data
@@ -49,6 +50,7 @@ class RunRequest:
     changes: Changes = field(default_factory=dict)
     data: DataKind = "real"
     limit: int | None = None
+    metrics: tuple[str, ...] = ()
     plugin_files: tuple[Path, ...] = ()
 
 
@@ -62,6 +64,7 @@ class PlannedRun:
         command: the command that repeats this run.
         evaluations: further evaluations of the trained weights.
         changes: the values of its ``--set`` options, by scope and name.
+        metrics: further metrics of the meta-test's predictions, by name.
     """
 
     spec: RunSpec
@@ -69,6 +72,7 @@ class PlannedRun:
     command: str
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
     changes: Changes = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -84,6 +88,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
         DataError: when data is missing, or too small for the episodes.
     """
     suite = _suite(request.suite, catalog)
+    metrics = check_metrics(suite, request.metrics, catalog)
     settings = request.settings or (next(iter(suite.settings)),)
     data = {**suite.budget(request.budget).data, **request.changes.get("data", {})}
     sources = source_choices(suite, data, catalog)
@@ -109,7 +114,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
     for spec in specs:
         command = _command(request, spec)
         runs[spec.run_id] = PlannedRun(
-            spec, tuple(stamps), command, suite.evaluations, request.changes
+            spec, tuple(stamps), command, suite.evaluations, request.changes, metrics
         )
     return list(runs.values())
 
@@ -186,6 +191,7 @@ def resolve(
         budget=request.budget,
         task=suite.task,
         metric=suite.metric,
+        metric_version=catalog.metric(suite.metric).version,
         sources=(),
         protocol=protocol,
         training=training if learner.trains else training.model_copy(update={"meta_steps": 0}),
@@ -309,6 +315,7 @@ def _command(request: RunRequest, spec: RunSpec) -> str:
         words += [option, value] if value else []
     words += ["--data", "synthetic"] if request.data == "synthetic" else []
     words += ["--limit", str(request.limit)] if request.limit else []
+    words += ["--metric", ",".join(request.metrics)] if request.metrics else []
     for file in request.plugin_files:
         words += ["--plugin", str(file)]
     for scope, changes in request.changes.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from metabench.plugin.contracts.episode import EpisodeShape, TaskShape
 from metabench.plugin.contracts.learner import Learner, LearnerContext
 from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.specs import resolve
+from metabench.running.scoring import Scoring, scoring_of
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.seeding import generator
 from metabench.sampling.sources import open_source
@@ -53,10 +55,19 @@ class Built:
     train_shape: EpisodeShape
     conditions: TrainingConditions | None
     data: dict[str, dict[str, str]]
+    scoring: Scoring
 
 
-def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
+def build(
+    spec: RunSpec, catalog: Catalog, *, device: torch.device, metrics: Iterable[str] = ()
+) -> Built:
     """Build everything that a run needs.
+
+    Args:
+        spec: of the run.
+        catalog: where plugins are found.
+        device: where tensors live.
+        metrics: further metrics of the meta-test's predictions, by name.
 
     Raises:
         DataError: when the data is missing or has changed since planning.
@@ -116,6 +127,7 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
             choice.source: _describe_data(choice, data, catalog)
             for choice, data in zip(spec.sources, loaded, strict=True)
         },
+        scoring=scoring_of(spec, catalog, further=metrics),
         steps_at_test=steps_at_test(spec, catalog),
         train_shape=shapes["meta-train"],
         conditions=training_conditions(spec, catalog),
