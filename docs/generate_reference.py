@@ -42,6 +42,7 @@ from metabench.planning import evaluation, runspec, suite
 from metabench.planning.overrides import OF_ONE, SCOPES
 from metabench.plugin import hookspecs, source_deviation, specs
 from metabench.plugin.catalog import Catalog, Kind, load_catalog
+from metabench.plugin.contracts.metric import MetricFacts
 from metabench.results import schema as records
 from metabench.running.loops import EMBEDDED
 
@@ -52,6 +53,7 @@ SPECS = (
     specs.LearnerSpec,
     specs.SearchSpaceSpec,
     specs.NasStrategySpec,
+    specs.MetricSpec,
     specs.ExecutorSpec,
     specs.RunEvent,
     source_deviation.SourceDeviation,
@@ -65,6 +67,7 @@ RECORDS: Mapping[type[BaseModel], str] = {
     runspec.Choice: "`spec.learner`, `spec.space` and `spec.strategy`.",
     runspec.EpisodeProtocol: "The field `spec.protocol`.",
     runspec.Training: "The field `spec.training`.",
+    MetricFacts: "One entry of `metrics`: how scores of a metric are printed and compared.",
     records.Provenance: "The field `provenance`. It is recorded and is not part of the identity.",
     records.EpisodeRecord: "One line of `episodes.jsonl`. A field that is null is left out.",
     evaluation.Evaluation: "One entry of `evaluations`: how the suite defined it.",
@@ -122,6 +125,7 @@ def make_pages() -> dict[str, str]:
         "dataset": "Datasets",
         "space": "Networks",
         "strategy": "NAS strategies",
+        "metric": "Metrics",
         "executor": "Executors",
     }
     files = {"space": "spaces.md", "strategy": "strategies.md"}
@@ -346,6 +350,7 @@ def _plugins(catalog: Catalog, kind: Kind, title: str) -> str:
             "version": spec.version,
             "reference": spec.reference,
             "task kinds": getattr(spec, "kinds", ()),
+            **getattr(spec, "described", {}),
             "searches": getattr(spec, "searches", None),
             "searched": getattr(spec, "searched", None),
             "licence": getattr(spec, "licence", ""),

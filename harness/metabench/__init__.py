@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         PhasedLearner,
         TracingLearner,
     )
+    from metabench.plugin.contracts.metric import Better, MetricFacts, Score
     from metabench.plugin.contracts.phase import Phase
     from metabench.plugin.contracts.space import (
         BatchingSpace,
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
         DatasetSpec,
         ExecutorSpec,
         LearnerSpec,
+        MetricSpec,
         NasStrategySpec,
         RunEvent,
         SearchSpaceSpec,
@@ -157,6 +159,7 @@ _HOMES = {
         "PhasedLearner",
         "TracingLearner",
     ),
+    "plugin.contracts.metric": ("Better", "MetricFacts", "Score"),
     "plugin.contracts.phase": ("Phase",),
     "plugin.contracts.space": (
         "BatchingSpace",
@@ -182,6 +185,7 @@ _HOMES = {
         "DatasetSpec",
         "ExecutorSpec",
         "LearnerSpec",
+        "MetricSpec",
         "NasStrategySpec",
         "RunEvent",
         "SearchSpaceSpec",
@@ -214,6 +218,7 @@ __all__ = [
     "AnnealedStrategy",
     "Arch",
     "BatchingSpace",
+    "Better",
     "CanonicalSpace",
     "CellChoices",
     "ClassBatch",
@@ -240,6 +245,8 @@ __all__ = [
     "LearnerContext",
     "LearnerSpec",
     "MetabenchError",
+    "MetricFacts",
+    "MetricSpec",
     "Mixture",
     "NasStrategySpec",
     "Order",
@@ -252,6 +259,7 @@ __all__ = [
     "Reduction",
     "RegularizedStrategy",
     "RunEvent",
+    "Score",
     "SearchSpace",
     "SearchSpaceSpec",
     "SourceDeviation",

@@ -33,6 +33,7 @@ PAGE_OF: dict[Kind, str] = {
     "dataset": "datasets.md",
     "space": "spaces.md",
     "strategy": "strategies.md",
+    "metric": "metrics.md",
     "executor": "executors.md",
 }
 RECORDS = (

@@ -12,7 +12,7 @@ import typer
 from metabench.errors import MetabenchError, UsageError, unknown
 from metabench.plugin.loading import kind_in_words
 from metabench.plugin.source_deviation import DEVIATIONS, SourceDeviation
-from metabench.plugin.specs import DatasetSpec, LearnerSpec
+from metabench.plugin.specs import DatasetSpec, LearnerSpec, MetricSpec
 from metabench.render.columns import columns
 from metabench.text import plain
 
@@ -28,6 +28,7 @@ KINDS: dict[str, Kind] = {
     "datasets": "dataset",
     "networks": "space",
     "strategies": "strategy",
+    "metrics": "metric",
     "executors": "executor",
     "references": "reference",
 }
@@ -70,7 +71,7 @@ def list_(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List learners, suites, datasets, networks, strategies, executors or papers' tables."""
+    """List what can be chosen: learners, suites, datasets, networks, strategies, metrics, ..."""
     from metabench.cli.context import catalog
 
     found = catalog()
@@ -91,14 +92,14 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            help="Name of a learner, suite, dataset, network, strategy or executor, the key of a "
-            "paper's table, or the file of a suite or of such a table.",
+            help="Name of a learner, suite, dataset, network, strategy, metric or executor, the "
+            "key of a paper's table, or the file of a suite or of such a table.",
             autocompletion=_complete_name,
         ),
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Describe a learner, suite, dataset, network, strategy, executor or paper's table.
+    """Describe a learner, suite, dataset, network, strategy, metric, executor or paper's table.
 
     Print its parameters with their defaults and bounds; for a suite, its settings and budgets; for
     a paper's table, its numbers and the protocol of each row. A name that several kinds share is
@@ -183,6 +184,8 @@ def _spec_facts(spec: Spec) -> dict[str, Any]:
             facts[attribute] = list(value) if isinstance(value, tuple) else value
     if isinstance(spec, DatasetSpec):
         facts["holds"] = spec.kind
+    if isinstance(spec, MetricSpec):
+        facts |= spec.described
     return facts
 
 

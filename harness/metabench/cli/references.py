@@ -141,7 +141,7 @@ def reference_page(reference: Reference) -> str:
     about = [
         ["title", reference.title],
         ["citation", str(reference.citation)],
-        ["metric", reference.metric],
+        ["metric", reference.metric.name],
         ["suites", _suites(reference)],
         ["cells known", _known(reference)],
         ["facts stated", _stated(reference)],

@@ -83,6 +83,13 @@ def run(
     data: Annotated[
         Data, typer.Option(help="Use the real files, or generated look-alikes.")
     ] = Data.REAL,
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="Further metrics of the same predictions, separated by commas, such as nll,ece; "
+            "see `metabench list metrics`. They change neither the training nor the headline."
+        ),
+    ] = "",
     limit: Annotated[
         int | None,
         typer.Option(
@@ -135,6 +142,7 @@ def run(
         changes=parse_changes(set_ or []),
         data=data.value,
         limit=limit,
+        metrics=_names(metric, "--metric") if metric else (),
         plugin_files=plugin_files(),
     )
     runs = plan(request, found)

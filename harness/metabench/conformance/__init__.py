@@ -19,6 +19,7 @@ from metabench.plugin.specs import (
     DatasetSpec,
     ExecutorSpec,
     LearnerSpec,
+    MetricSpec,
     NasStrategySpec,
     SearchSpaceSpec,
     Spec,
@@ -97,6 +98,10 @@ def _spec_checks(thing: Spec, others: Callable[[], Catalog]) -> Iterator[Check]:
             from metabench.conformance.datasets import dataset_checks
 
             yield from dataset_checks(thing)
+        case MetricSpec():
+            from metabench.conformance.metrics import metric_checks
+
+            yield from metric_checks(thing)
         case ExecutorSpec():
             pass
 

@@ -46,16 +46,16 @@ class Bench:
         kind: of the tasks.
         catalog: where networks and strategies come from.
         searched: whether the network is searched.
-        wrap: what becomes of the strategy before the learner gets it.
         stateful: whether the network has running statistics and dropout.
+        wrap: what becomes of the strategy before the learner gets it.
     """
 
     spec: LearnerSpec
     kind: TaskKind
     catalog: Callable[[], Catalog]
     searched: bool = False
-    wrap: Callable[[Strategy], Strategy] | None = None
     stateful: bool = False
+    wrap: Callable[[Strategy], Strategy] | None = None
 
     def build(
         self, *, seed: int = 0, transductive: bool = True, device: torch.device = CPU

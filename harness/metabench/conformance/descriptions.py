@@ -16,13 +16,14 @@ from metabench.errors import PluginError
 from metabench.planning.source_deviations import strange_conditions
 from metabench.plugin.contracts.file_param import FileParam
 from metabench.plugin.source_deviation import SourceDeviation
-from metabench.plugin.specs import DatasetSpec, LearnerSpec, Spec, resolve
+from metabench.plugin.specs import DatasetSpec, LearnerSpec, MetricSpec, Spec, resolve
 
 
 def description_checks(spec: Spec) -> Iterator[Check]:
     """Yield the checks of names, summaries, parameters and import targets."""
     yield Check("the summary is one line", lambda: _summary(spec))
-    yield Check("the factory can be imported", lambda: _targets(spec))
+    made_by = "function" if isinstance(spec, MetricSpec) else "factory"
+    yield Check(f"the {made_by} can be imported", lambda: _targets(spec))
     yield Check(
         "the parameters are a frozen model that forbids unknown names", lambda: _model(spec)
     )
@@ -47,7 +48,7 @@ def _summary(spec: Spec) -> None:
 
 
 def _targets(spec: Spec) -> None:
-    targets = [getattr(spec, "factory", None)]
+    targets = [getattr(spec, "factory", None), getattr(spec, "function", None)]
     if isinstance(spec, LearnerSpec):
         targets += [spec.train_shape, spec.steps_at_test, spec.conditions, spec.search_params]
     if isinstance(spec, DatasetSpec):

@@ -69,7 +69,14 @@ def _duplicates(reference: Reference) -> Iterator[str]:
 
 
 def _strangers(reference: Reference, catalog: Catalog, suites: dict[str, Suite]) -> Iterator[str]:
-    """Suites that no plugin has, and what suites do not have."""
+    """Suites that no plugin has, what suites do not have, and a metric said otherwise."""
+    metric = reference.metric
+    if metric.name not in catalog.metrics:
+        yield catalog.unknown("metric", metric.name, catalog.metrics).message
+    else:
+        facts = catalog.metric(metric.name).facts
+        if (metric.better, metric.percent) != (facts.better, facts.percent):
+            yield f"The metric {metric.name} of the table differs from the installed one."
     for suite_name in sorted(reference.substitutes):
         if suite_name not in catalog.suites:
             yield catalog.unknown("suite", suite_name, catalog.suites).message

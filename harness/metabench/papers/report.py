@@ -30,7 +30,8 @@ from metabench.reports.captions import IntervalKind
 from metabench.reports.tables import Row, TableCell
 from metabench.results.configurations import Configuration
 from metabench.results.evaluations import runs_by_evaluation
-from metabench.results.metrics import AVERAGE, SCALES
+from metabench.results.further_metrics import of_metric
+from metabench.results.metrics import AVERAGE
 from metabench.results.reading import Results
 from metabench.stats import SpreadRatio, spread_ratio
 from metabench.stats import spread as spread_of
@@ -60,6 +61,8 @@ def build_paper_report(
     Raises:
         UsageError: when ``seeds`` is asked for and scipy is not installed.
     """
+    seen = [of_metric(run, reference.metric.name) for run in results.runs]
+    results = replace(results, runs=tuple(seen))
     configs, problems = pool_runs(results)
     for beside in runs_by_evaluation(results.runs):
         configs += pool_runs(Results(beside.runs, (), ()))[0]
@@ -95,7 +98,7 @@ def _concerned(
     by_suite: dict[tuple[str, str, str], list[Configuration]] = defaultdict(list)
     for config in configs:
         spec = config.spec
-        if _place(config, reference) in places and spec.metric == reference.metric:
+        if _place(config, reference) in places and spec.metric == reference.metric.name:
             by_suite[spec.suite, spec.setting, config.evaluation].append(config)
     return [
         entry
@@ -194,7 +197,7 @@ def _marked(entries: Iterable[Entry], reference: Reference) -> dict[tuple[str, s
         by_suite[config.spec.suite, config.spec.setting, config.evaluation].append((row, config))
     marked = {}
     for group in by_suite.values():
-        for row, config in mark(group, sources, metric=reference.metric):
+        for row, config in mark(group, sources):
             marked[_id(config)] = row, config
     return marked
 
@@ -303,7 +306,7 @@ def _spread(config: Configuration, source: str) -> float | None:
     """Standard deviation over the episodes of a source within a run, of several the rms."""
     if source == AVERAGE:
         return None
-    return SCALES[config.spec.metric] * spread_of(config.of_source(source))
+    return config.metric.scale * spread_of(config.of_source(source))
 
 
 def _chance(config: Configuration, source: str, printed: PrintedCell) -> SpreadRatio | None:

@@ -21,6 +21,7 @@ from metabench.planning.compatibility import (
     refuse_strategy,
 )
 from metabench.planning.evaluation import Evaluation
+from metabench.planning.metrics import check_metrics
 from metabench.planning.overrides import (
     Changes,
     applying,
@@ -60,6 +61,7 @@ class RunRequest:
     changes: Changes = field(default_factory=dict)
     data: DataKind = "real"
     limit: int | None = None
+    metrics: tuple[str, ...] = ()
     plugin_files: tuple[Path, ...] = ()
 
 
@@ -73,6 +75,7 @@ class PlannedRun:
         command: the command that repeats this run.
         evaluations: further evaluations of the trained weights.
         changes: the values of its ``--set`` options, by scope and name.
+        metrics: further metrics of the meta-test's predictions, by name.
     """
 
     spec: RunSpec
@@ -80,6 +83,7 @@ class PlannedRun:
     command: str
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
     changes: Changes = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -95,6 +99,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
         DataError: when data is missing, or too small for the episodes.
     """
     suite = _suite(request.suite, catalog)
+    metrics = check_metrics(suite, request.metrics, catalog)
     settings = request.settings or (next(iter(suite.settings)),)
     data = {**suite.budget(request.budget).data, **request.changes.get("data", {})}
     sources = source_choices(suite, data, catalog)
@@ -125,7 +130,9 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
         )
         stamps = dict.fromkeys((*_stamps(request, changes), *of_data))
         command = _command(request, spec, changes)
-        runs[spec.run_id] = PlannedRun(spec, tuple(stamps), command, suite.evaluations, changes)
+        runs[spec.run_id] = PlannedRun(
+            spec, tuple(stamps), command, suite.evaluations, changes, metrics
+        )
     return list(runs.values())
 
 
@@ -225,6 +232,7 @@ def resolve(
         budget=request.budget,
         task=suite.task,
         metric=suite.metric,
+        metric_version=catalog.metric(suite.metric).version,
         sources=(),
         protocol=protocol,
         training=training if learner.trains else training.model_copy(update={"meta_steps": 0}),
@@ -351,6 +359,7 @@ def _command(request: RunRequest, spec: RunSpec, changes: Changes) -> str:
         words += [option, value] if value else []
     words += ["--data", "synthetic"] if request.data == "synthetic" else []
     words += ["--limit", str(request.limit)] if request.limit else []
+    words += ["--metric", ",".join(request.metrics)] if request.metrics else []
     for file in request.plugin_files:
         words += ["--plugin", str(file)]
     for scope, values in changes.items():

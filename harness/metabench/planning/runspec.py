@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, JsonValue, SerializerFunctionWrapHandler,
 
 from metabench.plugin.contracts.episode import EpisodeShape
 from metabench.plugin.contracts.file_param import FILES, file_in_words, is_file_value
-from metabench.values import Frozen, digest
+from metabench.values import Frozen, Name, digest
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -176,7 +176,10 @@ class RunSpec(Frozen):
     setting: str = Field(description="Name of the setting, such as `5w1s`.")
     budget: str = Field(description="Name of the budget.")
     task: Literal["classification", "regression"] = Field(description="Kind of the tasks.")
-    metric: Literal["accuracy", "mse"] = Field(description="Score of a query set.")
+    metric: Name = Field(description="Score of a query set: the headline's metric.")
+    metric_version: int = Field(
+        default=1, description="Version of that metric. It is left out where it is 1."
+    )
     sources: tuple[SourceChoice, ...] = Field(
         description="The sources of episodes, in the order of the suite."
     )
@@ -192,6 +195,14 @@ class RunSpec(Frozen):
     seed: int = Field(
         ge=0, lt=2**31, description="Seed of initial weights, meta-train episodes and random draws."
     )
+
+    @model_serializer(mode="wrap")
+    def _without_first_version(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the version of the metric where it is 1: older records do not have it."""
+        found: dict[str, Any] = values(self)
+        if self.metric_version == 1:
+            found.pop("metric_version", None)
+        return found
 
     @property
     def files(self) -> dict[str, str]:

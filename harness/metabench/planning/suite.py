@@ -22,9 +22,6 @@ Overrides = dict[str, dict[str, Any]]
 SuiteKind = Literal["learners", "spaces", "strategies"]
 """The fields of a layer that have parameters of plugins."""
 
-METRICS = {"classification": "accuracy", "regression": "mse"}
-"""How each kind of task is scored."""
-
 
 class SuiteSource(Frozen):
     """A source of episodes: a dataset with parameters, under a name of its own."""
@@ -105,7 +102,11 @@ class Suite(Layer):
     name: Name
     version: int = Field(ge=1)
     task: Literal["classification", "regression"]
-    metric: Literal["accuracy", "mse"]
+    metric: Name = Field(description="The metric of the headline, which selects weights too.")
+    metrics: tuple[Name, ...] = Field(
+        default=(),
+        description="Further metrics of the same predictions. They decide nothing.",
+    )
     sources: tuple[SuiteSource, ...] = Field(min_length=1)
     space: str
     backends: dict[str, Backend] = Field(
@@ -120,14 +121,6 @@ class Suite(Layer):
     deviations: tuple[SourceDeviation, ...] = Field(
         default=(), description="What the suite does otherwise than the papers that it is from."
     )
-
-    @model_validator(mode="after")
-    def _metric_fits(self) -> Suite:
-        if self.metric != METRICS[self.task]:
-            raise ValueError(
-                f"the metric of {self.task} must be {METRICS[self.task]}, not {self.metric}"
-            )
-        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> Suite:

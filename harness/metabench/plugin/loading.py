@@ -29,6 +29,7 @@ from metabench.plugin.specs import (
     DatasetSpec,
     ExecutorSpec,
     LearnerSpec,
+    MetricSpec,
     NasStrategySpec,
     SearchSpaceSpec,
     Spec,
@@ -40,6 +41,7 @@ HOOKS = {
     "learner": ("metabench_learners", LearnerSpec),
     "space": ("metabench_search_spaces", SearchSpaceSpec),
     "strategy": ("metabench_nas_strategies", NasStrategySpec),
+    "metric": ("metabench_metrics", MetricSpec),
     "executor": ("metabench_executors", ExecutorSpec),
     "suite": ("metabench_suites", Traversable),
     "reference": ("metabench_references", Traversable),
@@ -238,7 +240,7 @@ def _spec_name(spec: Spec) -> str:
             f"The version of {spec.name!r} is {spec.version!r}; "
             "it must be an integer of at least 1."
         )
-    for field in ("params", "factory"):
+    for field in ("params", "function" if isinstance(spec, MetricSpec) else "factory"):
         value = getattr(spec, field)
         if not (_TARGET.fullmatch(value) if isinstance(value, str) else callable(value)):
             raise PluginError(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from metabench.errors import PluginError
 from metabench.plugin.contracts.episode import EpisodeShape, TaskKind, TaskShape
+from metabench.plugin.contracts.metric import Better, MetricFacts, Score
 from metabench.plugin.source_deviation import SourceDeviation
 
 if TYPE_CHECKING:
@@ -194,6 +195,54 @@ class NasStrategySpec(Spec):
     factory: Callable[[Any], Strategy] | str
     reads_logits: bool = True
     suite_defaults: Mapping[str, Any] | Traversable | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSpec(Spec):
+    """A metric: how the predictions for a query set are scored.
+
+    A metric has no parameters, so its name says everything, and equal names can be compared.
+
+    Attributes:
+        function: from outputs ``[tasks, q, outputs]`` and ``y`` to scores ``[tasks]``. Outputs of
+            classification are logits, whose softmax is the predicted probabilities.
+        kinds: the kinds of task that it scores.
+        better: whether ``larger`` or ``smaller`` scores are better.
+        percent: whether scores, which are then shares in [0, 1], are printed in percent.
+        title: what it is called in a sentence, such as ``mean squared error``.
+        range: the least and the largest score; None where there is no bound.
+    """
+
+    function: Score | str
+    kinds: tuple[TaskKind, ...]
+    better: Better
+    title: str
+    percent: bool = False
+    range: tuple[float | None, float | None] = (None, None)
+    params: type[BaseModel] | str = "metabench.values:Frozen"
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What lists and pages say of it, in words."""
+        bounds = zip(("from", "to"), self.range, strict=True)
+        ends = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
+        return {
+            "better": self.better,
+            "printed in": self.facts.unit,
+            "range": " ".join(ends) or "unbounded",
+        }
+
+    @property
+    def facts(self) -> MetricFacts:
+        """What readers of its scores must know."""
+        return MetricFacts(
+            name=self.name,
+            version=self.version,
+            title=self.title,
+            better=self.better,
+            percent=self.percent,
+            kinds=self.kinds,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,7 +53,7 @@ def _lines(table: Table) -> Iterator[dict[str, Any]]:
                     "suite": table.suite,
                     "setting": table.setting,
                     "evaluation": table.evaluation,
-                    "metric": table.metric,
+                    "metric": table.metric.name,
                     **_row(row),
                     "column": column,
                     **_cell(cell),
@@ -87,7 +87,7 @@ def _cell(cell: TableCell) -> dict[str, Any]:
 def _paper_lines(table: PaperTable) -> Iterator[dict[str, Any]]:
     for row in table.rows:
         for column, heading in table.columns.items():
-            about = {"paper": table.key, "metric": table.metric, "column": heading}
+            about = {"paper": table.key, "metric": table.metric.name, "column": heading}
             cell = row.cells[column]
             named = [str(one) for one in table.deviations if one.label in cell.deviations]
             yield about | _paper_row(row) | _beside(cell) | {"deviations": " ".join(named)}

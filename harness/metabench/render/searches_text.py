@@ -88,8 +88,8 @@ def _found(search: SearchSummary) -> str:
 def _trained(search: SearchSummary) -> list[str]:
     """For how many tasks their own architecture was trained, where a learner trains some."""
     return [
-        f"own architecture trained: {share:.1%} of the tasks of seed {seed}; the others have the "
-        "nearest trained one"
+        f"own architecture trained: {share:.1%} of the tasks of seed {seed}"
+        + ("; the others have the nearest trained one" if share < 1 else "")
         for seed, found in zip(search.seeds, search.measures, strict=True)
         if (share := found.get("own_genotype_trained")) is not None
     ]

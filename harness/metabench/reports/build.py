@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from metabench.plugin.contracts.metric import MetricFacts
 from metabench.reports.best import mark
 from metabench.reports.captions import IntervalKind, caption, interval_of
 from metabench.reports.row_notes import notes_on
@@ -20,7 +21,7 @@ from metabench.reports.tables import Report, Row, Table, TableCell
 from metabench.results.configurations import Configuration, configurations
 from metabench.results.evaluations import runs_by_evaluation
 from metabench.results.labels import description, short_name, telling
-from metabench.results.metrics import AVERAGE, SCALES, UNITS, Metric
+from metabench.results.metrics import AVERAGE
 from metabench.results.reading import Results
 from metabench.stats import (
     Interval,
@@ -90,12 +91,12 @@ def _table(configs: Sequence[Configuration], *, interval: IntervalKind) -> Table
     spec = configs[0].spec
     sources = tuple(source.source for source in spec.sources)
     columns = (*sources, AVERAGE) if len(sources) > 1 else sources
-    pairs = mark(make_rows(configs, interval=interval), columns, metric=spec.metric)
+    pairs = mark(make_rows(configs, interval=interval), columns)
     return Table(
         suite=spec.suite,
         setting=spec.setting,
         evaluation=configs[0].evaluation,
-        metric=spec.metric,
+        metric=configs[0].metric,
         caption=" ".join(
             [caption([config for _, config in pairs], interval=interval), *notes_on(pairs)]
         ),
@@ -152,7 +153,7 @@ def _cells(config: Configuration, *, interval: IntervalKind) -> dict[str, TableC
     if len(sources) == len(found) == 1:
         medians[AVERAGE] = medians[sources[0]]
     return {
-        name: _cell(value, metric=config.spec.metric, median=medians.get(name))
+        name: _cell(value, metric=config.metric, median=medians.get(name))
         for name, value in intervals.items()
     }
 
@@ -165,13 +166,13 @@ def _interval(scores: NDArray[np.float64], *, interval: IntervalKind) -> Interva
     return make(scores.mean(axis=0))
 
 
-def _cell(interval: Interval, *, metric: Metric, median: float | None) -> TableCell:
-    scale = SCALES[metric]
+def _cell(interval: Interval, *, metric: MetricFacts, median: float | None) -> TableCell:
+    scale = metric.scale
     return TableCell(
         scale * interval.mean,
         scale * interval.half_width,
         interval.n,
-        UNITS[metric],
+        metric.unit,
         over="seeds" if interval.kind == "seeds" else "episodes",
         median=None if median is None else scale * median,
     )

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.planning.runspec import EpisodeProtocol, RunSpec
+from metabench.plugin.contracts.metric import MetricFacts
 from metabench.results.configurations import Configuration
-from metabench.results.metrics import AVERAGE, Metric
+from metabench.results.metrics import AVERAGE
 from metabench.stats import FORMULAS, has_students_t
 
 IntervalKind = Literal["auto", "field", "seeds", "bootstrap"]
@@ -47,17 +48,27 @@ _TESTED = {
 
 def caption(configs: Sequence[Configuration], *, interval: IntervalKind) -> str:
     """The caption of a table whose rows are ``configs``, in their order."""
-    said = scores_note(configs, metric=configs[0].spec.metric, interval=interval)
-    return " ".join([said[:1].upper() + said[1:], *protocol_notes(configs), *budget_notes(configs)])
+    said = scores_note(configs, metric=configs[0].metric, interval=interval)
+    said = " ".join(filter(None, [said[:1].upper() + said[1:], _headline(configs)]))
+    return " ".join([said, *protocol_notes(configs), *budget_notes(configs)])
 
 
-def scores_note(configs: Sequence[Configuration], *, metric: Metric, interval: IntervalKind) -> str:
+def _headline(configs: Sequence[Configuration]) -> str:
+    """That a metric is not the headline's, and which one is."""
+    names = _distinct(run.headline for config in configs for run in config.runs if run.headline)
+    if not names:
+        return ""
+    return f"It scores the predictions of the headline, whose metric is {' or '.join(names)}."
+
+
+def scores_note(
+    configs: Sequence[Configuration], *, metric: MetricFacts, interval: IntervalKind
+) -> str:
     """What the numbers are, and what their interval is; begins with a small letter."""
-    said = "accuracy in %" if metric == "accuracy" else "mean squared error (mse)"
     kinds = {interval_of(config, interval) for config in configs} or {"field"}
     mixed, single = len(kinds) > 1, [len(config.runs) == 1 for config in configs]
     kind: IntervalKind = "seeds" if mixed else min(kinds)
-    notes = [f"{said} on the query sets of meta-test episodes: {_FORMULAS[kind]}."]
+    notes = [f"{metric.words} on the query sets of meta-test episodes: {_FORMULAS[kind]}."]
     averages = any(len(config.spec.sources) > 1 for config in configs)
     if averages:
         notes.append(_OF_RUNS if kind == "seeds" else _ROOT_SUM)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from metabench.results.metrics import Metric
+from metabench.plugin.contracts.metric import MetricFacts
 
 Over = Literal["episodes", "seeds"]
 """What an interval is over: what is drawn anew in thought, and what its n counts."""
@@ -29,10 +29,10 @@ class TableCell:
     """One number of a table.
 
     Attributes:
-        mean: accuracy in percent, or mean squared error.
+        mean: the score, such as an accuracy in percent.
         half_width: of the 95 % interval, in the same unit; NaN where it cannot be estimated.
         n: what the interval counts.
-        unit: ``%`` or ``mse``.
+        unit: ``%``, or the name of the metric.
         mark: what it is in its column.
         over: what the interval is over.
         median: over episodes, of scores averaged over seeds; None of an average over sources.
@@ -114,7 +114,7 @@ class Table:
     suite: str
     setting: str
     evaluation: str
-    metric: Metric
+    metric: MetricFacts
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from metabench.planning.overrides import Changes
 from metabench.planning.runspec import RunSpec
+from metabench.plugin.contracts.metric import MetricFacts
 from metabench.results.reading import FinishedRun
 from metabench.stats import shared_positions
 from metabench.text import counted
@@ -39,6 +40,11 @@ class Configuration:
     def spec(self) -> RunSpec:
         """The spec of the first seed; the others' differ in the seed alone."""
         return self.runs[0].record.spec
+
+    @property
+    def metric(self) -> MetricFacts:
+        """The metric of the scores."""
+        return self.runs[0].record.metric
 
     @property
     def label(self) -> str:

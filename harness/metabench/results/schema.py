@@ -9,13 +9,16 @@ import shlex
 from itertools import pairwise
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from metabench.errors import UsageError
 from metabench.planning.evaluation import Evaluation, EvaluationName
 from metabench.planning.overrides import Changes, parse_changes
 from metabench.planning.runspec import RunSpec
 from metabench.plugin.contracts.conditions import TrainingConditions
+from metabench.plugin.contracts.metric import MetricFacts
+from metabench.results.metrics import FORMER
+from metabench.values import Name
 
 SCHEMA = 1
 """Raised when a reader of older records would misread newer ones."""
@@ -156,7 +159,29 @@ class RunRecord(BaseModel):
         description="The definition of each `evaluations/NAME.jsonl`, by name; not part of the "
         "identity.",
     )
+    metrics: dict[Name, MetricFacts] = Field(
+        default_factory=dict,
+        description="How the scores of each metric are printed and compared, by name: the "
+        "headline's, and further ones, which are not part of the identity. Absent in older "
+        "records.",
+    )
     provenance: Provenance = Field(description="How the run was made.")
+
+    @model_validator(mode="after")
+    def _describes_its_metric(self) -> RunRecord:
+        if self.spec.metric not in {**FORMER, **self.metrics}:
+            raise ValueError(f"metrics does not describe {self.spec.metric}")
+        return self
+
+    @property
+    def metric(self) -> MetricFacts:
+        """What is known of the metric of :attr:`spec`."""
+        return self.metrics.get(self.spec.metric) or FORMER[self.spec.metric]
+
+    @property
+    def further_metrics(self) -> tuple[str, ...]:
+        """The metrics that episodes have beside their score."""
+        return tuple(name for name in self.metrics if name != self.spec.metric)
 
 
 class EpisodeRecord(BaseModel):
@@ -182,4 +207,9 @@ class EpisodeRecord(BaseModel):
     variants: dict[EvaluationName, float | None] | None = Field(
         default=None,
         description="The metric of other predictions of the same adaptation, by name.",
+    )
+    metrics: dict[Name, float | None] | None = Field(
+        default=None,
+        description="Further metrics of the headline's predictions, by name; null where one is "
+        "not finite. Absent in older records.",
     )

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
     from metabench.planning.runspec import RunSpec
     from metabench.plugin.contracts.genotype import Genotype
+
+
+_SAME_SCORE = {"rel_tol": 1e-4, "abs_tol": 1e-7}
+"""Scores of the same predictions that were computed twice, up to rounding."""
 
 
 class RunStore:
@@ -110,11 +114,18 @@ class RunStore:
         ]
         _append(path, lines)
 
-    def count_episodes(self, *, evaluation: str = "") -> int:
-        """Complete episodes so far; what follows the first torn or damaged line is cut off."""
+    def count_episodes(self, *, evaluation: str = "", having: Collection[str] = ()) -> int:
+        """Complete episodes so far; what follows the first torn or damaged line is cut off.
+
+        Args:
+            evaluation: whose episodes; the headline's if none is named.
+            having: further metrics; a line without one of them is not complete.
+        """
         path = self.episodes_of(evaluation)
         lines = _repaired(path)
-        n = next((i for i, line in enumerate(lines) if not _is_episode(line, i)), len(lines))
+        n = next(
+            (i for i, line in enumerate(lines) if not _is_episode(line, i, having)), len(lines)
+        )
         if n < len(lines):
             _replace(path, _joined(lines[:n]))
         return n
@@ -122,6 +133,27 @@ class RunStore:
     def forget_evaluation(self, evaluation: str) -> None:
         """Remove the episodes of an evaluation that the suite has defined anew."""
         self.episodes_of(evaluation).unlink(missing_ok=True)
+
+    def add_metrics_of(self, evaluation: str) -> None:
+        """Copy the further metrics of an evaluation of the headline's queries to the headline.
+
+        Raises:
+            DataError: when the two are not the same predictions: a score differs.
+        """
+        path, other = self.episodes_of(), self.episodes_of(evaluation)
+        merged = []
+        for line, again in zip(_repaired(path), _repaired(other), strict=True):
+            old, new = (EpisodeRecord.model_validate_json(one) for one in (line, again))
+            if old.key != new.key or not math.isclose(old.score, new.score, **_SAME_SCORE):
+                raise DataError(
+                    f"meta-test episode {old.index:,} has the score {new.score:g} here, but "
+                    f"{old.score:g} in {path}, so these are not the predictions of the run.",
+                    hint="Use the device and the package versions of its record, or move the "
+                    "folder away and run the command again.",
+                )
+            both = {**(old.metrics or {}), **(new.metrics or {})}
+            merged.append(old.model_copy(update={"metrics": both}))
+        _replace(path, _joined(one.model_dump_json(exclude_none=True) for one in merged))
 
     def append_metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """Add a point of the training curve."""
@@ -231,11 +263,12 @@ def _parsed(lines: Sequence[str], path: Path, *fields: str) -> list[dict[str, An
     return found
 
 
-def _is_episode(line: str, index: int) -> bool:
+def _is_episode(line: str, index: int, having: Collection[str]) -> bool:
     try:
-        return EpisodeRecord.model_validate_json(line).index == index
+        episode = EpisodeRecord.model_validate_json(line)
     except ValueError:
         return False
+    return episode.index == index and set(having) <= set(episode.metrics or ())
 
 
 def _try_lock(file: IO[str]) -> bool:

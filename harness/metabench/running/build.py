@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ from metabench.plugin.contracts.phase import first_steps
 from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.specs import LearnerSpec, resolve
 from metabench.results.schema import Normalization
+from metabench.running.scoring import Scoring, scoring_of
 from metabench.running.training_phases import TrainingPhase
 from metabench.sampling.labelled import LabelledSampler
 from metabench.sampling.sampler import EpisodeSampler
@@ -60,6 +61,7 @@ class Built:
     train_shape: EpisodeShape
     conditions: TrainingConditions | None
     data: dict[str, dict[str, str]]
+    scoring: Scoring
 
     @property
     def train(self) -> EpisodeSampler:
@@ -67,8 +69,16 @@ class Built:
         return self.phases[0].episodes
 
 
-def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
+def build(
+    spec: RunSpec, catalog: Catalog, *, device: torch.device, metrics: Iterable[str] = ()
+) -> Built:
     """Build everything that a run needs.
+
+    Args:
+        spec: of the run.
+        catalog: where plugins are found.
+        device: where tensors live.
+        metrics: further metrics of the meta-test's predictions, by name.
 
     Raises:
         DataError: when the data is missing or has changed since planning.
@@ -124,6 +134,7 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
             choice.source: _describe_data(choice, data, catalog)
             for choice, data in zip(spec.sources, loaded, strict=True)
         },
+        scoring=scoring_of(spec, catalog, further=metrics),
         steps_at_test=steps_at_test(spec, catalog),
         train_shape=shapes["meta-train"],
         conditions=training_conditions(spec, catalog),

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from metabench.errors import DivergedError
-from metabench.nn.scores import task_scores
 from metabench.planning.plan import PlannedRun
 from metabench.planning.runspec import EpisodeProtocol
 from metabench.plugin.contracts.episode import Adapted, Predictor, TaskBatch, TaskShape
@@ -172,7 +171,7 @@ class Loops:
         spec, built = self.planned.spec, self.built
         phase = evaluation or "meta-test"
         total = spec.protocol.episodes * len(spec.sources)
-        written = self.store.count_episodes(evaluation=evaluation)
+        written = self.store.count_episodes(evaluation=evaluation, having=built.scoring.further)
         started = time.monotonic()
         size = chunk_size(spec.protocol, built.task)
         tested = tested_learner(built, self.store, spec.training.ensemble, device=self.device)
@@ -290,18 +289,17 @@ class Loops:
         score = float(torch.cat(scores).mean())
         self._check(state.step, {"val_score": score})
         self.store.append_metrics(state.step, {"val_score": float(f"{score:.6g}")})
-        sign = 1.0 if spec.metric == "accuracy" else -1.0
         if spec.training.ensemble is not None:
             best = keep(
                 self.store.best_checkpoint,
                 self.built.learner.state_dict(),
                 step=state.step,
                 score=score,
-                sign=sign,
+                sign=self.built.scoring.metric.sign,
                 most=spec.training.ensemble,
             )
             return replace(state, best=best)
-        if state.best is not None and sign * score <= sign * state.best:
+        if not self.built.scoring.improves(score, state.best):
             return state
         kept = {"step": state.step, "learner": self.built.learner.state_dict()}
         checkpoint.save(self.store.best_checkpoint, kept)
@@ -311,11 +309,13 @@ class Loops:
 
     def _scores(self, predict: Predictor, tasks: TaskBatch) -> Tensor:
         with torch.no_grad():
-            outputs = predict(tasks.query.x)
-            return task_scores(outputs, tasks.query.y, metric=self.planned.spec.metric)
+            return self.built.scoring.headline(predict(tasks.query.x), tasks.query.y)
 
     def _episodes(self, adapted: Adapted, tasks: TaskBatch, first: int) -> list[EpisodeRecord]:
-        scores: list[float] = self._scores(adapted.predict, tasks).tolist()
+        with torch.no_grad():
+            outputs = adapted.predict(tasks.query.x)
+        scores: list[float] = self.built.scoring.headline(outputs, tasks.query.y).tolist()
+        further = self.built.scoring.beside(outputs, tasks.query.y)
         for index, score in enumerate(scores, start=first):
             if not math.isfinite(score):
                 said = f"its {self.planned.spec.metric} on meta-test episode {index:,} is {score}"
@@ -338,6 +338,7 @@ class Loops:
                 curve=curves[i],
                 n_params=n_params[i],
                 variants={name: _finite(row[i]) for name, row in others.items()} or None,
+                metrics={name: _finite(row[i]) for name, row in further.items()} or None,
             )
             for i in range(len(tasks))
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from metabench.errors import DataError, UsageError
-from metabench.planning.runspec import RunSpec
+from metabench.planning.runspec import Choice, RunSpec
 from metabench.plugin.contracts.architecture import Mixture
 from metabench.plugin.contracts.episode import TaskBatch
 from metabench.plugin.contracts.learner import Learner, TracingLearner
@@ -110,6 +110,7 @@ def restore(
     *,
     device: torch.device,
     normalization: Literal["transductive", "inductive"] | None = None,
+    metrics: Iterable[str] = (),
 ) -> Restored:
     """Build the learner of a finished run with the weights that its meta-test used.
 
@@ -118,6 +119,7 @@ def restore(
         catalog: where plugins are found.
         device: where tensors live.
         normalization: as in the protocol; None for the run's own.
+        metrics: further metrics, by name.
 
     Raises:
         DataError: when the run is not finished, no checkpoint is left of it, the checkpoint is
@@ -134,7 +136,7 @@ def restore(
     if normalization is not None:
         protocol = spec.protocol.model_copy(update={"normalization": normalization})
         spec = spec.model_copy(update={"protocol": protocol})
-    built = build(spec, catalog, device=device)
+    built = build(spec, catalog, device=device, metrics=metrics)
     if spec.training.meta_steps > 0:
         _load_weights(built, store, record, device=device)
     tested = tested_learner(built, store, spec.training.ensemble, device=device)
@@ -169,6 +171,8 @@ def _check_versions(spec: RunSpec, catalog: Catalog, folder: Path) -> None:
         now.append((spec.space, catalog.space(spec.space.name).version))
     if spec.strategy is not None:
         now.append((spec.strategy, catalog.strategy(spec.strategy.name).version))
+    metric = Choice(name=spec.metric, version=spec.metric_version)
+    now.append((metric, catalog.metric(spec.metric).version))
     for choice, version in now:
         if choice.version != version:
             raise DataError(

@@ -69,6 +69,23 @@ _FINETUNED = (
     ),
 )
 
+_TADAM = (
+    _GUARD.model_copy(update={"why": "one runaway gradient undoes much of the training"}),
+    SourceDeviation(
+        source="the queries of a training episode are drawn from all its classes together",
+        here="each class has as many queries as the suite says",
+        why="all episodes of a run have one shape",
+        where="TADAM, released code",
+    ),
+    SourceDeviation(
+        source="the network is a ResNet-12 with running statistics",
+        here="it is the suite's network, unless --network resnet12 is given",
+        why="all learners of a suite have the same network",
+        where="TADAM, section 4",
+        when={"network": "conv4"},
+    ),
+)
+
 _LEO = (
     _GUARD,
     SourceDeviation(
@@ -359,6 +376,7 @@ _DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
     "meta-sgd": (_GUARD, _META_SGD),
     "protonet": (_GUARD, _METRIC),
     "leo": _LEO,
+    "tadam": _TADAM,
     "baseline": (_GUARD, *_FINETUNED),
     "baseline++": (_GUARD, *_FINETUNED),
     "matching-net": (_GUARD, _METRIC),

@@ -101,7 +101,7 @@ class FinetunedClassifier:
     ) -> Mapping[str, Tensor | float]:
         """Descend the mean cross-entropy of the labelled examples."""
         assert tasks.labelled is not None
-        return self.network.classify(tasks.labelled)
+        return self.network.classify(tasks.labelled, progress=progress, rng=rng)
 
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:

@@ -182,7 +182,7 @@ class Leo:
         """Train the network, or descend equation 4."""
         if self._network is not None and tasks.phase == PRE_TRAIN:
             assert tasks.labelled is not None
-            return self._network.classify(tasks.labelled)
+            return self._network.classify(tasks.labelled, progress=progress, rng=rng)
         with torch.no_grad():
             support, query = self._features(tasks.support.x), self._features(tasks.query.x)
         losses, penalty = self.losses(support, tasks.support.y, query, tasks.query.y, rng=rng)

@@ -13,11 +13,10 @@ query are ``scale f(x)' W``.
 from __future__ import annotations
 
 import math
-from itertools import pairwise
-from typing import Literal, Self
+from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
@@ -27,6 +26,7 @@ from metabench_plugins.learners.parts.crammer_singer import crammer_singer
 from metabench_plugins.learners.parts.gradient_learner import leaves
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam, OuterOptimizer
 from metabench_plugins.learners.parts.outer_sgd import OuterSgd
+from metabench_plugins.learners.parts.rate_drops import RateDrops
 from metabench_plugins.learners.parts.ridge import ridge
 
 
@@ -68,7 +68,7 @@ class R2d2Params(MetricParams, EpisodeParams):
     )
 
 
-class MetaOptNetParams(EpisodeParams):
+class MetaOptNetParams(RateDrops, EpisodeParams):
     """Parameters of MetaOptNet."""
 
     head: Literal["svm", "ridge"] = Field(
@@ -122,15 +122,6 @@ class MetaOptNetParams(EpisodeParams):
         "this many times the median of the last 100; null for never.",
     )
 
-    @model_validator(mode="after")
-    def _drops_in_order(self) -> Self:
-        shares = [0.0, *(share for share, _ in self.rate_drops), 1.0]
-        if any(share >= later for share, later in pairwise(shares)):
-            raise ValueError("the shares of rate_drops must rise between 0 and 1")
-        if any(factor <= 0 for _, factor in self.rate_drops):
-            raise ValueError("the factors of rate_drops must be above 0")
-        return self
-
 
 def train_shape(params: EpisodeParams, shape: EpisodeShape) -> EpisodeShape:
     """The embedding may be trained on episodes of another size than it is tested on."""
@@ -176,8 +167,8 @@ class MetaOptNet(MetricLearner):
 
     def rate(self, progress: float) -> float:
         """The factor of the last drop that has come."""
-        drops = self.params.rate_drops
-        return next((factor for share, factor in reversed(drops) if progress >= share), 1.0)
+        rate: float = self.params.rate(progress)
+        return rate
 
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Cross-entropy; a smoothed label has ``1 - label_smoothing`` at its class."""

@@ -74,6 +74,7 @@ def _learners() -> Iterator[LearnerSpec]:
     yield from _metric()
     yield from _finetuned()
     yield from _leo()
+    yield from _tadam()
     yield from _linear_heads()
     yield LearnerSpec(
         name="mtnet",
@@ -341,6 +342,7 @@ def _of_tnas() -> Iterator[LearnerSpec]:
             "networks": 1,
             "decode_fraction": 0.0,
         },
+        adds_loss_terms=False,
     )
 
 
@@ -390,6 +392,7 @@ def _finetuned() -> Iterator[LearnerSpec]:
             kinds=("classification",),
             params=f"{module}:FinetunedParams",
             factory=f"{module}:FinetunedClassifier",
+            takes_state=True,
             conditions="metabench_plugins.learners.parts.conditions:of_finetuned",
             phases=f"{module}:phases",
             steps_at_test=f"{module}:steps_at_test",
@@ -409,6 +412,7 @@ def _leo() -> Iterator[LearnerSpec]:
         kinds=("classification",),
         params=f"{module}:LeoParams",
         factory=f"{module}:Leo",
+        takes_state=True,
         conditions="metabench_plugins.learners.parts.conditions:of_leo",
         phases=f"{module}:phases",
         steps_at_test=f"{module}:steps_at_test",
@@ -452,10 +456,31 @@ def _linear_heads() -> Iterator[LearnerSpec]:
             factory=f"{module}:{learner}",
             conditions=stated,
             preset=preset,
+            takes_state=True,
             train_shape=f"{module}:train_shape",
             steps_at_test="metabench_plugins.learners.without_training:no_steps",
             reference=reference,
         )
+
+
+def _tadam() -> Iterator[LearnerSpec]:
+    """TADAM, whose embedding depends on the task."""
+    module = "metabench_plugins.learners.tadam"
+    yield LearnerSpec(
+        name="tadam",
+        version=1,
+        summary="TADAM: class means under a scaled metric, in an embedding conditioned on the task "
+        "and trained together with a classifier (Oreshkin et al. 2018).",
+        kinds=("classification",),
+        params=f"{module}:TadamParams",
+        factory=f"{module}:Tadam",
+        conditions="metabench_plugins.learners.parts.conditions:of_tadam",
+        phases=f"{module}:phases",
+        train_shape="metabench_plugins.learners.metric:train_shape",
+        steps_at_test="metabench_plugins.learners.without_training:no_steps",
+        takes_state=True,
+        reference="Oreshkin, Rodriguez and Lacoste, NeurIPS 2018",
+    )
 
 
 def _without_training() -> Iterator[LearnerSpec]:

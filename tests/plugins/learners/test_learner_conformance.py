@@ -31,6 +31,7 @@ CASES = [
         "mumomaml",
         "protonet",
         "r2d2",
+        "tadam",
     )
     if name in CATALOG.learners
     for kind in CATALOG.learner(name).kinds

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from metabench_plugins.learners.one_shot import OneShotParams
     from metabench_plugins.learners.parts.gradient_learner import GradientParams
     from metabench_plugins.learners.reptile import ReptileParams
+    from metabench_plugins.learners.tadam import TadamParams
     from metabench_plugins.learners.tnas_plus import TnasPlusParams
 
 CONSTANT = "constant"
@@ -118,6 +119,23 @@ def of_metaoptnet(params: MetaOptNetParams) -> TrainingConditions:
         outer_schedule=f"{', '.join(drops)} of training" if drops else CONSTANT,
         gradient_bounds=_said({_SKIPPING: params.skip_above}),
         regularization=_regularization(decay=params.weight_decay, smoothing=params.label_smoothing),
+    )
+
+
+def of_tadam(params: TadamParams) -> TrainingConditions:
+    """Of TADAM."""
+    drops = [f"times {factor:g} from {share:.3g}" for share, factor in params.rate_drops]
+    bounds = {"outer norm at most {:g}": params.max_norm, _SKIPPING: params.skip_above}
+    penalties = {
+        "weight decay {:g}": params.weight_decay or None,
+        "penalty of the conditioning {:g}": params.factor_penalty or None,
+    }
+    return TrainingConditions(
+        inner_optimizer="none",
+        outer_optimizer=f"SGD with momentum {params.momentum:g}",
+        outer_schedule=f"{', '.join(drops)} of training" if drops else CONSTANT,
+        gradient_bounds=_said(bounds),
+        regularization=_said(penalties),
     )
 
 

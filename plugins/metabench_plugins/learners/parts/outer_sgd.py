@@ -1,4 +1,4 @@
-"""The outer optimizer of MetaOptNet: SGD with Nesterov's momentum."""
+"""The outer optimizer of MetaOptNet and TADAM: SGD with momentum."""
 
 from __future__ import annotations
 
@@ -10,20 +10,27 @@ from metabench_plugins.learners.parts.outer_adam import Group, OuterOptimizer, h
 
 
 class OuterSgd(OuterOptimizer):
-    """SGD with Nesterov's momentum (Sutskever et al. 2013) and weight decay.
+    """SGD with momentum and weight decay.
 
     Args:
         groups: see :class:`OuterOptimizer`.
         momentum: decay of the sum of past gradients.
+        nesterov: whether the momentum is Nesterov's (Sutskever et al. 2013).
         skip_above: see :class:`OuterOptimizer`.
     """
 
     key = "sgd"
 
     def __init__(
-        self, groups: Sequence[Group], *, momentum: float, skip_above: float | None = None
+        self,
+        groups: Sequence[Group],
+        *,
+        momentum: float,
+        nesterov: bool = True,
+        skip_above: float | None = None,
     ) -> None:
         self._momentum = momentum
+        self._nesterov = nesterov and momentum > 0
         super().__init__(groups, skip_above=skip_above)
 
     def make(self, groups: Sequence[Group]) -> torch.optim.Optimizer:
@@ -38,6 +45,6 @@ class OuterSgd(OuterOptimizer):
                 for group in groups
             ],
             momentum=self._momentum,
-            nesterov=self._momentum > 0,
+            nesterov=self._nesterov,
             fused=has_fused(groups),
         )

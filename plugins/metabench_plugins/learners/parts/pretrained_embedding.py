@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metabench import SKIPPED, ClassBatch, LearnerContext
+from metabench import SKIPPED, ClassBatch, LearnerContext, Training
 from metabench_plugins.learners.parts.classifier_head import ClassifierHead
 from metabench_plugins.learners.parts.gradient_learner import leaves
 from metabench_plugins.learners.parts.layer_weights import layered
+from metabench_plugins.learners.parts.network_state import NetworkState
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
 
 _PREFIX = "classifier."
@@ -42,7 +43,8 @@ class PretrainedEmbedding:
         skip_above: float | None,
     ) -> None:
         assert context.space is not None
-        self._space, self._head = context.space, head
+        self._head = head
+        self._network = NetworkState(context.space, context.device)
         *_, last = layered(context.space, learner).layers()
         drawn = context.space.init_weights(rng=context.rng)
         embedding = {n: w for n, w in drawn.items() if not n.startswith(f"{last}.")}
@@ -59,23 +61,28 @@ class PretrainedEmbedding:
         """Weights of the embedding."""
         return sum(weight.numel() for weight in self._weights.values())
 
-    def embed(self, x: Tensor) -> Tensor:
+    def embed(self, x: Tensor, training: Training | None = None) -> Tensor:
         """Embed ``[tasks, n, *inputs]`` as ``[tasks, n, features]``; tasks share the weights."""
         shared = {name: weight[None] for name, weight in self._weights.items()}
-        return self._space.forward(shared, {}, x)
+        return self._network.forward(shared, {}, x, training=training)
 
-    def classify(self, examples: ClassBatch) -> Mapping[str, Tensor | float]:
+    def classify(
+        self, examples: ClassBatch, *, progress: float, rng: torch.Generator
+    ) -> Mapping[str, Tensor | float]:
         """Descend the mean cross-entropy of labelled examples; returns scalars to log."""
+        training = Training(rng=rng, progress=progress)
         head = {name.removeprefix(_PREFIX): w for name, w in self._classifier.items()}
-        outputs = self._head.logits(self.embed(examples.x), head)
+        outputs = self._head.logits(self.embed(examples.x, training), head)
         loss = functional.cross_entropy(outputs[0], examples.y[0])
         skipped = self.outer.step(loss)
+        self._network.keep(training, skipped=skipped)
         return {"loss": loss.detach(), SKIPPED: skipped}
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights and Adam's moments."""
-        return self.outer.state_dict()
+        """Weights, Adam's moments, and the state of the network where it has one."""
+        return self.outer.state_dict() | self._network.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore weights and moments."""
+        """Restore weights, moments and the state of the network."""
         self.outer.load_state_dict(state)
+        self._network.load_state_dict(state)
