@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         Params,
     )
     from metabench.plugin.contracts.conditions import TrainingConditions
-    from metabench.plugin.contracts.data import ClassData, EvaluableFamily, FunctionFamily
+    from metabench.plugin.contracts.data import ClassData, EvaluableFamily, FunctionFamily, Scaling
     from metabench.plugin.contracts.episode import (
         Adapted,
         EpisodeShape,
@@ -124,6 +124,7 @@ _HOMES = {
         "ClassData",
         "EvaluableFamily",
         "FunctionFamily",
+        "Scaling",
     ),
     "plugin.contracts.episode": (
         "Adapted",
@@ -232,6 +233,7 @@ __all__ = [
     "Proposer",
     "Reduction",
     "RunEvent",
+    "Scaling",
     "SearchSpace",
     "SearchSpaceSpec",
     "SourceDeviation",

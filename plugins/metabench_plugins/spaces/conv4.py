@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from metabench import CellChoices, Genotype, Mixture, Params, TaskShape, nn
+from metabench import CellChoices, Genotype, Mixture, Params, TaskShape, UsageError, nn
 from metabench_plugins.spaces.parts import layer_weights as extras
 
 N_BLOCKS = 4
@@ -46,11 +46,19 @@ class Conv4:
     Args:
         params: see :class:`Conv4Params`.
         task: images ``(channels, height, width)``, and the number of outputs.
+
+    Raises:
+        UsageError: the inputs are no images.
     """
 
     batch_statistics = True
 
     def __init__(self, params: Conv4Params, task: TaskShape) -> None:
+        if len(task.inputs) != 3:
+            raise UsageError(
+                f"Network conv4 reads images, not inputs of shape {list(task.inputs)}.",
+                hint="Choose mlp with --network.",
+            )
         self._params = params
         self._task = task
 
