@@ -10,6 +10,7 @@ import copy
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -347,7 +348,24 @@ def _opened(module: nn.Module, head: str, end: _End) -> nn.Module:
     module = copy.deepcopy(module)
     parent, _, name = head.rpartition(".")
     setattr(module.get_submodule(parent), name, end)
+    for part in module.modules():
+        # A subclass with a forward of its own stays as it is.
+        if isinstance(part, nn.Conv2d) and _overflows(part):
+            part.forward = partial(_strided_pixels, part)  # type: ignore[method-assign]
     return module.eval()
+
+
+def _overflows(conv: nn.Conv2d) -> bool:
+    """As :func:`metabench.nn.conv2d`, whose note says what PyTorch would do."""
+    narrow = conv.in_channels // conv.groups < 16
+    pointwise = conv.kernel_size == (1, 1) and conv.padding in ((0, 0), "valid")
+    own = type(conv).forward is nn.Conv2d.forward
+    return own and narrow and pointwise and max(conv.stride) > 1
+
+
+def _strided_pixels(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    down, right = conv.stride
+    return functional.conv2d(x[..., ::down, ::right], conv.weight, conv.bias, groups=conv.groups)
 
 
 def _use_batch_statistics(module: nn.Module) -> bool:

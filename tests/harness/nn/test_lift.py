@@ -12,6 +12,7 @@ from conformance_specs import outcomes
 from pydantic import BaseModel, ConfigDict
 from tests.helpers.small_tasks import batch, context, generator, in_double
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from metabench import (
     LayeredSpace,
@@ -281,6 +282,33 @@ def test_parameters_that_are_not_trained_and_buffers_are_constants() -> None:
     features = space.forward({}, {}, x)
     assert features.dtype == torch.float64
     assert features.shape == (2, 5, 4)
+
+
+def test_strided_pointwise_convolutions_read_only_pixels_that_exist() -> None:
+    """PyTorch 2.13 may read and write past a buffer there."""
+    seen = []
+
+    class Recording(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            if func is nn.functional.conv2d:
+                seen.append((tuple(args[0].shape[2:]), (kwargs or {}).get("stride", 1)))
+            return func(*args, **(kwargs or {}))
+
+    module = nn.Sequential(
+        nn.Conv2d(4, 6, 1, stride=2, groups=2), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(6, 2),
+    )  # fmt: skip
+    space = lift(module, head="3")
+    weights = {n: w[None].requires_grad_() for n, w in space.init_weights(rng=generator()).items()}
+    x = torch.randn(2, 5, 4, 7, 6, generator=generator(2))
+    with Recording():
+        y = space.forward(weights, {}, x)
+    assert seen == [((4, 3), 1)]
+    plain = module(x.flatten(0, 1)).view_as(y)
+    torch.testing.assert_close(y, plain)
+    found = torch.autograd.grad(y.square().sum(), weights["0.weight"])[0][0]
+    expected = torch.autograd.grad(plain.square().sum(), module[0].weight)[0]
+    torch.testing.assert_close(found, expected)
 
 
 def test_statistics_of_the_first_examples_reach_the_batch_norms() -> None:
