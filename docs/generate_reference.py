@@ -39,9 +39,10 @@ from metabench.cli.parameters import parameter_rows, parameters
 from metabench.papers.claims import load_claims
 from metabench.papers.reference_files import load_reference
 from metabench.planning import evaluation, runspec, suite
-from metabench.planning.overrides import SCOPES
+from metabench.planning.overrides import OF_ONE, SCOPES
 from metabench.plugin import hookspecs, source_deviation, specs
 from metabench.plugin.catalog import Catalog, Kind, load_catalog
+from metabench.plugin.contracts.metric import MetricFacts
 from metabench.results import schema as records
 from metabench.running.loops import EMBEDDED
 
@@ -52,6 +53,7 @@ SPECS = (
     specs.LearnerSpec,
     specs.SearchSpaceSpec,
     specs.NasStrategySpec,
+    specs.MetricSpec,
     specs.ExecutorSpec,
     specs.RunEvent,
     source_deviation.SourceDeviation,
@@ -65,6 +67,7 @@ RECORDS: Mapping[type[BaseModel], str] = {
     runspec.Choice: "`spec.learner`, `spec.space` and `spec.strategy`.",
     runspec.EpisodeProtocol: "The field `spec.protocol`.",
     runspec.Training: "The field `spec.training`.",
+    MetricFacts: "One entry of `metrics`: how scores of a metric are printed and compared.",
     records.Provenance: "The field `provenance`. It is recorded and is not part of the identity.",
     records.EpisodeRecord: "One line of `episodes.jsonl`. A field that is null is left out.",
     evaluation.Evaluation: "One entry of `evaluations`: how the suite defined it.",
@@ -82,7 +85,8 @@ FILES = (
     ("`metrics.jsonl`", "The training curve: `step` and the mean of each scalar since the last."),
     (
         "`genotypes.jsonl`",
-        "Of learners that search: the architecture of each meta-test episode, by its `index`.",
+        "Of learners that search: the architecture of each meta-test episode, by its `index`. Of "
+        "learners that may predict with another one, `own` is the one that the task decoded to.",
     ),
     (
         "`embeddings.jsonl`",
@@ -121,6 +125,7 @@ def make_pages() -> dict[str, str]:
         "dataset": "Datasets",
         "space": "Networks",
         "strategy": "NAS strategies",
+        "metric": "Metrics",
         "executor": "Executors",
     }
     files = {"space": "spaces.md", "strategy": "strategies.md"}
@@ -156,7 +161,13 @@ def _cli() -> str:
             blocks.append(f"## metabench {f'{group} ' if group else ''}{info.name}")
             blocks += _command(info)
     scopes = ", ".join(f"`{scope}`" for scope in SCOPES)
+    one = ", ".join(f"`{scope}[NAME]`" for scope in OF_ONE)
     blocks += ["## Scopes of `--set`", f"{scopes}. For example `--set learner.inner_lr=0.01`."]
+    blocks.append(
+        f"{one} apply to what has the name, in a command with several, and win over the plain "
+        "scope; a budget names a learner. For example `--set 'learner[maml].inner_lr=0.01'`; the "
+        "quotes keep a shell from reading the brackets."
+    )
     variables = (
         ("`METABENCH_DATA`", "Folder of the packed datasets."),
         ("`METABENCH_STRICT_PLUGINS`", "`1`: a broken plugin stops the program (exit code 4)."),
@@ -339,6 +350,7 @@ def _plugins(catalog: Catalog, kind: Kind, title: str) -> str:
             "version": spec.version,
             "reference": spec.reference,
             "task kinds": getattr(spec, "kinds", ()),
+            **getattr(spec, "described", {}),
             "searches": getattr(spec, "searches", None),
             "searched": getattr(spec, "searched", None),
             "licence": getattr(spec, "licence", ""),

@@ -112,6 +112,8 @@ def fields(model: type[BaseModel]) -> list[list[str]]:
     written = {k: v for base in bases for k, v in inspect.get_annotations(base).items()}
     rows = []
     for name, field in model.model_fields.items():
+        if field.exclude:  # it is not written
+            continue
         default = field.get_default(call_default_factory=True)
         shown = "required" if field.is_required() else f"`{words(default) or '(empty)'}`"
         if typing.get_origin(field.annotation) is typing.Literal:

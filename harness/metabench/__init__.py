@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from metabench.plugin.contracts.data import ClassData, EvaluableFamily, FunctionFamily, Scaling
     from metabench.plugin.contracts.episode import (
         Adapted,
+        ClassBatch,
         EpisodeShape,
         Labelled,
         Predictor,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         TaskKind,
         TaskShape,
     )
+    from metabench.plugin.contracts.file_param import FileParam
     from metabench.plugin.contracts.genotype import Edge, Genotype
     from metabench.plugin.contracts.learner import (
         SKIPPED,
@@ -59,6 +61,8 @@ if TYPE_CHECKING:
         PhasedLearner,
         TracingLearner,
     )
+    from metabench.plugin.contracts.metric import Better, MetricFacts, Score
+    from metabench.plugin.contracts.phase import Phase
     from metabench.plugin.contracts.space import (
         BatchingSpace,
         CanonicalSpace,
@@ -66,9 +70,16 @@ if TYPE_CHECKING:
         DropPathSpace,
         LayeredSpace,
         SearchSpace,
+        StatefulSpace,
+        Training,
     )
     from metabench.plugin.contracts.stamp import Stamp
-    from metabench.plugin.contracts.strategy import AnnealedStrategy, Proposer, Strategy
+    from metabench.plugin.contracts.strategy import (
+        AnnealedStrategy,
+        Proposer,
+        RegularizedStrategy,
+        Strategy,
+    )
     from metabench.plugin.hookspecs import hookimpl
     from metabench.plugin.source_deviation import SourceDeviation
     from metabench.plugin.specs import (
@@ -76,6 +87,7 @@ if TYPE_CHECKING:
         DatasetSpec,
         ExecutorSpec,
         LearnerSpec,
+        MetricSpec,
         NasStrategySpec,
         RunEvent,
         SearchSpaceSpec,
@@ -128,6 +140,7 @@ _HOMES = {
     ),
     "plugin.contracts.episode": (
         "Adapted",
+        "ClassBatch",
         "EpisodeShape",
         "Labelled",
         "Predictor",
@@ -135,6 +148,7 @@ _HOMES = {
         "TaskKind",
         "TaskShape",
     ),
+    "plugin.contracts.file_param": ("FileParam",),
     "plugin.contracts.genotype": (
         "Edge",
         "Genotype",
@@ -146,6 +160,8 @@ _HOMES = {
         "PhasedLearner",
         "TracingLearner",
     ),
+    "plugin.contracts.metric": ("Better", "MetricFacts", "Score"),
+    "plugin.contracts.phase": ("Phase",),
     "plugin.contracts.space": (
         "BatchingSpace",
         "CanonicalSpace",
@@ -153,11 +169,14 @@ _HOMES = {
         "DropPathSpace",
         "LayeredSpace",
         "SearchSpace",
+        "StatefulSpace",
+        "Training",
     ),
     "plugin.contracts.stamp": ("Stamp",),
     "plugin.contracts.strategy": (
         "AnnealedStrategy",
         "Proposer",
+        "RegularizedStrategy",
         "Strategy",
     ),
     "plugin.hookspecs": ("hookimpl",),
@@ -167,6 +186,7 @@ _HOMES = {
         "DatasetSpec",
         "ExecutorSpec",
         "LearnerSpec",
+        "MetricSpec",
         "NasStrategySpec",
         "RunEvent",
         "SearchSpaceSpec",
@@ -199,8 +219,10 @@ __all__ = [
     "AnnealedStrategy",
     "Arch",
     "BatchingSpace",
+    "Better",
     "CanonicalSpace",
     "CellChoices",
+    "ClassBatch",
     "ClassData",
     "CountingSpace",
     "DataError",
@@ -212,6 +234,7 @@ __all__ = [
     "EvaluableFamily",
     "Executor",
     "ExecutorSpec",
+    "FileParam",
     "Frozen",
     "FunctionFamily",
     "Genotype",
@@ -223,27 +246,34 @@ __all__ = [
     "LearnerContext",
     "LearnerSpec",
     "MetabenchError",
+    "MetricFacts",
+    "MetricSpec",
     "Mixture",
     "NasStrategySpec",
     "Order",
     "Params",
+    "Phase",
     "PhasedLearner",
     "PluginError",
     "Predictor",
     "Proposer",
     "Reduction",
+    "RegularizedStrategy",
     "RunEvent",
     "Scaling",
+    "Score",
     "SearchSpace",
     "SearchSpaceSpec",
     "SourceDeviation",
     "Stamp",
+    "StatefulSpace",
     "Strategy",
     "TaskBatch",
     "TaskKind",
     "TaskLoss",
     "TaskShape",
     "TracingLearner",
+    "Training",
     "TrainingConditions",
     "UsageError",
     "canonical_json",

@@ -8,7 +8,7 @@ The update is ``w <- w - lr * grad_w loss(w)`` (MAML, Finn et al. 2017, equation
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -84,7 +84,7 @@ def inner_path(
     lr: float,
     order: Order,
     adapted: Collection[str] | None = None,
-    masks: Params | None = None,
+    masks: Params | Sequence[Params] | None = None,
     clip: float | None = None,
 ) -> Iterator[Params]:
     """Yield the weights after 0, 1, ..., ``steps`` steps of gradient descent.
@@ -100,7 +100,8 @@ def inner_path(
         order: how the outer gradient depends on the steps, see :data:`Order`.
         adapted: the names of the weights that change; None means all. A weight that the loss does
             not use stays the same.
-        masks: factors of the updates by name, broadcast to ``[tasks, *shape]`` (MT-Net).
+        masks: factors of the updates by name, broadcast to ``[tasks, *shape]`` (MT-Net); or a
+            sequence of them, one for each step (MAML++).
         clip: bound of each element of the inner gradient; None for no bound.
     """
     if order == "none":
@@ -118,7 +119,8 @@ def inner_path(
         if clip is not None:
             updates = {name: u.clamp(-lr * clip, lr * clip) for name, u in updates.items()}
         if masks is not None:
-            updates = {name: u * masks[name] if name in masks else u for name, u in updates.items()}
+            own = masks if isinstance(masks, Mapping) else masks[step]
+            updates = {name: u * own[name] if name in own else u for name, u in updates.items()}
         weights = weights | {name: weights[name] + update for name, update in updates.items()}
         yield weights
 
@@ -131,7 +133,7 @@ def inner_loop(
     lr: float,
     order: Order,
     adapted: Collection[str] | None = None,
-    masks: Params | None = None,
+    masks: Params | Sequence[Params] | None = None,
     clip: float | None = None,
 ) -> Params:
     """Return the weights after ``steps`` steps; see :func:`inner_path`."""

@@ -11,6 +11,7 @@ from metabench import (
     DatasetSpec,
     ExecutorSpec,
     LearnerSpec,
+    MetricSpec,
     NasStrategySpec,
     SearchSpaceSpec,
     hookimpl,
@@ -49,6 +50,14 @@ def metabench_nas_strategies() -> Iterable[NasStrategySpec]:
     from metabench_plugins.strategies.specs import strategy_specs
 
     return strategy_specs()
+
+
+@hookimpl
+def metabench_metrics() -> Iterable[MetricSpec]:
+    """How predictions are scored."""
+    from metabench_plugins.metrics.specs import metric_specs
+
+    return metric_specs()
 
 
 @hookimpl

@@ -30,6 +30,7 @@ def write_search(
     seed: int = 0,
     embedded: int = 0,
     apart: float = 4.0,
+    own: list[dict[str, Any]] | None = None,
 ) -> Path:
     """A run of two sources that take turns, with as many episodes as genotypes."""
     spec = make_spec(
@@ -40,7 +41,11 @@ def write_search(
     )
     folder = write_run(out, spec)
     store, rng = RunStore(folder), np.random.default_rng(seed)
-    store.append_genotypes(0, [Genotype.from_json(g) for g in genotypes])
+    store.append_genotypes(
+        0,
+        [Genotype.from_json(g) for g in genotypes],
+        own=None if own is None else [Genotype.from_json(g) for g in own],
+    )
     shift = np.arange(embedded)[:, None] % 2 * apart
     store.append_embeddings(0, (rng.normal(size=(embedded, 3)) + shift).round(3).tolist())
     sizes = [10 if g == A else 7 for g in genotypes]

@@ -23,7 +23,7 @@ from metabench_plugins.strategies.random import sample
 CATALOG = load_catalog()
 IMAGES = {
     "omniglot": (1, 28), "miniimagenet": (3, 84), "multidataset": (3, 84),
-    "four-domains": (3, 84), "cifar-fs": (3, 32),
+    "four-domains": (3, 84), "cifar-fs": (3, 32), "fc100": (3, 32), "tieredimagenet": (3, 84),
 }  # fmt: skip
 """Planes and side of the images of each suite."""
 BASELINES = ("maml", "mtnet", "bmaml", "mumomaml", "hsml", "hsml-notree", "reptile")

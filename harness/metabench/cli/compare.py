@@ -43,7 +43,8 @@ def compare(
     difference: Annotated[
         float | None,
         typer.Option(
-            help="Print how many episodes or seeds detect this difference, given in % or mse."
+            help="Print how many episodes or seeds detect this difference, given in the unit of "
+            "the scores, such as %."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -12,7 +12,7 @@ import typer
 from metabench.errors import MetabenchError, UsageError, unknown
 from metabench.plugin.loading import kind_in_words
 from metabench.plugin.source_deviation import DEVIATIONS, SourceDeviation
-from metabench.plugin.specs import DatasetSpec, LearnerSpec
+from metabench.plugin.specs import DatasetSpec, LearnerSpec, MetricSpec
 from metabench.render.columns import columns
 from metabench.text import plain
 
@@ -28,6 +28,7 @@ KINDS: dict[str, Kind] = {
     "datasets": "dataset",
     "networks": "space",
     "strategies": "strategy",
+    "metrics": "metric",
     "executors": "executor",
     "references": "reference",
 }
@@ -70,7 +71,7 @@ def list_(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List learners, suites, datasets, networks, strategies, executors or papers' tables."""
+    """List what can be chosen: learners, suites, datasets, networks, strategies, metrics, ..."""
     from metabench.cli.context import catalog
 
     found = catalog()
@@ -91,14 +92,14 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            help="Name of a learner, suite, dataset, network, strategy or executor, the key of a "
-            "paper's table, or the file of a suite or of such a table.",
+            help="Name of a learner, suite, dataset, network, strategy, metric or executor, the "
+            "key of a paper's table, or the file of a suite or of such a table.",
             autocompletion=_complete_name,
         ),
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Describe a learner, suite, dataset, network, strategy, executor or paper's table.
+    """Describe a learner, suite, dataset, network, strategy, metric, executor or paper's table.
 
     Print its parameters with their defaults and bounds; for a suite, its settings and budgets; for
     a paper's table, its numbers and the protocol of each row. A name that several kinds share is
@@ -183,6 +184,8 @@ def _spec_facts(spec: Spec) -> dict[str, Any]:
             facts[attribute] = list(value) if isinstance(value, tuple) else value
     if isinstance(spec, DatasetSpec):
         facts["holds"] = spec.kind
+    if isinstance(spec, MetricSpec):
+        facts |= spec.described
     return facts
 
 
@@ -216,15 +219,22 @@ def _details(catalog: Catalog, kind: Kind, name: str, thing: Any) -> dict[str, A
 
         return about | described(thing)
     if kind == "suite":
+        from metabench.cli.suite_values import values_of_plugins
         from metabench.planning.suite import load_suite
 
-        values = load_suite(thing).model_dump(mode="json")
+        suite = load_suite(thing)
+        values = suite.model_dump(mode="json")
         ordered = dict(sorted(values.items(), key=lambda item: isinstance(item[1], dict)))
-        return about | ordered
+        brought = values_of_plugins(suite, catalog)
+        return about | ordered | ({"values of plugins": brought} if brought else {})
     from metabench.cli.parameters import parameters
 
     more = {key: getattr(thing, key, "") for key in ("reference", "citation")}
     facts = _spec_facts(thing) | {key: value for key, value in more.items() if value}
+    if getattr(thing, "suite_defaults", None) is not None:
+        from metabench.cli.suite_values import values_for_suites
+
+        facts["values for suites"] = values_for_suites(thing, catalog)
     if isinstance(thing, LearnerSpec):
         facts["deviations"] = [one.model_dump(mode="json") for one in thing.deviations]
     return about | facts | {"parameters": parameters(thing)}
@@ -248,7 +258,8 @@ def _page(catalog: Catalog, kind: Kind, name: str, thing: Any) -> str:
 def _tables(detail: dict[str, Any]) -> str:
     from metabench.cli.parameters import parameter_table
 
-    tables = ("parameters", "settings", "budgets", "evaluations", "sources", "deviations")
+    brought = ("values for suites", "values of plugins")
+    tables = ("parameters", "settings", "budgets", "evaluations", "sources", "deviations", *brought)
     head = columns(
         [str(detail["kind"]), str(detail["name"])],
         [
@@ -268,6 +279,11 @@ def _tables(detail: dict[str, Any]) -> str:
         if detail.get(key):
             rows = [[name, *_layer(layer)] for name, layer in detail[key].items()]
             blocks.append(columns([title, "summary", "values"], rows))
+    for key in brought:
+        if detail.get(key):
+            header = list(detail[key][0])
+            rows = [[_words(row[name]) for name in header] for row in detail[key]]
+            blocks.append(f"{key}:\n{columns(header, rows)}")
     if detail.get("deviations"):
         found = (SourceDeviation.model_validate(one) for one in detail["deviations"])
         lines = [plain(f"- {one.described}") for one in found]

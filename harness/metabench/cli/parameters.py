@@ -67,6 +67,8 @@ def _type(schema: Mapping[str, Any]) -> str:
         return " | ".join(_word(value) for value in schema["enum"])
     if "const" in schema:
         return _word(schema["const"])
+    if schema.get("format") == "file-path":
+        return "path of a file"
     bounds = [f"{sign} {schema[key]:g}" for key, sign in _BOUNDS.items() if key in schema]
     return " ".join([str(schema.get("type", "object")), " and ".join(bounds)]).rstrip()
 

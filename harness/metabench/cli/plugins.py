@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,8 +23,38 @@ if TYPE_CHECKING:
 FILES: tuple[FileKind, ...] = ("suite", "reference", "claims")
 """The kinds of things that are files."""
 
-CHECKED: tuple[Kind, ...] = ("dataset", "space", "strategy", "learner", "executor", *FILES)
+CHECKED: tuple[Kind, ...] = (
+    "dataset",
+    "space",
+    "strategy",
+    "learner",
+    "metric",
+    "executor",
+    *FILES,
+)
 """The kinds that the conformance kit knows, in the order in which they are checked."""
+
+
+class NewKind(StrEnum):
+    """What a new plugin can provide."""
+
+    learner = "learner"
+    dataset = "dataset"
+    network = "network"
+    strategy = "strategy"
+    metric = "metric"
+    suite = "suite"
+
+
+_AMONG: dict[NewKind, Kind] = {
+    NewKind.learner: "learner",
+    NewKind.dataset: "dataset",
+    NewKind.network: "space",
+    NewKind.strategy: "strategy",
+    NewKind.metric: "metric",
+    NewKind.suite: "suite",
+}
+"""The words of the catalog for them."""
 
 plugins_app = typer.Typer(
     help="List, check and create plugins.", no_args_is_help=True, rich_markup_mode=None
@@ -79,18 +110,21 @@ def check(
 
 @plugins_app.command("new")
 def new(
-    name: Annotated[str, typer.Argument(help="Name of the new learner, such as my-learner.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of what the plugin provides, such as my-learner.")
+    ],
+    kind: Annotated[NewKind, typer.Option(help="What the plugin provides.")] = NewKind.learner,
     directory: Annotated[
         Path, typer.Option("--dir", help="Create the folder metabench-NAME in this folder.")
     ] = Path(),
 ) -> None:
-    """Create a plugin: an installable package with a working learner and its tests."""
+    """Create a plugin: an installable package with one working thing of a kind, and its tests."""
     from metabench.cli.context import catalog
     from metabench.plugin.template import render
 
-    if name in catalog().learners:
-        raise UsageError(f"There is already a learner {name!r}.", hint="Choose another name.")
-    folder = render(name, directory)
+    if name in catalog().named(_AMONG[kind]):
+        raise UsageError(f"There is already a {kind} {name!r}.", hint="Choose another name.")
+    folder = render(name, directory, kind=kind.value)
     typer.echo(folder)
     typer.echo(f"Next: pip install -e {folder} && metabench plugins check {name}", err=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -63,10 +64,15 @@ def check(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that each table is consistent in itself and with the plugins; exit with 3 if not."""
+    """Check that each table is consistent in itself and with the suites; exit with 3 if not.
+
+    A learner that is not installed is told: its row has no runs.
+    """
     from metabench.cli.context import catalog
 
-    outcomes = _check_all(catalog()) if key is None else _check_one(catalog(), key)
+    found = catalog()
+    outcomes = _check_all(found) if key is None else _check_one(found, key)
+    _tell_what_is_not_installed(found, outcomes)
     if as_json:
         typer.echo(json.dumps(outcomes, indent=2))
     else:
@@ -102,6 +108,15 @@ def _check_all(catalog: Catalog) -> dict[str, list[str]]:
     return outcomes
 
 
+def _tell_what_is_not_installed(catalog: Catalog, keys: Iterable[str]) -> None:
+    from metabench.papers.reference_checks import not_installed
+    from metabench.papers.reference_files import readable_references
+
+    for key, reference in readable_references(catalog).items():
+        if key in keys and (sentences := not_installed(reference, catalog)):
+            typer.secho(f"In {key}: {' '.join(sentences)}", fg="yellow", err=True)
+
+
 def _known(reference: Reference) -> str:
     cells = [reference.cell(row, column) for row in reference.rows for column in reference.columns]
     return f"{sum(cell.value is not None for cell in cells)} of {len(cells)}"
@@ -126,7 +141,7 @@ def reference_page(reference: Reference) -> str:
     about = [
         ["title", reference.title],
         ["citation", str(reference.citation)],
-        ["metric", reference.metric],
+        ["metric", reference.metric.name],
         ["suites", _suites(reference)],
         ["cells known", _known(reference)],
         ["facts stated", _stated(reference)],

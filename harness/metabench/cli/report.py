@@ -13,7 +13,7 @@ import typer
 
 from metabench.cli.output import chosen_format, writing
 from metabench.cli.references import complete_key
-from metabench.errors import DataError
+from metabench.errors import DataError, UsageError
 from metabench.render import Format
 
 if TYPE_CHECKING:
@@ -57,6 +57,14 @@ def report(
             autocompletion=complete_key,
         ),
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Show this metric of the same predictions instead of the headline's, such as "
+            "nll, in the runs that have it.",
+        ),
+    ] = None,
     interval: Annotated[
         Interval,
         typer.Option(
@@ -74,7 +82,11 @@ def report(
     from metabench.text import plain
 
     chosen = chosen_format(output, format, default=Format.table, free=("txt",))
-    results, built = _build(directory, format=chosen, paper=paper, interval=interval.value)
+    if metric is not None:
+        _check_metric(chosen, paper)
+    results, built = _build(
+        directory, format=chosen, paper=paper, metric=metric, interval=interval.value
+    )
     for problem in built.problems:
         typer.echo(plain(problem), err=True)
     if not results.runs:
@@ -90,11 +102,31 @@ def report(
         typer.echo(_written(built, chosen, on_terminal=_on_terminal()), nl=False)
 
 
+def _check_metric(format: Format, paper: str | None) -> None:
+    """Refuse --metric where something else names the metric."""
+    if paper is not None:
+        raise UsageError(
+            "A paper's table names its metric, so --metric does not apply.",
+            hint="Leave out --metric or --paper.",
+        )
+    if format is Format.html:
+        raise UsageError(
+            "The page shows the headline's metric, so --metric does not apply.",
+            hint="Choose another --format, such as md or csv.",
+        )
+
+
 def _build(
-    directory: Path, *, format: Format, paper: str | None, interval: IntervalKind
+    directory: Path,
+    *,
+    format: Format,
+    paper: str | None,
+    metric: str | None,
+    interval: IntervalKind,
 ) -> tuple[Results, Report | PaperReport | Page]:
     from metabench.papers.report import build_paper_report
     from metabench.reports.build import build_report
+    from metabench.results.further_metrics import through_metric
     from metabench.results.reading import read_runs
 
     if format is Format.html:
@@ -104,6 +136,8 @@ def _build(
         return read_page(directory, catalog(), paper=paper, interval=interval)
     if paper is None:
         results = read_runs(directory)
+        if metric is not None:
+            results = through_metric(results, metric)
         return results, build_report(results, interval=interval)
     from metabench.cli.context import catalog
     from metabench.papers.reference_files import find_reference

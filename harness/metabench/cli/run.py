@@ -76,12 +76,20 @@ def run(
             "--set",
             metavar="SCOPE.NAME=VALUE",
             help="Set a parameter, such as network.filters=32. SCOPE is learner, network, "
-            "strategy, data, protocol or budget. May be given several times.",
+            "strategy, data, protocol or budget. learner[NAME], network[NAME], strategy[NAME] and "
+            "budget[LEARNER] apply to one of several. May be given several times.",
         ),
     ] = None,
     data: Annotated[
         Data, typer.Option(help="Use the real files, or generated look-alikes.")
     ] = Data.REAL,
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="Further metrics of the same predictions, separated by commas, such as nll,ece; "
+            "see `metabench list metrics`. They change neither the training nor the headline."
+        ),
+    ] = "",
     limit: Annotated[
         int | None,
         typer.Option(
@@ -134,6 +142,7 @@ def run(
         changes=parse_changes(set_ or []),
         data=data.value,
         limit=limit,
+        metrics=_names(metric, "--metric") if metric else (),
         plugin_files=plugin_files(),
     )
     runs = plan(request, found)

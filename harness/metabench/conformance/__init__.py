@@ -19,6 +19,7 @@ from metabench.plugin.specs import (
     DatasetSpec,
     ExecutorSpec,
     LearnerSpec,
+    MetricSpec,
     NasStrategySpec,
     SearchSpaceSpec,
     Spec,
@@ -74,6 +75,10 @@ def _spec_checks(thing: Spec, others: Callable[[], Catalog]) -> Iterator[Check]:
     from metabench.conformance.descriptions import description_checks
 
     yield from description_checks(thing)
+    if isinstance(thing, LearnerSpec | SearchSpaceSpec | NasStrategySpec):
+        from metabench.conformance.suite_defaults import suite_defaults_checks
+
+        yield from suite_defaults_checks(thing, others)
     match thing:
         case LearnerSpec():
             from metabench.conformance.learners import learner_checks
@@ -81,8 +86,10 @@ def _spec_checks(thing: Spec, others: Callable[[], Catalog]) -> Iterator[Check]:
             yield from learner_checks(thing, others)
         case SearchSpaceSpec():
             from metabench.conformance.spaces import space_checks
+            from metabench.conformance.states import state_checks
 
             yield from space_checks(thing, others)
+            yield from state_checks(thing, others)
         case NasStrategySpec():
             from metabench.conformance.strategies import strategy_checks
 
@@ -91,6 +98,10 @@ def _spec_checks(thing: Spec, others: Callable[[], Catalog]) -> Iterator[Check]:
             from metabench.conformance.datasets import dataset_checks
 
             yield from dataset_checks(thing)
+        case MetricSpec():
+            from metabench.conformance.metrics import metric_checks
+
+            yield from metric_checks(thing)
         case ExecutorSpec():
             pass
 

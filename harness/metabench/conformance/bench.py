@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,10 +11,17 @@ from torch import Tensor
 
 from metabench.conformance.base import Skip, describe
 from metabench.conformance.descriptions import default_params
-from metabench.conformance.samples import SHAPES, generator, made_up_tasks
+from metabench.conformance.samples import (
+    SHAPES,
+    TRAIN_CLASSES,
+    generator,
+    made_up_examples,
+    made_up_tasks,
+)
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.episode import TaskBatch, TaskKind
 from metabench.plugin.contracts.learner import Learner, LearnerContext
+from metabench.plugin.contracts.phase import Phase
 from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import LearnerSpec, resolve
@@ -23,6 +30,10 @@ SMALL_SPACES: dict[TaskKind, tuple[str, dict[str, Any]]] = {
     "classification": ("conv4", {"filters": 4}),
     "regression": ("mlp", {"hidden": 1, "width": 8}),
 }
+STATEFUL_SPACE: tuple[str, dict[str, Any]] = (
+    "conv4",
+    {"filters": 4, "norm": "running", "momentum": 0.5, "dropout": (0.1,) * 4},
+)
 CPU = torch.device("cpu")
 
 
@@ -35,12 +46,16 @@ class Bench:
         kind: of the tasks.
         catalog: where networks and strategies come from.
         searched: whether the network is searched.
+        stateful: whether the network has running statistics and dropout.
+        wrap: what becomes of the strategy before the learner gets it.
     """
 
     spec: LearnerSpec
     kind: TaskKind
     catalog: Callable[[], Catalog]
     searched: bool = False
+    stateful: bool = False
+    wrap: Callable[[Strategy], Strategy] | None = None
 
     def build(
         self, *, seed: int = 0, transductive: bool = True, device: torch.device = CPU
@@ -60,6 +75,7 @@ class Bench:
             meta_steps=10,
             device=device,
             rng=generator(seed),
+            train_classes=TRAIN_CLASSES if self.kind == "classification" else 0,
         )
         learner: Learner = resolve(self.spec.factory)(context)
         return learner
@@ -74,12 +90,19 @@ class Bench:
             raise Skip(f"it cannot be built: {describe(error)}") from error
 
     def tasks(self, *, seed: int = 0) -> TaskBatch:
-        """Tasks in the shape that the learner trains on."""
+        """What the learner trains on; phases take turns."""
         shape = SHAPES[self.kind][1]
+        params = default_params(self.spec, searched=self.searched)
         if self.spec.train_shape is not None:
-            params = default_params(self.spec, searched=self.searched)
             shape = resolve(self.spec.train_shape)(params, shape)
-        return made_up_tasks(self.kind, shape=shape, seed=seed)
+        if self.spec.phases is None:
+            return made_up_tasks(self.kind, shape=shape, seed=seed)
+        phases: Sequence[Phase] = resolve(self.spec.phases)(params, shape)
+        phase = phases[seed % len(phases)]
+        n_tasks = 3 if phase.tasks is None else phase.tasks
+        tasks = made_up_tasks(self.kind, shape=phase.shape or shape, n_tasks=n_tasks, seed=seed)
+        labelled = made_up_examples(phase.examples, seed=seed) if phase.examples else None
+        return replace(tasks, phase=phase.name, labelled=labelled)
 
     def trained(self, *, seed: int = 0, n_steps: int = 2, transductive: bool = True) -> Learner:
         """A learner after a few outer updates."""
@@ -90,7 +113,7 @@ class Bench:
     def _network(self) -> tuple[SearchSpace | None, Strategy | None]:
         catalog = self.catalog()
         task = SHAPES[self.kind][0]
-        name, params = SMALL_SPACES[self.kind]
+        name, params = STATEFUL_SPACE if self.stateful else SMALL_SPACES[self.kind]
         strategy: Strategy | None = None
         if self.searched:
             spaces = [s.name for s in catalog.search_spaces.values() if s.searched]
@@ -104,6 +127,7 @@ class Bench:
                 raise Skip("no strategy that reads logits is installed.")
             chosen = fitting[0]
             strategy = resolve(chosen.factory)(default_params(chosen))
+            strategy = self.wrap(strategy) if self.wrap else strategy
         if not self.spec.needs_space:
             return None, strategy
         space = catalog.space(name)

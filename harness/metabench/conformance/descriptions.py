@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from metabench.conformance.base import Check, raise_doubts, require
+from metabench.conformance.base import Check, Skip, raise_doubts, require
 from metabench.errors import PluginError
 from metabench.planning.source_deviations import strange_conditions
+from metabench.plugin.contracts.file_param import FileParam
 from metabench.plugin.source_deviation import SourceDeviation
-from metabench.plugin.specs import DatasetSpec, LearnerSpec, Spec, resolve
+from metabench.plugin.specs import DatasetSpec, LearnerSpec, MetricSpec, Spec, resolve
 
 
 def description_checks(spec: Spec) -> Iterator[Check]:
     """Yield the checks of names, summaries, parameters and import targets."""
     yield Check("the summary is one line", lambda: _summary(spec))
-    yield Check("the factory can be imported", lambda: _targets(spec))
+    made_by = "function" if isinstance(spec, MetricSpec) else "factory"
+    yield Check(f"the {made_by} can be imported", lambda: _targets(spec))
     yield Check(
         "the parameters are a frozen model that forbids unknown names", lambda: _model(spec)
     )
     yield Check("the defaults of parameters are valid JSON", lambda: _defaults(spec))
     yield Check("every parameter has a description", lambda: _help(spec))
+    yield Check("a parameter that is a file is a FileParam", lambda: _paths(spec))
+    yield Check("a file is known by its name and content", lambda: _files(spec))
     if isinstance(spec, LearnerSpec):
         yield Check("its deviations from its source are described", lambda: _deviations(spec))
 
@@ -40,7 +48,7 @@ def _summary(spec: Spec) -> None:
 
 
 def _targets(spec: Spec) -> None:
-    targets = [getattr(spec, "factory", None)]
+    targets = [getattr(spec, "factory", None), getattr(spec, "function", None)]
     if isinstance(spec, LearnerSpec):
         targets += [spec.train_shape, spec.steps_at_test, spec.conditions, spec.search_params]
     if isinstance(spec, DatasetSpec):
@@ -102,6 +110,68 @@ def _help(spec: Spec) -> None:
     fields = [item for model in _models(spec) for item in model.model_fields.items()]
     silent = dict.fromkeys(name for name, field in fields if not field.description)
     require(not silent, f"these parameters have no description: {', '.join(silent)}.")
+
+
+def _paths(spec: Spec) -> None:
+    raise_doubts(
+        f"The parameter {name} is a path, so the identity of a run would depend on where it "
+        "leads; metabench.FileParam holds the name and the checksum of a file."
+        for name in dict.fromkeys(_fields_with(Path, spec))
+    )
+
+
+def _files(spec: Spec) -> None:
+    """Give each file parameter two equal files in different folders."""
+    names = dict.fromkeys(_fields_with(FileParam, spec))
+    with TemporaryDirectory() as folder:
+        for name in names:
+            _known_by_content(spec, name, Path(folder))
+
+
+def _known_by_content(spec: Spec, name: str, folder: Path) -> None:
+    written = []
+    for place in ("here", "there"):
+        file = folder / place / "file.txt"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("metabench", encoding="utf-8")
+        for model in _models(spec):
+            if name not in model.model_fields:
+                continue
+            params = _with_file(model, name, str(file), preset=getattr(spec, "preset", {}))
+            written.append(json.dumps(params.model_dump(mode="json"), sort_keys=True))
+            require(
+                str(file.parent) not in written[-1],
+                f"the parameter {name} is written with the path of the file, which would be part "
+                "of the identity of a run.",
+            )
+    require(
+        len({*written}) <= len(written) // 2,
+        f"two equal files of one name give different values of {name}.",
+    )
+
+
+def _with_file(
+    model: type[BaseModel], name: str, file: str, *, preset: Mapping[str, Any]
+) -> BaseModel:
+    """Parameters of which one is a file, or one file in a list or under a name."""
+    for value in (file, [file], {"file": file}):
+        with suppress(ValidationError):
+            return model.model_validate({**preset, name: value})
+    raise Skip(f"{name} does not take a file of any text.")
+
+
+def _fields_with(kind: type, spec: Spec) -> Iterator[str]:
+    """The names of parameters whose annotation contains a type."""
+    for model in _models(spec):
+        for name, field in model.model_fields.items():
+            if _contains(field.annotation, kind):
+                yield name
+
+
+def _contains(annotation: Any, kind: type) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, kind):
+        return True
+    return any(_contains(part, kind) for part in get_args(annotation))
 
 
 def _deviations(spec: LearnerSpec) -> None:

@@ -27,7 +27,10 @@ from metabench.conformance.samples import (
     untouched_randomness,
 )
 from metabench.plugin.catalog import Catalog
-from metabench.plugin.contracts.episode import Adapted, Labelled, TaskBatch
+from metabench.plugin.contracts.architecture import Arch
+from metabench.plugin.contracts.episode import Adapted, ClassBatch, Labelled, TaskBatch
+from metabench.plugin.contracts.space import SearchSpace
+from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import LearnerSpec
 from metabench.running import checkpoint
 
@@ -40,9 +43,48 @@ def learner_checks(spec: LearnerSpec, catalog: Callable[[], Catalog]) -> Iterato
         benches: dict[str, Bench] = {kind: Bench(spec, kind, catalog, searched=spec.searches)}
         if spec.search_params is not None:
             benches[f"{kind}, searched"] = Bench(spec, kind, catalog, searched=True)
+        if spec.takes_state and spec.needs_space and kind == "classification":
+            benches[f"{kind}, with state"] = Bench(spec, kind, catalog, stateful=True)
         for label, bench in benches.items():
             for name, body in CHECKS.items():
                 yield Check(f"{label}: {name}", partial(body, bench))
+            if bench.searched and spec.adds_loss_terms:
+                yield Check(f"{label}: it adds a strategy's loss term", partial(_adds_term, bench))
+
+
+def _adds_term(bench: Bench) -> None:
+    """Compare updates under a strategy with those under the same one with a loss term."""
+    changed = []
+    # Some learners keep the logits at first, and some train the found network at last.
+    for first in (0, 6):
+        states, logs = [], []
+        for wrap in (None, Pushed):
+            learner = replace(bench, wrap=wrap).fresh()
+            logged = learner.meta_step(
+                bench.tasks(seed=first), progress=first / 10, rng=generator(first)
+            )
+            states.append(copied(learner.state_dict()))
+            # An update that is skipped changes nothing, but its term is logged.
+            logs.append({name: repr(float(value)) for name, value in logged.items()})
+        changed.append(not same(*states) or logs[0] != logs[1])
+    require(any(changed), "no outer update changes with a strategy that adds a term to the loss.")
+
+
+class Pushed:
+    """A strategy that also pushes logits down, later ones more; what else it does is another's."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        self._strategy = strategy
+        self.init_arch = strategy.init_arch
+        self.mixture = strategy.mixture
+        self.discretize = strategy.discretize
+
+    def loss_term(self, space: SearchSpace, arch: Arch, *, sharpness: float) -> Tensor:
+        """A small multiple of the weighted sum of the logits of each task."""
+        cells = [arch[cell] for cell in space.choices()]
+        owned = [(logits if logits.dim() == 3 else logits[None]).flatten(1) for logits in cells]
+        flat = torch.cat(owned, dim=1)
+        return 0.01 * (flat * torch.linspace(0, 1, flat.shape[1], device=flat.device)).sum(dim=1)
 
 
 def _builds(bench: Bench) -> None:
@@ -101,6 +143,8 @@ def _leaves_tasks(bench: Bench) -> None:
 def _tensors(*batches: TaskBatch) -> Iterator[Tensor]:
     for batch in batches:
         yield from (batch.support.x, batch.support.y, batch.query.x, batch.query.y)
+        if batch.labelled is not None:
+            yield from (batch.labelled.x, batch.labelled.y)
 
 
 def _predicts(bench: Bench) -> None:
@@ -124,7 +168,7 @@ def _curve(adapted: Adapted) -> list[tuple[str, Callable[[Tensor], Tensor]]]:
 def _one_per_task(bench: Bench) -> None:
     tasks = made_up_tasks(bench.kind, seed=5)
     adapted = bench.trained().adapt(tasks.support, rng=generator())
-    for name in ("genotypes", "n_params", "embedding"):
+    for name in ("genotypes", "own_genotypes", "n_params", "embedding"):
         value = getattr(adapted, name)
         if value is not None:
             require(
@@ -163,7 +207,8 @@ def _query_order(bench: Bench) -> None:
 
 
 def _inductive(bench: Bench) -> None:
-    for transductive in (False, True) if not bench.spec.transductive else (False,):
+    never = bench.stateful or not bench.spec.transductive
+    for transductive in (False, True) if never else (False,):
         learner = bench.trained(transductive=transductive)
         tasks = made_up_tasks(bench.kind, seed=5)
         changed = tasks.query.x.clone()
@@ -171,9 +216,14 @@ def _inductive(bench: Bench) -> None:
         require(
             close(predictions(learner, tasks)[:, 0], predictions(learner, tasks, changed)[:, 0]),
             "under the inductive protocol the prediction for a query example changes with the "
-            "other query examples"
-            + (", but the description says transductive=False." if transductive else "."),
+            "other query examples" + (_REASONS[bench.stateful] if transductive else "."),
         )
+
+
+_REASONS = {
+    False: ", but the description says transductive=False.",
+    True: ", but the network has running statistics.",
+}
 
 
 def _same_seed(bench: Bench) -> None:
@@ -218,7 +268,9 @@ def _device(bench: Bench) -> None:
         learner = bench.build(device=device)
         adapted = learner.adapt(there.support, rng=generator(7))
         found = adapted.predict(there.query.x).detach().cpu()
-        learner.meta_step(_on(device, bench.tasks()), progress=0.0, rng=generator())
+        for seed in range(2):  # the phases of a learner take turns
+            there_too = _on(device, bench.tasks(seed=seed))
+            learner.meta_step(there_too, progress=0.0, rng=generator())
         assert_on(device, [predictions(learner, there)])
     if adapted.genotypes != expected.genotypes:
         return  # rounding decides between architectures that are nearly as good
@@ -233,7 +285,15 @@ def _on(device: torch.device, tasks: TaskBatch) -> TaskBatch:
     support, query = (
         Labelled(part.x.to(device), part.y.to(device)) for part in (tasks.support, tasks.query)
     )
-    return replace(tasks, support=support, query=query)
+    classes, labelled = tasks.classes, tasks.labelled
+    return replace(
+        tasks,
+        support=support,
+        query=query,
+        classes=None if classes is None else classes.to(device),
+        labelled=labelled
+        and ClassBatch(labelled.x.to(device), labelled.y.to(device), labelled.key),
+    )
 
 
 CHECKS: dict[str, Callable[[Bench], None]] = {

@@ -1,12 +1,12 @@
-"""Checks of a paper's table: it can be read, and it is consistent in itself and with plugins."""
+"""Checks of a paper's table: it can be read, is consistent, and names what is installed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib.resources.abc import Traversable
 
-from metabench.conformance.base import Check, require
-from metabench.papers.reference_checks import problems_of
+from metabench.conformance.base import Check, raise_doubts, require
+from metabench.papers.reference_checks import not_installed, problems_of
 from metabench.papers.reference_files import load_reference
 from metabench.plugin.catalog import Catalog
 
@@ -14,7 +14,8 @@ from metabench.plugin.catalog import Catalog
 def reference_checks(file: Traversable, catalog: Callable[[], Catalog]) -> Iterator[Check]:
     """Yield the checks of the file of a reference."""
     yield Check("it can be read", lambda: _readable(file))
-    yield Check("it is consistent in itself and with the plugins", lambda: _agrees(file, catalog()))
+    yield Check("it is consistent in itself and with the suites", lambda: _agrees(file, catalog()))
+    yield Check("the plugins that it names are installed", lambda: _strangers(file, catalog()))
 
 
 def _readable(file: Traversable) -> None:
@@ -24,3 +25,7 @@ def _readable(file: Traversable) -> None:
 def _agrees(file: Traversable, catalog: Catalog) -> None:
     problems = problems_of(load_reference(file), catalog)
     require(not problems, " ".join(problems))
+
+
+def _strangers(file: Traversable, catalog: Catalog) -> None:
+    raise_doubts(not_installed(load_reference(file), catalog))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from metabench.conformance.base import require
 from metabench.plugin.contracts.episode import (
+    ClassBatch,
     EpisodeShape,
     Labelled,
     TaskBatch,
@@ -27,6 +28,9 @@ SHAPES: dict[TaskKind, tuple[TaskShape, EpisodeShape]] = {
     ),
     "regression": (TaskShape("regression", (1,), 1), EpisodeShape(ways=1, shots=5, queries=4)),
 }
+
+TRAIN_CLASSES = 12
+"""How many classes the made-up meta-training has."""
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -57,7 +61,24 @@ def made_up_tasks(
         query=Labelled(x[:, :, shape.shots :].flatten(1, 2), y[:, :, shape.shots :].flatten(1, 2)),
         sources=("made-up",) * n_tasks,
         keys=keys,
+        classes=_made_up_classes(n_tasks, shape.ways, rng) if kind == "classification" else None,
     )
+
+
+def _made_up_classes(n_tasks: int, ways: int, rng: torch.Generator) -> Tensor:
+    """Ids of classes, ``[tasks, ways]``; those of one task differ where there are enough."""
+    n_classes = max(TRAIN_CLASSES, ways)
+    rows = [torch.randperm(n_classes, generator=rng)[:ways] for _ in range(n_tasks)]
+    return torch.stack(rows) if rows else torch.zeros(0, ways, dtype=torch.int64)
+
+
+def made_up_examples(n_examples: int, *, seed: int = 0) -> ClassBatch:
+    """Draw labelled examples that can be learned: noisy class means."""
+    inputs, rng = SHAPES["classification"][0].inputs, generator(seed)
+    means = torch.randn(TRAIN_CLASSES, *inputs, generator=generator())
+    y = torch.randint(TRAIN_CLASSES, (1, n_examples), generator=rng)
+    x = means[y] + 0.3 * torch.randn(1, n_examples, *inputs, generator=rng)
+    return ClassBatch(x, y, f"labelled-{seed}")
 
 
 def join(first: Labelled, rest: Labelled) -> Labelled:

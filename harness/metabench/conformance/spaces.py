@@ -16,7 +16,12 @@ from metabench.conformance.samples import close, copied, generator, same, untouc
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.architecture import INPUTS, Mixture, Params
 from metabench.plugin.contracts.episode import TaskKind, TaskShape
-from metabench.plugin.contracts.space import CanonicalSpace, CountingSpace, SearchSpace
+from metabench.plugin.contracts.space import (
+    CanonicalSpace,
+    CountingSpace,
+    SearchSpace,
+    StatefulSpace,
+)
 from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import SearchSpaceSpec, resolve
 from metabench.text import counted
@@ -57,13 +62,16 @@ class Bench:
             raise Skip(f"it cannot be built: {describe(error)}") from error
 
     def weights(self, space: SearchSpace) -> Params:
-        """Weights that every task owns, ``[tasks, *shape]``, away from zero."""
+        """Weights that every task owns, ``[tasks, *shape]``, away from zero, and any state."""
         shared = space.init_weights(rng=generator())
         rng = generator(1)
-        return {
+        weights = {
             name: weight + 0.1 * torch.randn(N_TASKS, *weight.shape, generator=rng)
             for name, weight in shared.items()
         }
+        for name, one in _state(space).items():  # a variance must stay positive
+            weights[name] = one + 0.1 * torch.rand(N_TASKS, *one.shape, generator=rng)
+        return weights
 
     def inputs(self, *, seed: int = 2) -> Tensor:
         """Examples, ``[tasks, n, *inputs]``."""
@@ -77,6 +85,10 @@ class Bench:
             raise Skip("no strategy is installed.")
         strategy: Strategy = resolve(specs[0].factory)(default_params(specs[0]))
         return strategy
+
+
+def _state(space: SearchSpace) -> Params:
+    return space.init_state() if isinstance(space, StatefulSpace) else {}
 
 
 def even_mixture(space: SearchSpace) -> Mixture:
@@ -190,9 +202,10 @@ def _shared(bench: Bench) -> None:
 
 def _gradients(bench: Bench) -> None:
     space = bench.fresh()
-    weights = {n: w.requires_grad_() for n, w in bench.weights(space).items()}
+    weights, state = bench.weights(space), _state(space)
+    own = {n: w.requires_grad_() for n, w in weights.items() if n not in state}
     mixture = {cell: m.requires_grad_() for cell, m in even_mixture(space).items()}
-    leaves = weights | {f"mixture of {cell}": m for cell, m in mixture.items()}
+    leaves = own | {f"mixture of {cell}": m for cell, m in mixture.items()}
     out = space.forward(weights, mixture, bench.inputs())
     target = torch.randn(out.shape, generator=generator(3))
     gradients = torch.autograd.grad(
@@ -228,7 +241,8 @@ def _child(bench: Bench) -> None:
     genotype = strategy.discretize(space, strategy.init_arch(space, rng=generator()))
     child = space.child(genotype)
     require(not child.choices(), "the child of a genotype still has choices.")
-    weights = {n: w[None] for n, w in child.init_weights(rng=generator()).items()}
+    drawn = child.init_weights(rng=generator()) | _state(child)
+    weights = {n: w[None] for n, w in drawn.items()}
     out = child.forward(weights, {}, bench.inputs())
     wanted = (N_TASKS, N_EXAMPLES, TASKS[bench.kind].outputs)
     require(

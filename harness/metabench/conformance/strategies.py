@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+
+import torch
 
 from metabench.conformance.base import Check, Skip, require
 from metabench.conformance.descriptions import default_params
@@ -11,9 +13,13 @@ from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.conformance.samples import close, generator, same, untouched_randomness
 from metabench.conformance.spaces import TASKS
 from metabench.plugin.catalog import Catalog
-from metabench.plugin.contracts.architecture import INPUTS, NEEDED
+from metabench.plugin.contracts.architecture import INPUTS, NEEDED, Arch, Mixture
 from metabench.plugin.contracts.space import SearchSpace
-from metabench.plugin.contracts.strategy import AnnealedStrategy, Strategy
+from metabench.plugin.contracts.strategy import (
+    AnnealedStrategy,
+    RegularizedStrategy,
+    Strategy,
+)
 from metabench.plugin.specs import NasStrategySpec, resolve
 from metabench.text import counted
 
@@ -27,6 +33,7 @@ def strategy_checks(spec: NasStrategySpec, catalog: Callable[[], Catalog]) -> It
         "it draws nothing at meta-test": _at_test,
         "the genotype is made of the network's choices": _genotype,
         "the temperature never rises and stays above 0": _temperature,
+        "a loss term is one number per task, of the task's own logits": _loss_term,
         "it computes on the device of its logits": _device,
     }
     for name, body in bodies.items():
@@ -64,19 +71,49 @@ def _logits(strategy: Strategy, space: SearchSpace) -> None:
         wanted[cell] = (len(c.edges), len(c.primitives))
         if c.input_pairs and cell + INPUTS in found:
             wanted[cell + INPUTS] = (sum(map(len, c.pairs().values())),)
-    require(found == wanted, f"logits have shapes {found}; they must be {wanted}.")
+    own = [key for key in found if _is_own(key, wanted)]
+    rows = {key: shape for key, shape in found.items() if key not in own}
+    require(rows == wanted, f"logits have shapes {rows}; they must be {wanted}.")
+    _used(strategy, space, first, own)
+
+
+def _is_own(key: str, wanted: Mapping[str, object]) -> bool:
+    """Whether logits are a strategy's own, ``<cell>.<name>``, as far as their key tells."""
+    cell, _, name = key.rpartition(".")
+    return cell in wanted and f".{name}" not in (INPUTS, NEEDED)
+
+
+def _used(strategy: Strategy, space: SearchSpace, arch: Arch, own: Sequence[str]) -> None:
+    """Require that logits of the strategy's own change the mixture or the loss term."""
+    leaves = {key: logits.clone().requires_grad_() for key, logits in arch.items()}
+    mixture = strategy.mixture(space, leaves, sharpness=0.5, rng=generator())
+    total = sum(
+        (
+            (weights * torch.rand(weights.shape, generator=generator())).sum()
+            for weights in _weights_of(mixture).values()
+        ),
+        torch.zeros(()),
+    )
+    if isinstance(strategy, RegularizedStrategy):
+        total = total + strategy.loss_term(space, leaves, sharpness=0.5).sum()
+    for key in own:
+        (slope,) = torch.autograd.grad(total, [leaves[key]], retain_graph=True, allow_unused=True)
+        require(
+            slope is not None and bool(slope.any()),
+            f"the logits {key!r} change neither the mixture nor a loss term.",
+        )
 
 
 def _mixture(strategy: Strategy, space: SearchSpace) -> None:
     arch = strategy.init_arch(space, rng=generator())
     for sharpness in (0.0, 0.5, 1.0):
         mixture = strategy.mixture(space, arch, sharpness=sharpness, rng=generator())
-        cells = [key for key in mixture if not key.endswith(INPUTS)]
+        cells = [key for key in mixture if not key.endswith((INPUTS, NEEDED))]
         require(
             cells == list(space.choices()),
             f"the mixture has cells {cells}; it must have {list(space.choices())}.",
         )
-        for cell, weights in mixture.items():
+        for cell, weights in _weights_of(mixture).items():
             require(
                 weights.dim() == arch[cell].dim() + 1 and weights.shape[1:] == arch[cell].shape,
                 f"the mixture of cell {cell!r} has shape {tuple(weights.shape)}; "
@@ -88,12 +125,17 @@ def _mixture(strategy: Strategy, space: SearchSpace) -> None:
             )
 
 
+def _weights_of(mixture: Mixture) -> Mixture:
+    """A mixture without its marks of what is needed."""
+    return {key: weights for key, weights in mixture.items() if not key.endswith(NEEDED)}
+
+
 def _owned(strategy: Strategy, space: SearchSpace) -> None:
     arch = strategy.init_arch(space, rng=generator())
     for n_tasks in (1, 3):
         owned = {key: logits.repeat(n_tasks, *[1] * logits.dim()) for key, logits in arch.items()}
         mixture = strategy.mixture(space, owned, sharpness=0.5, rng=generator())
-        for key, weights in mixture.items():
+        for key, weights in _weights_of(mixture).items():
             require(
                 len(weights) in (1, n_tasks) and weights.shape[1:] == arch[key].shape,
                 f"the mixture of {counted(n_tasks, 'task')} has shape {tuple(weights.shape)} for "
@@ -114,13 +156,51 @@ def _at_test(strategy: Strategy, space: SearchSpace) -> None:
     require(same(first, second), "without a generator, the same logits give different mixtures.")
 
 
+def _loss_term(strategy: Strategy, space: SearchSpace) -> None:
+    if not isinstance(strategy, RegularizedStrategy):
+        raise Skip("this strategy adds nothing to the loss, which is optional.")
+    arch = strategy.init_arch(space, rng=generator())
+    with untouched_randomness():
+        shared = strategy.loss_term(space, arch, sharpness=0.5)
+    require(
+        tuple(shared.shape) == (1,) and bool(shared.isfinite().all()),
+        f"the loss term of shared logits is {shared.detach()}; it must be one finite number, [1].",
+    )
+    noise = generator()
+    owned = {
+        key: (logits + torch.randn(3, *logits.shape, generator=noise)).requires_grad_()
+        for key, logits in arch.items()
+    }
+    terms = strategy.loss_term(space, owned, sharpness=0.5)
+    require(
+        tuple(terms.shape) == (3,),
+        f"the loss term of 3 tasks has shape {tuple(terms.shape)}; it must be [tasks].",
+    )
+    slopes = torch.autograd.grad(terms[0], list(owned.values()), allow_unused=True)
+    found = [slope for slope in slopes if slope is not None]
+    require(
+        any(bool(slope[0].any()) for slope in found), "the loss term does not depend on the logits."
+    )
+    require(
+        not any(bool(slope[1:].any()) for slope in found),
+        "the loss term of one task depends on the logits of another.",
+    )
+    alone = {key: logits[:1] for key, logits in owned.items()}
+    require(
+        close(strategy.loss_term(space, alone, sharpness=0.5), terms[:1]),
+        "the loss term of a task changes with the tasks beside it.",
+    )
+
+
 def _device(strategy: Strategy, space: SearchSpace) -> None:
     arch = strategy.init_arch(space, rng=generator())
     expected = strategy.mixture(space, arch, sharpness=0.5, rng=generator())
     with fake_accelerator() as device:
         there = {key: logits.to(device) for key, logits in arch.items()}
         mixture = strategy.mixture(space, there, sharpness=0.5, rng=generator())
-        assert_on(device, {k: w for k, w in mixture.items() if not k.endswith(NEEDED)})
+        assert_on(device, _weights_of(mixture))
+        if isinstance(strategy, RegularizedStrategy):
+            assert_on(device, strategy.loss_term(space, there, sharpness=0.5))
         genotype = strategy.discretize(space, there)
         found = {key: weights.cpu() for key, weights in mixture.items()}
     require(

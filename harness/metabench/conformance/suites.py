@@ -8,6 +8,7 @@ from typing import Any
 
 from metabench.conformance.base import Check, raise_doubts, require
 from metabench.planning.compatibility import check_source
+from metabench.planning.metrics import check_metrics
 from metabench.planning.source_deviations import strange_conditions
 from metabench.planning.suite import Suite, load_suite
 from metabench.planning.unknown_names import unknown_names_in
@@ -21,6 +22,7 @@ def suite_checks(file: Traversable, catalog: Callable[[], Catalog]) -> Iterator[
     yield Check("it can be read", lambda: _readable(file))
     yield Check("its name is that of its file", lambda: _name(file))
     yield Check("its sources and its network are installed", lambda: _parts(file, catalog()))
+    yield Check("its metrics score its tasks", lambda: _metrics(file, catalog()))
     yield Check("every setting at every budget is valid", lambda: _protocols(file))
     yield Check("the parameters of plugins are valid", lambda: _params(file, catalog()))
     yield Check("the plugins that it names are installed", lambda: _strangers(file, catalog()))
@@ -46,6 +48,10 @@ def _parts(file: Traversable, catalog: Catalog) -> None:
             validated(model, {**source.params, **said}, what="data", owner=f"source {source.name}")
     space = catalog.space(suite.space)
     require(suite.task in space.kinds, f"network {space.name} is not for {suite.task}.")
+
+
+def _metrics(file: Traversable, catalog: Catalog) -> None:
+    check_metrics(load_suite(file), (), catalog)
 
 
 def _protocols(file: Traversable) -> None:

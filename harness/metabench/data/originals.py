@@ -115,7 +115,10 @@ class Originals:
             for chunk in _chunks(opened, name):
                 length += sink.write(chunk)
                 if length > MAX_LARGE:
-                    raise DataError(f"{name} in {home} is larger than any file of a dataset.")
+                    raise DataError(
+                        f"{name} in {home} is larger than any file that is read in an archive.",
+                        hint="Unpack the archive, and import the folder.",
+                    )
             sink.flush()
             return sink
 

@@ -28,6 +28,10 @@ MAX_OPCODES = 2**22
 """No pickle of a dataset has more; it bounds time, and memory to a few hundred megabytes."""
 MAX_INLINE = 2**16
 """Longer strings (bytes) stay in the file."""
+MANY_OPCODES = 2**24
+"""The same, of a pickle of many arrays, such as half a million encoded images."""
+MANY_INLINE = 2**8
+"""Longer strings (bytes) of such a pickle stay in the file."""
 MAX_INLINE_TOTAL = 2**26
 """All strings that are read into memory, or copied there, together have no more bytes."""
 MAX_ARGUMENTS = 16
@@ -51,12 +55,14 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _IGNORED = {"PROTO", "FRAME", "READONLY_BUFFER"}
 
 
-def read_pickle(originals: Originals, name: str) -> Any:
+def read_pickle(originals: Originals, name: str, *, many: bool = False) -> Any:
     """Read a pickle without running anything that is in it.
 
     Args:
         originals: where it lies; large strings are read from there later, while it is open.
         name: which file.
+        many: whether it is a list of many arrays, such as encoded images; then small strings stay
+            in the file too, and memory grows by about a kilobyte per array.
 
     Returns:
         Numbers, ``str``, ``bytes``, lists, tuples and dictionaries of them, and
@@ -71,7 +77,8 @@ def read_pickle(originals: Originals, name: str) -> Any:
         with originals.explained(name), warnings.catch_warnings():
             # Python warns of escapes it does not know in the strings of protocol 0.
             warnings.simplefilter("ignore", DeprecationWarning)
-            return _Machine(source, originals.scratch).run()
+            limits = (MANY_OPCODES, MANY_INLINE) if many else (MAX_OPCODES, MAX_INLINE)
+            return _Machine(source, originals.scratch, *limits).run()
     except _RefusedError as error:
         raise DataError(
             f"{what} is a pickle that asks for {error}; only numbers, strings, lists, "
@@ -130,15 +137,23 @@ class _Source:
 class _Machine:
     """A stack, its marks and a memo, as the pickle format has them."""
 
-    def __init__(self, file: BinaryIO, scratch: Callable[[], BinaryIO]) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        scratch: Callable[[], BinaryIO],
+        max_opcodes: int,
+        max_inline: int,
+    ) -> None:
         self.source = _Source(file)
+        self.max_opcodes = max_opcodes
+        self.max_inline = max_inline
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.constructors = constructors(scratch)
 
     def run(self) -> Any:
-        for _ in range(MAX_OPCODES):
+        for _ in range(self.max_opcodes):
             code = self.source.read(1).decode("latin-1")
             opcode = _OPCODES.get(code)
             if opcode is None:
@@ -168,7 +183,7 @@ class _Machine:
     def _string(self, name: str) -> str | bytes | Blob:
         form = _COUNTED[name]
         (length,) = struct.unpack(form, self.source.read(struct.calcsize(form)))
-        if length > MAX_INLINE:
+        if length > self.max_inline:
             kind = Text if "UNICODE" in name else Blob
             return kind(self.source.file, self.source.skip(length), length)
         data = self.source.read(length)

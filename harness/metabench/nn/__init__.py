@@ -2,7 +2,7 @@
 
 Read ``layers`` first, then ``norm`` and ``mlp`` (their derivatives), ``losses``, ``scores`` and
 ``transduction`` (predictors for the transductive and the inductive protocol). ``statistics`` says
-whose statistics batch norm uses.
+whose statistics batch norm uses, and ``state`` has layers that train otherwise than they predict.
 """
 
 from metabench.nn.layers import (
@@ -19,6 +19,7 @@ from metabench.nn.layers import (
 )
 from metabench.nn.lift import lift
 from metabench.nn.mlp import Layer, norm_mlp
+from metabench.nn.state import drop_block, dropout, running_batch_norm
 from metabench.nn.statistics import statistics_of_first
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "batch_norm",
     "by_task",
     "conv2d",
+    "drop_block",
+    "dropout",
     "flatten",
     "fold_tasks",
     "global_avg_pool",
@@ -34,6 +37,7 @@ __all__ = [
     "linear",
     "max_pool2d",
     "norm_mlp",
+    "running_batch_norm",
     "statistics_of_first",
     "unfold_tasks",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metabench.papers.verdict import WIDTH_FACTOR
+from metabench.plugin.contracts.metric import MetricFacts
 from metabench.reports.captions import (
     IntervalKind,
     budget_notes,
@@ -14,7 +15,6 @@ from metabench.reports.captions import (
 )
 from metabench.reports.row_notes import Entry, dominated
 from metabench.results.configurations import Configuration
-from metabench.results.metrics import Metric
 from metabench.stats import RESAMPLES
 
 _VERDICTS = (
@@ -29,7 +29,7 @@ _VERDICTS = (
 )
 
 
-def paper_caption(entries: Sequence[Entry], *, metric: Metric, interval: IntervalKind) -> str:
+def paper_caption(entries: Sequence[Entry], *, metric: MetricFacts, interval: IntervalKind) -> str:
     """What our columns next to a paper's show, for the rows in them."""
     configs = [config for _, config in entries]
     said = scores_note(configs, metric=metric, interval=interval)

@@ -69,6 +69,7 @@ def described(reference: Reference) -> dict[str, Any]:
         name: setting.model_dump(exclude_none=True) for name, setting in reference.settings.items()
     }
     return about | {
+        "metric": reference.metric.name,
         "citation": reference.citation.model_dump(mode="json"),
         "settings": settings,
         "columns": [

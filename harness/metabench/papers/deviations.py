@@ -22,6 +22,7 @@ from metabench.planning.plan import RunRequest, resolve, suite_file
 from metabench.planning.runspec import Choice, RunSpec
 from metabench.planning.source_deviations import holds
 from metabench.planning.suite import Suite, load_suite
+from metabench.planning.suite_defaults import backend_in
 from metabench.plugin.source_deviation import SourceDeviation
 from metabench.reports.tables import Row
 from metabench.results.configurations import Configuration
@@ -83,7 +84,7 @@ class Deviations:
         """
         spec = config.spec
         suite = self._suite(spec.suite)
-        backend = suite.backend_of(spec.learner.name)
+        backend = backend_in(self._catalog.learner(spec.learner.name), suite)
         today = _today(spec, suite, self._catalog)
         found = [*_versions(f"suite {suite.name}", spec.suite_version, suite.version)]
         names: dict[Scope, str | None] = {"space": backend.space, "strategy": backend.strategy}
@@ -96,8 +97,17 @@ class Deviations:
             if mine is not None and installed is not None:
                 of_suite = scope == "learner" or mine.name == names[scope]
                 by_user = config.changes.get(scope, {})
+                installed = self._completed(scope, installed)
                 found += _params(scope, mine, installed, by_user=by_user, of_suite=of_suite)
         return tuple(found)
+
+    def _completed(self, scope: Scope, choice: Choice) -> Choice:
+        """A choice with the defaults of parameters that it leaves out while they are off."""
+        if scope != "space":
+            return choice
+        fields = self._catalog.space(choice.name).params_model().model_fields
+        defaults = {n: f.get_default() for n, f in fields.items() if not f.is_required()}
+        return choice.model_copy(update={"params": defaults | choice.params})
 
     def from_sources(self, config: Configuration) -> tuple[SourceDeviation, ...]:
         """What learner and suite do otherwise than their sources, as it concerns a configuration.
@@ -204,6 +214,8 @@ def unasked_deviations(
         MetabenchError: as :meth:`metabench.papers.deviations.Deviations.of`.
     """
     asked = {f"learner.{name}" for name in printed.learner_params}
+    if printed.network is not None:
+        asked.add(NETWORK)
     return tuple(found for found in deviations.of(config) if found.name not in asked)
 
 

@@ -31,11 +31,9 @@ def differences(conditions: Conditions, config: Configuration) -> Iterator[str]:
 def _of_runs(config: Configuration) -> dict[str, object]:
     """The facts of our runs that must be those of the paper."""
     record, protocol = config.runs[0].record, config.spec.protocol
-    normalization = protocol.normalization
-    if record.transductive:
-        normalization = "transductive"
-    elif normalization == "transductive":  # allowed, but the learner or network does not use it
-        normalization = "inductive"
+    normalization = record.normalization
+    if normalization is None:  # an older record; what the protocol allows need not be used
+        normalization = "transductive" if record.transductive else "inductive"
     steps = record.steps_at_test
     return {
         "ways": protocol.ways,

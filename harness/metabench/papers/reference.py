@@ -11,10 +11,11 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from metabench.papers.conditions import NOT_STATED, Conditions, Uncertainty, known
-from metabench.results.metrics import UNITS, Metric
+from metabench.plugin.contracts.metric import MetricFacts
+from metabench.results.metrics import FORMER
 from metabench.stats import FIELD_HALF_WIDTH, Z95
 from metabench.values import Frozen
 
@@ -38,7 +39,7 @@ class PrintedCell:
         n: how many values the half-width rests on, where that is known.
         over: what these values are of, ``episodes`` or ``seeds`` or both, where that is known.
         formula: of the half-width, where that is known.
-        unit: ``%`` or ``mse``.
+        unit: ``%``, or the name of the metric.
         status: where the number was read.
         note: what else is known; may be empty.
     """
@@ -111,10 +112,17 @@ class PrintedRow(Frozen):
     """A method, and which of our learners it is."""
 
     method: str = Field(description="As printed.")
-    learner: str | None = Field(default=None, description="Null if metabench has no such learner.")
+    learner: str | None = Field(
+        default=None,
+        description="Null if there is no such learner. One that is not installed has no runs.",
+    )
     learner_params: dict[str, Any] = Field(
         default_factory=dict,
         description="Parameters that our runs must have to belong to this row.",
+    )
+    network: str | None = Field(
+        default=None,
+        description="The network that our runs must have to belong to this row; any if absent.",
     )
     transductive: bool | None = Field(
         default=None,
@@ -162,7 +170,9 @@ class Reference(Frozen):
     key: str = Field(pattern=rf"^{_KEY}$")
     title: str
     citation: Citation
-    metric: Metric
+    metric: MetricFacts = Field(
+        description="`accuracy` or `mse`; of another metric its name, title and direction."
+    )
     budget: str = Field(default="paper", description="The budget that trains as long as the paper.")
     protocol: Conditions = Field(
         default=Conditions(), description="Facts that all rows and settings share."
@@ -178,6 +188,18 @@ class Reference(Frozen):
     note: str = ""
     columns: tuple[Column, ...] = Field(min_length=1)
     rows: tuple[PrintedRow, ...] = Field(min_length=1)
+
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _metric_by_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if value not in FORMER:
+                raise ValueError(
+                    f"write {value!r} as a mapping that says how it is printed: "
+                    f"{{name: {value}, title: ..., better: smaller, percent: false}}"
+                )
+            return FORMER[value]
+        return value
 
     @model_validator(mode="after")
     def _columns_differ(self) -> Reference:
@@ -254,8 +276,8 @@ class Reference(Frozen):
 
     @property
     def unit(self) -> str:
-        """Of its numbers, ``%`` or ``mse``."""
-        return UNITS[self.metric]
+        """Of its numbers, ``%`` or the name of the metric."""
+        return self.metric.unit
 
     def setting_of(self, row: PrintedRow, column: Column) -> str:
         """The setting of a cell."""

@@ -1,10 +1,11 @@
-"""Checks of a reference: against itself, and against the plugins that it names."""
+"""Checks of a reference: against itself, and against the suites and plugins that it names."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 
+from metabench.errors import unknown
 from metabench.papers.reference import Column, PrintedRow, Reference
 from metabench.planning.suite import Suite, load_suite
 from metabench.plugin.catalog import Catalog
@@ -28,13 +29,37 @@ def problems_of(reference: Reference, catalog: Catalog) -> list[str]:
     ]
 
 
+def not_installed(reference: Reference, catalog: Catalog) -> list[str]:
+    """A sentence for each learner and network of its rows that no plugin has.
+
+    This is no problem of the table: these rows have no runs of ours until the plugin is installed.
+    """
+    named = [
+        *(("learner", row.learner, catalog.learners) for row in reference.rows),
+        *(("network", row.network, catalog.search_spaces) for row in reference.rows),
+    ]
+    found = {}
+    for kind, name, known in named:
+        if name is not None and name not in known:
+            nearest = unknown(kind, name, known).hint
+            hint = f" {nearest}" if nearest.startswith("Did you mean") else ""
+            found[kind, name] = f"The {kind} {name!r} is not installed.{hint}"
+    return list(found.values())
+
+
 def _duplicates(reference: Reference) -> Iterator[str]:
     printed = Counter((row.method, row.group, row.setting) for row in reference.rows)
     for (method, group, _), count in printed.items():
         if count > 1:
             yield f"{_joined(method, group)} appears {count} times."
     ours = Counter(
-        (row.learner, str(sorted(row.learner_params.items())), row.transductive, row.setting)
+        (
+            row.learner,
+            str(sorted(row.learner_params.items())),
+            row.network,
+            row.transductive,
+            row.setting,
+        )
         for row in reference.rows
         if row.learner
     )
@@ -44,10 +69,14 @@ def _duplicates(reference: Reference) -> Iterator[str]:
 
 
 def _strangers(reference: Reference, catalog: Catalog, suites: dict[str, Suite]) -> Iterator[str]:
-    """Names that no plugin has."""
-    for learner in sorted({row.learner for row in reference.rows if row.learner}):
-        if learner not in catalog.learners:
-            yield catalog.unknown("learner", learner, catalog.learners).message
+    """Suites that no plugin has, what suites do not have, and a metric said otherwise."""
+    metric = reference.metric
+    if metric.name not in catalog.metrics:
+        yield catalog.unknown("metric", metric.name, catalog.metrics).message
+    else:
+        facts = catalog.metric(metric.name).facts
+        if (metric.better, metric.percent) != (facts.better, facts.percent):
+            yield f"The metric {metric.name} of the table differs from the installed one."
     for suite_name in sorted(reference.substitutes):
         if suite_name not in catalog.suites:
             yield catalog.unknown("suite", suite_name, catalog.suites).message

@@ -1,9 +1,10 @@
 """A paper's table with our runs in it: the paper's rows in its order, then ours that it lacks.
 
 Which of our configurations belongs to a row is decided without looking at results: those of the
-row's learner with the parameters that the row names. If some ran in full (the budget that
-corresponds to the table, no limit, nothing customized), only these are shown, each on its own line
-if there are several; else all are shown. A row names each parameter that is not the suite's.
+row's learner with the parameters and the network that the row names. If some ran in full (the
+budget that corresponds to the table, no limit, nothing customized), only these are shown, each on
+its own line if there are several; else all are shown. A row names each parameter that is not the
+suite's.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from metabench.reports.captions import IntervalKind
 from metabench.reports.tables import Row, TableCell
 from metabench.results.configurations import Configuration
 from metabench.results.evaluations import runs_by_evaluation
-from metabench.results.metrics import AVERAGE, SCALES
+from metabench.results.further_metrics import of_metric
+from metabench.results.metrics import AVERAGE
 from metabench.results.reading import Results
 from metabench.stats import SpreadRatio, spread_ratio
 from metabench.stats import spread as spread_of
@@ -59,6 +61,8 @@ def build_paper_report(
     Raises:
         UsageError: when ``seeds`` is asked for and scipy is not installed.
     """
+    seen = [of_metric(run, reference.metric.name) for run in results.runs]
+    results = replace(results, runs=tuple(seen))
     configs, problems = pool_runs(results)
     for beside in runs_by_evaluation(results.runs):
         configs += pool_runs(Results(beside.runs, (), ()))[0]
@@ -94,7 +98,7 @@ def _concerned(
     by_suite: dict[tuple[str, str, str], list[Configuration]] = defaultdict(list)
     for config in configs:
         spec = config.spec
-        if _place(config, reference) in places and spec.metric == reference.metric:
+        if _place(config, reference) in places and spec.metric == reference.metric.name:
             by_suite[spec.suite, spec.setting, config.evaluation].append(config)
     return [
         entry
@@ -142,6 +146,7 @@ def _is_row(row: PrintedRow, config: Configuration) -> bool:
         spec.learner.name == row.learner
         and row.setting in (None, config.spec.setting)
         and all(params.get(name) == value for name, value in row.learner_params.items())
+        and row.network in (None, spec.space and spec.space.name)
         and row.transductive in (None, config.runs[0].record.transductive)
     )
 
@@ -192,7 +197,7 @@ def _marked(entries: Iterable[Entry], reference: Reference) -> dict[tuple[str, s
         by_suite[config.spec.suite, config.spec.setting, config.evaluation].append((row, config))
     marked = {}
     for group in by_suite.values():
-        for row, config in mark(group, sources, metric=reference.metric):
+        for row, config in mark(group, sources):
             marked[_id(config)] = row, config
     return marked
 
@@ -301,7 +306,7 @@ def _spread(config: Configuration, source: str) -> float | None:
     """Standard deviation over the episodes of a source within a run, of several the rms."""
     if source == AVERAGE:
         return None
-    return SCALES[config.spec.metric] * spread_of(config.of_source(source))
+    return config.metric.scale * spread_of(config.of_source(source))
 
 
 def _chance(config: Configuration, source: str, printed: PrintedCell) -> SpreadRatio | None:

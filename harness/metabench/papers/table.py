@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from metabench.papers.deviation_list import ListedDeviation
+from metabench.plugin.contracts.metric import MetricFacts
 from metabench.reports.tables import Row, TableCell
-from metabench.results.metrics import Metric
 
 if TYPE_CHECKING:
     from metabench.papers.reference import PrintedCell
@@ -82,7 +82,7 @@ class PaperTable:
     title: str
     citation: str
     caption: str
-    metric: Metric
+    metric: MetricFacts
     columns: Mapping[str, str]
     rows: tuple[PaperRow, ...]
     reasons: tuple[str, ...]

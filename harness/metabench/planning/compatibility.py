@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isclose
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from metabench.errors import UsageError
-from metabench.planning.networks import build_space, build_strategy
+from metabench.errors import PluginError, UsageError
+from metabench.planning.networks import build_space, build_strategy, describe_network
 from metabench.planning.runspec import Choice, RunSpec
 from metabench.plugin.contracts.conditions import TrainingConditions
 from metabench.plugin.contracts.data import ClassData, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, TaskKind, TaskShape
-from metabench.plugin.contracts.space import LayeredSpace
+from metabench.plugin.contracts.phase import ONE_PHASE, Phase
+from metabench.plugin.contracts.space import LayeredSpace, StatefulSpace
+from metabench.plugin.contracts.strategy import RegularizedStrategy
 from metabench.plugin.specs import (
     DatasetSpec,
     LearnerSpec,
@@ -185,6 +188,31 @@ def check_vectors(spec: RunSpec, data: ClassData | FunctionFamily, catalog: Cata
         build_space(spec.space, task, catalog)
 
 
+def check_state(spec: RunSpec, data: ClassData | FunctionFamily, catalog: Catalog) -> None:
+    """Refuse a network with a state for a learner that would not train it.
+
+    Args:
+        spec: of the run.
+        data: of its first source.
+        catalog: the plugins.
+
+    Raises:
+        UsageError: with what to choose.
+    """
+    if spec.space is None or catalog.learner(spec.learner.name).takes_state:
+        return
+    space = build_space(spec.space, task_of(data, spec.protocol.ways), catalog)
+    if isinstance(space, StatefulSpace):
+        has = "has running statistics" if space.init_state() else "has parts such as dropout"
+        able = (s.name for s in catalog.learners.values() if s.takes_state and spec.task in s.kinds)
+        raise UsageError(
+            f"Network {describe_network(spec, catalog)} {has}, which learner {spec.learner.name} "
+            "does not support.",
+            hint="Choose a network without, such as conv4 with its defaults, with --network, "
+            f"or another learner: {_list(able)}.",
+        )
+
+
 def check_architecture(spec: RunSpec, data: ClassData | FunctionFamily, catalog: Catalog) -> None:
     """Let the strategy of a run draw logits for its network, before anything runs.
 
@@ -194,12 +222,22 @@ def check_architecture(spec: RunSpec, data: ClassData | FunctionFamily, catalog:
         catalog: the plugins.
 
     Raises:
-        UsageError: when the strategy does not fit the network, with the strategy's reason.
+        UsageError: when the strategy does not fit the network, with the strategy's reason, or
+            the learner.
     """
     if spec.space is None or spec.strategy is None:
         return
     space = build_space(spec.space, task_of(data, spec.protocol.ways), catalog)
-    build_strategy(spec.strategy, catalog).init_arch(space, rng=generator(spec.seed, "init"))
+    strategy = build_strategy(spec.strategy, catalog)
+    learner = catalog.learner(spec.learner.name)
+    if isinstance(strategy, RegularizedStrategy) and not learner.adds_loss_terms:
+        able = (s.name for s in catalog.learners.values() if can_search(s) and s.adds_loss_terms)
+        raise UsageError(
+            f"Strategy {spec.strategy.name} adds a term to the loss, "
+            f"but learner {learner.name} does not use it.",
+            hint=f"Choose another strategy with --strategy, or a learner that does: {_list(able)}.",
+        )
+    strategy.init_arch(space, rng=generator(spec.seed, "init"))
 
 
 def _list(names: Iterable[str]) -> str:
@@ -220,9 +258,11 @@ def check_episodes(
         DataError: for too few classes or images, or several ways in regression.
         UsageError: when no network takes all sources.
     """
-    shapes = episode_shapes(spec, catalog)
+    shapes = [*episode_shapes(spec, catalog).items()]
+    phases = training_phases(spec, catalog) if spec.training.meta_steps else ()
+    shapes += [("meta-train", phase.shape) for phase in phases if phase.shape is not None]
     for choice, data in zip(spec.sources, loaded, strict=True):
-        for split, shape in shapes.items():
+        for split, shape in shapes:
             if isinstance(data, ClassData):
                 check_classes(choice.source, data, split, shape)
             else:
@@ -249,8 +289,7 @@ def common_task(spec: RunSpec, loaded: Sequence[ClassData | FunctionFamily]) -> 
 def learner_params(spec: RunSpec, catalog: Catalog) -> Any:
     """The parameters of a run's learner, as its own model."""
     learner = catalog.learner(spec.learner.name)
-    model = learner.params_model(searched=spec.strategy is not None)
-    return model.model_validate(spec.learner.params)
+    return spec.learner.validated(learner.params_model(searched=spec.strategy is not None))
 
 
 def episode_shapes(spec: RunSpec, catalog: Catalog) -> Mapping[str, EpisodeShape]:
@@ -261,8 +300,46 @@ def episode_shapes(spec: RunSpec, catalog: Catalog) -> Mapping[str, EpisodeShape
         train = resolve(learner.train_shape)(learner_params(spec, catalog), train)
     shapes = {"meta-train": train, "meta-test": spec.protocol.test_shape()}
     if spec.protocol.selection == "meta-val":
-        shapes["meta-val"] = shapes["meta-test"]
+        shapes["meta-val"] = spec.protocol.val_shape()
     return shapes
+
+
+def training_phases(spec: RunSpec, catalog: Catalog) -> Sequence[Phase]:
+    """The phases of a run's meta-training; a single one if its learner has none of its own.
+
+    Raises:
+        PluginError: when the phases of the learner contradict each other.
+        UsageError: for labelled examples of classes in regression.
+    """
+    learner = catalog.learner(spec.learner.name)
+    if learner.phases is None:
+        return ONE_PHASE
+    shape = episode_shapes(spec, catalog)["meta-train"]
+    phases: Sequence[Phase] = resolve(learner.phases)(learner_params(spec, catalog), shape)
+    if flaw := _flaw_of(phases):
+        raise PluginError(f"The phases of learner {learner.name} are wrong: {flaw}.")
+    if spec.task == "regression" and any(phase.examples for phase in phases):
+        raise UsageError(
+            f"Learner {learner.name} trains on labelled examples of classes, and suite "
+            f"{spec.suite} is regression.",
+            hint="Choose a suite of classification.",
+        )
+    return phases
+
+
+def _flaw_of(phases: Sequence[Phase]) -> str:
+    """What contradicts itself in phases, in words; "" if nothing does."""
+    names = [phase.name for phase in phases]
+    if not phases or len(set(names)) < len(names):
+        return "there must be at least one, and their names must differ"
+    if any(phase.share <= 0 for phase in phases) or not isclose(sum(p.share for p in phases), 1):
+        return "their shares must be above 0 and add up to 1"
+    for phase in phases:
+        if phase.examples < 0 or (phase.tasks is not None and phase.tasks < 0):
+            return f"{phase.name} has fewer than 0 tasks or examples"
+        if phase.tasks == 0 == phase.examples:
+            return f"{phase.name} has neither tasks nor examples"
+    return ""
 
 
 def training_conditions(spec: RunSpec, catalog: Catalog) -> TrainingConditions | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from metabench.planning.runspec import Choice, RunSpec
 from metabench.plugin.contracts.episode import TaskShape
-from metabench.plugin.contracts.space import SearchSpace
+from metabench.plugin.contracts.space import SearchSpace, StatefulSpace
 from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import Spec, resolve
 from metabench.sampling.seeding import generator
@@ -43,6 +43,13 @@ def uses_batch_statistics(space: SearchSpace | None) -> bool:
     return space is None or space.batch_statistics
 
 
+def uses_running_statistics(space: SearchSpace | None) -> bool:
+    """Whether a network normalizes by averages from meta-training."""
+    if not isinstance(space, StatefulSpace) or space.batch_statistics:
+        return False
+    return bool(space.init_state())
+
+
 def build_strategy(choice: Choice, catalog: Catalog) -> Strategy:
     """Build the strategy of a choice."""
     spec = catalog.strategy(choice.name)
@@ -51,4 +58,4 @@ def build_strategy(choice: Choice, catalog: Catalog) -> Strategy:
 
 
 def _params(spec: Spec, choice: Choice) -> Any:
-    return spec.params_model().model_validate(choice.params)
+    return choice.validated(spec.params_model())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -17,8 +18,13 @@ SCOPES = ("learner", "network", "strategy", "data", "protocol", "budget")
 _INTERNAL = {"network": "space"}
 """What records, plans and suite files call a scope, where it is another word."""
 
+OF_ONE = ("learner", "network", "strategy", "budget")
+"""The scopes that may name what they apply to, ``learner[maml]``; a budget names a learner."""
+
 Changes = Mapping[str, Mapping[str, Any]]
-"""Values by scope, as records name it, and name."""
+"""Values by scope, as records name it, and name. A scope of one thing is ``learner[maml]``."""
+
+_SCOPE = re.compile(r"(?P<scope>[^\[\]]+)(?:\[(?P<one>[^\[\]]+)\])?")
 
 
 def parse_changes(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -28,6 +34,8 @@ def parse_changes(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
 
     >>> parse_changes(["learner.inner_lr=1e-2", "network.filters=32"])
     {'learner': {'inner_lr': 0.01}, 'space': {'filters': 32}}
+    >>> parse_changes(["learner[maml].inner_lr=0.1"])
+    {'learner[maml]': {'inner_lr': 0.1}}
 
     Raises:
         UsageError: an option is malformed, its scope is unknown, or its value is not YAML.
@@ -35,16 +43,25 @@ def parse_changes(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
     changes: dict[str, dict[str, Any]] = {}
     for text in texts:
         path, equals, value = text.partition("=")
-        scope, dot, name = path.partition(".")
-        if not (equals and dot and name):
+        place, dot, name = path.partition(".")
+        parts = _SCOPE.fullmatch(place)
+        if not (equals and dot and name and parts):
             raise UsageError(
                 f"--set {text!r} is not of the form SCOPE.NAME=VALUE.",
-                hint="For example: --set learner.inner_lr=0.01.",
+                hint="For example: --set learner.inner_lr=0.01, or of one learner of several: "
+                "--set 'learner[maml].inner_lr=0.01'.",
             )
+        scope, one = parts["scope"], parts["one"]
         if scope not in (*SCOPES, *_INTERNAL.values()):
             raise unknown("scope of --set", scope, SCOPES)
+        if one and scope not in (*OF_ONE, *_INTERNAL.values()):
+            raise UsageError(
+                f"--set {text!r} is for one of several, but {scope} is the same for all.",
+                hint=f"Scopes that take a name in brackets: {', '.join(OF_ONE)}.",
+            )
+        scope = _INTERNAL.get(scope, scope)
         try:
-            changes.setdefault(_INTERNAL.get(scope, scope), {})[name] = read_yaml(value)
+            changes.setdefault(f"{scope}[{one}]" if one else scope, {})[name] = read_yaml(value)
         except yaml.YAMLError as error:
             raise UsageError(
                 f"--set {text!r} has a value that is not valid YAML.",
@@ -52,6 +69,54 @@ def parse_changes(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
                 or "Put the value in quotes if it contains brackets, braces or colons.",
             ) from error
     return changes
+
+
+def changes_of(changes: Changes, scope: str, one: str) -> dict[str, Any]:
+    """What is set in a scope for one thing; what names the thing wins.
+
+    >>> changes_of({"learner[b]": {"x": 1}, "learner": {"x": 2, "y": 3}}, "learner", "b")
+    {'x': 1, 'y': 3}
+    """
+    return {**changes.get(scope, {}), **changes.get(f"{scope}[{one}]", {})}
+
+
+def applying(changes: Changes, named: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The changes that apply to one run, by scope alone, in the order in which they were given.
+
+    Args:
+        changes: of a command.
+        named: per scope of one thing, the thing that the run has.
+    """
+    scopes = dict.fromkeys(_parts(key)[0] for key in changes)
+    found = {scope: changes_of(changes, scope, named.get(scope, "")) for scope in scopes}
+    return {scope: values for scope, values in found.items() if values}
+
+
+def check_names(changes: Changes, known: Mapping[str, Collection[str]]) -> None:
+    """Refuse a scope of one thing that no run of the command has.
+
+    Args:
+        changes: of the command.
+        known: per scope, the things that its runs have.
+
+    Raises:
+        UsageError: with the nearest names.
+    """
+    for key in changes:
+        scope, one = _parts(key)
+        if one and one not in known.get(scope, ()):
+            word = scope_in_words(scope)
+            what = "learner" if scope == "budget" else word
+            raise UsageError(
+                f"--set {word}[{one}]... names a {what} that no run of this command has.",
+                hint=unknown(what, one, known.get(scope, ())).hint,
+            )
+
+
+def _parts(key: str) -> tuple[str, str]:
+    """Scope and thing of a key of :data:`Changes`; the thing is empty where none is named."""
+    scope, _, rest = key.partition("[")
+    return scope, rest.removesuffix("]")
 
 
 def _unbalanced(value: str) -> str:

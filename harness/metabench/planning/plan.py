@@ -16,23 +16,35 @@ from metabench.planning.compatibility import (
     check_layers,
     check_searchable,
     check_source,
+    check_state,
     check_strategy,
     check_vectors,
     refuse_strategy,
 )
 from metabench.planning.evaluation import Evaluation
-from metabench.planning.overrides import Changes, scope_in_words
+from metabench.planning.metrics import check_metrics
+from metabench.planning.overrides import (
+    Changes,
+    applying,
+    changes_of,
+    check_names,
+    scope_in_words,
+)
 from metabench.planning.runspec import Choice, RunSpec, SourceChoice
 from metabench.planning.source_data import DataKind, fingerprint_of, load_data
 from metabench.planning.suite import Suite, load_suite
+from metabench.planning.suite_defaults import backend_in, defaults_for, params_in
 from metabench.planning.validation import validated
 from metabench.planning.yaml_files import flow
 from metabench.plugin.contracts.episode import TaskKind
+from metabench.plugin.contracts.file_param import files_of
 from metabench.plugin.contracts.stamp import Stamp, stamps_of_budget
 from metabench.plugin.specs import LearnerSpec, SearchSpaceSpec, Spec
 from metabench.sampling.checks import require_values
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from metabench.plugin.catalog import Catalog
 
 
@@ -50,6 +62,7 @@ class RunRequest:
     changes: Changes = field(default_factory=dict)
     data: DataKind = "real"
     limit: int | None = None
+    metrics: tuple[str, ...] = ()
     plugin_files: tuple[Path, ...] = ()
 
 
@@ -63,6 +76,7 @@ class PlannedRun:
         command: the command that repeats this run.
         evaluations: further evaluations of the trained weights.
         changes: the values of its ``--set`` options, by scope and name.
+        metrics: further metrics of the meta-test's predictions, by name.
     """
 
     spec: RunSpec
@@ -70,6 +84,7 @@ class PlannedRun:
     command: str
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
     changes: Changes = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -85,6 +100,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
         DataError: when data is missing, or too small for the episodes.
     """
     suite = _suite(request.suite, catalog)
+    metrics = check_metrics(suite, request.metrics, catalog)
     settings = request.settings or (next(iter(suite.settings)),)
     data = {**suite.budget(request.budget).data, **request.changes.get("data", {})}
     sources = source_choices(suite, data, catalog)
@@ -94,6 +110,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
         for setting in settings
         for seed in request.seeds
     ]
+    check_names(request.changes, _named(specs))
     # Data last: a wrong name is reported before missing data is.
     loaded = [load_data(choice, catalog, data=request.data) for choice in sources]
     if suite.evaluations:
@@ -105,15 +122,31 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
             check_data(spec, loaded, catalog)
             check_vectors(spec, loaded[0], catalog)
             check_layers(spec, loaded[0], catalog)
+            check_state(spec, loaded[0], catalog)
             check_architecture(spec, loaded[0], catalog)
-    stamps = dict.fromkeys((*_stamps(request), *(s for data in loaded for s in data.stamps)))
+    of_data = [stamp for data in loaded for stamp in data.stamps]
     runs = {}
     for spec in specs:
-        command = _command(request, spec)
+        changes = applying(
+            request.changes, {scope: name for scope, (name,) in _named([spec]).items()}
+        )
+        stamps = dict.fromkeys((*_stamps(request, changes), *of_data))
+        command = _command(request, spec, changes)
         runs[spec.run_id] = PlannedRun(
-            spec, tuple(stamps), command, suite.evaluations, request.changes
+            spec, tuple(stamps), command, suite.evaluations, changes, metrics
         )
     return list(runs.values())
+
+
+def _named(specs: Iterable[RunSpec]) -> dict[str, set[str]]:
+    """What some runs have, by the scopes of ``--set`` that may name it."""
+    found: dict[str, set[str]] = {}
+    for spec in specs:
+        choices = {"learner": spec.learner, "space": spec.space, "strategy": spec.strategy}
+        for scope, choice in {**choices, "budget": spec.learner}.items():
+            if choice is not None:
+                found.setdefault(scope, set()).add(choice.name)
+    return found
 
 
 def suite_file(name: str, catalog: Catalog) -> Traversable:
@@ -173,14 +206,27 @@ def resolve(
     space = _space(request, suite, learner, catalog, setting=setting)
     strategy = _strategy(request, suite, learner, space, catalog, setting=setting)
     model = learner.params_model(searched=strategy is not None)
-    params = suite.params_of("learners", learner.name, setting=setting, budget=request.budget)
+    params = params_in(learner, suite, setting=setting, budget=request.budget)
     # What a suite says about searching does not apply to fixed networks.
     on_searched = (
         learner.params_model(searched=True).model_fields.keys() - model.model_fields.keys()
     )
     params = {name: value for name, value in params.items() if name not in on_searched}
-    chosen = {**params, **learner.preset, **changes.get("learner", {})}
-    training = budget.training_of(learner.name, changes.get("budget", {}), setting=setting)
+    chosen = {**params, **learner.preset, **changes_of(changes, "learner", learner.name)}
+    training = budget.training_of(
+        learner.name,
+        changes_of(changes, "budget", learner.name),
+        setting=setting,
+        of_plugin=defaults_for(learner, suite).training_of(
+            learner.name, setting=setting, budget=request.budget
+        ),
+    )
+    if training.ensemble is not None and protocol.selection != "meta-val":
+        raise UsageError(
+            f"An ensemble of {training.ensemble} weights needs their meta-validation scores, but "
+            f"the weights to test are those of the last meta-step.",
+            hint="Use --set protocol.selection=meta-val, or leave budget.ensemble out.",
+        )
     return RunSpec(
         suite=suite.name,
         suite_version=suite.version,
@@ -188,13 +234,14 @@ def resolve(
         budget=request.budget,
         task=suite.task,
         metric=suite.metric,
+        metric_version=catalog.metric(suite.metric).version,
         sources=(),
         protocol=protocol,
         training=training if learner.trains else training.model_copy(update={"meta_steps": 0}),
         learner=Choice(
             name=learner.name,
             version=learner.version,
-            params=_checked(model, chosen, what="learner", owner=learner.name),
+            **_checked(model, chosen, what="learner", owner=learner.name),
         ),
         space=space,
         strategy=strategy,
@@ -216,7 +263,7 @@ def _space(
                 hint="Leave them out.",
             )
         return None
-    space = catalog.space(request.space or suite.backend_of(learner.name).space)
+    space = catalog.space(request.space or backend_in(learner, suite).space)
     if suite.task not in space.kinds:
         raise UsageError(
             f"Network {space.name} is for {' and '.join(space.kinds)}, "
@@ -224,7 +271,8 @@ def _space(
             hint=_for_task("Networks", catalog.search_spaces.values(), suite.task),
         )
     check_searchable(learner, space, catalog)
-    params = suite.params_of("spaces", space.name, setting=setting, budget=request.budget)
+    params = params_in(space, suite, setting=setting, budget=request.budget)
+    changes = changes_of(request.changes, "space", space.name)
     return _choice(space, {**params, **changes}, what="network")
 
 
@@ -243,7 +291,7 @@ def _strategy(
         if request.strategy or changes:
             refuse_strategy(learner, space, catalog)
         return None
-    name = request.strategy or suite.backend_of(learner.name).strategy
+    name = request.strategy or backend_in(learner, suite).strategy
     if name is None:
         raise UsageError(
             f"Learner {learner.name} needs a strategy to search with, "
@@ -252,7 +300,8 @@ def _strategy(
         )
     strategy = catalog.strategy(name)
     check_strategy(learner, strategy, catalog)
-    params = suite.params_of("strategies", strategy.name, setting=setting, budget=request.budget)
+    params = params_in(strategy, suite, setting=setting, budget=request.budget)
+    changes = changes_of(request.changes, "strategy", strategy.name)
     return _choice(strategy, {**params, **changes}, what="strategy")
 
 
@@ -263,14 +312,15 @@ def _for_task(kind: str, specs: Iterable[LearnerSpec | SearchSpaceSpec], task: T
 
 def _choice(spec: Spec, params: Mapping[str, Any], *, what: str) -> Choice:
     checked = _checked(spec.params_model(), params, what=what, owner=spec.name)
-    return Choice(name=spec.name, version=spec.version, params=checked)
+    return Choice(name=spec.name, version=spec.version, **checked)
 
 
-def _checked(model: Any, params: Mapping[str, Any], *, what: str, owner: str) -> dict[str, Any]:
-    checked: dict[str, Any] = validated(model, params, what=what, owner=owner).model_dump(
-        mode="json"
-    )
-    return checked
+def _checked(
+    model: type[BaseModel], params: Mapping[str, Any], *, what: str, owner: str
+) -> dict[str, Any]:
+    """The fields ``params`` and ``files`` of a choice."""
+    checked = validated(model, params, what=what, owner=owner)
+    return {"params": checked.model_dump(mode="json"), "files": files_of(checked)}
 
 
 def source_choices(
@@ -281,29 +331,29 @@ def source_choices(
     for source in suite.sources:
         spec = catalog.dataset(source.dataset)
         check_source(suite.task, source.name, spec, catalog)
-        params = _checked(
+        checked = _checked(
             spec.params_model(),
             {**source.params, **changes},
             what="data",
             owner=f"source {source.name}",
         )
         choices.append(
-            SourceChoice(source=source.name, name=spec.name, version=spec.version, params=params)
+            SourceChoice(source=source.name, name=spec.name, version=spec.version, **checked)
         )
     return tuple(choices)
 
 
-def _stamps(request: RunRequest) -> tuple[str, ...]:
+def _stamps(request: RunRequest, changes: Changes) -> tuple[str, ...]:
     """The stamps of runs that depart from the suite or from the budget of the papers."""
     stamps = [*stamps_of_budget(request.budget)]
     if request.limit:
         stamps.append(Stamp.LIMIT)
-    if any(request.changes.get(scope) for scope in ("data", "protocol", "budget")):
+    if any(changes.get(scope) for scope in ("data", "protocol", "budget")):
         stamps.append(Stamp.CUSTOM)
     return tuple(stamps)
 
 
-def _command(request: RunRequest, spec: RunSpec) -> str:
+def _command(request: RunRequest, spec: RunSpec, changes: Changes) -> str:
     """The command that repeats this one run, without ``--out`` and ``--device``."""
     words = ["metabench", "run", "--learner", spec.learner.name, "--suite", request.suite]
     words += ["--setting", spec.setting, "--budget", spec.budget, "--seed", str(spec.seed)]
@@ -311,9 +361,10 @@ def _command(request: RunRequest, spec: RunSpec) -> str:
         words += [option, value] if value else []
     words += ["--data", "synthetic"] if request.data == "synthetic" else []
     words += ["--limit", str(request.limit)] if request.limit else []
+    words += ["--metric", ",".join(request.metrics)] if request.metrics else []
     for file in request.plugin_files:
         words += ["--plugin", str(file)]
-    for scope, changes in request.changes.items():
-        for name, value in changes.items():
+    for scope, values in changes.items():
+        for name, value in values.items():
             words += ["--set", f"{scope_in_words(scope)}.{name}={flow(value)}"]
     return shlex.join(words)

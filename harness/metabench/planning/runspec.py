@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import BaseModel, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from metabench.plugin.contracts.episode import EpisodeShape
-from metabench.values import Frozen, digest
+from metabench.plugin.contracts.file_param import FILES, file_in_words, is_file_value
+from metabench.values import Frozen, Name, digest
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class Choice(Frozen):
@@ -20,11 +24,25 @@ class Choice(Frozen):
     params: dict[str, Any] = Field(
         default_factory=dict, description="All parameters, defaults included."
     )
+    files: dict[str, str] = Field(
+        default_factory=dict,
+        exclude=True,
+        description="Paths of the files among the parameters, by SHA-256. Not written, and not "
+        "part of the identity: `provenance.files` has them.",
+    )
 
     def __str__(self) -> str:
         """Name and parameters, ``conv4(filters=64)``."""
-        inside = ", ".join(f"{key}={value}" for key, value in sorted(self.params.items()))
+        inside = ", ".join(f"{key}={_word(value)}" for key, value in sorted(self.params.items()))
         return f"{self.name}({inside})" if inside else self.name
+
+    def validated(self, model: type[M]) -> M:
+        """The parameters as their model, whose files know their paths."""
+        return model.model_validate(self.params, context={FILES: self.files})
+
+
+def _word(value: Any) -> Any:
+    return file_in_words(value) if is_file_value(value) else value
 
 
 class SourceChoice(Choice):
@@ -33,7 +51,26 @@ class SourceChoice(Choice):
     source: str = Field(description="Name of the source in the suite and of its column in tables.")
 
 
-class EpisodeProtocol(Frozen):
+class _WithLaterFields(Frozen):
+    """A part of a run's value that has got further fields since runs were recorded.
+
+    Such a field is None where nothing was said, and is then left out of what is written, so that
+    a run from before the field keeps its digest.
+    """
+
+    @model_serializer(mode="wrap")
+    def _without_unsaid(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = serialize(self)
+        later = (name for name, field in type(self).model_fields.items() if field.json_schema_extra)
+        unsaid = {name for name in later if getattr(self, name) is None}
+        return {name: value for name, value in written.items() if name not in unsaid}
+
+
+LATER: dict[str, JsonValue] = {"later": True}
+"""Marks a field for :class:`_WithLaterFields`."""
+
+
+class EpisodeProtocol(_WithLaterFields):
     """How episodes are drawn, and how learners are tested on them: the same in a whole table."""
 
     ways: int = Field(
@@ -73,6 +110,20 @@ class EpisodeProtocol(Frozen):
     )
     episodes: int = Field(default=1000, ge=1, description="Meta-test episodes per source.")
     val_episodes: int = Field(default=100, ge=1, description="Meta-validation episodes per source.")
+    val_shots: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Support examples per class in meta-validation; if absent, as many as `shots`.",
+        json_schema_extra=LATER,
+    )
+    val_queries: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Query examples per class in meta-validation; if absent, as many as `queries`.",
+        json_schema_extra=LATER,
+    )
     episode_seed: int = Field(
         default=0, ge=0, description="Seed of the meta-validation and meta-test episodes."
     )
@@ -81,6 +132,12 @@ class EpisodeProtocol(Frozen):
         """Shape of a meta-test episode."""
         return EpisodeShape(self.ways, self.shots, self.queries)
 
+    def val_shape(self) -> EpisodeShape:
+        """Shape of a meta-validation episode."""
+        return EpisodeShape(
+            self.ways, self.val_shots or self.shots, self.val_queries or self.queries
+        )
+
     def train_shape(self) -> EpisodeShape:
         """Shape of a meta-train episode, unless the learner trains on another one."""
         return EpisodeShape(
@@ -88,8 +145,8 @@ class EpisodeProtocol(Frozen):
         )
 
 
-class Training(Frozen):
-    """How long a learner meta-trains."""
+class Training(_WithLaterFields):
+    """How long a learner meta-trains, and which of its weights are tested together."""
 
     meta_steps: int = Field(ge=0, le=100_000_000, description="Number of outer updates.")
     meta_batch: int = Field(ge=1, le=100_000, description="Episodes per outer update.")
@@ -99,6 +156,15 @@ class Training(Frozen):
         description="Outer updates between validations, for `selection: meta-val`. If absent, a "
         "twentieth of `meta_steps`, rounded down, but at least 1. The last weights are always "
         "validated.",
+    )
+    ensemble: int | None = Field(
+        default=None,
+        ge=2,
+        le=100,
+        description="How many of the best weights on meta-validation are tested together: the "
+        "prediction is the mean of theirs. It needs `selection: meta-val`. If absent, the best "
+        "alone are tested.",
+        json_schema_extra=LATER,
     )
 
 
@@ -110,7 +176,10 @@ class RunSpec(Frozen):
     setting: str = Field(description="Name of the setting, such as `5w1s`.")
     budget: str = Field(description="Name of the budget.")
     task: Literal["classification", "regression"] = Field(description="Kind of the tasks.")
-    metric: Literal["accuracy", "mse"] = Field(description="Score of a query set.")
+    metric: Name = Field(description="Score of a query set: the headline's metric.")
+    metric_version: int = Field(
+        default=1, description="Version of that metric. It is left out where it is 1."
+    )
     sources: tuple[SourceChoice, ...] = Field(
         description="The sources of episodes, in the order of the suite."
     )
@@ -126,6 +195,41 @@ class RunSpec(Frozen):
     seed: int = Field(
         ge=0, lt=2**31, description="Seed of initial weights, meta-train episodes and random draws."
     )
+
+    @model_serializer(mode="wrap")
+    def _without_first_version(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the version of the metric where it is 1: older records do not have it."""
+        found: dict[str, Any] = values(self)
+        if self.metric_version == 1:
+            found.pop("metric_version", None)
+        return found
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Paths of the files among all parameters, by SHA-256."""
+        return {sha256: path for own in self._choices() for sha256, path in own.files.items()}
+
+    def with_files(self, files: Mapping[str, str]) -> RunSpec:
+        """The same run, whose files lie at these paths.
+
+        Args:
+            files: paths by SHA-256.
+        """
+        update = {"files": dict(files)}
+        placed = {
+            scope: choice and choice.model_copy(update=update)
+            for scope, choice in (
+                ("learner", self.learner),
+                ("space", self.space),
+                ("strategy", self.strategy),
+            )
+        }
+        sources = tuple(source.model_copy(update=update) for source in self.sources)
+        return self.model_copy(update={**placed, "sources": sources})
+
+    def _choices(self) -> list[Choice]:
+        parts = (self.learner, self.space, self.strategy, *self.sources)
+        return [choice for choice in parts if choice is not None]
 
     @property
     def run_id(self) -> str:

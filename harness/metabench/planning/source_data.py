@@ -28,7 +28,7 @@ def load_data(
         UsageError: when a synthetic look-alike is asked for and there is none.
     """
     spec = catalog.dataset(choice.name)
-    params = spec.params_model().model_validate(choice.params)
+    params = choice.validated(spec.params_model())
     try:
         loaded: ClassData | FunctionFamily = _maker(spec, data)(params)
     except PackError as error:

@@ -19,8 +19,8 @@ from metabench.values import Frozen, Name
 Overrides = dict[str, dict[str, Any]]
 """Parameters by name of the plugin."""
 
-METRICS = {"classification": "accuracy", "regression": "mse"}
-"""How each kind of task is scored."""
+SuiteKind = Literal["learners", "spaces", "strategies"]
+"""The fields of a layer that have parameters of plugins."""
 
 
 class SuiteSource(Frozen):
@@ -73,13 +73,25 @@ class Budget(Layer):
         return list(dict.fromkeys(name for table in (self.training, *own) for name in table))
 
     def training_of(
-        self, learner: str, changes: Mapping[str, Any], *, setting: str = ""
+        self,
+        learner: str,
+        changes: Mapping[str, Any],
+        *,
+        setting: str = "",
+        of_plugin: Mapping[str, Any] | None = None,
     ) -> Training:
-        """The training length of one learner in a setting, with the user's changes on top."""
+        """The training length of one learner in a setting, with the user's changes on top.
+
+        Args:
+            learner: its name.
+            changes: of the user.
+            setting: its name.
+            of_plugin: what the learner's plugin says; what the suite says of this learner wins.
+        """
         base = {key: getattr(self, key) for key in ("meta_steps", "meta_batch", "val_every")}
         here = dict(self.settings.get(setting, {}))
         own = here.pop("training", {}).get(learner, {})
-        layers = (base, here, self.training.get(learner, {}), own, changes)
+        layers = (base, here, of_plugin or {}, self.training.get(learner, {}), own, changes)
         merged = {key: value for layer in layers for key, value in layer.items()}
         return validated(Training, merged, what="budget")
 
@@ -90,7 +102,11 @@ class Suite(Layer):
     name: Name
     version: int = Field(ge=1)
     task: Literal["classification", "regression"]
-    metric: Literal["accuracy", "mse"]
+    metric: Name = Field(description="The metric of the headline, which selects weights too.")
+    metrics: tuple[Name, ...] = Field(
+        default=(),
+        description="Further metrics of the same predictions. They decide nothing.",
+    )
     sources: tuple[SuiteSource, ...] = Field(min_length=1)
     space: str
     backends: dict[str, Backend] = Field(
@@ -105,14 +121,6 @@ class Suite(Layer):
     deviations: tuple[SourceDeviation, ...] = Field(
         default=(), description="What the suite does otherwise than the papers that it is from."
     )
-
-    @model_validator(mode="after")
-    def _metric_fits(self) -> Suite:
-        if self.metric != METRICS[self.task]:
-            raise ValueError(
-                f"the metric of {self.task} must be {METRICS[self.task]}, not {self.metric}"
-            )
-        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> Suite:
@@ -130,9 +138,16 @@ class Suite(Layer):
                 )
         return self
 
-    def backend_of(self, learner: str) -> Backend:
-        """The network of one learner, unless the user names another."""
-        return self.backends.get(learner, Backend(space=self.space))
+    def backend_of(
+        self, learner: str, *, of_plugin: Mapping[str, Backend] | None = None
+    ) -> Backend:
+        """The network of one learner, unless the user names another.
+
+        Args:
+            learner: its name.
+            of_plugin: networks by learner that its plugin brings; the suite's win.
+        """
+        return {**(of_plugin or {}), **self.backends}.get(learner, Backend(space=self.space))
 
     def setting(self, name: str) -> Layer:
         """The setting of that name, or an error with the nearest names."""
@@ -154,7 +169,7 @@ class Suite(Layer):
 
     def params_of(
         self,
-        kind: Literal["learners", "spaces", "strategies"],
+        kind: SuiteKind,
         name: str,
         *,
         setting: str,

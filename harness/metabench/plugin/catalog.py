@@ -16,6 +16,7 @@ from metabench.plugin.specs import (
     DatasetSpec,
     ExecutorSpec,
     LearnerSpec,
+    MetricSpec,
     NasStrategySpec,
     RunEvent,
     SearchSpaceSpec,
@@ -24,7 +25,7 @@ from metabench.plugin.specs import (
 logger = logging.getLogger(__name__)
 
 Kind = Literal[
-    "dataset", "learner", "space", "strategy", "executor", "suite", "reference", "claims"
+    "dataset", "learner", "space", "strategy", "metric", "executor", "suite", "reference", "claims"
 ]
 T = TypeVar("T")
 
@@ -65,6 +66,7 @@ class Catalog:
     learners: Mapping[str, LearnerSpec]
     search_spaces: Mapping[str, SearchSpaceSpec]
     nas_strategies: Mapping[str, NasStrategySpec]
+    metrics: Mapping[str, MetricSpec]
     executors: Mapping[str, ExecutorSpec]
     suites: Mapping[str, Traversable]
     references: Mapping[str, Traversable]
@@ -88,6 +90,10 @@ class Catalog:
         """The strategy of that name."""
         return self._find("strategy", self.nas_strategies, name)
 
+    def metric(self, name: str) -> MetricSpec:
+        """The metric of that name."""
+        return self._find("metric", self.metrics, name)
+
     def executor(self, name: str) -> ExecutorSpec:
         """The executor of that name."""
         return self._find("executor", self.executors, name)
@@ -103,6 +109,7 @@ class Catalog:
             "learner": self.learners,
             "space": self.search_spaces,
             "strategy": self.nas_strategies,
+            "metric": self.metrics,
             "executor": self.executors,
             "suite": self.suites,
             "reference": self.references,
@@ -181,6 +188,7 @@ def load_catalog(plugin_files: Sequence[Path] = ()) -> Catalog:
         learners=things["learner"],
         search_spaces=things["space"],
         nas_strategies=things["strategy"],
+        metrics=things["metric"],
         executors=things["executor"],
         suites=things["suite"],
         references=things["reference"],

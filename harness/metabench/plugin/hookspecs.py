@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         DatasetSpec,
         ExecutorSpec,
         LearnerSpec,
+        MetricSpec,
         NasStrategySpec,
         RunEvent,
         SearchSpaceSpec,
@@ -40,6 +41,11 @@ def metabench_search_spaces() -> Iterable[SearchSpaceSpec]:  # type: ignore[empt
 @hookspec
 def metabench_nas_strategies() -> Iterable[NasStrategySpec]:  # type: ignore[empty-body]
     """Return the NAS strategies of this plugin. Called when the plugin is loaded."""
+
+
+@hookspec
+def metabench_metrics() -> Iterable[MetricSpec]:  # type: ignore[empty-body]
+    """Return the metrics of this plugin. Called when the plugin is loaded."""
 
 
 @hookspec

@@ -29,6 +29,7 @@ from metabench.plugin.specs import (
     DatasetSpec,
     ExecutorSpec,
     LearnerSpec,
+    MetricSpec,
     NasStrategySpec,
     SearchSpaceSpec,
     Spec,
@@ -40,6 +41,7 @@ HOOKS = {
     "learner": ("metabench_learners", LearnerSpec),
     "space": ("metabench_search_spaces", SearchSpaceSpec),
     "strategy": ("metabench_nas_strategies", NasStrategySpec),
+    "metric": ("metabench_metrics", MetricSpec),
     "executor": ("metabench_executors", ExecutorSpec),
     "suite": ("metabench_suites", Traversable),
     "reference": ("metabench_references", Traversable),
@@ -57,7 +59,9 @@ def kind_in_words(kind: str) -> str:
     return "network" if kind == "space" else kind
 
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*\+*")
+"""Of a plugin, such as maml++. It names folders, so it has no path separator and no dot."""
+_FILE_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -228,14 +232,15 @@ def _several(result: Any, hook: str, wanted: type[Any]) -> Iterable[Any]:
 def _spec_name(spec: Spec) -> str:
     if not isinstance(spec.name, str) or not _NAME.fullmatch(spec.name):
         raise PluginError(
-            f"The name {spec.name!r} must consist of lower-case letters, digits and hyphens."
+            f"The name {spec.name!r} must consist of lower-case letters, digits and hyphens; plus "
+            "signs may follow."
         )
     if not isinstance(spec.version, int) or isinstance(spec.version, bool) or spec.version < 1:
         raise PluginError(
             f"The version of {spec.name!r} is {spec.version!r}; "
             "it must be an integer of at least 1."
         )
-    for field in ("params", "factory"):
+    for field in ("params", "function" if isinstance(spec, MetricSpec) else "factory"):
         value = getattr(spec, field)
         if not (_TARGET.fullmatch(value) if isinstance(value, str) else callable(value)):
             raise PluginError(
@@ -247,7 +252,7 @@ def _spec_name(spec: Spec) -> str:
 
 def _file_name(file: Traversable, hook: str) -> str:
     stem, _, suffix = file.name.rpartition(".")
-    if suffix not in ("yaml", "yml") or not _NAME.fullmatch(stem):
+    if suffix not in ("yaml", "yml") or not _FILE_NAME.fullmatch(stem):
         raise PluginError(
             f"{hook}() returned the file {file.name!r}; "
             "its name must be NAME.yaml with lower-case letters, digits and hyphens."

@@ -6,13 +6,15 @@ use, so that listing plugins imports nothing heavy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any, Literal
 
 from metabench.errors import PluginError
 from metabench.plugin.contracts.episode import EpisodeShape, TaskKind, TaskShape
+from metabench.plugin.contracts.metric import Better, MetricFacts, Score
 from metabench.plugin.source_deviation import SourceDeviation
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from metabench.plugin.contracts.conditions import TrainingConditions
     from metabench.plugin.contracts.data import ClassData, FunctionFamily
     from metabench.plugin.contracts.learner import Learner, LearnerContext
+    from metabench.plugin.contracts.phase import Phase
     from metabench.plugin.contracts.space import SearchSpace
     from metabench.plugin.contracts.strategy import Strategy
 
@@ -82,13 +85,19 @@ class LearnerSpec(Spec):
             data that is a single task (``ClassData.supervised``).
         makes_logits: whether it computes the architecture logits itself. It then needs a strategy
             that reads logits.
+        adds_loss_terms: whether it adds the term of a :class:`~metabench.RegularizedStrategy` to
+            its losses; without that such a strategy is refused.
         needs_space: whether it trains the network of the suite; False if it has its own network.
         needs_hidden_layers: whether it adds weights to the hidden layers of the network. It then
             needs a :class:`~metabench.LayeredSpace` that has some.
+        takes_state: whether it trains a :class:`~metabench.StatefulSpace` as one, with its
+            training pass and its state. One that does not is refused such a network.
         transductive: whether its predictions use the statistics of the query set when the protocol
             and the network do; False if they never do.
         train_shape: maps its parameters and the protocol's meta-train shape to the shape of the
             episodes that it trains on. None if it trains on the protocol's shape.
+        phases: maps its parameters and the shape of its training episodes to a sequence of
+            :class:`~metabench.Phase`. None for a learner whose meta-training has a single one.
         trains: whether it meta-trains; one that does not is planned without meta-steps.
         steps_at_test: from parameters to the inner steps that the learner takes at meta-test; None
             for a learner that takes as many as the protocol says.
@@ -96,6 +105,8 @@ class LearnerSpec(Spec):
             for a learner that states none.
         preset: parameters that this name fixes; an ablation is a name with a preset.
         deviations: what it does otherwise than its source. Papers' tables and claims name them.
+        suite_defaults: values that it brings for suites of others: a mapping by suite, in the form
+            of a suite file, or the YAML file of one. A suite's own values for it win.
     """
 
     factory: Callable[[LearnerContext], Learner] | str
@@ -104,15 +115,19 @@ class LearnerSpec(Spec):
     search_params: type[BaseModel] | str | None = None
     one_task: bool = False
     makes_logits: bool = False
+    adds_loss_terms: bool = False
     needs_space: bool = True
     needs_hidden_layers: bool = False
+    takes_state: bool = False
     trains: bool = True
     transductive: bool = True
     train_shape: Callable[[Any, EpisodeShape], EpisodeShape] | str | None = None
+    phases: Callable[[Any, EpisodeShape], Sequence[Phase]] | str | None = None
     steps_at_test: Callable[[Any], int] | str | None = None
     conditions: Callable[[Any], TrainingConditions] | str | None = None
     preset: Mapping[str, Any] = field(default_factory=dict)
     deviations: tuple[SourceDeviation, ...] = ()
+    suite_defaults: Mapping[str, Any] | Traversable | None = None
 
     def params_model(self, *, searched: bool = False) -> type[BaseModel]:
         """The model of the parameters on a fixed network, or on a searched one."""
@@ -156,11 +171,14 @@ class SearchSpaceSpec(Spec):
         factory: builds the network from its validated parameters and a ``TaskShape``.
         kinds: the kinds of task that it can be trained on.
         searched: whether it is a search space, i.e. whether it has choices.
+        suite_defaults: values that it brings for suites of others: a mapping by suite, in the form
+            of a suite file, or the YAML file of one. A suite's own values for it win.
     """
 
     factory: Callable[[Any, TaskShape], SearchSpace] | str
     kinds: tuple[TaskKind, ...] = ("classification",)
     searched: bool = False
+    suite_defaults: Mapping[str, Any] | Traversable | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,10 +189,61 @@ class NasStrategySpec(Spec):
         factory: builds the strategy from its validated parameters.
         reads_logits: whether the architecture follows from logits; False for a baseline that draws
             the architecture or is given it.
+        suite_defaults: values that it brings for suites of others: a mapping by suite, in the form
+            of a suite file, or the YAML file of one. A suite's own values for it win.
     """
 
     factory: Callable[[Any], Strategy] | str
     reads_logits: bool = True
+    suite_defaults: Mapping[str, Any] | Traversable | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSpec(Spec):
+    """A metric: how the predictions for a query set are scored.
+
+    A metric has no parameters, so its name says everything, and equal names can be compared.
+
+    Attributes:
+        function: from outputs ``[tasks, q, outputs]`` and ``y`` to scores ``[tasks]``. Outputs of
+            classification are logits, whose softmax is the predicted probabilities.
+        kinds: the kinds of task that it scores.
+        better: whether ``larger`` or ``smaller`` scores are better.
+        percent: whether scores, which are then shares in [0, 1], are printed in percent.
+        title: what it is called in a sentence, such as ``mean squared error``.
+        range: the least and the largest score; None where there is no bound.
+    """
+
+    function: Score | str
+    kinds: tuple[TaskKind, ...]
+    better: Better
+    title: str
+    percent: bool = False
+    range: tuple[float | None, float | None] = (None, None)
+    params: type[BaseModel] | str = "metabench.values:Frozen"
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What lists and pages say of it, in words."""
+        bounds = zip(("from", "to"), self.range, strict=True)
+        ends = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
+        return {
+            "better": self.better,
+            "printed in": self.facts.unit,
+            "range": " ".join(ends) or "unbounded",
+        }
+
+    @property
+    def facts(self) -> MetricFacts:
+        """What readers of its scores must know."""
+        return MetricFacts(
+            name=self.name,
+            version=self.version,
+            title=self.title,
+            better=self.better,
+            percent=self.percent,
+            kinds=self.kinds,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

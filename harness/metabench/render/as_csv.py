@@ -19,12 +19,13 @@ _ROW = (
 )
 _CELL = ("mean", "half_width", "n", "interval", "median", "unit", "text", "mark")
 _TRAINING = ("meta_steps", "meta_batch", "skipped_steps", "steps_at_test", "training")
-FIELDS = ("suite", "setting", "evaluation", "metric", *_ROW, "column", *_CELL, *_TRAINING)
+_TEST = ("normalization",)
+FIELDS = ("suite", "setting", "evaluation", "metric", *_ROW, "column", *_CELL, *_TRAINING, *_TEST)
 PAPER_FIELDS = (
     *("paper", "group", "method", "arch", "params", "in_paper", "metric", *_ROW, "column", *_CELL),
     *("spread", "printed", "printed_value", "printed_half_width", "printed_n", "printed_over"),
     *("printed_formula", "implied_std", "status", "note", "verdict", "difference", "reason"),
-    *("unstated", "deviations", *_TRAINING),
+    *("unstated", "deviations", *_TRAINING, *_TEST),
 )
 
 
@@ -52,7 +53,7 @@ def _lines(table: Table) -> Iterator[dict[str, Any]]:
                     "suite": table.suite,
                     "setting": table.setting,
                     "evaluation": table.evaluation,
-                    "metric": table.metric,
+                    "metric": table.metric.name,
                     **_row(row),
                     "column": column,
                     **_cell(cell),
@@ -60,7 +61,7 @@ def _lines(table: Table) -> Iterator[dict[str, Any]]:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    values = {name: getattr(row, name) for name in (*_ROW, *_TRAINING)}
+    values = {name: getattr(row, name) for name in (*_ROW, *_TRAINING, *_TEST)}
     return values | {
         "seeds": ";".join(map(str, row.seeds)),
         "stamps": ";".join(row.stamps),
@@ -86,7 +87,7 @@ def _cell(cell: TableCell) -> dict[str, Any]:
 def _paper_lines(table: PaperTable) -> Iterator[dict[str, Any]]:
     for row in table.rows:
         for column, heading in table.columns.items():
-            about = {"paper": table.key, "metric": table.metric, "column": heading}
+            about = {"paper": table.key, "metric": table.metric.name, "column": heading}
             cell = row.cells[column]
             named = [str(one) for one in table.deviations if one.label in cell.deviations]
             yield about | _paper_row(row) | _beside(cell) | {"deviations": " ".join(named)}

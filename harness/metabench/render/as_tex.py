@@ -9,6 +9,7 @@ from metabench.papers.table import PaperReport, PaperTable
 from metabench.render.legends import legend
 from metabench.render.text_table import (
     NOT_COMPARED,
+    RUNNING,
     TRANSDUCTIVE,
     UNSTATED,
     Entry,
@@ -39,6 +40,7 @@ _ESCAPES = {
     '"': "''",
     "±": r"$\pm$",
     TRANSDUCTIVE: r"\dag{}",
+    RUNNING: r"\P{}",
     NOT_COMPARED: r"\ddag{}",
     UNSTATED: r"\textdegree{}",
     SINGLE: r"\S{}",

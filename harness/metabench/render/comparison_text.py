@@ -32,14 +32,13 @@ def comparison_text(comparisons: Sequence[Comparison], alone: Sequence[str]) -> 
 
 def _block(comparison: Comparison) -> str:
     unit = comparison.unit
-    better = "more is better" if unit == "%" else "less is better"
     lines = [
         f"A: {plain(comparison.left)}",
         f"B: {plain(comparison.right)}",
         "",
         _table(comparison),
         "",
-        *_captions(comparison, better),
+        *_captions(comparison),
     ]
     if comparison.extremes:
         rows = [
@@ -79,14 +78,14 @@ def _row(column: ColumnDifference, unit: str) -> list[str]:
     ]
 
 
-def _captions(comparison: Comparison, better: str) -> list[str]:
+def _captions(comparison: Comparison) -> list[str]:
     unit, last = comparison.unit, comparison.columns[-1]
     which, each = "Interval", ""
     if last.difference.speaks_of_learners:
         which = f"Interval of {last.column}"
         each = " df: the degrees of freedom of each interval."
     lines = [
-        f"Scores are in {unit}; {better}. {which}: {last.difference.words()}.{each}",
+        f"Scores are in {unit}; {comparison.direction}. {which}: {last.difference.words()}.{each}",
         "Effect: mean of the paired differences over their standard deviation (Cohen's d_z). "
         "Wilcoxon p: signed-rank test of the paired episodes, adjusted by Holm's procedure over "
         "the sources. Visible: the smallest true difference that a comparison like this detects "

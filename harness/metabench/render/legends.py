@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from metabench.render.text_table import NOT_COMPARED, TRANSDUCTIVE, UNSTATED, TextTable
+from metabench.render.text_table import NOT_COMPARED, RUNNING, TRANSDUCTIVE, UNSTATED, TextTable
 from metabench.stats import OF_LEARNERS, OF_NETWORKS, SEEDS_AVERAGED, uneven_seeds
 
 _OF_NETWORKS = f"{OF_NETWORKS}, where n counts shared episodes"
@@ -69,6 +69,10 @@ def _signs(grid: TextTable) -> list[str]:
         )
     if any(TRANSDUCTIVE in entry.text for row in grid.rows for entry in row):
         sentences.append(f"{TRANSDUCTIVE}: predictions use the statistics of the query set.")
+    if any(RUNNING in entry.text for row in grid.rows for entry in row):
+        sentences.append(
+            f"{RUNNING}: predictions use running statistics, averages from meta-training."
+        )
     if any(entry.text.endswith(f" {UNSTATED}") for row in grid.rows for entry in row):
         sentences.append(
             f"{UNSTATED}: the source does not state all of the protocol; the reason names what."

@@ -36,7 +36,8 @@ def _block(label: str, search: SearchSummary, top: int) -> str:
         lines.append(f"  stamps: {plain(', '.join(stamps))}")
     lines += [f"  {line}" for line in _embeddings(search)]
     if search.architectures:
-        lines += [f"  {_found(search)}", *_table(search, top)]
+        lines += [f"  {line}" for line in (_found(search), *_trained(search))]
+        lines += _table(search, top)
     return "\n".join(lines)
 
 
@@ -82,6 +83,16 @@ def _found(search: SearchSummary) -> str:
             "edges on average"
         )
     return text
+
+
+def _trained(search: SearchSummary) -> list[str]:
+    """For how many tasks their own architecture was trained, where a learner trains some."""
+    return [
+        f"own architecture trained: {share:.1%} of the tasks of seed {seed}"
+        + ("; the others have the nearest trained one" if share < 1 else "")
+        for seed, found in zip(search.seeds, search.measures, strict=True)
+        if (share := found.get("own_genotype_trained")) is not None
+    ]
 
 
 def _agreeing(share: float, n_seeds: int) -> str:

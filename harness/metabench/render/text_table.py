@@ -29,6 +29,9 @@ _PAPER_HEADINGS = {
 TRANSDUCTIVE = "†"
 """Follows a learner whose predictions use the statistics of the query set."""
 
+RUNNING = "¶"
+"""Follows a learner whose predictions use running statistics."""
+
 NOT_COMPARED = "‡"
 """Follows a number that is compared with no other of its column."""
 
@@ -197,9 +200,10 @@ def cell_text(cell: TableCell) -> str:
 
 
 def label(row: Row) -> str:
-    """The learner, how it differs from a row that would look the same, its letter and dagger."""
+    """The learner, how it differs from a row that would look the same, its letter and signs."""
     name = f"{row.learner} ({row.variant})" if row.variant else row.learner
     name = f"{name} [{row.conditions}]" if row.conditions else name
+    name = f"{name} {RUNNING}" if row.normalization == "running" else name
     return plain(f"{name} {TRANSDUCTIVE}" if row.transductive else name)
 
 

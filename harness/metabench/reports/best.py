@@ -12,7 +12,7 @@ from metabench.errors import UsageError
 from metabench.reports.tables import Mark, Row, TableCell
 from metabench.results.comparability import comparable_groups
 from metabench.results.configurations import Configuration
-from metabench.results.metrics import Metric, number
+from metabench.results.metrics import number
 from metabench.results.paired_scores import Shared, shared_scores, sources_of, weights_of
 from metabench.stats import contrast
 
@@ -21,7 +21,7 @@ _Compare = Callable[[int, int], bool | None]
 
 
 def mark(
-    pairs: Sequence[tuple[Row, Configuration]], columns: Sequence[str], *, metric: Metric
+    pairs: Sequence[tuple[Row, Configuration]], columns: Sequence[str]
 ) -> list[tuple[Row, Configuration]]:
     """The same rows, with the mark of each cell and a letter where several groups have a best.
 
@@ -40,8 +40,9 @@ def mark(
         if sum(column in row.cells for row in rows) < 2:
             continue
         for group in groups:
+            larger = configs[group[0]].metric.better == "larger"
             cells = {i: rows[i].cells[column] for i in group if column in rows[i].cells}
-            ordered = sorted(cells, key=lambda i: cells[i].mean, reverse=metric == "accuracy")
+            ordered = sorted(cells, key=lambda i: cells[i].mean, reverse=larger)
             try:
                 found = _of_group(ordered, partial(shared.tied, column))
             except UsageError:  # several seeds, and no scipy

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from metabench.plugin.contracts.metric import MetricFacts
 from metabench.reports.best import mark
 from metabench.reports.captions import IntervalKind, caption, interval_of
 from metabench.reports.row_notes import notes_on
@@ -20,7 +21,7 @@ from metabench.reports.tables import Report, Row, Table, TableCell
 from metabench.results.configurations import Configuration, configurations
 from metabench.results.evaluations import runs_by_evaluation
 from metabench.results.labels import description, short_name, telling
-from metabench.results.metrics import AVERAGE, SCALES, UNITS, Metric
+from metabench.results.metrics import AVERAGE
 from metabench.results.reading import Results
 from metabench.stats import (
     Interval,
@@ -90,12 +91,12 @@ def _table(configs: Sequence[Configuration], *, interval: IntervalKind) -> Table
     spec = configs[0].spec
     sources = tuple(source.source for source in spec.sources)
     columns = (*sources, AVERAGE) if len(sources) > 1 else sources
-    pairs = mark(make_rows(configs, interval=interval), columns, metric=spec.metric)
+    pairs = mark(make_rows(configs, interval=interval), columns)
     return Table(
         suite=spec.suite,
         setting=spec.setting,
         evaluation=configs[0].evaluation,
-        metric=spec.metric,
+        metric=configs[0].metric,
         caption=" ".join(
             [caption([config for _, config in pairs], interval=interval), *notes_on(pairs)]
         ),
@@ -121,13 +122,19 @@ def _row(config: Configuration, *, facts: tuple[str, ...], interval: IntervalKin
         meta_batch=spec.training.meta_batch,
         skipped_steps=config.skipped_steps,
         steps_at_test=records[0].steps_at_test,
-        training=config.training_conditions,
+        training=config.training_conditions | _phases(config),
         seeds=tuple(record.spec.seed for record in records),
         stamps=config.stamps,
         transductive=records[0].transductive,
+        normalization=records[0].normalization,
         runs=tuple(record.run_id for record in records),
         cells=_cells(config, interval=interval_of(config, interval)),
     )
+
+
+def _phases(config: Configuration) -> dict[str, str]:
+    """The phases of meta-training, if there are several."""
+    return {"phases": config.training_length} if config.runs[0].record.phases else {}
 
 
 def _cells(config: Configuration, *, interval: IntervalKind) -> dict[str, TableCell]:
@@ -146,7 +153,7 @@ def _cells(config: Configuration, *, interval: IntervalKind) -> dict[str, TableC
     if len(sources) == len(found) == 1:
         medians[AVERAGE] = medians[sources[0]]
     return {
-        name: _cell(value, metric=config.spec.metric, median=medians.get(name))
+        name: _cell(value, metric=config.metric, median=medians.get(name))
         for name, value in intervals.items()
     }
 
@@ -159,13 +166,13 @@ def _interval(scores: NDArray[np.float64], *, interval: IntervalKind) -> Interva
     return make(scores.mean(axis=0))
 
 
-def _cell(interval: Interval, *, metric: Metric, median: float | None) -> TableCell:
-    scale = SCALES[metric]
+def _cell(interval: Interval, *, metric: MetricFacts, median: float | None) -> TableCell:
+    scale = metric.scale
     return TableCell(
         scale * interval.mean,
         scale * interval.half_width,
         interval.n,
-        UNITS[metric],
+        metric.unit,
         over="seeds" if interval.kind == "seeds" else "episodes",
         median=None if median is None else scale * median,
     )

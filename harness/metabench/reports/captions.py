@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.planning.runspec import EpisodeProtocol, RunSpec, Training
+from metabench.planning.runspec import EpisodeProtocol, RunSpec
+from metabench.plugin.contracts.metric import MetricFacts
 from metabench.results.configurations import Configuration
-from metabench.results.metrics import AVERAGE, Metric
+from metabench.results.metrics import AVERAGE
 from metabench.stats import FORMULAS, has_students_t
 
 IntervalKind = Literal["auto", "field", "seeds", "bootstrap"]
@@ -47,17 +48,27 @@ _TESTED = {
 
 def caption(configs: Sequence[Configuration], *, interval: IntervalKind) -> str:
     """The caption of a table whose rows are ``configs``, in their order."""
-    said = scores_note(configs, metric=configs[0].spec.metric, interval=interval)
-    return " ".join([said[:1].upper() + said[1:], *protocol_notes(configs), *budget_notes(configs)])
+    said = scores_note(configs, metric=configs[0].metric, interval=interval)
+    said = " ".join(filter(None, [said[:1].upper() + said[1:], _headline(configs)]))
+    return " ".join([said, *protocol_notes(configs), *budget_notes(configs)])
 
 
-def scores_note(configs: Sequence[Configuration], *, metric: Metric, interval: IntervalKind) -> str:
+def _headline(configs: Sequence[Configuration]) -> str:
+    """That a metric is not the headline's, and which one is."""
+    names = _distinct(run.headline for config in configs for run in config.runs if run.headline)
+    if not names:
+        return ""
+    return f"It scores the predictions of the headline, whose metric is {' or '.join(names)}."
+
+
+def scores_note(
+    configs: Sequence[Configuration], *, metric: MetricFacts, interval: IntervalKind
+) -> str:
     """What the numbers are, and what their interval is; begins with a small letter."""
-    said = "accuracy in %" if metric == "accuracy" else "mean squared error (mse)"
     kinds = {interval_of(config, interval) for config in configs} or {"field"}
     mixed, single = len(kinds) > 1, [len(config.runs) == 1 for config in configs]
     kind: IntervalKind = "seeds" if mixed else min(kinds)
-    notes = [f"{said} on the query sets of meta-test episodes: {_FORMULAS[kind]}."]
+    notes = [f"{metric.words} on the query sets of meta-test episodes: {_FORMULAS[kind]}."]
     averages = any(len(config.spec.sources) > 1 for config in configs)
     if averages:
         notes.append(_OF_RUNS if kind == "seeds" else _ROOT_SUM)
@@ -144,7 +155,21 @@ def _normalization(configs: Sequence[Configuration]) -> str:
     """The protocol's, and whose predictions it concerns: a learner or network need not use it."""
     modes = _distinct(config.spec.protocol.normalization for config in configs)
     using = [config for config in configs if config.runs[0].record.transductive]
-    who = ", ".join(_distinct(config.spec.learner.name for config in using))
+    running = [c for c in configs if c.runs[0].record.normalization == "running"]
+    averages = "averages from meta-training"
+    if len(running) == len(configs):
+        return f"Normalization: running; predictions use {averages}."
+    said = _of_query_sets(modes, using, configs)
+    if running:
+        who = _names(running, configs)
+        return f"{said} Predictions of {who} use running statistics, {averages}."
+    return said
+
+
+def _of_query_sets(
+    modes: list[str], using: Sequence[Configuration], configs: Sequence[Configuration]
+) -> str:
+    """Whose predictions use the query set, where a protocol allows it."""
     statistics = "the statistics of the query set"
     if len(using) == len(configs):
         return f"Normalization: transductive; predictions use {statistics}."
@@ -154,8 +179,22 @@ def _normalization(configs: Sequence[Configuration]) -> str:
     if len(modes) > 1:
         allows = "The protocol of some rows allows transductive normalization"
     if using:
-        return f"{allows}, but only predictions of {who} use {statistics}."
+        return f"{allows}, but only predictions of {_names(using, configs)} use {statistics}."
     return f"{allows}, but no prediction here uses {statistics}."
+
+
+def _names(some: Sequence[Configuration], configs: Sequence[Configuration]) -> str:
+    """The learners of some rows, with the network where another row has the same learner."""
+    own = {c.config_id for c in some}
+    rest = {c.spec.learner.name for c in configs if c.config_id not in own}
+    return ", ".join(
+        _distinct(
+            f"{c.spec.learner.name} on {c.runs[0].record.backend}"
+            if c.spec.learner.name in rest
+            else c.spec.learner.name
+            for c in some
+        )
+    )
 
 
 def _pairing(configs: Sequence[Configuration]) -> str:
@@ -317,13 +356,7 @@ def _training_note(configs: Sequence[Configuration]) -> str:
 
 
 def _lengths(configs: Sequence[Configuration]) -> str:
-    return _by_learner((c.spec.learner.name, _length(c.spec.training)) for c in configs)
-
-
-def _length(training: Training) -> str:
-    if not training.meta_steps:
-        return "none"
-    return f"{training.meta_steps:,} x {training.meta_batch}"
+    return _by_learner((c.spec.learner.name, c.training_length) for c in configs)
 
 
 def _by_learner(facts: Iterable[tuple[str, str]]) -> str:

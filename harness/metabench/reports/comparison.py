@@ -18,7 +18,6 @@ from metabench.results.paired_scores import (
     Shared,
     shared_scores,
     sources_of,
-    unit_of,
     weights_of,
 )
 from metabench.stats import (
@@ -96,7 +95,8 @@ class Comparison:
     Attributes:
         left: the first, in words.
         right: the second.
-        unit: ``%``, where more is better, or ``mse``, where less is.
+        unit: ``%``, or the name of the metric.
+        direction: ``more is better`` or ``less is better``.
         columns: each source, and the average where there are several.
         extremes: the episodes that differ most, on either side.
         stamps: of their runs.
@@ -106,6 +106,7 @@ class Comparison:
     left: str
     right: str
     unit: str
+    direction: str
     columns: tuple[ColumnDifference, ...]
     extremes: tuple[EpisodeDifference, ...]
     stamps: tuple[str, ...]
@@ -124,8 +125,8 @@ def compare(
     Args:
         left: the first.
         right: the second.
-        difference: a true difference, in % or mse; the comparison then says how many episodes or
-            seeds detect it.
+        difference: a true difference, in the unit of the scores; the comparison then says how
+            many episodes or seeds detect it.
         evaluation: which evaluation the scores are of; the headline one if absent.
 
     Raises:
@@ -172,7 +173,8 @@ def compare(
     return Comparison(
         left=titles[0],
         right=titles[1],
-        unit=unit_of(left.spec),
+        unit=left.metric.unit,
+        direction=left.metric.direction,
         columns=tuple(columns),
         extremes=tuple(_extremes(shared)),
         stamps=stamps_of(left, right),
@@ -270,4 +272,10 @@ def _notes(left: Configuration, right: Configuration, shared: Shared) -> Sequenc
     if left.runs[0].record.transductive != right.runs[0].record.transductive:
         who = left if left.runs[0].record.transductive else right
         notes.append(f"Only predictions of {who.label} use the statistics of the query set.")
+    running = [c for c in (left, right) if c.runs[0].record.normalization == "running"]
+    if len(running) == 1:
+        notes.append(
+            f"Only predictions of {running[0].label} use running statistics, averages from "
+            "meta-training."
+        )
     return [note for note in notes if note]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from metabench.results.metrics import Metric
+from metabench.plugin.contracts.metric import MetricFacts
 
 Over = Literal["episodes", "seeds"]
 """What an interval is over: what is drawn anew in thought, and what its n counts."""
@@ -29,10 +29,10 @@ class TableCell:
     """One number of a table.
 
     Attributes:
-        mean: accuracy in percent, or mean squared error.
+        mean: the score, such as an accuracy in percent.
         half_width: of the 95 % interval, in the same unit; NaN where it cannot be estimated.
         n: what the interval counts.
-        unit: ``%`` or ``mse``.
+        unit: ``%``, or the name of the metric.
         mark: what it is in its column.
         over: what the interval is over.
         median: over episodes, of scores averaged over seeds; None of an average over sources.
@@ -67,6 +67,8 @@ class Row:
         seeds: one per run.
         stamps: the stamps of any of the runs.
         transductive: whether predictions use the statistics of the query set.
+        normalization: whose statistics normalize queries, ``transductive``, ``inductive`` or
+            ``running``; None where the records do not say.
         conditions: a letter, equal for rows that can be compared with each other; "" of a row that
             no other can be compared with, and of all where only one group of rows can.
         runs: run ids, in the order of the seeds.
@@ -86,6 +88,7 @@ class Row:
     seeds: tuple[int, ...]
     stamps: tuple[str, ...]
     transductive: bool
+    normalization: str | None = None
     conditions: str = ""
     runs: tuple[str, ...]
     cells: Mapping[str, TableCell]
@@ -111,7 +114,7 @@ class Table:
     suite: str
     setting: str
     evaluation: str
-    metric: Metric
+    metric: MetricFacts
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]

@@ -11,7 +11,7 @@ from metabench.results.labels import _flat, description, short_name
 from metabench.stats import uneven_seeds
 
 _CONDITIONS = {
-    *("suite", "suite_version", "setting", "metric", "budget"),
+    *("suite", "suite_version", "setting", "metric", "metric_version", "budget"),
     *("data", "data_fingerprint", "protocol", "sources"),
 }
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from metabench.planning.overrides import Changes
 from metabench.planning.runspec import RunSpec
+from metabench.plugin.contracts.metric import MetricFacts
 from metabench.results.reading import FinishedRun
 from metabench.stats import shared_positions
 from metabench.text import counted
@@ -39,6 +40,11 @@ class Configuration:
     def spec(self) -> RunSpec:
         """The spec of the first seed; the others' differ in the seed alone."""
         return self.runs[0].record.spec
+
+    @property
+    def metric(self) -> MetricFacts:
+        """The metric of the scores."""
+        return self.runs[0].record.metric
 
     @property
     def label(self) -> str:
@@ -85,10 +91,23 @@ class Configuration:
             return {}
         stated = {} if record.conditions is None else record.conditions.model_dump()
         facts = {name.replace("_", " "): value for name, value in stated.items() if value}
-        if record.train_shots is not None:
+        has_episodes = not record.phases or any(phase.tasks for phase in record.phases)
+        if record.train_shots is not None and has_episodes:
             sizes = f"{record.train_shots} + {record.train_queries}"
             facts["support + query examples per class"] = sizes
+        if (together := self.spec.training.ensemble) is not None:
+            facts["weights tested together"] = str(together)
         return facts
+
+    @property
+    def training_length(self) -> str:
+        """Meta-steps x episodes per meta-step, in words; of each phase where there are several."""
+        training = self.spec.training
+        if not training.meta_steps:
+            return "none"
+        if phases := self.runs[0].record.phases:
+            return ", then ".join(map(str, phases))
+        return f"{training.meta_steps:,} x {training.meta_batch}"
 
     @property
     def changes(self) -> Changes:

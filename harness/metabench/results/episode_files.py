@@ -28,6 +28,8 @@ class Episodes:
         n_params: weights of the episode's network, NaN where unknown.
         curve: ``[n, steps + 1]``, the metric after 0, 1, 2, ... inner steps; NaN where it is not
             finite, and no columns where not every episode has a curve of the same length.
+        metrics: ``[n]``, further metrics that every episode has, by name; NaN where one is not
+            finite.
         variants: ``[n]``, scores of other predictions that every episode has, by name.
     """
 
@@ -38,6 +40,7 @@ class Episodes:
     n_params: NDArray[np.float64]
     curve: NDArray[np.float64]
     variants: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    metrics: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -93,6 +96,7 @@ def _columns(records: list[EpisodeRecord], record: RunRecord) -> Episodes:
         n_params=np.array(n_params, dtype=np.float64),
         curve=_curves(records),
         variants=_variants(records),
+        metrics=_by_name([e.metrics or {} for e in records]),
     )
     if n_bad := int((~np.isfinite(episodes.score)).sum()):
         raise _not_finite(n_bad)
@@ -107,13 +111,17 @@ def _curves(records: list[EpisodeRecord]) -> NDArray[np.float64]:
 
 
 def _variants(records: list[EpisodeRecord]) -> dict[str, NDArray[np.float64]]:
-    rows = [e.variants or {} for e in records]
-    scores = {
+    scores = _by_name([e.variants or {} for e in records])
+    return {name: column for name, column in scores.items() if np.isfinite(column).all()}
+
+
+def _by_name(rows: list[dict[str, float | None]]) -> dict[str, NDArray[np.float64]]:
+    """The columns that every row has."""
+    return {
         name: np.array([row[name] for row in rows], dtype=np.float64)  # None becomes NaN
         for name in rows[0]
         if all(name in row for row in rows)
     }
-    return {name: column for name, column in scores.items() if np.isfinite(column).all()}
 
 
 def _parse(data: bytes, *, file: str) -> tuple[list[EpisodeRecord], list[str]]:

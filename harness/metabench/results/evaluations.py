@@ -72,7 +72,12 @@ def through(run: FinishedRun, name: str, *, label: str = "") -> FinishedRun:
     asked = {"queries": evaluation.grid.points, "normalization": evaluation.normalization}
     spec = spec.model_copy(update={"protocol": spec.protocol.model_copy(update=asked)})
     uses_queries = run.record.transductive and evaluation.normalization == "transductive"
-    record = run.record.model_copy(update={"spec": spec, "transductive": uses_queries})
+    used = run.record.normalization
+    if used not in (None, "running"):  # averages from meta-training serve all queries alike
+        used = "transductive" if uses_queries else "inductive"
+    record = run.record.model_copy(
+        update={"spec": spec, "transductive": uses_queries, "normalization": used}
+    )
     return replace(seen, record=record)
 
 

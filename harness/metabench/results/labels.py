@@ -8,6 +8,7 @@ from typing import Any
 
 from metabench.planning.runspec import RunSpec
 from metabench.planning.yaml_files import flow
+from metabench.plugin.contracts.file_param import file_in_words, is_file_value
 from metabench.results.configurations import Configuration, configurations
 from metabench.results.reading import Results
 from metabench.text import plain
@@ -84,6 +85,8 @@ def in_words(value: Any) -> str:
     >>> in_words({"cell": [[0, 2, "skip"]]}), in_words(0.01), in_words(None)
     ('{cell: [[0, 2, skip]]}', '0.01', 'None')
     """
+    if is_file_value(value):
+        return file_in_words(value)
     return flow(value) if isinstance(value, list | dict) else str(value)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from metabench.planning.runspec import RunSpec
 from metabench.results.configurations import Configuration
-from metabench.results.metrics import AVERAGE, SCALES, UNITS
+from metabench.results.metrics import AVERAGE
 from metabench.stats import Blocks, shared_positions
 from metabench.text import counted
 
@@ -20,7 +20,7 @@ MIN_EPISODES = 30
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Scores of two configurations on the same episodes, in percent or as squared errors.
+    """Scores of two configurations on the same episodes, as they are printed.
 
     Attributes:
         left: ``[seeds, episodes]`` by source.
@@ -46,11 +46,6 @@ class Shared:
             return ""
         are = "is" if self.n_left_out == 1 else "are"
         return f"{counted(self.n_left_out, 'episode')} that only one of the two has {are} not used"
-
-
-def unit_of(spec: RunSpec) -> str:
-    """What scores are printed in: ``%`` or ``mse``."""
-    return UNITS[spec.metric]
 
 
 def weights_of(column: str, sources: Sequence[str]) -> dict[str, float]:
@@ -90,5 +85,5 @@ def own_scores(config: Configuration) -> Blocks:
 
 
 def scaled(config: Configuration) -> NDArray[np.float64]:
-    """Scores ``[seeds, episodes]``, accuracy in percent."""
-    return config.scores * SCALES[config.spec.metric]
+    """Scores ``[seeds, episodes]`` as they are printed, such as an accuracy in percent."""
+    return config.scores * config.metric.scale

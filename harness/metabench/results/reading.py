@@ -40,6 +40,7 @@ class FinishedRun:
         evaluations: episodes of each complete evaluation beside the headline one, by name, and
             of each other prediction of the headline's adaptation. Equal key, equal support.
         evaluation: the one that ``episodes`` are of; "" is the headline's.
+        headline: the headline's metric where the scores are of a further one; else "".
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class FinishedRun:
     config_id: str
     evaluations: Mapping[str, Episodes] = field(default_factory=dict)
     evaluation: str = ""
+    headline: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,11 @@ def _status(record: RunRecord) -> str:
 def _variant(episodes: Episodes, name: str) -> Episodes:
     """The same episodes, scored by another prediction, which has no curve."""
     return replace(
-        episodes, score=episodes.variants[name], curve=episodes.curve[:, :0], variants={}
+        episodes,
+        score=episodes.variants[name],
+        curve=episodes.curve[:, :0],
+        variants={},
+        metrics={},
     )
 
 

@@ -9,17 +9,21 @@ import shlex
 from itertools import pairwise
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from metabench.errors import UsageError
 from metabench.planning.evaluation import Evaluation, EvaluationName
 from metabench.planning.overrides import Changes, parse_changes
 from metabench.planning.runspec import RunSpec
 from metabench.plugin.contracts.conditions import TrainingConditions
+from metabench.plugin.contracts.metric import MetricFacts
+from metabench.results.metrics import FORMER
+from metabench.values import Name
 
 SCHEMA = 1
 """Raised when a reader of older records would misread newer ones."""
 
+Normalization = Literal["transductive", "inductive", "running"]
 Status = Literal["running", "interrupted", "failed", "done"]
 
 
@@ -33,6 +37,11 @@ class Provenance(BaseModel):
         default=None,
         description="What the `--set` options of the command say: values by scope and name. "
         "Absent in older records.",
+    )
+    files: dict[str, str] | None = Field(
+        default=None,
+        description="Paths of the files that parameters name, as they were given, by the SHA-256 "
+        "in the identity. Null where there are none.",
     )
     started: str = Field(description="UTC time of the first start, ISO 8601.")
     device: str = Field(description="Device and its name.")
@@ -59,6 +68,26 @@ class Provenance(BaseModel):
             return parse_changes(b for a, b in pairwise(words) if a == "--set")
         except (ValueError, UsageError):
             return {}
+
+
+class PhaseRecord(BaseModel):
+    """A phase of meta-training: how long it was, and what it drew in all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="Name of the phase.")
+    meta_steps: int = Field(description="Its outer updates.")
+    ways: int = Field(description="Classes per episode.")
+    shots: int = Field(description="Support examples per class of an episode.")
+    queries: int = Field(description="Query examples per class of an episode.")
+    tasks: int = Field(description="Episodes per outer update.")
+    examples: int = Field(description="Labelled examples of meta-train classes per outer update.")
+
+    def __str__(self) -> str:
+        """The phase in words, ``pre-train 1,000 x 64 labelled examples``."""
+        drawn = [f"{self.tasks:,}"] if self.tasks else []
+        drawn += [f"{self.examples:,} labelled examples"] if self.examples else []
+        return f"{self.name} {self.meta_steps:,} x {' + '.join(drawn)}"
 
 
 class RunRecord(BaseModel):
@@ -94,8 +123,18 @@ class RunRecord(BaseModel):
         default=None,
         description="What the learner states about its training. Absent in older records.",
     )
+    phases: tuple[PhaseRecord, ...] = Field(
+        default=(),
+        description="The phases of meta-training, of a learner that has several kinds of batches.",
+    )
     transductive: bool = Field(
         default=False, description="Whether predictions use the statistics of the query set."
+    )
+    normalization: Normalization | None = Field(
+        default=None,
+        description="Whose statistics normalize queries at meta-test. `transductive`: those of the "
+        "query set; `inductive`: those of the support set, or none; `running`: averages from "
+        "meta-training. Absent in older records, which have `transductive` alone.",
     )
     data: dict[str, Any] = Field(
         default_factory=dict,
@@ -120,7 +159,29 @@ class RunRecord(BaseModel):
         description="The definition of each `evaluations/NAME.jsonl`, by name; not part of the "
         "identity.",
     )
+    metrics: dict[Name, MetricFacts] = Field(
+        default_factory=dict,
+        description="How the scores of each metric are printed and compared, by name: the "
+        "headline's, and further ones, which are not part of the identity. Absent in older "
+        "records.",
+    )
     provenance: Provenance = Field(description="How the run was made.")
+
+    @model_validator(mode="after")
+    def _describes_its_metric(self) -> RunRecord:
+        if self.spec.metric not in {**FORMER, **self.metrics}:
+            raise ValueError(f"metrics does not describe {self.spec.metric}")
+        return self
+
+    @property
+    def metric(self) -> MetricFacts:
+        """What is known of the metric of :attr:`spec`."""
+        return self.metrics.get(self.spec.metric) or FORMER[self.spec.metric]
+
+    @property
+    def further_metrics(self) -> tuple[str, ...]:
+        """The metrics that episodes have beside their score."""
+        return tuple(name for name in self.metrics if name != self.spec.metric)
 
 
 class EpisodeRecord(BaseModel):
@@ -146,4 +207,9 @@ class EpisodeRecord(BaseModel):
     variants: dict[EvaluationName, float | None] | None = Field(
         default=None,
         description="The metric of other predictions of the same adaptation, by name.",
+    )
+    metrics: dict[Name, float | None] | None = Field(
+        default=None,
+        description="Further metrics of the headline's predictions, by name; null where one is "
+        "not finite. Absent in older records.",
     )

@@ -60,6 +60,19 @@ def read_genotypes(folder: Path) -> dict[int, Genotype]:
     return dict(_rows(folder / "genotypes.jsonl", "genotype", Genotype.from_json))
 
 
+def read_own_genotypes(folder: Path) -> dict[int, Genotype]:
+    """The architectures that the tasks decoded to, by the index of the episode.
+
+    They are those of :func:`read_genotypes` unless the learner predicted with another one. Empty
+    where it wrote none.
+
+    Raises:
+        DataError: when a line is no genotype.
+    """
+    path = folder / "genotypes.jsonl"
+    return dict(_rows(path, "own", Genotype.from_json, optional=True, noun="genotype"))
+
+
 def read_embeddings(folder: Path, episodes: Episodes) -> Embeddings | None:
     """The task embeddings of a run; None where it wrote none.
 
@@ -81,9 +94,12 @@ def read_embeddings(folder: Path, episodes: Episodes) -> Embeddings | None:
 def measure(folder: Path, episodes: Episodes) -> dict[str, float]:
     """All measures that the files of a finished run allow."""
     found: dict[str, float] = {}
-    genotypes = read_genotypes(folder)
-    if genotypes and genotypes.keys() >= set(episodes.index.tolist()):
+    genotypes, own = read_genotypes(folder), read_own_genotypes(folder)
+    wanted = set(episodes.index.tolist())
+    if genotypes and genotypes.keys() >= wanted:
         found |= measures.of_genotypes(list(genotypes.values()))
+    if own and own.keys() & genotypes.keys() >= wanted:
+        found |= measures.of_own_genotypes([genotypes[i] == one for i, one in own.items()])
     embeddings = read_embeddings(folder, episodes)
     return found | dict(embeddings.measures if embeddings else {})
 
@@ -116,12 +132,16 @@ def _range(sizes: Sequence[float]) -> tuple[int, int] | None:
     return None if np.isnan(sizes).any() else (round(min(sizes)), round(max(sizes)))
 
 
-def _rows(path: Path, key: str, read: Callable[[Any], T]) -> Iterator[tuple[int, T]]:
+def _rows(
+    path: Path, key: str, read: Callable[[Any], T], *, optional: bool = False, noun: str = ""
+) -> Iterator[tuple[int, T]]:
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             values = json.loads(line)
+            if optional and key not in values:
+                continue
             yield int(values["index"]), read(values[key])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
-                f"{path} has a line that is not a valid {key}: {line[:60]!r}."
+                f"{path} has a line that is not a valid {noun or key}: {line[:60]!r}."
             ) from error

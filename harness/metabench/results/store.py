@@ -11,7 +11,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
     from metabench.planning.runspec import RunSpec
     from metabench.plugin.contracts.genotype import Genotype
+
+
+_SAME_SCORE = {"rel_tol": 1e-4, "abs_tol": 1e-7}
+"""Scores of the same predictions that were computed twice, up to rounding."""
 
 
 class RunStore:
@@ -78,31 +82,50 @@ class RunStore:
         path.parent.mkdir(exist_ok=True)
         _append(path, lines)
 
-    def append_genotypes(self, first: int, genotypes: Sequence[Genotype]) -> None:
-        """Add the architectures of meta-test episodes ``first``, ``first + 1``, ..., once each."""
-        self._append_once("genotype", first, [genotype.to_json() for genotype in genotypes])
+    def append_genotypes(
+        self, first: int, genotypes: Sequence[Genotype], *, own: Sequence[Genotype] | None = None
+    ) -> None:
+        """Add the architectures of meta-test episodes ``first``, ``first + 1``, ..., once each.
+
+        Args:
+            first: index of the first episode.
+            genotypes: those that predict.
+            own: those that the tasks decoded to, where that may be others.
+        """
+        rows = [{"genotype": genotype.to_json()} for genotype in genotypes]
+        if own is not None:
+            both = zip(rows, own, strict=True)
+            rows = [row | {"own": genotype.to_json()} for row, genotype in both]
+        self._append_once("genotypes", first, rows)
 
     def append_embeddings(self, first: int, embeddings: Sequence[Sequence[float | None]]) -> None:
         """Add the task embeddings of meta-test episodes ``first``, ``first + 1``, ..., once."""
-        self._append_once("embedding", first, embeddings)
+        self._append_once("embeddings", first, [{"embedding": row} for row in embeddings])
 
-    def _append_once(self, noun: str, first: int, values: Sequence[Any]) -> None:
-        """Add a line per episode to the file of a noun, but for those that are there already."""
-        path = self.folder / f"{noun}s.jsonl"
+    def _append_once(self, stem: str, first: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add a line per episode to a file, but for those that are there already."""
+        path = self.folder / f"{stem}.jsonl"
         there = _repaired(path)
         after = _parsed(there[-1:], path, "index")[0]["index"] if there else -1
         lines = [
-            canonical_json({"index": index, noun: value})
-            for index, value in enumerate(values, start=first)
+            canonical_json({"index": index, **row})
+            for index, row in enumerate(rows, start=first)
             if index > after
         ]
         _append(path, lines)
 
-    def count_episodes(self, *, evaluation: str = "") -> int:
-        """Complete episodes so far; what follows the first torn or damaged line is cut off."""
+    def count_episodes(self, *, evaluation: str = "", having: Collection[str] = ()) -> int:
+        """Complete episodes so far; what follows the first torn or damaged line is cut off.
+
+        Args:
+            evaluation: whose episodes; the headline's if none is named.
+            having: further metrics; a line without one of them is not complete.
+        """
         path = self.episodes_of(evaluation)
         lines = _repaired(path)
-        n = next((i for i, line in enumerate(lines) if not _is_episode(line, i)), len(lines))
+        n = next(
+            (i for i, line in enumerate(lines) if not _is_episode(line, i, having)), len(lines)
+        )
         if n < len(lines):
             _replace(path, _joined(lines[:n]))
         return n
@@ -110,6 +133,27 @@ class RunStore:
     def forget_evaluation(self, evaluation: str) -> None:
         """Remove the episodes of an evaluation that the suite has defined anew."""
         self.episodes_of(evaluation).unlink(missing_ok=True)
+
+    def add_metrics_of(self, evaluation: str) -> None:
+        """Copy the further metrics of an evaluation of the headline's queries to the headline.
+
+        Raises:
+            DataError: when the two are not the same predictions: a score differs.
+        """
+        path, other = self.episodes_of(), self.episodes_of(evaluation)
+        merged = []
+        for line, again in zip(_repaired(path), _repaired(other), strict=True):
+            old, new = (EpisodeRecord.model_validate_json(one) for one in (line, again))
+            if old.key != new.key or not math.isclose(old.score, new.score, **_SAME_SCORE):
+                raise DataError(
+                    f"meta-test episode {old.index:,} has the score {new.score:g} here, but "
+                    f"{old.score:g} in {path}, so these are not the predictions of the run.",
+                    hint="Use the device and the package versions of its record, or move the "
+                    "folder away and run the command again.",
+                )
+            both = {**(old.metrics or {}), **(new.metrics or {})}
+            merged.append(old.model_copy(update={"metrics": both}))
+        _replace(path, _joined(one.model_dump_json(exclude_none=True) for one in merged))
 
     def append_metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """Add a point of the training curve."""
@@ -219,11 +263,12 @@ def _parsed(lines: Sequence[str], path: Path, *fields: str) -> list[dict[str, An
     return found
 
 
-def _is_episode(line: str, index: int) -> bool:
+def _is_episode(line: str, index: int, having: Collection[str]) -> bool:
     try:
-        return EpisodeRecord.model_validate_json(line).index == index
+        episode = EpisodeRecord.model_validate_json(line)
     except ValueError:
         return False
+    return episode.index == index and set(having) <= set(episode.metrics or ())
 
 
 def _try_lock(file: IO[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,14 @@ from metabench.planning.compatibility import (
     learner_params,
     steps_at_test,
     training_conditions,
+    training_phases,
 )
 from metabench.planning.networks import (
     build_space,
     build_strategy,
     count_weights,
     uses_batch_statistics,
+    uses_running_statistics,
 )
 from metabench.planning.runspec import RunSpec, SourceChoice
 from metabench.planning.source_data import fingerprint_of, load_data
@@ -27,11 +30,16 @@ from metabench.plugin.contracts.conditions import TrainingConditions
 from metabench.plugin.contracts.data import ClassData, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, TaskShape
 from metabench.plugin.contracts.learner import Learner, LearnerContext
+from metabench.plugin.contracts.phase import first_steps
 from metabench.plugin.contracts.space import SearchSpace
-from metabench.plugin.specs import resolve
+from metabench.plugin.specs import LearnerSpec, resolve
+from metabench.results.schema import Normalization
+from metabench.running.scoring import Scoring, scoring_of
+from metabench.running.training_phases import TrainingPhase
+from metabench.sampling.labelled import LabelledSampler
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.seeding import generator
-from metabench.sampling.sources import open_source
+from metabench.sampling.sources import ClassSource, FunctionSource, first_class_ids, open_source
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
@@ -44,19 +52,33 @@ class Built:
     learner: Learner
     task: TaskShape
     space: SearchSpace | None
-    train: EpisodeSampler
+    phases: tuple[TrainingPhase, ...]
     validate: EpisodeSampler | None
     test: EpisodeSampler
-    transductive: bool
+    normalization: Normalization
     n_params: int | None
     steps_at_test: int
     train_shape: EpisodeShape
     conditions: TrainingConditions | None
     data: dict[str, dict[str, str]]
+    scoring: Scoring
+
+    @property
+    def train(self) -> EpisodeSampler:
+        """The episodes of the first phase of meta-training."""
+        return self.phases[0].episodes
 
 
-def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
+def build(
+    spec: RunSpec, catalog: Catalog, *, device: torch.device, metrics: Iterable[str] = ()
+) -> Built:
     """Build everything that a run needs.
+
+    Args:
+        spec: of the run.
+        catalog: where plugins are found.
+        device: where tensors live.
+        metrics: further metrics of the meta-test's predictions, by name.
 
     Raises:
         DataError: when the data is missing or has changed since planning.
@@ -78,12 +100,7 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
 
     def sampler(split: str, *, seed: int) -> EpisodeSampler:
         return EpisodeSampler(
-            sources,
-            suite=spec.suite,
-            split=split,
-            seed=seed,
-            shape=shapes[split],
-            balanced=split != "meta-train",
+            sources, suite=spec.suite, split=split, seed=seed, shape=shapes[split], balanced=True
         )
 
     space = build_space(spec.space, task, catalog) if spec.space else None
@@ -101,6 +118,7 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
             meta_steps=spec.training.meta_steps,
             device=device,
             rng=generator(spec.seed, "init"),
+            train_classes=first_class_ids(sources)[-1],
         )
     )
     episode_seed = spec.protocol.episode_seed
@@ -108,18 +126,68 @@ def build(spec: RunSpec, catalog: Catalog, *, device: torch.device) -> Built:
         learner=learner,
         task=task,
         space=space,
-        train=sampler("meta-train", seed=spec.seed),
+        phases=_phases(spec, catalog, sources, task=task, device=device),
         validate=sampler("meta-val", seed=episode_seed) if "meta-val" in shapes else None,
         test=sampler("meta-test", seed=episode_seed),
-        transductive=transductive and learner_spec.transductive and uses_batch_statistics(space),
+        normalization=_normalization(spec, learner_spec, space),
         data={
             choice.source: _describe_data(choice, data, catalog)
             for choice, data in zip(spec.sources, loaded, strict=True)
         },
+        scoring=scoring_of(spec, catalog, further=metrics),
         steps_at_test=steps_at_test(spec, catalog),
         train_shape=shapes["meta-train"],
         conditions=training_conditions(spec, catalog),
         n_params=count_weights(space) if space and not space.choices() else None,
+    )
+
+
+def _normalization(spec: RunSpec, learner: LearnerSpec, space: SearchSpace | None) -> Normalization:
+    """Whose statistics the predictions of a run use: what is allowed need not be used."""
+    if uses_running_statistics(space):
+        return "running"
+    allowed = spec.protocol.normalization == "transductive"
+    used = learner.transductive and uses_batch_statistics(space)
+    return "transductive" if allowed and used else "inductive"
+
+
+def _phases(
+    spec: RunSpec,
+    catalog: Catalog,
+    sources: Sequence[ClassSource | FunctionSource],
+    *,
+    task: TaskShape,
+    device: torch.device,
+) -> tuple[TrainingPhase, ...]:
+    phases = training_phases(spec, catalog)
+    starts = first_steps(phases, spec.training.meta_steps)
+    usual = episode_shapes(spec, catalog)["meta-train"]
+    of_classes = [source for source in sources if isinstance(source, ClassSource)]
+    named = catalog.learner(spec.learner.name).phases is not None
+    return tuple(
+        TrainingPhase(
+            phase=phase,
+            name=phase.name if named else "",
+            first=first,
+            stop=stop,
+            n_tasks=spec.training.meta_batch if phase.tasks is None else phase.tasks,
+            episodes=EpisodeSampler(
+                sources,
+                suite=spec.suite,
+                split="meta-train",
+                seed=spec.seed,
+                shape=phase.shape or usual,
+                balanced=False,
+                phase=phase.name if named else "",
+            ),
+            labelled=LabelledSampler(of_classes, suite=spec.suite, seed=spec.seed)
+            if phase.examples
+            else None,
+            shape=phase.shape or usual,
+            task=task,
+            device=device,
+        )
+        for phase, first, stop in zip(phases, starts, starts[1:], strict=False)
     )
 
 

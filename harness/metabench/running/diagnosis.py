@@ -22,6 +22,7 @@ def diagnose(catalog: Catalog) -> dict[str, dict[str, str]]:
     import torch
 
     from metabench.data import data_root
+    from metabench.planning.suite_defaults import all_doubts
 
     gpus = range(torch.cuda.device_count())
     return {
@@ -48,6 +49,7 @@ def diagnose(catalog: Catalog) -> dict[str, dict[str, str]]:
             for info in catalog.plugins
             if info.status == "ok"
         },
+        "values for suites that are not used": all_doubts(catalog),
         "broken plugins": {
             info.name: info.error for info in catalog.plugins if info.status == "error"
         },

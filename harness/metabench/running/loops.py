@@ -18,18 +18,19 @@ import torch
 from torch import Tensor
 
 from metabench.errors import DivergedError
-from metabench.nn.scores import task_scores
 from metabench.planning.plan import PlannedRun
 from metabench.planning.runspec import EpisodeProtocol
 from metabench.plugin.contracts.episode import Adapted, Predictor, TaskBatch, TaskShape
 from metabench.plugin.contracts.genotype import Genotype
-from metabench.plugin.contracts.learner import SKIPPED, PhasedLearner
+from metabench.plugin.contracts.learner import SKIPPED, Learner, PhasedLearner
 from metabench.plugin.contracts.space import CanonicalSpace
 from metabench.plugin.specs import RunEvent
 from metabench.results.schema import EpisodeRecord
 from metabench.results.store import RunStore
 from metabench.running import checkpoint
 from metabench.running.build import Built
+from metabench.running.ensemble import Ensemble, keep, kept
+from metabench.running.training_phases import batches
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.seeding import generator
 
@@ -110,7 +111,7 @@ class Loops:
             DivergedError: when a logged value is not finite; the last checkpoint is good.
         """
         spec, built = self.planned.spec, self.built
-        total, size = spec.training.meta_steps, spec.training.meta_batch
+        total = spec.training.meta_steps
         state = self._resume()
         step = state.step
         log_every = max(1, total // LOG_POINTS)
@@ -119,14 +120,15 @@ class Loops:
         first, started = step, time.monotonic()
         saved_at = started
         try:
-            for tasks in built.train.stream(step, total, size):
+            for phase, tasks in batches(built.phases, step):
                 rng = generator(spec.seed, "meta-train", step)
                 pending.append(built.learner.meta_step(tasks, progress=step / total, rng=rng))
                 step += 1
-                if step % log_every == 0 or step == total:
+                if step % log_every == 0 or step == phase.stop:
                     state = self._log(state.at(step), pending)
                     pending = []
-                if self._validates and (step % val_every == 0 or step == total):
+                validates = phase.phase.selects and self._validates
+                if validates and (step % val_every == 0 or step == phase.stop):
                     state = self._validate(state.at(step))
                 if self.control.stopped():
                     state, _ = self._summarize(state.at(step), pending)
@@ -169,15 +171,21 @@ class Loops:
         spec, built = self.planned.spec, self.built
         phase = evaluation or "meta-test"
         total = spec.protocol.episodes * len(spec.sources)
-        written = self.store.count_episodes(evaluation=evaluation)
+        written = self.store.count_episodes(evaluation=evaluation, having=built.scoring.further)
         started = time.monotonic()
         size = chunk_size(spec.protocol, built.task)
+        tested = tested_learner(built, self.store, spec.training.ensemble, device=self.device)
         for first, tasks in _chunks(episodes, total, size, done=written):
             rng = generator(spec.seed, "meta-test", first)
-            adapted = built.learner.adapt(tasks.support, rng=rng)
+            adapted = tested.adapt(tasks.support, rng=rng)
             records = self._episodes(adapted, tasks, first)
             if adapted.genotypes is not None and not evaluation:
-                self.store.append_genotypes(first, self._canonical(adapted.genotypes))
+                own = adapted.own_genotypes
+                self.store.append_genotypes(
+                    first,
+                    self._canonical(adapted.genotypes),
+                    own=None if own is None else self._canonical(own),
+                )
             if adapted.embedding is not None and not evaluation and first < EMBEDDED:
                 kept = adapted.embedding[: EMBEDDED - first].double().tolist()
                 self.store.append_embeddings(first, [[*map(_short, row)] for row in kept])
@@ -281,8 +289,17 @@ class Loops:
         score = float(torch.cat(scores).mean())
         self._check(state.step, {"val_score": score})
         self.store.append_metrics(state.step, {"val_score": float(f"{score:.6g}")})
-        sign = 1.0 if spec.metric == "accuracy" else -1.0
-        if state.best is not None and sign * score <= sign * state.best:
+        if spec.training.ensemble is not None:
+            best = keep(
+                self.store.best_checkpoint,
+                self.built.learner.state_dict(),
+                step=state.step,
+                score=score,
+                sign=self.built.scoring.metric.sign,
+                most=spec.training.ensemble,
+            )
+            return replace(state, best=best)
+        if not self.built.scoring.improves(score, state.best):
             return state
         kept = {"step": state.step, "learner": self.built.learner.state_dict()}
         checkpoint.save(self.store.best_checkpoint, kept)
@@ -292,11 +309,13 @@ class Loops:
 
     def _scores(self, predict: Predictor, tasks: TaskBatch) -> Tensor:
         with torch.no_grad():
-            outputs = predict(tasks.query.x)
-            return task_scores(outputs, tasks.query.y, metric=self.planned.spec.metric)
+            return self.built.scoring.headline(predict(tasks.query.x), tasks.query.y)
 
     def _episodes(self, adapted: Adapted, tasks: TaskBatch, first: int) -> list[EpisodeRecord]:
-        scores: list[float] = self._scores(adapted.predict, tasks).tolist()
+        with torch.no_grad():
+            outputs = adapted.predict(tasks.query.x)
+        scores: list[float] = self.built.scoring.headline(outputs, tasks.query.y).tolist()
+        further = self.built.scoring.beside(outputs, tasks.query.y)
         for index, score in enumerate(scores, start=first):
             if not math.isfinite(score):
                 said = f"its {self.planned.spec.metric} on meta-test episode {index:,} is {score}"
@@ -319,6 +338,7 @@ class Loops:
                 curve=curves[i],
                 n_params=n_params[i],
                 variants={name: _finite(row[i]) for name, row in others.items()} or None,
+                metrics={name: _finite(row[i]) for name, row in further.items()} or None,
             )
             for i in range(len(tasks))
         ]
@@ -331,6 +351,16 @@ class Loops:
         if count > 0:
             seconds = round(time.monotonic() - started, 3)
             self.store.append_timing({"phase": phase, "count": count, "seconds": seconds})
+
+
+def tested_learner(
+    built: Built, store: RunStore, ensemble: int | None, *, device: torch.device
+) -> Learner | Ensemble:
+    """The learner with the weights that are tested, or its best states together."""
+    if ensemble is None or not store.best_checkpoint.exists():
+        return built.learner
+    states = [one["learner"] for one in kept(store.best_checkpoint, device=device)]
+    return Ensemble(built.learner, states, built.task.kind, built.n_params)
 
 
 def chunk_size(protocol: EpisodeProtocol, task: TaskShape) -> int:

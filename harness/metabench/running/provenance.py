@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -18,17 +19,21 @@ from metabench.results.schema import Provenance
 _PACKAGES = ("metabench", "torch", "numpy", "pandas", "pillow")
 
 
-def collect(*, command: str, changes: Changes, device: torch.device) -> Provenance:
+def collect(
+    *, command: str, changes: Changes, files: Mapping[str, str], device: torch.device
+) -> Provenance:
     """Describe this process, and what the user asked it to do.
 
     Args:
         command: repeats the run.
         changes: the values of the ``--set`` options of the command.
+        files: paths of the files that parameters name, by SHA-256.
         device: on which the run is made.
     """
     return Provenance(
         command=command,
         changes={scope: dict(values) for scope, values in changes.items()},
+        files=dict(files) or None,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         device=describe(device),
         threads=torch.get_num_threads(),

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from metabench.errors import DataError, MetabenchError
+from metabench.planning.metrics import metric_facts
 from metabench.planning.networks import describe_network
 from metabench.planning.plan import PlannedRun
+from metabench.plugin.contracts.metric import MetricFacts
 from metabench.plugin.specs import EventKind, RunEvent
 from metabench.results.episode_files import NotCountedError, read_episodes
 from metabench.results.schema import RunRecord, Status
@@ -23,6 +25,10 @@ from metabench.running.trained_learner import restore
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
+
+
+_AGAIN = "further metrics"
+"""The meta-test that is repeated for them. No evaluation of a suite has a space in its name."""
 
 
 class RunExecution:
@@ -65,7 +71,7 @@ class RunExecution:
                 record, text = earlier, "was done already"
             else:
                 record, text = self._make(earlier), ""
-            record = self._evaluate(record)
+            record = self._evaluate(self._add_metrics(record))
             self._say("run-done", text=text)
             return record
 
@@ -118,7 +124,10 @@ class RunExecution:
         planned = self._planned
         command = f"{planned.command} --out {shlex.quote(str(self._out))}"
         made_with = provenance.collect(
-            command=command, changes=planned.changes, device=self._device
+            command=command,
+            changes=planned.changes,
+            files=planned.spec.files,
+            device=self._device,
         )
         if earlier is not None:
             before = earlier.provenance
@@ -131,21 +140,25 @@ class RunExecution:
             stamps=planned.stamps,
             backend=describe_network(planned.spec, self._catalog),
             evaluations=earlier.evaluations if earlier is not None else {},
+            metrics=self._metrics_of(earlier),
             provenance=made_with,
         )
         return self._write(record, "running")
 
     def _run(self, record: RunRecord) -> RunRecord:
-        built = build(self._planned.spec, self._catalog, device=self._device)
+        metrics = record.further_metrics
+        built = build(self._planned.spec, self._catalog, device=self._device, metrics=metrics)
         record = self._write(
             record,
             "running",
-            transductive=built.transductive,
+            transductive=built.normalization == "transductive",
+            normalization=built.normalization,
             n_params=built.n_params,
             steps_at_test=built.steps_at_test,
             train_shots=built.train_shape.shots,
             train_queries=built.train_shape.queries,
             conditions=built.conditions,
+            phases=tuple(phase.record() for phase in built.phases if phase.name),
             data=built.data,
         )
         loops = Loops(self._planned, built, self.store, self._device, self._control)
@@ -160,6 +173,47 @@ class RunExecution:
             train_seconds=round(self.store.train_seconds(), 1),
             measures=measure(self.store.folder, episodes),
         )
+
+    def _metrics_of(self, earlier: RunRecord | None) -> dict[str, MetricFacts]:
+        """The metrics that are asked for, and those that episodes of an earlier start have."""
+        spec = self._planned.spec
+        asked = metric_facts((spec.metric, *self._planned.metrics), self._catalog)
+        before = {} if earlier is None else earlier.metrics
+        if any(name in before and not _same(before[name], own) for name, own in asked.items()):
+            self.store.forget_evaluation("")  # its episodes have scores of another version
+        now = self._catalog.metrics
+        kept = {
+            name: own for name, own in before.items() if name in now and _same(now[name].facts, own)
+        }
+        return {**asked, **kept}
+
+    def _add_metrics(self, record: RunRecord) -> RunRecord:
+        """Compute the further metrics that a finished run lacks, from its checkpoint.
+
+        The headline stays as it is. Metrics that cannot be computed are reported in a message.
+        """
+        facts = metric_facts(self._planned.metrics, self._catalog)
+        lacking = {
+            name: own
+            for name, own in facts.items()
+            if name not in record.metrics or not _same(record.metrics[name], own)
+        }
+        if not lacking:
+            return record
+        try:
+            folder, device = self.store.folder, self._device
+            built = restore(folder, self._catalog, device=device, metrics=lacking).built
+            loops = Loops(self._planned, built, self.store, device, self._control)
+            loops.evaluate(_AGAIN, built.test)
+            self.store.add_metrics_of(_AGAIN)
+            headline = {record.spec.metric: record.metric}
+            metrics = {**headline, **record.metrics, **lacking}
+            record = self._write(record, "done", metrics=metrics)
+        except MetabenchError as error:
+            text = f"{', '.join(lacking)} is not computed: {error.message} {error.hint}"
+            self._say("message", text=text.strip())
+        self.store.forget_evaluation(_AGAIN)
+        return record
 
     def _evaluate(self, record: RunRecord) -> RunRecord:
         """Make the evaluations that are missing; report one that cannot be made, and go on."""
@@ -202,3 +256,8 @@ class RunExecution:
     def _say(self, kind: EventKind, *, text: str = "") -> None:
         spec, label = self._planned.spec, self._planned.label
         self._control.emit(RunEvent(kind=kind, run_id=spec.run_id, label=label, text=text))
+
+
+def _same(one: MetricFacts, other: MetricFacts) -> bool:
+    """Whether two metrics give the same scores."""
+    return (one.name, one.version) == (other.name, other.version)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,15 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from metabench.errors import DataError, UsageError
-from metabench.planning.runspec import RunSpec
+from metabench.planning.runspec import Choice, RunSpec
 from metabench.plugin.contracts.architecture import Mixture
 from metabench.plugin.contracts.episode import TaskBatch
-from metabench.plugin.contracts.learner import TracingLearner
+from metabench.plugin.contracts.learner import Learner, TracingLearner
 from metabench.results.schema import RunRecord
 from metabench.results.store import RunStore
 from metabench.running import checkpoint
 from metabench.running.build import Built, build
-from metabench.running.loops import chunk_size
+from metabench.running.ensemble import Ensemble
+from metabench.running.loops import chunk_size, tested_learner
 from metabench.sampling.grid import QueryGrid
 from metabench.sampling.seeding import generator
 
@@ -35,10 +36,12 @@ class Restored:
     Attributes:
         record: of the run.
         built: as for the run itself; ``built.learner`` holds the weights that were tested.
+        tested: the learner, or several of its states together.
     """
 
     record: RunRecord
     built: Built
+    tested: Learner | Ensemble
 
     def episodes(self, indices: Sequence[int]) -> TaskBatch:
         """These meta-test episodes, as the run faced them."""
@@ -83,7 +86,7 @@ class Restored:
             ``[episodes, points]``, of the first output. Adaptation is to the same tasks at once
             and with the same random numbers as in the run.
         """
-        spec, learner = self.record.spec, self.built.learner
+        spec, learner = self.record.spec, self.tested
         size = chunk_size(spec.protocol, self.built.task)
         total = spec.protocol.episodes * len(spec.sources)
         points = torch.linspace(grid.low, grid.high, grid.points)
@@ -107,6 +110,7 @@ def restore(
     *,
     device: torch.device,
     normalization: Literal["transductive", "inductive"] | None = None,
+    metrics: Iterable[str] = (),
 ) -> Restored:
     """Build the learner of a finished run with the weights that its meta-test used.
 
@@ -115,6 +119,7 @@ def restore(
         catalog: where plugins are found.
         device: where tensors live.
         normalization: as in the protocol; None for the run's own.
+        metrics: further metrics, by name.
 
     Raises:
         DataError: when the run is not finished, no checkpoint is left of it, the checkpoint is
@@ -126,15 +131,16 @@ def restore(
         raise DataError(
             f"There is no finished run in {folder}.", hint="Run its command again to finish it."
         )
-    spec = record.spec
+    spec = record.spec.with_files(record.provenance.files or {})
     _check_versions(spec, catalog, folder)
     if normalization is not None:
         protocol = spec.protocol.model_copy(update={"normalization": normalization})
         spec = spec.model_copy(update={"protocol": protocol})
-    built = build(spec, catalog, device=device)
+    built = build(spec, catalog, device=device, metrics=metrics)
     if spec.training.meta_steps > 0:
         _load_weights(built, store, record, device=device)
-    return Restored(record, built)
+    tested = tested_learner(built, store, spec.training.ensemble, device=device)
+    return Restored(record, built, tested)
 
 
 def _load_weights(
@@ -165,6 +171,8 @@ def _check_versions(spec: RunSpec, catalog: Catalog, folder: Path) -> None:
         now.append((spec.space, catalog.space(spec.space.name).version))
     if spec.strategy is not None:
         now.append((spec.strategy, catalog.strategy(spec.strategy.name).version))
+    metric = Choice(name=spec.metric, version=spec.metric_version)
+    now.append((metric, catalog.metric(spec.metric).version))
     for choice, version in now:
         if choice.version != version:
             raise DataError(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskBatch
 from metabench.sampling.grid import QueryGrid
 from metabench.sampling.seeding import derive_key, words
-from metabench.sampling.sources import Draw, EpisodeSource
+from metabench.sampling.sources import Draw, EpisodeSource, first_class_ids
 
 
 class EpisodeSampler:
@@ -31,6 +31,8 @@ class EpisodeSampler:
         shape: examples per episode.
         balanced: episode ``i`` comes from source ``i % n_sources``; otherwise each episode draws
             its source, all equally likely.
+        phase: name of the phase of a meta-training with several, each of which has its own
+            episodes.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class EpisodeSampler:
         seed: int,
         shape: EpisodeShape,
         balanced: bool,
+        phase: str = "",
     ) -> None:
         for source in sources:
             source.check(split, shape)
@@ -49,8 +52,10 @@ class EpisodeSampler:
         self._split = split
         self._shape = shape
         self._balanced = balanced
-        self._source_key = derive_key(suite, split, seed, "source")
-        self._keys = [derive_key(suite, split, seed, "episode", s.name) for s in sources]
+        own: list[str | int] = [suite, split, seed, *([phase] if phase else [])]
+        self._source_key = derive_key(*own, "source")
+        self._keys = [derive_key(*own, "episode", s.name) for s in sources]
+        self._first_ids = first_class_ids(sources) if split == "meta-train" else None
 
     def batch(self, indices: NDArray[np.int64]) -> TaskBatch:
         """Draw the episodes with these numbers, in this order."""
@@ -69,7 +74,25 @@ class EpisodeSampler:
             _interleave([draw.query for draw in drawn], order),
             tuple(names),
             tuple(keys),
+            self._classes(draws, order),
         )
+
+    def _classes(
+        self, draws: Sequence[Draw | None], order: NDArray[np.int64]
+    ) -> torch.Tensor | None:
+        """Ids of classes, ``[tasks, ways]``, which count through the sources; meta-train only."""
+        if self._first_ids is None:
+            return None
+        ids = [
+            draw.classes + first
+            for draw, first in zip(draws, self._first_ids, strict=False)
+            if draw is not None and draw.classes is not None
+        ]
+        if not ids:
+            return None
+        device = next(draw.support.x.device for draw in draws if draw is not None)
+        in_order = np.concatenate(ids)[np.argsort(order)]
+        return torch.from_numpy(in_order).to(device, non_blocking=True)
 
     def on_grid(self, grid: QueryGrid) -> EpisodeSampler:
         """The same episodes, keys and support included, with the points of a grid as queries.
@@ -135,4 +158,5 @@ def _part(batch: TaskBatch, rows: slice) -> TaskBatch:
         Labelled(query.x[rows], query.y[rows]),
         batch.sources[rows],
         batch.keys[rows],
+        None if batch.classes is None else batch.classes[rows],
     )

@@ -5,6 +5,7 @@ Pixels stay uint8 on the device until they are gathered.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -24,18 +25,22 @@ from metabench.sampling.checks import (
     task_of,
 )
 from metabench.sampling.grid import QueryGrid
-from metabench.sampling.seeding import choose
+from metabench.sampling.seeding import choose, uniform
 
 SPLITS = ("meta-train", "meta-val", "meta-test")
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Episodes of one source: tensors on the device, and per task the bytes that identify it."""
+    """Episodes of one source: tensors on the device, and per task the bytes that identify it.
+
+    ``classes [tasks, ways]`` are positions in the classes of the split; None without classes.
+    """
 
     support: Labelled
     query: Labelled
     identities: list[bytes]
+    classes: NDArray[np.int64] | None = None
 
 
 class EpisodeSource(Protocol):
@@ -50,6 +55,10 @@ class EpisodeSource(Protocol):
 
     def task(self, ways: int) -> TaskShape:
         """What a network must accept and produce for this source."""
+        ...
+
+    def n_classes(self, split: str) -> int:
+        """How many classes a split has; 0 for functions."""
         ...
 
     def check(self, split: str, shape: EpisodeShape) -> None:
@@ -115,10 +124,10 @@ class ClassSource:
         image_word, order_word = np.split(rest, [ways * need], axis=1)
 
         if self._data.supervised:
-            chosen = np.broadcast_to(classes, (n_tasks, *classes.shape))  # [tasks, ways, 2]
+            positions = np.tile(np.arange(len(classes)), (n_tasks, 1))  # [tasks, ways]
         else:
-            chosen = classes[choose(by_class, np.full(n_tasks, len(classes)))]
-        ids, turns = chosen[..., 0], chosen[..., 1]
+            positions = choose(by_class, np.full(n_tasks, len(classes)))
+        ids, turns = classes[positions, 0], classes[positions, 1]
         if self._data.rotations.get(split) == "per-task":
             turns = (turn_word >> np.uint64(62)).astype(np.int64)
         sizes, image_word = self._sizes[ids].ravel(), image_word.reshape(-1, need)
@@ -140,7 +149,29 @@ class ClassSource:
             Labelled(self._gather(support), self._labels(order.reshape(n_tasks, -1))),
             Labelled(self._gather(query), self._labels(np.tile(labels, (n_tasks, 1)))),
             [row.tobytes() for row in np.concatenate([support, query], axis=1)],
+            positions,
         )
+
+    def n_classes(self, split: str) -> int:
+        """How many classes a split has; quarter turns count where they are classes."""
+        return len(self._classes[split])
+
+    def labelled(self, word: NDArray[np.uint64]) -> tuple[torch.Tensor, NDArray[np.int64], bytes]:
+        """Draw an example per word from all images of the meta-train classes, equally likely.
+
+        Returns:
+            images ``[n, channels, height, width]``, positions of their classes in meta-train
+            ``[n]``, and the bytes that identify them. An image is turned where its quarter turn
+            makes its class, and not where turns are drawn per task.
+        """
+        classes = self._classes["meta-train"]
+        ends = np.cumsum(self._sizes[classes[:, 0]])
+        drawn = (uniform(word) * ends[-1]).astype(np.int64)
+        position = np.searchsorted(ends, drawn, side="right")
+        ids, turns = classes[position].T
+        within = drawn - (ends - self._sizes[classes[:, 0]])[position]
+        image = self._data.offsets[ids] + within + turns * self._n_images
+        return self._gather(image[None])[0], position, image.tobytes()
 
     def on_grid(self, grid: QueryGrid) -> EpisodeSource:
         """Refuse a grid, since examples of classes are not points of a line."""
@@ -197,6 +228,10 @@ class FunctionSource:
         """The inputs and outputs of the functions."""
         return task_of(self._family, ways)
 
+    def n_classes(self, split: str) -> int:
+        """None: functions have no classes."""
+        return 0
+
     def check(self, split: str, shape: EpisodeShape) -> None:
         """Refuse more than one way."""
         check_functions(self.name, shape)
@@ -250,3 +285,11 @@ def open_source(
     if isinstance(data, ClassData):
         return ClassSource(name, data, device=device)
     return FunctionSource(name, data, device=device)
+
+
+def first_class_ids(sources: Sequence[EpisodeSource]) -> list[int]:
+    """The id of the first meta-train class of each source, and after them the number of classes."""
+    first = [0]
+    for source in sources:
+        first.append(first[-1] + source.n_classes("meta-train"))
+    return first

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 MEASURES = {
     "genotypes": "number of distinct architectures over the meta-test episodes",
     "genotype_share": "share of the most common architecture, in [0, 1]",
+    "own_genotype_trained": "share of the meta-test episodes whose own architecture was trained, "
+    "in [0, 1]; the others have the nearest one that was",
     "embeddings": "number of task embeddings, from which the next two are computed",
     "embedding_silhouette": "mean silhouette of the task embeddings by source, in [-1, 1]",
     "embedding_probe": "accuracy of a linear probe for the source of an embedding, in [0, 1]",
@@ -36,6 +38,15 @@ def of_genotypes(genotypes: Sequence[Hashable]) -> dict[str, float]:
     ((_, most),) = Counter(genotypes).most_common(1)
     share = _rounded(most / len(genotypes))
     return {"genotypes": float(len(set(genotypes))), "genotype_share": share}
+
+
+def of_own_genotypes(trained: Sequence[bool]) -> dict[str, float]:
+    """Measures of whether each episode was predicted with its own architecture.
+
+    >>> of_own_genotypes([True, True, False, True])
+    {'own_genotype_trained': 0.75}
+    """
+    return {"own_genotype_trained": _rounded(sum(trained) / len(trained))}
 
 
 def of_embeddings(x: Array, sources: Sequence[str]) -> dict[str, float]:

@@ -17,6 +17,7 @@ from metabench_plugins.datasets import (
     miniimagenet,
     omniglot,
     textures,
+    tieredimagenet,
     torchmeta_classes,
     torchmeta_toy,
 )
@@ -42,6 +43,7 @@ def dataset_specs() -> Iterator[DatasetSpec]:
     yield aircraft.SPEC
     yield fungi.SPEC
     yield miniimagenet.SPEC
+    yield tieredimagenet.SPEC
     yield cifar10.SPEC
     yield from cifar100.SPECS
     yield image_folder.SPEC

@@ -48,9 +48,111 @@ _META_SGD = SourceDeviation(
 _METRIC = SourceDeviation(
     source="batch norm at test uses running statistics",
     here="it uses those of the support and of the query set, under the suite's protocol",
-    why="networks here have no running statistics",
+    why="all learners of a suite have the same network; network.norm=running has them",
     where="Released code of prototypical networks",
-    when={"task": "classification"},
+    when={"network": "conv4", "network.norm": "batch"},
+)
+
+_FINETUNED = (
+    _METRIC.model_copy(update={"where": "Released code of Chen et al."}),
+    SourceDeviation(
+        source="a step of a test task's head uses 4 support examples",
+        here="it uses the whole support set",
+        why="so tasks are computed at once and nothing is drawn",
+        where="Chen et al., released code",
+    ),
+    SourceDeviation(
+        source="images are cropped, flipped and jittered in training",
+        here="images are used as they are",
+        why="the suites train all learners on the same images",
+        where="Chen et al., section 4.1",
+    ),
+)
+
+_TADAM = (
+    _GUARD.model_copy(update={"why": "one runaway gradient undoes much of the training"}),
+    SourceDeviation(
+        source="the queries of a training episode are drawn from all its classes together",
+        here="each class has as many queries as the suite says",
+        why="all episodes of a run have one shape",
+        where="TADAM, released code",
+    ),
+    SourceDeviation(
+        source="the network is a ResNet-12 with running statistics",
+        here="it is the suite's network, unless --network resnet12 is given",
+        why="all learners of a suite have the same network",
+        where="TADAM, section 4",
+        when={"network": "conv4"},
+    ),
+)
+
+_LEO = (
+    _GUARD,
+    SourceDeviation(
+        source="features are those of a WRN-28-10, trained before and given as data",
+        here="the suite's network is trained as a classifier in the first part of meta-training",
+        why="so no data but the suite's is needed; features=inputs takes given ones",
+        where="LEO, section 4.2",
+        when={"learner.features": "pre-trained"},
+    ),
+    SourceDeviation(
+        source="after a meta-step whose gradient is not finite, the weights decay alone",
+        here="such a meta-step is skipped and counted",
+        why="all learners here have the same guard",
+        where="LEO, released code",
+    ),
+    SourceDeviation(
+        source="all images of the classes that are left are queries at test",
+        here="as many as the suite says",
+        why="all learners of a suite are tested on the same queries",
+        where="LEO, section 4.2",
+    ),
+)
+
+
+_R2D2 = (
+    _GUARD,
+    _METRIC.model_copy(update={"where": "Released code of R2-D2"}),
+    SourceDeviation(
+        source="the released code keeps the penalty at 50, multiplies it by the number of support "
+        "examples, and appends a constant feature of 1 to the embedding",
+        here="the penalty is learned from 50 on and not multiplied, and no feature is appended",
+        why="the paper learns it, and its equations have neither of the other two",
+        where="R2-D2, ridge regression, and released code",
+        when={"learner.learn_penalty": True},
+    ),
+    SourceDeviation(
+        source="each training episode has a random number of 1 to 10 shots",
+        here="all have the setting's number, or train_shots",
+        why="all episodes of a run have one shape",
+        where="R2-D2, released code",
+    ),
+)
+
+_METAOPTNET = (
+    _GUARD.model_copy(update={"why": "one runaway gradient undoes much of the training"}),
+    _METRIC.model_copy(update={"where": "MetaOptNet, released code"}),
+    SourceDeviation(
+        source="training images are cropped, mirrored and jittered in color at random",
+        here="they are not",
+        why="all learners of a suite see the same images",
+        where="MetaOptNet, released code",
+        when={"task": "classification"},
+    ),
+    SourceDeviation(
+        source="the weights that are best on validation episodes of 5 shots are tested",
+        here="validation episodes have 1 shot, as the test",
+        why="all learners of a suite are selected alike; protocol.val_shots=5 does as the source",
+        where="MetaOptNet, released code",
+        when={"protocol.shots": 1, "protocol.val_shots": None},
+    ),
+    SourceDeviation(
+        source="convolutions have no bias and start from a normal distribution",
+        here="they have biases, and start from Glorot's uniform distribution",
+        why="all learners of a suite have the same network",
+        where="MetaOptNet, released code",
+        when={"network": "conv4"},
+    ),
 )
 
 _HSML = (
@@ -136,8 +238,25 @@ _SHARED_M = SourceDeviation(
     where="M-NAS, Table 3",
 )
 
-_TNAS = (
+_MAML_PLUS = (
     _GUARD,
+    SourceDeviation(
+        source="blocks end in a leaky ReLU of slope 0.01",
+        here="they end in a ReLU",
+        why="all learners of a suite have the same network",
+        where="MAML++, released code",
+        when={"network": "conv4", "network.activation": "relu"},
+    ),
+    SourceDeviation(
+        source="the mean prediction of the five checkpoints that are best on validation is tested",
+        here="one checkpoint is tested",
+        why="all learners of a suite are tested alike; budget.ensemble=5 tests five together",
+        where="MAML++, released code",
+        when={"budget.ensemble": None},
+    ),
+)
+
+_RETRAINING = (
     SourceDeviation(
         source="the network that a test task decodes to is trained from scratch for that task, on "
         "the meta-train tasks",
@@ -146,6 +265,9 @@ _TNAS = (
         why="the source takes GPU hours for each test task",
         where="T-NAS, code and experiments",
     ),
+)
+
+_TNAS_NETWORK = (
     SourceDeviation(
         source="10 inner steps at meta-test",
         here="5 inner steps",
@@ -160,6 +282,46 @@ _TNAS = (
         where="T-NAS, released code",
         when={"network": "tnas"},
     ),
+)
+
+_TNAS = (_GUARD, *_RETRAINING, *_TNAS_NETWORK)
+
+_TNAS_PLUS = (
+    *_TNAS,
+    SourceDeviation(
+        source="MAML++ trains the decoded networks; its settings are not stated",
+        here="those of MAML++ on MiniImagenet, with rates that start at 0.1 and without an "
+        "ensemble of checkpoints",
+        why="T-NAS tests the weights that are best on validation",
+        where="T-NAS, experiments",
+    ),
+)
+
+_AUTO_MAML = (
+    _GUARD,
+    SourceDeviation(
+        source="the weights are trained on half of the meta-train classes, the logits on the other "
+        "half",
+        here="one half of each meta-batch trains the weights, the other half the logits, both on "
+        "tasks of all classes",
+        why="a learner gets tasks, and does not choose their classes",
+        where="T-NAS, Auto-MAML",
+        when={"learner.arch_tasks": "half"},
+    ),
+    SourceDeviation(
+        source="4 tasks train the weights and 4 the logits in each meta-step of the search",
+        here="2 and 2",
+        why="the meta-batch has as many tasks in the search as later, where the source has 4",
+        where="T-NAS, Auto-MAML",
+        when={"learner.arch_tasks": "half", "budget.meta_batch": 4},
+    ),
+    SourceDeviation(
+        source="the decoded network is trained with a weight decay of 3e-4",
+        here="without weight decay",
+        why="it is trained as the networks of T-NAS are",
+        where="T-NAS, released script",
+    ),
+    *_TNAS_NETWORK,
 )
 
 _ONE_SHOT = (
@@ -203,7 +365,10 @@ _DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
     "mnas-shared-m": (*_MNAS, _SHARED_M),
     "mnas-shared-nm": _MNAS,
     "mnas-low-rank": (*_MNAS, *_MNAS_PER_TASK, _LOW_RANK),
+    "maml++": _MAML_PLUS,
     "tnas": _TNAS,
+    "tnas++": _TNAS_PLUS,
+    "auto-maml": _AUTO_MAML,
     "one-shot": _ONE_SHOT,
     "reptile": _REPTILE,
     "metanas": _METANAS,
@@ -211,7 +376,14 @@ _DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
     "anil": (_GUARD,),
     "meta-sgd": (_GUARD, _META_SGD),
     "protonet": (_GUARD, _METRIC),
+    "leo": _LEO,
+    "tadam": _TADAM,
+    "baseline": (_GUARD, *_FINETUNED),
+    "baseline++": (_GUARD, *_FINETUNED),
     "matching-net": (_GUARD, _METRIC),
+    "r2d2": _R2D2,
+    "metaoptnet": _METAOPTNET,
+    "metaoptnet-ridge": _METAOPTNET,
     "metanas-retrain": _METANAS[:1],
     "auto-meta": _METANAS[:1],
 }

@@ -92,5 +92,6 @@ class Maml(GradientLearner):
             adapted=moving,
             masks=masks,
             mixture=mixing,
+            loss_term=search.loss_term(),
             decode=partial(search.relaxed, mixing=mixing) if soft else search.decode,
         )

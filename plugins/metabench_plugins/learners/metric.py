@@ -1,7 +1,8 @@
 """Metric learners: a query is compared with the support set in a learned embedding.
 
 The network without its head embeds examples. There is no inner loop: the outer loop descends the
-cross-entropy of the query sets, and adaptation embeds the support set.
+cross-entropy of the query sets, and adaptation embeds the support set. The embedding may have
+running statistics and dropout.
 
 * ``protonet`` (Snell, Swersky and Zemel, NeurIPS 2017): a class is the mean c_k of its support
   embeddings; the logit of a query is ``-|f(x) - c_k|^2``.
@@ -27,12 +28,15 @@ from metabench import (
     Frozen,
     Labelled,
     LearnerContext,
+    Params,
     TaskBatch,
+    Training,
     predictor,
 )
 from metabench_plugins.learners.parts.gradient_learner import leaves
 from metabench_plugins.learners.parts.layer_weights import layered
-from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
+from metabench_plugins.learners.parts.network_state import NetworkState
+from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam, OuterOptimizer
 
 
 class MetricParams(Frozen):
@@ -63,9 +67,10 @@ class MetricParams(Frozen):
 class ProtoNetParams(MetricParams):
     """Parameters of prototypical networks."""
 
-    distance: Literal["squared", "euclidean"] = Field(
+    distance: Literal["squared", "euclidean", "mean-squared"] = Field(
         default="squared",
-        description="squared: the squared Euclidean distance; euclidean: its root.",
+        description="squared: the squared Euclidean distance; euclidean: its root; mean-squared: "
+        "the squared distance divided by the number of features, as in the code of MetaOptNet.",
     )
 
 
@@ -93,13 +98,25 @@ class MetricLearner(ABC):
         assert context.space is not None
         self._context = context
         self.params: Any = context.params
-        self._space = context.space
+        self._network = NetworkState(context.space, context.device)
         *_, head = layered(context.space, "a metric learner").layers()
         drawn = context.space.init_weights(rng=context.rng)
         embedding = {n: w for n, w in drawn.items() if not n.startswith(f"{head}.")}
         self._weights = leaves(embedding, context.device)
-        group = Group(self._weights, self.params.outer_lr)
-        self.outer = OuterAdam([group], skip_above=self.params.skip_above)
+        self.outer = self.optimizer(self._weights)
+
+    def optimizer(self, embedding: Params) -> OuterOptimizer:
+        """Make the outer optimizer; called once, before anything else."""
+        p = self.params
+        return OuterAdam([Group(embedding, p.outer_lr)], skip_above=p.skip_above)
+
+    def rate(self, progress: float) -> float:
+        """The factor of the learning rate after a share of meta-training."""
+        return 0.5 ** int(progress / self.params.halve_every)
+
+    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        """The mean loss of queries ``[n, ways]`` of classes ``[n]``."""
+        return functional.cross_entropy(logits, y)
 
     @abstractmethod
     def logits(self, queries: Tensor, support: Tensor, members: Tensor) -> Tensor:
@@ -114,17 +131,23 @@ class MetricLearner(ABC):
             ``[tasks, q, ways]``.
         """
 
+    def logits_at_test(self, queries: Tensor, support: Tensor, members: Tensor) -> Tensor:
+        """As :meth:`logits`, at meta-test."""
+        return self.logits(queries, support, members)
+
     def meta_step(
         self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
     ) -> Mapping[str, Tensor | float]:
-        """Descend the mean cross-entropy of the query sets."""
-        p = self.params
-        ways = p.train_ways or self._context.shape.ways
+        """Descend the mean loss of the query sets."""
+        ways = self.params.train_ways or self._context.shape.ways
         members = functional.one_hot(tasks.support.y, ways)
-        support, queries = self._embed(tasks.support.x), self._embed(tasks.query.x)
+        training = Training(rng=rng, progress=progress)
+        support = self._embed(tasks.support.x, training)
+        queries = self._embed(tasks.query.x, training)
         logits = self.logits(queries, support, members.to(support.dtype))
-        loss = functional.cross_entropy(logits.flatten(0, 1), tasks.query.y.flatten())
-        skipped = self.outer.step(loss, rate=0.5 ** int(progress / p.halve_every))
+        loss = self.loss(logits.flatten(0, 1), tasks.query.y.flatten())
+        skipped = self.outer.step(loss, rate=self.rate(progress))
+        self._network.keep(training, skipped=skipped)
         return {"loss": loss.detach(), SKIPPED: skipped}
 
     @torch.no_grad()
@@ -135,22 +158,23 @@ class MetricLearner(ABC):
         members = functional.one_hot(support.y, context.shape.ways).to(embedded.dtype)
         embed = predictor(self._embed, support.x, transductive=context.queries_together)
         return Adapted(
-            predict=torch.no_grad()(lambda x: self.logits(embed(x), embedded, members)),
-            n_params=[sum(w.numel() for w in self._weights.values())] * len(support.x),
+            predict=torch.no_grad()(lambda x: self.logits_at_test(embed(x), embedded, members)),
+            n_params=[sum(w.numel() for w in self.outer.weights.values())] * len(support.x),
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights and Adam's moments."""
-        return self.outer.state_dict()
+        """Weights, the optimizer's moments, and the state of the network where it has one."""
+        return self.outer.state_dict() | self._network.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore weights and moments."""
+        """Restore weights, moments and the state of the network."""
         self.outer.load_state_dict(state)
+        self._network.load_state_dict(state)
 
-    def _embed(self, x: Tensor) -> Tensor:
+    def _embed(self, x: Tensor, training: Training | None = None) -> Tensor:
         """Embed ``[tasks, n, *inputs]``; all tasks share the weights."""
         shared = {name: weight[None] for name, weight in self._weights.items()}
-        return self._space.forward(shared, {}, x)
+        return self._network.forward(shared, {}, x, training=training)
 
 
 class ProtoNet(MetricLearner):
@@ -160,7 +184,13 @@ class ProtoNet(MetricLearner):
         """Minus the distances to the class means, each of which is ``[d]``."""
         means = members.mT @ support / members.sum(dim=1).unsqueeze(2)
         squares = (queries.unsqueeze(2) - means.unsqueeze(1)).square().sum(dim=3)
-        return -squares if self.params.distance == "squared" else -squares.clamp_min(1e-12).sqrt()
+        match self.params.distance:
+            case "euclidean":
+                return -squares.clamp_min(1e-12).sqrt()
+            case "mean-squared":
+                return -squares / queries.shape[2]
+            case _:
+                return -squares
 
 
 class MatchingNet(MetricLearner):

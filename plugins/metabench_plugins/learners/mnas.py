@@ -26,13 +26,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from metabench import (
-    INPUTS,
     Arch,
     Genotype,
     Labelled,
     LearnerContext,
     Mixture,
     Params,
+    RegularizedStrategy,
     TaskBatch,
     is_norm,
     share,
@@ -280,7 +280,10 @@ class Mnas(GradientLearner):
         if self._genotype is not None:
             found = [self._genotype] * n_tasks
         else:
-            mixture, found = self._mix(z, rng=rng, progress=progress)
+            arch = share(self._arch, n_tasks) if self._controller is None else self._controller(z)
+            mixture, found = self._mix(arch, rng=rng, progress=progress)
+            if progress is not None and penalty is not None:
+                penalty = penalty + self._loss_term(arch, progress)
         return Start(
             weights=weights,
             adapted=self._adapted,
@@ -292,29 +295,38 @@ class Mnas(GradientLearner):
         )
 
     def _mix(
-        self, z: Tensor, *, rng: torch.Generator, progress: float | None
+        self, arch: Arch, *, rng: torch.Generator, progress: float | None
     ) -> tuple[Mixture, list[Genotype] | None]:
         """Weights of operations; relaxed in the search, decoded at its end and at meta-test.
 
         The sharpness of a strategy that anneals rises over the search.
         """
-        if self._controller is not None:
-            arch: Arch = self._controller(z)
-        else:
-            arch = share(self._arch, len(z))
         if progress is None or self._phase == "retrain":
             arch = _detached(arch)
             mixture = self._strategy.mixture(self._supernet, arch, sharpness=1.0, rng=None)
             hard = harden(mixture, self._choices)
             found = genotypes(hard, self._choices) if progress is None else None
-            return place(hard, z), found
-        searched = min(1.0, progress / self._search_end) if self._search_end else 1.0
+            (like, *_) = arch.values()
+            return place(hard, like), found
+        searched = self._searched(progress)
         rate = self.params.path_dropout * (1.0 - searched)
         arch = drop_paths(arch, rate=rate, rng=rng)
         mixture = self._strategy.mixture(self._supernet, arch, sharpness=searched, rng=rng)
         if self._decodes(progress):
             return straight_through(mixture, harden(mixture, self._choices)), None
         return mixture, None
+
+    def _searched(self, progress: float) -> float:
+        """The share of the search that is done."""
+        return min(1.0, progress / self._search_end) if self._search_end else 1.0
+
+    def _loss_term(self, arch: Arch, progress: float) -> Tensor | float:
+        """What the strategy adds to the outer loss, on the logits before any are dropped."""
+        strategy = self._strategy
+        if not isinstance(strategy, RegularizedStrategy):
+            return 0.0
+        sharpness = self._searched(progress)
+        return strategy.loss_term(self._supernet, arch, sharpness=sharpness).mean()
 
     def _count(self, genotype: Genotype) -> int:
         if genotype not in self._counts:
@@ -340,7 +352,8 @@ def drop_paths(arch: Arch, *, rate: float, rng: torch.Generator) -> Arch:
     """Drop operations per task and edge, each with probability ``rate``; one is always kept.
 
     Args:
-        arch: logits ``[tasks, edges, operations]``; those of input pairs stay.
+        arch: logits ``[tasks, edges, operations]``; those of input pairs, and other logits that a
+            strategy has of its own, stay.
         rate: in [0, 1).
         rng: a CPU generator.
     """
@@ -348,7 +361,7 @@ def drop_paths(arch: Arch, *, rate: float, rng: torch.Generator) -> Arch:
         return arch
     dropped = {}
     for cell, logits in arch.items():
-        if cell.endswith(INPUTS):
+        if cell.rpartition(".")[0] in arch:
             dropped[cell] = logits
             continue
         draw = torch.rand(logits.shape, generator=rng).to(logits.device, non_blocking=True)

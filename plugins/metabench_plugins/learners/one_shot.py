@@ -1,10 +1,10 @@
 """Architecture search on one task, without meta-learning (DARTS, Liu et al., ICLR 2019).
 
-In every step the architecture descends the loss on one half of the training images, and the
-weights of the supernet descend the loss on the other half. With soft pruning the mixture of
-operations is annealed over the search (MetaNAS, Elsken et al., CVPR 2020, appendix A.1). The
-trained supernet is then tested as it is, and reduced to the decoded architecture without
-retraining, in two readings:
+In every step the architecture descends the loss on one half of the training images, with the term
+that the strategy adds if it adds one, and the weights of the supernet descend the loss on the other
+half. With soft pruning the mixture of operations is annealed over the search (MetaNAS, Elsken et
+al., CVPR 2020, appendix A.1). The trained supernet is then tested as it is, and reduced to the
+decoded architecture without retraining, in two readings:
 
 - ``pruned``: each kept operation counts once, as in the network that DARTS builds from a genotype;
 - ``pruned-soft``: it keeps its weight and that of its pair of inputs, as in the released code.
@@ -37,6 +37,7 @@ from metabench import (
     Mixture,
     Params,
     Predictor,
+    RegularizedStrategy,
     TaskBatch,
     nn,
     share,
@@ -154,7 +155,7 @@ class OneShot:
         if self._adam is not None:
             gradient = architecture_gradient(
                 lambda w, a: loss(w, a, support),
-                lambda w, a: loss(w, a, query),
+                lambda w, a: loss(w, a, query) + self._loss_term(a, sharpness),
                 self._weights,
                 self._arch,
                 xi=lr if p.order == "second" else 0.0,
@@ -195,6 +196,12 @@ class OneShot:
             genotypes=[genotype] * n_tasks,
             variants=variants,
         )
+
+    def _loss_term(self, arch: Arch, sharpness: float) -> Tensor | float:
+        """What the strategy adds to the loss that the architecture descends."""
+        if not isinstance(self._strategy, RegularizedStrategy):
+            return 0.0
+        return self._strategy.loss_term(self._space, arch, sharpness=sharpness).sum()
 
     def _pruned(self, genotype: Genotype, mixture: Mixture) -> Mixture:
         """Weights of the operations of a genotype: 1, or those that they have in a mixture."""

@@ -24,6 +24,7 @@ def _learners() -> Iterator[LearnerSpec]:
         "task (Finn et al. 2017).",
         params="metabench_plugins.learners.maml:MamlParams",
         search_params="metabench_plugins.learners.maml:MamlSearchParams",
+        adds_loss_terms=True,
         factory="metabench_plugins.learners.maml:Maml",
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Finn, Abbeel and Levine, ICML 2017",
@@ -35,6 +36,7 @@ def _learners() -> Iterator[LearnerSpec]:
         "to each task (Nichol et al. 2018).",
         params="metabench_plugins.learners.reptile:ReptileParams",
         search_params="metabench_plugins.learners.metanas.params:MetanasParams",
+        adds_loss_terms=True,
         factory="metabench_plugins.learners.metanas.learner:reptile",
         conditions="metabench_plugins.learners.parts.conditions:of_reptile",
         train_shape="metabench_plugins.learners.reptile:train_shape",
@@ -59,7 +61,21 @@ def _learners() -> Iterator[LearnerSpec]:
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Li, Zhou, Chen and Li, 2017",
     )
+    yield LearnerSpec(
+        name="maml++",
+        version=1,
+        summary="MAML++: MAML with a rate, norms and a loss of each inner step's own (Antoniou et "
+        "al. 2019).",
+        params="metabench_plugins.learners.maml_plus:MamlPlusParams",
+        factory="metabench_plugins.learners.maml_plus:MamlPlus",
+        conditions="metabench_plugins.learners.parts.conditions:of_maml_plus",
+        reference="Antoniou, Edwards and Storkey, ICLR 2019",
+    )
     yield from _metric()
+    yield from _finetuned()
+    yield from _leo()
+    yield from _tadam()
+    yield from _linear_heads()
     yield LearnerSpec(
         name="mtnet",
         version=2,
@@ -91,6 +107,7 @@ def _learners() -> Iterator[LearnerSpec]:
         conditions="metabench_plugins.learners.parts.conditions:of_one_shot",
         kinds=("classification",),
         searches=True,
+        adds_loss_terms=True,
         one_task=True,
         reference="Liu, Simonyan and Yang, ICLR 2019",
     )
@@ -178,6 +195,7 @@ def _task_aware() -> Iterator[LearnerSpec]:
             conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
             preset=preset,
             searches=True,
+            adds_loss_terms=True,
             makes_logits="architecture" not in preset,
             reference="Wang et al., M-NAS, AAAI 2020",
         )
@@ -209,6 +227,7 @@ def _searching() -> Iterator[LearnerSpec]:
             conditions="metabench_plugins.learners.parts.conditions:of_reptile",
             preset=preset,
             searches=True,
+            adds_loss_terms=True,
             train_shape="metabench_plugins.learners.reptile:train_shape",
             steps_at_test="metabench_plugins.learners.metanas.params:steps_at_test",
             reference=metanas,
@@ -223,6 +242,7 @@ def _searching() -> Iterator[LearnerSpec]:
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         preset={"adapt_norm": True},
         searches=True,
+        adds_loss_terms=True,
         reference="Finn, Abbeel and Levine, ICML 2017",
     )
     yield LearnerSpec(
@@ -239,28 +259,10 @@ def _searching() -> Iterator[LearnerSpec]:
             "threshold_at_test": 0.05,
         },
         searches=True,
+        adds_loss_terms=True,
         reference=metanas,
     )
-    yield LearnerSpec(
-        name="tnas",
-        version=4,
-        summary="T-NAS: first-order MAML on weights and architecture logits; the most "
-        "common decoded networks are trained anew (Lian et al. 2020).",
-        params="metabench_plugins.learners.tnas:TnasParams",
-        factory="metabench_plugins.learners.tnas:Tnas",
-        conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
-        preset={
-            "order": "first",
-            "inner_lr": 0.1,
-            "reduction": "mean",
-            "adapt_norm": True,
-            "arch_inner_lr": 30.0,
-            "arch_beta1": 0.5,
-            "arch_decay": 1e-3,
-        },
-        searches=True,
-        reference="Lian et al., T-NAS, ICLR 2020",
-    )
+    yield from _of_tnas()
     for name, summary, reference, params in (
         (
             "metanas-retrain",
@@ -288,6 +290,59 @@ def _searching() -> Iterator[LearnerSpec]:
             steps_at_test="metabench_plugins.learners.metanas.params:steps_at_test",
             reference=reference,
         )
+
+
+def _of_tnas() -> Iterator[LearnerSpec]:
+    """T-NAS and what its paper compares it with."""
+    parts = "metabench_plugins.learners"
+    tnas = LearnerSpec(
+        name="tnas",
+        version=4,
+        summary="T-NAS: first-order MAML on weights and architecture logits; the most "
+        "common decoded networks are trained anew (Lian et al. 2020).",
+        params=f"{parts}.tnas:TnasParams",
+        factory=f"{parts}.tnas:Tnas",
+        conditions=f"{parts}.parts.conditions:with_outer_adam",
+        preset={
+            "order": "first",
+            "inner_lr": 0.1,
+            "reduction": "mean",
+            "adapt_norm": True,
+            "arch_inner_lr": 30.0,
+            "arch_beta1": 0.5,
+            "arch_decay": 1e-3,
+        },
+        searches=True,
+        adds_loss_terms=True,
+        reference="Lian et al., T-NAS, ICLR 2020",
+    )
+    yield tnas
+    yield replace(
+        tnas,
+        name="tnas++",
+        version=1,
+        summary="T-NAS++: T-NAS whose decoded networks are trained by MAML++ (Lian et al. 2020).",
+        params=f"{parts}.tnas_plus:TnasPlusParams",
+        factory=f"{parts}.tnas_plus:TnasPlus",
+        conditions=f"{parts}.parts.conditions:of_maml_plus",
+        preset={**tnas.preset, "multi_step_parts": 15, "outer_lr_end": None},
+    )
+    yield replace(
+        tnas,
+        name="auto-maml",
+        version=1,
+        summary="Auto-MAML: first-order MAML on weights, with one architecture for all tasks, "
+        "whose network is trained anew (Lian et al. 2020).",
+        params=f"{parts}.auto_maml:AutoMamlParams",
+        factory=f"{parts}.auto_maml:AutoMaml",
+        preset={
+            **tnas.preset,
+            "arch_inner_lr": 0.0,
+            "arch_lr": 3e-4,
+            "networks": 1,
+            "decode_fraction": 0.0,
+        },
+    )
 
 
 def _metric() -> Iterator[LearnerSpec]:
@@ -318,9 +373,113 @@ def _metric() -> Iterator[LearnerSpec]:
             factory=f"{module}:{learner}",
             conditions="metabench_plugins.learners.parts.conditions:of_metric",
             train_shape=f"{module}:train_shape",
+            takes_state=True,
             steps_at_test="metabench_plugins.learners.without_training:no_steps",
             reference=reference,
         )
+
+
+def _finetuned() -> Iterator[LearnerSpec]:
+    """Ordinary classifiers of the meta-train classes, with a new head for each task."""
+    module = "metabench_plugins.learners.finetuned_classifier"
+    for name, head, said in (("baseline", "linear", "linear"), ("baseline++", "cosine", "cosine")):
+        yield LearnerSpec(
+            name=name,
+            version=1,
+            summary="Ordinary training on the meta-train classes, then a new "
+            f"{said} classifier for each task (Chen et al. 2019).",
+            kinds=("classification",),
+            params=f"{module}:FinetunedParams",
+            factory=f"{module}:FinetunedClassifier",
+            takes_state=True,
+            conditions="metabench_plugins.learners.parts.conditions:of_finetuned",
+            phases=f"{module}:phases",
+            steps_at_test=f"{module}:steps_at_test",
+            preset={"head": head},
+            reference="Chen et al., ICLR 2019",
+        )
+
+
+def _leo() -> Iterator[LearnerSpec]:
+    """LEO, on features that it trains itself or on given ones."""
+    module = "metabench_plugins.learners.leo"
+    yield LearnerSpec(
+        name="leo",
+        version=1,
+        summary="LEO: generates each task's classifier from a latent code that inner steps refine, "
+        "on features of a network trained as a classifier first (Rusu et al. 2019).",
+        kinds=("classification",),
+        params=f"{module}:LeoParams",
+        factory=f"{module}:Leo",
+        takes_state=True,
+        conditions="metabench_plugins.learners.parts.conditions:of_leo",
+        phases=f"{module}:phases",
+        steps_at_test=f"{module}:steps_at_test",
+        reference="Rusu et al., ICLR 2019",
+    )
+
+
+def _linear_heads() -> Iterator[LearnerSpec]:
+    """Learners whose inner loop solves for a linear classifier of the embedding."""
+    module = "metabench_plugins.learners.linear_heads"
+    conditions = "metabench_plugins.learners.parts.conditions"
+    metaoptnet = ("MetaOptNet", f"{conditions}:of_metaoptnet", "Lee et al., CVPR 2019")
+    for name, summary, (learner, stated, reference), preset in (
+        (
+            "r2d2",
+            "R2-D2: ridge regression on a learned embedding, with a learned penalty (Bertinetto et "
+            "al. 2019).",
+            ("R2d2", f"{conditions}:of_metric", "Bertinetto et al., ICLR 2019"),
+            {},
+        ),
+        (
+            "metaoptnet",
+            "MetaOptNet: a support vector machine on a learned embedding, differentiated at its "
+            "solution (Lee et al. 2019).",
+            metaoptnet,
+            {},
+        ),
+        (
+            "metaoptnet-ridge",
+            "MetaOptNet with ridge regression instead of the support vector machine.",
+            metaoptnet,
+            {"head": "ridge"},
+        ),
+    ):
+        yield LearnerSpec(
+            name=name,
+            version=1,
+            summary=summary,
+            kinds=("classification",),
+            params=f"{module}:{learner}Params",
+            factory=f"{module}:{learner}",
+            conditions=stated,
+            preset=preset,
+            takes_state=True,
+            train_shape=f"{module}:train_shape",
+            steps_at_test="metabench_plugins.learners.without_training:no_steps",
+            reference=reference,
+        )
+
+
+def _tadam() -> Iterator[LearnerSpec]:
+    """TADAM, whose embedding depends on the task."""
+    module = "metabench_plugins.learners.tadam"
+    yield LearnerSpec(
+        name="tadam",
+        version=1,
+        summary="TADAM: class means under a scaled metric, in an embedding conditioned on the task "
+        "and trained together with a classifier (Oreshkin et al. 2018).",
+        kinds=("classification",),
+        params=f"{module}:TadamParams",
+        factory=f"{module}:Tadam",
+        conditions="metabench_plugins.learners.parts.conditions:of_tadam",
+        phases=f"{module}:phases",
+        train_shape="metabench_plugins.learners.metric:train_shape",
+        steps_at_test="metabench_plugins.learners.without_training:no_steps",
+        takes_state=True,
+        reference="Oreshkin, Rodriguez and Lacoste, NeurIPS 2018",
+    )
 
 
 def _without_training() -> Iterator[LearnerSpec]:

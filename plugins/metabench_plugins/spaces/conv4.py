@@ -1,19 +1,28 @@
-"""Conv-4, the four-block convolutional network of few-shot image classification."""
+"""Conv-4, the four-block convolutional network of few-shot image classification.
+
+With its options it is also the embedding of R2D2 (Bertinetto et al., ICLR 2019):
+``{widths: [96, 192, 384, 512], activation: leaky, norm: running, dropout: [0, 0, 0.1, 0.3],
+head: last-two}``.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor
+from torch.nn import functional
 
-from metabench import CellChoices, Genotype, Mixture, Params, TaskShape, UsageError, nn
+from metabench import CellChoices, Genotype, Mixture, Params, TaskShape, Training, UsageError, nn
 from metabench_plugins.spaces.parts import layer_weights as extras
+from metabench_plugins.spaces.parts.initial import glorot
+from metabench_plugins.spaces.parts.running_norms import fresh_state, running_norm
 
 N_BLOCKS = 4
+Width = Annotated[int, Field(ge=1, le=1024)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Conv4Params(BaseModel):
@@ -27,21 +36,65 @@ class Conv4Params(BaseModel):
         description="How each block halves the map. max: 2x2 max pooling; stride: convolution "
         "with stride 2.",
     )
-    head: Literal["flatten", "mean"] = Field(
+    head: Literal["flatten", "mean", "last-two"] = Field(
         "flatten",
         description="Input of the linear head. flatten: the whole last map; mean: its mean over "
-        "space.",
+        "space; last-two: the whole maps of the last two blocks.",
     )
     eps: float = Field(
         1e-5, gt=0, le=1, description="Constant that batch norm adds to the variance."
     )
+    widths: tuple[Width, Width, Width, Width] | None = Field(
+        None, description="Channels of each of the four blocks; null for `filters` in all."
+    )
+    activation: Literal["relu", "leaky"] = Field(
+        "relu", description="Activation of each block: ReLU, or leaky ReLU with `slope`."
+    )
+    slope: float = Field(0.1, ge=0, lt=1, description="Slope of the leaky ReLU below 0.")
+    conv_bias: bool = Field(True, description="Whether convolutions have biases.")
+    norm: Literal["batch", "running"] = Field(
+        "batch",
+        description="Statistics that normalize at meta-test. batch: those of the examples; "
+        "running: averages from meta-training.",
+    )
+    momentum: float = Field(
+        0.1, gt=0, le=1, description="Share of a batch in the running statistics."
+    )
+    dropout: tuple[Rate, Rate, Rate, Rate] = Field(
+        (0.0, 0.0, 0.0, 0.0), description="Dropout rate in meta-training after each block."
+    )
+
+    def block_widths(self) -> tuple[int, ...]:
+        """Channels of each block."""
+        return self.widths or (self.filters,) * N_BLOCKS
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave later options out where they are off, so that runs keep their ids."""
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in handler(self).items()
+            if name not in _LATER or getattr(self, name) != fields[name].default
+        }
+
+
+_LATER = {"widths", "activation", "slope", "conv_bias", "norm", "momentum", "dropout"}
+"""Options that version 1 did not have from the beginning."""
+
+
+def conv4(params: Conv4Params, task: TaskShape) -> Conv4:
+    """The network: one with a state where it trains otherwise than it predicts."""
+    stateful = params.norm == "running" or any(params.dropout)
+    return StatefulConv4(params, task) if stateful else Conv4(params, task)
 
 
 class Conv4:
-    """Four times convolution 3x3, batch norm, ReLU and halving, then a linear layer.
+    """Four times convolution 3x3, batch norm, activation and halving, then a linear layer.
 
     Weights are ``layer1`` to ``layer4`` (``weight``, ``bias``, ``norm.scale``, ``norm.shift``) and
-    ``head`` (``weight``, ``bias``). Initial weights are Glorot uniform with zero biases.
+    ``head`` (``weight``, ``bias``). Initial weights are Glorot uniform with zero biases. With
+    running statistics or dropout the network is a :class:`StatefulConv4`.
 
     Args:
         params: see :class:`Conv4Params`.
@@ -50,8 +103,6 @@ class Conv4:
     Raises:
         UsageError: the inputs are no images.
     """
-
-    batch_statistics = True
 
     def __init__(self, params: Conv4Params, task: TaskShape) -> None:
         if len(task.inputs) != 3:
@@ -62,21 +113,30 @@ class Conv4:
         self._params = params
         self._task = task
 
+    @property
+    def batch_statistics(self) -> bool:
+        """True unless its norms have running statistics."""
+        return self._params.norm == "batch"
+
     def init_weights(self, *, rng: torch.Generator) -> Params:
         """Draw weights; see :meth:`metabench.SearchSpace.init_weights`."""
         channels, height, width = self._task.inputs
-        filters = self._params.filters
         weights: Params = {}
-        for layer in _layers():
+        sizes = []
+        for layer, filters in self._widths().items():
             shape = (filters, channels, 3, 3)
-            weights[f"{layer}.weight"] = _glorot(shape, fans=9 * (channels + filters), rng=rng)
-            weights[f"{layer}.bias"] = torch.zeros(filters)
+            weights[f"{layer}.weight"] = glorot(shape, fans=9 * (channels + filters), rng=rng)
+            if self._params.conv_bias:
+                weights[f"{layer}.bias"] = torch.zeros(filters)
             weights[f"{layer}.norm.scale"] = torch.ones(filters)
             weights[f"{layer}.norm.shift"] = torch.zeros(filters)
             channels, height, width = filters, self._halve(height), self._halve(width)
-        features = filters * (height * width if self._params.head == "flatten" else 1)
+            sizes.append(filters * height * width)
+        features = {"flatten": sizes[-1], "mean": channels, "last-two": sum(sizes[-2:])}[
+            self._params.head
+        ]
         outputs = self._task.outputs
-        weights["head.weight"] = _glorot((features, outputs), fans=features + outputs, rng=rng)
+        weights["head.weight"] = glorot((features, outputs), fans=features + outputs, rng=rng)
         weights["head.bias"] = torch.zeros(outputs)
         return weights
 
@@ -84,23 +144,41 @@ class Conv4:
         """Map ``x [tasks, n, channels, height, width]`` to ``[tasks, n, outputs]``."""
         return nn.by_task(self._forward, x, weights)
 
-    def _forward(self, x: Tensor, weights: Params) -> Tensor:
-        stride = 2 if self._params.pool == "stride" else 1
-        for layer in _layers():
+    def _forward(self, x: Tensor, weights: Params, training: Training | None = None) -> Tensor:
+        p = self._params
+        stride = 2 if p.pool == "stride" else 1
+        maps = []
+        for layer, rate in zip(self._widths(), p.dropout, strict=True):
             x = nn.conv2d(
-                x, weights[f"{layer}.weight"], weights[f"{layer}.bias"], stride=stride, padding=1
+                x,
+                weights[f"{layer}.weight"],
+                weights.get(f"{layer}.bias"),
+                stride=stride,
+                padding=1,
             )
             x = extras.transform(x, weights, layer)
-            scale, shift = extras.norm_affine(weights, layer)
-            x = nn.batch_norm(x, scale, shift, eps=self._params.eps)
-            if self._params.pool == "max":
+            x = self._norm(x, weights, layer, training)
+            if p.pool == "max":
                 x = nn.max_pool2d(x, kernel=2)
-            x = torch.relu(x)
-        x = nn.flatten(x) if self._params.head == "flatten" else nn.global_avg_pool(x)
+            x = torch.relu(x) if p.activation == "relu" else functional.leaky_relu(x, p.slope)
+            x = nn.dropout(x, rate=rate, training=training)
+            maps.append(x)
+        if p.head == "mean":
+            x = nn.global_avg_pool(x)
+        else:
+            read = maps[-2:] if p.head == "last-two" else maps[-1:]
+            x = torch.cat([nn.flatten(one) for one in read], dim=2) if read[1:] else nn.flatten(x)
         if "head.weight" not in weights:
             return x
         y = nn.linear(x, weights["head.weight"], weights["head.bias"])
         return extras.transform(y, weights, "head")
+
+    def _norm(self, x: Tensor, weights: Params, layer: str, training: Training | None) -> Tensor:
+        p = self._params
+        if p.norm == "running":
+            return running_norm(x, weights, layer, training, momentum=p.momentum, eps=p.eps)
+        scale, shift = extras.norm_affine(weights, layer)
+        return nn.batch_norm(x, scale, shift, eps=p.eps)
 
     def choices(self) -> Mapping[str, CellChoices]:
         """Nothing to choose."""
@@ -112,17 +190,28 @@ class Conv4:
 
     def layers(self) -> Mapping[str, int]:
         """Units of each layer; see :class:`metabench.LayeredSpace`."""
-        return dict.fromkeys(_layers(), self._params.filters) | {"head": self._task.outputs}
+        return self._widths() | {"head": self._task.outputs}
+
+    def _widths(self) -> dict[str, int]:
+        widths = self._params.block_widths()
+        return {f"layer{i}": width for i, width in enumerate(widths, start=1)}
 
     def _halve(self, size: int) -> int:
         return size // 2 if self._params.pool == "max" else (size + 1) // 2
 
 
-def _layers() -> list[str]:
-    return [f"layer{i}" for i in range(1, N_BLOCKS + 1)]
+class StatefulConv4(Conv4):
+    """Conv-4 with running statistics or dropout; see :class:`metabench.StatefulSpace`.
 
+    The state is ``layer1.norm.mean`` and ``layer1.norm.variance`` to ``layer4``'s.
+    """
 
-def _glorot(shape: tuple[int, ...], *, fans: int, rng: torch.Generator) -> Tensor:
-    """Draw from U(-a, a), a^2 = 6 / (fan in + fan out) (Glorot and Bengio 2010)."""
-    limit = math.sqrt(6 / fans)
-    return torch.empty(shape).uniform_(-limit, limit, generator=rng)
+    def init_state(self) -> Params:
+        """Means 0 and variances 1; nothing with ``norm: batch``."""
+        return fresh_state(self._widths()) if self._params.norm == "running" else {}
+
+    def forward_training(
+        self, weights: Params, mixture: Mixture, x: Tensor, *, training: Training
+    ) -> Tensor:
+        """See :meth:`metabench.StatefulSpace.forward_training`."""
+        return self._forward(x, weights, training)

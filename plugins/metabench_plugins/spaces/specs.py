@@ -13,10 +13,19 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
         name="conv4",
         version=1,
         summary="Conv-4: four 3x3 convolutions with batch norm, ReLU and downsampling, then "
-        "a linear layer.",
+        "a linear layer; its options make R2D2's embedding.",
         params="metabench_plugins.spaces.conv4:Conv4Params",
-        factory="metabench_plugins.spaces.conv4:Conv4",
+        factory="metabench_plugins.spaces.conv4:conv4",
         reference="Vinyals et al., NeurIPS 2016; Finn et al., ICML 2017",
+    )
+    yield SearchSpaceSpec(
+        name="resnet12",
+        version=1,
+        summary="ResNet-12 with running statistics: four residual blocks of three convolutions, as "
+        "in MetaOptNet or as in TADAM, then a linear layer.",
+        params="metabench_plugins.spaces.resnet12:ResNet12Params",
+        factory="metabench_plugins.spaces.resnet12:ResNet12",
+        reference="Lee et al., MetaOptNet, CVPR 2019; Oreshkin et al., TADAM, NeurIPS 2018",
     )
     yield SearchSpaceSpec(
         name="mlp",

@@ -6,10 +6,30 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from metabench import Arch, CellChoices, Frozen, Genotype, Mixture, SearchSpace, UsageError
-from metabench_plugins.spaces.parts.given_genotype import Cells, genotype_of, read_given
+from metabench import (
+    Arch,
+    CellChoices,
+    FileParam,
+    Frozen,
+    Genotype,
+    Mixture,
+    SearchSpace,
+    UsageError,
+)
+from metabench_plugins.spaces.parts.given_genotype import (
+    Cells,
+    cells_in,
+    genotype_of,
+    read_given,
+)
 from metabench_plugins.strategies.parts.decoding import decode, one_hot, place
 
 FIRST = "first"
@@ -24,6 +44,12 @@ class FixedParams(Frozen):
         "of a published genotype, a .json file, {cell: [[source, target, primitive], ...]}, "
         "or a genotypes.jsonl file or a results folder, whose most common genotype is used.",
     )
+    file: FileParam | None = Field(
+        default=None,
+        description="In place of `genotype`, a .json or genotypes.jsonl file that the run is to "
+        "name: its identity holds the file's name and checksum, where that of `genotype` holds the "
+        "architecture; null for none.",
+    )
 
     @field_validator("genotype", mode="before")
     @classmethod
@@ -31,12 +57,24 @@ class FixedParams(Frozen):
         """Read a file here, so that the run's identity holds what is in it."""
         return value if value == FIRST else read_given(value)
 
+    @model_validator(mode="after")
+    def _one_source(self) -> FixedParams:
+        if self.file is not None and self.genotype != FIRST:
+            raise ValueError("give a genotype or a file, not both")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Runs without a file keep the identity that they had before there were files."""
+        values: dict[str, Any] = handler(self)
+        return {key: value for key, value in values.items() if (key, value) != ("file", None)}
+
 
 class Fixed:
     """A strategy that learns nothing: the given architecture, whatever the logits."""
 
     def __init__(self, params: FixedParams) -> None:
-        self._params = params
+        self._given = params.genotype if params.file is None else _in_file(params.file)
 
     def init_arch(self, space: SearchSpace, *, rng: torch.Generator) -> Arch:
         """The weights of the architecture, in place of logits.
@@ -62,13 +100,28 @@ class Fixed:
         return one_hot(self._genotype(choices), choices)
 
     def _genotype(self, choices: Mapping[str, CellChoices]) -> Genotype:
-        given = self._params.genotype
-        if given == FIRST:
+        if self._given == FIRST:
             even = {c: torch.ones(1, len(f.edges), len(f.primitives)) for c, f in choices.items()}
             return decode(even, choices)
-        genotype = genotype_of(given)
+        genotype = genotype_of(self._given)
         _check(genotype, choices)
         return genotype
+
+
+def _in_file(file: FileParam) -> Cells:
+    """The architecture in a file.
+
+    Raises:
+        UsageError: when there is none.
+    """
+    try:
+        return cells_in(file.read_text(), file.name)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"The file {file.name} holds no genotype ({error}).",
+            hint='It must hold {"cell": [[source, target, "primitive"], ...]}, or be the '
+            "genotypes.jsonl of a search.",
+        ) from error
 
 
 def _check(genotype: Genotype, choices: Mapping[str, CellChoices]) -> None:

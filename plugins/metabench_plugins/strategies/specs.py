@@ -20,6 +20,24 @@ def strategy_specs() -> Iterator[NasStrategySpec]:
             "Liu, Simonyan and Yang, ICLR 2019",
         ),
         (
+            "fair-darts",
+            1,
+            "fair_darts:FairDarts",
+            "FairDARTS: a sigmoid for each operation, so that operations do not compete, and a "
+            "loss term that drives them to 0 or 1.",
+            True,
+            "Chu, Zhou, Zhang and Li, ECCV 2020",
+        ),
+        (
+            "darts-edge-norm",
+            1,
+            "edge_norm:EdgeNorm",
+            "DARTS with the edge normalization of PC-DARTS: logits of each edge besides those of "
+            "its operations. It has no partial channels.",
+            True,
+            "Xu et al., PC-DARTS, ICLR 2020",
+        ),
+        (
             "soft-pruning",
             1,
             "soft_pruning:SoftPruning",

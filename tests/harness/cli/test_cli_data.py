@@ -95,7 +95,9 @@ def test_absent_data_names_the_commands_that_help(verb: str) -> None:
     assert "metabench data import omniglot PATH" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["miniimagenet", "four-domains", "fungi", "image-folder"])
+@pytest.mark.parametrize(
+    "name", ["miniimagenet", "tieredimagenet", "four-domains", "fungi", "image-folder"]
+)
 def test_absent_data_that_has_no_address_is_not_to_be_fetched(name: str) -> None:
     with pytest.raises(DataError, match=f"{name} is not packed on this machine") as caught:
         run("verify", name)
@@ -104,7 +106,7 @@ def test_absent_data_that_has_no_address_is_not_to_be_fetched(name: str) -> None
     assert f"`metabench data import {name} PATH{named}`; PATH is " in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["miniimagenet", "four-domains", "fungi"])
+@pytest.mark.parametrize("name", ["miniimagenet", "tieredimagenet", "four-domains", "fungi"])
 def test_a_run_on_it_names_the_import_alone(name: str) -> None:
     with pytest.raises(DataError, match="has not been prepared") as caught:
         run("show", name)

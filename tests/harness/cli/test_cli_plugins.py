@@ -1,4 +1,9 @@
 import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -168,6 +173,85 @@ def test_new_makes_a_plugin_that_loads(tmp_path: Path) -> None:
     assert "two-frogs" in [entry["name"] for entry in listed]
 
 
+KINDS = {
+    "learner": ("learners", "class TwoFrogs:"),
+    "dataset": ("datasets", "class TwoFrogs:"),
+    "network": ("networks", "class TwoFrogs:"),
+    "strategy": ("strategies", "class TwoFrogs:"),
+    "metric": ("metrics", "def score("),
+    "suite": ("suites", "name: two-frogs"),
+}
+
+
+def test_new_knows_every_kind() -> None:
+    from metabench.cli.plugins import NewKind
+    from metabench.plugin.template import KINDS as known
+
+    assert list(KINDS) == list(known) == [kind.value for kind in NewKind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_new_makes_each_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    plural, source = KINDS[kind]
+    assert call("plugins", "new", "two-frogs", "--kind", kind, "--dir", tmp_path)[0] == 0
+    folder = tmp_path / "metabench-two-frogs"
+    text = "".join(file.read_text() for file in folder.rglob("*") if file.is_file())
+    assert source in text
+    assert f"The {kind} two-frogs for metabench." in text
+    assert "{{" not in text
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"]["metabench"] == {"two-frogs": "metabench_two_frogs"}
+    monkeypatch.syspath_prepend(folder / "src")
+    module = folder / "src" / "metabench_two_frogs" / "__init__.py"
+    listed = json.loads(call("--plugin", module, "list", plural, "--json")[1])[plural]
+    assert "two-frogs" in [entry["name"] for entry in listed]
+    if kind != "learner":  # which takes long
+        code, out, _ = call("--plugin", module, "plugins", "check", "two-frogs")
+        assert code == 0, out
+        assert out.count("\n  ok  ") >= 7
+    for name in set(sys.modules):
+        if name.startswith("metabench_two_frogs"):
+            del sys.modules[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_new_makes_packages_that_pass_their_own_tests(tmp_path: Path, kind: str) -> None:
+    assert call("plugins", "new", "two-frogs", "--kind", kind, "--dir", tmp_path)[0] == 0
+    folder = tmp_path / "metabench-two-frogs"
+    path = os.pathsep.join([str(folder / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, str(folder / "tests")],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^\d+ passed(, \d+ skipped)? in", done.stdout, re.M), done.stdout
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_new_makes_tidy_code(tmp_path: Path, kind: str) -> None:
+    """Formatted and free of lint under the package's own configuration."""
+    pytest.importorskip("ruff")
+    code, out, _ = call("plugins", "new", "two-frogs", "--kind", kind, "--dir", tmp_path)
+    assert code == 0
+    ruff = [sys.executable, "-m", "ruff"]
+    for words in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
+        done = subprocess.run([*ruff, *words, out.strip()], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("kind", "taken"), [("network", "conv4"), ("metric", "ece")])
+def test_new_refuses_a_name_of_the_same_kind(tmp_path: Path, kind: str, taken: str) -> None:
+    code, _, err = call("plugins", "new", taken, "--kind", kind, "--dir", tmp_path)
+    assert code == 2
+    assert f"There is already a {kind} {taken!r}." in err
+    assert call("plugins", "new", taken, "--dir", tmp_path)[0] == 0  # no learner has the name
+
+
 def test_new_refuses_to_overwrite(tmp_path: Path) -> None:
     (tmp_path / "metabench-frog").mkdir()
     code, out, err = call("plugins", "new", "frog", "--dir", tmp_path)
@@ -319,14 +403,20 @@ def test_check_reads_references(tmp_path: Path) -> None:
     assert out.splitlines() == [
         "reference doe-table-1",
         "  ok       it can be read",
-        "  ok       it is consistent in itself and with the plugins",
+        "  ok       it is consistent in itself and with the suites",
+        "  ok       the plugins that it names are installed",
     ]
     (tmp_path / "doe-table-1.yaml").write_text(text.replace("learner: maml", "learner: malm"))
     code, out, _ = call("plugins", "check", file)
-    assert code == 4
+    assert code == 0
     assert (
-        "  FAILED   it is consistent in itself and with the plugins: Unknown learner 'malm'" in out
+        "  warning  the plugins that it names are installed: The learner 'malm' is not installed. "
+        "Did you mean maml" in out
     )
+    (tmp_path / "doe-table-1.yaml").write_text(text.replace("suite: toy", "suite: tyo"))
+    code, out, _ = call("plugins", "check", file)
+    assert code == 4
+    assert "  FAILED   it is consistent in itself and with the suites: Unknown suite 'tyo" in out
 
 
 def test_check_of_a_plugin_without_anything_fails(tmp_path: Path) -> None:

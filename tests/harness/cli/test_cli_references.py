@@ -58,6 +58,15 @@ def test_check_of_all_names_each_and_ends_well():
     assert "m-nas/table-1: ok" in result.stdout.splitlines()
 
 
+def test_check_tells_of_a_learner_that_is_not_installed(plugin):
+    table = plugin.with_name("example-table-1.yaml")
+    text = table.read_text(encoding="utf-8")
+    table.write_text(text.replace("learner: maml", "learner: malm"), encoding="utf-8")
+    result = run("check", "example/table-1", "--json", "--plugin", str(plugin))
+    assert "In example/table-1: The learner 'malm' is not installed. Did you mean" in result.stderr
+    assert "malm" not in result.stdout
+
+
 def test_check_of_one():
     result = run("check", "m-nas/table-1", "--json")
     assert result.exit_code == 0

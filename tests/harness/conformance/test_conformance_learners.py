@@ -12,7 +12,7 @@ from conformance_specs import assert_fails, learner_spec, outcomes
 from metabench import conformance
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.episode import Adapted
-from metabench_plugins.learners.maml import Maml
+from metabench_plugins.learners.maml import Maml, MamlSearchParams
 
 
 class NoMethod:
@@ -202,3 +202,22 @@ def test_searching_learner_without_strategy_is_skipped(catalog: Catalog) -> None
     empty = dataclasses.replace(catalog, nas_strategies={})
     found = outcomes(learner_spec(Maml, searches=True), empty)
     assert found["regression: the same seed gives the same numbers"].status == "skipped"
+
+
+class Deaf(Maml):
+    def begin(self, support, *, rng, progress):
+        start = super().begin(support, rng=rng, progress=progress)
+        return dataclasses.replace(start, loss_term=None)
+
+
+@pytest.mark.parametrize(("factory", "status"), [(Maml, "ok"), (Deaf, "FAILED")])
+def test_a_learner_that_says_so_adds_loss_terms(
+    catalog: Catalog, factory: type, status: str
+) -> None:
+    spec = learner_spec(
+        factory, search_params=MamlSearchParams, searches=True, adds_loss_terms=True
+    )
+    name = "regression: it adds a strategy's loss term"
+    outcome = outcomes(spec, catalog, name)[name]
+    assert outcome.status == status
+    assert ("no outer update changes" in outcome.reason) == (status == "FAILED")

@@ -83,6 +83,59 @@ class Warming(Softmax):
         return 0.1 + sharpness
 
 
+class Pulling(Softmax):
+    """It adds a term, and has logits of its own that scale the mixture."""
+
+    def init_arch(self, space, *, rng):
+        own = {f"{cell}.scale": torch.ones(2) for cell in space.choices()}
+        return super().init_arch(space, rng=rng) | own
+
+    def mixture(self, space, arch, *, sharpness, rng):
+        cells = {cell: arch[cell] for cell in space.choices()}
+        soft = super().mixture(space, cells, sharpness=sharpness, rng=rng)
+        return {
+            cell: weights * arch[f"{cell}.scale"].mean(-1).reshape(-1, 1, 1)
+            for cell, weights in soft.items()
+        }
+
+    def discretize(self, space, arch):
+        return Genotype.of({cell: [Edge(0, 1, "once")] for cell in space.choices()})
+
+    def loss_term(self, space, arch, *, sharpness):
+        logits = arch["cell"] if arch["cell"].dim() == 3 else arch["cell"][None]
+        return logits.square().sum((1, 2))
+
+
+class Idle(Pulling):
+    def mixture(self, space, arch, *, sharpness, rng):
+        cells = {cell: arch[cell] for cell in space.choices()}
+        return Softmax.mixture(self, space, cells, sharpness=sharpness, rng=rng)
+
+
+class OneTerm(Pulling):
+    def loss_term(self, space, arch, *, sharpness):
+        return super().loss_term(space, arch, sharpness=sharpness).sum()
+
+
+class Mixing(Pulling):
+    def loss_term(self, space, arch, *, sharpness):
+        own = super().loss_term(space, arch, sharpness=sharpness)
+        return own + own.mean()
+
+
+class Constant(Pulling):
+    def loss_term(self, space, arch, *, sharpness):
+        return super().loss_term(space, arch, sharpness=sharpness) * 0
+
+
+class Stray(Softmax):
+    def init_arch(self, space, *, rng):
+        return super().init_arch(space, rng=rng) | {"stray": torch.zeros(1)}
+
+
+TERM = "a loss term is one number per task, of the task's own logits"
+
+
 class Inventive(Softmax):
     def discretize(self, space, arch):
         return Genotype.of({"cell": [Edge(0, 1, "thrice")]})
@@ -149,12 +202,12 @@ def test_child_with_choices_fails(searched: Catalog) -> None:
 
 def test_sound_strategy_passes(searched: Catalog) -> None:
     found = outcomes(searched.strategy("softmax"), searched)
-    optional = {"the temperature never rises and stays above 0"}
+    optional = {"the temperature never rises and stays above 0", TERM}
     assert {n for n, o in found.items() if o.status != "ok"} == optional, found
 
 
 def test_every_check_of_a_capable_network_and_strategy_passes(searched: Catalog) -> None:
-    class Annealed(Softmax):
+    class Annealed(Pulling):
         def temperature(self, sharpness):
             return 1.0 - 0.9 * sharpness
 
@@ -186,6 +239,11 @@ def test_every_check_of_a_capable_network_and_strategy_passes(searched: Catalog)
         ),
         (MixesOnCpu, "it draws nothing at meta-test", "global random state of torch changed"),
         (MixesOnCpu, "it computes on the device of its logits", "same device"),
+        (Idle, "logits have one row per edge", "'cell.scale' change neither the mixture nor"),
+        (Stray, "logits have one row per edge", "'stray'"),
+        (OneTerm, TERM, "must be one finite number, [1]"),
+        (Mixing, TERM, "depends on the logits of another"),
+        (Constant, TERM, "does not depend on the logits"),
         (Warming, "the temperature never rises and stays above 0", "must not rise"),
         (Inventive, "the genotype is made of the network's choices", "'thrice'"),
     ],

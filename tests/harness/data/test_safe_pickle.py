@@ -176,6 +176,44 @@ def test_a_bomb_takes_neither_time_nor_memory(tmp_path: Path, kind: str) -> None
     assert time.process_time() - start < 10
 
 
+def _of_python_2(arrays: list[np.ndarray]) -> bytes:
+    """A list of bytes ``[n, 1]`` as cPickle of Python 2 wrote it, with protocol 2."""
+    written = (
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01J"
+        + struct.pack("<i", len(array))
+        + b"K\x01\x86cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xff"
+        + b"J\xff\xff\xff\xffK\x00tb\x89T"
+        + struct.pack("<i", len(array))
+        + array.tobytes()
+        + b"tb"
+        for array in arrays
+    )
+    return b"\x80\x02](" + b"".join(written) + b"e."
+
+
+@pytest.mark.parametrize("write", [pickle.dumps, _of_python_2])
+def test_many_small_arrays_stay_in_the_file(
+    tmp_path: Path, write: Callable[[list[np.ndarray]], bytes]
+) -> None:
+    """Encoded images: more bytes than may be in memory, in arrays that are small each."""
+    n, size = 1200, 60_000
+    rng = np.random.default_rng(0)
+    arrays = list(rng.integers(0, 256, (n, size, 1), dtype=np.uint8))
+    (tmp_path / "file.pkl").write_bytes(write(arrays))
+    with Originals(tmp_path) as originals:
+        with pytest.raises(DataError, match="too many strings"):
+            read_pickle(originals, "file.pkl")
+        tracemalloc.start()
+        try:
+            found = read_pickle(originals, "file.pkl", many=True)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < n * 2048
+        for array, expected in zip(found, arrays, strict=True):
+            np.testing.assert_array_equal(array.rows(0, len(array)), expected)
+
+
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_large_arrays_stay_in_the_file(tmp_path: Path, protocol: int) -> None:
     images = np.zeros((2000, 84, 84, 3), dtype=np.uint8)

@@ -74,6 +74,17 @@ def test_network_and_strategy_count_too(catalog, tmp_path, learner, sets, asked,
     assert names(found, catalog) == expected
 
 
+def test_an_option_that_is_left_out_while_off_is_one_where_it_is_on(catalog, tmp_path):
+    request = RunRequest(
+        learners=("protonet",), suite="omniglot", budget="smoke", data="synthetic",
+        changes=parse_changes(["network.norm=running"]),
+    )  # fmt: skip
+    (made,) = plan(request, catalog)
+    (norm,) = Deviations(catalog).of(run_of(made, tmp_path))
+    assert (norm.name, norm.label) == ("network.norm", "norm=running")
+    assert norm.reason == "network.norm=running, but the suite has batch"
+
+
 def test_a_reason_says_network_where_a_record_says_space(catalog, tmp_path):
     made = cell(catalog, "maml", "space.norm=batch")
     (norm,) = Deviations(catalog).of(run_of(made, tmp_path / "a"))

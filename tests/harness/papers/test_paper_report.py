@@ -9,7 +9,7 @@ from metabench.papers.reference import Reference
 from metabench.papers.report import build_paper_report
 from metabench.papers.table import PaperReport, PaperRow, PaperTable
 from metabench.papers.verdict import Verdict
-from metabench.planning.runspec import EpisodeProtocol, RunSpec, Training
+from metabench.planning.runspec import Choice, EpisodeProtocol, RunSpec, Training
 from metabench.planning.suite import load_suite
 from metabench.plugin.catalog import load_catalog
 from metabench.render.text_table import verdict_text
@@ -84,10 +84,11 @@ def verdict_of(row: PaperRow, name: str = "bird"):
     return verdict
 
 
+RECORDED = ("stamps", "transductive", "normalization", "steps_at_test")
+
+
 def paper_run(folder: Path, learner: str = "maml", **options: object) -> Path:
-    record = {
-        k: options.pop(k) for k in ("stamps", "transductive", "steps_at_test") if k in options
-    }
+    record = {k: options.pop(k) for k in RECORDED if k in options}
     scores = options.pop("scores", SCORES)
     return write_run(folder, current(learner, budget="paper", **options), scores, **record)
 
@@ -188,6 +189,30 @@ def test_rows_of_one_learner_are_told_apart_by_parameters_and_transduction(tmp_p
     ]
 
 
+def test_rows_of_one_learner_are_told_apart_by_networks(tmp_path):
+    paper_run(tmp_path)
+    paper_run(tmp_path, space=Choice(name="auto-meta", version=2))
+    reference = make_reference(
+        [
+            printed("on ResNet", network="resnet12"),
+            printed("on a cell", network="auto-meta"),
+        ]
+    )
+    found = table(tmp_path, reference)
+    assert [(row.method, len(row.ours)) for row in found.rows] == [
+        ("on ResNet", 0),
+        ("on a cell", 1),
+        ("maml", 1),
+    ]
+    # The row asks for this network, so it is no difference from the suite.
+    (asked,) = found.rows[1].ours
+    assert "network=" not in asked.variant
+    assert "network=auto-meta" not in verdict_of(found.rows[1]).reason
+    either = table(tmp_path, make_reference([printed("on any")]))
+    assert [row.method for row in either.rows] == ["on any", "on any"]
+    assert "network=auto-meta, but the suite has conv4" in " ".join(either.reasons)
+
+
 @pytest.mark.parametrize(
     ("run", "said"),
     [
@@ -243,6 +268,11 @@ def test_facts_of_a_row_come_before_those_of_its_setting_and_these_before_the_ta
             {},
             {"normalization": "running"},
             "normalization: transductive here, running in the paper",
+        ),
+        (
+            {"transductive": False, "normalization": "running"},
+            {},
+            "normalization: running here, transductive in the paper",
         ),
         (
             {},

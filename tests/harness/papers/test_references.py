@@ -5,7 +5,7 @@ from result_factory import GOLDEN
 
 from metabench.errors import UsageError
 from metabench.papers.reference import Reference
-from metabench.papers.reference_checks import problems_of
+from metabench.papers.reference_checks import not_installed, problems_of
 from metabench.papers.reference_files import find_reference, load_reference, readable_references
 from metabench.plugin.catalog import load_catalog
 
@@ -158,7 +158,6 @@ def test_a_sound_table_has_no_problems(tmp_path, catalog):
         (('"44.77"', '"44.79"'), "44.79 is printed, but the mean of its sources is 44.7725"),
         (("53.94 ± 1.45", "53.94 ± 0.00"), "MAML, birds: the half-width of 53.94 ± 0.00"),
         (("53.94 ± 1.45", "153.94 ± 1.45"), "more than 100 %"),
-        (("learner: maml", "learner: malm"), "Unknown learner 'malm'"),
         (("suite: multidataset, source: fungi", "suite: many, source: fungi"), "suite 'many'"),
         (("source: fungi", "source: ferns"), "no source 'ferns'"),
         (("5w1s", "6w1s"), "no setting '6w1s'"),
@@ -170,6 +169,15 @@ def test_each_kind_of_problem_is_named(tmp_path, catalog, change, words):
     problems = problems_of(loaded(tmp_path, change), catalog)
     assert any(words in problem for problem in problems), problems
     assert all(problem.endswith((".", "%.")) for problem in problems)
+
+
+def test_a_learner_or_network_that_is_not_installed_is_told_and_is_no_problem(tmp_path, catalog):
+    table = loaded(tmp_path, ("learner: maml", "learner: malm\n    network: resnet1000"))
+    assert problems_of(table, catalog) == []
+    learner, network = not_installed(table, catalog)
+    assert learner.startswith("The learner 'malm' is not installed. Did you mean maml or ")
+    assert network.startswith("The network 'resnet1000' is not installed.")
+    assert not_installed(loaded(tmp_path), catalog) == []
 
 
 @pytest.mark.parametrize("average", ["44.77", "44.8", "45", "44.78"])
@@ -198,6 +206,38 @@ def test_the_tables_of_both_papers_are_there_and_sound(catalog):
         assert problems_of(reference, catalog) == [], key
 
 
+PROMISED = {
+    *("maml++", "tnas++", "auto-maml", "tadam", "metaoptnet", "metaoptnet-ridge", "leo", "r2d2"),
+    "resnet12",
+}
+"""Learners and networks that rows may name before a package has them."""
+
+
+def test_rows_name_what_is_installed_or_promised(catalog):
+    named = {
+        name
+        for reference in readable_references(catalog).values()
+        for row in reference.rows
+        for name in (row.learner, row.network)
+    }
+    assert named - {*catalog.learners, *catalog.search_spaces, None} <= PROMISED
+
+
+def test_every_row_of_metanas_table_2_has_its_learner(catalog):
+    rows = find_reference(catalog, "metanas/table-2").rows
+    assert {row.method: row.learner for row in rows} == {
+        "MAML": "maml",
+        "MAML++": "maml++",
+        "T-NAS++": "tnas++",
+        "REPTILE": "reptile",
+        "AutoMeta": "auto-meta",
+        "MetaNAS*": "metanas-retrain",
+        "TADAM": "tadam",
+        "MetaOptNet": "metaoptnet",
+        "LEO": "leo",
+    }
+
+
 def test_every_file_of_a_reference_is_readable(catalog):
     own = catalog.origin("reference", "m-nas-table-1").provides["reference"]
     assert len(own) == len(readable_references(catalog))
@@ -216,6 +256,57 @@ def test_every_file_of_a_reference_is_readable(catalog):
         ("metanas/table-2", "LEO", "", "omniglot-20w1s", "", "not reported"),
         ("metanas/table-2", "MetaNAS*", "", "miniimagenet-5w1s", "", "missing"),
         ("reptile/table-2", "Reptile + transduction", "", "5w1s", "97.68 ± 0.04", "public copy"),
+        ("maml-plus-plus/miniimagenet", "MAML++", "", "5w5s", "68.32 ± 0.44", "public copy"),
+        ("maml-plus-plus/omniglot", "MAML++", "", "20w1s", "97.65", "public copy"),
+        ("tadam/fc100", "TADAM", "", "5w10s", "61.6 ± 0.5", "public copy"),
+        ("tadam/miniimagenet", "TADAM", "", "5w10s", "80.8 ± 0.3", "public copy"),
+        (
+            "metaoptnet/table-1-miniimagenet",
+            "MetaOptNet-RR",
+            "",
+            "5w1s",
+            "61.41 ± 0.61",
+            "public copy",
+        ),
+        (
+            "metaoptnet/table-1-tieredimagenet",
+            "MetaOptNet-SVM",
+            "",
+            "5w5s",
+            "81.56 ± 0.53",
+            "public copy",
+        ),
+        ("metaoptnet/table-2", "R2D2", "", "cifar-fs-5w1s", "65.3 ± 0.2", "public copy"),
+        ("metaoptnet/table-2", "R2D2", "", "fc100-5w1s", "", "not reported"),
+        (
+            "metaoptnet/table-3",
+            "MetaOptNet-SVM",
+            "4-layer conv",
+            "miniimagenet-5w1s",
+            "52.87 ± 0.57",
+            "public copy",
+        ),
+        (
+            "metaoptnet/table-4",
+            "MetaOptNet-SVM without label smoothing",
+            "",
+            "5w5s",
+            "77.40",
+            "public copy",
+        ),
+        (
+            "leo/table-2-miniimagenet",
+            "LEO (no fine-tuning)",
+            "",
+            "5w1s",
+            "61.62 ± 0.15",
+            "public copy",
+        ),
+        ("leo/table-2-tieredimagenet", "LEO", "", "5w5s", "81.44 ± 0.09", "public copy"),
+        ("protonet/table-1", "Prototypical networks", "", "20w1s", "96.0", "public copy"),
+        ("protonet/table-2", "Matching networks", "", "5w1s", "43.40 ± 0.78", "public copy"),
+        ("meta-sgd/copies", "Meta-SGD", "", "omniglot-5w5s", "99.93 ± 0.09", "public copy"),
+        ("anil/table-4", "ANIL", "", "miniimagenet-5w1s", "46.7 ± 0.4", "public copy"),
     ],
 )
 def test_cells_of_the_papers(catalog, key, method, group, column, text, status):

@@ -112,6 +112,8 @@ BROKEN = {
         "@hookimpl\ndef metabench_learners():\n    return ['text']\n",
         "returned 'text' in its iterable; it must return LearnerSpec objects",
     ),
+    "path as name": (GOOD.replace('"tortoise"', '"maml/.."'), "The name 'maml/..' must consist of"),
+    "only plus signs": (GOOD.replace('"tortoise"', '"++"'), "The name '++' must consist of"),
     "bad name": (GOOD.replace('"tortoise"', '"Tortoise!"'), "The name 'Tortoise!' must consist of"),
     "bad version": (
         GOOD.replace("version=1", "version=0"),

@@ -20,6 +20,7 @@ from metabench.render import Format, as_md, as_table, as_tex, render, text_table
 from metabench.render.text_table import UNSTATED
 from metabench.reports.build import build_report
 from metabench.reports.tables import Report, Table, TableCell
+from metabench.results.metrics import FORMER
 from metabench.results.reading import read_runs
 from metabench.stats import OF_LEARNERS, OF_NETWORKS
 from metabench.text import plain
@@ -463,7 +464,7 @@ def paper_named(report_named) -> Callable[[str], Report]:
             title=name,
             citation=name,
             caption=name,
-            metric="accuracy",
+            metric=FORMER["accuracy"],
             columns={"c": name},
             rows=tuple(rows),
             reasons=(name,),

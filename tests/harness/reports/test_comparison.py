@@ -24,9 +24,12 @@ from metabench.results.reading import read_runs
 N = 40
 
 
+RECORDED = ("stamps", "steps_at_test", "transductive", "normalization")
+
+
 def add(out: Path, learner: str, *, gain: float = 0.0, **changes: Any) -> Path:
     """Scores that rise with the index; ``gain`` adds to every second episode of a source."""
-    record = {k: changes.pop(k) for k in ("stamps", "steps_at_test") if k in changes}
+    record = {k: changes.pop(k) for k in RECORDED if k in changes}
     spec = make_spec(learner, episodes=N, **changes)
     scores = [0.005 * i + (gain if i % 4 < 2 else 0.0) for i in range(2 * N)]
     return write_run(out, spec, scores, **record)
@@ -203,6 +206,15 @@ def test_other_episodes_are_an_error_of_data(tmp_path: Path) -> None:
     (folder / "episodes.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in moved))
     with pytest.raises(DataError, match="not tested on the same episodes"):
         compared(tmp_path)
+
+
+def test_a_side_with_running_statistics_is_named(tmp_path: Path) -> None:
+    add(tmp_path, "mnas", transductive=False, normalization="running")
+    add(tmp_path, "maml", transductive=False, normalization="inductive")
+    notes = compared(tmp_path).notes
+    (said,) = [note for note in notes if "statistics" in note]
+    assert said.startswith("Only predictions of mnas on multidataset")
+    assert said.endswith("use running statistics, averages from meta-training.")
 
 
 # Sides -----------------------------------------------------------------------------------------

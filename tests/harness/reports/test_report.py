@@ -435,6 +435,28 @@ class TestCaption:
             write_run(tmp_path, spec, transductive=learner in using)
         assert f"{said} of the query set." in caption_of(tmp_path)
 
+    @pytest.mark.parametrize(
+        ("running", "said"),
+        [
+            ("ab", "Normalization: running; predictions use averages from meta-training."),
+            (
+                "b",
+                "only predictions of a use the statistics of the query set. Predictions of b use "
+                "running statistics, averages from meta-training.",
+            ),
+        ],
+    )
+    def test_names_running_statistics(self, tmp_path, running, said):
+        for learner in "ab":
+            used = "running" if learner in running else "transductive"
+            write_run(
+                tmp_path,
+                make_spec(learner),
+                transductive=used == "transductive",
+                normalization=used,
+            )
+        assert said in caption_of(tmp_path)
+
     def test_says_that_rows_are_paired(self, tmp_path):
         for learner in ("maml", "reptile"):
             write_run(tmp_path, make_spec(learner))

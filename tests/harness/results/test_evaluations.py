@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from metabench.plugin.specs import RunEvent
 from metabench.render.text_table import title
 from metabench.reports.build import build_report
 from metabench.reports.tables import Table
+from metabench.results.evaluations import through
 from metabench.results.reading import read_runs
 from metabench.results.schema import RunRecord
 from metabench.running import checkpoint
@@ -316,3 +318,31 @@ def test_equal_names_of_different_meaning_share_no_table(catalog: Catalog, tmp_p
     run(PlannedRun(made.spec, made.stamps, made.command, {NAME: other}), catalog, tmp_path)
     tables = build_report(read_runs(tmp_path)).tables
     assert [len(table.rows) for table in tables] == [2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked", "seen"),
+    [
+        ("running", "transductive", "running"),
+        ("running", "inductive", "running"),
+        ("transductive", "transductive", "transductive"),
+        ("transductive", "inductive", "inductive"),
+        ("inductive", "transductive", "inductive"),
+        (None, "inductive", None),
+    ],
+)
+def test_an_evaluation_says_whose_statistics_normalize(
+    folder: Path, recorded: str | None, asked: str, seen: str | None
+) -> None:
+    (found,) = read_runs(folder.parents[1]).runs
+    evaluation = found.record.evaluations[NAME].model_copy(update={"normalization": asked})
+    record = found.record.model_copy(
+        update={
+            "normalization": recorded,
+            "transductive": recorded == "transductive",
+            "evaluations": {NAME: evaluation},
+        }
+    )
+    through_it = through(replace(found, record=record), NAME).record
+    assert through_it.normalization == seen
+    assert through_it.transductive == (seen == "transductive")

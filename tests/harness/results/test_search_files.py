@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from metabench.results.search_files import (
     measures_of,
     read_embeddings,
     read_genotypes,
+    read_own_genotypes,
 )
 from metabench.results.store import RunStore
 from metabench.running.loops import Control
@@ -112,6 +114,24 @@ def test_an_architecture_per_episode_or_no_measure(tmp_path: Path) -> None:
     (run,) = read_runs(folder).runs
     assert measures_of(run) == {}
     path.write_text('{"index": 0, "genotype": 3}\n')
+    with pytest.raises(DataError, match="a line that is not a valid genotype"):
+        measures_of(run)
+
+
+def test_the_share_of_tasks_whose_own_architecture_was_trained(tmp_path: Path) -> None:
+    folder = write_search(tmp_path, [A] * N, learner="tnas", own=[A] * 30 + [B] * 10)
+    (run,) = read_runs(folder).runs
+    assert measures_of(run)["own_genotype_trained"] == 0.75
+    assert Counter(read_own_genotypes(folder).values())[Genotype.from_json(B)] == 10
+    # Architectures are counted by what predicts, and a line without its own has no measure.
+    assert measures_of(run)["genotypes"] == 1
+    path = folder / "genotypes.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    del lines[3]["own"]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert "own_genotype_trained" not in measures_of(run)
+    lines[3]["own"] = 3
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     with pytest.raises(DataError, match="a line that is not a valid genotype"):
         measures_of(run)
 

@@ -86,3 +86,19 @@ def test_without_a_search_there_is_nothing_to_print(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["genotypes", str(tmp_path)])
     assert done.exit_code == 3
     assert "holds architectures or task embeddings" in done.output
+
+
+def test_the_command_prints_for_how_many_tasks_their_own_architecture_was_trained(
+    tmp_path: Path,
+) -> None:
+    for seed, own in enumerate(([A] * 8, [A, A, A, B] * 2)):
+        write_search(tmp_path, [A] * 8, learner="tnas", seed=seed, own=own)
+    done = CliRunner().invoke(app, ["genotypes", str(tmp_path)])
+    assert done.exit_code == 0
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    said = "own architecture trained: {} of the tasks of seed {}"
+    assert said.format("100.0%", 0) in lines
+    assert said.format("75.0%", 1) + "; the others have the nearest trained one" in lines
+    printed = json.loads(CliRunner().invoke(app, ["genotypes", str(tmp_path), "--json"]).stdout)
+    shares = [one["own_genotype_trained"] for one in printed["searches"][0]["measures"]]
+    assert shares == [1.0, 0.75]

@@ -10,6 +10,7 @@ from metabench.stats.search_measures import (
     MEASURES,
     of_embeddings,
     of_genotypes,
+    of_own_genotypes,
     probe,
     silhouette,
     wilson,
@@ -80,7 +81,8 @@ def test_embeddings_need_sources_and_tasks() -> None:
 
 
 def test_every_measure_is_described() -> None:
-    found = of_genotypes(["a"]) | of_embeddings(clouds(apart=1.0), LABELS)
+    found = of_genotypes(["a"]) | of_own_genotypes([True])
+    found |= of_embeddings(clouds(apart=1.0), LABELS)
     assert found.keys() == MEASURES.keys()
     assert set(measures.PROPORTIONS.items()) <= {(a, b) for a in found for b in found}
 

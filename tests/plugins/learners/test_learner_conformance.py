@@ -17,7 +17,22 @@ CASES = [
         marks=[pytest.mark.slow] if kind == "classification" else [],
         id=f"{name}-{kind}",
     )
-    for name in ("anil", "bmaml", "matching-net", "meta-sgd", "mtnet", "mumomaml", "protonet")
+    for name in (
+        "anil",
+        "baseline++",
+        "bmaml",
+        "leo",
+        "maml++",
+        "matching-net",
+        "meta-sgd",
+        "metaoptnet",
+        "metaoptnet-ridge",
+        "mtnet",
+        "mumomaml",
+        "protonet",
+        "r2d2",
+        "tadam",
+    )
     if name in CATALOG.learners
     for kind in CATALOG.learner(name).kinds
 ]

@@ -77,6 +77,16 @@ def test_the_root_of_the_squared_distance() -> None:
     )
 
 
+def test_the_squared_distance_per_feature() -> None:
+    tasks = batch(KIND)
+    whole, mean = protonet(), protonet(distance="mean-squared")
+    features = whole._embed(tasks.query.x).shape[2]
+    torch.testing.assert_close(
+        features * predicted(mean, tasks.support, tasks.query.x),
+        predicted(whole, tasks.support, tasks.query.x),
+    )
+
+
 def test_matching_net_gives_probabilities_that_are_shares_of_the_attention() -> None:
     learner, tasks = matching_net(scale=3.0), batch(KIND)
     z, s = learner._embed(tasks.query.x), learner._embed(tasks.support.x)

@@ -31,6 +31,7 @@ from metabench_plugins.strategies.soft_pruning import SoftPruning, SoftPruningPa
 CATALOG = load_catalog()
 SPACE = ToyCell(ToyCellParams(width=5), LINES)
 INNER = {"inner_lr": 0.05, "inner_steps": 2}
+NAMES = ("darts", "fair-darts", "darts-edge-norm", "soft-pruning", "gumbel", "random", "fixed")
 
 
 def maml(strategy: Any, *, space: Any = SPACE, **params: Any) -> Maml:
@@ -44,7 +45,7 @@ def strategy_of(name: str, **params: Any) -> Any:
     return resolve(spec.factory)(spec.params_model().model_validate(params))
 
 
-@pytest.mark.parametrize("name", ["darts", "soft-pruning", "gumbel", "random", "fixed"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", ["regression"])
 def test_maml_passes_the_kit_on_a_searched_network_under(name: str, kind: Any) -> None:
     catalog = dataclasses.replace(
@@ -59,7 +60,7 @@ def test_maml_passes_the_kit_on_a_searched_network_under(name: str, kind: Any) -
     assert {n: o for n, o in found.items() if o.status != "ok"} == {}
 
 
-@pytest.mark.parametrize("name", ["darts", "soft-pruning", "gumbel", "random", "fixed"])
+@pytest.mark.parametrize("name", NAMES)
 def test_under_every_strategy_it_learns_and_reports_architectures(name: str) -> None:
     learner = maml(strategy_of(name), outer_lr=0.01, arch_lr=0.01)
     tasks = batch()

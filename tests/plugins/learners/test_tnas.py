@@ -98,6 +98,7 @@ def test_each_task_is_solved_by_the_trained_network_nearest_to_its_own() -> None
     own = Maml.adapt(learner, data.support, rng=generator())
     found = learner.adapt(data.support, rng=generator())
     assert found.genotypes == [nearest(g, [*learner._networks]) for g in own.genotypes]
+    assert found.own_genotypes == own.genotypes
     assert len(set(found.genotypes)) == 2
     predicted = found.predict(data.query.x)
     for task, genotype in enumerate(found.genotypes):

@@ -16,6 +16,8 @@ from metabench.errors import UsageError
 from metabench.plugin.contracts.architecture import INPUTS, NEEDED, CellChoices
 from metabench.plugin.contracts.genotype import Genotype
 from metabench_plugins.strategies.darts import Darts, DartsParams
+from metabench_plugins.strategies.edge_norm import EdgeNorm, EdgeNormParams
+from metabench_plugins.strategies.fair_darts import FairDarts, FairDartsParams
 from metabench_plugins.strategies.fixed import Fixed, FixedParams
 from metabench_plugins.strategies.gumbel import Gumbel, GumbelParams
 from metabench_plugins.strategies.parts.decoding import edges_of, genotypes, harden, one_hot
@@ -47,6 +49,8 @@ STRATEGIES: dict[str, Callable[[], Any]] = {
     "gumbel": lambda: Gumbel(GumbelParams(init_std=1.0)),
     "random": lambda: Random(RandomParams()),
     "fixed": lambda: Fixed(FixedParams()),
+    "fair-darts": lambda: FairDarts(FairDartsParams(init_std=1.0)),
+    "edges": lambda: EdgeNorm(EdgeNormParams(init_std=1.0)),
 }
 
 

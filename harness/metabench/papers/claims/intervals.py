@@ -50,7 +50,7 @@ class PairResult:
             is decided with probability 0.8.
         if_equal: probability that it would have been supported at a true difference of 0; None for
             ``better``, which 0 does not support.
-        unit: ``%`` or ``mse``.
+        unit: ``%``, or the name of the metric.
     """
 
     left: str

@@ -19,7 +19,6 @@ from metabench.results.paired_scores import (
     own_scores,
     shared_scores,
     sources_of,
-    unit_of,
     weights_of,
 )
 from metabench.stats import Blocks, contrast
@@ -104,9 +103,9 @@ def _compare(
     sources = sources_of(mine.spec)
     if blank.column not in (AVERAGE, *sources):
         raise _NoNumberError("not comparable", f"the suite has no column {blank.column}")
-    sign = 1.0 if mine.spec.metric == "accuracy" else -1.0
+    sign = mine.metric.sign
     weights = {k: sign * w for k, w in weights_of(blank.column, sources).items()}
-    pair = replace(blank, unit=unit_of(mine.spec), scope=_scope(claim, mine))
+    pair = replace(blank, unit=mine.metric.unit, scope=_scope(claim, mine))
     if right is not None:
         return _with_learner(pair, mine, _only(right, found), weights=weights, claim=claim)
     if claim.baseline is not None:

@@ -16,6 +16,7 @@ Measure = Literal[
     "genotypes",
     "genotype_share",
     "genotype_source_p",
+    "own_genotype_trained",
     "embedding_silhouette",
     "embedding_probe",
 ]
@@ -74,7 +75,9 @@ class Claim(Frozen):
         default=None,
         description="Another evaluation or prediction of the same learner, or `headline`.",
     )
-    value: float | None = Field(default=None, description="A fixed number, in % or mse.")
+    value: float | None = Field(
+        default=None, description="A fixed number, in the unit of the scores."
+    )
     columns: tuple[str, ...] = Field(
         default=(AVERAGE,),
         min_length=1,
@@ -84,7 +87,7 @@ class Claim(Frozen):
         default=None,
         description="The evaluation or prediction that is compared; the headline's if absent.",
     )
-    margin: float | None = Field(default=None, gt=0, description="In % or mse.")
+    margin: float | None = Field(default=None, gt=0, description="In the unit of the scores.")
     measure: Measure | None = Field(
         default=None, description="A number of each run, for `at-least` and `at-most`."
     )

@@ -24,6 +24,7 @@ _MEASURES: dict[Measure, str] = {
     "genotypes": "number of different genotypes",
     "genotype_share": "share of the most common genotype",
     "genotype_source_p": "p-value of the association of genotype and source",
+    "own_genotype_trained": "share of the tasks whose own genotype was trained",
     "embedding_silhouette": "silhouette of the task embeddings by source",
     "embedding_probe": "accuracy of a linear probe of the task embeddings for the source",
 }

@@ -56,7 +56,8 @@ Arch = dict[str, "Tensor"]
 where each task has its own; empty if nothing is searched.
 
 If the network has input pairs, a strategy may add ``<cell>.inputs``, ``[pairs]`` or
-``[tasks, pairs]``, in the order of :meth:`CellChoices.pairs`."""
+``[tasks, pairs]``, in the order of :meth:`CellChoices.pairs`. It may add further logits
+``<cell>.<name>`` of any shape, which it alone reads."""
 Mixture = dict[str, "Tensor"]
 """Weights of operations by cell type, ``[tasks or 1, edges, operations]``; empty if nothing is
 searched.

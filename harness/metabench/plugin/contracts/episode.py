@@ -67,6 +67,21 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassBatch:
+    """Labelled examples of the meta-train classes, each drawn from all of them.
+
+    Attributes:
+        x: ``[1, n, *inputs]``, float; the first axis is the task axis of networks.
+        y: ``[1, n]``, int64, ids of classes: 0 to ``LearnerContext.train_classes - 1``.
+        key: a digest of sources and examples; equal keys mean equal batches.
+    """
+
+    x: Tensor
+    y: Tensor
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class TaskBatch:
     """A batch of episodes.
 
@@ -75,12 +90,20 @@ class TaskBatch:
         query: what it is scored on. The harness hides it during meta-test.
         sources: per task, the name of its source.
         keys: per task, a digest of source, classes and examples; equal keys mean equal episodes.
+        classes: in meta-training on classes, the id of each class of each task, ``[tasks, ways]``
+            int64; None elsewhere. Label ``k`` of task ``t`` is the class ``classes[t, k]``.
+        phase: the name of the phase of meta-training, of a learner that has phases.
+        labelled: labelled examples, where the phase asks for them. The batch may then have no
+            tasks.
     """
 
     support: Labelled
     query: Labelled
     sources: tuple[str, ...]
     keys: tuple[str, ...]
+    classes: Tensor | None = None
+    phase: str = ""
+    labelled: ClassBatch | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -100,6 +123,8 @@ class Adapted:
         genotypes: the genotype of each task, if an architecture is chosen.
         n_params: the number of weights of the network that predicts, for each task.
         embedding: ``[tasks, d]``, if the learner embeds tasks.
+        own_genotypes: the genotype that each task decoded to, where the learner may predict with
+            another one, such as the nearest of those that it has trained.
         variants: other predictors of the same adaptation, by name, such as ``pruned``. Each is
             scored on the headline's queries and shown in a table of its own.
     """
@@ -109,4 +134,5 @@ class Adapted:
     genotypes: Sequence[Genotype] | None = None
     n_params: Sequence[int] | None = None
     embedding: Tensor | None = None
+    own_genotypes: Sequence[Genotype] | None = None
     variants: Mapping[str, Predictor] = field(default_factory=dict)

@@ -37,7 +37,8 @@ class Learner(Protocol):
         out of the means that it logs.
 
         Args:
-            tasks: a batch of meta-train episodes.
+            tasks: a batch of meta-train episodes; in a :class:`~metabench.Phase` that asks for
+                labelled examples, these as well or alone.
             progress: the share of meta-training that is done, in [0, 1).
             rng: depends only on the seed of the run and the step, so a resumed run draws the same.
         """
@@ -95,6 +96,7 @@ class LearnerContext:
         meta_steps: length of meta-training, for schedules.
         device: the device for tensors.
         rng: a CPU generator for initial weights.
+        train_classes: how many classes meta-training has, over all sources; 0 in regression.
     """
 
     params: Any
@@ -108,6 +110,7 @@ class LearnerContext:
     meta_steps: int
     device: torch.device
     rng: torch.Generator
+    train_classes: int = 0
 
     @property
     def queries_together(self) -> bool:

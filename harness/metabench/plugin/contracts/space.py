@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from metabench.plugin.contracts.architecture import CellChoices, Mixture, Params
@@ -54,7 +55,7 @@ class LayeredSpace(SearchSpace, Protocol):
     - ``<layer>.transform [tasks, units, units]`` multiplies the layer's output ``y``,
       ``y @ transform``; for a convolution this is a 1x1 convolution. It comes before any norm.
     - ``<layer>.film.scale`` and ``<layer>.film.shift``, ``[tasks, units]``, hidden layers only:
-      ``y * (1 + scale) + shift``, after any norm and before the ReLU.
+      ``y * (1 + scale) + shift``, after any norm and before the activation.
 
     Without the weights of the last layer, ``forward`` returns the inputs of that layer,
     ``[tasks, n, features]``.
@@ -64,7 +65,63 @@ class LayeredSpace(SearchSpace, Protocol):
         """The units of each layer, in order; the last layer is linear and computes the outputs.
 
         A layer's own weights are ``<layer>.weight``, ``[inputs, units]`` or
-        ``[units, channels, height, width]``, and ``<layer>.bias [units]``.
+        ``[units, channels, height, width]``, and ``<layer>.bias [units]`` where it has one.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What the forward passes of one meta-step share in a :class:`StatefulSpace`.
+
+    Attributes:
+        rng: a CPU generator, for random masks.
+        progress: the share of meta-training that is done, in [0, 1], for schedules.
+        state: the state after the passes so far, detached, ``name -> [tasks or 1, *shape]``. Each
+            pass reads it where it is there, or else from its weights, and writes what it makes of
+            it. So three passes with one object update running statistics three times.
+    """
+
+    rng: torch.Generator
+    progress: float
+    state: Params = field(default_factory=dict)
+
+
+@runtime_checkable
+class StatefulSpace(SearchSpace, Protocol):
+    """A network that trains otherwise than it predicts: an optional capability.
+
+    It has a state, as the running statistics of its norms, or random parts, as dropout. Both of its
+    passes are pure but for :attr:`Training.state` and :attr:`Training.rng`; the learner owns the
+    state and checkpoints it with the weights. ``forward`` takes the state among its weights and
+    predicts: it draws nothing, and running statistics stand for those of the examples.
+
+    A learner says by ``LearnerSpec.takes_state`` that it can train such a network.
+    """
+
+    def init_state(self) -> Params:
+        """The state before training, ``name -> [*shape]`` (float32, on the CPU).
+
+        Its names are none of those of ``init_weights``. ``{}`` for a network with random parts
+        alone.
+        """
+        ...
+
+    def forward_training(
+        self, weights: Params, mixture: Mixture, x: Tensor, *, training: Training
+    ) -> Tensor:
+        """Map ``x [tasks, n, *inputs]`` to ``[tasks, n, outputs]`` as in meta-training.
+
+        Norms use the statistics of these examples, and leave the new running ones in
+        ``training.state``. The task axis of the state says whose statistics: with ``[1, *shape]``
+        those of the examples of all tasks together, so that a batch of tasks counts as one
+        update; with ``[tasks, *shape]`` each task has its own.
+
+        Args:
+            weights: as in ``forward``, the state among them.
+            mixture: as in ``forward``.
+            x: examples of each task.
+            training: the same object in all passes of a meta-step.
         """
         ...
 

@@ -11,14 +11,20 @@ from metabench.plugin.contracts.space import SearchSpace
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 
 @runtime_checkable
 class Strategy(Protocol):
-    """A NAS strategy: it turns architecture logits into a mixture, and into one architecture."""
+    """A NAS strategy: it turns architecture logits into a mixture, and into one architecture.
+
+    Besides one row per edge it may have logits of its own, ``<cell>.<name>`` of any shape, such as
+    one per edge. Learners adapt and learn all logits alike. What they are for is the strategy's
+    matter: :meth:`mixture` returns weights of operations, and of input pairs, alone.
+    """
 
     def init_arch(self, space: SearchSpace, *, rng: torch.Generator) -> Arch:
-        """Draw logits ``cell -> [edges, operations]``, and logits of input pairs if it uses them.
+        """Draw logits ``cell -> [edges, operations]``, and further ones if it uses them.
 
         Raises:
             UsageError: the strategy does not fit the network; the message gives the reason.
@@ -55,6 +61,29 @@ class AnnealedStrategy(Strategy, Protocol):
 
     def temperature(self, sharpness: float) -> float:
         """The temperature at a sharpness in [0, 1]; above 0, and never rising with sharpness."""
+        ...
+
+
+@runtime_checkable
+class RegularizedStrategy(Strategy, Protocol):
+    """A strategy that adds a term to the loss that logits descend: an optional capability.
+
+    A learner adds the term wherever logits have a gradient: to the loss of each task in an inner
+    loop that adapts logits, and to the loss of the outer loop. A learner that does so says it in
+    its description (``adds_loss_terms``). Planning refuses the strategy under any other, because
+    it would be another strategy under its name.
+    """
+
+    def loss_term(self, space: SearchSpace, arch: Arch, *, sharpness: float) -> Tensor:
+        """Return the term of each task, ``[tasks]``; ``[1]`` where the logits are shared.
+
+        It is a differentiable function of the logits, and draws nothing.
+
+        Args:
+            space: the searched network.
+            arch: logits, shared or per task.
+            sharpness: as for :meth:`mixture`.
+        """
         ...
 
 

@@ -1,6 +1,7 @@
-"""The skeleton of a plugin: a package with a working learner, for an author to change.
+"""The skeletons of plugins: a package with one working thing of a kind, for an author to change.
 
-Rendered with the name ``proto`` it is ``docs/examples/metabench-proto``, file by file.
+Each kind has a folder of templates, and ``shared`` has those of all kinds. The learner ``proto`` is
+``docs/examples/metabench-proto``, file by file.
 """
 
 from __future__ import annotations
@@ -10,14 +11,25 @@ from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Literal, get_args
 
 from metabench.errors import UsageError
+
+Kind = Literal["learner", "dataset", "network", "strategy", "metric", "suite"]
+"""What a skeleton can be of, in the words of the command line."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
-def render(name: str, directory: Path) -> Path:
-    """Write the skeleton of a plugin with a learner ``name`` to ``directory/metabench-name``.
+def render(name: str, directory: Path, *, kind: Kind = "learner") -> Path:
+    """Write the skeleton of a plugin to ``directory/metabench-name``.
+
+    Args:
+        name: of the learner, dataset, network, strategy, metric or suite.
+        directory: where the folder of the package is made.
+        kind: which of these it is.
 
     Returns:
         The new folder.
@@ -27,14 +39,14 @@ def render(name: str, directory: Path) -> Path:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} cannot be the name of a learner.",
-            hint="Use lower-case letters, digits and single hyphens, as in my-learner.",
+            f"{name!r} cannot be the name of a {kind}.",
+            hint="Use lower-case letters, digits and single hyphens, as in my-{kind}.",
         )
     folder = directory / f"metabench-{name}"
     if folder.exists():
         raise UsageError(f"{folder} already exists.", hint="Choose another name or another --dir.")
     try:
-        for path, text in _rendered(name):
+        for path, text in _rendered(name, kind):
             file = folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
@@ -45,19 +57,20 @@ def render(name: str, directory: Path) -> Path:
     return folder
 
 
-def _rendered(name: str) -> Iterator[tuple[str, str]]:
+def _rendered(name: str, kind: Kind) -> Iterator[tuple[str, str]]:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
     identifier = name.replace("-", "_")
     module = f"metabench_{identifier}"
     title = "".join(part.capitalize() for part in name.split("-"))
-    for path, template in _templates(files(__name__).joinpath("skeleton"), ""):
-        text = environment.from_string(template).render(
-            name=name, module=module, title=title, constant=identifier.upper()
-        )
-        path = path.replace("MODULE", module).replace("NAME", identifier)
-        yield path.removesuffix(".j2"), text
+    for folder in ("shared", kind):
+        for path, template in _templates(files(__name__).joinpath("skeleton", folder), ""):
+            text = environment.from_string(template).render(
+                kind=kind, name=name, module=module, title=title, constant=identifier.upper()
+            )
+            path = path.replace("MODULE", module).replace("NAME", identifier)
+            yield path.replace("SUITE", name).removesuffix(".j2"), text
 
 
 def _templates(folder: Traversable, prefix: str) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.errors import DataError
+from metabench.plugin.contracts.metric import MetricFacts
 from metabench.render.figures.drawing import (
     Drawing,
     house_style,
@@ -24,7 +25,6 @@ from metabench.render.figures.palette import Style, styles
 from metabench.render.figures.stamps import shown_of, stamped
 from metabench.results.configurations import Configuration
 from metabench.results.labels import labelled
-from metabench.results.metrics import SCALES
 from metabench.results.reading import Results
 from metabench.stats import Interval, average_interval, field_interval
 
@@ -57,7 +57,7 @@ class Curves:
     """
 
     training: Mapping[str, Mapping[str, Sequence[Series]]]
-    adaptation: Mapping[str, Mapping[str, Sequence[Interval]]]
+    adaptation: Mapping[MetricFacts, Mapping[str, Sequence[Interval]]]
 
 
 def draw(results: Results) -> Drawing:
@@ -88,7 +88,7 @@ def draw(results: Results) -> Drawing:
 def collect(results: Results) -> tuple[Curves, list[str]]:
     """Read the curves of every configuration; name configurations without any."""
     training: dict[str, dict[str, list[Series]]] = {}
-    adaptation: dict[str, dict[str, list[Interval]]] = {}
+    adaptation: dict[MetricFacts, dict[str, list[Interval]]] = {}
     notes = []
     for label, config in labelled(results).items():
         found = [read_metrics(run.folder / "metrics.jsonl") for run in config.runs]
@@ -97,7 +97,7 @@ def collect(results: Results) -> tuple[Curves, list[str]]:
             training.setdefault(scalar, {})[label] = of_seeds
         steps = adaptation_curve(config)
         if steps:
-            adaptation.setdefault(config.spec.metric, {})[label] = steps
+            adaptation.setdefault(config.metric, {})[label] = steps
         if not steps and not any(found):
             notes.append(f"{label} is left out: it has no curve.")
     first = ("loss", "val_score")
@@ -129,7 +129,7 @@ def adaptation_curve(config: Configuration) -> list[Interval]:
         return []
     scores = np.mean([block[:, :n_steps] for block in blocks], axis=0)
     source = config.runs[0].episodes.source
-    factor = SCALES[config.spec.metric]
+    factor = config.metric.scale
     parts = [factor * scores[source == name] for name in dict.fromkeys(source)]
     return [
         average_interval([field_interval(part[:, step]) for part in parts])
@@ -177,7 +177,10 @@ def _draw_training(
 
 
 def _draw_adaptation(
-    axes: Axes, metric: str, lines: Mapping[str, Sequence[Interval]], style: Mapping[str, Style]
+    axes: Axes,
+    metric: MetricFacts,
+    lines: Mapping[str, Sequence[Interval]],
+    style: Mapping[str, Style],
 ) -> None:
     for label, intervals in lines.items():
         mean = np.array([interval.mean for interval in intervals])
@@ -188,10 +191,11 @@ def _draw_adaptation(
         axes.fill_between(steps, mean - half, mean + half, color=look.color, alpha=0.18, lw=0)
     means = np.array([i.mean for intervals in lines.values() for i in intervals])
     means = means[np.isfinite(means)]
-    if metric == "mse" and len(means) and means.min() > 0 and means.max() > LOG_RATIO * means.min():
+    positive = not metric.percent and len(means) and means.min() > 0
+    if positive and means.max() > LOG_RATIO * means.min():
         plain_log_axis(axes)
     axes.set_xlabel("inner steps at meta-test")
-    axes.set_ylabel("accuracy, %" if metric == "accuracy" else metric)
+    axes.set_ylabel(f"{metric.title}, %" if metric.percent else metric.name)
     axes.set_title("meta-test: average over sources")
 
 

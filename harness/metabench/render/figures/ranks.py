@@ -99,9 +99,9 @@ def _rank(group: Mapping[str, Configuration]) -> CriticalDifference | str:
         config.scores[:, places].mean(axis=0)
         for config, places in zip(group.values(), positions, strict=True)
     ]
-    metric = next(iter(group.values())).spec.metric
+    metric = next(iter(group.values())).metric
     columns = np.stack(scores, axis=1)
-    return critical_difference(columns, list(group), higher_is_better=metric == "accuracy")
+    return critical_difference(columns, list(group), higher_is_better=metric.better == "larger")
 
 
 def networks(configs: Iterable[Configuration]) -> str:

@@ -18,7 +18,6 @@ from metabench.results.paired_scores import (
     Shared,
     shared_scores,
     sources_of,
-    unit_of,
     weights_of,
 )
 from metabench.results.reading import FinishedRun
@@ -51,18 +50,17 @@ def find_differences(runs: Sequence[FinishedRun]) -> list[Differences]:
 
 def _of_group(entries: Sequence[_Entry]) -> Differences | None:
     """The differences of configurations that can be compared; None of a single one."""
-    spec = entries[0][1].spec
+    spec, metric = entries[0][1].spec, entries[0][1].metric
     sources = sources_of(spec)
     overall = AVERAGE if len(sources) > 1 else sources[0]
     columns = (AVERAGE, *sources) if len(sources) > 1 else sources
     whole = [entry for entry in entries if {*sources} <= {*entry[1].source}]
     if len(whole) < 2:
         return None
-    sign = 1.0 if spec.metric == "accuracy" else -1.0
 
     def advantage(entry: _Entry) -> float:
         scores = entry[1]
-        return sign * float(sum(scores.of_source(name).mean() for name in sources))
+        return metric.sign * float(sum(scores.of_source(name).mean() for name in sources))
 
     ordered = sorted(whole, key=advantage, reverse=True)
     notes = inequality_notes([config for _, config in ordered])
@@ -93,7 +91,8 @@ def _of_group(entries: Sequence[_Entry]) -> Differences | None:
     return Differences(
         suite=spec.suite,
         setting=spec.setting,
-        unit=unit_of(spec),
+        unit=metric.unit,
+        direction=metric.direction,
         best=best,
         overall=overall,
         columns=columns,

@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from metabench.planning.runspec import RunSpec
 from metabench.render.page.values import DataOrigin, Environment, Origin, PageProvenance, RunLine
 from metabench.reports.build import make_rows
 from metabench.reports.tables import Row
@@ -39,7 +38,7 @@ def _origin(row: Row, runs: Sequence[FinishedRun]) -> Origin:
         row=row,
         suite=spec.suite,
         setting=spec.setting,
-        facts=_facts(spec),
+        facts=_facts(runs[0].record),
         runs=tuple(
             RunLine(
                 run_id=run.record.run_id,
@@ -53,10 +52,13 @@ def _origin(row: Row, runs: Sequence[FinishedRun]) -> Origin:
     )
 
 
-def _facts(spec: RunSpec) -> dict[str, str]:
+def _facts(record: records.RunRecord) -> dict[str, str]:
+    spec = record.spec
     protocol = spec.protocol.model_dump(exclude_none=True)
     steps, batch = spec.training.meta_steps, spec.training.meta_batch
     training = f"{counted(steps, 'meta-step')} with {counted(batch, 'episode')} each"
+    if record.phases:
+        training = ", then ".join(map(str, record.phases))
     facts = {
         "suite": f"{spec.suite}, version {spec.suite_version}",
         "learner": f"{spec.learner}, version {spec.learner.version}",

@@ -33,7 +33,8 @@ class Differences:
     Attributes:
         suite: its name.
         setting: its name.
-        unit: ``%``, where more is better, or ``mse``, where less is.
+        unit: ``%``, or the name of the metric.
+        direction: ``more is better`` or ``less is better``.
         best: what the others are compared with.
         overall: the column that decides which is the best.
         columns: all of them, the overall one first.
@@ -45,6 +46,7 @@ class Differences:
     suite: str
     setting: str
     unit: str
+    direction: str
     best: Row
     overall: str
     columns: tuple[str, ...]

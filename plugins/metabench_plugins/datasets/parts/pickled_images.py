@@ -1,4 +1,4 @@
-"""Images in the rows of a pickled array, which are packed as if each were a file."""
+"""Images in pickles, as rows of an array or encoded: each is packed as if it were a file."""
 
 from __future__ import annotations
 
@@ -45,6 +45,51 @@ def provide_images(
     for row, image in enumerate(names):
         originals.provide(image, _Row(array, row, shape), of=name, place=row)
     return names
+
+
+def provide_encoded(originals: Originals, name: str, images: object) -> list[str]:
+    """Make each encoded image of a list a file of its own; nothing is decoded yet.
+
+    Args:
+        originals: where the pickle lies.
+        name: the pickle.
+        images: list of uint8 ``[n]`` or ``[n, 1]``, each the bytes of an image file.
+
+    Returns:
+        The names of the images, in the order of the list.
+
+    Raises:
+        DataError: it is no such list.
+    """
+    if not isinstance(images, list) or not all(map(_is_encoded, images)):
+        raise DataError(
+            f"{name} in {originals.path} is not a list of encoded images.",
+            hint="Download it again.",
+        )
+    names = [f"{name}/{place:06d}.png" for place in range(len(images))]
+    for place, (image, encoded) in enumerate(zip(names, images, strict=True)):
+        originals.provide(image, _Encoded(encoded), of=name, place=place)
+    return names
+
+
+def _is_encoded(image: object) -> bool:
+    return (
+        isinstance(image, PickledArray)
+        and str(image.dtype)[1:] == "u1"
+        and image.shape[1:] in ((), (1,))
+    )
+
+
+class _Encoded:
+    """The bytes of an image file."""
+
+    __slots__ = ("_array",)
+
+    def __init__(self, array: PickledArray) -> None:
+        self._array = array
+
+    def __call__(self) -> bytes:
+        return self._array.rows(0, len(self._array)).tobytes()
 
 
 class _Row:

@@ -135,6 +135,7 @@ class Adaptation:
             ),
             sharpness=[sharpness_at(step, steps) for step in range(steps)],
             searching=True,
+            loss_term=self._search.loss_term(),
         )
 
     def _fit(

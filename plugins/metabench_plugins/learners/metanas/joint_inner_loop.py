@@ -17,7 +17,12 @@ from torch import Tensor
 from metabench import Labelled, LearnerContext, Mixture, Params, SearchSpace, share, task_losses
 from metabench_plugins.learners.parts.inner_adam import Moments, decayed, descend
 from metabench_plugins.learners.parts.mini_batches import take
-from metabench_plugins.learners.parts.searched_space import SearchedSpace, is_arch, operations_of
+from metabench_plugins.learners.parts.searched_space import (
+    LossTerm,
+    SearchedSpace,
+    is_arch,
+    operations_of,
+)
 from metabench_plugins.learners.parts.split_batch import gradients, parts, rows
 from metabench_plugins.learners.reptile import ReptileParams
 
@@ -92,6 +97,7 @@ class Phase:
         sharpness: of each step.
         searching: whether logits move.
         masks: of DropPath, ``[tasks, mini-batches, ...]``.
+        loss_term: what joins the loss where logits move; None for nothing.
     """
 
     data: Labelled
@@ -100,6 +106,7 @@ class Phase:
     sharpness: Sequence[float]
     searching: bool
     masks: Mixture = field(default_factory=dict)
+    loss_term: LossTerm | None = None
 
 
 class JointLoop:
@@ -140,11 +147,18 @@ class JointLoop:
         def loss(leaves: Params, part: slice) -> Tensor:
             mixture = phase.mix(leaves, phase.sharpness[step], part) | rows(masks, part)
             outputs = self._space.forward(operations_of(leaves), mixture, data.x[part])
-            return self.losses(outputs, data.y[part])
+            losses = self.losses(outputs, data.y[part])
+            if phase.loss_term is None:
+                return losses
+            return losses + phase.loss_term(leaves, phase.sharpness[step])
 
         context = self._context
         divided = parts(len(data.x), data.x.shape[1], context)
-        return gradients(loss, state.leaves, parts=divided, adapted=moving)
+        found, losses = gradients(loss, state.leaves, parts=divided, adapted=moving)
+        if phase.loss_term is not None:
+            # What is reported is the loss on the data.
+            losses = losses - phase.loss_term(state.leaves, phase.sharpness[step])
+        return found, losses
 
     def _descend(self, state: State, found: Params) -> State:
         """One step of the inner optimizer, weights and logits each at their rate and decay."""

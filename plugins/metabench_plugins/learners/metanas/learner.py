@@ -163,6 +163,7 @@ class Metanas:
                 for step in range(p.inner_steps)
             ],
             searching=searching,
+            loss_term=self._search.loss_term(),
             masks={n: m.view(n_tasks, n_batches, *m.shape[1:]) for n, m in masks.items()},
         )
 

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING
 from metabench import TrainingConditions
 
 if TYPE_CHECKING:
+    from metabench_plugins.learners.finetuned_classifier import FinetunedParams
+    from metabench_plugins.learners.leo import LeoParams
+    from metabench_plugins.learners.linear_heads import MetaOptNetParams
+    from metabench_plugins.learners.maml_plus import MamlPlusParams
     from metabench_plugins.learners.metric import MetricParams
     from metabench_plugins.learners.one_shot import OneShotParams
     from metabench_plugins.learners.parts.gradient_learner import GradientParams
     from metabench_plugins.learners.reptile import ReptileParams
+    from metabench_plugins.learners.tadam import TadamParams
+    from metabench_plugins.learners.tnas_plus import TnasPlusParams
 
 CONSTANT = "constant"
 _SKIPPING = "meta-steps above {:g} times the median norm are skipped"
@@ -30,6 +36,14 @@ def with_outer_adam(params: GradientParams) -> TrainingConditions:
             path_dropout=getattr(params, "path_dropout", 0.0),
         ),
     )
+
+
+def of_maml_plus(params: MamlPlusParams | TnasPlusParams) -> TrainingConditions:
+    """Of MAML++ and what trains networks by it."""
+    end, stated = params.outer_lr_end, with_outer_adam(params)
+    if end is None or math.isclose(end, params.outer_lr):
+        return stated
+    return stated.model_copy(update={"outer_schedule": f"cosine, {params.outer_lr:g} to {end:g}"})
 
 
 def of_reptile(params: ReptileParams) -> TrainingConditions:
@@ -58,6 +72,70 @@ def of_metric(params: MetricParams) -> TrainingConditions:
         outer_schedule=CONSTANT if share == 1 else f"halved after each {share:g} of training",
         gradient_bounds=_said({_SKIPPING: params.skip_above}),
         regularization="none",
+    )
+
+
+def of_finetuned(params: FinetunedParams) -> TrainingConditions:
+    """Of ordinary training on the meta-train classes."""
+    return TrainingConditions(
+        inner_optimizer="none",
+        outer_optimizer="Adam",
+        outer_schedule=CONSTANT,
+        gradient_bounds=_said({_SKIPPING: params.skip_above}),
+        regularization="none",
+    )
+
+
+def of_leo(params: LeoParams) -> TrainingConditions:
+    """Of LEO, after its network is trained."""
+    bounds = {
+        "outer elements at most {:g}": params.clip,
+        "outer norm of each tensor at most {:g}": params.max_norm,
+        _SKIPPING: params.skip_above,
+    }
+    penalties = {
+        "weight decay {:g}": params.l2_penalty or None,
+        "dropout of features {:g}": params.dropout or None,
+        "KL {:g}": params.kl_weight or None,
+        "distance of codes {:g}": params.encoder_penalty or None,
+        "orthogonality {:g}": params.orthogonality_penalty or None,
+    }
+    return TrainingConditions(
+        inner_optimizer="SGD with learned rates",
+        outer_optimizer="Adam",
+        outer_schedule=CONSTANT,
+        gradient_bounds=_said(bounds),
+        regularization=_said(penalties),
+    )
+
+
+def of_metaoptnet(params: MetaOptNetParams) -> TrainingConditions:
+    """Of an embedding that SGD trains through the solution of a convex problem."""
+    drops = [f"times {factor:g} from {share:.3g}" for share, factor in params.rate_drops]
+    momentum = f" with Nesterov momentum {params.momentum:g}" if params.momentum else ""
+    return TrainingConditions(
+        inner_optimizer="none",
+        outer_optimizer=f"SGD{momentum}",
+        outer_schedule=f"{', '.join(drops)} of training" if drops else CONSTANT,
+        gradient_bounds=_said({_SKIPPING: params.skip_above}),
+        regularization=_regularization(decay=params.weight_decay, smoothing=params.label_smoothing),
+    )
+
+
+def of_tadam(params: TadamParams) -> TrainingConditions:
+    """Of TADAM."""
+    drops = [f"times {factor:g} from {share:.3g}" for share, factor in params.rate_drops]
+    bounds = {"outer norm at most {:g}": params.max_norm, _SKIPPING: params.skip_above}
+    penalties = {
+        "weight decay {:g}": params.weight_decay or None,
+        "penalty of the conditioning {:g}": params.factor_penalty or None,
+    }
+    return TrainingConditions(
+        inner_optimizer="none",
+        outer_optimizer=f"SGD with momentum {params.momentum:g}",
+        outer_schedule=f"{', '.join(drops)} of training" if drops else CONSTANT,
+        gradient_bounds=_said(bounds),
+        regularization=_said(penalties),
     )
 
 
@@ -96,6 +174,7 @@ def _regularization(
     arch_decay: float = 0.0,
     drop_path: float = 0.0,
     path_dropout: float = 0.0,
+    smoothing: float = 0.0,
 ) -> str:
     return _said(
         {
@@ -103,6 +182,7 @@ def _regularization(
             "weight decay of the logits {:g}": arch_decay or None,
             "DropPath {:g}": drop_path or None,
             "operations dropped in the search {:g}": path_dropout or None,
+            "label smoothing {:g}": smoothing or None,
         }
     )
 

@@ -38,6 +38,7 @@ from metabench import (
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
 from metabench_plugins.learners.parts.searched_space import (
     Decoded,
+    LossTerm,
     Mixing,
     operations_of,
     select,
@@ -108,6 +109,8 @@ class Start:
         candidates: architectures of which each task keeps the one of the lowest support loss.
         masks: factors of the updates, see :func:`metabench.inner_path`.
         penalty: scalar that joins the outer loss.
+        loss_term: from the leaves and the sharpness to what joins the loss of each task, where
+            logits adapt and the strategy adds a term.
         embedding: ``[tasks, d]``, where tasks are embedded.
         genotypes: per task, where the architecture is a result.
         n_params: per task, weights of the network that predicts, where that differs.
@@ -120,6 +123,7 @@ class Start:
     candidates: Sequence[Decoded] = ()
     masks: Params | None = None
     penalty: Tensor | None = None
+    loss_term: LossTerm | None = None
     embedding: Tensor | None = None
     genotypes: Sequence[Genotype] | None = None
     n_params: Sequence[int] | None = None
@@ -165,20 +169,28 @@ class GradientLearner(ABC):
     ) -> Mapping[str, Tensor | float]:
         """One outer update on the mean query loss of the batch."""
         start = self.begin(tasks.support, rng=rng, progress=progress)
-        loss = self.query_loss(start, tasks)
-        if start.penalty is None:
+        loss, penalty = self.outer_losses(start, tasks)
+        if penalty is None:
             return {"loss": loss.detach(), SKIPPED: self.outer.step(loss)}
-        skipped = self.outer.step(loss + start.penalty)
-        return {"loss": loss.detach(), "penalty": start.penalty.detach(), SKIPPED: skipped}
+        skipped = self.outer.step(loss + penalty)
+        return {"loss": loss.detach(), "penalty": penalty.detach(), SKIPPED: skipped}
 
     def query_loss(self, start: Start, tasks: TaskBatch) -> Tensor:
         """The mean query loss of a batch after the inner loops, a scalar with its graph."""
+        return self.outer_losses(start, tasks)[0]
+
+    def outer_losses(self, start: Start, tasks: TaskBatch) -> tuple[Tensor, Tensor | None]:
+        """The mean query loss after the inner loops, and what joins it; scalars with graphs."""
         p = self.params
         path = self._path(start, tasks.support, steps=p.inner_steps, anneal=p.inner_steps)
         adapted = deque(path, maxlen=1).pop()
         # The outer loss of a `per_shot` system is divided by the support's K as well.
         shots = tasks.support.y.shape[1] // self.context.shape.ways
-        return self._loss(start, adapted, data=tasks.query, shots=shots).mean()
+        loss = self._loss(start, adapted, data=tasks.query, shots=shots).mean()
+        if start.loss_term is None:
+            return loss, start.penalty
+        term = start.loss_term(adapted, 1.0).mean()
+        return loss, term if start.penalty is None else start.penalty + term
 
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
@@ -270,7 +282,7 @@ class GradientLearner(ABC):
     ) -> Iterator[Params]:
         """Adapt; the sharpness of a mixture rises over the first ``anneal`` steps."""
         losses = [
-            partial(self._loss, start, data=support, sharpness=sharpness_at(step, anneal))
+            partial(self._descended, start, data=support, sharpness=sharpness_at(step, anneal))
             for step in range(steps)
         ]
         return inner_path(
@@ -291,6 +303,13 @@ class GradientLearner(ABC):
             mixture = start.mixture(weights, sharpness)
             return self.space.forward(operations_of(weights), mixture, x)
         return self.space.forward(weights, start.mixture, x)
+
+    def _descended(
+        self, start: Start, weights: Params, *, data: Labelled, sharpness: float
+    ) -> Tensor:
+        """What the inner loop of each task descends: its loss, and the term of its logits."""
+        loss = self._loss(start, weights, data=data, sharpness=sharpness)
+        return loss if start.loss_term is None else loss + start.loss_term(weights, sharpness)
 
     def _loss(
         self,

@@ -15,13 +15,25 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench import Arch, Frozen, Genotype, Mixture, Params, Proposer, SearchSpace, Strategy
+from metabench import (
+    Arch,
+    Frozen,
+    Genotype,
+    Mixture,
+    Params,
+    Proposer,
+    RegularizedStrategy,
+    SearchSpace,
+    Strategy,
+)
 from metabench_plugins.strategies.parts.decoding import genotypes, one_hot, place
 from metabench_plugins.strategies.parts.pruning import cut
 
 ARCH = "arch."
 Mixing = Callable[[Params, float], Mixture]
 """Maps weights, logits among them, and a sharpness in [0, 1] to weights of operations."""
+LossTerm = Callable[[Params, float], Tensor]
+"""Maps weights, logits among them, and a sharpness to what joins the loss of each task."""
 
 
 class SearchParams(Frozen):
@@ -131,6 +143,15 @@ class SearchedSpace:
             return cut(mixture, self._choices, threshold=threshold) if threshold else mixture
 
         return mix
+
+    def loss_term(self) -> LossTerm | None:
+        """What the strategy adds to the loss that logits descend; None if it adds nothing."""
+        strategy = self._strategy
+        if not isinstance(strategy, RegularizedStrategy):
+            return None
+        return lambda weights, sharpness: strategy.loss_term(
+            self._space, arch_of(weights), sharpness=sharpness
+        )
 
     def decode(self, weights: Params) -> Decoded:
         """Decode the logits among the weights, task by task; the mixture is of 0 and 1.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,13 +32,28 @@ def read_given(value: Any) -> str | Cells:
         return value
     path = Path(value)
     try:
-        if path.is_dir() or path.suffix == ".jsonl":
+        if path.is_dir():
             return _canonical(most_common(path))
-        if path.suffix == ".json":
-            return _canonical(json.loads(path.read_text(encoding="utf-8")))
+        if path.suffix in (".json", ".jsonl"):
+            return cells_in(path.read_text(encoding="utf-8"), path.name)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"the file cannot be read ({error})") from error
     raise ValueError(f"no such genotype; known are {', '.join(PUBLISHED)}")
+
+
+def cells_in(text: str, name: str) -> Cells:
+    """The genotype in the text of a file, in canonical order.
+
+    Args:
+        text: a genotype as JSON; or of a ``.jsonl`` the lines of a search, for the most common one.
+        name: of the file.
+
+    Raises:
+        ValueError: when it is malformed; KeyError and TypeError where lines are no genotypes.
+    """
+    if name.endswith(".jsonl"):
+        return _canonical(_most_common(text.splitlines(), name))
+    return _canonical(json.loads(text))
 
 
 def _canonical(value: Any) -> Cells:
@@ -83,9 +98,13 @@ def most_common(path: Path) -> dict[str, list[list[Any]]]:
     """
     files = sorted(path.rglob("genotypes.jsonl")) if path.is_dir() else [path]
     lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    return _most_common(lines, path)
+
+
+def _most_common(lines: Sequence[str], where: str | Path) -> dict[str, list[list[Any]]]:
     counts = Counter(canonical_json(json.loads(line)["genotype"]) for line in lines)
     if not counts:
-        raise ValueError(f"no genotypes in {path}")
+        raise ValueError(f"no genotypes in {where}")
     best = min(counts, key=lambda text: (-counts[text], text))
     cells: dict[str, list[list[Any]]] = json.loads(best)
     return cells

@@ -6,10 +6,20 @@ dimensions as the task has classes; the paper takes the layer before.
 """
 
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Any
 
 import torch
-from metabench import Adapted, Labelled, LearnerContext, Predictor, TaskBatch, predictor
+from metabench import (
+    Adapted,
+    FileParam,
+    Labelled,
+    LearnerContext,
+    Predictor,
+    TaskBatch,
+    UsageError,
+    predictor,
+)
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
@@ -21,6 +31,10 @@ class ProtoParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     outer_lr: float = Field(default=0.001, gt=0, le=1, description="Adam's learning rate.")
+    start: FileParam | None = Field(
+        default=None,
+        description="Start weights of the network, written by torch.save; null draws them.",
+    )
 
 
 class Proto:
@@ -30,9 +44,11 @@ class Proto:
         assert context.space is not None
         self._context = context
         self._space = context.space
+        weights = context.space.init_weights(rng=context.rng)
+        if context.params.start is not None:
+            weights = weights_in(context.params.start, like=weights)
         self._weights = {
-            name: weight.to(context.device).requires_grad_()
-            for name, weight in context.space.init_weights(rng=context.rng).items()
+            name: weight.to(context.device).requires_grad_() for name, weight in weights.items()
         }
         self._adam = torch.optim.Adam(list(self._weights.values()), lr=context.params.outer_lr)
 
@@ -75,6 +91,17 @@ class Proto:
         """Embed examples ``[tasks, n, *inputs]``; all tasks share the weights ``[1, *shape]``."""
         shared = {name: weight.unsqueeze(0) for name, weight in self._weights.items()}
         return self._space.forward(shared, {}, x)
+
+
+def weights_in(file: FileParam, *, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Read weights by name from a file of ``torch.save``, for the network that has ``like``."""
+    weights: dict[str, Tensor] = torch.load(BytesIO(file.read_bytes()), weights_only=True)
+    if {k: w.shape for k, w in weights.items()} != {k: w.shape for k, w in like.items()}:
+        raise UsageError(
+            f"The weights in {file.name} are not those of this network.",
+            hint="Choose the network that they were trained in with --network.",
+        )
+    return weights
 
 
 def class_means(embeddings: Tensor, y: Tensor, *, ways: int) -> Tensor:

@@ -215,6 +215,11 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
 
 
+def metric_of(table: Table) -> str:
+    """The metric of a table, with its unit where that is not its name."""
+    return table.metric.words if table.metric.percent else table.metric.title
+
+
 def n_rows(tables: Sequence[Table]) -> int:
     """Rows of all tables."""
     return sum(len(table.rows) for table in tables)

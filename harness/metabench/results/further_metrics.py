@@ -1,0 +1,87 @@
+"""Runs with the scores of a further metric in place of the headline's, so that tables show them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from metabench.errors import UsageError
+from metabench.results.reading import FinishedRun, Results
+from metabench.text import counted
+
+
+def through_metric(results: Results, name: str) -> Results:
+    """The runs with the scores of one of their metrics; a problem names each that lacks it.
+
+    Runs of a kind of task that the metric does not score are left out.
+
+    Args:
+        results: what :func:`metabench.results.reading.read_runs` found.
+        name: of the metric; runs whose headline it is are returned as they are.
+
+    Raises:
+        UsageError: when no run has the metric.
+    """
+    having = [run.record for run in results.runs if _scores(run, name)]
+    if not having:
+        known = {run.record.spec.metric for run in results.runs}
+        known |= {metric for run in results.runs for metric in run.episodes.metrics}
+        raise UsageError(
+            f"No finished run here has the metric {name!r}; there is {_list(known)}.",
+            hint=f"Repeat the command of a run with --metric {name}, which computes it from the "
+            "run's checkpoint. `metabench list metrics` lists the metrics.",
+        )
+    kinds = having[0].metrics[name].kinds if name in having[0].metrics else (having[0].spec.task,)
+    runs, problems = [], list(results.problems)
+    for run in results.runs:
+        if run.record.spec.task not in kinds:
+            continue
+        flaw = _flaw(run, name)
+        if flaw:
+            problems.append(f"{run.folder}: {flaw}.")
+        else:
+            runs.append(of_metric(run, name))
+    return Results(tuple(runs), results.others, tuple(problems))
+
+
+def of_metric(run: FinishedRun, name: str) -> FinishedRun:
+    """A run with the scores of one of its metrics; unchanged if it has no such scores."""
+    spec, episodes = run.record.spec, run.episodes
+    if spec.metric == name or _flaw(run, name):
+        return run
+    asked = {"metric": name, "metric_version": run.record.metrics[name].version}
+    record = run.record.model_copy(update={"spec": spec.model_copy(update=asked)})
+    scores = replace(
+        episodes,
+        score=episodes.metrics[name],
+        curve=episodes.curve[:, :0],
+        variants={},
+        metrics={},
+    )
+    return replace(run, record=record, episodes=scores, evaluations={}, headline=spec.metric)
+
+
+def _scores(run: FinishedRun, name: str) -> bool:
+    return name == run.record.spec.metric or (
+        name in run.record.metrics and name in run.episodes.metrics
+    )
+
+
+def _flaw(run: FinishedRun, name: str) -> str:
+    """Why a run has no scores of a metric, and what to do; "" if it has them."""
+    if not _scores(run, name):
+        return (
+            f"the run has no {name}; repeat its command with --metric {name}, which computes it "
+            "from the run's checkpoint"
+        )
+    if name == run.record.spec.metric:
+        return ""
+    if n_bad := int((~np.isfinite(run.episodes.metrics[name])).sum()):
+        has = "has" if n_bad == 1 else "have"
+        return f"{counted(n_bad, 'episode')} {has} no finite {name}, so it is not counted"
+    return ""
+
+
+def _list(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

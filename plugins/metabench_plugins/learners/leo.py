@@ -1,0 +1,353 @@
+"""LEO: adaptation in a latent space that generates classifiers (Rusu et al., ICLR 2019).
+
+Features x of a frozen network, of length 1, are encoded in context. With the pairs of all support
+examples,
+
+    e_i = W_e drop(x_i),    (mu_n, u_n) = mean over i of class n, over all j of r(e_i, e_j),     (1)
+
+r a perceptron with two hidden layers and no biases. Each support example k of class n has a code
+and decodes a linear classifier of the class:
+
+    z_nk = mu_n + s(u_n) eps,    (m, v) = W_d z_nk,    w_nk = m + s(v) eps',                     (2)
+    s(u) = max(exp(u) - 1 + offset, 1e-10),    logit_n(x) = mean_k w_nk . drop(x),
+
+where eps are standard normals in meta-training and 0 at meta-test. Inner steps descend the sum of
+the support cross-entropies, in z and then in w, with learned rates for each coordinate:
+
+    z <- z - eta_z grad_z L(support),    w <- w - eta_w grad_w L(support).                       (3)
+
+The outer loss of a task is
+
+    CE(query) + beta KL + gamma mean (stop(z_S) - z_0)^2,                                        (4)
+
+with KL the mean of log q(z) - log N(z; 0, 1) over the elements of the drawn codes, and joined by
+lambda_1/2 |W|^2 over encoder, r and W_d and by lambda_2 mean (C - I)^2, C the cosines of the rows
+of W_d.
+
+Here the network is first trained as a classifier of the meta-train classes, in a phase of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from metabench import (
+    SKIPPED,
+    Adapted,
+    EpisodeShape,
+    Frozen,
+    Labelled,
+    LearnerContext,
+    Params,
+    Phase,
+    TaskBatch,
+    predictor,
+)
+from metabench_plugins.learners.parts.classifier_head import ClassifierHead
+from metabench_plugins.learners.parts.gradient_learner import leaves
+from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
+from metabench_plugins.learners.parts.pretrained_embedding import PretrainedEmbedding
+
+PRE_TRAIN = "pre-train"
+NO_SPREAD = 1e-10
+LARGEST_LOG_SPREAD = 10.0
+"""A larger u of equation 2 counts as this, so that a code that runs away does not overflow."""
+
+
+class LeoParams(Frozen):
+    """Parameters of LEO; the defaults are those of the released code."""
+
+    features: Literal["pre-trained", "inputs"] = Field(
+        default="pre-trained",
+        description="pre-trained: the last hidden layer of the network, trained as a classifier of "
+        "the meta-train classes first; inputs: the data are features, and no network is used.",
+    )
+    pretrain_fraction: float = Field(
+        default=0.5, gt=0, lt=1, description="Share of meta-training that trains the network."
+    )
+    pretrain_batch: int = Field(
+        default=64, ge=1, le=10_000, description="Labelled examples per step that trains it."
+    )
+    pretrain_lr: float = Field(
+        default=0.001, gt=0, le=1, description="Learning rate of Adam in these steps."
+    )
+    latent: int = Field(default=64, ge=1, le=4096, description="Length of a code.")
+    latent_steps: int = Field(default=5, ge=0, le=100, description="Inner steps on the codes.")
+    tuning_steps: int = Field(
+        default=5, ge=0, le=100, description="Inner steps on the classifiers that follow."
+    )
+    latent_lr: float = Field(
+        default=1.0, ge=0, le=100, description="Initial rate of the steps on the codes."
+    )
+    tuning_lr: float = Field(
+        default=0.001, ge=0, le=100, description="Initial rate of the steps on the classifiers."
+    )
+    dropout: float = Field(
+        default=0.5, ge=0, lt=1, description="Share of each feature vector that is dropped."
+    )
+    kl_weight: float = Field(default=0.001, ge=0, description="beta, factor of the KL term.")
+    encoder_penalty: float = Field(
+        default=1e-9, ge=0, description="gamma, factor of the distance that codes move."
+    )
+    l2_penalty: float = Field(default=1e-8, ge=0, description="lambda_1, weight decay.")
+    orthogonality_penalty: float = Field(
+        default=0.001, ge=0, description="lambda_2, factor of the decoder's correlations."
+    )
+    outer_lr: float = Field(default=1e-4, gt=0, le=1, description="Learning rate of Adam.")
+    clip: float | None = Field(
+        default=0.1, gt=0, description="Bound on each element of the outer gradient."
+    )
+    max_norm: float | None = Field(
+        default=0.1, gt=0, description="Bound on the norm of each tensor's outer gradient."
+    )
+    skip_above: float | None = Field(
+        default=20.0,
+        gt=1,
+        description="A meta-step is skipped if the norm of its gradient is not finite or more than "
+        "this many times the median of the last 100; null for never.",
+    )
+
+
+def phases(params: LeoParams, shape: EpisodeShape) -> Sequence[Phase]:
+    """The network first, on labelled examples; then LEO, on episodes."""
+    if params.features == "inputs":
+        return [Phase(name="meta-train", share=1.0)]
+    share, n = params.pretrain_fraction, params.pretrain_batch
+    return [
+        Phase(name=PRE_TRAIN, share=share, tasks=0, examples=n, selects=False),
+        Phase(name="meta-train", share=1 - share),
+    ]
+
+
+def steps_at_test(params: LeoParams) -> int:
+    """Steps on codes and on classifiers."""
+    return params.latent_steps + params.tuning_steps
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """The standard normals and dropout masks of a meta-step, from a CPU generator."""
+
+    rng: torch.Generator
+    rate: float
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Standard normals of the shape of another tensor."""
+        return torch.randn(like.shape, generator=self.rng).to(like)
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Elements dropped at random; what stays is divided by the share that stays."""
+        kept = torch.rand(x.shape, generator=self.rng) >= self.rate
+        return x * kept.to(x) / (1 - self.rate)
+
+
+class Leo:
+    """A generator of classifiers, and the rates of the steps that refine them.
+
+    Args:
+        context: what the harness gives.
+    """
+
+    def __init__(self, context: LearnerContext) -> None:
+        self.context = context
+        p: LeoParams = context.params
+        self.params = p
+        self._network: PretrainedEmbedding | None = None
+        if p.features == "pre-trained":
+            self._network = PretrainedEmbedding(
+                context,
+                ClassifierHead(),
+                learner="leo",
+                lr=p.pretrain_lr,
+                skip_above=p.skip_above,
+            )
+            features = self._network.features
+        else:
+            features = math.prod(context.task.inputs)
+        self._weights = leaves(self._drawn(features, context.rng), context.device)
+        groups = [Group({n: w}, p.outer_lr, p.max_norm) for n, w in self._weights.items()]
+        self.outer = OuterAdam(groups, clip=p.clip, skip_above=p.skip_above)
+
+    def meta_step(
+        self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
+    ) -> Mapping[str, Tensor | float]:
+        """Train the network, or descend equation 4."""
+        if self._network is not None and tasks.phase == PRE_TRAIN:
+            assert tasks.labelled is not None
+            return self._network.classify(tasks.labelled, progress=progress, rng=rng)
+        with torch.no_grad():
+            support, query = self._features(tasks.support.x), self._features(tasks.query.x)
+        losses, penalty = self.losses(support, tasks.support.y, query, tasks.query.y, rng=rng)
+        loss = losses.mean()
+        skipped = self.outer.step(loss + penalty)
+        return {"loss": loss.detach(), "penalty": penalty.detach(), SKIPPED: skipped}
+
+    @torch.no_grad()
+    def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
+        """Generate classifiers without noise, and refine them."""
+        features = self._features(support.x)
+        codes, _ = self.encode(features, support.y, noise=None)
+        with torch.enable_grad():
+            _, classifiers = self.refine(codes, features, support.y, noise=None)
+        classifiers = classifiers.detach()
+        embed = predictor(self._features, support.x, transductive=self.context.queries_together)
+        n_params = sum(w.numel() for w in self._weights.values())
+        if self._network is not None:
+            n_params += self._network.n_params
+        return Adapted(
+            predict=torch.no_grad()(lambda x: logits(embed(x), classifiers)),
+            n_params=[n_params] * len(support.x),
+        )
+
+    def losses(
+        self,
+        support: Tensor,
+        labels: Tensor,
+        query: Tensor,
+        answers: Tensor,
+        *,
+        rng: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """Query losses after the inner steps, ``[tasks]``, and the penalties, a scalar.
+
+        Args:
+            support: features ``[tasks, n, d]``.
+            labels: ``[tasks, n]``.
+            query: features ``[tasks, q, d]``.
+            answers: ``[tasks, q]``.
+            rng: a CPU generator.
+        """
+        p, noise = self.params, Noise(rng, self.params.dropout)
+        codes, divergence = self.encode(support, labels, noise=noise)
+        moved, classifiers = self.refine(codes, support, labels, noise=noise)
+        outputs = logits(noise.drop(query), classifiers)
+        losses = _entropies(outputs, answers).mean(dim=1)
+        distance = (moved.detach() - codes).square().mean()
+        penalty = p.kl_weight * divergence + p.encoder_penalty * distance
+        penalty = penalty + p.l2_penalty * self._squares() / 2
+        return losses, penalty + p.orthogonality_penalty * self._correlations()
+
+    def encode(self, x: Tensor, labels: Tensor, *, noise: Noise | None) -> tuple[Tensor, Tensor]:
+        """Equation 1 and the codes of equation 2, ``[tasks, ways, shots, latent]``, and the KL."""
+        w, ways = self._weights, self.context.shape.ways
+        e = (x if noise is None else noise.drop(x)) @ w["encoder"]
+        n = e.shape[1]
+        pairs = torch.cat(
+            [e.unsqueeze(2).expand(-1, -1, n, -1), e.unsqueeze(1).expand(-1, n, -1, -1)], dim=3
+        )
+        h = torch.relu(pairs @ w["relation.1"])
+        h = torch.relu(h @ w["relation.2"])
+        related = (h @ w["relation.3"]).mean(dim=2)  # [tasks, n, 2 latent]
+        members = functional.one_hot(labels, ways).to(related)
+        shots = n // ways
+        mean, spread = (members.mT @ related / shots).chunk(2, dim=2)
+        mean = mean.unsqueeze(2).expand(-1, -1, shots, -1)
+        if noise is None:
+            return mean, mean.new_zeros(())
+        sigma = _spread(spread.unsqueeze(2).expand(-1, -1, shots, -1), offset=0.0)
+        eps = noise.normal(mean)
+        codes = mean + sigma * eps
+        # log q(z) - log N(z; 0, 1): the constants cancel.
+        divergence = (codes.square() - eps.square()) / 2 - sigma.log()
+        return codes, divergence.mean()
+
+    def refine(
+        self, codes: Tensor, x: Tensor, labels: Tensor, *, noise: Noise | None
+    ) -> tuple[Tensor, Tensor]:
+        """Equation 3.
+
+        Returns:
+            The codes after their steps, and the classifiers ``[tasks, ways, shots, d]`` after
+            theirs, with their graph in meta-training.
+        """
+        p, w = self.params, self._weights
+        training = noise is not None
+        if not training:
+            codes = codes.detach().requires_grad_()
+
+        def loss(classifiers: Tensor) -> Tensor:
+            dropped = x if noise is None else noise.drop(x)
+            return _entropies(logits(dropped, classifiers), labels).sum()
+
+        for _ in range(p.latent_steps):
+            total = loss(self.decode(codes, noise=noise))
+            (gradient,) = torch.autograd.grad(total, codes, create_graph=training)
+            codes = codes - w["rate.latent"] * gradient
+        classifiers = self.decode(codes, noise=noise)
+        for _ in range(p.tuning_steps):
+            total = loss(classifiers)
+            (gradient,) = torch.autograd.grad(total, classifiers, create_graph=training)
+            classifiers = classifiers - w["rate.tuning"] * gradient
+        return codes, classifiers
+
+    def decode(self, codes: Tensor, *, noise: Noise | None) -> Tensor:
+        """The classifiers of equation 2, ``[tasks, ways, shots, d]``."""
+        mean, spread = (codes @ self._weights["decoder"]).chunk(2, dim=3)
+        if noise is None:
+            return mean
+        offset = math.sqrt(2 / (mean.shape[3] + self.context.shape.ways))
+        return mean + _spread(spread, offset=offset) * noise.normal(mean)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights and moments, of the network too."""
+        network = {} if self._network is None else {"network": self._network.state_dict()}
+        return {"leo": self.outer.state_dict(), **network}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore weights and moments."""
+        self.outer.load_state_dict(state["leo"])
+        if self._network is not None:
+            self._network.load_state_dict(state["network"])
+
+    def _features(self, x: Tensor) -> Tensor:
+        """Features of length 1, ``[tasks, n, d]``."""
+        features = x.flatten(2) if self._network is None else self._network.embed(x)
+        return functional.normalize(features, dim=2)
+
+    def _drawn(self, features: int, rng: torch.Generator) -> Params:
+        """Initial weights, Glorot uniform, and rates."""
+        latent = self.params.latent
+        shapes = {
+            "encoder": (features, latent),
+            **{f"relation.{i}": (2 * latent, 2 * latent) for i in (1, 2, 3)},
+            "decoder": (latent, 2 * features),
+        }
+        weights = {
+            name: torch.empty(shape).uniform_(-1, 1, generator=rng) * math.sqrt(6 / sum(shape))
+            for name, shape in shapes.items()
+        }
+        weights["rate.latent"] = torch.full((latent,), self.params.latent_lr)
+        weights["rate.tuning"] = torch.full((features,), self.params.tuning_lr)
+        return weights
+
+    def _squares(self) -> Tensor:
+        decayed = [w for name, w in self._weights.items() if not name.startswith("rate.")]
+        return torch.stack([w.square().sum() for w in decayed]).sum()
+
+    def _correlations(self) -> Tensor:
+        """The mean square of what the cosines of the decoder's rows are off the unit matrix."""
+        rows = functional.normalize(self._weights["decoder"], dim=1)
+        return (rows @ rows.T - torch.eye(len(rows)).to(rows)).square().mean()
+
+
+def logits(x: Tensor, classifiers: Tensor) -> Tensor:
+    """Logits of ``x [tasks, n, d]`` by ``classifiers [tasks, ways, shots, d]``."""
+    return x @ classifiers.mean(dim=2).mT
+
+
+def _spread(u: Tensor, *, offset: float) -> Tensor:
+    return (u.clamp_max(LARGEST_LOG_SPREAD).exp() - 1 + offset).clamp_min(NO_SPREAD)
+
+
+def _entropies(outputs: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy of each example, ``[tasks, n]``."""
+    flat = functional.cross_entropy(outputs.flatten(0, 1), y.flatten(), reduction="none")
+    return flat.view(y.shape)

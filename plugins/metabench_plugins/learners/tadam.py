@@ -1,0 +1,282 @@
+"""TADAM: a metric scaled, conditioned on the task, and trained together with a classifier.
+
+Oreshkin, Rodriguez and Lacoste, NeurIPS 2018. The logit of class k is ``-a |f(x) - c_k|``, with the
+Euclidean norm and class means c_k, as in the released code; a is a parameter that is not learned.
+
+The embedding is computed twice. The first pass embeds the support set; its class means have the
+mean c. Then each hidden layer l of the network gets
+
+    gamma_l = gamma0_l h_l(c),    beta_l = beta0_l g_l(c),    y <- (1 + gamma_l) y + beta_l,     (1)
+
+after its norm, and the second pass embeds support and query sets with it. g and h are
+
+    u = swish(A_1 c),    g(c) = u + A_3 swish(A_2 u),
+
+with biases. The scalars gamma0 and beta0 start at 0 and have an L2 penalty.
+
+Before an update on episodes, with a probability that falls over meta-training, an update on
+labelled examples descends the cross-entropy of a linear classifier of the meta-train classes on the
+unconditioned embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from metabench import (
+    SKIPPED,
+    Adapted,
+    EpisodeShape,
+    Labelled,
+    LearnerContext,
+    Params,
+    Phase,
+    TaskBatch,
+    Training,
+    nn,
+    predictor,
+)
+from metabench_plugins.learners.metric import MetricLearner, ProtoNet
+from metabench_plugins.learners.parts.classifier_head import ClassifierHead
+from metabench_plugins.learners.parts.gradient_learner import leaves
+from metabench_plugins.learners.parts.layer_weights import layered
+from metabench_plugins.learners.parts.outer_adam import Group, OuterOptimizer
+from metabench_plugins.learners.parts.outer_sgd import OuterSgd
+from metabench_plugins.learners.parts.rate_drops import RateDrops
+
+PARTS = ("scale", "shift")
+"""What equation 1 computes for each layer: gamma and beta."""
+STAGES = 20
+"""After each of as many parts of meta-training the probability of co-training falls."""
+
+
+class TadamParams(RateDrops):
+    """Parameters of TADAM."""
+
+    train_ways: int | None = Field(
+        default=None,
+        ge=2,
+        le=1000,
+        description="Classes per meta-training episode; null takes the setting's ways.",
+    )
+    metric_scale: float = Field(
+        default=7.5, gt=0, le=10_000, description="a, the factor of the distances."
+    )
+    distance: Literal["euclidean", "squared"] = Field(
+        default="euclidean",
+        description="euclidean: the Euclidean distance, as in the released code; squared: its "
+        "square, as in the text.",
+    )
+    condition: bool = Field(
+        default=True, description="Whether the second pass is conditioned on the task."
+    )
+    factor_penalty: float = Field(
+        default=0.01, ge=0, description="Penalty of the squares of gamma0 and beta0."
+    )
+    co_training: float = Field(
+        default=0.9,
+        ge=0,
+        lt=1,
+        description="Probability of an update on labelled examples in the first twentieth of "
+        "meta-training; in each further one it is multiplied by this number. 0 for none.",
+    )
+    co_batch: int = Field(
+        default=64, ge=1, le=10_000, description="Labelled examples of such an update."
+    )
+    outer_lr: float = Field(default=0.1, gt=0, le=10, description="Initial learning rate of SGD.")
+    rate_drops: tuple[tuple[float, float], ...] = Field(
+        default=((0.5, 0.1), (7 / 12, 0.01), (2 / 3, 0.001)),
+        description="Pairs of a share of meta-training and the factor of outer_lr from there on; "
+        "an empty list keeps it constant.",
+    )
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of SGD.")
+    weight_decay: float = Field(
+        default=5e-4, ge=0, le=1, description="Weight decay of all learned weights."
+    )
+    max_norm: float | None = Field(
+        default=1.0, gt=0, description="Bound on the norm of the outer gradient; null for none."
+    )
+    skip_above: float | None = Field(
+        default=20.0,
+        gt=1,
+        description="A meta-step is skipped if the norm of its gradient is not finite or more than "
+        "this many times the median of the last 100; null for never.",
+    )
+
+
+def phases(params: TadamParams, shape: EpisodeShape) -> Sequence[Phase]:
+    """Episodes and labelled examples in every meta-step."""
+    n = params.co_batch if params.co_training else 0
+    return [Phase(name="meta-train", share=1.0, examples=n)]
+
+
+class Tadam(MetricLearner):
+    """Class means in an embedding that depends on the task.
+
+    Args:
+        context: what the harness gives.
+    """
+
+    def __init__(self, context: LearnerContext) -> None:
+        super().__init__(context)
+        p: TadamParams = self.params
+        self._head = ClassifierHead()
+        classes = max(1, context.train_classes)
+        drawn = self._head.new(1, self._features, classes, rng=context.rng)
+        self._classifier = leaves(drawn, context.device, prefix="classifier.")
+        self.co_optimizer = self._sgd(self._weights | self._classifier) if p.co_training else None
+
+    def optimizer(self, embedding: Params) -> OuterOptimizer:
+        """SGD on the embedding and on what conditions it."""
+        assert self._context.space is not None
+        *hidden, _ = layered(self._context.space, "tadam").layers().items()
+        with torch.no_grad():
+            x = torch.zeros(1, 2, *self._context.task.inputs, device=self._context.device)
+            self._features = self._embed(x).shape[2]
+        self._layers = dict(hidden) if self.params.condition else {}
+        drawn: Params = {}
+        for layer, units in self._layers.items():
+            for part in PARTS:
+                drawn |= _new_net(f"{layer}.{part}", self._features, units, self._context.rng)
+        self._conditioning = leaves(drawn, self._context.device, prefix="condition.")
+        return self._sgd(embedding | self._conditioning)
+
+    def rate(self, progress: float) -> float:
+        """The factor of the last drop that has come."""
+        rate: float = self.params.rate(progress)
+        return rate
+
+    def meta_step(
+        self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
+    ) -> Mapping[str, Tensor | float]:
+        """Perhaps classify labelled examples, then descend the query loss of the episodes."""
+        p: TadamParams = self.params
+        drawn = float(torch.rand((), generator=rng))
+        if self.co_optimizer is not None and drawn < p.co_training ** (int(STAGES * progress) + 1):
+            self._classify(tasks, progress=progress, rng=rng)
+        ways = p.train_ways or self._context.shape.ways
+        training = Training(rng=rng, progress=progress)
+        members = functional.one_hot(tasks.support.y, ways)
+        film = self.film(self._embed(tasks.support.x, training), members)
+        support = self._embed(tasks.support.x, training, film)
+        queries = self._embed(tasks.query.x, training, film)
+        logits = self.logits(queries, support, members.to(support))
+        loss = self.loss(logits.flatten(0, 1), tasks.query.y.flatten())
+        skipped = self.outer.step(loss + self.penalty(), rate=self.rate(progress))
+        self._network.keep(training, skipped=skipped)
+        return {"loss": loss.detach(), SKIPPED: skipped}
+
+    @torch.no_grad()
+    def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
+        """Embed the support sets, and once more conditioned on what they are."""
+        context = self._context
+        members = functional.one_hot(support.y, context.shape.ways)
+        film = self.film(self._embed(support.x), members)
+        embedded = self._embed(support.x, None, film)
+
+        def embed(x: Tensor) -> Tensor:
+            return self._embed(x, None, film)
+
+        of_queries = predictor(embed, support.x, transductive=context.queries_together)
+        among = members.to(embedded)
+        return Adapted(
+            predict=torch.no_grad()(lambda x: self.logits(of_queries(x), embedded, among)),
+            n_params=[sum(w.numel() for w in self.outer.weights.values())] * len(support.x),
+        )
+
+    def logits(self, queries: Tensor, support: Tensor, members: Tensor) -> Tensor:
+        """See :meth:`MetricLearner.logits`."""
+        scale: float = self.params.metric_scale
+        return scale * ProtoNet.logits(self, queries, support, members)  # type: ignore[arg-type]
+
+    def film(self, support: Tensor, members: Tensor) -> Params:
+        """Equation 1 for each hidden layer.
+
+        Args:
+            support: the unconditioned embedding, ``[tasks, n, features]``.
+            members: ``[tasks, n, ways]``, 1 where an example is of a class, else 0.
+
+        Returns:
+            ``<layer>.film.scale`` and ``<layer>.film.shift``, ``[tasks, units]``.
+        """
+        if not self._layers:
+            return {}
+        among = members.to(support)
+        means = among.mT @ support / among.sum(dim=1).unsqueeze(2)
+        task = means.mean(dim=1)
+        return {
+            f"{layer}.film.{part}": self._net(f"condition.{layer}.{part}", task)
+            for layer in self._layers
+            for part in PARTS
+        }
+
+    def penalty(self) -> Tensor:
+        """The penalty of the scalars of equation 1."""
+        factors = [w for name, w in self._conditioning.items() if name.endswith(".factor")]
+        if not factors:
+            return torch.zeros((), device=self._context.device)
+        penalty: float = self.params.factor_penalty
+        return penalty * torch.stack(factors).square().sum()
+
+    def state_dict(self) -> dict[str, Any]:
+        """As :meth:`MetricLearner.state_dict`, and that of co-training."""
+        co = {} if self.co_optimizer is None else {"co_training": self.co_optimizer.state_dict()}
+        return super().state_dict() | co
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        if self.co_optimizer is not None:
+            self.co_optimizer.load_state_dict(state["co_training"])
+        super().load_state_dict(state)
+
+    def _classify(self, tasks: TaskBatch, *, progress: float, rng: torch.Generator) -> None:
+        assert tasks.labelled is not None
+        assert self.co_optimizer is not None
+        training = Training(rng=rng, progress=progress)
+        features = self._embed(tasks.labelled.x, training)
+        head = {name.removeprefix("classifier."): w for name, w in self._classifier.items()}
+        outputs = self._head.logits(features, head)
+        loss = functional.cross_entropy(outputs[0], tasks.labelled.y[0])
+        skipped = self.co_optimizer.step(loss, rate=self.rate(progress))
+        self._network.keep(training, skipped=skipped)
+
+    def _sgd(self, weights: Params) -> OuterOptimizer:
+        p: TadamParams = self.params
+        group = Group(weights, p.outer_lr, p.max_norm, decay=p.weight_decay)
+        return OuterSgd([group], momentum=p.momentum, nesterov=False, skip_above=p.skip_above)
+
+    def _net(self, name: str, task: Tensor) -> Tensor:
+        """A conditioning net on ``task [tasks, features]``: ``[tasks, units]``."""
+        w = self._conditioning
+
+        def affine(x: Tensor, i: int) -> Tensor:
+            return nn.linear(x[None], w[f"{name}.{i}.weight"][None], w[f"{name}.{i}.bias"][None])[0]
+
+        u = functional.silu(affine(task, 1))
+        return w[f"{name}.factor"] * (u + affine(functional.silu(affine(u, 2)), 3))
+
+    def _embed(
+        self, x: Tensor, training: Training | None = None, film: Params | None = None
+    ) -> Tensor:
+        """Embed ``[tasks, n, *inputs]``, conditioned on the tasks if they are given."""
+        shared = {name: weight[None] for name, weight in self._weights.items()}
+        return self._network.forward(shared | (film or {}), {}, x, training=training)
+
+
+def _new_net(name: str, features: int, units: int, rng: torch.Generator) -> Params:
+    """Weights of a conditioning net, uniform in +-1/sqrt(inputs), and its factor 0."""
+    weights: Params = {}
+    for i, inputs in enumerate((features, units, units), start=1):
+        bound = inputs**-0.5
+        weights[f"{name}.{i}.weight"] = torch.empty(inputs, units).uniform_(
+            -bound, bound, generator=rng
+        )
+        weights[f"{name}.{i}.bias"] = torch.zeros(units)
+    weights[f"{name}.factor"] = torch.zeros(())
+    return weights

@@ -1,0 +1,1 @@
+"""Metrics: how the predictions for a query set are scored."""

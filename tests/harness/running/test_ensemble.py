@@ -1,0 +1,136 @@
+"""Several weights on meta-validation, tested together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.harness.running.test_loops import Killed, kill_at, planned, run
+from tests.helpers.small_tasks import batch, context, generator
+
+from metabench.errors import UsageError
+from metabench.plugin.catalog import Catalog
+from metabench.plugin.contracts.learner import Learner
+from metabench.results.configurations import configurations
+from metabench.results.reading import read_runs
+from metabench.running.ensemble import Ensemble, keep, kept
+from metabench.running.trained_learner import restore
+from metabench_plugins.learners.maml import Maml, MamlParams
+from metabench_plugins.learners.metric import ProtoNet, ProtoNetParams
+
+
+def learners(kind: str) -> list[Learner]:
+    """The same learner with three initial weights."""
+    made: list[Learner] = []
+    for seed in range(3):
+        own = context(MamlParams(), kind=kind, rng=generator(seed))
+        made.append(Maml(own))
+        if kind == "classification":
+            made[-1] = ProtoNet(replace(own, params=ProtoNetParams()))
+    return made
+
+
+@pytest.mark.parametrize("kind", ["regression", "classification"])
+def test_the_prediction_is_the_mean_of_the_members(kind: str) -> None:
+    made, tasks = learners(kind), batch(kind)
+    support = replace(tasks.support, x=tasks.support.x.float())
+    if kind == "regression":
+        support = replace(support, y=support.y.float())
+    x = tasks.query.x.float()
+    alone = [one.adapt(support, rng=generator()).predict(x) for one in made]
+    states = [one.state_dict() for one in made]
+    holder = learners(kind)[0]
+    together = Ensemble(holder, states, kind, n_params=10)  # type: ignore[arg-type]
+    adapted = together.adapt(support, rng=generator())
+    found = adapted.predict(x)
+    if kind == "regression":
+        assert torch.allclose(found, torch.stack(alone).mean(dim=0), atol=1e-6)
+        assert adapted.n_params == [30] * len(tasks)
+        assert adapted.curve is not None
+        assert torch.equal(adapted.curve[3](x), found)
+    else:
+        mean = torch.stack([one.softmax(dim=-1) for one in alone]).mean(dim=0)
+        assert torch.allclose(found.exp(), mean, atol=1e-6)
+
+
+def test_one_member_predicts_as_it_does_alone() -> None:
+    (made, *_), tasks = learners("regression"), batch()
+    support = replace(tasks.support, x=tasks.support.x.float(), y=tasks.support.y.float())
+    together = Ensemble(made, [made.state_dict()], "regression", n_params=None)
+    x = tasks.query.x.float()
+    alone = made.adapt(support, rng=generator()).predict(x)
+    assert torch.equal(together.adapt(support, rng=generator()).predict(x), alone)
+
+
+def test_the_best_states_are_kept_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "best.safetensors"
+    for step, score in ((1, 3.0), (2, 1.0), (3, 2.0), (4, 2.0)):
+        best = keep(path, {"at": step}, step=step, score=score, sign=1.0, most=3)
+        assert best == 3.0
+    assert [(one["step"], one["learner"]["at"]) for one in kept(path)] == [(1, 1), (3, 3), (4, 4)]
+    # An earlier checkpoint resumes: what came after it is made again.
+    keep(path, {"at": 3}, step=3, score=5.0, sign=1.0, most=3)
+    assert [one["step"] for one in kept(path)] == [3, 1]
+
+
+def changes() -> dict[str, Any]:
+    return {
+        "budget": {"meta_steps": 40, "meta_batch": 3, "val_every": 10, "ensemble": 3},
+        "protocol": {"episodes": 20, "val_episodes": 5, "selection": "meta-val"},
+    }
+
+
+def test_a_run_tests_its_best_weights_together(catalog: Catalog, tmp_path: Path) -> None:
+    made = planned(catalog, **changes())
+    whole = run(made, catalog, tmp_path / "whole")
+    record = whole()
+    members = kept(whole.store.best_checkpoint)
+    assert len(members) == 3
+    assert record.selected_step == members[0]["step"]
+    (found,) = read_runs(tmp_path / "whole").runs
+    assert record.n_params is not None
+    assert set(found.episodes.n_params) == {3 * record.n_params}
+    (config,) = configurations([found])
+    assert config.training_conditions["weights tested together"] == "3"
+
+    restored = restore(whole.store.folder, catalog, device=torch.device("cpu"))
+    tasks = restored.episodes(range(4))
+    assert isinstance(restored.tested, Ensemble)
+    assert len(restored.tested.states) == 3
+    assert (
+        restored.tested.adapt(tasks.support, rng=generator())
+        .predict(tasks.query.x)
+        .isfinite()
+        .all()
+    )
+
+    with pytest.raises(Killed):
+        run(made, catalog, tmp_path / "cut", emit=kill_at("meta-train", 25))()
+    run(made, catalog, tmp_path / "cut")()
+    name = whole.store.folder.relative_to(tmp_path / "whole") / "episodes.jsonl"
+    first, second = ((tmp_path / folder / name).read_bytes() for folder in ("whole", "cut"))
+    assert first == second
+
+
+def test_an_ensemble_needs_scores_to_choose_by(catalog: Catalog) -> None:
+    with pytest.raises(UsageError, match="needs their meta-validation scores"):
+        planned(catalog, budget={"ensemble": 3})
+
+
+def test_meta_validation_may_have_other_shots(catalog: Catalog) -> None:
+    made = planned(catalog, protocol={"selection": "meta-val", "val_shots": 7, "val_queries": 2})
+    from metabench.planning.compatibility import episode_shapes
+
+    shapes = episode_shapes(made.spec, catalog)
+    assert (shapes["meta-val"].shots, shapes["meta-val"].queries) == (7, 2)
+    assert shapes["meta-test"].shots == made.spec.protocol.shots
+
+
+def test_fields_that_nobody_set_leave_the_run_id_as_it_was(catalog: Catalog) -> None:
+    written = planned(catalog).spec.model_dump(mode="json")
+    assert not {"val_shots", "val_queries"} & written["protocol"].keys()
+    assert "ensemble" not in written["training"]
+    assert "val_every" in written["training"]

@@ -1,0 +1,232 @@
+"""LEO: its equations, its reductions, its count of weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tests.helpers.small_tasks import IMAGES, SHAPES, batch, context, generator, in_double
+from torch import Tensor
+from torch.nn import functional
+
+from metabench import ClassBatch, EpisodeShape, Labelled, TaskBatch, TaskShape
+from metabench_plugins.learners.leo import PRE_TRAIN, Leo, LeoParams, Noise, logits, phases
+
+WAYS, SHOTS, FEATURES, LATENT = 3, 2, 8, 5
+QUIET: dict[str, Any] = {"dropout": 0.0}
+
+
+def leo(features: int = FEATURES, shots: int = SHOTS, **params: Any) -> Leo:
+    """LEO on given features."""
+    chosen = LeoParams(**{"features": "inputs", "latent": LATENT, **params})
+    own = context(
+        chosen,
+        kind="classification",
+        task=TaskShape("classification", (features,), WAYS),
+        shape=EpisodeShape(WAYS, shots, 2),
+        space=None,
+    )
+    learner: Leo = in_double(Leo(own))
+    return learner
+
+
+def tasks(n_tasks: int = 4, shots: int = SHOTS, queries: int = 3, seed: int = 0) -> TaskBatch:
+    rng = generator(seed)
+    means = torch.randn(n_tasks, WAYS, FEATURES, generator=rng, dtype=torch.float64)
+
+    def part(n: int) -> Labelled:
+        y = torch.arange(WAYS).repeat(n_tasks, n)
+        noise = torch.randn(*y.shape, FEATURES, generator=rng, dtype=torch.float64)
+        return Labelled(means[torch.arange(n_tasks)[:, None], y] + 0.5 * noise, y)
+
+    return TaskBatch(part(shots), part(queries), ("s",) * n_tasks, tuple(map(str, range(n_tasks))))
+
+
+def losses(learner: Leo, drawn: TaskBatch) -> tuple[Tensor, Tensor]:
+    x, q = (functional.normalize(one.x, dim=2) for one in (drawn.support, drawn.query))
+    return learner.losses(x, drawn.support.y, q, drawn.query.y, rng=generator(3))
+
+
+def test_the_weights_are_as_many_as_the_source_has() -> None:
+    learner = leo(features=640, latent=64)
+    assert sum(w.numel() for w in learner.outer.weights.values()) == 172_736
+
+
+def test_without_inner_steps_it_is_the_generator_alone() -> None:
+    still = leo(latent_lr=0.0, tuning_lr=0.0)
+    generator_alone = leo(latent_steps=0, tuning_steps=0)
+    generator_alone.load_state_dict(still.state_dict())
+    drawn = tasks()
+    first, second = (
+        one.adapt(drawn.support, rng=generator()).predict(drawn.query.x)
+        for one in (still, generator_alone)
+    )
+    assert torch.allclose(first, second, atol=1e-12)
+    # The generator's classifier is the first half of W_d mu.
+    x = functional.normalize(drawn.support.x, dim=2)
+    codes, _ = still.encode(x, drawn.support.y, noise=None)
+    mean = codes.mean(dim=2) @ still.outer.weights["decoder"][:, :FEATURES]
+    query = functional.normalize(drawn.query.x, dim=2)
+    assert torch.allclose(first, torch.einsum("tqd,tnd->tqn", query, mean), atol=1e-12)
+
+
+def test_the_codes_of_a_class_come_from_all_pairs() -> None:
+    learner, drawn = leo(), tasks(n_tasks=2)
+    w, x, y = learner.outer.weights, drawn.support.x, drawn.support.y
+    found, _ = learner.encode(x, y, noise=None)
+    n = x.shape[1]
+    for t in range(2):
+        e = x[t] @ w["encoder"]
+        for c in range(WAYS):
+            rows = []
+            for i in (y[t] == c).nonzero()[:, 0].tolist():
+                for j in range(n):
+                    h = torch.cat([e[i], e[j]])
+                    h = torch.relu(torch.relu(h @ w["relation.1"]) @ w["relation.2"])
+                    rows.append(h @ w["relation.3"])
+            mean = torch.stack(rows).mean(dim=0)[:LATENT]
+            assert torch.allclose(found[t, c], mean.expand(SHOTS, -1), atol=1e-12)
+
+
+@pytest.mark.parametrize("rate", [0.3])
+def test_tuning_a_shared_classifier_is_meta_sgd(rate: float) -> None:
+    """With one start for all tasks and no latent steps: a learned rate for each weight."""
+    learner = leo(latent_steps=0, tuning_steps=3, tuning_lr=rate)
+    drawn = tasks()
+    x, y = drawn.support.x, drawn.support.y
+    start = torch.randn(WAYS, FEATURES, generator=generator(9), dtype=torch.float64)
+    shared = start[None, :, None, :].expand(len(drawn), -1, SHOTS, -1)
+    learner.decode = lambda codes, noise: shared.clone().requires_grad_()  # type: ignore[method-assign]
+    _, found = learner.refine(torch.zeros(1), x, y, noise=None)
+    for t in range(len(drawn)):
+        w = start.clone()
+        for _ in range(3):
+            w.requires_grad_()
+            loss = functional.cross_entropy(x[t] @ w.T, y[t], reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, w)
+            # The logits average the classifiers of a class, so each gets its share.
+            w = (w - rate * gradient / SHOTS).detach()
+        assert torch.allclose(found[t].mean(dim=1), w, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["rate.latent", "rate.tuning", "decoder", "encoder", "relation.2"])
+def test_the_outer_gradient_is_that_of_finite_differences(name: str) -> None:
+    learner = leo(kl_weight=0.1, encoder_penalty=0.0, l2_penalty=0.01, latent_lr=0.3, tuning_lr=0.1)
+    # Away from the clamp of the spreads, where finite differences see a corner.
+    with torch.no_grad():
+        learner.outer.weights["relation.3"][:, LATENT:] += 0.4
+        learner.outer.weights["decoder"][:, FEATURES:].abs_()
+    drawn = tasks(n_tasks=2)
+
+    def outer() -> Tensor:
+        found, penalty = losses(learner, drawn)
+        return found.mean() + penalty
+
+    weight = learner.outer.weights[name]
+    (gradient,) = torch.autograd.grad(outer(), weight)
+    direction = torch.randn(weight.shape, generator=generator(1), dtype=torch.float64)
+    h = 1e-6
+    values = []
+    for sign in (1, -1):
+        with torch.no_grad():
+            weight += sign * h * direction
+        values.append(float(outer().detach()))
+        with torch.no_grad():
+            weight -= sign * h * direction
+    slope = (values[0] - values[1]) / (2 * h)
+    assert float((gradient * direction).sum()) == pytest.approx(slope, rel=2e-5, abs=1e-8)
+
+
+def test_permuting_the_classes_permutes_the_logits() -> None:
+    learner, drawn = leo(), tasks()
+    order = torch.tensor([2, 0, 1])
+    renamed = Labelled(drawn.support.x, order[drawn.support.y])
+    first = learner.adapt(drawn.support, rng=generator()).predict(drawn.query.x)
+    second = learner.adapt(renamed, rng=generator()).predict(drawn.query.x)
+    assert torch.allclose(second[..., order], first, atol=1e-10)
+
+
+def test_the_divergence_is_that_of_the_normal_densities() -> None:
+    learner, drawn = leo(), tasks()
+    with torch.no_grad():
+        learner.outer.weights["relation.3"][:, LATENT:] += 0.4
+    noise = Noise(generator(5), 0.0)
+    codes, found = learner.encode(drawn.support.x, drawn.support.y, noise=noise)
+    mean, _ = learner.encode(drawn.support.x, drawn.support.y, noise=None)
+    eps = torch.randn(codes.shape, generator=_after_dropout(drawn)).double()
+    sigma = (codes - mean) / eps
+    q = torch.distributions.Normal(mean, sigma.abs()).log_prob(codes)
+    p = torch.distributions.Normal(0.0, 1.0).log_prob(codes)
+    assert float(found.detach()) == pytest.approx(float((q - p).mean().detach()), rel=1e-6)
+
+
+def _after_dropout(drawn: TaskBatch) -> torch.Generator:
+    rng = generator(5)
+    torch.rand(drawn.support.x.shape, generator=rng)
+    return rng
+
+
+def test_meta_test_draws_nothing() -> None:
+    learner, drawn = leo(), tasks()
+    first, second = (
+        learner.adapt(drawn.support, rng=generator(seed)).predict(drawn.query.x) for seed in (0, 1)
+    )
+    assert torch.equal(first, second)
+
+
+def test_training_lowers_the_loss_of_linear_tasks() -> None:
+    learner = leo(outer_lr=0.01, **QUIET)
+    found = [
+        float(learner.meta_step(tasks(seed=s % 10), progress=0.0, rng=generator(s))["loss"])
+        for s in range(60)
+    ]
+    assert sum(found[-10:]) < 0.9 * sum(found[:10])
+
+
+def test_the_network_is_trained_first_and_then_left() -> None:
+    own = context(LeoParams(latent=LATENT), kind="classification", train_classes=6)
+    learner = Leo(own)
+    assert learner._network is not None
+    y = torch.randint(6, (1, 10), generator=generator())
+    x = torch.randn(1, 10, *IMAGES.inputs, generator=generator())
+    none = Labelled(x[:0, :0], y[:0, :0])
+    examples = TaskBatch(none, none, (), (), phase=PRE_TRAIN, labelled=ClassBatch(x, y, "k"))
+
+    def state() -> tuple[Tensor, Tensor]:
+        assert learner._network is not None
+        network = next(iter(learner._network.outer.weights.values())).detach().clone()
+        return network, learner.outer.weights["decoder"].detach().clone()
+
+    before = state()
+    learner.meta_step(examples, progress=0.0, rng=generator())
+    trained = state()
+    assert not torch.equal(before[0], trained[0])
+    assert torch.equal(before[1], trained[1])
+    few = batch("classification")
+    episodes = replace(
+        few,
+        support=Labelled(few.support.x.float(), few.support.y),
+        query=Labelled(few.query.x.float(), few.query.y),
+        phase="meta-train",
+    )
+    learner.meta_step(episodes, progress=0.6, rng=generator())
+    after = state()
+    assert torch.equal(trained[0], after[0])
+    assert not torch.equal(trained[1], after[1])
+
+
+def test_phases_follow_the_fraction() -> None:
+    first, second = phases(LeoParams(pretrain_fraction=0.25), SHAPES["classification"])
+    assert (first.share, first.tasks, first.selects) == (0.25, 0, False)
+    assert (second.share, second.tasks) == (0.75, None)
+    (only,) = phases(LeoParams(features="inputs"), SHAPES["classification"])
+    assert only.examples == 0
+
+
+def test_logits_average_the_classifiers_of_a_class() -> None:
+    x = torch.randn(2, 4, FEATURES, generator=generator(), dtype=torch.float64)
+    w = torch.randn(2, WAYS, SHOTS, FEATURES, generator=generator(1), dtype=torch.float64)
+    each = torch.einsum("tqd,tnkd->tqnk", x, w)
+    assert torch.allclose(logits(x, w), each.mean(dim=3))
