@@ -172,22 +172,6 @@ def check_layers(spec: RunSpec, data: ClassData | FunctionFamily, catalog: Catal
         )
 
 
-def check_vectors(spec: RunSpec, data: ClassData | FunctionFamily, catalog: Catalog) -> None:
-    """Let the network of a run refuse vectors that it cannot read, before anything runs.
-
-    Args:
-        spec: of the run.
-        data: of its first source.
-        catalog: the plugins.
-
-    Raises:
-        UsageError: with the network's reason.
-    """
-    task = task_of(data, spec.protocol.ways)
-    if spec.space is not None and task.kind == "classification" and len(task.inputs) == 1:
-        build_space(spec.space, task, catalog)
-
-
 def check_state(spec: RunSpec, data: ClassData | FunctionFamily, catalog: Catalog) -> None:
     """Refuse a network with a state for a learner that would not train it.
 
@@ -211,6 +195,22 @@ def check_state(spec: RunSpec, data: ClassData | FunctionFamily, catalog: Catalo
             hint="Choose a network without, such as conv4 with its defaults, with --network, "
             f"or another learner: {_list(able)}.",
         )
+
+
+def check_vectors(spec: RunSpec, data: ClassData | FunctionFamily, catalog: Catalog) -> None:
+    """Let the network of a run refuse vectors that it cannot read, before anything runs.
+
+    Args:
+        spec: of the run.
+        data: of its first source.
+        catalog: the plugins.
+
+    Raises:
+        UsageError: with the network's reason.
+    """
+    task = task_of(data, spec.protocol.ways)
+    if spec.space is not None and task.kind == "classification" and len(task.inputs) == 1:
+        build_space(spec.space, task, catalog)
 
 
 def check_architecture(spec: RunSpec, data: ClassData | FunctionFamily, catalog: Catalog) -> None:

@@ -15,7 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 from torch import Tensor
 from torch.nn import functional
 
-from metabench import CellChoices, Genotype, Mixture, Params, TaskShape, Training, UsageError, nn
+from metabench import (
+    CellChoices,
+    Genotype,
+    Mixture,
+    Params,
+    TaskShape,
+    Training,
+    UsageError,
+    nn,
+)
 from metabench_plugins.spaces.parts import layer_weights as extras
 from metabench_plugins.spaces.parts.initial import glorot
 from metabench_plugins.spaces.parts.running_norms import fresh_state, running_norm
