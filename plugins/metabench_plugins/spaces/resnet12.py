@@ -128,7 +128,7 @@ class ResNet12:
         task: images ``(channels, height, width)``, and the number of outputs.
 
     Raises:
-        UsageError: for images that are too small to be halved so often.
+        UsageError: for vectors, and images that are too small to be halved so often.
     """
 
     batch_statistics = False
@@ -138,6 +138,11 @@ class ResNet12:
         self._task = task
         self._variant = VARIANTS[params.variant]
         self._widths = [max(1, round(params.width * width)) for width in self._variant.widths]
+        if len(task.inputs) != 3:
+            raise UsageError(
+                f"Network resnet12 reads images, not inputs of shape {list(task.inputs)}.",
+                hint="Choose mlp with --network.",
+            )
         _, height, width = task.inputs
         smallest = 1 << self._variant.halved
         if min(height, width) < smallest:

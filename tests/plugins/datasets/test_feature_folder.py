@@ -23,6 +23,7 @@ from metabench.sampling.sources import ClassSource
 from metabench_plugins.datasets import feature_folder
 from metabench_plugins.datasets.feature_folder import FeatureFolderParams, load, synthesize
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params
+from metabench_plugins.spaces.resnet12 import ResNet12, ResNet12Params
 
 KINDS = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen", "ibis", "jay")
 FEATURES = 6
@@ -169,9 +170,10 @@ def test_other_examples_are_refused(changes: dict[str, Any], words: str) -> None
         ClassSource("s", dataclasses.replace(data, **changes), device=torch.device("cpu"))
 
 
-def test_a_network_of_images_refuses_vectors() -> None:
+@pytest.mark.parametrize(("network", "params"), [(Conv4, Conv4Params), (ResNet12, ResNet12Params)])
+def test_a_network_of_images_refuses_vectors(network: Any, params: Any) -> None:
     with pytest.raises(UsageError, match=r"reads images, not inputs of shape \[6\]") as caught:
-        Conv4(Conv4Params(), TaskShape("classification", (FEATURES,), 5))
+        network(params(), TaskShape("classification", (FEATURES,), 5))
     assert "mlp" in caught.value.hint
 
 
