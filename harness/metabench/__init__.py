@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         Params,
     )
     from metabench.plugin.contracts.conditions import TrainingConditions
-    from metabench.plugin.contracts.data import ClassData, EvaluableFamily, FunctionFamily
+    from metabench.plugin.contracts.data import ClassData, EvaluableFamily, FunctionFamily, Scaling
     from metabench.plugin.contracts.episode import (
         Adapted,
         ClassBatch,
@@ -136,6 +136,7 @@ _HOMES = {
         "ClassData",
         "EvaluableFamily",
         "FunctionFamily",
+        "Scaling",
     ),
     "plugin.contracts.episode": (
         "Adapted",
@@ -259,6 +260,7 @@ __all__ = [
     "Reduction",
     "RegularizedStrategy",
     "RunEvent",
+    "Scaling",
     "Score",
     "SearchSpace",
     "SearchSpaceSpec",

@@ -48,13 +48,14 @@ def under_name(archive: Archive, own_name: str | None, path: Path) -> Archive:
         if own_name is not None:
             raise UsageError(
                 f"--name does not apply to {archive.name}.",
-                hint="--name is for images of your own, which are imported as image-folder.",
+                hint="--name is for files of your own, which are imported as image-folder or "
+                "feature-folder.",
             )
         return archive
     chosen = own_name or path.resolve().name.partition(".")[0]
     if not re.fullmatch(r"[\w-]+", chosen):
         raise UsageError(
-            f"{chosen!r} cannot be the name of the images.",
+            f"{chosen!r} cannot be the name of the {archive.examples}.",
             hint="Choose a name of letters, digits, - and _ with --name.",
         )
     return dataclasses.replace(archive, name=f"{archive.name}/{chosen}")
@@ -67,7 +68,7 @@ def preparation_of(
     size: int | None,
     resize: str | None,
     crop: str | None,
-) -> Preparation:
+) -> Preparation | None:
     """The named preset, or the archive's own preparation, with the user's options on top."""
     from metabench.data import Preparation, ResizeFilter
     from metabench.data.archive import Crop
@@ -83,4 +84,12 @@ def preparation_of(
     base = archive.presets[preset] if preset else archive.preparation
     chosen = {"size": size, "resize": resize, "crop": crop}
     given = {key: value for key, value in chosen.items() if value is not None}
+    if base is None:
+        if given:
+            raise UsageError(
+                f"--{next(iter(given))} does not apply to {archive.name}, whose examples are "
+                "vectors.",
+                hint="Leave it out: vectors are packed as they are.",
+            )
+        return None
     return Preparation.model_validate({**base.model_dump(), **given})

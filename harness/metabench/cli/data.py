@@ -147,7 +147,9 @@ def import_(
     own_name: Annotated[
         str | None,
         typer.Option(
-            "--name", help="For image-folder: a name for the images. [default: the name of PATH]"
+            "--name",
+            help="For image-folder and feature-folder: a name for the examples. [default: the name "
+            "of PATH]",
         ),
     ] = None,
 ) -> None:
@@ -242,7 +244,7 @@ def _describe_pack(folder: Path) -> dict[str, Any]:
         "error": "",
         "n_classes": len(pack.index.classes),
         "n_images": pack.index.shape[0],
-        "preparation": pack.index.preparation.model_dump(),
+        "preparation": pack.index.model_dump()["preparation"],
         "digest": pack.index.digest,
     }
 
@@ -250,14 +252,18 @@ def _describe_pack(folder: Path) -> dict[str, Any]:
 def _say_packed(pack: Pack) -> None:
     index = pack.index
     typer.echo(
-        f"{index.dataset}: {index.shape[0]} images of {len(index.classes)} classes, "
+        f"{index.dataset}: {index.shape[0]} {index.examples} of {len(index.classes)} classes, "
         f"digest {index.digest}, license {index.licence}",
         err=True,
     )
     if pack.kept:
-        typer.echo("The same images are already packed there; nothing was changed.", err=True)
+        typer.echo(
+            f"The same {index.examples} are already packed there; nothing was changed.", err=True
+        )
     if index.stamps:
-        typer.echo(f"Results on these images are stamped {', '.join(index.stamps)}.", err=True)
+        typer.echo(
+            f"Results on these {index.examples} are stamped {', '.join(index.stamps)}.", err=True
+        )
     for note in index.notes:
         typer.echo(note, err=True)
     typer.echo(pack.folder)

@@ -109,7 +109,7 @@ def _describe_dataset(spec: DatasetSpec, data: Data) -> dict[str, Any]:
             {
                 "folder": str(folder),
                 "digest": index.digest,
-                "preparation": index.preparation.model_dump(),
+                "preparation": index.model_dump()["preparation"],
                 "stamps": list(index.stamps),
                 "notes": list(index.notes),
                 "originals_sha256": index.originals_sha256,
@@ -177,7 +177,9 @@ def _in_words(shown: dict[str, Any]) -> str:
     return "\n".join([*lines, columns([*header, "stamps"], rows)])
 
 
-def _preparation_in_words(done: dict[str, Any]) -> str:
+def _preparation_in_words(done: dict[str, Any] | None) -> str:
+    if done is None:
+        return "vectors"
     cut = "" if done["crop"] == "none" else f", cropped to the {done['crop']}"
     return f"{done['size']}x{done['size']}, {done['resize']}{cut}"
 
@@ -188,6 +190,11 @@ def _write_grid(sources: list[tuple[str, ClassData]], path: Path) -> None:
     if path.suffix.lower() != ".png":
         raise UsageError(
             f"--grid {path} does not end in .png.", hint="Name a file that ends in .png."
+        )
+    vectors = [source for source, data in sources if data.images.ndim == 2]
+    if vectors:
+        raise UsageError(
+            f"Source {vectors[0]} holds vectors, which cannot be drawn.", hint="Leave out --grid."
         )
     sheet = contact_sheet(sources, split="meta-test")
     with writing(path):

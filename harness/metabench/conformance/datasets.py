@@ -1,4 +1,4 @@
-"""Checks of a dataset: images sorted by class, or a family of functions."""
+"""Checks of a dataset: images or vectors sorted by class, or a family of functions."""
 
 from __future__ import annotations
 
@@ -67,10 +67,12 @@ def _stamped(data: ClassData) -> None:
 def _images(load: Callable[[], ClassData]) -> None:
     images = load().images
     require(
-        images.ndim == 4 and images.dtype == np.uint8,
+        {4: "uint8", 2: "float32"}.get(images.ndim) == images.dtype.name,
         f"images are {images.dtype} {images.shape}; "
-        "they must be uint8 [n, height, width, channels].",
+        "they must be uint8 [n, height, width, channels], or vectors, float32 [n, features].",
     )
+    if images.ndim == 2:
+        require(bool(np.isfinite(images).all()), "a vector is not finite.")
 
 
 def _classes(load: Callable[[], ClassData]) -> None:
@@ -103,7 +105,10 @@ def _splits(load: Callable[[], ClassData]) -> None:
 
 
 def _rotations(load: Callable[[], ClassData]) -> None:
-    rotations = load().rotations
+    data = load()
+    rotations = data.rotations
+    if data.images.ndim == 2:
+        require(set(rotations.values()) == {"none"}, "vectors cannot be turned.")
     require(
         set(rotations) == set(SPLITS) and set(rotations.values()) <= set(ROTATIONS),
         f"rotations are {dict(rotations)}; each split must have one of {', '.join(ROTATIONS)}.",
@@ -169,7 +174,7 @@ def _only_words(load: Callable[[], FunctionFamily]) -> None:
 
 
 CLASS_CHECKS: dict[str, Callable[[Callable[[], Any]], None]] = {
-    "images are uint8 with channels last": _images,
+    "images are uint8 with channels last, or finite vectors": _images,
     "offsets divide the images into named classes": _classes,
     "no class is in two splits": _splits,
     "rotations are known": _rotations,

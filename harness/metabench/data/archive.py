@@ -35,13 +35,22 @@ class Preparation(Frozen):
     )
 
     def __str__(self) -> str:
-        """The name of the pack's folder.
+        """The name of the pack's folder, see :func:`folder_name`.
 
         >>> str(Preparation(size=28)), str(Preparation(size=84, crop="box"))
         ('28-lanczos', '84-lanczos-box')
         """
         name = f"{self.size}-{self.resize}"
         return name if self.crop == "none" else f"{name}-{self.crop}"
+
+
+def folder_name(preparation: Preparation | None) -> str:
+    """The name of a pack's folder; vectors are packed as they are, without a preparation.
+
+    >>> folder_name(Preparation(size=28)), folder_name(None)
+    ('28-lanczos', 'vectors')
+    """
+    return "vectors" if preparation is None else str(preparation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +116,10 @@ class Archive:
         scan: finds the classes among the file names of the originals.
         parts: how many classes each part has; empty if any number is allowed.
         per_class: how many images each class has; None if classes differ and ``scan`` checks them.
-        mode: ``L`` (gray, one channel) or ``RGB``.
-        preparation: how images are prepared unless the user asks for something else.
+        mode: ``L`` (gray, one channel), ``RGB``, or ``vectors``: then ``scan`` provides a file of
+            little-endian float32 for each vector, all of the same length.
+        preparation: how images are prepared unless the user asks for something else; None for
+            vectors.
         presets: other preparations by name, such as that of a paper's script.
         licence: short name of the license.
         citation: what to cite.
@@ -123,8 +134,8 @@ class Archive:
     scan: Callable[[Originals], Contents]
     parts: Mapping[str, int]
     per_class: int | None
-    mode: Literal["L", "RGB"]
-    preparation: Preparation
+    mode: Literal["L", "RGB", "vectors"]
+    preparation: Preparation | None
     licence: str
     citation: str = ""
     archives: tuple[str, ...] = ()
@@ -135,3 +146,8 @@ class Archive:
     def channels(self) -> int:
         """Channels of a packed image."""
         return len(self.mode)
+
+    @property
+    def examples(self) -> str:
+        """What its examples are, in words."""
+        return "vectors" if self.mode == "vectors" else "images"

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from metabench.data.archive import Archive, ImageClass, Preparation
+from metabench.data.archive import Archive, ImageClass, Preparation, folder_name
 from metabench.data.locations import data_root
 from metabench.data.locks import held
 from metabench.data.originals import Originals, is_archive
@@ -57,13 +57,14 @@ def import_archive(
             made = write_pack(
                 archive, originals, contents, preparation=preparation, folder=folder, report=report
             )
-            return _publish(made, home / str(preparation), named=archive.named)
+            return _publish(made, home / folder_name(preparation), named=archive.named)
 
 
 def _check_complete(archive: Archive, classes: Sequence[ImageClass], path: Path) -> None:
     if not classes:
         raise DataError(
-            f"{path} holds no images of {archive.name}.", hint=f"PATH must be {archive.layout}."
+            f"{path} holds no {archive.examples} of {archive.name}.",
+            hint=f"PATH must be {archive.layout}.",
         )
     for part, expected in archive.parts.items():
         n = sum(found.name.split("/")[0] == part for found in classes)
@@ -140,9 +141,10 @@ def _publish(made: Pack, target: Path, *, named: bool) -> Pack:
                 continue
             return Pack(target, made.index)
     if there.index.digest != made.index.digest:
-        other = "Import these images with another --name, or remove" if named else "Remove"
+        examples = made.index.examples
+        other = f"Import these {examples} with another --name, or remove" if named else "Remove"
         raise DataError(
-            f"{target} holds other images (digest {there.index.digest}), not these "
+            f"{target} holds other {examples} (digest {there.index.digest}), not these "
             f"(digest {made.index.digest}).",
             hint=f"{other} the folder {target} first.",
         )

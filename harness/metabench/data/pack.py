@@ -1,7 +1,8 @@
 """Packs: the prepared images of a dataset as one array, with an index that describes them.
 
 ``<data root>/<dataset>/<preparation>/`` holds ``images.npy`` (uint8 ``[n, height, width,
-channels]``, sorted by class, memory-mapped) and ``index.json``.
+channels]``, or float32 ``[n, features]`` for vectors, sorted by class, memory-mapped) and
+``index.json``.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
-from metabench.data.archive import Archive, Preparation
+from metabench.data.archive import Archive, Preparation, folder_name
 from metabench.data.locations import data_root
 from metabench.errors import DataError
 from metabench.values import Frozen, digest
@@ -44,9 +45,12 @@ class PackIndex(Frozen):
 
     schema_number: int = Field(description="Version of this format.")
     dataset: str = Field(description="Name of the dataset.")
-    preparation: Preparation = Field(description="How the images were prepared.")
-    shape: tuple[int, int, int, int] = Field(
-        description="Number of images, height, width and channels."
+    preparation: Preparation | None = Field(
+        description="How the images were prepared; null for vectors."
+    )
+    shape: tuple[int, int, int, int] | tuple[int, int] = Field(
+        description="Number of images, height, width and channels; or number of vectors and of "
+        "their features."
     )
     images_sha256: str = Field(description="SHA-256 of `images.npy`.")
     originals_sha256: str = Field(
@@ -73,9 +77,14 @@ class PackIndex(Frozen):
         # Only where there are any, so that packs from before these fields keep their digests.
         fields |= {name for name in ("splits", "stamps") if getattr(self, name)}
         content = self.model_dump(mode="json", include=fields)
-        if self.preparation.crop == "none":
+        if self.preparation is not None and self.preparation.crop == "none":
             del content["preparation"]["crop"]
         return digest(content)
+
+    @property
+    def examples(self) -> str:
+        """What its examples are, in words."""
+        return "vectors" if len(self.shape) == 2 else "images"
 
 
 class SealedIndex(Frozen):
@@ -132,8 +141,10 @@ class Pack:
         """One name per class."""
         return tuple(entry.name for entry in self.index.classes)
 
-    def images(self) -> NDArray[np.uint8]:
-        """The images, ``[n, height, width, channels]``, memory-mapped; a write stays in memory.
+    def images(self) -> NDArray[Any]:
+        """The images, uint8 ``[n, height, width, channels]``, or float32 vectors ``[n, features]``.
+
+        They are memory-mapped; a write stays in memory.
 
         Raises:
             PackError: the file is missing, truncated, or not the array of the index.
@@ -145,9 +156,10 @@ class Pack:
             images = np.load(path, mmap_mode="c", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise self._damaged(f"{path} is missing or truncated") from error
-        if images.dtype != np.uint8 or images.shape != self.index.shape:
+        dtype = np.uint8 if len(self.index.shape) == 4 else np.dtype("<f4")
+        if images.dtype != dtype or images.shape != self.index.shape:
             raise self._damaged(f"{path} is not the array that {INDEX} describes")
-        mapped: NDArray[np.uint8] = images
+        mapped: NDArray[Any] = images
         return mapped
 
     def offsets(self) -> NDArray[np.int64]:
@@ -162,22 +174,25 @@ class Pack:
         )
 
 
-def open_pack(name: str, preparation: Preparation, *, root: Path | None = None) -> Pack:
+def open_pack(name: str, preparation: Preparation | None, *, root: Path | None = None) -> Pack:
     """Open the pack of a dataset.
 
     Args:
         name: name of the dataset.
-        preparation: what must have been done to its images.
+        preparation: what must have been done to its images; None for vectors.
         root: the data root; the user's own by default.
 
     Raises:
         PackError: there is no such pack, or it is damaged; the hint says how to get it.
     """
-    folder = (root or data_root()) / name / str(preparation)
+    folder = (root or data_root()) / name / folder_name(preparation)
     if not (folder / INDEX).is_file():
+        done = "imported"
+        if preparation is not None:
+            side = preparation.size
+            done = f"prepared at {side}x{side} pixels ({preparation.resize})"
         raise PackError(
-            f"{name} has not been prepared at {preparation.size}x{preparation.size} pixels "
-            f"({preparation.resize}): {folder} does not exist.",
+            f"{name} has not been {done}: {folder} does not exist.",
             name=name,
             preparation=preparation,
         )

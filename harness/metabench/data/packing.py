@@ -27,7 +27,7 @@ def write_pack(
     originals: Originals,
     contents: Contents,
     *,
-    preparation: Preparation,
+    preparation: Preparation | None,
     folder: Path,
     report: Progress | None = None,
 ) -> Pack:
@@ -37,7 +37,7 @@ def write_pack(
         archive: what the originals are.
         originals: where the images are read from.
         contents: what is packed, sorted by class.
-        preparation: what is done to each image.
+        preparation: what is done to each image; None for vectors, which stay as they are.
         folder: where to write.
         report: called with how many images are packed.
 
@@ -47,7 +47,12 @@ def write_pack(
     """
     classes = sorted(contents.classes, key=lambda found: found.name)
     entries = tuple(_entries(classes))
-    shape = (entries[-1].stop, preparation.size, preparation.size, archive.channels)
+    n = entries[-1].stop
+    shape: tuple[int, int] | tuple[int, int, int, int]
+    if preparation is None:
+        shape = (n, len(originals.read(classes[0].images[0])) // 4)
+    else:
+        shape = (n, preparation.size, preparation.size, archive.channels)
     packing = _Packing(archive, originals, preparation, report)
     # Plain writing, not a memory map: a full disk is then an OSError, not a SIGBUS.
     with (folder / IMAGES).open("wb") as sink:
@@ -84,7 +89,7 @@ class _Packing:
 
     archive: Archive
     originals: Originals
-    preparation: Preparation
+    preparation: Preparation | None
     report: Progress | None
 
     def write_images(self, classes: Sequence[ImageClass], sink: BinaryIO) -> str:
@@ -112,6 +117,8 @@ class _Packing:
         return content.hexdigest()
 
     def _prepare(self, data: bytes, what: str, box: Box | None) -> bytes:
+        if self.preparation is None:
+            return data
         image = _decode(data, what, self.archive.mode)
         if self.preparation.crop == "box" and box is not None:
             image = image.crop(_clipped(box, image.size, what))
@@ -139,7 +146,8 @@ def _array_header(shape: tuple[int, ...]) -> bytes:
     from numpy.lib import format as npy
 
     header = io.BytesIO()
-    npy.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    kind = "|u1" if len(shape) == 4 else "<f4"
+    npy.write_array_header_1_0(header, {"descr": kind, "fortran_order": False, "shape": shape})
     return header.getvalue()
 
 

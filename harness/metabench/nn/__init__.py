@@ -17,6 +17,7 @@ from metabench.nn.layers import (
     max_pool2d,
     unfold_tasks,
 )
+from metabench.nn.lift import lift
 from metabench.nn.mlp import Layer, norm_mlp
 from metabench.nn.state import drop_block, dropout, running_batch_norm
 from metabench.nn.statistics import statistics_of_first
@@ -32,6 +33,7 @@ __all__ = [
     "flatten",
     "fold_tasks",
     "global_avg_pool",
+    "lift",
     "linear",
     "max_pool2d",
     "norm_mlp",

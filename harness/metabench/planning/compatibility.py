@@ -197,6 +197,22 @@ def check_state(spec: RunSpec, data: ClassData | FunctionFamily, catalog: Catalo
         )
 
 
+def check_vectors(spec: RunSpec, data: ClassData | FunctionFamily, catalog: Catalog) -> None:
+    """Let the network of a run refuse vectors that it cannot read, before anything runs.
+
+    Args:
+        spec: of the run.
+        data: of its first source.
+        catalog: the plugins.
+
+    Raises:
+        UsageError: with the network's reason.
+    """
+    task = task_of(data, spec.protocol.ways)
+    if spec.space is not None and task.kind == "classification" and len(task.inputs) == 1:
+        build_space(spec.space, task, catalog)
+
+
 def check_architecture(spec: RunSpec, data: ClassData | FunctionFamily, catalog: Catalog) -> None:
     """Let the strategy of a run draw logits for its network, before anything runs.
 

@@ -18,6 +18,7 @@ from metabench.planning.compatibility import (
     check_source,
     check_state,
     check_strategy,
+    check_vectors,
     refuse_strategy,
 )
 from metabench.planning.evaluation import Evaluation
@@ -119,6 +120,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
     for spec in specs:
         if spec.seed == request.seeds[0]:
             check_data(spec, loaded, catalog)
+            check_vectors(spec, loaded[0], catalog)
             check_layers(spec, loaded[0], catalog)
             check_state(spec, loaded[0], catalog)
             check_architecture(spec, loaded[0], catalog)

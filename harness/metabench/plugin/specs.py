@@ -140,7 +140,8 @@ class DatasetSpec(Spec):
     """A dataset, from which the sources of suites are made.
 
     Attributes:
-        kind: ``classes`` (images sorted by class) or ``functions`` (generated regression tasks).
+        kind: ``classes`` (images or vectors sorted by class) or ``functions`` (generated
+            regression tasks).
         factory: builds a ``ClassData`` or a ``FunctionFamily`` from the validated parameters.
             Raises ``DataError`` if the data is missing.
         synthetic: builds a generated look-alike from the same parameters, for

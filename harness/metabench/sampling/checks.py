@@ -37,12 +37,31 @@ def check_classes(name: str, data: ClassData, split: str, shape: EpisodeShape) -
         need = 2 * max(shape.shots, shape.queries)
     if sizes.min() < need:
         small = classes[sizes.argmin(), 0]
+        examples = ("vector", "vectors") if data.images.ndim == 2 else ("image", "images")
         raise DataError(
             f"Class {data.class_names[small]!r} of source {name} has "
-            f"{counted(sizes.min(), 'image', 'images')}; "
+            f"{counted(sizes.min(), *examples)}; "
             f"{counted(shape.shots, 'shot', 'shots')} and "
             f"{counted(shape.queries, 'query', 'queries')} need {need}.",
             hint="Choose fewer shots or queries.",
+        )
+
+
+def check_examples(name: str, data: ClassData) -> None:
+    """Refuse what is neither images nor vectors, and vectors that are to be turned.
+
+    Raises:
+        DataError: with what was found.
+    """
+    kinds = {4: "uint8", 2: "float32"}
+    if kinds.get(data.images.ndim) != data.images.dtype.name:
+        raise DataError(
+            f"The examples of source {name} are {data.images.dtype} {list(data.images.shape)}.",
+            hint="They must be uint8 [n, height, width, channels] or float32 [n, features].",
+        )
+    if data.images.ndim == 2 and {*data.rotations.values()} - {"none"}:
+        raise DataError(
+            f"Source {name} holds vectors, which cannot be turned.", hint="Leave out rotations."
         )
 
 
@@ -88,6 +107,8 @@ def require_values(loaded: Sequence[ClassData | FunctionFamily]) -> None:
 def task_of(data: ClassData | FunctionFamily, ways: int) -> TaskShape:
     """What a network must accept and produce for the data of a source."""
     if isinstance(data, ClassData):
+        if data.images.ndim == 2:
+            return TaskShape("classification", data.images.shape[1:], ways)
         height, width, channels = data.images.shape[1:]
         return TaskShape("classification", (channels, height, width), ways)
     return TaskShape("regression", (data.inputs,), data.outputs)

@@ -1,4 +1,4 @@
-"""What episodes are drawn from: images sorted by class, or a generator of functions.
+"""What episodes are drawn from: images or vectors by class, or a generator of functions.
 
 Pixels stay uint8 on the device until they are gathered.
 """
@@ -17,6 +17,7 @@ from metabench.plugin.contracts.data import ClassData, EvaluableFamily, Function
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskShape
 from metabench.sampling.checks import (
     check_classes,
+    check_examples,
     check_functions,
     classes_of,
     halved,
@@ -78,13 +79,14 @@ class EpisodeSource(Protocol):
 
 
 class ClassSource:
-    """Few-shot classification episodes from images sorted by class.
+    """Few-shot classification episodes from images or vectors sorted by class.
 
     N classes without replacement, labelled 0..N-1; K+Q different images of each, the first K
     support. Support comes as K blocks, each with one image per class in an order of its own.
     """
 
     def __init__(self, name: str, data: ClassData, *, device: torch.device) -> None:
+        check_examples(name, data)
         self.name = name
         self.fingerprint = data.fingerprint
         self._data = data
@@ -99,9 +101,10 @@ class ClassSource:
         self._device = device
         pixels = torch.from_numpy(np.asarray(images.reshape(len(images), -1)))
         self._pixels = pixels.to(device) if _fits(images.nbytes, device) else pixels
+        self._scaling = None if data.scaling is None else _scaling(data, device)
 
     def task(self, ways: int) -> TaskShape:
-        """Images in, one logit per way out."""
+        """Images or vectors in, one logit per way out."""
         return task_of(self._data, ways)
 
     def check(self, split: str, shape: EpisodeShape) -> None:
@@ -171,7 +174,7 @@ class ClassSource:
         return self._gather(image[None])[0], position, image.tobytes()
 
     def on_grid(self, grid: QueryGrid) -> EpisodeSource:
-        """Refuse a grid, since images are not points of a line."""
+        """Refuse a grid, since examples of classes are not points of a line."""
         require_values([self._data])
         raise AssertionError("classes have no values")
 
@@ -179,14 +182,24 @@ class ClassSource:
         return torch.from_numpy(labels).to(self._device, non_blocking=True)
 
     def _gather(self, index: NDArray[np.int64]) -> torch.Tensor:
-        """Pixels in [0, 1], ``[tasks, n, channels, height, width]``, channels last in memory."""
+        """Pixels in [0, 1], ``[tasks, n, channels, height, width]``, channels last in memory.
+
+        Vectors are ``[tasks, n, features]``.
+        """
         flat = torch.from_numpy(index.ravel()).to(self._pixels.device, non_blocking=True)
         rows = self._pixels.index_select(0, flat)
         if rows.device.type != self._device.type:  # "cuda" and "cuda:0" are one device
             staged = rows.pin_memory() if self._device.type == "cuda" else rows
             rows = staged.to(self._device, non_blocking=True)
-        pixels = rows.to(torch.float32).div_(255)
-        return pixels.view(*index.shape, *self._image_shape).permute(0, 1, 4, 2, 3)
+        if len(self._image_shape) == 1:
+            x = rows.view(*index.shape, -1)
+        else:
+            pixels = rows.to(torch.float32).div_(255)
+            x = pixels.view(*index.shape, *self._image_shape).permute(0, 1, 4, 2, 3)
+        if self._scaling is None:
+            return x
+        scale, offset = self._scaling
+        return x * scale + offset
 
 
 class FunctionSource:
@@ -246,6 +259,15 @@ class FunctionSource:
 
     def _move(self, values: NDArray[np.float64]) -> torch.Tensor:
         return torch.from_numpy(values.astype(np.float32)).to(self._device, non_blocking=True)
+
+
+def _scaling(data: ClassData, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scale and offset, shaped for one example."""
+    assert data.scaling is not None
+    both = (np.asarray(v, dtype=np.float32) for v in (data.scaling.scale, data.scaling.offset))
+    per_channel = (-1,) if data.images.ndim == 2 else (-1, 1, 1)
+    scale, offset = (torch.from_numpy(v.reshape(per_channel)).to(device) for v in both)
+    return scale, offset
 
 
 def _fits(n_bytes: int, device: torch.device) -> bool:

@@ -17,33 +17,24 @@ A suite file of a few lines turns them into a benchmark, which is run by its pat
 from __future__ import annotations
 
 import dataclasses
-import os
 import posixpath
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from metabench import DataError, DatasetSpec, Frozen, digest
+from metabench import DatasetSpec, Frozen, digest
 from metabench.data import (
     Archive,
     Contents,
     ImageClass,
     Preparation,
     ResizeFilter,
-    import_archive,
-    open_pack,
 )
-from metabench_plugins.datasets.parts.class_splits import (
-    seeded_split,
-    split_by_folder,
-    split_from_file,
-)
+from metabench_plugins.datasets.parts.own_files import own_pack, own_split
 
 if TYPE_CHECKING:
     from metabench import ClassData
-    from metabench.data import Originals, Pack
+    from metabench.data import Originals
 
 LICENCE = "the owner's"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -131,63 +122,15 @@ def load(params: ImageFolderParams) -> ClassData:
     """
     from metabench_plugins.datasets.parts.packed import upright_classes
 
-    pack = _pack(params)
+    pack = own_pack(ARCHIVE, params.path, params.name, preparation=params.preparation())
     names = pack.class_names
-    if params.splits:
-        splits = split_from_file(_split_file(params.splits), names)
-    else:
-        splits = split_by_folder(names) or seeded_split(names, params.fractions, seed=params.seed)
+    splits = own_split(params.splits, names, params.fractions, seed=params.seed)
     # Equal pixels and classes are equal data, wherever they lay.
     content = {"images": pack.index.images_sha256, "classes": [*names], "splits": splits}
     return dataclasses.replace(
         upright_classes(pack, splits),
         fingerprint=digest({**content, "offsets": pack.offsets().tolist()}),
     )
-
-
-def _split_file(splits: str) -> Path:
-    from metabench_plugins.datasets.parts.torchmeta_bridge import split_folder
-
-    owner, _, name = splits.partition(":")
-    return split_folder(name) if owner == "torchmeta" else Path(splits).expanduser()
-
-
-def _pack(params: ImageFolderParams) -> Pack:
-    if (params.path is None) == (params.name is None):
-        raise DataError(
-            "image-folder needs either a path or a name, not both.",
-            hint="In a suite: params: {path: my-photos}.",
-        )
-    if params.name is not None:
-        return _named_pack(params.name, params.preparation())
-    path = Path(params.path or "").expanduser()
-    if not path.exists():
-        raise DataError(f"{path} does not exist.", hint=f"path must be {ARCHIVE.layout}.")
-    slug = re.sub(r"[^\w-]+", "-", path.resolve().name).strip("-") or "images"
-    name = f"{ARCHIVE.name}/{slug}-{digest(_listing(path))}"
-    try:
-        return open_pack(name, params.preparation())
-    except DataError:
-        archive = dataclasses.replace(ARCHIVE, name=name)
-        return import_archive(archive, path, preparation=params.preparation())
-
-
-def _named_pack(name: str, preparation: Preparation) -> Pack:
-    try:
-        return open_pack(f"{ARCHIVE.name}/{name}", preparation)
-    except DataError as error:
-        raise DataError(
-            error.message,
-            hint=f"Run `metabench data import {ARCHIVE.name} PATH --name {name} "
-            f"--size {preparation.size} --resize {preparation.resize}`.",
-        ) from error
-
-
-def _listing(path: Path) -> list[tuple[str, int, int]]:
-    """Name, length and time of change of each file: equal listings are taken for equal files."""
-    files = [path] if path.is_file() else [Path(top, n) for top, _, ns in os.walk(path) for n in ns]
-    stats = [(str(file.resolve()), file.stat()) for file in sorted(files)]
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
 
 def synthesize(params: ImageFolderParams) -> ClassData:

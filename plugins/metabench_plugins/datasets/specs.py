@@ -10,6 +10,7 @@ from metabench_plugins.datasets import (
     birds,
     cifar10,
     cifar100,
+    feature_folder,
     four_domains,
     fungi,
     image_folder,
@@ -46,5 +47,6 @@ def dataset_specs() -> Iterator[DatasetSpec]:
     yield cifar10.SPEC
     yield from cifar100.SPECS
     yield image_folder.SPEC
+    yield feature_folder.SPEC
     yield torchmeta_classes.SPEC
     yield torchmeta_toy.SPEC

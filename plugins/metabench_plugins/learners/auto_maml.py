@@ -56,10 +56,13 @@ class AutoMaml(Tnas):
         """One outer update: weights and logits descend the mean query losses of their halves."""
         if self.params.arch_tasks == "all":
             return super()._search_step(tasks, progress=progress, rng=rng)
-        loss = self.query_loss(self.begin(tasks.support, rng=rng, progress=progress), tasks)
+        start = self.begin(tasks.support, rng=rng, progress=progress)
+        loss, penalty = self.outer_losses(start, tasks)
+        descended = loss if penalty is None else loss + penalty
         # The loss is a mean over all tasks, each gradient one over half of them.
-        skipped = self.outer.step(loss * (len(tasks) / _half(len(tasks))))
-        return {"loss": loss.detach(), SKIPPED: skipped}
+        skipped = self.outer.step(descended * (len(tasks) / _half(len(tasks))))
+        logged = {"loss": loss.detach(), SKIPPED: skipped}
+        return logged if penalty is None else {**logged, "penalty": penalty.detach()}
 
 
 def _half(n_tasks: int) -> int:

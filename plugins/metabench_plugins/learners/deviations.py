@@ -48,9 +48,9 @@ _META_SGD = SourceDeviation(
 _METRIC = SourceDeviation(
     source="batch norm at test uses running statistics",
     here="it uses those of the support and of the query set, under the suite's protocol",
-    why="networks here have no running statistics",
+    why="all learners of a suite have the same network; network.norm=running has them",
     where="Released code of prototypical networks",
-    when={"task": "classification"},
+    when={"network": "conv4", "network.norm": "batch"},
 )
 
 _FINETUNED = (
@@ -142,9 +142,9 @@ _METAOPTNET = (
     SourceDeviation(
         source="the weights that are best on validation episodes of 5 shots are tested",
         here="validation episodes have 1 shot, as the test",
-        why="all learners of a suite are selected by the setting's episodes",
+        why="all learners of a suite are selected alike; protocol.val_shots=5 does as the source",
         where="MetaOptNet, released code",
-        when={"protocol.shots": 1},
+        when={"protocol.shots": 1, "protocol.val_shots": None},
     ),
     SourceDeviation(
         source="convolutions have no bias and start from a normal distribution",
@@ -250,8 +250,9 @@ _MAML_PLUS = (
     SourceDeviation(
         source="the mean prediction of the five checkpoints that are best on validation is tested",
         here="one checkpoint is tested",
-        why="all learners of a suite are tested alike",
+        why="all learners of a suite are tested alike; budget.ensemble=5 tests five together",
         where="MAML++, released code",
+        when={"budget.ensemble": None},
     ),
 )
 

@@ -342,7 +342,6 @@ def _of_tnas() -> Iterator[LearnerSpec]:
             "networks": 1,
             "decode_fraction": 0.0,
         },
-        adds_loss_terms=False,
     )
 
 

@@ -15,7 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 from torch import Tensor
 from torch.nn import functional
 
-from metabench import CellChoices, Genotype, Mixture, Params, TaskShape, Training, nn
+from metabench import (
+    CellChoices,
+    Genotype,
+    Mixture,
+    Params,
+    TaskShape,
+    Training,
+    UsageError,
+    nn,
+)
 from metabench_plugins.spaces.parts import layer_weights as extras
 from metabench_plugins.spaces.parts.initial import glorot
 from metabench_plugins.spaces.parts.running_norms import fresh_state, running_norm
@@ -99,9 +108,17 @@ class Conv4:
     Args:
         params: see :class:`Conv4Params`.
         task: images ``(channels, height, width)``, and the number of outputs.
+
+    Raises:
+        UsageError: the inputs are no images.
     """
 
     def __init__(self, params: Conv4Params, task: TaskShape) -> None:
+        if len(task.inputs) != 3:
+            raise UsageError(
+                f"Network conv4 reads images, not inputs of shape {list(task.inputs)}.",
+                hint="Choose mlp with --network.",
+            )
         self._params = params
         self._task = task
 

@@ -55,8 +55,18 @@ def _counting(make):
 BROKEN_CLASS_DATA = [
     (
         lambda params: class_data(images=np.zeros((8, 5, 5, 1))),
-        "images are uint8 with channels last",
+        "images are uint8 with channels last, or finite vectors",
         "float64",
+    ),
+    (
+        lambda params: class_data(images=np.full((8, 5), np.nan, dtype=np.float32)),
+        "images are uint8 with channels last, or finite vectors",
+        "not finite",
+    ),
+    (
+        lambda params: class_data(images=np.zeros((8, 5), dtype=np.float32)),
+        "rotations are known",
+        "vectors cannot be turned",
     ),
     (
         lambda params: class_data(class_names=("a", "b")),

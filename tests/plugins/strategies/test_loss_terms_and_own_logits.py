@@ -20,6 +20,7 @@ from metabench.planning.plan import RunRequest, plan
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.architecture import Arch, CellChoices
 from metabench.plugin.contracts.episode import Labelled, TaskBatch
+from metabench_plugins.learners.auto_maml import AutoMaml, AutoMamlParams
 from metabench_plugins.learners.maml import Maml, MamlSearchParams
 from metabench_plugins.learners.metanas.learner import Metanas
 from metabench_plugins.learners.metanas.params import MetanasParams
@@ -215,6 +216,24 @@ def test_the_inner_and_the_outer_loop_of_maml_add_the_term(kind: type[Maml]) -> 
     assert float(penalty) == pytest.approx(-4.0 * float(distances.square().mean()), rel=1e-9)
 
 
+@pytest.mark.parametrize("arch_tasks", ["half", "all"])
+def test_the_shared_logits_of_auto_maml_descend_the_term_once(
+    monkeypatch: pytest.MonkeyPatch, arch_tasks: str
+) -> None:
+    slopes = []
+    for weight in (0.0, 4.0):
+        params = AutoMamlParams.model_validate(
+            {"inner_lr": 0.05, "inner_steps": 1, "arch_inner_lr": 0.0, "arch_tasks": arch_tasks}
+        )
+        learner = in_double(AutoMaml(context(params, space=SPACE, strategy=fair(weight))))
+        steps: list[Tensor] = []
+        monkeypatch.setattr(learner.outer, "step", lambda loss, to=steps: to.append(loss) or 0.0)
+        learner.meta_step(batch(), progress=0.0, rng=generator())
+        alpha = learner.outer.weights[ARCH + CELL]
+        slopes += torch.autograd.grad(steps[0], [alpha])
+    assert torch.allclose(slopes[1] - slopes[0], slope_of_term(alpha, 4.0), atol=1e-12)
+
+
 class WithoutTerm:
     """FairDARTS that lacks the capability."""
 
@@ -319,7 +338,7 @@ def test_the_controller_of_mnas_makes_own_logits_and_drops_none_of_them() -> Non
 
 
 @pytest.mark.parametrize("strategy", ["fair-darts", "darts-edge-norm"])
-@pytest.mark.parametrize("learner", ["maml", "mnas", "metanas", "tnas"])
+@pytest.mark.parametrize("learner", ["maml", "mnas", "metanas", "tnas", "tnas++", "auto-maml"])
 def test_searching_learners_take_them_in_the_suites(
     catalog: Catalog, learner: str, strategy: str
 ) -> None:

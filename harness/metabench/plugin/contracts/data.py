@@ -14,25 +14,44 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassData:
-    """Images sorted by class: what a dataset of kind ``classes`` returns.
+class Scaling:
+    """What is done to examples before a network sees them: ``x * scale + offset``.
 
     Attributes:
-        images: ``[n, height, width, channels]`` uint8, memory-mapped where large.
+        scale: a number, or one for each channel or feature, ``[channels]`` or ``[features]``.
+        offset: the same.
+    """
+
+    scale: float | NDArray[np.float32] = 1.0
+    offset: float | NDArray[np.float32] = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClassData:
+    """Images or vectors sorted by class: what a dataset of kind ``classes`` returns.
+
+    A network gets the pixels of images in [0, 1], and vectors as they are, unless there is a
+    ``scaling``.
+
+    Attributes:
+        images: ``[n, height, width, channels]`` uint8, or vectors ``[n, features]`` float32, such
+            as frozen features or the rows of a table. Memory-mapped where large.
         offsets: ``[classes + 1]``; class ``c`` has the images ``offsets[c]:offsets[c + 1]``.
         class_names: one name per class.
         splits: class ids of ``meta-train``, ``meta-val`` (may be empty) and ``meta-test``.
-        fingerprint: digest of pixels, classes, splits and preparation.
+        fingerprint: digest of pixels or features, classes, splits, preparation and scaling.
         rotations: per split, ``none``, ``classes`` (each quarter turn of a class is a class of its
-            own) or ``per-task`` (each class of a task is turned by a random quarter turn).
+            own) or ``per-task`` (each class of a task is turned by a random quarter turn). Vectors
+            have ``none``.
         stamps: the stamps of every result on this data, such as ``subset`` or ``synthetic``.
         supervised: whether this is ordinary classification: a single task with all classes of a
             split in their order. In meta-train, support examples come from the first half of the
             images of each class and query examples from the second, as architecture search
             divides its training set.
+        scaling: what is done to pixels in [0, 1], or to vectors; None for nothing.
     """
 
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | NDArray[np.float32]
     offsets: NDArray[np.int64]
     class_names: tuple[str, ...]
     splits: Mapping[str, NDArray[np.int64]]
@@ -40,6 +59,7 @@ class ClassData:
     rotations: Mapping[str, str]
     stamps: tuple[str, ...] = ()
     supervised: bool = False
+    scaling: Scaling | None = None
 
 
 @runtime_checkable

@@ -1,12 +1,13 @@
 """Synthetic images of classes: a class is a few strokes, which each image draws a bit differently.
 
-They replace real images, so that everything runs without any. They are not a benchmark.
+They and synthetic vectors replace real data, so that everything runs without any. They are no
+benchmark.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metabench import ClassData, Stamp, digest
 
@@ -44,24 +45,52 @@ def synthetic_classes(
         # A generator of its own, so that a class does not depend on how many there are.
         rng = np.random.default_rng([seed, c])
         images[c * per_class : (c + 1) * per_class] = _draw_class(rng, per_class, shape)
+    content = {"per_class": per_class, "shape": shape, "seed": seed}
+    return _stamped(images, n_per_split, per_class, {"synthetic": VERSION, **content})
+
+
+def synthetic_vectors(
+    n_per_split: Mapping[str, int], per_class: int, *, features: int, seed: int
+) -> ClassData:
+    """Draw classes of vectors: normal clouds of deviation 1 around normal centers of deviation 0.5.
+
+    Args:
+        n_per_split: how many classes each split has.
+        per_class: vectors per class.
+        features: numbers in each vector.
+        seed: equal seeds give equal vectors.
+
+    Returns:
+        Vectors, stamped ``synthetic``.
+    """
+    import numpy as np
+
+    n_classes = sum(n_per_split.values())
+    vectors = np.empty((n_classes * per_class, features), dtype=np.float32)
+    for c in range(n_classes):
+        rng = np.random.default_rng([seed, c])
+        cloud = 0.5 * rng.normal(size=features) + rng.normal(size=(per_class, features))
+        vectors[c * per_class : (c + 1) * per_class] = cloud
+    content = {"per_class": per_class, "features": features, "seed": seed}
+    return _stamped(vectors, n_per_split, per_class, {"vectors": VERSION, **content})
+
+
+def _stamped(
+    examples: NDArray[Any], n_per_split: Mapping[str, int], per_class: int, content: dict[str, Any]
+) -> ClassData:
+    import numpy as np
+
+    n_classes = sum(n_per_split.values())
     bounds = np.cumsum([0, *n_per_split.values()])
     return ClassData(
-        images=images,
+        images=examples,
         offsets=np.arange(n_classes + 1, dtype=np.int64) * per_class,
         class_names=tuple(f"synthetic/{c:04d}" for c in range(n_classes)),
         splits={
             split: np.arange(first, last, dtype=np.int64)
             for split, first, last in zip(n_per_split, bounds[:-1], bounds[1:], strict=True)
         },
-        fingerprint=digest(
-            {
-                "synthetic": VERSION,
-                "classes": dict(n_per_split),
-                "per_class": per_class,
-                "shape": shape,
-                "seed": seed,
-            }
-        ),
+        fingerprint=digest({**content, "classes": dict(n_per_split)}),
         rotations=dict.fromkeys(n_per_split, "none"),
         stamps=(Stamp.SYNTHETIC,),
     )

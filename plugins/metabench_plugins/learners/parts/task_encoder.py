@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field
 from torch import Tensor, nn
 
-from metabench import Labelled, TaskShape
+from metabench import Labelled, TaskShape, UsageError
 from metabench_plugins.learners.parts.gradient_learner import GradientParams
 
 LABEL_CODE_WIDTHS = {"regression": 20, "classification": 64}
@@ -104,6 +104,11 @@ class ImageEmbedding(nn.Module):
 
     def __init__(self, inputs: tuple[int, ...]) -> None:
         super().__init__()
+        if len(inputs) != 3:
+            raise UsageError(
+                f"This learner classifies images only; an example here has shape {list(inputs)}.",
+                hint="Choose another learner, such as maml, anil or protonet.",
+            )
         channels, height, width = inputs
         self.first = nn.Conv2d(channels, 32, 5, padding=2, bias=False)
         self.second = nn.Conv2d(32, 32, 5, padding=2, bias=False)
