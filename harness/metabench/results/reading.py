@@ -111,8 +111,9 @@ def load_results(path: str | Path) -> pd.DataFrame:
     """Read the finished runs below ``path`` as a table, one row per meta-test episode.
 
     Columns: suite, setting, budget, learner, backend, space, strategy, seed, run_id, config_id,
-    source, index, key, score, n_params, stamps (joined with a comma), metric. Accuracy is in
-    [0, 1]. What cannot be read is logged as a warning.
+    source, index, key, score, n_params, stamps (joined with a comma), metric, and ``metric.NAME``
+    of each further metric, NaN in runs without it. Accuracy is in [0, 1]. What cannot be read is
+    logged as a warning.
 
     Raises:
         DataError: when there is no run at all.
@@ -141,6 +142,10 @@ def load_results(path: str | Path) -> pd.DataFrame:
     columns |= {name: joined(name) for name in ("key", "score")}
     columns["n_params"] = pd.array(joined("n_params"), dtype="Int64")
     columns |= {name: repeated(name) for name in ("stamps", "metric")}
+    for name in dict.fromkeys(name for run in runs for name in run.episodes.metrics):
+        absent = [np.full(size, np.nan) for size in sizes]
+        own = [run.episodes.metrics.get(name, nan) for run, nan in zip(runs, absent, strict=True)]
+        columns[f"metric.{name}"] = np.concatenate(own)
     return pd.DataFrame(columns)
 
 

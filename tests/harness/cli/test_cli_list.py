@@ -11,7 +11,16 @@ from metabench.cli import app
 from metabench.papers.conditions import FACTS
 from metabench.render.columns import columns
 
-KINDS = ("learners", "suites", "datasets", "networks", "strategies", "executors", "references")
+KINDS = (
+    "learners",
+    "suites",
+    "datasets",
+    "networks",
+    "strategies",
+    "metrics",
+    "executors",
+    "references",
+)
 
 PLUGIN = """
 from metabench.plugin.hookspecs import hookimpl

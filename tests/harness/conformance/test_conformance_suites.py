@@ -24,7 +24,8 @@ budgets:
 @pytest.mark.parametrize(
     ("old", "new", "name", "said"),
     [
-        ("metric: mse", "metric: speed", "it can be read", "metric"),
+        ("metric: mse", "metric: Speed", "it can be read", "metric"),
+        ("metric: mse", "metric: mes", "its metrics score its tasks", "Did you mean mse"),
         ("name: pond", "name: lake", "its name is that of its file", "named 'lake'"),
         ("space: mlp", "space: mpl", "its sources and its network are installed", "'mpl'"),
         ("space: mlp", "space: conv4", "its sources and its network are installed", "regression"),
@@ -49,8 +50,14 @@ budgets:
         (
             "metric: mse",
             "metric: accuracy",
-            "it can be read",
-            "the metric of regression must be mse",
+            "its metrics score its tasks",
+            "Metric accuracy is for classification",
+        ),
+        (
+            "metric: mse",
+            "metric: mse\nmetrics: [nll]",
+            "its metrics score its tasks",
+            "Metrics for regression: mse",
         ),
         ("family: sine", "family: cosine", "its sources and its network are installed", "cosine"),
         ("shots: 5", "shots: 0", "every setting at every budget is valid", "shots"),

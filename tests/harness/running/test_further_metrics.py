@@ -15,6 +15,9 @@ from typer.testing import CliRunner
 
 from metabench.cli import app
 from metabench.errors import UsageError
+from metabench.papers.reference import Reference
+from metabench.papers.report import build_paper_report
+from metabench.papers.table import PaperTable
 from metabench.planning.plan import PlannedRun, RunRequest, plan
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.metric import MetricFacts
@@ -23,7 +26,7 @@ from metabench.render import Format, render
 from metabench.reports.build import build_report
 from metabench.reports.tables import Table
 from metabench.results.further_metrics import through_metric
-from metabench.results.reading import FinishedRun, read_runs
+from metabench.results.reading import FinishedRun, load_results, read_runs
 from metabench.results.schema import EpisodeRecord
 from metabench.running.loops import Control, Interrupted
 from metabench.running.run import RunExecution
@@ -334,6 +337,69 @@ def test_a_run_that_lacks_it_is_named_with_what_to_do(tmp_path: Path) -> None:
             f"{far}: 1 episode has no finite nll, so it is not counted.",
         ]
     )
+
+
+def test_a_data_frame_has_a_column_for_each(tmp_path: Path) -> None:
+    write(tmp_path, "maml", [1.0, 2.0, None, 4.0] * 2)
+    write(tmp_path, "reptile", None)
+    frame = load_results(tmp_path)
+    assert list(frame.columns[-2:]) == ["metric", "metric.nll"]
+    maml, reptile = (frame[frame.learner == name] for name in ("maml", "reptile"))
+    np.testing.assert_array_equal(maml["metric.nll"], [1.0, 2.0, np.nan, 4.0] * 2)
+    assert reptile["metric.nll"].isna().all()
+    assert len(reptile) == 8
+
+
+OPEN = dict.fromkeys(("n", "over", "formula"), "not stated")
+REFERENCE = {
+    "key": "example/table-1",
+    "title": "Example",
+    "citation": {"authors": "Doe", "title": "T", "venue": "CONF", "where": "Table 1"},
+    "protocol": {
+        "queries": 1,
+        "steps_at_test": 5,
+        "normalization": "transductive",
+        "episodes": 1000,
+        "trained_on": "meta-train",
+        "selection": "last",
+    },
+    "settings": {"5w1s": {"ways": 5, "shots": 1}},
+    "interval": OPEN,
+    "columns": [
+        {
+            "name": "bird",
+            "heading": "Bird",
+            "suite": "multidataset",
+            "source": "bird",
+            "setting": "5w1s",
+        }
+    ],
+    "rows": [
+        {"method": "MAML", "learner": "maml", "cells": {"bird": "1.30 ± 0.20"}},
+        {"method": "Reptile", "learner": "reptile", "cells": {"bird": "1.30 ± 0.20"}},
+    ],
+}
+
+
+def test_a_papers_table_of_a_further_metric_shows_the_runs_that_have_it(tmp_path: Path) -> None:
+    write(tmp_path, "maml", [1.0, 2.0, 1.5, 2.5, 1.0, 2.0, 1.5, 2.5], budget="paper")
+    write(tmp_path, "reptile", None, budget="paper")
+    nll = {"name": "nll", "title": "negative log-likelihood", "better": "smaller"}
+    reference = Reference.model_validate({**REFERENCE, "metric": nll})
+    (found,) = build_paper_report(read_runs(tmp_path), reference).tables
+    assert isinstance(found, PaperTable)
+    maml, reptile = found.rows
+    ours, theirs = maml.cells["bird"].ours, maml.cells["bird"].printed
+    assert ours is not None
+    assert theirs is not None
+    assert (ours.mean, ours.unit, theirs.unit) == (1.25, "nll", "nll")
+    assert reptile.cells["bird"].ours is None
+    assert "Ours: negative log-likelihood (nll) on the query sets" in found.caption
+    verdict = maml.cells["bird"].verdict
+    assert verdict is not None
+    assert "metric" not in verdict.reason
+    with pytest.raises(ValueError, match=r"write 'nll' as a mapping .* \{name: nll, title"):
+        Reference.model_validate({**REFERENCE, "metric": "nll"})
 
 
 def test_the_command_line_prints_it(tmp_path: Path) -> None:
