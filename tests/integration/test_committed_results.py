@@ -44,6 +44,17 @@ VERDICTS = {
         "m-nas-genotypes": "supported [medium]",
         "m-nas-genotypes-by-source": "supported [medium]",
     },
+    "toy-guarded": {
+        "m-nas-modulation": "undecided",
+        "m-nas-modulation-tree": "undecided",
+        "m-nas-searched-average": "undecided",
+        "m-nas-searched-harmonics": "undecided",
+        "m-nas-searched-extrapolates": "undecided",
+        "m-nas-per-task": "undecided",
+        "m-nas-near-maml": "undecided",
+        "m-nas-genotypes": "supported [medium]",
+        "m-nas-genotypes-by-source": "supported [medium]",
+    },
     "cifar10-pruning-lite": {
         "metanas-pruning-none": "undecided [lite, subset]",
         "metanas-pruning-operations": "supported [lite, subset]",
@@ -82,6 +93,8 @@ QUOTED = [
     ("m-nas-table-1-seeds", "m-nas-searched-average", ("mumomaml", "mnas"), "0.297 [0.007, 0.586]"),
     ("m-nas-table-1-seeds", "m-nas-per-task", ("mnas-shared", "mnas"), "0.177 [0.001, 0.353]"),
     ("m-nas-table-1-seeds", "m-nas-near-maml", ("bmaml", "maml"), "0.289 [0.037, 0.541]"),
+    ("toy-guarded", "m-nas-modulation", ("mnas", "maml"), "1.106 [1.012, 1.200]"),
+    ("toy-guarded", "m-nas-modulation", ("hsml-notree", "maml"), "1.099 [1.005, 1.193]"),
     (
         "cifar10-pruning-lite",
         "metanas-pruning-both",
