@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from metabench.errors import PluginError
 from metabench.plugin.catalog import load_catalog
 from metabench.plugin.specs import MetricSpec, resolve
 
@@ -16,8 +17,27 @@ if TYPE_CHECKING:
 
 
 def score_of(metric: MetricSpec) -> Score:
-    """The function of a metric: from outputs and ``y`` of query sets to scores ``[tasks]``."""
-    score: Score = resolve(metric.function)
+    """The function of a metric: from outputs and ``y`` of query sets to scores ``[tasks]``.
+
+    It raises ``PluginError`` if the metric fails, or returns something else.
+    """
+    function: Score = resolve(metric.function)
+
+    def score(outputs: Tensor, y: Tensor) -> Tensor:
+        try:
+            found = function(outputs, y)
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            raise PluginError(f"Metric {metric.name} failed: {said}.") from error
+        shape = getattr(found, "shape", None)
+        if shape is None or tuple(shape) != (len(outputs),):
+            given = f"a {type(found).__name__}" if shape is None else f"shape {list(shape)}"
+            raise PluginError(
+                f"Metric {metric.name} returned {given} for {len(outputs)} tasks.",
+                hint="It must return a tensor [tasks], one score per task.",
+            )
+        return found
+
     return score
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isclose
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -12,7 +13,7 @@ from metabench.planning.runspec import Choice, RunSpec
 from metabench.plugin.contracts.conditions import TrainingConditions
 from metabench.plugin.contracts.data import ClassData, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, TaskKind, TaskShape
-from metabench.plugin.contracts.phase import ONE_PHASE, Phase
+from metabench.plugin.contracts.phase import ONE_PHASE, Phase, first_steps
 from metabench.plugin.contracts.space import LayeredSpace, StatefulSpace
 from metabench.plugin.contracts.strategy import RegularizedStrategy
 from metabench.plugin.specs import (
@@ -24,6 +25,7 @@ from metabench.plugin.specs import (
 )
 from metabench.sampling.checks import check_classes, check_functions, task_of
 from metabench.sampling.seeding import generator
+from metabench.values import NAME_PATTERN, NAME_RULE
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
@@ -315,9 +317,29 @@ def training_phases(spec: RunSpec, catalog: Catalog) -> Sequence[Phase]:
     if learner.phases is None:
         return ONE_PHASE
     shape = episode_shapes(spec, catalog)["meta-train"]
-    phases: Sequence[Phase] = resolve(learner.phases)(learner_params(spec, catalog), shape)
-    if flaw := _flaw_of(phases):
-        raise PluginError(f"The phases of learner {learner.name} are wrong: {flaw}.")
+    try:
+        phases = list(resolve(learner.phases)(learner_params(spec, catalog), shape))
+        flaw = _flaw_of(phases)
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}".rstrip(".")
+        raise PluginError(
+            f"The phases of learner {learner.name} cannot be used: {said}.",
+            hint="`phases` maps parameters and an EpisodeShape to a list of metabench.Phase.",
+        ) from error
+    if flaw:
+        raise PluginError(
+            f"The phases of learner {learner.name} are wrong: {flaw}.",
+            hint="See `Phase` in the reference of the contracts.",
+        )
+    starts = first_steps(phases, spec.training.meta_steps)
+    for phase, first, stop in zip(phases, starts, starts[1:], strict=False):
+        if first == stop and spec.training.meta_steps:
+            raise UsageError(
+                f"Phase {phase.name} of learner {learner.name} takes {phase.share:g} of "
+                f"{spec.training.meta_steps:,} meta-steps, which is none.",
+                hint="Give it a larger share, or the run more meta-steps: "
+                "--set budget.meta_steps=N.",
+            )
     if spec.task == "regression" and any(phase.examples for phase in phases):
         raise UsageError(
             f"Learner {learner.name} trains on labelled examples of classes, and suite "
@@ -325,6 +347,10 @@ def training_phases(spec: RunSpec, catalog: Catalog) -> Sequence[Phase]:
             hint="Choose a suite of classification.",
         )
     return phases
+
+
+MOST_EXAMPLES = 100_000
+"""Tasks, or labelled examples, of one meta-step at most."""
 
 
 def _flaw_of(phases: Sequence[Phase]) -> str:
@@ -335,6 +361,15 @@ def _flaw_of(phases: Sequence[Phase]) -> str:
     if any(phase.share <= 0 for phase in phases) or not isclose(sum(p.share for p in phases), 1):
         return "their shares must be above 0 and add up to 1"
     for phase in phases:
+        if re.fullmatch(NAME_PATTERN, phase.name) is None:
+            return f"the name {phase.name!r} is not allowed; {NAME_RULE}"
+        shape = phase.shape
+        if not all(isinstance(n, int) for n in (phase.tasks or 0, phase.examples)):
+            return f"{phase.name} has a number of tasks or examples that is not whole"
+        if shape is not None and min(shape.ways, shape.shots, shape.queries) < 1:
+            return f"{phase.name} has episodes without classes, support or query examples"
+        if phase.examples > MOST_EXAMPLES or (phase.tasks or 0) > MOST_EXAMPLES:
+            return f"{phase.name} has more than {MOST_EXAMPLES:,} tasks or examples per meta-step"
         if phase.examples < 0 or (phase.tasks is not None and phase.tasks < 0):
             return f"{phase.name} has fewer than 0 tasks or examples"
         if phase.tasks == 0 == phase.examples:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from metabench.errors import MetabenchError, PluginError
 from metabench.planning.runspec import Choice, RunSpec
 from metabench.plugin.contracts.episode import TaskShape
 from metabench.plugin.contracts.space import SearchSpace, StatefulSpace
@@ -18,7 +19,16 @@ if TYPE_CHECKING:
 def build_space(choice: Choice, task: TaskShape, catalog: Catalog) -> SearchSpace:
     """Build the network of a choice."""
     spec = catalog.space(choice.name)
-    space: SearchSpace = resolve(spec.factory)(_params(spec, choice), task)
+    params = _params(spec, choice)
+    try:
+        space: SearchSpace = resolve(spec.factory)(params, task)
+    except MetabenchError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}".rstrip(".")
+        raise PluginError(
+            f"Network {choice} cannot be built: {said}.", hint="Check its parameters."
+        ) from error
     return space
 
 

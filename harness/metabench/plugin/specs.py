@@ -99,8 +99,8 @@ class LearnerSpec(Spec):
         phases: maps its parameters and the shape of its training episodes to a sequence of
             :class:`~metabench.Phase`. None for a learner whose meta-training has a single one.
         trains: whether it meta-trains; one that does not is planned without meta-steps.
-        steps_at_test: from parameters to the inner steps that the learner takes at meta-test; None
-            for a learner that takes as many as the protocol says.
+        steps_at_test: from parameters to the inner steps that the learner takes at meta-test, 0
+            without an inner loop; None for a learner that takes as many as the protocol says.
         conditions: from parameters to the learner's :class:`~metabench.TrainingConditions`; None
             for a learner that states none.
         preset: parameters that this name fixes; an ablation is a name with a preset.

@@ -95,6 +95,11 @@ class Configuration:
         if record.train_shots is not None and has_episodes:
             sizes = f"{record.train_shots} + {record.train_queries}"
             facts["support + query examples per class"] = sizes
+        drawn = [phase.ways for phase in record.phases if phase.tasks]
+        if record.train_ways is not None and not record.phases:
+            drawn = [record.train_ways]
+        if ways := [str(n) for n in dict.fromkeys(drawn) if n != self.spec.protocol.ways]:
+            facts["classes per training episode"] = " and ".join(ways)
         if (together := self.spec.training.ensemble) is not None:
             facts["weights tested together"] = str(together)
         return facts

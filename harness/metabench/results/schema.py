@@ -111,6 +111,10 @@ class RunRecord(BaseModel):
         description="Inner steps that the learner takes at meta-test, which need not be the "
         "protocol's. Absent in older records.",
     )
+    train_ways: int | None = Field(
+        default=None,
+        description="Classes per episode in meta-training. Absent in older records.",
+    )
     train_shots: int | None = Field(
         default=None,
         description="Support examples per class in meta-training. Absent in older records.",

@@ -155,6 +155,7 @@ class RunExecution:
             normalization=built.normalization,
             n_params=built.n_params,
             steps_at_test=built.steps_at_test,
+            train_ways=built.train_shape.ways,
             train_shots=built.train_shape.shots,
             train_queries=built.train_shape.queries,
             conditions=built.conditions,
@@ -178,7 +179,9 @@ class RunExecution:
         """The metrics that are asked for, and those that episodes of an earlier start have."""
         spec = self._planned.spec
         asked = metric_facts((spec.metric, *self._planned.metrics), self._catalog)
-        before = {} if earlier is None else earlier.metrics
+        # Without an episode none was computed: one that failed is not asked for again.
+        has_scores = earlier is not None and self.store.episodes_of().exists()
+        before = earlier.metrics if earlier is not None and has_scores else {}
         if any(name in before and not _same(before[name], own) for name, own in asked.items()):
             self.store.forget_evaluation("")  # its episodes have scores of another version
         now = self._catalog.metrics

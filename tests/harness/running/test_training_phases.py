@@ -170,6 +170,12 @@ def test_a_phase_without_selection_is_not_validated(catalog: Catalog, tmp_path: 
         ((Phase(name="a", share=0.5),), "add up to 1"),
         ((Phase(name="a", share=1.0, tasks=0),), "neither tasks nor examples"),
         ((Phase(name="a", share=1.0, examples=-1),), "fewer than 0"),
+        ((Phase(name="A b/../c", share=1.0),), r"name .A b/\.\./c. is not allowed"),
+        ((Phase(name="a", share=1.0, examples=2.5),), "not whole"),  # type: ignore[arg-type]
+        ((Phase(name="a", share=1.0, examples=10**9),), "more than 100,000"),
+        ((Phase(name="a", share=1.0, shape=EpisodeShape(0, 1, 1)),), "without classes"),
+        ((Phase(name="a", share="1"),), "TypeError"),  # type: ignore[arg-type]
+        (None, "cannot be used: TypeError"),
     ],
 )
 def test_phases_that_contradict_themselves_are_refused(
@@ -177,6 +183,22 @@ def test_phases_that_contradict_themselves_are_refused(
 ) -> None:
     with pytest.raises(PluginError, match=reason):
         planned(catalog, spec(phases))
+
+
+def test_a_phase_without_a_single_meta_step_is_refused(catalog: Catalog) -> None:
+    short = (Phase(name="a", share=0.001, tasks=0, examples=4), Phase(name="b", share=0.999))
+    with pytest.raises(UsageError, match=r"Phase a of learner recorder takes 0\.001 of 10"):
+        planned(catalog, spec(short))
+
+
+def test_the_classes_of_training_episodes_are_a_training_condition(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    made, able = planned(catalog, spec())
+    run(made, able, tmp_path)()
+    (config,) = configurations(read_runs(tmp_path).runs)
+    assert made.spec.protocol.ways != 4
+    assert config.training_conditions["classes per training episode"] == "4"
 
 
 def test_labelled_examples_need_classes(catalog: Catalog) -> None:

@@ -129,7 +129,7 @@ def test_the_outer_rate_falls_with_every_hundredth_of_training() -> None:
     learner, rates = bmaml(outer_decay=0.5), []
     for progress in (0.0, 0.0099, 0.01, 0.025):
         learner.meta_step(batch(), progress=progress, rng=generator())
-        rates.append(learner.outer._adam.param_groups[0]["lr"])
+        rates.append(learner.outer._optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([0.01, 0.01, 0.005, 0.0025])
 
 

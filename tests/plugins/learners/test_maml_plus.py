@@ -263,13 +263,13 @@ def test_the_outer_rate_follows_a_cosine_by_parts() -> None:
     rates = []
     for progress in (0.0, 0.009, 0.25, 0.5, 0.999):
         learner.meta_step(batch("classification"), progress=progress, rng=generator())
-        rates.append(learner.outer._adam.param_groups[0]["lr"])
+        rates.append(learner.outer._optimizer.param_groups[0]["lr"])
     expected = [
         1e-5 + (0.001 - 1e-5) * (1 + math.cos(math.pi * part / 100)) / 2
         for part in (0, 0, 25, 50, 99)
     ]
     assert rates == pytest.approx(expected, rel=1e-12)
-    assert {group["lr"] for group in learner.outer._adam.param_groups} == {rates[-1]}
+    assert {group["lr"] for group in learner.outer._optimizer.param_groups} == {rates[-1]}
     assert of_maml_plus(learner.params).outer_schedule == "cosine, 0.001 to 1e-05"
     assert of_maml_plus(MamlPlusParams(outer_lr_end=None)).outer_schedule == "constant"
 
@@ -278,7 +278,7 @@ def test_the_bound_of_the_elements_holds_for_the_weights_and_not_for_the_rates()
     bounded, free = plus(clip=1e-6, skip_above=None), plus(skip_above=None)
     for learner in (bounded, free):
         learner.meta_step(batch("classification"), progress=0.0, rng=generator())
-    moments = [learner.outer._adam.state for learner in (bounded, free)]
+    moments = [learner.outer._optimizer.state for learner in (bounded, free)]
     for name, weight in bounded.outer.weights.items():
         ours, theirs = moments[0][weight], moments[1][free.outer.weights[name]]
         if name.startswith("rate."):
@@ -326,7 +326,7 @@ def test_a_restored_learner_goes_on_with_the_losses_and_the_rate_of_its_part() -
             for one in (saved, restored)
         ]
         assert torch.equal(torch.as_tensor(steps[0]["loss"]), torch.as_tensor(steps[1]["loss"]))
-        rates = [one.outer._adam.param_groups[0]["lr"] for one in (saved, restored)]
+        rates = [one.outer._optimizer.param_groups[0]["lr"] for one in (saved, restored)]
         assert rates[0] == rates[1] < 0.001
         assert same(saved.state_dict(), restored.state_dict())
 

@@ -608,7 +608,7 @@ def test_what_is_cut_changes_neither_losses_nor_gradients_when_it_is_left_out() 
 @pytest.mark.parametrize("name", ["metanas-maml", "tnas"])
 def test_the_presets_on_maml_set_rates_and_moments_of_the_logits(name: str) -> None:
     learner = build(name, "toy-cell", "darts", space_params={"width": 5}, inner_steps=1)
-    weights, logits = learner.outer._adam.param_groups
+    weights, logits = learner.outer._optimizer.param_groups
     tnas = name == "tnas"
     assert weights["betas"] == (0.9, 0.999)
     assert weights["weight_decay"] == 0

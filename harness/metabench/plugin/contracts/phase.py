@@ -17,11 +17,13 @@ class Phase:
 
     Attributes:
         name: of the phase, such as ``pre-train``.
-        share: the part of the meta-steps that it takes, above 0; the shares add up to 1.
+        share: the part of the meta-steps that it takes, above 0; the shares add up to 1. Its end is
+            rounded to a whole meta-step, and a phase that gets none is refused.
         tasks: episodes per meta-step; None for the budget's number, 0 for none.
         shape: examples per episode; None for the shape on which the learner trains otherwise.
         examples: labelled examples per meta-step.
-        selects: whether meta-validation may select weights of this phase for the test.
+        selects: whether meta-validation may select weights of this phase for the test. If no phase
+            selects, the last weights are tested.
     """
 
     name: str

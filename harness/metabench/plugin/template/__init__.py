@@ -40,7 +40,7 @@ def render(name: str, directory: Path, *, kind: Kind = "learner") -> Path:
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot be the name of a {kind}.",
-            hint="Use lower-case letters, digits and single hyphens, as in my-{kind}.",
+            hint=f"Use lower-case letters, digits and single hyphens, as in my-{kind}.",
         )
     folder = directory / f"metabench-{name}"
     if folder.exists():

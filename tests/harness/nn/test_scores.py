@@ -1,0 +1,47 @@
+"""A metric that fails, or returns something else than scores, is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from metabench.errors import PluginError
+from metabench.nn.scores import score_of
+from metabench.plugin.specs import MetricSpec
+from metabench.values import Frozen
+
+
+def metric(function: Callable[..., Any]) -> MetricSpec:
+    return MetricSpec(
+        name="mine",
+        version=1,
+        summary="A metric.",
+        params=Frozen,
+        function=function,
+        kinds=("classification",),
+        better="larger",
+        title="my metric",
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda outputs, y: 1.0, "returned a float for 3 tasks"),
+        (lambda outputs, y: torch.zeros(3, 2), r"returned shape \[3, 2\] for 3 tasks"),
+        (lambda outputs, y: torch.zeros(()), r"returned shape \[\] for 3 tasks"),
+        (lambda outputs, y: 1 / 0, "failed: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_metric_that_returns_no_scores_is_named(function: Callable[..., Any], said: str) -> None:
+    with pytest.raises(PluginError, match=f"Metric mine {said}"):
+        score_of(metric(function))(torch.zeros(3, 4, 2), torch.zeros(3, 4, dtype=torch.int64))
+
+
+def test_scores_go_through_as_they_are() -> None:
+    found = score_of(metric(lambda outputs, y: outputs.mean(dim=(1, 2))))
+    outputs = torch.randn(3, 4, 2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(found(outputs, torch.zeros(3, 4)), outputs.mean(dim=(1, 2)))
