@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 
 from metabench import (
     Adapted,
@@ -30,6 +29,7 @@ from metabench import (
     Phase,
     TaskBatch,
     predictor,
+    task_losses,
 )
 from metabench_plugins.learners.parts.classifier_head import ClassifierHead, HeadKind
 from metabench_plugins.learners.parts.pretrained_embedding import PretrainedEmbedding
@@ -109,7 +109,7 @@ class FinetunedClassifier:
         context, network = self._context, self.network
         n_tasks = len(support.x)
         embedded = network.embed(support.x)
-        drawn = self._head.new(n_tasks, network.features, context.shape.ways, rng=rng)
+        drawn = self._head.new(n_tasks, network.embed.features, context.shape.ways, rng=rng)
         head = {name: weight.to(embedded) for name, weight in drawn.items()}
         head = self._trained(head, embedded, support.y)
         embed = predictor(network.embed, support.x, transductive=context.queries_together)
@@ -134,12 +134,10 @@ class FinetunedClassifier:
         for _ in range(p.test_steps):
             with torch.enable_grad():
                 now = {name: weight.requires_grad_() for name, weight in head.items()}
-                entropies = functional.cross_entropy(
-                    self._head.logits(features, now).flatten(0, 1), y.flatten(), reduction="none"
-                )
-                # The sum over tasks of each task's mean: a task's gradient is its own.
-                total = entropies.view(y.shape).mean(dim=1).sum()
-                gradients = torch.autograd.grad(total, list(now.values()))
+                outputs = self._head.logits(features, now)
+                losses = task_losses(outputs, y, kind="classification", reduction="mean", shots=1)
+                # Summed over tasks: a task's gradient is its own.
+                gradients = torch.autograd.grad(losses.sum(), list(now.values()))
             for (name, weight), gradient in zip(now.items(), gradients, strict=True):
                 gradient = gradient + p.weight_decay * weight
                 before = momenta.get(name, gradient)

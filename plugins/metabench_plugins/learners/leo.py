@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -48,8 +47,12 @@ from metabench import (
     LearnerContext,
     Params,
     Phase,
+    Reduction,
     TaskBatch,
+    Training,
+    nn,
     predictor,
+    task_losses,
 )
 from metabench_plugins.learners.parts.classifier_head import ClassifierHead
 from metabench_plugins.learners.parts.gradient_learner import leaves
@@ -132,23 +135,6 @@ def steps_at_test(params: LeoParams) -> int:
     return params.latent_steps + params.tuning_steps
 
 
-@dataclass(frozen=True, slots=True)
-class Noise:
-    """The standard normals and dropout masks of a meta-step, from a CPU generator."""
-
-    rng: torch.Generator
-    rate: float
-
-    def normal(self, like: Tensor) -> Tensor:
-        """Standard normals of the shape of another tensor."""
-        return torch.randn(like.shape, generator=self.rng).to(like)
-
-    def drop(self, x: Tensor) -> Tensor:
-        """Elements dropped at random; what stays is divided by the share that stays."""
-        kept = torch.rand(x.shape, generator=self.rng) >= self.rate
-        return x * kept.to(x) / (1 - self.rate)
-
-
 class Leo:
     """A generator of classifiers, and the rates of the steps that refine them.
 
@@ -169,7 +155,7 @@ class Leo:
                 lr=p.pretrain_lr,
                 skip_above=p.skip_above,
             )
-            features = self._network.features
+            features = self._network.embed.features
         else:
             features = math.prod(context.task.inputs)
         self._weights = leaves(self._drawn(features, context.rng), context.device)
@@ -185,7 +171,13 @@ class Leo:
             return self._network.classify(tasks.labelled, progress=progress, rng=rng)
         with torch.no_grad():
             support, query = self._features(tasks.support.x), self._features(tasks.query.x)
-        losses, penalty = self.losses(support, tasks.support.y, query, tasks.query.y, rng=rng)
+        losses, penalty = self.losses(
+            support,
+            tasks.support.y,
+            query,
+            tasks.query.y,
+            training=Training(rng=rng, progress=progress),
+        )
         loss = losses.mean()
         skipped = self.outer.step(loss + penalty)
         return {"loss": loss.detach(), "penalty": penalty.detach(), SKIPPED: skipped}
@@ -194,9 +186,9 @@ class Leo:
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
         """Generate classifiers without noise, and refine them."""
         features = self._features(support.x)
-        codes, _ = self.encode(features, support.y, noise=None)
+        codes, _ = self.encode(features, support.y, training=None)
         with torch.enable_grad():
-            _, classifiers = self.refine(codes, features, support.y, noise=None)
+            _, classifiers = self.refine(codes, features, support.y, training=None)
         classifiers = classifiers.detach()
         embed = predictor(self._features, support.x, transductive=self.context.queries_together)
         n_params = sum(w.numel() for w in self._weights.values())
@@ -214,7 +206,7 @@ class Leo:
         query: Tensor,
         answers: Tensor,
         *,
-        rng: torch.Generator,
+        training: Training,
     ) -> tuple[Tensor, Tensor]:
         """Query losses after the inner steps, ``[tasks]``, and the penalties, a scalar.
 
@@ -223,22 +215,24 @@ class Leo:
             labels: ``[tasks, n]``.
             query: features ``[tasks, q, d]``.
             answers: ``[tasks, q]``.
-            rng: a CPU generator.
+            training: of the meta-step.
         """
-        p, noise = self.params, Noise(rng, self.params.dropout)
-        codes, divergence = self.encode(support, labels, noise=noise)
-        moved, classifiers = self.refine(codes, support, labels, noise=noise)
-        outputs = logits(noise.drop(query), classifiers)
-        losses = _entropies(outputs, answers).mean(dim=1)
+        p = self.params
+        codes, divergence = self.encode(support, labels, training=training)
+        moved, classifiers = self.refine(codes, support, labels, training=training)
+        outputs = logits(self._drop(query, training), classifiers)
+        losses = _losses(outputs, answers, reduction="mean")
         distance = (moved.detach() - codes).square().mean()
         penalty = p.kl_weight * divergence + p.encoder_penalty * distance
         penalty = penalty + p.l2_penalty * self._squares() / 2
         return losses, penalty + p.orthogonality_penalty * self._correlations()
 
-    def encode(self, x: Tensor, labels: Tensor, *, noise: Noise | None) -> tuple[Tensor, Tensor]:
+    def encode(
+        self, x: Tensor, labels: Tensor, *, training: Training | None
+    ) -> tuple[Tensor, Tensor]:
         """Equation 1 and the codes of equation 2, ``[tasks, ways, shots, latent]``, and the KL."""
         w, ways = self._weights, self.context.shape.ways
-        e = (x if noise is None else noise.drop(x)) @ w["encoder"]
+        e = self._drop(x, training) @ w["encoder"]
         n = e.shape[1]
         pairs = torch.cat(
             [e.unsqueeze(2).expand(-1, -1, n, -1), e.unsqueeze(1).expand(-1, n, -1, -1)], dim=3
@@ -250,17 +244,17 @@ class Leo:
         shots = n // ways
         mean, spread = (members.mT @ related / shots).chunk(2, dim=2)
         mean = mean.unsqueeze(2).expand(-1, -1, shots, -1)
-        if noise is None:
+        if training is None:
             return mean, mean.new_zeros(())
         sigma = _spread(spread.unsqueeze(2).expand(-1, -1, shots, -1), offset=0.0)
-        eps = noise.normal(mean)
+        eps = _normal(mean, training)
         codes = mean + sigma * eps
         # log q(z) - log N(z; 0, 1): the constants cancel.
         divergence = (codes.square() - eps.square()) / 2 - sigma.log()
         return codes, divergence.mean()
 
     def refine(
-        self, codes: Tensor, x: Tensor, labels: Tensor, *, noise: Noise | None
+        self, codes: Tensor, x: Tensor, labels: Tensor, *, training: Training | None
     ) -> tuple[Tensor, Tensor]:
         """Equation 3.
 
@@ -269,32 +263,32 @@ class Leo:
             theirs, with their graph in meta-training.
         """
         p, w = self.params, self._weights
-        training = noise is not None
-        if not training:
+        differentiable = training is not None
+        if not differentiable:
             codes = codes.detach().requires_grad_()
 
         def loss(classifiers: Tensor) -> Tensor:
-            dropped = x if noise is None else noise.drop(x)
-            return _entropies(logits(dropped, classifiers), labels).sum()
+            outputs = logits(self._drop(x, training), classifiers)
+            return _losses(outputs, labels, reduction="per_shot").sum()
 
         for _ in range(p.latent_steps):
-            total = loss(self.decode(codes, noise=noise))
-            (gradient,) = torch.autograd.grad(total, codes, create_graph=training)
+            total = loss(self.decode(codes, training=training))
+            (gradient,) = torch.autograd.grad(total, codes, create_graph=differentiable)
             codes = codes - w["rate.latent"] * gradient
-        classifiers = self.decode(codes, noise=noise)
+        classifiers = self.decode(codes, training=training)
         for _ in range(p.tuning_steps):
             total = loss(classifiers)
-            (gradient,) = torch.autograd.grad(total, classifiers, create_graph=training)
+            (gradient,) = torch.autograd.grad(total, classifiers, create_graph=differentiable)
             classifiers = classifiers - w["rate.tuning"] * gradient
         return codes, classifiers
 
-    def decode(self, codes: Tensor, *, noise: Noise | None) -> Tensor:
+    def decode(self, codes: Tensor, *, training: Training | None) -> Tensor:
         """The classifiers of equation 2, ``[tasks, ways, shots, d]``."""
         mean, spread = (codes @ self._weights["decoder"]).chunk(2, dim=3)
-        if noise is None:
+        if training is None:
             return mean
         offset = math.sqrt(2 / (mean.shape[3] + self.context.shape.ways))
-        return mean + _spread(spread, offset=offset) * noise.normal(mean)
+        return mean + _spread(spread, offset=offset) * _normal(mean, training)
 
     def state_dict(self) -> dict[str, Any]:
         """Weights and moments, of the network too."""
@@ -306,6 +300,9 @@ class Leo:
         self.outer.load_state_dict(state["leo"])
         if self._network is not None:
             self._network.load_state_dict(state["network"])
+
+    def _drop(self, x: Tensor, training: Training | None) -> Tensor:
+        return nn.dropout(x, rate=self.params.dropout, training=training)
 
     def _features(self, x: Tensor) -> Tensor:
         """Features of length 1, ``[tasks, n, d]``."""
@@ -347,7 +344,11 @@ def _spread(u: Tensor, *, offset: float) -> Tensor:
     return (u.clamp_max(LARGEST_LOG_SPREAD).exp() - 1 + offset).clamp_min(NO_SPREAD)
 
 
-def _entropies(outputs: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy of each example, ``[tasks, n]``."""
-    flat = functional.cross_entropy(outputs.flatten(0, 1), y.flatten(), reduction="none")
-    return flat.view(y.shape)
+def _losses(outputs: Tensor, y: Tensor, *, reduction: Reduction) -> Tensor:
+    """The mean or, with ``per_shot``, the sum of the cross-entropies of each task, ``[tasks]``."""
+    return task_losses(outputs, y, kind="classification", reduction=reduction, shots=1)
+
+
+def _normal(like: Tensor, training: Training) -> Tensor:
+    """Standard normals of the shape of another tensor."""
+    return torch.randn(like.shape, generator=training.rng).to(like)

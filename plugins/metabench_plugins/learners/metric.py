@@ -13,7 +13,8 @@ running statistics and dropout.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -33,9 +34,7 @@ from metabench import (
     Training,
     predictor,
 )
-from metabench_plugins.learners.parts.gradient_learner import leaves
-from metabench_plugins.learners.parts.layer_weights import layered
-from metabench_plugins.learners.parts.network_state import NetworkState
+from metabench_plugins.learners.parts.embedding import Embedding
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam, OuterOptimizer
 
 
@@ -95,15 +94,10 @@ class MetricLearner(ABC):
     """
 
     def __init__(self, context: LearnerContext) -> None:
-        assert context.space is not None
         self._context = context
         self.params: Any = context.params
-        self._network = NetworkState(context.space, context.device)
-        *_, head = layered(context.space, "a metric learner").layers()
-        drawn = context.space.init_weights(rng=context.rng)
-        embedding = {n: w for n, w in drawn.items() if not n.startswith(f"{head}.")}
-        self._weights = leaves(embedding, context.device)
-        self.outer = self.optimizer(self._weights)
+        self.embed = Embedding(context, "a metric learner")
+        self.outer = self.optimizer(self.embed.weights)
 
     def optimizer(self, embedding: Params) -> OuterOptimizer:
         """Make the outer optimizer; called once, before anything else."""
@@ -117,6 +111,26 @@ class MetricLearner(ABC):
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """The mean loss of queries ``[n, ways]`` of classes ``[n]``."""
         return functional.cross_entropy(logits, y)
+
+    def penalty(self) -> Tensor | float:
+        """What joins the loss of a meta-step."""
+        return 0.0
+
+    def conditioned(
+        self, x: Tensor, members: Tensor, training: Training | None = None
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Embed support sets.
+
+        Args:
+            x: their inputs, ``[tasks, n, *inputs]``.
+            members: ``[tasks, n, ways]``, 1 where an example is of a class, else 0.
+            training: of the meta-step; None to predict.
+
+        Returns:
+            their embedding, ``[tasks, n, d]``, and what embeds the queries of these tasks.
+        """
+        embed = partial(self.embed, training=training)
+        return embed(x), embed
 
     @abstractmethod
     def logits(self, queries: Tensor, support: Tensor, members: Tensor) -> Tensor:
@@ -142,39 +156,34 @@ class MetricLearner(ABC):
         ways = self.params.train_ways or self._context.shape.ways
         members = functional.one_hot(tasks.support.y, ways)
         training = Training(rng=rng, progress=progress)
-        support = self._embed(tasks.support.x, training)
-        queries = self._embed(tasks.query.x, training)
-        logits = self.logits(queries, support, members.to(support.dtype))
+        support, embed = self.conditioned(tasks.support.x, members, training)
+        logits = self.logits(embed(tasks.query.x), support, members.to(support.dtype))
         loss = self.loss(logits.flatten(0, 1), tasks.query.y.flatten())
-        skipped = self.outer.step(loss, rate=self.rate(progress))
-        self._network.keep(training, skipped=skipped)
+        skipped = self.outer.step(loss + self.penalty(), rate=self.rate(progress))
+        self.embed.network.keep(training, skipped=skipped)
         return {"loss": loss.detach(), SKIPPED: skipped}
 
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
         """Embed the support sets."""
         context = self._context
-        embedded = self._embed(support.x)
-        members = functional.one_hot(support.y, context.shape.ways).to(embedded.dtype)
-        embed = predictor(self._embed, support.x, transductive=context.queries_together)
+        members = functional.one_hot(support.y, context.shape.ways)
+        embedded, embed = self.conditioned(support.x, members)
+        embed = predictor(embed, support.x, transductive=context.queries_together)
+        among = members.to(embedded.dtype)
         return Adapted(
-            predict=torch.no_grad()(lambda x: self.logits_at_test(embed(x), embedded, members)),
+            predict=torch.no_grad()(lambda x: self.logits_at_test(embed(x), embedded, among)),
             n_params=[sum(w.numel() for w in self.outer.weights.values())] * len(support.x),
         )
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, the optimizer's moments, and the state of the network where it has one."""
-        return self.outer.state_dict() | self._network.state_dict()
+        return self.outer.state_dict() | self.embed.network.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore weights, moments and the state of the network."""
         self.outer.load_state_dict(state)
-        self._network.load_state_dict(state)
-
-    def _embed(self, x: Tensor, training: Training | None = None) -> Tensor:
-        """Embed ``[tasks, n, *inputs]``; all tasks share the weights."""
-        shared = {name: weight[None] for name, weight in self._weights.items()}
-        return self._network.forward(shared, {}, x, training=training)
+        self.embed.network.load_state_dict(state)
 
 
 class ProtoNet(MetricLearner):

@@ -21,7 +21,8 @@ unconditioned embedding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -30,22 +31,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from metabench import (
-    SKIPPED,
-    Adapted,
     EpisodeShape,
-    Labelled,
     LearnerContext,
     Params,
     Phase,
     TaskBatch,
     Training,
     nn,
-    predictor,
 )
-from metabench_plugins.learners.metric import MetricLearner, ProtoNet
+from metabench_plugins.learners.metric import ProtoNet
 from metabench_plugins.learners.parts.classifier_head import ClassifierHead
 from metabench_plugins.learners.parts.gradient_learner import leaves
-from metabench_plugins.learners.parts.layer_weights import layered
+from metabench_plugins.learners.parts.labelled_classifier import LabelledClassifier
 from metabench_plugins.learners.parts.outer_adam import Group, OuterOptimizer
 from metabench_plugins.learners.parts.outer_sgd import OuterSgd
 from metabench_plugins.learners.parts.rate_drops import RateDrops
@@ -116,7 +113,7 @@ def phases(params: TadamParams, shape: EpisodeShape) -> Sequence[Phase]:
     return [Phase(name="meta-train", share=1.0, examples=n)]
 
 
-class Tadam(MetricLearner):
+class Tadam(ProtoNet):
     """Class means in an embedding that depends on the task.
 
     Args:
@@ -125,25 +122,19 @@ class Tadam(MetricLearner):
 
     def __init__(self, context: LearnerContext) -> None:
         super().__init__(context)
-        p: TadamParams = self.params
-        self._head = ClassifierHead()
-        classes = max(1, context.train_classes)
-        drawn = self._head.new(1, self._features, classes, rng=context.rng)
-        self._classifier = leaves(drawn, context.device, prefix="classifier.")
-        self.co_optimizer = self._sgd(self._weights | self._classifier) if p.co_training else None
+        self.co_optimizer: OuterOptimizer | None = None
+        if self.params.co_training:
+            self.classifier = LabelledClassifier(context, self.embed, ClassifierHead())
+            self.co_optimizer = self._sgd(self.embed.weights | self.classifier.weights)
 
     def optimizer(self, embedding: Params) -> OuterOptimizer:
         """SGD on the embedding and on what conditions it."""
-        assert self._context.space is not None
-        *hidden, _ = layered(self._context.space, "tadam").layers().items()
-        with torch.no_grad():
-            x = torch.zeros(1, 2, *self._context.task.inputs, device=self._context.device)
-            self._features = self._embed(x).shape[2]
-        self._layers = dict(hidden) if self.params.condition else {}
+        embed, rng = self.embed, self._context.rng
+        self._layers = embed.hidden if self.params.condition else {}
         drawn: Params = {}
         for layer, units in self._layers.items():
             for part in PARTS:
-                drawn |= _new_net(f"{layer}.{part}", self._features, units, self._context.rng)
+                drawn |= _new_net(f"{layer}.{part}", embed.features, units, rng)
         self._conditioning = leaves(drawn, self._context.device, prefix="condition.")
         return self._sgd(embedding | self._conditioning)
 
@@ -159,41 +150,25 @@ class Tadam(MetricLearner):
         p: TadamParams = self.params
         drawn = float(torch.rand((), generator=rng))
         if self.co_optimizer is not None and drawn < p.co_training ** (int(STAGES * progress) + 1):
-            self._classify(tasks, progress=progress, rng=rng)
-        ways = p.train_ways or self._context.shape.ways
-        training = Training(rng=rng, progress=progress)
-        members = functional.one_hot(tasks.support.y, ways)
-        film = self.film(self._embed(tasks.support.x, training), members)
-        support = self._embed(tasks.support.x, training, film)
-        queries = self._embed(tasks.query.x, training, film)
-        logits = self.logits(queries, support, members.to(support))
-        loss = self.loss(logits.flatten(0, 1), tasks.query.y.flatten())
-        skipped = self.outer.step(loss + self.penalty(), rate=self.rate(progress))
-        self._network.keep(training, skipped=skipped)
-        return {"loss": loss.detach(), SKIPPED: skipped}
+            assert tasks.labelled is not None
+            training = Training(rng=rng, progress=progress)
+            loss = self.classifier.loss(tasks.labelled, training)
+            skipped = self.co_optimizer.step(loss, rate=self.rate(progress))
+            self.embed.network.keep(training, skipped=skipped)
+        return super().meta_step(tasks, progress=progress, rng=rng)
 
-    @torch.no_grad()
-    def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
-        """Embed the support sets, and once more conditioned on what they are."""
-        context = self._context
-        members = functional.one_hot(support.y, context.shape.ways)
-        film = self.film(self._embed(support.x), members)
-        embedded = self._embed(support.x, None, film)
-
-        def embed(x: Tensor) -> Tensor:
-            return self._embed(x, None, film)
-
-        of_queries = predictor(embed, support.x, transductive=context.queries_together)
-        among = members.to(embedded)
-        return Adapted(
-            predict=torch.no_grad()(lambda x: self.logits(of_queries(x), embedded, among)),
-            n_params=[sum(w.numel() for w in self.outer.weights.values())] * len(support.x),
-        )
+    def conditioned(
+        self, x: Tensor, members: Tensor, training: Training | None = None
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Embed support sets, and once more conditioned on what they are."""
+        film = self.film(self.embed(x, training), members)
+        embed = partial(self.embed, training=training, extra=film)
+        return embed(x), embed
 
     def logits(self, queries: Tensor, support: Tensor, members: Tensor) -> Tensor:
-        """See :meth:`MetricLearner.logits`."""
+        """Minus the scaled distances to the class means."""
         scale: float = self.params.metric_scale
-        return scale * ProtoNet.logits(self, queries, support, members)  # type: ignore[arg-type]
+        return scale * super().logits(queries, support, members)
 
     def film(self, support: Tensor, members: Tensor) -> Params:
         """Equation 1 for each hidden layer.
@@ -216,11 +191,11 @@ class Tadam(MetricLearner):
             for part in PARTS
         }
 
-    def penalty(self) -> Tensor:
+    def penalty(self) -> Tensor | float:
         """The penalty of the scalars of equation 1."""
         factors = [w for name, w in self._conditioning.items() if name.endswith(".factor")]
         if not factors:
-            return torch.zeros((), device=self._context.device)
+            return 0.0
         penalty: float = self.params.factor_penalty
         return penalty * torch.stack(factors).square().sum()
 
@@ -234,17 +209,6 @@ class Tadam(MetricLearner):
         if self.co_optimizer is not None:
             self.co_optimizer.load_state_dict(state["co_training"])
         super().load_state_dict(state)
-
-    def _classify(self, tasks: TaskBatch, *, progress: float, rng: torch.Generator) -> None:
-        assert tasks.labelled is not None
-        assert self.co_optimizer is not None
-        training = Training(rng=rng, progress=progress)
-        features = self._embed(tasks.labelled.x, training)
-        head = {name.removeprefix("classifier."): w for name, w in self._classifier.items()}
-        outputs = self._head.logits(features, head)
-        loss = functional.cross_entropy(outputs[0], tasks.labelled.y[0])
-        skipped = self.co_optimizer.step(loss, rate=self.rate(progress))
-        self._network.keep(training, skipped=skipped)
 
     def _sgd(self, weights: Params) -> OuterOptimizer:
         p: TadamParams = self.params
@@ -260,13 +224,6 @@ class Tadam(MetricLearner):
 
         u = functional.silu(affine(task, 1))
         return w[f"{name}.factor"] * (u + affine(functional.silu(affine(u, 2)), 3))
-
-    def _embed(
-        self, x: Tensor, training: Training | None = None, film: Params | None = None
-    ) -> Tensor:
-        """Embed ``[tasks, n, *inputs]``, conditioned on the tasks if they are given."""
-        shared = {name: weight[None] for name, weight in self._weights.items()}
-        return self._network.forward(shared | (film or {}), {}, x, training=training)
 
 
 def _new_net(name: str, features: int, units: int, rng: torch.Generator) -> Params:

@@ -42,7 +42,7 @@ def test_the_head_of_a_task_is_that_of_torch_sgd(head: str) -> None:
     learner = classifier(head=head, test_steps=7, test_lr=0.5)
     tasks = batch(KIND)
     found = learner.adapt(tasks.support, rng=generator(3)).predict(tasks.query.x)
-    start = learner._head.new(len(tasks), learner.network.features, WAYS, rng=generator(3))
+    start = learner._head.new(len(tasks), learner.network.embed.features, WAYS, rng=generator(3))
     with torch.no_grad():
         support, query = (
             learner.network.embed(tasks.support.x),
@@ -83,14 +83,17 @@ def test_meta_training_classifies_the_meta_train_classes() -> None:
     ]
     assert losses[0] == pytest.approx(torch.tensor(CLASSES).log().item(), abs=0.5)
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
-    assert learner.network._classifier["classifier.weight"].shape[-1] == CLASSES
+    assert learner.network._classifier.weights["classifier.weight"].shape[-1] == CLASSES
 
 
 def test_the_gradient_is_that_of_finite_differences() -> None:
     learner = classifier(head="linear")
     examples = labelled(4).labelled
     assert examples is not None
-    head = {name.removeprefix("classifier."): w for name, w in learner.network._classifier.items()}
+    head = {
+        name.removeprefix("classifier."): w
+        for name, w in learner.network._classifier.weights.items()
+    }
 
     def loss(weight: Tensor) -> Tensor:
         logits = learner._head.logits(learner.network.embed(examples.x), head | {"weight": weight})

@@ -11,8 +11,8 @@ from tests.helpers.small_tasks import IMAGES, SHAPES, batch, context, generator,
 from torch import Tensor
 from torch.nn import functional
 
-from metabench import ClassBatch, EpisodeShape, Labelled, TaskBatch, TaskShape
-from metabench_plugins.learners.leo import PRE_TRAIN, Leo, LeoParams, Noise, logits, phases
+from metabench import ClassBatch, EpisodeShape, Labelled, TaskBatch, TaskShape, Training
+from metabench_plugins.learners.leo import PRE_TRAIN, Leo, LeoParams, logits, phases
 
 WAYS, SHOTS, FEATURES, LATENT = 3, 2, 8, 5
 QUIET: dict[str, Any] = {"dropout": 0.0}
@@ -44,9 +44,13 @@ def tasks(n_tasks: int = 4, shots: int = SHOTS, queries: int = 3, seed: int = 0)
     return TaskBatch(part(shots), part(queries), ("s",) * n_tasks, tuple(map(str, range(n_tasks))))
 
 
+def in_training(seed: int) -> Training:
+    return Training(rng=generator(seed), progress=0.0)
+
+
 def losses(learner: Leo, drawn: TaskBatch) -> tuple[Tensor, Tensor]:
     x, q = (functional.normalize(one.x, dim=2) for one in (drawn.support, drawn.query))
-    return learner.losses(x, drawn.support.y, q, drawn.query.y, rng=generator(3))
+    return learner.losses(x, drawn.support.y, q, drawn.query.y, training=in_training(3))
 
 
 def test_the_weights_are_as_many_as_the_source_has() -> None:
@@ -66,7 +70,7 @@ def test_without_inner_steps_it_is_the_generator_alone() -> None:
     assert torch.allclose(first, second, atol=1e-12)
     # The generator's classifier is the first half of W_d mu.
     x = functional.normalize(drawn.support.x, dim=2)
-    codes, _ = still.encode(x, drawn.support.y, noise=None)
+    codes, _ = still.encode(x, drawn.support.y, training=None)
     mean = codes.mean(dim=2) @ still.outer.weights["decoder"][:, :FEATURES]
     query = functional.normalize(drawn.query.x, dim=2)
     assert torch.allclose(first, torch.einsum("tqd,tnd->tqn", query, mean), atol=1e-12)
@@ -75,7 +79,7 @@ def test_without_inner_steps_it_is_the_generator_alone() -> None:
 def test_the_codes_of_a_class_come_from_all_pairs() -> None:
     learner, drawn = leo(), tasks(n_tasks=2)
     w, x, y = learner.outer.weights, drawn.support.x, drawn.support.y
-    found, _ = learner.encode(x, y, noise=None)
+    found, _ = learner.encode(x, y, training=None)
     n = x.shape[1]
     for t in range(2):
         e = x[t] @ w["encoder"]
@@ -98,8 +102,8 @@ def test_tuning_a_shared_classifier_is_meta_sgd(rate: float) -> None:
     x, y = drawn.support.x, drawn.support.y
     start = torch.randn(WAYS, FEATURES, generator=generator(9), dtype=torch.float64)
     shared = start[None, :, None, :].expand(len(drawn), -1, SHOTS, -1)
-    learner.decode = lambda codes, noise: shared.clone().requires_grad_()  # type: ignore[method-assign]
-    _, found = learner.refine(torch.zeros(1), x, y, noise=None)
+    learner.decode = lambda codes, training: shared.clone().requires_grad_()  # type: ignore[method-assign]
+    _, found = learner.refine(torch.zeros(1), x, y, training=None)
     for t in range(len(drawn)):
         w = start.clone()
         for _ in range(3):
@@ -149,23 +153,17 @@ def test_permuting_the_classes_permutes_the_logits() -> None:
 
 
 def test_the_divergence_is_that_of_the_normal_densities() -> None:
-    learner, drawn = leo(), tasks()
+    learner, drawn = leo(**QUIET), tasks()
     with torch.no_grad():
         learner.outer.weights["relation.3"][:, LATENT:] += 0.4
-    noise = Noise(generator(5), 0.0)
-    codes, found = learner.encode(drawn.support.x, drawn.support.y, noise=noise)
-    mean, _ = learner.encode(drawn.support.x, drawn.support.y, noise=None)
-    eps = torch.randn(codes.shape, generator=_after_dropout(drawn)).double()
+    training = in_training(5)
+    codes, found = learner.encode(drawn.support.x, drawn.support.y, training=training)
+    mean, _ = learner.encode(drawn.support.x, drawn.support.y, training=None)
+    eps = torch.randn(codes.shape, generator=generator(5)).double()
     sigma = (codes - mean) / eps
     q = torch.distributions.Normal(mean, sigma.abs()).log_prob(codes)
     p = torch.distributions.Normal(0.0, 1.0).log_prob(codes)
     assert float(found.detach()) == pytest.approx(float((q - p).mean().detach()), rel=1e-6)
-
-
-def _after_dropout(drawn: TaskBatch) -> torch.Generator:
-    rng = generator(5)
-    torch.rand(drawn.support.x.shape, generator=rng)
-    return rng
 
 
 def test_meta_test_draws_nothing() -> None:

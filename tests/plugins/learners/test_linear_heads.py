@@ -56,7 +56,7 @@ def embedded(learner: MetricLearner) -> tuple[Tensor, Tensor, Tensor]:
     tasks = batch(KIND)
     members = functional.one_hot(tasks.support.y, WAYS).double()
     with torch.no_grad():
-        return learner._embed(tasks.query.x), learner._embed(tasks.support.x), members
+        return learner.embed(tasks.query.x), learner.embed(tasks.support.x), members
 
 
 def predicted(learner: MetricLearner, support: Labelled, x: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ def slope_and_difference(learner: MetricLearner, direction: list[Tensor]) -> tup
 
     def loss() -> Tensor:
         logits = learner.logits(
-            learner._embed(tasks.query.x), learner._embed(tasks.support.x), members
+            learner.embed(tasks.query.x), learner.embed(tasks.support.x), members
         )
         return learner.loss(logits.flatten(0, 1), tasks.query.y.flatten())
 

@@ -47,7 +47,7 @@ def one_shot(tasks: TaskBatch) -> Labelled:
 def test_protonet_is_a_linear_classifier_of_the_embedding() -> None:
     """``-|z - c|^2 = 2 c z - |c|^2 - |z|^2``, and the last term is the same for all classes."""
     learner, tasks = protonet(), batch(KIND)
-    z, s = learner._embed(tasks.query.x), learner._embed(tasks.support.x)
+    z, s = learner.embed(tasks.query.x), learner.embed(tasks.support.x)
     means = torch.stack([s[tasks.support.y == c].view(len(s), -1, s.shape[2]).mean(1)
                          for c in range(WAYS)], dim=1)  # fmt: skip
     linear = 2 * z @ means.mT - means.square().sum(2).unsqueeze(1)
@@ -60,7 +60,7 @@ def test_with_one_shot_it_is_the_nearest_neighbor(made: Any) -> None:
     learner = made(scale=1e4) if made is matching_net else made()
     tasks = batch(KIND)
     support = one_shot(tasks)
-    z, s = learner._embed(tasks.query.x), learner._embed(support.x)
+    z, s = learner.embed(tasks.query.x), learner.embed(support.x)
     if made is matching_net:
         z, s = (part / part.norm(dim=2, keepdim=True) for part in (z, s))
     nearest = torch.cdist(z, s).argmin(dim=2)
@@ -80,7 +80,7 @@ def test_the_root_of_the_squared_distance() -> None:
 def test_the_squared_distance_per_feature() -> None:
     tasks = batch(KIND)
     whole, mean = protonet(), protonet(distance="mean-squared")
-    features = whole._embed(tasks.query.x).shape[2]
+    features = whole.embed(tasks.query.x).shape[2]
     torch.testing.assert_close(
         features * predicted(mean, tasks.support, tasks.query.x),
         predicted(whole, tasks.support, tasks.query.x),
@@ -89,7 +89,7 @@ def test_the_squared_distance_per_feature() -> None:
 
 def test_matching_net_gives_probabilities_that_are_shares_of_the_attention() -> None:
     learner, tasks = matching_net(scale=3.0), batch(KIND)
-    z, s = learner._embed(tasks.query.x), learner._embed(tasks.support.x)
+    z, s = learner.embed(tasks.query.x), learner.embed(tasks.support.x)
     cosines = torch.nn.functional.cosine_similarity(z.unsqueeze(2), s.unsqueeze(1), dim=3)
     attention = (3.0 * cosines).softmax(dim=2)
     shares = torch.stack(
@@ -117,7 +117,7 @@ def test_the_gradient_is_that_of_finite_differences(made: Any) -> None:
     def loss() -> Tensor:
         members = torch.nn.functional.one_hot(tasks.support.y, WAYS).double()
         logits = learner.logits(
-            learner._embed(tasks.query.x), learner._embed(tasks.support.x), members
+            learner.embed(tasks.query.x), learner.embed(tasks.support.x), members
         )
         return torch.nn.functional.cross_entropy(logits.flatten(0, 1), tasks.query.y.flatten())
 

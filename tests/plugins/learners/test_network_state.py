@@ -38,8 +38,8 @@ def made(learner: Any = ProtoNet, params: Any = ProtoNetParams, **options: Any) 
     chosen = {"filters": 4, "norm": "running", "momentum": 0.5, **options}
     space = conv4(Conv4Params(**chosen), IMAGES)
     built: MetricLearner = in_double(learner(context(params(), kind=KIND, space=space)))
-    state = built._network._state
-    built._network._state = {name: one.double() for name, one in state.items()}
+    state = built.embed.network._state
+    built.embed.network._state = {name: one.double() for name, one in state.items()}
     return built
 
 
@@ -51,12 +51,12 @@ def state_of(learner: MetricLearner) -> Params:
 def test_a_meta_step_updates_the_state_once_for_each_pass() -> None:
     """The support sets of all tasks are one batch, then the query sets are one."""
     learner, tasks = made(), batch(KIND)
-    before, weights = state_of(learner), {n: w.detach() for n, w in learner._weights.items()}
+    before, weights = state_of(learner), {n: w.detach() for n, w in learner.embed.weights.items()}
     expected = {n: one[None] for n, one in before.items()}
     for x in (tasks.support.x, tasks.query.x):
         given = Training(rng=generator(), progress=0.0)
         shared = {n: w[None].clone() for n, w in weights.items()} | expected
-        learner._network._space.forward_training(  # type: ignore[attr-defined]
+        learner.embed.network._space.forward_training(  # type: ignore[attr-defined]
             shared, {}, x.flatten(0, 1)[None], training=given
         )
         expected = given.state
@@ -88,11 +88,11 @@ def test_the_state_is_part_of_the_checkpoint() -> None:
     second.load_state_dict(kept)
     train(second, 1, kind=KIND)
     assert not torch.equal(
-        second._network._state["layer1.norm.mean"], kept["network_state"]["layer1.norm.mean"]
+        second.embed.network._state["layer1.norm.mean"], kept["network_state"]["layer1.norm.mean"]
     )
     train(first, 1, kind=KIND)
     for name, one in state_of(first).items():
-        assert torch.equal(one, second._network._state[name])
+        assert torch.equal(one, second.embed.network._state[name])
 
 
 def test_a_skipped_step_leaves_the_state() -> None:

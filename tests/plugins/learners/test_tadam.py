@@ -21,7 +21,7 @@ CLASSES = 6
 
 def tadam(**params: Any) -> Tadam:
     learner = Tadam(context(TadamParams(**params), kind=KIND, train_classes=CLASSES))
-    for weight in (learner.outer.weights | learner._classifier).values():
+    for weight in (learner.outer.weights | learner.classifier.weights).values():
         weight.data = weight.data.double()
     return learner
 
@@ -47,8 +47,8 @@ def outer_loss(learner: Tadam, tasks: TaskBatch) -> Tensor:
     from torch.nn import functional
 
     members = functional.one_hot(tasks.support.y, SHAPES[KIND].ways)
-    film = learner.film(learner._embed(tasks.support.x), members)
-    support, queries = (learner._embed(one.x, None, film) for one in (tasks.support, tasks.query))
+    film = learner.film(learner.embed(tasks.support.x), members)
+    support, queries = (learner.embed(one.x, None, film) for one in (tasks.support, tasks.query))
     logits = learner.logits(queries, support, members.to(support))
     return learner.loss(logits.flatten(0, 1), tasks.query.y.flatten())
 
@@ -61,11 +61,11 @@ def test_unconditioned_with_scale_one_it_is_a_prototypical_network() -> None:
     found = learner.adapt(tasks.support, rng=generator()).predict(tasks.query.x)
     wanted = proto.adapt(tasks.support, rng=generator()).predict(tasks.query.x)
     assert torch.allclose(found, wanted, atol=1e-12)
-    mine = torch.autograd.grad(outer_loss(learner, tasks), list(learner._weights.values()))
+    mine = torch.autograd.grad(outer_loss(learner, tasks), list(learner.embed.weights.values()))
     members = torch.nn.functional.one_hot(tasks.support.y, SHAPES[KIND].ways).double()
-    logits = proto.logits(proto._embed(tasks.query.x), proto._embed(tasks.support.x), members)
+    logits = proto.logits(proto.embed(tasks.query.x), proto.embed(tasks.support.x), members)
     loss = proto.loss(logits.flatten(0, 1), tasks.query.y.flatten())
-    theirs = torch.autograd.grad(loss, list(proto._weights.values()))
+    theirs = torch.autograd.grad(loss, list(proto.embed.weights.values()))
     for first, second in zip(mine, theirs, strict=True):
         assert torch.allclose(first, second, atol=1e-10)
 
@@ -121,7 +121,7 @@ def test_the_embedding_depends_on_the_task_alone_by_its_conditioning() -> None:
     plain.outer.load_state_dict(
         {
             **plain.outer.state_dict(),
-            "weights": {n: learner.outer.weights[n] for n in plain._weights},
+            "weights": {n: learner.outer.weights[n] for n in plain.embed.weights},
         }
     )
     second = plain.adapt(tasks.support, rng=generator()).predict(tasks.query.x)
@@ -133,10 +133,10 @@ def test_co_training_moves_the_classifier_as_often_as_its_probability_says() -> 
     moved = {}
     for progress in (0.0, 0.99):
         learner = tadam(outer_lr=1e-3)
-        before, n = learner._classifier["classifier.bias"].detach().clone(), 0
+        before, n = learner.classifier.weights["classifier.bias"].detach().clone(), 0
         for seed in range(20):
             learner.meta_step(with_examples(seed), progress=progress, rng=generator(seed))
-            now = learner._classifier["classifier.bias"].detach().clone()
+            now = learner.classifier.weights["classifier.bias"].detach().clone()
             n += int(not torch.equal(now, before))
             before = now
         moved[progress] = n
@@ -162,9 +162,9 @@ def test_the_weights_on_its_own_network_are_as_many_as_the_source_has() -> None:
         train_classes=64,
     )
     learner = Tadam(own)
-    assert sum(w.numel() for w in learner._weights.values()) == 7_996_800
+    assert sum(w.numel() for w in learner.embed.weights.values()) == 7_996_800
     assert sum(w.numel() for w in learner._conditioning.values()) == 7_144_344
-    assert sum(w.numel() for w in learner._classifier.values()) == 32_832
+    assert sum(w.numel() for w in learner.classifier.weights.values()) == 32_832
 
 
 def test_on_running_statistics_no_query_changes_another() -> None:
