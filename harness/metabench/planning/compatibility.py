@@ -64,8 +64,6 @@ def check_data(
             sources that no network takes together.
         DataError: for too few classes or images, or several ways in regression.
     """
-    from metabench.planning.compatibility import check_episodes
-
     learner = catalog.learner(spec.learner.name)
     for choice, data in zip(spec.sources, loaded, strict=True):
         if learner.one_task and not getattr(data, "supervised", False):

@@ -19,8 +19,13 @@ from torch import Tensor
 
 from metabench.errors import DivergedError
 from metabench.planning.plan import PlannedRun
-from metabench.planning.runspec import EpisodeProtocol
-from metabench.plugin.contracts.episode import Adapted, Predictor, TaskBatch, TaskShape
+from metabench.plugin.contracts.episode import (
+    Adapted,
+    EpisodeShape,
+    Predictor,
+    TaskBatch,
+    TaskShape,
+)
 from metabench.plugin.contracts.genotype import Genotype
 from metabench.plugin.contracts.learner import SKIPPED, Learner, PhasedLearner
 from metabench.plugin.contracts.space import CanonicalSpace
@@ -173,7 +178,7 @@ class Loops:
         total = spec.protocol.episodes * len(spec.sources)
         written = self.store.count_episodes(evaluation=evaluation, having=built.scoring.further)
         started = time.monotonic()
-        size = chunk_size(spec.protocol, built.task)
+        size = chunk_size(spec.protocol.test_shape(), built.task)
         tested = tested_learner(built, self.store, spec.training.ensemble, device=self.device)
         for first, tasks in _chunks(episodes, total, size, done=written):
             rng = generator(spec.seed, "meta-test", first)
@@ -280,7 +285,7 @@ class Loops:
         spec = self.planned.spec
         assert self.built.validate is not None
         n_episodes = spec.protocol.val_episodes * len(spec.sources)
-        size = chunk_size(spec.protocol, self.built.task)
+        size = chunk_size(spec.protocol.val_shape(), self.built.task)
         scores: list[Tensor] = []
         for first, tasks in _chunks(self.built.validate, n_episodes, size):
             rng = generator(spec.seed, "meta-val", first)
@@ -363,9 +368,9 @@ def tested_learner(
     return Ensemble(built.learner, states, built.task.kind, built.n_params)
 
 
-def chunk_size(protocol: EpisodeProtocol, task: TaskShape) -> int:
-    """How many test episodes are adapted to at once."""
-    n_examples = protocol.ways * (protocol.shots + protocol.queries)
+def chunk_size(shape: EpisodeShape, task: TaskShape) -> int:
+    """How many episodes are adapted to at once, in meta-validation and meta-test."""
+    n_examples = shape.n_support + shape.n_query
     return max(1, min(100, TEST_ELEMENTS // (n_examples * math.prod(task.inputs))))
 
 

@@ -87,7 +87,7 @@ class Restored:
             and with the same random numbers as in the run.
         """
         spec, learner = self.record.spec, self.tested
-        size = chunk_size(spec.protocol, self.built.task)
+        size = chunk_size(spec.protocol.test_shape(), self.built.task)
         total = spec.protocol.episodes * len(spec.sources)
         points = torch.linspace(grid.low, grid.high, grid.points)
         rows: dict[int, NDArray[np.float64]] = {}

@@ -16,6 +16,10 @@ _GUARD = SourceDeviation(
     when={"learner.skip_above": 20},
 )
 
+_GUARD_OF_SGD = _GUARD.model_copy(
+    update={"why": "one runaway gradient undoes much of the training"}
+)
+
 _CARRY = SourceDeviation(
     source="Adam's second moment goes from each task to the next",
     here="the tasks of a meta-batch start from the same moment, and its mean over them is kept",
@@ -70,7 +74,7 @@ _FINETUNED = (
 )
 
 _TADAM = (
-    _GUARD.model_copy(update={"why": "one runaway gradient undoes much of the training"}),
+    _GUARD_OF_SGD,
     SourceDeviation(
         source="the queries of a training episode are drawn from all its classes together",
         here="each class has as many queries as the suite says",
@@ -130,7 +134,7 @@ _R2D2 = (
 )
 
 _METAOPTNET = (
-    _GUARD.model_copy(update={"why": "one runaway gradient undoes much of the training"}),
+    _GUARD_OF_SGD,
     _METRIC.model_copy(update={"where": "MetaOptNet, released code"}),
     SourceDeviation(
         source="training images are cropped, mirrored and jittered in color at random",

@@ -44,5 +44,4 @@ class Darts:
 
     def discretize(self, space: SearchSpace, arch: Arch) -> Genotype:
         """Keep the strongest edges into each node."""
-        choices = space.choices()
-        return decode(soften(arch, choices, temperature=1.0), choices)
+        return decode(self.mixture(space, arch, sharpness=1.0, rng=None), space.choices())

@@ -11,41 +11,28 @@ The other half of PC-DARTS, partial channel connections, changes the network and
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from metabench import Arch, CellChoices, Frozen, Genotype, Mixture, SearchSpace
-from metabench_plugins.strategies.parts.decoding import decode
-from metabench_plugins.strategies.parts.logits import draw_logits, soften
+from metabench import Arch, CellChoices, Mixture, SearchSpace
+from metabench_plugins.strategies.darts import Darts, DartsParams
 
 EDGES = ".edges"
 """Ends the key of the logits of the edges of a cell, ``<cell>.edges [edges]``."""
 
 
-class EdgeNormParams(Frozen):
+class EdgeNormParams(DartsParams):
     """Parameters of :class:`EdgeNorm`."""
 
-    init_std: float = Field(
-        default=1e-3,
-        ge=0,
-        le=10,
-        description="Standard deviation of the initial logits of operations and edges.",
-    )
 
-
-class EdgeNorm:
+class EdgeNorm(Darts):
     """Softmax over the operations of each edge, and over the edges into each node."""
-
-    def __init__(self, params: EdgeNormParams) -> None:
-        self._params = params
 
     def init_arch(self, space: SearchSpace, *, rng: torch.Generator) -> Arch:
         """Draw logits of operations and of edges from N(0, init_std^2)."""
-        choices, std = space.choices(), self._params.init_std
-        arch = draw_logits(choices, std=std, rng=rng)
-        return arch | {
+        std = self._params.init_std
+        return super().init_arch(space, rng=rng) | {
             cell + EDGES: std * torch.randn(len(found.edges), generator=rng)
-            for cell, found in choices.items()
+            for cell, found in space.choices().items()
         }
 
     def mixture(
@@ -53,15 +40,11 @@ class EdgeNorm:
     ) -> Mixture:
         """The weight of an edge times that of an operation on it; there is no annealing."""
         choices = space.choices()
-        operations = soften(arch, choices, temperature=1.0)
+        operations = super().mixture(space, arch, sharpness=sharpness, rng=rng)
         return {
             cell: weights_of_edges(arch[cell + EDGES], found).unsqueeze(2) * operations[cell]
             for cell, found in choices.items()
         }
-
-    def discretize(self, space: SearchSpace, arch: Arch) -> Genotype:
-        """Keep the edges into each node whose best operation has the largest weight."""
-        return decode(self.mixture(space, arch, sharpness=1.0, rng=None), space.choices())
 
 
 def weights_of_edges(logits: Tensor, choices: CellChoices) -> Tensor:

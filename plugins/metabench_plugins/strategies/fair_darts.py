@@ -14,12 +14,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench import Arch, Frozen, Genotype, Mixture, SearchSpace
-from metabench_plugins.strategies.parts.decoding import decode
-from metabench_plugins.strategies.parts.logits import draw_logits
+from metabench import Arch, Mixture, SearchSpace
+from metabench_plugins.strategies.darts import Darts, DartsParams
 
 
-class FairDartsParams(Frozen):
+class FairDartsParams(DartsParams):
     """Parameters of :class:`FairDarts`."""
 
     zero_one: float = Field(
@@ -28,23 +27,12 @@ class FairDartsParams(Frozen):
         le=1e6,
         description="Weight of the zero-one loss; it joins the loss that the logits descend.",
     )
-    init_std: float = Field(
-        default=1e-3,
-        ge=0,
-        le=10,
-        description="Standard deviation of the initial architecture logits.",
-    )
 
 
-class FairDarts:
+class FairDarts(Darts):
     """Sigmoid weights and the zero-one loss."""
 
-    def __init__(self, params: FairDartsParams) -> None:
-        self._params = params
-
-    def init_arch(self, space: SearchSpace, *, rng: torch.Generator) -> Arch:
-        """Draw logits from N(0, init_std^2)."""
-        return draw_logits(space.choices(), std=self._params.init_std, rng=rng)
+    _params: FairDartsParams
 
     def mixture(
         self, space: SearchSpace, arch: Arch, *, sharpness: float, rng: torch.Generator | None
@@ -60,7 +48,3 @@ class FairDarts:
         weights = self.mixture(space, arch, sharpness=sharpness, rng=None)
         distances = torch.cat([w.flatten(1) for w in weights.values()], dim=1) - 0.5
         return -self._params.zero_one * distances.square().mean(dim=1)
-
-    def discretize(self, space: SearchSpace, arch: Arch) -> Genotype:
-        """Keep the strongest edges into each node."""
-        return decode(self.mixture(space, arch, sharpness=1.0, rng=None), space.choices())
