@@ -92,8 +92,8 @@ class Configuration:
         stated = {} if record.conditions is None else record.conditions.model_dump()
         facts = {name.replace("_", " "): value for name, value in stated.items() if value}
         has_episodes = not record.phases or any(phase.tasks for phase in record.phases)
-        if record.train_shots is not None and has_episodes:
-            sizes = f"{record.train_shots} + {record.train_queries}"
+        if record.train_shots is not None:
+            sizes = f"{record.train_shots} + {record.train_queries}" if has_episodes else "none"
             facts["support + query examples per class"] = sizes
         drawn = [phase.ways for phase in record.phases if phase.tasks]
         if record.train_ways is not None and not record.phases:

@@ -201,6 +201,14 @@ def test_the_classes_of_training_episodes_are_a_training_condition(
     assert config.training_conditions["classes per training episode"] == "4"
 
 
+def test_a_training_without_episodes_says_so(catalog: Catalog, tmp_path: Path) -> None:
+    alone = (Phase(name="classify", share=1.0, tasks=0, examples=8),)
+    made, able = planned(catalog, spec(alone))
+    run(made, able, tmp_path)()
+    (config,) = configurations(read_runs(tmp_path).runs)
+    assert config.training_conditions["support + query examples per class"] == "none"
+
+
 def test_labelled_examples_need_classes(catalog: Catalog) -> None:
     with pytest.raises(UsageError, match="labelled examples of classes, and suite toy-regression"):
         planned(catalog, spec(), suite="toy-regression")
