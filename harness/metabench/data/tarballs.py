@@ -11,8 +11,8 @@ from typing import BinaryIO, cast
 
 from metabench.data.progress import Progress
 
-MAX_READ = 64 * 2**20
-"""No header and no image is larger (bytes); what claims to be is refused before it is read."""
+MAX_HEADER = 2**20
+"""No header is larger (bytes); what claims to be is refused before it is read."""
 MAX_SKIPPED = 2**30
 """No member of a dataset is larger (bytes), read or not."""
 MAX_TOTAL = 64 * 2**30
@@ -57,8 +57,9 @@ class Tarball:
         total, length = 0, self.path.stat().st_size
         with tarfile.open(fileobj=_Bounded(self._stream), mode="r:") as archive:
             for member in archive:
+                archive.members = []  # It would keep the headers of all.
                 total += member.size
-                if member.size > MAX_SKIPPED or total > MAX_TOTAL:
+                if not 0 <= member.size <= MAX_SKIPPED or total > MAX_TOTAL:
                     raise tarfile.ReadError(f"{member.name} claims {member.size:,} bytes")
                 if member.isreg() and not member.issparse():
                     self.places[member.name] = (member.offset_data, member.size)
@@ -72,7 +73,7 @@ class Tarball:
                 raise tarfile.ReadError("it does not end")
 
     def read(self, name: str) -> bytes:
-        """The content of one member, which must not be longer than :data:`MAX_READ`."""
+        """The content of one member; the caller has compared its length with what is sensible."""
         place, length = self.places[name]
         self._stream.seek(place)
         data = self._stream.read(length)
@@ -110,7 +111,7 @@ class _Bounded(io.RawIOBase):
         self._stream = stream
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= MAX_READ:
+        if not 0 <= size <= MAX_HEADER:
             raise tarfile.ReadError(f"a header claims {size:,} bytes")
         return self._stream.read(size)
 

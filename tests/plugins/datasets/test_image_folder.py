@@ -9,6 +9,7 @@ import shutil
 import struct
 import subprocess
 import textwrap
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -324,6 +325,27 @@ def test_a_file_that_only_has_the_name_of_an_image_is_told(
     with pytest.raises(DataError, match=words) as caught:
         load(of(photos))
     assert "ant/0.png" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [(zipfile.ZIP_BZIP2, "packed by a method that is not read"), (zipfile.ZIP_DEFLATED, "damaged")],
+)
+def test_a_member_that_holds_more_than_it_claims_is_not_unpacked(
+    tmp_path: Path, data_root: Path, method: int, words: str
+) -> None:
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for kind in KINDS[:3]:
+            archive.writestr(f"photos/{kind}/1.png", bytes(200 * 2**20))
+    claims = struct.pack("<I", 200 * 2**20)
+    path.write_bytes(path.read_bytes().replace(claims, struct.pack("<I", 100)))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=words):
+        load(of(path))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 * 2**20
 
 
 def a_pipe(home: Path) -> None:
