@@ -17,7 +17,7 @@ from typing import IO, BinaryIO
 from metabench.data.progress import Progress
 from metabench.data.tarballs import ERRORS as TAR_ERRORS
 from metabench.data.tarballs import SUFFIXES as TAR_SUFFIXES
-from metabench.data.tarballs import Tarball
+from metabench.data.tarballs import Tarball, is_tarball
 from metabench.errors import DataError
 
 MAX_MEMBER = 64 * 2**20
@@ -190,7 +190,9 @@ class Originals:
 
     def _add_archive(self, path: Path) -> None:
         try:
-            if path.name.endswith(TAR_SUFFIXES):
+            if not zipfile.is_zipfile(path) and (
+                is_tarball(path) or path.name.lower().endswith(TAR_SUFFIXES)
+            ):
                 ball = self._archives[path] = Tarball(path, report=self._report)
                 places = {name: place for name, (place, _) in ball.places.items()}
                 places.update(dict.fromkeys(ball.links, 0))
@@ -242,6 +244,8 @@ def is_archive(path: Path) -> bool:
     if path.name.lower().endswith((*TAR_SUFFIXES, ".zip")) or zipfile.is_zipfile(path):
         return True
     try:
+        if is_tarball(path):
+            return True
         with path.open("rb") as source:
             return is_web_page(source.read(256))
     except OSError:

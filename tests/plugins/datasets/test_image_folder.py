@@ -328,6 +328,27 @@ def test_a_file_that_only_has_the_name_of_an_image_is_told(
 
 
 @pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("gztar", "PHOTOS.TAR.GZ"),
+        ("gztar", "photos.zip"),
+        ("bztar", "photos.tar.bz2"),
+        ("xztar", "photos.tar.xz"),
+        ("zip", "photos.tgz"),
+        ("tar", "photos"),
+    ],
+)
+def test_an_archive_is_known_by_its_content(
+    photos: Path, tmp_path: Path, data_root: Path, kind: str, name: str
+) -> None:
+    expected = load(of(photos)).fingerprint
+    made = shutil.make_archive(str(tmp_path / "made" / "archive"), kind, photos)
+    (tmp_path / "other").mkdir()
+    path = Path(made).rename(tmp_path / "other" / name)
+    assert load(of(path)).fingerprint == expected
+
+
+@pytest.mark.parametrize(
     ("method", "words"),
     [(zipfile.ZIP_BZIP2, "packed by a method that is not read"), (zipfile.ZIP_DEFLATED, "damaged")],
 )
