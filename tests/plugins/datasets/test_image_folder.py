@@ -566,3 +566,19 @@ def test_a_name_that_cannot_be_is_refused(
     result = CliRunner().invoke(app, ["data", "import", name, str(photos), *options])
     assert result.exit_code == 2
     assert not data_root.exists()
+
+
+def test_images_that_are_too_small_for_a_network_are_refused_before_the_run(
+    photos: Path, tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos.yaml").write_text(
+        textwrap.dedent(inspect.getdoc(image_folder).partition("::\n\n")[2])
+    )
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "--suite", "photos.yaml", "--learner", "maml", "--budget", "smoke"]
+    words += ["--set", "protocol.ways=2", "--set", "protocol.queries=1", "--dry-run"]
+    refused = CliRunner().invoke(app, [*words, "--set", "data.size=8"])
+    assert refused.exit_code == 2
+    assert "the images have 8 x 8 pixels" in refused.output + refused.stderr
+    taken = ["--set", "data.size=8", "--set", "network.pool=stride"]
+    assert CliRunner().invoke(app, [*words, *taken]).exit_code == 0
