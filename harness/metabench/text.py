@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def counted(n: int, one: str, several: str = "") -> str:
     """A number with its noun.
@@ -25,3 +27,28 @@ def plain(text: str) -> str:
     """
     line = " ".join(text.split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def readable(text: str, *, longest: int = 200) -> str:
+    """Text of others for a terminal: no control characters, and long words cut in the middle.
+
+    Args:
+        text: lines stay lines.
+        longest: characters of a word at most.
+
+    >>> readable("Unknown learner " + "x" * 500 + ".")[:60]
+    'Unknown learner xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'
+    >>> readable("a\\x1b[2Jb")
+    'a\\\\x1b[2Jb'
+    """
+    half = longest // 2
+    lines = [
+        "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        for line in text.split("\n")
+    ]
+    pattern = f"\\S{{{longest + 1},}}"
+    return re.sub(
+        pattern,
+        lambda word: f"{word[0][:half]}[{len(word[0]) - 2 * half:,} characters]{word[0][-half:]}",
+        "\n".join(lines),
+    )

@@ -22,6 +22,7 @@ from metabench.cli.report import report
 from metabench.cli.run import run
 from metabench.cli.view import view
 from metabench.errors import MetabenchError
+from metabench.text import readable
 
 
 class _Group(typer.core.TyperGroup):
@@ -34,9 +35,9 @@ class _Group(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except MetabenchError as error:
-            typer.secho(f"Error: {error.message}", fg="red", err=True)
+            typer.secho(f"Error: {readable(error.message)}", fg="red", err=True)
             if error.hint:
-                typer.echo(error.hint, err=True)
+                typer.echo(readable(error.hint), err=True)
             raise typer.Exit(error.exit_code) from error
 
 

@@ -60,14 +60,21 @@ def parse_changes(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
                 hint=f"Scopes that take a name in brackets: {', '.join(OF_ONE)}.",
             )
         scope = _INTERNAL.get(scope, scope)
+        place = f"{scope}[{one}]" if one else scope
         try:
-            changes.setdefault(f"{scope}[{one}]" if one else scope, {})[name] = read_yaml(value)
+            read = read_yaml(value)
         except yaml.YAMLError as error:
             raise UsageError(
                 f"--set {text!r} has a value that is not valid YAML.",
                 hint=_unbalanced(value)
                 or "Put the value in quotes if it contains brackets, braces or colons.",
             ) from error
+        known = changes.setdefault(place, {})
+        if name in known and (type(known[name]), known[name]) != (type(read), read):
+            raise UsageError(
+                f"--set {path} is given twice, with different values.", hint="Give it once."
+            )
+        known[name] = read
     return changes
 
 

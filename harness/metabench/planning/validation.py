@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import NoneType
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from collections.abc import Iterator, Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -144,6 +144,57 @@ def _about(name: str, field: Any) -> str:
     return f"{name}: {described}." if described else ""
 
 
+def truth_for_a_number(kind: Any, value: Any, path: str = "") -> str | None:
+    """Where a value is true or false and its type is not; pydantic takes it for 1 or 0.
+
+    Args:
+        kind: a type as in an annotation, such as a model or ``list[float]``.
+        value: what should be of this type.
+        path: of the value.
+
+    Returns:
+        The place, such as ``learner.inner_lr``; None if there is none.
+    """
+    kinds = list(_inside(kind))
+    if isinstance(value, bool):
+        return None if any(one in (bool, Any, object, True, False) for one in kinds) else path
+    models = [one for one in kinds if _is_model(one)]
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            fields = [model.model_fields[key] for model in models if key in model.model_fields]
+            inner: Any = fields[0].annotation if fields else None
+            if not models:
+                inner = next((get_args(one)[1] for one in kinds if len(get_args(one)) == 2), None)
+            found = None if inner is None else truth_for_a_number(inner, item, _join(path, key))
+            if found is not None:
+                return found
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        items = [get_args(one) for one in kinds if get_origin(one) in (list, tuple)]
+        for place, item in enumerate(value):
+            for args in items:
+                inner = args[place] if place < len(args) and args[-1] is not Ellipsis else args[0]
+                found = truth_for_a_number(inner, item, _join(path, place))
+                if found is not None:
+                    return found
+    return None
+
+
+def _inside(kind: Any) -> Iterator[Any]:
+    """The types that an annotation allows, without names, metadata and unions around them."""
+    kind = getattr(kind, "__value__", kind)
+    yield kind
+    origin = get_origin(kind)
+    if origin is Annotated:
+        yield from _inside(get_args(kind)[0])
+    elif origin in (Union, UnionType, Literal):
+        for one in get_args(kind):
+            yield from _inside(one)
+
+
+def _join(path: str, part: str | int) -> str:
+    return f"{path}.{part}" if path else str(part)
+
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -159,6 +210,9 @@ def validated(model: type[M], values: Mapping[str, Any], *, what: str, owner: st
     Raises:
         UsageError: when they are not.
     """
+    if (path := truth_for_a_number(model, values)) is not None:
+        full = f"{what} {path}" if what.strip().endswith(":") else f"{what}.{path}"
+        raise UsageError(f"{full} is true or false, where a number or text is meant.")
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""YAML the way people mean it: ``1e-4`` is a number, ``off`` is text, no key occurs twice."""
+"""YAML the way people mean it: the scalars of YAML 1.2, bounded, no key twice, no tags."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ from typing import Any
 import yaml
 
 from metabench.errors import UsageError
+
+MAX_TEXT = 4 * 2**20
+"""No file of metabench is longer (characters)."""
+MAX_DEPTH = 50
+"""Lists and mappings inside each other, at most."""
+MAX_NODES = 200_000
+"""Values of a file at most, those that aliases repeat included."""
+MAX_NUMBER = 400
+"""Characters of a number at most."""
 
 
 def read_mapping(file: Traversable, *, of: str) -> dict[Any, Any]:
@@ -37,11 +46,17 @@ def read_mapping(file: Traversable, *, of: str) -> dict[Any, Any]:
 
 
 def read_yaml(text: str) -> Any:
-    """Parse YAML without the traps of YAML 1.1.
+    """Parse YAML with the core schema of YAML 1.2, in which ``010`` is ten and ``1:30`` is text.
 
-    >>> read_yaml("{lr: 1e-4, mode: off}")
-    {'lr': 0.0001, 'mode': 'off'}
+    >>> read_yaml("{lr: 1e-4, mode: off, n: 010, time: 1:30, on: 2001-01-01}")
+    {'lr': 0.0001, 'mode': 'off', 'n': 10, 'time': '1:30', 'on': '2001-01-01'}
+
+    Raises:
+        yaml.YAMLError: it is not YAML, has a key twice or a tag, or is longer or deeper than any
+            file of metabench.
     """
+    if len(text) > MAX_TEXT:
+        raise yaml.YAMLError(f"it has {len(text):,} characters, more than {MAX_TEXT:,}")
     return yaml.load(text, Loader=_Loader)
 
 
@@ -56,31 +71,74 @@ def flow(value: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 scalars; a key that occurs twice is an error."""
+    """YAML 1.2 scalars within bounds; a tag, and a key that occurs twice, are errors."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = 0
+        self._nodes = 0
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None) is not None:
+            raise _wrong(f"the tag {event.tag} is not read; leave it out", event)
+        before = self._nodes
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise _wrong(f"more than {MAX_DEPTH} lists or mappings inside each other", event)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        # An alias repeats all that its anchor holds.
+        self._nodes += self._sizes.get(id(node), 0) if isinstance(event, yaml.AliasEvent) else 1
+        if self._nodes > MAX_NODES:
+            raise _wrong(f"more than {MAX_NODES:,} values", event)
+        self._sizes.setdefault(id(node), self._nodes - before)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is not text or a number", key_node.start_mark
-                )
+                raise _wrong(f"the key {key!r} is not text or a number", key_node)
             if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
-                )
+                raise _wrong(f"the key {key!r} stands twice", key_node)
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
+    def construct_int(self, node: yaml.ScalarNode) -> int:
+        digits = self._number(node).lower()
+        base = {"0x": 16, "0o": 8}.get(digits[:2], 10)
+        return int(digits[2:] if base != 10 else digits, base)
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?$|^[-+]?\.(?:inf|nan)$"),
-    list("-+0123456789."),
-)
+    def construct_float(self, node: yaml.ScalarNode) -> float:
+        return float(self._number(node).lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+    def _number(self, node: yaml.ScalarNode) -> str:
+        if len(node.value) > MAX_NUMBER:
+            raise _wrong(f"a number of {len(node.value):,} characters", node)
+        return str(node.value)
+
+
+def _wrong(sentence: str, where: yaml.Event | yaml.Node) -> yaml.YAMLError:
+    mark: Any = where.start_mark
+    return yaml.constructor.ConstructorError(None, None, sentence, mark)
+
+
+_TAG = "tag:yaml.org,2002:"
+_Loader.yaml_implicit_resolvers = {}
+for _name, _pattern, _first in (
+    ("null", "~|null|Null|NULL|", ("~", "n", "N", "")),
+    ("bool", "true|True|TRUE|false|False|FALSE", tuple("tTfF")),
+    ("int", "[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", tuple("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        tuple("-+0123456789."),
+    ),
+):
+    _Loader.add_implicit_resolver(f"{_TAG}{_name}", re.compile(f"^(?:{_pattern})$"), list(_first))
+_Loader.add_constructor(f"{_TAG}int", _Loader.construct_int)
+_Loader.add_constructor(f"{_TAG}float", _Loader.construct_float)

@@ -1,0 +1,145 @@
+"""YAML is read as people mean it, within bounds, and truth values are not numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field
+from typer.testing import CliRunner
+
+from metabench.cli import app
+from metabench.planning.validation import truth_for_a_number
+from metabench.planning.yaml_files import read_yaml
+from metabench.text import readable
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("010", 10),
+        ("0x1F", 31),
+        ("0o17", 15),
+        ("+3", 3),
+        ("1:30", "1:30"),
+        ("1_000", "1_000"),
+        ("2001-99-99", "2001-99-99"),
+        ("2001-01-01", "2001-01-01"),
+        ("on", "on"),
+        ("No", "No"),
+        ("TRUE", True),
+        ("~", None),
+        ("", None),
+        ("1e-4", 1e-4),
+        ("5.", 5.0),
+        ("-.inf", -math.inf),
+        ("'1'", "1"),
+        ("{<<: 1}", {"<<": 1}),
+    ],
+)
+def test_scalars_are_those_of_the_core_schema(text: str, value: object) -> None:
+    found = read_yaml(text)
+    assert (type(found), found) == (type(value), value)
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 8)}]\n" for i in range(1, 30)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("!!int x", "the tag"),
+        ("!!python/name:os.system x", "the tag"),
+        ("[" * 1000 + "]" * 1000, "inside each other"),
+        ("1" * 5000, "a number of 5,000 characters"),
+        ("1." + "1" * 5000, "a number of 5,002 characters"),
+        (BOMB, "more than 200,000 values"),
+        ("{a: 1, a: 2}", "stands twice"),
+        ("x" * (4 * 2**20 + 1), "4,194,305 characters"),
+    ],
+)
+def test_what_is_out_of_bounds_is_refused(text: str, words: str) -> None:
+    with pytest.raises(yaml.YAMLError, match=words):
+        read_yaml(text)
+
+
+@given(st.text())
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        read_yaml(text)
+    except yaml.YAMLError:
+        return
+
+
+class Inner(BaseModel):
+    rate: Annotated[float, Field(gt=0)] = 1.0
+    flag: bool = False
+
+
+class Outer(BaseModel):
+    steps: int | None = None
+    mode: Literal["a", True] = "a"
+    rates: tuple[float, ...] = ()
+    pair: tuple[bool, float] = (True, 1.0)
+    inner: Inner = Inner()
+    by_name: dict[str, list[int]] = {}
+    anything: Any = None
+
+
+@pytest.mark.parametrize(
+    ("values", "place"),
+    [
+        ({"steps": True}, "steps"),
+        ({"mode": True, "anything": True, "inner": {"flag": True}}, None),
+        ({"rates": [0.1, False]}, "rates.1"),
+        ({"pair": [True, 1]}, None),
+        ({"pair": [True, True]}, "pair.1"),
+        ({"inner": {"rate": True}}, "inner.rate"),
+        ({"by_name": {"x": [1, True]}}, "by_name.x.1"),
+        ({"unknown": True}, None),
+    ],
+)
+def test_a_truth_value_is_found_where_none_is_meant(
+    values: dict[str, object], place: str | None
+) -> None:
+    assert truth_for_a_number(Outer, values) == place
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--set learner.inner_lr=true", "learner.inner_lr is true or false"),
+        ("--set protocol.episodes=1:30", "protocol.episodes='1:30' is not valid"),
+        ("--set learner.inner_lr=1 --set learner.inner_lr=2", "is given twice"),
+        ("--set learner.inner_lr=!!int", "not valid YAML"),
+        ("--set learner.inner_lr=" + "[" * 1000, "not valid YAML"),
+        ("--seed " + "," * 100_000, "is not a list of seeds"),
+        ("--learner " + "x" * 100_000, "Unknown learner"),
+    ],
+)
+def test_a_bad_value_is_one_short_sentence(words: str, said: str) -> None:
+    command = ["run", "--suite", "toy-regression", "--learner", "maml", *words.split(" ")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert len(done.stderr) < 1000
+    assert "Traceback" not in done.stderr
+
+
+def test_the_same_value_may_be_given_twice() -> None:
+    words = ["--set", "learner.inner_lr=0.01", "--set", "learner.inner_lr=1e-2", "--dry-run"]
+    command = ["run", "--suite", "toy-regression", "--learner", "maml", *words]
+    assert CliRunner().invoke(app, command).exit_code == 0
+
+
+def test_control_characters_are_shown_as_text() -> None:
+    assert readable("a\x1b[31m\nb") == "a\\x1b[31m\nb"
+    long = readable("x" * 1000 + " end")
+    assert long.endswith("x end")
+    assert "[800 characters]" in long
