@@ -20,6 +20,7 @@ from metabench.cli.plugins import plugins_app
 from metabench.cli.references import references_app
 from metabench.cli.report import report
 from metabench.cli.run import run
+from metabench.cli.screen import prepare, say, told
 from metabench.cli.view import view
 from metabench.errors import MetabenchError
 from metabench.text import readable
@@ -32,13 +33,19 @@ class _Group(typer.core.TyperGroup):
         return super().parse_args(ctx, take_plugin_files(args))
 
     def invoke(self, ctx: Any) -> Any:
+        prepare()
         try:
             return super().invoke(ctx)
         except MetabenchError as error:
-            typer.secho(f"Error: {readable(error.message)}", fg="red", err=True)
+            say(f"Error: {readable(error.message)}", fg="red")
             if error.hint:
-                typer.echo(readable(error.hint), err=True)
+                say(readable(error.hint))
             raise typer.Exit(error.exit_code) from error
+        except BrokenPipeError:
+            raise  # Nobody reads on: typer ends without a word.
+        except OSError as error:
+            say(f"Error: {readable(told(error))}", fg="red")
+            raise typer.Exit(1) from error
 
 
 app = typer.Typer(

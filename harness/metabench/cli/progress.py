@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import typer
+from metabench.cli.screen import say
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -23,11 +23,33 @@ LINE_SECONDS = 10.0
 @contextmanager
 def progress(n_runs: int) -> Iterator[Callable[[RunEvent], None]]:
     """Yield a function that shows events while the block runs."""
-    if sys.stderr.isatty() and "CI" not in os.environ:
+    if _is_terminal() and "CI" not in os.environ:
         with _bars(n_runs) as show:
-            yield show
+            yield _Unstoppable(show)
     else:
         yield _Lines()
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except ValueError:  # it is closed
+        return False
+
+
+class _Unstoppable:
+    """Shows events until showing fails, and then none: a run never ends for a screen."""
+
+    def __init__(self, show: Callable[[RunEvent], None]) -> None:
+        self._show: Callable[[RunEvent], None] | None = show
+
+    def __call__(self, event: RunEvent) -> None:
+        if self._show is None:
+            return
+        try:
+            self._show(event)
+        except (OSError, ValueError):
+            self._show = None
 
 
 class Rate:
@@ -70,7 +92,7 @@ class _Lines:
         else:
             words = {"run-started": "started", "run-done": "done", "run-failed": "failed"}
             text = ": ".join(part for part in (words.get(event.kind, ""), event.text) if part)
-            typer.echo(f"{event.label}: {text}", err=True)
+            say(f"{event.label}: {text}")
 
     def _progress(self, event: RunEvent) -> None:
         rate = self._rates.setdefault(event.run_id, Rate()).update(event)
@@ -79,10 +101,8 @@ class _Lines:
         if due or event.done == event.total:
             self._shown[event.run_id] = now
             details = ", ".join(part for part in (describe(event), rate) if part)
-            typer.echo(
-                f"{event.label}: {event.phase} {event.done:,}/{event.total:,}  {details}".rstrip(),
-                err=True,
-            )
+            done = f"{event.done:,}/{event.total:,}"
+            say(f"{event.label}: {event.phase} {done}  {details}".rstrip())
 
 
 @contextmanager

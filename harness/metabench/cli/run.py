@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metabench.cli.screen import say
 from metabench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -147,9 +148,9 @@ def run(
     )
     runs = plan(request, found)
     for sentence in unknown_names_in(load_suite(suite_file(suite, found)), found):
-        typer.secho(f"In suite {suite}: {sentence}", fg="yellow", err=True)
+        say(f"In suite {suite}: {sentence}", fg="yellow")
     for note in runs[0].notes:
-        typer.secho(f"Note: {note}", fg="yellow", err=True)
+        say(f"Note: {note}", fg="yellow")
     if dry_run:
         _print_plan(runs)
         return
@@ -257,19 +258,19 @@ def _finish(outcomes: Sequence[JobOutcome], jobs: Sequence[Job]) -> None:
     }
     for outcome in outcomes:
         if outcome.status == "failed":
-            typer.secho(f"Failed: {outcome.job.planned.label}: {outcome.text}", fg="red", err=True)
+            say(f"Failed: {outcome.job.planned.label}: {outcome.text}", fg="red")
             if outcome.hint:
-                typer.echo(outcome.hint, err=True)
+                say(outcome.hint)
     ended = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
-    typer.echo(f"Runs: {ended}.", err=True)
+    say(f"Runs: {ended}.")
     if counts["interrupted"]:
         import shlex
         import sys
 
         again = shlex.join(["metabench", *sys.argv[1:]])
-        typer.echo(f"The state is saved. Resume with:\n  {again}", err=True)
+        say(f"The state is saved. Resume with:\n  {again}")
         raise typer.Exit(130)
     if counts["done"]:
-        typer.echo(f"Print the table with: metabench report {jobs[0].out}", err=True)
+        say(f"Print the table with: metabench report {jobs[0].out}")
     if counts["failed"]:
         raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,10 @@ from metabench.plugin.specs import RunEvent
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
+
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+"""What the operating system says where a disk is full, broken or read-only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,17 @@ def run_job(
         return JobOutcome(job, "interrupted")
     except MetabenchError as error:
         return JobOutcome(job, "failed", error.message, error.hint)
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            logging.getLogger(__name__).exception("%s failed", job.planned.label)
+            return JobOutcome(job, "failed", f"{type(error).__name__}: {error}")
+        where = error.filename or job.out
+        return JobOutcome(
+            job,
+            "failed",
+            f"cannot write to {where}: {error.strerror}",
+            "Free some space there, and run the same command to resume.",
+        )
     except Exception as error:
         # A plugin may raise anything; the run is marked, and the others go on.
         logging.getLogger(__name__).exception("%s failed", job.planned.label)

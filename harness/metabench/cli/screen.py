@@ -1,0 +1,53 @@
+"""What a command says on stderr. Showing never decides: a screen that fails is given up."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import TextIO
+
+import typer
+
+
+def say(text: str, *, fg: str | None = None) -> None:
+    """Print a line on stderr; if nobody can read it, this and what follows is not printed.
+
+    Args:
+        text: the line.
+        fg: its color.
+    """
+    try:
+        typer.secho(text, fg=fg, err=True, color=False if os.environ.get("NO_COLOR") else None)
+    except (OSError, ValueError):  # a pipe without a reader, a full disk, a closed file
+        give_up_stderr()
+
+
+def give_up_stderr() -> None:
+    """Send what follows to nowhere; Python would otherwise fail at its exit, with code 120."""
+    sys.stderr = nowhere()
+
+
+def prepare() -> None:
+    """Make stdout and stderr take everything: what a shell has closed, and any character.
+
+    A character that the encoding lacks is shown as ``\u2500``. A closed stream becomes one to
+    nowhere, so that no file that is opened later takes its number.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, nowhere())
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def nowhere() -> TextIO:
+    """A stream to nowhere."""
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - it stays open
+
+
+def told(error: OSError) -> str:
+    """An error of the operating system as a sentence."""
+    said = error.strerror or str(error) or type(error).__name__
+    return f"{said}: {error.filename}." if error.filename else f"{said}."
