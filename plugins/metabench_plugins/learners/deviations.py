@@ -57,6 +57,15 @@ _METRIC = SourceDeviation(
     when={"network": "conv4", "network.norm": "batch"},
 )
 
+_TRAIN_WAYS = SourceDeviation(
+    source="a training episode has 60 classes on Omniglot, and on MiniImagenet 30 for 1 shot and "
+    "20 for 5 shots",
+    here="it has as many classes as the setting",
+    why="all learners of a suite train on equal episodes; learner.train_ways=60 does as the source",
+    where="Prototypical networks, sections 3.1 and 3.2",
+    when={"learner.train_ways": None},
+)
+
 _FINETUNED = (
     _METRIC.model_copy(update={"where": "Released code of Chen et al."}),
     SourceDeviation(
@@ -382,7 +391,7 @@ _DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
     "random-search": _METANAS[:1],
     "anil": (_GUARD,),
     "meta-sgd": (_GUARD, _META_SGD),
-    "protonet": (_GUARD, _METRIC),
+    "protonet": (_GUARD, _METRIC, _TRAIN_WAYS),
     "leo": _LEO,
     "tadam": _TADAM,
     "baseline": (_GUARD, *_FINETUNED),
