@@ -142,6 +142,7 @@ def make_pages() -> dict[str, str]:
         "errors.md": _errors(),
         "public-names.md": _public_names(),
         "helpers.md": _helpers(),
+        "python.md": _python(),
         "papers.md": papers_page(references),
         "hooks.md": _hooks(),
         "records.md": _records(),
@@ -211,7 +212,11 @@ def _contracts() -> str:
         "on every protocol, so an optional capability can be asked for.",
     ]
     for door, contract in _public(inspect.isclass):
-        if contract in SPECS or issubclass(contract, errors.MetabenchError):
+        if (
+            _is_of_scripts(contract)
+            or contract in SPECS
+            or issubclass(contract, errors.MetabenchError)
+        ):
             continue
         blocks += [f"## {contract.__name__}", _import(door, contract.__name__), prose(contract)]
         if rows := attributes(contract):
@@ -228,12 +233,38 @@ def _contracts() -> str:
 def _helpers() -> str:
     blocks = ["# Helpers", "Functions that plugins may build on."]
     for door, function in _public(inspect.isfunction):
+        if _is_of_scripts(function):
+            continue
         title = f"## {door.__name__}"
         if title not in blocks:
             blocks.append(title)
         blocks += [f"### {function.__name__}", _import(door, function.__name__)]
         blocks += [f"```python\n{definition(function)}\n```", prose(function)]
     return "\n\n".join(blocks)
+
+
+def _python() -> str:
+    blocks = [
+        "# Python",
+        "What the commands do, as functions for scripts and notebooks. [Use metabench from "
+        "Python](../how-to/use-from-python.md) has examples.",
+    ]
+    for door, function in _public(inspect.isfunction):
+        if _is_of_scripts(function):
+            blocks += [f"## {function.__name__}", _import(door, function.__name__)]
+            blocks += [f"```python\n{definition(function)}\n```", prose(function)]
+    for door, view in _public(inspect.isclass):
+        if _is_of_scripts(view):
+            blocks += [f"## {view.__name__}", _import(door, view.__name__), prose(view)]
+            blocks.append(table(["field", "type", "meaning"], attributes(view)))
+            for name, method in vars(view).items():
+                if inspect.isfunction(method) and not name.startswith("_"):
+                    blocks += [f"```python\n{definition(method)}\n```", prose(method)]
+    return "\n\n".join(blocks)
+
+
+def _is_of_scripts(value: Any) -> bool:
+    return value.__module__.startswith("metabench.api.")
 
 
 def _public_names() -> str:
@@ -250,15 +281,17 @@ def _public_names() -> str:
     return "\n\n".join(
         [
             "# Public names",
-            "All that a plugin may import, and from where. Every other module may move or change "
-            "in any release. [The public interface](../explanation/public-api.md) says what else "
-            "is promised.",
+            "All that a script or a plugin may import, and from where. Every other module may move "
+            "or change in any release. [The public interface](../explanation/public-api.md) says "
+            "what else is promised.",
             table(["name", "import from", "described in"], rows),
         ]
     )
 
 
 def _page_of(value: Any) -> str:
+    if (inspect.isclass(value) or inspect.isfunction(value)) and _is_of_scripts(value):
+        return "python.md"
     if value is hookspecs.hookimpl or (inspect.isclass(value) and value in SPECS):
         return "hooks.md"
     if inspect.isclass(value) and issubclass(value, errors.MetabenchError):

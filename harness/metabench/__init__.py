@@ -1,7 +1,7 @@
 """metabench: one protocol for gradient-based meta-learning and neural architecture search.
 
-Everything that a plugin needs is importable from here, from ``metabench.nn``, ``metabench.data``
-and ``metabench.conformance``. Nothing else is promised.
+Everything that a script or a plugin needs is importable from here, from ``metabench.nn``,
+``metabench.data`` and ``metabench.conformance``. Nothing else is promised.
 """
 
 from __future__ import annotations
@@ -10,6 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metabench.api.reading import (
+        ClaimsView,
+        ComparisonView,
+        ReportView,
+        claims,
+        compare,
+        report,
+    )
+    from metabench.api.running import Runs, run
     from metabench.errors import (
         DataError,
         DivergedError,
@@ -98,6 +107,15 @@ if TYPE_CHECKING:
     from metabench.values import Frozen, canonical_json, digest
 
 _HOMES = {
+    "api.reading": (
+        "ClaimsView",
+        "ComparisonView",
+        "ReportView",
+        "claims",
+        "compare",
+        "report",
+    ),
+    "api.running": ("Runs", "run"),
     "errors": (
         "DataError",
         "DivergedError",
@@ -222,8 +240,10 @@ __all__ = [
     "Better",
     "CanonicalSpace",
     "CellChoices",
+    "ClaimsView",
     "ClassBatch",
     "ClassData",
+    "ComparisonView",
     "CountingSpace",
     "DataError",
     "DatasetSpec",
@@ -259,7 +279,9 @@ __all__ = [
     "Proposer",
     "Reduction",
     "RegularizedStrategy",
+    "ReportView",
     "RunEvent",
+    "Runs",
     "Scaling",
     "Score",
     "SearchSpace",
@@ -278,6 +300,8 @@ __all__ = [
     "UsageError",
     "canonical_json",
     "choose",
+    "claims",
+    "compare",
     "digest",
     "hookimpl",
     "inner_loop",
@@ -288,6 +312,8 @@ __all__ = [
     "normal",
     "predictor",
     "read_yaml",
+    "report",
+    "run",
     "run_job",
     "share",
     "task_gradients",

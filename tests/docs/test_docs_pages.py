@@ -89,13 +89,15 @@ def test_every_public_name_is_there_and_described(door: ModuleType, name: str) -
     assert name in dir(door)
     pages = {page.name: page.read_text(encoding="utf-8") for page in REFERENCE.glob("*.md")}
     if inspect.isfunction(thing):
-        section = pages["helpers.md"].partition(f"\n### {name}\n")[2].partition("\n### ")[0]
+        of_scripts = thing.__module__.startswith("metabench.api.")
+        page, mark = ("python.md", "##") if of_scripts else ("helpers.md", "###")
+        section = pages[page].partition(f"\n{mark} {name}\n")[2].partition(f"\n{mark} ")[0]
         assert f"from {door.__name__} import {name}" in section
         assert [a for a in inspect.signature(thing).parameters if f"{a}: " not in section] == []
     elif inspect.isclass(thing) and issubclass(thing, MetabenchError):
         assert f"`{name}`" in pages["errors.md"]
     elif inspect.isclass(thing):
-        assert f"\n## {name}\n" in pages["contracts.md"] + pages["hooks.md"]
+        assert f"\n## {name}\n" in pages["contracts.md"] + pages["hooks.md"] + pages["python.md"]
     else:
         where = pages["contracts.md"] + pages["hooks.md"]
         assert f"`{name}`" in where or f"`@{door.__name__}.{name}`" in where

@@ -24,6 +24,7 @@ LAYERS = (
     {"running", "reports"},
     {"papers"},
     {"conformance", "render"},
+    {"api"},
     {"cli"},
     {"__init__", "__main__"},
 )

@@ -16,7 +16,7 @@ def outcomes(
     thing: Spec | Traversable, catalog: Catalog, *only: str
 ) -> dict[str, conformance.Outcome]:
     return {
-        check.name: conformance.run(check)
+        check.name: conformance.run_check(check)
         for check in conformance.checks(thing, catalog=catalog)
         if not only or check.name in only
     }

@@ -141,6 +141,10 @@ def _describe_source(choice: SourceChoice, data: ClassData) -> dict[str, Any]:
         "params": choice.params,
         "fingerprint": data.fingerprint,
         "stamps": list(data.stamps),
+        "notes": list(data.notes),
+        "classes": {
+            split: [data.class_names[c] for c in data.splits.get(split, ())] for split in SPLITS
+        },
         "image": list(data.images.shape[1:]),
         "n_images": int(sizes.sum()),
         "images_per_class": [int(sizes.min()), int(sizes.max())],
@@ -174,7 +178,18 @@ def _in_words(shown: dict[str, Any]) -> str:
         ]
         for source in shown["sources"]
     ]
-    return "\n".join([*lines, columns([*header, "stamps"], rows)])
+    lines += [columns([*header, "stamps"], rows)]
+    for source in shown["sources"]:
+        for split, names in source["classes"].items():
+            lines += [f"{source['source']} {split}: {_few(names)}"] if names else []
+        lines += [f"{source['source']} note: {note}" for note in source["notes"]]
+    return "\n".join(lines)
+
+
+def _few(names: list[str], most: int = 10) -> str:
+    """The first names, and how many there are beyond them; ``--json`` has all."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more (--json lists all)" if more > 0 else "")
 
 
 def _preparation_in_words(done: dict[str, Any] | None) -> str:

@@ -203,7 +203,7 @@ def _check_one(catalog: Catalog, kind: Kind, name: str) -> int:
     n_failed = 0
     file: FileKind = next((one for one in FILES if one == kind), "suite")
     for check in conformance.checks(catalog.named(kind)[name], catalog=catalog, file=file):
-        outcome = conformance.run(check)
+        outcome = conformance.run_check(check)
         n_failed += outcome.status == "FAILED"
         reason = f": {outcome.reason}" if outcome.reason else ""
         typer.echo(f"  {outcome.status:<8} {check}{reason}")

@@ -148,6 +148,8 @@ def run(
     runs = plan(request, found)
     for sentence in unknown_names_in(load_suite(suite_file(suite, found)), found):
         typer.secho(f"In suite {suite}: {sentence}", fg="yellow", err=True)
+    for note in runs[0].notes:
+        typer.secho(f"Note: {note}", fg="yellow", err=True)
     if dry_run:
         _print_plan(runs)
         return

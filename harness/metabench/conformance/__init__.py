@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Literal
 
-from metabench.conformance.base import Check, CheckFailed, Doubt, Outcome, Skip, run
+from metabench.conformance.base import Check, CheckFailed, Doubt, Outcome, Skip, run_check
 from metabench.plugin.specs import (
     DatasetSpec,
     ExecutorSpec,
@@ -106,4 +106,4 @@ def _spec_checks(thing: Spec, others: Callable[[], Catalog]) -> Iterator[Check]:
             pass
 
 
-__all__ = ["Check", "CheckFailed", "Doubt", "Outcome", "Skip", "checks", "run"]
+__all__ = ["Check", "CheckFailed", "Doubt", "Outcome", "Skip", "checks", "run_check"]

@@ -47,7 +47,7 @@ class Outcome:
     reason: str = ""
 
 
-def run(check: Check) -> Outcome:
+def run_check(check: Check) -> Outcome:
     """Run a check and catch what it raises, errors of the plugin included."""
     try:
         check()

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
         RemoteFile,
         ResizeFilter,
     )
+    from metabench.data.decoding import DECODING
     from metabench.data.fetching import fetch_archive
     from metabench.data.importing import import_archive
     from metabench.data.locations import data_root
-    from metabench.data.originals import Originals
+    from metabench.data.originals import Originals, files_of
     from metabench.data.pack import Pack, list_packs, open_pack, verify_pack
     from metabench.data.pickled import PickledArray
     from metabench.data.safe_pickle import read_pickle
@@ -29,6 +30,7 @@ _HOMES = {
     "Box": "archive",
     "Contents": "archive",
     "Crop": "archive",
+    "DECODING": "decoding",
     "ImageClass": "archive",
     "Originals": "originals",
     "Pack": "pack",
@@ -38,6 +40,7 @@ _HOMES = {
     "ResizeFilter": "archive",
     "data_root": "locations",
     "fetch_archive": "fetching",
+    "files_of": "originals",
     "import_archive": "importing",
     "list_packs": "pack",
     "open_pack": "pack",
@@ -58,6 +61,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "DECODING",
     "Archive",
     "Box",
     "Contents",
@@ -71,6 +75,7 @@ __all__ = [
     "ResizeFilter",
     "data_root",
     "fetch_archive",
+    "files_of",
     "import_archive",
     "list_packs",
     "open_pack",

@@ -125,7 +125,9 @@ class Archive:
         citation: what to cite.
         archives: names or patterns, such as ``*.zip``, of further archives that are read if the
             user's folder has them.
-        named: whether each import has its own name, for images that are not one dataset.
+        named: whether each import has its own name, for images that are not one dataset. Such
+            images come from any camera or program: they are turned upright, laid on white where
+            they are transparent, and brought to 8 bits; see :func:`metabench.data.decoding.decode`.
     """
 
     name: str

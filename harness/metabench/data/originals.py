@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from metabench.data.progress import Progress
 from metabench.data.tarballs import ERRORS as TAR_ERRORS
 from metabench.data.tarballs import SUFFIXES as TAR_SUFFIXES
-from metabench.data.tarballs import Tarball
+from metabench.data.tarballs import Tarball, is_tarball
 from metabench.errors import DataError
 
 MAX_MEMBER = 64 * 2**20
@@ -38,6 +38,10 @@ class Originals:
             if they were unpacked there.
         report: called with how much of a tarball is read, which may take long.
 
+    Attributes:
+        path: the folder or the archive.
+        skipped: how many files are hidden or a system's own, and are left out.
+
     Raises:
         DataError: an archive is damaged, or has a member with a name that leads out of it.
     """
@@ -46,6 +50,7 @@ class Originals:
         self, path: Path, archives: Iterable[str] = (), *, report: Progress | None = None
     ) -> None:
         self.path = path
+        self.skipped = 0
         self._report = report
         self._archives: dict[Path, zipfile.ZipFile | Tarball] = {}
         self._members: dict[str, _Member] = {}
@@ -163,9 +168,12 @@ class Originals:
         if isinstance(opened, zipfile.ZipFile):
             member = opened.getinfo(name)
             _check_length(f"{name} in {home}", member.file_size)
-            return opened.read(member)
-        _check_length(str(home), home.stat().st_size)
-        return home.read_bytes()
+            with opened.open(member) as source:
+                return _bounded(source, member.file_size, f"{name} in {home}")
+        length = home.stat().st_size
+        _check_length(str(home), length)
+        with home.open("rb") as source:
+            return _bounded(source, length, str(home))
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of each archive by its file name; empty if there is none."""
@@ -176,20 +184,24 @@ class Originals:
         return found
 
     def _add_folder(self, folder: Path) -> None:
-        for parent, _, names in os.walk(folder):
-            for name in names:
-                path = Path(parent, name)
-                self._members[path.relative_to(folder).as_posix()] = (path, 0)
+        files, self.skipped = files_of(folder)
+        for path in files:
+            self._members[path.relative_to(folder).as_posix()] = (path, 0)
 
     def _add_archive(self, path: Path) -> None:
         try:
-            if path.name.endswith(TAR_SUFFIXES):
+            if not zipfile.is_zipfile(path) and (
+                is_tarball(path) or path.name.lower().endswith(TAR_SUFFIXES)
+            ):
                 ball = self._archives[path] = Tarball(path, report=self._report)
                 places = {name: place for name, (place, _) in ball.places.items()}
                 places.update(dict.fromkeys(ball.links, 0))
             else:
                 opened = self._archives[path] = zipfile.ZipFile(path)
-                places = {m.filename: m.header_offset for m in opened.infolist() if not m.is_dir()}
+                members = [m for m in opened.infolist() if not m.is_dir()]
+                for member in members:
+                    _check_method(member, path)
+                places = {m.filename: m.header_offset for m in members}
         except (zipfile.BadZipFile, NotImplementedError, ValueError, zlib.error) as error:
             raise _damaged(path, str(error)) from error
         except TAR_ERRORS as error:
@@ -198,7 +210,10 @@ class Originals:
             raise DataError(f"{path} cannot be read: {error.strerror}.") from error
         for name, place in places.items():
             _check_name(name, path)
-            self._members[name] = (path, place)
+            if is_systems_own(name):
+                self.skipped += 1
+            else:
+                self._members[name] = (path, place)
 
 
 _Member = tuple[Path, int]
@@ -229,6 +244,8 @@ def is_archive(path: Path) -> bool:
     if path.name.lower().endswith((*TAR_SUFFIXES, ".zip")) or zipfile.is_zipfile(path):
         return True
     try:
+        if is_tarball(path):
+            return True
         with path.open("rb") as source:
             return is_web_page(source.read(256))
     except OSError:
@@ -242,6 +259,106 @@ def _damaged(path: Path, reason: str) -> DataError:
                 f"{path} is a web page, not an archive.", hint="Download the file itself again."
             )
     return DataError(f"{path} is damaged: {reason.rstrip('.')}.", hint="Download it again.")
+
+
+SYSTEMS_OWN = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+"""Folders that operating systems and storage devices put beside a user's."""
+
+
+def is_systems_own(name: str) -> bool:
+    """Whether a file is hidden, or lies in a hidden folder or one of :data:`SYSTEMS_OWN`.
+
+    >>> is_systems_own("cats/1.png"), is_systems_own(".ipynb_checkpoints/1.png")
+    (False, True)
+    """
+    parts = name.split("/")
+    return any((part[:1] == "." and part != ".") or part in SYSTEMS_OWN for part in parts)
+
+
+def files_of(folder: Path) -> tuple[list[Path], int]:
+    """The files of a folder and of the folders in it, sorted, and how many were left out.
+
+    What :func:`is_systems_own` is left out.
+
+    A link is followed if what it points to lies in the folder as well. Anything else that is not
+    a plain file is refused: reading a named pipe or a device may never end.
+
+    Raises:
+        DataError: something is neither a file nor a folder, a link leads nowhere or out of the
+            folder, or a name is not text of one line.
+    """
+    root = folder.resolve()
+    found: list[Path] = []
+    skipped = 0
+    entered = {root}
+    left = [folder]
+    while left:
+        home = left.pop()
+        try:
+            entries = list(os.scandir(home))
+        except OSError as error:
+            raise DataError(f"{_printable(home)} cannot be read: {error.strerror}.") from error
+        for entry in entries:
+            path = home / entry.name
+            if is_systems_own(entry.name):
+                inside = os.walk(path) if entry.is_dir(follow_symlinks=False) else ()
+                skipped += sum(len(names) for _, _, names in inside) or 1
+                continue
+            if not entry.name.isprintable():
+                raise DataError(
+                    f"{_printable(path)} has a name that is not printable text in UTF-8.",
+                    hint="Rename it.",
+                )
+            target = path
+            if entry.is_symlink():
+                target = _target(path, root)
+            if target.is_dir():
+                resolved = target.resolve()
+                if resolved not in entered:
+                    entered.add(resolved)
+                    left.append(path)
+            elif target.is_file():
+                found.append(path)
+            else:
+                raise DataError(
+                    f"{path} is neither a file nor a folder, so it is not read.", hint="Remove it."
+                )
+    return sorted(found), skipped
+
+
+def _target(link: Path, root: Path) -> Path:
+    """Where a link leads, if that is in the folder."""
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{link} is a link that leads nowhere.", hint="Remove it.") from error
+    if not target.is_relative_to(root):
+        raise DataError(
+            f"{link} is a link that leads out of {root}, so it is not followed.",
+            hint="Copy or move what it points to into the folder.",
+        )
+    return target
+
+
+def _printable(path: Path) -> str:
+    return ascii(str(path))
+
+
+def _bounded(source: IO[bytes], length: int, what: str) -> bytes:
+    """Read no more than was announced: what goes on is not unpacked."""
+    data = source.read(length + 1)
+    if len(data) > length:
+        raise DataError(f"{what} holds more bytes than the {length:,} that it claims.")
+    return data
+
+
+def _check_method(member: zipfile.ZipInfo, path: Path) -> None:
+    """Refuse methods of packing of which a few bytes are unpacked to gigabytes at once."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DataError(
+            f"{member.filename} in {path} is packed by a method that is not read.",
+            hint="Unpack the archive, and import the folder.",
+        )
 
 
 def _check_no_link(name: str, ball: Tarball) -> None:

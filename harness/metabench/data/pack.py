@@ -40,6 +40,13 @@ class PackedClass(Frozen):
     stop: int = Field(ge=0, description="Index after its last image.")
 
 
+class SharedImage(Frozen):
+    """A picture that is in two classes."""
+
+    classes: tuple[str, str] = Field(description="The names of both.")
+    images: tuple[str, str] = Field(description="The file in each.")
+
+
 class PackIndex(Frozen):
     """The content of a pack and its origin."""
 
@@ -68,6 +75,11 @@ class PackIndex(Frozen):
         default=(), description="Stamps of every result on these images, such as `subset`."
     )
     notes: tuple[str, ...] = Field(default=(), description="Remarks about the files.")
+    shared: tuple[SharedImage, ...] = Field(
+        default=(),
+        description="Of a user's own images: one for each two classes that have a picture in "
+        "common.",
+    )
     created_by: str = Field(description="Version of metabench that made the pack.")
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,8 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from metabench.data.archive import Archive, Box, Contents, ImageClass, Preparation
+from metabench.data.decoding import decode
 from metabench.data.originals import Originals
-from metabench.data.pack import IMAGES, INDEX, SCHEMA, Pack, PackedClass, PackIndex, SealedIndex
+from metabench.data.pack import (
+    IMAGES,
+    INDEX,
+    SCHEMA,
+    Pack,
+    PackedClass,
+    PackIndex,
+    SealedIndex,
+    SharedImage,
+)
 from metabench.data.progress import Progress
 from metabench.errors import DataError
 
@@ -57,7 +66,7 @@ def write_pack(
     # Plain writing, not a memory map: a full disk is then an OSError, not a SIGBUS.
     with (folder / IMAGES).open("wb") as sink:
         sink.write(_array_header(shape))
-        originals_sha256 = packing.write_images(classes, sink)
+        written = packing.write_images(classes, sink)
         _flush(sink)
     with (folder / IMAGES).open("rb") as source:
         images_sha256 = hashlib.file_digest(source, "sha256").hexdigest()
@@ -67,14 +76,15 @@ def write_pack(
         preparation=preparation,
         shape=shape,
         images_sha256=images_sha256,
-        originals_sha256=originals_sha256,
+        originals_sha256=written.originals_sha256,
         archives_sha256=originals.digests(),
         classes=entries,
         licence=archive.licence,
         citation=archive.citation,
         splits={name: dict(split) for name, split in contents.splits.items()},
         stamps=contents.stamps,
-        notes=contents.notes,
+        notes=(*contents.notes, *written.notes),
+        shared=written.shared,
         created_by=version("metabench"),
     )
     with (folder / INDEX).open("wb") as sink:
@@ -92,7 +102,7 @@ class _Packing:
     preparation: Preparation | None
     report: Progress | None
 
-    def write_images(self, classes: Sequence[ImageClass], sink: BinaryIO) -> str:
+    def write_images(self, classes: Sequence[ImageClass], sink: BinaryIO) -> _Written:
         """Write every image to its place, and digest the files that they were read from.
 
         The files are read in their order on disk, since a tarball can only be read forward.
@@ -101,10 +111,12 @@ class _Packing:
         places = {name: i for i, name in enumerate(n for c in classes for n in c.images)}
         boxes = {n: box for c in classes for n, box in zip(c.images, c.boxes, strict=bool(c.boxes))}
         digests = [b""] * len(places)
+        seen = [b""] * len(places)
         for done, name in enumerate(self.originals.in_stored_order(places), start=1):
             data = self.originals.read(name)
             digests[places[name]] = hashlib.sha256(data).digest()
             pixels = self._prepare(data, f"{name} in {self.originals.path}", boxes.get(name))
+            seen[places[name]] = hashlib.sha256(pixels).digest()
             sink.seek(start + places[name] * len(pixels))
             sink.write(pixels)
             if self.report:
@@ -114,15 +126,66 @@ class _Packing:
             for name in found.images:
                 content.update(f"{found.name}/{Path(name).name}\n".encode())
                 content.update(digests[places[name]])
-        return content.hexdigest()
+        if not self.archive.named or self.preparation is None:
+            return _Written(content.hexdigest())
+        return _Written(content.hexdigest(), _shared(classes, digests), _all_equal(classes, seen))
 
     def _prepare(self, data: bytes, what: str, box: Box | None) -> bytes:
         if self.preparation is None:
             return data
-        image = _decode(data, what, self.archive.mode)
+        image = decode(data, what, self.archive.mode, own=self.archive.named)
         if self.preparation.crop == "box" and box is not None:
             image = image.crop(_clipped(box, image.size, what))
         return _resize(image, self.preparation)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What is known once all images are written.
+
+    Attributes:
+        originals_sha256: digest of their files.
+        shared: see :class:`~metabench.data.pack.PackIndex`.
+        notes: sentences for the user.
+    """
+
+    originals_sha256: str
+    shared: tuple[SharedImage, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _shared(classes: Sequence[ImageClass], digests: Sequence[bytes]) -> tuple[SharedImage, ...]:
+    """The first picture that each two classes have in common."""
+    known: dict[bytes, dict[str, str]] = {}
+    pairs: dict[tuple[str, str], SharedImage] = {}
+    digest_of_next = iter(digests)
+    for found in classes:
+        for image in found.images:
+            earlier = known.setdefault(next(digest_of_next), {})
+            for other, its in earlier.items():
+                pair = (other, found.name)
+                if other != found.name and pair not in pairs:
+                    pairs[pair] = SharedImage(classes=pair, images=(its, image))
+            earlier.setdefault(found.name, image)
+    return tuple(pairs.values())
+
+
+def _all_equal(classes: Sequence[ImageClass], pixels: Sequence[bytes]) -> tuple[str, ...]:
+    """A note on the classes all of whose images look the same once they are prepared."""
+    start, alike = 0, []
+    for found in classes:
+        n = len(found.images)
+        if n > 1 and len(set(pixels[start : start + n])) == 1:
+            alike.append(found.name)
+        start += n
+    if not alike:
+        return ()
+    return (f"All images of {_some(alike)} have the same pixels.",)
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _clipped(box: Box, size: tuple[int, int], what: str) -> Box:
@@ -149,23 +212,6 @@ def _array_header(shape: tuple[int, ...]) -> bytes:
     kind = "|u1" if len(shape) == 4 else "<f4"
     npy.write_array_header_1_0(header, {"descr": kind, "fortran_order": False, "shape": shape})
     return header.getvalue()
-
-
-def _decode(data: bytes, what: str, mode: str) -> PillowImage:
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            # Pillow only warns of the smaller decompression bombs.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
-                return image.convert(mode)
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise DataError(f"{what} claims more pixels than any image of a dataset.") from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(
-            f"{what} is not an image that can be read.", hint="Download the archive again."
-        ) from error
 
 
 def _resize(image: PillowImage, preparation: Preparation) -> bytes:

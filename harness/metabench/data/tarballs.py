@@ -1,25 +1,33 @@
-"""Tarballs, plain or gzipped, read in place: a member is a position in the stream, not a path."""
+"""Tarballs, plain or packed, read in place: a member is a position in the stream, not a path."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from metabench.data.progress import Progress
 
-MAX_READ = 64 * 2**20
-"""No header and no image is larger (bytes); what claims to be is refused before it is read."""
+MAX_HEADER = 2**20
+"""No header is larger (bytes); what claims to be is refused before it is read."""
 MAX_SKIPPED = 2**30
 """No member of a dataset is larger (bytes), read or not."""
 MAX_TOTAL = 64 * 2**30
 """No dataset unpacks to more (bytes)."""
-SUFFIXES = (".tar", ".tar.gz", ".tgz")
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+_UNPACKERS: dict[bytes, Callable[[BinaryIO], Any]] = {
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+}
+"""By the first bytes of a packed stream; a file that begins otherwise is not packed."""
 
-ERRORS = (tarfile.TarError, gzip.BadGzipFile, EOFError)
+ERRORS = (tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError, EOFError)
 """What a damaged tarball raises, in addition to ``zlib.error`` and other ``OSError``."""
 
 
@@ -30,7 +38,7 @@ class Tarball:
     from the beginning.
 
     Args:
-        path: a tar file, gzipped or not.
+        path: a tar file, plain or packed by gzip, bzip2 or xz.
         report: called with how many bytes are read, since reading may take minutes.
 
     Attributes:
@@ -57,8 +65,9 @@ class Tarball:
         total, length = 0, self.path.stat().st_size
         with tarfile.open(fileobj=_Bounded(self._stream), mode="r:") as archive:
             for member in archive:
+                archive.members = []  # type: ignore[attr-defined]  # It would keep the headers of all.
                 total += member.size
-                if member.size > MAX_SKIPPED or total > MAX_TOTAL:
+                if not 0 <= member.size <= MAX_SKIPPED or total > MAX_TOTAL:
                     raise tarfile.ReadError(f"{member.name} claims {member.size:,} bytes")
                 if member.isreg() and not member.issparse():
                     self.places[member.name] = (member.offset_data, member.size)
@@ -72,7 +81,7 @@ class Tarball:
                 raise tarfile.ReadError("it does not end")
 
     def read(self, name: str) -> bytes:
-        """The content of one member, which must not be longer than :data:`MAX_READ`."""
+        """The content of one member; the caller has compared its length with what is sensible."""
         place, length = self.places[name]
         self._stream.seek(place)
         data = self._stream.read(length)
@@ -97,10 +106,20 @@ class Tarball:
         self._file.close()
 
 
+def is_tarball(path: Path) -> bool:
+    """Whether a file begins as a tarball or a packed stream does, whatever its name is."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    return head.startswith((*_UNPACKERS,)) or head[257:262] == b"ustar"
+
+
 def _unpacked(file: BinaryIO) -> BinaryIO:
-    zipped = file.read(2) == b"\x1f\x8b"
+    head = file.read(8)
     file.seek(0)
-    return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if zipped else file
+    for begins, unpack in _UNPACKERS.items():
+        if head.startswith(begins):
+            return cast(BinaryIO, unpack(file))
+    return file
 
 
 class _Bounded(io.RawIOBase):
@@ -110,7 +129,7 @@ class _Bounded(io.RawIOBase):
         self._stream = stream
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= MAX_READ:
+        if not 0 <= size <= MAX_HEADER:
             raise tarfile.ReadError(f"a header claims {size:,} bytes")
         return self._stream.read(size)
 

@@ -77,6 +77,7 @@ class PlannedRun:
         evaluations: further evaluations of the trained weights.
         changes: the values of its ``--set`` options, by scope and name.
         metrics: further metrics of the meta-test's predictions, by name.
+        notes: sentences about the data that the user should read.
     """
 
     spec: RunSpec
@@ -85,6 +86,7 @@ class PlannedRun:
     evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
     changes: Changes = field(default_factory=dict)
     metrics: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -125,6 +127,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
             check_state(spec, loaded[0], catalog)
             check_architecture(spec, loaded[0], catalog)
     of_data = [stamp for data in loaded for stamp in data.stamps]
+    notes = tuple(note for data in loaded for note in getattr(data, "notes", ()))
     runs = {}
     for spec in specs:
         changes = applying(
@@ -133,7 +136,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
         stamps = dict.fromkeys((*_stamps(request, changes), *of_data))
         command = _command(request, spec, changes)
         runs[spec.run_id] = PlannedRun(
-            spec, tuple(stamps), command, suite.evaluations, changes, metrics
+            spec, tuple(stamps), command, suite.evaluations, changes, metrics, notes
         )
     return list(runs.values())
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from metabench.render.columns import columns
+from metabench.render.small_table import SmallTable
 from metabench.reports.comparison import ColumnDifference, Comparison
 from metabench.results.metrics import number
 from metabench.stats.words import p_value
@@ -18,7 +19,10 @@ _HEADER = ("column", "A", "B", "A - B", "95 % interval", "effect", "Wilcoxon p",
 
 def comparison_json(comparisons: Sequence[Comparison], alone: Sequence[str]) -> str:
     """Every number, and the formulas behind them."""
-    values = {"comparisons": [_values(c) for c in comparisons], "without_counterpart": list(alone)}
+    values = {
+        "comparisons": [comparison_values(c) for c in comparisons],
+        "without_counterpart": list(alone),
+    }
     return json.dumps(values, indent=2) + "\n"
 
 
@@ -52,7 +56,17 @@ def _block(comparison: Comparison) -> str:
 
 
 def _table(comparison: Comparison) -> str:
-    """A line per column, with degrees of freedom where the intervals have them."""
+    return columns(*_grid(comparison))
+
+
+def comparison_table(comparison: Comparison) -> SmallTable:
+    """The differences of a comparison, with its captions as notes."""
+    title = f"A: {plain(comparison.left)}; B: {plain(comparison.right)}"
+    return SmallTable(title, *_grid(comparison), _captions(comparison))
+
+
+def _grid(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """A row per column, with degrees of freedom where the intervals have them."""
     header, found = list(_HEADER), comparison.columns
     rows = [_row(column, comparison.unit) for column in found]
     if any(column.difference.speaks_of_learners for column in found):
@@ -60,7 +74,7 @@ def _table(comparison: Comparison) -> str:
         header.insert(place, "df")
         for row, column in zip(rows, found, strict=True):
             row.insert(place, f"{column.difference.degrees:.1f}")
-    return columns(header, rows)
+    return header, rows
 
 
 def _row(column: ColumnDifference, unit: str) -> list[str]:
@@ -103,7 +117,8 @@ def _captions(comparison: Comparison) -> list[str]:
     return [plain(line) for line in (*lines, *comparison.notes)]
 
 
-def _values(comparison: Comparison) -> dict[str, Any]:
+def comparison_values(comparison: Comparison) -> dict[str, Any]:
+    """Every number of a comparison, and the formulas behind them."""
     return {
         "left": comparison.left,
         "right": comparison.right,

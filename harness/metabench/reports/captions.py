@@ -299,8 +299,14 @@ def inequality_notes(configs: Sequence[Configuration]) -> list[str]:
 
 def _condition_notes(configs: Sequence[Configuration]) -> list[str]:
     """The training conditions: equal ones together, and per learner those in which rows differ."""
-    stated = [(c.spec.learner.name, c.training_conditions) for c in configs]
-    stated = [(learner, facts) for learner, facts in stated if facts]
+    trained = [
+        (c.spec.learner.name, c.training_conditions) for c in configs if c.spec.training.meta_steps
+    ]
+    stated = [(learner, facts) for learner, facts in trained if facts]
+    silent = _distinct(learner for learner, facts in trained if not facts)
+    rows = "all trained rows"
+    if silent:
+        rows = ", ".join(_distinct(learner for learner, _ in stated))
     equal, differing = [], []
     for name in dict.fromkeys(name for _, facts in stated for name in facts):
         values = [(learner, facts.get(name, "not stated")) for learner, facts in stated]
@@ -310,9 +316,11 @@ def _condition_notes(configs: Sequence[Configuration]) -> list[str]:
             equal.append(f"{name}: {values[0][1]}")
     notes = []
     if equal:
-        notes.append(f"Training conditions of all trained rows: {'; '.join(equal)}.")
+        notes.append(f"Training conditions of {rows}: {'; '.join(equal)}.")
     if differing:
         notes.append(f"Training conditions that differ: {'; '.join(differing)}.")
+    if silent and stated:
+        notes.append(f"Training conditions not recorded: {', '.join(silent)}.")
     return notes
 
 

@@ -21,6 +21,7 @@ from metabench.results.store import RunStore
 from metabench.running import provenance
 from metabench.running.build import build
 from metabench.running.loops import Control, Interrupted, Loops
+from metabench.running.out_of_memory import is_out_of_memory, out_of_memory
 from metabench.running.trained_learner import restore
 
 if TYPE_CHECKING:
@@ -117,6 +118,10 @@ class RunExecution:
             self._fail(record, error.message)
             raise
         except Exception as error:
+            if is_out_of_memory(error):
+                explained = out_of_memory(self._planned, self._device)
+                self._fail(record, explained.message)
+                raise explained from error
             self._fail(record, f"{type(error).__name__}: {error}")
             raise
 

@@ -31,7 +31,7 @@ from metabench_plugins.datasets.parts.array_files import (
     open_array,
 )
 from metabench_plugins.datasets.parts.class_splits import MOSTLY_TRAIN, Fractions, SplitSeed
-from metabench_plugins.datasets.parts.own_files import own_pack, own_split
+from metabench_plugins.datasets.parts.own_files import own_classes, own_pack, own_split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -148,7 +148,7 @@ class FeatureFolderParams(Frozen):
         description="A JSON or YAML file with the classes of `train`, `val` and `test`, or a CSV "
         "file with the columns class and split. Without it, labels such as train/cats, val/dogs "
         "and test/eels are the splits; without such labels classes are split at random by "
-        "`fractions` and `seed`.",
+        "`fractions` and `seed`, and results are stamped drawn-split.",
     )
     fractions: Fractions = MOSTLY_TRAIN
     seed: SplitSeed = 0
@@ -165,16 +165,14 @@ def load(params: FeatureFolderParams) -> ClassData:
     Raises:
         DataError: there are no vectors, some are not finite, or the split does not fit them.
     """
-    from metabench_plugins.datasets.parts.packed import upright_classes
-
     pack = own_pack(ARCHIVE, params.path, params.name, preparation=None)
     names = pack.class_names
-    splits = own_split(params.splits, names, params.fractions, seed=params.seed)
+    split = own_split(params.splits, names, params.fractions, seed=params.seed)
     # Equal vectors and classes are equal data, wherever they lay.
-    content = {"features": pack.index.images_sha256, "classes": [*names], "splits": splits}
+    content = {"features": pack.index.images_sha256, "classes": [*names], "splits": split.classes}
     content |= {"offsets": pack.offsets().tolist(), "scaling": params.scaling}
     return _scaled(
-        dataclasses.replace(upright_classes(pack, splits), fingerprint=digest(content)),
+        dataclasses.replace(own_classes(pack, split), fingerprint=digest(content)),
         params.scaling,
     )
 

@@ -31,31 +31,59 @@ from metabench.data import (
     ResizeFilter,
 )
 from metabench_plugins.datasets.parts.class_splits import MOSTLY_TRAIN, Fractions, SplitSeed
-from metabench_plugins.datasets.parts.own_files import own_pack, own_split
+from metabench_plugins.datasets.parts.own_files import own_classes, own_pack, own_split
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
     from metabench import ClassData
     from metabench.data import Originals
 
 LICENCE = "the owner's"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".tif", ".tiff"),
+)
+NO_IMAGES = ("", ".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".xml", ".pdf", ".html", ".ini")
+"""Suffixes of files that people lay beside images; they are left out without a word."""
 
 
 def scan(originals: Originals) -> Contents:
     """Take each folder of images for a class, named by its path below what all have in common."""
     images: dict[str, list[str]] = {}
+    others: dict[str, list[str]] = {}
     for name in originals.names:
         folder, _, base = name.rpartition("/")
-        if folder and base.lower().endswith(SUFFIXES) and not base.startswith("."):
+        suffix = posixpath.splitext(base)[1].lower()
+        if folder and suffix in SUFFIXES:
             images.setdefault(folder, []).append(name)
+        elif suffix not in NO_IMAGES or suffix in SUFFIXES:
+            others.setdefault(suffix, []).append(name)
     homes = {posixpath.dirname(folder) for folder in images}
     common = posixpath.commonpath(homes) if homes else ""
     return Contents(
         [
             ImageClass(posixpath.relpath(folder, common or "."), "", tuple(names))
             for folder, names in images.items()
-        ]
+        ],
+        notes=tuple(_left_out(others, originals.skipped, images.keys())),
     )
+
+
+def _left_out(
+    others: Mapping[str, Sequence[str]], hidden: int, folders: Collection[str]
+) -> Iterator[str]:
+    """Sentences on the files that are no example of any class."""
+    for suffix, names in sorted(others.items()):
+        if suffix in SUFFIXES:
+            yield f"Files left out: {len(names):,} in no folder of a class, such as {names[0]}."
+            continue
+        lost = sorted({posixpath.dirname(name) for name in names} - {*folders})
+        more = f" and of {len(lost) - 1:,} more folders" if len(lost) > 1 else ""
+        unmade = f" No class is made of {lost[0]}{more}, where nothing else is." if lost else ""
+        yield f"Files left out: {len(names):,} of type {suffix}, such as {names[0]}.{unmade}"
+    if hidden:
+        yield f"Files left out: {hidden:,} that are hidden or a system's own."
 
 
 ARCHIVE = Archive(
@@ -90,8 +118,9 @@ class ImageFolderParams(Frozen):
         default=None,
         description="A JSON or YAML file with the classes of `train`, `val` and `test`, a CSV "
         "file with the columns class and split, or `torchmeta:NAME` for a split of torchmeta, "
-        "such as `torchmeta:cub`. Without it the folders train, val and test are the splits; "
-        "without these folders classes are split at random by `fractions` and `seed`.",
+        "such as `torchmeta:cub`. Without it the folders train, val and test (or base, val and "
+        "novel) are the splits; without these folders classes are split at random by `fractions` "
+        "and `seed`, and results are stamped drawn-split.",
     )
     fractions: Fractions = MOSTLY_TRAIN
     seed: SplitSeed = 0
@@ -111,15 +140,13 @@ def load(params: ImageFolderParams) -> ClassData:
     Raises:
         DataError: there are no images, some cannot be read, or the split does not fit them.
     """
-    from metabench_plugins.datasets.parts.packed import upright_classes
-
     pack = own_pack(ARCHIVE, params.path, params.name, preparation=params.preparation())
     names = pack.class_names
-    splits = own_split(params.splits, names, params.fractions, seed=params.seed)
+    split = own_split(params.splits, names, params.fractions, seed=params.seed)
     # Equal pixels and classes are equal data, wherever they lay.
-    content = {"images": pack.index.images_sha256, "classes": [*names], "splits": splits}
+    content = {"images": pack.index.images_sha256, "classes": [*names], "splits": split.classes}
     return dataclasses.replace(
-        upright_classes(pack, splits),
+        own_classes(pack, split),
         fingerprint=digest({**content, "offsets": pack.offsets().tolist()}),
     )
 
@@ -134,7 +161,7 @@ def synthesize(params: ImageFolderParams) -> ClassData:
 
 SPEC = DatasetSpec(
     name=ARCHIVE.name,
-    version=1,
+    version=2,
     summary="Your own images, one folder per class; a file, the folders or a seed "
     "determine the split.",
     params="metabench_plugins.datasets.image_folder:ImageFolderParams",

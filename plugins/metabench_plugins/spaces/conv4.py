@@ -88,6 +88,8 @@ class Conv4Params(BaseModel):
         }
 
 
+SMALLEST = 16
+"""Height and width, in pixels, that can be halved four times by pooling."""
 _LATER = {"widths", "activation", "slope", "conv_bias", "norm", "momentum", "dropout"}
 """Options that version 1 did not have from the beginning."""
 
@@ -122,7 +124,7 @@ class Conv4:
         task: images ``(channels, height, width)``, and the number of outputs.
 
     Raises:
-        UsageError: the inputs are no images.
+        UsageError: the inputs are no images, or too small to be halved four times.
     """
 
     def __init__(self, params: Conv4Params, task: TaskShape) -> None:
@@ -130,6 +132,14 @@ class Conv4:
             raise UsageError(
                 f"Network conv4 reads images, not inputs of shape {list(task.inputs)}.",
                 hint="Choose mlp with --network.",
+            )
+        _, height, width = task.inputs
+        if params.pool == "max" and min(height, width) < SMALLEST:
+            raise UsageError(
+                f"Network conv4 halves its maps four times, but the images have {height} x {width} "
+                "pixels.",
+                hint=f"Choose images of {SMALLEST} x {SMALLEST} pixels or more, or "
+                "--set network.pool=stride.",
             )
         self._params = params
         self._task = task

@@ -6,6 +6,7 @@ import gzip
 import io
 import random
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,6 +159,15 @@ def huge_header(path: Path, members: dict[str, bytes]) -> None:
         sink.write(header.tobuf(tarfile.GNU_FORMAT))
 
 
+def negative_size(path: Path, members: dict[str, bytes]) -> None:
+    header = bytearray(member("readme.txt").tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = (-512).to_bytes(12, "big", signed=True)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    with gzip.open(path, "wb") as sink:
+        sink.write(bytes(header) + bytes(1024))
+
+
 def endless(path: Path, members: dict[str, bytes]) -> None:
     """Zeros behind the end of the archive, as many as there are allowed to be, and more."""
     write(path, members)
@@ -211,6 +221,7 @@ def gzipped_noise(path: Path, members: dict[str, bytes]) -> None:
         (huge_image, r"0003_02\.png in .*all\.tgz claims 68,157,440 bytes"),
         (huge_claim, r"all\.tgz is damaged: readme\.txt claims 1,099,511,627,776 bytes"),
         (huge_header, r"all\.tgz is damaged: a header claims 1,073,741,824 bytes"),
+        (negative_size, r"all\.tgz is damaged"),
         (endless, r"all\.tgz is damaged: it does not end"),
         (truncated, r"all\.tgz is damaged"),
         (without_checksum, r"all\.tgz is damaged"),
@@ -247,3 +258,16 @@ def test_a_link_that_nobody_reads_does_no_harm(
     link.linkname = "readme.txt"
     path = write(tmp_path / "all.tgz", members, link)
     assert import_archive(tiny_archive, path).index.shape[0] == len(members)
+
+
+def test_the_headers_of_many_members_are_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "many.tgz"
+    entry = member("a.txt")
+    entry.pax_headers = {"comment": "x" * 100_000}
+    with gzip.open(path, "wb", compresslevel=1) as sink:
+        sink.write(entry.tobuf(tarfile.PAX_FORMAT) * 200 + bytes(1024))
+    tracemalloc.start()
+    tarballs_module.Tarball(path).close()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * 2**20

@@ -57,6 +57,16 @@ def test_differing_conditions_are_said_per_learner(report: Report) -> None:
     assert said in caption(report)
 
 
+def test_a_trained_row_without_recorded_conditions_is_not_said_to_have_the_others(
+    tmp_path: Path,
+) -> None:
+    write_run(tmp_path, make_spec("maml"), conditions=ADAM)
+    write_run(tmp_path, make_spec("reptile"))
+    said = caption(build_report(read_runs(tmp_path)))
+    assert "Training conditions of maml: inner optimizer: SGD" in said
+    assert "Training conditions not recorded: reptile." in said
+
+
 def test_skipped_meta_steps_are_counted_over_seeds(report: Report) -> None:
     assert "Meta-steps skipped because of a runaway gradient: maml 7 of 20." in caption(report)
 

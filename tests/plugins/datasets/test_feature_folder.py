@@ -60,7 +60,7 @@ def test_the_rows_of_a_label_are_a_class_in_their_order(file: Path, data_root: P
     expected = np.concatenate([features[labels == kind] for kind in KINDS])
     np.testing.assert_array_equal(data.images, expected)
     assert data.scaling is None
-    assert data.stamps == ()
+    assert data.stamps == ("drawn-split",)
 
 
 def test_folders_zips_and_npz_files_are_equal_data(

@@ -6,8 +6,13 @@ import inspect
 import json
 import os
 import shutil
+import struct
+import subprocess
 import textwrap
+import tracemalloc
 import zipfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +62,7 @@ def test_each_folder_is_a_class(photos: Path, data_root: Path) -> None:
     assert data.class_names == KINDS
     assert data.offsets.tolist() == list(range(0, 71, 7))
     assert data.images.shape == (70, 8, 8, 3)
-    assert data.stamps == ()
+    assert data.stamps == ("drawn-split",)
     means = data.images.reshape(10, -1, 3).mean(axis=1)
     expected = [np.random.default_rng([*k.encode()]).integers(0, 256, 3, np.uint8) for k in KINDS]
     np.testing.assert_allclose(means, np.stack(expected), atol=3)  # JPEG rounds.
@@ -88,6 +93,44 @@ def test_folders_of_parts_are_the_split(tmp_path: Path, data_root: Path) -> None
     splits = named_splits(of(tmp_path / "photos"))
     assert splits["meta-val"] == ["val/gnu", "val/hen"]
     assert [len(splits[split]) for split in SPLITS] == [6, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Train", "Val", "Test"),
+        ("training", "validation", "testing"),
+        ("base", "val", "novel"),
+        ("meta-train", "valid", "meta-test"),
+    ],
+)
+def test_folders_of_other_usual_names_are_the_split(
+    tmp_path: Path, data_root: Path, names: tuple[str, ...]
+) -> None:
+    for part, kinds in zip(names, (KINDS[:6], KINDS[6:8], KINDS[8:]), strict=True):
+        write_images(tmp_path / "photos" / part, kinds, n=2)
+    splits = named_splits(of(tmp_path / "photos"))
+    assert splits["meta-test"] == [f"{names[2]}/{kind}" for kind in KINDS[8:]]
+    assert [len(splits[split]) for split in SPLITS] == [6, 2, 2]
+    assert load(of(tmp_path / "photos")).stamps == ()
+
+
+@pytest.mark.parametrize(
+    ("homes", "words"),
+    [
+        ({"train": KINDS[:6], "val": KINDS[6:8], "test": KINDS[8:9], "more": KINDS[9:]}, "more/ja"),
+        ({"train": KINDS[:6], "Training": KINDS[6:8], "test": KINDS[8:]}, "are all meta-train"),
+        ({"train": KINDS, "val": KINDS, "test": KINDS}, "'ant' is both in test and in train"),
+    ],
+)
+def test_folders_that_are_half_a_split_are_refused(
+    tmp_path: Path, data_root: Path, homes: dict[str, tuple[str, ...]], words: str
+) -> None:
+    for home, kinds in homes.items():
+        write_images(tmp_path / "photos" / home, kinds, n=2)
+    with pytest.raises(DataError, match=words) as caught:
+        load(of(tmp_path / "photos"))
+    assert "splits" in caught.value.hint
 
 
 LISTED = {"train": ["ant", "cat", "jay"], "val": [], "test": ["bee", "fox"]}
@@ -147,6 +190,257 @@ def test_a_zip_and_a_folder_elsewhere_are_equal_data(
     paths = (photos, tmp_path / "photos.zip", elsewhere)
     assert len({load(of(path)).fingerprint for path in paths}) == 1
     assert load(of(photos, seed=1)).fingerprint != load(of(photos)).fingerprint
+
+
+def test_a_hidden_file_that_changes_is_no_reason_to_pack_again(
+    photos: Path, data_root: Path
+) -> None:
+    load(of(photos))
+    (photos / ".DS_Store").write_text("x")
+    write_images(photos / ".ipynb_checkpoints", ("ant",), n=1)
+    write_images(photos / "@eaDir", ("bee",), n=1)
+    data = load(of(photos))
+    assert data.class_names == KINDS
+    assert len([*data_root.glob("image-folder/*/8-lanczos/images.npy")]) == 1
+
+
+def test_what_is_left_out_is_counted_and_named(photos: Path, data_root: Path) -> None:
+    (photos / ".DS_Store").write_text("x")
+    (photos / "kite").mkdir()
+    for name in ("kite/1.avif", "kite/2.avif", "ant/7.heic"):
+        (photos / name).write_bytes(b"x")
+    shutil.copy(photos / "ant" / "1.JPG", photos / "ant" / "8.jfif")
+    shutil.copy(photos / "ant" / "1.JPG", photos / "loose.jpg")
+    data = load(of(photos))
+    assert data.offsets[1] == 8
+    assert list(data.notes) == [
+        "Files left out: 2 of type .avif, such as kite/1.avif. No class is made of kite, where "
+        "nothing else is.",
+        "Files left out: 1 of type .heic, such as ant/7.heic.",
+        "Files left out: 1 in no folder of a class, such as loose.jpg.",
+        "Files left out: 1 that are hidden or a system's own.",
+    ]
+
+
+def test_a_class_of_equal_images_is_named(photos: Path, data_root: Path) -> None:
+    for number in range(7):
+        (photos / "ant" / f"{number}.{('png', 'JPG', 'bmp')[number % 3]}").unlink()
+        Image.new("RGB", (9 + number, 9), "blue").save(photos / "ant" / f"{number}.png")
+    for number, kind in enumerate(KINDS[1:]):
+        Image.new("RGB", (9, 9 + number), "white").save(photos / kind / "white.png")
+    assert list(load(of(photos)).notes) == ["All images of ant have the same pixels."]
+
+
+def test_a_picture_in_two_splits_is_stamped_and_named(
+    photos: Path, tmp_path: Path, data_root: Path
+) -> None:
+    shutil.copy(photos / "ant" / "0.png", photos / "bee" / "99.png")
+    shutil.copy(photos / "ant" / "0.png", photos / "ant" / "99.png")
+    file = tmp_path / "splits.json"
+    file.write_text(json.dumps(LISTED))
+    data = load(of(photos, splits=str(file)))
+    assert data.stamps == ("repeated-images",)
+    assert data.notes[-1] == (
+        "The same picture is in meta-train (ant/0.png) and in meta-test (bee/99.png)."
+    )
+    file.write_text(json.dumps({"train": ["ant", "bee"], "val": [], "test": ["cat"]}))
+    assert load(of(photos, splits=str(file))).stamps == ()
+
+
+def gray_steps() -> np.ndarray:
+    return np.linspace(0, 1, 64).reshape(8, 8)
+
+
+def turned(path: Path) -> None:
+    image = Image.fromarray((gray_steps() * 255).astype(np.uint8).T[:, ::-1])
+    exif = Image.Exif()
+    exif[0x0112] = 8  # shown after a quarter turn to the left
+    image.save(path, exif=exif)
+
+
+def of_12_bits(path: Path) -> None:
+    Image.fromarray((gray_steps() * 4095).astype(np.uint16)).save(path)
+
+
+def on_transparency(path: Path) -> None:
+    ink = np.zeros((8, 8, 4), dtype=np.uint8)
+    ink[..., 3] = 255 - gray_steps() * 255
+    Image.fromarray(ink).save(path)
+
+
+def of_floats(path: Path) -> None:
+    Image.fromarray((gray_steps() * 0.25 - 1).astype(np.float32)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("write", "suffix"),
+    [
+        (turned, "png"),
+        (of_12_bits, "png"),
+        (on_transparency, "png"),
+        (on_transparency, "webp"),
+        (of_floats, "tif"),
+    ],
+)
+def test_an_image_is_what_a_viewer_shows(
+    tmp_path: Path, data_root: Path, write: Callable[[Path], None], suffix: str
+) -> None:
+    for kind in KINDS[:5]:
+        (tmp_path / "photos" / kind).mkdir(parents=True)
+        write(tmp_path / "photos" / kind / f"1.{suffix}")
+    seen = load(of(tmp_path / "photos")).images[0].astype(float)
+    # WebP is lossy in color, not in transparency.
+    np.testing.assert_allclose(seen, np.repeat(gray_steps()[..., None] * 255, 3, 2), atol=3)
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+
+
+def wide_png() -> bytes:
+    """A sound beginning of an image of 1 x 89,000,000 pixels."""
+    header = struct.pack(">IIBBBBB", 1, 89_000_000, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (EPS, "not an image that can be read"),
+        (wide_png(), "claims 1x89,000,000 pixels"),
+        (b"", "not an image that can be read"),
+    ],
+)
+def test_a_file_that_only_has_the_name_of_an_image_is_told(
+    photos: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, words: str
+) -> None:
+    def never(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a program was started")
+
+    monkeypatch.setattr(subprocess, "Popen", never)
+    (photos / "ant" / "0.png").write_bytes(content)
+    with pytest.raises(DataError, match=words) as caught:
+        load(of(photos))
+    assert "ant/0.png" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("gztar", "PHOTOS.TAR.GZ"),
+        ("gztar", "photos.zip"),
+        ("bztar", "photos.tar.bz2"),
+        ("xztar", "photos.tar.xz"),
+        ("zip", "photos.tgz"),
+        ("tar", "photos"),
+    ],
+)
+def test_an_archive_is_known_by_its_content(
+    photos: Path, tmp_path: Path, data_root: Path, kind: str, name: str
+) -> None:
+    expected = load(of(photos)).fingerprint
+    made = shutil.make_archive(str(tmp_path / "made" / "archive"), kind, photos)
+    (tmp_path / "other").mkdir()
+    path = Path(made).rename(tmp_path / "other" / name)
+    assert load(of(path)).fingerprint == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [(zipfile.ZIP_BZIP2, "packed by a method that is not read"), (zipfile.ZIP_DEFLATED, "damaged")],
+)
+def test_a_member_that_holds_more_than_it_claims_is_not_unpacked(
+    tmp_path: Path, data_root: Path, method: int, words: str
+) -> None:
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for kind in KINDS[:3]:
+            archive.writestr(f"photos/{kind}/1.png", bytes(200 * 2**20))
+    claims = struct.pack("<I", 200 * 2**20)
+    path.write_bytes(path.read_bytes().replace(claims, struct.pack("<I", 100)))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=words):
+        load(of(path))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 * 2**20
+
+
+def a_pipe(home: Path) -> None:
+    os.mkfifo(home / "1.png")
+
+
+def a_link_to_nowhere(home: Path) -> None:
+    (home / "1.png").symlink_to(home / "gone.png")
+
+
+def a_link_out(home: Path) -> None:
+    (home / "1.png").symlink_to("/dev/zero")
+
+
+def a_name_of_two_lines(home: Path) -> None:
+    (home / "1\n.png").write_bytes(b"x")
+
+
+def a_name_that_is_no_text(home: Path) -> None:
+    Path(os.fsdecode(os.fsencode(home) + b"/\xff.png")).write_bytes(b"x")
+
+
+@pytest.mark.parametrize(
+    ("add", "words"),
+    [
+        (a_pipe, "neither a file nor a folder"),
+        (a_link_to_nowhere, "is a link that leads nowhere"),
+        (a_link_out, "is a link that leads out of"),
+        (a_name_of_two_lines, "not printable text"),
+        (a_name_that_is_no_text, "not printable text"),
+    ],
+)
+def test_what_is_no_plain_file_is_refused(
+    photos: Path, data_root: Path, add: Callable[[Path], None], words: str
+) -> None:
+    add(photos / "ant")
+    with pytest.raises(DataError, match=words) as caught:
+        load(of(photos))
+    assert caught.value.message.isprintable()
+    assert "ant" in caught.value.message
+
+
+def test_links_within_the_folder_are_followed(
+    photos: Path, tmp_path: Path, data_root: Path
+) -> None:
+    expected = load(of(photos)).fingerprint
+    store = photos / ".store"
+    (photos / "ant").rename(tmp_path / "ant")
+    store.mkdir()
+    (tmp_path / "ant").rename(store / "ant")
+    (photos / "ant").symlink_to(store / "ant")
+    (photos / "bee" / "0.png").rename(store / "bee.png")
+    (photos / "bee" / "0.png").symlink_to(store / "bee.png")
+    assert load(of(photos)).fingerprint == expected
+
+
+def test_the_classes_of_each_split_are_shown(
+    photos: Path, tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "ant" / "7.avif").write_bytes(b"x")
+    (tmp_path / "photos.yaml").write_text(
+        textwrap.dedent(inspect.getdoc(image_folder).partition("::\n\n")[2])
+    )
+    monkeypatch.chdir(tmp_path)
+    shown = run("data", "show", "photos.yaml")
+    assert "photos meta-train: ant, bee, cat, fox, gnu, ibis" in shown
+    assert "photos note: Files left out: 1 of type .avif" in shown
+    (source,) = json.loads(run("data", "show", "photos.yaml", "--json"))["sources"]
+    assert source["classes"]["meta-test"] == ["hen", "jay"]
+    assert source["stamps"] == ["drawn-split"]
+    changes = ("--set", "protocol.ways=2", "--set", "protocol.queries=1")
+    words = ("--suite", "photos.yaml", "--learner", "maml", "--budget", "smoke", "--dry-run")
+    planned = CliRunner().invoke(app, ["run", *words, *changes])
+    assert "Note: Files left out: 1 of type .avif" in planned.stderr
 
 
 def test_images_are_packed_once_and_again_when_they_change(photos: Path, data_root: Path) -> None:
@@ -272,3 +566,19 @@ def test_a_name_that_cannot_be_is_refused(
     result = CliRunner().invoke(app, ["data", "import", name, str(photos), *options])
     assert result.exit_code == 2
     assert not data_root.exists()
+
+
+def test_images_that_are_too_small_for_a_network_are_refused_before_the_run(
+    photos: Path, tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos.yaml").write_text(
+        textwrap.dedent(inspect.getdoc(image_folder).partition("::\n\n")[2])
+    )
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "--suite", "photos.yaml", "--learner", "maml", "--budget", "smoke"]
+    words += ["--set", "protocol.ways=2", "--set", "protocol.queries=1", "--dry-run"]
+    refused = CliRunner().invoke(app, [*words, "--set", "data.size=8"])
+    assert refused.exit_code == 2
+    assert "the images have 8 x 8 pixels" in refused.output + refused.stderr
+    taken = ["--set", "data.size=8", "--set", "network.pool=stride"]
+    assert CliRunner().invoke(app, [*words, *taken]).exit_code == 0

@@ -49,6 +49,7 @@ class ClassData:
             images of each class and query examples from the second, as architecture search
             divides its training set.
         scaling: what is done to pixels in [0, 1], or to vectors; None for nothing.
+        notes: sentences about the files that the user should read, such as which were left out.
     """
 
     images: NDArray[np.uint8] | NDArray[np.float32]
@@ -60,6 +61,7 @@ class ClassData:
     stamps: tuple[str, ...] = ()
     supervised: bool = False
     scaling: Scaling | None = None
+    notes: tuple[str, ...] = ()
 
 
 @runtime_checkable

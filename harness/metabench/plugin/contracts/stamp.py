@@ -22,6 +22,10 @@ class Stamp(StrEnum):
     """Some images or classes of the dataset are missing."""
     SUBSTITUTE = "substitute"
     """Other images are used in place of those of the paper."""
+    DRAWN_SPLIT = "drawn-split"
+    """A seed chose which of a user's own classes are in which split."""
+    REPEATED = "repeated-images"
+    """The same picture is in two splits."""
     REBUILT_SPLIT = "rebuilt-split"
     """The classes are split by the rule of the paper, since its own split is not published."""
 

@@ -11,11 +11,18 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from metabench import DataError, digest, unknown
-from metabench_plugins.datasets.parts.packed import SPLITS, parts_as_splits
+from metabench_plugins.datasets.parts.packed import SPLITS
 
 PARTS = ("train", "val", "test")
 Splits = dict[str, list[int]]
 """Class ids of each split, sorted."""
+
+FOLDERS = {
+    **dict.fromkeys(("train", "training", "base", "meta-train"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "meta-val"), "val"),
+    **dict.fromkeys(("test", "testing", "novel", "meta-test"), "test"),
+}
+"""What people call the folder of each split, in small letters."""
 
 
 def _add_up(fractions: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -40,10 +47,54 @@ SplitSeed = Annotated[int, Field(ge=0, description="Seed of the random split.")]
 
 
 def split_by_folder(names: Sequence[str]) -> Splits | None:
-    """The split that folders ``train``, ``val`` and ``test`` make; None where there are others."""
-    if {name.partition("/")[0] for name in names} <= {*PARTS} and all("/" in n for n in names):
-        return parts_as_splits(names)
-    return None
+    """The split that folders such as ``train``, ``val`` and ``test`` make; None without them.
+
+    >>> split_by_folder(["Base/cat", "Base/dog", "novel/owl"])
+    {'meta-train': [0, 1], 'meta-val': [], 'meta-test': [2]}
+
+    Raises:
+        DataError: only some classes lie in such folders, two folders are the same split, or a class
+            is in two splits.
+    """
+    homes = [name.partition("/")[0] if "/" in name else "" for name in names]
+    parts = [FOLDERS.get(home.lower()) for home in homes]
+    if not any(parts):
+        return None
+    used = {home: part for home, part in zip(homes, parts, strict=True) if part}
+    if None in parts:
+        raise DataError(
+            f"The folders {_listing(used)} are splits, but the class {names[parts.index(None)]!r} "
+            "is in none of them.",
+            hint="Put each class into one of them, or name a file with the `splits`.",
+        )
+    for part in PARTS:
+        doubled = [home for home, its in used.items() if its == part]
+        if len(doubled) > 1:
+            raise DataError(
+                f"The folders {_listing(doubled)} are all meta-{part}.",
+                hint="Keep one of them, or name a file with the `splits`.",
+            )
+    _check_disjoint(names)
+    return {
+        split: [c for c, part in enumerate(parts) if split == f"meta-{part}"] for split in SPLITS
+    }
+
+
+def _check_disjoint(names: Sequence[str]) -> None:
+    """Refuse the folders of ordinary classification, in which every split has all classes."""
+    first: dict[str, str] = {}
+    for name in names:
+        home, _, own = name.partition("/")
+        if (other := first.setdefault(own, home)) != home:
+            raise DataError(
+                f"The class {own!r} is both in {other} and in {home}.",
+                hint="In meta-learning no class is in two splits. Put all images of a class into "
+                "one folder without train, val and test, or name a file with the `splits`.",
+            )
+
+
+def _listing(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 def seeded_split(

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metabench import DataError, digest
-from metabench.data import import_archive, open_pack
+from metabench import DataError, Stamp, digest
+from metabench.data import DECODING, files_of, import_archive, open_pack
 from metabench_plugins.datasets.parts.class_splits import (
     Splits,
     seeded_split,
     split_by_folder,
     split_from_file,
 )
+from metabench_plugins.datasets.parts.packed import upright_classes
 
 if TYPE_CHECKING:
+    from metabench import ClassData
     from metabench.data import Archive, Pack, Preparation
 
 
@@ -47,7 +49,8 @@ def own_pack(
     if not folder.exists():
         raise DataError(f"{folder} does not exist.", hint=f"path must be {archive.layout}.")
     slug = re.sub(r"[^\w-]+", "-", folder.resolve().name).strip("-") or archive.examples
-    own = f"{archive.name}/{slug}-{digest(_listing(folder))}"
+    made_from = {"decoding": DECODING, "files": _listing(folder)}
+    own = f"{archive.name}/{slug}-{digest(made_from)}"
     try:
         return open_pack(own, preparation)
     except DataError:
@@ -56,13 +59,26 @@ def own_pack(
         )
 
 
+@dataclass(frozen=True, slots=True)
+class OwnSplit:
+    """How a user's own classes are split.
+
+    Attributes:
+        classes: ids by split.
+        drawn: whether a seed chose them.
+    """
+
+    classes: Splits
+    drawn: bool
+
+
 def own_split(
     file: str | None,
     names: Sequence[str],
     fractions: tuple[float, float, float],
     *,
     seed: int,
-) -> Splits:
+) -> OwnSplit:
     """The split of a file; or that which names such as ``train/cats`` make; or a drawn one.
 
     Args:
@@ -72,11 +88,28 @@ def own_split(
         seed: of the drawn split.
 
     Raises:
-        DataError: the file is no split of these classes.
+        DataError: the file is no split of these classes, or the folders are no sound split.
     """
     if file:
-        return split_from_file(_split_file(file), names)
-    return split_by_folder(names) or seeded_split(names, fractions, seed=seed)
+        return OwnSplit(split_from_file(_split_file(file), names), drawn=False)
+    if (by_folder := split_by_folder(names)) is not None:
+        return OwnSplit(by_folder, drawn=False)
+    return OwnSplit(seeded_split(names, fractions, seed=seed), drawn=True)
+
+
+def own_classes(pack: Pack, split: OwnSplit) -> ClassData:
+    """The classes of a pack, with stamps and notes on a drawn split and on repeated pictures."""
+    data = upright_classes(pack, split.classes)
+    stamps = [*data.stamps, *([Stamp.DRAWN_SPLIT] if split.drawn else [])]
+    notes = [*pack.index.notes]
+    home = {pack.class_names[c]: part for part, ids in split.classes.items() for c in ids}
+    for shared in pack.index.shared:
+        parts = [home.get(name) for name in shared.classes]
+        if None not in parts and parts[0] != parts[1]:
+            stamps.append(Stamp.REPEATED)
+            (first, second), (image, other) = parts, shared.images
+            notes.append(f"The same picture is in {first} ({image}) and in {second} ({other}).")
+    return dataclasses.replace(data, stamps=tuple(dict.fromkeys(stamps)), notes=tuple(notes))
 
 
 def _split_file(splits: str) -> Path:
@@ -101,6 +134,6 @@ def _named_pack(archive: Archive, name: str, preparation: Preparation | None) ->
 
 def _listing(path: Path) -> list[tuple[str, int, int]]:
     """Name, length and time of change of each file: equal listings are taken for equal files."""
-    files = [path] if path.is_file() else [Path(top, n) for top, _, ns in os.walk(path) for n in ns]
+    files = [path] if path.is_file() else files_of(path)[0]
     stats = [(str(file.resolve()), file.stat()) for file in sorted(files)]
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]

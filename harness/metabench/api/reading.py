@@ -1,0 +1,300 @@
+"""Reading results from Python: tables, comparisons and verdicts as values."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metabench.api.plugins import catalog_with
+from metabench.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from metabench.papers.claims.evaluate import ClaimResult
+    from metabench.papers.table import PaperReport
+    from metabench.render.small_table import SmallTable
+    from metabench.render.text_table import TextTable
+    from metabench.reports.captions import IntervalKind
+    from metabench.reports.comparison import Comparison
+    from metabench.reports.tables import Report
+
+
+@dataclass(frozen=True, slots=True)
+class ReportView:
+    """The tables of a results folder. A notebook shows them; ``print`` gives plain text.
+
+    Attributes:
+        content: the tables as values.
+    """
+
+    content: Report | PaperReport
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What could not be read or counted."""
+        return tuple(self.content.problems)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per number; the columns are those of the CSV format."""
+        import pandas as pd
+
+        return pd.read_csv(io.StringIO(self._written("csv")))
+
+    def to_latex(self) -> str:
+        """As ``metabench report --format tex``."""
+        return self._written("tex")
+
+    def to_markdown(self) -> str:
+        """As ``metabench report --format md``."""
+        return self._written("md")
+
+    def __str__(self) -> str:
+        """As ``metabench report``."""
+        return self._written("table")
+
+    def _repr_html_(self) -> str:
+        from metabench.render.text_table import text_table_of
+
+        return "".join(_small(text_table_of(table)).to_html() for table in self.content.tables)
+
+    def _written(self, format: str) -> str:
+        from metabench.render import Format, render
+
+        return render(self.content, Format(format))
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonView:
+    """Paired differences A - B. A notebook shows them; ``print`` gives plain text.
+
+    Attributes:
+        comparisons: one for each suite and setting that both sides have.
+        alone: runs without a counterpart on the other side.
+        problems: what could not be read or counted.
+    """
+
+    comparisons: Sequence[Comparison]
+    alone: Sequence[str]
+    problems: Sequence[str] = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per source and average, with the numbers of ``metabench compare --json``."""
+        import pandas as pd
+
+        from metabench.render.comparison_text import comparison_values
+
+        return pd.DataFrame(
+            [
+                {"A": one["left"], "B": one["right"], "unit": one["unit"], **column}
+                for one in map(comparison_values, self.comparisons)
+                for column in one["columns"]
+            ]
+        )
+
+    def to_latex(self) -> str:
+        """A table for each comparison; they need booktabs."""
+        return "\n".join(table.to_latex() for table in self._tables())
+
+    def __str__(self) -> str:
+        """As ``metabench compare``."""
+        from metabench.render.comparison_text import comparison_text
+
+        return comparison_text(self.comparisons, self.alone)
+
+    def _repr_html_(self) -> str:
+        return "".join(table.to_html() for table in self._tables())
+
+    def _tables(self) -> list[SmallTable]:
+        from metabench.render.comparison_text import comparison_table
+
+        return [comparison_table(one) for one in self.comparisons]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimsView:
+    """Verdicts on papers' claims. A notebook shows them; ``print`` gives plain text.
+
+    Attributes:
+        results: one for each claim.
+        problems: what could not be read or counted.
+    """
+
+    results: Sequence[ClaimResult]
+    problems: Sequence[str] = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per claim: id, verdict, sentence, paper, suite, setting, budget, stamps."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                {
+                    "id": one.claim.id,
+                    "verdict": one.said,
+                    "sentence": one.claim.sentence,
+                    "paper": one.paper,
+                    "suite": one.claim.suite,
+                    "setting": one.claim.setting,
+                    "budget": one.budget,
+                    "stamps": ", ".join(one.stamps),
+                }
+                for one in self.results
+            ]
+        )
+
+    def to_latex(self) -> str:
+        """One table of all verdicts; it needs booktabs."""
+        return self._table().to_latex()
+
+    def __str__(self) -> str:
+        """As ``metabench claims``."""
+        from metabench.render.claims_text import render_claims
+
+        return render_claims(self.results, "table")
+
+    def _repr_html_(self) -> str:
+        return self._table().to_html()
+
+    def _table(self) -> SmallTable:
+        from metabench.render.small_table import SmallTable
+
+        header = ("claim", "verdict", "sentence", "suite", "setting", "budget")
+        rows = [
+            (c.claim.id, c.said, c.claim.sentence, c.claim.suite, c.claim.setting, c.budget or "")
+            for c in self.results
+        ]
+        return SmallTable("Claims of the papers", header, rows)
+
+
+def report(
+    directory: str | Path = "results",
+    *,
+    paper: str | None = None,
+    metric: str | None = None,
+    interval: IntervalKind = "auto",
+    plugins: Iterable[str | Path] = (),
+) -> ReportView:
+    """Make the tables of a results folder, as ``metabench report`` does.
+
+    Args:
+        directory: the results folder, or the folder of one run.
+        paper: key of a paper's table to show beside ours, such as ``m-nas/table-1``.
+        metric: a further metric to show instead of the headline's, such as ``nll``.
+        interval: how half-widths are computed: ``auto``, ``field``, ``seeds`` or ``bootstrap``.
+        plugins: plugin files to load.
+
+    Raises:
+        DataError: when there is no finished run.
+        UsageError: for an unknown key, or a metric together with a paper.
+    """
+    from metabench.errors import UsageError
+    from metabench.papers.reference_files import find_reference
+    from metabench.papers.report import build_paper_report
+    from metabench.reports.build import build_report
+    from metabench.results.further_metrics import through_metric
+    from metabench.results.reading import read_runs
+
+    if paper is not None and metric is not None:
+        raise UsageError(
+            "A paper's table names its metric, so metric does not apply.",
+            hint="Leave out metric or paper.",
+        )
+    results = read_runs(directory)
+    if not results.runs:
+        raise DataError(
+            f"There is no finished and readable run in {directory}.",
+            hint="Run the command of an unfinished run again to finish it.",
+        )
+    if paper is not None:
+        found = catalog_with(plugins)
+        reference = find_reference(found, paper)
+        return ReportView(build_paper_report(results, reference, interval=interval, catalog=found))
+    if metric is not None:
+        results = through_metric(results, metric)
+    return ReportView(build_report(results, interval=interval))
+
+
+def compare(
+    first: str | Path,
+    second: str | Path,
+    directory: str | Path = "results",
+    *,
+    suite: str | None = None,
+    setting: str | None = None,
+    budget: str | None = None,
+    evaluation: str | None = None,
+    difference: float | None = None,
+) -> ComparisonView:
+    """Compare two learners, runs or folders on the same episodes, as ``metabench compare`` does.
+
+    Args:
+        first: a results folder, the first characters of a run id, or a learner.
+        second: what it is compared with.
+        directory: the results folder in which run ids and learners are looked up.
+        suite: use only runs of this suite.
+        setting: use only runs of this setting.
+        budget: use only runs of this budget.
+        evaluation: compare on this evaluation or prediction instead of the headline.
+        difference: also say how many episodes or seeds detect this difference.
+
+    Raises:
+        DataError: when a side has no finished run.
+        UsageError: for an unknown name, or where a choice is left.
+    """
+    from metabench.reports.comparison import compare as compare_pair
+    from metabench.reports.comparison_sides import Wanted, find_sides
+
+    wanted = Wanted(suite=suite, setting=setting, budget=budget, evaluation=evaluation)
+    sides = find_sides(str(first), str(second), folder=Path(directory), wanted=wanted)
+    found = [
+        compare_pair(left, right, difference=difference, evaluation=evaluation)
+        for left, right in sides.pairs
+    ]
+    return ComparisonView(found, sides.alone, sides.problems)
+
+
+def claims(
+    directory: str | Path = "results",
+    *,
+    suite: str | None = None,
+    plugins: Iterable[str | Path] = (),
+) -> ClaimsView:
+    """Judge the papers' claims by the records of a folder, as ``metabench claims`` does.
+
+    Args:
+        directory: the results folder.
+        suite: judge only the claims about this suite.
+        plugins: plugin files to load.
+
+    Raises:
+        DataError: when no claim is about a finished run.
+        UsageError: for an unknown suite.
+    """
+    from metabench.papers.claims import evaluate, load_claims
+    from metabench.results.reading import read_runs
+
+    found = catalog_with(plugins)
+    if suite is not None:
+        found.suite(suite)
+    results = read_runs(directory)
+    files = [load_claims(file) for file in found.claims.values()]
+    runs = [run for run in results.runs if suite in (None, run.record.spec.suite)]
+    judged = evaluate(files, runs, catalog=found)
+    if not judged:
+        raise DataError(f"No claim is about the finished runs in {directory}.")
+    return ClaimsView(judged, results.problems)
+
+
+def _small(grid: TextTable) -> SmallTable:
+    from metabench.render.legends import legend
+    from metabench.render.small_table import SmallTable
+
+    signs = {"best": " *", "tied": " =", "not compared": " ‡"}
+    rows = [[f"{e.text}{signs.get(e.mark, '')}" for e in row] for row in grid.rows]
+    notes = [f"{grid.caption} {legend(grid, best='*', tied='=')}".strip()]
+    notes += [f"{heading}: {' '.join(lines)}" for heading, lines in grid.notes if lines]
+    return SmallTable(grid.title, [entry.text for entry in grid.headings], rows, notes)

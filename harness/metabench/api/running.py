@@ -1,0 +1,185 @@
+"""Running from Python: what ``metabench run`` does, with a value for each run."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from metabench.api.plugins import catalog_with
+from metabench.api.reading import ReportView, report
+from metabench.errors import MetabenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from metabench.plugin.specs import RunEvent
+    from metabench.running.executors import JobOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """How the runs of a call ended. A notebook shows their table.
+
+    Attributes:
+        outcomes: of each run, in the order of learners, settings and seeds.
+        out: the results folder.
+    """
+
+    outcomes: Sequence[JobOutcome]
+    out: Path
+
+    @property
+    def report(self) -> ReportView:
+        """The tables of the results folder."""
+        return report(self.out)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per run: learner, suite, setting, seed, run_id, status and what failed."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                {
+                    "learner": outcome.job.planned.spec.learner.name,
+                    "suite": outcome.job.planned.spec.suite,
+                    "setting": outcome.job.planned.spec.setting,
+                    "seed": outcome.job.planned.spec.seed,
+                    "run_id": outcome.job.planned.spec.run_id,
+                    "status": outcome.status,
+                    "text": outcome.text,
+                }
+                for outcome in self.outcomes
+            ]
+        )
+
+    def to_latex(self) -> str:
+        """The tables of the results folder; see :meth:`ReportView.to_latex`."""
+        return self.report.to_latex()
+
+    def _repr_html_(self) -> str:
+        return self.report._repr_html_()
+
+
+def run(
+    learner: str | Sequence[str],
+    suite: str | Path,
+    *,
+    setting: str | Sequence[str] = (),
+    budget: str = "lite",
+    network: str | None = None,
+    strategy: str | None = None,
+    seeds: int | Iterable[int] = (0,),
+    changes: Mapping[str, Any] | None = None,
+    data: Literal["real", "synthetic"] = "real",
+    limit: int | None = None,
+    metrics: Sequence[str] = (),
+    out: str | Path = "results/local",
+    jobs: int = 1,
+    device: str = "auto",
+    threads: int = 1,
+    plugins: Iterable[str | Path] = (),
+    on_event: Callable[[RunEvent], None] | None = None,
+    check: bool = True,
+) -> Runs:
+    """Run learners on a suite, as ``metabench run`` does; finished runs are skipped.
+
+    It works in a thread and in a notebook. In the main thread, an interrupt saves the state of the
+    run and stops; the same call resumes it.
+
+    Args:
+        learner: one name or several.
+        suite: name of a suite, or the path of a suite file.
+        setting: one name or several; the suite's first by default.
+        budget: how long to train and test.
+        network: instead of the suite's, such as ``conv4`` or ``tnas:darts``.
+        strategy: of a searched network.
+        seeds: one or several.
+        changes: values of ``--set``, such as ``{"learner.inner_lr": 0.01}``.
+        data: the real data, or its generated look-alike.
+        limit: test on at most so many episodes per source.
+        metrics: further metrics.
+        out: the results folder.
+        jobs: runs at a time, each in a process of its own if there are several.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        threads: CPU threads of each run.
+        plugins: plugin files to load.
+        on_event: called with each event; by default one line per run goes to stderr.
+        check: raise if a run failed.
+
+    Raises:
+        UsageError: for unknown names, values out of bounds and combinations that do not fit.
+        DataError: when data is missing, or too small for the episodes.
+        MetabenchError: when a run failed and ``check`` is true; the others were still made.
+        KeyboardInterrupt: when it was interrupted; the state is saved.
+    """
+    from metabench.planning.overrides import parse_changes
+    from metabench.planning.plan import RunRequest, plan
+    from metabench.plugin.specs import resolve
+    from metabench.results.store import require_writable
+    from metabench.running.devices import pick_device
+    from metabench.running.executors import Executor, Job
+    from metabench.running.interrupt import StopRequest
+    from metabench.values import canonical_json
+
+    found = catalog_with(plugins)
+    files = tuple(Path(file) for file in plugins)
+    words = [f"{name}={canonical_json(value)}" for name, value in (changes or {}).items()]
+    request = RunRequest(
+        learners=_several(learner),
+        suite=str(suite),
+        settings=_several(setting),
+        budget=budget,
+        space=network,
+        strategy=strategy,
+        seeds=(seeds,) if isinstance(seeds, int) else tuple(seeds),
+        changes=parse_changes(words),
+        data=data,
+        limit=limit,
+        metrics=tuple(metrics),
+        plugin_files=files,
+    )
+    planned = plan(request, found)
+    folder = Path(out)
+    require_writable(folder)
+    picked = pick_device(device)
+    spec = found.executor("local")
+    work: Executor = resolve(spec.factory)(spec.params_model().model_validate({"jobs": jobs}))
+    show = on_event or _print_ends
+
+    def emit(event: RunEvent) -> None:
+        show(event)
+        found.emit(event)
+
+    # Only the main thread may listen to signals.
+    in_main = threading.current_thread() is threading.main_thread()
+    stop = StopRequest()
+    with stop if in_main else nullcontext():
+        todo = [Job(one, folder, picked, threads, files) for one in planned]
+        outcomes = work(todo, emit=emit, stopped=stop)
+    if any(outcome.status == "interrupted" for outcome in outcomes):
+        raise KeyboardInterrupt
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if failed and check:
+        first = failed[0]
+        raise MetabenchError(
+            f"{len(failed)} of {len(outcomes)} runs failed; the first: {first.job.planned.label}: "
+            f"{first.text}",
+            hint=first.hint,
+        )
+    return Runs(outcomes, folder)
+
+
+def _several(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _print_ends(event: RunEvent) -> None:
+    words = {"run-done": "done", "run-failed": "failed", "message": ""}
+    if event.kind in words:
+        text = ": ".join(part for part in (words[event.kind], event.text) if part)
+        sys.stderr.write(f"{event.label}: {text}\n")
