@@ -227,6 +227,7 @@ def compare(
     setting: str | None = None,
     budget: str | None = None,
     evaluation: str | None = None,
+    metric: str | None = None,
     difference: float | None = None,
 ) -> ComparisonView:
     """Compare two learners, runs or folders on the same episodes, as ``metabench compare`` does.
@@ -239,6 +240,7 @@ def compare(
         setting: use only runs of this setting.
         budget: use only runs of this budget.
         evaluation: compare on this evaluation or prediction instead of the headline.
+        metric: compare this metric of the headline's predictions, such as ``nll``.
         difference: also say how many episodes or seeds detect this difference.
 
     Raises:
@@ -248,7 +250,9 @@ def compare(
     from metabench.reports.comparison import compare as compare_pair
     from metabench.reports.comparison_sides import Wanted, find_sides
 
-    wanted = Wanted(suite=suite, setting=setting, budget=budget, evaluation=evaluation)
+    wanted = Wanted(
+        suite=suite, setting=setting, budget=budget, evaluation=evaluation, metric=metric
+    )
     sides = find_sides(str(first), str(second), folder=Path(directory), wanted=wanted)
     found = [
         compare_pair(left, right, difference=difference, evaluation=evaluation)

@@ -75,7 +75,14 @@ def _sum(sizes: Sequence[int | None]) -> int | None:
 
 
 def keep(
-    path: Path, state: Mapping[str, Any], *, step: int, score: float, sign: float, most: int
+    path: Path,
+    state: Mapping[str, Any],
+    *,
+    step: int,
+    score: float,
+    best: float | None,
+    sign: float,
+    most: int,
 ) -> float:
     """Keep a state in a file of the best ones, if it is one of them.
 
@@ -85,18 +92,23 @@ def keep(
         step: its meta-step. States of this and of later steps, which an interrupted start left,
             are forgotten.
         score: on meta-validation.
+        best: the best score so far; None for none.
         sign: 1 where larger scores are better, else -1.
-        most: how many states to keep.
+        most: how many states to keep. A single one is compared with ``best`` alone, so that no
+            file is read.
 
     Returns:
-        The best score of the file.
+        The best score, that of this state included.
     """
-    members = [one for one in kept(path) if one["step"] < step] if path.exists() else []
+    if most == 1 and best is not None and sign * score <= sign * best:
+        return best
+    earlier = kept(path) if most > 1 and path.exists() else []
+    members = [one for one in earlier if one["step"] < step]
     members.append({"step": step, "score": score, "learner": dict(state)})
     members.sort(key=lambda one: (-sign * one["score"], one["step"]))
-    best, *others = members[:most]
-    checkpoint.save(path, {**best, "others": others})
-    return float(best["score"])
+    first, *others = members[:most]
+    checkpoint.save(path, {**first, "others": others})
+    return float(first["score"])
 
 
 def kept(path: Path, *, device: torch.device | str = "cpu") -> list[dict[str, Any]]:

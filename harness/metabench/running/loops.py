@@ -294,21 +294,16 @@ class Loops:
         score = float(torch.cat(scores).mean())
         self._check(state.step, {"val_score": score})
         self.store.append_metrics(state.step, {"val_score": float(f"{score:.6g}")})
-        if spec.training.ensemble is not None:
-            best = keep(
-                self.store.best_checkpoint,
-                self.built.learner.state_dict(),
-                step=state.step,
-                score=score,
-                sign=self.built.scoring.metric.sign,
-                most=spec.training.ensemble,
-            )
-            return replace(state, best=best)
-        if not self.built.scoring.improves(score, state.best):
-            return state
-        kept = {"step": state.step, "learner": self.built.learner.state_dict()}
-        checkpoint.save(self.store.best_checkpoint, kept)
-        return replace(state, best=score)
+        best = keep(
+            self.store.best_checkpoint,
+            self.built.learner.state_dict(),
+            step=state.step,
+            score=score,
+            best=state.best,
+            sign=self.built.scoring.metric.sign,
+            most=spec.training.ensemble or 1,
+        )
+        return replace(state, best=best)
 
     # Scores ------------------------------------------------------------------------------------
 

@@ -30,10 +30,6 @@ class Scoring:
     headline: Score
     further: Mapping[str, Score]
 
-    def improves(self, score: float, best: float | None) -> bool:
-        """Whether a score of the headline is better than the best so far."""
-        return best is None or self.metric.sign * score > self.metric.sign * best
-
     def beside(self, outputs: Tensor, y: Tensor) -> dict[str, list[float]]:
         """The further metrics of the same predictions, by name, one number per task."""
         return {name: score(outputs, y).tolist() for name, score in self.further.items()}

@@ -20,7 +20,7 @@ import dataclasses
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from metabench import DataError, DatasetSpec, Frozen, digest
 from metabench.data import Archive, Contents, ImageClass
@@ -30,6 +30,7 @@ from metabench_plugins.datasets.parts.array_files import (
     ArrayFile,
     open_array,
 )
+from metabench_plugins.datasets.parts.class_splits import MOSTLY_TRAIN, Fractions, SplitSeed
 from metabench_plugins.datasets.parts.own_files import own_classes, own_pack, own_split
 
 if TYPE_CHECKING:
@@ -149,23 +150,13 @@ class FeatureFolderParams(Frozen):
         "and test/eels are the splits; without such labels classes are split at random by "
         "`fractions` and `seed`, and results are stamped drawn-split.",
     )
-    fractions: tuple[float, float, float] = Field(
-        default=(0.64, 0.16, 0.2),
-        description="Fractions of the classes in meta-train, meta-validation and meta-test, if "
-        "they are split at random.",
-    )
-    seed: int = Field(default=0, ge=0, description="Seed of the random split.")
+    fractions: Fractions = MOSTLY_TRAIN
+    seed: SplitSeed = 0
     scaling: Literal["none", "standard"] = Field(
         default="none",
         description="What is done to the vectors. none: nothing; standard: each feature gets mean "
         "0 and standard deviation 1 over the vectors of the meta-train classes.",
     )
-
-    @model_validator(mode="after")
-    def _check(self) -> FeatureFolderParams:
-        if min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > 1e-6:
-            raise ValueError("fractions must be at least 0 and sum to 1")
-        return self
 
 
 def load(params: FeatureFolderParams) -> ClassData:

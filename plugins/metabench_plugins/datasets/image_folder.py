@@ -20,7 +20,7 @@ import dataclasses
 import posixpath
 from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from metabench import DatasetSpec, Frozen, digest
 from metabench.data import (
@@ -30,6 +30,7 @@ from metabench.data import (
     Preparation,
     ResizeFilter,
 )
+from metabench_plugins.datasets.parts.class_splits import MOSTLY_TRAIN, Fractions, SplitSeed
 from metabench_plugins.datasets.parts.own_files import own_classes, own_pack, own_split
 
 if TYPE_CHECKING:
@@ -121,22 +122,12 @@ class ImageFolderParams(Frozen):
         "novel) are the splits; without these folders classes are split at random by `fractions` "
         "and `seed`, and results are stamped drawn-split.",
     )
-    fractions: tuple[float, float, float] = Field(
-        default=(0.64, 0.16, 0.2),
-        description="Fractions of the classes in meta-train, meta-validation and meta-test, if "
-        "they are split at random.",
-    )
-    seed: int = Field(default=0, ge=0, description="Seed of the random split.")
+    fractions: Fractions = MOSTLY_TRAIN
+    seed: SplitSeed = 0
     size: int = Field(
         default=84, ge=8, le=512, description="Height and width of the images in pixels."
     )
     resize: ResizeFilter = Field(default="lanczos", description="Filter for resizing the images.")
-
-    @model_validator(mode="after")
-    def _check(self) -> ImageFolderParams:
-        if min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > 1e-6:
-            raise ValueError("fractions must be at least 0 and sum to 1")
-        return self
 
     def preparation(self) -> Preparation:
         """What must have been done to the images."""

@@ -57,6 +57,15 @@ _METRIC = SourceDeviation(
     when={"network": "conv4", "network.norm": "batch"},
 )
 
+_TRAIN_WAYS = SourceDeviation(
+    source="a training episode has 60 classes on Omniglot, and on MiniImagenet 30 for 1 shot and "
+    "20 for 5 shots",
+    here="it has as many classes as the setting",
+    why="all learners of a suite train on equal episodes; learner.train_ways=60 does as the source",
+    where="Prototypical networks, sections 3.1 and 3.2",
+    when={"learner.train_ways": None},
+)
+
 _FINETUNED = (
     _METRIC.model_copy(update={"where": "Released code of Chen et al."}),
     SourceDeviation(
@@ -66,10 +75,12 @@ _FINETUNED = (
         where="Chen et al., released code",
     ),
     SourceDeviation(
-        source="images are cropped, flipped and jittered in training",
+        source="training images are enlarged parts, mirrored and jittered in color at random",
         here="images are used as they are",
-        why="the suites train all learners on the same images",
-        where="Chen et al., section 4.1",
+        why="the suites train all learners on the same images; "
+        "learner.augmentation={enlarged: 0.08, flip: true, jitter: 0.4} does as the source",
+        where="Chen et al., section 4.1 and released code",
+        when={"learner.augmentation": None},
     ),
 )
 
@@ -139,9 +150,10 @@ _METAOPTNET = (
     SourceDeviation(
         source="training images are cropped, mirrored and jittered in color at random",
         here="they are not",
-        why="all learners of a suite see the same images",
+        why="all learners of a suite see the same images; learner.augmentation={crop: 8, flip: "
+        "true, jitter: 0.4} does as the source at 84 pixels, with crop 4 at 32",
         where="MetaOptNet, released code",
-        when={"task": "classification"},
+        when={"task": "classification", "learner.augmentation": None},
     ),
     SourceDeviation(
         source="the weights that are best on validation episodes of 5 shots are tested",
@@ -379,7 +391,7 @@ _DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
     "random-search": _METANAS[:1],
     "anil": (_GUARD,),
     "meta-sgd": (_GUARD, _META_SGD),
-    "protonet": (_GUARD, _METRIC),
+    "protonet": (_GUARD, _METRIC, _TRAIN_WAYS),
     "leo": _LEO,
     "tadam": _TADAM,
     "baseline": (_GUARD, *_FINETUNED),

@@ -16,6 +16,8 @@ from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.learner import Learner
 from metabench.results.configurations import configurations
 from metabench.results.reading import read_runs
+from metabench.results.store import RunStore
+from metabench.running import checkpoint
 from metabench.running.ensemble import Ensemble, keep, kept
 from metabench.running.trained_learner import restore
 from metabench_plugins.learners.maml import Maml, MamlParams
@@ -66,14 +68,62 @@ def test_one_member_predicts_as_it_does_alone() -> None:
 
 
 def test_the_best_states_are_kept_in_order(tmp_path: Path) -> None:
-    path = tmp_path / "best.safetensors"
+    path, best = tmp_path / "best.safetensors", None
     for step, score in ((1, 3.0), (2, 1.0), (3, 2.0), (4, 2.0)):
-        best = keep(path, {"at": step}, step=step, score=score, sign=1.0, most=3)
+        best = keep(path, {"at": step}, step=step, score=score, best=best, sign=1.0, most=3)
         assert best == 3.0
     assert [(one["step"], one["learner"]["at"]) for one in kept(path)] == [(1, 1), (3, 3), (4, 4)]
     # An earlier checkpoint resumes: what came after it is made again.
-    keep(path, {"at": 3}, step=3, score=5.0, sign=1.0, most=3)
+    keep(path, {"at": 3}, step=3, score=5.0, best=3.0, sign=1.0, most=3)
     assert [one["step"] for one in kept(path)] == [3, 1]
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_single_state_is_that_of_the_best_score_and_the_earliest_of_equals(
+    tmp_path: Path, sign: float
+) -> None:
+    path, best, written = tmp_path / "best.safetensors", None, []
+    for step, score in ((1, 2.0), (2, 1.0), (3, 3.0), (4, 3.0), (5, 2.5)):
+        before = path.stat().st_ino if path.exists() else None
+        best = keep(path, {"at": step}, step=step, score=sign * score, best=best, sign=sign, most=1)
+        if path.stat().st_ino != before:
+            written.append(step)
+    assert (best, written) == (sign * 3.0, [1, 3])
+    (one,) = kept(path)
+    assert (one["step"], one["learner"]["at"]) == (3, 3)
+
+
+def test_a_file_from_before_the_scores_were_kept_is_read_and_replaced(tmp_path: Path) -> None:
+    """Runs without an ensemble wrote a step and a state alone."""
+    path = tmp_path / "best.safetensors"
+    checkpoint.save(path, {"step": 7, "learner": {"at": 7}})
+    assert kept(path) == [{"step": 7, "learner": {"at": 7}}]
+    assert keep(path, {"at": 9}, step=9, score=0.4, best=0.5, sign=1.0, most=1) == 0.5
+    assert kept(path)[0]["step"] == 7
+    assert keep(path, {"at": 11}, step=11, score=0.6, best=0.5, sign=1.0, most=1) == 0.6
+    assert kept(path)[0]["step"] == 11
+
+
+def test_a_run_with_such_a_file_resumes_and_is_restored(catalog: Catalog, tmp_path: Path) -> None:
+    without = changes()
+    del without["budget"]["ensemble"]
+    made = planned(catalog, **without)
+    whole = run(made, catalog, tmp_path / "whole")
+    record = whole()
+    name = whole.store.folder.relative_to(tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(made, catalog, tmp_path / "cut", emit=kill_at("meta-train", 25))()
+    cut = tmp_path / "cut" / name
+    for folder in (cut, whole.store.folder):
+        path = RunStore(folder).best_checkpoint
+        now = checkpoint.load(path)
+        checkpoint.save(path, {"step": now["step"], "learner": now["learner"]})
+    resumed = run(made, catalog, tmp_path / "cut")()
+    assert resumed.selected_step == record.selected_step
+    files = [(folder / "episodes.jsonl").read_bytes() for folder in (cut, whole.store.folder)]
+    assert files[0] == files[1]
+    restored = restore(whole.store.folder, catalog, device=torch.device("cpu"))
+    assert not isinstance(restored.tested, Ensemble)
 
 
 def changes() -> dict[str, Any]:

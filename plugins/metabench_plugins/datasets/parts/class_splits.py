@@ -6,7 +6,9 @@ import csv
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
 
 from metabench import DataError, digest, unknown
 from metabench_plugins.datasets.parts.packed import SPLITS
@@ -15,13 +17,33 @@ PARTS = ("train", "val", "test")
 Splits = dict[str, list[int]]
 """Class ids of each split, sorted."""
 
-
 FOLDERS = {
     **dict.fromkeys(("train", "training", "base", "meta-train"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "meta-val"), "val"),
     **dict.fromkeys(("test", "testing", "novel", "meta-test"), "test"),
 }
 """What people call the folder of each split, in small letters."""
+
+
+def _add_up(fractions: tuple[float, float, float]) -> tuple[float, float, float]:
+    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ValueError("fractions must be at least 0 and sum to 1")
+    return fractions
+
+
+Fractions = Annotated[
+    tuple[float, float, float],
+    AfterValidator(_add_up),
+    Field(
+        description="Fractions of the classes in meta-train, meta-validation and meta-test, if "
+        "they are split at random."
+    ),
+]
+"""The parameter ``fractions`` of a dataset whose classes may be split at random."""
+MOSTLY_TRAIN: Fractions = (0.64, 0.16, 0.2)
+"""Its default: 64, 16 and 20 of 100 classes, as in MiniImagenet."""
+SplitSeed = Annotated[int, Field(ge=0, description="Seed of the random split.")]
+"""The parameter ``seed`` of such a dataset."""
 
 
 def split_by_folder(names: Sequence[str]) -> Splits | None:
