@@ -74,9 +74,6 @@ class OuterOptimizer(ABC):
     def step(self, loss: Tensor, *, rate: float = 1.0) -> Tensor:
         """Descend the gradient of a scalar loss; a weight it does not use stays.
 
-        In a step that the guard skips, the gradient counts as 0: the weights move by what is left
-        of the optimizer's moments, which decay.
-
         Args:
             loss: a scalar with its graph.
             rate: factor of the learning rates, for a schedule.
@@ -86,6 +83,21 @@ class OuterOptimizer(ABC):
         """
         leaves = list(self.weights.values())
         gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+        return self.apply(gradients, rate=rate).to(loss.dtype)
+
+    def apply(self, gradients: Sequence[Tensor | None], *, rate: float = 1.0) -> Tensor:
+        """Descend gradients that are known.
+
+        In a step that the guard skips, the gradient counts as 0: the weights move by what is left
+        of the optimizer's moments, which decay.
+
+        Args:
+            gradients: of :attr:`weights`, in their order; None for a weight that stays.
+            rate: factor of the learning rates, for a schedule.
+
+        Returns:
+            Whether the guard skipped the step, as a boolean scalar.
+        """
         skipped = self._guard.skips([g for g in gradients if g is not None])
         for (name, weight), gradient in zip(self.weights.items(), gradients, strict=True):
             if gradient is not None:
@@ -100,7 +112,7 @@ class OuterOptimizer(ABC):
             group["lr"] = rate * lr
         self._optimizer.step()
         self._optimizer.zero_grad()
-        return skipped.to(loss.dtype)
+        return skipped
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, moments and step counts, and what the guard knows."""
