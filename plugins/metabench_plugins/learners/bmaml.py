@@ -30,7 +30,6 @@ from metabench import (
     Adapted,
     Labelled,
     LearnerContext,
-    Mixture,
     Params,
     TaskBatch,
     is_norm,
@@ -192,7 +191,7 @@ class Bmaml:
         p = self.params
         most = self._memory.tasks_at_once(
             self._space,
-            self._first_network,
+            self._first_weights,
             tasks,
             steps=p.inner_steps,
             second=p.order == "second",
@@ -200,9 +199,9 @@ class Bmaml:
         )
         return even_parts(len(tasks), most)
 
-    def _first_network(self) -> tuple[Params, Mixture]:
+    def _first_weights(self) -> Params:
         first = Particles(*(rows[None, :1] for rows in self._particles.values()))
-        return self._networks(first) | self._one(self._shared), {}
+        return self._networks(first) | self._one(self._shared)
 
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:

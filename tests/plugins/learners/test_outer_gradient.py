@@ -259,7 +259,7 @@ def test_bytes_per_example_are_those_a_graph_keeps() -> None:
     space = Mlp(MlpParams(hidden=1, width=7, norm="none"), replace(IMAGES, inputs=(4,)))
     weights = {n: w[None] for n, w in space.init_weights(rng=generator()).items()}
     # The hidden layer after its ReLU; inputs and weights are there anyway.
-    assert bytes_per_example(space, weights, {}, torch.ones(1, 3, 4)) == 7 * 8
+    assert bytes_per_example(space, weights, torch.ones(1, 3, 4)) == 7 * 8
 
 
 def test_a_larger_network_has_fewer_tasks_at_once() -> None:
@@ -269,12 +269,12 @@ def test_a_larger_network_has_fewer_tasks_at_once() -> None:
         space = Conv4(Conv4Params(filters=filters), IMAGES)
         weights = {n: w[None] for n, w in space.init_weights(rng=generator()).items()}
 
-        def network(weights: Any = weights) -> Any:
-            return weights, {}
+        def drawn(weights: Any = weights) -> Any:
+            return weights
 
         memory = TaskMemory(torch.device("cpu"))
         sizes = [
-            memory.tasks_at_once(space, network, tasks, steps=steps, second=second)
+            memory.tasks_at_once(space, drawn, tasks, steps=steps, second=second)
             for steps, second in ((1, False), (1, True), (5, True))
         ]
         assert sizes == sorted(sizes, reverse=True)

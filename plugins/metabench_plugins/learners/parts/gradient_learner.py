@@ -311,7 +311,7 @@ class GradientLearner(ABC):
         p = self.params
         most = self._memory.tasks_at_once(
             self.space,
-            partial(self._first_network, start, tasks.support),
+            partial(self._first_weights, start, tasks.support),
             tasks,
             steps=p.inner_steps,
             second=p.order == "second",
@@ -320,13 +320,12 @@ class GradientLearner(ABC):
         return even_parts(len(tasks), most)
 
     @torch.no_grad()
-    def _first_network(self, start: Start, support: Labelled) -> tuple[Params, Mixture]:
-        """Weights and mixture of the first task before its inner loop."""
+    def _first_weights(self, start: Start, support: Labelled) -> Params:
+        """The weights of the first task's network before its inner loop."""
         part = slice(0, 1)
-        one, data = start.part(part), Labelled(support.x[part], support.y[part])
-        weights = next(self._path(one, data, steps=0, anneal=1, order="none"))
-        mixture = one.mixture(weights, 1.0) if callable(one.mixture) else one.mixture
-        return operations_of(weights), mixture
+        data = Labelled(support.x[part], support.y[part])
+        path = self._path(start.part(part), data, steps=0, anneal=1, order="none")
+        return operations_of(next(path))
 
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from metabench import Mixture, Params, SearchSpace, TaskBatch
+from metabench import Params, SearchSpace, TaskBatch
 
 AT_ONCE_ON_CPU = 2**28
 """Bytes of the graphs that live at once on a CPU: some cost a small network no time, and few tasks
@@ -40,7 +40,7 @@ class TaskMemory:
     def tasks_at_once(
         self,
         space: SearchSpace,
-        network: Callable[[], tuple[Params, Mixture]],
+        weights: Callable[[], Params],
         tasks: TaskBatch,
         *,
         steps: int,
@@ -52,8 +52,8 @@ class TaskMemory:
 
         Args:
             space: the network.
-            network: gives weights of one network, ``[1, *shape]``, and weights of operations;
-                called once for each space. The values do not count.
+            weights: gives those of one network, ``[1, *shape]``; called once for each space. The
+                values do not count.
             tasks: a batch.
             steps: of the inner loop.
             second: whether the outer gradient goes through the inner ones.
@@ -61,10 +61,10 @@ class TaskMemory:
             networks: how many each task has.
         """
         if space is not self._space:
-            weights, mixture = network()
+            own = weights()
             self._space = space
-            self._per_example = bytes_per_example(space, weights, mixture, tasks.support.x[:1])
-            self._weights = sum(w.numel() * w.element_size() for w in weights.values())
+            self._per_example = bytes_per_example(space, own, tasks.support.x[:1])
+            self._weights = sum(w.numel() * w.element_size() for w in own.values())
         per_task = bytes_per_task(
             self._per_example,
             self._weights,
@@ -108,20 +108,21 @@ def bytes_per_task(
     return per_example * kept + 3 * weights * steps
 
 
-def bytes_per_example(space: SearchSpace, weights: Params, mixture: Mixture, x: Tensor) -> int:
+def bytes_per_example(space: SearchSpace, weights: Params, x: Tensor) -> int:
     """Measure what a forward pass keeps of each example for its gradient.
 
-    All operations of a searched network count, whatever their weights, so that it is a fact of
-    the network.
+    All operations of a searched network count, so that it is a fact of the network.
 
     Args:
         space: the network.
         weights: of one task, or shared.
-        mixture: weights of operations, of one task; their values are not used.
         x: inputs ``[1, n, *inputs]`` whose values are not used.
     """
     x = torch.zeros_like(x[:, :1]).expand(-1, PROBED, *x.shape[2:]).contiguous()
-    even = {name: torch.full_like(w, 1 / w.shape[-1]) for name, w in mixture.items()}
+    even = {
+        cell: x.new_ones(1, len(choices.edges), len(choices.primitives)).requires_grad_()
+        for cell, choices in space.choices().items()
+    }
     own = {name: w.detach().clone().requires_grad_() for name, w in weights.items()}
     given = {t.untyped_storage().data_ptr() for t in (x, *even.values(), *own.values())}
     kept: dict[int, int] = {}
