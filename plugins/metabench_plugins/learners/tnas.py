@@ -112,7 +112,7 @@ class Tnas(Maml):
             predict=_joined([one.predict for one in adapted], members),
             curve=[_joined(predictors, members) for predictors in curves],
             genotypes=chosen,
-            own_genotypes=searched.genotypes,
+            own_genotypes=[*searched.genotypes],
             n_params=[self._search.size(genotype) for genotype in chosen],
             variants={"supernet": searched.predict},
         )

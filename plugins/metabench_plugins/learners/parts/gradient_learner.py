@@ -54,6 +54,7 @@ from metabench_plugins.learners.parts.split_batch import (
     rows,
     tasks_of,
 )
+from metabench_plugins.learners.parts.steps_on_demand import Later, StepsOnDemand
 from metabench_plugins.learners.parts.task_memory import TaskMemory
 
 
@@ -198,6 +199,21 @@ class OuterGradient:
     gradients: Sequence[Tensor | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """What predicts after some steps at meta-test.
+
+    Attributes:
+        network: the start, with the mixture that predicts.
+        weights: ``[tasks, *shape]`` by name.
+        decoded: the architectures, where logits adapt.
+    """
+
+    network: Start
+    weights: Params
+    decoded: Decoded | None
+
+
 class GradientLearner(ABC):
     """A learner with an inner loop of gradient descent.
 
@@ -335,24 +351,48 @@ class GradientLearner(ABC):
         if start.candidates:
             start = self._settle(start, support)
         steps = max(context.steps_at_test, context.curve_steps)
-        path = self._test_path(start, support, steps=steps)
-        curve: list[Predictor] = []
-        for step, weights in enumerate(path):
-            network = start
-            if start.decode is not None:
-                decoded = start.decode(weights)
-                network = replace(start, mixture=decoded.mixture)
-                if step == context.steps_at_test:
-                    start = replace(start, genotypes=decoded.genotypes, n_params=decoded.n_params)
-            forward = partial(self._outputs, network, weights)
-            curve.append(predictor(forward, support.x, transductive=context.queries_together))
+        path = StepsOnDemand(
+            partial(self._test_states, start, support, steps=steps),
+            headline=context.steps_at_test,
+        )
+        curve: list[Predictor] = [
+            predictor(
+                partial(self._predicted, path, step),
+                support.x,
+                transductive=context.queries_together,
+            )
+            for step in range(steps + 1)
+        ]
+        genotypes, n_params = start.genotypes, start.n_params
+        if start.decode is not None:
+            decoded, n_tasks = partial(self._decoded, path), len(support.x)
+            genotypes = Later(lambda: decoded().genotypes, length=n_tasks)
+            n_params = Later(lambda: decoded().n_params, length=n_tasks)
         return Adapted(
             predict=curve[context.steps_at_test],
             curve=curve[: context.curve_steps + 1],
-            genotypes=start.genotypes,
-            n_params=start.n_params,
+            genotypes=genotypes,
+            n_params=n_params,
             embedding=start.embedding,
         )
+
+    def _test_states(self, start: Start, support: Labelled, *, steps: int) -> Iterator[Tested]:
+        """What predicts after each step at meta-test."""
+        for weights in self._test_path(start, support, steps=steps):
+            decoded = None if start.decode is None else start.decode(weights)
+            network = start if decoded is None else replace(start, mixture=decoded.mixture)
+            yield Tested(network, weights, decoded)
+
+    def _predicted(self, path: StepsOnDemand[Tested], step: int, x: Tensor) -> Tensor:
+        """What the network predicts after some steps."""
+        state = path.at(step)
+        return self._outputs(state.network, state.weights, x)
+
+    def _decoded(self, path: StepsOnDemand[Tested]) -> Decoded:
+        """The architectures after the headline's steps."""
+        decoded = path.at(self.context.steps_at_test).decoded
+        assert decoded is not None
+        return decoded
 
     @torch.no_grad()
     def trace(self, support: Labelled, *, rng: torch.Generator) -> Sequence[Mixture]:
