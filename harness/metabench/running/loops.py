@@ -312,6 +312,11 @@ class Loops:
             return self.built.scoring.headline(predict(tasks.query.x), tasks.query.y)
 
     def _episodes(self, adapted: Adapted, tasks: TaskBatch, first: int) -> list[EpisodeRecord]:
+        # The curve first, step by step: a learner may make each step when it is asked for.
+        curves: Sequence[tuple[float | None, ...] | None] = [None] * len(tasks)
+        if adapted.curve is not None:
+            points = torch.stack([self._scores(predict, tasks) for predict in adapted.curve], dim=1)
+            curves = [tuple(map(_finite, row)) for row in points.tolist()]
         with torch.no_grad():
             outputs = adapted.predict(tasks.query.x)
         scores: list[float] = self.built.scoring.headline(outputs, tasks.query.y).tolist()
@@ -324,10 +329,6 @@ class Loops:
             name: self._scores(predict, tasks).tolist()
             for name, predict in adapted.variants.items()
         }
-        curves: Sequence[tuple[float | None, ...] | None] = [None] * len(tasks)
-        if adapted.curve is not None:
-            points = torch.stack([self._scores(predict, tasks) for predict in adapted.curve], dim=1)
-            curves = [tuple(map(_finite, row)) for row in points.tolist()]
         n_params: Sequence[int | None] = adapted.n_params or [None] * len(tasks)
         return [
             EpisodeRecord(

@@ -10,7 +10,8 @@ released code runs them one after another (``carry: sequential``, slower).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -31,8 +32,9 @@ from metabench import (
     task_losses,
 )
 from metabench_plugins.learners.parts.inner_adam import Moments, decayed, descend
-from metabench_plugins.learners.parts.mini_batches import Sampling, mini_batches
+from metabench_plugins.learners.parts.mini_batches import Sampling, draw, mini_batches, take
 from metabench_plugins.learners.parts.split_batch import gradients, parts, rows
+from metabench_plugins.learners.parts.steps_on_demand import StepsOnDemand
 
 
 class ReptileParams(Frozen):
@@ -151,21 +153,32 @@ class Reptile:
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
         """Take the test's number of mini-batch steps; state is left as it was."""
         p, context = self._params, self._context
+        index = draw(support, size=p.test_batch, steps=p.test_steps, sampling=p.sampling, rng=rng)
         n_tasks = len(support.x)
-        weights, moments = share(self._weights, n_tasks), self._moments.share(n_tasks)
-        path = [weights]
-        batches = mini_batches(
-            support, size=p.test_batch, steps=p.test_steps, sampling=p.sampling, rng=rng
-        )
-        for step, batch in enumerate(batches):
-            weights, moments, _ = self._inner_step(weights, moments, batch, {})
-            if step < context.curve_steps:
-                path.append(weights)
-        predictors = [
-            predictor(self._forward(w), support.x, transductive=context.queries_together)
-            for w in (*path, weights)
+        start = share(self._weights, n_tasks), self._moments.share(n_tasks)
+        path = StepsOnDemand(partial(self._test_path, start, support, index), headline=p.test_steps)
+        curve = [
+            predictor(
+                partial(self._predicted, path, step),
+                support.x,
+                transductive=context.queries_together,
+            )
+            for step in range(p.test_steps + 1)
         ]
-        return Adapted(predict=predictors[-1], curve=predictors[:-1])
+        return Adapted(predict=curve[-1], curve=curve[: context.curve_steps + 1])
+
+    def _test_path(
+        self, start: tuple[Params, Moments], support: Labelled, index: Tensor
+    ) -> Iterator[Params]:
+        """Yield the weights after 0, 1, ... steps at meta-test."""
+        weights, moments = start
+        yield weights
+        for of_step in index.unbind(1):
+            weights, moments, _ = self._inner_step(weights, moments, take(support, of_step), {})
+            yield weights
+
+    def _predicted(self, path: StepsOnDemand[Params], step: int, x: Tensor) -> Tensor:
+        return self._space.forward(path.at(step), {}, x)
 
     def state_dict(self) -> dict[str, Any]:
         """Start weights, second moment and its step count."""
@@ -175,9 +188,6 @@ class Reptile:
         """Restore what :meth:`state_dict` gave."""
         self._weights = dict(state["weights"])
         self._moments = Moments.from_state(state)
-
-    def _forward(self, weights: Params) -> Any:
-        return lambda x: self._space.forward(weights, {}, x)
 
     def _inner_step(
         self, weights: Params, moments: Moments, batch: Labelled, noise: Mixture

@@ -193,7 +193,9 @@ def test_the_annealing_runs_over_the_inner_steps_and_stays() -> None:
     assert spy.asked == [0.0, 0.5, 1.0, 1.0]  # the last is the query pass
     spy.asked.clear()
     learner.context = dataclasses.replace(learner.context, curve_steps=5)
-    learner.adapt(batch().support, rng=generator())
+    adapted = learner.adapt(batch().support, rng=generator())
+    assert adapted.curve is not None
+    adapted.curve[5](batch().query.x)
     assert spy.asked == [0.0, 0.5, 1.0, 1.0, 1.0]
 
 
@@ -300,9 +302,9 @@ def test_at_test_the_graphs_of_few_image_tasks_live_at_a_time(
         monkeypatch.setattr(supernet, "MAPS_AT_ONCE", limit)
         with_graph.clear()
         adapted = learner.adapt(tasks.support, rng=generator())
-        assert with_graph == at_once
         with torch.no_grad():
             predictions.append(adapted.predict(tasks.query.x))
+        assert with_graph == at_once
     torch.testing.assert_close(*predictions, rtol=1e-8, atol=1e-8)
 
 

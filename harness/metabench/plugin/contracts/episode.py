@@ -117,6 +117,10 @@ Predictor = Callable[["Tensor"], "Tensor"]
 class Adapted:
     """What adaptation returns for a batch of tasks.
 
+    Inner steps may be made when a predictor is called, so that the weights of all steps need not be
+    alive. The harness calls the curve in order, then ``predict`` and the variants, and then looks
+    at the rest; all of it before the learner changes.
+
     Attributes:
         predict: the predictor after the protocol's number of inner steps, for the headline score.
         curve: predictors after 0, 1, 2, ... inner steps, if the learner has inner steps.

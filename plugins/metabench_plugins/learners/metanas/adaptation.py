@@ -10,8 +10,8 @@ of the lowest support loss.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -45,9 +45,30 @@ from metabench_plugins.learners.parts.searched_space import (
     sharpness_at,
 )
 from metabench_plugins.learners.parts.split_batch import rows
+from metabench_plugins.learners.parts.steps_on_demand import Later, StepsOnDemand
 
 if TYPE_CHECKING:
     from metabench_plugins.learners.metanas.params import MetanasParams
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What predicts after some steps.
+
+    Attributes:
+        state: of each task.
+        mixture: weights of operations.
+        found: the architectures; after the last step.
+    """
+
+    state: State
+    mixture: Mixture
+    found: Decoded | None = None
+
+    def decoded(self) -> Decoded:
+        """The architectures after the last step."""
+        assert self.found is not None
+        return self.found
 
 
 class Adaptation:
@@ -82,29 +103,53 @@ class Adaptation:
         (like, *_) = start.leaves.values()
         if proposed := self._search.candidates(n_tasks, rng=rng, like=like):
             state, chosen = self._settle(start, support, proposed, rng=rng)
-            state = self._fit(state, support, chosen.mixture, steps=p.test_steps, rng=rng)
+            drawn = self._draw(support, steps=p.test_steps, rng=rng)
+            state = self._fit(state, support, chosen.mixture, drawn)
             return Adapted(
                 predict=self._predictor(state, chosen.mixture, support),
                 genotypes=chosen.genotypes,
                 n_params=chosen.n_params,
             )
-        phase, everyone = self._testing(support, rng=rng), slice(0, n_tasks)
-        state = start
-        curve = [self._predictor(start, phase.mix(start.leaves, 0.0, everyone), support)]
-        for step, (state, _) in enumerate(self._loop.path(start, phase)):
-            if step < self._context.curve_steps:
-                mixture = phase.mix(state.leaves, phase.sharpness[step], everyone)
-                curve.append(self._predictor(state, mixture, support))
-        mixture = phase.mix(state.leaves, 1.0, everyone)
-        decoded = self._search.decode(state.leaves)
-        state = self._fit(state, support, mixture, steps=p.test_steps, rng=rng)
+        phase = self._testing(support, rng=rng)
+        drawn = self._draw(support, steps=p.test_steps, rng=rng)
+        last = len(phase.sharpness) + 1
+        path = StepsOnDemand(partial(self._path, start, phase, support, drawn), headline=last)
         return Adapted(
-            predict=self._predictor(state, mixture, support),
-            curve=curve,
-            genotypes=decoded.genotypes,
-            n_params=self._count(start, mixture, n_tasks),
-            variants={"pruned": self._predictor(state, decoded.mixture, support)},
+            predict=self._at(path, last, support),
+            curve=[
+                self._at(path, step, support)
+                for step in range(min(self._context.curve_steps + 1, last))
+            ],
+            genotypes=Later(lambda: path.at(last).decoded().genotypes, length=n_tasks),
+            n_params=Later(
+                lambda: self._count(start, path.at(last).mixture, n_tasks), length=n_tasks
+            ),
+            variants={"pruned": self._at(path, last, support, pruned=True)},
         )
+
+    def _path(
+        self, start: State, phase: Phase, support: Labelled, drawn: Tensor
+    ) -> Iterator[Point]:
+        """What predicts after 0, 1, ... steps with annealing, and at last after those without."""
+        everyone, state = slice(0, len(support.x)), start
+        yield Point(start, phase.mix(start.leaves, 0.0, everyone))
+        for sharpness, (state, _) in zip(
+            phase.sharpness, self._loop.path(start, phase), strict=True
+        ):
+            yield Point(state, phase.mix(state.leaves, sharpness, everyone))
+        mixture = phase.mix(state.leaves, 1.0, everyone)
+        found = self._search.decode(state.leaves)
+        yield Point(self._fit(state, support, mixture, drawn), mixture, found)
+
+    def _at(
+        self, path: StepsOnDemand[Point], step: int, support: Labelled, *, pruned: bool = False
+    ) -> Predictor:
+        def forward(x: Tensor) -> Tensor:
+            point = path.at(step)
+            mixture = point.decoded().mixture if pruned else point.mixture
+            return self._space.forward(operations_of(point.state.leaves), mixture, x)
+
+        return predictor(forward, support.x, transductive=self._context.queries_together)
 
     @torch.no_grad()
     def trace(self, start: State, support: Labelled, *, rng: torch.Generator) -> list[Mixture]:
@@ -138,21 +183,13 @@ class Adaptation:
             loss_term=self._search.loss_term(),
         )
 
-    def _fit(
-        self,
-        state: State,
-        support: Labelled,
-        mixture: Mixture,
-        *,
-        steps: int,
-        rng: torch.Generator,
-    ) -> State:
+    def _fit(self, state: State, support: Labelled, mixture: Mixture, drawn: Tensor) -> State:
         """Steps on the weights alone, with weights of operations that stay."""
         phase = Phase(
             data=support,
-            drawn=self._draw(support, steps=steps, rng=rng),
+            drawn=drawn,
             mix=lambda leaves, sharpness, part: rows(mixture, part),
-            sharpness=[1.0] * steps,
+            sharpness=[1.0] * drawn.shape[1],
             searching=False,
         )
         for later, _ in self._loop.path(state, phase):
@@ -173,7 +210,10 @@ class Adaptation:
     ) -> tuple[State, Decoded]:
         """Keep, per task, the candidate of the lowest support loss, with the weights it got."""
         steps = self._params.test_steps_arch
-        states = [self._fit(start, support, c.mixture, steps=steps, rng=rng) for c in proposed]
+        states = [
+            self._fit(start, support, c.mixture, self._draw(support, steps=steps, rng=rng))
+            for c in proposed
+        ]
         losses = torch.stack(
             [
                 self._loop.losses(
