@@ -181,6 +181,7 @@ def test_queries_go_through_a_network_without_batch_norm_at_once(
     tasks, seen = batch(), []
     forward = space.forward
     predict = learner.adapt(tasks.support, rng=torch.Generator()).predict
+    predict(tasks.query.x)  # The inner steps are taken when a prediction is asked for.
     monkeypatch.setattr(
         space, "forward", lambda w, m, x: seen.append(x.shape[1]) or forward(w, m, x)
     )
