@@ -42,6 +42,7 @@ from metabench_plugins.learners.parts.gradient_learner import GradientParams, le
 from metabench_plugins.learners.parts.layer_weights import layered
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
 from metabench_plugins.learners.parts.outer_gradient import gradients_by_parts
+from metabench_plugins.learners.parts.schedules import floor
 from metabench_plugins.learners.parts.split_batch import even_parts, tasks_of
 from metabench_plugins.learners.parts.svgd import svgd_matrices
 from metabench_plugins.learners.parts.task_memory import TaskMemory
@@ -161,7 +162,7 @@ class Bmaml:
             factor=1 / len(tasks),
         )
         loss = torch.cat(losses).mean()
-        rate = p.outer_decay ** int(100 * progress)
+        rate = p.outer_decay ** floor(100 * progress)
         skipped = self.outer.apply(gradients, rate=rate).to(loss.dtype)
         if not chaser:
             return {"loss": loss, SKIPPED: skipped}

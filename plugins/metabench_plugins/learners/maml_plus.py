@@ -35,6 +35,7 @@ from metabench import (
 from metabench_plugins.learners.maml import Maml, MamlParams
 from metabench_plugins.learners.parts.gradient_learner import Start, leaves
 from metabench_plugins.learners.parts.outer_adam import Group
+from metabench_plugins.learners.parts.schedules import Scalar, cos, floor
 
 N_PARTS = 100
 """Parts of meta-training; the source has as many epochs, of 500 meta-steps each."""
@@ -94,16 +95,17 @@ class MamlPlusParams(StepwiseParams, MamlParams):
     )
 
 
-def part_of(progress: float) -> int:
+def part_of(progress: Scalar) -> Scalar:
     """The part of meta-training, 0 to 99, given the share that is done.
 
     >>> [part_of(step / 50) for step in (0, 7, 49)]
-    [0, 14, 98]
+    [0.0, 14.0, 98.0]
     """
-    return min(N_PARTS - 1, int(N_PARTS * progress + 1e-9))
+    part = floor(N_PARTS * progress + 1e-9)
+    return part if part < N_PARTS else part - 1
 
 
-def loss_weights(part: int, *, steps: int, parts: int) -> tuple[float, ...]:
+def loss_weights(part: float, *, steps: int, parts: int) -> tuple[float, ...]:
     """Weights ``v`` of the query losses after each inner step; their sum is 1.
 
     They begin equal. Those before the last fall by ``1 / (steps * parts)`` per part.
@@ -170,7 +172,7 @@ class MamlPlus(Maml):
         self, support: Labelled, *, rng: torch.Generator, progress: float | None
     ) -> ScheduledStart:
         """Shared weights; order and losses of the part of meta-training."""
-        p, part = self.params, part_of(progress or 0.0)
+        p, part = self.params, part_of(0.0 if progress is None else progress)
         return ScheduledStart(
             weights=share(self._weights, len(support.x)),
             adapted=self._adapted,
@@ -184,7 +186,7 @@ class MamlPlus(Maml):
         if p.outer_lr_end is None:
             return 1.0
         end: float = p.outer_lr_end / p.outer_lr
-        return end + (1 - end) * (1 + math.cos(math.pi * part_of(progress) / N_PARTS)) / 2
+        return end + (1 - end) * (1 + cos(math.pi * part_of(progress) / N_PARTS)) / 2
 
     def query_passes(self, start: Start) -> int:
         """One after each inner step whose loss counts."""

@@ -8,7 +8,7 @@ of the channels alone; see :mod:`~metabench_plugins.spaces.parts.partial_channel
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -110,11 +110,14 @@ class Cell:
             Feed(self._input(1, weights, second)),
         ]
         mixing = [self._mixing(feed) for feed in feeds]
+        wide: Mapping[tuple[int, int], Tensor] = {}
+        if given is not None:
+            wide = given.by_channel(self._scaled(given), self.mixed_channels)
         for node in range(2, self._last_node() + 1):
             total: Tensor | None = None
             for edge, (source, target) in enumerate(self.edges):
                 if target == node:
-                    terms = self._on_edge(edge, given, mask)
+                    terms = self._on_edge(edge, given, wide, mask)
                     total = mixed(terms, mixing[source], weights, onto=total)
             if total is None:
                 total = self._nothing(mixing[0].x)
@@ -141,7 +144,18 @@ class Cell:
             return self._nothing(feeds[0].x[:, :, self.mixed_channels :])
         return total
 
-    def _on_edge(self, edge: int, given: Amounts | None, mask: Tensor | None) -> Iterator[Term]:
+    def _scaled(self, given: Amounts) -> list[tuple[int, int]]:
+        """Edge and operation of what is computed and scaled by its norm."""
+        places = [(c.edge, c.operation) for c in self.candidates if c.scaled]
+        return [(edge, index) for edge, index in places if given.needed[edge][index]]
+
+    def _on_edge(
+        self,
+        edge: int,
+        given: Amounts | None,
+        wide: Mapping[tuple[int, int], Tensor],
+        mask: Tensor | None,
+    ) -> Iterator[Term]:
         for i, candidate in enumerate(self.candidates):
             if candidate.edge != edge:
                 continue
@@ -149,7 +163,8 @@ class Cell:
             if given is None:
                 yield Term(candidate, None, own)
             elif given.needed[edge][candidate.operation]:
-                yield Term(candidate, given.by_operation[edge][candidate.operation], own)
+                amount = given.by_operation[edge][candidate.operation]
+                yield Term(candidate, amount, own, wide.get((edge, candidate.operation)))
 
     def _input(self, i: int, weights: Params, feed: Feed) -> Tensor:
         name = f"{self.name}.input{i}"
