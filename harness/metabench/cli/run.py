@@ -31,6 +31,14 @@ class Data(StrEnum):
     SYNTHETIC = "synthetic"
 
 
+class InPrecision(StrEnum):
+    """The values of ``--precision``."""
+
+    FLOAT32 = "float32"
+    TF32 = "tf32"
+    BF16 = "bf16"
+
+
 def run(
     learner: Annotated[
         str, typer.Option(help="Learners, separated by commas; see `metabench list learners`.")
@@ -100,6 +108,13 @@ def run(
     device: Annotated[
         str, typer.Option(help="Compute on this device: auto, cpu, cuda or cuda:N.")
     ] = "auto",
+    precision: Annotated[
+        InPrecision,
+        typer.Option(
+            help="How layers multiply. tf32 needs a CUDA device; bf16 is slow on a CPU. Other "
+            "results than those in float32 are stamped with it."
+        ),
+    ] = InPrecision.FLOAT32,
     threads: Annotated[
         int, typer.Option(min=1, help="CPU threads of each process; at most one per CPU.")
     ] = 1,
@@ -143,6 +158,7 @@ def run(
         data=data.value,
         limit=limit,
         metrics=_names(metric, "--metric") if metric else (),
+        precision=precision.value,
         plugin_files=plugin_files(),
     )
     runs = plan(request, found)
@@ -157,9 +173,11 @@ def run(
     from metabench.running.devices import pick_device
     from metabench.running.executors import Executor, Job
     from metabench.running.interrupt import StopRequest
+    from metabench.running.precision import check_precision
 
     require_writable(out)
     picked = pick_device(device)
+    check_precision(precision.value, picked)
     spec = found.executor(executor)
     work: Executor = resolve(spec.factory)(spec.params_model().model_validate({"jobs": jobs}))
     todo = [

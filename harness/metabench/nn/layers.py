@@ -17,10 +17,12 @@ from torch.nn import functional
 from metabench.nn.convolution import Geometry, convolve
 from metabench.nn.norm import norm_rows
 from metabench.nn.norm_maps import norm_maps
+from metabench.nn.products import product
 from metabench.nn.statistics import first_examples
 from metabench.plugin.contracts.architecture import Params
 
 
+@product
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Multiply by a matrix and add a bias.
 
@@ -40,6 +42,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return torch.baddbmm(bias.unsqueeze(1), x, weight)
 
 
+@product
 def conv2d(
     x: Tensor,
     weight: Tensor,

@@ -34,7 +34,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from metabench.nn.norm import Pullback, affine, normalize, pull_back, pull_back_again
+from metabench.nn.layers import linear
+from metabench.nn.norm import Pullback, affine, norm_rows, normalize, pull_back, pull_back_again
+from metabench.nn.products import are_in_bf16
 
 
 class Layer(NamedTuple):
@@ -68,6 +70,11 @@ def norm_mlp(
     Returns:
         ``[tasks, n, outputs]``.
     """
+    if are_in_bf16():
+        # Only products are in bfloat16, so the layers are apart.
+        for layer in layers:
+            x = norm_rows(linear(x, layer.weight), layer.scale, layer.shift, eps=eps, relu=True)
+        return linear(x, weight, bias)
     hidden = [tensor for layer in layers for tensor in layer]
     out: Tensor = _Mlp.apply(eps, x, *hidden, weight, bias)[0]  # type: ignore[no-untyped-call]
     return out

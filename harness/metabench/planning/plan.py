@@ -30,7 +30,7 @@ from metabench.planning.overrides import (
     check_names,
     scope_in_words,
 )
-from metabench.planning.runspec import Choice, RunSpec, SourceChoice
+from metabench.planning.runspec import Choice, Precision, RunSpec, SourceChoice
 from metabench.planning.source_data import DataKind, fingerprint_of, load_data
 from metabench.planning.suite import Suite, load_suite
 from metabench.planning.suite_defaults import backend_in, defaults_for, params_in
@@ -63,6 +63,7 @@ class RunRequest:
     data: DataKind = "real"
     limit: int | None = None
     metrics: tuple[str, ...] = ()
+    precision: Precision = "float32"
     plugin_files: tuple[Path, ...] = ()
 
 
@@ -248,6 +249,7 @@ def resolve(
         data=request.data,
         data_fingerprint="",
         seed=seed,
+        precision=request.precision,
     )
 
 
@@ -350,6 +352,8 @@ def _stamps(request: RunRequest, changes: Changes) -> tuple[str, ...]:
         stamps.append(Stamp.LIMIT)
     if any(changes.get(scope) for scope in ("data", "protocol", "budget")):
         stamps.append(Stamp.CUSTOM)
+    if request.precision != "float32":
+        stamps.append(Stamp(request.precision))
     return tuple(stamps)
 
 
@@ -362,6 +366,7 @@ def _command(request: RunRequest, spec: RunSpec, changes: Changes) -> str:
     words += ["--data", "synthetic"] if request.data == "synthetic" else []
     words += ["--limit", str(request.limit)] if request.limit else []
     words += ["--metric", ",".join(request.metrics)] if request.metrics else []
+    words += ["--precision", request.precision] if request.precision != "float32" else []
     for file in request.plugin_files:
         words += ["--plugin", str(file)]
     for scope, values in changes.items():

@@ -14,6 +14,10 @@ from metabench.values import Frozen, Name, digest
 M = TypeVar("M", bound=BaseModel)
 
 
+Precision = Literal["float32", "tf32", "bf16"]
+"""How layers multiply."""
+
+
 class Choice(Frozen):
     """A plugin with its resolved parameters."""
 
@@ -196,10 +200,18 @@ class RunSpec(Frozen):
         ge=0, lt=2**31, description="Seed of initial weights, meta-train episodes and random draws."
     )
 
+    precision: Precision = Field(
+        default="float32",
+        description="How layers multiply: in `float32`, in `tf32`, or in `bf16`. It is left out "
+        "where it is float32.",
+    )
+
     @model_serializer(mode="wrap")
-    def _without_first_version(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out the version of the metric where it is 1: older records do not have it."""
+    def _without_what_was_always_so(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what older records do not have, where it is as it was for them."""
         found: dict[str, Any] = values(self)
+        if self.precision == "float32":
+            found.pop("precision", None)
         if self.metric_version == 1:
             found.pop("metric_version", None)
         return found

@@ -22,6 +22,7 @@ from metabench.running import checkpoint
 from metabench.running.build import Built, build
 from metabench.running.ensemble import Ensemble
 from metabench.running.loops import chunk_size, tested_learner
+from metabench.running.precision import computing_in
 from metabench.sampling.grid import QueryGrid
 from metabench.sampling.seeding import generator
 
@@ -74,7 +75,8 @@ class Restored:
         if not isinstance(learner, TracingLearner):
             raise DataError(f"{label} cannot show how its mixture changes.")
         rng = generator(self.record.spec.seed, "trace", index)
-        found = learner.trace(self.episodes([index]).support, rng=rng)
+        with computing_in(self.record.spec.precision):
+            found = learner.trace(self.episodes([index]).support, rng=rng)
         if not found:
             raise DataError(f"Adaptation does not change the mixture of {label}.")
         return found
@@ -94,9 +96,9 @@ class Restored:
         for first in sorted({index - index % size for index in indices}):
             tasks = self.built.test.batch(np.arange(first, min(first + size, total)))
             rng = generator(spec.seed, "meta-test", first)
-            adapted = learner.adapt(tasks.support, rng=rng)
             x = points.to(tasks.support.x).expand(len(tasks), -1)[..., None]
-            with torch.no_grad():
+            with computing_in(spec.precision), torch.no_grad():
+                adapted = learner.adapt(tasks.support, rng=rng)
                 outputs = adapted.predict(x)[..., 0].double().cpu().numpy()
             rows |= {
                 index: outputs[index - first] for index in indices if first <= index < first + size

@@ -75,6 +75,7 @@ def run_job(
 
     from metabench.running.devices import make_repeatable, reuse_freed_memory
     from metabench.running.loops import Control, Interrupted
+    from metabench.running.precision import computing_in
     from metabench.running.run import RunExecution
 
     torch.set_num_threads(job.threads)
@@ -90,7 +91,8 @@ def run_job(
         control=Control(emit=emit, stopped=stopped, checkpoint_seconds=job.checkpoint_seconds),
     )
     try:
-        run()
+        with computing_in(job.planned.spec.precision):
+            run()
     except Interrupted:
         return JobOutcome(job, "interrupted")
     except MetabenchError as error:
