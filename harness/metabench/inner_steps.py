@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from metabench.nn.derivatives import differentiated_twice
 from metabench.plugin.contracts.architecture import Params
 
 Order = Literal["second", "first", "none"]
@@ -68,7 +69,7 @@ def task_gradients(
     for name in names:
         if not inputs[name].requires_grad:
             inputs[name] = inputs[name].detach().requires_grad_()
-    with torch.enable_grad():
+    with torch.enable_grad(), differentiated_twice(on=create_graph):
         total = loss(inputs).sum() * scale
         gradients = torch.autograd.grad(
             total, [inputs[n] for n in names], create_graph=create_graph, allow_unused=True

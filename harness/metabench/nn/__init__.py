@@ -2,9 +2,12 @@
 
 Read ``layers`` first, then ``norm`` and ``mlp`` (their derivatives), ``losses``, ``scores`` and
 ``transduction`` (predictors for the transductive and the inductive protocol). ``statistics`` says
-whose statistics batch norm uses, and ``state`` has layers that train otherwise than they predict.
+whose statistics batch norm uses, ``state`` has layers that train otherwise than they predict, and
+``derivatives`` says which derivatives convolutions and norms of maps have (``convolution``,
+``norm_maps``).
 """
 
+from metabench.nn.derivatives import differentiated_twice
 from metabench.nn.layers import (
     avg_pool2d,
     batch_norm,
@@ -28,6 +31,7 @@ __all__ = [
     "batch_norm",
     "by_task",
     "conv2d",
+    "differentiated_twice",
     "drop_block",
     "dropout",
     "flatten",

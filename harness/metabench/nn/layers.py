@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from metabench.nn.convolution import Geometry, convolve
 from metabench.nn.norm import norm_rows
 from metabench.nn.norm_maps import norm_maps
 from metabench.nn.products import product
@@ -72,17 +72,14 @@ def conv2d(
     """
     if _overflows(x, weight, stride=stride, padding=padding):
         x, stride = x[..., ::stride, ::stride], 1
+    geometry = Geometry(_pair(stride), _pair(padding), _pair(dilation), groups)
     if len(weight) == 1:
-        convolve = _convolve_shared
-    elif x.device.type != "cpu":
-        convolve = _convolve_grouped
-    elif groups == 1 and weight.shape[-2:] == (1, 1) and padding in (0, (0, 0)):
+        return _convolve_shared(x, weight, bias, geometry)
+    if x.device.type != "cpu":
+        return _convolve_grouped(x, weight, bias, geometry)
+    if groups == 1 and weight.shape[-2:] == (1, 1) and padding in (0, (0, 0)):
         return _convolve_pixels(x[..., ::stride, ::stride], weight, bias)
-    else:
-        convolve = _convolve_each
-    return convolve(
-        x, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups
-    )
+    return _convolve_each(x, weight, bias, geometry)
 
 
 def _overflows(x: Tensor, weight: Tensor, *, stride: int, padding: int | tuple[int, int]) -> bool:
@@ -97,32 +94,20 @@ def _overflows(x: Tensor, weight: Tensor, *, stride: int, padding: int | tuple[i
     return pointwise and weight.shape[2] < 16 and x.device.type == "cpu"
 
 
-def _convolve_shared(
-    x: Tensor, weight: Tensor, bias: Tensor | None, *, groups: int, **geometry: Any
-) -> Tensor:
+def _convolve_shared(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """Shared filters: tasks are just more images."""
     images = _channels_last(x.flatten(0, 1))
     if bias is None or len(bias) == 1:
-        shared = None if bias is None else bias[0]
-        y = functional.conv2d(images, weight[0], shared, groups=groups, **geometry)
-        return _split_tasks(y, x)
-    y = functional.conv2d(images, weight[0], groups=groups, **geometry)
-    return _split_tasks(y, x) + bias[:, None, :, None, None]
+        return _split_tasks(convolve(images, weight, bias, geometry), x)
+    y = _split_tasks(convolve(images, weight, None, geometry), x)
+    return y + bias[:, None, :, None, None]
 
 
-def _convolve_each(
-    x: Tensor, weight: Tensor, bias: Tensor | None, *, groups: int, **geometry: Any
-) -> Tensor:
+def _convolve_each(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """One call per task, joined along the images: that keeps channels innermost in memory."""
     images = _channels_last(x.flatten(0, 1))
-    parts = zip(
-        torch.split(images, x.shape[1]),
-        weight.unbind(),
-        [None] * len(x) if bias is None else _per_task(bias, len(x)).unbind(),
-        strict=True,
-    )
-    y = torch.cat([functional.conv2d(i, w, b, groups=groups, **geometry) for i, w, b in parts])
-    return _split_tasks(y, x)
+    bias = None if bias is None else _per_task(bias, len(x))
+    return _split_tasks(convolve(images, weight, bias, geometry), x)
 
 
 def _convolve_pixels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -134,18 +119,12 @@ def _convolve_pixels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return maps.contiguous().permute(3, 0, 4, 1, 2)  # in memory as `fold_tasks` has it
 
 
-def _convolve_grouped(
-    x: Tensor, weight: Tensor, bias: Tensor | None, *, groups: int, **geometry: Any
-) -> Tensor:
+def _convolve_grouped(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """One call: the channels of all tasks side by side, one group of channels per task."""
     n_tasks = len(x)
-    y = functional.conv2d(
-        fold_tasks(x),
-        weight.flatten(0, 1),
-        None if bias is None else _per_task(bias, n_tasks).flatten(),
-        groups=n_tasks * groups,
-        **geometry,
-    )
+    beside = geometry._replace(groups=n_tasks * geometry.groups)
+    bias = None if bias is None else _per_task(bias, n_tasks).flatten().unsqueeze(0)
+    y = convolve(fold_tasks(x), weight.flatten(0, 1).unsqueeze(0), bias, beside)
     return unfold_tasks(y, n_tasks)
 
 
@@ -159,8 +138,8 @@ def batch_norm(
 ) -> Tensor:
     """Normalize by the statistics of these examples, per task and channel.
 
-    There are no running statistics. Second-order gradients are exact; third-order ones raise an
-    error. Within :func:`statistics_of_first` the statistics are those of the first examples alone.
+    There are no running statistics. Second-order gradients are exact. Within
+    :func:`statistics_of_first` the statistics are those of the first examples alone.
 
     Args:
         x: ``[tasks, n, channels]`` or ``[tasks, n, channels, height, width]``.
@@ -273,6 +252,11 @@ def unfold_tasks(maps: Tensor, n_tasks: int) -> Tensor:
 def _per_task(weight: Tensor, n_tasks: int) -> Tensor:
     """Repeat a shared weight; one that is not stays as it is, without a node in the graph."""
     return weight if len(weight) == n_tasks else weight.expand(n_tasks, *weight.shape[1:])
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width."""
+    return (size, size) if isinstance(size, int) else size
 
 
 def _split_tasks(y: Tensor, x: Tensor) -> Tensor:

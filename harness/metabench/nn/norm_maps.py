@@ -23,8 +23,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
-_forward = torch.ops.aten.native_batch_norm.default
+from metabench.nn.derivatives import is_differentiated_twice
+
 _backward = torch.ops.aten.native_batch_norm_backward.default
 
 
@@ -33,7 +35,7 @@ def norm_maps(
 ) -> Tensor:
     """Normalize each channel, scale, shift, and apply a ReLU if ``relu``.
 
-    Third derivatives are not defined.
+    Within :func:`differentiated_twice` third derivatives are not defined.
 
     Args:
         z: ``[n, channels, height, width]``.
@@ -42,8 +44,14 @@ def norm_maps(
         eps: added to the variance.
         relu: whether a ReLU follows.
     """
-    y: Tensor = _Norm.apply(_dense(z), scale, shift, eps, relu)  # type: ignore[no-untyped-call]
-    return y
+    y: Tensor
+    # Contiguous, because the kernels of PyTorch 2.13 on a CPU read past an expanded scale.
+    scale, shift = (None if one is None else one.contiguous() for one in (scale, shift))
+    if is_differentiated_twice():
+        y = _Norm.apply(_dense(z), scale, shift, eps, relu)  # type: ignore[no-untyped-call]
+        return y
+    y = functional.batch_norm(z, None, None, scale, shift, training=True, eps=eps)
+    return torch.relu(y) if relu else y
 
 
 class _Norm(torch.autograd.Function):
@@ -52,10 +60,7 @@ class _Norm(torch.autograd.Function):
         ctx: Any, z: Tensor, scale: Tensor | None, shift: Tensor | None, eps: float, relu: bool
     ) -> Tensor:
         y: Tensor
-        # Contiguous, because the kernels of PyTorch 2.13 on a CPU read past an expanded scale.
-        scale = None if scale is None else scale.contiguous()
-        shift = None if shift is None else shift.contiguous()
-        y, mean, r = _forward(z, scale, shift, None, None, True, 0.0, eps)
+        y, mean, r = torch.native_batch_norm(z, scale, shift, None, None, True, 0.0, eps)
         if relu:
             y = y.relu_()
         ctx.eps = eps
@@ -65,10 +70,15 @@ class _Norm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         (g,) = cotangents
-        gradients = _Gradient.apply(  # type: ignore[no-untyped-call]
-            g, *ctx.saved_tensors, ctx.eps, ctx.needs_input_grad[:3]
-        )
-        return (*gradients, None, None)
+        z, scale, mean, r, y = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            gradients = _Gradient.apply(  # type: ignore[no-untyped-call]
+                g, z, scale, mean, r, y, ctx.eps, ctx.needs_input_grad[:3]
+            )
+            return *gradients, None, None
+        g, mask = _mask(_laid_out_like(g, z), y), ctx.needs_input_grad[:3]
+        found = _backward(g, z, scale, None, None, mean, r, True, ctx.eps, mask)
+        return *found, None, None
 
 
 class _Gradient(torch.autograd.Function):
@@ -88,9 +98,8 @@ class _Gradient(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
         g = _mask(_laid_out_like(g, z), y)
-        dz, dscale, dshift = _backward(
-            g, z, scale, None, None, mean, r, True, eps, [asked[0], True, True]
-        )
+        mask = [asked[0], True, True]
+        dz, dscale, dshift = _backward(g, z, scale, None, None, mean, r, True, eps, mask)
         ctx.save_for_backward(g, z, scale, mean, r, y, dscale, dshift)
         found = dz, dscale, dshift
         return tuple(d if wanted else None for d, wanted in zip(found, asked, strict=True))

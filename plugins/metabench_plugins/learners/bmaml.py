@@ -245,7 +245,7 @@ class Bmaml:
         inputs = particles
         if not create_graph:
             inputs = Particles(*(part.detach().requires_grad_() for part in particles))
-        with torch.enable_grad():
+        with torch.enable_grad(), nn.differentiated_twice(on=create_graph):
             gradients = torch.autograd.grad(
                 self._log_likelihood(inputs, data).sum(),
                 inputs,

@@ -116,8 +116,9 @@ class Conv4:
     """Four times convolution 3x3, batch norm, activation and halving, then a linear layer.
 
     Weights are ``layer1`` to ``layer4`` (``weight``, ``bias``, ``norm.scale``, ``norm.shift``) and
-    ``head`` (``weight``, ``bias``). Initial weights are Glorot uniform with zero biases. With
-    running statistics or dropout the network is a :class:`StatefulConv4`.
+    ``head`` (``weight``, ``bias``). Initial weights are Glorot uniform with zero biases. A norm by
+    the examples' statistics takes the bias before it away, which then has no gradient. With running
+    statistics or dropout the network is a :class:`StatefulConv4`.
 
     Args:
         params: see :class:`Conv4Params`.
@@ -180,13 +181,9 @@ class Conv4:
         stride = 2 if p.pool == "stride" else 1
         maps = []
         for layer, rate in zip(self._widths(), p.dropout, strict=True):
-            x = nn.conv2d(
-                x,
-                weights[f"{layer}.weight"],
-                weights.get(f"{layer}.bias"),
-                stride=stride,
-                padding=1,
-            )
+            # Statistics of the examples take a bias away: it would cost a sum in each derivative.
+            bias = weights.get(f"{layer}.bias") if p.norm == "running" else None
+            x = nn.conv2d(x, weights[f"{layer}.weight"], bias, stride=stride, padding=1)
             x = extras.transform(x, weights, layer)
             x = self._norm(x, weights, layer, training)
             if p.pool == "max":

@@ -80,7 +80,7 @@ class Mlp:
             head = weights["head.weight"], weights["head.bias"]
             return norm_mlp(x, hidden, *head, eps=self._params.eps)
         for layer in self._layers():
-            x = _linear(x, weights, layer)
+            x = _linear(x, weights, layer, bias=not self.batch_statistics)
             if self.batch_statistics:
                 scale, shift = extras.norm_affine(weights, layer)
                 x = nn.batch_norm(x, scale, shift, eps=self._params.eps, relu=True)
@@ -127,6 +127,7 @@ def _hidden(weights: Params, layer: str) -> Layer:
     return Layer(weights[f"{layer}.weight"], shift, scale)
 
 
-def _linear(x: Tensor, weights: Params, layer: str) -> Tensor:
-    y = nn.linear(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"])
+def _linear(x: Tensor, weights: Params, layer: str, *, bias: bool = True) -> Tensor:
+    # A norm of the examples' statistics takes a bias away.
+    y = nn.linear(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"] if bias else None)
     return extras.transform(y, weights, layer)

@@ -1,6 +1,6 @@
 """Primitives with a task axis against PyTorch's own, one task at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from metabench.nn import layers as tasknn
+from metabench.nn.convolution import Geometry
+from metabench.nn.derivatives import differentiated_twice
 from metabench.nn.statistics import statistics_of_first
 
 N_TASKS = 3
@@ -21,6 +23,13 @@ def draw() -> Callable[..., Tensor]:
         return torch.randn(shape, generator=rng, dtype=torch.float64).requires_grad_()
 
     return normal
+
+
+@pytest.fixture(params=[False, True], ids=["once", "twice"])
+def twice(request: pytest.FixtureRequest) -> Iterator[None]:
+    """PyTorch's own derivatives, and those of layers that are differentiated twice."""
+    with differentiated_twice(on=request.param):
+        yield
 
 
 def assert_same_with_gradients(actual: Tensor, expected: Tensor, inputs: list[Tensor]) -> None:
@@ -61,6 +70,7 @@ GEOMETRIES = [
 ]
 
 
+@pytest.mark.usefixtures("twice")
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 @pytest.mark.parametrize("own_weight", [True, False])
 @pytest.mark.parametrize("bias_tasks", [None, 1, N_TASKS])
@@ -84,6 +94,7 @@ def test_conv2d(
     assert_same_with_gradients(y, torch.stack(maps), inputs)
 
 
+@pytest.mark.usefixtures("twice")
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 @pytest.mark.parametrize("bias_tasks", [None, 1, N_TASKS])
 def test_the_grouped_convolution_of_accelerators_equals_the_one_of_cpus(
@@ -92,14 +103,17 @@ def test_the_grouped_convolution_of_accelerators_equals_the_one_of_cpus(
     x = draw(N_TASKS, 2, 4, 6, 5)
     weight = draw(N_TASKS, 4, 4 // geometry.get("groups", 1), 3, 3)
     bias = None if bias_tasks is None else draw(bias_tasks, 4)
-    options = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | geometry
+    parts = ("stride", 1), ("padding", 0), ("dilation", 1)
+    pairs = [tasknn._pair(geometry.get(name, default)) for name, default in parts]
+    options = Geometry(*pairs, geometry.get("groups", 1))
     assert_same_with_gradients(
-        tasknn._convolve_grouped(x, weight, bias, **options),
-        tasknn._convolve_each(x, weight, bias, **options),
+        tasknn._convolve_grouped(x, weight, bias, options),
+        tasknn._convolve_each(x, weight, bias, options),
         [v for v in (x, weight, bias) if v is not None],
     )
 
 
+@pytest.mark.usefixtures("twice")
 @pytest.mark.parametrize("own_weight", [True, False])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("bias_tasks", [None, 1, N_TASKS])
@@ -149,6 +163,7 @@ def test_a_network_sees_as_many_tasks_as_a_cpu_runs_at_once(
     assert_same_with_gradients(y, x @ own + shared, [x, own, shared])
 
 
+@pytest.mark.usefixtures("twice")
 @pytest.mark.parametrize("shape", [(6, 4), (2, 4, 3, 5)], ids=["vectors", "images"])
 @pytest.mark.parametrize("affine_tasks", [None, 1, N_TASKS])
 @pytest.mark.parametrize("relu", [False, True])
@@ -168,6 +183,7 @@ def test_batch_norm(
     assert_same_with_gradients(y, expected, [x, *affine])
 
 
+@pytest.mark.usefixtures("twice")
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("size", [(), (3, 2)])
 def test_statistics_of_first_normalize_all_examples(
@@ -189,6 +205,7 @@ def test_statistics_of_first_normalize_all_examples(
         torch.testing.assert_close(y[task], expected.relu() if relu else expected)
 
 
+@pytest.mark.usefixtures("twice")
 @pytest.mark.parametrize("shape", [(5, 3), (2, 3, 2, 2)], ids=["vectors", "images"])
 @pytest.mark.parametrize("relu", [False, True])
 def test_batch_norm_has_exact_first_and_second_derivatives(

@@ -1,15 +1,24 @@
 """The norm of maps against PyTorch's own, and its second derivative against finite differences."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from metabench.nn.derivatives import differentiated_twice
 from metabench.nn.norm_maps import norm_maps
 
 EPS = 1e-2
 LAYOUTS = {"channels outermost": torch.contiguous_format, "innermost": torch.channels_last}
 AFFINE = ("none", "scale", "both", "zero")
+
+
+@pytest.fixture(autouse=True)
+def _twice() -> Iterator[None]:
+    with differentiated_twice():
+        yield
 
 
 def drawn(layout: torch.memory_format, affine: str) -> list[Tensor]:

@@ -277,11 +277,15 @@ def test_the_bound_of_the_elements_holds_for_the_weights_and_not_for_the_rates()
     bounded, free = plus(clip=1e-6, skip_above=None), plus(skip_above=None)
     for learner in (bounded, free):
         learner.meta_step(batch("classification"), progress=0.0, rng=generator())
+    names = list(bounded.outer.weights)
     moments = [
-        dict(zip(one.outer.weights, one.outer.moments().values(), strict=True))
+        {names[place]: moment for place, moment in one.outer.moments().items()}
         for one in (bounded, free)
     ]
-    for name in bounded.outer.weights:
+    # A bias before a norm has no gradient, nor has its rate.
+    biases = {f"{rate}layer{i}.bias" for i in range(1, 5) for rate in ("", "rate.")}
+    assert set(names) - set(moments[0]) == biases == set(names) - set(moments[1])
+    for name in moments[0]:
         ours, theirs = moments[0][name], moments[1][name]
         if name.startswith("rate."):
             assert torch.equal(ours["exp_avg"], theirs["exp_avg"])

@@ -120,7 +120,7 @@ def test_images_that_are_too_small_are_refused() -> None:
 
 
 @pytest.mark.parametrize("pool", ["max", "stride"])
-def test_conv4_with_its_defaults_computes_the_bits_that_it_always_did(pool: str) -> None:
+def test_conv4_with_its_defaults_computes_the_bits_of_its_layers(pool: str) -> None:
     space = conv4(Conv4Params(filters=4, pool=pool), TINY)
     assert type(space) is Conv4
     assert not isinstance(space, StatefulSpace)
@@ -129,13 +129,13 @@ def test_conv4_with_its_defaults_computes_the_bits_that_it_always_did(pool: str)
     y = x
     for i in range(1, 5):
         stride = 2 if pool == "stride" else 1
-        filters, bias = weights[f"layer{i}.weight"], weights[f"layer{i}.bias"]
+        filters = weights[f"layer{i}.weight"]
         rows = []
-        for row, w, b, scale, shift in zip(
-            y, filters, bias, weights[f"layer{i}.norm.scale"], weights[f"layer{i}.norm.shift"],
+        for row, w, scale, shift in zip(
+            y, filters, weights[f"layer{i}.norm.scale"], weights[f"layer{i}.norm.shift"],
             strict=True,
         ):  # fmt: skip
-            one = nn.conv2d(row[None], w[None], b[None], stride=stride, padding=1)
+            one = nn.conv2d(row[None], w[None], stride=stride, padding=1)  # no bias before a norm
             one = nn.batch_norm(one, scale[None], shift[None], eps=1e-5)
             one = nn.max_pool2d(one, kernel=2) if pool == "max" else one
             rows.append(torch.relu(one))
@@ -147,6 +147,17 @@ def test_conv4_with_its_defaults_computes_the_bits_that_it_always_did(pool: str)
         ]
     )
     assert torch.equal(space.forward(weights, {}, x), expected)
+
+
+@pytest.mark.parametrize("norm", ["batch", "running"])
+def test_a_bias_before_a_norm_matters_with_running_statistics_alone(norm: str) -> None:
+    space = conv4(Conv4Params(filters=4, norm=norm), TINY)
+    weights = {n: w[None].requires_grad_() for n, w in _drawn(space).items()}
+    state = space.init_state() if isinstance(space, StatefulSpace) else {}
+    y = space.forward(weights | {n: s[None] for n, s in state.items()}, {}, examples().float())
+    biases = [weights[f"layer{i}.bias"] for i in range(1, 5)]
+    for gradient in torch.autograd.grad(y.sin().sum(), biases, allow_unused=True):
+        assert (gradient is None) == (norm == "batch")
 
 
 def _drawn(space: SearchSpace) -> Params:

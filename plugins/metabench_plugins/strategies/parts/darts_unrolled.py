@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from metabench import Arch, Params
+from metabench import Arch, Params, nn
 
 Loss = Callable[[Params, Arch], Tensor]
 """Maps weights and logits to a scalar."""
@@ -49,7 +49,8 @@ def architecture_gradient(
     with torch.enable_grad():
         if xi == 0:
             return dict(zip(alpha, _gradients(val_loss(w, alpha), inputs), strict=True))
-        slope = _gradients(train_loss(w, alpha), list(w.values()), create_graph=True)
+        with nn.differentiated_twice():
+            slope = _gradients(train_loss(w, alpha), list(w.values()), create_graph=True)
         ahead = _leaves(
             {
                 name: weight - xi * (g if drift is None else g + drift[name])

@@ -1,0 +1,32 @@
+"""Whether the derivatives of what is computed are themselves differentiated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_twice: ContextVar[bool] = ContextVar("differentiated_twice", default=False)
+
+
+@contextmanager
+def differentiated_twice(*, on: bool = True) -> Iterator[None]:
+    """Let convolutions and norms of maps have fast second derivatives, and no third ones.
+
+    Compute the loss of an inner step within it if its gradient is taken with ``create_graph=True``.
+    Values are the same without it. PyTorch's own operators compute them then: they are faster
+    where the first derivative is enough, and have derivatives of any order.
+
+    Args:
+        on: False leaves it to PyTorch.
+    """
+    token = _twice.set(on)
+    try:
+        yield
+    finally:
+        _twice.reset(token)
+
+
+def is_differentiated_twice() -> bool:
+    """Whether :func:`differentiated_twice` is on."""
+    return _twice.get()
