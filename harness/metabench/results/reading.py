@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from metabench.errors import DataError
+from metabench.results.episode_columns import ColumnReader
 from metabench.results.episode_files import Episodes, NotCountedError, read_episodes
 from metabench.results.schema import SCHEMA, RunRecord
 from metabench.values import digest
@@ -85,6 +86,7 @@ def read_runs(path: str | Path) -> Results:
         )
     runs: dict[tuple[str, int], FinishedRun] = {}
     others, problems = [], []
+    reader = ColumnReader()
     for folder in folders:
         try:
             record = _read_record(folder)
@@ -94,12 +96,12 @@ def read_runs(path: str | Path) -> Results:
             config_id = record.spec.config_id
             if (twin := runs.get((config_id, record.spec.seed))) is not None:
                 raise NotCountedError(f"the same run is also in {twin.folder}, and is counted once")
-            episodes, flaws = read_episodes(folder / "episodes.jsonl", record)
+            episodes, flaws = read_episodes(folder / "episodes.jsonl", record, reader=reader)
         except NotCountedError as problem:
             problems.append(f"{folder}: {problem}.")
             continue
-        evaluations, more_flaws = _read_evaluations(folder, record)
-        evaluations |= {name: _variant(episodes, name) for name in episodes.variants}
+        evaluations, more_flaws = _read_evaluations(folder, record, reader)
+        evaluations |= {name: episodes.scored(one) for name, one in episodes.variants.items()}
         problems.extend(f"{folder}: {flaw}." for flaw in (*flaws, *more_flaws))
         runs[config_id, record.spec.seed] = FinishedRun(
             folder, record, episodes, config_id, evaluations
@@ -203,24 +205,16 @@ def _status(record: RunRecord) -> str:
     return f"{words}: {' '.join(record.error.split()).rstrip('.')}" if record.error else words
 
 
-def _variant(episodes: Episodes, name: str) -> Episodes:
-    """The same episodes, scored by another prediction, which has no curve."""
-    return replace(
-        episodes,
-        score=episodes.variants[name],
-        curve=episodes.curve[:, :0],
-        variants={},
-        metrics={},
-    )
-
-
-def _read_evaluations(folder: Path, record: RunRecord) -> tuple[dict[str, Episodes], list[str]]:
+def _read_evaluations(
+    folder: Path, record: RunRecord, reader: ColumnReader
+) -> tuple[dict[str, Episodes], list[str]]:
     """Read the evaluations other than the headline's, and name what cannot be counted."""
     found: dict[str, Episodes] = {}
     flaws = []
     for name in record.evaluations:
         try:
-            episodes, wrong = read_episodes(folder / "evaluations" / f"{name}.jsonl", record)
+            path = folder / "evaluations" / f"{name}.jsonl"
+            episodes, wrong = read_episodes(path, record, reader=reader)
             if wrong:
                 raise NotCountedError(wrong[0])
             found[name] = episodes
