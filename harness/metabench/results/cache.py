@@ -77,10 +77,15 @@ def stamps(paths: Iterable[Path]) -> list[tuple[str, tuple[int, ...] | None]]:
     return found
 
 
-def settled(stamps: Iterable[tuple[int, ...] | None]) -> bool:
-    """Whether files have been as they are for long enough that a change would be seen."""
+def settled(stamps: Iterable[tuple[int, ...] | None], *, at: int | None = None) -> bool:
+    """Whether files had been as they are for long enough that a change would have been seen.
+
+    Args:
+        stamps: of the files.
+        at: when they were read, in nanoseconds; now if absent.
+    """
     latest = max((max(one[:2]) for one in stamps if one is not None), default=0)
-    return time.time_ns() - latest > _SETTLED_NS
+    return (time.time_ns() if at is None else at) - latest > _SETTLED_NS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ only in part; the rest is read.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,11 +62,13 @@ class Results:
         runs: the runs that count, in the order of their folders.
         others: records of runs that are not done, which never count.
         problems: what is wrong, one sentence each, with the path.
+        read_at: when reading began, in nanoseconds since 1970; 0 if unknown.
     """
 
     runs: tuple[FinishedRun, ...]
     others: tuple[RunRecord, ...]
     problems: tuple[str, ...]
+    read_at: int = 0
 
 
 def read_runs(path: str | Path) -> Results:
@@ -74,6 +77,7 @@ def read_runs(path: str | Path) -> Results:
     Raises:
         DataError: when there is no run at all.
     """
+    read_at = time.time_ns()
     root = Path(path)
     if not root.is_dir():
         raise DataError(f"There is no folder {root}.", hint="Name a folder with results.")
@@ -106,7 +110,7 @@ def read_runs(path: str | Path) -> Results:
         runs[config_id, record.spec.seed] = FinishedRun(
             folder, record, episodes, config_id, evaluations
         )
-    return Results(tuple(runs.values()), tuple(others), tuple(problems))
+    return Results(tuple(runs.values()), tuple(others), tuple(problems), read_at)
 
 
 def load_results(path: str | Path) -> pd.DataFrame:
