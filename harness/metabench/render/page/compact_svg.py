@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from itertools import count
+from itertools import count, groupby
 from xml.etree import ElementTree
 
 DECIMALS = 2
@@ -75,9 +75,26 @@ def _simplify(element: ElementTree.Element) -> None:
         if _draws_nothing(child):
             continue
         kept += list(child) if child.tag == "g" and not child.attrib else [child]
+    if element.tag == "g":
+        kept = list(_clipped_together(kept))
     element[:] = kept
     if element.tag == "g":
         _hoist(element)
+
+
+def _clipped_together(elements: Sequence[ElementTree.Element]) -> Iterator[ElementTree.Element]:
+    """The same elements, those that follow each other in one clip in a group that has it."""
+    for clip, some in groupby(elements, key=lambda one: one.get("clip-path")):
+        run = list(some)
+        if clip is None or len(run) < 3:
+            yield from run
+            continue
+        group = ElementTree.Element("g", {"clip-path": clip})
+        for one in run:
+            del one.attrib["clip-path"]
+        group[:] = run
+        _hoist(group)
+        yield group
 
 
 def _shorten(element: ElementTree.Element) -> None:

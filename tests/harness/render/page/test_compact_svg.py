@@ -84,3 +84,13 @@ def test_a_figure_keeps_its_parts_and_only_the_ids_that_are_used():
     assert all(one.startswith("figure-7-") for one in ids)
     assert {*ids} == {*re.findall(r"(?:url\(|href=\")#([^\")]+)", after)}
     assert compact(before, name="figure-7") == after
+
+
+def test_what_is_clipped_alike_is_clipped_together():
+    path = '<path clip-path="url(#a)" fill="#fff" d="M 0 0 L 1 0 L 1 1 z"/>'
+    other = path.replace("#a", "#b")
+    clips = '<clipPath id="a"><rect/></clipPath><clipPath id="b"><rect/></clipPath>'
+    svg = compact(f"<svg>{clips}<g opacity='1'>{3 * path}{other}</g></svg>", name="f")
+    assert svg.count('clip-path="url(#f-1)"') == 1
+    assert svg.count('clip-path="url(#f-2)"') == 1
+    assert '<g clip-path="url(#f-1)"' in svg
