@@ -171,6 +171,11 @@ def _cli() -> str:
     )
     variables = (
         ("`METABENCH_DATA`", "Folder of the packed datasets."),
+        (
+            "`METABENCH_CACHE`",
+            "Folder of what reports keep, `off`: nothing is kept. By default the user's cache "
+            "folder.",
+        ),
         ("`METABENCH_STRICT_PLUGINS`", "`1`: a broken plugin stops the program (exit code 4)."),
         ("`NO_COLOR`, `CI`", "Plain text instead of colors, and lines instead of progress bars."),
     )

@@ -55,6 +55,7 @@ def _no_user_data(
 ) -> None:
     """Tests never read or write the user's own data."""
     monkeypatch.setenv("METABENCH_DATA", str(tmp_path_factory.getbasetemp() / "data-root"))
+    monkeypatch.setenv("METABENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture(scope="session")

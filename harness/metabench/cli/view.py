@@ -47,12 +47,19 @@ def view(
     """
     from metabench.cli.context import catalog
     from metabench.render.page import read_page
+    from metabench.render.page.current import Current, State, state_of
     from metabench.render.page.html import render_page
     from metabench.render.page.server import ReportServer, bundle_of, write_bundle
     from metabench.text import plain
 
     found = catalog()
-    _, page = read_page(directory, found, paper=paper)
+    files = [*found.claims.values(), *found.references.values(), *found.suites.values()]
+
+    def state() -> State:
+        return state_of(directory, (file for file in files if isinstance(file, Path)))
+
+    current = Current(lambda: read_page(directory, found, paper=paper)[1], state)
+    page = current()
     for problem in page.problems:
         typer.echo(plain(problem), err=True)
     if bundle is not None:
@@ -60,10 +67,8 @@ def view(
             typer.echo(path)
         return
 
-    def rendered() -> str:
-        return render_page(read_page(directory, found, paper=paper)[1])
-
-    with ReportServer(rendered, port=port) as server:
+    written = Current(lambda: render_page(current()), state)
+    with ReportServer(written, port=port) as server:
         typer.echo(server.url)
         typer.echo("Reload the page to see new runs. Press Ctrl-C to stop.", err=True)
         if not no_browser:

@@ -27,6 +27,7 @@ from metabench.plugin.source_deviation import SourceDeviation
 from metabench.reports.tables import Row
 from metabench.results.configurations import Configuration
 from metabench.results.labels import NETWORK, in_words
+from metabench.values import canonical_json
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
@@ -65,6 +66,7 @@ class Deviations:
     def __init__(self, catalog: Catalog | None = None) -> None:
         self._given = catalog
         self._suites: dict[str, Suite] = {}
+        self._found: dict[str, tuple[Deviation, ...]] = {}
 
     @cached_property
     def _catalog(self) -> Catalog:
@@ -82,6 +84,12 @@ class Deviations:
             UsageError: when the suite, its setting or budget, or a plugin is not there any more.
             PluginError: when the plugin cannot be read.
         """
+        key = canonical_json([config.config_id, config.changes])
+        if key not in self._found:
+            self._found[key] = self._of(config)
+        return self._found[key]
+
+    def _of(self, config: Configuration) -> tuple[Deviation, ...]:
         spec = config.spec
         suite = self._suite(spec.suite)
         backend = backend_in(self._catalog.learner(spec.learner.name), suite)

@@ -42,12 +42,37 @@ if TYPE_CHECKING:
 Entry = tuple[Row, Configuration]
 
 
+class PooledRuns:
+    """The runs of a folder, brought together once for all papers' tables that show them.
+
+    Args:
+        results: what :func:`metabench.results.reading.read_runs` found.
+        catalog: where the suites are that the runs are held against; what is installed if absent.
+    """
+
+    def __init__(self, results: Results, catalog: Catalog | None = None) -> None:
+        self.deviations = Deviations(catalog)
+        self._results = results
+        self._by_metric: dict[str, tuple[list[Configuration], tuple[str, ...]]] = {}
+
+    def of_metric(self, name: str) -> tuple[list[Configuration], tuple[str, ...]]:
+        """The configurations, with the scores of a metric where they have it, and the problems."""
+        if name not in self._by_metric:
+            seen = tuple(of_metric(run, name) for run in self._results.runs)
+            configs, problems = pool_runs(replace(self._results, runs=seen))
+            for beside in runs_by_evaluation(seen):
+                configs += pool_runs(Results(beside.runs, (), ()))[0]
+            self._by_metric[name] = configs, problems
+        return self._by_metric[name]
+
+
 def build_paper_report(
     results: Results,
     reference: Reference,
     *,
     interval: IntervalKind = "auto",
     catalog: Catalog | None = None,
+    pooled: PooledRuns | None = None,
 ) -> PaperReport:
     """Put the runs that count next to a paper's table.
 
@@ -57,19 +82,17 @@ def build_paper_report(
         reference: the table.
         interval: as :func:`metabench.reports.build.build_report`.
         catalog: where the suites are that the runs are held against; what is installed if absent.
+        pooled: the same results and catalog, where several tables are made of them.
 
     Raises:
         UsageError: when ``seeds`` is asked for and scipy is not installed.
     """
-    seen = [of_metric(run, reference.metric.name) for run in results.runs]
-    results = replace(results, runs=tuple(seen))
-    configs, problems = pool_runs(results)
-    for beside in runs_by_evaluation(results.runs):
-        configs += pool_runs(Results(beside.runs, (), ()))[0]
+    pooled = pooled or PooledRuns(results, catalog)
+    configs, problems = pooled.of_metric(reference.metric.name)
     entries = _concerned(configs, reference, interval=interval)
     lines = [*_printed_lines(reference, entries), *_further_lines(reference, entries)]
     shown = _marked([entry for _, line in lines for entry in line], reference)
-    judge = _Judge(reference, Deviations(catalog), DeviationList(), interval)
+    judge = _Judge(reference, pooled.deviations, DeviationList(), interval)
     rows = [
         _paper_row(row, [shown[_id(config)] for _, config in line], judge) for row, line in lines
     ]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from metabench.results.cache import Cache
+from metabench.results.episode_columns import ColumnReader, Columns, Layout, read_curves
 from metabench.results.schema import EpisodeRecord, RunRecord
 
 _LINES = TypeAdapter(list[EpisodeRecord])
@@ -26,8 +29,8 @@ class Episodes:
         key: digest of the episode (str objects, shared between runs).
         score: the suite's metric, all finite; accuracy in [0, 1].
         n_params: weights of the episode's network, NaN where unknown.
-        curve: ``[n, steps + 1]``, the metric after 0, 1, 2, ... inner steps; NaN where it is not
-            finite, and no columns where not every episode has a curve of the same length.
+        curves: gives :attr:`curve`, which few readers want, when it is asked for; absent where
+            there is none.
         metrics: ``[n]``, further metrics that every episode has, by name; NaN where one is not
             finite.
         variants: ``[n]``, scores of other predictions that every episode has, by name.
@@ -38,31 +41,102 @@ class Episodes:
     key: NDArray[np.object_]
     score: NDArray[np.float64]
     n_params: NDArray[np.float64]
-    curve: NDArray[np.float64]
+    curves: Callable[[], NDArray[np.float64]] | None = None
     variants: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     metrics: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def curve(self) -> NDArray[np.float64]:
+        """``[n, steps + 1]``, the metric after 0, 1, 2, ... inner steps.
+
+        NaN where it is not finite, and no columns where not every episode has a curve of the same
+        length.
+
+        Raises:
+            DataError: when the file was changed since the scores were read.
+        """
+        return np.empty((len(self), 0)) if self.curves is None else self.curves()
+
+    def scored(self, score: NDArray[np.float64]) -> Episodes:
+        """The same episodes with other scores ``[n]``, which have no curves."""
+        return replace(self, score=score, curves=None, variants={}, metrics={})
+
 
 class NotCountedError(Exception):
     """Why a run cannot be counted, in words that follow its path."""
 
 
-def read_episodes(path: Path, record: RunRecord) -> tuple[Episodes, list[str]]:
+def read_episodes(
+    path: Path, record: RunRecord, *, reader: ColumnReader | None = None
+) -> tuple[Episodes, list[str]]:
     """Read the episodes of a run, and name what is wrong with some of them.
+
+    Args:
+        path: of the file.
+        record: of the run.
+        reader: reads many files of a folder, which share what they have in common; keeps what it
+            read.
 
     Raises:
         NotCountedError: when nothing of the file can be counted.
     """
     file = path.name
+    reader = reader or ColumnReader(Cache(None))
     try:
-        data = path.read_bytes()
+        found = reader.read(path)
     except OSError as error:
         raise NotCountedError(
             f"{file} cannot be read ({error.strerror}), so it is not counted"
         ) from error
+    records: list[EpisodeRecord] = []
+    flaws: list[str] = []
+    if isinstance(found, Columns):
+        source = found.layout.source.tolist()
+    else:
+        records, flaws = _records(found, file=file)
+        source = [episode.source for episode in records]
+    spec = record.spec
+    names = [source.source for source in spec.sources]
+    kept = [row for row, name in enumerate(source) if name in names]
+    if strange := len(source) - len(kept):
+        has, are = ("episode has", "is") if strange == 1 else ("episodes have", "are")
+        flaws.append(f"{strange:,} {has} a source that is not in the spec and {are} not counted")
+    asked = spec.protocol.episodes * len(names)
+    if not kept:
+        raise NotCountedError(f"{file} has none of the {asked:,} episodes, so it is not counted")
+    if len(kept) < asked:
+        flaws.append(f"only {len(kept):,} of the {asked:,} episodes of the protocol are in {file}")
+    if isinstance(found, Columns):
+        return _of_columns(found, kept, record, path=path), flaws
+    return _of_records([records[row] for row in kept], record), flaws
+
+
+def _of_columns(found: Columns, kept: list[int], record: RunRecord, *, path: Path) -> Episodes:
+    """Some rows of a file whose lines are alike."""
+    layout = found.layout
+    if len(kept) < len(found.score):
+        layout = Layout(layout.index[kept], layout.source[kept], layout.key[kept])
+    rows = kept if len(kept) < len(found.score) else slice(None)
+    of_network = np.nan if record.n_params is None else record.n_params
+    every = np.broadcast_to(np.float64(of_network), len(kept))
+    variants = {name: column[rows] for name, column in found.variants.items()}
+    return Episodes(
+        index=layout.index,
+        source=layout.source,
+        key=layout.key,
+        score=found.score[rows],
+        n_params=every if found.n_params is None else found.n_params[rows],
+        curves=partial(read_curves, path, layout.index) if found.curve_width else None,
+        variants={name: one for name, one in variants.items() if np.isfinite(one).all()},
+        metrics={name: column[rows] for name, column in found.metrics.items()},
+    )
+
+
+def _records(data: bytes, *, file: str) -> tuple[list[EpisodeRecord], list[str]]:
+    """The episodes of a file, each index once."""
     records, flaws = _parse(data, file=file)
     by_index: dict[int, EpisodeRecord] = {}
     for episode in records:
@@ -72,29 +146,19 @@ def read_episodes(path: Path, record: RunRecord) -> tuple[Episodes, list[str]]:
         flaws.append(
             f"{repeats:,} {repeat} the index of an earlier episode in {file} and {are} not counted"
         )
-    spec = record.spec
-    names = [source.source for source in spec.sources]
-    kept = [episode for episode in by_index.values() if episode.source in names]
-    if strange := len(by_index) - len(kept):
-        has, are = ("episode has", "is") if strange == 1 else ("episodes have", "are")
-        flaws.append(f"{strange:,} {has} a source that is not in the spec and {are} not counted")
-    asked = spec.protocol.episodes * len(names)
-    if not kept:
-        raise NotCountedError(f"{file} has none of the {asked:,} episodes, so it is not counted")
-    if len(kept) < asked:
-        flaws.append(f"only {len(kept):,} of the {asked:,} episodes of the protocol are in {file}")
-    return _columns(kept, record), flaws
+    return list(by_index.values()), flaws
 
 
-def _columns(records: list[EpisodeRecord], record: RunRecord) -> Episodes:
+def _of_records(records: list[EpisodeRecord], record: RunRecord) -> Episodes:
     n_params = [record.n_params if e.n_params is None else e.n_params for e in records]
+    curve = _curves(records)
     episodes = Episodes(
         index=np.array([e.index for e in records], dtype=np.int64),
         source=np.array([sys.intern(e.source) for e in records], dtype=object),
         key=np.array([sys.intern(e.key) for e in records], dtype=object),
         score=np.array([e.score for e in records], dtype=np.float64),
         n_params=np.array(n_params, dtype=np.float64),
-        curve=_curves(records),
+        curves=lambda: curve,
         variants=_variants(records),
         metrics=_by_name([e.metrics or {} for e in records]),
     )

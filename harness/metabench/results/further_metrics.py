@@ -62,18 +62,12 @@ def runs_through(runs: Iterable[FinishedRun], name: str | None) -> list[Finished
 
 def of_metric(run: FinishedRun, name: str) -> FinishedRun:
     """A run with the scores of one of its metrics; unchanged if it has no such scores."""
-    spec, episodes = run.record.spec, run.episodes
+    spec = run.record.spec
     if spec.metric == name or _flaw(run, name):
         return run
     asked = {"metric": name, "metric_version": run.record.metrics[name].version}
     record = run.record.model_copy(update={"spec": spec.model_copy(update=asked)})
-    scores = replace(
-        episodes,
-        score=episodes.metrics[name],
-        curve=episodes.curve[:, :0],
-        variants={},
-        metrics={},
-    )
+    scores = run.episodes.scored(run.episodes.metrics[name])
     return replace(run, record=record, episodes=scores, evaluations={}, headline=spec.metric)
 
 

@@ -7,8 +7,9 @@ only in part; the rest is read.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from metabench.errors import DataError
+from metabench.results.episode_columns import ColumnReader
 from metabench.results.episode_files import Episodes, NotCountedError, read_episodes
 from metabench.results.schema import SCHEMA, RunRecord
 from metabench.values import digest
@@ -60,11 +62,13 @@ class Results:
         runs: the runs that count, in the order of their folders.
         others: records of runs that are not done, which never count.
         problems: what is wrong, one sentence each, with the path.
+        read_at: when reading began, in nanoseconds since 1970; 0 if unknown.
     """
 
     runs: tuple[FinishedRun, ...]
     others: tuple[RunRecord, ...]
     problems: tuple[str, ...]
+    read_at: int = 0
 
 
 def read_runs(path: str | Path) -> Results:
@@ -73,6 +77,7 @@ def read_runs(path: str | Path) -> Results:
     Raises:
         DataError: when there is no run at all.
     """
+    read_at = time.time_ns()
     root = Path(path)
     if not root.is_dir():
         raise DataError(f"There is no folder {root}.", hint="Name a folder with results.")
@@ -85,6 +90,7 @@ def read_runs(path: str | Path) -> Results:
         )
     runs: dict[tuple[str, int], FinishedRun] = {}
     others, problems = [], []
+    reader = ColumnReader()
     for folder in folders:
         try:
             record = _read_record(folder)
@@ -94,17 +100,17 @@ def read_runs(path: str | Path) -> Results:
             config_id = record.spec.config_id
             if (twin := runs.get((config_id, record.spec.seed))) is not None:
                 raise NotCountedError(f"the same run is also in {twin.folder}, and is counted once")
-            episodes, flaws = read_episodes(folder / "episodes.jsonl", record)
+            episodes, flaws = read_episodes(folder / "episodes.jsonl", record, reader=reader)
         except NotCountedError as problem:
             problems.append(f"{folder}: {problem}.")
             continue
-        evaluations, more_flaws = _read_evaluations(folder, record)
-        evaluations |= {name: _variant(episodes, name) for name in episodes.variants}
+        evaluations, more_flaws = _read_evaluations(folder, record, reader)
+        evaluations |= {name: episodes.scored(one) for name, one in episodes.variants.items()}
         problems.extend(f"{folder}: {flaw}." for flaw in (*flaws, *more_flaws))
         runs[config_id, record.spec.seed] = FinishedRun(
             folder, record, episodes, config_id, evaluations
         )
-    return Results(tuple(runs.values()), tuple(others), tuple(problems))
+    return Results(tuple(runs.values()), tuple(others), tuple(problems), read_at)
 
 
 def load_results(path: str | Path) -> pd.DataFrame:
@@ -203,24 +209,16 @@ def _status(record: RunRecord) -> str:
     return f"{words}: {' '.join(record.error.split()).rstrip('.')}" if record.error else words
 
 
-def _variant(episodes: Episodes, name: str) -> Episodes:
-    """The same episodes, scored by another prediction, which has no curve."""
-    return replace(
-        episodes,
-        score=episodes.variants[name],
-        curve=episodes.curve[:, :0],
-        variants={},
-        metrics={},
-    )
-
-
-def _read_evaluations(folder: Path, record: RunRecord) -> tuple[dict[str, Episodes], list[str]]:
+def _read_evaluations(
+    folder: Path, record: RunRecord, reader: ColumnReader
+) -> tuple[dict[str, Episodes], list[str]]:
     """Read the evaluations other than the headline's, and name what cannot be counted."""
     found: dict[str, Episodes] = {}
     flaws = []
     for name in record.evaluations:
         try:
-            episodes, wrong = read_episodes(folder / "evaluations" / f"{name}.jsonl", record)
+            path = folder / "evaluations" / f"{name}.jsonl"
+            episodes, wrong = read_episodes(path, record, reader=reader)
             if wrong:
                 raise NotCountedError(wrong[0])
             found[name] = episodes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def read_genotypes(folder: Path) -> dict[int, Genotype]:
     Raises:
         DataError: when a line is no genotype.
     """
-    return dict(_rows(folder / "genotypes.jsonl", "genotype", Genotype.from_json))
+    return dict(_genotypes(folder / "genotypes.jsonl", "genotype"))
 
 
 def read_own_genotypes(folder: Path) -> dict[int, Genotype]:
@@ -69,8 +70,7 @@ def read_own_genotypes(folder: Path) -> dict[int, Genotype]:
     Raises:
         DataError: when a line is no genotype.
     """
-    path = folder / "genotypes.jsonl"
-    return dict(_rows(path, "own", Genotype.from_json, optional=True, noun="genotype"))
+    return dict(_genotypes(folder / "genotypes.jsonl", "own", optional=True))
 
 
 def read_embeddings(folder: Path, episodes: Episodes) -> Embeddings | None:
@@ -116,32 +116,78 @@ def architectures(config: Configuration) -> list[Architecture]:
     for run in config.runs:
         episodes = run.episodes
         row_of = {index: row for row, index in enumerate(episodes.index.tolist())}
-        for index, genotype in read_genotypes(run.folder).items():
-            if index in row_of:
-                row = row_of[index]
-                counts.setdefault(genotype, Counter())[episodes.source[row]] += 1
-                sizes.setdefault(genotype, []).append(episodes.n_params[row])
-    found = [
+        rows_of: dict[int, list[int]] = {}
+        found = read_genotypes(run.folder)
+        for index, genotype in found.items():
+            if index in row_of:  # equal ones of a file are mostly one object
+                rows_of.setdefault(id(genotype), []).append(row_of[index])
+        for genotype in {id(one): one for one in found.values()}.values():
+            if rows := rows_of.get(id(genotype)):
+                counts.setdefault(genotype, Counter()).update(episodes.source[rows].tolist())
+                sizes.setdefault(genotype, []).extend(episodes.n_params[rows].tolist())
+    counted = [
         Architecture(genotype, by_source, _range(sizes[genotype]))
         for genotype, by_source in counts.items()
     ]
-    return sorted(found, key=lambda one: (-one.count, str(one.genotype)))
+    return sorted(counted, key=lambda one: (-one.count, str(one.genotype)))
 
 
 def _range(sizes: Sequence[float]) -> tuple[int, int] | None:
     return None if np.isnan(sizes).any() else (round(min(sizes)), round(max(sizes)))
 
 
-def _rows(
-    path: Path, key: str, read: Callable[[Any], T], *, optional: bool = False, noun: str = ""
-) -> Iterator[tuple[int, T]]:
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            values = json.loads(line)
-            if optional and key not in values:
-                continue
-            yield int(values["index"]), read(values[key])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{path} has a line that is not a valid {noun or key}: {line[:60]!r}."
-            ) from error
+def _genotypes(path: Path, key: str, *, optional: bool = False) -> Iterator[tuple[int, Genotype]]:
+    """The genotype of each line under ``key``; lines that differ in their index share theirs.
+
+    Most tasks of a run have one of a few architectures, so most lines are not parsed.
+    """
+    known: dict[tuple[str, str], Genotype | None] = {}
+    for line in _lines(path):
+        index = _INDEX.search(line)
+        rest = (line[: index.start(1)], line[index.end(1) :]) if index else ("", line)
+        if index and rest in known:
+            position, genotype = int(index[1]), known[rest]
+        else:
+            position, genotype = _parsed(
+                path, line, key, Genotype.from_json, optional=optional, noun="genotype"
+            )
+            if index and int(index[1]) == position:
+                known[rest] = genotype
+        if genotype is not None:
+            yield position, genotype
+
+
+_INDEX = re.compile(r'"index":(0|[1-9][0-9]*)(?=[,}])')
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def _rows(path: Path, key: str, read: Callable[[Any], T]) -> Iterator[tuple[int, T]]:
+    for line in _lines(path):
+        index, value = _parsed(path, line, key, read)
+        assert value is not None
+        yield index, value
+
+
+def _parsed(
+    path: Path,
+    line: str,
+    key: str,
+    read: Callable[[Any], T],
+    *,
+    optional: bool = False,
+    noun: str = "",
+) -> tuple[int, T | None]:
+    """The index of a line, and what it has under a key; None where it may be absent, and is."""
+    try:
+        values = json.loads(line)
+        if optional and key not in values:
+            index = values.get("index")
+            return (index if isinstance(index, int) else -1), None
+        return int(values["index"]), read(values[key])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path} has a line that is not a valid {noun or key}: {line[:60]!r}."
+        ) from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from metabench.errors import MetabenchError
 from metabench.papers.claims import ClaimResult, evaluate, load_claims
 from metabench.papers.reference_files import find_reference, readable_references
-from metabench.papers.report import build_paper_report
+from metabench.papers.report import PooledRuns, build_paper_report
 from metabench.papers.table import PaperTable
 from metabench.render.page.differences import find_differences
 from metabench.render.page.origins import find_provenance
@@ -72,7 +72,11 @@ def build_page(
         problems=report.problems,
         differences=_made(missing, "differences", lambda: find_differences(runs)),
         claims=_made(missing, "claims", lambda: _claims(results, catalog)),
-        pictures=_made(missing, "pictures", lambda: draw_pictures(runs, catalog)),
+        pictures=_made(
+            missing,
+            "pictures",
+            lambda: draw_pictures(runs, catalog, read_at=results.read_at),
+        ),
         provenance=find_provenance(runs),
         missing=missing,
     )
@@ -85,10 +89,10 @@ def _papers(
         references = [find_reference(catalog, paper)]
     else:
         references = [*readable_references(catalog).values()]
+    pooled = PooledRuns(results, catalog)
     for reference in references:
-        for table in build_paper_report(
-            results, reference, interval=interval, catalog=catalog
-        ).tables:
+        report = build_paper_report(results, reference, interval=interval, pooled=pooled)
+        for table in report.tables:
             assert isinstance(table, PaperTable)
             if paper is not None or any(row.ours and row.in_paper for row in table.rows):
                 yield table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -10,11 +11,14 @@ from html import unescape
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from metabench.errors import MetabenchError
 from metabench.render.figures import FIGURES, FigureRequest
 from metabench.render.figures.drawing import house_style, to_svg
+from metabench.render.page.compact_svg import compact
 from metabench.render.page.values import Picture
+from metabench.results.cache import Cache, cache_root, settled, stamps
 from metabench.results.reading import FinishedRun, Results
 from metabench.stats.ranks import MIN_LEARNERS
 
@@ -35,8 +39,17 @@ _ATTRIBUTES = {
 }
 
 
-def draw_pictures(runs: Sequence[FinishedRun], catalog: Catalog) -> list[Picture]:
+def draw_pictures(
+    runs: Sequence[FinishedRun], catalog: Catalog, *, read_at: int = 0
+) -> list[Picture]:
     """Draw every setting of a suite at every budget, kind by kind.
+
+    A figure is kept until the next time if its files did not change since they were read.
+
+    Args:
+        runs: the runs.
+        catalog: of plugins.
+        read_at: when the runs were read; see :class:`metabench.results.reading.Results`.
 
     Raises:
         UsageError: when matplotlib is not installed.
@@ -48,13 +61,16 @@ def draw_pictures(runs: Sequence[FinishedRun], catalog: Catalog) -> list[Picture
         spec = run.record.spec
         groups[spec.suite, spec.setting, spec.budget].append(run)
     pictures: list[Picture] = []
+    kept = Cache(cache_root())
     for kind, (title, concerns) in KINDS.items():
         for _, group in sorted(groups.items()):
             shown = [run for run in group if concerns(run)]
             name = f"figure-{len(pictures) + 1}"
             n_configs = len({run.config_id for run in shown})
             if n_configs >= (MIN_LEARNERS if kind == "ranks" else 1):
-                pictures.append(_picture(shown, kind, catalog, title=title, name=name))
+                pictures.append(
+                    _kept(kept, shown, kind, catalog, title=title, name=name, read_at=read_at)
+                )
     return pictures
 
 
@@ -76,6 +92,38 @@ KINDS: dict[str, tuple[str, Callable[[FinishedRun], bool]]] = {
     "embeddings": ("Task embeddings", lambda run: (run.folder / "embeddings.jsonl").exists()),
 }
 """Figures that need records alone: a title, and which runs each shows."""
+
+
+_STEMS = ("episodes", "metrics", "genotypes", "embeddings")
+_FILES = ("run.json", *(f"{stem}.jsonl" for stem in _STEMS))
+"""What a figure is drawn from, of each run."""
+
+
+def _kept(
+    cache: Cache,
+    runs: Sequence[FinishedRun],
+    kind: str,
+    catalog: Catalog,
+    *,
+    title: str,
+    name: str,
+    read_at: int,
+) -> Picture:
+    """One figure, which is drawn only if it was not drawn before from the same files."""
+    files = [run.folder / file for run in runs for file in _FILES]
+    made_from = stamps(files)
+    key = json.dumps([kind, title, name, *(path for path, _ in made_from)])
+    said = json.dumps(made_from).encode()
+    found = cache.get("pictures", key)
+    if found is not None and found.partition(b"\n")[0] == said:
+        return _PICTURE.validate_json(found.partition(b"\n")[2])
+    picture = _picture(runs, kind, catalog, title=title, name=name)
+    if settled((stamp for _, stamp in made_from), at=read_at) and stamps(files) == made_from:
+        cache.put("pictures", key, said + b"\n" + _PICTURE.dump_json(picture))
+    return picture
+
+
+_PICTURE = TypeAdapter(Picture)
 
 
 def _picture(
@@ -102,7 +150,7 @@ def _picture(
     try:
         request = FigureRequest(results=Results(tuple(runs), (), ()), catalog=lambda: catalog)
         drawing = replace(FIGURES[kind].make(request), name=name)
-        svg = without_styles(to_svg(drawing, inline=True))
+        svg = compact(without_styles(to_svg(drawing, inline=True)), name=name)
     except MetabenchError as error:
         return replace(blank, notes=(error.message,))
     return replace(blank, description=drawing.description, svg=svg, notes=drawing.notes)

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class ReportServer(ThreadingHTTPServer):
-    """Serves one page on 127.0.0.1, made anew for every request.
+    """Serves one page on 127.0.0.1, asked for anew at every request.
 
     Requests under another name than this machine's are refused, so that no web site can read the
     page through a name of its own that leads here.

@@ -34,7 +34,6 @@ def make_run(learner: str, scores: np.ndarray, *, seed: int = 0) -> FinishedRun:
         key=np.array([f"{i}" for i in range(N)], dtype=object),
         score=scores,
         n_params=np.full(N, np.nan),
-        curve=np.zeros((N, 0)),
     )
     return FinishedRun(Path(learner), record, episodes, spec.config_id)
 
