@@ -1,0 +1,56 @@
+"""Meta-steps and tests of learners as a suite sets them up, to be timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from revision import RunRequest, build, generator, load_catalog, plan
+from torch import Tensor
+
+MetaStep = Callable[[], Mapping[str, Tensor | float]]
+"""Trains a learner on the same tasks, with the same draws, each time, and returns what it logs."""
+CPU = torch.device("cpu")
+
+
+def meta_steps(
+    request: Mapping[str, Any], *, n_tasks: int, progress: float, device: torch.device = CPU
+) -> dict[str, MetaStep]:
+    """One meta-step per learner of a request, by name."""
+    found = {}
+    for name, built in _built(request, device):
+        (tasks,) = built.train.stream(0, 1, n_tasks)
+
+        def step(learner: Any = built.learner, tasks: Any = tasks) -> Mapping[str, Tensor | float]:
+            logged: Mapping[str, Tensor | float] = learner.meta_step(
+                tasks, progress=progress, rng=generator("race")
+            )
+            return logged
+
+        found[name] = step
+    return found
+
+
+def meta_tests(request: Mapping[str, Any], *, n_tasks: int) -> dict[str, Callable[[], Tensor]]:
+    """Adaptation to test tasks and their predictions after each step, by learner."""
+    found = {}
+    for name, built in _built(request, CPU):
+        (tasks,) = built.test.stream(0, 1, n_tasks)
+
+        def test(learner: Any = built.learner, tasks: Any = tasks) -> Tensor:
+            adapted = learner.adapt(tasks.support, rng=generator("race"))
+            with torch.no_grad():
+                outputs: Tensor = adapted.predict(tasks.query.x)
+                for predict in adapted.curve:
+                    predict(tasks.query.x)
+            return outputs
+
+        found[name] = test
+    return found
+
+
+def _built(request: Mapping[str, Any], device: torch.device) -> Iterator[tuple[str, Any]]:
+    catalog = load_catalog()
+    for planned in plan(RunRequest(**request), catalog):
+        yield planned.spec.learner.name, build(planned.spec, catalog, device=device)
