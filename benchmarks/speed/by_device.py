@@ -10,9 +10,11 @@ import argparse
 import time
 
 import torch
+from meta_steps import meta_steps
 from race import calls_per_second
-from suite_steps import meta_steps
 
+from metabench.planning.plan import RunRequest
+from metabench.plugin.catalog import Catalog, load_catalog
 from metabench.running.devices import make_repeatable, pick_device, reuse_freed_memory
 from metabench.running.provenance import describe
 
@@ -27,18 +29,14 @@ CASES = [
 
 
 def tasks_per_second(
-    case: tuple[str, str, str], n_tasks: int, device: torch.device, seconds: float
+    catalog: Catalog, case: tuple[str, str, str], n_tasks: int, device: torch.device, seconds: float
 ) -> float:
     """Take the same meta-step for a while, wait for each, and count."""
     suite, setting, learner = case
-    request = {
-        "learners": (learner,),
-        "suite": suite,
-        "settings": (setting,),
-        "budget": "paper",
-        "data": "synthetic",
-    }
-    steps = meta_steps(request, n_tasks=n_tasks, progress=0.5, device=device)
+    request = RunRequest(
+        learners=(learner,), suite=suite, settings=(setting,), budget="paper", data="synthetic"
+    )
+    steps = meta_steps(request, catalog, n_tasks=n_tasks, progress=0.5, device=device)
 
     def step() -> float:
         return float(steps[learner]()["loss"])  # waits
@@ -59,6 +57,7 @@ def main() -> None:
     reuse_freed_memory()
     if device.type == "cuda":
         make_repeatable()
+    catalog = load_catalog()
     print(f"torch {torch.__version__}, {describe(device)}")
     print(f"{'':40}{'meta-batch':>12}{'tasks/s':>12}")
     for suite, setting, learner, sizes in CASES:
@@ -66,7 +65,7 @@ def main() -> None:
             continue
         for size in sizes:
             case = (suite, setting, learner)
-            rate = tasks_per_second(case, size, device, given.seconds)
+            rate = tasks_per_second(catalog, case, size, device, given.seconds)
             print(f"{' '.join(case):40}{size:12,}{rate:12,.1f}", flush=True)
 
 

@@ -7,10 +7,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
+from meta_steps import meta_steps
 from peers import PEERS
 from race import Local
-from revision import UNBOUNDED, Params, TaskShape, inner_loop, share
-from suite_steps import meta_steps
+from revision import (
+    UNBOUNDED,
+    Params,
+    RunRequest,
+    TaskShape,
+    inner_loop,
+    load_catalog,
+    share,
+)
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
@@ -159,19 +167,22 @@ class Maml:
         """The learner `maml` as the suite sets it up, on the same shapes."""
         network = {"filters": self.width, "pool": "max", "head": "flatten"}
         learner = {"inner_steps": self.steps, "inner_lr": self.lr, "order": self.order}
-        request = {
-            "learners": ("maml",),
-            "suite": self.suite,
-            "settings": (self.setting,),
-            "data": "synthetic" if self.is_image else "real",
-            "changes": {
+        protocol = {"shots": self.shots, "queries": self.queries}
+        if self.suite == "miniimagenet":
+            protocol["train_queries"] = self.queries
+        request = RunRequest(
+            learners=("maml",),
+            suite=self.suite,
+            settings=(self.setting,),
+            data="synthetic" if self.is_image else "real",
+            changes={
                 "space": network if self.is_image else {"norm": "batch", "width": self.width},
                 "learner": learner | {"outer_lr": 1e-6, "clip": None} | UNBOUNDED,
-                "protocol": {"shots": self.shots, "queries": self.queries}
-                | ({"train_queries": self.queries} if self.suite == "miniimagenet" else {}),
+                "protocol": protocol,
             },
-        }
-        return {"meta-step": meta_steps(request, n_tasks=self.tasks, progress=0.0)["maml"]}
+        )
+        steps = meta_steps(request, load_catalog(), n_tasks=self.tasks, progress=0.0)
+        return {"meta-step": steps["maml"]}
 
     def peer(self, name: str, dtype: torch.dtype) -> MetaGradient | None:
         """The meta-gradient by a peer; None where it is not installed or cannot do this."""
@@ -188,13 +199,17 @@ class Maml:
         made = {name: self.peer(name, torch.float32) for name in PEERS}
         return {name: Local(step, self.tasks) for name, step in made.items() if step}
 
-    def facts(self) -> Facts:
-        """Operations of a plain loop over tasks, and differences in float64."""
-        few = replace(self, tasks=1)
-        plain = few.peer("plain loop", torch.float32)
+    def gflop(self) -> float:
+        """Operations of one task in billions, as a plain loop over tasks makes them."""
+        plain = replace(self, tasks=1).peer("plain loop", torch.float32)
         assert plain is not None
         with FlopCounterMode(display=False) as counter:
             plain()
+        return float(counter.get_total_flops()) / 1e9
+
+    def facts(self) -> Facts:
+        """Operations, and differences in float64."""
+        few = replace(self, tasks=1)
         exact = torch.cat([g.flatten() for g in few.gradient(torch.float64)()])
         differences = {}
         for name in PEERS:
@@ -202,7 +217,7 @@ class Maml:
             if step:
                 theirs = torch.cat([g.flatten() for g in step()])
                 differences[name] = float((theirs - exact).abs().max() / exact.abs().max())
-        return Facts(counter.get_total_flops() / 1e9, differences)
+        return Facts(self.gflop(), differences)
 
 
 W1 = Maml(

@@ -13,7 +13,7 @@ try:
     from metabench.inner_steps import inner_loop, share
     from metabench.planning.plan import RunRequest, plan
     from metabench.planning.suite import load_suite
-    from metabench.plugin.catalog import load_catalog
+    from metabench.plugin.catalog import Catalog, load_catalog
     from metabench.plugin.contracts.architecture import INPUTS, Mixture, Params
     from metabench.plugin.contracts.data import ClassData
     from metabench.plugin.contracts.episode import EpisodeShape, TaskShape
@@ -30,7 +30,7 @@ try:
     """Parameters of a learner without bounds on its gradients, so that revisions do the same."""
 except ImportError:  # revisions before the packages of release 0.1.0
     from metabench.building import build
-    from metabench.catalog import load_catalog
+    from metabench.catalog import Catalog, load_catalog
     from metabench.episodes import EpisodeShape, TaskShape
     from metabench.functional import inner_loop, share
     from metabench.memory import reuse_freed_memory
@@ -52,6 +52,7 @@ __all__ = [
     "INPUTS",
     "REDUCTION",
     "UNBOUNDED",
+    "Catalog",
     "ClassData",
     "DataError",
     "EpisodeSampler",

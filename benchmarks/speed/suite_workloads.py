@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from maml import Maml
+from meta_steps import meta_steps, meta_tests
 from race import Local
-from revision import UNBOUNDED, load_catalog, load_suite, supernet
-from suite_steps import meta_steps, meta_tests
+from revision import UNBOUNDED, RunRequest, load_catalog, load_suite, supernet
 from torch import Tensor
 from workload import Facts
 
@@ -38,15 +38,16 @@ class MetaStep:
         )
 
     def _step(self) -> Callable[[], Mapping[str, Any]]:
-        request = {
-            "learners": (self.learner,),
-            "suite": self.suite,
-            "settings": (self.setting,),
-            "budget": self.budget,
-            "data": "real" if self.suite == "toy-regression" else "synthetic",
-            "changes": {} if self.bounds else {"learner": UNBOUNDED},
-        }
-        return meta_steps(request, n_tasks=self.tasks, progress=self.progress)[self.learner]
+        request = RunRequest(
+            learners=(self.learner,),
+            suite=self.suite,
+            settings=(self.setting,),
+            budget=self.budget,
+            data="real" if self.suite == "toy-regression" else "synthetic",
+            changes={} if self.bounds else {"learner": UNBOUNDED},
+        )
+        steps = meta_steps(request, load_catalog(), n_tasks=self.tasks, progress=self.progress)
+        return steps[self.learner]
 
     def ours(self) -> Mapping[str, Local]:
         """The meta-step of a run."""
@@ -113,10 +114,10 @@ class Learners:
         return f"meta-steps of all learners of {self.suite}, {self.tasks} tasks"
 
     def _steps(self) -> Mapping[str, Local]:
-        names = load_suite(load_catalog().suite(self.suite)).learners
-        steps = meta_steps(
-            {"learners": tuple(names), "suite": self.suite}, n_tasks=self.tasks, progress=0.0
-        )
+        catalog = load_catalog()
+        names = tuple(load_suite(catalog.suite(self.suite)).learners)
+        request = RunRequest(learners=names, suite=self.suite)
+        steps = meta_steps(request, catalog, n_tasks=self.tasks, progress=0.0)
         return {name: Local(step, self.tasks) for name, step in steps.items()}
 
     def ours(self) -> Mapping[str, Local]:
@@ -153,24 +154,24 @@ class MetaTest:
         m = self.maml
         return f"meta-test of MAML, {m.suite} {m.setting}, 10 steps, {m.tasks} tasks"
 
-    def _request(self) -> Mapping[str, Any]:
+    def _request(self) -> RunRequest:
         m = self.maml
         network = {"filters": m.width, "pool": "max", "head": "flatten"}
-        return {
-            "learners": ("maml",),
-            "suite": m.suite,
-            "settings": (m.setting,),
-            "data": "synthetic" if m.is_image else "real",
-            "changes": {
+        return RunRequest(
+            learners=("maml",),
+            suite=m.suite,
+            settings=(m.setting,),
+            data="synthetic" if m.is_image else "real",
+            changes={
                 "space": network if m.is_image else {"norm": "batch"},
                 "protocol": {"shots": m.shots, "queries": m.shots},
                 "learner": {"inner_lr": m.lr} | UNBOUNDED,
             },
-        }
+        )
 
     def ours(self) -> Mapping[str, Local]:
         """The meta-test of a run."""
-        test = meta_tests(self._request(), n_tasks=self.maml.tasks)["maml"]
+        test = meta_tests(self._request(), load_catalog(), n_tasks=self.maml.tasks)["maml"]
         return {"meta-test": Local(test, self.maml.tasks)}
 
     def peers(self) -> Mapping[str, Local]:

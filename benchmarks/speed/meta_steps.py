@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from revision import RunRequest, build, generator, load_catalog, plan
+from revision import Catalog, RunRequest, build, generator, plan
 from torch import Tensor
 
 MetaStep = Callable[[], Mapping[str, Tensor | float]]
@@ -15,11 +15,16 @@ CPU = torch.device("cpu")
 
 
 def meta_steps(
-    request: Mapping[str, Any], *, n_tasks: int, progress: float, device: torch.device = CPU
+    request: RunRequest,
+    catalog: Catalog,
+    *,
+    n_tasks: int,
+    progress: float,
+    device: torch.device = CPU,
 ) -> dict[str, MetaStep]:
     """One meta-step per learner of a request, by name."""
     found = {}
-    for name, built in _built(request, device):
+    for name, built in _built(request, catalog, device):
         (tasks,) = built.train.stream(0, 1, n_tasks)
 
         def step(learner: Any = built.learner, tasks: Any = tasks) -> Mapping[str, Tensor | float]:
@@ -32,10 +37,12 @@ def meta_steps(
     return found
 
 
-def meta_tests(request: Mapping[str, Any], *, n_tasks: int) -> dict[str, Callable[[], Tensor]]:
+def meta_tests(
+    request: RunRequest, catalog: Catalog, *, n_tasks: int
+) -> dict[str, Callable[[], Tensor]]:
     """Adaptation to test tasks and their predictions after each step, by learner."""
     found = {}
-    for name, built in _built(request, CPU):
+    for name, built in _built(request, catalog, CPU):
         (tasks,) = built.test.stream(0, 1, n_tasks)
 
         def test(learner: Any = built.learner, tasks: Any = tasks) -> Tensor:
@@ -50,7 +57,8 @@ def meta_tests(request: Mapping[str, Any], *, n_tasks: int) -> dict[str, Callabl
     return found
 
 
-def _built(request: Mapping[str, Any], device: torch.device) -> Iterator[tuple[str, Any]]:
-    catalog = load_catalog()
-    for planned in plan(RunRequest(**request), catalog):
+def _built(
+    request: RunRequest, catalog: Catalog, device: torch.device
+) -> Iterator[tuple[str, Any]]:
+    for planned in plan(request, catalog):
         yield planned.spec.learner.name, build(planned.spec, catalog, device=device)
