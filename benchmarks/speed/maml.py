@@ -160,10 +160,10 @@ class Maml:
 
     def ours(self) -> Mapping[str, Local]:
         """The meta-gradient alone, as peers compute it, and a whole meta-step of a run."""
-        made = {"meta-gradient": self.gradient()}
-        return {n: Local(step, self.tasks) for n, step in (made | self._runs()).items()}
+        gradient = Local(self.gradient(), self.tasks)
+        return {"meta-gradient": gradient, "meta-step": self.meta_step()}
 
-    def _runs(self) -> Mapping[str, Callable[[], object]]:
+    def meta_step(self, *, compiled: bool = False) -> Local:
         """The learner `maml` as the suite sets it up, on the same shapes."""
         network = {"filters": self.width, "pool": "max", "head": "flatten"}
         learner = {"inner_steps": self.steps, "inner_lr": self.lr, "order": self.order}
@@ -181,8 +181,10 @@ class Maml:
                 "protocol": protocol,
             },
         )
-        steps = meta_steps(request, load_catalog(), n_tasks=self.tasks, progress=0.0)
-        return {"meta-step": steps["maml"]}
+        steps = meta_steps(
+            request, load_catalog(), n_tasks=self.tasks, progress=0.0, compiled=compiled
+        )
+        return Local(steps["maml"], self.tasks)
 
     def peer(self, name: str, dtype: torch.dtype) -> MetaGradient | None:
         """The meta-gradient by a peer; None where it is not installed or cannot do this."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from revision import Catalog, RunRequest, build, generator, plan
+from revision import Catalog, RunRequest, build, generator, open_engine, plan
 from torch import Tensor
 
 MetaStep = Callable[[], Mapping[str, Tensor | float]]
@@ -21,14 +22,19 @@ def meta_steps(
     n_tasks: int,
     progress: float,
     device: torch.device = CPU,
+    compiled: bool = False,
 ) -> dict[str, MetaStep]:
-    """One meta-step per learner of a request, by name."""
+    """One meta-step per learner of a request, by name; compiled if asked and if possible."""
     found = {}
     for name, built in _built(request, catalog, device):
         (tasks,) = built.train.stream(0, 1, n_tasks)
 
-        def step(learner: Any = built.learner, tasks: Any = tasks) -> Mapping[str, Tensor | float]:
-            logged: Mapping[str, Tensor | float] = learner.meta_step(
+        make: Any = built.learner.meta_step
+        if compiled and open_engine is not None:
+            make = open_engine("compiled", built.learner, device=device, say=_say)
+
+        def step(make: Any = make, tasks: Any = tasks) -> Mapping[str, Tensor | float]:
+            logged: Mapping[str, Tensor | float] = make(
                 tasks, progress=progress, rng=generator("race")
             )
             return logged
@@ -55,6 +61,10 @@ def meta_tests(
 
         found[name] = test
     return found
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
 
 
 def _built(

@@ -48,6 +48,11 @@ except ImportError:  # revisions before the packages of release 0.1.0
     from metabench.planning import RunRequest, plan
     from metabench_plugins.spaces import supernet
 
+try:
+    from metabench.running.engines import open_engine
+except ImportError:  # revisions without engines
+    open_engine = None
+
 __all__ = [
     "INPUTS",
     "REDUCTION",
@@ -67,6 +72,7 @@ __all__ = [
     "inner_loop",
     "load_catalog",
     "load_suite",
+    "open_engine",
     "open_source",
     "plan",
     "reuse_freed_memory",

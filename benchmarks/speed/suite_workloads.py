@@ -37,7 +37,8 @@ class MetaStep:
             f"{self.tasks} tasks"
         )
 
-    def _step(self) -> Callable[[], Mapping[str, Any]]:
+    def meta_step(self, *, compiled: bool = False) -> Local:
+        """The learner as the suite sets it up."""
         request = RunRequest(
             learners=(self.learner,),
             suite=self.suite,
@@ -46,12 +47,18 @@ class MetaStep:
             data="real" if self.suite == "toy-regression" else "synthetic",
             changes={} if self.bounds else {"learner": UNBOUNDED},
         )
-        steps = meta_steps(request, load_catalog(), n_tasks=self.tasks, progress=self.progress)
-        return steps[self.learner]
+        steps = meta_steps(
+            request,
+            load_catalog(),
+            n_tasks=self.tasks,
+            progress=self.progress,
+            compiled=compiled,
+        )
+        return Local(steps[self.learner], self.tasks)
 
     def ours(self) -> Mapping[str, Local]:
         """The meta-step of a run."""
-        return {"meta-step": Local(self._step(), self.tasks)}
+        return {"meta-step": self.meta_step()}
 
     def peers(self) -> Mapping[str, Local]:
         """None."""
@@ -72,7 +79,7 @@ class TasksAtOnce(MetaStep):
         return f"{MetaStep.summary.fget(self)}, tasks at once"  # type: ignore[attr-defined]
 
     def _limited(self, limit: int) -> Local:
-        step = self._step()
+        step: Callable[[], Any] = self.meta_step().step
 
         def limited() -> float:
             kept = supernet.MAPS_AT_ONCE
@@ -98,6 +105,38 @@ class TasksAtOnce(MetaStep):
         assert isinstance(a, float)
         assert isinstance(b, float)
         return Facts(differences={"task by task": abs(a - b) / abs(a)})
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A workload with its meta-step made by ``--engine compiled``, which first takes minutes.
+
+    A revision without engines makes the step eagerly; so it is what the other is compared with.
+    """
+
+    eager: Maml | MetaStep
+
+    @property
+    def name(self) -> str:
+        """As ``--workload`` says it."""
+        return f"{self.eager.name}-compiled"
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        return f"{self.eager.summary}, compiled"
+
+    def ours(self) -> Mapping[str, Local]:
+        """The meta-step of a run."""
+        return {"meta-step": self.eager.meta_step(compiled=True)}
+
+    def peers(self) -> Mapping[str, Local]:
+        """Those of the workload, and ours without compiling."""
+        return {"eager": self.eager.meta_step(), **self.eager.peers()}
+
+    def facts(self) -> Facts:
+        """Those of the workload."""
+        return self.eager.facts()
 
 
 @dataclass(frozen=True, slots=True)

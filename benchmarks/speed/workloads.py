@@ -5,10 +5,19 @@ from __future__ import annotations
 from episodes import Sampling
 from lifted import Lifted
 from maml import W1, W2A, W2B, W3, W3_FIRST
-from suite_workloads import Learners, MetaStep, MetaTest, TasksAtOnce
+from suite_workloads import Compiled, Learners, MetaStep, MetaTest, TasksAtOnce
 from supernet import PASSES, OneShot
 from workload import Workload
 
+MNAS_TOY = MetaStep(
+    name="mnas-toy",
+    learner="mnas",
+    suite="toy-regression",
+    setting="10-shot",
+    budget="lite",
+    tasks=25,
+    bounds=False,
+)
 _ALL: list[Workload] = [
     W1,
     W2A,
@@ -18,15 +27,7 @@ _ALL: list[Workload] = [
     MetaTest(W1),
     MetaTest(W2A),
     MetaTest(W3),
-    MetaStep(
-        name="mnas-toy",
-        learner="mnas",
-        suite="toy-regression",
-        setting="10-shot",
-        budget="lite",
-        tasks=25,
-        bounds=False,
-    ),
+    MNAS_TOY,
     *(OneShot(mode) for mode in PASSES),
     MetaStep(
         name="metanas",
@@ -41,6 +42,8 @@ _ALL: list[Workload] = [
     Sampling("episodes-84", (64, 600, 84, 84, 3)),
 ]
 _FURTHER: list[Workload] = [
+    Compiled(W1),
+    Compiled(MNAS_TOY),
     Learners(),
     TasksAtOnce(
         name="at-once-mnas",
