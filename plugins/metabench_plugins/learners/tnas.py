@@ -72,11 +72,11 @@ class Tnas(Maml):
         p = self.params
         searching = progress < p.search_fraction
         if searching and progress < p.search_fraction * (1 - p.decode_fraction):
-            return self._search_step(tasks, progress=progress, rng=rng)
+            return super().meta_step(tasks, progress=progress, rng=rng)
         if searching or not self._counts:
             self._counts.update(super().adapt(tasks.support, rng=rng).genotypes or ())
         if searching:
-            return self._search_step(tasks, progress=progress, rng=rng)
+            return super().meta_step(tasks, progress=progress, rng=rng)
         if not self._networks:
             # Of equally common ones those that were seen first.
             for genotype, _ in self._counts.most_common(p.networks):
@@ -85,12 +85,6 @@ class Tnas(Maml):
         self._turn += 1
         done = (progress - p.search_fraction) / (1 - p.search_fraction)
         return network.meta_step(tasks, progress=done, rng=rng)
-
-    def _search_step(
-        self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
-    ) -> Mapping[str, Tensor | float]:
-        """One outer update of the supernet and its logits."""
-        return super().meta_step(tasks, progress=progress, rng=rng)
 
     def _network(self, genotype: Genotype, *, rng: torch.Generator) -> Maml:
         space = self.space.child(genotype)
