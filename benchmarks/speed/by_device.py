@@ -11,7 +11,7 @@ import time
 
 import torch
 from meta_steps import meta_steps
-from race import steps_per_second
+from race import calls_per_second
 
 from metabench.planning.plan import RunRequest
 from metabench.plugin.catalog import Catalog, load_catalog
@@ -42,7 +42,7 @@ def tasks_per_second(
         return float(steps[learner]()["loss"])  # waits
 
     step()
-    return n_tasks * steps_per_second(step, seconds, clock=time.perf_counter)
+    return n_tasks * calls_per_second(step, seconds, clock=time.perf_counter)
 
 
 def main() -> None:

@@ -8,24 +8,27 @@ installed, gets the same pixels in memory.
 from __future__ import annotations
 
 import itertools
-import os
-import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from race import Options, parse, steps_per_second
+from race import Local
+from revision import (
+    ClassData,
+    DataError,
+    EpisodeSampler,
+    EpisodeShape,
+    UsageError,
+    open_source,
+    torchmeta_bridge,
+)
+from workload import Facts
 
-from metabench.errors import DataError, UsageError
-from metabench.plugin.contracts.data import ClassData
-from metabench.plugin.contracts.episode import EpisodeShape
-from metabench.sampling.sampler import EpisodeSampler
-from metabench.sampling.sources import open_source
 from metabench_plugins.datasets import miniimagenet, omniglot
-from metabench_plugins.datasets.parts.torchmeta_bridge import torchmeta_bridge
 
-WAYS, SHOTS, QUERIES = 5, 1, 15
+WAYS, SHOTS, QUERIES, TASKS = 5, 1, 15, 16
 TRAIN = "meta-train"
 Batches = Iterator[object]
 
@@ -89,72 +92,55 @@ def theirs(data: ClassData, tasks: int) -> Batches:
     )
 
 
-def images(load: Callable[[], ClassData], sizes: tuple[int, ...]) -> tuple[ClassData, str]:
-    """The real images, or random ones: classes, images per class, height, width, channels."""
-    try:
-        return load(), "real"
-    except DataError:
-        n_classes, per_class, *shape = sizes
-    rng = np.random.default_rng(0)
-    return ClassData(
-        images=rng.integers(0, 256, (n_classes * per_class, *shape), dtype=np.uint8),
-        offsets=np.arange(n_classes + 1, dtype=np.int64) * per_class,
-        class_names=tuple(map(str, range(n_classes))),
-        splits={TRAIN: np.arange(n_classes, dtype=np.int64)},
-        fingerprint="random",
-        rotations={},
-    ), "random"
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Batches of 16 episodes from images in memory.
 
+    Attributes:
+        name: of the workload.
+        sizes: classes, images per class, height, width, channels, of random images.
+    """
 
-def compare(peers: Mapping[str, Batches], options: Options) -> None:
-    """Print episodes per CPU second of each peer, and the ratio of ours to it."""
-    rates: dict[str, list[float]] = {name: [] for name in peers}
-    for turn in range(-1, options.rounds):
-        for name, batches in peers.items():
-            rate = options.tasks * steps_per_second(batches.__next__, options.seconds)
-            # The first turn is slow where the system hands out memory slowly; it warms up.
-            if turn >= 0:
-                rates[name].append(rate)
-    print(f"{'':12}{'episodes/s':>12}{'min':>10}{'max':>10}{'ours/it':>10}")
-    for name, rate in rates.items():
-        ratio = statistics.median(a / b for a, b in zip(rates["metabench"], rate, strict=True))
-        print(
-            f"{name:12}{statistics.median(rate):12.1f}{min(rate):10.1f}{max(rate):10.1f}"
-            f"{ratio:10.1f}"
+    name: str
+    sizes: tuple[int, ...]
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        height, width, channels = self.sizes[2:]
+        return (
+            f"episodes, 5-way 1-shot, 15 queries, {height}x{width}x{channels}, batches of {TASKS}"
         )
 
+    def images(self) -> tuple[ClassData, str]:
+        """The real images, or random ones."""
+        try:
+            if self.name == "episodes-28":
+                return omniglot.load(omniglot.OmniglotParams()), "real images"
+            return miniimagenet.load(miniimagenet.MiniImagenetParams()), "real images"
+        except DataError:
+            n_classes, per_class, *shape = self.sizes
+        rng = np.random.default_rng(0)
+        return ClassData(
+            images=rng.integers(0, 256, (n_classes * per_class, *shape), dtype=np.uint8),
+            offsets=np.arange(n_classes + 1, dtype=np.int64) * per_class,
+            class_names=tuple(map(str, range(n_classes))),
+            splits={TRAIN: np.arange(n_classes, dtype=np.int64)},
+            fingerprint="random",
+            rotations={},
+        ), "random images"
 
-def main() -> None:
-    """Compare on both sizes."""
-    options = parse(str(__doc__), tasks=16)
-    print(f"torch {torch.__version__}, 1 thread of {os.cpu_count()}, {options.rounds} rounds")
-    compare_on("omniglot", real_omniglot, (1100, 20, 28, 28, 1), options)
-    compare_on("miniimagenet", real_miniimagenet, (64, 600, 84, 84, 3), options)
+    def ours(self) -> Mapping[str, Local]:
+        """The sampler of a run."""
+        return {"sampler": Local(ours(self.images()[0], TASKS).__next__, TASKS)}
 
+    def peers(self) -> Mapping[str, Local]:
+        """torchmeta's loader, where it is installed."""
+        try:
+            return {"torchmeta": Local(theirs(self.images()[0], TASKS).__next__, TASKS)}
+        except UsageError:
+            return {}
 
-def compare_on(
-    name: str, load: Callable[[], ClassData], sizes: tuple[int, ...], options: Options
-) -> None:
-    """Compare on one size."""
-    data, kind = images(load, sizes)
-    print(f"\n{name}, {kind} images, {data.images.shape}")
-    peers = {"metabench": ours(data, options.tasks)}
-    try:
-        peers["torchmeta"] = theirs(data, options.tasks)
-    except UsageError as error:
-        print(f"{error.message} Ours runs alone.")
-    compare(peers, options)
-
-
-def real_omniglot() -> ClassData:
-    """Omniglot as imported."""
-    return omniglot.load(omniglot.OmniglotParams())
-
-
-def real_miniimagenet() -> ClassData:
-    """MiniImagenet as imported."""
-    return miniimagenet.load(miniimagenet.MiniImagenetParams())
-
-
-if __name__ == "__main__":
-    main()
+    def facts(self) -> Facts:
+        """Which images."""
+        return Facts(note=self.images()[1])

@@ -1,19 +1,18 @@
-"""Meta-steps of learners as a suite sets them up, to be timed."""
+"""Meta-steps and tests of learners as a suite sets them up, to be timed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
+from revision import Catalog, RunRequest, build, generator, open_engine, plan
 from torch import Tensor
-
-from metabench.planning.plan import RunRequest, plan
-from metabench.plugin.catalog import Catalog
-from metabench.running.build import build
-from metabench.sampling.seeding import generator
 
 MetaStep = Callable[[], Mapping[str, Tensor | float]]
 """Trains a learner on the same tasks, with the same draws, each time, and returns what it logs."""
+CPU = torch.device("cpu")
 
 
 def meta_steps(
@@ -22,16 +21,54 @@ def meta_steps(
     *,
     n_tasks: int,
     progress: float,
-    device: torch.device | None = None,
+    device: torch.device = CPU,
+    compiled: bool = False,
 ) -> dict[str, MetaStep]:
-    """One meta-step per learner of a request, by name; on the CPU where no device is given."""
+    """One meta-step per learner of a request, by name; compiled if asked and if possible."""
     found = {}
-    for cell in plan(request, catalog):
-        built = build(cell.spec, catalog, device=device or torch.device("cpu"))
+    for name, built in _built(request, catalog, device):
         (tasks,) = built.train.stream(0, 1, n_tasks)
 
-        def step(learner=built.learner, tasks=tasks):  # type: ignore[no-untyped-def]
-            return learner.meta_step(tasks, progress=progress, rng=generator("race"))
+        make: Any = built.learner.meta_step
+        if compiled and open_engine is not None:
+            make = open_engine("compiled", built.learner, device=device, say=_say)
 
-        found[cell.spec.learner.name] = step
+        def step(make: Any = make, tasks: Any = tasks) -> Mapping[str, Tensor | float]:
+            logged: Mapping[str, Tensor | float] = make(
+                tasks, progress=progress, rng=generator("race")
+            )
+            return logged
+
+        found[name] = step
     return found
+
+
+def meta_tests(
+    request: RunRequest, catalog: Catalog, *, n_tasks: int
+) -> dict[str, Callable[[], Tensor]]:
+    """Adaptation to test tasks and their predictions after each step, by learner."""
+    found = {}
+    for name, built in _built(request, catalog, CPU):
+        (tasks,) = built.test.stream(0, 1, n_tasks)
+
+        def test(learner: Any = built.learner, tasks: Any = tasks) -> Tensor:
+            adapted = learner.adapt(tasks.support, rng=generator("race"))
+            with torch.no_grad():
+                outputs: Tensor = adapted.predict(tasks.query.x)
+                for predict in adapted.curve:
+                    predict(tasks.query.x)
+            return outputs
+
+        found[name] = test
+    return found
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+def _built(
+    request: RunRequest, catalog: Catalog, device: torch.device
+) -> Iterator[tuple[str, Any]]:
+    for planned in plan(request, catalog):
+        yield planned.spec.learner.name, build(planned.spec, catalog, device=device)

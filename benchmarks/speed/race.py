@@ -1,89 +1,112 @@
-"""A race: peers take turns in one process on one thread, and CPU time is counted."""
+"""A race: entrants take turns on one thread, and their CPU time is counted.
+
+What is compared runs in turns, so that other work on the machine slows all of them alike. A ratio
+is the median of the ratios within each round.
+"""
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
 import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from revision import reuse_freed_memory
 
-from metabench.running.devices import reuse_freed_memory
-
-MetaGradients = Callable[[], list[Tensor]]
-"""One meta-step without the update: gradients of the outer loss, for all weights in one order."""
-Peers = Callable[[torch.dtype], Mapping[str, MetaGradients]]
-"""Makes the peers by name, ours first, on the same weights and data."""
+Step = Callable[[], object]
 
 
-@dataclass(frozen=True)
-class Options:
-    """How long to race."""
+class Entrant(Protocol):
+    """Something that can be timed."""
 
-    tasks: int
-    rounds: int
-    seconds: float
+    def rate(self, seconds: float) -> float:
+        """Work for a while, and return tasks per CPU second."""
+        ...
 
 
-def parse(description: str, *, tasks: int) -> Options:
-    """Read the command line, and settle on one thread."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--tasks", type=int, default=tasks, help="tasks of a meta-batch")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each peer; the median wins")
-    parser.add_argument("--seconds", type=float, default=2.0, help="CPU time of one turn, at least")
-    given = parser.parse_args()
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A step of this process, and how many tasks it serves."""
+
+    step: Step
+    tasks: float = 1
+
+    def rate(self, seconds: float) -> float:
+        """Repeat the step for a while."""
+        return self.tasks * calls_per_second(self.step, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Tasks per CPU second of one entrant, round by round."""
+
+    rounds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle one."""
+        return statistics.median(self.rounds)
+
+    def over(self, other: Rates) -> float:
+        """How many times as fast as another entrant: the median over rounds."""
+        return statistics.median(a / b for a, b in zip(self.rounds, other.rounds, strict=True))
+
+    def range_over(self, other: Rates) -> tuple[float, float]:
+        """The smallest and the largest ratio of a round."""
+        ratios = [a / b for a, b in zip(self.rounds, other.rounds, strict=True)]
+        return min(ratios), max(ratios)
+
+
+def race(entrants: Mapping[str, Entrant], *, rounds: int, seconds: float) -> dict[str, Rates]:
+    """Let entrants take turns, each round in the opposite order, after one step to warm up."""
+    rates: dict[str, list[float]] = {name: [] for name in entrants}
+    for entrant in entrants.values():
+        entrant.rate(0)
+    for number in range(rounds):
+        order = list(entrants) if number % 2 == 0 else list(reversed(entrants))
+        for name in order:
+            rates[name].append(entrants[name].rate(seconds))
+    return {name: Rates(tuple(own)) for name, own in rates.items()}
+
+
+def calls_per_second(
+    step: Step, seconds: float, *, clock: Callable[[], float] = time.process_time
+) -> float:
+    """Call a step for a while, at least once; calls per second, of CPU time where not said."""
+    start = clock()
+    count = 0
+    while True:
+        step()
+        count += 1
+        spent = clock() - start
+        if spent >= seconds and spent > 0:
+            return count / spent
+
+
+def one_thread() -> None:
+    """Settle on one thread, and on memory that is used again, as a run of metabench does."""
     torch.set_num_threads(1)
     reuse_freed_memory()
     torch.manual_seed(0)
-    return Options(given.tasks, given.rounds, given.seconds)
 
 
-def has_higher() -> bool:
-    """Whether the package ``higher`` is here to race against; say so if not."""
-    if importlib.util.find_spec("higher"):
-        return True
-    print("The package 'higher' is not installed (pip install higher): ours runs alone.")
-    return False
+def here() -> dict[str, str]:
+    """What figures depend on: processor, torch and threads."""
+    return {
+        "processor": _processor(),
+        "torch": torch.__version__,
+        "threads": f"{torch.get_num_threads()} of {os.cpu_count()}",
+    }
 
 
-def race(peers_of: Peers, options: Options) -> None:
-    """Print tasks per CPU second of each peer in float32, and the ratio of ours to it.
-
-    The last column is how far its meta-gradients are from ours in float64: the largest difference
-    over the largest value.
-    """
-    exact = peers_of(torch.float64)
-    gradients = {name: torch.cat([g.flatten() for g in step()]) for name, step in exact.items()}
-    peers = peers_of(torch.float32)
-    rates: dict[str, list[float]] = {name: [] for name in peers}
-    for _ in range(options.rounds):
-        for name, step in peers.items():
-            rates[name].append(options.tasks * steps_per_second(step, options.seconds))
-    ours = next(iter(peers))
-    print(f"torch {torch.__version__}, 1 thread of {os.cpu_count()}, {options.rounds} rounds")
-    print(f"{'':12}{'tasks/s':>10}{'min':>10}{'max':>10}{'ours/it':>10}{'difference':>12}")
-    for name, rate in rates.items():
-        ratio = statistics.median(a / b for a, b in zip(rates[ours], rate, strict=True))
-        gap = gradients[name] - gradients[ours]
-        difference = float(gap.abs().max() / gradients[ours].abs().max())
-        print(
-            f"{name:12}{statistics.median(rate):10.1f}{min(rate):10.1f}{max(rate):10.1f}"
-            f"{ratio:10.2f}{difference:12.1e}"
-        )
-
-
-def steps_per_second(
-    step: Callable[[], object], seconds: float, *, clock: Callable[[], float] = time.process_time
-) -> float:
-    """Call a step for a while, and return calls per second, of CPU time unless told otherwise."""
-    start = clock()
-    count = 0
-    while (spent := clock() - start) < seconds:
-        step()
-        count += 1
-    return count / spent
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
+            names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    except OSError:
+        names = []
+    widest = torch.backends.cpu.get_cpu_capability()
+    return f"{names[0] if names else 'unknown processor'}, {widest}"

@@ -8,19 +8,18 @@ fixed. ``joint``: one backward pass gives the steps of weights and architecture 
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
-from race import parse, steps_per_second
+from race import Local
+from revision import INPUTS, REDUCTION, Mixture, Params, TaskShape
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
+from workload import Facts
 
-from metabench.plugin.contracts.architecture import INPUTS, Mixture, Params
-from metabench.plugin.contracts.episode import TaskShape
 from metabench_plugins.spaces.metanas import MetaNasParams, metanas
-from metabench_plugins.spaces.parts.published_cells import REDUCTION
 
 WAYS, STEPS, LR, CHANNELS, NODES = 20, 5, 0.01, 28, 3
 TASK = TaskShape("classification", (1, 28, 28), WAYS)
@@ -186,53 +185,53 @@ def plain(x: Tensor) -> Forward:
     return forward
 
 
-def peak() -> float:
-    """Rate of a matrix product, in FLOP per second of CPU time."""
-    a, b = torch.rand(2, 2048, 2048)
-    return 2 * 2048**3 * max(steps_per_second(lambda: a @ b, 1.0) for _ in range(3))
+MAKERS = {"metabench": ours, "plain modules": plain}
 
 
-def main() -> None:
-    """Race."""
-    options = parse(__doc__ or "", tasks=1)
-    rng = torch.Generator().manual_seed(0)
-    weights = SPACE.init_weights(rng=rng)
-    arch: Params = {}
-    for cell, c in SPACE.choices().items():
-        arch[cell] = torch.randn(1, len(c.edges), len(c.primitives), generator=rng)
-        arch[cell + INPUTS] = torch.randn(1, sum(map(len, c.pairs().values())), generator=rng)
-    x = torch.rand(WAYS, *TASK.inputs, generator=rng)
-    y = torch.arange(WAYS)
-    makers = {"metabench": ours, "modules": plain}
+@dataclass(frozen=True, slots=True)
+class OneShot:
+    """One task on the one-shot model; the mode is a key of :data:`PASSES`."""
 
-    def steps(dtype: torch.dtype, mode: str) -> dict[str, Callable[[], list[Tensor]]]:
+    mode: str
+
+    @property
+    def name(self) -> str:
+        """As ``--workload`` says it."""
+        return f"supernet-{self.mode.replace(' ', '-')}"
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        return f"one task of MetaNAS on its one-shot model, 5 steps, {self.mode}"
+
+    def step(self, name: str, dtype: torch.dtype = torch.float32) -> Callable[[], list[Tensor]]:
+        """The inner steps on one network."""
+        rng = torch.Generator().manual_seed(0)
+        weights = SPACE.init_weights(rng=rng)
+        arch: dict[str, Tensor] = {}
+        for cell, c in SPACE.choices().items():
+            arch[cell] = torch.randn(1, len(c.edges), len(c.primitives), generator=rng)
+            arch[cell + INPUTS] = torch.randn(1, sum(map(len, c.pairs().values())), generator=rng)
+        x = torch.rand(WAYS, *TASK.inputs, generator=rng).to(dtype)
+        y = torch.arange(WAYS)
         w, a = ({n: t.to(dtype) for n, t in group.items()} for group in (weights, arch))
-        forwards = {name: maker(x.to(dtype)) for name, maker in makers.items()}
-        return {n: lambda f=f: task(f, w, a, y, mode) for n, f in forwards.items()}  # type: ignore[misc]
+        forward = MAKERS[name](x)
+        return lambda: task(forward, w, a, y, self.mode)
 
-    exact = [torch.cat([t.flatten() for t in f()]) for f in steps(torch.float64, "joint").values()]
-    difference = (exact[0] - exact[1]).abs().max()
-    print(f"largest difference after {STEPS} steps in float64: {difference:.1e}")
-    print(f"{'':10}{'':12}{'s/task':>8}{'GFLOP':>8}{'GFLOP/s':>9}{'of peak':>9}{'ours/it':>9}")
-    for mode in PASSES:
-        peers = steps(torch.float32, mode)
+    def ours(self) -> Mapping[str, Local]:
+        """The network of metabench."""
+        return {"inner loop": Local(self.step("metabench"))}
+
+    def peers(self) -> Mapping[str, Local]:
+        """Plain modules."""
+        return {"plain modules": Local(self.step("plain modules"))}
+
+    def facts(self) -> Facts:
+        """Operations of ours, which fuses some, and the difference of plain modules."""
+        exact, theirs = (
+            torch.cat([t.flatten() for t in self.step(name, torch.float64)()]) for name in MAKERS
+        )
         with FlopCounterMode(display=False) as counter:
-            next(iter(peers.values()))()
-        flop = counter.get_total_flops()
-        seconds: dict[str, list[float]] = {name: [] for name in peers}
-        for _ in range(options.rounds):
-            for name, run in peers.items():
-                seconds[name].append(1 / steps_per_second(run, options.seconds))
-        rate = peak()
-        for name, spent in seconds.items():
-            s = statistics.median(spent)
-            pairs = zip(spent, seconds["metabench"], strict=True)
-            ratio = statistics.median(theirs / own for theirs, own in pairs)
-            print(
-                f"{mode:10}{name:12}{s:8.2f}{flop / 1e9:8.0f}{flop / s / 1e9:9.0f}"
-                f"{flop / s / rate:9.0%}{ratio:9.2f}"
-            )
-
-
-if __name__ == "__main__":
-    main()
+            self.step("metabench")()
+        difference = float((theirs - exact).abs().max() / exact.abs().max())
+        return Facts(counter.get_total_flops() / 1e9, {"plain modules": difference})
