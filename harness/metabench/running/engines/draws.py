@@ -13,6 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+SEEDS = 2**31
+"""A drawn number above this is a seed, and neither a choice nor a place."""
+
 Call = Any
 """An ATen operator, such as ``aten.rand.generator``."""
 
@@ -42,9 +45,7 @@ class Draw:
             drawn: Tensor = self.call(*self.args, **kwargs)
             return drawn
         shape, strides, dtype = self.fills
-        drawn = self.call(
-            torch.empty_strided(shape, strides, dtype=dtype), *self.args, **kwargs
-        )
+        drawn = self.call(torch.empty_strided(shape, strides, dtype=dtype), *self.args, **kwargs)
         return drawn
 
     @property
@@ -159,14 +160,21 @@ class DrawRecorder:
         """Remember that the learner has read a drawn number, to seed a generator with."""
         self._read[position] = value
 
-    @property
-    def has_other_reads(self) -> bool:
-        """Whether a drawn number was read for anything but a seed."""
-        return bool(self._read.keys() - self._used)
+    def has_other_reads(self, numbers: set[int]) -> bool:
+        """Whether a drawn number was read for anything but a seed.
+
+        A seed of a generator that draws nothing is no harm. It is known by its size.
+
+        Args:
+            numbers: that operators got from Python.
+        """
+        unused = [value for position, value in self._read.items() if position not in self._used]
+        return any(value <= SEEDS or value in numbers for value in unused)
 
     def _stream_of(self, generator: torch.Generator) -> _Stream | None:
         for known, stream in self._generators:
-            if known is generator:
+            # Below Python, an operator gets another wrapper of the same generator.
+            if known._cdata == generator._cdata:  # type: ignore[attr-defined]
                 return stream
         for position, value in self._read.items():
             if generator.initial_seed() == value:

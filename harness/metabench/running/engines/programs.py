@@ -1,4 +1,4 @@
-"""From a recorded graph to something that runs: as it is, compiled for a CPU, or captured on CUDA."""
+"""From a recorded graph to something that runs: operator by operator, or compiled for a CPU."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from metabench.running.engines.draws import Draws
+from metabench.running.engines.lowering import lower
 from metabench.running.engines.recording import Guard, Recording
 
 Run = Callable[..., Sequence[Tensor]]
@@ -62,8 +63,7 @@ class Program:
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor | float]:
         """Run once; returns the scalars of the step."""
         known = {**inputs, **self.constants}
-        with torch.no_grad():
-            results = self.run(*[known[name] for name in self.inputs])
+        results = self.run(*[known[name] for name in self.inputs])
         return {
             name: results[place] if isinstance(place, int) else place
             for name, place in self.outputs.items()
@@ -73,7 +73,13 @@ class Program:
 def as_recorded(module: fx.GraphModule, examples: Mapping[str, Tensor]) -> Run:
     """Run the operators one by one: the numbers of an eager step to the bit."""
     del examples
-    run: Run = module
+
+    def run(*inputs: Tensor) -> Sequence[Tensor]:
+        # Some operators look whether gradients are wanted. None of the inputs wants one.
+        with torch.enable_grad():
+            results: Sequence[Tensor] = module(*inputs)
+        return results
+
     return run
 
 
@@ -81,6 +87,14 @@ def by_inductor(module: fx.GraphModule, examples: Mapping[str, Tensor]) -> Run:
     """Compile for a CPU by Inductor, which fuses operators into loops in C++."""
     from torch._inductor import compile as inductor
 
+    lower(module.graph)
+    module.recompile()
     with torch.no_grad():
-        run: Run = inductor(module, list(examples.values()))
+        compiled = inductor(module, list(examples.values()))
+
+    def run(*inputs: Tensor) -> Sequence[Tensor]:
+        with torch.no_grad():
+            results: Sequence[Tensor] = compiled(*inputs)
+        return results
+
     return run

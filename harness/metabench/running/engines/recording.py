@@ -78,7 +78,7 @@ class Recording:
     outputs: Mapping[str, int | float]
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records operators while it is active.
 
     Args:
@@ -90,7 +90,7 @@ class Recorder(TorchDispatchMode):
     def __init__(
         self, inputs: Mapping[str, Tensor], *, progress: Tensor, rng: torch.Generator
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
         self.refused = ""
         self._names: dict[str, str] = {}
@@ -105,7 +105,7 @@ class Recorder(TorchDispatchMode):
         self._nodes[progress] = self._input("progress", origin=PROGRESS)
 
     def node_of(self, value: Any) -> Any:
-        """The node of a tensor, which is a constant if it is not known; other values as they are."""
+        """The node of a tensor, a constant if it is not known; other values as they are."""
         if not isinstance(value, Tensor):
             return value
         if value not in self._nodes:
@@ -139,10 +139,7 @@ class Recorder(TorchDispatchMode):
             return self._read(func, args, kwargs)
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise Refused(f"it draws random numbers ({_name(func)}) without the generator it got")
-        if (
-            torch.Tag.data_dependent_output in func.tags
-            or torch.Tag.dynamic_output_shape in func.tags
-        ):
+        if _waits(func, args):
             raise Refused(f"{_name(func)} waits for the values of a tensor")
         node_args, node_kwargs = tree_map(self.node_of, (args, kwargs))
         inputs = [arg for arg in tree_iter((node_args, node_kwargs)) if isinstance(arg, fx.Node)]
@@ -167,8 +164,7 @@ class Recorder(TorchDispatchMode):
             for index, part in enumerate(out):
                 if isinstance(part, Tensor) and part not in self._nodes:
                     item = self.graph.call_function(operator.getitem, (node, index))
-                    item.meta |= {key: node.meta[key] for key in ("origins", "base") if key in node.meta}
-                    item.meta["layout"] = _layout(part)
+                    item.meta |= node.meta | {"layout": _layout(part)}
                     self._nodes[part] = item
 
     def _input(self, name: str, *, origin: str = "") -> fx.Node:
@@ -245,7 +241,9 @@ class Recorder(TorchDispatchMode):
                 for changed in (node, base):
                     changed.meta["origins"] = changed.meta["origins"] | sources
 
-    def finish(self, scalars: Mapping[str, Any], written: Iterable[tuple[Tensor, Tensor]]) -> Recording:
+    def finish(
+        self, scalars: Mapping[str, Any], written: Iterable[tuple[Tensor, Tensor]]
+    ) -> Recording:
         """Close the graph.
 
         Args:
@@ -257,7 +255,7 @@ class Recorder(TorchDispatchMode):
         """
         if self.refused:
             raise Refused(self.refused)
-        if self._draws.has_other_reads:
+        if self._draws.has_other_reads(self._numbers()):
             raise Refused("Python reads a drawn number that seeds no generator")
         copies = []
         for before, after in written:
@@ -273,7 +271,7 @@ class Recorder(TorchDispatchMode):
         for target, value in copies:
             self.graph.call_function(aten.copy_.default, (target, value))
         outputs: dict[str, int | float] = {}
-        results = []
+        results: list[fx.Node] = []
         for name, value in scalars.items():
             if isinstance(value, Tensor):
                 outputs[name] = len(results)
@@ -284,8 +282,15 @@ class Recorder(TorchDispatchMode):
         guard = self.guard()
         self._prune()
         names = tuple(self._names[n.name] for n in self.graph.nodes if n.op == "placeholder")
-        constants = {name: self._constants[name].detach() for name in names if name in self._constants}
+        constants = {
+            name: self._constants[name].detach() for name in names if name in self._constants
+        }
         return Recording(self.graph, names, constants, self._draws.draws, guard, outputs)
+
+    def _numbers(self) -> set[int]:
+        """The whole numbers that operators got from Python."""
+        args = tree_iter([(node.args, node.kwargs) for node in self.graph.nodes])
+        return {arg for arg in args if isinstance(arg, int)}
 
     def _prune(self) -> None:
         """Take out what has no effect, inputs as well."""
@@ -295,7 +300,7 @@ class Recorder(TorchDispatchMode):
                 self.graph.erase_node(node)
 
     def guard(self) -> Guard | None:
-        """The comparisons of ``progress`` so far, as a graph of their own; None if there are none."""
+        """The comparisons of ``progress`` so far, as a graph; None if there are none."""
         if not self._guards:
             return None
         graph = fx.Graph()
@@ -359,6 +364,16 @@ def _arguments(
             yield argument, args[index]
         elif argument.name in kwargs:
             yield argument, kwargs[argument.name]
+
+
+def _waits(func: Any, args: Sequence[Any]) -> bool:
+    """Whether the result, or its shape, depends on values in a way that Python sees."""
+    if func is aten.index.Tensor:  # other indices than masks give a known shape
+        return any(
+            index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+        )
+    tags = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
+    return any(tag in func.tags for tag in tags)
 
 
 def _is_view(func: Any) -> bool:

@@ -58,11 +58,17 @@ class Stepper:
     Args:
         learner: whose steps these are.
         compile_graph: makes a program of a graph.
+        name: what the steps of its programs are called.
         say: called with a sentence for the user.
     """
 
     def __init__(
-        self, learner: Learner, compile_graph: Compile, *, say: Callable[[str], None]
+        self,
+        learner: Learner,
+        compile_graph: Compile,
+        *,
+        name: str = "compiled",
+        say: Callable[[str], None],
     ) -> None:
         self._learner = learner
         self._compile = compile_graph
@@ -71,7 +77,19 @@ class Stepper:
         self._state: FlatState | None = None
         self._inputs: dict[str, Tensor] = {}
         self._events = 0
-        self.steps = {"program": 0, "eager": 0}
+        self._name = name
+        self.by_program = 0
+        self.by_learner = 0
+
+    @property
+    def made(self) -> bool:
+        """Whether it has made a step."""
+        return self.by_program + self.by_learner > 0
+
+    @property
+    def name(self) -> str:
+        """What made most of the steps."""
+        return "eager" if self.by_learner > self.by_program else self._name
 
     def __call__(self, tasks: TaskBatch, *, progress: float, rng: torch.Generator) -> Scalars:
         """Make one meta-step."""
@@ -96,12 +114,12 @@ class Stepper:
         if entry.program is None:
             return self._eager(tasks, progress, rng)
         self._events = 0
-        self.steps["program"] += 1
+        self.by_program += 1
         return entry.program(self._inputs_of(entry.program, given, share, rng))
 
     def _eager(self, tasks: TaskBatch, progress: float, rng: torch.Generator) -> Scalars:
         self._forget()
-        self.steps["eager"] += 1
+        self.by_learner += 1
         return self._learner.meta_step(tasks, progress=progress, rng=rng)
 
     def _forget(self) -> None:
@@ -110,7 +128,11 @@ class Stepper:
         self._inputs = {}
 
     def _inputs_of(
-        self, program: Program | Recording, given: Mapping[str, Tensor], share: Tensor, rng: torch.Generator
+        self,
+        program: Program | Recording,
+        given: Mapping[str, Tensor],
+        share: Tensor,
+        rng: torch.Generator,
     ) -> dict[str, Tensor]:
         if not self._inputs:
             self._bind()
@@ -124,7 +146,9 @@ class Stepper:
         """
         self._learner.load_state_dict(copied(self._learner.state_dict()))
         self._state = FlatState.of(self._learner.state_dict())
-        self._inputs = {f"state.{i}": t.detach() for i, t in enumerate(self._state.tensors.values())}
+        self._inputs = {
+            f"state.{i}": t.detach() for i, t in enumerate(self._state.tensors.values())
+        }
 
     def _record(
         self,
@@ -135,7 +159,7 @@ class Stepper:
         share: Tensor,
         rng: torch.Generator,
     ) -> _Entry | Scalars:
-        """Return an entry for this kind of step; or the scalars, if the step stays as it was made."""
+        """Return an entry for this kind of step, or the scalars of a step that stays as it is."""
         state = self._learner.state_dict()
         before, snapshot, words = FlatState.of(state), copied(state), rng.get_state()
         held = {f"state.{i}": tensor for i, tensor in enumerate(before.tensors.values())}
@@ -156,7 +180,7 @@ class Stepper:
                     "meta-steps are made eagerly, because each changes more of the state than "
                     f"tensors: {', '.join(changed[:3])}"
                 )
-            self.steps["eager"] += 1
+            self.by_learner += 1
             return scalars
         self._learner.load_state_dict(copied(snapshot))
         rng.set_state(words)
