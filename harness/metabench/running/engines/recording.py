@@ -148,6 +148,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func in (aten.detach.default, aten.alias.default):
             self._nodes[out] = node_args[0]
             return out
+        if func is aten.lift_fresh.default:  # Python's numbers, as a new tensor in every step
+            self._nodes[out] = self.graph.call_function(aten.clone.default, node_args)
+            self._nodes[out].meta |= {
+                "origins": node_args[0].meta["origins"],
+                "layout": _layout(out),
+            }
+            return out
         node = self.graph.call_function(func, node_args, node_kwargs)
         node.meta["origins"] = frozenset().union(*(n.meta["origins"] for n in inputs))
         if _is_view(func) and inputs:

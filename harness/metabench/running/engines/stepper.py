@@ -110,7 +110,6 @@ class Stepper:
             entry = found
         if entry is not self._entries[0]:
             self._entries = [entry, *(other for other in self._entries if other is not entry)]
-            del self._entries[MOST_KEPT:]
         if entry.program is None:
             return self._eager(tasks, progress, rng)
         self._events = 0
@@ -206,6 +205,7 @@ class Stepper:
             self._say(f"meta-steps are made eagerly, because {refusal}")
             entry = _Entry(kind, recorder.guard(), None)
         self._entries.insert(0, entry)
+        del self._entries[MOST_KEPT:]
         return entry
 
     def _compiled(
