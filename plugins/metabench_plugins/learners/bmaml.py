@@ -41,6 +41,7 @@ from metabench import (
 from metabench_plugins.learners.parts.gradient_learner import GradientParams, leaves
 from metabench_plugins.learners.parts.layer_weights import layered
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
+from metabench_plugins.learners.parts.schedules import floor
 from metabench_plugins.learners.parts.svgd import svgd_matrices
 
 
@@ -140,7 +141,7 @@ class Bmaml:
     ) -> Mapping[str, Tensor | float]:
         """One outer update; ``query_loss`` is that of the mean prediction."""
         p = self.params
-        rate = p.outer_decay ** int(100 * progress)
+        rate = p.outer_decay ** floor(100 * progress)
         support, query = self._read(tasks.support), self._read(tasks.query)
         shots = support.y.shape[1] // self._context.shape.ways
         *_, chaser = self._path(support, p.inner_steps, create_graph=p.order == "second")

@@ -36,6 +36,7 @@ from metabench import (
 from metabench_plugins.learners.maml import Maml, MamlParams
 from metabench_plugins.learners.parts.gradient_learner import Start, leaves
 from metabench_plugins.learners.parts.outer_adam import Group
+from metabench_plugins.learners.parts.schedules import Scalar, cos, floor, of_type
 
 N_PARTS = 100
 """Parts of meta-training; the source has as many epochs, of 500 meta-steps each."""
@@ -95,16 +96,16 @@ class MamlPlusParams(StepwiseParams, MamlParams):
     )
 
 
-def part_of(progress: float) -> int:
+def part_of(progress: Scalar) -> Scalar:
     """The part of meta-training, 0 to 99, given the share that is done.
 
     >>> [part_of(step / 50) for step in (0, 7, 49)]
-    [0, 14, 98]
+    [0.0, 14.0, 98.0]
     """
-    return min(N_PARTS - 1, int(N_PARTS * progress + 1e-9))
+    return min(N_PARTS - 1, floor(N_PARTS * progress + 1e-9))
 
 
-def loss_weights(part: int, *, steps: int, parts: int) -> tuple[float, ...]:
+def loss_weights(part: float, *, steps: int, parts: int) -> tuple[float, ...]:
     """Weights ``v`` of the query losses after each inner step; their sum is 1.
 
     They begin equal. Those before the last fall by ``1 / (steps * parts)`` per part.
@@ -171,7 +172,7 @@ class MamlPlus(Maml):
         self, support: Labelled, *, rng: torch.Generator, progress: float | None
     ) -> ScheduledStart:
         """Shared weights; order and losses of the part of meta-training."""
-        p, part = self.params, part_of(progress or 0.0)
+        p, part = self.params, part_of(0.0 if progress is None else progress)
         return ScheduledStart(
             weights=share(self._weights, len(support.x)),
             adapted=self._adapted,
@@ -191,14 +192,19 @@ class MamlPlus(Maml):
         """The weighted sum over inner steps of the mean query losses."""
         assert isinstance(start, ScheduledStart)
         steps = self.params.inner_steps
-        shots = tasks.support.y.shape[1] // self.context.shape.ways
         path = self._path(start, tasks.support, steps=steps, anneal=steps, order=start.order)
         first, *others = [
-            v * self._loss(start, weights, data=tasks.query, shots=shots).mean()
+            self._counted(start, weights, tasks, share=v)
             for v, weights in zip((0.0, *start.losses), path, strict=True)
             if v
         ]
         return sum(others, start=first)
+
+    def _counted(self, start: Start, weights: Params, tasks: TaskBatch, *, share: float) -> Tensor:
+        """A share of the mean query loss at some weights."""
+        shots = tasks.support.y.shape[1] // self.context.shape.ways
+        loss = self._loss(start, weights, data=tasks.query, shots=shots).mean()
+        return of_type(share, loss) * loss
 
     def _path(
         self,
@@ -245,13 +251,13 @@ class MamlPlus(Maml):
             return weights
         return {name: w[:, step] if is_norm(name) else w for name, w in weights.items()}
 
-    def _outer_rate(self, part: int) -> float:
+    def _outer_rate(self, part: float) -> float:
         """The factor of Adam's learning rate in a part of meta-training."""
         p = self.params
         if p.outer_lr_end is None:
             return 1.0
         end: float = p.outer_lr_end / p.outer_lr
-        return end + (1 - end) * (1 + math.cos(math.pi * part / N_PARTS)) / 2
+        return end + (1 - end) * (1 + cos(math.pi * part / N_PARTS)) / 2
 
 
 def _repeated(leaf: Tensor, steps: int) -> Tensor:

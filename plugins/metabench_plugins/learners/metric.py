@@ -36,6 +36,7 @@ from metabench import (
 )
 from metabench_plugins.learners.parts.embedding import Embedding
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam, OuterOptimizer
+from metabench_plugins.learners.parts.schedules import floor
 
 
 class MetricParams(Frozen):
@@ -106,7 +107,8 @@ class MetricLearner(ABC):
 
     def rate(self, progress: float) -> float:
         """The factor of the learning rate after a share of meta-training."""
-        return 0.5 ** int(progress / self.params.halve_every)
+        rate: float = 0.5 ** floor(progress / self.params.halve_every)
+        return rate
 
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """The mean loss of queries ``[n, ways]`` of classes ``[n]``."""
