@@ -16,7 +16,6 @@ end in ``train-statistics``, those of the last training images.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -44,6 +43,8 @@ from metabench import (
 )
 from metabench_plugins.learners.parts.augmentation import crop_and_flip
 from metabench_plugins.learners.parts.gradient_learner import leaves
+from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
+from metabench_plugins.learners.parts.outer_sgd import OuterSgd
 from metabench_plugins.strategies.parts.darts_unrolled import architecture_gradient
 from metabench_plugins.strategies.parts.decoding import harden, one_hot, place
 
@@ -121,15 +122,12 @@ class OneShot:
         p, device = self.params, context.device
         self._weights = leaves(self._space.init_weights(rng=context.rng), device)
         self._arch: Arch = leaves(self._strategy.init_arch(self._space, rng=context.rng), device)
-        self._sgd = torch.optim.SGD(
-            self._weights.values(), lr=p.lr, momentum=p.momentum, weight_decay=p.weight_decay
-        )
+        weights = Group(self._weights, p.lr, max_norm=p.max_norm, decay=p.weight_decay)
+        self._sgd = OuterSgd([weights], momentum=p.momentum, nesterov=False)
         self._seen = torch.empty(0, *context.task.inputs, device=device)
-        self._adam: torch.optim.Adam | None = None
+        self._adam: OuterAdam | None = None
         if self._arch:
-            self._adam = torch.optim.Adam(
-                self._arch.values(), lr=p.arch_lr, betas=(0.5, 0.999), weight_decay=p.arch_decay
-            )
+            self._adam = OuterAdam([Group(self._arch, p.arch_lr, beta1=0.5, decay=p.arch_decay)])
 
     def meta_step(
         self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
@@ -161,19 +159,10 @@ class OneShot:
                 xi=lr if p.order == "second" else 0.0,
                 drift=self._drift() if p.order == "second" else None,
             )
-            for cell, logits in self._arch.items():
-                logits.grad = gradient[cell]
-            self._adam.step()
-        for group in self._sgd.param_groups:
-            group["lr"] = lr
+            self._adam.apply([gradient[cell] for cell in self._arch])
         frozen = {cell: logits.detach() for cell, logits in self._arch.items()}
         train_loss = loss(self._weights, frozen, support)
-        gradients = torch.autograd.grad(train_loss, list(self._weights.values()), allow_unused=True)
-        for weight, grad in zip(self._weights.values(), gradients, strict=True):
-            weight.grad = grad
-        if p.max_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self._weights.values(), p.max_norm)
-        self._sgd.step()
+        self._sgd.step(train_loss, rate=lr / p.lr)
         return {"loss": train_loss.detach()}
 
     @torch.no_grad()
@@ -224,13 +213,12 @@ class OneShot:
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, logits, the last images, and what both optimizers remember."""
-        adam = {} if self._adam is None else self._adam.state_dict()["state"]
         return {
             "weights": dict(self._weights),
             "arch": dict(self._arch),
             "seen": self._seen,
-            "sgd": self._sgd.state_dict()["state"],
-            "adam": adam,
+            "sgd": self._sgd.moments(),
+            "adam": {} if self._adam is None else self._adam.moments(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -242,18 +230,16 @@ class OneShot:
         self._seen = state["seen"]
         for optimizer, name in ((self._sgd, "sgd"), (self._adam, "adam")):
             if optimizer is not None:
-                groups = optimizer.state_dict()["param_groups"]
-                # An optimizer keeps the tensors it is given; a copy leaves the state to its owner.
-                moments = copy.deepcopy(state[name])
-                optimizer.load_state_dict({"state": moments, "param_groups": groups})
+                optimizer.load_moments(state[name])
 
     def _drift(self) -> Params:
         """What SGD adds to a gradient: momentum and weight decay."""
         p = self.params
+        moments = self._sgd.moments()
         drift = {}
-        for name, weight in self._weights.items():
+        for index, (name, weight) in enumerate(self._weights.items()):
             drift[name] = p.weight_decay * weight.detach()
-            buffer = self._sgd.state[weight].get("momentum_buffer")
+            buffer = moments.get(index, {}).get("momentum_buffer")
             if buffer is not None:
                 drift[name] = drift[name].add(buffer, alpha=p.momentum)
         return drift

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from statistics import fmean
 
@@ -114,3 +115,26 @@ def test_a_runaway_task_is_skipped_and_training_goes_on(name: str) -> None:
             assert fmean(losses[102:122]) < 1.05 * fmean(losses[80:100])
         last[skip_above] = fmean(losses[-20:])
     assert last[20.0] < last[None]
+
+
+def test_its_decisions_are_those_of_a_plain_list() -> None:
+    """Against the rule in plain Python: over three windows, with jumps and what is not finite."""
+    guard = RunawayGuard(5.0, CPU)
+    rng = torch.Generator().manual_seed(1)
+    known: list[float] = []
+    decisions, expected = [], []
+    for step in range(3 * WINDOW + 7):
+        norm = float(torch.randn((), generator=rng).mul(1.2).exp()) * (4.0 if step > 150 else 1.0)
+        if step in (0, 4, 12, 60, 170):
+            norm = float("nan") if step % 8 == 4 else float("inf")
+        parts = [torch.tensor([0.6 * norm]), torch.tensor([[0.8 * norm]])]
+        measured = float(torch.linalg.vector_norm(torch.stack([p.norm() for p in parts])))
+        last = sorted(known[-WINDOW:])
+        runaway = not math.isfinite(measured)
+        if len(known) >= FIRST:
+            runaway = runaway or measured > 5.0 * last[(len(last) - 1) // 2]
+        expected.append(runaway)
+        known.append(measured if math.isfinite(measured) else math.inf)
+        decisions.append(bool(guard.skips(parts)))
+    assert decisions == expected
+    assert 10 < sum(decisions) < 100

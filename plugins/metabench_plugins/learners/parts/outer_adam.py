@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from metabench import Params
 from metabench_plugins.learners.parts.runaway_guard import RunawayGuard
+from metabench_plugins.learners.parts.updates import descend_adam
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,10 @@ class Group:
 class OuterOptimizer(ABC):
     """An optimizer with a guard against runaway tasks and bounds of the gradient.
 
+    A step reads nothing from the device, and what changes from step to step is a tensor on it, so
+    that it can be captured and played again. Its tensors stay where they are once the first step
+    has made them; restoring a state fills them.
+
     Args:
         groups: names must differ between groups.
         clip: bound of each gradient element of the groups that are clipped, ``[-clip, clip]``;
@@ -56,57 +60,116 @@ class OuterOptimizer(ABC):
         clip: float | None = None,
         skip_above: float | None = None,
     ) -> None:
-        self._groups = [(list(group.weights.values()), group.max_norm) for group in groups]
-        self._rates = [group.lr for group in groups]
+        self._groups = groups
         self.weights: Params = {}
         for group in groups:
             self.weights.update(group.weights)
-        self._optimizer = self.make(groups)
         self._clip = clip
-        self._free = {name for group in groups if not group.clipped for name in group.weights}
+        self._moments: dict[str, dict[str, Tensor]] = {}
         (like, *_) = self.weights.values()
         self._guard = RunawayGuard(skip_above, like.device)
 
     @abstractmethod
-    def make(self, groups: Sequence[Group]) -> torch.optim.Optimizer:
-        """Make the optimizer, with a parameter group for each group."""
+    def begin(self, weight: Tensor) -> dict[str, Tensor]:
+        """Make what is remembered of a weight, before its first step."""
 
-    def step(self, loss: Tensor, *, rate: float = 1.0) -> Tensor:
+    @abstractmethod
+    def descend(
+        self,
+        group: Group,
+        weights: list[Tensor],
+        gradients: list[Tensor],
+        moments: list[dict[str, Tensor]],
+        *,
+        lr: float | Tensor,
+    ) -> None:
+        """Make a step of the weights of a group that have a gradient, at least one, in place."""
+
+    def step(self, loss: Tensor, *, rate: float | Tensor = 1.0) -> Tensor:
         """Descend the gradient of a scalar loss; a weight it does not use stays.
-
-        In a step that the guard skips, the gradient counts as 0: the weights move by what is left
-        of the optimizer's moments, which decay.
 
         Args:
             loss: a scalar with its graph.
-            rate: factor of the learning rates, for a schedule.
+            rate: see :meth:`apply`.
 
         Returns:
             Whether the guard skipped the step, as a scalar 0 or 1.
         """
         leaves = list(self.weights.values())
         gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
-        skipped = self._guard.skips([g for g in gradients if g is not None])
-        for (name, weight), gradient in zip(self.weights.items(), gradients, strict=True):
-            if gradient is not None:
-                gradient = gradient.masked_fill(skipped, 0.0)
-                if self._clip is not None and name not in self._free:
-                    gradient = gradient.clamp(-self._clip, self._clip)
-            weight.grad = gradient
-        for weights, max_norm in self._groups:
-            if max_norm is not None:
-                torch.nn.utils.clip_grad_norm_(weights, max_norm)
-        for group, lr in zip(self._optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * lr
-        self._optimizer.step()
-        self._optimizer.zero_grad()
-        return skipped.to(loss.dtype)
+        return self.apply(gradients, rate=rate).to(loss.dtype)
+
+    @torch.no_grad()
+    def apply(self, gradients: Sequence[Tensor | None], *, rate: float | Tensor = 1.0) -> Tensor:
+        """Descend gradients that are known.
+
+        In a step that the guard skips, the gradient counts as 0: the weights move by what is left
+        of the optimizer's moments, which decay.
+
+        Args:
+            gradients: of :attr:`weights`, in their order; None for a weight that stays.
+            rate: factor of the learning rates, for a schedule; a scalar tensor in a step that is
+                captured.
+
+        Returns:
+            Whether the guard skipped the step, as a boolean scalar.
+        """
+        found = {
+            name: gradient
+            for name, gradient in zip(self.weights, gradients, strict=True)
+            if gradient is not None
+        }
+        named = [[name for name in group.weights if name in found] for group in self._groups]
+        used = [(g, names) for g, names in zip(self._groups, named, strict=True) if names]
+        # In one piece, a group needs one operation where each weight would need its own.
+        flat = [torch.cat([found[name].flatten() for name in names]) for _, names in used]
+        skipped = self._guard.skips(flat)
+        for (group, names), whole in zip(used, flat, strict=True):
+            weights = [self.weights[name] for name in names]
+            pieces = torch.split_with_sizes(whole, [weight.numel() for weight in weights])
+            own = [piece.view(w.shape) for piece, w in zip(pieces, weights, strict=True)]
+            whole.masked_fill_(skipped, 0.0)
+            if self._clip is not None and group.clipped:
+                whole.clamp_(-self._clip, self._clip)
+            if group.max_norm is not None:
+                # Of each weight first, as PyTorch does it: it rounds less.
+                norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(own)))
+                whole.mul_((group.max_norm / (norm + 1e-6)).clamp(max=1.0))
+            moments = [self._moments_of(name) for name in names]
+            self.descend(group, weights, own, moments, lr=rate * group.lr)
+        return skipped
+
+    def _moments_of(self, name: str) -> dict[str, Tensor]:
+        if name not in self._moments:
+            self._moments[name] = self.begin(self.weights[name])
+        return self._moments[name]
+
+    def moments(self) -> dict[int, dict[str, Tensor]]:
+        """What is remembered of each weight by its place, in the layout of `torch.optim`."""
+        return {
+            place: dict(self._moments[name])
+            for place, name in enumerate(self.weights)
+            if name in self._moments
+        }
+
+    @torch.no_grad()
+    def load_moments(self, state: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """Restore what :meth:`moments` gave; a weight that it lacks has made no step."""
+        for place, name in enumerate(self.weights):
+            known = state.get(place, {})
+            if not known and name not in self._moments:
+                continue
+            for key, moment in self._moments_of(name).items():
+                if key in known:
+                    moment.copy_(known[key])
+                else:
+                    moment.zero_()
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, moments and step counts, and what the guard knows."""
         return {
             "weights": dict(self.weights),
-            self.key: self._optimizer.state_dict()["state"],
+            self.key: self.moments(),
             "guard": self._guard.state_dict(),
         }
 
@@ -115,10 +178,7 @@ class OuterOptimizer(ABC):
         with torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(state["weights"][name])
-        groups = self._optimizer.state_dict()["param_groups"]
-        # It keeps the tensors it is given; a copy leaves the state to its owner.
-        moments = copy.deepcopy(state[self.key])
-        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.load_moments(state[self.key])
         self._guard.load_state_dict(state["guard"])
 
 
@@ -127,22 +187,32 @@ class OuterAdam(OuterOptimizer):
 
     key = "adam"
 
-    def make(self, groups: Sequence[Group]) -> torch.optim.Optimizer:
-        """Make Adam with each group's rate, first decay and weight decay."""
-        return torch.optim.Adam(
-            [
-                {
-                    "params": list(group.weights.values()),
-                    "lr": group.lr,
-                    "betas": (group.beta1, 0.999),
-                    "weight_decay": group.decay,
-                }
-                for group in groups
-            ],
-            fused=has_fused(groups),
+    def begin(self, weight: Tensor) -> dict[str, Tensor]:
+        """Make both moments and the count of steps, all 0."""
+        return {
+            "step": torch.zeros((), device=weight.device),
+            "exp_avg": torch.zeros_like(weight),
+            "exp_avg_sq": torch.zeros_like(weight),
+        }
+
+    def descend(
+        self,
+        group: Group,
+        weights: list[Tensor],
+        gradients: list[Tensor],
+        moments: list[dict[str, Tensor]],
+        *,
+        lr: float | Tensor,
+    ) -> None:
+        """Make a step with the group's first decay and weight decay."""
+        descend_adam(
+            weights,
+            gradients,
+            [moment["exp_avg"] for moment in moments],
+            [moment["exp_avg_sq"] for moment in moments],
+            [moment["step"] for moment in moments],
+            lr=lr,
+            beta1=group.beta1,
+            beta2=0.999,
+            decay=group.decay,
         )
-
-
-def has_fused(groups: Sequence[Group]) -> bool:
-    """Whether the device has optimizers that make one pass over memory; others may not."""
-    return all(w.device.type in ("cpu", "cuda") for g in groups for w in g.weights.values())

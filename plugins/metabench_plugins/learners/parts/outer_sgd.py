@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
-from metabench_plugins.learners.parts.outer_adam import Group, OuterOptimizer, has_fused
+from metabench_plugins.learners.parts.outer_adam import Group, OuterOptimizer
+from metabench_plugins.learners.parts.updates import descend_sgd
 
 
 class OuterSgd(OuterOptimizer):
@@ -33,18 +35,26 @@ class OuterSgd(OuterOptimizer):
         self._nesterov = nesterov and momentum > 0
         super().__init__(groups, skip_above=skip_above)
 
-    def make(self, groups: Sequence[Group]) -> torch.optim.Optimizer:
-        """Make SGD with each group's rate and weight decay."""
-        return torch.optim.SGD(
-            [
-                {
-                    "params": list(group.weights.values()),
-                    "lr": group.lr,
-                    "weight_decay": group.decay,
-                }
-                for group in groups
-            ],
+    def begin(self, weight: Tensor) -> dict[str, Tensor]:
+        """Make the sum of past gradients, which is 0."""
+        return {"momentum_buffer": torch.zeros_like(weight)} if self._momentum else {}
+
+    def descend(
+        self,
+        group: Group,
+        weights: list[Tensor],
+        gradients: list[Tensor],
+        moments: list[dict[str, Tensor]],
+        *,
+        lr: float | Tensor,
+    ) -> None:
+        """Make a step with the group's weight decay."""
+        descend_sgd(
+            weights,
+            gradients,
+            [moment["momentum_buffer"] for moment in moments if moment],
+            lr=lr,
             momentum=self._momentum,
             nesterov=self._nesterov,
-            fused=has_fused(groups),
+            decay=group.decay,
         )

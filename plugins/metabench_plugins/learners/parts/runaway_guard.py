@@ -6,7 +6,8 @@ times the usual one only after some 6,000 steps; until then the learner hardly m
 
 A step is skipped if the norm of its gradient is not finite, or is more than ``ratio`` times the
 median of the last :data:`WINDOW` norms. The norms of skipped steps count in the median, so a change
-that lasts is followed after half a window. Nothing here waits for the device.
+that lasts is followed after half a window. Nothing here waits for the device, and what changes from
+step to step is a tensor on it, so a step can be captured and played again.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class RunawayGuard:
     def __init__(self, ratio: float | None, device: torch.device) -> None:
         self._ratio = ratio
         self._norms = torch.zeros(WINDOW, device=device)
-        self._seen = 0
+        self._places = torch.arange(WINDOW, device=device)
+        self._seen = torch.zeros((), dtype=torch.int64, device=device)
 
     def skips(self, gradients: Sequence[Tensor]) -> Tensor:
         """Whether a step is skipped, as a boolean scalar; its norm is remembered.
@@ -46,23 +48,28 @@ class RunawayGuard:
         """
         if self._ratio is None:
             return torch.zeros((), dtype=torch.bool, device=self._norms.device)
-        norms = torch.stack([torch.linalg.vector_norm(g) for g in gradients])
+        norms = torch.stack(torch._foreach_norm(list(gradients)))
         norm: Tensor = torch.linalg.vector_norm(norms).to(self._norms.dtype)
-        runaway = ~norm.isfinite()
-        known = min(self._seen, WINDOW)
-        if known >= FIRST:
-            # Of an even number, the lower of both medians. `median` is not deterministic on CUDA.
-            usual = self._norms[:known].sort().values[(known - 1) // 2]
-            runaway = runaway | (norm > self._ratio * usual)
-        self._norms[self._seen % WINDOW] = norm.nan_to_num(nan=torch.inf, posinf=torch.inf)
-        self._seen += 1
+        runaway = ~norm.isfinite() | ((self._seen >= FIRST) & (norm > self._ratio * self._usual()))
+        here = self._places == self._seen % WINDOW
+        known = torch.where(here, norm.nan_to_num(nan=torch.inf, posinf=torch.inf), self._norms)
+        self._norms.copy_(known)
+        self._seen.add_(1)
         return runaway
+
+    def _usual(self) -> Tensor:
+        """The median of the known norms, of an even number the lower one."""
+        n_known = self._seen.clamp(max=WINDOW)
+        norms = self._norms.masked_fill(self._places >= n_known, torch.inf)
+        # `median` is not deterministic on CUDA.
+        middle = (n_known - 1).clamp(min=0) // 2
+        return norms.sort().values.gather(0, middle.view(1)).view(())
 
     def state_dict(self) -> dict[str, Any]:
         """The norms, and how many there were."""
-        return {"norms": self._norms, "seen": self._seen}
+        return {"norms": self._norms, "seen": int(self._seen)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` gave."""
         self._norms.copy_(state["norms"])
-        self._seen = state["seen"]
+        self._seen.fill_(state["seen"])
