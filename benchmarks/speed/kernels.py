@@ -12,9 +12,9 @@ call whose groups are the tasks, as on CUDA. What counts:
 - PyTorch's own second derivative of a convolution loops over the groups. Every task is a group, and
   every channel of a depthwise filter too; each has a convolution and copies, which are seen here.
 
-What the model leaves out: cuDNN may take several kernels for a convolution, reductions may take two,
-and a recurrent network is one call of cuDNN on CUDA where the steps are counted here. To compare two
-revisions, run the same file with either in ``PYTHONPATH``; ``--json`` writes the counts.
+What the model leaves out: cuDNN may take several kernels for a convolution, reductions may take
+two, and a recurrent network is one call of cuDNN on CUDA where its steps are counted here. To
+compare two revisions, run the same file with either in ``PYTHONPATH``; ``--json`` writes the counts.
 """
 
 from __future__ import annotations
@@ -104,9 +104,7 @@ def count(catalog: Catalog, case: tuple[str, str, str, int]) -> Counter[str]:
     request = RunRequest(
         learners=(learner,), suite=suite, settings=(setting,), budget="paper", data="synthetic"
     )
-    steps = meta_steps(
-        request, catalog, n_tasks=n_tasks, progress=0.5, device=torch.device("meta")
-    )
+    steps = meta_steps(request, catalog, n_tasks=n_tasks, progress=0.5, device=torch.device("meta"))
     steps[learner]()  # the first step makes what later ones find
     with Counting() as counting:
         steps[learner]()

@@ -1,6 +1,6 @@
 """Arithmetic on the progress of meta-training, which is a number or a scalar tensor.
 
-While a meta-step is recorded, progress is a tensor, so that the recorded program follows a schedule.
+While a meta-step is recorded, progress is a tensor, so that its program follows a schedule.
 Functions of Python's ``math`` would read it; these take both. Numbers give numbers.
 """
 

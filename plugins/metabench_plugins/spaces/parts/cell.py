@@ -7,7 +7,7 @@ that edge ``i`` belongs to. In a child every kept operation counts once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -100,16 +100,28 @@ class Cell:
             Feed(self._input(0, weights, first)),
             Feed(self._input(1, weights, second)),
         ]
+        wide = {} if given is None else given.by_channel(self._scaled(given), self.channels)
         for node in range(2, self._last_node() + 1):
             total: Tensor | None = None
             for edge, (source, target) in enumerate(self.edges):
                 if target == node:
-                    terms = self._on_edge(edge, given, mask)
+                    terms = self._on_edge(edge, given, wide, mask)
                     total = mixed(terms, feeds[source], weights, onto=total)
             feeds.append(Feed(self._nothing(feeds[0].x) if total is None else total))
         return join_channels([feed.x for feed in feeds[2:]])
 
-    def _on_edge(self, edge: int, given: Amounts | None, mask: Tensor | None) -> Iterator[Term]:
+    def _scaled(self, given: Amounts) -> list[tuple[int, int]]:
+        """Edge and operation of what is computed and scaled by its norm."""
+        places = [(c.edge, c.operation) for c in self.candidates if c.scaled]
+        return [(edge, index) for edge, index in places if given.needed[edge][index]]
+
+    def _on_edge(
+        self,
+        edge: int,
+        given: Amounts | None,
+        wide: Mapping[tuple[int, int], Tensor],
+        mask: Tensor | None,
+    ) -> Iterator[Term]:
         for i, candidate in enumerate(self.candidates):
             if candidate.edge != edge:
                 continue
@@ -117,7 +129,8 @@ class Cell:
             if given is None:
                 yield Term(candidate, None, own)
             elif given.needed[edge][candidate.operation]:
-                yield Term(candidate, given.by_operation[edge][candidate.operation], own)
+                amount = given.by_operation[edge][candidate.operation]
+                yield Term(candidate, amount, own, wide.get((edge, candidate.operation)))
 
     def _input(self, i: int, weights: Params, feed: Feed) -> Tensor:
         name = f"{self.name}.input{i}"
