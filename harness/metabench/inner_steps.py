@@ -121,8 +121,7 @@ def inner_path(
         if masks is not None:
             own = masks if isinstance(masks, Mapping) else masks[step]
             updates = {name: u * own[name] if name in own else u for name, u in updates.items()}
-        moved = torch._foreach_add([weights[name] for name in updates], [*updates.values()])
-        weights = weights | dict(zip(updates, moved, strict=True))
+        weights = weights | {name: weights[name] + update for name, update in updates.items()}
         yield weights
 
 

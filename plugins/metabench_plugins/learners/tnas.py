@@ -78,10 +78,10 @@ class Tnas(Maml):
         p = self.params
         searching = progress < p.search_fraction
         if searching and progress < p.search_fraction * (1 - p.decode_fraction):
-            return self._search_step(tasks, progress=progress, rng=rng)
+            return super().meta_step(tasks, progress=progress, rng=rng)
         if searching:
             self._note(tasks.support, rng=rng)
-            return self._search_step(tasks, progress=progress, rng=rng)
+            return super().meta_step(tasks, progress=progress, rng=rng)
         if not self._networks:
             self._choose(tasks.support, rng=rng)
         network = [*self._networks.values()][self._turn(progress)]
@@ -131,12 +131,6 @@ class Tnas(Maml):
         # Where the product is a hair off a whole number, it is the quotient that decides.
         near = max(0, math.floor(fraction * meta_steps) - 1)
         return next(step for step in count(near) if step / meta_steps >= fraction)
-
-    def _search_step(
-        self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
-    ) -> Mapping[str, Tensor | float]:
-        """One outer update of the supernet and its logits."""
-        return super().meta_step(tasks, progress=progress, rng=rng)
 
     def _network(self, genotype: Genotype, *, rng: torch.Generator) -> Maml:
         space = self.space.child(genotype)

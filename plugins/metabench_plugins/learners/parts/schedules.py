@@ -33,11 +33,6 @@ def floor(x: Scalar) -> Scalar:
     return x.floor() if isinstance(x, Tensor) else float(math.floor(x))
 
 
-def of_type(x: Scalar, like: Tensor) -> Scalar:
-    """A factor of a scalar tensor, in its precision, so that the product has it too."""
-    return x.to(like.dtype) if isinstance(x, Tensor) else x
-
-
 def towards(start: Tensor, end: Tensor, share: float | Tensor) -> Tensor:
     """Go a share of the way from ``start`` to ``end``; with 1 it is ``end`` to the bit."""
     if isinstance(share, Tensor):
