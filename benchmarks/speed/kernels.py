@@ -14,7 +14,7 @@ call whose groups are the tasks, as on CUDA. What counts:
 
 What the model leaves out: cuDNN may take several kernels for a convolution, reductions may take
 two, and a recurrent network is one call of cuDNN on CUDA where its steps are counted here. To
-compare two revisions, run the same file with either in ``PYTHONPATH``; ``--json`` writes the counts.
+compare two revisions, run the same file with either in ``PYTHONPATH``. ``--json`` keeps the counts.
 """
 
 from __future__ import annotations
