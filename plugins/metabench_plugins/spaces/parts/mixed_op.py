@@ -108,7 +108,7 @@ def mixed(
     """
     for term in terms:
         if term.candidate.identity:
-            onto = _add(onto, feed.x, term.amount)
+            onto = weighted(feed.x, term.amount, onto=onto)
         else:
             onto = _computed(term, feed, weights, onto=onto)
     return onto
@@ -120,18 +120,20 @@ def _computed(term: Term, feed: Feed, weights: Params, *, onto: Tensor | None) -
     primitive = PRIMITIVES[candidate.primitive]
     if candidate.normed and not candidate.scaled and isinstance(primitive, Pool):
         # It has no weights, so all edges from this node share it.
-        return _add(onto, feed.normed_pool(primitive.kind, candidate.stride), term.factor())
+        return weighted(
+            feed.normed_pool(primitive.kind, candidate.stride), term.factor(), onto=onto
+        )
     y = primitive.apply(feed, weights, candidate.name, stride=candidate.stride)
     if not candidate.normed:
-        return _add(onto, y, term.factor())
+        return weighted(y, term.factor(), onto=onto)
     scale, shift = norm_weights(weights, f"{candidate.name}.norm")
     if (by_channel := term.by_channel) is not None:
         shift = None if shift is None else by_channel * shift
         scale = by_channel if scale is None else by_channel * scale
-    return _add(onto, nn.batch_norm(y, scale, shift, eps=EPS), term.mask)
+    return weighted(nn.batch_norm(y, scale, shift, eps=EPS), term.mask, onto=onto)
 
 
-def _add(onto: Tensor | None, y: Tensor, factor: Tensor | None) -> Tensor:
+def weighted(y: Tensor, factor: Tensor | None, *, onto: Tensor | None) -> Tensor:
     """Return ``onto + factor * y``; ``factor`` is ``[tasks or 1]`` or ``[tasks, n]``."""
     if factor is None:
         return y if onto is None else onto + y
