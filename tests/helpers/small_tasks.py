@@ -8,7 +8,7 @@ import torch
 
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskBatch, TaskShape
 from metabench.plugin.contracts.learner import LearnerContext
-from metabench_plugins.learners.parts.outer_adam import OuterAdam
+from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
 from metabench_plugins.spaces.conv4 import Conv4, Conv4Params
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 
@@ -44,6 +44,21 @@ def in_double(learner: Any) -> Any:
     for weight in outer.weights.values():
         weight.data = weight.data.double()
     return learner
+
+
+def outer_rates(learner: Any) -> list[float]:
+    """A list that gets the rate of the first group in each outer step from now on."""
+    rates: list[float] = []
+    outer: OuterAdam = learner.outer
+    descend = outer.descend
+
+    def recording(group: Group, *args: Any, lr: float) -> None:
+        if group is outer.groups[0]:
+            rates.append(lr)
+        descend(group, *args, lr=lr)
+
+    outer.descend = recording  # type: ignore[method-assign, assignment]
+    return rates
 
 
 def batch(kind: str = "regression", seed: int = 0) -> TaskBatch:

@@ -40,6 +40,14 @@ def compare(
             help="Compare on this evaluation or prediction instead of the headline evaluation."
         ),
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Compare this metric of the same predictions instead of the headline's, such as "
+            "nll, in runs that have it.",
+        ),
+    ] = None,
     difference: Annotated[
         float | None,
         typer.Option(
@@ -60,7 +68,9 @@ def compare(
             f"No number of episodes shows a --difference of {difference:g}.",
             hint="Give the smallest difference that matters to you, such as --difference 1.",
         )
-    wanted = Wanted(suite=suite, setting=setting, budget=budget, evaluation=evaluation)
+    wanted = Wanted(
+        suite=suite, setting=setting, budget=budget, evaluation=evaluation, metric=metric
+    )
     sides = find_sides(first, second, folder=directory, wanted=wanted)
     for problem in sides.problems:
         typer.echo(plain(problem), err=True)

@@ -41,9 +41,18 @@ def figure(
             "[default: 0]",
         ),
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="For the figure ranks: rank by this metric of the same predictions instead of "
+            "the headline's, such as nll, the runs that have it.",
+        ),
+    ] = None,
 ) -> None:
     """Draw a figure from results, and print the name of its file."""
     from metabench.cli.context import catalog
+    from metabench.results.further_metrics import through_metric
     from metabench.results.reading import read_runs
     from metabench.text import plain
 
@@ -54,10 +63,17 @@ def figure(
         raise UsageError(
             f"--episode does not apply to figure {kind}.", hint=f"It applies to: {fitting}."
         )
+    if metric is not None and not FIGURES[kind].of_scores:
+        fitting = ", ".join(name for name, one in FIGURES.items() if one.of_scores)
+        raise UsageError(
+            f"--metric does not apply to figure {kind}.", hint=f"It applies to: {fitting}."
+        )
     chosen = chosen_format(output, format, default=FileFormat.svg)
     with house_style():
         pass  # fails at once if matplotlib is missing
     results = read_runs(directory)
+    if metric is not None:
+        results = through_metric(results, metric)
     for problem in results.problems:
         typer.echo(plain(problem), err=True)
     if not results.runs:

@@ -47,6 +47,7 @@ class Bench:
         catalog: where networks and strategies come from.
         searched: whether the network is searched.
         stateful: whether the network has running statistics and dropout.
+        strategy: the name of the strategy; empty for the first one that fits.
         wrap: what becomes of the strategy before the learner gets it.
     """
 
@@ -55,6 +56,7 @@ class Bench:
     catalog: Callable[[], Catalog]
     searched: bool = False
     stateful: bool = False
+    strategy: str = ""
     wrap: Callable[[Strategy], Strategy] | None = None
 
     def build(
@@ -104,6 +106,14 @@ class Bench:
         labelled = made_up_examples(phase.examples, seed=seed) if phase.examples else None
         return replace(tasks, phase=phase.name, labelled=labelled)
 
+    @property
+    def n_phases(self) -> int:
+        """How many phases take turns in :meth:`tasks`."""
+        if self.spec.phases is None:
+            return 1
+        params = default_params(self.spec, searched=self.searched)
+        return len(resolve(self.spec.phases)(params, SHAPES[self.kind][1]))
+
     def trained(self, *, seed: int = 0, n_steps: int = 2, transductive: bool = True) -> Learner:
         """A learner after a few outer updates."""
         learner = self.fresh(seed=seed, transductive=transductive)
@@ -123,6 +133,7 @@ class Bench:
             name, params = spaces[0], {}
             makes = self.spec.makes_logits
             fitting = [s for s in catalog.nas_strategies.values() if s.reads_logits or not makes]
+            fitting = [s for s in fitting if self.strategy in ("", s.name)]
             if not fitting:
                 raise Skip("no strategy that reads logits is installed.")
             chosen = fitting[0]

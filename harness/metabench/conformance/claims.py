@@ -31,5 +31,6 @@ def _strangers(file: Traversable, catalog: Catalog) -> None:
             *sentences_on(
                 "strategy", catalog.nas_strategies, (party.strategy for party in parties)
             ),
+            *sentences_on("metric", catalog.metrics, (claim.metric for claim in claims)),
         ]
     )

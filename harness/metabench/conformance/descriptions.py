@@ -16,7 +16,14 @@ from metabench.errors import PluginError
 from metabench.planning.source_deviations import strange_conditions
 from metabench.plugin.contracts.file_param import FileParam
 from metabench.plugin.source_deviation import SourceDeviation
-from metabench.plugin.specs import DatasetSpec, LearnerSpec, MetricSpec, Spec, resolve
+from metabench.plugin.specs import (
+    DatasetSpec,
+    LearnerSpec,
+    MetricSpec,
+    SearchSpaceSpec,
+    Spec,
+    resolve,
+)
 
 
 def description_checks(spec: Spec) -> Iterator[Check]:
@@ -51,6 +58,8 @@ def _targets(spec: Spec) -> None:
     targets = [getattr(spec, "factory", None), getattr(spec, "function", None)]
     if isinstance(spec, LearnerSpec):
         targets += [spec.train_shape, spec.steps_at_test, spec.conditions, spec.search_params]
+    if isinstance(spec, SearchSpaceSpec):
+        targets.append(spec.regularization)
     if isinstance(spec, DatasetSpec):
         targets += [spec.synthetic, spec.archive, spec.state]
     for target in targets:

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from metabench.conformance.base import Check, Skip, require
+from metabench.conformance.base import Check, Skip, raise_doubts, require
 from metabench.conformance.bench import Bench, predictions, step
+from metabench.conformance.capture import why_not_captured
 from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.conformance.samples import (
     SHAPES,
@@ -23,12 +24,13 @@ from metabench.conformance.samples import (
     generator,
     join,
     made_up_tasks,
+    on,
     same,
     untouched_randomness,
 )
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.architecture import Arch
-from metabench.plugin.contracts.episode import Adapted, ClassBatch, Labelled, TaskBatch
+from metabench.plugin.contracts.episode import Adapted, Labelled, TaskBatch
 from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import LearnerSpec
@@ -264,12 +266,12 @@ def _device(bench: Bench) -> None:
     test = made_up_tasks(bench.kind, seed=5)
     expected = bench.fresh().adapt(test.support, rng=generator(7))
     with fake_accelerator() as device:
-        there = _on(device, test)
+        there = on(device, test)
         learner = bench.build(device=device)
         adapted = learner.adapt(there.support, rng=generator(7))
         found = adapted.predict(there.query.x).detach().cpu()
         for seed in range(2):  # the phases of a learner take turns
-            there_too = _on(device, bench.tasks(seed=seed))
+            there_too = on(device, bench.tasks(seed=seed))
             learner.meta_step(there_too, progress=0.0, rng=generator())
         assert_on(device, [predictions(learner, there)])
     if adapted.genotypes != expected.genotypes:
@@ -281,18 +283,12 @@ def _device(bench: Bench) -> None:
     )
 
 
-def _on(device: torch.device, tasks: TaskBatch) -> TaskBatch:
-    support, query = (
-        Labelled(part.x.to(device), part.y.to(device)) for part in (tasks.support, tasks.query)
-    )
-    classes, labelled = tasks.classes, tasks.labelled
-    return replace(
-        tasks,
-        support=support,
-        query=query,
-        classes=None if classes is None else classes.to(device),
-        labelled=labelled
-        and ClassBatch(labelled.x.to(device), labelled.y.to(device), labelled.key),
+def _captured(bench: Bench) -> None:
+    if not bench.spec.trains:
+        raise Skip("it does not meta-train.")
+    raise_doubts(
+        f"Its meta-steps run eagerly, not as one captured program: {why}"
+        for why in why_not_captured(bench)
     )
 
 
@@ -312,4 +308,5 @@ CHECKS: dict[str, Callable[[Bench], None]] = {
     "the global random state is not changed": _leaves_randomness,
     "a restored learner continues with the same numbers": _resumes,
     "it computes on the device that it is given": _device,
+    "its meta-step can be captured": _captured,
 }

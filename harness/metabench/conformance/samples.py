@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,22 @@ def made_up_examples(n_examples: int, *, seed: int = 0) -> ClassBatch:
     y = torch.randint(TRAIN_CLASSES, (1, n_examples), generator=rng)
     x = means[y] + 0.3 * torch.randn(1, n_examples, *inputs, generator=rng)
     return ClassBatch(x, y, f"labelled-{seed}")
+
+
+def on(device: torch.device, tasks: TaskBatch) -> TaskBatch:
+    """The same tasks on another device."""
+    support, query = (
+        Labelled(part.x.to(device), part.y.to(device)) for part in (tasks.support, tasks.query)
+    )
+    classes, labelled = tasks.classes, tasks.labelled
+    return replace(
+        tasks,
+        support=support,
+        query=query,
+        classes=None if classes is None else classes.to(device),
+        labelled=labelled
+        and ClassBatch(labelled.x.to(device), labelled.y.to(device), labelled.key),
+    )
 
 
 def join(first: Labelled, rest: Labelled) -> Labelled:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metabench.nn.norm import norm_rows
+from metabench.nn.norm_maps import norm_maps
 from metabench.nn.statistics import first_examples
 from metabench.plugin.contracts.architecture import Params
 
@@ -155,8 +156,8 @@ def batch_norm(
 ) -> Tensor:
     """Normalize by the statistics of these examples, per task and channel.
 
-    There are no running statistics. Second-order gradients are exact. Within
-    :func:`statistics_of_first` the statistics are those of the first examples alone.
+    There are no running statistics. Second-order gradients are exact; third-order ones raise an
+    error. Within :func:`statistics_of_first` the statistics are those of the first examples alone.
 
     Args:
         x: ``[tasks, n, channels]`` or ``[tasks, n, channels, height, width]``.
@@ -169,25 +170,23 @@ def batch_norm(
         The shape of ``x``.
     """
     n_tasks, _, channels = x.shape[:3]
+    first = first_examples()
+    if x.dim() > 3 and first is None:
+        scale, shift = (
+            None if w is None else _per_task(w, n_tasks).flatten() for w in (scale, shift)
+        )
+        return unfold_tasks(norm_maps(fold_tasks(x), scale, shift, eps=eps, relu=relu), n_tasks)
     scale = x.new_ones(1, channels) if scale is None else scale
     shift = x.new_zeros(1, channels) if shift is None else shift
     scale, shift = _per_task(scale, n_tasks), _per_task(shift, n_tasks)
-    if (first := first_examples()) is not None:
+    if first is not None:
         variance, mean = torch.var_mean(
             x[:, :first], dim=(1, *range(3, x.dim())), correction=0, keepdim=True
         )
         scale, shift = (one.reshape(mean.shape) for one in (scale, shift))
         y = (x - mean) * (scale * (variance + eps).rsqrt()) + shift
         return torch.relu(y) if relu else y
-    if x.dim() == 3:
-        return norm_rows(x, scale, shift, eps=eps, relu=relu)
-    # PyTorch's own is fastest on maps.
-    maps = fold_tasks(x)
-    # Contiguous, because the backward pass of PyTorch 2.13 on a CPU reads past an expanded scale.
-    scale, shift = scale.flatten().contiguous(), shift.flatten().contiguous()
-    y = functional.batch_norm(maps, None, None, scale, shift, training=True, eps=eps)
-    y = unfold_tasks(y, n_tasks)
-    return torch.relu(y) if relu else y
+    return norm_rows(x, scale, shift, eps=eps, relu=relu)
 
 
 def max_pool2d(x: Tensor, *, kernel: int, stride: int | None = None, padding: int = 0) -> Tensor:

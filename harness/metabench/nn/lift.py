@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,15 +24,25 @@ from torch.overrides import TorchFunctionMode
 
 from metabench.errors import PluginError
 from metabench.nn.layers import batch_norm, linear
+from metabench.nn.lifted_state import (
+    PARTS,
+    UpdatedStatistics,
+    join_tasks,
+    norms_with_state,
+    of_each_task,
+)
 from metabench.nn.statistics import first_examples
 from metabench.plugin.contracts.architecture import CellChoices, Mixture, Params
 from metabench.plugin.contracts.genotype import Genotype
-from metabench.plugin.contracts.space import LayeredSpace
+from metabench.plugin.contracts.space import LayeredSpace, Training
 
 Factory = Callable[[], nn.Module]
 
 
-def lift(network: nn.Module | Factory, *, head: str) -> LayeredSpace:
+Norm = Literal["batch", "running"]
+
+
+def lift(network: nn.Module | Factory, *, head: str, norm: Norm = "batch") -> LayeredSpace:
     """Turn a module into a fixed network, for the ``factory`` of a ``SearchSpaceSpec``.
 
     Names of weights are those of PyTorch (``layer1.0.conv1.weight``), with ``norm`` before the last
@@ -42,7 +52,10 @@ def lift(network: nn.Module | Factory, *, head: str) -> LayeredSpace:
     What the network is:
 
     - Batch norm uses the statistics of the examples that it is given, per task. Running statistics
-      are neither read nor written.
+      are neither read nor written. With ``norm="running"`` they are: the network is a
+      :class:`metabench.StatefulSpace` whose state is ``<path>.norm.mean`` and
+      ``<path>.norm.variance`` of each norm, and begins as in the module. See
+      :func:`metabench.nn.running_batch_norm` for the update.
     - Everything else runs as after ``eval()``.
     - Tied weights are one weight. A parameter with ``requires_grad=False``, and a buffer, is a
       constant, the same for all seeds.
@@ -59,11 +72,14 @@ def lift(network: nn.Module | Factory, *, head: str) -> LayeredSpace:
             initial weights of every seed, as after pre-training.
         head: path of the last layer, such as ``fc``: an ``nn.Linear`` whose outputs are the
             outputs of the module.
+        norm: statistics that normalize at meta-test. batch: those of the examples; running:
+            averages from meta-training, for learners that train a state.
 
     Raises:
         PluginError: the module cannot be lifted: there is no such head, dropout or stochastic depth
-            is on, activations are recomputed in the backward pass, or weights are not real numbers
-            yet. ``forward`` raises it if the head is not the last layer, or if the module changes
+            is on, activations are recomputed in the backward pass, weights are not real numbers
+            yet, or with ``norm="running"`` a batch norm keeps no running statistics or there is
+            none. ``forward`` raises it if the head is not the last layer, or if the module changes
             a weight, a buffer or its input in place.
 
     >>> space = lift(lambda: nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)), head="2")
@@ -71,9 +87,10 @@ def lift(network: nn.Module | Factory, *, head: str) -> LayeredSpace:
     >>> {name: tuple(weight.shape) for name, weight in weights.items()}
     {'0.weight': (8, 3), '0.bias': (8,), '2.weight': (8, 2), '2.bias': (2,)}
     """
+    kind = _LiftedWithState if norm == "running" else _Lifted
     if isinstance(network, nn.Module):
-        return _Lifted(lambda: copy.deepcopy(network), head)
-    return _Lifted(network, head)
+        return kind(lambda: copy.deepcopy(network), head)
+    return kind(network, head)
 
 
 class _Lifted:
@@ -88,13 +105,25 @@ class _Lifted:
         self._shapes = _shapes(module)
         self._end = _End()
         self._module = _opened(module, head, self._end)
-        self.batch_statistics = _use_batch_statistics(self._module)
+        self._norms = {
+            path: _stable(self._module, f"{path}.mean").removesuffix(".mean")
+            for path in self._kept_norms(self._module)
+        }
+        self.batch_statistics = _use_batch_statistics(self._module, but=self._norms)
         self._names = {
             name: _stable(self._module, name)
             for name, weight in self._module.named_parameters()
             if weight.requires_grad
         }
-        self._constants = dict(self._module.named_buffers()) | {
+        state = {
+            f"{path}.{buffer}": f"{norm}.{part}"
+            for path, norm in self._norms.items()
+            for buffer, part in PARTS.items()
+        }
+        buffers = dict(self._module.named_buffers())
+        self._initial_state = {stable: buffers.pop(name) for name, stable in state.items()}
+        self._names |= state
+        self._constants = buffers | {
             name: weight.detach()
             for name, weight in self._module.named_parameters()
             if not weight.requires_grad
@@ -120,10 +149,13 @@ class _Lifted:
 
     def forward(self, weights: Params, mixture: Mixture, x: Tensor) -> Tensor:
         """Map ``x [tasks, n, *inputs]`` to ``[tasks, n, outputs]``."""
+        return self._forward(weights, x)
+
+    def _forward(self, weights: Params, x: Tensor, training: Training | None = None) -> Tensor:
         own = {name: weights[stable] for name, stable in self._names.items()}
         constants = self._constants_like(x)
         with _unchanged({"its input": x, **constants, **own}):
-            y = self._body(own, constants, x)
+            y = self._body(own, constants, x, training)
         if (matrix := weights.get(f"{self._head}.weight")) is None:
             return y
         y = linear(y, matrix, weights.get(f"{self._head}.bias"))
@@ -142,26 +174,52 @@ class _Lifted:
         """The head alone; see :class:`metabench.LayeredSpace`."""
         return {self._head: self._outputs}
 
-    def _body(self, own: Params, constants: Params, x: Tensor) -> Tensor:
+    def _kept_norms(self, module: nn.Module) -> Collection[str]:
+        """Paths of the norms whose running statistics are used."""
+        return ()
+
+    def _body(self, own: Params, constants: Params, x: Tensor, training: Training | None) -> Tensor:
         """The inputs of the head, ``[tasks, n, features]``."""
         n_tasks, n = x.shape[:2]
         if not self.batch_statistics and all(len(weight) == 1 for weight in own.values()):
             shared = {name: weight[0] for name, weight in own.items()}
-            return self._call(shared | constants, x.flatten(0, 1)).view(n_tasks, n, -1)
+            return self._call(shared | constants, x.flatten(0, 1), training).view(n_tasks, n, -1)
+        trainings = self._of_each_task(training, own, n_tasks)
         # Unbound, not sliced: each slice would add a gradient of the size of all tasks.
         tasks = {name: _per_task(weight, n_tasks).unbind() for name, weight in own.items()}
         first = first_examples() if self.batch_statistics else None
         with nullcontext() if first is None else _FirstStatistics(n):
-            return torch.stack(
+            y = torch.stack(
                 [
-                    self._call({name: rows[t] for name, rows in tasks.items()} | constants, of_task)
+                    self._call(
+                        {name: rows[t] for name, rows in tasks.items()} | constants,
+                        of_task,
+                        trainings[t],
+                    )
                     for t, of_task in enumerate(x.unbind())
                 ]
             )
+        if training is not None:
+            training.state.update(join_tasks([one for one in trainings if one is not None]))
+        return y
 
-    def _call(self, tensors: Params, x: Tensor) -> Tensor:
+    def _of_each_task(
+        self, training: Training | None, own: Params, n_tasks: int
+    ) -> Sequence[Training | None]:
+        if training is None:
+            return [None] * n_tasks
+        if n_tasks > 1 and any(len(own[f"{path}.running_mean"]) == 1 for path in self._norms):
+            raise PluginError(
+                "In a lifted network, tasks with weights of their own cannot update the running "
+                "statistics of all tasks together.",
+                hint="Give each task a state of its own, [tasks, *shape], or lift with "
+                "norm='batch'.",
+            )
+        return of_each_task(training, n_tasks)
+
+    def _call(self, tensors: Params, x: Tensor, training: Training | None = None) -> Tensor:
         # Only this kernel of attention has second derivatives.
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH), self._statistics(tensors, training):
             y = functional_call(self._module, tensors, (x,))
         features, self._end.seen = self._end.seen, None
         if features is None or y is not features or len(y) != len(x) or y.dim() != 2:
@@ -173,6 +231,14 @@ class _Lifted:
             )
         return features
 
+    def _statistics(
+        self, tensors: Params, training: Training | None
+    ) -> AbstractContextManager[Any]:
+        if training is None:
+            return nullcontext()
+        means = {id(tensors[f"{path}.running_mean"]): norm for path, norm in self._norms.items()}
+        return UpdatedStatistics(means, training)
+
     def _constants_like(self, x: Tensor) -> Params:
         key = x.device, x.dtype
         if key not in self._moved:
@@ -181,6 +247,26 @@ class _Lifted:
                 for name, value in self._constants.items()
             }
         return self._moved[key]
+
+
+class _LiftedWithState(_Lifted):
+    """A module whose batch norms have running statistics; see :class:`metabench.StatefulSpace`."""
+
+    def init_state(self) -> Params:
+        """The statistics that the module begins with."""
+        return {
+            name: one.detach().to("cpu", torch.float32, copy=True)
+            for name, one in self._initial_state.items()
+        }
+
+    def forward_training(
+        self, weights: Params, mixture: Mixture, x: Tensor, *, training: Training
+    ) -> Tensor:
+        """See :meth:`metabench.StatefulSpace.forward_training`."""
+        return self._forward(weights, x, training)
+
+    def _kept_norms(self, module: nn.Module) -> Collection[str]:
+        return norms_with_state(module)
 
 
 class _End(nn.Module):
@@ -368,11 +454,16 @@ def _strided_pixels(conv: nn.Conv2d, x: Tensor) -> Tensor:
     return functional.conv2d(x[..., ::down, ::right], conv.weight, conv.bias, groups=conv.groups)
 
 
-def _use_batch_statistics(module: nn.Module) -> bool:
-    """Take running statistics away; what has none uses those of its input. Says if any is left."""
+def _use_batch_statistics(module: nn.Module, *, but: Collection[str]) -> bool:
+    """Take running statistics away; what has none uses those of its input. Says if any is left.
+
+    Args:
+        module: is changed.
+        but: paths of the norms that keep theirs.
+    """
     found = False
-    for part in module.modules():
-        if isinstance(part, _NormBase):
+    for path, part in module.named_modules():
+        if isinstance(part, _NormBase) and path not in but:
             part.track_running_stats = False
             part.running_mean = part.running_var = part.num_batches_tracked = None
             found = found or isinstance(part, _BatchNorm)

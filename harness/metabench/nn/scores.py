@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,15 @@ if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
     from metabench.plugin.contracts.metric import Score
 
+ROUNDING = 1e-4
+"""By how much a score may lie outside its range: a mean in half or single precision is rounded."""
+
 
 def score_of(metric: MetricSpec) -> Score:
     """The function of a metric: from outputs and ``y`` of query sets to scores ``[tasks]``.
 
-    It raises ``PluginError`` if the metric fails, or returns something else.
+    It raises ``PluginError`` if the metric fails, returns something else, or gives a score outside
+    its range. Scores that are not finite are not judged here.
     """
     function: Score = resolve(metric.function)
 
@@ -36,9 +41,29 @@ def score_of(metric: MetricSpec) -> Score:
                 f"Metric {metric.name} returned {given} for {len(outputs)} tasks.",
                 hint="It must return a tensor [tasks], one score per task.",
             )
+        _check_range(metric, found)
         return found
 
     return score
+
+
+def _check_range(metric: MetricSpec, scores: Tensor) -> None:
+    """Raise if a score lies outside the range of its metric by more than rounding."""
+    least, most = metric.range
+    if least is None and most is None:
+        return
+    low = -math.inf if least is None else least - ROUNDING * max(1.0, abs(least))
+    high = math.inf if most is None else most + ROUNDING * max(1.0, abs(most))
+    finite = scores.detach().isfinite()
+    outside = finite & ((scores < low) | (scores > high))
+    if not outside.any():
+        return
+    found = float(scores[outside][0])
+    raise PluginError(
+        f"Metric {metric.name} gave the score {found:g}, but its range is "
+        f"{metric.described['range']}.",
+        hint="Correct the function of the metric, or its range.",
+    )
 
 
 def task_scores(outputs: Tensor, y: Tensor, *, metric: str) -> Tensor:

@@ -376,12 +376,42 @@ def _flaw_of(phases: Sequence[Phase]) -> str:
 
 
 def training_conditions(spec: RunSpec, catalog: Catalog) -> TrainingConditions | None:
-    """What the learner of a run states about its training."""
+    """What the learner of a run states about its training, and its network."""
     stated = catalog.learner(spec.learner.name).conditions
-    if stated is None:
-        return None
-    conditions: TrainingConditions = resolve(stated)(learner_params(spec, catalog))
-    return conditions
+    conditions: TrainingConditions | None = None
+    if stated is not None:
+        conditions = resolve(stated)(learner_params(spec, catalog))
+    said = _regularization_of_network(spec, catalog)
+    if not said:
+        return conditions
+    conditions = conditions or TrainingConditions()
+    own = "" if conditions.regularization == NO_REGULARIZATION else conditions.regularization
+    joined = ", ".join(filter(None, (own, said)))
+    return conditions.model_copy(update={"regularization": joined})
+
+
+NO_REGULARIZATION = "none"
+"""What a learner says that has none."""
+
+
+def _regularization_of_network(spec: RunSpec, catalog: Catalog) -> str:
+    """What the network of a run does against overfitting, in words; "" for nothing.
+
+    Raises:
+        PluginError: when its plugin does not say it in words.
+    """
+    if spec.space is None:
+        return ""
+    network = catalog.space(spec.space.name)
+    if network.regularization is None:
+        return ""
+    said = resolve(network.regularization)(spec.space.validated(network.params_model()))
+    if not isinstance(said, str):
+        raise PluginError(
+            f"The regularization of network {network.name} is a {type(said).__name__}.",
+            hint="`regularization` maps parameters to words.",
+        )
+    return said
 
 
 def steps_at_test(spec: RunSpec, catalog: Catalog) -> int:

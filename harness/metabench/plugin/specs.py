@@ -171,6 +171,9 @@ class SearchSpaceSpec(Spec):
         factory: builds the network from its validated parameters and a ``TaskShape``.
         kinds: the kinds of task that it can be trained on.
         searched: whether it is a search space, i.e. whether it has choices.
+        regularization: from parameters to what it does against overfitting in meta-training, in
+            words, such as ``network dropout 0.1``; "" for nothing. It joins the regularization
+            that the learner states. None for a network that does nothing.
         suite_defaults: values that it brings for suites of others: a mapping by suite, in the form
             of a suite file, or the YAML file of one. A suite's own values for it win.
     """
@@ -178,6 +181,7 @@ class SearchSpaceSpec(Spec):
     factory: Callable[[Any, TaskShape], SearchSpace] | str
     kinds: tuple[TaskKind, ...] = ("classification",)
     searched: bool = False
+    regularization: Callable[[Any], str] | str | None = None
     suite_defaults: Mapping[str, Any] | Traversable | None = None
 
 

@@ -49,12 +49,12 @@ _TESTED = {
 def caption(configs: Sequence[Configuration], *, interval: IntervalKind) -> str:
     """The caption of a table whose rows are ``configs``, in their order."""
     said = scores_note(configs, metric=configs[0].metric, interval=interval)
-    said = " ".join(filter(None, [said[:1].upper() + said[1:], _headline(configs)]))
+    said = " ".join(filter(None, [said[:1].upper() + said[1:], headline_note(configs)]))
     return " ".join([said, *protocol_notes(configs), *budget_notes(configs)])
 
 
-def _headline(configs: Sequence[Configuration]) -> str:
-    """That a metric is not the headline's, and which one is."""
+def headline_note(configs: Sequence[Configuration]) -> str:
+    """That a metric is not the headline's, and which one is; "" where it is the headline's."""
     names = _distinct(run.headline for config in configs for run in config.runs if run.headline)
     if not names:
         return ""

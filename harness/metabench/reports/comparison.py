@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metabench.errors import DataError, UsageError
-from metabench.reports.captions import inequality_notes
+from metabench.reports.captions import headline_note, inequality_notes
 from metabench.results.comparability import mismatch, seeds_wanted
 from metabench.results.configurations import Configuration, stamps_of
 from metabench.results.labels import description, short_name, telling
@@ -259,7 +259,7 @@ def _extremes(shared: Shared) -> list[EpisodeDifference]:
 
 
 def _notes(left: Configuration, right: Configuration, shared: Shared) -> Sequence[str]:
-    notes = inequality_notes([left, right])
+    notes = [headline_note([left, right]), *inequality_notes([left, right])]
     if min(len(left.runs), len(right.runs)) < 2:
         notes.append(
             "With one seed, the intervals hold for these trained networks, not for the learners."

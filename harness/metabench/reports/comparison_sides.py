@@ -12,6 +12,7 @@ from metabench.reports.build import row_labels
 from metabench.results.comparability import conditions, difference_in_words
 from metabench.results.configurations import Configuration, configurations
 from metabench.results.evaluations import HEADLINE, evaluated_configurations
+from metabench.results.further_metrics import through_metric
 from metabench.results.labels import NETWORK, description, short_name, telling
 from metabench.results.reading import FinishedRun, Results, read_runs
 from metabench.text import plain
@@ -24,12 +25,21 @@ _VARIANT = re.compile(r"(?P<learner>[^()]+?)\s*\((?P<facts>.*)\)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What narrows a choice down; None takes anything."""
+    """What narrows a choice down; None takes anything.
+
+    Attributes:
+        suite: the runs' suite.
+        setting: their setting.
+        budget: their budget.
+        evaluation: which of their evaluations is compared.
+        metric: which of their metrics is compared.
+    """
 
     suite: str | None = None
     setting: str | None = None
     budget: str | None = None
     evaluation: str | None = None
+    metric: str | None = None
 
     def keeps(self, run: FinishedRun) -> bool:
         """Whether a run is asked for."""
@@ -59,13 +69,26 @@ def find_sides(first: str, second: str, *, folder: Path, wanted: Wanted) -> Side
         UsageError: for an unknown name, or where a choice is left.
         DataError: when a side has no finished run.
     """
+    if wanted.metric is not None and wanted.evaluation not in (None, HEADLINE):
+        raise UsageError(
+            "Further metrics score the predictions of the headline, so --metric and --evaluation "
+            "exclude each other.",
+            hint="Leave one of them out.",
+        )
     names = (first, second)
     both_folders = all(Path(name).is_dir() for name in names)
     read: dict[Path, Results] = {}
-    sides = [_configs(name, folder=folder, wanted=wanted, read=read) for name in names]
-    problems = tuple(problem for results in read.values() for problem in results.problems)
+    chosen: list[Sequence[FinishedRun]] = [
+        _runs(name, folder=folder, wanted=wanted, read=read) for name in names
+    ]
+    problems = [problem for results in read.values() for problem in results.problems]
+    if wanted.metric is not None:
+        seen = [through_metric(Results(tuple(runs), (), ()), wanted.metric) for runs in chosen]
+        problems += dict.fromkeys(problem for side in seen for problem in side.problems)
+        chosen = [side.runs for side in seen]
+    sides = [evaluated_configurations(runs, evaluation=wanted.evaluation) for runs in chosen]
     if len(sides[0]) == len(sides[1]) == 1:
-        return Sides([(sides[0][0], sides[1][0])], (), problems)
+        return Sides([(sides[0][0], sides[1][0])], (), tuple(problems))
     left, right = (_by_conditions(side, by_learner=both_folders) for side in sides)
     pairs = [(left[key], right[key]) for key in left if key in right]
     if not pairs:
@@ -81,12 +104,12 @@ def find_sides(first: str, second: str, *, folder: Path, wanted: Wanted) -> Side
         for key, config in mine.items()
         if key not in theirs
     ]
-    return Sides(pairs, tuple(dict.fromkeys(alone)), problems)
+    return Sides(pairs, tuple(dict.fromkeys(alone)), tuple(problems))
 
 
-def _configs(
+def _runs(
     name: str, *, folder: Path, wanted: Wanted, read: dict[Path, Results]
-) -> list[Configuration]:
+) -> list[FinishedRun]:
     path = Path(name)
     place = path if path.is_dir() else folder
     if place not in read:
@@ -111,7 +134,7 @@ def _configs(
             )
         error = unknown(f"folder, run or learner in {place}", name, known)
         raise UsageError(error.message, hint=_with_problems(error.hint, results))
-    return evaluated_configurations(chosen, evaluation=wanted.evaluation)
+    return chosen
 
 
 def _with_problems(hint: str, results: Results) -> str:

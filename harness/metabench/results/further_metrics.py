@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 
-from metabench.errors import UsageError
+from metabench.errors import DataError, UsageError
 from metabench.results.reading import FinishedRun, Results
 from metabench.text import counted
+
+_MOST_RUNS = 5
+"""Runs that one message names."""
 
 
 def through_metric(results: Results, name: str) -> Results:
@@ -22,6 +27,7 @@ def through_metric(results: Results, name: str) -> Results:
 
     Raises:
         UsageError: when no run has the metric.
+        DataError: when the metric of no run is finite on all of its episodes.
     """
     having = [run.record for run in results.runs if _scores(run, name)]
     if not having:
@@ -42,7 +48,16 @@ def through_metric(results: Results, name: str) -> Results:
             problems.append(f"{run.folder}: {flaw}.")
         else:
             runs.append(of_metric(run, name))
+    if not runs:
+        _refuse(results.runs, name)
     return Results(tuple(runs), results.others, tuple(problems))
+
+
+def runs_through(runs: Iterable[FinishedRun], name: str | None) -> list[FinishedRun]:
+    """The runs that have a metric, with its scores; all of them as they are where it is None."""
+    if name is None:
+        return list(runs)
+    return [of_metric(run, name) for run in runs if not _flaw(run, name)]
 
 
 def of_metric(run: FinishedRun, name: str) -> FinishedRun:
@@ -77,10 +92,29 @@ def _flaw(run: FinishedRun, name: str) -> str:
         )
     if name == run.record.spec.metric:
         return ""
-    if n_bad := int((~np.isfinite(run.episodes.metrics[name])).sum()):
+    if n_bad := _n_bad(run, name):
         has = "has" if n_bad == 1 else "have"
         return f"{counted(n_bad, 'episode')} {has} no finite {name}, so it is not counted"
     return ""
+
+
+def _refuse(runs: Sequence[FinishedRun], name: str) -> NoReturn:
+    """Say in which runs a metric is not finite, if it is finite in none."""
+    having = [run for run in runs if _scores(run, name)]
+    told = [
+        f"{run.folder} ({_n_bad(run, name):,} of {counted(len(run.episodes), 'episode')})"
+        for run in having[:_MOST_RUNS]
+    ]
+    more = len(having) - len(told)
+    told += [f"{more:,} more"] if more > 0 else []
+    raise DataError(
+        f"The metric {name!r} is finite in no run here: it is not finite in {', '.join(told)}.",
+        hint="A run is counted if the metric is finite on all of its episodes.",
+    )
+
+
+def _n_bad(run: FinishedRun, name: str) -> int:
+    return int((~np.isfinite(run.episodes.metrics[name])).sum())
 
 
 def _list(names: set[str]) -> str:

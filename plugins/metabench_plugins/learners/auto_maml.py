@@ -8,15 +8,13 @@ the logits decode to is trained anew, as T-NAS trains its networks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
-from metabench import SKIPPED, Labelled, TaskBatch
+from metabench import Labelled
 from metabench_plugins.learners.parts.gradient_learner import Start
 from metabench_plugins.learners.parts.searched_space import is_arch
 from metabench_plugins.learners.tnas import Tnas, TnasParams
@@ -50,19 +48,9 @@ class AutoMaml(Tnas):
         }
         return replace(start, weights=weights)
 
-    def _search_step(
-        self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
-    ) -> Mapping[str, Tensor | float]:
-        """One outer update: weights and logits descend the mean query losses of their halves."""
-        if self.params.arch_tasks == "all":
-            return super()._search_step(tasks, progress=progress, rng=rng)
-        start = self.begin(tasks.support, rng=rng, progress=progress)
-        loss, penalty = self.outer_losses(start, tasks)
-        descended = loss if penalty is None else loss + penalty
-        # The loss is a mean over all tasks, each gradient one over half of them.
-        skipped = self.outer.step(descended * (len(tasks) / _half(len(tasks))))
-        logged = {"loss": loss.detach(), SKIPPED: skipped}
-        return logged if penalty is None else {**logged, "penalty": penalty.detach()}
+    def outer_factor(self, n_tasks: int) -> float:
+        """The loss is a mean over all tasks, each gradient one over half of them."""
+        return 1.0 if self.params.arch_tasks == "all" else n_tasks / _half(n_tasks)
 
 
 def _half(n_tasks: int) -> int:

@@ -30,6 +30,7 @@ from metabench import (
     Adapted,
     Labelled,
     LearnerContext,
+    Mixture,
     Params,
     TaskBatch,
     is_norm,
@@ -41,7 +42,11 @@ from metabench import (
 from metabench_plugins.learners.parts.gradient_learner import GradientParams, leaves
 from metabench_plugins.learners.parts.layer_weights import layered
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
+from metabench_plugins.learners.parts.outer_gradient import gradients_by_parts
+from metabench_plugins.learners.parts.schedules import floor
+from metabench_plugins.learners.parts.split_batch import even_parts, tasks_of
 from metabench_plugins.learners.parts.svgd import svgd_matrices
+from metabench_plugins.learners.parts.task_memory import TaskMemory
 
 
 class BmamlParams(GradientParams):
@@ -134,30 +139,71 @@ class Bmaml:
             learned["particles.logs"] = self._particles["logs"]
         group = Group(learned | self._shared, p.outer_lr, p.max_norm)
         self.outer = OuterAdam([group], clip=p.clip, skip_above=p.skip_above)
+        self._memory = TaskMemory(context.device)
 
     def meta_step(
         self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
     ) -> Mapping[str, Tensor | float]:
         """One outer update; ``query_loss`` is that of the mean prediction."""
+        p, chaser = self.params, self.params.meta_loss == "chaser"
+        losses: list[Tensor] = []
+        query_losses: list[Tensor] = []
+
+        def descended(start: Params, part: slice) -> Tensor:
+            own = self._losses(Particles(**start), tasks_of(tasks, part), chaser=chaser)
+            for values, kept in zip(own, (losses, query_losses), strict=True):
+                kept.append(values.detach())
+            return own[0]
+
+        gradients = gradients_by_parts(
+            descended,
+            share(self._particles, len(tasks)),
+            list(self.outer.weights.values()),
+            parts=self.parts_of(tasks),
+            factor=1 / len(tasks),
+        )
+        loss = torch.cat(losses).mean()
+        rate = p.outer_decay ** floor(100 * progress)
+        skipped = self.outer.apply(gradients, rate=rate).to(loss.dtype)
+        if not chaser:
+            return {"loss": loss, SKIPPED: skipped}
+        return {"loss": loss, "query_loss": torch.cat(query_losses).mean(), SKIPPED: skipped}
+
+    def _losses(self, start: Particles, tasks: TaskBatch, *, chaser: bool) -> tuple[Tensor, Tensor]:
+        """What each task adds to the outer loss, and its query loss, ``[tasks]``."""
         p = self.params
-        rate = p.outer_decay ** int(100 * progress)
         support, query = self._read(tasks.support), self._read(tasks.query)
         shots = support.y.shape[1] // self._context.shape.ways
-        *_, chaser = self._path(support, p.inner_steps, create_graph=p.order == "second")
-        if p.meta_loss == "query":
-            loss = self._query_loss(chaser, query, shots=shots)
-            return {"loss": loss.detach(), SKIPPED: self.outer.step(loss, rate=rate)}
+        *_, end = self._path(support, p.inner_steps, start=start, create_graph=p.order == "second")
+        if not chaser:
+            query_losses = self._query_losses(end, query, shots=shots)
+            return query_losses, query_losses
         with torch.no_grad():
             seen = Labelled(
                 torch.cat([support.x, query.x], dim=1), torch.cat([support.y, query.y], dim=1)
             )
-            leader = chaser
+            leader = end
             for _ in range(p.leader_steps):
                 leader = self._step(leader, seen)
-            query_loss = self._query_loss(chaser, query, shots=shots)
-        loss = (chaser.weights - leader.weights).square().sum(dim=(1, 2)).mean()
-        skipped = self.outer.step(loss, rate=rate)
-        return {"loss": loss.detach(), "query_loss": query_loss, SKIPPED: skipped}
+            query_losses = self._query_losses(end, query, shots=shots)
+        return (end.weights - leader.weights).square().sum(dim=(1, 2)), query_losses
+
+    def parts_of(self, tasks: TaskBatch) -> list[slice]:
+        """The tasks of a batch that run at a time in an outer gradient, parts of about one size."""
+        p = self.params
+        most = self._memory.tasks_at_once(
+            self._space,
+            self._first_network,
+            tasks,
+            steps=p.inner_steps,
+            second=p.order == "second",
+            networks=p.particles,
+        )
+        return even_parts(len(tasks), most)
+
+    def _first_network(self) -> tuple[Params, Mixture]:
+        first = Particles(*(rows[None, :1] for rows in self._particles.values()))
+        return self._networks(first) | self._one(self._shared), {}
 
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
@@ -179,10 +225,15 @@ class Bmaml:
         self.outer.load_state_dict(state)
 
     def _path(
-        self, data: Labelled, steps: int, *, create_graph: bool = False
+        self,
+        data: Labelled,
+        steps: int,
+        *,
+        start: Particles | None = None,
+        create_graph: bool = False,
     ) -> Iterator[Particles]:
-        """Yield the particles after 0, 1, ..., ``steps`` steps."""
-        particles = Particles(**share(self._particles, len(data.x)))
+        """Yield the particles after 0, 1, ..., ``steps`` steps, at first those all tasks share."""
+        particles = start or Particles(**share(self._particles, len(data.x)))
         yield particles
         for _ in range(steps):
             particles = self._step(particles, data, create_graph=create_graph)
@@ -266,18 +317,22 @@ class Bmaml:
     def _outputs(self, particles: Particles, x: Tensor) -> Tensor:
         """Map ``x [tasks, n, ...]``, features in classification, to ``[tasks, M, n, outputs]``."""
         n_tasks, n_particles = particles.weights.shape[:2]
-        sizes = [shape.numel() for shape in self._shapes.values()]
-        parts = torch.split(particles.weights.flatten(0, 1), sizes, dim=1)
-        weights = {
-            name: part.view(-1, *shape)
-            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
-        }
+        weights = self._networks(particles)
         x = x.repeat_interleave(n_particles, dim=0)
         if self._context.task.kind == "regression":
             y = self._space.forward(weights | self._one(self._shared), {}, x)
         else:
             y = nn.linear(x, *weights.values())
         return y.view(n_tasks, n_particles, *y.shape[1:])
+
+    def _networks(self, particles: Particles) -> Params:
+        """The weights of each particle by name, ``[tasks M, *shape]``."""
+        sizes = [shape.numel() for shape in self._shapes.values()]
+        parts = torch.split(particles.weights.flatten(0, 1), sizes, dim=1)
+        return {
+            name: part.view(-1, *shape)
+            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
+        }
 
     def _forward(self, particles: Particles) -> Any:
         return lambda x: self._predict(particles, self._features(x))
@@ -289,14 +344,14 @@ class Bmaml:
             return outputs.mean(dim=1)
         return outputs.log_softmax(dim=-1).logsumexp(dim=1) - math.log(outputs.shape[1])
 
-    def _query_loss(self, particles: Particles, query: Labelled, *, shots: int) -> Tensor:
+    def _query_losses(self, particles: Particles, query: Labelled, *, shots: int) -> Tensor:
         return task_losses(
             self._predict(particles, query.x),
             query.y,
             kind=self._context.task.kind,
             reduction=self.params.reduction,
             shots=shots,
-        ).mean()
+        )
 
     @staticmethod
     def _one(weights: Params) -> Params:

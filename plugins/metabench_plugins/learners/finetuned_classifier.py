@@ -22,7 +22,6 @@ from torch import Tensor
 from metabench import (
     Adapted,
     EpisodeShape,
-    Frozen,
     Labelled,
     LearnerContext,
     Params,
@@ -31,11 +30,16 @@ from metabench import (
     predictor,
     task_losses,
 )
+from metabench_plugins.learners.parts.augmentation import (
+    AugmentedParams,
+    augmented,
+    check_images,
+)
 from metabench_plugins.learners.parts.classifier_head import ClassifierHead, HeadKind
 from metabench_plugins.learners.parts.pretrained_embedding import PretrainedEmbedding
 
 
-class FinetunedParams(Frozen):
+class FinetunedParams(AugmentedParams):
     """Parameters of fine-tuned classifiers."""
 
     head: HeadKind = Field(
@@ -87,6 +91,7 @@ class FinetunedClassifier:
         self._context = context
         p: FinetunedParams = context.params
         self.params = p
+        check_images(p.augmentation, context.task)
         self._head = ClassifierHead(p.head, p.scale)
         self.network = PretrainedEmbedding(
             context,
@@ -101,7 +106,8 @@ class FinetunedClassifier:
     ) -> Mapping[str, Tensor | float]:
         """Descend the mean cross-entropy of the labelled examples."""
         assert tasks.labelled is not None
-        return self.network.classify(tasks.labelled, progress=progress, rng=rng)
+        examples = augmented(tasks.labelled, self.params.augmentation, rng=rng)
+        return self.network.classify(examples, progress=progress, rng=rng)
 
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:

@@ -34,7 +34,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
@@ -42,7 +42,6 @@ from metabench import (
     SKIPPED,
     Adapted,
     EpisodeShape,
-    Frozen,
     Labelled,
     LearnerContext,
     Params,
@@ -53,6 +52,11 @@ from metabench import (
     nn,
     predictor,
     task_losses,
+)
+from metabench_plugins.learners.parts.augmentation import (
+    AugmentedParams,
+    augmented,
+    check_images,
 )
 from metabench_plugins.learners.parts.classifier_head import ClassifierHead
 from metabench_plugins.learners.parts.gradient_learner import leaves
@@ -65,7 +69,7 @@ LARGEST_LOG_SPREAD = 10.0
 """A larger u of equation 2 counts as this, so that a code that runs away does not overflow."""
 
 
-class LeoParams(Frozen):
+class LeoParams(AugmentedParams):
     """Parameters of LEO; the defaults are those of the released code."""
 
     features: Literal["pre-trained", "inputs"] = Field(
@@ -118,6 +122,15 @@ class LeoParams(Frozen):
         "this many times the median of the last 100; null for never.",
     )
 
+    @model_validator(mode="after")
+    def _augments_images(self) -> LeoParams:
+        if self.augmentation is not None and self.features == "inputs":
+            raise ValueError(
+                "`augmentation` changes the images of pre-training, which `features: inputs` "
+                "leaves out"
+            )
+        return self
+
 
 def phases(params: LeoParams, shape: EpisodeShape) -> Sequence[Phase]:
     """The network first, on labelled examples; then LEO, on episodes."""
@@ -146,6 +159,7 @@ class Leo:
         self.context = context
         p: LeoParams = context.params
         self.params = p
+        check_images(p.augmentation, context.task)
         self._network: PretrainedEmbedding | None = None
         if p.features == "pre-trained":
             self._network = PretrainedEmbedding(
@@ -168,7 +182,8 @@ class Leo:
         """Train the network, or descend equation 4."""
         if self._network is not None and tasks.phase == PRE_TRAIN:
             assert tasks.labelled is not None
-            return self._network.classify(tasks.labelled, progress=progress, rng=rng)
+            examples = augmented(tasks.labelled, self.params.augmentation, rng=rng)
+            return self._network.classify(examples, progress=progress, rng=rng)
         with torch.no_grad():
             support, query = self._features(tasks.support.x), self._features(tasks.query.x)
         losses, penalty = self.losses(

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from metabench import EpisodeShape, Frozen, Params
 from metabench_plugins.learners.metric import MetricLearner, MetricParams
+from metabench_plugins.learners.parts.augmentation import AugmentedParams
 from metabench_plugins.learners.parts.crammer_singer import crammer_singer
 from metabench_plugins.learners.parts.gradient_learner import leaves
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam, OuterOptimizer
@@ -68,7 +69,7 @@ class R2d2Params(MetricParams, EpisodeParams):
     )
 
 
-class MetaOptNetParams(RateDrops, EpisodeParams):
+class MetaOptNetParams(RateDrops, EpisodeParams, AugmentedParams):
     """Parameters of MetaOptNet."""
 
     head: Literal["svm", "ridge"] = Field(

@@ -13,7 +13,7 @@ outer loop change from part to part.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,7 +22,6 @@ from pydantic import Field
 from torch import Tensor
 
 from metabench import (
-    SKIPPED,
     Frozen,
     Labelled,
     Order,
@@ -36,6 +35,7 @@ from metabench import (
 from metabench_plugins.learners.maml import Maml, MamlParams
 from metabench_plugins.learners.parts.gradient_learner import Start, leaves
 from metabench_plugins.learners.parts.outer_adam import Group
+from metabench_plugins.learners.parts.schedules import Scalar, cos, floor
 
 N_PARTS = 100
 """Parts of meta-training; the source has as many epochs, of 500 meta-steps each."""
@@ -95,16 +95,16 @@ class MamlPlusParams(StepwiseParams, MamlParams):
     )
 
 
-def part_of(progress: float) -> int:
+def part_of(progress: Scalar) -> Scalar:
     """The part of meta-training, 0 to 99, given the share that is done.
 
     >>> [part_of(step / 50) for step in (0, 7, 49)]
-    [0, 14, 98]
+    [0.0, 14.0, 98.0]
     """
-    return min(N_PARTS - 1, int(N_PARTS * progress + 1e-9))
+    return min(N_PARTS - 1, floor(N_PARTS * progress + 1e-9))
 
 
-def loss_weights(part: int, *, steps: int, parts: int) -> tuple[float, ...]:
+def loss_weights(part: float, *, steps: int, parts: int) -> tuple[float, ...]:
     """Weights ``v`` of the query losses after each inner step; their sum is 1.
 
     They begin equal. Those before the last fall by ``1 / (steps * parts)`` per part.
@@ -171,7 +171,7 @@ class MamlPlus(Maml):
         self, support: Labelled, *, rng: torch.Generator, progress: float | None
     ) -> ScheduledStart:
         """Shared weights; order and losses of the part of meta-training."""
-        p, part = self.params, part_of(progress or 0.0)
+        p, part = self.params, part_of(0.0 if progress is None else progress)
         return ScheduledStart(
             weights=share(self._weights, len(support.x)),
             adapted=self._adapted,
@@ -179,26 +179,31 @@ class MamlPlus(Maml):
             losses=loss_weights(part, steps=p.inner_steps, parts=p.multi_step_parts),
         )
 
-    def meta_step(
-        self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
-    ) -> Mapping[str, Tensor | float]:
-        """One outer update on the weighted query losses, at the rate of the part."""
-        loss = self.query_loss(self.begin(tasks.support, rng=rng, progress=progress), tasks)
-        skipped = self.outer.step(loss, rate=self._outer_rate(part_of(progress)))
-        return {"loss": loss.detach(), SKIPPED: skipped}
+    def outer_rate(self, progress: float) -> float:
+        """The factor of Adam's learning rate in the part of meta-training."""
+        p = self.params
+        if p.outer_lr_end is None:
+            return 1.0
+        end: float = p.outer_lr_end / p.outer_lr
+        return end + (1 - end) * (1 + cos(math.pi * part_of(progress) / N_PARTS)) / 2
 
-    def query_loss(self, start: Start, tasks: TaskBatch) -> Tensor:
-        """The weighted sum over inner steps of the mean query losses."""
+    def query_passes(self, start: Start) -> int:
+        """One after each inner step whose loss counts."""
+        assert isinstance(start, ScheduledStart)
+        return sum(map(bool, start.losses))
+
+    def losses_of_tasks(self, start: Start, tasks: TaskBatch) -> tuple[Tensor, Tensor | None]:
+        """The weighted sum over inner steps of the query losses of each task, ``[tasks]``."""
         assert isinstance(start, ScheduledStart)
         steps = self.params.inner_steps
         shots = tasks.support.y.shape[1] // self.context.shape.ways
         path = self._path(start, tasks.support, steps=steps, anneal=steps, order=start.order)
         first, *others = [
-            v * self._loss(start, weights, data=tasks.query, shots=shots).mean()
+            v * self._loss(start, weights, data=tasks.query, shots=shots)
             for v, weights in zip((0.0, *start.losses), path, strict=True)
             if v
         ]
-        return sum(others, start=first)
+        return sum(others, start=first), None
 
     def _path(
         self,
@@ -244,14 +249,6 @@ class MamlPlus(Maml):
         if not self.params.norm_per_step:
             return weights
         return {name: w[:, step] if is_norm(name) else w for name, w in weights.items()}
-
-    def _outer_rate(self, part: int) -> float:
-        """The factor of Adam's learning rate in a part of meta-training."""
-        p = self.params
-        if p.outer_lr_end is None:
-            return 1.0
-        end: float = p.outer_lr_end / p.outer_lr
-        return end + (1 - end) * (1 + math.cos(math.pi * part / N_PARTS)) / 2
 
 
 def _repeated(leaf: Tensor, steps: int) -> Tensor:

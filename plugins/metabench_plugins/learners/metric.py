@@ -26,7 +26,6 @@ from metabench import (
     SKIPPED,
     Adapted,
     EpisodeShape,
-    Frozen,
     Labelled,
     LearnerContext,
     Params,
@@ -34,11 +33,17 @@ from metabench import (
     Training,
     predictor,
 )
+from metabench_plugins.learners.parts.augmentation import (
+    AugmentedParams,
+    augmented,
+    check_images,
+)
 from metabench_plugins.learners.parts.embedding import Embedding
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam, OuterOptimizer
+from metabench_plugins.learners.parts.schedules import floor
 
 
-class MetricParams(Frozen):
+class MetricParams(AugmentedParams):
     """Parameters of metric learners."""
 
     train_ways: int | None = Field(
@@ -96,6 +101,7 @@ class MetricLearner(ABC):
     def __init__(self, context: LearnerContext) -> None:
         self._context = context
         self.params: Any = context.params
+        check_images(self.params.augmentation, context.task)
         self.embed = Embedding(context, "a metric learner")
         self.outer = self.optimizer(self.embed.weights)
 
@@ -106,7 +112,8 @@ class MetricLearner(ABC):
 
     def rate(self, progress: float) -> float:
         """The factor of the learning rate after a share of meta-training."""
-        return 0.5 ** int(progress / self.params.halve_every)
+        rate: float = 0.5 ** floor(progress / self.params.halve_every)
+        return rate
 
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """The mean loss of queries ``[n, ways]`` of classes ``[n]``."""
@@ -155,9 +162,13 @@ class MetricLearner(ABC):
         """Descend the mean loss of the query sets."""
         ways = self.params.train_ways or self._context.shape.ways
         members = functional.one_hot(tasks.support.y, ways)
+        supports, queries = (
+            augmented(part, self.params.augmentation, rng=rng)
+            for part in (tasks.support, tasks.query)
+        )
         training = Training(rng=rng, progress=progress)
-        support, embed = self.conditioned(tasks.support.x, members, training)
-        logits = self.logits(embed(tasks.query.x), support, members.to(support.dtype))
+        support, embed = self.conditioned(supports.x, members, training)
+        logits = self.logits(embed(queries.x), support, members.to(support.dtype))
         loss = self.loss(logits.flatten(0, 1), tasks.query.y.flatten())
         skipped = self.outer.step(loss + self.penalty(), rate=self.rate(progress))
         self.embed.network.keep(training, skipped=skipped)

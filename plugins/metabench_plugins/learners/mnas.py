@@ -304,8 +304,10 @@ class Mnas(GradientLearner):
         if progress is None or self._phase == "retrain":
             arch = _detached(arch)
             mixture = self._strategy.mixture(self._supernet, arch, sharpness=1.0, rng=None)
-            hard = harden(mixture, self._choices)
-            found = genotypes(hard, self._choices) if progress is None else None
+            hard, found = harden(mixture, self._choices), None
+            if progress is None:
+                hard = {key: weights.cpu() for key, weights in hard.items()}
+                found = genotypes(hard, self._choices)
             (like, *_) = arch.values()
             return place(hard, like), found
         searched = self._searched(progress)

@@ -32,6 +32,7 @@ from metabench import (
 )
 from metabench_plugins.learners.parts.inner_adam import Moments, decayed, descend
 from metabench_plugins.learners.parts.mini_batches import Sampling, mini_batches
+from metabench_plugins.learners.parts.schedules import towards
 from metabench_plugins.learners.parts.split_batch import gradients, parts, rows
 
 
@@ -126,10 +127,11 @@ class Reptile:
             self._moments = moments.mean()
             ends.append({name: weight.mean(dim=0) for name, weight in weights.items()})
             losses.append(loss.mean())
+        (mean, *others) = ends
+        if others:
+            mean = {name: torch.stack([end[name] for end in ends]).mean(dim=0) for name in mean}
         self._weights = {
-            name: self.towards(
-                start, torch.stack([end[name] for end in ends]).mean(dim=0), progress=progress
-            )
+            name: self.towards(start, mean[name], progress=progress)
             for name, start in self._weights.items()
         }
         return {"loss": torch.stack(losses).mean()}
@@ -145,7 +147,7 @@ class Reptile:
     def towards(self, start: Tensor, end: Tensor, *, progress: float) -> Tensor:
         """Move a weight towards the mean of the tasks' ends."""
         p = self._params
-        return torch.lerp(start, end, p.meta_lr + (p.meta_lr_end - p.meta_lr) * progress)
+        return towards(start, end, p.meta_lr + (p.meta_lr_end - p.meta_lr) * progress)
 
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:

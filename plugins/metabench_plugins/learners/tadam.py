@@ -40,6 +40,7 @@ from metabench import (
     nn,
 )
 from metabench_plugins.learners.metric import ProtoNet
+from metabench_plugins.learners.parts.augmentation import AugmentedParams, augmented
 from metabench_plugins.learners.parts.classifier_head import ClassifierHead
 from metabench_plugins.learners.parts.gradient_learner import leaves
 from metabench_plugins.learners.parts.labelled_classifier import LabelledClassifier
@@ -53,7 +54,7 @@ STAGES = 20
 """After each of as many parts of meta-training the probability of co-training falls."""
 
 
-class TadamParams(RateDrops):
+class TadamParams(RateDrops, AugmentedParams):
     """Parameters of TADAM."""
 
     train_ways: int | None = Field(
@@ -152,7 +153,8 @@ class Tadam(ProtoNet):
         if self.co_optimizer is not None and drawn < p.co_training ** (int(STAGES * progress) + 1):
             assert tasks.labelled is not None
             training = Training(rng=rng, progress=progress)
-            loss = self.classifier.loss(tasks.labelled, training)
+            examples = augmented(tasks.labelled, p.augmentation, rng=rng)
+            loss = self.classifier.loss(examples, training)
             skipped = self.co_optimizer.step(loss, rate=self.rate(progress))
             self.embed.network.keep(training, skipped=skipped)
         return super().meta_step(tasks, progress=progress, rng=rng)

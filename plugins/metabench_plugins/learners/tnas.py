@@ -13,9 +13,12 @@ as it is after the search.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import math
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
+from itertools import count
 from typing import Any
 
 import torch
@@ -24,6 +27,9 @@ from torch import Tensor
 
 from metabench import Adapted, Genotype, Labelled, LearnerContext, Predictor, TaskBatch
 from metabench_plugins.learners.maml import Maml, MamlSearchParams
+from metabench_plugins.learners.parts.logits_log import LogitsLog
+from metabench_plugins.learners.parts.schedules import floor
+from metabench_plugins.learners.parts.searched_space import is_arch
 
 
 class TnasParams(MamlSearchParams):
@@ -58,7 +64,7 @@ class Tnas(Maml):
         super().__init__(context)
         self._counts: Counter[Genotype] = Counter()
         self._networks: dict[Genotype, Maml] = {}
-        self._turn = 0
+        self._log: LogitsLog | None = None
 
     @property
     def searching(self) -> bool:
@@ -72,25 +78,59 @@ class Tnas(Maml):
         p = self.params
         searching = progress < p.search_fraction
         if searching and progress < p.search_fraction * (1 - p.decode_fraction):
-            return self._search_step(tasks, progress=progress, rng=rng)
-        if searching or not self._counts:
-            self._counts.update(super().adapt(tasks.support, rng=rng).genotypes or ())
+            return super().meta_step(tasks, progress=progress, rng=rng)
         if searching:
-            return self._search_step(tasks, progress=progress, rng=rng)
+            self._note(tasks.support, rng=rng)
+            return super().meta_step(tasks, progress=progress, rng=rng)
         if not self._networks:
-            # Of equally common ones those that were seen first.
-            for genotype, _ in self._counts.most_common(p.networks):
-                self._networks[genotype] = self._network(genotype, rng=rng)
-        network = [*self._networks.values()][self._turn % len(self._networks)]
-        self._turn += 1
+            self._choose(tasks.support, rng=rng)
+        network = [*self._networks.values()][self._turn(progress)]
         done = (progress - p.search_fraction) / (1 - p.search_fraction)
         return network.meta_step(tasks, progress=done, rng=rng)
 
-    def _search_step(
-        self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
-    ) -> Mapping[str, Tensor | float]:
-        """One outer update of the supernet and its logits."""
-        return super().meta_step(tasks, progress=progress, rng=rng)
+    @torch.no_grad()
+    def _note(self, support: Labelled, *, rng: torch.Generator) -> None:
+        """Remember what the tasks decode to; their logits, if nothing else is needed for it."""
+        start, steps = self.begin(support, rng=rng, progress=None), self.context.steps_at_test
+        if start.candidates:
+            self._counts.update(self._settle(start, support).decode({}).genotypes)
+            return
+        adapted = deque(self._test_path(start, support, steps=steps), maxlen=1).pop()
+        if self._log is None:
+            p, tasks = self.params, len(support.x)
+            share: float = p.search_fraction * p.decode_fraction
+            self._log = LogitsLog(tasks * (math.ceil(share * self.context.meta_steps) + 1))
+        self._log.add({name: logits for name, logits in adapted.items() if is_arch(name)})
+
+    def _choose(self, support: Labelled, *, rng: torch.Generator) -> None:
+        """Count the architectures, and make the networks of the most common ones."""
+        assert self._search is not None
+        self._counts.update(self._noted())
+        self._log = None
+        if not self._counts:
+            self._counts.update(super().adapt(support, rng=rng).genotypes or ())
+        # Of equally common ones those that were seen first.
+        for genotype, _ in self._counts.most_common(self.params.networks):
+            self._networks[genotype] = self._network(genotype, rng=rng)
+
+    def _noted(self) -> Sequence[Genotype]:
+        """The architectures of the tasks that were remembered."""
+        logits = {} if self._log is None else self._log.read()
+        return self._search.decode(logits).genotypes if logits and self._search else ()
+
+    def _turn(self, progress: float) -> int:
+        """Which network a meta-step trains."""
+        meta_steps = self.context.meta_steps
+        step = floor(progress * meta_steps + 0.5)
+        return int((step - self._first) % len(self._networks))
+
+    @cached_property
+    def _first(self) -> int:
+        """The first meta-step after the search."""
+        fraction, meta_steps = self.params.search_fraction, self.context.meta_steps
+        # Where the product is a hair off a whole number, it is the quotient that decides.
+        near = max(0, math.floor(fraction * meta_steps) - 1)
+        return next(step for step in count(near) if step / meta_steps >= fraction)
 
     def _network(self, genotype: Genotype, *, rng: torch.Generator) -> Maml:
         space = self.space.child(genotype)
@@ -129,7 +169,7 @@ class Tnas(Maml):
             **super().state_dict(),
             "counts": [[genotype.to_json(), n] for genotype, n in self._counts.items()],
             "networks": [[g.to_json(), n.state_dict()] for g, n in self._networks.items()],
-            "turn": self._turn,
+            "log": {} if self._log is None else self._log.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -141,7 +181,10 @@ class Tnas(Maml):
             genotype = Genotype.from_json(data)
             self._networks[genotype] = self._network(genotype, rng=torch.Generator())
             self._networks[genotype].load_state_dict(own)
-        self._turn = state["turn"]
+        self._log = None
+        if logged := state.get("log"):
+            self._log = LogitsLog(len(next(iter(logged["rows"].values()))))
+            self._log.load_state_dict(logged)
 
 
 def nearest(genotype: Genotype, known: Sequence[Genotype]) -> Genotype:

@@ -92,6 +92,18 @@ _LATER = {"widths", "activation", "slope", "conv_bias", "norm", "momentum", "dro
 """Options that version 1 did not have from the beginning."""
 
 
+def regularization(params: Conv4Params) -> str:
+    """Its dropout in words; "" without.
+
+    >>> regularization(Conv4Params(dropout=(0, 0, 0.1, 0.3)))
+    'network dropout 0, 0, 0.1, 0.3 after its blocks'
+    """
+    if not any(params.dropout):
+        return ""
+    rates = ", ".join(f"{rate:g}" for rate in params.dropout)
+    return f"network dropout {rates} after its blocks"
+
+
 def conv4(params: Conv4Params, task: TaskShape) -> Conv4:
     """The network: one with a state where it trains otherwise than it predicts."""
     stateful = params.norm == "running" or any(params.dropout)

@@ -1,14 +1,16 @@
 """The searched network (search space) of DARTS: eight cells, four nodes, eight operations.
 
 Liu et al., ICLR 2019. Cells at a third and two thirds of the depth halve the map and double the
-channels.
+channels. With ``partial=4`` and the strategy ``darts-edge-norm`` the search is that of PC-DARTS (Xu
+et al., ICLR 2020).
 """
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from metabench import Frozen, TaskShape
+from metabench import TaskShape
+from metabench_plugins.spaces.parts.partial_channels import PartialParams
 from metabench_plugins.spaces.parts.primitives import ZERO
 from metabench_plugins.spaces.parts.published_cells import NORMAL, REDUCTION
 from metabench_plugins.spaces.parts.supernet import CellNetwork, Layout
@@ -25,7 +27,7 @@ PRIMITIVES = (
 )
 
 
-class DartsSpaceParams(Frozen):
+class DartsSpaceParams(PartialParams):
     """Parameters of :func:`darts`."""
 
     channels: int = Field(
@@ -60,5 +62,6 @@ def darts(params: DartsSpaceParams, task: TaskShape) -> CellNetwork:
         nodes=params.nodes,
         primitives=PRIMITIVES,
         child_pool_norm=False,
+        partial=params.partial,
     )
     return CellNetwork(layout, task)

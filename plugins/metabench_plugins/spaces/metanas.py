@@ -10,6 +10,7 @@ from pydantic import Field
 
 from metabench import Frozen, TaskShape
 from metabench_plugins.spaces.parts.given_genotype import GivenGenotype, genotype_of
+from metabench_plugins.spaces.parts.partial_channels import PartialParams
 from metabench_plugins.spaces.parts.published_cells import NORMAL, REDUCTION
 from metabench_plugins.spaces.parts.supernet import CellNetwork, Layout
 
@@ -24,7 +25,7 @@ PRIMITIVES = (
 )
 
 
-class MetaNasParams(Frozen):
+class MetaNasParams(PartialParams):
     """Parameters of :func:`metanas`."""
 
     channels: int = Field(default=28, ge=1, le=1024, description="Channels of every node.")
@@ -58,7 +59,7 @@ class AutoMetaParams(ChildParams):
     )
 
 
-def layout(*, channels: int, cells: int, nodes: int) -> Layout:
+def layout(*, channels: int, cells: int, nodes: int, partial: int = 1) -> Layout:
     """Describe a network of MetaNAS."""
     return Layout(
         stem=(3 * channels,),
@@ -67,14 +68,16 @@ def layout(*, channels: int, cells: int, nodes: int) -> Layout:
         nodes=nodes,
         primitives=PRIMITIVES,
         child_pool_norm=True,
+        partial=partial,
     )
 
 
 def metanas(params: MetaNasParams, task: TaskShape) -> CellNetwork:
     """Build the supernet."""
-    return CellNetwork(
-        layout(channels=params.channels, cells=params.cells, nodes=params.nodes), task
+    described = layout(
+        channels=params.channels, cells=params.cells, nodes=params.nodes, partial=params.partial
     )
+    return CellNetwork(described, task)
 
 
 def child(params: ChildParams, task: TaskShape) -> CellNetwork:

@@ -116,6 +116,19 @@ class ResNet12Params(BaseModel):
     )
 
 
+def regularization(params: ResNet12Params) -> str:
+    """Its dropout and DropBlock in words; "" without.
+
+    >>> regularization(ResNet12Params(drop_size=2))
+    'network dropout 0.1 in blocks 1 and 2, DropBlock up to 0.1 of 2x2 in blocks 3 and 4'
+    """
+    rate = VARIANTS[params.variant].drop if params.drop is None else params.drop
+    if not rate:
+        return ""
+    block = f"DropBlock up to {rate:g} of {params.drop_size}x{params.drop_size}"
+    return f"network dropout {rate:g} in blocks 1 and 2, {block} in blocks 3 and 4"
+
+
 class ResNet12:
     """Twelve convolutions in four residual blocks, then a linear layer.
 

@@ -16,6 +16,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
         "a linear layer; its options make R2D2's embedding.",
         params="metabench_plugins.spaces.conv4:Conv4Params",
         factory="metabench_plugins.spaces.conv4:conv4",
+        regularization="metabench_plugins.spaces.conv4:regularization",
         reference="Vinyals et al., NeurIPS 2016; Finn et al., ICML 2017",
     )
     yield SearchSpaceSpec(
@@ -25,6 +26,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
         "in MetaOptNet or as in TADAM, then a linear layer.",
         params="metabench_plugins.spaces.resnet12:ResNet12Params",
         factory="metabench_plugins.spaces.resnet12:ResNet12",
+        regularization="metabench_plugins.spaces.resnet12:regularization",
         reference="Lee et al., MetaOptNet, CVPR 2019; Oreshkin et al., TADAM, NeurIPS 2018",
     )
     yield SearchSpaceSpec(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from metabench import Frozen, TaskShape
+from metabench import TaskShape
 from metabench_plugins.spaces.darts import PRIMITIVES
+from metabench_plugins.spaces.parts.partial_channels import PartialParams
 from metabench_plugins.spaces.parts.published_cells import NORMAL, REDUCTION
 from metabench_plugins.spaces.parts.supernet import CellNetwork, Layout
 
 
-class TnasParams(Frozen):
+class TnasParams(PartialParams):
     """Parameters of :func:`tnas`."""
 
     channels: int = Field(
@@ -37,5 +38,6 @@ def tnas(params: TnasParams, task: TaskShape) -> CellNetwork:
         nodes=params.nodes,
         primitives=PRIMITIVES,
         child_pool_norm=False,
+        partial=params.partial,
     )
     return CellNetwork(layout, task)

@@ -5,7 +5,8 @@ is ``sum_i exp(beta_ij) / sum_i' exp(beta_i'j) f_ij(x_i)``, where ``f_ij`` is th
 DARTS. So an operation has the weight of its edge times its own, and the edges into a node compete.
 With equal betas a node is the mean of its edges, where that of DARTS is their sum.
 
-The other half of PC-DARTS, partial channel connections, changes the network and is not here.
+The other half of PC-DARTS, partial channel connections, changes the network: it is the parameter
+``partial`` of the networks of cells.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Random:
             return harden(soften(arch, space.choices(), temperature=1.0), space.choices())
         (logits, *_) = arch.values()
         n_tasks = len(logits) if logits.dim() == 3 else 1
-        drawn = sample(space.choices(), n_tasks, rng=rng)
+        drawn = sample(space.choices(), n_tasks, rng=rng, device=logits.device)
         return place(drawn, logits)
 
     def candidates(
@@ -69,20 +69,29 @@ class Random:
         return decode(soften(arch, choices, temperature=1.0), choices)
 
 
-def sample(choices: Mapping[str, CellChoices], n_tasks: int, *, rng: torch.Generator) -> Mixture:
+def sample(
+    choices: Mapping[str, CellChoices],
+    n_tasks: int,
+    *,
+    rng: torch.Generator,
+    device: torch.device | None = None,
+) -> Mixture:
     """Draw decoded architectures, uniformly: inputs of each node, and an operation on each.
 
     Args:
         choices: of the space.
         n_tasks: how many architectures.
         rng: a CPU generator.
+        device: where they are decoded from what is drawn; None for the CPU.
 
     Returns:
         ``[tasks, edges, operations]`` by cell, 1 for what is kept, 0 for the rest.
     """
     # Decoding independent noise is uniform: the rank of an edge says nothing about its operation.
     noise = {
-        cell: torch.rand(n_tasks, len(c.edges), len(c.primitives), generator=rng)
+        cell: torch.rand(n_tasks, len(c.edges), len(c.primitives), generator=rng).to(
+            device, non_blocking=True
+        )
         for cell, c in choices.items()
     }
     return harden(noise, choices)

@@ -33,7 +33,7 @@ def strategy_specs() -> Iterator[NasStrategySpec]:
             1,
             "edge_norm:EdgeNorm",
             "DARTS with the edge normalization of PC-DARTS: logits of each edge besides those of "
-            "its operations. It has no partial channels.",
+            "its operations. Its partial channels are network.partial.",
             True,
             "Xu et al., PC-DARTS, ICLR 2020",
         ),

@@ -69,7 +69,9 @@ def built_in_name(name: str) -> str:
     ('layer1.norm.scale', 'layer1.weight')
     """
     part = {"weight": "scale", "bias": "shift"}
-    name = re.sub(r"^bn(\d)\.norm\.(\w+)", lambda m: f"layer{m[1]}.norm.{part[m[2]]}", name)
+    name = re.sub(
+        r"^bn(\d)\.norm\.(\w+)", lambda m: f"layer{m[1]}.norm.{part.get(m[2], m[2])}", name
+    )
     return name
 
 
@@ -462,15 +464,17 @@ class NoParams(BaseModel):
 
 
 def spec(norm: str) -> SearchSpaceSpec:
-    norms = {"batch": nn.BatchNorm2d, "layer": partial(nn.GroupNorm, 1)}
+    norms = {"layer": partial(nn.GroupNorm, 1)}
 
     def made(params: NoParams, task: TaskShape) -> LayeredSpace:
+        layer = norms.get(norm, nn.BatchNorm2d)
         return lift(
             lambda: nn.Sequential(
-                nn.Conv2d(task.inputs[0], 4, 3, stride=2), norms[norm](4), nn.Tanh(),
+                nn.Conv2d(task.inputs[0], 4, 3, stride=2), layer(4), nn.Tanh(),
                 nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, task.outputs),
             ),
             head="5",
+            norm="running" if norm == "running" else "batch",
         )  # fmt: skip
 
     return SearchSpaceSpec(
@@ -478,9 +482,11 @@ def spec(norm: str) -> SearchSpaceSpec:
     )
 
 
-@pytest.mark.parametrize("norm", ["batch", "layer"])
+@pytest.mark.parametrize("norm", ["batch", "layer", "running"])
 def test_the_conformance_kit_passes(norm: str, catalog: Catalog) -> None:
     """On the pretended accelerator too."""
     found = outcomes(spec(norm), catalog)
     assert found["classification: it computes on the device of its inputs"].status == "ok"
     assert not [(name, o.reason) for name, o in found.items() if o.status == "FAILED"]
+    of_state = found.get("classification: with a shared state, a batch of tasks is one update")
+    assert (of_state is not None and of_state.status == "ok") == (norm == "running")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -45,3 +46,28 @@ def test_scores_go_through_as_they_are() -> None:
     found = score_of(metric(lambda outputs, y: outputs.mean(dim=(1, 2))))
     outputs = torch.randn(3, 4, 2, generator=torch.Generator().manual_seed(0))
     assert torch.equal(found(outputs, torch.zeros(3, 4)), outputs.mean(dim=(1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "score", "said"),
+    [
+        ((0.0, 1.0), 1.5, "gave the score 1.5, but its range is from 0 to 1."),
+        ((0.0, None), -0.25, "gave the score -0.25, but its range is from 0."),
+        ((None, 0.0), 2.0, "gave the score 2, but its range is to 0."),
+    ],
+)
+def test_a_score_outside_the_range_is_refused(
+    bounds: tuple[float | None, float | None], score: float, said: str
+) -> None:
+    scores = torch.tensor([0.0, score, float("nan")])
+    spec = replace(metric(lambda outputs, y: scores), range=bounds)
+    with pytest.raises(PluginError) as caught:
+        score_of(spec)(torch.zeros(3, 4, 2), torch.zeros(3, 4))
+    assert caught.value.message == f"Metric mine {said}"
+
+
+def test_rounding_and_what_is_not_finite_are_not_judged_by_the_range() -> None:
+    scores = torch.tensor([1.00001, -0.00001, float("nan"), float("inf")])
+    spec = replace(metric(lambda outputs, y: scores), range=(0.0, 1.0))
+    found = score_of(spec)(torch.zeros(4, 4, 2), torch.zeros(4, 4))
+    assert found is scores

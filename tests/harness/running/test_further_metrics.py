@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +15,16 @@ from result_factory import make_spec, write_run
 from typer.testing import CliRunner
 
 from metabench.cli import app
-from metabench.errors import UsageError
+from metabench.errors import PluginError, UsageError
 from metabench.papers.reference import Reference
 from metabench.papers.report import build_paper_report
 from metabench.papers.table import PaperTable
 from metabench.planning.plan import PlannedRun, RunRequest, plan
-from metabench.plugin.catalog import Catalog
+from metabench.plugin.catalog import Catalog, load_catalog
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.plugin.specs import MetricSpec, RunEvent
 from metabench.render import Format, render
+from metabench.render.figures import FIGURES, FigureRequest
 from metabench.reports.build import build_report
 from metabench.reports.tables import Table
 from metabench.results.further_metrics import through_metric
@@ -174,6 +176,34 @@ def test_without_a_checkpoint_the_command_says_so(plugins: Catalog, tmp_path: Pa
     assert after.record.status == "done"
 
 
+def test_a_score_outside_the_range_of_its_metric_names_the_plugin(
+    plugins: Catalog, tmp_path: Path
+) -> None:
+    """As the headline it ends the run; as a further metric of a finished run it is reported."""
+    negative = metric("mae", lambda outputs, y: -absolute_error(outputs, y))
+    wrong = replace(plugins, metrics={**plugins.metrics, "mae": negative})
+    said = r"Metric mae gave the score -[\d.]+, but its range is from 0\."
+    with pytest.raises(PluginError, match=said):
+        run(made(wrong, "mae"), wrong, tmp_path / "at-once")
+    (record,) = read_runs(tmp_path / "at-once").others
+    assert record.status == "failed"
+    assert re.search(said, record.error)
+    run(made(wrong), wrong, tmp_path / "later")
+    (message,) = run(made(wrong, "mae"), wrong, tmp_path / "later")
+    assert re.match(f"mae is not computed: {said} Correct the function", message)
+    assert list(only(tmp_path / "later").record.metrics) == ["mse"]
+
+
+def test_a_metric_that_is_nowhere_finite_is_said_to_be(plugins: Catalog, tmp_path: Path) -> None:
+    run(made(plugins, "far"), plugins, tmp_path)
+    done = CliRunner().invoke(app, ["report", str(tmp_path), "--metric", "far"])
+    assert done.exit_code == 3
+    said = " ".join(done.stderr.split())
+    folder = only(tmp_path).folder
+    assert f"'far' is finite in no run here: it is not finite in {folder} (240 of 240" in said
+    assert "no finished" not in said
+
+
 def test_other_predictions_than_those_of_the_run_are_refused(
     plugins: Catalog, tmp_path: Path
 ) -> None:
@@ -248,7 +278,8 @@ def test_a_headline_of_a_newer_version_is_another_run(plugins: Catalog) -> None:
 
 def test_a_plugins_metric_may_be_the_headline_and_selects(plugins: Catalog, tmp_path: Path) -> None:
     """With a metric of which more is better, the worst of the other is kept."""
-    larger = replace(metric("closeness", lambda o, y: -absolute_error(o, y)), better="larger")
+    closeness = metric("closeness", lambda o, y: -absolute_error(o, y))
+    larger = replace(closeness, better="larger", range=(None, 0.0))
     plugins = replace(plugins, metrics={**plugins.metrics, "closeness": larger})
     text = plugins.suites["toy-regression"].read_text(encoding="utf-8")
     file = tmp_path / "mine.yaml"
@@ -287,10 +318,11 @@ def write(
     *,
     seed: int = 0,
     budget: str = "lite",
+    episodes: int = 4,
 ) -> Path:
-    spec = make_spec(learner, seed=seed, budget=budget)
+    spec = make_spec(learner, seed=seed, budget=budget, episodes=episodes)
     facts = {"accuracy": ACCURACY} | ({} if values is None else {"nll": NLL})
-    folder = write_run(out, spec, [0.25 * (i % 4) for i in range(8)], metrics=facts)
+    folder = write_run(out, spec, [0.25 * (i % 4) for i in range(2 * episodes)], metrics=facts)
     path = folder / "episodes.jsonl"
     episodes = [json.loads(line) for line in path.read_text().splitlines()]
     for episode, value in zip(episodes, values or [], strict=False):
@@ -409,6 +441,62 @@ def test_the_command_line_prints_it(tmp_path: Path) -> None:
     (table,) = json.loads(done.stdout)["tables"]
     assert table["metric"] == "nll"
     assert table["rows"][0]["cells"]["average"]["mean"] == 1.5
+
+
+def test_compare_takes_a_further_metric(tmp_path: Path) -> None:
+    write(tmp_path, "maml", [1.0, 2.0, 1.5, 2.5, 1.0, 2.0, 1.5, 2.5])
+    write(tmp_path, "reptile", [2.5, 3.0, 3.0, 3.5, 2.5, 3.0, 3.0, 3.5])
+    lacking = write(tmp_path, "reptile", None, seed=1)
+    compare = ["compare", "maml", "reptile", str(tmp_path), "--metric", "nll"]
+    done = CliRunner().invoke(app, [*compare, "--json"])
+    assert done.exit_code == 0, done.output
+    (found,) = json.loads(done.stdout)["comparisons"]
+    assert found["unit"] == "nll"
+    by_name = {column["column"]: column["difference"] for column in found["columns"]}
+    assert by_name == {"bird": -1.5, "texture": -1.0, "average": -1.25}
+    assert found["notes"][0] == (
+        "It scores the predictions of the headline, whose metric is accuracy."
+    )
+    assert f"{lacking}: the run has no nll" in done.stderr
+    text = CliRunner().invoke(app, compare).stdout
+    assert "Scores are in nll; less is better." in text
+    headline = CliRunner().invoke(app, [*compare[:-2], "--json"])
+    assert json.loads(headline.stdout)["comparisons"][0]["unit"] == "%"
+
+
+def test_compare_says_who_lacks_the_metric(tmp_path: Path) -> None:
+    write(tmp_path, "maml", [1.0] * 8)
+    write(tmp_path, "reptile", None)
+    folder = str(tmp_path)
+    for more, said in (
+        (("--metric", "nll"), "No finished run here has the metric 'nll'; there is accuracy."),
+        (("--metric", "nll", "--evaluation", "later"), "exclude each other"),
+    ):
+        done = CliRunner().invoke(app, ["compare", "maml", "reptile", folder, *more])
+        assert done.exit_code == 2
+        assert said in " ".join(done.stderr.split())
+
+
+def test_ranks_are_those_of_the_metric(tmp_path: Path) -> None:
+    for order, learner in enumerate(("maml", "reptile", "hsml")):
+        write(tmp_path, learner, [order + 0.1 * i for i in range(12)], episodes=6)
+    request = FigureRequest(results=read_runs(tmp_path), catalog=load_catalog)
+    equal = FIGURES["ranks"].make(request).description
+    assert "maml 2.00" in equal
+    seen = replace(request, results=through_metric(request.results, "nll"))
+    drawing = FIGURES["ranks"].make(seen)
+    assert "budget lite, negative log-likelihood (nll): maml 1.00, reptile 2.00" in (
+        drawing.description
+    )
+    out = tmp_path / "a.svg"
+    done = CliRunner().invoke(
+        app, ["figure", "ranks", str(tmp_path), "--metric", "nll", "-o", str(out)]
+    )
+    assert done.exit_code == 0, done.output
+    assert "negative log-likelihood" in out.read_text()
+    refused = CliRunner().invoke(app, ["figure", "curves", str(tmp_path), "--metric", "nll"])
+    assert refused.exit_code == 2
+    assert "--metric does not apply to figure curves." in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -608,12 +608,12 @@ def test_what_is_cut_changes_neither_losses_nor_gradients_when_it_is_left_out() 
 @pytest.mark.parametrize("name", ["metanas-maml", "tnas"])
 def test_the_presets_on_maml_set_rates_and_moments_of_the_logits(name: str) -> None:
     learner = build(name, "toy-cell", "darts", space_params={"width": 5}, inner_steps=1)
-    weights, logits = learner.outer._optimizer.param_groups
+    weights, logits = learner.outer.groups
     tnas = name == "tnas"
-    assert weights["betas"] == (0.9, 0.999)
-    assert weights["weight_decay"] == 0
-    assert logits["betas"] == ((0.5, 0.999) if tnas else (0.9, 0.999))
-    assert logits["weight_decay"] == (1e-3 if tnas else 0)
+    assert weights.beta1 == 0.9
+    assert weights.decay == 0
+    assert logits.beta1 == (0.5 if tnas else 0.9)
+    assert logits.decay == (1e-3 if tnas else 0)
     p = learner.params
     mean = ("first", "mean", 0.1, 30.0)  # the rates of its paper are those of a mean loss
     expected = mean if tnas else ("second", "per_shot", 0.01, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 import torch
 from tests.helpers.small_tasks import IMAGES, batch, context, generator, in_double, train
 
-from metabench import Labelled, Params, TaskBatch, Training, UsageError
+from metabench import Labelled, Params, PluginError, TaskBatch, Training, UsageError
+from metabench.planning.compatibility import training_conditions
 from metabench.planning.plan import PlannedRun, RunRequest, plan
 from metabench.plugin.catalog import load_catalog
 from metabench.render import Format, render
@@ -209,6 +211,54 @@ def test_records_and_tables_say_whose_statistics_normalize(tmp_path: Path) -> No
         "transductive",
         "running",
     }
+
+
+def test_a_row_says_that_its_network_drops(tmp_path: Path) -> None:
+    """The network's words join the learner's own, or stand where it has none."""
+    dropping = {**SMALL, "dropout": [0, 0, 0.1, 0.3]}
+    plain, dropped = (run(planned("protonet", one), tmp_path) for one in (SMALL, dropping))
+    assert plain.conditions is not None
+    assert dropped.conditions is not None
+    assert plain.conditions.regularization == "none"
+    words = "network dropout 0, 0, 0.1, 0.3 after its blocks"
+    assert dropped.conditions.regularization == words
+    (table,) = build_report(read_runs(tmp_path)).tables
+    assert f"regularization (protonet {words}, protonet none)" in table.caption
+    own = training_conditions(planned("metaoptnet", dropping).spec, CATALOG)
+    assert own is not None
+    assert own.regularization == f"weight decay 0.0005, {words}"
+
+
+def resnet_conditions(**space: Any) -> str:
+    request = RunRequest(
+        learners=("metaoptnet",), suite="cifar-fs", budget="smoke", data="synthetic",
+        space="resnet12", changes={"space": {"width": 0.1, **space}},
+    )  # fmt: skip
+    found = training_conditions(plan(request, CATALOG)[0].spec, CATALOG)
+    assert found is not None
+    return found.regularization
+
+
+def test_drop_block_of_resnet12_is_said_where_it_is_on() -> None:
+    assert resnet_conditions(drop_size=2).endswith(
+        "network dropout 0.1 in blocks 1 and 2, DropBlock up to 0.1 of 2x2 in blocks 3 and 4"
+    )
+    for off in ({"drop": 0.0}, {"variant": "tadam"}):
+        assert "drop" not in resnet_conditions(**off)
+
+
+def test_a_network_may_say_it_where_the_learner_states_nothing() -> None:
+    spec = planned("protonet", {**SMALL, "dropout": [0, 0, 0, 0.5]}).spec
+    silent = replace(CATALOG.learner("protonet"), conditions=None)
+    catalog = replace(CATALOG, learners={**CATALOG.learners, "protonet": silent})
+    found = training_conditions(spec, catalog)
+    assert found is not None
+    assert found.regularization == "network dropout 0, 0, 0, 0.5 after its blocks"
+    assert found.outer_optimizer == ""
+    wrong = replace(catalog.space("conv4"), regularization=lambda params: 0.5)
+    catalog = replace(catalog, search_spaces={**catalog.search_spaces, "conv4": wrong})
+    with pytest.raises(PluginError, match="The regularization of network conv4 is a float"):
+        training_conditions(spec, catalog)
 
 
 def test_resnet12_trains_and_resumes(tmp_path: Path) -> None:

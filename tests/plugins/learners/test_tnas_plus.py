@@ -163,8 +163,8 @@ def test_one_half_of_the_tasks_trains_the_weights_and_the_other_the_logits(n_tas
     expected = {name: (of_logits if is_arch(name) else of_weights)[name] for name in of_weights}
     assert sum(map(is_arch, expected)) == 1
     learner.meta_step(tasks, progress=0.0, rng=generator())
-    for name, weight in learner.outer.weights.items():
-        state = learner.outer._optimizer.state[weight]
+    moments = learner.outer.moments().values()
+    for name, state in zip(learner.outer.weights, moments, strict=True):
         beta1 = 0.9
         torch.testing.assert_close(
             state["exp_avg"], (1 - beta1) * expected[name], rtol=1e-9, atol=1e-14, msg=name

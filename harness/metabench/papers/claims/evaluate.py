@@ -21,6 +21,7 @@ from metabench.papers.deviations import Deviations
 from metabench.reports.captions import inequality_notes
 from metabench.results.configurations import Configuration, stamps_of
 from metabench.results.evaluations import evaluated_configurations
+from metabench.results.further_metrics import runs_through
 from metabench.results.reading import FinishedRun
 
 if TYPE_CHECKING:
@@ -107,7 +108,9 @@ class _Listing:
 def _evaluate(
     claim: Claim, paper: str, runs: Sequence[FinishedRun], deviations: _Listing
 ) -> list[ClaimResult]:
-    about = [run for run in runs if run.record.spec.suite == claim.suite]
+    about = runs_through(
+        (run for run in runs if run.record.spec.suite == claim.suite), claim.metric
+    )
     found = choose(claim, evaluated_configurations(about, evaluation=claim.evaluation))
     if isinstance(found, str):
         return [
@@ -175,6 +178,8 @@ def _scope(verdict: Verdict, decided_by: PairResult | None, pairs: Sequence[Pair
 
 def _no_run(claim: Claim, missing: Sequence[str]) -> str:
     wanted = f" with evaluation {claim.evaluation}" if claim.evaluation else ""
+    if claim.metric:
+        wanted = f" that has the metric {claim.metric}"
     return f"there is no run of {', '.join(missing)}{wanted}"
 
 

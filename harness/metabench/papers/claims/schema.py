@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from metabench.planning.validation import validated
 from metabench.planning.yaml_files import read_mapping
 from metabench.results.metrics import AVERAGE
-from metabench.values import Frozen
+from metabench.values import Frozen, Name
 
 Measure = Literal[
     "genotypes",
@@ -87,6 +87,11 @@ class Claim(Frozen):
         default=None,
         description="The evaluation or prediction that is compared; the headline's if absent.",
     )
+    metric: Name | None = Field(
+        default=None,
+        description="A further metric of the headline's predictions, such as `nll`; the "
+        "headline's metric if absent.",
+    )
     margin: float | None = Field(default=None, gt=0, description="In the unit of the scores.")
     measure: Measure | None = Field(
         default=None, description="A number of each run, for `at-least` and `at-most`."
@@ -107,6 +112,11 @@ class Claim(Frozen):
             )
         if self.measure is not None and self.value is None:
             raise ValueError("a measure is compared with a `value`")
+        if self.metric is not None and (self.evaluation or self.baseline or self.measure):
+            raise ValueError(
+                "`metric` scores the headline's predictions, so it excludes `evaluation`, "
+                "`baseline` and `measure`"
+            )
         return self
 
     @property

@@ -51,6 +51,8 @@ def says(claim: Claim) -> str:
     if claim.baseline is not None:  # two evaluations of the same learner
         return f"{left}: {claim.evaluation or HEADLINE} {compared}, on {column}"
     place = f" in {claim.evaluation}" if claim.evaluation else ""
+    if claim.metric is not None:
+        place = f" by {claim.metric}"
     return f"{left} {compared}{place}, on {column}"
 
 

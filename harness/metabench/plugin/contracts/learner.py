@@ -36,10 +36,16 @@ class Learner(Protocol):
         :data:`SKIPPED`. The harness counts skipped updates in the record, and leaves their scalars
         out of the means that it logs.
 
+        A step can be captured as one program if it reads nothing from its device, if its shapes do
+        not depend on values, and if what changes from step to step is a tensor of
+        :meth:`state_dict`, a draw from ``rng``, or follows from ``progress``. Another step runs
+        eagerly. The page on adding a learner has the rules, and the conformance kit checks them.
+
         Args:
             tasks: a batch of meta-train episodes; in a :class:`~metabench.Phase` that asks for
                 labelled examples, these as well or alone.
-            progress: the share of meta-training that is done, in [0, 1).
+            progress: the share of meta-training that is done, in [0, 1). While a step is captured
+                it is a scalar tensor (float64, on the CPU), so compute with operators.
             rng: depends only on the seed of the run and the step, so a resumed run draws the same.
         """
         ...

@@ -29,11 +29,19 @@ class FigureRequest:
 
 @dataclass(frozen=True, slots=True)
 class FigureKind:
-    """A kind of figure: what it shows, how it is made, whether it is of a single episode."""
+    """A kind of figure.
+
+    Attributes:
+        summary: what it shows.
+        make: draws it.
+        of_episode: whether it is of a single episode.
+        of_scores: whether it shows the episodes' scores, of any of their metrics.
+    """
 
     summary: str
     make: Callable[[FigureRequest], Drawing]
     of_episode: bool = False
+    of_scores: bool = False
 
 
 def _fits(request: FigureRequest) -> Drawing:
@@ -88,7 +96,9 @@ FIGURES = {
     "fits": FigureKind("regression tasks with the fit of each learner", _fits, of_episode=True),
     "cell": FigureKind("the most common searched cell of each learner", _cell),
     "curves": FigureKind("training curves, and the metric after each inner step", _curves),
-    "ranks": FigureKind("average ranks of learners with their critical difference", _ranks),
+    "ranks": FigureKind(
+        "average ranks of learners with their critical difference", _ranks, of_scores=True
+    ),
     "genotypes": FigureKind("how common each searched architecture is, by source", _genotypes),
     "sizes": FigureKind("sizes of the networks that a search found for its tasks", _sizes),
     "embeddings": FigureKind("task embeddings in the plane (t-SNE), by source", _embeddings),

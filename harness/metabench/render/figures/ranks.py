@@ -69,7 +69,7 @@ def draw(results: Results) -> Drawing:
     notes = []
     for group in groups.values():
         spec = next(iter(group.values())).spec
-        title = f"{spec.suite} @ {spec.setting}, budget {spec.budget}"
+        title = f"{spec.suite} @ {spec.setting}, budget {spec.budget}{_metric(group.values())}"
         ranked = _rank(group)
         if isinstance(ranked, str):
             notes.append(f"{title}: {ranked}")
@@ -102,6 +102,12 @@ def _rank(group: Mapping[str, Configuration]) -> CriticalDifference | str:
     metric = next(iter(group.values())).metric
     columns = np.stack(scores, axis=1)
     return critical_difference(columns, list(group), higher_is_better=metric.better == "larger")
+
+
+def _metric(configs: Iterable[Configuration]) -> str:
+    """The metric that learners are ranked by, where it is not the headline's."""
+    further = [config.metric.words for config in configs if config.runs[0].headline]
+    return f", {further[0]}" if further else ""
 
 
 def networks(configs: Iterable[Configuration]) -> str:

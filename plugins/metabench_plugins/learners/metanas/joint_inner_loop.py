@@ -182,11 +182,17 @@ def mixing_of_each(
     rng: torch.Generator,
     at_test: bool = False,
 ) -> Mix:
-    """The strategy's mixture; what it draws for a task does not depend on who runs beside it."""
+    """The strategy's mixture; what it draws for a task does not depend on who runs beside it.
+
+    A strategy that draws nothing mixes all tasks at once.
+    """
     each = [search.mixing(rng=rng, at_test=at_test, threshold=threshold) for _ in range(n_tasks)]
+    draws = search.draws and not at_test
 
     def mix(leaves: Params, sharpness: float, part: slice) -> Mixture:
         _, logits = split(leaves)
+        if not draws:
+            return each[part][0](logits, sharpness)
         own = [
             mixing({name: row[i : i + 1] for name, row in logits.items()}, sharpness)
             for i, mixing in enumerate(each[part])

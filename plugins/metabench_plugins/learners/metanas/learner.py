@@ -39,10 +39,12 @@ from metabench_plugins.learners.metanas.params import MetanasParams
 from metabench_plugins.learners.parts.drop_path import draw_masks
 from metabench_plugins.learners.parts.inner_adam import Moments
 from metabench_plugins.learners.parts.mini_batches import draw
+from metabench_plugins.learners.parts.schedules import towards
 from metabench_plugins.learners.parts.searched_space import (
     ARCH,
     SearchedSpace,
     arch_of,
+    draws_noise,
     is_arch,
     sharpness_at,
 )
@@ -59,14 +61,15 @@ class Metanas:
         self._context = context
         self._params: MetanasParams = context.params
         self._space = context.space
-        self._search = SearchedSpace(context.space, context.strategy)
+        draws = draws_noise(context.space, context.strategy)
+        self._search = SearchedSpace(context.space, context.strategy, draws=draws)
         drawn = context.space.init_weights(rng=context.rng)
         drawn |= self._search.init_logits(rng=context.rng)
         leaves = {name: leaf.to(context.device) for name, leaf in drawn.items()}
         self._state = State.begin(leaves)
         self._loop = JointLoop(context, context.space)
         self._adaptation = Adaptation(context, context.space, self._search, self._loop)
-        self._updates = 0
+        self._updates = torch.zeros((), dtype=torch.int64, device=context.device)
 
     @torch.no_grad()
     def meta_step(
@@ -85,7 +88,9 @@ class Metanas:
             self._state = replace(self._state, weights=end.weights.mean(), logits=end.logits.mean())
             ends.append({name: leaf.mean(dim=0) for name, leaf in end.leaves.items()})
             losses.append(last.mean())
-        mean = {name: torch.stack([end[name] for end in ends]).mean(dim=0) for name in ends[0]}
+        (mean, *others) = ends
+        if others:
+            mean = {name: torch.stack([end[name] for end in ends]).mean(dim=0) for name in mean}
         self._update(mean, searching=searching, progress=progress)
         return {"loss": torch.stack(losses).mean()}
 
@@ -96,12 +101,14 @@ class Metanas:
         leaves = dict(self._state.leaves)
         for name, start in self._state.leaves.items():
             if not is_arch(name):
-                leaves[name] = torch.lerp(start, mean[name], eps)
+                leaves[name] = towards(start, mean[name], eps)
             elif searching:
                 leaves[name] = torch.lerp(start, mean[name], p.arch_meta_lr)
-        self._updates += 1
-        if p.prune_every is not None and self._updates % p.prune_every == 0:
-            leaves |= self._pruned(leaves)
+        self._updates = self._updates + 1
+        if p.prune_every is not None:
+            due = self._updates % p.prune_every == 0
+            kept = self._pruned(leaves)
+            leaves |= {name: torch.where(due, kept[name], leaves[name]) for name in kept}
         self._state = replace(self._state, leaves=leaves)
 
     def _pruned(self, leaves: Params) -> Params:
@@ -138,7 +145,7 @@ class Metanas:
         """Restore what :meth:`state_dict` gave."""
         weights, logits = (Moments.from_state(state[key]) for key in ("weights", "logits"))
         self._state = State(dict(state["leaves"]), weights, logits)
-        self._updates = state["updates"]
+        self._updates = torch.as_tensor(state["updates"], device=self._updates.device)
 
     def _training(self, support: Labelled, *, searching: bool, rng: torch.Generator) -> Phase:
         """The steps of a batch of tasks in meta-training."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from metabench import Labelled, Mixture
 from metabench_plugins.learners.parts.drop_path import draw_masks
 from metabench_plugins.learners.parts.mini_batches import Sampling
+from metabench_plugins.learners.parts.schedules import cos, towards
 from metabench_plugins.learners.reptile import Reptile, ReptileParams
 
 
@@ -83,5 +84,5 @@ class Retrain(Reptile):
     def towards(self, start: Tensor, end: Tensor, *, progress: float) -> Tensor:
         """``w <- w + eps (mean(w_T) - w)``, with eps on half a cosine."""
         p = self._params
-        eps = p.meta_lr_end + (p.meta_lr - p.meta_lr_end) * (1 + math.cos(math.pi * progress)) / 2
-        return torch.lerp(start, end, eps)
+        eps = p.meta_lr_end + (p.meta_lr - p.meta_lr_end) * (1 + cos(math.pi * progress)) / 2
+        return towards(start, end, eps)

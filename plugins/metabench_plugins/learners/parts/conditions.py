@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from metabench import TrainingConditions
+from metabench_plugins.learners.parts.augmentation import Augmentation
 
 if TYPE_CHECKING:
     from metabench_plugins.learners.finetuned_classifier import FinetunedParams
@@ -71,7 +72,7 @@ def of_metric(params: MetricParams) -> TrainingConditions:
         outer_optimizer="Adam",
         outer_schedule=CONSTANT if share == 1 else f"halved after each {share:g} of training",
         gradient_bounds=_said({_SKIPPING: params.skip_above}),
-        regularization="none",
+        regularization=_said({}, params.augmentation),
     )
 
 
@@ -82,7 +83,7 @@ def of_finetuned(params: FinetunedParams) -> TrainingConditions:
         outer_optimizer="Adam",
         outer_schedule=CONSTANT,
         gradient_bounds=_said({_SKIPPING: params.skip_above}),
-        regularization="none",
+        regularization=_said({}, params.augmentation),
     )
 
 
@@ -105,7 +106,7 @@ def of_leo(params: LeoParams) -> TrainingConditions:
         outer_optimizer="Adam",
         outer_schedule=CONSTANT,
         gradient_bounds=_said(bounds),
-        regularization=_said(penalties),
+        regularization=_said(penalties, params.augmentation),
     )
 
 
@@ -118,7 +119,11 @@ def of_metaoptnet(params: MetaOptNetParams) -> TrainingConditions:
         outer_optimizer=f"SGD{momentum}",
         outer_schedule=f"{', '.join(drops)} of training" if drops else CONSTANT,
         gradient_bounds=_said({_SKIPPING: params.skip_above}),
-        regularization=_regularization(decay=params.weight_decay, smoothing=params.label_smoothing),
+        regularization=_regularization(
+            decay=params.weight_decay,
+            smoothing=params.label_smoothing,
+            augmentation=params.augmentation,
+        ),
     )
 
 
@@ -135,7 +140,7 @@ def of_tadam(params: TadamParams) -> TrainingConditions:
         outer_optimizer=f"SGD with momentum {params.momentum:g}",
         outer_schedule=f"{', '.join(drops)} of training" if drops else CONSTANT,
         gradient_bounds=_said(bounds),
-        regularization=_said(penalties),
+        regularization=_said(penalties, params.augmentation),
     )
 
 
@@ -147,7 +152,11 @@ def of_one_shot(params: OneShotParams) -> TrainingConditions:
         outer_optimizer=f"SGD with momentum {params.momentum:g}",
         outer_schedule=f"cosine, {params.lr:g} to {params.lr_min:g}",
         gradient_bounds=bound,
-        regularization=_regularization(decay=params.weight_decay, arch_decay=params.arch_decay),
+        regularization=_regularization(
+            decay=params.weight_decay,
+            arch_decay=params.arch_decay,
+            augmentation=Augmentation(crop=params.crop, flip=params.flip),
+        ),
     )
 
 
@@ -175,6 +184,7 @@ def _regularization(
     drop_path: float = 0.0,
     path_dropout: float = 0.0,
     smoothing: float = 0.0,
+    augmentation: Augmentation | None = None,
 ) -> str:
     return _said(
         {
@@ -183,10 +193,14 @@ def _regularization(
             "DropPath {:g}": drop_path or None,
             "operations dropped in the search {:g}": path_dropout or None,
             "label smoothing {:g}": smoothing or None,
-        }
+        },
+        augmentation,
     )
 
 
-def _said(facts: dict[str, float | None]) -> str:
+def _said(facts: dict[str, float | None], augmentation: Augmentation | None = None) -> str:
     said = [text.format(value) for text, value in facts.items() if value is not None]
+    changes = "none" if augmentation is None else str(augmentation)
+    if changes != "none":
+        said.append(changes)
     return ", ".join(said) or "none"

@@ -36,15 +36,25 @@ from metabench import (
     task_losses,
 )
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
+from metabench_plugins.learners.parts.outer_gradient import gradients_by_parts
 from metabench_plugins.learners.parts.searched_space import (
+    ARCH,
     Decoded,
     LossTerm,
     Mixing,
+    arch_of,
     operations_of,
     select,
     sharpness_at,
 )
-from metabench_plugins.learners.parts.split_batch import joined, parts, rows
+from metabench_plugins.learners.parts.split_batch import (
+    even_parts,
+    joined,
+    parts,
+    rows,
+    tasks_of,
+)
+from metabench_plugins.learners.parts.task_memory import TaskMemory
 
 
 class GradientParams(Frozen):
@@ -129,14 +139,63 @@ class Start:
     n_params: Sequence[int] | None = None
 
     def part(self, part: slice) -> Start:
-        """What a path of some of the tasks needs at meta-test, where nothing is drawn."""
-        mixture, masks = self.mixture, self.masks
+        """What a path of some of the tasks needs."""
+        return self.replaced(rows(self.tensors(), part), part)
+
+    def tensors(self) -> Params:
+        """All tensors that paths begin with, under names of their own."""
+        found = {f"{WEIGHT}{name}": w for name, w in self.weights.items()}
+        if not callable(self.mixture):
+            found |= {f"{MIXTURE}{name}": w for name, w in self.mixture.items()}
+        return found | {f"{MASK}{name}": w for name, w in (self.masks or {}).items()}
+
+    def replaced(self, tensors: Params, part: slice) -> Start:
+        """The start of some tasks, given what :meth:`tensors` has of them."""
+        mixture = self.mixture
         return replace(
             self,
-            weights=rows(self.weights, part),
-            mixture=mixture if callable(mixture) else rows(mixture, part),
-            masks=None if masks is None else rows(masks, part),
+            weights=_named(tensors, WEIGHT),
+            mixture=(
+                partial(_mixed, mixture, part, self._n_tasks())
+                if callable(mixture)
+                else _named(tensors, MIXTURE)
+            ),
+            masks=None if self.masks is None else _named(tensors, MASK),
         )
+
+    def _n_tasks(self) -> int:
+        return max(len(w) for w in self.weights.values())
+
+
+WEIGHT, MIXTURE, MASK = "weight:", "mixture:", "mask:"
+
+
+def _named(tensors: Params, kind: str) -> Params:
+    return {n.removeprefix(kind): w for n, w in tensors.items() if n.startswith(kind)}
+
+
+def _mixed(mix: Mixing, part: slice, n_tasks: int, weights: Params, sharpness: float) -> Mixture:
+    """The mixture of some tasks, each with what is drawn for it among all tasks."""
+    whole = {}
+    for name, logits in arch_of(weights).items():
+        others = logits.new_zeros(n_tasks, *logits.shape[1:])
+        whole[f"{ARCH}{name}"] = torch.cat([others[: part.start], logits, others[part.stop :]])
+    return rows(mix(whole, sharpness), part)
+
+
+@dataclass(frozen=True, slots=True)
+class OuterGradient:
+    """What an outer update descends.
+
+    Attributes:
+        loss: the mean query loss, detached.
+        penalty: what joins it, detached; None where nothing does.
+        gradients: of both, in the order of the outer optimizer's weights.
+    """
+
+    loss: Tensor
+    penalty: Tensor | None
+    gradients: Sequence[Tensor | None]
 
 
 class GradientLearner(ABC):
@@ -152,6 +211,7 @@ class GradientLearner(ABC):
         self.params: Any = context.params
         self.space = context.space
         self.outer = self._adam(self.groups(context.rng))
+        self._memory = TaskMemory(context.device)
 
     def _adam(self, groups: Sequence[Group]) -> OuterAdam:
         return OuterAdam(groups, clip=self.params.clip, skip_above=self.params.skip_above)
@@ -169,11 +229,56 @@ class GradientLearner(ABC):
     ) -> Mapping[str, Tensor | float]:
         """One outer update on the mean query loss of the batch."""
         start = self.begin(tasks.support, rng=rng, progress=progress)
-        loss, penalty = self.outer_losses(start, tasks)
-        if penalty is None:
-            return {"loss": loss.detach(), SKIPPED: self.outer.step(loss)}
-        skipped = self.outer.step(loss + penalty)
-        return {"loss": loss.detach(), "penalty": penalty.detach(), SKIPPED: skipped}
+        found = self.outer_gradient(start, tasks)
+        rate = self.outer_rate(progress)
+        skipped = self.outer.apply(found.gradients, rate=rate).to(found.loss.dtype)
+        if found.penalty is None:
+            return {"loss": found.loss, SKIPPED: skipped}
+        return {"loss": found.loss, "penalty": found.penalty, SKIPPED: skipped}
+
+    def outer_rate(self, progress: float) -> float:
+        """Factor of the outer learning rates after a share of meta-training."""
+        return 1.0
+
+    def outer_factor(self, n_tasks: int) -> float:
+        """Factor of what is descended, in a batch of so many tasks."""
+        return 1.0
+
+    def outer_gradient(
+        self, start: Start, tasks: TaskBatch, *, parts: Sequence[slice] | None = None
+    ) -> OuterGradient:
+        """The gradient of :meth:`outer_losses`, by parts of the batch.
+
+        Args:
+            start: of all tasks, with its graph.
+            tasks: the batch.
+            parts: which tasks run at a time; None for as many as fit, see :meth:`parts_of`.
+        """
+        factor, n_tasks = self.outer_factor(len(tasks)), len(tasks)
+        losses, terms = [], []
+
+        def descended(tensors: Params, part: slice) -> Tensor:
+            own, of_part = start.replaced(tensors, part), tasks_of(tasks, part)
+            loss, term = self.losses_of_tasks(own, of_part)
+            losses.append(loss.detach())
+            if term is None:
+                return loss
+            terms.append(term.detach())
+            return loss + term
+
+        gradients = gradients_by_parts(
+            descended,
+            start.tensors(),
+            list(self.outer.weights.values()),
+            parts=parts or self.parts_of(start, tasks),
+            factor=factor / n_tasks,
+            beside=None if start.penalty is None else start.penalty * factor,
+        )
+        penalty = None if start.penalty is None else start.penalty.detach()
+        if terms:
+            term = torch.cat(terms).mean()
+            penalty = term if penalty is None else penalty + term
+        return OuterGradient(torch.cat(losses).mean(), penalty, gradients)
 
     def query_loss(self, start: Start, tasks: TaskBatch) -> Tensor:
         """The mean query loss of a batch after the inner loops, a scalar with its graph."""
@@ -181,16 +286,47 @@ class GradientLearner(ABC):
 
     def outer_losses(self, start: Start, tasks: TaskBatch) -> tuple[Tensor, Tensor | None]:
         """The mean query loss after the inner loops, and what joins it; scalars with graphs."""
+        losses, terms = self.losses_of_tasks(start, tasks)
+        if terms is None:
+            return losses.mean(), start.penalty
+        term = terms.mean()
+        return losses.mean(), term if start.penalty is None else start.penalty + term
+
+    def losses_of_tasks(self, start: Start, tasks: TaskBatch) -> tuple[Tensor, Tensor | None]:
+        """The query loss of each task after its inner loop, ``[tasks]``, and what joins it."""
         p = self.params
         path = self._path(start, tasks.support, steps=p.inner_steps, anneal=p.inner_steps)
         adapted = deque(path, maxlen=1).pop()
         # The outer loss of a `per_shot` system is divided by the support's K as well.
         shots = tasks.support.y.shape[1] // self.context.shape.ways
-        loss = self._loss(start, adapted, data=tasks.query, shots=shots).mean()
-        if start.loss_term is None:
-            return loss, start.penalty
-        term = start.loss_term(adapted, 1.0).mean()
-        return loss, term if start.penalty is None else start.penalty + term
+        losses = self._loss(start, adapted, data=tasks.query, shots=shots)
+        return losses, None if start.loss_term is None else start.loss_term(adapted, 1.0)
+
+    def query_passes(self, start: Start) -> int:
+        """How many forward passes of the query set an outer loss has."""
+        return 1
+
+    def parts_of(self, start: Start, tasks: TaskBatch) -> list[slice]:
+        """The tasks of a batch that run at a time in an outer gradient, parts of about one size."""
+        p = self.params
+        most = self._memory.tasks_at_once(
+            self.space,
+            partial(self._first_network, start, tasks.support),
+            tasks,
+            steps=p.inner_steps,
+            second=p.order == "second",
+            query_passes=self.query_passes(start),
+        )
+        return even_parts(len(tasks), most)
+
+    @torch.no_grad()
+    def _first_network(self, start: Start, support: Labelled) -> tuple[Params, Mixture]:
+        """Weights and mixture of the first task before its inner loop."""
+        part = slice(0, 1)
+        one, data = start.part(part), Labelled(support.x[part], support.y[part])
+        weights = next(self._path(one, data, steps=0, anneal=1, order="none"))
+        mixture = one.mixture(weights, 1.0) if callable(one.mixture) else one.mixture
+        return operations_of(weights), mixture
 
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:

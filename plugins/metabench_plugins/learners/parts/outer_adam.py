@@ -60,7 +60,7 @@ class OuterOptimizer(ABC):
         clip: float | None = None,
         skip_above: float | None = None,
     ) -> None:
-        self._groups = groups
+        self.groups = tuple(groups)
         self.weights: Params = {}
         for group in groups:
             self.weights.update(group.weights)
@@ -119,8 +119,8 @@ class OuterOptimizer(ABC):
             for name, gradient in zip(self.weights, gradients, strict=True)
             if gradient is not None
         }
-        named = [[name for name in group.weights if name in found] for group in self._groups]
-        used = [(g, names) for g, names in zip(self._groups, named, strict=True) if names]
+        named = [[name for name in group.weights if name in found] for group in self.groups]
+        used = [(g, names) for g, names in zip(self.groups, named, strict=True) if names]
         # In one piece, a group needs one operation where each weight would need its own.
         flat = [torch.cat([found[name].flatten() for name in names]) for _, names in used]
         skipped = self._guard.skips(flat)

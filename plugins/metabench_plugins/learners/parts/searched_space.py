@@ -106,13 +106,15 @@ class SearchedSpace:
     Args:
         space: with choices.
         strategy: how logits become weights of operations.
+        draws: whether the strategy may draw when it mixes operations; see :func:`draws_noise`.
     """
 
-    def __init__(self, space: SearchSpace, strategy: Strategy) -> None:
+    def __init__(self, space: SearchSpace, strategy: Strategy, *, draws: bool = True) -> None:
         self._space = space
         self._strategy = strategy
         self._choices = space.choices()
         self._sizes: dict[Genotype, int] = {}
+        self.draws = draws
 
     def init_logits(self, *, rng: torch.Generator) -> Params:
         """Draw logits (float32, on the CPU), ``arch.<cell> -> [edges, operations]``."""
@@ -193,6 +195,16 @@ class SearchedSpace:
             weights = self._space.child(genotype).init_weights(rng=torch.Generator())
             self._sizes[genotype] = sum(weight.numel() for weight in weights.values())
         return self._sizes[genotype]
+
+
+def draws_noise(space: SearchSpace, strategy: Strategy) -> bool:
+    """Whether a strategy uses the generator that it is given for a mixture."""
+    rng = torch.Generator()
+    arch = strategy.init_arch(space, rng=torch.Generator())
+    before = rng.get_state()
+    for sharpness in (0.0, 0.5, 1.0):
+        strategy.mixture(space, arch, sharpness=sharpness, rng=rng)
+    return not torch.equal(rng.get_state(), before)
 
 
 def select(candidates: Sequence[Decoded], choice: Sequence[int]) -> Decoded:

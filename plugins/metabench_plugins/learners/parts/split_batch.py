@@ -8,12 +8,14 @@ Elsewhere all tasks run at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from metabench import BatchingSpace, LearnerContext, Params, task_gradients
+from metabench import BatchingSpace, Labelled, LearnerContext, Params, TaskBatch, task_gradients
 
 PartLoss = Callable[[Params, slice], Tensor]
 """Maps weights ``[part, *shape]`` of a part of the tasks to one loss per task of that part."""
@@ -32,6 +34,34 @@ def parts(n_tasks: int, n_examples: int, context: LearnerContext) -> list[slice]
         space = context.space
         size = space.tasks_at_once(n_examples) if isinstance(space, BatchingSpace) else 1
     return [slice(first, min(first + size, n_tasks)) for first in range(0, n_tasks, size)]
+
+
+def even_parts(n_tasks: int, most: int) -> list[slice]:
+    """Divide a batch into as few parts as there can be, whose sizes differ by at most one.
+
+    Args:
+        n_tasks: how many tasks there are.
+        most: how many a part may have.
+
+    >>> even_parts(5, 4)
+    [slice(0, 3, None), slice(3, 5, None)]
+    """
+    n_parts = -(-n_tasks // most)
+    least, larger = divmod(n_tasks, n_parts)
+    ends = [least * i + min(i, larger) for i in range(n_parts + 1)]
+    return [slice(first, end) for first, end in pairwise(ends)]
+
+
+def tasks_of(tasks: TaskBatch, part: slice) -> TaskBatch:
+    """Some tasks of a batch; what is not of single tasks stays as it is."""
+    return replace(
+        tasks,
+        support=Labelled(tasks.support.x[part], tasks.support.y[part]),
+        query=Labelled(tasks.query.x[part], tasks.query.y[part]),
+        sources=tasks.sources[part],
+        keys=tasks.keys[part],
+        classes=None if tasks.classes is None else tasks.classes[part],
+    )
 
 
 def rows(weights: Params, part: slice) -> Params:

@@ -2,12 +2,13 @@
 
 Node ``j`` is ``sum_i g_i sum_o a_o o(x_i)`` over the edges into it (DARTS, equation 2; MetaNAS,
 equation 7), where ``g_i`` is 1 without input pairs, and else the sum of the weights of the pairs
-that edge ``i`` belongs to. In a child every kept operation counts once.
+that edge ``i`` belongs to. In a child every kept operation counts once. A supernet may mix a part
+of the channels alone; see :mod:`~metabench_plugins.spaces.parts.partial_channels`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,8 +21,9 @@ from metabench_plugins.spaces.parts.image_maps import (
     join_channels,
     reduction_shapes,
 )
-from metabench_plugins.spaces.parts.mixed_op import Candidate, Term, mixed
+from metabench_plugins.spaces.parts.mixed_op import Candidate, Term, mixed, weighted
 from metabench_plugins.spaces.parts.operation_weights import Amounts
+from metabench_plugins.spaces.parts.partial_channels import halved, shuffled
 from metabench_plugins.spaces.parts.primitives import (
     EPS,
     PRIMITIVES,
@@ -47,6 +49,7 @@ class Cell:
         affine: whether batch norms have scale and shift.
         edges: ``(source, target)``.
         candidates: the operations.
+        partial: K, of whose K parts of a node's channels one is mixed; 1 in a child.
     """
 
     name: str
@@ -57,6 +60,12 @@ class Cell:
     affine: bool
     edges: tuple[tuple[int, int], ...]
     candidates: tuple[Candidate, ...]
+    partial: int = 1
+
+    @property
+    def mixed_channels(self) -> int:
+        """Channels of the operations."""
+        return self.channels // self.partial
 
     @property
     def outputs(self) -> int:
@@ -76,7 +85,7 @@ class Cell:
                 parts |= norm_shapes("norm", self.channels)
             shapes |= {f"{name}.{part}": shape for part, shape in parts.items()}
         for candidate in self.candidates:
-            shapes |= candidate.shapes(self.channels)
+            shapes |= candidate.shapes(self.mixed_channels)
         return shapes
 
     def forward(
@@ -100,16 +109,53 @@ class Cell:
             Feed(self._input(0, weights, first)),
             Feed(self._input(1, weights, second)),
         ]
+        mixing = [self._mixing(feed) for feed in feeds]
+        wide: Mapping[tuple[int, int], Tensor] = {}
+        if given is not None:
+            wide = given.by_channel(self._scaled(given), self.mixed_channels)
         for node in range(2, self._last_node() + 1):
             total: Tensor | None = None
             for edge, (source, target) in enumerate(self.edges):
                 if target == node:
-                    terms = self._on_edge(edge, given, mask)
-                    total = mixed(terms, feeds[source], weights, onto=total)
-            feeds.append(Feed(self._nothing(feeds[0].x) if total is None else total))
+                    terms = self._on_edge(edge, given, wide, mask)
+                    total = mixed(terms, mixing[source], weights, onto=total)
+            if total is None:
+                total = self._nothing(mixing[0].x)
+            if self.partial > 1 and given is not None:
+                total = shuffled(total, self._bypass(node, given, feeds))
+            feeds.append(Feed(total))
+            mixing.append(self._mixing(feeds[-1]))
         return join_channels([feed.x for feed in feeds[2:]])
 
-    def _on_edge(self, edge: int, given: Amounts | None, mask: Tensor | None) -> Iterator[Term]:
+    def _mixing(self, feed: Feed) -> Feed:
+        """The channels that operations read."""
+        return feed if self.partial == 1 else Feed(feed.x[:, :, : self.mixed_channels])
+
+    def _bypass(self, node: int, given: Amounts, feeds: list[Feed]) -> Tensor:
+        """The sum of the other channels over the edges into a node, each with its weight."""
+        total: Tensor | None = None
+        for edge, (source, target) in enumerate(self.edges):
+            if target == node and any(given.needed[edge]):
+                rest = feeds[source].x[:, :, self.mixed_channels :]
+                rest = halved(rest) if _stride(self.kind, source) == 2 else rest
+                amount = torch.stack(given.by_operation[edge]).sum(dim=0)
+                total = weighted(rest, amount, onto=total)
+        if total is None:
+            return self._nothing(feeds[0].x[:, :, self.mixed_channels :])
+        return total
+
+    def _scaled(self, given: Amounts) -> list[tuple[int, int]]:
+        """Edge and operation of what is computed and scaled by its norm."""
+        places = [(c.edge, c.operation) for c in self.candidates if c.scaled]
+        return [(edge, index) for edge, index in places if given.needed[edge][index]]
+
+    def _on_edge(
+        self,
+        edge: int,
+        given: Amounts | None,
+        wide: Mapping[tuple[int, int], Tensor],
+        mask: Tensor | None,
+    ) -> Iterator[Term]:
         for i, candidate in enumerate(self.candidates):
             if candidate.edge != edge:
                 continue
@@ -117,7 +163,8 @@ class Cell:
             if given is None:
                 yield Term(candidate, None, own)
             elif given.needed[edge][candidate.operation]:
-                yield Term(candidate, given.by_operation[edge][candidate.operation], own)
+                amount = given.by_operation[edge][candidate.operation]
+                yield Term(candidate, amount, own, wide.get((edge, candidate.operation)))
 
     def _input(self, i: int, weights: Params, feed: Feed) -> Tensor:
         name = f"{self.name}.input{i}"

@@ -55,6 +55,12 @@ class Candidate:
         """Whether it hands its input on as it is."""
         return self.primitive == "skip" and self.stride == 1
 
+    @property
+    def scaled(self) -> bool:
+        """Whether its weight is the scale of its norm."""
+        shared = isinstance(PRIMITIVES[self.primitive], Pool) and not self.affine
+        return self.normed and not shared
+
     def shapes(self, channels: int) -> Shapes:
         """Shapes of the weights by full name."""
         parts = PRIMITIVES[self.primitive].shapes(channels, self.stride, affine=self.affine)
@@ -71,11 +77,13 @@ class Term:
         candidate: the operation.
         amount: its weight ``[tasks or 1]``; None is 1.
         mask: ``[tasks, n]`` factors of DropPath; None is 1.
+        by_channel: ``amount`` for each channel, ``[tasks or 1, channels]``, of a scaled operation.
     """
 
     candidate: Candidate
     amount: Tensor | None
     mask: Tensor | None
+    by_channel: Tensor | None = None
 
     def factor(self) -> Tensor | None:
         """Weight and mask in one."""
@@ -100,7 +108,7 @@ def mixed(
     """
     for term in terms:
         if term.candidate.identity:
-            onto = _add(onto, feed.x, term.amount)
+            onto = weighted(feed.x, term.amount, onto=onto)
         else:
             onto = _computed(term, feed, weights, onto=onto)
     return onto
@@ -108,23 +116,24 @@ def mixed(
 
 def _computed(term: Term, feed: Feed, weights: Params, *, onto: Tensor | None) -> Tensor:
     """Compute one operation, normalize, weigh, mask, and add."""
-    candidate, amount = term.candidate, term.amount
+    candidate = term.candidate
     primitive = PRIMITIVES[candidate.primitive]
-    if candidate.normed and not candidate.affine and isinstance(primitive, Pool):
+    if candidate.normed and not candidate.scaled and isinstance(primitive, Pool):
         # It has no weights, so all edges from this node share it.
-        return _add(onto, feed.normed_pool(primitive.kind, candidate.stride), term.factor())
+        return weighted(
+            feed.normed_pool(primitive.kind, candidate.stride), term.factor(), onto=onto
+        )
     y = primitive.apply(feed, weights, candidate.name, stride=candidate.stride)
     if not candidate.normed:
-        return _add(onto, y, term.factor())
+        return weighted(y, term.factor(), onto=onto)
     scale, shift = norm_weights(weights, f"{candidate.name}.norm")
-    if amount is not None:
-        by_channel = amount.unsqueeze(1).expand(-1, y.shape[2])
+    if (by_channel := term.by_channel) is not None:
         shift = None if shift is None else by_channel * shift
         scale = by_channel if scale is None else by_channel * scale
-    return _add(onto, nn.batch_norm(y, scale, shift, eps=EPS), term.mask)
+    return weighted(nn.batch_norm(y, scale, shift, eps=EPS), term.mask, onto=onto)
 
 
-def _add(onto: Tensor | None, y: Tensor, factor: Tensor | None) -> Tensor:
+def weighted(y: Tensor, factor: Tensor | None, *, onto: Tensor | None) -> Tensor:
     """Return ``onto + factor * y``; ``factor`` is ``[tasks or 1]`` or ``[tasks, n]``."""
     if factor is None:
         return y if onto is None else onto + y

@@ -6,7 +6,7 @@ inputs that the edge belongs to, where there are pairs (MetaNAS, equation 7).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -28,6 +28,23 @@ class Amounts:
     by_operation: list[tuple[Tensor, ...]]
     needed: list[list[bool]]
 
+    def by_channel(
+        self, operations: Sequence[tuple[int, int]], channels: int
+    ) -> dict[tuple[int, int], Tensor]:
+        """The weights of some operations for each channel, ``[tasks or 1, channels]``.
+
+        They lie in one tensor, so that they take one kernel together, and their gradients another.
+
+        Args:
+            operations: edge and operation of each.
+            channels: of the maps.
+        """
+        if not operations:
+            return {}
+        chosen = torch.stack([self.by_operation[edge][index] for edge, index in operations])
+        wide = chosen.unsqueeze(2).expand(-1, -1, channels).contiguous()
+        return dict(zip(operations, wide.unbind(), strict=True))
+
 
 def amounts(mixture: Mixture, kind: str, choices: CellChoices) -> Amounts:
     """Combine the weights of operations and of input pairs.
@@ -38,7 +55,9 @@ def amounts(mixture: Mixture, kind: str, choices: CellChoices) -> Amounts:
     accelerator are not looked at, because that would have to wait for it.
     """
     weights = _weights(mixture, kind, choices)
-    by_operation = [edge.unbind(1) for edge in weights.unbind(1)]
+    # One view of all, not one of each edge: the gradient is put together at once.
+    each, n = weights.flatten(1).unbind(1), weights.shape[2]
+    by_operation = [each[first : first + n] for first in range(0, len(each), n)]
     return Amounts(by_operation, _needed(mixture, kind, weights).any(0).tolist())
 
 

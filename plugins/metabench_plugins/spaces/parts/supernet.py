@@ -34,6 +34,7 @@ from metabench_plugins.spaces.parts.cell import (
 )
 from metabench_plugins.spaces.parts.image_maps import Shapes
 from metabench_plugins.spaces.parts.operation_weights import Amounts, amounts, membership, overlap
+from metabench_plugins.spaces.parts.partial_channels import check_partial
 from metabench_plugins.spaces.parts.primitives import EPS, Feed, norm_shapes, norm_weights
 from metabench_plugins.spaces.parts.published_cells import REDUCTION
 
@@ -54,6 +55,8 @@ class Layout:
         nodes: intermediate nodes of a cell.
         primitives: candidate operations of an edge.
         child_pool_norm: whether a child normalizes after pools; a supernet always does.
+        partial: K, of whose K parts of a node's channels the supernet mixes one; a child has whole
+            operations.
     """
 
     stem: tuple[int, ...]
@@ -62,6 +65,7 @@ class Layout:
     nodes: int
     primitives: tuple[str, ...]
     child_pool_norm: bool
+    partial: int = 1
 
 
 class CellNetwork:
@@ -70,6 +74,7 @@ class CellNetwork:
     Weights: ``stem<i>`` (``weight``, ``norm.scale``, ``norm.shift``), ``cell<i>.input0`` and
     ``.input1``, ``cell<i>.edge<source>-<target>.<operation>.<part>``, ``head`` (``weight``,
     ``bias``). Where a child and its supernet have the same weight, they have it under one name.
+    With partial channels the operations of a child are larger than those of the supernet.
 
     Args:
         layout: see :class:`Layout`.
@@ -88,6 +93,8 @@ class CellNetwork:
                 f"A network of cells cannot read inputs of shape {list(task.inputs)}.",
                 hint=f"It needs images that are at least {smallest} pixels high and wide.",
             )
+        for _, channels in layout.cells:
+            check_partial(layout.partial, channels)
         self._layout = layout
         self._task = task
         self._genotype = genotype
@@ -165,7 +172,7 @@ class CellNetwork:
                 unused = unused | (kept == 0).unsqueeze(2)
             size = torch.zeros(unused.shape[1:], dtype=torch.int64)
             for candidate in cell.candidates:
-                parts = candidate.shapes(cell.channels).values()
+                parts = candidate.shapes(cell.mixed_channels).values()
                 size[candidate.edge, candidate.operation] = sum(map(math.prod, parts))
             removed = removed + (unused.cpu() * size).sum((1, 2))
         return [total - int(n) for n in torch.as_tensor(removed)]
@@ -208,6 +215,7 @@ class CellNetwork:
                 affine=genotype is not None,
                 edges=edges,
                 candidates=candidates,
+                partial=layout.partial if genotype is None else 1,
             )
             widths.append(cell.outputs)
             cells.append(cell)

@@ -74,10 +74,12 @@ def place(hard: Mixture, like: Tensor) -> Mixture:
     """Move weights of :func:`harden` to where ``like`` lives, and mark what has to be computed.
 
     The marks lie on the CPU, so that a network need not wait for an accelerator to read them.
+    Weights that come from an accelerator get none: to mark them would have to wait for it.
     """
     there = {key: weights.to(like, non_blocking=True) for key, weights in hard.items()}
-    of_cells = [key for key in hard if not key.endswith(INPUTS)]
-    return there | {cell + NEEDED: hard[cell].cpu() != 0 for cell in of_cells}
+    known = [key for key, weights in hard.items() if weights.device.type == "cpu"]
+    of_cells = [key for key in known if not key.endswith(INPUTS)]
+    return there | {cell + NEEDED: hard[cell] != 0 for cell in of_cells}
 
 
 def genotypes(hard: Mixture, choices: Mapping[str, CellChoices]) -> list[Genotype]:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from claim_factory import N, add, claim, judged, one
-from result_factory import make_spec, write_run
+from result_factory import edit_json, make_spec, write_run
 
 from metabench.papers.claims.sentences import deciding
 from metabench.planning.evaluation import Evaluation as Asked
+from metabench.render.claims_text import render_claims
 from metabench.sampling.grid import QueryGrid
 
 
@@ -298,3 +299,43 @@ def test_training_that_a_user_lengthened_on_one_side(tmp_path: Path) -> None:
     assert any("mnas 20 x 4, maml 10 x 4" in note for note in by_suite.notes)
     assert by_user.verdict == "not comparable"
     assert "meta_steps 20 or 10" in deciding(by_user)
+
+
+def test_a_claim_may_be_about_a_further_metric(tmp_path: Path) -> None:
+    """By accuracy the left is better, by its log-likelihood worse; who lacks it is named."""
+    mnas, maml = (
+        add(tmp_path, name, level=level) for name, level in (("mnas", 0.7), ("maml", 0.5))
+    )
+    by_nll = claim(id="by-nll", metric="nll")
+    assert judged(tmp_path, by_nll) == []
+    give_metric(mnas, level=2.0)
+    waiting = one(tmp_path, by_nll)
+    assert waiting.said == "undecided"
+    assert waiting.reason == "there is no run of maml that has the metric nll"
+    give_metric(maml, level=1.0)
+    headline, further = judged(tmp_path, claim(), by_nll)
+    assert headline.verdict == "supported"
+    assert further.verdict == "refuted"
+    assert further.decided_by is not None
+    assert further.decided_by.unit == "nll"
+    assert further.decided_by.difference is not None
+    assert further.decided_by.difference.mean == pytest.approx(-1.0)
+    assert "mnas better than maml by nll, on average" in render_claims([further], "table")
+
+
+def give_metric(folder: Path, *, level: float) -> None:
+    """Add negative log-likelihoods of this level to a run."""
+    nll = {"name": "nll", "title": "negative log-likelihood", "better": "smaller"}
+    accuracy = {"name": "accuracy", "title": "accuracy", "better": "larger", "percent": True}
+    edit_json(folder / "run.json", metrics={"accuracy": accuracy, "nll": nll})
+    path = folder / "episodes.jsonl"
+    episodes = [json.loads(line) for line in path.read_text().splitlines()]
+    for i, episode in enumerate(episodes):
+        episode["metrics"] = {"nll": level + 0.01 * (i % 8)}
+    path.write_text("".join(f"{json.dumps(episode)}\n" for episode in episodes))
+
+
+@pytest.mark.parametrize("other", [{"evaluation": "later"}, {"baseline": "later", "right": []}])
+def test_a_metric_is_of_the_headline_alone(other: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="`metric` scores the headline's predictions"):
+        claim(metric="nll", **other)
