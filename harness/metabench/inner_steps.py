@@ -121,7 +121,7 @@ def inner_path(
         if masks is not None:
             own = masks if isinstance(masks, Mapping) else masks[step]
             updates = {name: u * own[name] if name in own else u for name, u in updates.items()}
-        weights = weights | {name: weights[name] + update for name, update in updates.items()}
+        weights = weights | _moved(weights, updates, graph=order != "none")
         yield weights
 
 
@@ -141,6 +141,14 @@ def inner_loop(
         loss, weights, steps=steps, lr=lr, order=order, adapted=adapted, masks=masks, clip=clip
     )
     return deque(path, maxlen=1).pop()
+
+
+def _moved(weights: Params, updates: Params, *, graph: bool) -> Params:
+    """The weights that have an update, after it; without a graph, on CUDA in one kernel."""
+    if graph or not updates:
+        return {name: weights[name] + update for name, update in updates.items()}
+    before = [weights[name] for name in updates]
+    return dict(zip(updates, torch._foreach_add(before, list(updates.values())), strict=True))
 
 
 def _detach(weights: Params) -> Params:

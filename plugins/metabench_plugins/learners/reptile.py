@@ -30,7 +30,7 @@ from metabench import (
     share,
     task_losses,
 )
-from metabench_plugins.learners.parts.inner_adam import Moments, decayed, descend
+from metabench_plugins.learners.parts.inner_adam import Moments, decayed, descend, descend_plainly
 from metabench_plugins.learners.parts.mini_batches import Sampling, mini_batches
 from metabench_plugins.learners.parts.schedules import towards
 from metabench_plugins.learners.parts.split_batch import gradients, parts, rows
@@ -196,7 +196,6 @@ class Reptile:
         found, losses = gradients(loss, weights, parts=divided)
         found = decayed(found, weights, decay=self.decay())
         if p.inner_optimizer == "sgd":
-            moved = {n: weights[n].add(g, alpha=-p.inner_lr) for n, g in found.items()}
-            return weights | moved, moments, losses
+            return descend_plainly(weights, found, lr=p.inner_lr), moments, losses
         weights, moments = descend(weights, found, moments, lr=p.inner_lr, beta2=p.beta2)
         return weights, moments, losses

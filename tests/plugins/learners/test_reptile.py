@@ -45,9 +45,7 @@ def reptile(**params: Any) -> Reptile:
         )
     )
     learner._weights = {name: w.double() for name, w in learner._weights.items()}
-    learner._moments = type(learner._moments)(
-        {name: torch.zeros_like(w) for name, w in learner._weights.items()}, 0
-    )
+    learner._moments = learner._moments.zero(learner._weights)
     return learner
 
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from metabench import Labelled, LearnerContext, Mixture, Params, SearchSpace, share, task_losses
-from metabench_plugins.learners.parts.inner_adam import Moments, decayed, descend
+from metabench_plugins.learners.parts.inner_adam import Moments, decayed, descend, descend_plainly
 from metabench_plugins.learners.parts.mini_batches import take
 from metabench_plugins.learners.parts.searched_space import (
     LossTerm,
@@ -168,7 +168,7 @@ class JointLoop:
         for i, (part, (lr, decay)) in enumerate(zip(split(found), rates, strict=True)):
             own = decayed(part, leaves, decay=decay)
             if own and p.inner_optimizer == "sgd":
-                leaves = leaves | {n: leaves[n].add(g, alpha=-lr) for n, g in own.items()}
+                leaves = descend_plainly(leaves, own, lr=lr)
             elif own:
                 leaves, moments[i] = descend(leaves, own, moments[i], lr=lr, beta2=p.beta2)
         return State(leaves, *moments)

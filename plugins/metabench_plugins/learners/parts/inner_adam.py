@@ -13,32 +13,37 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from metabench import Params, share
-
-EPS = 1e-8
+from metabench_plugins.learners.parts.updates import descend_adam
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Adam's second moment, ``[*shape]`` shared or ``[tasks, *shape]``, and the steps behind it."""
+    """Adam's second moment, ``[*shape]`` shared or ``[tasks, *shape]``, and the steps behind it.
+
+    The count of steps is a scalar tensor beside them, so that a step can be captured.
+    """
 
     values: Params
-    steps: int
+    steps: Tensor
 
     @classmethod
     def zero(cls, weights: Params) -> Moments:
         """Before the first step."""
-        return cls({name: torch.zeros_like(weight) for name, weight in weights.items()}, 0)
+        values = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+        return cls(values, _count(0, values))
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Moments:
         """Invert :meth:`to_state`."""
-        return cls(dict(state["moments"]), state["moment_steps"])
+        values = dict(state["moments"])
+        return cls(values, _count(state["moment_steps"], values))
 
     def to_state(self) -> dict[str, Any]:
         """As part of a learner's state."""
-        return {"moments": self.values, "moment_steps": self.steps}
+        return {"moments": self.values, "moment_steps": int(self.steps)}
 
     def share(self, n_tasks: int) -> Moments:
         """Give every task the same moment."""
@@ -60,13 +65,14 @@ def decayed(gradients: Params, weights: Params, *, decay: float) -> Params:
         weights: as they are, with the same axes.
         decay: the factor; 0 changes nothing.
     """
-    if not decay:
+    if not decay or not gradients:
         return gradients
-    found = {}
-    for name, g in gradients.items():
-        used = g.reshape(len(g), -1).any(dim=1).to(g)
-        found[name] = g.addcmul(weights[name], used.view(-1, *[1] * (g.dim() - 1)), value=decay)
-    return found
+    used = torch.stack([g.reshape(len(g), -1).any(dim=1) for g in gradients.values()])
+    factors = used.to(next(iter(gradients.values()))) * decay
+    return {
+        name: g.addcmul(weights[name], factor.view(-1, *[1] * (g.dim() - 1)))
+        for (name, g), factor in zip(gradients.items(), factors, strict=True)
+    }
 
 
 def descend(
@@ -76,18 +82,41 @@ def descend(
 
     Args:
         weights: ``[tasks, *shape]``.
-        gradients: of some of them.
+        gradients: of some of them, at least one.
         moments: before the step.
         lr: the rate.
         beta2: decay of the moment.
     """
-    steps = moments.steps + 1
-    second = {
-        n: torch.lerp(moments.values[n], g.square(), 1.0 - beta2) for n, g in gradients.items()
-    }
-    correction = 1.0 - beta2**steps
-    moved = {
-        n: torch.addcdiv(weights[n], g, (second[n] / correction).sqrt_().add_(EPS), value=-lr)
-        for n, g in gradients.items()
-    }
-    return weights | moved, Moments(moments.values | second, steps)
+    names, steps = list(gradients), moments.steps + 1.0
+    found = [gradients[name].contiguous() for name in names]
+    moved = _copies([weights[name] for name in names])
+    second = _copies([moments.values[name] for name in names])
+    # With beta1 = 0 the gradient is its own first moment.
+    descend_adam(
+        moved, found, found, second, [steps] * len(names), lr=lr, beta1=0.0, beta2=beta2, decay=0.0
+    )
+    later = moments.values | dict(zip(names, second, strict=True))
+    return weights | dict(zip(names, moved, strict=True)), Moments(later, steps)
+
+
+def descend_plainly(weights: Params, gradients: Params, *, lr: float) -> Params:
+    """Make one step of gradient descent; what has no gradient stays.
+
+    Args:
+        weights: ``[tasks, *shape]``.
+        gradients: of some of them.
+        lr: the rate.
+    """
+    before = [weights[name] for name in gradients]
+    moved = torch._foreach_add(before, list(gradients.values()), alpha=-lr)
+    return weights | dict(zip(gradients, moved, strict=True))
+
+
+def _copies(tensors: list[Tensor]) -> list[Tensor]:
+    """Copies in the order of memory, on CUDA in one kernel."""
+    return [copy.contiguous() for copy in torch._foreach_mul(tensors, 1.0)]
+
+
+def _count(steps: int, beside: Params) -> Tensor:
+    like = next(iter(beside.values()), torch.empty(0))
+    return torch.tensor(float(steps), device=like.device)

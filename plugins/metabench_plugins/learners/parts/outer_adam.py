@@ -205,12 +205,14 @@ class OuterAdam(OuterOptimizer):
         lr: float | Tensor,
     ) -> None:
         """Make a step with the group's first decay and weight decay."""
+        steps = [moment["step"] for moment in moments]
+        torch._foreach_add_(steps, 1.0)
         descend_adam(
             weights,
             gradients,
             [moment["exp_avg"] for moment in moments],
             [moment["exp_avg_sq"] for moment in moments],
-            [moment["step"] for moment in moments],
+            steps,
             lr=lr,
             beta1=group.beta1,
             beta2=0.999,

@@ -41,16 +41,15 @@ def descend_adam(
     Args:
         weights: not empty.
         gradients: of each of them; left as they are.
-        moments: the first moment of each.
+        moments: the first moment of each; the gradients themselves where ``beta1`` is 0.
         squares: the second moment of each.
-        steps: how many steps each has made, scalars; raised by one.
+        steps: how many steps each has made, this one included; scalars.
         lr: the learning rate; a scalar tensor if it changes within a captured step.
         beta1: decay of the first moment.
         beta2: decay of the second moment.
         decay: factor of the weights that joins their gradient.
     """
-    torch._foreach_add_(steps, 1.0)
-    if has_fused(weights, gradients, lr):
+    if has_fused([*weights, *gradients, *moments, *squares], lr):
         torch._fused_adam_(
             weights,
             gradients,
@@ -104,7 +103,7 @@ def descend_sgd(
         nesterov: whether the momentum is Nesterov's.
         decay: factor of the weights that joins their gradient.
     """
-    if has_fused(weights, gradients, lr):
+    if has_fused([*weights, *gradients, *buffers], lr):
         torch._fused_sgd_(
             weights,
             gradients,
@@ -142,16 +141,16 @@ def bias_correction(beta: float, steps: Tensor) -> Tensor:
     return -torch.expm1(steps * (math.log(beta) if beta else -math.inf))
 
 
-def has_fused(weights: list[Tensor], gradients: list[Tensor], lr: float | Tensor) -> bool:
-    """Whether PyTorch has an update that makes one pass over memory.
+def has_fused(tensors: list[Tensor], lr: float | Tensor) -> bool:
+    """Whether PyTorch has an update of these tensors that makes one pass over memory.
 
     It has on a CPU, if the rate is a number, and on CUDA. It reads memory in order, whatever the
     strides say.
     """
-    device = weights[0].device.type
+    device = tensors[0].device.type
     if device != "cuda" and (device != "cpu" or isinstance(lr, Tensor)):
         return False
-    return all(x.is_contiguous() for some in (weights, gradients) for x in some)
+    return all(tensor.is_contiguous() for tensor in tensors)
 
 
 def _for_fused(lr: float | Tensor) -> float | Tensor:
