@@ -8,7 +8,8 @@ call whose groups are the tasks, as on CUDA. What counts:
   happens on the host are none;
 - a gradient of a convolution is one kernel for each of its parts (inputs, filters, biases);
 - an operation on a list of tensors (``_foreach_*``, fused optimizers) takes as many launches as
-  CUDA's lists of tensors and blocks are long;
+  CUDA's lists of tensors and blocks are long, and one for each tensor where they lie in memory
+  otherwise than those beside them;
 - PyTorch's own second derivative of a convolution loops over the groups. Every task is a group, and
   every channel of a depthwise filter too; each has a convolution and copies, which are seen here.
 
@@ -87,10 +88,20 @@ def launches(name: str, args: tuple[Any, ...], found: Any) -> int:
         lists = [one for one in lists if isinstance(one[0], Tensor)]
         written = len(lists) + (0 if name.endswith("_") else 1)
         sizes = [tensor.numel() for tensor in lists[0]]
+        if not all(map(_alike, zip(*lists, strict=False))):
+            return len(sizes)
         blocks = sum(math.ceil(size / _BLOCK) for size in sizes)
         tensors = _LISTS[min(written, len(_LISTS)) - 1]
         return max(math.ceil(len(sizes) / tensors), math.ceil(blocks / _BLOCKS))
     return 1
+
+
+def _alike(tensors: tuple[Any, ...]) -> bool:
+    """Whether tensors lie in memory alike and without gaps; CUDA takes only such in one launch."""
+    first = tensors[0]
+    strided = [one for one in tensors if isinstance(one, Tensor) and one.dim()]
+    same = all(one.stride() == first.stride() and one.dtype == first.dtype for one in strided)
+    return same and torch._prims_common.is_non_overlapping_and_dense(first)
 
 
 def _is_view(func: Any) -> bool:
