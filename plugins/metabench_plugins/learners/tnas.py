@@ -122,7 +122,9 @@ class Tnas(Maml):
         """Which network a meta-step trains."""
         meta_steps = self.context.meta_steps
         step = floor(progress * meta_steps + 0.5)
-        return int((step - self._first) % len(self._networks))
+        turn = (step - self._first) % len(self._networks)
+        # A comparison, unlike a number, is something that a recorded program can depend on.
+        return next(index for index in range(len(self._networks)) if turn == index)
 
     @cached_property
     def _first(self) -> int:

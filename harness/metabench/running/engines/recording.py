@@ -330,8 +330,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 class PythonReads(TorchFunctionMode):
     """Sees reads of a tensor that reach no operator, such as ``tolist``.
 
+    ``one_hot`` reads the classes on a CPU, to check them; here it compares them instead.
+
     Args:
-        recorder: which then refuses the step.
+        recorder: which refuses a step that reads.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -342,6 +344,8 @@ class PythonReads(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Refuse a read of a tensor that is known."""
+        if func is torch.nn.functional.one_hot:
+            return _one_hot(*args, **(kwargs or {}))
         if func in _PYTHON_READS and not self._recorder.refused:
             node = self._recorder.node_of(args[0])
             if node.meta["origins"]:
@@ -350,6 +354,11 @@ class PythonReads(TorchFunctionMode):
                     "which waits for the device"
                 )
         return func(*args, **(kwargs or {}))
+
+
+def _one_hot(tensor: Tensor, num_classes: int) -> Tensor:
+    classes = torch.arange(num_classes, device=tensor.device)
+    return (tensor.unsqueeze(-1) == classes).to(torch.int64)
 
 
 def _ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
