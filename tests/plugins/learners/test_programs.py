@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -127,6 +128,9 @@ def test_programs_as_they_are_compiled(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["maml", "reptile"])
-def test_a_long_training_by_compiled_programs(catalog: Catalog, name: str) -> None:
+def test_a_long_training_by_compiled_programs(
+    catalog: Catalog, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     stepper = compare(catalog, name, "regression", False, by_inductor, 200)
     assert stepper.by_program >= 199

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -84,7 +85,13 @@ def as_recorded(module: fx.GraphModule, examples: Mapping[str, Tensor]) -> Run:
 
 
 def by_inductor(module: fx.GraphModule, examples: Mapping[str, Tensor]) -> Run:
-    """Compile for a CPU by Inductor, which fuses operators into loops in C++."""
+    """Compile for a CPU by Inductor, which fuses operators into loops in C++.
+
+    What it has compiled is kept in the user's cache folder, for later runs.
+    """
+    from platformdirs import user_cache_path
+
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("metabench") / "programs"))
     from torch._inductor import compile as inductor
 
     lower(module.graph)
