@@ -10,8 +10,8 @@ import torch
 from step_factory import Small, rng_of, small_tasks
 from torch import Tensor, fx
 
-from metabench.conformance.learners import _on
 from metabench.conformance.purity import FAKE, fake_accelerator
+from metabench.conformance.samples import on
 from metabench.plugin.contracts.episode import TaskBatch
 from metabench.running.engines.programs import Run
 from metabench.running.engines.split import Split, split
@@ -55,7 +55,7 @@ def test_draws_and_schedules_are_computed_before_the_step() -> None:
         stepper = Stepper(small, in_two, say=said.append)
         for step in range(4):
             wanted = eager.meta_step(small_tasks(step), progress=step / 4, rng=rng_of(step))
-            found = stepper(_on(device, small_tasks(step)), progress=step / 4, rng=rng_of(step))
+            found = stepper(on(device, small_tasks(step)), progress=step / 4, rng=rng_of(step))
             assert float(found["loss"]) == pytest.approx(float(wanted["loss"]), rel=1e-6)
     assert stepper.by_program == 4, said
     (parts,) = SPLITS
@@ -77,7 +77,7 @@ def test_a_step_that_copies_from_the_device_is_refused() -> None:
         small.weight = small.weight.to(device)
         said: list[str] = []
         stepper = Stepper(small, in_two, say=said.append)
-        stepper(_on(device, small_tasks()), progress=0.0, rng=rng_of(0))
+        stepper(on(device, small_tasks()), progress=0.0, rng=rng_of(0))
     assert stepper.by_program == 0
     assert "copies numbers from the device" in said[-1]
 
@@ -93,7 +93,7 @@ def test_without_anything_on_the_host_the_device_has_it_all(n_tasks: int) -> Non
         small = Small(body)
         small.weight = small.weight.to(device)
         stepper = Stepper(small, in_two, say=lambda text: None)
-        stepper(_on(device, small_tasks(n_tasks=n_tasks)), progress=0.0, rng=rng_of(0))
+        stepper(on(device, small_tasks(n_tasks=n_tasks)), progress=0.0, rng=rng_of(0))
     (parts,) = SPLITS
     assert parts.host_inputs == ()
     assert parts.n_handed == 0
