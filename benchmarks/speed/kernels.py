@@ -101,7 +101,8 @@ def _alike(tensors: tuple[Any, ...]) -> bool:
     first = tensors[0]
     strided = [one for one in tensors if isinstance(one, Tensor) and one.dim()]
     same = all(one.stride() == first.stride() and one.dtype == first.dtype for one in strided)
-    return same and torch._prims_common.is_non_overlapping_and_dense(first)
+    reach = 1 + sum((n - 1) * stride for n, stride in zip(first.shape, first.stride(), strict=True))
+    return same and reach == first.numel()
 
 
 def _is_view(func: Any) -> bool:

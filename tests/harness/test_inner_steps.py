@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from metabench.conformance.purity import fake_accelerator
 from metabench.inner_steps import inner_loop, inner_path, is_norm, share, task_gradients
 from metabench.nn.transduction import predictor
 from metabench.plugin.contracts.architecture import Params
@@ -185,3 +186,27 @@ def test_is_norm_knows_norms_at_any_depth() -> None:
     assert is_norm("layer1.norm.shift")
     assert not is_norm("layer1.bias")
     assert not is_norm("normal.weight")
+
+
+def test_bounds_of_updates_are_the_same_on_an_accelerator() -> None:
+    x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def ends(device: torch.device) -> list[Tensor]:
+        there = x.to(device)
+        start = {"a": there.clone().requires_grad_(), "b": there[:, :2].clone().requires_grad_()}
+        end = inner_loop(
+            lambda w: w["a"].pow(3).sum(dim=1) + w["b"].pow(2).sum(dim=1),
+            start,
+            steps=2,
+            lr=0.1,
+            order="second",
+            clip=0.5,
+        )
+        total = (end["a"] * there).sum() + (end["b"] * there[:, :2]).square().sum()
+        return [*torch.autograd.grad(total, [*start.values()]), *end.values()]
+
+    expected = ends(torch.device("cpu"))
+    with fake_accelerator() as device:
+        found = [one.detach().cpu() for one in ends(device)]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert torch.equal(ours, theirs)

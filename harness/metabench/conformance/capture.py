@@ -117,7 +117,7 @@ def _read(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     if func in _VALUES and not there:
         # A whole number may be a seed, and what depends on progress alone may be read.
         free = hasattr(args[0], _SCHEDULE) or args[0].dtype == torch.int64
-        return "" if free else "reads a number that was drawn"
+        return "" if free else "reads a number that was drawn or counted"
     if not there:
         return ""
     if func in _VALUES:
@@ -188,7 +188,7 @@ def why_not_captured(bench: Bench, *, stages: Sequence[float] = STAGES) -> list[
 def _differences(first: Recording, second: Recording) -> str:
     """Why two steps are not one program; empty if they are."""
     if reads := dict.fromkeys(map(str, first.reads + second.reads)):
-        return f"it reads from its device ({'; '.join([*reads][:3])})."
+        return f"it reads values ({'; '.join([*reads][:3])})."
     for one, other in zip_longest(first.program, second.program, fillvalue="the end"):
         if one != other:
             return f"what is ({one}) in one step is ({other}) in the next."

@@ -101,7 +101,8 @@ def part_of(progress: Scalar) -> Scalar:
     >>> [part_of(step / 50) for step in (0, 7, 49)]
     [0.0, 14.0, 98.0]
     """
-    return min(N_PARTS - 1, floor(N_PARTS * progress + 1e-9))
+    part = floor(N_PARTS * progress + 1e-9)
+    return part if part < N_PARTS else part - 1
 
 
 def loss_weights(part: float, *, steps: int, parts: int) -> tuple[float, ...]:

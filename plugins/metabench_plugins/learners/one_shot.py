@@ -45,6 +45,7 @@ from metabench_plugins.learners.parts.augmentation import crop_and_flip
 from metabench_plugins.learners.parts.gradient_learner import leaves
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
 from metabench_plugins.learners.parts.outer_sgd import OuterSgd
+from metabench_plugins.learners.parts.schedules import cos
 from metabench_plugins.strategies.parts.darts_unrolled import architecture_gradient
 from metabench_plugins.strategies.parts.decoding import harden, one_hot, place
 
@@ -140,7 +141,7 @@ class OneShot:
             Labelled(crop_and_flip(part.x, shift=p.crop, flip=p.flip, rng=rng), part.y)
             for part in (tasks.support, tasks.query)
         )
-        lr = p.lr_min + (p.lr - p.lr_min) * (1 + math.cos(math.pi * progress)) / 2
+        lr = p.lr_min + (p.lr - p.lr_min) * (1 + cos(math.pi * progress)) / 2
         # Both losses of a step see the same draw of a strategy that draws.
         seed = int(torch.randint(2**31, (), generator=rng))
 

@@ -93,7 +93,9 @@ class Tnas(Maml):
         """Remember what the tasks decode to; their logits, if nothing else is needed for it."""
         start, steps = self.begin(support, rng=rng, progress=None), self.context.steps_at_test
         if start.candidates:
-            self._counts.update(self._settle(start, support).decode({}).genotypes)
+            settled = self._settle(start, support)
+            assert settled.decode is not None
+            self._counts.update(settled.decode({}).genotypes)
             return
         adapted = deque(self._test_path(start, support, steps=steps), maxlen=1).pop()
         if self._log is None:
@@ -121,15 +123,14 @@ class Tnas(Maml):
     def _turn(self, progress: float) -> int:
         """Which network a meta-step trains."""
         meta_steps = self.context.meta_steps
-        step = floor(progress * meta_steps + 0.5)
-        turn = (step - self._first) % len(self._networks)
-        # A comparison, unlike a number, is something that a recorded program can depend on.
-        return next(index for index in range(len(self._networks)) if turn == index)
+        turn = floor(progress * meta_steps + 0.5) - self._first
+        return int(turn % len(self._networks))
 
     @cached_property
     def _first(self) -> int:
         """The first meta-step after the search."""
-        fraction, meta_steps = self.params.search_fraction, self.context.meta_steps
+        fraction: float = self.params.search_fraction
+        meta_steps = self.context.meta_steps
         # Where the product is a hair off a whole number, it is the quotient that decides.
         near = max(0, math.floor(fraction * meta_steps) - 1)
         return next(step for step in count(near) if step / meta_steps >= fraction)

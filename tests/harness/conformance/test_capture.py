@@ -96,9 +96,9 @@ class Scheduled(Maml):
 @pytest.mark.parametrize(
     ("learner", "said"),
     [
-        (Reading, "it reads from its device (test_capture.py, line "),
+        (Reading, "it reads values (test_capture.py, line "),
         (Counting, "what is (mul 2) in one step is (mul 3) in the next."),
-        (Deciding, "reads a number that was drawn"),
+        (Deciding, "reads a number that was drawn or counted"),
     ],
 )
 def test_the_author_is_told_why_a_step_is_not_captured(

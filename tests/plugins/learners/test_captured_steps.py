@@ -19,8 +19,8 @@ CATALOG = load_catalog()
 STAGES = (0.1, 0.47, 0.9)
 """Each phase of a built-in learner is met; at 0.47 T-NAS notes what its tasks decode to."""
 EAGER = {
-    ("tadam", ""): "reads a number that was drawn",
-    **{(name, "random"): "gradient_learner.py" for name in ("tnas", "tnas++", "auto-maml")},
+    ("tadam", ""): "reads a number that was drawn or counted",
+    **{(name, "random"): "gradient_learner.py" for name in ("tnas", "tnas++")},
 }
 """Learners and strategies that run eagerly, and what is said: an update that is drawn or not, and
 T-NAS on architectures that are tried, which end where the loss is least."""

@@ -42,4 +42,7 @@ CASES = [
 def test_the_learner_passes_every_check(name: str, kind: str) -> None:
     spec = dataclasses.replace(CATALOG.learner(name), kinds=(kind,))
     found = {c.name: conformance.run(c) for c in conformance.checks(spec, catalog=CATALOG)}
-    assert {n: o for n, o in found.items() if o.status != "ok"} == {}
+    # Of TADAM, a draw decides whether a step makes a second update.
+    eager = {n for n in found if name == "tadam" and n.endswith("can be captured")}
+    assert {n: o for n, o in found.items() if o.status != "ok" and n not in eager} == {}
+    assert {found[n].status for n in eager} <= {"warning"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,12 +11,13 @@ import torch
 from small_tasks import LINES, TASKS, batch, context, generator
 
 from metabench import conformance
-from metabench.conformance.samples import same
+from metabench.conformance.samples import copied, same
 from metabench.plugin.catalog import load_catalog
 from metabench.plugin.contracts.genotype import Edge, Genotype
 from metabench_plugins.learners.maml import Maml
 from metabench_plugins.learners.tnas import Tnas, TnasParams, nearest
 from metabench_plugins.spaces.toy_cell import ToyCell, ToyCellParams
+from metabench_plugins.strategies.darts import Darts, DartsParams
 from metabench_plugins.strategies.random import Random, RandomParams
 
 CATALOG = load_catalog()
@@ -69,6 +71,28 @@ def test_the_most_common_networks_are_trained_in_turns_and_the_supernet_rests() 
     ]
     assert turns == [2, 1, 1]
     assert all(torch.equal(w, rests[name]) for name, w in learner.outer.weights.items())
+
+
+def test_what_tasks_decode_to_is_counted_when_the_search_ends() -> None:
+    values = TnasParams(inner_steps=2, order="first", inner_lr=0.5, networks=2)
+    space = ToyCell(ToyCellParams(width=5), LINES)
+    learner, maml = (
+        kind(context(values, space=space, strategy=Darts(DartsParams(init_std=0.1))))
+        for kind in (Tnas, Maml)
+    )
+    seen: Counter[Genotype] = Counter()
+    for index, at in enumerate((0.45, 0.46)):
+        data = batch(seed=index)
+        seen.update(maml.adapt(data.support, rng=generator(index)).genotypes or ())
+        for one in (learner, maml):
+            one.meta_step(data, progress=at, rng=generator(index))
+    assert not learner._counts
+    again = Tnas(learner.context)
+    again.load_state_dict(copied(learner.state_dict()))
+    for one in (learner, again):
+        one.meta_step(batch(), progress=0.5, rng=generator())
+        assert one._counts == seen
+        assert [*one._networks] == [genotype for genotype, _ in seen.most_common(2)]
 
 
 def test_a_network_is_trained_from_scratch_by_maml_of_the_same_order() -> None:
