@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 import torch
 
+from metabench.conformance.bench import Bench
+from metabench.conformance.samples import copied, on
 from metabench.nn.layers import conv2d
 from metabench.planning.plan import RunRequest, plan
 from metabench.plugin.catalog import Catalog
+from metabench.plugin.contracts.episode import TaskKind
 from metabench.running.build import build
 from metabench.running.devices import make_repeatable
+from metabench.running.engines import open_engine
 from metabench.running.executors import Job, run_job
-from metabench.running.loops import Control
+from metabench.running.loops import Control, Interrupted
 from metabench.running.run import RunExecution
 from metabench.sampling.seeding import generator
 
@@ -174,3 +178,63 @@ def test_a_run_that_is_stopped_and_resumed_gives_the_same_bytes(
     for name in ("metrics.jsonl", "episodes.jsonl"):
         (whole,), (halves,) = (list((tmp_path / out).rglob(name)) for out in ("whole", "halves"))
         assert whole.read_bytes() == halves.read_bytes(), name
+
+
+CAPTURED = [
+    ("maml", "regression", False),
+    ("maml", "classification", False),
+    ("maml", "regression", True),
+    ("maml++", "classification", False),
+    ("reptile", "classification", False),
+    ("reptile", "regression", True),  # MetaNAS
+    ("mtnet", "regression", False),
+    ("hsml", "regression", False),
+    ("mnas", "regression", True),
+    ("protonet", "classification", False),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "searched"), CAPTURED)
+def test_a_captured_step_is_that_of_the_learner(
+    catalog: Catalog, name: str, kind: TaskKind, searched: bool
+) -> None:
+    """Its numbers, also after the learner's state was replaced by that of a checkpoint."""
+    bench = Bench(catalog.learner(name), kind, lambda: catalog, searched=searched)
+    device = torch.device("cuda")
+    own, other = bench.build(device=device), bench.build(device=device)
+    said: list[str] = []
+    engine = open_engine("compiled", other, device=device, say=said.append)
+    for step in range(8):
+        tasks = on(device, bench.tasks(seed=step))
+        progress = step / 20
+        wanted = own.meta_step(tasks, progress=progress, rng=generator(step))
+        found = engine(tasks, progress=progress, rng=generator(step))
+        assert float(found["loss"]) == pytest.approx(float(wanted["loss"]), rel=1e-3, abs=1e-4)
+        if step == 4:
+            for learner in (own, other):
+                learner.load_state_dict(copied(learner.state_dict()))
+    assert engine.name == "captured", said
+    assert len(said) <= 3
+
+
+def test_a_captured_run_that_is_stopped_gives_the_same_bytes(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    (cell,) = plan(smoke("maml", "toy-regression", limit=12, meta_steps=20), catalog)
+
+    def run(out: str, stop_at: int | None = None) -> RunExecution:
+        asked = iter([False] * ((stop_at or 1) - 1) + [stop_at is not None])
+        control = Control(
+            emit=lambda event: None, stopped=lambda: next(asked, False), engine="compiled"
+        )
+        device = torch.device("cuda")
+        return RunExecution(cell, catalog, out=tmp_path / out, device=device, control=control)
+
+    whole = run("whole")
+    assert whole().provenance.engine == "captured"
+    with pytest.raises(Interrupted):
+        run("cut", stop_at=9)()
+    again = run("cut")
+    again()
+    one, other = (r.store.folder / "episodes.jsonl" for r in (whole, again))
+    assert one.read_bytes() == other.read_bytes()

@@ -17,7 +17,9 @@ from metabench.errors import MetabenchError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from metabench.planning.runspec import Precision
     from metabench.plugin.specs import RunEvent
+    from metabench.running.engines import EngineName
     from metabench.running.executors import JobOutcome
 
 
@@ -81,6 +83,8 @@ def run(
     out: str | Path = "results/local",
     jobs: int = 1,
     device: str = "auto",
+    precision: Precision = "float32",
+    engine: EngineName = "eager",
     threads: int = 1,
     plugins: Iterable[str | Path] = (),
     on_event: Callable[[RunEvent], None] | None = None,
@@ -106,6 +110,8 @@ def run(
         out: the results folder.
         jobs: runs at a time, each in a process of its own if there are several.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        precision: how layers multiply: ``float32``, ``tf32`` or ``bf16``.
+        engine: what makes the meta-steps: ``eager``, ``compiled`` or ``auto``.
         threads: CPU threads of each run.
         plugins: plugin files to load.
         on_event: called with each event; by default one line per run goes to stderr.
@@ -122,8 +128,10 @@ def run(
     from metabench.plugin.specs import resolve
     from metabench.results.store import require_writable
     from metabench.running.devices import pick_device
+    from metabench.running.engines import pick_engine
     from metabench.running.executors import Executor, Job
     from metabench.running.interrupt import StopRequest
+    from metabench.running.precision import check_precision
     from metabench.values import canonical_json
 
     found = catalog_with(plugins)
@@ -142,11 +150,14 @@ def run(
         limit=limit,
         metrics=tuple(metrics),
         plugin_files=files,
+        precision=precision,
     )
     planned = plan(request, found)
     folder = Path(out)
     require_writable(folder)
     picked = pick_device(device)
+    check_precision(precision, picked)
+    made_by = pick_engine(engine, device=picked)
     spec = found.executor("local")
     work: Executor = resolve(spec.factory)(spec.params_model().model_validate({"jobs": jobs}))
     show = on_event or _print_ends
@@ -159,7 +170,7 @@ def run(
     in_main = threading.current_thread() is threading.main_thread()
     stop = StopRequest()
     with stop if in_main else nullcontext():
-        todo = [Job(one, folder, picked, threads, files) for one in planned]
+        todo = [Job(one, folder, picked, threads, files, engine=made_by) for one in planned]
         outcomes = work(todo, emit=emit, stopped=stop)
     if any(outcome.status == "interrupted" for outcome in outcomes):
         raise KeyboardInterrupt

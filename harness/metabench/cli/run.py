@@ -116,6 +116,14 @@ def run(
             "results than those in float32 are stamped with it."
         ),
     ] = InPrecision.FLOAT32,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="What makes the meta-steps. eager: the learner's Python; compiled: one program "
+            "for each kind of step, compiled on a CPU and captured on CUDA; auto: compiled where "
+            "it pays."
+        ),
+    ] = "eager",
     threads: Annotated[
         int, typer.Option(min=1, help="CPU threads of each process; at most one per CPU.")
     ] = 1,
@@ -174,6 +182,7 @@ def run(
     from metabench.plugin.specs import resolve
     from metabench.results.store import require_writable
     from metabench.running.devices import pick_device
+    from metabench.running.engines import pick_engine
     from metabench.running.executors import Executor, Job
     from metabench.running.interrupt import StopRequest
     from metabench.running.precision import check_precision
@@ -181,10 +190,12 @@ def run(
     require_writable(out)
     picked = pick_device(device)
     check_precision(precision.value, picked)
+    made_by = pick_engine(engine, device=picked)
     spec = found.executor(executor)
     work: Executor = resolve(spec.factory)(spec.params_model().model_validate({"jobs": jobs}))
     todo = [
-        Job(planned, out, picked, threads, plugin_files(), checkpoint_every) for planned in runs
+        Job(planned, out, picked, threads, plugin_files(), checkpoint_every, made_by)
+        for planned in runs
     ]
     with progress(len(todo)) as show, StopRequest() as stopped:
 

@@ -35,6 +35,8 @@ from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import LearnerSpec
 from metabench.running import checkpoint
+from metabench.running.engines.programs import as_recorded
+from metabench.running.engines.stepper import Stepper
 
 METHODS = ("meta_step", "adapt", "state_dict", "load_state_dict")
 
@@ -262,6 +264,28 @@ def _resumes(bench: Bench) -> None:
     )
 
 
+def _repeats(bench: Bench) -> None:
+    """A learner that cannot be recorded trains all the same, a little slower."""
+    if not bench.spec.trains:
+        raise Skip("it does not meta-train.")
+    own, other = bench.fresh(), bench.fresh()
+    said: list[str] = []
+    stepper = Stepper(other, as_recorded, say=said.append)
+    for index in range(5):
+        tasks, progress = bench.tasks(seed=index), index / 10
+        wanted = own.meta_step(tasks, progress=progress, rng=generator(index))
+        found = stepper(tasks, progress=progress, rng=generator(index))
+        for name, value in wanted.items():
+            one, two = float(value), float(found[name])
+            require(
+                math.isclose(one, two, rel_tol=1e-3, abs_tol=1e-4),
+                f"after {index} steps the recorded meta-step has {name} = {two:.6g}, and the "
+                f"learner's own {one:.6g}: something that changes is not in state_dict().",
+            )
+    if not stepper.by_program:
+        raise Skip(said[-1].removeprefix("meta-steps are made eagerly, because ") + ".")
+
+
 def _device(bench: Bench) -> None:
     test = made_up_tasks(bench.kind, seed=5)
     expected = bench.fresh().adapt(test.support, rng=generator(7))
@@ -308,5 +332,6 @@ CHECKS: dict[str, Callable[[Bench], None]] = {
     "the global random state is not changed": _leaves_randomness,
     "a restored learner continues with the same numbers": _resumes,
     "it computes on the device that it is given": _device,
+    "a recorded meta-step can be repeated": _repeats,
     "its meta-step can be captured": _captured,
 }

@@ -45,6 +45,11 @@ class Provenance(BaseModel):
     )
     started: str = Field(description="UTC time of the first start, ISO 8601.")
     device: str = Field(description="Device and its name.")
+    engine: str = Field(
+        default="",
+        description="What made the meta-steps: `eager`, `compiled` or `captured`, and both where a "
+        "run went on with another one. Empty in older records, which are eager.",
+    )
     threads: int = Field(description="CPU threads per process.")
     python: str = Field(description="Python version.")
     platform: str = Field(description="Operating system and processor.")

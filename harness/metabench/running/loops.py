@@ -34,6 +34,7 @@ from metabench.results.schema import EpisodeRecord
 from metabench.results.store import RunStore
 from metabench.running import checkpoint
 from metabench.running.build import Built
+from metabench.running.engines import Engine, EngineName
 from metabench.running.ensemble import Ensemble, keep, kept
 from metabench.running.training_phases import batches
 from metabench.sampling.sampler import EpisodeSampler
@@ -62,11 +63,13 @@ class Control:
         emit: called with each event.
         stopped: called between steps; if it returns True, the run saves its state and stops.
         checkpoint_seconds: least number of seconds between two checkpoints of the training.
+        engine: what makes the meta-steps.
     """
 
     emit: Callable[[RunEvent], None]
     stopped: Callable[[], bool]
     checkpoint_seconds: float = 30.0
+    engine: EngineName = "eager"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +103,18 @@ class _State:
 
 @dataclass(frozen=True, slots=True)
 class Loops:
-    """The loops of one run, with what they work on."""
+    """The loops of one run, with what they work on.
+
+    Attributes:
+        engine: makes the meta-steps; None for the learner itself.
+    """
 
     planned: PlannedRun
     built: Built
     store: RunStore
     device: torch.device
     control: Control
+    engine: Engine | None = None
 
     def meta_train(self) -> Trained:
         """Train from where an earlier start stopped; leave the weights to test in the learner.
@@ -119,6 +127,7 @@ class Loops:
         total = spec.training.meta_steps
         state = self._resume()
         step = state.step
+        meta_step = self.engine or built.learner.meta_step
         log_every = max(1, total // LOG_POINTS)
         val_every = spec.training.val_every or max(1, total // 20)
         pending: list[Mapping[str, Tensor | float]] = []
@@ -127,7 +136,7 @@ class Loops:
         try:
             for phase, tasks in batches(built.phases, step):
                 rng = generator(spec.seed, "meta-train", step)
-                pending.append(built.learner.meta_step(tasks, progress=step / total, rng=rng))
+                pending.append(meta_step(tasks, progress=step / total, rng=rng))
                 step += 1
                 if step % log_every == 0 or step == phase.stop:
                     state = self._log(state.at(step), pending)

@@ -18,8 +18,9 @@ from metabench.results.episode_files import NotCountedError, read_episodes
 from metabench.results.schema import RunRecord, Status
 from metabench.results.search_files import measure
 from metabench.results.store import RunStore
-from metabench.running import provenance
-from metabench.running.build import build
+from metabench.running import engines, provenance
+from metabench.running.build import Built, build
+from metabench.running.engines import Engine
 from metabench.running.loops import Control, Interrupted, Loops
 from metabench.running.out_of_memory import is_out_of_memory, out_of_memory
 from metabench.running.trained_learner import restore
@@ -58,6 +59,7 @@ class RunExecution:
         self._out = out
         self._device = device
         self._control = control
+        self._engine = ""
 
     def __call__(self) -> RunRecord:
         """Run it to its end, from where an earlier start stopped.
@@ -136,6 +138,7 @@ class RunExecution:
         )
         if earlier is not None:
             before = earlier.provenance
+            self._engine = before.engine
             kept = {"started": before.started, "peak_memory_mib": before.peak_memory_mib}
             made_with = made_with.model_copy(update=kept)
         record = RunRecord(
@@ -167,8 +170,14 @@ class RunExecution:
             phases=tuple(phase.record() for phase in built.phases if phase.name),
             data=built.data,
         )
-        loops = Loops(self._planned, built, self.store, self._device, self._control)
-        trained = loops.meta_train()
+        before, engine = self._engine, self._open_engine(built)
+        self._engine = engines.together(before, engine.name)
+        record = self._write(record, "running")
+        loops = Loops(self._planned, built, self.store, self._device, self._control, engine)
+        try:
+            trained = loops.meta_train()
+        finally:
+            self._engine = engines.together(before, engine.name if engine.made else "")
         loops.meta_test()
         episodes, _ = read_episodes(self.store.episodes_of(), record)
         return self._write(
@@ -178,6 +187,23 @@ class RunExecution:
             skipped_steps=trained.skipped,
             train_seconds=round(self.store.train_seconds(), 1),
             measures=measure(self.store.folder, episodes),
+        )
+
+    def _open_engine(self, built: Built) -> Engine:
+        """Open what makes the meta-steps; left to itself, a run goes on as it began."""
+        name, before = self._control.engine, self._engine.rpartition(" ")[2]
+        resumed = bool(before) and self.store.checkpoint.exists()
+        if name == "auto" and resumed:
+            name = "eager" if before == "eager" else "compiled"
+        meta_steps = self._planned.spec.training.meta_steps
+        picked = engines.chosen(name, device=self._device, task=built.task, meta_steps=meta_steps)
+        if resumed and (picked == "eager") != (before == "eager"):
+            self._say("message", text=f"goes on with engine {picked}; it began with {before}")
+        return engines.open_engine(
+            picked,
+            built.learner,
+            device=self._device,
+            say=lambda text: self._say("message", text=text),
         )
 
     def _metrics_of(self, earlier: RunRecord | None) -> dict[str, MetricFacts]:
@@ -255,7 +281,7 @@ class RunExecution:
         now = provenance.peak_memory_mib(self._device)
         peaks = [p for p in (record.provenance.peak_memory_mib, now) if p is not None]
         made_with = record.provenance.model_copy(
-            update={"peak_memory_mib": max(peaks, default=None)}
+            update={"peak_memory_mib": max(peaks, default=None), "engine": self._engine}
         )
         record = record.model_copy(update={"status": status, "provenance": made_with, **changes})
         self.store.write_record(record)

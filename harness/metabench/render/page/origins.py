@@ -44,12 +44,18 @@ def _origin(row: Row, runs: Sequence[FinishedRun]) -> Origin:
                 run_id=run.record.run_id,
                 seed=run.record.spec.seed,
                 command=run.record.provenance.command,
-                device=run.record.provenance.device,
+                device=_made_by(run.record.provenance),
                 seconds=run.record.train_seconds,
             )
             for run in runs
         ),
     )
+
+
+def _made_by(provenance: records.Provenance) -> str:
+    """The device, and the engine where it was not the learner itself."""
+    engine = provenance.engine
+    return provenance.device + (f", {engine}" if engine not in ("", "eager") else "")
 
 
 def _facts(record: records.RunRecord) -> dict[str, str]:

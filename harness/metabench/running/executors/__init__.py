@@ -14,6 +14,7 @@ from metabench.plugin.specs import RunEvent
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
+    from metabench.running.engines import EngineName
 
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
@@ -31,6 +32,7 @@ class Job:
         threads: CPU threads of the process.
         plugin_files: plugins given by file, which the worker loads as well.
         checkpoint_seconds: least number of seconds between two checkpoints of the training.
+        engine: what makes the meta-steps.
     """
 
     planned: PlannedRun
@@ -39,6 +41,7 @@ class Job:
     threads: int
     plugin_files: tuple[Path, ...] = ()
     checkpoint_seconds: float = 30.0
+    engine: EngineName = "eager"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,12 @@ def run_job(
         catalog,
         out=job.out,
         device=device,
-        control=Control(emit=emit, stopped=stopped, checkpoint_seconds=job.checkpoint_seconds),
+        control=Control(
+            emit=emit,
+            stopped=stopped,
+            checkpoint_seconds=job.checkpoint_seconds,
+            engine=job.engine,
+        ),
     )
     try:
         with computing_in(job.planned.spec.precision):

@@ -43,7 +43,7 @@ class Moments:
 
     def to_state(self) -> dict[str, Any]:
         """As part of a learner's state."""
-        return {"moments": self.values, "moment_steps": int(self.steps)}
+        return {"moments": self.values, "moment_steps": self.steps}
 
     def share(self, n_tasks: int) -> Moments:
         """Give every task the same moment."""
@@ -117,6 +117,6 @@ def _copies(tensors: list[Tensor]) -> list[Tensor]:
     return [copy.contiguous() for copy in torch._foreach_mul(tensors, 1.0)]
 
 
-def _count(steps: int, beside: Params) -> Tensor:
+def _count(steps: float | Tensor, beside: Params) -> Tensor:
     like = next(iter(beside.values()), torch.empty(0))
-    return torch.tensor(float(steps), device=like.device)
+    return torch.as_tensor(steps, dtype=torch.float32, device=like.device)

@@ -67,7 +67,7 @@ class RunawayGuard:
 
     def state_dict(self) -> dict[str, Any]:
         """The norms, and how many there were."""
-        return {"norms": self._norms, "seen": int(self._seen)}
+        return {"norms": self._norms, "seen": self._seen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` gave."""

@@ -1,0 +1,170 @@
+"""Runs under an engine: the same bytes however often they are cut, and a record that says it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from metabench.errors import UsageError
+from metabench.planning.plan import PlannedRun, RunRequest, plan
+from metabench.plugin.catalog import Catalog
+from metabench.plugin.contracts.episode import TaskShape
+from metabench.plugin.specs import RunEvent
+from metabench.results.schema import RunRecord
+from metabench.running import engines
+from metabench.running.engines import EngineName, programs
+from metabench.running.loops import Control, Interrupted
+from metabench.running.run import RunExecution
+
+CPU = torch.device("cpu")
+VECTORS = TaskShape("regression", (1,), 1)
+IMAGES = TaskShape("classification", (1, 28, 28), 5)
+
+
+@pytest.fixture(autouse=True)
+def _no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operators run one by one: Inductor takes minutes."""
+    monkeypatch.setattr(programs, "by_inductor", programs.as_recorded)
+
+
+def planned(catalog: Catalog, learner: str = "maml") -> PlannedRun:
+    request = RunRequest(
+        learners=(learner,), suite="toy-regression", budget="smoke",
+        changes={
+            "budget": {"meta_steps": 20, "meta_batch": 3},
+            "protocol": {"episodes": 12, "selection": "last"},
+            "space": {"width": 8, "hidden": 2},
+        },
+    )  # fmt: skip
+    return plan(request, catalog)[0]
+
+
+def execution(
+    made: PlannedRun,
+    catalog: Catalog,
+    out: Path,
+    engine: EngineName,
+    *,
+    stop_at: int | None = None,
+    events: list[RunEvent] | None = None,
+) -> RunExecution:
+    asked = iter([False] * ((stop_at or 1) - 1) + [stop_at is not None])
+    stopped: Callable[[], bool] = lambda: next(asked, False)  # noqa: E731
+    control = Control(
+        emit=(events if events is not None else []).append,
+        stopped=stopped,
+        checkpoint_seconds=0.0,
+        engine=engine,
+    )
+    return RunExecution(made, catalog, out=out, device=CPU, control=control)
+
+
+def files(run: RunExecution) -> list[bytes]:
+    return [(run.store.folder / name).read_bytes() for name in ("episodes.jsonl", "metrics.jsonl")]
+
+
+def texts(events: list[RunEvent]) -> list[str]:
+    return [event.text for event in events if event.kind == "message"]
+
+
+@pytest.mark.parametrize("learner", ["maml", "maml++"])
+@pytest.mark.parametrize("stop_at", [1, 7])
+def test_a_stopped_run_ends_with_the_same_bytes(
+    catalog: Catalog, tmp_path: Path, learner: str, stop_at: int
+) -> None:
+    made, events = planned(catalog, learner), list[RunEvent]()
+    whole = execution(made, catalog, tmp_path / "whole", "compiled", events=events)
+    assert whole().provenance.engine == "compiled"
+    assert any("compiling the meta-step" in text for text in texts(events))
+    cut = execution(made, catalog, tmp_path / "cut", "compiled", stop_at=stop_at)
+    with pytest.raises(Interrupted):
+        cut()
+    stopped = cut.store.read_record()
+    assert stopped is not None
+    # The first step of Adam makes its moments, so the learner makes it.
+    assert stopped.provenance.engine == ("eager" if stop_at == 1 else "compiled")
+    again = execution(made, catalog, tmp_path / "cut", "compiled")
+    record = again()
+    assert record.status == "done"
+    assert files(again) == files(whole)
+
+
+def test_the_identity_does_not_name_the_engine(catalog: Catalog, tmp_path: Path) -> None:
+    made = planned(catalog)
+    records: list[RunRecord] = []
+    for name in ("eager", "compiled"):
+        run = execution(made, catalog, tmp_path / name, name)  # type: ignore[arg-type]
+        records.append(run())
+    eager, compiled = records
+    assert eager.run_id == compiled.run_id
+    assert (eager.provenance.engine, compiled.provenance.engine) == ("eager", "compiled")
+
+
+def test_a_run_may_go_on_with_another_engine_and_says_so(catalog: Catalog, tmp_path: Path) -> None:
+    made, events = planned(catalog), list[RunEvent]()
+    with pytest.raises(Interrupted):
+        execution(made, catalog, tmp_path, "eager", stop_at=5)()
+    record = execution(made, catalog, tmp_path, "compiled", events=events)()
+    assert record.provenance.engine == "eager, then compiled"
+    assert "goes on with engine compiled; it began with eager" in texts(events)
+
+
+def test_a_run_that_is_done_keeps_its_engine(catalog: Catalog, tmp_path: Path) -> None:
+    made = planned(catalog)
+    execution(made, catalog, tmp_path, "compiled")()
+    episodes = execution(made, catalog, tmp_path, "eager").store.folder / "episodes.jsonl"
+    lines = episodes.read_text().splitlines(keepends=True)
+    episodes.write_text("".join(lines[:-1]))  # its meta-test is made again
+    assert execution(made, catalog, tmp_path, "auto")().provenance.engine == "compiled"
+
+
+def test_auto_goes_on_with_the_engine_of_the_beginning(catalog: Catalog, tmp_path: Path) -> None:
+    made, events = planned(catalog), list[RunEvent]()
+    with pytest.raises(Interrupted):
+        execution(made, catalog, tmp_path, "compiled", stop_at=5)()
+    record = execution(made, catalog, tmp_path, "auto", events=events)()
+    assert record.provenance.engine == "compiled"
+    assert not any("goes on" in text for text in texts(events))
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "task", "meta_steps", "expected"),
+    [
+        ("eager", "cuda", VECTORS, 10**6, "eager"),
+        ("compiled", "cpu", IMAGES, 1, "compiled"),
+        ("auto", "cuda", IMAGES, 1, "compiled"),
+        ("auto", "cpu", VECTORS, engines.WORTH_COMPILING, "compiled"),
+        ("auto", "cpu", VECTORS, engines.WORTH_COMPILING - 1, "eager"),
+        ("auto", "cpu", IMAGES, 10**6, "eager"),
+    ],
+)
+def test_auto_compiles_where_it_pays(
+    monkeypatch: pytest.MonkeyPatch,
+    name: EngineName,
+    device: str,
+    task: TaskShape,
+    meta_steps: int,
+    expected: str,
+) -> None:
+    monkeypatch.setattr(engines, "has_compiler", lambda: True)
+    found = engines.chosen(name, device=torch.device(device), task=task, meta_steps=meta_steps)
+    assert found == expected
+
+
+def test_without_a_compiler_auto_is_eager_and_compiled_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert engines.chosen("auto", device=CPU, task=VECTORS, meta_steps=10**6) == "eager"
+    with pytest.raises(UsageError, match="needs a C\\+\\+ compiler"):
+        engines.pick_engine("compiled", device="cpu")
+    assert engines.pick_engine("compiled", device="cuda") == "compiled"
+
+
+def test_an_unknown_engine_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="Unknown engine 'compile'") as refused:
+        engines.pick_engine("compile", device="cpu")
+    assert refused.value.hint == "Did you mean compiled?"

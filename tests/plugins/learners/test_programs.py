@@ -1,0 +1,136 @@
+"""The meta-steps of every built-in learner as programs, in float64, beside its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, fx
+
+from metabench.conformance.bench import Bench
+from metabench.conformance.samples import generator
+from metabench.plugin.catalog import Catalog, load_catalog
+from metabench.plugin.contracts.episode import TaskKind
+from metabench.running.engines.lowering import lower
+from metabench.running.engines.programs import Compile, Run, as_recorded, by_inductor
+from metabench.running.engines.states import FlatState
+from metabench.running.engines.stepper import Stepper
+
+EAGER = {
+    "one-shot": "its cosine is Python's",
+    "tadam": "a drawn number decides what is trained",
+}
+"""Learners that are trained by their own steps, and why."""
+
+STEPS = 5
+
+
+@pytest.fixture(autouse=True)
+def _in_float64() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def cases() -> Iterator[tuple[str, TaskKind, bool]]:
+    for spec in load_catalog().learners.values():
+        if spec.trains:
+            for kind in spec.kinds:
+                yield spec.name, kind, spec.searches
+                if spec.search_params is not None:
+                    yield spec.name, kind, True
+
+
+def compare(
+    catalog: Catalog,
+    name: str,
+    kind: TaskKind,
+    searched: bool,
+    compile_graph: Compile,
+    n_steps: int,
+) -> Stepper:
+    """Train both, and compare losses in every step and the state at the end."""
+    bench = Bench(catalog.learner(name), kind, lambda: catalog, searched=searched)
+    own, other = bench.build(), bench.build()
+    stepper = Stepper(other, compile_graph, say=lambda text: None)
+    for step in range(n_steps):
+        tasks, progress = bench.tasks(seed=step), step / n_steps / 2
+        wanted = own.meta_step(tasks, progress=progress, rng=generator(step))
+        found = stepper(tasks, progress=progress, rng=generator(step))
+        assert {k: float(v) for k, v in found.items()} == pytest.approx(
+            {k: float(v) for k, v in wanted.items()}, rel=1e-9, abs=1e-10
+        )
+    assert_close(own.state_dict(), other.state_dict())
+    return stepper
+
+
+def assert_close(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    first, second = FlatState.of(one), FlatState.of(other)
+    assert first.kind == second.kind
+    for path, tensor in first.tensors.items():
+        torch.testing.assert_close(
+            second.tensors[path], tensor, rtol=1e-8, atol=1e-10, equal_nan=True, msg=str(path)
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "searched"),
+    [
+        pytest.param(*case, marks=pytest.mark.slow if case[1] == "classification" else ())
+        for case in cases()
+    ],
+)
+def test_programs_of_operators(catalog: Catalog, name: str, kind: TaskKind, searched: bool) -> None:
+    stepper = compare(catalog, name, kind, searched, as_recorded, STEPS)
+    if name in EAGER:
+        assert stepper.by_program < STEPS
+    else:
+        assert stepper.by_program >= 2
+
+
+def functional(module: fx.GraphModule, examples: Mapping[str, Tensor]) -> Run:
+    """What Inductor makes loops of: no operator in place, and the large ones decomposed."""
+    from functorch.compile import make_boxed_func
+    from torch._functorch.aot_autograd import aot_module_simplified
+    from torch._inductor.decomposition import select_decomp_table
+
+    lower(module.graph)
+    module.recompile()
+    with torch.no_grad():
+        compiled = aot_module_simplified(
+            module,
+            list(examples.values()),
+            fw_compiler=lambda graph, _: make_boxed_func(graph.forward),
+            decompositions=select_decomp_table(),
+        )
+
+    def run(*inputs: Tensor) -> tuple[Tensor, ...]:
+        with torch.no_grad():
+            results: tuple[Tensor, ...] = compiled(*inputs)
+        return results
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "kind", "searched"), [case for case in cases() if case[0] not in EAGER]
+)
+def test_programs_as_they_are_compiled(
+    catalog: Catalog, name: str, kind: TaskKind, searched: bool
+) -> None:
+    stepper = compare(catalog, name, kind, searched, functional, 4)
+    assert stepper.by_program >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["maml", "reptile"])
+def test_a_long_training_by_compiled_programs(
+    catalog: Catalog, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    stepper = compare(catalog, name, "regression", False, by_inductor, 200)
+    assert stepper.by_program >= 199
