@@ -3,7 +3,8 @@
 Meta-gradients of toy regression and of Omniglot-sized images, the M-NAS meta-step of toy regression
 and meta-test are timed beside a fixed reference in plain torch, in turns in one process. The figure
 is their speed relative to the reference. The check fails if the *best* round is slower than the
-figure of `release.json` by more than the tolerance, which other work on the machine cannot cause.
+figure of `release.json` by more than the tolerance, and so again when timed for longer; other work
+on the machine does not cause that.
 ``--write`` makes the present speed the figure: at a release, and after a change for speed.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from suite_workloads import MetaTest
 from workloads import WORKLOADS
 
 RELEASE = Path(__file__).with_name("release.json")
-TOLERANCE = 1.4
+TOLERANCE = 1.5
 IMAGES = replace(W2A, tasks=2)
 CHECKED: dict[str, tuple[Callable[[], Local], Maml]] = {
     "MAML, toy regression": (lambda: _first(W1.ours()), W1),
@@ -39,10 +40,11 @@ def _first(entrants: Mapping[str, Local]) -> Local:
     return next(iter(entrants.values()))
 
 
-def measured(*, rounds: int, seconds: float) -> dict[str, tuple[float, ...]]:
+def measured(names: Iterable[str], *, rounds: int, seconds: float) -> dict[str, tuple[float, ...]]:
     """Speed relative to the reference, round by round."""
     relative = {}
-    for name, (make, workload) in CHECKED.items():
+    for name in names:
+        make, workload = CHECKED[name]
         fixed = Local(reference(workload), workload.tasks)
         rates: dict[str, Rates] = race(
             {"ours": make(), "reference": fixed}, rounds=rounds, seconds=seconds
@@ -54,18 +56,18 @@ def measured(*, rounds: int, seconds: float) -> dict[str, tuple[float, ...]]:
 
 def complaints(
     relative: Mapping[str, tuple[float, ...]], release: Mapping[str, float], tolerance: float
-) -> list[str]:
+) -> dict[str, str]:
     """One sentence for each that is slower than the release in its best round.
 
-    >>> complaints({"a": (0.5, 0.9), "b": (0.5, 0.6)}, {"a": 1.0, "b": 1.0}, 1.4)
-    ['b: 1.67 times slower than the release (0.60 of the reference, it was 1.00).']
+    >>> complaints({"a": (0.5, 0.9), "b": (0.5, 0.6)}, {"a": 1.0, "b": 1.0}, 1.5)
+    {'b': '1.67 times slower than the release (0.60 of the reference, it was 1.00)'}
     """
-    return [
-        f"{name}: {release[name] / max(rounds):.2f} times slower than the release "
-        f"({max(rounds):.2f} of the reference, it was {release[name]:.2f})."
+    return {
+        name: f"{release[name] / max(rounds):.2f} times slower than the release "
+        f"({max(rounds):.2f} of the reference, it was {release[name]:.2f})"
         for name, rounds in relative.items()
         if max(rounds) * tolerance < release[name]
-    ]
+    }
 
 
 def main() -> None:
@@ -78,7 +80,7 @@ def main() -> None:
     one_thread()
     console = show.console()
     show.say_where(console)
-    relative = measured(rounds=given.rounds, seconds=given.seconds)
+    relative = measured(CHECKED, rounds=given.rounds, seconds=given.seconds)
     medians = {name: sorted(rounds)[len(rounds) // 2] for name, rounds in relative.items()}
     if given.write:
         figures = {name: round(value, 3) for name, value in medians.items()}
@@ -92,10 +94,12 @@ def main() -> None:
             f"{name:28}{value:6.2f} of the reference, at best {best:.2f}; release {before:.2f}",
             highlight=False,
         )
-    found = complaints(relative, release, tolerance)
-    for sentence in found:
-        console.print(sentence, highlight=False)
-    if found:
+    if slower := complaints(relative, release, tolerance):
+        again = measured(slower, rounds=2 * given.rounds, seconds=2 * given.seconds)
+        slower = complaints(again, release, tolerance)
+    for name, how in slower.items():
+        console.print(f"{name}: {how}.", highlight=False)
+    if slower:
         console.print("If this is on purpose, write the new figures with --write.")
         sys.exit(1)
     console.print(f"None is more than {tolerance} times slower than the release.", highlight=False)

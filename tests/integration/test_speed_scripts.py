@@ -119,9 +119,36 @@ def test_the_release_has_a_figure_for_all_that_is_checked() -> None:
 def test_the_check_names_what_has_become_slower_in_its_best_round() -> None:
     complaints = import_module("check").complaints
     release = {"a": 1.0, "b": 1.0}
-    assert complaints({"a": (0.1, 0.8), "b": (0.7, 0.72)}, release, 1.4) == []
-    (sentence,) = complaints({"a": (0.5, 0.5), "b": (2.0, 2.0)}, release, 1.4)
-    assert sentence.startswith("a: 2.00 times slower")
+    assert complaints({"a": (0.1, 0.8), "b": (0.7, 0.72)}, release, 1.4) == {}
+    found = complaints({"a": (0.5, 0.5), "b": (2.0, 2.0)}, release, 1.4)
+    assert list(found) == ["a"]
+    assert found["a"].startswith("2.00 times slower")
+
+
+@pytest.mark.parametrize(("later", "fails"), [(0.9, False), (0.5, True)])
+def test_a_slow_step_is_timed_again_before_the_check_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], later: float, fails: bool
+) -> None:
+    check = import_module("check")
+    release = json.loads(check.RELEASE.read_text(encoding="utf-8"))["relative_to_reference"]
+    times = []
+
+    def measured(names: Any, **_: Any) -> dict[str, tuple[float, ...]]:
+        times.append(list(names))
+        speed = 0.5 if len(times) == 1 else later
+        slow = times[0][0]
+        return {n: (release[n] * (speed if n == slow else 1.0),) for n in names}
+
+    monkeypatch.setattr(check, "measured", measured)
+    monkeypatch.setattr(check, "one_thread", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["check.py"])
+    if fails:
+        with pytest.raises(SystemExit, match="1"):
+            check.main()
+    else:
+        check.main()
+    assert times == [list(release), [next(iter(release))]]
+    assert ("2.00 times slower" in capsys.readouterr().out) is fails
 
 
 @pytest.mark.slow
