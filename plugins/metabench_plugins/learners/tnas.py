@@ -123,8 +123,9 @@ class Tnas(Maml):
     def _turn(self, progress: float) -> int:
         """Which network a meta-step trains."""
         meta_steps = self.context.meta_steps
-        turn = floor(progress * meta_steps + 0.5) - self._first
-        return int(turn % len(self._networks))
+        turn = (floor(progress * meta_steps + 0.5) - self._first) % len(self._networks)
+        # A comparison, unlike a number, is something that a recorded program can depend on.
+        return next(index for index in range(len(self._networks)) if turn == index)
 
     @cached_property
     def _first(self) -> int:

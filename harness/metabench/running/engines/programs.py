@@ -92,12 +92,14 @@ def by_inductor(module: fx.GraphModule, examples: Mapping[str, Tensor]) -> Run:
     from platformdirs import user_cache_path
 
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("metabench") / "programs"))
-    from torch._inductor import compile as inductor
+    from torch._inductor import standalone_compile
 
     lower(module.graph)
     module.recompile()
     with torch.no_grad():
-        compiled = inductor(module, list(examples.values()))
+        compiled = standalone_compile(
+            module, list(examples.values()), dynamic_shapes="from_example_inputs"
+        )
 
     def run(*inputs: Tensor) -> Sequence[Tensor]:
         with torch.no_grad():

@@ -117,12 +117,12 @@ class Stepper:
         return entry.program(self._inputs_of(entry.program, given, share, rng))
 
     def _eager(self, tasks: TaskBatch, progress: float, rng: torch.Generator) -> Scalars:
-        self._forget()
+        self.forget()
         self.by_learner += 1
         return self._learner.meta_step(tasks, progress=progress, rng=rng)
 
-    def _forget(self) -> None:
-        """The learner's own step may have replaced tensors."""
+    def forget(self) -> None:
+        """Look at the learner's state again: something else may have replaced its tensors."""
         self._state = None
         self._inputs = {}
 
@@ -171,7 +171,7 @@ class Stepper:
             scalars = {}
         after = FlatState.of(self._learner.state_dict())
         changed = differences(before, after)
-        self._forget()
+        self.forget()
         if changed and scalars:
             self._events += 1
             if self._events >= MOST_EVENTS:
@@ -196,12 +196,12 @@ class Stepper:
             self._check(program, scalars, given, share, rng)
             self._learner.load_state_dict(copied(snapshot))
             rng.set_state(words)
-            self._forget()
+            self.forget()
             entry = _Entry(kind, recording.guard, program)
         except Refused as refusal:
             self._learner.load_state_dict(snapshot)
             rng.set_state(words)
-            self._forget()
+            self.forget()
             self._say(f"meta-steps are made eagerly, because {refusal}")
             entry = _Entry(kind, recorder.guard(), None)
         self._entries.insert(0, entry)
