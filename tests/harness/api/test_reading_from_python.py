@@ -86,5 +86,5 @@ def test_what_cannot_be_read_is_an_error_with_a_hint(tmp_path: Path) -> None:
         metabench.report(tmp_path, paper="m-nas/table-1", metric="nll")
     with pytest.raises(metabench.DataError, match="There is no run below"):
         metabench.claims(tmp_path)
-    with pytest.raises(metabench.PluginError, match="cannot be used"):
+    with pytest.raises(metabench.UsageError, match="There is no plugin file"):
         metabench.claims(tmp_path, plugins=[tmp_path / "absent.py"])

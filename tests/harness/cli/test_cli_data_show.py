@@ -55,9 +55,10 @@ def test_real_data_shows_counts_pack_and_fingerprint(
     assert "license  MIT" in text
     assert "cite     B. M. Lake" in text
     assert f"packed   28x28, lanczos: {pack.folder}, digest {pack.index.digest}" in text
-    assert text.splitlines()[-1].split() == [
-        "omniglot", "3/0/2", "20", "4", "28x28x1", source["fingerprint"]
-    ]  # fmt: skip
+    *_, row, train, test = text.splitlines()
+    assert row.split() == ["omniglot", "3/0/2", "20", "4", "28x28x1", source["fingerprint"]]
+    assert train == f"omniglot meta-train: {', '.join(source['classes']['meta-train'])}"
+    assert test == f"omniglot meta-test: {', '.join(source['classes']['meta-test'])}"
 
 
 @pytest.mark.parametrize(("name", "rows"), [("omniglot", 1), ("four-domains", 4)])

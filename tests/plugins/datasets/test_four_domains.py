@@ -199,7 +199,7 @@ def test_both_suites_have_the_numbers_of_the_papers() -> None:
                 settings=(setting,),
                 budget="paper",
                 data="synthetic",
-                changes={"data": {"size": 12}},
+                changes={"data": {"size": 16}},
             )
             (cell,) = plan(request, catalog)
             spec = cell.spec

@@ -173,7 +173,7 @@ def slope_and_difference(learner: MetricLearner, direction: list[Tensor]) -> tup
         )
         return learner.loss(logits.flatten(0, 1), tasks.query.y.flatten())
 
-    gradients = torch.autograd.grad(loss(), weights)
+    gradients = torch.autograd.grad(loss(), weights, materialize_grads=True)
     slope = sum(float((g * d).sum()) for g, d in zip(gradients, direction, strict=True))
     values = []
     for step in (1e-7, -2e-7):  # small, for ReLU and pooling have kinks

@@ -61,11 +61,15 @@ def test_unconditioned_with_scale_one_it_is_a_prototypical_network() -> None:
     found = learner.adapt(tasks.support, rng=generator()).predict(tasks.query.x)
     wanted = proto.adapt(tasks.support, rng=generator()).predict(tasks.query.x)
     assert torch.allclose(found, wanted, atol=1e-12)
-    mine = torch.autograd.grad(outer_loss(learner, tasks), list(learner.embed.weights.values()))
+    loss = outer_loss(learner, tasks)
+    weights = list(learner.embed.weights.values())
+    mine = torch.autograd.grad(loss, weights, materialize_grads=True)
     members = torch.nn.functional.one_hot(tasks.support.y, SHAPES[KIND].ways).double()
     logits = proto.logits(proto.embed(tasks.query.x), proto.embed(tasks.support.x), members)
     loss = proto.loss(logits.flatten(0, 1), tasks.query.y.flatten())
-    theirs = torch.autograd.grad(loss, list(proto.embed.weights.values()))
+    theirs = torch.autograd.grad(
+        loss, list(proto.embed.weights.values()), materialize_grads=True
+    )
     for first, second in zip(mine, theirs, strict=True):
         assert torch.allclose(first, second, atol=1e-10)
 
