@@ -310,6 +310,7 @@ def _device(bench: Bench) -> None:
 def _captured(bench: Bench) -> None:
     if not bench.spec.trains:
         raise Skip("it does not meta-train.")
+    bench.fresh()  # another check reports a learner that cannot be built
     raise_doubts(
         f"Its meta-steps run eagerly, not as one captured program: {why}"
         for why in why_not_captured(bench)
