@@ -19,6 +19,7 @@ from metabench.plugin.contracts.episode import TaskKind, TaskShape
 from metabench.plugin.contracts.space import (
     CanonicalSpace,
     CountingSpace,
+    IdleSpace,
     SearchSpace,
     StatefulSpace,
 )
@@ -211,7 +212,12 @@ def _gradients(bench: Bench) -> None:
     gradients = torch.autograd.grad(
         ((out - target) ** 2).sum(), list(leaves.values()), create_graph=True, allow_unused=True
     )
-    lost = [name for name, gradient in zip(leaves, gradients, strict=True) if gradient is None]
+    idle = set(space.idle()) if isinstance(space, IdleSpace) else set()
+    lost = [
+        name
+        for name, gradient in zip(leaves, gradients, strict=True)
+        if gradient is None and name not in idle
+    ]
     require(not lost, f"no gradient reaches {', '.join(lost)}.")
     squares = torch.stack([(gradient**2).sum() for gradient in gradients if gradient is not None])
     second = torch.autograd.grad(squares.sum(), list(leaves.values()), allow_unused=True)

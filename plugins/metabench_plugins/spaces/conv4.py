@@ -7,7 +7,7 @@ head: last-two}``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -181,7 +181,7 @@ class Conv4:
         stride = 2 if p.pool == "stride" else 1
         maps = []
         for layer, rate in zip(self._widths(), p.dropout, strict=True):
-            # Statistics of the examples take a bias away: it would cost a sum in each derivative.
+            # An idle bias would cost a sum in each derivative.
             bias = weights.get(f"{layer}.bias") if p.norm == "running" else None
             x = nn.conv2d(x, weights[f"{layer}.weight"], bias, stride=stride, padding=1)
             x = extras.transform(x, weights, layer)
@@ -215,6 +215,12 @@ class Conv4:
     def child(self, genotype: Genotype) -> Conv4:
         """The network itself."""
         return self
+
+    def idle(self) -> Collection[str]:
+        """The biases that norms by the examples' statistics take away."""
+        p = self._params
+        has_idle = p.conv_bias and p.norm == "batch"
+        return [f"{layer}.bias" for layer in self._widths()] if has_idle else []
 
     def layers(self) -> Mapping[str, int]:
         """Units of each layer; see :class:`metabench.LayeredSpace`."""

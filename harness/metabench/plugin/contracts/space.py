@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -177,6 +177,19 @@ class CountingSpace(SearchSpace, Protocol):
             mixture: weights of operations, ``[tasks, edges, operations]``.
             threshold: an operation with a smaller weight is left out.
         """
+        ...
+
+
+@runtime_checkable
+class IdleSpace(SearchSpace, Protocol):
+    """A network with weights that count and are drawn, but do nothing: an optional capability.
+
+    A bias before a norm by the examples' statistics is such a weight: the norm takes it away. It
+    belongs to the size that papers print, and computing it costs time.
+    """
+
+    def idle(self) -> Collection[str]:
+        """The names of these weights. They need no gradient."""
         ...
 
 
