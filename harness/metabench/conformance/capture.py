@@ -83,7 +83,7 @@ def recording() -> Iterator[Recording]:
     ...     int(torch.ones(2, device=device).sum())
     2
     >>> found.program
-    ['ones', 'sum', '_local_scalar_dense']
+    ['ones 2 False', 'sum', '_local_scalar_dense']
     """
     recorder = _Recorder()
     with recorder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from html import unescape
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from metabench.render.figures.drawing import house_style, to_svg
 from metabench.render.page.compact_svg import compact
 from metabench.render.page.values import Picture
 from metabench.results.cache import Cache, cache_root, settled, stamps
+from metabench.results.comparability import conditions
 from metabench.results.reading import FinishedRun, Results
 from metabench.stats.ranks import MIN_LEARNERS
 
@@ -66,12 +67,19 @@ def draw_pictures(
         for _, group in sorted(groups.items()):
             shown = [run for run in group if concerns(run)]
             name = f"figure-{len(pictures) + 1}"
-            n_configs = len({run.config_id for run in shown})
-            if n_configs >= (MIN_LEARNERS if kind == "ranks" else 1):
+            if _most_comparable(shown) >= (MIN_LEARNERS if kind == "ranks" else 1):
                 pictures.append(
                     _kept(kept, shown, kind, catalog, title=title, name=name, read_at=read_at)
                 )
     return pictures
+
+
+def _most_comparable(runs: Iterable[FinishedRun]) -> int:
+    """How many configurations the largest group has that ran under the same conditions."""
+    groups: dict[tuple[tuple[str, str], ...], set[str]] = defaultdict(set)
+    for run in runs:
+        groups[tuple(conditions(run.record.spec).items())].add(run.config_id)
+    return max(map(len, groups.values()), default=0)
 
 
 def _searched(run: FinishedRun) -> bool:
