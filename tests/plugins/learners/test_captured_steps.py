@@ -41,9 +41,12 @@ def cases() -> Iterator[Any]:
                 for name in names:
                     bench = Bench(spec, kind, lambda: CATALOG, searched=searched, strategy=name)
                     quick = kind == "regression" and not searched
+                    marks = [] if quick else [pytest.mark.slow]
+                    if name and not quick:
+                        marks.append(pytest.mark.exhaustive)
                     yield pytest.param(
                         bench,
-                        marks=[] if quick else [pytest.mark.slow],
+                        marks=marks,
                         id="-".join([spec.name, kind, *["searched"] * searched, name]).strip("-"),
                     )
 
@@ -69,6 +72,8 @@ def trained(bench: Bench, *, as_tensor: bool) -> list[Tensor]:
     return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
 
+@pytest.mark.exhaustive
+@pytest.mark.slow
 @pytest.mark.parametrize("bench", [*cases()])
 def test_progress_as_a_tensor_gives_the_same_numbers_in_the_same_precision(bench: Bench) -> None:
     found, expected = (trained(bench, as_tensor=given) for given in (True, False))

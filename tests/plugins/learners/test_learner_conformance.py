@@ -43,6 +43,8 @@ def test_the_learner_passes_every_check(name: str, kind: str) -> None:
     spec = dataclasses.replace(CATALOG.learner(name), kinds=(kind,))
     found = {c.name: conformance.run_check(c) for c in conformance.checks(spec, catalog=CATALOG)}
     # Of TADAM, a draw decides whether a step makes a second update.
-    eager = {n for n in found if name == "tadam" and n.endswith("can be captured")}
+    eager = {
+        n for n in found if name == "tadam" and n.endswith(("can be captured", "can be repeated"))
+    }
     assert {n: o for n, o in found.items() if o.status != "ok" and n not in eager} == {}
-    assert {found[n].status for n in eager} <= {"warning"}
+    assert {found[n].status for n in eager} <= {"warning", "skipped"}

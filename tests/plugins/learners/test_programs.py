@@ -28,6 +28,9 @@ EAGER = {
 STEEP = ("auto-maml",)
 """Learners whose losses on the made-up tasks reach 1e11, which multiplies rounding as much."""
 
+LOWERED = tuple((name, "regression", False) for name in ("maml", "reptile", "mtnet"))
+"""Those that are lowered as Inductor does in every run of the slow tests."""
+
 STEPS = 5
 
 
@@ -113,6 +116,7 @@ def test_programs_of_operators(catalog: Catalog, name: str, kind: TaskKind, sear
 
 def functional(module: fx.GraphModule, examples: Mapping[str, Tensor]) -> Run:
     """What Inductor makes loops of: no operator in place, and the large ones decomposed."""
+    import torch._inductor.lowering
     from functorch.compile import make_boxed_func
     from torch._functorch.aot_autograd import aot_module_simplified
     from torch._inductor.decomposition import select_decomp_table
@@ -137,7 +141,12 @@ def functional(module: fx.GraphModule, examples: Mapping[str, Tensor]) -> Run:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "kind", "searched"), [case for case in cases() if case[0] not in (*EAGER, *STEEP)]
+    ("name", "kind", "searched"),
+    [
+        pytest.param(*case, marks=() if case in LOWERED else pytest.mark.exhaustive)
+        for case in cases()
+        if case[0] not in (*EAGER, *STEEP)
+    ],
 )
 def test_programs_as_they_are_compiled(
     catalog: Catalog, name: str, kind: TaskKind, searched: bool
@@ -147,6 +156,7 @@ def test_programs_as_they_are_compiled(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("default")  # Inductor has some of its own
 @pytest.mark.parametrize("name", ["maml", "reptile"])
 def test_a_long_training_by_compiled_programs(
