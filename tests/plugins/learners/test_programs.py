@@ -50,6 +50,13 @@ def cases() -> Iterator[tuple[str, TaskKind, bool]]:
                     yield spec.name, kind, True
 
 
+def marks_of(name: str, kind: TaskKind, searched: bool) -> list[pytest.MarkDecorator]:
+    """Images are slow, and searched networks for them the slowest."""
+    if kind == "regression":
+        return []
+    return [pytest.mark.slow, *([pytest.mark.exhaustive] if searched else [])]
+
+
 def compare(
     catalog: Catalog,
     name: str,
@@ -101,10 +108,7 @@ def assert_close(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind", "searched"),
-    [
-        pytest.param(*case, marks=pytest.mark.slow if case[1] == "classification" else ())
-        for case in cases()
-    ],
+    [pytest.param(*case, marks=marks_of(*case)) for case in cases()],
 )
 def test_programs_of_operators(catalog: Catalog, name: str, kind: TaskKind, searched: bool) -> None:
     stepper = compare(catalog, name, kind, searched, as_recorded, STEPS)
