@@ -22,10 +22,25 @@ def catalog_with(files: Iterable[str | Path]) -> Catalog:
 
     paths = tuple(Path(file) for file in files)
     found = load_catalog(paths)
+    refuse_broken(found, paths, otherwise="leave it out")
+    return found
+
+
+def refuse_broken(found: Catalog, files: Iterable[Path], *, otherwise: str) -> None:
+    """Refuse plugin files that are broken.
+
+    Args:
+        found: what was loaded.
+        files: those that the user named.
+        otherwise: what the user may do instead of repairing it, for the hint.
+
+    Raises:
+        PluginError: one of them is.
+    """
+    named = {str(file) for file in files}
     for plugin in found.plugins:
-        if plugin.status == "error" and plugin.distribution in {str(path) for path in paths}:
+        if plugin.status == "error" and plugin.distribution in named:
             raise PluginError(
                 f"The plugin file {plugin.distribution!r} cannot be used. {plugin.error}",
-                hint="Repair the file, or leave it out.",
+                hint=f"Repair the file, or {otherwise}.",
             )
-    return found

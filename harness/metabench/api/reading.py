@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metabench.api.plugins import catalog_with
-from metabench.errors import DataError
+from metabench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from metabench.papers.claims.evaluate import ClaimResult
     from metabench.papers.table import PaperReport
+    from metabench.plugin.catalog import Catalog
     from metabench.render.small_table import SmallTable
     from metabench.render.text_table import TextTable
     from metabench.reports.captions import IntervalKind
     from metabench.reports.comparison import Comparison
+    from metabench.reports.comparison_sides import Wanted
     from metabench.reports.tables import Report
+    from metabench.results.reading import Results
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,31 +195,59 @@ def report(
         DataError: when there is no finished run.
         UsageError: for an unknown key, or a metric together with a paper.
     """
-    from metabench.errors import UsageError
+    if paper is not None and metric is not None:
+        raise UsageError(
+            "A paper's table names its metric, so metric does not apply.",
+            hint="Leave out metric or paper.",
+        )
+    results, built = build_tables(
+        directory,
+        paper=paper,
+        metric=metric,
+        interval=interval,
+        catalog=lambda: catalog_with(plugins),
+    )
+    require_runs(results, directory)
+    return ReportView(built)
+
+
+def build_tables(
+    directory: str | Path,
+    *,
+    paper: str | None,
+    metric: str | None,
+    interval: IntervalKind,
+    catalog: Callable[[], Catalog],
+) -> tuple[Results, Report | PaperReport]:
+    """Read a folder and make its tables, or those of a paper beside ours; see :func:`report`."""
     from metabench.papers.reference_files import find_reference
     from metabench.papers.report import build_paper_report
     from metabench.reports.build import build_report
     from metabench.results.further_metrics import through_metric
     from metabench.results.reading import read_runs
 
-    if paper is not None and metric is not None:
-        raise UsageError(
-            "A paper's table names its metric, so metric does not apply.",
-            hint="Leave out metric or paper.",
-        )
+    if paper is None:
+        results = read_runs(directory)
+        if metric is not None:
+            results = through_metric(results, metric)
+        return results, build_report(results, interval=interval)
+    plugins = catalog()
+    reference = find_reference(plugins, paper)
     results = read_runs(directory)
+    return results, build_paper_report(results, reference, interval=interval, catalog=plugins)
+
+
+def require_runs(results: Results, directory: str | Path) -> None:
+    """Refuse a folder without a run that counts.
+
+    Raises:
+        DataError: there is none.
+    """
     if not results.runs:
         raise DataError(
             f"There is no finished and readable run in {directory}.",
             hint="Run the command of an unfinished run again to finish it.",
         )
-    if paper is not None:
-        found = catalog_with(plugins)
-        reference = find_reference(found, paper)
-        return ReportView(build_paper_report(results, reference, interval=interval, catalog=found))
-    if metric is not None:
-        results = through_metric(results, metric)
-    return ReportView(build_report(results, interval=interval))
 
 
 def compare(
@@ -247,15 +279,46 @@ def compare(
         DataError: when a side has no finished run.
         UsageError: for an unknown name, or where a choice is left.
     """
-    from metabench.reports.comparison import compare as compare_pair
-    from metabench.reports.comparison_sides import Wanted, find_sides
+    from metabench.reports.comparison_sides import Wanted
 
     wanted = Wanted(
         suite=suite, setting=setting, budget=budget, evaluation=evaluation, metric=metric
     )
-    sides = find_sides(str(first), str(second), folder=Path(directory), wanted=wanted)
+    return compare_sides(str(first), str(second), Path(directory), wanted, difference=difference)
+
+
+def compare_sides(
+    first: str,
+    second: str,
+    directory: Path,
+    wanted: Wanted,
+    *,
+    difference: float | None,
+    tell: Callable[[str], None] = lambda problem: None,
+) -> ComparisonView:
+    """Compare what two names stand for; see :func:`compare`.
+
+    Args:
+        first: a results folder, the first characters of a run id, or a learner.
+        second: what it is compared with.
+        directory: the results folder in which run ids and learners are looked up.
+        wanted: which runs to use.
+        difference: also say how many episodes or seeds detect this difference.
+        tell: called with what could not be read or counted, before anything is compared.
+    """
+    from metabench.reports.comparison import compare as compare_pair
+    from metabench.reports.comparison_sides import find_sides
+
+    if difference is not None and (difference == 0 or not math.isfinite(difference)):
+        raise UsageError(
+            f"No number of episodes shows a --difference of {difference:g}.",
+            hint="Give the smallest difference that matters to you, such as --difference 1.",
+        )
+    sides = find_sides(first, second, folder=directory, wanted=wanted)
+    for problem in sides.problems:
+        tell(problem)
     found = [
-        compare_pair(left, right, difference=difference, evaluation=evaluation)
+        compare_pair(left, right, difference=difference, evaluation=wanted.evaluation)
         for left, right in sides.pairs
     ]
     return ComparisonView(found, sides.alone, sides.problems)
@@ -278,18 +341,41 @@ def claims(
         DataError: when no claim is about a finished run.
         UsageError: for an unknown suite.
     """
+    return judge_claims(Path(directory), catalog_with(plugins), suite=suite)
+
+
+def judge_claims(
+    directory: Path,
+    catalog: Catalog,
+    *,
+    suite: str | None,
+    tell: Callable[[str], None] = lambda problem: None,
+) -> ClaimsView:
+    """Judge the claims that a catalog has; see :func:`claims`.
+
+    Args:
+        directory: the results folder.
+        catalog: of plugins.
+        suite: judge only the claims about this suite.
+        tell: called with what could not be read or counted, before anything is judged.
+    """
     from metabench.papers.claims import evaluate, load_claims
     from metabench.results.reading import read_runs
 
-    found = catalog_with(plugins)
     if suite is not None:
-        found.suite(suite)
+        catalog.suite(suite)
     results = read_runs(directory)
-    files = [load_claims(file) for file in found.claims.values()]
+    for problem in results.problems:
+        tell(problem)
+    files = [load_claims(file) for file in catalog.claims.values()]
     runs = [run for run in results.runs if suite in (None, run.record.spec.suite)]
-    judged = evaluate(files, runs, catalog=found)
+    judged = evaluate(files, runs, catalog=catalog)
     if not judged:
-        raise DataError(f"No claim is about the finished runs in {directory}.")
+        places = {f"{claim.suite} @ {claim.setting}" for file in files for claim in file.claims}
+        raise DataError(
+            f"No claim is about the finished runs in {directory}.",
+            hint=f"There are claims about {', '.join(sorted(places)) or 'nothing'}.",
+        )
     return ClaimsView(judged, results.problems)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from metabench.planning.runspec import Precision
+    from metabench.plugin.catalog import Catalog
     from metabench.plugin.specs import RunEvent
     from metabench.running.engines import EngineName
-    from metabench.running.executors import JobOutcome
+    from metabench.running.executors import Executor, Job, JobOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +126,15 @@ def run(
     """
     from metabench.planning.overrides import parse_changes
     from metabench.planning.plan import RunRequest, plan
-    from metabench.plugin.specs import resolve
     from metabench.results.store import require_writable
     from metabench.running.devices import pick_device
     from metabench.running.engines import pick_engine
-    from metabench.running.executors import Executor, Job
-    from metabench.running.interrupt import StopRequest
+    from metabench.running.executors import Job
     from metabench.running.precision import check_precision
     from metabench.values import canonical_json
 
-    found = catalog_with(plugins)
     files = tuple(Path(file) for file in plugins)
+    found = catalog_with(files)
     words = [f"{name}={canonical_json(value)}" for name, value in (changes or {}).items()]
     request = RunRequest(
         learners=_several(learner),
@@ -153,25 +152,16 @@ def run(
         precision=precision,
     )
     planned = plan(request, found)
+    for note in planned[0].notes:
+        _say(f"Note: {note}")
     folder = Path(out)
     require_writable(folder)
     picked = pick_device(device)
     check_precision(precision, picked)
     made_by = pick_engine(engine, device=picked)
-    spec = found.executor("local")
-    work: Executor = resolve(spec.factory)(spec.params_model().model_validate({"jobs": jobs}))
-    show = on_event or _print_ends
-
-    def emit(event: RunEvent) -> None:
-        show(event)
-        found.emit(event)
-
-    # Only the main thread may listen to signals.
-    in_main = threading.current_thread() is threading.main_thread()
-    stop = StopRequest()
-    with stop if in_main else nullcontext():
-        todo = [Job(one, folder, picked, threads, files, engine=made_by) for one in planned]
-        outcomes = work(todo, emit=emit, stopped=stop)
+    work = executor_of(found, "local", jobs=jobs)
+    todo = [Job(one, folder, picked, threads, files, engine=made_by) for one in planned]
+    outcomes = execute(work, todo, found, show=on_event or _print_ends)
     if any(outcome.status == "interrupted" for outcome in outcomes):
         raise KeyboardInterrupt
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
@@ -185,6 +175,43 @@ def run(
     return Runs(outcomes, folder)
 
 
+def executor_of(catalog: Catalog, name: str, *, jobs: int) -> Executor:
+    """The executor of a name, which makes so many runs at a time.
+
+    Raises:
+        UsageError: when there is no such executor.
+    """
+    from metabench.plugin.specs import resolve
+
+    spec = catalog.executor(name)
+    work: Executor = resolve(spec.factory)(spec.params_model().model_validate({"jobs": jobs}))
+    return work
+
+
+def execute(
+    work: Executor, jobs: Sequence[Job], catalog: Catalog, *, show: Callable[[RunEvent], None]
+) -> list[JobOutcome]:
+    """Make runs, and pass their events on; an interrupt of the main thread stops them.
+
+    Args:
+        work: makes the runs.
+        jobs: the runs.
+        catalog: whose plugins get the events.
+        show: gets the events first.
+    """
+    from metabench.running.interrupt import StopRequest
+
+    def emit(event: RunEvent) -> None:
+        show(event)
+        catalog.emit(event)
+
+    # Only the main thread may listen to signals.
+    in_main = threading.current_thread() is threading.main_thread()
+    stop = StopRequest()
+    with stop if in_main else nullcontext():
+        return work(jobs, emit=emit, stopped=stop)
+
+
 def _several(names: str | Sequence[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
@@ -193,4 +220,10 @@ def _print_ends(event: RunEvent) -> None:
     words = {"run-done": "done", "run-failed": "failed", "message": ""}
     if event.kind in words:
         text = ": ".join(part for part in (words[event.kind], event.text) if part)
-        sys.stderr.write(f"{event.label}: {text}\n")
+        _say(f"{event.label}: {text}")
+
+
+def _say(line: str) -> None:
+    """Print a line on stderr, if that can be written."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{line}\n")

@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from metabench.errors import DataError
-
 
 class ClaimFormat(StrEnum):
     """The formats of verdicts."""
@@ -32,25 +30,10 @@ def claims(
     ] = False,
 ) -> None:
     """Print which of the papers' claims the records support, refute or leave undecided."""
+    from metabench.api.reading import judge_claims
     from metabench.cli.context import catalog
-    from metabench.papers.claims import evaluate, load_claims
+    from metabench.cli.screen import tell
     from metabench.render.claims_text import render_claims
-    from metabench.results.reading import read_runs
-    from metabench.text import plain
 
-    found = catalog()
-    if suite is not None:
-        found.suite(suite)
-    results = read_runs(directory)
-    for problem in results.problems:
-        typer.echo(plain(problem), err=True)
-    files = [load_claims(file) for file in found.claims.values()]
-    runs = [run for run in results.runs if suite in (None, run.record.spec.suite)]
-    evaluations = evaluate(files, runs, catalog=found)
-    if not evaluations:
-        places = {f"{claim.suite} @ {claim.setting}" for file in files for claim in file.claims}
-        raise DataError(
-            f"No claim is about the finished runs in {directory}.",
-            hint=f"There are claims about {', '.join(sorted(places)) or 'nothing'}.",
-        )
-    typer.echo(render_claims(evaluations, "json" if as_json else format.value), nl=False)
+    judged = judge_claims(directory, catalog(), suite=suite, tell=tell)
+    typer.echo(render_claims(judged.results, "json" if as_json else format.value), nl=False)

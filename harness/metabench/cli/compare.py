@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from metabench.errors import UsageError
 
 
 def compare(
@@ -58,25 +55,14 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print paired differences A - B for each source and on average, with intervals and tests."""
+    from metabench.api.reading import compare_sides
+    from metabench.cli.screen import tell
     from metabench.render.comparison_text import comparison_json, comparison_text
-    from metabench.reports.comparison import compare as compare_pair
-    from metabench.reports.comparison_sides import Wanted, find_sides
-    from metabench.text import plain
+    from metabench.reports.comparison_sides import Wanted
 
-    if difference is not None and (difference == 0 or not math.isfinite(difference)):
-        raise UsageError(
-            f"No number of episodes shows a --difference of {difference:g}.",
-            hint="Give the smallest difference that matters to you, such as --difference 1.",
-        )
     wanted = Wanted(
         suite=suite, setting=setting, budget=budget, evaluation=evaluation, metric=metric
     )
-    sides = find_sides(first, second, folder=directory, wanted=wanted)
-    for problem in sides.problems:
-        typer.echo(plain(problem), err=True)
-    found = [
-        compare_pair(left, right, difference=difference, evaluation=evaluation)
-        for left, right in sides.pairs
-    ]
+    found = compare_sides(first, second, directory, wanted, difference=difference, tell=tell)
     write = comparison_json if as_json else comparison_text
-    typer.echo(write(found, sides.alone), nl=False)
+    typer.echo(write(found.comparisons, found.alone), nl=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,21 +48,11 @@ def catalog(*, with_broken_files: bool = False) -> Catalog:
     Raises:
         PluginError: a file given by ``--plugin`` is broken.
     """
+    from metabench.api.plugins import refuse_broken
     from metabench.plugin.catalog import load_catalog
 
     files = plugin_files()
     found = load_catalog(files)
     if not with_broken_files:
-        _raise_broken(found, {str(file) for file in files})
+        refuse_broken(found, files, otherwise="leave out --plugin")
     return found
-
-
-def _raise_broken(found: Catalog, files: Container[str]) -> None:
-    from metabench.errors import PluginError
-
-    for plugin in found.plugins:
-        if plugin.status == "error" and plugin.distribution in files:
-            raise PluginError(
-                f"The plugin file {plugin.distribution!r} cannot be used. {plugin.error}",
-                hint="Repair the file, or leave out --plugin.",
-            )

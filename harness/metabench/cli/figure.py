@@ -52,9 +52,9 @@ def figure(
 ) -> None:
     """Draw a figure from results, and print the name of its file."""
     from metabench.cli.context import catalog
+    from metabench.cli.screen import tell
     from metabench.results.further_metrics import through_metric
     from metabench.results.reading import read_runs
-    from metabench.text import plain
 
     if kind not in FIGURES:
         raise unknown("figure", kind, FIGURES)
@@ -75,7 +75,7 @@ def figure(
     if metric is not None:
         results = through_metric(results, metric)
     for problem in results.problems:
-        typer.echo(plain(problem), err=True)
+        tell(problem)
     if not results.runs:
         raise DataError(
             f"There is no finished and readable run in {directory}.",
@@ -84,7 +84,7 @@ def figure(
     request = FigureRequest(results=results, catalog=catalog, episode=episode or 0)
     drawing = FIGURES[kind].make(request)
     for note in drawing.notes:
-        typer.echo(plain(note), err=True)
+        tell(note)
     _write(encode(drawing, chosen), output or Path(f"{kind}.{chosen}"))
 
 

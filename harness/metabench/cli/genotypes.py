@@ -20,14 +20,14 @@ def genotypes(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the most common architectures of each search, how far its seeds agree, and its cost."""
+    from metabench.cli.screen import tell
     from metabench.render.searches_text import searches_json, searches_text
     from metabench.results.reading import read_runs
     from metabench.results.searches import find_searches
-    from metabench.text import plain
 
     results = read_runs(directory)
     for problem in results.problems:
-        typer.echo(plain(problem), err=True)
+        tell(problem)
     found = find_searches(results)
     if not found:
         raise DataError(

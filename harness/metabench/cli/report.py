@@ -13,7 +13,7 @@ import typer
 
 from metabench.cli.output import chosen_format, writing
 from metabench.cli.references import complete_key
-from metabench.errors import DataError, UsageError
+from metabench.errors import UsageError
 from metabench.render import Format
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def report(
     With --paper, print the paper's table next to ours, with a verdict and a reason for each cell.
     With --format html, write one page with tables, differences, claims, figures and commands.
     """
-    from metabench.text import plain
+    from metabench.api.reading import require_runs
+    from metabench.cli.screen import tell
 
     chosen = chosen_format(output, format, default=Format.table, free=("txt",))
     if metric is not None:
@@ -88,12 +89,8 @@ def report(
         directory, format=chosen, paper=paper, metric=metric, interval=interval.value
     )
     for problem in built.problems:
-        typer.echo(plain(problem), err=True)
-    if not results.runs:
-        raise DataError(
-            f"There is no finished and readable run in {directory}.",
-            hint="Run the command of an unfinished run again to finish it.",
-        )
+        tell(problem)
+    require_runs(results, directory)
     if output is not None:
         text = _written(built, chosen)
         with writing(output):
@@ -124,28 +121,15 @@ def _build(
     metric: str | None,
     interval: IntervalKind,
 ) -> tuple[Results, Report | PaperReport | Page]:
-    from metabench.papers.report import build_paper_report
-    from metabench.reports.build import build_report
-    from metabench.results.further_metrics import through_metric
-    from metabench.results.reading import read_runs
+    from metabench.cli.context import catalog
 
     if format is Format.html:
-        from metabench.cli.context import catalog
         from metabench.render.page import read_page
 
         return read_page(directory, catalog(), paper=paper, interval=interval)
-    if paper is None:
-        results = read_runs(directory)
-        if metric is not None:
-            results = through_metric(results, metric)
-        return results, build_report(results, interval=interval)
-    from metabench.cli.context import catalog
-    from metabench.papers.reference_files import find_reference
+    from metabench.api.reading import build_tables
 
-    plugins = catalog()
-    reference = find_reference(plugins, paper)
-    results = read_runs(directory)
-    return results, build_paper_report(results, reference, interval=interval, catalog=plugins)
+    return build_tables(directory, paper=paper, metric=metric, interval=interval, catalog=catalog)
 
 
 def _written(

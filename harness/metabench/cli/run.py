@@ -178,32 +178,25 @@ def run(
     if dry_run:
         _print_plan(runs)
         return
+    from metabench.api.running import execute, executor_of
     from metabench.cli.progress import progress
-    from metabench.plugin.specs import resolve
     from metabench.results.store import require_writable
     from metabench.running.devices import pick_device
     from metabench.running.engines import pick_engine
-    from metabench.running.executors import Executor, Job
-    from metabench.running.interrupt import StopRequest
+    from metabench.running.executors import Job
     from metabench.running.precision import check_precision
 
     require_writable(out)
     picked = pick_device(device)
     check_precision(precision.value, picked)
     made_by = pick_engine(engine, device=picked)
-    spec = found.executor(executor)
-    work: Executor = resolve(spec.factory)(spec.params_model().model_validate({"jobs": jobs}))
+    work = executor_of(found, executor, jobs=jobs)
     todo = [
         Job(planned, out, picked, threads, plugin_files(), checkpoint_every, made_by)
         for planned in runs
     ]
-    with progress(len(todo)) as show, StopRequest() as stopped:
-
-        def emit(event: object) -> None:
-            show(event)  # type: ignore[arg-type]
-            found.emit(event)  # type: ignore[arg-type]
-
-        outcomes = work(todo, emit=emit, stopped=stopped)
+    with progress(len(todo)) as show:
+        outcomes = execute(work, todo, found, show=show)
     _finish(outcomes, todo)
 
 

@@ -9,6 +9,8 @@ from typing import TextIO
 
 import typer
 
+from metabench.text import plain
+
 
 def say(text: str, *, fg: str | None = None) -> None:
     """Print a line on stderr; if nobody can read it, this and what follows is not printed.
@@ -21,6 +23,11 @@ def say(text: str, *, fg: str | None = None) -> None:
         typer.secho(text, fg=fg, err=True, color=False if os.environ.get("NO_COLOR") else None)
     except (OSError, ValueError):  # a pipe without a reader, a full disk, a closed file
         give_up_stderr()
+
+
+def tell(problem: str) -> None:
+    """Print what could not be read or counted, on one line of stderr."""
+    typer.echo(plain(problem), err=True)
 
 
 def give_up_stderr() -> None:

@@ -46,11 +46,11 @@ def view(
     --bundle, it is written as static files instead.
     """
     from metabench.cli.context import catalog
+    from metabench.cli.screen import tell
     from metabench.render.page import read_page
     from metabench.render.page.current import Current, State, state_of
     from metabench.render.page.html import render_page
     from metabench.render.page.server import ReportServer, bundle_of, write_bundle
-    from metabench.text import plain
 
     found = catalog()
     files = [*found.claims.values(), *found.references.values(), *found.suites.values()]
@@ -61,7 +61,7 @@ def view(
     current = Current(lambda: read_page(directory, found, paper=paper)[1], state)
     page = current()
     for problem in page.problems:
-        typer.echo(plain(problem), err=True)
+        tell(problem)
     if bundle is not None:
         for path in write_bundle(bundle, bundle_of(page)):
             typer.echo(path)

@@ -90,6 +90,38 @@ def test_an_interrupt_saves_and_is_raised(tmp_path: Path) -> None:
     assert short_run(tmp_path).to_frame()["status"].tolist() == ["done"]
 
 
+LEARNER = """
+import dataclasses
+
+import metabench
+import metabench_plugins
+
+
+@metabench.hookimpl
+def metabench_learners():
+    (maml,) = (one for one in metabench_plugins.metabench_learners() if one.name == "maml")
+    return [dataclasses.replace(maml, name="mine")]
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_plugin_files_may_be_given_once_only(tmp_path: Path, jobs: int) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(LEARNER)
+    runs = metabench.run(
+        "mine",
+        "toy-regression",
+        budget="smoke",
+        changes=SHORT,
+        limit=4,
+        seeds=range(2),
+        out=tmp_path / "R",
+        jobs=jobs,
+        plugins=(path for path in [file]),
+    )
+    assert runs.to_frame()["status"].tolist() == ["done", "done"]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
