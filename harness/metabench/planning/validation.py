@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -144,38 +144,50 @@ def _about(name: str, field: Any) -> str:
     return f"{name}: {described}." if described else ""
 
 
-def truth_for_a_number(kind: Any, value: Any, path: str = "") -> str | None:
+def truth_for_a_number(kind: Any, value: Any) -> str | None:
     """Where a value is true or false and its type is not; pydantic takes it for 1 or 0.
 
     Args:
         kind: a type as in an annotation, such as a model or ``list[float]``.
         value: what should be of this type.
-        path: of the value.
 
     Returns:
-        The place, such as ``learner.inner_lr``; None if there is none.
+        The place, such as ``inner.rate``; None if there is none.
     """
+    found = _truth(kind, value, ())
+    return None if found is None else _joined(found)
+
+
+def _truth(kind: Any, value: Any, loc: tuple[str | int, ...]) -> tuple[str | int, ...] | None:
     kinds = list(_inside(kind))
     if isinstance(value, bool):
-        return None if any(one in (bool, Any, object, True, False) for one in kinds) else path
-    models = [one for one in kinds if _is_model(one)]
+        return None if any(one in (bool, Any, object, True, False) for one in kinds) else loc
+    for part, item in _items(value):
+        inner = _type_of_item(kinds, part)
+        found = None if inner is None else _truth(inner, item, (*loc, part))
+        if found is not None:
+            return found
+    return None
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(value, Mapping):
-        for key, item in value.items():
-            fields = [model.model_fields[key] for model in models if key in model.model_fields]
-            inner: Any = fields[0].annotation if fields else None
-            if not models:
-                inner = next((get_args(one)[1] for one in kinds if len(get_args(one)) == 2), None)
-            found = None if inner is None else truth_for_a_number(inner, item, _join(path, key))
-            if found is not None:
-                return found
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        items = [get_args(one) for one in kinds if get_origin(one) in (list, tuple)]
-        for place, item in enumerate(value):
-            for args in items:
-                inner = args[place] if place < len(args) and args[-1] is not Ellipsis else args[0]
-                found = truth_for_a_number(inner, item, _join(path, place))
-                if found is not None:
-                    return found
+        return value.items()
+    return enumerate(value) if isinstance(value, list | tuple) else ()
+
+
+def _type_of_item(kinds: Sequence[Any], part: Any) -> Any:
+    """The type of an item of a model, a mapping or a list; None where nothing says it."""
+    for one in kinds:
+        if _is_model(one) and part in one.model_fields:
+            return one.model_fields[part].annotation
+        origin, args = get_origin(one), get_args(one)
+        if not isinstance(origin, type):
+            continue
+        if issubclass(origin, list | tuple) and isinstance(part, int):
+            return args[part] if part < len(args) and args[-1] is not Ellipsis else args[0]
+        if issubclass(origin, Mapping):
+            return args[1]
     return None
 
 
@@ -189,10 +201,6 @@ def _inside(kind: Any) -> Iterator[Any]:
     elif origin in (Union, UnionType, Literal):
         for one in get_args(kind):
             yield from _inside(one)
-
-
-def _join(path: str, part: str | int) -> str:
-    return f"{path}.{part}" if path else str(part)
 
 
 M = TypeVar("M", bound=BaseModel)

@@ -90,6 +90,8 @@ class Outer(BaseModel):
     inner: Inner = Inner()
     by_name: dict[str, list[int]] = {}
     anything: Any = None
+    switches: dict[str, bool] | None = None
+    bounded: Annotated[list[float], Field(max_length=3)] = []
 
 
 @pytest.mark.parametrize(
@@ -103,6 +105,8 @@ class Outer(BaseModel):
         ({"inner": {"rate": True}}, "inner.rate"),
         ({"by_name": {"x": [1, True]}}, "by_name.x.1"),
         ({"unknown": True}, None),
+        ({"switches": {"x": True}}, None),
+        ({"bounded": [1.0, True]}, "bounded.1"),
     ],
 )
 def test_a_truth_value_is_found_where_none_is_meant(
