@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ Path = tuple[Any, ...]
 """The keys and positions that lead to a leaf of a nested state."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FlatState:
     """What ``state_dict()`` returned, taken apart.
 
@@ -32,7 +33,7 @@ class FlatState:
         tensors = {path: leaf for path, leaf in leaves.items() if isinstance(leaf, Tensor)}
         return cls(tensors, {path: leaf for path, leaf in leaves.items() if path not in tensors})
 
-    @property
+    @cached_property
     def kind(self) -> object:
         """What a program depends on: shapes of tensors, and everything else as it is."""
         tensors = tuple(
