@@ -18,7 +18,7 @@ import peak
 import show
 from other_revision import Remote, stations
 from race import here, one_thread, race
-from workloads import AGAINST, DEFAULT, WORKLOADS
+from workloads import DEFAULT, WORKLOADS
 
 
 def beside_peers(name: str, *, rounds: int, seconds: float) -> show.Result:
@@ -84,7 +84,7 @@ def main() -> None:
     show.say_where(console)
     results = []
     if given.against:
-        names = given.workload or AGAINST
+        names = given.workload or DEFAULT
         results = beside_revision(
             names, given.against, rounds=given.rounds, seconds=given.seconds, console=console
         )

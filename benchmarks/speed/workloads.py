@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from episodes import Sampling
 from lifted import Lifted
 from maml import W1, W2A, W2B, W3, W3_FIRST
@@ -18,6 +20,14 @@ MNAS_TOY = MetaStep(
     tasks=25,
     bounds=False,
 )
+METANAS: dict[str, Any] = {
+    "learner": "metanas",
+    "suite": "omniglot",
+    "setting": "20w1s",
+    "budget": "search",
+    "tasks": 4,
+    "progress": 0.5,
+}
 _ALL: list[Workload] = [
     W1,
     W2A,
@@ -29,15 +39,7 @@ _ALL: list[Workload] = [
     MetaTest(W3),
     MNAS_TOY,
     *(OneShot(mode) for mode in PASSES),
-    MetaStep(
-        name="metanas",
-        learner="metanas",
-        suite="omniglot",
-        setting="20w1s",
-        budget="search",
-        tasks=4,
-        progress=0.5,
-    ),
+    MetaStep(name="metanas", **METANAS),
     Sampling("episodes-28", (1100, 20, 28, 28, 1)),
     Sampling("episodes-84", (64, 600, 84, 84, 3)),
 ]
@@ -54,19 +56,9 @@ _FURTHER: list[Workload] = [
         tasks=4,
         progress=0.5,
     ),
-    TasksAtOnce(
-        name="at-once-metanas",
-        learner="metanas",
-        suite="omniglot",
-        setting="20w1s",
-        budget="search",
-        tasks=4,
-        progress=0.5,
-    ),
+    TasksAtOnce(name="at-once-metanas", **METANAS),
     Lifted(),
 ]
 WORKLOADS = {workload.name: workload for workload in [*_ALL, *_FURTHER]}
 DEFAULT = tuple(workload.name for workload in _ALL)
 """What is timed where nothing else is said."""
-AGAINST = DEFAULT
-"""What another revision is timed on."""

@@ -25,8 +25,7 @@ def plain(text: str) -> str:
     >>> plain("a\\x1b[2J\\nb")
     'a\\\\x1b[2J b'
     """
-    line = " ".join(text.split())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    return _shown(" ".join(text.split()))
 
 
 def readable(text: str, *, longest: int = 200) -> str:
@@ -42,13 +41,13 @@ def readable(text: str, *, longest: int = 200) -> str:
     'a\\\\x1b[2Jb'
     """
     half = longest // 2
-    lines = [
-        "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-        for line in text.split("\n")
-    ]
-    pattern = f"\\S{{{longest + 1},}}"
     return re.sub(
-        pattern,
+        f"\\S{{{longest + 1},}}",
         lambda word: f"{word[0][:half]}[{len(word[0]) - 2 * half:,} characters]{word[0][-half:]}",
-        "\n".join(lines),
+        "\n".join(map(_shown, text.split("\n"))),
     )
+
+
+def _shown(line: str) -> str:
+    """Control characters by their code."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from metabench.conformance.bench import Bench
-from metabench.conformance.samples import copied, on
+from metabench.conformance.samples import on
 from metabench.nn.layers import conv2d
 from metabench.planning.plan import RunRequest, plan
 from metabench.plugin.catalog import Catalog
@@ -19,6 +19,7 @@ from metabench.plugin.contracts.episode import TaskKind
 from metabench.running.build import build
 from metabench.running.devices import make_repeatable
 from metabench.running.engines import open_engine
+from metabench.running.engines.states import copied
 from metabench.running.executors import Job, run_job
 from metabench.running.loops import Control, Interrupted
 from metabench.running.run import RunExecution

@@ -20,7 +20,6 @@ from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.conformance.samples import (
     SHAPES,
     close,
-    copied,
     generator,
     join,
     made_up_tasks,
@@ -36,6 +35,7 @@ from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import LearnerSpec
 from metabench.running import checkpoint
 from metabench.running.engines.programs import as_recorded
+from metabench.running.engines.states import copied
 from metabench.running.engines.stepper import Stepper
 
 METHODS = ("meta_step", "adapt", "state_dict", "load_state_dict")

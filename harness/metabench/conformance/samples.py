@@ -119,17 +119,6 @@ def same(first: Any, second: Any) -> bool:
     return type(first) is type(second) and bool(first == second)
 
 
-def copied(state: Any) -> Any:
-    """A copy of a nested state that later updates do not reach."""
-    if isinstance(state, Tensor):
-        return state.detach().clone()
-    if isinstance(state, Mapping):
-        return {key: copied(value) for key, value in state.items()}
-    if isinstance(state, list | tuple):
-        return type(state)(copied(value) for value in state)
-    return state
-
-
 @contextmanager
 def untouched_randomness() -> Iterator[None]:
     """Fail if the body draws from, or seeds, a global random generator."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from metabench.conformance.base import Check, Skip, describe, require
 from metabench.conformance.descriptions import default_params
 from metabench.conformance.purity import assert_on, fake_accelerator
-from metabench.conformance.samples import close, copied, generator, same, untouched_randomness
+from metabench.conformance.samples import close, generator, same, untouched_randomness
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.architecture import INPUTS, Mixture, Params
 from metabench.plugin.contracts.episode import TaskKind, TaskShape
@@ -25,6 +25,7 @@ from metabench.plugin.contracts.space import (
 )
 from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import SearchSpaceSpec, resolve
+from metabench.running.engines.states import copied
 from metabench.text import counted
 
 TASKS: dict[TaskKind, TaskShape] = {

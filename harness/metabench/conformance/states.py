@@ -10,12 +10,13 @@ from torch import Tensor
 
 from metabench.conformance.base import Check, Skip, require
 from metabench.conformance.purity import assert_on, fake_accelerator
-from metabench.conformance.samples import close, copied, generator, same, untouched_randomness
+from metabench.conformance.samples import close, generator, same, untouched_randomness
 from metabench.conformance.spaces import TASKS, Bench, even_mixture
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.architecture import Params
 from metabench.plugin.contracts.space import StatefulSpace, Training
 from metabench.plugin.specs import SearchSpaceSpec
+from metabench.running.engines.states import copied
 
 PROGRESS = 0.5
 

@@ -20,12 +20,12 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
-from torch.overrides import TorchFunctionMode
 
 from metabench.errors import PluginError
 from metabench.nn.layers import batch_norm, linear
 from metabench.nn.lifted_state import (
     PARTS,
+    BatchNormMode,
     UpdatedStatistics,
     join_tasks,
     norms_with_state,
@@ -279,31 +279,25 @@ class _End(nn.Module):
         return x
 
 
-class _FirstStatistics(TorchFunctionMode):
+class _FirstStatistics(BatchNormMode):
     """Lets batch norm use the statistics that :func:`metabench.nn.batch_norm` uses."""
 
     def __init__(self, n_examples: int) -> None:
         super().__init__()
         self._n_examples = n_examples
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        if func is functional.batch_norm:
-            return self._batch_norm(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-    def _batch_norm(
+    def batch_norm(
         self,
         input: Tensor,
-        running_mean: None,
-        running_var: None,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
         weight: Tensor | None = None,
         bias: Tensor | None = None,
-        training: bool = True,
+        training: bool = False,
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
+        """Normalize by the statistics of the first examples."""
         if len(input) != self._n_examples:
             raise PluginError(
                 "The statistics of the first examples are asked for, but a batch norm of the "

@@ -7,6 +7,7 @@ running statistics. In meta-training that call is answered by
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -52,7 +53,33 @@ def norms_with_state(module: nn.Module) -> dict[str, _BatchNorm]:
     return norms
 
 
-class UpdatedStatistics(TorchFunctionMode):
+class BatchNormMode(TorchFunctionMode, ABC):
+    """Answers the batch norms of a module; all other functions are PyTorch's."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Answer ``functional.batch_norm``."""
+        if func is functional.batch_norm:
+            return self.batch_norm(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    @abstractmethod
+    def batch_norm(
+        self,
+        input: Tensor,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        """What a batch norm gives; the arguments are those of ``functional.batch_norm``."""
+
+
+class UpdatedStatistics(BatchNormMode):
     """Lets batch norms use the statistics of their input, and leaves the running ones.
 
     Args:
@@ -65,14 +92,7 @@ class UpdatedStatistics(TorchFunctionMode):
         self._names = names
         self._training = training
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        if func is functional.batch_norm:
-            return self._batch_norm(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-    def _batch_norm(
+    def batch_norm(
         self,
         input: Tensor,
         running_mean: Tensor | None,
@@ -83,6 +103,7 @@ class UpdatedStatistics(TorchFunctionMode):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
+        """Normalize as a network of ours does in meta-training."""
         name = self._names.get(id(running_mean))
         if name is None or running_mean is None or running_var is None:
             raise PluginError(

@@ -191,7 +191,7 @@ class RunExecution:
 
     def _open_engine(self, built: Built) -> Engine:
         """Open what makes the meta-steps; left to itself, a run goes on as it began."""
-        name, before = self._control.engine, self._engine.rpartition(" ")[2]
+        name, before = self._control.engine, engines.latest(self._engine)
         resumed = bool(before) and self.store.checkpoint.exists()
         if name == "auto" and resumed:
             name = "eager" if before == "eager" else "compiled"

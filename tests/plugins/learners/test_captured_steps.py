@@ -12,8 +12,9 @@ from torch.utils._pytree import tree_leaves
 
 from metabench.conformance.bench import Bench
 from metabench.conformance.capture import why_not_captured
-from metabench.conformance.samples import copied, generator
+from metabench.conformance.samples import generator
 from metabench.plugin.catalog import load_catalog
+from metabench.running.engines.states import copied
 
 CATALOG = load_catalog()
 STAGES = (0.1, 0.47, 0.9)

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, fx
 
 from metabench.conformance.bench import Bench
-from metabench.conformance.samples import copied, generator
+from metabench.conformance.samples import generator
 from metabench.plugin.catalog import Catalog, load_catalog
 from metabench.plugin.contracts.episode import TaskKind
 from metabench.running.engines.lowering import lower
 from metabench.running.engines.programs import Compile, Run, as_recorded, by_inductor
-from metabench.running.engines.states import FlatState
+from metabench.running.engines.states import FlatState, copied
 from metabench.running.engines.stepper import Stepper
 
 EAGER = {

@@ -11,9 +11,10 @@ import torch
 from small_tasks import LINES, TASKS, batch, context, generator
 
 from metabench import conformance
-from metabench.conformance.samples import copied, same
+from metabench.conformance.samples import same
 from metabench.plugin.catalog import load_catalog
 from metabench.plugin.contracts.genotype import Edge, Genotype
+from metabench.running.engines.states import copied
 from metabench_plugins.learners.maml import Maml
 from metabench_plugins.learners.tnas import Tnas, TnasParams, nearest
 from metabench_plugins.spaces.toy_cell import ToyCell, ToyCellParams

@@ -8,10 +8,11 @@ import pytest
 import torch
 from small_tasks import LINES, batch, context, generator
 
-from metabench.conformance.samples import copied, same
+from metabench.conformance.samples import same
 from metabench.plugin.catalog import load_catalog
 from metabench.plugin.contracts.episode import Labelled
 from metabench.plugin.specs import resolve
+from metabench.running.engines.states import copied
 from metabench_plugins.learners.maml import Maml, MamlParams, MamlSearchParams
 from metabench_plugins.learners.metanas.learner import Metanas
 from metabench_plugins.learners.metanas.params import MetanasParams

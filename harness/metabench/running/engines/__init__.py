@@ -78,7 +78,16 @@ def together(before: str, now: str) -> str:
     """
     if not before or not now:
         return before or now
-    return before if before.rpartition(" ")[2] == now else f"{before}, then {now}"
+    return before if latest(before) == now else f"{before}, then {now}"
+
+
+def latest(engines: str) -> str:
+    """The last of the engines that a record names.
+
+    >>> latest("eager, then compiled"), latest("eager"), latest("")
+    ('compiled', 'eager', '')
+    """
+    return engines.rpartition(" ")[2]
 
 
 class Engine(Protocol):

@@ -94,7 +94,7 @@ def _joined(
         torch.zeros_like(tensor[part]) if gradient is None else gradient
         for gradient, part in zip(gradients, parts, strict=True)
     ]
-    return filled[0] if len(filled) == 1 else torch.cat(filled)
+    return torch.cat(filled)
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
