@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
+
+from metabench.nn.holding import holding
 
 _twice: ContextVar[bool] = ContextVar("differentiated_twice", default=False)
 
 
-@contextmanager
-def differentiated_twice(*, on: bool = True) -> Iterator[None]:
+def differentiated_twice(*, on: bool = True) -> AbstractContextManager[None]:
     """Let convolutions and norms of maps have fast second derivatives, and no third ones.
 
     Compute the loss of an inner step within it if its gradient is taken with ``create_graph=True``.
@@ -20,11 +20,7 @@ def differentiated_twice(*, on: bool = True) -> Iterator[None]:
     Args:
         on: False leaves it to PyTorch.
     """
-    token = _twice.set(on)
-    try:
-        yield
-    finally:
-        _twice.reset(token)
+    return holding(_twice, on)
 
 
 def is_differentiated_twice() -> bool:

@@ -26,6 +26,7 @@ from metabench.nn.layers import batch_norm, linear
 from metabench.nn.lifted_state import (
     PARTS,
     BatchNormMode,
+    NormCall,
     UpdatedStatistics,
     join_tasks,
     norms_with_state,
@@ -286,26 +287,15 @@ class _FirstStatistics(BatchNormMode):
         super().__init__()
         self._n_examples = n_examples
 
-    def batch_norm(
-        self,
-        input: Tensor,
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Tensor:
+    def batch_norm(self, call: NormCall) -> Tensor:
         """Normalize by the statistics of the first examples."""
-        if len(input) != self._n_examples:
+        if len(call.input) != self._n_examples:
             raise PluginError(
                 "The statistics of the first examples are asked for, but a batch norm of the "
                 "module does not get one row for each example.",
                 hint="Choose a learner that does not ask for them.",
             )
-        scale, shift = (None if one is None else one[None] for one in (weight, bias))
-        return batch_norm(input[None], scale, shift, eps=eps)[0]
+        return batch_norm(call.input[None], *call.affine, eps=call.eps)[0]
 
 
 # What can be lifted ------------------------------------------------------------------------------

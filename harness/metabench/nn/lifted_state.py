@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,25 @@ def norms_with_state(module: nn.Module) -> dict[str, _BatchNorm]:
     return norms
 
 
+class NormCall(NamedTuple):
+    """The arguments of ``functional.batch_norm``."""
+
+    input: Tensor
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+    training: bool = False
+    momentum: float = 0.1
+    eps: float = 1e-5
+
+    @property
+    def affine(self) -> tuple[Tensor | None, Tensor | None]:
+        """Scale and shift, ``[1, channels]`` each."""
+        scale, shift = (None if one is None else one[None] for one in (self.weight, self.bias))
+        return scale, shift
+
+
 class BatchNormMode(TorchFunctionMode, ABC):
     """Answers the batch norms of a module; all other functions are PyTorch's."""
 
@@ -61,22 +80,12 @@ class BatchNormMode(TorchFunctionMode, ABC):
     ) -> Any:
         """Answer ``functional.batch_norm``."""
         if func is functional.batch_norm:
-            return self.batch_norm(*args, **(kwargs or {}))
+            return self.batch_norm(NormCall(*args, **(kwargs or {})))
         return func(*args, **(kwargs or {}))
 
     @abstractmethod
-    def batch_norm(
-        self,
-        input: Tensor,
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Tensor:
-        """What a batch norm gives; the arguments are those of ``functional.batch_norm``."""
+    def batch_norm(self, call: NormCall) -> Tensor:
+        """What a batch norm gives."""
 
 
 class UpdatedStatistics(BatchNormMode):
@@ -92,28 +101,19 @@ class UpdatedStatistics(BatchNormMode):
         self._names = names
         self._training = training
 
-    def batch_norm(
-        self,
-        input: Tensor,
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = False,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Tensor:
+    def batch_norm(self, call: NormCall) -> Tensor:
         """Normalize as a network of ours does in meta-training."""
-        name = self._names.get(id(running_mean))
-        if name is None or running_mean is None or running_var is None:
+        name = self._names.get(id(call.running_mean))
+        if name is None or call.running_mean is None or call.running_var is None:
             raise PluginError(
                 "A batch norm of the module computes with other statistics than its own.",
                 hint="Lift the module with norm='batch'.",
             )
-        old = {f"{name}.mean": running_mean[None], f"{name}.variance": running_var[None]}
-        scale, shift = (None if one is None else one[None] for one in (weight, bias))
+        old = {f"{name}.mean": call.running_mean[None], f"{name}.variance": call.running_var[None]}
+        scale, shift = call.affine
         # All axes after the channels are positions of a map.
-        maps = input if input.dim() == 2 else input.flatten(2).unsqueeze(3)
+        x = call.input
+        maps = x if x.dim() == 2 else x.flatten(2).unsqueeze(3)
         y = running_batch_norm(
             maps[None],
             old,
@@ -121,10 +121,10 @@ class UpdatedStatistics(BatchNormMode):
             scale=scale,
             shift=shift,
             training=self._training,
-            momentum=momentum,
-            eps=eps,
+            momentum=call.momentum,
+            eps=call.eps,
         )
-        return y[0].view(input.shape)
+        return y[0].view(x.shape)
 
 
 def of_each_task(training: Training, n_tasks: int) -> list[Training]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import wraps
 from typing import ParamSpec
@@ -11,23 +11,20 @@ from typing import ParamSpec
 import torch
 from torch import Tensor
 
+from metabench.nn.holding import holding
+
 P = ParamSpec("P")
 
 _in_bf16: ContextVar[bool] = ContextVar("products_in_bf16", default=False)
 
 
-@contextmanager
-def products_in_bf16() -> Iterator[None]:
+def products_in_bf16() -> AbstractContextManager[None]:
     """Let :func:`metabench.nn.linear` and :func:`metabench.nn.conv2d` multiply in bfloat16.
 
     They round their inputs and their result to its 8 bits, in the derivatives too. What they return
     has the type of what they were given: norms, losses, optimizers and scores compute as ever.
     """
-    token = _in_bf16.set(True)
-    try:
-        yield
-    finally:
-        _in_bf16.reset(token)
+    return holding(_in_bf16, True)
 
 
 def are_in_bf16() -> bool:

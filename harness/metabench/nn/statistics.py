@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
+
+from metabench.nn.holding import holding
 
 _first: ContextVar[int | None] = ContextVar("first_examples", default=None)
 
 
-@contextmanager
-def statistics_of_first(n: int) -> Iterator[None]:
+def statistics_of_first(n: int) -> AbstractContextManager[None]:
     """Let :func:`metabench.nn.batch_norm` use the statistics of the first ``n`` examples alone.
 
     The other examples of a task are normalized by these too, so that none of them depends on
@@ -20,11 +20,7 @@ def statistics_of_first(n: int) -> Iterator[None]:
     Args:
         n: how many examples of each task, at least 1.
     """
-    token = _first.set(n)
-    try:
-        yield
-    finally:
-        _first.reset(token)
+    return holding(_first, n)
 
 
 def first_examples() -> int | None:
