@@ -278,7 +278,7 @@ class Mnas(GradientLearner):
         mixture: Mixture = {}
         found: list[Genotype] | None = None
         if self._genotype is not None:
-            found = [self._genotype] * n_tasks
+            found = [self._genotype] * n_tasks if progress is None else None
         else:
             arch = share(self._arch, n_tasks) if self._controller is None else self._controller(z)
             mixture, found = self._mix(arch, rng=rng, progress=progress)

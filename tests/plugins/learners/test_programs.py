@@ -118,6 +118,24 @@ def test_programs_of_operators(catalog: Catalog, name: str, kind: TaskKind, sear
         assert stepper.by_program >= 2
 
 
+@pytest.mark.parametrize(
+    "name", [name for name, kind, searched in cases() if kind == "regression" and searched]
+)
+def test_a_resumed_search_is_recorded(catalog: Catalog, name: str) -> None:
+    """What a learner works out once, such as the size of a network, it works out anew here."""
+    late = 0.9
+    bench = Bench(catalog.learner(name), "regression", lambda: catalog, searched=True)
+    stopped, resumed = bench.build(), bench.build()
+    stopped.meta_step(bench.tasks(seed=0), progress=late, rng=generator(0))
+    resumed.load_state_dict(copied(stopped.state_dict()))
+    said: list[str] = []
+    stepper = Stepper(resumed, as_recorded, say=said.append)
+    for step in range(1, 4):
+        stepper(bench.tasks(seed=step), progress=late, rng=generator(step))
+    assert not any("eagerly" in text for text in said), said
+    assert stepper.by_program
+
+
 def functional(module: fx.GraphModule, examples: Mapping[str, Tensor]) -> Run:
     """What Inductor makes loops of: no operator in place, and the large ones decomposed."""
     import torch._inductor.lowering
