@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import typer
 from pydantic import BaseModel
 
 from metabench.plugin.source_deviation import DEVIATIONS, SourceDeviation
@@ -172,6 +173,8 @@ def option_rows(command: Callable[..., Any]) -> list[list[str]]:
     hints = typing.get_type_hints(command, include_extras=True)
     rows = []
     for name, parameter in inspect.signature(command).parameters.items():
+        if hints[name] is typer.Context:
+            continue
         kind, info = typing.get_args(hints[name])
         is_option = type(info).__name__ == "OptionInfo"
         # Typer takes the first name for a default when the option stands in an annotation.

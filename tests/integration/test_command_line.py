@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from metabench.cli import app
-from metabench.cli.run import parse_seeds
+from metabench.planning.grid import parse_seeds
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TINY = [

@@ -70,14 +70,15 @@ class Runs:
 
 def run(
     learner: str | Sequence[str],
-    suite: str | Path,
+    suite: str | Path | Sequence[str | Path],
     *,
     setting: str | Sequence[str] = (),
     budget: str = "lite",
-    network: str | None = None,
-    strategy: str | None = None,
+    network: str | Mapping[str, str] | None = None,
+    strategy: str | Mapping[str, str] | None = None,
     seeds: int | Iterable[int] = (0,),
     changes: Mapping[str, Any] | None = None,
+    sweep: Mapping[str, Sequence[Any]] | None = None,
     data: Literal["real", "synthetic"] = "real",
     limit: int | None = None,
     metrics: Sequence[str] = (),
@@ -91,20 +92,22 @@ def run(
     on_event: Callable[[RunEvent], None] | None = None,
     check: bool = True,
 ) -> Runs:
-    """Run learners on a suite, as ``metabench run`` does; finished runs are skipped.
+    """Run learners on suites, as ``metabench run`` does; finished runs are skipped.
 
     It works in a thread and in a notebook. In the main thread, an interrupt saves the state of the
     run and stops; the same call resumes it.
 
     Args:
         learner: one name or several.
-        suite: name of a suite, or the path of a suite file.
-        setting: one name or several; the suite's first by default.
+        suite: one or several: names of suites, or paths of suite files.
+        setting: one name or several; the first of each suite by default.
         budget: how long to train and test.
-        network: instead of the suite's, such as ``conv4`` or ``tnas:darts``.
-        strategy: of a searched network.
+        network: instead of the suite's, such as ``conv4`` or ``tnas:darts``, or by learner.
+        strategy: of a searched network, or by learner.
         seeds: one or several.
         changes: values of ``--set``, such as ``{"learner.inner_lr": 0.01}``.
+        sweep: several values by parameter, such as ``{"learner.inner_lr": [0.01, 0.1]}``; each
+            combination makes runs of its own.
         data: the real data, or its generated look-alike.
         limit: test on at most so many episodes per source.
         metrics: further metrics.
@@ -124,35 +127,33 @@ def run(
         MetabenchError: when a run failed and ``check`` is true; the others were still made.
         KeyboardInterrupt: when it was interrupted; the state is saved.
     """
-    from metabench.planning.overrides import parse_changes
-    from metabench.planning.plan import RunRequest, plan
+    from metabench.planning.grid import Grid
+    from metabench.planning.validation import validated
     from metabench.results.store import require_writable
     from metabench.running.devices import pick_device
     from metabench.running.engines import pick_engine
     from metabench.running.executors import Job
     from metabench.running.precision import check_precision
-    from metabench.values import canonical_json
 
     files = tuple(Path(file) for file in plugins)
     found = catalog_with(files)
-    words = [f"{name}={canonical_json(value)}" for name, value in (changes or {}).items()]
-    request = RunRequest(
-        learners=_several(learner),
-        suite=str(suite),
-        settings=_several(setting),
-        budget=budget,
-        space=network,
-        strategy=strategy,
-        seeds=(seeds,) if isinstance(seeds, int) else tuple(seeds),
-        changes=parse_changes(words),
-        data=data,
-        limit=limit,
-        metrics=tuple(metrics),
-        plugin_files=files,
-        precision=precision,
-    )
-    planned = plan(request, found)
-    for note in planned[0].notes:
+    fields = {
+        "learners": _several(learner),
+        "suites": [str(one) for one in ([suite] if isinstance(suite, str | Path) else suite)],
+        "settings": _several(setting),
+        "budget": budget,
+        **_for_learners("network", "networks", network),
+        **_for_learners("strategy", "strategies", strategy),
+        "seeds": (seeds,) if isinstance(seeds, int) else tuple(seeds),
+        "set": dict(changes or {}),
+        "sweep": {name: [*values] for name, values in (sweep or {}).items()},
+        "data": data,
+        "limit": limit,
+        "metrics": tuple(metrics),
+        "precision": precision,
+    }
+    planned = validated(Grid, fields, what="run:").plan(found, plugin_files=files)
+    for note in dict.fromkeys(note for one in planned for note in one.notes):
         _say(f"Note: {note}")
     folder = Path(out)
     require_writable(folder)
@@ -210,6 +211,13 @@ def execute(
     stop = StopRequest()
     with stop if in_main else nullcontext():
         return work(jobs, emit=emit, stopped=stop)
+
+
+def _for_learners(
+    of_all: str, by_learner: str, value: str | Mapping[str, str] | None
+) -> dict[str, Any]:
+    """The field of a grid that holds one name for all learners, or the one of a name for each."""
+    return {by_learner: dict(value)} if isinstance(value, Mapping) else {of_all: value}
 
 
 def _several(names: str | Sequence[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""``metabench run``: learners x settings x seeds on one suite."""
+"""``metabench run``: learners x suites x settings x values x seeds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from metabench.running.executors import Job, JobOutcome
 
 
-LAST_SEED = 2**31 - 1
-"""The largest seed of a run."""
-
-MAX_SEEDS = 1000
-"""The most seeds of one command."""
-
-
 class Data(StrEnum):
     """The values of ``--data``."""
 
@@ -41,19 +34,34 @@ class InPrecision(StrEnum):
 
 
 def run(
+    context: typer.Context,
+    plan: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A plan file, which says what to run instead of the options from --learner to "
+            "--precision. `--save-plan` writes one.",
+            show_default=False,
+        ),
+    ] = None,
     learner: Annotated[
-        str, typer.Option(help="Learners, separated by commas; see `metabench list learners`.")
-    ],
+        str,
+        typer.Option(
+            help="Learners, separated by commas; see `metabench list learners`. [required without "
+            "a plan file]"
+        ),
+    ] = "",
     suite: Annotated[
         str,
         typer.Option(
-            help="Name of a suite, see `metabench list suites`, or the path of a suite file."
+            help="Names of suites, see `metabench list suites`, or paths of suite files, separated "
+            "by commas. [required without a plan file]"
         ),
-    ],
+    ] = "",
     setting: Annotated[
         str,
         typer.Option(
-            help="Settings of the suite, separated by commas, such as 5w1s. [default: the first]"
+            help="Settings, separated by commas, such as 5w1s. Of several suites, each runs those "
+            "that it has. [default: the first of each suite]"
         ),
     ] = "",
     budget: Annotated[
@@ -66,14 +74,16 @@ def run(
     network: Annotated[
         str,
         typer.Option(
-            help="The network to train; see `metabench list networks`. [default: the suite's]"
+            help="The network to train, and after a colon its strategy, such as tnas:darts; see "
+            "`metabench list networks`. LEARNER=NETWORK is for one learner: "
+            "conv4,mnas=tnas:darts. [default: the suite's, or the learner's own]"
         ),
     ] = "",
     strategy: Annotated[
         str,
         typer.Option(
             help="The NAS strategy, for a searched network; see `metabench list strategies`. "
-            "[default: the suite's]"
+            "LEARNER=STRATEGY is for one learner. [default: the suite's, or the learner's own]"
         ),
     ] = "",
     seed: Annotated[
@@ -86,7 +96,9 @@ def run(
             metavar="SCOPE.NAME=VALUE",
             help="Set a parameter, such as network.filters=32. SCOPE is learner, network, "
             "strategy, data, protocol or budget. learner[NAME], network[NAME], strategy[NAME] and "
-            "budget[LEARNER] apply to one of several. May be given several times.",
+            "budget[LEARNER] apply to one of several. Several values, as in "
+            "learner.inner_lr=0.01,0.1, are a sweep: each makes runs of its own. May be given "
+            "several times.",
         ),
     ] = None,
     data: Annotated[
@@ -142,38 +154,48 @@ def run(
             min=0, metavar="SECONDS", help="Least time between two checkpoints of the training."
         ),
     ] = 30.0,
+    save_plan: Annotated[
+        Path | None, typer.Option(help="Write what is asked for to this plan file, and run it.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the id and the command of each run; run none.")
     ] = False,
 ) -> None:
-    """Run learners on a suite. The same command resumes unfinished runs and skips finished ones."""
+    """Run learners on suites. The same command resumes unfinished runs and skips finished ones."""
     from metabench.cli.context import catalog, plugin_files
-    from metabench.planning.overrides import parse_changes
-    from metabench.planning.plan import RunRequest, plan, suite_file
+    from metabench.planning.grid import grid_of, parse_seeds, read_grid, write_grid
+    from metabench.planning.plan import suite_file
     from metabench.planning.suite import load_suite
     from metabench.planning.unknown_names import unknown_names_in
 
     _check_threads(threads)
     found = catalog()
-    request = RunRequest(
-        learners=_names(learner, "--learner"),
-        suite=suite,
-        settings=_names(setting, "--setting") if setting else (),
-        budget=_one(budget, "--budget"),
-        space=_one(network, "--network") or None,
-        strategy=_one(strategy, "--strategy") or None,
-        seeds=parse_seeds(seed),
-        changes=parse_changes(set_ or []),
-        data=data.value,
-        limit=limit,
-        metrics=_names(metric, "--metric") if metric else (),
-        precision=precision.value,
-        plugin_files=plugin_files(),
-    )
-    runs = plan(request, found)
-    for sentence in unknown_names_in(load_suite(suite_file(suite, found)), found):
-        say(f"In suite {suite}: {sentence}", fg="yellow")
-    for note in runs[0].notes:
+    if plan is not None:
+        _refuse_beside_plan(context)
+        grid = read_grid(plan)
+    else:
+        _require(learner=learner, suite=suite)
+        grid = grid_of(
+            learners=_names(learner, "--learner"),
+            suites=_names(suite, "--suite"),
+            settings=_names(setting, "--setting") if setting else (),
+            budget=_one(budget, "--budget"),
+            network=_names(network, "--network") if network else (),
+            strategy=_names(strategy, "--strategy") if strategy else (),
+            seeds=parse_seeds(seed),
+            sets=set_ or (),
+            data=data.value,
+            limit=limit,
+            metrics=_names(metric, "--metric") if metric else (),
+            precision=precision.value,
+        )
+    runs = grid.plan(found, plugin_files=plugin_files(), of_file=plan is not None)
+    if save_plan is not None:
+        write_grid(grid, save_plan)
+    for one in grid.suites:
+        for sentence in unknown_names_in(load_suite(suite_file(one, found)), found):
+            say(f"In suite {one}: {sentence}", fg="yellow")
+    for note in dict.fromkeys(note for planned in runs for note in planned.notes):
         say(f"Note: {note}", fg="yellow")
     if dry_run:
         _print_plan(runs)
@@ -188,7 +210,7 @@ def run(
 
     require_writable(out)
     picked = pick_device(device)
-    check_precision(precision.value, picked)
+    check_precision(grid.precision, picked)
     made_by = pick_engine(engine, device=picked)
     work = executor_of(found, executor, jobs=jobs)
     todo = [
@@ -198,38 +220,6 @@ def run(
     with progress(len(todo)) as show:
         outcomes = execute(work, todo, found, show=show)
     _finish(outcomes, todo)
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Read a list of seeds.
-
-    >>> parse_seeds("0..2,7")
-    (0, 1, 2, 7)
-
-    Raises:
-        UsageError: the text is not a list of seeds, or has a seed out of bounds or too many seeds.
-    """
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dots, last = part.strip().partition("..")
-        if not first.isdecimal() or (dots and not last.isdecimal()):
-            raise UsageError(
-                f"--seed {text!r} is not a list of seeds.", hint="Examples: 0, 0..4 or 0,2,5."
-            )
-        start, stop = _seed(first), _seed(last if dots else first)
-        # Counted before the range is built: it may be longer than memory.
-        if len(seeds) + stop - start >= MAX_SEEDS:
-            raise UsageError(
-                f"--seed {text!r} names more than {MAX_SEEDS} seeds.",
-                hint=f"One command takes at most {MAX_SEEDS} seeds; use several commands.",
-            )
-        seeds += range(start, stop + 1)
-    if not seeds:
-        raise UsageError(
-            f"--seed {text!r} names no seed.",
-            hint="A range goes from the smaller to the larger seed: 0..4.",
-        )
-    return tuple(dict.fromkeys(seeds))
 
 
 def _check_threads(n: int) -> None:
@@ -242,12 +232,44 @@ def _check_threads(n: int) -> None:
         )
 
 
-def _seed(digits: str) -> int:
-    short = digits.lstrip("0") or "0"
-    if len(short) > len(str(LAST_SEED)) or int(short) > LAST_SEED:
-        named = digits if len(digits) <= 20 else f"{digits[:20]}..."
-        raise UsageError(f"--seed {named} is too large.", hint=f"Seeds go from 0 to {LAST_SEED}.")
-    return int(short)
+OF_A_PLAN = (
+    "learner",
+    "suite",
+    "setting",
+    "budget",
+    "network",
+    "strategy",
+    "seed",
+    "set_",
+    "data",
+    "metric",
+    "limit",
+    "precision",
+    "save_plan",
+)
+"""The options that say what to run, which a plan file says instead."""
+
+
+def _refuse_beside_plan(context: typer.Context) -> None:
+    """Refuse an option that contradicts a plan file, or that it would have to contain."""
+    for name in OF_A_PLAN:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = f"--{name.strip('_').replace('_', '-')}"
+            raise UsageError(
+                f"{option} and a plan file both say what to run.",
+                hint=f"Leave out {option}, or change the plan file.",
+            )
+
+
+def _require(**options: str) -> None:
+    for name, value in options.items():
+        if not value:
+            raise UsageError(
+                f"--{name} is missing.",
+                hint="For example: metabench run --learner maml --suite toy-regression. "
+                "A plan file says both.",
+            )
 
 
 def _one(text: str, option: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from metabench.conformance.base import Check, raise_doubts
-from metabench.planning.suite import Suite, load_suite
+from metabench.conformance.base import Check, CheckFailed, raise_doubts
+from metabench.planning.compatibility import check_searchable, check_strategy
+from metabench.planning.suite import Backend, Suite, load_suite
 from metabench.planning.suite_defaults import (
     SuiteDefaults,
     defaults_for,
@@ -27,6 +28,8 @@ def suite_defaults_checks(spec: Bringing, catalog: Callable[[], Catalog]) -> Ite
     yield Check(
         "its values for suites name suites, settings and budgets", lambda: _names(spec, catalog)
     )
+    if isinstance(spec, LearnerSpec) and spec.networks:
+        yield Check("it can train the networks that it brings", lambda: _networks(spec, catalog()))
 
 
 def _valid(spec: Bringing, catalog: Callable[[], Catalog]) -> None:
@@ -55,3 +58,22 @@ def _resolve(spec: Bringing, suite: Suite, *, setting: str, budget: str) -> None
 def _names(spec: Bringing, catalog: Callable[[], Catalog]) -> None:
     if spec.suite_defaults is not None:
         raise_doubts(doubts_about(spec, catalog()))
+
+
+def _networks(spec: LearnerSpec, catalog: Catalog) -> None:
+    """Refuse networks and strategies that are not there, or that the learner cannot train."""
+    for kind, named in spec.networks.items():
+        backend = Backend.read(named)
+        space = catalog.space(backend.space)
+        if kind not in spec.kinds or kind not in space.kinds:
+            raise CheckFailed(
+                f"its network for {kind} is {backend.space}, but the learner is for "
+                f"{' and '.join(spec.kinds)}, and the network for {' and '.join(space.kinds)}"
+            )
+        check_searchable(spec, space, catalog)
+        if space.searched != (backend.strategy is not None):
+            has = "is a search space" if space.searched else "is fixed"
+            names = "no strategy" if backend.strategy is None else "a strategy"
+            raise CheckFailed(f"its network {backend.space} {has}, and {named} names {names}")
+        if backend.strategy is not None:
+            check_strategy(spec, catalog.strategy(backend.strategy), catalog)

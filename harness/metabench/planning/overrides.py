@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import yaml
 
 from metabench.errors import UsageError, unknown
-from metabench.planning.yaml_files import read_yaml
+from metabench.planning.yaml_files import flow, read_yaml
 from metabench.text import counted
 
 SCOPES = ("learner", "network", "strategy", "data", "protocol", "budget")
@@ -24,18 +27,33 @@ OF_ONE = ("learner", "network", "strategy", "budget")
 Changes = Mapping[str, Mapping[str, Any]]
 """Values by scope, as records name it, and name. A scope of one thing is ``learner[maml]``."""
 
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """The values of a sweep: each makes runs of its own.
+
+    Attributes:
+        values: at least two, all different.
+    """
+
+    values: tuple[Any, ...]
+
+
 _SCOPE = re.compile(r"(?P<scope>[^\[\]]+)(?:\[(?P<one>[^\[\]]+)\])?")
 
 
 def parse_changes(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Read ``--set`` options.
 
-    The scope ``space`` is the former name of ``network`` and means the same.
+    The scope ``space`` is the former name of ``network`` and means the same. Values that are
+    separated by commas are a sweep; commas inside brackets, braces and quotes separate none.
 
     >>> parse_changes(["learner.inner_lr=1e-2", "network.filters=32"])
     {'learner': {'inner_lr': 0.01}, 'space': {'filters': 32}}
     >>> parse_changes(["learner[maml].inner_lr=0.1"])
     {'learner[maml]': {'inner_lr': 0.1}}
+    >>> parse_changes(["learner.inner_lr=0.1,0.2"])
+    {'learner': {'inner_lr': Several(values=(0.1, 0.2))}}
 
     Raises:
         UsageError: an option is malformed, its scope is unknown, or its value is not YAML.
@@ -51,31 +69,125 @@ def parse_changes(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
                 hint="For example: --set learner.inner_lr=0.01, or of one learner of several: "
                 "--set 'learner[maml].inner_lr=0.01'.",
             )
-        scope, one = parts["scope"], parts["one"]
-        if scope not in (*SCOPES, *_INTERNAL.values()):
-            raise unknown("scope of --set", scope, SCOPES)
-        if one and scope not in (*OF_ONE, *_INTERNAL.values()):
-            raise UsageError(
-                f"--set {text!r} is for one of several, but {scope} is the same for all.",
-                hint=f"Scopes that take a name in brackets: {', '.join(OF_ONE)}.",
-            )
-        scope = _INTERNAL.get(scope, scope)
-        place = f"{scope}[{one}]" if one else scope
-        try:
-            read = read_yaml(value)
-        except yaml.YAMLError as error:
-            raise UsageError(
-                f"--set {text!r} has a value that is not valid YAML.",
-                hint=_unbalanced(value)
-                or "Put the value in quotes if it contains brackets, braces or colons.",
-            ) from error
-        known = changes.setdefault(place, {})
+        scope = _scope(text, parts["scope"], parts["one"])
+        read = _read(text, value)
+        known = changes.setdefault(scope, {})
         if name in known and (type(known[name]), known[name]) != (type(read), read):
             raise UsageError(
-                f"--set {path} is given twice, with different values.", hint="Give it once."
+                f"--set {path} is given twice, with different values.",
+                hint=f"Give it once. For a sweep, separate values by commas: --set {path}=A,B.",
             )
         known[name] = read
     return changes
+
+
+def _scope(text: str, scope: str, one: str | None) -> str:
+    """The scope of an option, as records name it."""
+    if scope not in (*SCOPES, *_INTERNAL.values()):
+        raise unknown("scope of --set", scope, SCOPES)
+    if one and scope not in (*OF_ONE, *_INTERNAL.values()):
+        raise UsageError(
+            f"--set {text!r} is for one of several, but {scope} is the same for all.",
+            hint=f"Scopes that take a name in brackets: {', '.join(OF_ONE)}.",
+        )
+    scope = _INTERNAL.get(scope, scope)
+    return f"{scope}[{one}]" if one else scope
+
+
+def _read(text: str, value: str) -> Any:
+    """The value of an option: one, or several between commas."""
+    try:
+        found = [read_yaml(part) for part in split_outside(value)]
+    except yaml.YAMLError as error:
+        raise UsageError(
+            f"--set {text!r} has a value that is not valid YAML.",
+            hint=_unbalanced(value)
+            or "Put the value in quotes if it contains brackets, braces, colons or commas.",
+        ) from error
+    if len(found) == 1:
+        return found[0]
+    return several(found, where=f"--set {text!r}")
+
+
+def several(values: Iterable[Any], *, where: str) -> Several:
+    """The values of a sweep.
+
+    Args:
+        values: at least two, all different.
+        where: what they are given in, for errors.
+
+    Raises:
+        UsageError: when one stands twice or is left out.
+    """
+    found = tuple(values)
+    written = [flow(value) for value in found]
+    twice = next((one for one in written if written.count(one) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{where} names the value {twice} twice.", hint="Name each value once.")
+    if len(found) < 2:
+        raise UsageError(
+            f"{where} has one value, which is no sweep.", hint="Give at least two values."
+        )
+    return Several(found)
+
+
+def split_outside(text: str) -> list[str]:
+    """Split at the commas outside brackets, braces and quotes.
+
+    >>> split_outside("0.1,[1, 2],'a,b'")
+    ['0.1', '[1, 2]', "'a,b'"]
+    """
+    parts, depth, quote = [""], 0, ""
+    for sign in text:
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "'\"" and not parts[-1].strip():
+            quote = sign
+        elif sign in "[{":
+            depth += 1
+        elif sign in "]}":
+            depth -= 1
+        elif sign == "," and depth <= 0:
+            parts.append("")
+            continue
+        parts[-1] += sign
+    return parts
+
+
+def combinations(changes: Changes) -> list[Changes]:
+    """The combinations of the values of all sweeps; the last sweep changes fastest.
+
+    >>> [c["learner"]["a"] for c in combinations({"learner": {"a": Several((1, 2)), "b": 3}})]
+    [1, 2]
+    """
+    swept = swept_in(changes)
+    found: list[Changes] = []
+    for values in product(*(changes[scope][name].values for scope, name in swept)):
+        one = {scope: dict(inner) for scope, inner in changes.items()}
+        for (scope, name), value in zip(swept, values, strict=True):
+            one[scope][name] = value
+        found.append(one)
+    return found
+
+
+def written(value: Any) -> str:
+    """A value as ``--set`` reads it, with quotes around text whose commas would separate values.
+
+    >>> written("a,b"), written([1, 2]), written(0.1)
+    ('"a,b"', '[1, 2]', '0.1')
+    """
+    text = flow(value)
+    return json.dumps(value) if len(split_outside(text)) > 1 else text
+
+
+def swept_in(changes: Changes) -> list[tuple[str, str]]:
+    """Scope and name of each sweep."""
+    return [
+        (scope, name)
+        for scope, values in changes.items()
+        for name, value in values.items()
+        if isinstance(value, Several)
+    ]
 
 
 def changes_of(changes: Changes, scope: str, one: str) -> dict[str, Any]:
@@ -97,6 +209,27 @@ def applying(changes: Changes, named: Mapping[str, str]) -> dict[str, dict[str, 
     scopes = dict.fromkeys(_parts(key)[0] for key in changes)
     found = {scope: changes_of(changes, scope, named.get(scope, "")) for scope in scopes}
     return {scope: values for scope, values in found.items() if values}
+
+
+def sweep_in_words(
+    changes: Changes, swept: Iterable[tuple[str, str]], named: Mapping[str, str]
+) -> list[str]:
+    """The values of one run that other runs of its grid have otherwise.
+
+    >>> sweep_in_words({"learner": {"a": 1}}, [("learner", "a")], {"learner": "maml"})
+    ['a=1']
+
+    Args:
+        changes: of the run's request.
+        swept: scope and name of each sweep of the grid.
+        named: per scope of one thing, the thing that the run has.
+    """
+    found = []
+    for key, name in swept:
+        scope, one = _parts(key)
+        if not one or one == named.get(scope):
+            found.append(f"{name}={written(changes[key][name])}")
+    return found
 
 
 def check_names(changes: Changes, known: Mapping[str, Collection[str]]) -> None:
@@ -138,8 +271,9 @@ def _unbalanced(value: str) -> str:
 def scope_in_words(scope: str) -> str:
     """The word of a user for a scope of :data:`Changes`.
 
-    >>> scope_in_words("space"), scope_in_words("learner")
-    ('network', 'learner')
+    >>> scope_in_words("space"), scope_in_words("space[conv4]"), scope_in_words("learner")
+    ('network', 'network[conv4]', 'learner')
     """
     words = {internal: word for word, internal in _INTERNAL.items()}
-    return words.get(scope, scope)
+    kind, bracket, rest = scope.partition("[")
+    return f"{words.get(kind, kind)}{bracket}{rest}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -29,28 +30,53 @@ from metabench.planning.overrides import (
     changes_of,
     check_names,
     scope_in_words,
+    sweep_in_words,
+    written,
 )
 from metabench.planning.runspec import Choice, Precision, RunSpec, SourceChoice
 from metabench.planning.source_data import DataKind, fingerprint_of, load_data
-from metabench.planning.suite import Suite, load_suite
+from metabench.planning.suite import Backend, Suite, load_suite
 from metabench.planning.suite_defaults import backend_in, defaults_for, params_in
 from metabench.planning.validation import validated
-from metabench.planning.yaml_files import flow
 from metabench.plugin.contracts.episode import TaskKind
 from metabench.plugin.contracts.file_param import files_of
 from metabench.plugin.contracts.stamp import Stamp, stamps_of_budget
 from metabench.plugin.specs import LearnerSpec, SearchSpaceSpec, Spec
 from metabench.sampling.checks import require_values
+from metabench.values import canonical_json
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from metabench.plugin.catalog import Catalog
+    from metabench.plugin.contracts.data import ClassData, FunctionFamily
+
+MOST_NAMED = 10
+"""Things that do not fit, of those that one error names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """A request for runs, as on the command line."""
+    """A request for runs on one suite, with one value of each parameter.
+
+    Attributes:
+        learners: their names.
+        suite: its name or the path of its file.
+        settings: of the suite; its first if empty.
+        budget: of the suite.
+        space: the network of all learners, and after a colon its strategy; None for that of the
+            suite.
+        strategy: of all learners that search; None for that of the suite.
+        seeds: of the runs.
+        changes: values of ``--set``.
+        data: real or synthetic.
+        limit: on the meta-test episodes of a source.
+        metrics: further ones.
+        precision: of layers.
+        plugin_files: plugins given by file.
+        swept: scope and name of each parameter that has other values in the other requests of the
+            same grid.
+    """
 
     learners: tuple[str, ...]
     suite: str
@@ -65,6 +91,20 @@ class RunRequest:
     metrics: tuple[str, ...] = ()
     precision: Precision = "float32"
     plugin_files: tuple[Path, ...] = ()
+    swept: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def backend(self) -> Backend | None:
+        """The network that the request names, with its strategy."""
+        if self.space is None:
+            return None
+        backend = Backend.read(self.space)
+        if backend.strategy and self.strategy and backend.strategy != self.strategy:
+            raise UsageError(
+                f"--network {self.space} and --strategy {self.strategy} name two strategies.",
+                hint="Leave one of them out.",
+            )
+        return backend
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +119,8 @@ class PlannedRun:
         changes: the values of its ``--set`` options, by scope and name.
         metrics: further metrics of the meta-test's predictions, by name.
         notes: sentences about the data that the user should read.
+        told_by: what tells the run from others of its grid, besides learner, setting and seed.
+        plan: digest of the plan file that asks for the run; empty for a command.
     """
 
     spec: RunSpec
@@ -88,11 +130,14 @@ class PlannedRun:
     changes: Changes = field(default_factory=dict)
     metrics: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    told_by: tuple[str, ...] = ()
+    plan: str = ""
 
     @property
     def label(self) -> str:
         """The run in words, for messages."""
-        return f"{self.spec.learner.name} {self.spec.setting} seed {self.spec.seed}"
+        spec = self.spec
+        return " ".join((spec.learner.name, spec.setting, *self.told_by, f"seed {spec.seed}"))
 
 
 def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
@@ -102,44 +147,143 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
         UsageError: for unknown names, values out of bounds and combinations that do not fit.
         DataError: when data is missing, or too small for the episodes.
     """
-    suite = _suite(request.suite, catalog)
+    return plan_all([request], catalog)
+
+
+def plan_all(requests: Sequence[RunRequest], catalog: Catalog) -> list[PlannedRun]:
+    """Resolve several requests; a run that two of them ask for is planned once.
+
+    Raises:
+        UsageError: as :func:`plan`. Where several learners or suites do not fit, it names each.
+        DataError: as :func:`plan`.
+    """
+    files = dict.fromkeys(request.suite for request in requests)
+    suites = {name: suite_of(name, catalog) for name in files}
+    misfits: list[UsageError] = []
+    parts: list[_Part] = []
+    for request in requests:
+        with _noting(misfits):
+            parts.append(_resolved(request, suites[request.suite], catalog, misfits))
+    _refuse(misfits)
+    named = _named(spec for part in parts for spec in part.specs)
+    for request in requests:
+        check_names(request.changes, named)
+    # Data last: a wrong name is reported before missing data is.
+    opened: dict[str, Loaded] = {}
+    runs: dict[str, PlannedRun] = {}
+    for part in parts:
+        loaded = _loaded(part, catalog, opened)
+        for planned in _planned(part, loaded, catalog, misfits, several_suites=len(suites) > 1):
+            runs.setdefault(planned.spec.run_id, planned)
+    _refuse(misfits)
+    return list(runs.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The runs of one request, without data."""
+
+    request: RunRequest
+    suite: Suite
+    sources: tuple[SourceChoice, ...]
+    metrics: tuple[str, ...]
+    specs: list[RunSpec]
+
+
+def _resolved(
+    request: RunRequest, suite: Suite, catalog: Catalog, misfits: list[UsageError]
+) -> _Part:
+    """The runs of one request; what does not fit is added to ``misfits``."""
     metrics = check_metrics(suite, request.metrics, catalog)
     settings = request.settings or (next(iter(suite.settings)),)
     data = {**suite.budget(request.budget).data, **request.changes.get("data", {})}
     sources = source_choices(suite, data, catalog)
-    specs = [
-        resolve(request, suite, catalog.learner(learner), catalog, setting=setting, seed=seed)
-        for learner in request.learners
-        for setting in settings
-        for seed in request.seeds
-    ]
-    check_names(request.changes, _named(specs))
-    # Data last: a wrong name is reported before missing data is.
-    loaded = [load_data(choice, catalog, data=request.data) for choice in sources]
-    if suite.evaluations:
-        require_values(loaded)
-    known = {"sources": sources, "data_fingerprint": fingerprint_of(loaded)}
-    specs = [spec.model_copy(update=known) for spec in specs]
-    for spec in specs:
-        if spec.seed == request.seeds[0]:
-            check_data(spec, loaded, catalog)
-            check_vectors(spec, loaded[0], catalog)
-            check_layers(spec, loaded[0], catalog)
-            check_state(spec, loaded[0], catalog)
-            check_architecture(spec, loaded[0], catalog)
+    specs: list[RunSpec] = []
+    for learner in request.learners:
+        with _noting(misfits):
+            spec = catalog.learner(learner)
+            specs += [
+                resolve(request, suite, spec, catalog, setting=setting, seed=seed)
+                for setting in settings
+                for seed in request.seeds
+            ]
+    return _Part(request, suite, sources, metrics, specs)
+
+
+Loaded = list["ClassData | FunctionFamily"]
+"""The data of the sources of a suite, in their order."""
+
+
+def _loaded(part: _Part, catalog: Catalog, opened: dict[str, Loaded]) -> Loaded:
+    """The data of a request; requests with equal sources share it."""
+    kind = part.request.data
+    key = canonical_json([kind, [source.model_dump(mode="json") for source in part.sources]])
+    if key not in opened:
+        opened[key] = [load_data(choice, catalog, data=kind) for choice in part.sources]
+    if part.suite.evaluations:
+        require_values(opened[key])
+    return opened[key]
+
+
+def _planned(
+    part: _Part,
+    loaded: Loaded,
+    catalog: Catalog,
+    misfits: list[UsageError],
+    *,
+    several_suites: bool,
+) -> Iterator[PlannedRun]:
+    """The runs of one request, with data, whose network, learner and data fit."""
+    request = part.request
+    known = {"sources": part.sources, "data_fingerprint": fingerprint_of(loaded)}
     of_data = [stamp for data in loaded for stamp in data.stamps]
     notes = tuple(note for data in loaded for note in getattr(data, "notes", ()))
-    runs = {}
-    for spec in specs:
-        changes = applying(
-            request.changes, {scope: name for scope, (name,) in _named([spec]).items()}
-        )
+    for spec in (spec.model_copy(update=known) for spec in part.specs):
+        if spec.seed == request.seeds[0]:
+            with _noting(misfits):
+                check_data(spec, loaded, catalog)
+                check_vectors(spec, loaded[0], catalog)
+                check_layers(spec, loaded[0], catalog)
+                check_state(spec, loaded[0], catalog)
+                check_architecture(spec, loaded[0], catalog)
+        names = {scope: name for scope, (name,) in _named([spec]).items()}
+        changes = applying(request.changes, names)
         stamps = dict.fromkeys((*_stamps(request, changes), *of_data))
-        command = _command(request, spec, changes)
-        runs[spec.run_id] = PlannedRun(
-            spec, tuple(stamps), command, suite.evaluations, changes, metrics, notes
+        swept = sweep_in_words(request.changes, request.swept, names)
+        yield PlannedRun(
+            spec,
+            tuple(stamps),
+            _command(request, spec, changes),
+            part.suite.evaluations,
+            changes,
+            part.metrics,
+            notes,
+            told_by=(*([part.suite.name] if several_suites else []), *swept),
         )
-    return list(runs.values())
+
+
+@contextmanager
+def _noting(misfits: list[UsageError]) -> Iterator[None]:
+    """Keep what does not fit, so that all of it is named at once."""
+    try:
+        yield
+    except UsageError as error:
+        if (error.message, error.hint) not in [(one.message, one.hint) for one in misfits]:
+            misfits.append(error)
+
+
+def _refuse(misfits: Sequence[UsageError]) -> None:
+    """Raise what does not fit, if anything; several as one error that names each."""
+    if len(misfits) == 1:
+        raise misfits[0]
+    if misfits:
+        lines = [f"{one.message} {one.hint}".strip() for one in misfits]
+        more = [f"and {len(lines) - MOST_NAMED} more"] if len(lines) > MOST_NAMED else []
+        listed = "".join(f"\n  - {line}" for line in [*lines[:MOST_NAMED], *more])
+        raise UsageError(
+            f"{len(lines)} things do not fit, so nothing was run:{listed}",
+            hint="Name the learners, networks and parameters that fit, or make one command each.",
+        )
 
 
 def _named(specs: Iterable[RunSpec]) -> dict[str, set[str]]:
@@ -163,7 +307,7 @@ def suite_file(name: str, catalog: Catalog) -> Traversable:
     return catalog.suite(name)
 
 
-def _suite(name: str, catalog: Catalog) -> Suite:
+def suite_of(name: str, catalog: Catalog) -> Suite:
     """The suite of that name or path.
 
     Records, tables and papers know a suite by its name, so a file may not give another suite the
@@ -268,7 +412,7 @@ def _space(
                 hint="Leave them out.",
             )
         return None
-    space = catalog.space(request.space or backend_in(learner, suite).space)
+    space = catalog.space((request.backend or backend_in(learner, suite)).space)
     if suite.task not in space.kinds:
         raise UsageError(
             f"Network {space.name} is for {' and '.join(space.kinds)}, "
@@ -293,10 +437,11 @@ def _strategy(
     changes = request.changes.get("strategy", {})
     searched = space is not None and catalog.space(space.name).searched
     if not (searched or learner.searches):
-        if request.strategy or changes:
+        if request.strategy or (request.backend and request.backend.strategy) or changes:
             refuse_strategy(learner, space, catalog)
         return None
-    name = request.strategy or backend_in(learner, suite).strategy
+    of_request = request.strategy or (request.backend.strategy if request.backend else None)
+    name = of_request or backend_in(learner, suite).strategy
     if name is None:
         raise UsageError(
             f"Learner {learner.name} needs a strategy to search with, "
@@ -374,5 +519,5 @@ def _command(request: RunRequest, spec: RunSpec, changes: Changes) -> str:
         words += ["--plugin", str(file)]
     for scope, values in changes.items():
         for name, value in values.items():
-            words += ["--set", f"{scope_in_words(scope)}.{name}={flow(value)}"]
+            words += ["--set", f"{scope_in_words(scope)}.{name}={written(value)}"]
     return shlex.join(words)

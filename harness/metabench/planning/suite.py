@@ -47,6 +47,16 @@ class Backend(Frozen):
     space: str
     strategy: str | None = None
 
+    @classmethod
+    def read(cls, text: str) -> Backend:
+        """Read a network, and after a colon the strategy that searches it.
+
+        >>> Backend.read("tnas:darts"), Backend.read("conv4")
+        (Backend(space='tnas', strategy='darts'), Backend(space='conv4', strategy=None))
+        """
+        space, _, strategy = text.partition(":")
+        return cls(space=space, strategy=strategy or None)
+
 
 class Budget(Layer):
     """How much compute a run takes: outer updates, episodes per update, and further values."""

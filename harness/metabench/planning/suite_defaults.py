@@ -123,8 +123,15 @@ def params_in(spec: Spec, suite: Suite, *, setting: str, budget: str) -> dict[st
 
 
 def backend_in(learner: LearnerSpec, suite: Suite) -> Backend:
-    """The network of a learner in a suite, unless the user names another."""
-    return suite.backend_of(learner.name, of_plugin=defaults_for(learner, suite).backends)
+    """The network of a learner in a suite, unless the user names another.
+
+    What the suite says of the learner wins over what its plugin says of the suite, this over the
+    learner's own network for the kind of task, and this over the network of the suite.
+    """
+    own = learner.networks.get(suite.task)
+    known = {learner.name: Backend.read(own)} if own else {}
+    of_plugin = {**known, **defaults_for(learner, suite).backends}
+    return suite.backend_of(learner.name, of_plugin=of_plugin)
 
 
 def doubts_about(spec: Spec, catalog: Catalog) -> list[str]:

@@ -103,6 +103,9 @@ class LearnerSpec(Spec):
             without an inner loop; None for a learner that takes as many as the protocol says.
         conditions: from parameters to the learner's :class:`~metabench.TrainingConditions`; None
             for a learner that states none.
+        networks: by kind of task, the network and strategy that it trains where a suite names none
+            for it, such as ``{"classification": "tnas:darts"}``. Without one it trains the network
+            of the suite.
         preset: parameters that this name fixes; an ablation is a name with a preset.
         deviations: what it does otherwise than its source. Papers' tables and claims name them.
         suite_defaults: values that it brings for suites of others: a mapping by suite, in the form
@@ -125,6 +128,7 @@ class LearnerSpec(Spec):
     phases: Callable[[Any, EpisodeShape], Sequence[Phase]] | str | None = None
     steps_at_test: Callable[[Any], int] | str | None = None
     conditions: Callable[[Any], TrainingConditions] | str | None = None
+    networks: Mapping[TaskKind, str] = field(default_factory=dict)
     preset: Mapping[str, Any] = field(default_factory=dict)
     deviations: tuple[SourceDeviation, ...] = ()
     suite_defaults: Mapping[str, Any] | Traversable | None = None

@@ -43,6 +43,11 @@ class Provenance(BaseModel):
         description="Paths of the files that parameters name, as they were given, by the SHA-256 "
         "in the identity. Null where there are none.",
     )
+    plan: str = Field(
+        default="",
+        description="Digest of the plan file that asked for the run. Empty for a command, and in "
+        "older records.",
+    )
     started: str = Field(description="UTC time of the first start, ISO 8601.")
     device: str = Field(description="Device and its name.")
     engine: str = Field(

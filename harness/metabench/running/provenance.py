@@ -20,7 +20,12 @@ _PACKAGES = ("metabench", "torch", "numpy", "pandas", "pillow")
 
 
 def collect(
-    *, command: str, changes: Changes, files: Mapping[str, str], device: torch.device
+    *,
+    command: str,
+    changes: Changes,
+    files: Mapping[str, str],
+    device: torch.device,
+    plan: str = "",
 ) -> Provenance:
     """Describe this process, and what the user asked it to do.
 
@@ -29,11 +34,13 @@ def collect(
         changes: the values of the ``--set`` options of the command.
         files: paths of the files that parameters name, by SHA-256.
         device: on which the run is made.
+        plan: digest of the plan file that asks for the run; empty for a command.
     """
     return Provenance(
         command=command,
         changes={scope: dict(values) for scope, values in changes.items()},
         files=dict(files) or None,
+        plan=plan,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         device=describe(device),
         threads=torch.get_num_threads(),

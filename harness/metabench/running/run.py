@@ -135,6 +135,7 @@ class RunExecution:
             changes=planned.changes,
             files=planned.spec.files,
             device=self._device,
+            plan=planned.plan,
         )
         if earlier is not None:
             before = earlier.provenance

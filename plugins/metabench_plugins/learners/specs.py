@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from metabench import LearnerSpec, TaskKind
@@ -107,6 +107,7 @@ def _learners() -> Iterator[LearnerSpec]:
         conditions="metabench_plugins.learners.parts.conditions:of_one_shot",
         kinds=("classification",),
         searches=True,
+        networks={"classification": "darts:soft-pruning"},
         adds_loss_terms=True,
         one_task=True,
         reference="Liu, Simonyan and Yang, ICLR 2019",
@@ -197,6 +198,7 @@ def _task_aware() -> Iterator[LearnerSpec]:
             searches=True,
             adds_loss_terms=True,
             makes_logits="architecture" not in preset,
+            networks=_networks("tnas", "darts"),
             reference="Wang et al., M-NAS, AAAI 2020",
         )
 
@@ -204,17 +206,19 @@ def _task_aware() -> Iterator[LearnerSpec]:
 def _searching() -> Iterator[LearnerSpec]:
     """MetaNAS and T-NAS, and what trains the cells that a search has found."""
     metanas = "Elsken et al., MetaNAS, CVPR 2020"
-    for name, summary, preset in (
+    for name, summary, strategy, preset in (
         (
             "metanas",
             "MetaNAS: Reptile on weights and architecture logits; each task adapts "
             "both, with soft pruning (Elsken et al. 2020).",
+            "soft-pruning",
             {},
         ),
         (
             "random-search",
             "Random search, the baseline of MetaNAS: Reptile on random architectures; "
             "use it with the strategy random.",
+            "random",
             {"arch_decay": 0.0},  # its logits are not learned
         ),
     ):
@@ -229,6 +233,7 @@ def _searching() -> Iterator[LearnerSpec]:
             searches=True,
             adds_loss_terms=True,
             train_shape="metabench_plugins.learners.reptile:train_shape",
+            networks=_networks("metanas", strategy),
             steps_at_test="metabench_plugins.learners.metanas.params:steps_at_test",
             reference=metanas,
         )
@@ -242,6 +247,7 @@ def _searching() -> Iterator[LearnerSpec]:
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         preset={"adapt_norm": True},
         searches=True,
+        networks=_networks("tnas", "random"),
         adds_loss_terms=True,
         reference="Finn, Abbeel and Levine, ICML 2017",
     )
@@ -259,19 +265,22 @@ def _searching() -> Iterator[LearnerSpec]:
             "threshold_at_test": 0.05,
         },
         searches=True,
+        networks=_networks("metanas", "soft-pruning"),
         adds_loss_terms=True,
         reference=metanas,
     )
     yield from _of_tnas()
-    for name, summary, reference, params in (
+    for name, network, summary, reference, params in (
         (
             "metanas-retrain",
+            "metanas-child",
             "Reptile with DropPath, weight decay and a cosine schedule, as MetaNAS trains "
             "scaled-up networks of searched cells (section 5.2).",
             metanas,
             "RetrainParams",
         ),
         (
+            "auto-meta",
             "auto-meta",
             "Reptile as MetaNAS trains the published cell of Auto-Meta (section 5.1): a constant "
             "outer step size, no decay, no DropPath (Kim et al. 2018).",
@@ -285,6 +294,7 @@ def _searching() -> Iterator[LearnerSpec]:
             summary=summary,
             params=f"metabench_plugins.learners.metanas.retrain:{params}",
             factory="metabench_plugins.learners.metanas.retrain:Retrain",
+            networks={"classification": network},
             conditions="metabench_plugins.learners.parts.conditions:of_reptile",
             train_shape="metabench_plugins.learners.reptile:train_shape",
             steps_at_test="metabench_plugins.learners.metanas.params:steps_at_test",
@@ -313,6 +323,7 @@ def _of_tnas() -> Iterator[LearnerSpec]:
             "arch_decay": 1e-3,
         },
         searches=True,
+        networks=_networks("tnas", "darts"),
         adds_loss_terms=True,
         reference="Lian et al., T-NAS, ICLR 2020",
     )
@@ -531,3 +542,8 @@ def _without_training() -> Iterator[LearnerSpec]:
             steps_at_test=f"{module}:no_steps",
             reference="Rasmussen and Williams, 2006" if name == "gaussian-process" else "",
         )
+
+
+def _networks(of_images: str, strategy: str) -> Mapping[TaskKind, str]:
+    """A searched network for images, and the cell of M-NAS's toy regression."""
+    return {"classification": f"{of_images}:{strategy}", "regression": f"toy-cell:{strategy}"}

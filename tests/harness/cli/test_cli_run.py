@@ -1,18 +1,82 @@
 """Options of ``metabench run`` that take one name."""
 
+import json
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
 from metabench.cli import app
+from metabench.planning.grid import read_grid
+
+BASE = ["run", "--learner", "maml", "--suite", "toy-regression", "--dry-run"]
 
 
 @pytest.mark.parametrize(
-    ("option", "value"),
-    [("--network", "mlp,toy-cell"), ("--strategy", "darts,fixed"), ("--budget", "smoke,lite")],
+    ("option", "value", "said", "hint"),
+    [
+        (
+            "--budget",
+            "smoke,lite",
+            "--budget takes one name, but 'smoke,lite' is a list.",
+            "Give one command for each budget.",
+        ),
+        (
+            "--network",
+            "mlp,toy-cell",
+            "--network takes one name, but gets 'toy-cell' as well.",
+            "--network maml=NAME",
+        ),
+        (
+            "--strategy",
+            "darts,fixed",
+            "--strategy takes one name, but gets 'fixed' as well.",
+            "--strategy maml=NAME",
+        ),
+    ],
 )
-def test_an_option_that_takes_one_name_refuses_a_list(option: str, value: str) -> None:
-    base = ["run", "--learner", "maml", "--suite", "toy-regression", "--dry-run"]
-    result = CliRunner().invoke(app, [*base, option, value])
+def test_an_option_that_takes_one_name_refuses_a_list(
+    option: str, value: str, said: str, hint: str
+) -> None:
+    result = CliRunner().invoke(app, [*BASE, option, value])
     assert result.exit_code == 2
-    assert f"{option} takes one name, but {value!r} is a list." in result.stderr
-    assert f"Give one command for each {option.removeprefix('--')}." in result.stderr
+    assert said in result.stderr
+    assert hint in result.stderr
+
+
+def test_a_plan_file_repeats_a_command(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    sweep = ["--set", "learner.inner_lr=0.1,0.2", "--save-plan", str(file)]
+    first = CliRunner().invoke(app, [*BASE, *sweep])
+    again = CliRunner().invoke(app, ["run", str(file), "--dry-run"])
+    assert (first.exit_code, again.exit_code) == (0, 0)
+    assert len(first.stdout.splitlines()) == 2
+    assert again.stdout == first.stdout
+
+
+def test_the_record_has_the_digest_of_its_plan_file(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text("{learners: [support-mean], suites: [toy-regression], budget: smoke, limit: 2}")
+    done = CliRunner().invoke(app, ["run", str(file), "--out", str(tmp_path / "R")])
+    assert done.exit_code == 0, done.stderr
+    (record,) = (tmp_path / "R").rglob("run.json")
+    digest = json.loads(record.read_text())["provenance"]["plan"]
+    assert digest == read_grid(file).digest
+
+
+@pytest.mark.parametrize("option", [["--seed", "1"], ["--learner", "maml"], ["--set", "a.b=1"]])
+def test_a_plan_file_says_alone_what_to_run(tmp_path: Path, option: list[str]) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text("{learners: [maml], suites: [toy-regression]}")
+    result = CliRunner().invoke(app, ["run", str(file), "--dry-run", *option])
+    assert result.exit_code == 2
+    assert f"{option[0]} and a plan file both say what to run." in result.stderr
+
+
+def test_what_is_missing_without_a_plan_file_is_named() -> None:
+    result = CliRunner().invoke(app, ["run", "--learner", "maml"])
+    assert result.exit_code == 2
+    assert "--suite is missing." in result.stderr
+    result = CliRunner().invoke(app, ["run", "no-plan.yaml"])
+    assert result.exit_code == 2
+    assert "There is no plan file no-plan.yaml." in result.stderr

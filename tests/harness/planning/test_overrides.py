@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from metabench.errors import UsageError
-from metabench.planning.overrides import parse_changes
+from metabench.planning.overrides import Several, parse_changes, written
 from metabench.planning.plan import PlannedRun, RunRequest, plan
 from metabench.plugin.catalog import Catalog
 
@@ -17,7 +17,7 @@ from metabench.plugin.catalog import Catalog
     [
         ("{cell: [[0, 2, skip], [1, 2, linear]}", "It opens 3 brackets and closes 2."),
         ("{cell: [[0, 2, skip]]", "It opens 1 brace and closes 0."),
-        ("a: b: c", "Put the value in quotes if it contains brackets, braces or colons."),
+        ("a: b: c", "Put the value in quotes if it contains brackets, braces, colons or commas."),
     ],
 )
 def test_a_value_that_is_not_yaml_gets_a_hint(value: str, hint: str) -> None:
@@ -126,3 +126,11 @@ def test_a_wrong_scope_of_one_is_said(catalog: Catalog, text: str, message: str,
         planned(catalog, text)
     assert message in caught.value.message
     assert hint in caught.value.hint
+
+
+def test_text_with_commas_is_written_as_one_value() -> None:
+    assert parse_changes([f"data.path={written('a,b')}"]) == {"data": {"path": "a,b"}}
+    assert parse_changes(["data.path=a,b"]) == {"data": {"path": Several(("a", "b"))}}
+    assert parse_changes(["strategy.genotype={cell: [[0, 2, skip]]}"]) == {
+        "strategy": {"genotype": {"cell": [[0, 2, "skip"]]}}
+    }

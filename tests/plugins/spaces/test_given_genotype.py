@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from metabench.cli.run import parse_seeds
 from metabench.errors import UsageError
+from metabench.planning.grid import parse_seeds
 from metabench.planning.overrides import parse_changes
 from metabench.planning.plan import RunRequest, plan
 from metabench.plugin.catalog import Catalog
