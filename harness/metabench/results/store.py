@@ -11,6 +11,7 @@ import json
 import math
 import os
 import tempfile
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 _SAME_SCORE = {"rel_tol": 1e-4, "abs_tol": 1e-7}
 """Scores of the same predictions that were computed twice, up to rounding."""
+
+_LOCK_PAUSES = (0.01, 0.05, 0.2)
+"""Seconds between tries to take a lock: who asks :func:`is_locked` has it for a moment."""
 
 
 class RunStore:
@@ -73,7 +77,7 @@ class RunStore:
         """Replace ``run.json`` in one step."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "run.json"
-        _replace(path, record.model_dump_json(indent=2) + "\n")
+        replace_text(path, record.model_dump_json(indent=2) + "\n")
 
     def append_episodes(self, records: Iterable[EpisodeRecord], *, evaluation: str = "") -> None:
         """Add episodes in the order of their index, to the headline's if no other is named."""
@@ -127,7 +131,7 @@ class RunStore:
             (i for i, line in enumerate(lines) if not _is_episode(line, i, having)), len(lines)
         )
         if n < len(lines):
-            _replace(path, _joined(lines[:n]))
+            replace_text(path, _joined(lines[:n]))
         return n
 
     def forget_evaluation(self, evaluation: str) -> None:
@@ -153,7 +157,7 @@ class RunStore:
                 )
             both = {**(old.metrics or {}), **(new.metrics or {})}
             merged.append(old.model_copy(update={"metrics": both}))
-        _replace(path, _joined(one.model_dump_json(exclude_none=True) for one in merged))
+        replace_text(path, _joined(one.model_dump_json(exclude_none=True) for one in merged))
 
     def append_metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """Add a point of the training curve."""
@@ -166,7 +170,7 @@ class RunStore:
         points = _parsed(lines, path, "step")
         if path.exists():
             kept = [line for line, at in zip(lines, points, strict=True) if at["step"] <= step]
-            _replace(path, _joined(kept))
+            replace_text(path, _joined(kept))
 
     def append_timing(self, values: Mapping[str, Any]) -> None:
         """Add a note of wall time; kept apart so that the other files hold no clock values."""
@@ -188,7 +192,7 @@ class RunStore:
         """
         require_writable(self.folder)
         with (self.folder / ".lock").open("w") as file:
-            if not _try_lock(file):
+            if not try_lock(file):
                 raise MetabenchError(
                     f"Another process is working on the run in {self.folder}.",
                     hint="Wait for it, or choose another --out.",
@@ -213,7 +217,7 @@ def require_writable(folder: Path) -> None:
         ) from error
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str) -> None:
     """Write under another name, then rename: a kill leaves the old or the new file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text, encoding="utf-8")
@@ -271,12 +275,48 @@ def _is_episode(line: str, index: int, having: Collection[str]) -> bool:
     return episode.index == index and set(having) <= set(episode.metrics or ())
 
 
-def _try_lock(file: IO[str]) -> bool:
+def is_at_work(folder: Path) -> bool | None:
+    """Whether a process is making the run in a folder; None where the system cannot tell."""
+    return is_locked(folder / ".lock")
+
+
+def is_locked(path: Path) -> bool | None:
+    """Whether a process holds the lock of a file; None where the system cannot tell."""
+    try:
+        import fcntl
+
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    except (ImportError, OSError):
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(handle)  # the lock goes with it
+    return False
+
+
+def try_lock(file: IO[str]) -> bool:
+    """Take the lock of a file, which the process keeps until it closes the file.
+
+    Returns:
+        False when another process has it.
+    """
     with suppress(ImportError):  # Windows has no fcntl; runs are then not guarded
         import fcntl
 
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+        for pause in (*_LOCK_PAUSES, None):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if pause is None:
+                    return False
+                time.sleep(pause)
+            else:
+                break
     return True
