@@ -17,10 +17,12 @@ from metabench.errors import DataError
 from metabench.results.cache import settled, stamp
 from metabench.results.episode_files import NotCountedError
 from metabench.results.plans import PlanEntry, read_plans
-from metabench.results.run_state import RunState, read_run_state
+from metabench.results.run_state import MEASURED, RunState, read_run_state
 from metabench.results.state import STATES, WRITTEN, State
 
-_WATCHED = (*WRITTEN, ".lock")
+_FILES = (*WRITTEN, ".lock")
+_LEAST_WATCHED = 5.0
+"""Seconds from which a run that is looked at again and again has a speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,28 @@ class Overview:
         return TimeLeft(max(*known, sum(known) / max(1, len(running))), n_unknown)
 
 
+class _Watched:
+    """The speed of a run that is looked at again and again."""
+
+    def __init__(self) -> None:
+        self._points: list[tuple[str, int, float]] = []
+
+    def update(self, run: RunState) -> RunState:
+        """The run with its speed since it was first looked at, or in the last minute."""
+        done = run.steps if run.phase == "meta-train" else run.episodes
+        if self._points and self._points[-1][0] != run.phase:
+            self._points.clear()
+        if not self._points or self._points[-1][1] != done:
+            self._points.append((run.phase, done, run.written))
+        while len(self._points) > 2 and run.written - self._points[1][2] > MEASURED:
+            self._points.pop(0)
+        (_, first, start), (_, last, end) = self._points[0], self._points[-1]
+        if last <= first or end - start < _LEAST_WATCHED:
+            return run
+        speed = (last - first) / (end - start)
+        return replace(run, speeds={**run.speeds, run.phase: speed})
+
+
 class OverviewReader:
     """Reads a folder again and again; what has not changed is not read twice.
 
@@ -135,6 +159,7 @@ class OverviewReader:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._known: dict[Path, tuple[object, RunState]] = {}
+        self._watched: dict[Path, _Watched] = {}
 
     def __call__(self) -> Overview:
         """The runs as they are now.
@@ -168,17 +193,15 @@ class OverviewReader:
         return Overview(root, tuple(ordered), tuple(problems), time.time())
 
     def _read(self, folder: Path) -> tuple[object, RunState]:
-        now = [_stamp(folder / name) for name in _WATCHED]
+        now = [_stamp(folder / name) for name in _FILES]
         before = self._known.get(folder)
         # Whether a run is running is not written in a file.
-        if (
-            before is not None
-            and before[0] == now
-            and before[1].state != "running"
-        ):
+        if before is not None and before[0] == now and before[1].state != "running":
             return before
-        state = read_run_state(folder)
-        return now if settled(now) else None, state
+        run = read_run_state(folder)
+        if run.state == "running":
+            run = self._watched.setdefault(folder, _Watched()).update(run)
+        return now if settled(now) else None, run
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

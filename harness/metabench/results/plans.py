@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metabench.planning.plan import PlannedRun
 from metabench.results.foreign import read_end
-from metabench.results.store import RunStore, is_locked, replace_text, try_lock
+from metabench.results.store import RunStore, is_locked, try_lock
 from metabench.values import digest
 
 _FOLDER = ".plans"
@@ -60,16 +61,16 @@ def announced(planned: Sequence[PlannedRun], out: Path) -> Iterator[None]:
         yield
         return
     path = out / _FOLDER / f"{digest(sorted(one.spec.run_id for one in planned))}.json"
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, Plan(runs=tuple(map(_entry, planned))).model_dump_json() + "\n")
     try:
-        file = path.open("a")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
     except OSError:
         yield
         return
     with file:
         ours = try_lock(file)
+        if ours:
+            _write(file, Plan(runs=tuple(map(_entry, planned))))
         try:
             yield
         finally:
@@ -78,6 +79,13 @@ def announced(planned: Sequence[PlannedRun], out: Path) -> Iterator[None]:
                 with suppress(OSError):
                     path.unlink()
                     path.parent.rmdir()  # fails while it holds other plans
+
+
+def _write(file: IO[str], plan: Plan) -> None:
+    with suppress(OSError):  # a full disk stops no run here
+        file.truncate(0)
+        file.write(plan.model_dump_json() + "\n")
+        file.flush()
 
 
 def read_plans(root: Path) -> Iterator[tuple[PlanEntry, bool, Path]]:

@@ -11,7 +11,7 @@ from metabench.results.episode_files import NotCountedError
 from metabench.results.foreign import count_lines, finite, json_lines
 from metabench.results.reading import read_record
 from metabench.results.state import State, last_written, state_of
-from metabench.results.training_curve import SCORE, TrainingCurve, read_training_curve
+from metabench.results.training_curve import TrainingCurve, read_training_curve
 
 MAX_RECORD = 8 * 2**20
 """Bytes of a ``run.json`` that is read; larger ones are no record of a run."""
@@ -88,14 +88,15 @@ class RunState:
 
     @property
     def loss(self) -> float | None:
-        """The last logged loss: the mean over the meta-steps since the point before."""
-        return self.curve.last("loss")
+        """The last logged training loss."""
+        return self.curve.loss[-1][1] if self.curve.loss else None
 
     @property
     def val_score(self) -> float | None:
         """The last score on meta-validation, in the unit of tables."""
-        score = self.curve.last(SCORE)
-        return None if score is None or self.metric is None else score * self.metric.scale
+        if not self.curve.score or self.metric is None:
+            return None
+        return self.curve.score[-1][1] * self.metric.scale
 
 
 def read_run_state(folder: Path) -> RunState:

@@ -77,7 +77,7 @@ class RunStore:
         """Replace ``run.json`` in one step."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "run.json"
-        replace_text(path, record.model_dump_json(indent=2) + "\n")
+        _replace(path, record.model_dump_json(indent=2) + "\n")
 
     def append_episodes(self, records: Iterable[EpisodeRecord], *, evaluation: str = "") -> None:
         """Add episodes in the order of their index, to the headline's if no other is named."""
@@ -131,7 +131,7 @@ class RunStore:
             (i for i, line in enumerate(lines) if not _is_episode(line, i, having)), len(lines)
         )
         if n < len(lines):
-            replace_text(path, _joined(lines[:n]))
+            _replace(path, _joined(lines[:n]))
         return n
 
     def forget_evaluation(self, evaluation: str) -> None:
@@ -157,7 +157,7 @@ class RunStore:
                 )
             both = {**(old.metrics or {}), **(new.metrics or {})}
             merged.append(old.model_copy(update={"metrics": both}))
-        replace_text(path, _joined(one.model_dump_json(exclude_none=True) for one in merged))
+        _replace(path, _joined(one.model_dump_json(exclude_none=True) for one in merged))
 
     def append_metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """Add a point of the training curve."""
@@ -170,7 +170,7 @@ class RunStore:
         points = _parsed(lines, path, "step")
         if path.exists():
             kept = [line for line, at in zip(lines, points, strict=True) if at["step"] <= step]
-            replace_text(path, _joined(kept))
+            _replace(path, _joined(kept))
 
     def append_timing(self, values: Mapping[str, Any]) -> None:
         """Add a note of wall time; kept apart so that the other files hold no clock values."""
@@ -217,7 +217,7 @@ def require_writable(folder: Path) -> None:
         ) from error
 
 
-def replace_text(path: Path, text: str) -> None:
+def _replace(path: Path, text: str) -> None:
     """Write under another name, then rename: a kill leaves the old or the new file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text, encoding="utf-8")

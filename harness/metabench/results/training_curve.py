@@ -12,6 +12,8 @@ MAX_CURVE = 4 * 2**20
 """Bytes of a training curve that are read at most: its last ones."""
 SCORE = "val_score"
 """The name of the meta-validation score, on the metric's own scale."""
+LOSSES = ("query_loss", "loss")
+"""The names of the training loss: what all learners log alike, else what a learner calls so."""
 _SKIPPED = "skipped"
 
 
@@ -29,10 +31,15 @@ class TrainingCurve:
     scalars: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
     skipped: int = 0
 
-    def last(self, scalar: str) -> float | None:
-        """The last value of a scalar; None where it was not logged."""
-        points = self.scalars.get(scalar)
-        return points[-1][1] if points else None
+    @property
+    def loss(self) -> Sequence[tuple[int, float]]:
+        """The points of the training loss: means over the meta-steps since the point before."""
+        return next((self.scalars[name] for name in LOSSES if name in self.scalars), ())
+
+    @property
+    def score(self) -> Sequence[tuple[int, float]]:
+        """The points of the meta-validation score."""
+        return self.scalars.get(SCORE, ())
 
 
 def read_training_curve(path: Path) -> TrainingCurve:
