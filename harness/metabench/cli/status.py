@@ -44,9 +44,9 @@ def status(
 ) -> None:
     """Print which runs are planned, running, interrupted, failed and done, and how far they are.
 
-    The time left counts runs that a process is making and those that a command at work has planned.
-    The exit code is 0 if all runs are done, running or planned, and 1 if one failed, was interrupted
-    and waits for its command, or cannot be read.
+    The time left counts runs that a process is making, and those that a command at work has
+    planned. The exit code is 0 if all runs are done, running or planned, and 1 if one failed, was
+    interrupted and waits for its command, or cannot be read.
     """
     from metabench.cli.screen import tell
     from metabench.results.overview import OverviewReader

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.results.episode_files import NotCountedError
 from metabench.results.foreign import count_lines, finite, json_lines
 from metabench.results.reading import read_record
+from metabench.results.schema import RunRecord
 from metabench.results.state import State, last_written, state_of
 from metabench.results.training_curve import TrainingCurve, read_training_curve
 
@@ -17,6 +19,8 @@ MAX_RECORD = 8 * 2**20
 """Bytes of a ``run.json`` that is read; larger ones are no record of a run."""
 MAX_TIMINGS = 2**20
 """Bytes of ``timings.jsonl`` that are read at most: its last ones."""
+_PREPARED = 120.0
+"""Seconds within which a run is built."""
 MEASURED = 60.0
 """Seconds of work whose speed is taken for the present one."""
 
@@ -130,12 +134,30 @@ def read_run_state(folder: Path) -> RunState:
         episodes=min(tested, n_episodes),
         n_episodes=n_episodes,
         meta_batch=spec.training.meta_batch,
-        speeds=_speeds(folder / "timings.jsonl"),
+        speeds=_speed_of_first_start(folder, record, curve) | _speeds(folder / "timings.jsonl"),
         curve=curve,
         error=record.error,
         written=last_written(folder),
         command=record.provenance.command,
     )
+
+
+def _speed_of_first_start(
+    folder: Path, record: RunRecord, curve: TrainingCurve
+) -> dict[str, float]:
+    """Meta-steps per second since the record was written, if no earlier start made some of them.
+
+    The record is written a last time before the training begins, and says when the run first began.
+    """
+    try:
+        first = datetime.fromisoformat(record.provenance.started).timestamp()
+        began = (folder / "run.json").stat().st_mtime
+        seconds = (folder / "metrics.jsonl").stat().st_mtime - began
+    except (ValueError, OSError):
+        return {}
+    if record.status != "running" or seconds <= 0 or abs(began - first) > _PREPARED:
+        return {}
+    return {"meta-train": curve.step / seconds} if curve.step else {}
 
 
 def _speeds(path: Path) -> dict[str, float]:
