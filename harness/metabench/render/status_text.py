@@ -47,7 +47,7 @@ def status_text(overview: Overview, *, width: int = 80, color: bool = False) -> 
 def status_table(overview: Overview) -> SmallTable:
     """An overview as a small table: a row for each run, in the order of states."""
     runs = sorted(overview.runs, key=lambda run: STATES.index(run.state))
-    rows = [{"suite": _place(run), **_row(overview, run)} for run in runs]
+    rows = [{"suite": place_text(run), **run_texts(overview, run)} for run in runs]
     names = [name for name in ("suite", *_HEADINGS) if any(row[name] for row in rows)]
     title = ", ".join(filter(None, [counts_text(overview), left_text(overview)]))
     entries = [[row[name] for name in names] for row in rows]
@@ -92,9 +92,11 @@ def score_text(run: RunState) -> str:
 
 
 def steps_text(run: RunState) -> str:
-    """Steps or episodes done of all: ``1,200/4,000``; meta-test episodes are named."""
+    """Steps or episodes done of all: ``1,200/4,000``, ``test 50/200``; "" without any step."""
     if run.phase == "meta-test":
         return f"test {run.episodes:,}/{run.n_episodes:,}"
+    if run.meta_steps == 0:
+        return ""
     return f"{run.steps:,}/{run.meta_steps:,}"
 
 
@@ -112,7 +114,7 @@ def _group(
     overview: Overview, runs: Sequence[RunState], *, width: int, color: bool
 ) -> Iterator[str]:
     first = runs[0]
-    title = _place(first)
+    title = place_text(first)
     listed = sorted(
         (run for run in runs if run.state in LISTED), key=lambda run: STATES.index(run.state)
     )
@@ -120,7 +122,7 @@ def _group(
     if metric is not None:
         title += f"; val is {metric.words} on meta-val"
     yield from _wrapped(title, width)
-    rows = [_row(overview, run) for run in listed[:MOST_LINES]]
+    rows = [run_texts(overview, run) for run in listed[:MOST_LINES]]
     if rows:
         yield from _table(rows, width=width, color=color)
     if len(listed) > MOST_LINES:
@@ -132,11 +134,13 @@ def _group(
             yield from _wrapped(f"{of_learner.total():,} {state}: {named}", width, indent="  ")
 
 
-def _place(run: RunState) -> str:
+def place_text(run: RunState) -> str:
+    """Suite, setting and budget of a run."""
     return plain(f"{run.suite}@{run.setting}, {run.budget}")
 
 
-def _row(overview: Overview, run: RunState) -> dict[str, str]:
+def run_texts(overview: Overview, run: RunState) -> dict[str, str]:
+    """What is said of a run, column by column; "" where there is nothing to say."""
     working = run.state == "running" or run.awaited
     return {
         "learner": plain(run.learner),
