@@ -22,6 +22,7 @@ MOST_LINES = 100
 MOST_REASONS = 5
 """Failed and interrupted runs that are explained."""
 _BAR = 30
+_TOGETHER = "\N{NO-BREAK SPACE}"
 _COLORS: dict[State, str] = {"running": "36", "failed": "31", "interrupted": "33", "done": "32"}
 _HEADINGS = ("learner", "seed", "state", "share", "left", "loss", "val", "skipped", "steps", "run")
 _RIGHT = frozenset({"seed", "share", "left", "loss", "val", "skipped", "steps"})
@@ -103,7 +104,8 @@ def steps_text(run: RunState) -> str:
 def _head(overview: Overview, *, width: int) -> Iterator[str]:
     n = counted(len(overview.runs), "run")
     where = plain(str(overview.root))
-    yield from _wrapped(f"{n} in {where}: {counts_text(overview)}", width)
+    counts = counts_text(overview).replace(" ", _TOGETHER).replace(f",{_TOGETHER}", ", ")
+    yield from _wrapped(f"{n} in {where}: {counts}", width)
     filled = math.floor(_BAR * overview.share + 1e-9)
     left = left_text(overview)
     bar = f"[{'#' * filled}{'-' * (_BAR - filled)}] {percent(overview.share)}"
@@ -164,7 +166,8 @@ def _table(rows: Sequence[dict[str, str]], *, width: int, color: bool) -> Iterat
             columns.remove(name)
     # A name that is too long for its column stands on a line of its own.
     room = width - (_total(columns, widths) - widths["learner"])
-    widths["learner"] = min(widths["learner"], max(room, len("learner")))
+    names = (len(name) for name in ("learner", *(row["learner"] for row in rows)))
+    widths["learner"] = max((n for n in names if n <= room), default=0)
 
     def line(row: dict[str, str]) -> str:
         entries = [
@@ -216,10 +219,11 @@ def _command(command: str, width: int) -> Iterable[str]:
 
 
 def _wrapped(text: str, width: int, *, indent: str = "") -> list[str]:
-    return textwrap.wrap(
+    lines = textwrap.wrap(
         text,
         max(20, width),
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace(_TOGETHER, " ") for line in lines]

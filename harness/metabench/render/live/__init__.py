@@ -69,7 +69,7 @@ def live_values(overview: Overview, *, since: int = 0) -> dict[str, Any]:
                 "error": plain(run.error),
                 "command": plain(run.command) if run.state in ("failed", "interrupted") else "",
             }
-            if run.folder in times and times[run.folder] >= since and run.steps:
+            if run.folder in times and times[run.folder] >= since and run.curve.scalars:
                 entry["curves"] = _curves(run)
             entries.append(entry)
         groups.append(
