@@ -33,7 +33,7 @@ MOST_SECONDS = 240.0
 @contextmanager
 def started(*words: str) -> Iterator[subprocess.Popen[str]]:
     """A metabench command that is ended with the block."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "metabench", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -41,15 +41,15 @@ def started(*words: str) -> Iterator[subprocess.Popen[str]]:
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         # A shell starts what runs in the background deaf to Ctrl-C, and children inherit that.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGINT)
+    ) as process:
         try:
-            process.wait(60)
+            yield process
         finally:
-            process.kill()
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(60)
+            finally:
+                process.kill()
 
 
 def wait_for(tab: Tab, what: str, holds: Callable[[], bool]) -> None:
@@ -63,7 +63,7 @@ def test_two_runs_grow_on_the_page_until_they_are_done(tmp_path: Path) -> None:
     out = str(tmp_path / "R")
     run = (
         *("run", "--learner", "maml,reptile", "--suite", "toy-regression", "--budget", "smoke"),
-        *("--set", "budget.meta_steps=400", "--limit", "20", "--jobs", "2", "--device", "cpu"),
+        *("--set", "budget.meta_steps=150", "--limit", "20", "--jobs", "2", "--device", "cpu"),
         *("--out", out),
     )
     with started(*run) as runs, open_tab(tmp_path / "profile") as tab:
@@ -88,7 +88,7 @@ def test_two_runs_grow_on_the_page_until_they_are_done(tmp_path: Path) -> None:
             wait_for(tab, "longer curves", grown)
             assert tab.evaluate(SHARE) > share
             wait_for(tab, "the end", lambda: "2 done" in tab.evaluate(SUMMARY))
-            wait_for(tab, "all curves", lambda: set(tab.evaluate(POINTS).values()) == {200})
+            wait_for(tab, "all curves", lambda: set(tab.evaluate(POINTS).values()) == {150})
             assert tab.evaluate(SHARE) == 1.0
             assert (
                 tab.evaluate("document.querySelectorAll('svg[data-kind=val] path.curve').length")

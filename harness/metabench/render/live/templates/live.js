@@ -63,13 +63,14 @@ function chart(group, kind, title) {
     const anchor = part === 1 ? "end" : "middle";
     svg.append(draw("text", { x: across(step), y: HEIGHT - 8, "text-anchor": anchor }, step.toLocaleString("en")));
   }
+  const going = lines.some(({ run }) => run.state === "running");
   // Those at work are drawn last, so that nothing hides them.
   for (const { run, points } of lines.reverse()) {
     const path = points.map(([step, value]) => `${across(step).toFixed(1)} ${place(value).toFixed(1)}`);
     if (path.length === 1) path.push(path[0]);
     svg.append(
       draw("path", {
-        class: run.state === "running" ? "curve" : "curve ended", d: `M${path.join("L")}`,
+        class: going && run.state !== "running" ? "curve ended" : "curve", d: `M${path.join("L")}`,
         stroke: run.color, "stroke-dasharray": run.dash, "stroke-linecap": "round",
         "data-key": run.key, "data-points": points.length,
       }, draw("title", {}, `${run.learner} seed ${run.seed}`)),
