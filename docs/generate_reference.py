@@ -371,8 +371,8 @@ def _errors() -> str:
         sentence = prose(kind).partition("\n")[0]
         codes.setdefault(kind.exit_code, []).append(f"`{kind.__name__}`: {sentence}")
     meaning = {
-        1: "Some runs failed; the others are done. `metabench status`: a run failed, was interrupted, "
-        "or cannot be read.",
+        1: "Some runs failed; the others are done. `metabench status`: a run failed, was "
+        "interrupted, or cannot be read.",
         2: "The request is wrong: an unknown name, or a value out of bounds.",
         3: "Data is missing, damaged or too small.",
         4: "A plugin is broken.",
