@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import time
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,21 +52,22 @@ def status(
     from metabench.cli.screen import tell
     from metabench.results.overview import OverviewReader
 
-    read = OverviewReader(directory)
-    told: set[str] = set()
-    while True:
+    read, told = OverviewReader(directory), set[str]()
+
+    def show() -> Overview:
         overview = read()
         _print(overview, format, again=watch)
         for problem in overview.problems:
             if problem not in told:
                 tell(problem)
-        told |= set(overview.problems)
-        if not (watch and overview.under_way):
-            break
-        try:
+        told.update(overview.problems)
+        return overview
+
+    overview = show()
+    with suppress(KeyboardInterrupt):
+        while watch and overview.under_way:
             time.sleep(every)
-        except KeyboardInterrupt:
-            break
+            overview = show()
     if overview.need_attention:
         raise typer.Exit(1)
 

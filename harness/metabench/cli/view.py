@@ -80,15 +80,13 @@ def view(
         return
 
     live = LiveService(directory)
-    under_way = live.overview().under_way
+    under_way = live.under_way()
     try:
-        problems = current()[1].problems
+        for problem in current()[1].problems:
+            tell(problem)
     except DataError:
         if not under_way:  # else the first run is about to begin
             raise
-        problems = ()
-    for problem in problems:
-        tell(problem)
     written = Current(lambda: render_page(replace(current()[1], live="/live")), state)
     with ReportServer(written, port=port, beside=live.pages()) as server:
         typer.echo(server.url)

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from urllib.parse import parse_qs
 
+from metabench.errors import DataError
 from metabench.render.live import live_page, live_values
 from metabench.render.page.server import Beside
 from metabench.results.overview import Overview, OverviewReader
@@ -27,6 +28,13 @@ class LiveService:
         """The runs as they are now; raises as :class:`OverviewReader`."""
         with self._one_at_a_time:
             return self._read()
+
+    def under_way(self) -> bool:
+        """Whether there is something to watch."""
+        try:
+            return self.overview().under_way
+        except DataError:  # no run, or none with a record
+            return False
 
     def pages(self) -> dict[str, Beside]:
         """What to serve beside a report."""

@@ -116,6 +116,7 @@ def test_runs_that_have_not_begun_are_told(tmp_path):
     service = LiveService(tmp_path)
     with pytest.raises(DataError, match="There is no run"):
         service.overview()
+    assert not service.under_way()
     with announced(make_plan(make_spec(seed=0), make_spec(seed=1)), tmp_path):
         values = json.loads(service.pages()["/status.json"].make(""))
     assert (values["counts"], values["under_way"]) == ("2 planned", True)

@@ -6,14 +6,24 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, Tab, open_tab
+from result_factory import make_spec
+from state_factory import at_work, write_going
+
+from metabench.plugin.catalog import load_catalog
+from metabench.render.live.service import LiveService
+from metabench.render.page import read_page
+from metabench.render.page.html import render_page
+from metabench.render.page.server import ReportServer
 
 pytestmark = [
     pytest.mark.slow,
@@ -57,6 +67,42 @@ def wait_for(tab: Tab, what: str, holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < end, f"{what}: {tab.evaluate(SUMMARY)}"
         time.sleep(0.3)
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of the pages of a folder."""
+
+    def make() -> str:
+        page = read_page(folder, load_catalog(), paper=None)[1]
+        return render_page(replace(page, live="/live"))
+
+    with ReportServer(make, port=0, beside=LiveService(folder).pages()) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.url
+        server.shutdown()
+        thread.join()
+
+
+def test_failures_are_shown_and_names_of_others_are_text(tmp_path: Path) -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    points = [{"step": step, "loss": 1.0 / step} for step in range(1, 8)]
+    write_going(tmp_path, make_spec("maml"), points, status="failed", error=hostile)
+    going = write_going(tmp_path, make_spec(hostile), points)
+    with at_work(going), served(tmp_path) as url, open_tab(tmp_path / "profile") as tab:
+        tab.open(url)
+        assert "1 run was under way" in tab.evaluate("document.body.textContent")
+        tab.evaluate("document.querySelector('a[href=\"/live\"]').click()")
+        wait_for(tab, "curves", lambda: len(tab.evaluate(POINTS)) == 2)
+        assert "1 running, 1 failed" in tab.evaluate(SUMMARY)
+        assert tab.evaluate("document.querySelector('.reason').textContent") == (
+            f"failed: maml seed 0: {hostile}metabench run"
+        )
+        assert tab.evaluate("document.querySelectorAll('img').length") == 0
+        labels = tab.evaluate("document.querySelector('svg.chart').getAttribute('aria-label')")
+        assert f"{hostile} seed 0: 0.143" in labels
+        assert tab.complaints == []
 
 
 def test_two_runs_grow_on_the_page_until_they_are_done(tmp_path: Path) -> None:
