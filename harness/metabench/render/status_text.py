@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from metabench.render.small_table import SmallTable
@@ -23,7 +24,7 @@ MOST_REASONS = 5
 """Failed and interrupted runs that are explained."""
 _BAR = 30
 _TOGETHER = "\N{NO-BREAK SPACE}"
-_COLORS: dict[State, str] = {"running": "36", "failed": "31", "interrupted": "33", "done": "32"}
+_COLORS = {"running": "36", "failed": "31", "interrupted": "33", "done": "32"}
 _HEADINGS = ("learner", "seed", "state", "share", "left", "loss", "val", "skipped", "steps", "run")
 _RIGHT = frozenset({"seed", "share", "left", "loss", "val", "skipped", "steps"})
 _LEFT_OUT_FIRST = ("run", "steps", "skipped")
@@ -104,8 +105,7 @@ def steps_text(run: RunState) -> str:
 def _head(overview: Overview, *, width: int) -> Iterator[str]:
     n = counted(len(overview.runs), "run")
     where = plain(str(overview.root))
-    counts = counts_text(overview).replace(" ", _TOGETHER).replace(f",{_TOGETHER}", ", ")
-    yield from _wrapped(f"{n} in {where}: {counts}", width)
+    yield from _wrapped(f"{n} in {where}: {counts_text(overview)}", width)
     filled = math.floor(_BAR * overview.share + 1e-9)
     left = left_text(overview)
     bar = f"[{'#' * filled}{'-' * (_BAR - filled)}] {percent(overview.share)}"
@@ -132,7 +132,7 @@ def _group(
     for state in ("planned", "done"):
         of_learner = Counter(plain(run.learner) for run in runs if run.state == state)
         if of_learner:
-            named = ", ".join(f"{name} {n:,}" for name, n in of_learner.items())
+            named = ", ".join(f"{name}{_TOGETHER}{n:,}" for name, n in of_learner.items())
             yield from _wrapped(f"{of_learner.total():,} {state}: {named}", width, indent="  ")
 
 
@@ -169,21 +169,18 @@ def _table(rows: Sequence[dict[str, str]], *, width: int, color: bool) -> Iterat
     names = (len(name) for name in ("learner", *(row["learner"] for row in rows)))
     widths["learner"] = max((n for n in names if n <= room), default=0)
 
-    def line(row: dict[str, str]) -> str:
-        entries = [
-            row[name].rjust(widths[name]) if name in _RIGHT else row[name].ljust(widths[name])
-            for name in columns
-        ]
-        return "  ".join(entries)
+    def entry(row: Mapping[str, str], name: str) -> str:
+        padding = " " * (widths[name] - len(row[name]))
+        code = _COLORS.get(row[name]) if color and name == "state" else None
+        text = f"\x1b[{code}m{row[name]}\x1b[0m" if code else row[name]
+        return padding + text if name in _RIGHT else text + padding
 
-    yield line({name: name for name in columns})
+    yield "  ".join(entry({name: name}, name) for name in columns)
     for row in rows:
         if len(row["learner"]) > widths["learner"]:
             yield row["learner"]
             row = {**row, "learner": ""}
-        text = line(row)
-        code = _COLORS.get(row["state"]) if color else None  # type: ignore[call-overload]
-        yield text.replace(row["state"], f"\x1b[{code}m{row['state']}\x1b[0m", 1) if code else text
+        yield "  ".join(entry(row, name) for name in columns)
 
 
 def _total(columns: Sequence[str], widths: dict[str, int]) -> int:
@@ -214,11 +211,16 @@ def _command(command: str, width: int) -> Iterable[str]:
     """A command over several lines, as a shell reads it."""
     if not command:
         return []
-    lines = _wrapped(command, width - 4)
+    lines = _filled(re.sub(r"(--[\w-]+) (?!-)", rf"\1{_TOGETHER}", command), width - 4)
     return [f"  {line} \\" for line in lines[:-1]] + [f"  {lines[-1]}"]
 
 
 def _wrapped(text: str, width: int, *, indent: str = "") -> list[str]:
+    """Lines of sentences; a number stays with its noun."""
+    return _filled(re.sub(r"(?<=\d) ", _TOGETHER, text), width, indent=indent)
+
+
+def _filled(text: str, width: int, *, indent: str = "") -> list[str]:
     lines = textwrap.wrap(
         text,
         max(20, width),

@@ -7,6 +7,7 @@ of its runs have begun: from then on their own folders say how far they are.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -70,7 +71,7 @@ def announced(planned: Sequence[PlannedRun], out: Path) -> Iterator[None]:
     with file:
         ours = try_lock(file)
         if ours:
-            _write(file, Plan(runs=tuple(map(_entry, planned))))
+            _write(file, Plan(runs=tuple(_entry(one, out) for one in planned)))
         try:
             yield
         finally:
@@ -105,7 +106,7 @@ def read_plans(root: Path) -> Iterator[tuple[PlanEntry, bool, Path]]:
             yield entry, at_work, path.parents[1]
 
 
-def _entry(planned: PlannedRun) -> PlanEntry:
+def _entry(planned: PlannedRun, out: Path) -> PlanEntry:
     spec = planned.spec
     return PlanEntry(
         run_id=spec.run_id,
@@ -117,5 +118,5 @@ def _entry(planned: PlannedRun) -> PlanEntry:
         meta_steps=spec.training.meta_steps,
         meta_batch=spec.training.meta_batch,
         n_episodes=spec.protocol.episodes * len(spec.sources),
-        command=planned.command,
+        command=f"{planned.command} --out {shlex.quote(str(out))}",
     )

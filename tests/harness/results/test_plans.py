@@ -19,7 +19,7 @@ def test_a_plan_is_there_while_its_command_is_at_work(tmp_path):
         ((entry, _, out), *_) = read_plans(tmp_path)
         assert out == tmp_path / "R"
         assert (entry.learner, entry.meta_steps, entry.n_episodes) == ("maml", 10, 8)
-        assert entry.command == "metabench run --seed 0"
+        assert entry.command == f"metabench run --seed 0 --out {tmp_path / 'R'}"
         for spec in SPECS:
             write_run(tmp_path / "R", spec)
     assert planned(tmp_path) == []
