@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -211,6 +212,11 @@ def _command(command: str, width: int) -> Iterable[str]:
     """A command over several lines, as a shell reads it."""
     if not command:
         return []
+    try:
+        words = [shlex.quote(word) for word in shlex.split(command)]
+    except ValueError:  # somebody edited it
+        words = [command]
+    command = " ".join(word.replace(" ", _TOGETHER) for word in words)
     lines = _filled(re.sub(r"(--[\w-]+) (?!-)", rf"\1{_TOGETHER}", command), width - 4)
     return [f"  {line} \\" for line in lines[:-1]] + [f"  {lines[-1]}"]
 

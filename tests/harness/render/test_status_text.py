@@ -1,5 +1,6 @@
 """The text of ``metabench status``; ``tests/golden/status`` holds it at three widths."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,19 @@ def test_names_of_others_write_no_control_codes():
     assert (
         "<b>" not in status_table(Overview(Path("R"), (make_state("done", "<b>"),))).to_html()[20:]
     )
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_command_can_be_pasted(width):
+    command = (
+        "metabench run --learner mnas --set 'network.cell={normal: [[0, 2, skip]]}' --out 'my R'"
+    )
+    run = make_state("interrupted", command=command)
+    text = status_text(Overview(Path("R"), (run,)), width=width)
+    printed = text[text.index("metabench run") :].replace("\\\n", "")
+    assert shlex.split(printed) == shlex.split(command)
+    edited = make_state("interrupted", command="metabench run 'x")
+    assert "metabench run 'x" in status_text(Overview(Path("R"), (edited,)), width=width)
 
 
 def test_many_runs_are_counted_and_not_all_listed():
