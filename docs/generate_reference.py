@@ -93,9 +93,18 @@ FILES = (
         f"Of learners that embed tasks: the embeddings of the first {EMBEDDED:,} meta-test "
         "episodes, four digits each.",
     ),
-    ("`timings.jsonl`", "Wall time: `phase`, `count` of steps or episodes, `seconds`."),
+    (
+        "`timings.jsonl`",
+        "Wall time: `phase`, `count` of steps or episodes since the line before, `seconds`. "
+        "Written while the run goes on, about as often as checkpoints.",
+    ),
     ("`checkpoints/last.safetensors`", "The state of training, from which a run resumes."),
     ("`checkpoints/best.safetensors`", "The best weights on meta-validation, if these are chosen."),
+    (
+        "`.plans/*.json`",
+        "In the results folder, while a command of several runs is at work: the runs that it "
+        "makes. It stays where some of them never began.",
+    ),
 )
 
 
@@ -362,7 +371,8 @@ def _errors() -> str:
         sentence = prose(kind).partition("\n")[0]
         codes.setdefault(kind.exit_code, []).append(f"`{kind.__name__}`: {sentence}")
     meaning = {
-        1: "Some runs failed; the others are done.",
+        1: "Some runs failed; the others are done. `metabench status`: a run failed, was "
+        "interrupted, or cannot be read.",
         2: "The request is wrong: an unknown name, or a value out of bounds.",
         3: "Data is missing, damaged or too small.",
         4: "A plugin is broken.",

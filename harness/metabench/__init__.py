@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         report,
     )
     from metabench.api.running import Runs, run
+    from metabench.api.status import StatusView, status
     from metabench.errors import (
         DataError,
         DivergedError,
@@ -117,6 +118,7 @@ _HOMES = {
         "report",
     ),
     "api.running": ("Runs", "run"),
+    "api.status": ("StatusView", "status"),
     "errors": (
         "DataError",
         "DivergedError",
@@ -292,6 +294,7 @@ __all__ = [
     "SourceDeviation",
     "Stamp",
     "StatefulSpace",
+    "StatusView",
     "Strategy",
     "TaskBatch",
     "TaskKind",
@@ -319,6 +322,7 @@ __all__ = [
     "run",
     "run_job",
     "share",
+    "status",
     "task_gradients",
     "task_losses",
     "task_scores",

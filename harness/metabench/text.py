@@ -1,4 +1,4 @@
-"""Helpers for sentences: numbers with their nouns, and text on one line."""
+"""Helpers for sentences: numbers with their nouns, times, and text on one line."""
 
 from __future__ import annotations
 
@@ -17,6 +17,20 @@ def counted(n: int, one: str, several: str = "") -> str:
     ('1 run', '1,200 runs', '2 queries')
     """
     return f"{n:,} {one if n == 1 else several or one + 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time in the largest units that say it well.
+
+    >>> duration(4210.0), duration(75.2), duration(3.1)
+    ('1 h 10 min', '1 min 15 s', '3 s')
+    """
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
 
 
 def plain(text: str) -> str:

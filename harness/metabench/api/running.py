@@ -194,12 +194,15 @@ def execute(
 ) -> list[JobOutcome]:
     """Make runs, and pass their events on; an interrupt of the main thread stops them.
 
+    The plan is kept in the results folder meanwhile, where it can be watched.
+
     Args:
         work: makes the runs.
         jobs: the runs.
         catalog: whose plugins get the events.
         show: gets the events first.
     """
+    from metabench.results.plans import announced
     from metabench.running.interrupt import StopRequest
 
     def emit(event: RunEvent) -> None:
@@ -209,7 +212,8 @@ def execute(
     # Only the main thread may listen to signals.
     in_main = threading.current_thread() is threading.main_thread()
     stop = StopRequest()
-    with stop if in_main else nullcontext():
+    planned = [job.planned for job in jobs]
+    with announced(planned, jobs[0].out), stop if in_main else nullcontext():
         return work(jobs, emit=emit, stopped=stop)
 
 

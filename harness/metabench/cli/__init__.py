@@ -21,6 +21,7 @@ from metabench.cli.references import references_app
 from metabench.cli.report import report
 from metabench.cli.run import run
 from metabench.cli.screen import prepare, say, told
+from metabench.cli.status import status
 from metabench.cli.view import view
 from metabench.errors import MetabenchError
 from metabench.text import readable
@@ -98,6 +99,7 @@ app.command("claims")(claims)
 app.command("figure")(figure)
 app.command("genotypes")(genotypes)
 app.command("view")(view)
+app.command("status")(status)
 app.command("list")(list_)
 app.command("show")(show)
 app.add_typer(data_app, name="data")

@@ -80,7 +80,7 @@ def report(
     With --format html, write one page with tables, differences, claims, figures and commands.
     """
     from metabench.api.reading import require_runs
-    from metabench.cli.screen import tell
+    from metabench.cli.screen import tell, tell_under_way
 
     chosen = chosen_format(output, format, default=Format.table, free=("txt",))
     if metric is not None:
@@ -90,6 +90,7 @@ def report(
     )
     for problem in built.problems:
         tell(problem)
+    tell_under_way(results.under_way, directory)
     require_runs(results, directory)
     if output is not None:
         text = _written(built, chosen)

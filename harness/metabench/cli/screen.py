@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO
 
 import typer
 
-from metabench.text import plain
+from metabench.text import counted, plain
 
 
 def say(text: str, *, fg: str | None = None) -> None:
@@ -28,6 +31,14 @@ def say(text: str, *, fg: str | None = None) -> None:
 def tell(problem: str) -> None:
     """Print what could not be read or counted, on one line of stderr."""
     typer.echo(plain(problem), err=True)
+
+
+def tell_under_way(folders: Sequence[Path], directory: Path) -> None:
+    """Print how many runs are not counted yet because a process is making them."""
+    if folders:
+        runs, are = counted(len(folders), "run"), "is" if len(folders) == 1 else "are"
+        where = shlex.quote(str(directory))
+        tell(f"{runs} {are} under way and not counted; see metabench status {where}.")
 
 
 def give_up_stderr() -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from metabench.cli.references import complete_key
+from metabench.errors import DataError
+
+if TYPE_CHECKING:
+    from metabench.render.page import Page
 
 
 def view(
@@ -40,17 +45,20 @@ def view(
         ),
     ] = None,
 ) -> None:
-    """Show the report in a browser, with tables to sort and filter.
+    """Show the report in a browser, with tables to sort and filter, and runs while they go on.
 
-    The page is served on this machine only, until Ctrl-C. Reload it to see new runs. With
-    --bundle, it is written as static files instead.
+    The pages are served on this machine only, until Ctrl-C. While runs go on, /live shows their
+    curves, the share done, the time left and what failed, without a reload. Reload the report to
+    see new runs. With --bundle, the report is written as static files instead.
     """
     from metabench.cli.context import catalog
-    from metabench.cli.screen import tell
+    from metabench.cli.screen import tell, tell_under_way
+    from metabench.render.live.service import LiveService
     from metabench.render.page import read_page
     from metabench.render.page.current import Current, State, state_of
     from metabench.render.page.html import render_page
     from metabench.render.page.server import ReportServer, bundle_of, write_bundle
+    from metabench.results.reading import Results
 
     found = catalog()
     files = [*found.claims.values(), *found.references.values(), *found.suites.values()]
@@ -58,21 +66,35 @@ def view(
     def state() -> State:
         return state_of(directory, (file for file in files if isinstance(file, Path)))
 
-    current = Current(lambda: read_page(directory, found, paper=paper)[1], state)
-    page = current()
-    for problem in page.problems:
-        tell(problem)
+    def make() -> tuple[Results, Page]:
+        return read_page(directory, found, paper=paper)
+
+    current = Current(make, state)
     if bundle is not None:
+        results, page = current()
+        for problem in page.problems:
+            tell(problem)
+        tell_under_way(results.under_way, directory)
         for path in write_bundle(bundle, bundle_of(page)):
             typer.echo(path)
         return
 
-    written = Current(lambda: render_page(current()), state)
-    with ReportServer(written, port=port) as server:
+    live = LiveService(directory)
+    under_way = live.under_way()
+    try:
+        for problem in current()[1].problems:
+            tell(problem)
+    except DataError:
+        if not under_way:  # else the first run is about to begin
+            raise
+    written = Current(lambda: render_page(replace(current()[1], live="/live")), state)
+    with ReportServer(written, port=port, beside=live.pages()) as server:
         typer.echo(server.url)
+        if under_way:
+            typer.echo(f"Runs are going on; watch them at {server.url}live", err=True)
         typer.echo("Reload the page to see new runs. Press Ctrl-C to stop.", err=True)
         if not no_browser:
-            webbrowser.open(server.url)
+            webbrowser.open(f"{server.url}live" if under_way else server.url)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -50,7 +50,7 @@ def through_metric(results: Results, name: str) -> Results:
             runs.append(of_metric(run, name))
     if not runs:
         _refuse(results.runs, name)
-    return Results(tuple(runs), results.others, tuple(problems))
+    return Results(tuple(runs), results.others, tuple(problems), under_way=results.under_way)
 
 
 def runs_through(runs: Iterable[FinishedRun], name: str | None) -> list[FinishedRun]:

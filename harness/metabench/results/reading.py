@@ -22,6 +22,7 @@ from metabench.errors import DataError
 from metabench.results.episode_columns import ColumnReader
 from metabench.results.episode_files import Episodes, NotCountedError, read_episodes
 from metabench.results.schema import SCHEMA, RunRecord
+from metabench.results.state import state_of
 from metabench.values import digest
 
 if TYPE_CHECKING:
@@ -63,12 +64,14 @@ class Results:
         others: records of runs that are not done, which never count.
         problems: what is wrong, one sentence each, with the path.
         read_at: when reading began, in nanoseconds since 1970; 0 if unknown.
+        under_way: folders of runs that a process is making; they are not counted, and no problem.
     """
 
     runs: tuple[FinishedRun, ...]
     others: tuple[RunRecord, ...]
     problems: tuple[str, ...]
     read_at: int = 0
+    under_way: tuple[Path, ...] = ()
 
 
 def read_runs(path: str | Path) -> Results:
@@ -89,13 +92,16 @@ def read_runs(path: str | Path) -> Results:
             hint=f"Start one: metabench run --learner maml --suite toy-regression --out {root}",
         )
     runs: dict[tuple[str, int], FinishedRun] = {}
-    others, problems = [], []
+    others, problems, under_way = [], [], []
     reader = ColumnReader()
     for folder in folders:
         try:
-            record = _read_record(folder)
+            record = read_record(folder)
             if record.status != "done":
                 others.append(record)
+                if state_of(folder, record) == "running":
+                    under_way.append(folder)
+                    continue
                 raise NotCountedError(f"the run is {_status(record)}, so it is not counted")
             config_id = record.spec.config_id
             if (twin := runs.get((config_id, record.spec.seed))) is not None:
@@ -110,7 +116,7 @@ def read_runs(path: str | Path) -> Results:
         runs[config_id, record.spec.seed] = FinishedRun(
             folder, record, episodes, config_id, evaluations
         )
-    return Results(tuple(runs.values()), tuple(others), tuple(problems), read_at)
+    return Results(tuple(runs.values()), tuple(others), tuple(problems), read_at, tuple(under_way))
 
 
 def load_results(path: str | Path) -> pd.DataFrame:
@@ -173,7 +179,12 @@ def _constants(run: FinishedRun) -> dict[str, str | int]:
     }
 
 
-def _read_record(folder: Path) -> RunRecord:
+def read_record(folder: Path) -> RunRecord:
+    """Read the record of the run in a folder.
+
+    Raises:
+        NotCountedError: when there is none that can be read, or it was edited.
+    """
     try:
         data = (folder / "run.json").read_bytes()
         raw = from_json(data)
@@ -205,7 +216,8 @@ def _read_record(folder: Path) -> RunRecord:
 
 
 def _status(record: RunRecord) -> str:
-    words = "unfinished (running or killed)" if record.status == "running" else record.status
+    killed = record.status == "running"
+    words = "unfinished (its process was killed)" if killed else record.status
     return f"{words}: {' '.join(record.error.split()).rstrip('.')}" if record.error else words
 
 

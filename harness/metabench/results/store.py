@@ -11,6 +11,7 @@ import json
 import math
 import os
 import tempfile
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 _SAME_SCORE = {"rel_tol": 1e-4, "abs_tol": 1e-7}
 """Scores of the same predictions that were computed twice, up to rounding."""
+
+_LOCK_PAUSES = (0.01, 0.05, 0.2)
+"""Seconds between tries to take a lock: who asks :func:`is_locked` has it for a moment."""
 
 
 class RunStore:
@@ -188,7 +192,7 @@ class RunStore:
         """
         require_writable(self.folder)
         with (self.folder / ".lock").open("w") as file:
-            if not _try_lock(file):
+            if not try_lock(file):
                 raise MetabenchError(
                     f"Another process is working on the run in {self.folder}.",
                     hint="Wait for it, or choose another --out.",
@@ -271,12 +275,48 @@ def _is_episode(line: str, index: int, having: Collection[str]) -> bool:
     return episode.index == index and set(having) <= set(episode.metrics or ())
 
 
-def _try_lock(file: IO[str]) -> bool:
+def is_at_work(folder: Path) -> bool | None:
+    """Whether a process is making the run in a folder; None where the system cannot tell."""
+    return is_locked(folder / ".lock")
+
+
+def is_locked(path: Path) -> bool | None:
+    """Whether a process holds the lock of a file; None where the system cannot tell."""
+    try:
+        import fcntl
+
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    except (ImportError, OSError):
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(handle)  # the lock goes with it
+    return False
+
+
+def try_lock(file: IO[str]) -> bool:
+    """Take the lock of a file, which the process keeps until it closes the file.
+
+    Returns:
+        False when another process has it.
+    """
     with suppress(ImportError):  # Windows has no fcntl; runs are then not guarded
         import fcntl
 
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+        for pause in (*_LOCK_PAUSES, None):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if pause is None:
+                    return False
+                time.sleep(pause)
+            else:
+                break
     return True

@@ -8,7 +8,6 @@ writes the same bytes as one that was not.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -37,6 +36,7 @@ from metabench.running.build import Built
 from metabench.running.engines import Engine, EngineName
 from metabench.running.ensemble import Ensemble, keep, kept
 from metabench.running.training_phases import batches
+from metabench.running.work import Work
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.seeding import generator
 
@@ -131,8 +131,8 @@ class Loops:
         log_every = max(1, total // LOG_POINTS)
         val_every = spec.training.val_every or max(1, total // 20)
         pending: list[Mapping[str, Tensor | float]] = []
-        first, started = step, time.monotonic()
-        saved_at = started
+        first = step
+        work = Work(self.store, "meta-train", done=step)
         try:
             for phase, tasks in batches(built.phases, step):
                 rng = generator(spec.seed, "meta-train", step)
@@ -150,11 +150,11 @@ class Loops:
                     raise Interrupted
                 # Between two logged points nobody has looked at the losses: save at points only,
                 # so that a checkpoint never holds weights that are not finite.
-                if not pending and time.monotonic() - saved_at > self.control.checkpoint_seconds:
+                if not pending and work.seconds > self.control.checkpoint_seconds:
                     self._save(state)
-                    saved_at = time.monotonic()
+                    work.note(step)
         finally:
-            self._note_time("meta-train", step - first, started)
+            work.note(step)
         if step > first:
             self._save(state)
         if state.best is None:
@@ -186,7 +186,7 @@ class Loops:
         phase = evaluation or "meta-test"
         total = spec.protocol.episodes * len(spec.sources)
         written = self.store.count_episodes(evaluation=evaluation, having=built.scoring.further)
-        started = time.monotonic()
+        work = Work(self.store, phase, done=written)
         size = chunk_size(spec.protocol.test_shape(), built.task)
         tested = tested_learner(built, self.store, spec.training.ensemble, device=self.device)
         for first, tasks in _chunks(episodes, total, size, done=written):
@@ -205,9 +205,11 @@ class Loops:
                 self.store.append_embeddings(first, [[*map(_short, row)] for row in kept])
             self.store.append_episodes(records[max(0, written - first) :], evaluation=evaluation)
             self._say("progress", phase=phase, done=first + len(tasks), total=total)
+            if work.seconds > self.control.checkpoint_seconds:
+                work.note(first + len(tasks))
             if self.control.stopped():
                 raise Interrupted
-        self._note_time(phase, total - written, started)
+        work.note(total)
 
     def _canonical(self, genotypes: Sequence[Genotype]) -> list[Genotype]:
         """One genotype for all that are one architecture, where the network knows."""
@@ -356,11 +358,6 @@ class Loops:
     def _say(self, kind: Any, **details: Any) -> None:
         spec, label = self.planned.spec, self.planned.label
         self.control.emit(RunEvent(kind=kind, run_id=spec.run_id, label=label, **details))
-
-    def _note_time(self, phase: str, count: int, started: float) -> None:
-        if count > 0:
-            seconds = round(time.monotonic() - started, 3)
-            self.store.append_timing({"phase": phase, "count": count, "seconds": seconds})
 
 
 def tested_learner(

@@ -79,6 +79,7 @@ def build_page(
         ),
         provenance=find_provenance(runs),
         missing=missing,
+        under_way=len(results.under_way),
     )
 
 

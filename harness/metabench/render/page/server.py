@@ -6,6 +6,7 @@ import logging
 import socketserver
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,10 +25,24 @@ _MARK = '<meta name="generator" content="metabench">'
 _NAMES = ("index.html", "tables.csv", "tables.json", "papers.csv", "papers.json")
 _HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is served beside the page, made anew at every request.
+
+    Attributes:
+        make: gives the text, from what follows the question mark of the address.
+        kind: its media type.
+    """
+
+    make: Callable[[str], str]
+    kind: str = "text/html"
 
 
 class ReportServer(ThreadingHTTPServer):
@@ -39,6 +54,7 @@ class ReportServer(ThreadingHTTPServer):
     Args:
         make_page: gives the page as HTML.
         port: 0 takes any free one.
+        beside: what else is served, by path.
 
     Raises:
         UsageError: when the port is taken.
@@ -46,8 +62,15 @@ class ReportServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, make_page: Callable[[], str], *, port: int) -> None:
+    def __init__(
+        self,
+        make_page: Callable[[], str],
+        *,
+        port: int,
+        beside: Mapping[str, Beside] | None = None,
+    ) -> None:
         self._make_page = make_page
+        self.beside = dict(beside or {})
         self._one_at_a_time = threading.Lock()
         try:
             super().__init__((HOST, port), _Handler)
@@ -81,17 +104,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         host = self.headers.get("Host", "")
+        path, _, question = self.path.partition("?")
         if host.partition(":")[0] not in _OUR_NAMES:
             self._answer(
                 HTTPStatus.MISDIRECTED_REQUEST, "This page is only for the machine that serves it."
             )
         elif self.path == "/favicon.ico":
             self._answer(HTTPStatus.NO_CONTENT, "")
-        elif self.path.partition("?")[0] != "/":
-            self._answer(HTTPStatus.NOT_FOUND, "The only page is /")
+        elif path not in ("/", *self.server.beside):
+            self._answer(HTTPStatus.NOT_FOUND, "There is no such page; the report is /")
         else:
             try:
-                self._answer(HTTPStatus.OK, self.server.page(), kind="text/html")
+                if path == "/":
+                    self._answer(HTTPStatus.OK, self.server.page(), kind="text/html")
+                else:
+                    other = self.server.beside[path]
+                    self._answer(HTTPStatus.OK, other.make(question), kind=other.kind)
             except MetabenchError as error:
                 words = f"{error.message}\n{error.hint}\n"
                 self._answer(HTTPStatus.SERVICE_UNAVAILABLE, words)

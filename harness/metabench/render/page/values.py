@@ -165,6 +165,8 @@ class Page:
         pictures: kind by kind; None if they were not asked for.
         provenance: how it was made; None if it was not asked for.
         missing: by name of such a part, why it could not be made.
+        under_way: how many runs are not counted because a process is making them.
+        live: the address of the page that shows these; "" where nothing serves it.
     """
 
     title: str
@@ -176,3 +178,5 @@ class Page:
     pictures: tuple[Picture, ...] | None = None
     provenance: PageProvenance | None = None
     missing: Mapping[str, str] | None = None
+    under_way: int = 0
+    live: str = ""

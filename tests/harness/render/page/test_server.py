@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import typer
 from result_factory import GOLDEN, edit_json, make_spec, write_run
+from state_factory import at_work, write_going
 from typer.testing import CliRunner
 
 from metabench.cli.view import view
 from metabench.errors import DataError, UsageError
-from metabench.render.page.server import ReportServer, bundle_of, write_bundle
+from metabench.render.page.server import Beside, ReportServer, bundle_of, write_bundle
 from metabench.render.page.values import Page
 
 app = typer.Typer()
@@ -44,7 +45,8 @@ def pages() -> Pages:
 
 @pytest.fixture
 def server(pages: Pages) -> Iterator[ReportServer]:
-    with ReportServer(pages, port=0) as server:
+    beside = {"/said": Beside(lambda question: f"asked {question}", "application/json")}
+    with ReportServer(pages, port=0, beside=beside) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
@@ -88,6 +90,16 @@ def test_other_names_of_this_machine_are_refused(server, pages, host):
 
 def test_localhost_is_a_name_of_this_machine(server):
     assert ask(server, host=f"localhost:{server.server_port}")[0].status == 200
+
+
+def test_what_stands_beside_the_page_is_served_with_its_question(server, pages):
+    answer, text = ask(server, "/said?since=7")
+    assert (answer.status, text) == (200, "asked since=7")
+    assert answer.getheader("Content-Type") == "application/json; charset=utf-8"
+    assert answer.getheader("Cross-Origin-Resource-Policy") == "same-origin"
+    assert answer.getheader("Access-Control-Allow-Origin") is None
+    assert ask(server, "/said", host="evil.example")[0].status == 421
+    assert pages.n == 0
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "/../run.json", "/results/"])
@@ -198,6 +210,18 @@ def test_a_file_is_no_folder(tmp_path):
 def test_a_folder_without_runs_is_refused(tmp_path):
     assert isinstance(run(tmp_path, "--bundle", tmp_path / "out").exception, DataError)
     assert not (tmp_path / "out").exists()
+
+
+def test_runs_under_way_are_no_problem_of_a_page(tmp_path):
+    write_run(tmp_path / "R", make_spec("maml"))
+    with at_work(write_going(tmp_path / "R", make_spec("reptile"))):
+        result = run(tmp_path / "R", "--bundle", tmp_path / "out")
+    assert result.exit_code == 0
+    assert "1 run is under way and not counted" in result.stderr
+    text = (tmp_path / "out" / "index.html").read_text()
+    assert "1 run was under way when this page was made" in text
+    assert 'href="/live"' not in text
+    assert 'id="problems"' not in text
 
 
 def test_problems_are_said_and_the_rest_is_written(tmp_path):

@@ -12,6 +12,7 @@ from metabench.papers.table import PaperRow, PaperTable
 from metabench.render.page.values import Against, Differences, Page, Picture
 from metabench.reports.tables import Row, Table, TableCell
 from metabench.stats import OF_LEARNERS, OF_NETWORKS, SEEDS_AVERAGED, Difference
+from metabench.text import duration as duration
 from metabench.text import plain
 
 OUTCOMES = ("match", "close", "inconclusive", "differs", "not comparable")
@@ -199,20 +200,6 @@ def side(difference: Difference) -> str:
     """Whether an interval leaves 0 out: ``apart``, else ``open``."""
     low, high = difference.interval()
     return "open" if low <= 0 <= high else "apart"
-
-
-def duration(seconds: float | None) -> str:
-    """A time in the largest units that say it well.
-
-    >>> duration(4210.0), duration(75.2), duration(3.1)
-    ('1 h 10 min', '1 min 15 s', '3 s')
-    """
-    if seconds is None:
-        return ""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
 
 
 def metric_of(table: Table) -> str:

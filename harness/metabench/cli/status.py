@@ -1,0 +1,90 @@
+"""``metabench status``: how far the runs of a folder are."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from metabench.results.overview import Overview
+
+
+class StatusFormat(StrEnum):
+    """How the state of runs is printed."""
+
+    table = "table"
+    json = "json"
+
+
+def status(
+    directory: Annotated[
+        Path, typer.Argument(help="The results folder, or the folder of one run.")
+    ] = Path("results"),
+    format: Annotated[
+        StatusFormat, typer.Option("--format", "-f", help="The output format.")
+    ] = StatusFormat.table,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="Print again and again, until nothing is at work on the folder."
+        ),
+    ] = False,
+    every: Annotated[
+        float,
+        typer.Option(min=0.2, metavar="SECONDS", help="With --watch, the time between two prints."),
+    ] = 5.0,
+) -> None:
+    """Print which runs are planned, running, interrupted, failed and done, and how far they are.
+
+    The time left counts runs that a process is making, and those that a command at work has
+    planned. The exit code is 0 if all runs are done, running or planned, and 1 if one failed, was
+    interrupted and waits for its command, or cannot be read.
+    """
+    from metabench.cli.screen import tell
+    from metabench.results.overview import OverviewReader
+
+    read, told = OverviewReader(directory), set[str]()
+
+    def show() -> Overview:
+        overview = read()
+        _print(overview, format, again=watch)
+        for problem in overview.problems:
+            if problem not in told:
+                tell(problem)
+        told.update(overview.problems)
+        return overview
+
+    overview = show()
+    with suppress(KeyboardInterrupt):
+        while watch and overview.under_way:
+            time.sleep(every)
+            overview = show()
+    if overview.need_attention:
+        raise typer.Exit(1)
+
+
+def _print(overview: Overview, format: StatusFormat, *, again: bool) -> None:
+    if format is StatusFormat.json:
+        from metabench.render.status_values import status_values
+
+        # One line each time, so that a program can read them one by one.
+        indent = None if again else 2
+        typer.echo(json.dumps(status_values(overview), indent=indent, allow_nan=False))
+        return
+    from metabench.render.status_text import status_text
+
+    on_terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    if again and on_terminal:
+        typer.echo("\x1b[H\x1b[J", nl=False)
+    color = on_terminal and not (os.environ.get("NO_COLOR") or os.environ.get("CI"))
+    width = shutil.get_terminal_size().columns
+    typer.echo(status_text(overview, width=width, color=color), nl=again and not on_terminal)
