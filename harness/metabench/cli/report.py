@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,12 +19,14 @@ from metabench.cli.selecting import (
     names_of,
     selection_of,
 )
+from metabench.cli.showing import Caption, CaptionOption, WideOption, screen_of
 from metabench.errors import UsageError
 from metabench.render import Format
 
 if TYPE_CHECKING:
     from metabench.papers.arranging import Arrangement
     from metabench.papers.table import PaperReport
+    from metabench.render.layout import Screen
     from metabench.render.page import Page
     from metabench.reports.captions import IntervalKind
     from metabench.reports.tables import Report
@@ -104,6 +103,8 @@ def report(
             "params or budget.",
         ),
     ] = None,
+    wide: WideOption = False,
+    caption: CaptionOption = Caption.short,
 ) -> None:
     """Print a table for each suite and setting, computed from the stored episodes.
 
@@ -113,6 +114,7 @@ def report(
     from metabench.api.reading import require_runs
     from metabench.cli.screen import tell
     from metabench.papers.arranging import Arrangement
+    from metabench.render.layout import Screen
 
     chosen = chosen_format(output, format, default=Format.table, free=("txt",))
     if metric is not None:
@@ -139,11 +141,13 @@ def report(
         tell(problem)
     require_runs(results, directory)
     if output is not None:
-        text = _written(built, chosen)
+        plain = Screen(wide=wide, full_caption=caption is Caption.full)
+        text = _written(built, chosen, plain)
         with writing(output):
             output.write_text(text, encoding="utf-8", newline="\n")
     else:
-        typer.echo(_written(built, chosen, on_terminal=_on_terminal()), nl=False)
+        shown = screen_of(wide=wide, caption=caption)
+        typer.echo(_written(built, chosen, shown), nl=False)
 
 
 def _check_metric(format: Format, paper: str | None) -> None:
@@ -189,20 +193,13 @@ def _build(
     )
 
 
-def _written(
-    built: Report | PaperReport | Page, format: Format, *, on_terminal: bool = False
-) -> str:
+def _written(built: Report | PaperReport | Page, format: Format, screen: Screen) -> str:
     from metabench.render import as_table, render
     from metabench.render.page import Page
     from metabench.render.page.html import render_page
 
     if isinstance(built, Page):
         return render_page(built)
-    if format is Format.table and on_terminal:
-        return as_table.render(built, terminal_width=shutil.get_terminal_size().columns)
+    if format is Format.table:
+        return as_table.render(built, screen)
     return render(built, format)
-
-
-def _on_terminal() -> bool:
-    asked_plain = os.environ.get("NO_COLOR") or os.environ.get("CI")
-    return sys.stdout.isatty() and not asked_plain and os.environ.get("TERM") != "dumb"

@@ -116,8 +116,7 @@ class Table:
         caption: what is shown, in sentences.
         columns: names of sources, and the average.
         rows: one per configuration.
-        unequal: in what rows differ that a comparison should hold equal, in a few words each; the
-            caption says how.
+        warnings: what a reader must beware of, in a few words each; the caption says more.
         selected: that only some runs are shown, in a sentence that the caption has too; else "".
     """
 
@@ -128,7 +127,7 @@ class Table:
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
-    unequal: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     selected: str = ""
 
 
