@@ -12,7 +12,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metabench import SourceDeviation
 from metabench.papers.table import PaperReport
@@ -21,6 +21,9 @@ from metabench.plugin.catalog import Catalog
 from metabench.reports.tables import Report
 from metabench.results.schema import EpisodeRecord, Provenance, RunRecord
 from metabench.values import digest
+
+if TYPE_CHECKING:
+    from metabench.render import Format
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SOURCES = ("bird", "texture")
@@ -175,6 +178,16 @@ def golden_paper_report() -> PaperReport:
     }
     catalog = replace(catalog, suites=suites, learners=learners)
     return build_paper_report(read_runs(GOLDEN / "records"), reference, catalog=catalog)
+
+
+def in_full(report: Report | PaperReport, format: Format) -> str:
+    """The text of a format, of the terminal's with all columns and the whole caption."""
+    from metabench.render import as_table, render
+    from metabench.render.layout import Screen
+
+    if format == "table":
+        return as_table.render(report, Screen(wide=True, full_caption=True))
+    return render(report, format)
 
 
 def write_golden_reports() -> None:

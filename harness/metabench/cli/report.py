@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,15 +10,28 @@ import typer
 
 from metabench.cli.output import chosen_format, writing
 from metabench.cli.references import complete_key
+from metabench.cli.selecting import (
+    BudgetOption,
+    LearnerOption,
+    SeedOption,
+    SettingOption,
+    SuiteOption,
+    names_of,
+    selection_of,
+)
+from metabench.cli.showing import Caption, CaptionOption, WideOption, screen_of
 from metabench.errors import UsageError
 from metabench.render import Format
 
 if TYPE_CHECKING:
+    from metabench.papers.arranging import Arrangement
     from metabench.papers.table import PaperReport
+    from metabench.render.layout import Screen
     from metabench.render.page import Page
     from metabench.reports.captions import IntervalKind
     from metabench.reports.tables import Report
     from metabench.results.reading import Results
+    from metabench.results.selection import Selection
 
 
 class Interval(StrEnum):
@@ -73,6 +83,28 @@ def report(
             "bootstrap: percentile bootstrap over episodes."
         ),
     ] = Interval.auto,
+    learner: LearnerOption = None,
+    suite: SuiteOption = None,
+    setting: SettingOption = None,
+    budget: BudgetOption = None,
+    seed: SeedOption = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Show only these columns of scores, in this order, such as aircraft,average.",
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Sort rows by this column of scores, the best first; or by learner, network, "
+            "params or budget.",
+        ),
+    ] = None,
+    wide: WideOption = False,
+    caption: CaptionOption = Caption.short,
 ) -> None:
     """Print a table for each suite and setting, computed from the stored episodes.
 
@@ -81,23 +113,42 @@ def report(
     """
     from metabench.api.reading import require_runs
     from metabench.cli.screen import tell, tell_under_way
+    from metabench.papers.arranging import Arrangement
+    from metabench.render.layout import Screen
 
     chosen = chosen_format(output, format, default=Format.table, free=("txt",))
     if metric is not None:
         _check_metric(chosen, paper)
+    arrangement = Arrangement(columns=names_of(columns, "--columns"), sort=sort)
+    if chosen is Format.html and arrangement != Arrangement():
+        raise UsageError(
+            "The page shows all columns and sorts them itself, so --columns and --sort do not "
+            "apply.",
+            hint="Choose another --format, such as md or csv.",
+        )
     results, built = _build(
-        directory, format=chosen, paper=paper, metric=metric, interval=interval.value
+        directory,
+        format=chosen,
+        paper=paper,
+        metric=metric,
+        interval=interval.value,
+        selection=selection_of(
+            learner=learner, suite=suite, setting=setting, budget=budget, seed=seed
+        ),
+        arrangement=arrangement,
     )
     for problem in built.problems:
         tell(problem)
     tell_under_way(results.under_way, directory)
     require_runs(results, directory)
     if output is not None:
-        text = _written(built, chosen)
+        plain = Screen(wide=wide, full_caption=caption is Caption.full)
+        text = _written(built, chosen, plain)
         with writing(output):
             output.write_text(text, encoding="utf-8", newline="\n")
     else:
-        typer.echo(_written(built, chosen, on_terminal=_on_terminal()), nl=False)
+        shown = screen_of(wide=wide, caption=caption)
+        typer.echo(_written(built, chosen, shown), nl=False)
 
 
 def _check_metric(format: Format, paper: str | None) -> None:
@@ -121,32 +172,35 @@ def _build(
     paper: str | None,
     metric: str | None,
     interval: IntervalKind,
+    selection: Selection,
+    arrangement: Arrangement,
 ) -> tuple[Results, Report | PaperReport | Page]:
     from metabench.cli.context import catalog
 
     if format is Format.html:
         from metabench.render.page import read_page
 
-        return read_page(directory, catalog(), paper=paper, interval=interval)
+        return read_page(directory, catalog(), paper=paper, interval=interval, selection=selection)
     from metabench.api.reading import build_tables
 
-    return build_tables(directory, paper=paper, metric=metric, interval=interval, catalog=catalog)
+    return build_tables(
+        directory,
+        paper=paper,
+        metric=metric,
+        interval=interval,
+        catalog=catalog,
+        selection=selection,
+        arrangement=arrangement,
+    )
 
 
-def _written(
-    built: Report | PaperReport | Page, format: Format, *, on_terminal: bool = False
-) -> str:
+def _written(built: Report | PaperReport | Page, format: Format, screen: Screen) -> str:
     from metabench.render import as_table, render
     from metabench.render.page import Page
     from metabench.render.page.html import render_page
 
     if isinstance(built, Page):
         return render_page(built)
-    if format is Format.table and on_terminal:
-        return as_table.render(built, terminal_width=shutil.get_terminal_size().columns)
+    if format is Format.table:
+        return as_table.render(built, screen)
     return render(built, format)
-
-
-def _on_terminal() -> bool:
-    asked_plain = os.environ.get("NO_COLOR") or os.environ.get("CI")
-    return sys.stdout.isatty() and not asked_plain and os.environ.get("TERM") != "dumb"

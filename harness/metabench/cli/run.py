@@ -176,17 +176,17 @@ def run(
     else:
         _require(learner=learner, suite=suite)
         grid = grid_of(
-            learners=_names(learner, "--learner"),
-            suites=_names(suite, "--suite"),
-            settings=_names(setting, "--setting") if setting else (),
+            learners=parse_names(learner, "--learner"),
+            suites=parse_names(suite, "--suite"),
+            settings=parse_names(setting, "--setting") if setting else (),
             budget=_one(budget, "--budget"),
-            network=_names(network, "--network") if network else (),
-            strategy=_names(strategy, "--strategy") if strategy else (),
+            network=parse_names(network, "--network") if network else (),
+            strategy=parse_names(strategy, "--strategy") if strategy else (),
             seeds=parse_seeds(seed),
             sets=set_ or (),
             data=data.value,
             limit=limit,
-            metrics=_names(metric, "--metric") if metric else (),
+            metrics=parse_names(metric, "--metric") if metric else (),
             precision=precision.value,
         )
     runs = grid.plan(found, plugin_files=plugin_files(), of_file=plan is not None)
@@ -282,7 +282,12 @@ def _one(text: str, option: str) -> str:
     return text
 
 
-def _names(text: str, option: str) -> tuple[str, ...]:
+def parse_names(text: str, option: str) -> tuple[str, ...]:
+    """Read names that are separated by commas.
+
+    Raises:
+        UsageError: there is none.
+    """
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         raise UsageError(f"{option} names nothing.", hint="Give names, separated by commas.")

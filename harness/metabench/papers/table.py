@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from metabench.papers.deviation_list import ListedDeviation
 from metabench.plugin.contracts.metric import MetricFacts
-from metabench.reports.tables import Row, TableCell
+from metabench.reports.tables import Row, Table, TableCell
 
 if TYPE_CHECKING:
     from metabench.papers.reference import PrintedCell
@@ -76,6 +76,8 @@ class PaperTable:
             share one.
         remarks: what else is known, one sentence each.
         deviations: what suites and learners do otherwise than their sources, of any row.
+        warnings: as of :class:`metabench.reports.tables.Table`.
+        selected: that only some of our runs are shown, in a sentence; else "".
     """
 
     key: str
@@ -88,6 +90,8 @@ class PaperTable:
     reasons: tuple[str, ...]
     remarks: tuple[str, ...]
     deviations: tuple[ListedDeviation, ...] = ()
+    warnings: tuple[str, ...] = ()
+    selected: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +100,10 @@ class PaperReport:
 
     tables: tuple[PaperTable, ...]
     problems: tuple[str, ...]
+
+
+def our_rows(table: Table | PaperTable) -> list[Row]:
+    """Every row of ours, in the order of the table."""
+    if isinstance(table, PaperTable):
+        return [row for line in table.rows for row in line.ours]
+    return list(table.rows)

@@ -106,9 +106,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Every configuration that ran on one setting of a suite; ``caption`` says what is shown.
+    """Every configuration that ran on one setting of a suite.
 
-    ``evaluation`` names the evaluation of the scores, if it is not the headline's.
+    Attributes:
+        suite: its name.
+        setting: its name.
+        evaluation: of the scores, if it is not the headline's; else "".
+        metric: how a query set is scored.
+        caption: what is shown, in sentences.
+        columns: names of sources, and the average.
+        rows: one per configuration.
+        warnings: what a reader must beware of, in a few words each; the caption says more.
+        selected: that only some runs are shown, in a sentence that the caption has too; else "".
     """
 
     suite: str
@@ -118,6 +127,8 @@ class Table:
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    warnings: tuple[str, ...] = ()
+    selected: str = ""
 
 
 @dataclass(frozen=True, slots=True)
