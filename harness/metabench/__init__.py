@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         share,
         task_gradients,
     )
-    from metabench.nn.losses import Reduction, task_losses
+    from metabench.nn.losses import Reduction, query_scalars, task_losses
     from metabench.nn.scores import task_scores
     from metabench.nn.transduction import predictor
     from metabench.planning.yaml_files import read_yaml
@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from metabench.plugin.contracts.file_param import FileParam
     from metabench.plugin.contracts.genotype import Edge, Genotype
     from metabench.plugin.contracts.learner import (
+        QUERY_ACCURACY,
+        QUERY_LOSS,
         SKIPPED,
         Learner,
         LearnerContext,
@@ -136,6 +138,7 @@ _HOMES = {
     ),
     "nn.losses": (
         "Reduction",
+        "query_scalars",
         "task_losses",
     ),
     "nn.scores": ("task_scores",),
@@ -173,6 +176,8 @@ _HOMES = {
         "Genotype",
     ),
     "plugin.contracts.learner": (
+        "QUERY_ACCURACY",
+        "QUERY_LOSS",
         "SKIPPED",
         "Learner",
         "LearnerContext",
@@ -234,6 +239,8 @@ __all__ = [
     "API_VERSION",
     "INPUTS",
     "NEEDED",
+    "QUERY_ACCURACY",
+    "QUERY_LOSS",
     "SKIPPED",
     "Adapted",
     "AnnealedStrategy",
@@ -314,6 +321,7 @@ __all__ = [
     "load_results",
     "normal",
     "predictor",
+    "query_scalars",
     "read_yaml",
     "report",
     "run",
