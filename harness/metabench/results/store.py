@@ -2,7 +2,8 @@
 
 ``<out>/<suite>@<setting>/<learner>/<run_id>/`` holds ``run.json``, ``episodes.jsonl``,
 ``metrics.jsonl``, ``timings.jsonl``, ``evaluations/`` and ``checkpoints/``; of learners that search
-or embed tasks ``genotypes.jsonl`` and ``embeddings.jsonl`` as well.
+or embed tasks ``genotypes.jsonl`` and ``embeddings.jsonl`` as well, and for figures ``fits.jsonl``
+and ``mixtures.jsonl``.
 """
 
 from __future__ import annotations
@@ -101,6 +102,14 @@ class RunStore:
     def append_embeddings(self, first: int, embeddings: Sequence[Sequence[float | None]]) -> None:
         """Add the task embeddings of meta-test episodes ``first``, ``first + 1``, ..., once."""
         self._append_once("embeddings", first, [{"embedding": row} for row in embeddings])
+
+    def has(self, stem: str) -> bool:
+        """Whether a file of rows is there."""
+        return (self.folder / f"{stem}.jsonl").exists()
+
+    def write_rows(self, stem: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write a whole file of rows in the place of an earlier one."""
+        _replace(self.folder / f"{stem}.jsonl", _joined(canonical_json(dict(row)) for row in rows))
 
     def _append_once(self, stem: str, first: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add a line per episode to a file, but for those that are there already."""
