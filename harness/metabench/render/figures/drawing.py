@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 T = TypeVar("T")
+FONT = "DejaVu Sans"
+"""Comes with matplotlib, so it is the same everywhere."""
 POINTS = 8.0
 """Height of all text."""
 LINE = 0.16
@@ -34,7 +36,7 @@ LINE = 0.16
 _MM = 1 / 25.4
 
 _RC: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same everywhere
+    "font.family": FONT,
     "font.size": POINTS,
     "axes.titlesize": POINTS,
     "figure.titlesize": POINTS,
@@ -136,7 +138,7 @@ def new_figure(width: Width, height: float, *, placed: bool = False) -> Figure:
 
 
 def text_width(text: str) -> float:
-    """Inches of one line of text, in the house style."""
+    """Inches of one line of text."""
     return _width_of(text) if text else 0.0
 
 
@@ -146,7 +148,7 @@ def _width_of(text: str) -> float:
     from matplotlib.textpath import TextToPath
 
     width, _, _ = TextToPath().get_text_width_height_descent(
-        text, FontProperties(size=POINTS), ismath=False
+        text, FontProperties(family=FONT, size=POINTS), ismath=False
     )
     return float(width) / 72
 

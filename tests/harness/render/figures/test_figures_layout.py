@@ -37,9 +37,9 @@ def test_every_kind_is_drawn_from_committed_results() -> None:
 
 
 def cases() -> list[ParameterSet]:
-    """Each kind from one study; the others are slow."""
+    """Each kind from one study; the others are slow, and so is t-SNE."""
     return [
-        pytest.param(kind, study, marks=pytest.mark.slow if place else ())
+        pytest.param(kind, study, marks=pytest.mark.slow if place or kind == "embeddings" else ())
         for kind, studies in COMMITTED.items()
         for place, study in enumerate(studies)
     ]
