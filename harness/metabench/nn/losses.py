@@ -46,6 +46,7 @@ def query_scalars(outputs: Tensor, y: Tensor, *, kind: TaskKind) -> dict[str, Te
         y: ``[tasks, n]`` class indices, or ``[tasks, n, outputs]``.
         kind: of the task.
 
+    >>> import torch
     >>> logits, y = torch.tensor([[[0.0, 9.0], [9.0, 0.0]]]), torch.tensor([[1, 1]])
     >>> query_scalars(logits, y, kind="classification")["query_accuracy"]
     tensor([0.5000])
