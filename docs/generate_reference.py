@@ -44,6 +44,7 @@ from metabench.plugin import hookspecs, source_deviation, specs
 from metabench.plugin.catalog import Catalog, Kind, load_catalog
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.results import schema as records
+from metabench.running.figure_data import EPISODES, MOST_FITS, MOST_STEPS, POINTS
 from metabench.running.loops import EMBEDDED
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
@@ -92,6 +93,16 @@ FILES = (
         "`embeddings.jsonl`",
         f"Of learners that embed tasks: the embeddings of the first {EMBEDDED:,} meta-test "
         "episodes, four digits each.",
+    ),
+    (
+        "`fits.jsonl`",
+        f"In regression: support set, function and prediction at {POINTS} points, of {EPISODES} "
+        f"meta-test episodes of each source and {MOST_FITS} at most, five digits each.",
+    ),
+    (
+        "`mixtures.jsonl`",
+        "Of learners that can show it: the weights of all operations as they adapt to meta-test "
+        f"episode 0, at {MOST_STEPS + 1} steps at most, three decimals each.",
     ),
     (
         "`timings.jsonl`",

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         share,
         task_gradients,
     )
-    from metabench.nn.losses import Reduction, task_losses
+    from metabench.nn.losses import Reduction, query_scalars, task_losses
     from metabench.nn.scores import task_scores
     from metabench.nn.transduction import predictor
     from metabench.planning.yaml_files import read_yaml
@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from metabench.plugin.contracts.file_param import FileParam
     from metabench.plugin.contracts.genotype import Edge, Genotype
     from metabench.plugin.contracts.learner import (
+        QUERY_ACCURACY,
+        QUERY_LOSS,
         SKIPPED,
         Learner,
         LearnerContext,
@@ -138,6 +140,7 @@ _HOMES = {
     ),
     "nn.losses": (
         "Reduction",
+        "query_scalars",
         "task_losses",
     ),
     "nn.scores": ("task_scores",),
@@ -175,6 +178,8 @@ _HOMES = {
         "Genotype",
     ),
     "plugin.contracts.learner": (
+        "QUERY_ACCURACY",
+        "QUERY_LOSS",
         "SKIPPED",
         "Learner",
         "LearnerContext",
@@ -236,6 +241,8 @@ __all__ = [
     "API_VERSION",
     "INPUTS",
     "NEEDED",
+    "QUERY_ACCURACY",
+    "QUERY_LOSS",
     "SKIPPED",
     "Adapted",
     "AnnealedStrategy",
@@ -317,6 +324,7 @@ __all__ = [
     "load_results",
     "normal",
     "predictor",
+    "query_scalars",
     "read_yaml",
     "report",
     "run",

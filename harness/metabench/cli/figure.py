@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from metabench.cli.output import chosen_format, writing
 from metabench.errors import DataError, UsageError, unknown
-from metabench.render.figures import FIGURES, FigureRequest
-from metabench.render.figures.drawing import FileFormat, encode, house_style
+from metabench.render.figures import FIGURES, FigureKind, FigureRequest
+from metabench.render.figures.drawing import FileFormat, Width, encode, house_style
+
+if TYPE_CHECKING:
+    from metabench.results.reading import Results
 
 _KINDS = "; ".join(f"{name}: {kind.summary}" for name, kind in FIGURES.items())
 
@@ -46,33 +51,53 @@ def figure(
         typer.Option(
             metavar="NAME",
             help="For the figure ranks: rank by this metric of the same predictions instead of "
-            "the headline's, such as nll, the runs that have it.",
+            "the headline's, such as nll, the runs that have it. For the figure curves: show this "
+            "scalar of meta-training, such as loss or val_score, or this metric, alone.",
         ),
     ] = None,
+    learner: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Show only these learners, separated by commas, such as maml,reptile.",
+        ),
+    ] = None,
+    width: Annotated[
+        Width,
+        typer.Option(
+            help="The width in print: single is a column, 85 mm; double is a page, 174 mm. Text "
+            "is 8 points high at that width."
+        ),
+    ] = Width.double,
+    edge: Annotated[
+        str,
+        typer.Option(
+            metavar="EDGES",
+            help="For the figure annealing: show only these edges, separated by commas: 0-2 in "
+            "every cell, normal:0-2 in one, and normal:2 for the pairs of inputs of a node. "
+            "[default: all]",
+        ),
+    ] = "",
 ) -> None:
     """Draw a figure from results, and print the name of its file."""
     from metabench.cli.context import catalog
+    from metabench.cli.run import parse_names
     from metabench.cli.screen import tell
     from metabench.results.further_metrics import through_metric
     from metabench.results.reading import read_runs
 
     if kind not in FIGURES:
         raise unknown("figure", kind, FIGURES)
-    if episode is not None and not FIGURES[kind].of_episode:
-        fitting = ", ".join(name for name, one in FIGURES.items() if one.of_episode)
-        raise UsageError(
-            f"--episode does not apply to figure {kind}.", hint=f"It applies to: {fitting}."
-        )
-    if metric is not None and not FIGURES[kind].of_scores:
-        fitting = ", ".join(name for name, one in FIGURES.items() if one.of_scores)
-        raise UsageError(
-            f"--metric does not apply to figure {kind}.", hint=f"It applies to: {fitting}."
-        )
+    _check_applies("--episode", kind, episode is not None, lambda one: one.of_episode)
+    _check_applies("--metric", kind, metric is not None, lambda one: one.of_scores or one.of_curves)
+    _check_applies("--edge", kind, bool(edge), lambda one: one.of_edges)
     chosen = chosen_format(output, format, default=FileFormat.svg)
     with house_style():
         pass  # fails at once if matplotlib is missing
     results = read_runs(directory)
-    if metric is not None:
+    if learner is not None:
+        results = _of_learners(results, parse_names(learner, "--learner"))
+    if metric is not None and FIGURES[kind].of_scores:
         results = through_metric(results, metric)
     for problem in results.problems:
         tell(problem)
@@ -81,11 +106,38 @@ def figure(
             f"There is no finished and readable run in {directory}.",
             hint="Run the command of an unfinished run again to finish it.",
         )
-    request = FigureRequest(results=results, catalog=catalog, episode=episode or 0)
+    request = FigureRequest(
+        results=results,
+        catalog=catalog,
+        width=width,
+        whole=True,
+        episode=episode or 0,
+        metric=metric,
+        edge=edge,
+    )
     drawing = FIGURES[kind].make(request)
     for note in drawing.notes:
         tell(note)
     _write(encode(drawing, chosen), output or Path(f"{kind}.{chosen}"))
+
+
+def _check_applies(
+    option: str, kind: str, given: bool, applies: Callable[[FigureKind], bool]
+) -> None:
+    if given and not applies(FIGURES[kind]):
+        fitting = ", ".join(name for name, one in FIGURES.items() if applies(one))
+        raise UsageError(
+            f"{option} does not apply to figure {kind}.", hint=f"It applies to: {fitting}."
+        )
+
+
+def _of_learners(results: Results, names: Sequence[str]) -> Results:
+    known = {run.record.spec.learner.name for run in results.runs}
+    for name in names:
+        if name not in known:
+            raise unknown("learner", name, known, of="the finished runs here")
+    runs = [run for run in results.runs if run.record.spec.learner.name in names]
+    return replace(results, runs=tuple(runs))
 
 
 def _write(content: bytes, path: Path) -> None:

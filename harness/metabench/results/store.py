@@ -2,7 +2,8 @@
 
 ``<out>/<suite>@<setting>/<learner>/<run_id>/`` holds ``run.json``, ``episodes.jsonl``,
 ``metrics.jsonl``, ``timings.jsonl``, ``evaluations/`` and ``checkpoints/``; of learners that search
-or embed tasks ``genotypes.jsonl`` and ``embeddings.jsonl`` as well.
+or embed tasks ``genotypes.jsonl`` and ``embeddings.jsonl`` as well, and for figures ``fits.jsonl``
+and ``mixtures.jsonl``.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class RunStore:
         """Replace ``run.json`` in one step."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "run.json"
-        _replace(path, record.model_dump_json(indent=2) + "\n")
+        replace_text(path, record.model_dump_json(indent=2) + "\n")
 
     def append_episodes(self, records: Iterable[EpisodeRecord], *, evaluation: str = "") -> None:
         """Add episodes in the order of their index, to the headline's if no other is named."""
@@ -106,6 +107,14 @@ class RunStore:
         """Add the task embeddings of meta-test episodes ``first``, ``first + 1``, ..., once."""
         self._append_once("embeddings", first, [{"embedding": row} for row in embeddings])
 
+    def has(self, stem: str) -> bool:
+        """Whether a file of rows is there."""
+        return (self.folder / f"{stem}.jsonl").exists()
+
+    def write_rows(self, stem: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write a whole file of rows in the place of an earlier one."""
+        replace_text(self.folder / f"{stem}.jsonl", _joined(canonical_json(dict(row)) for row in rows))
+
     def _append_once(self, stem: str, first: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add a line per episode to a file, but for those that are there already."""
         path = self.folder / f"{stem}.jsonl"
@@ -131,7 +140,7 @@ class RunStore:
             (i for i, line in enumerate(lines) if not _is_episode(line, i, having)), len(lines)
         )
         if n < len(lines):
-            _replace(path, _joined(lines[:n]))
+            replace_text(path, _joined(lines[:n]))
         return n
 
     def forget_evaluation(self, evaluation: str) -> None:
@@ -157,7 +166,7 @@ class RunStore:
                 )
             both = {**(old.metrics or {}), **(new.metrics or {})}
             merged.append(old.model_copy(update={"metrics": both}))
-        _replace(path, _joined(one.model_dump_json(exclude_none=True) for one in merged))
+        replace_text(path, _joined(one.model_dump_json(exclude_none=True) for one in merged))
 
     def append_metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """Add a point of the training curve."""
@@ -170,7 +179,7 @@ class RunStore:
         points = _parsed(lines, path, "step")
         if path.exists():
             kept = [line for line, at in zip(lines, points, strict=True) if at["step"] <= step]
-            _replace(path, _joined(kept))
+            replace_text(path, _joined(kept))
 
     def append_timing(self, values: Mapping[str, Any]) -> None:
         """Add a note of wall time; kept apart so that the other files hold no clock values."""
@@ -217,7 +226,7 @@ def require_writable(folder: Path) -> None:
         ) from error
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str) -> None:
     """Write under another name, then rename: a kill leaves the old or the new file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text, encoding="utf-8")

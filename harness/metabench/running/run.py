@@ -21,6 +21,7 @@ from metabench.results.store import RunStore
 from metabench.running import engines, provenance
 from metabench.running.build import Built, build
 from metabench.running.engines import Engine
+from metabench.running.figure_data import keep_figure_data
 from metabench.running.loops import Control, Interrupted, Loops
 from metabench.running.out_of_memory import is_out_of_memory, out_of_memory
 from metabench.running.trained_learner import restore
@@ -75,6 +76,7 @@ class RunExecution:
             else:
                 record, text = self._make(earlier), ""
             record = self._evaluate(self._add_metrics(record))
+            keep_figure_data(self.store, record.spec, self._catalog, device=self._device)
             self._say("run-done", text=text)
             return record
 

@@ -42,6 +42,7 @@ from metabench_plugins.learners.parts.gradient_learner import GradientParams, le
 from metabench_plugins.learners.parts.layer_weights import layered
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
 from metabench_plugins.learners.parts.outer_gradient import gradients_by_parts
+from metabench_plugins.learners.parts.query_log import QueryLog
 from metabench_plugins.learners.parts.schedules import floor
 from metabench_plugins.learners.parts.split_batch import even_parts, tasks_of
 from metabench_plugins.learners.parts.svgd import svgd_matrices
@@ -143,16 +144,15 @@ class Bmaml:
     def meta_step(
         self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
     ) -> Mapping[str, Tensor | float]:
-        """One outer update; ``query_loss`` is that of the mean prediction."""
+        """One outer update; what is logged of queries is of the mean prediction."""
         p, chaser = self.params, self.params.meta_loss == "chaser"
         losses: list[Tensor] = []
-        query_losses: list[Tensor] = []
+        log = QueryLog(self._context.task.kind)
 
         def descended(start: Params, part: slice) -> Tensor:
-            own = self._losses(Particles(**start), tasks_of(tasks, part), chaser=chaser)
-            for values, kept in zip(own, (losses, query_losses), strict=True):
-                kept.append(values.detach())
-            return own[0]
+            own = self._losses(Particles(**start), tasks_of(tasks, part), chaser=chaser, log=log)
+            losses.append(own.detach())
+            return own
 
         gradients = gradients_by_parts(
             descended,
@@ -164,19 +164,18 @@ class Bmaml:
         loss = torch.cat(losses).mean()
         rate = p.outer_decay ** floor(100 * progress)
         skipped = self.outer.apply(gradients, rate=rate).to(loss.dtype)
-        if not chaser:
-            return {"loss": loss, SKIPPED: skipped}
-        return {"loss": loss, "query_loss": torch.cat(query_losses).mean(), SKIPPED: skipped}
+        return {"loss": loss, **log.means(), SKIPPED: skipped}
 
-    def _losses(self, start: Particles, tasks: TaskBatch, *, chaser: bool) -> tuple[Tensor, Tensor]:
-        """What each task adds to the outer loss, and its query loss, ``[tasks]``."""
+    def _losses(self, start: Particles, tasks: TaskBatch, *, chaser: bool, log: QueryLog) -> Tensor:
+        """What each task adds to the outer loss, ``[tasks]``; predictions for queries are noted."""
         p = self.params
         support, query = self._read(tasks.support), self._read(tasks.query)
         shots = support.y.shape[1] // self._context.shape.ways
         *_, end = self._path(support, p.inner_steps, start=start, create_graph=p.order == "second")
         if not chaser:
-            query_losses = self._query_losses(end, query, shots=shots)
-            return query_losses, query_losses
+            outputs = self._predict(end, query.x)
+            log.note(outputs, query.y)
+            return self._query_losses(outputs, query.y, shots=shots)
         with torch.no_grad():
             seen = Labelled(
                 torch.cat([support.x, query.x], dim=1), torch.cat([support.y, query.y], dim=1)
@@ -184,8 +183,8 @@ class Bmaml:
             leader = end
             for _ in range(p.leader_steps):
                 leader = self._step(leader, seen)
-            query_losses = self._query_losses(end, query, shots=shots)
-        return (end.weights - leader.weights).square().sum(dim=(1, 2)), query_losses
+            log.note(self._predict(end, query.x), query.y)
+        return (end.weights - leader.weights).square().sum(dim=(1, 2))
 
     def parts_of(self, tasks: TaskBatch) -> list[slice]:
         """The tasks of a batch that run at a time in an outer gradient, parts of about one size."""
@@ -343,10 +342,10 @@ class Bmaml:
             return outputs.mean(dim=1)
         return outputs.log_softmax(dim=-1).logsumexp(dim=1) - math.log(outputs.shape[1])
 
-    def _query_losses(self, particles: Particles, query: Labelled, *, shots: int) -> Tensor:
+    def _query_losses(self, outputs: Tensor, y: Tensor, *, shots: int) -> Tensor:
         return task_losses(
-            self._predict(particles, query.x),
-            query.y,
+            outputs,
+            y,
             kind=self._context.task.kind,
             reduction=self.params.reduction,
             shots=shots,

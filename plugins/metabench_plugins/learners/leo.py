@@ -62,6 +62,7 @@ from metabench_plugins.learners.parts.classifier_head import ClassifierHead
 from metabench_plugins.learners.parts.gradient_learner import leaves
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
 from metabench_plugins.learners.parts.pretrained_embedding import PretrainedEmbedding
+from metabench_plugins.learners.parts.query_log import QueryLog
 
 PRE_TRAIN = "pre-train"
 NO_SPREAD = 1e-10
@@ -186,16 +187,19 @@ class Leo:
             return self._network.classify(examples, progress=progress, rng=rng)
         with torch.no_grad():
             support, query = self._features(tasks.support.x), self._features(tasks.query.x)
+        log = QueryLog("classification")
         losses, penalty = self.losses(
             support,
             tasks.support.y,
             query,
             tasks.query.y,
             training=Training(rng=rng, progress=progress),
+            log=log,
         )
         loss = losses.mean()
         skipped = self.outer.step(loss + penalty)
-        return {"loss": loss.detach(), "penalty": penalty.detach(), SKIPPED: skipped}
+        logged = {"loss": loss.detach(), **log.means(), SKIPPED: skipped}
+        return {**logged, "penalty": penalty.detach()}
 
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
@@ -222,6 +226,7 @@ class Leo:
         answers: Tensor,
         *,
         training: Training,
+        log: QueryLog | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Query losses after the inner steps, ``[tasks]``, and the penalties, a scalar.
 
@@ -231,11 +236,14 @@ class Leo:
             query: features ``[tasks, q, d]``.
             answers: ``[tasks, q]``.
             training: of the meta-step.
+            log: notes the predictions for the queries.
         """
         p = self.params
         codes, divergence = self.encode(support, labels, training=training)
         moved, classifiers = self.refine(codes, support, labels, training=training)
         outputs = logits(self._drop(query, training), classifiers)
+        if log is not None:
+            log.note(outputs, answers)
         losses = _losses(outputs, answers, reduction="mean")
         distance = (moved.detach() - codes).square().mean()
         penalty = p.kl_weight * divergence + p.encoder_penalty * distance

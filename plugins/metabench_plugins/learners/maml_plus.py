@@ -35,6 +35,7 @@ from metabench import (
 from metabench_plugins.learners.maml import Maml, MamlParams
 from metabench_plugins.learners.parts.gradient_learner import Start, leaves
 from metabench_plugins.learners.parts.outer_adam import Group
+from metabench_plugins.learners.parts.query_log import QueryLog
 from metabench_plugins.learners.parts.schedules import Scalar, cos, floor
 
 N_PARTS = 100
@@ -193,15 +194,23 @@ class MamlPlus(Maml):
         assert isinstance(start, ScheduledStart)
         return sum(map(bool, start.losses))
 
-    def losses_of_tasks(self, start: Start, tasks: TaskBatch) -> tuple[Tensor, Tensor | None]:
-        """The weighted sum over inner steps of the query losses of each task, ``[tasks]``."""
+    def losses_of_tasks(
+        self, start: Start, tasks: TaskBatch, *, log: QueryLog | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The weighted sum over inner steps of the query losses of each task, ``[tasks]``.
+
+        The predictions after the last step are noted in the log.
+        """
         assert isinstance(start, ScheduledStart)
         steps = self.params.inner_steps
         shots = tasks.support.y.shape[1] // self.context.shape.ways
         path = self._path(start, tasks.support, steps=steps, anneal=steps, order=start.order)
         first, *others = [
-            v * self._loss(start, weights, data=tasks.query, shots=shots)
-            for v, weights in zip((0.0, *start.losses), path, strict=True)
+            v
+            * self._loss(
+                start, weights, data=tasks.query, shots=shots, log=log if step == steps else None
+            )
+            for step, (v, weights) in enumerate(zip((0.0, *start.losses), path, strict=True))
             if v
         ]
         return sum(others, start=first), None

@@ -40,6 +40,7 @@ from metabench_plugins.learners.parts.augmentation import (
 )
 from metabench_plugins.learners.parts.embedding import Embedding
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam, OuterOptimizer
+from metabench_plugins.learners.parts.query_log import QueryLog
 from metabench_plugins.learners.parts.schedules import floor
 
 
@@ -172,7 +173,9 @@ class MetricLearner(ABC):
         loss = self.loss(logits.flatten(0, 1), tasks.query.y.flatten())
         skipped = self.outer.step(loss + self.penalty(), rate=self.rate(progress))
         self.embed.network.keep(training, skipped=skipped)
-        return {"loss": loss.detach(), SKIPPED: skipped}
+        log = QueryLog("classification")
+        log.note(logits, tasks.query.y)
+        return {"loss": loss.detach(), **log.means(), SKIPPED: skipped}
 
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:

@@ -63,6 +63,11 @@ def test_a_dash_is_stdout_and_nothing_else_goes_there(searched: Path) -> None:
     [
         (["cells"], "Unknown figure 'cells'"),
         (["cell", "--episode", "1"], "--episode does not apply to figure cell"),
+        (["cell", "--metric", "loss"], "--metric does not apply to figure cell"),
+        (["cell", "--edge", "0-1"], "--edge does not apply to figure cell"),
+        (["cell", "--learner", "mans"], "Unknown learner 'mans' of the finished runs here"),
+        (["cell", "--learner", ","], "--learner names nothing"),
+        (["annealing", "--edge", "0,x"], "'x' is no edge"),
         (["cell", "-o", "x.png", "--format", "pdf"], "x.png ends in .png, but --format is pdf"),
         (["cell", "-o", "x.gif"], "x.gif ends in .gif, which is not a format"),
         (["cell", "-o", "x.gif", "-f", "svg"], "x.gif ends in .gif, which is not a format"),
@@ -82,6 +87,26 @@ def test_help_and_hint_name_the_figures_of_an_episode(searched: Path) -> None:
     assert done.exception.hint == "It applies to: fits, annealing."
     shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "1000"}).stdout
     assert "For the figures fits and annealing" in shown
+
+
+def test_the_width_is_that_of_a_column_or_a_page(searched: Path, tmp_path: Path) -> None:
+    sizes = {}
+    for width, points in (("single", "240.944882"), ("double", "493.228346")):
+        assert run("cell", searched, "--width", width, "-o", tmp_path / "a.svg").exit_code == 0
+        sizes[width] = (tmp_path / "a.svg").read_text().partition('width="')[2].partition('pt"')[0]
+        assert sizes[width] == points  # of 72 to an inch: 85 and 174 mm
+    assert run("cell", searched, "--width", "wide").exit_code == 2
+
+
+def test_only_the_learners_that_are_asked_for_are_shown(searched: Path) -> None:
+    write_run(searched, make_spec("maml"))
+    write_run(searched, make_spec("reptile"))
+    for folder in searched.rglob("run.json"):
+        (folder.parent / "metrics.jsonl").write_text(
+            '{"step": 1, "query_loss": 2.0}\n{"step": 2, "query_loss": 1.0}\n'
+        )
+    shown = run("curves", searched, "--learner", "reptile,maml", "-o", "-").stdout
+    assert "One line for each of maml, reptile." in shown
 
 
 def test_a_folder_without_a_finished_run_has_no_figure(tmp_path: Path) -> None:

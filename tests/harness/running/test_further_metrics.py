@@ -498,7 +498,7 @@ def test_ranks_are_those_of_the_metric(tmp_path: Path) -> None:
     assert "negative log-likelihood" in out.read_text()
     refused = CliRunner().invoke(app, ["figure", "curves", str(tmp_path), "--metric", "nll"])
     assert refused.exit_code == 2
-    assert "--metric does not apply to figure curves." in refused.stderr
+    assert "No run here has a curve of 'nll'; there is none." in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 SKIPPED = "skipped"
 """Name of a scalar of :meth:`Learner.meta_step`: 1 where the outer update was not made, else 0."""
+QUERY_LOSS = "query_loss"
+"""Name of a scalar of :meth:`Learner.meta_step`: the mean over tasks and query examples of the
+cross-entropy or of the squared error, so that learners can be compared while they train."""
+QUERY_ACCURACY = "query_accuracy"
+"""Name of a scalar of :meth:`Learner.meta_step` in classification: the share of query examples
+whose class is predicted."""
 
 
 @runtime_checkable

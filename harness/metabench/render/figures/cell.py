@@ -10,7 +10,16 @@ from metabench.errors import DataError
 from metabench.plugin.contracts.architecture import CellChoices
 from metabench.plugin.contracts.genotype import Genotype
 from metabench.render.figures.cell_layout import CellLayout, LabelledEdge, lay_out
-from metabench.render.figures.drawing import Drawing, house_style, line_style, new_figure
+from metabench.render.figures.drawing import (
+    LINE,
+    Drawing,
+    Width,
+    house_style,
+    line_style,
+    new_figure,
+    text_width,
+    wrapped,
+)
 from metabench.render.figures.palette import FAINT, INK, SHADE, Style, styles
 from metabench.render.figures.stamps import shown_of, stamped
 from metabench.results.labels import labelled
@@ -22,8 +31,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LETTER, LINE = 0.075, 0.17
-"""Inches of a letter's width and a line's height at the size of labels."""
+LETTER = 0.075
+"""Inches of a letter's width, more than most letters have."""
+MARGIN, END = 5.0, 7.0
+"""Letters beside the first node, and beside the last one, where the output leaves."""
+BELOW = 4.0
+"""Lines below the nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +65,12 @@ class Found:
         return f"{share}; {others:,} other{'s share' if others > 1 else ' has'} {left}"
 
 
-def draw(results: Results) -> Drawing:
+def draw(results: Results, *, width: Width = Width.double) -> Drawing:
     """Draw the most common cells of every configuration that searches.
+
+    Args:
+        results: where the runs are.
+        width: of the figure.
 
     Raises:
         DataError: when no run holds architectures.
@@ -65,7 +82,7 @@ def draw(results: Results) -> Drawing:
             hint="Learners that search, such as mnas, write them to genotypes.jsonl.",
         )
     with house_style():
-        figure = figure_of(found)
+        figure = figure_of(found, width=width)
     said = [f"{label}: {one}; {_in_words(one.genotype)}" for label, one in found.items()]
     drawing = Drawing(
         name="cell",
@@ -105,32 +122,41 @@ def edges_of_choices(choices: CellChoices) -> list[LabelledEdge]:
     return [LabelledEdge(source, target, label) for source, target in choices.edges]
 
 
-def figure_of(found: Mapping[str, Found]) -> Figure:
-    """One panel per cell of each configuration's most common architecture."""
+def figure_of(found: Mapping[str, Found], *, width: Width) -> Figure:
+    """One panel per cell of each configuration's most common architecture.
+
+    They stand below each other, all in one scale and with one style per primitive.
+    """
     panels = [
-        (f"{label}, {plain(cell)}: {one}", lay_out(edges))
+        (f"{label}, {plain(cell)}: {one}", edges)
         for label, one in found.items()
         for cell, edges in edges_of(one.genotype).items()
     ]
-    return draw_cells(panels)
-
-
-def draw_cells(panels: Sequence[tuple[str, CellLayout]]) -> Figure:
-    """Draw cells one below the other, all in one scale and with one style per primitive."""
-    style = styles(sorted({arc.edge.label for _, cell in panels for arc in cell.arcs}))
-    margin = 8.0
-    width = max(cell.width for _, cell in panels) + 2 * margin
-    heights = [cell.height + 6.5 for _, cell in panels]
-    figure = new_figure(
-        max(width * LETTER, max(len(title) for title, _ in panels) * LETTER * 0.95),
-        sum(heights) * LINE,
-    )
-    grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights).ravel()
-    for axes, (title, cell) in zip(grid, panels, strict=True):
+    labels = {edge.label for _, edges in panels for edge in edges}
+    style = styles(sorted(labels))
+    margin = max(MARGIN, max(text_width(label) for label in labels) / LETTER / 2)
+    beside = margin + max(margin, END)
+    widest = max(lay_out(edges).width for _, edges in panels) + beside
+    columns = min(len(panels), width.columns)
+    if widest * LETTER > width.inches / columns:
+        columns = 1
+    inches = width.inches / columns
+    cells = [lay_out(edges, room=inches / LETTER - beside) for _, edges in panels]
+    titles = [wrapped(title, inches - 0.1) for title, _ in panels]
+    tops = [
+        cell.height + 1.5 + 1.2 * (title.count("\n") + 1)
+        for cell, title in zip(cells, titles, strict=True)
+    ]
+    rows = [max(tops[first : first + columns]) + BELOW for first in range(0, len(tops), columns)]
+    figure = new_figure(width, sum(rows) * LINE, placed=True)
+    for place, (title, cell) in enumerate(zip(titles, cells, strict=True)):
+        row, column = divmod(place, columns)
+        lower = 1 - sum(rows[: row + 1]) / sum(rows)
+        axes = figure.add_axes((column / columns, lower, 1 / columns, rows[row] / sum(rows)))
         axes.set_axis_off()
-        axes.set_title(title, loc="left")
-        axes.set_xlim(-margin, width - margin)
-        axes.set_ylim(-3.5, cell.height + 1.2)
+        axes.set_xlim(-margin, inches / LETTER - margin)
+        axes.set_ylim(-BELOW, rows[row] - BELOW)
+        axes.set_title(title, loc="left", x=0.05 / inches, y=1, va="top", pad=-4)
         _draw_cell(axes, cell, style)
     return figure
 
@@ -162,7 +188,6 @@ def _draw_cell(axes: Axes, cell: CellLayout, style: Mapping[str, Style]) -> None
             arc.edge.label,
             ha="center",
             va="center",
-            fontsize=7,
             color=INK,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
         )
@@ -174,9 +199,9 @@ def _draw_cell(axes: Axes, cell: CellLayout, style: Mapping[str, Style]) -> None
             "edgecolor": INK,
             "linewidth": 0.8,
         }
-        axes.text(place, 0, str(node), ha="center", va="center", fontsize=7, bbox=box)
+        axes.text(place, 0, str(node), ha="center", va="center", bbox=box)
         if is_input:
-            axes.text(place, -1.9, "in", ha="center", va="center", fontsize=7, color=FAINT)
+            axes.text(place, -1.9, "in", ha="center", va="center", color=FAINT)
     _draw_output(axes, [place for node, place in cell.nodes.items() if node not in cell.inputs])
 
 
@@ -190,7 +215,7 @@ def _draw_output(axes: Axes, places: Sequence[float]) -> None:
     axes.plot([first, last], [-1.9, -1.9], color=FAINT, lw=0.8)
     line = {"arrowstyle": "-|>", "color": FAINT, "lw": 0.8, "shrinkA": 0, "shrinkB": 0}
     axes.annotate("", xy=(last + 3, -1.9), xytext=(last, -1.9), arrowprops=line)
-    axes.text(last + 3.3, -1.9, "out", fontsize=7, color=FAINT, va="center", ha="left")
+    axes.text(last + 3.3, -1.9, "out", color=FAINT, va="center", ha="left")
 
 
 def _in_words(genotype: Genotype) -> str:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Span = tuple[float, float]
+MIN_GAP = 2.0
+"""Between nodes, so that their circles do not touch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +65,21 @@ class CellLayout:
     height: float
 
 
-def lay_out(edges: Sequence[LabelledEdge], *, level: float = 1.6) -> CellLayout:
+def lay_out(
+    edges: Sequence[LabelledEdge], *, level: float = 1.6, room: float | None = None
+) -> CellLayout:
     """Place the nodes and edges of a cell.
 
     Args:
         edges: in any order; the layout does not depend on it.
         level: height of one level of labels.
+        room: the width at most; nodes come closer, and labels stand on more levels.
     """
     ordered = sorted(set(edges), key=lambda e: (e.target - e.source, e.target, e.source, e.label))
     numbers = sorted({node for edge in ordered for node in (edge.source, edge.target)})
     gap = 2.0 + max((len(edge.label) for edge in ordered), default=0) / 2
+    if room is not None and len(numbers) > 1:
+        gap = max(MIN_GAP, min(gap, room / (len(numbers) - 1)))
     nodes = {node: gap * place for place, node in enumerate(numbers)}
     # Longer arcs are outside shorter ones: they leave a node further left and enter it further
     # right. Arcs out of a node have its right half, arcs into it the left one.

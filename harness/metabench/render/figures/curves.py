@@ -2,49 +2,74 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from metabench.errors import DataError
-from metabench.plugin.contracts.metric import MetricFacts
+from metabench.errors import DataError, UsageError
+from metabench.plugin.contracts.learner import QUERY_ACCURACY, QUERY_LOSS
+from metabench.plugin.contracts.metric import Better, MetricFacts
 from metabench.render.figures.drawing import (
     Drawing,
+    Width,
     house_style,
     legend_below,
     line_style,
     new_figure,
-    plain_log_axis,
+    plain_axis,
+    wrapped,
 )
-from metabench.render.figures.palette import Style, styles
+from metabench.render.figures.palette import INK, Style, learner_styles
 from metabench.render.figures.stamps import shown_of, stamped
+from metabench.results.comparable_curves import (
+    COMMON,
+    LOSS,
+    VAL_SCORE,
+    Array,
+    Series,
+    training_curves,
+)
 from metabench.results.configurations import Configuration
 from metabench.results.labels import labelled
 from metabench.results.reading import Results
 from metabench.stats import Interval, average_interval, field_interval
+from metabench.text import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = NDArray[np.float64]
 SMOOTHED = 15
 """Points of the training curve that one point of the thick line is the mean of."""
 LOG_RATIO = 10.0
 """A positive scalar whose largest value is this much larger than its smallest has a log axis."""
+RUNAWAY = 3.0
+"""A loss is cut off where it is this many times what most runs begin with and stay at."""
+FEW = 4
+"""Up to so many runs are drawn as logged as well."""
+HEIGHT = 2.1
+"""Inches of a panel."""
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
-    """A scalar over meta-steps, in the run of one seed."""
+class Quantity:
+    """What a panel shows.
 
-    step: Array
-    value: Array
+    Attributes:
+        name: of the scalar, or of the metric.
+        title: of the panel.
+        axis: what is on its vertical axis.
+        better: the better direction; None where there is none.
+        scale: what values are multiplied by.
+    """
+
+    name: str
+    title: str
+    axis: str
+    better: Better | None = None
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,73 +77,126 @@ class Curves:
     """What is drawn.
 
     Attributes:
-        training: by scalar, by label, one series per seed.
-        adaptation: by metric, by label, the interval after 0, 1, 2, ... inner steps.
+        training: by quantity, by label, one series per seed.
+        adaptation: by quantity, by label, the interval after 0, 1, 2, ... inner steps.
+        learners: the learner of each label.
     """
 
-    training: Mapping[str, Mapping[str, Sequence[Series]]]
-    adaptation: Mapping[MetricFacts, Mapping[str, Sequence[Interval]]]
+    training: Mapping[Quantity, Mapping[str, Sequence[Series]]]
+    adaptation: Mapping[Quantity, Mapping[str, Sequence[Interval]]]
+    learners: Mapping[str, str]
 
 
-def draw(results: Results) -> Drawing:
+def draw(results: Results, *, width: Width = Width.double, metric: str | None = None) -> Drawing:
     """Draw the curves of every configuration.
+
+    Args:
+        results: where the runs are.
+        width: of the figure.
+        metric: the only scalar of training or metric of meta-test to show; None for all that
+            learners have in common.
 
     Raises:
         DataError: when no run holds a curve of either kind.
+        UsageError: when no run holds one of the metric that is asked for.
     """
-    curves, notes = collect(results)
-    if not curves.training and not curves.adaptation:
+    curves, notes = collect(results, metric=metric)
+    if not curves.learners:
         raise DataError("No run in this folder has a training curve or a curve over inner steps.")
-    labels = sorted({label for panel in _panels(curves) for label in panel})
     with house_style():
-        figure = figure_of(curves)
+        figure, cut = figure_of(curves, width=width)
     drawing = Drawing(
         name="curves",
         figure=figure,
         title="Training curves, and the metric after each inner step",
-        description=f"One line for each of {', '.join(labels)}. Training: "
-        f"{', '.join(curves.training)} over meta-steps; the thin lines are as logged, the thick "
-        f"lines are means of {SMOOTHED} points. Meta-test: the metric after each inner step with "
-        "its 95 % interval over episodes.",
-        notes=tuple(notes),
+        description=" ".join([*_in_words(curves), *cut]),
+        notes=(*notes, *cut),
     )
-    return stamped(drawing, shown_of(results, labels))
+    return stamped(drawing, shown_of(results, curves.learners))
 
 
-def collect(results: Results) -> tuple[Curves, list[str]]:
-    """Read the curves of every configuration; name configurations without any."""
-    training: dict[str, dict[str, list[Series]]] = {}
-    adaptation: dict[MetricFacts, dict[str, list[Interval]]] = {}
+def _in_words(curves: Curves) -> Iterator[str]:
+    yield f"One line for each of {', '.join(curves.learners)}."
+    if curves.training:
+        names = ", ".join(quantity.title for quantity in curves.training)
+        yield (
+            f"Over meta-steps: {names}; lines are means of {SMOOTHED} points and of seeds, and "
+            "bands hold all seeds."
+        )
+    if curves.adaptation:
+        yield "Meta-test: the metric after each inner step with its 95 % interval over episodes."
+
+
+def collect(results: Results, *, metric: str | None = None) -> tuple[Curves, list[str]]:
+    """Read the curves of every configuration; name configurations that are not shown."""
+    scalars: dict[Quantity, dict[str, list[Series]]] = {}
+    adaptation: dict[Quantity, dict[str, list[Interval]]] = {}
+    configs = labelled(results)
+    for label, config in configs.items():
+        found = [training_curves(run) for run in config.runs]
+        for name in sorted({name for of_seed in found for name in of_seed}):
+            of_seeds = [scalars_of[name] for scalars_of in found if name in scalars_of]
+            scalars.setdefault(_quantity(name, config.metric), {})[label] = of_seeds
+        if steps := adaptation_curve(config):
+            adaptation.setdefault(_of_metric(config.metric), {})[label] = steps
+    training = _chosen(scalars, metric)
+    if metric is not None:
+        known = sorted({quantity.name for quantity in (*scalars, *adaptation)})
+        adaptation = {key: lines for key, lines in adaptation.items() if key.name == metric}
+        if not training and not adaptation:
+            raise UsageError(
+                f"No run here has a curve of {metric!r}; there is {', '.join(known) or 'none'}.",
+                hint="A further metric is computed from the last predictions and has no curve.",
+            )
+    panels: list[Mapping[str, object]] = [*training.values(), *adaptation.values()]
+    shown = [label for label in configs if any(label in panel for panel in panels)]
     notes = []
-    for label, config in labelled(results).items():
-        found = [read_metrics(run.folder / "metrics.jsonl") for run in config.runs]
-        for scalar in sorted({name for scalars in found for name in scalars}):
-            of_seeds = [scalars[scalar] for scalars in found if scalar in scalars]
-            training.setdefault(scalar, {})[label] = of_seeds
-        steps = adaptation_curve(config)
-        if steps:
-            adaptation.setdefault(config.metric, {})[label] = steps
-        if not steps and not any(found):
-            notes.append(f"{label} is left out: it has no curve.")
-    first = ("loss", "val_score")
-    ordered = sorted(training, key=lambda name: (name not in first, name))
-    return Curves({name: training[name] for name in ordered}, adaptation), notes
+    for label in configs:
+        logs = any(label in lines for lines in scalars.values())
+        if metric is None and logs and not any(label in lines for lines in training.values()):
+            notes.append(
+                f"{label} is not in the panels of training: it logs nothing that all learners "
+                "have in common. --metric loss shows its own loss."
+            )
+        elif label not in shown:
+            what = "no curve" if metric is None else f"no curve of {metric}"
+            notes.append(f"{label} is left out: it has {what}.")
+    learners = {label: plain(configs[label].spec.learner.name) for label in shown}
+    return Curves(training, adaptation, learners), notes
 
 
-def read_metrics(path: Path) -> dict[str, Series]:
-    """Each scalar of a training curve; lines that cannot be read are passed over."""
-    points: dict[str, list[tuple[float, float]]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            values: dict[str, Any] = json.loads(line)
-            step = float(values.pop("step"))
-        except (ValueError, KeyError, AttributeError, TypeError):
-            continue
-        for name, value in values.items():
-            if isinstance(value, int | float):
-                points.setdefault(name, []).append((step, float(value)))
-    arrays = {name: np.array(pairs) for name, pairs in points.items()}
-    return {name: Series(pairs[:, 0], pairs[:, 1]) for name, pairs in arrays.items()}
+def _chosen(
+    scalars: Mapping[Quantity, Mapping[str, Sequence[Series]]], metric: str | None
+) -> dict[Quantity, Mapping[str, Sequence[Series]]]:
+    """The scalar that is asked for, or the common ones; the learners' own loss without these."""
+    names: Sequence[str] = COMMON if metric is None else (metric,)
+    if metric is None and not any(quantity.name in COMMON for quantity in scalars):
+        names = (LOSS,)
+    return {
+        quantity: lines
+        for name in names
+        for quantity, lines in scalars.items()
+        if quantity.name == name
+    }
+
+
+def _quantity(name: str, metric: MetricFacts) -> Quantity:
+    if name == QUERY_LOSS:
+        return Quantity(name, "meta-training: query loss", "mean loss per query", "smaller")
+    if name == QUERY_ACCURACY:
+        return Quantity(name, "meta-training: query accuracy", "accuracy in %", "larger", 100.0)
+    if name == VAL_SCORE:
+        axis = _of_metric(metric).axis
+        return Quantity(name, "meta-validation", axis, metric.better, metric.scale)
+    if name == LOSS:
+        return Quantity(name, "meta-training: each learner's own loss", name, "smaller")
+    return Quantity(name, f"meta-training: {plain(name)}", plain(name))
+
+
+def _of_metric(metric: MetricFacts) -> Quantity:
+    axis = plain(f"{metric.title} in %" if metric.percent else metric.name)
+    title = "meta-test: average over sources"
+    return Quantity(metric.name, title, axis, metric.better, metric.scale)
 
 
 def adaptation_curve(config: Configuration) -> list[Interval]:
@@ -137,79 +215,197 @@ def adaptation_curve(config: Configuration) -> list[Interval]:
     ]
 
 
-def figure_of(curves: Curves) -> Figure:
-    """One panel per scalar of training and per metric of meta-test, all with the same styles."""
-    panels = _panels(curves)
-    style = styles(sorted({label for panel in panels for label in panel}))
-    columns = min(2, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = new_figure(3.5 * columns, 2.5 * rows + 0.4)
+def figure_of(curves: Curves, *, width: Width) -> tuple[Figure, list[str]]:
+    """One panel per quantity, all with the styles of the learners, and what was cut off."""
+    style = learner_styles(curves.learners)
+    n_panels = len(curves.training) + len(curves.adaptation)
+    columns = min(width.columns, n_panels)
+    rows = -(-n_panels // columns)
+    figure = new_figure(width, HEIGHT * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, (name, by_label) in zip(grid, curves.training.items(), strict=False):
-        _draw_training(axes, name, by_label, style)
+    inches = width.inches / columns - 0.8
+    cut: list[str] = []
+    for axes, (quantity, by_label) in zip(grid, curves.training.items(), strict=False):
+        cut += _draw_training(axes, quantity, by_label, style)
+        axes.set_xlabel("meta-step")
     rest = grid[len(curves.training) :]
-    for axes, (metric, lines) in zip(rest, curves.adaptation.items(), strict=False):
-        _draw_adaptation(axes, metric, lines, style)
-    for axes in grid[len(panels) :]:
+    for axes, (quantity, lines) in zip(rest, curves.adaptation.items(), strict=False):
+        cut += _draw_adaptation(axes, quantity, lines, style)
+        axes.set_xlabel("inner steps at meta-test")
+    for axes, quantity in zip(grid, [*curves.training, *curves.adaptation], strict=False):
+        axes.set_ylabel(wrapped(quantity.axis, HEIGHT - 0.7))
+        axes.set_title(wrapped(quantity.title, inches))
+        plain_axis(axes, axis="x", inches=inches)
+        plain_axis(axes, axis="y", inches=HEIGHT - 0.7)
+    for axes in grid[n_panels:]:
         axes.remove()
-    _legend(figure, style)
-    return figure
-
-
-def _panels(curves: Curves) -> list[Mapping[str, Any]]:
-    return [*curves.training.values(), *curves.adaptation.values()]
+    _legend(figure, style, cut=bool(cut))
+    return figure, cut
 
 
 def _draw_training(
-    axes: Axes, name: str, by_label: Mapping[str, Sequence[Series]], style: Mapping[str, Style]
-) -> None:
-    for label, seeds in by_label.items():
+    axes: Axes,
+    quantity: Quantity,
+    by_label: Mapping[str, Sequence[Series]],
+    style: Mapping[str, Style],
+) -> list[str]:
+    scaled = {
+        label: [Series(one.step, quantity.scale * one.value) for one in seeds]
+        for label, seeds in by_label.items()
+    }
+    limit = ceiling([one.value for seeds in scaled.values() for one in seeds], quantity)
+    n_runs = sum(map(len, scaled.values()))
+    drawn: list[Array] = []
+    said = []
+    for label, seeds in scaled.items():
         look = line_style(style[label])
-        for series in seeds:
-            axes.plot(series.step, series.value, color=look["color"], linewidth=0.5, alpha=0.35)
-            axes.plot(series.step, smooth(series.value), **look)
-    values = np.concatenate([series.value for seeds in by_label.values() for series in seeds])
-    if values.min() > 0 and values.max() > LOG_RATIO * values.min():
-        plain_log_axis(axes)
-    axes.set_xlabel("meta-step")
-    axes.set_ylabel(name)
-    axes.set_title(f"training: {name}")
+        kept = [Series(one.step, np.where(one.value <= limit, one.value, np.nan)) for one in seeds]
+        if n_runs <= FEW:
+            for one in kept:
+                axes.plot(one.step, one.value, color=look["color"], linewidth=0.5, alpha=0.35)
+            drawn += [one.value for one in kept]
+        step, lines = _together(kept)
+        mean = mean_known(lines)
+        if len(lines) > 1:
+            known = np.where(np.isnan(lines), mean, lines)
+            low, high = known.min(axis=0), known.max(axis=0)
+            axes.fill_between(step, low, high, color=look["color"], alpha=0.15, lw=0)
+            drawn += [low, high]
+        axes.plot(step, mean, **_marked(style[label], len(step)))
+        drawn.append(mean)
+        said += _cut(axes, quantity, label, seeds, limit, style[label])
+    _limit(axes, drawn, quantity)
+    return said
 
 
 def _draw_adaptation(
     axes: Axes,
-    metric: MetricFacts,
+    quantity: Quantity,
     lines: Mapping[str, Sequence[Interval]],
     style: Mapping[str, Style],
-) -> None:
+) -> list[str]:
+    means = {label: np.array([i.mean for i in intervals]) for label, intervals in lines.items()}
+    limit = ceiling(list(means.values()), quantity, begin=1)
+    drawn: list[Array] = []
+    said = []
     for label, intervals in lines.items():
-        mean = np.array([interval.mean for interval in intervals])
+        steps = np.arange(len(intervals), dtype=np.float64)
+        mean = np.where(means[label] <= limit, means[label], np.nan)
         half = np.nan_to_num(np.array([interval.half_width for interval in intervals]))
-        steps = np.arange(len(mean))
-        look = style[label]
-        axes.plot(steps, mean, marker=look.marker, markersize=3, **line_style(look))
-        axes.fill_between(steps, mean - half, mean + half, color=look.color, alpha=0.18, lw=0)
-    means = np.array([i.mean for intervals in lines.values() for i in intervals])
-    means = means[np.isfinite(means)]
-    positive = not metric.percent and len(means) and means.min() > 0
-    if positive and means.max() > LOG_RATIO * means.min():
-        plain_log_axis(axes)
-    axes.set_xlabel("inner steps at meta-test")
-    axes.set_ylabel(f"{metric.title}, %" if metric.percent else metric.name)
-    axes.set_title("meta-test: average over sources")
+        axes.plot(steps, mean, **_marked(style[label], len(steps)))
+        axes.fill_between(steps, mean - half, mean + half, color=style[label].color, alpha=0.18,
+                          lw=0)  # fmt: skip
+        drawn += [mean, mean + half, np.where(mean - half > 0, mean - half, mean)]
+        series = Series(steps, means[label])
+        said += _cut(axes, quantity, label, [series], limit, style[label])
+    _limit(axes, drawn, quantity)
+    return said
+
+
+def ceiling(series: Sequence[Array], quantity: Quantity, *, begin: int = 3) -> float:
+    """The largest value of a loss that is shown; infinite for what need not fall.
+
+    It is :data:`RUNAWAY` times the larger of two values: what three quarters of the runs at most
+    begin with (the median of the first points), and what three quarters have as their median.
+    """
+    known = [values[np.isfinite(values)] for values in series]
+    known = [values for values in known if len(values)]
+    if quantity.better != "smaller" or not known:
+        return np.inf
+    begun = np.quantile([np.median(values[:begin]) for values in known], 0.75)
+    stay = np.quantile([np.median(values) for values in known], 0.75)
+    limit = RUNAWAY * float(max(begun, stay))
+    return limit if limit > 0 else np.inf
+
+
+def _cut(
+    axes: Axes,
+    quantity: Quantity,
+    label: str,
+    seeds: Sequence[Series],
+    limit: float,
+    style: Style,
+) -> list[str]:
+    """Mark at the upper edge where a learner is above the limit, and say so."""
+    steps = np.concatenate([one.step[~(one.value <= limit)] for one in seeds])
+    if not np.isfinite(limit) or not len(steps):
+        return []
+    axes.plot(
+        steps,
+        np.ones(len(steps)),
+        transform=axes.get_xaxis_transform(),
+        ls="",
+        marker="^",
+        ms=4,
+        mew=0,
+        color=style.color,
+        clip_on=False,
+    )
+    values = np.concatenate([one.value for one in seeds])
+    most = values[np.isfinite(values)].max()
+    n = len(steps)
+    points = "1 point is" if n == 1 else f"{n:,} points are"
+    return [
+        f"{label}: {points} higher than the panel {quantity.title!r} shows (up to {most:.3g}), and "
+        "marked at its upper edge."
+    ]
+
+
+def _limit(axes: Axes, drawn: Iterable[Array], quantity: Quantity) -> None:
+    """The range of what is drawn, on a logarithmic axis where it is wide and positive."""
+    values = np.concatenate(list(drawn))
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return
+    low, high = float(values.min()), float(values.max())
+    if quantity.scale == 1.0 and low > 0 and high > LOG_RATIO * low:
+        axes.set_yscale("log")
+        axes.set_ylim(low / 1.1, high * 1.1)
+    else:
+        margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+        axes.set_ylim(low - margin, high + margin)
 
 
 def smooth(values: Array) -> Array:
-    """The mean of up to :data:`SMOOTHED` points around each; fewer at the ends."""
+    """The mean of up to :data:`SMOOTHED` known points around each; fewer at the ends."""
     kernel = np.ones(min(SMOOTHED, len(values)))
-    return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
+    known = np.isfinite(values)
+    counts = np.convolve(known.astype(float), kernel, "same")
+    sums = np.convolve(np.where(known, values, 0.0), kernel, "same")
+    means: Array = np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0.5)
+    return means
 
 
-def _legend(figure: Figure, style: Mapping[str, Style]) -> None:
+def _together(seeds: Sequence[Series]) -> tuple[Array, Array]:
+    """The smoothed series ``[seeds, steps]`` at the steps of the shortest."""
+    step = min((one.step for one in seeds), key=lambda steps: steps[-1])
+    lines = [np.interp(step, one.step, smooth(one.value)) for one in seeds]
+    return step, np.stack(lines)
+
+
+def mean_known(lines: Array) -> Array:
+    """The mean over rows of what is known in a column; NaN where nothing is."""
+    known = np.isfinite(lines)
+    sums, counts = np.where(known, lines, 0.0).sum(axis=0), known.sum(axis=0)
+    means: Array = np.divide(sums, counts, out=np.full(lines.shape[1], np.nan), where=counts > 0)
+    return means
+
+
+def _marked(style: Style, n_points: int) -> dict[str, Any]:
+    """A line with some markers, which tell learners apart where lines cross."""
+    every = max(1, n_points // 8)
+    return {"marker": style.marker, "ms": 3.5, "markevery": every, **line_style(style)}
+
+
+def _legend(figure: Figure, style: Mapping[str, Style], *, cut: bool) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], marker=look.marker, markersize=3, **line_style(look))
+        Line2D([], [], marker=look.marker, markersize=3.5, **line_style(look))
         for look in style.values()
     ]
-    legend_below(figure, handles, list(style))
+    labels = list(style)
+    if cut:
+        handles.append(Line2D([], [], ls="", marker="^", ms=4, mew=0, color=INK))
+        labels.append("higher than shown")
+    legend_below(figure, handles, labels)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metabench.errors import DataError
-from metabench.render.figures.drawing import Drawing, house_style, legend_below, new_figure
+from metabench.render.figures.drawing import (
+    LINE,
+    Drawing,
+    Width,
+    house_style,
+    legend_below,
+    new_figure,
+    wrapped,
+)
 from metabench.render.figures.palette import styles
 from metabench.render.figures.stamps import shown_of, stamped
 from metabench.render.figures.tsne import Array, tsne
@@ -23,8 +31,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+MOST_HEIGHT = 3.2
+"""Inches of a panel without its title."""
 SHOWN = 500
-"""Points of a panel, as t-SNE's time grows with their square; the numbers are of all tasks."""
+"""Points of a panel on a page, as t-SNE's time grows with their square; the numbers are of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +58,13 @@ class Panel:
         )
 
 
-def draw(results: Results) -> Drawing:
+def draw(results: Results, *, width: Width = Width.double, whole: bool = False) -> Drawing:
     """Place the tasks of the first seed of every learner that embeds them.
+
+    Args:
+        results: where the runs are.
+        width: of the figure.
+        whole: whether all tasks are shown, not at most :data:`SHOWN` of each learner.
 
     Raises:
         DataError: when no run holds embeddings.
@@ -60,7 +75,7 @@ def draw(results: Results) -> Drawing:
         found = read_embeddings(run.folder, run.episodes)
         if found is None:
             continue
-        panels[label] = Panel(found, tsne(found.x[:SHOWN]))
+        panels[label] = Panel(found, tsne(found.x[: None if whole else SHOWN]))
         if len(config.runs) > 1:
             notes.append(f"{label}: seed {run.record.spec.seed} is shown.")
     if not panels:
@@ -69,38 +84,42 @@ def draw(results: Results) -> Drawing:
             hint="Learners that embed tasks, such as mnas, write them to embeddings.jsonl.",
         )
     with house_style():
-        figure = figure_of(panels)
+        figure = figure_of(panels, width=width)
     said = [
         f"{label}, {len(panel.embeddings.x):,} tasks: {panel}" for label, panel in panels.items()
     ]
+    most = "" if whole else f", at most the first {SHOWN}"
     drawing = Drawing(
         name="embeddings",
         figure=figure,
         title="Task embeddings by source",
-        description="t-SNE of task embeddings, with one point per meta-test episode, at most the "
-        f"first {SHOWN}. {'. '.join(said)}. Silhouette and linear probe are computed from all "
-        "embeddings, before t-SNE.",
+        description=f"t-SNE of task embeddings, with one point per meta-test episode{most}. "
+        f"{'. '.join(said)}. Silhouette and linear probe are computed from all embeddings, before "
+        "t-SNE.",
         notes=tuple(notes),
     )
     return stamped(drawing, shown_of(results, panels))
 
 
-def figure_of(panels: Mapping[str, Panel]) -> Figure:
+def figure_of(panels: Mapping[str, Panel], *, width: Width) -> Figure:
     """One panel per learner, two beside each other; sources differ in color and marker."""
     from matplotlib.lines import Line2D
 
     names = sorted({s for panel in panels.values() for s in panel.embeddings.sources})
     style = styles(names)
-    columns = min(2, len(panels))
+    columns = min(width.columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure = new_figure(max(3.9 * columns, 4.4), 3.6 * rows + 0.4)
+    inches = width.inches / columns - 0.2
+    titles = [wrapped(f"{label}\n{panel}", inches) for label, panel in panels.items()]
+    n_lines = max(title.count("\n") + 1 for title in titles)
+    figure = new_figure(width, rows * (min(inches, MOST_HEIGHT) + LINE * n_lines + 0.1))
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, (label, panel) in zip(grid, panels.items(), strict=False):
+    for axes, title, panel in zip(grid, titles, panels.values(), strict=False):
         source = np.array(panel.embeddings.sources[: len(panel.places)], dtype=object)
         for name, look in style.items():
             x, y = panel.places[source == name].T
             axes.plot(x, y, ls="", marker=look.marker, ms=3, color=look.color, mew=0, alpha=0.75)
-        axes.set_title(f"{label}\n{panel}", loc="left", fontsize=7.5)
+        axes.set_title(title, loc="left")
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(True)

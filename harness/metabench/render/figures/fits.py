@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metabench.errors import DataError, MetabenchError, UsageError
 from metabench.planning.runspec import RunSpec
 from metabench.render.figures.drawing import (
     Drawing,
+    Width,
     house_style,
     legend_below,
     line_style,
     new_figure,
+    plain_axis,
+    wrapped,
 )
-from metabench.render.figures.palette import FAINT, INK, SHADE, styles
+from metabench.render.figures.palette import FAINT, INK, SHADE, learner_styles
 from metabench.render.figures.stamps import shown_of, stamped
+from metabench.results.figure_data import Fit, command_again, read_fits
 from metabench.results.labels import labelled
 from metabench.results.reading import FinishedRun, Results
-from metabench.sampling.grid import QueryGrid
 from metabench.text import plain
 from metabench.values import digest
 
@@ -32,78 +34,57 @@ if TYPE_CHECKING:
 
     from metabench.plugin.catalog import Catalog
 
-Array = NDArray[np.float64]
-POINTS = 201
-LOW, HIGH = -5.0, 5.0
-"""The range of M-NAS's figure; wider where a task has points outside it."""
 LEAST_MARGIN = 1.5
 """Above and below a function, so that fits of a flat one can be seen as well."""
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One task.
-
-    Attributes:
-        source: where it was drawn from.
-        key: of its episode.
-        support_x: ``[shots]``.
-        support_y: ``[shots]``.
-        truth: the function at the points of the grid; None where it cannot be asked there.
-        fits: by learner, its prediction at the points of the grid.
-    """
-
-    source: str
-    key: str
-    support_x: Array
-    support_y: Array
-    truth: Array | None
-    fits: Mapping[str, Array]
+HEIGHT = 1.9
+"""Inches of a panel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fits:
-    """The panels, and the points at which all of their curves are known."""
+    """What is drawn.
 
-    x: Array
-    panels: tuple[Panel, ...]
+    Attributes:
+        panels: by source, by label, the fit of one task.
+        learners: the learner of each label.
+    """
+
+    panels: Mapping[str, Mapping[str, Fit]]
+    learners: Mapping[str, str]
 
 
-def draw(results: Results, *, catalog: Catalog, episode: int = 0) -> Drawing:
-    """Adapt every learner whose checkpoint is left to the same task of each family.
+def draw(
+    results: Results, *, catalog: Catalog, episode: int = 0, width: Width = Width.double
+) -> Drawing:
+    """Show the fits of every learner to the same task of each family.
 
     Args:
         results: where the runs are.
-        catalog: where plugins are found.
+        catalog: where plugins are found, for runs that did not keep the fits of this episode.
         episode: which meta-test episode of each source.
+        width: of the figure.
 
     Raises:
-        DataError: when no run is on regression, or no checkpoint is left.
+        DataError: when no run is on regression, or none kept its fits or its checkpoint.
         UsageError: when the runs are on different episodes, or there is no such episode.
     """
     fits, notes = collect(results, catalog=catalog, episode=episode)
     with house_style():
-        figure = figure_of(fits)
-    learners = ", ".join(fits.panels[0].fits)
-    sources = ", ".join(panel.source for panel in fits.panels)
+        figure = figure_of(fits, width=width)
     drawing = Drawing(
         name="fits",
         figure=figure,
         title=f"Fits of meta-test episode {episode} of each source",
-        description=f"One panel for each of {sources}: support points, the true function, and the "
-        f"fits of these learners after adaptation: {learners}. The background is shaded outside "
-        "the range of the support points.",
+        description=f"One panel for each of {', '.join(fits.panels)}: support points, the true "
+        f"function, and the fits of these learners after adaptation: {', '.join(fits.learners)}. "
+        "The background is shaded outside the range of the support points.",
         notes=tuple(notes),
     )
-    return stamped(drawing, shown_of(results, fits.panels[0].fits))
+    return stamped(drawing, shown_of(results, fits.learners))
 
 
 def collect(results: Results, *, catalog: Catalog, episode: int = 0) -> tuple[Fits, list[str]]:
-    """Restore the learners and let them predict; name those that are left out."""
-    import torch
-
-    from metabench.running.trained_learner import restore
-
+    """Read what runs kept, or restore the learners; name those that are left out."""
     runs = _comparable(results)
     spec = next(iter(runs.values())).record.spec
     if not 0 <= episode < spec.protocol.episodes:
@@ -111,40 +92,47 @@ def collect(results: Results, *, catalog: Catalog, episode: int = 0) -> tuple[Fi
             f"There is no episode {episode}; each source has {spec.protocol.episodes:,}.",
             hint=f"Choose one from 0 to {spec.protocol.episodes - 1}.",
         )
-    indices = range(episode * len(spec.sources), (episode + 1) * len(spec.sources))
-    restored, notes = {}, []
+    panels: dict[str, dict[str, Fit]] = {}
+    learners, notes = {}, []
     for label, run in runs.items():
         try:
-            restored[label] = restore(
-                run.folder, catalog, device=torch.device("cpu"), normalization="inductive"
-            )
+            found = _fits_of(run, catalog, episode)
         except MetabenchError as error:
-            notes.append(f"{label} is left out: {error.message}")
-    if not restored:
+            notes.append(f"{label} is left out: {error.message} {error.hint}".strip())
+            continue
+        learners[label] = plain(run.record.spec.learner.name)
+        for fit in found:
+            panels.setdefault(plain(fit.source), {})[label] = fit
+    if not panels:
+        raise DataError(f"No run in this folder has fits to draw. {' '.join(notes)}")
+    return Fits(panels, learners), notes
+
+
+def _fits_of(run: FinishedRun, catalog: Catalog, episode: int) -> Sequence[Fit]:
+    """The fits that a run kept of an episode; else those of its restored learner.
+
+    Raises:
+        DataError: when there is neither.
+    """
+    n_sources = len(run.record.spec.sources)
+    indices = range(episode * n_sources, (episode + 1) * n_sources)
+    kept = read_fits(run.folder)
+    if found := [kept[index] for index in indices if index in kept]:
+        return found
+    import torch
+
+    from metabench.results.store import RunStore
+    from metabench.running.figure_data import fits_at, restored_for_fits
+
+    try:
+        restored = restored_for_fits(RunStore(run.folder), catalog, device=torch.device("cpu"))
+        return fits_at(restored, episode)
+    except MetabenchError as error:
+        has = f"those of episodes 0 to {max(kept) // n_sources}" if kept else "no fits.jsonl"
         raise DataError(
-            f"No learner can be restored. {' '.join(notes)}",
-            hint="The checkpoint is in the folder of its run; repeat a run's command with "
-            "another --out to get one.",
-        )
-    tasks = next(iter(restored.values())).episodes(indices)
-    support_x = tasks.support.x[..., 0].double().numpy()
-    support_y = tasks.support.y[..., 0].double().numpy()
-    low, high = min(LOW, support_x.min() - 0.2), max(HIGH, support_x.max() + 0.2)
-    grid = QueryGrid(points=POINTS, low=low, high=high)
-    predicted = {label: one.predict(indices, grid) for label, one in restored.items()}
-    truth = next(iter(restored.values())).truth(indices, grid)
-    panels = tuple(
-        Panel(
-            source=plain(tasks.sources[i]),
-            key=tasks.keys[i],
-            support_x=support_x[i],
-            support_y=support_y[i],
-            truth=None if truth is None else truth[i],
-            fits={label: rows[i] for label, rows in predicted.items()},
-        )
-        for i in range(len(indices))
-    )
-    return Fits(np.linspace(grid.low, grid.high, grid.points), panels), notes
+            f"its record has {has}, and it cannot be restored: {error.message}",
+            hint=f"`{command_again(run.record)}` makes a run that keeps its checkpoint.",
+        ) from error
 
 
 def _comparable(results: Results) -> dict[str, FinishedRun]:
@@ -177,21 +165,24 @@ def _episodes_of(spec: RunSpec) -> str:
     return digest([spec.suite, sources, spec.data_fingerprint, shape])
 
 
-def figure_of(fits: Fits) -> Figure:
-    """Draw the panels, two beside each other."""
+def figure_of(fits: Fits, *, width: Width) -> Figure:
+    """Draw the panels, two beside each other where the width allows."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    labels = list(fits.panels[0].fits)
-    style = styles(labels)
-    columns = min(2, len(fits.panels))
+    style = learner_styles(fits.learners)
+    columns = min(width.columns, len(fits.panels))
     rows = -(-len(fits.panels) // columns)
-    figure = new_figure(3.5 * columns, 2.3 * rows + 0.6)
+    figure = new_figure(width, HEIGHT * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, panel in zip(grid, fits.panels, strict=False):
-        _draw_ground(axes, fits.x, panel)
-        for label, y in panel.fits.items():
-            axes.plot(fits.x, y, **line_style(style[label]))
+    inches = width.inches / columns - 0.8
+    for axes, (source, by_label) in zip(grid, fits.panels.items(), strict=False):
+        _draw_ground(axes, next(iter(by_label.values())))
+        for label, fit in by_label.items():
+            axes.plot(fit.x, fit.fit, **line_style(style[label]))
+        axes.set_title(wrapped(source, inches))
+        plain_axis(axes, axis="x", inches=inches)
+        plain_axis(axes, axis="y", inches=HEIGHT - 0.7)
     for axes in grid[len(fits.panels) :]:
         axes.remove()
     handles = [
@@ -200,27 +191,28 @@ def figure_of(fits: Fits) -> Figure:
         Patch(facecolor=SHADE),
         *(Line2D([], [], **line_style(look)) for look in style.values()),
     ]
-    legend_below(figure, handles, ["true function", "support", "outside the support", *labels])
+    legend_below(figure, handles, ["true function", "support", "outside the support", *style])
     return figure
 
 
-def _draw_ground(axes: Axes, x: Array, panel: Panel) -> None:
+def _draw_ground(axes: Axes, fit: Fit) -> None:
     """What does not depend on a learner, and the range that shows it well."""
-    low, high = panel.support_x.min(), panel.support_x.max()
+    x = fit.x
+    low, high = fit.support_x.min(), fit.support_x.max()
     for start, end in ((x[0], low), (high, x[-1])):
         axes.axvspan(start, end, facecolor=SHADE, edgecolor="none", zorder=0)
     for edge in (low, high):
         axes.axvline(edge, color=FAINT, lw=0.5, zorder=1)
-    known = panel.support_y
-    if panel.truth is not None:
-        axes.plot(x, panel.truth, color=INK, lw=0.8, zorder=2)
-        known = np.concatenate([known, panel.truth])
+    known = fit.support_y
+    if fit.truth is not None:
+        axes.plot(x, fit.truth, color=INK, lw=0.8, zorder=2)
+        known = np.concatenate([known, fit.truth])
     axes.plot(
-        panel.support_x, panel.support_y, color=INK, marker="o", ls="", ms=4, mfc="white", zorder=5
+        fit.support_x, fit.support_y, color=INK, marker="o", ls="", ms=4, mfc="white", zorder=5
     )
+    known = known[np.isfinite(known)]
     margin = max(0.3 * (known.max() - known.min()), LEAST_MARGIN)
     axes.set_ylim(known.min() - margin, known.max() + margin)
     axes.set_xlim(x[0], x[-1])
-    axes.set_title(panel.source)
     axes.set_xlabel("x")
     axes.set_ylabel("y")

@@ -7,10 +7,21 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metabench.errors import DataError
 from metabench.plugin.contracts.genotype import Edge, Genotype
-from metabench.render.figures.drawing import Drawing, house_style, legend_below, new_figure
+from metabench.render.figures.drawing import (
+    LINE,
+    Drawing,
+    Width,
+    house_style,
+    legend_below,
+    new_figure,
+    plain_axis,
+    text_width,
+    wrapped,
+)
 from metabench.render.figures.palette import HATCHES, styles
 from metabench.render.figures.stamps import shown_of, stamped
 from metabench.results.labels import labelled
@@ -23,14 +34,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Array = NDArray[np.float64]
 SHOWN = 10
 """Bars of a configuration; the rest is one bar."""
+BARS = 0.4
+"""Share of the bars of the width; the rest is text."""
 SPELLED_OUT = 48
 """Letters that may name the edges where two architectures differ; longer ones are counted."""
 
 
-def draw(results: Results) -> Drawing:
+def draw(results: Results, *, width: Width = Width.double) -> Drawing:
     """Count the architectures of every configuration that searches, seeds together.
+
+    Args:
+        results: where the runs are.
+        width: of the figure.
 
     Raises:
         DataError: when no run holds architectures.
@@ -46,7 +64,7 @@ def draw(results: Results) -> Drawing:
             hint="Learners that search, such as mnas, write them to genotypes.jsonl.",
         )
     with house_style():
-        figure = figure_of(found)
+        figure = figure_of(found, width=width)
     said = [
         f"{label}: {in_words(counted)}; the most common one has {_share(counted[:1], counted)} of "
         "the tasks"
@@ -90,8 +108,11 @@ def _edge(cell: str, edge: Edge, *, name_cell: bool) -> str:
     return f"{where}{edge.source} to {edge.target} {plain(edge.primitive)}"
 
 
-def figure_of(found: Mapping[str, Sequence[Architecture]]) -> Figure:
-    """One panel per configuration, one bar per architecture, parts of a bar by source."""
+def figure_of(found: Mapping[str, Sequence[Architecture]], *, width: Width) -> Figure:
+    """One panel per configuration, one bar per architecture, parts of a bar by source.
+
+    What sets an architecture apart stands beside its bar, which is as high as that has lines.
+    """
     from matplotlib.patches import Patch
 
     sources = sorted({s for counted in found.values() for one in counted for s in one.by_source})
@@ -99,41 +120,76 @@ def figure_of(found: Mapping[str, Sequence[Architecture]]) -> Figure:
         name: {"facecolor": style.color, "hatch": HATCHES[i % len(HATCHES)], "edgecolor": "white"}
         for i, (name, style) in enumerate(styles(sources).items())
     }
-    n_bars = [min(len(counted), SHOWN + 1) for counted in found.values()]
-    figure = new_figure(7.6, 0.2 * sum(n_bars) + 0.55 * len(found) + 0.6)
-    grid = figure.subplots(
-        len(found), 1, squeeze=False, sharex=True, height_ratios=[n + 1 for n in n_bars]
-    ).ravel()
-    for axes, (label, counted) in zip(grid, found.items(), strict=True):
-        _draw_bars(axes, counted, looks)
-        axes.set_title(f"{label}: {in_words(counted)}", loc="left")
-    grid[-1].set_xlabel("tasks in %")
-    grid[0].set_xlim(left=0)
+    bars = {label: _bars(counted) for label, counted in found.items()}
+    left = 0.2 + max(text_width(name) for some in bars.values() for name in _names(some))
+    wide = BARS * (width.inches - left)
+    room = width.inches - left - wide - 0.2
+    texts = {
+        label: [
+            wrapped(f"{_share(bar, counted)}{_about(row, bar, counted)}", room)
+            for row, bar in enumerate(bars[label])
+        ]
+        for label, counted in found.items()
+    }
+    titles = {
+        label: wrapped(f"{label}: {in_words(counted)}", width.inches - 0.2)
+        for label, counted in found.items()
+    }
+    bodies = {label: LINE * float(_rows(some).sum()) for label, some in texts.items()}
+    heads = {label: LINE * (title.count("\n") + 1.8) for label, title in titles.items()}
+    figure = new_figure(width, sum(bodies.values()) + sum(heads.values()) + 0.4, placed=True)
     if len(sources) > 1:
         handles = [Patch(**look, linewidth=0) for look in looks.values()]
         legend_below(figure, handles, [plain(name) for name in sources])
+    height = top = figure.get_figheight()
+    axes = None
+    for label, counted in found.items():
+        top -= heads[label] + bodies[label]
+        place = (left / width.inches, top / height, wide / width.inches, bodies[label] / height)
+        axes = figure.add_axes(place, sharex=axes)
+        _draw_bars(axes, counted, texts[label], looks)
+        axes.set_title(titles[label], loc="left", x=(0.1 - left) / wide, pad=4)
+        axes.tick_params(labelbottom=False)
+    assert axes is not None
+    axes.tick_params(labelbottom=True)
+    axes.set_xlabel("tasks in %")
+    axes.set_xlim(left=0)
+    plain_axis(axes, axis="x", inches=wide)
     return figure
 
 
-def _draw_bars(
-    axes: Axes, counted: Sequence[Architecture], looks: Mapping[str, Mapping[str, Any]]
-) -> None:
+def _bars(counted: Sequence[Architecture]) -> list[list[Architecture]]:
+    """The most common architectures, and the others together."""
     bars = [[one] for one in counted[:SHOWN]]
-    if rest := list(counted[SHOWN:]):
-        bars.append(rest)
+    return [*bars, list(counted[SHOWN:])] if len(counted) > SHOWN else bars
+
+
+def _rows(texts: Sequence[str]) -> Array:
+    """The heights of bars in lines of text."""
+    return np.array([text.count("\n") + 1.3 for text in texts])
+
+
+def _draw_bars(
+    axes: Axes,
+    counted: Sequence[Architecture],
+    texts: Sequence[str],
+    looks: Mapping[str, Mapping[str, Any]],
+) -> None:
+    bars = _bars(counted)
     total = sum(one.count for one in counted)
+    rows = _rows(texts)
+    middle = np.cumsum(rows) - rows / 2
     left = np.zeros(len(bars))
     for source, look in looks.items():
         width = [100 * sum(one.by_source.get(source, 0) for one in bar) / total for bar in bars]
-        axes.barh(range(len(bars)), width, left=left, height=0.75, linewidth=0, **look)
+        axes.barh(middle, width, left=left, height=0.75 * rows, linewidth=0, **look)
         left += width
-    for row, bar in enumerate(bars):
-        text = f"{_share(bar, counted)}{_about(row, bar, counted)}"
-        place = axes.get_yaxis_transform()
-        axes.text(1.02, row, text, va="center", fontsize=7, transform=place)
-    axes.set_yticks(range(len(bars)), _names(bars))
+    place = axes.get_yaxis_transform()
+    for y, text in zip(middle, texts, strict=True):
+        axes.text(1.03, y, text, va="center", transform=place)
+    axes.set_yticks(middle, _names(bars))
     axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(bars) - 0.4, -0.6)
+    axes.set_ylim(rows.sum(), 0)
 
 
 def _names(bars: Sequence[Sequence[Architecture]]) -> list[str]:

@@ -16,8 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metabench.errors import DataError
-from metabench.render.figures.drawing import Drawing, house_style, new_figure
-from metabench.render.figures.palette import COLORS, INK
+from metabench.render.figures.drawing import (
+    LINE,
+    Drawing,
+    Width,
+    house_style,
+    line_style,
+    new_figure,
+    text_width,
+    wrapped,
+)
+from metabench.render.figures.palette import COLORS, INK, Style, learner_styles
 from metabench.render.figures.stamps import stamped
 from metabench.results.comparability import conditions
 from metabench.results.configurations import Configuration
@@ -28,6 +37,12 @@ from metabench.stats import CriticalDifference, critical_difference, shared_posi
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+LEAST = 1.0
+"""Inches of the line of ranks at least."""
+PAD, STEM, BAR = 0.08, 0.1, 0.14
+"""Inches between parts, from the line to the names, and from one bar to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +69,12 @@ class Ranked:
         )
 
 
-def draw(results: Results) -> Drawing:
+def draw(results: Results, *, width: Width = Width.double) -> Drawing:
     """Rank the learners of each suite, setting and budget.
+
+    Args:
+        results: where the runs are.
+        width: of the figure.
 
     Raises:
         DataError: when nowhere there are enough learners and episodes, with the reason.
@@ -82,7 +101,8 @@ def draw(results: Results) -> Drawing:
             hint="Run more learners with the same suite, setting and budget.",
         )
     with house_style():
-        figure = figure_of(found)
+        learners = {label: config.spec.learner.name for label, config in shown.items()}
+        figure = figure_of(found, learner_styles(learners), width=width)
     drawing = Drawing(
         name="ranks",
         figure=figure,
@@ -119,50 +139,116 @@ def networks(configs: Iterable[Configuration]) -> str:
     return f"{said} trained networks, averaged per episode"
 
 
-def figure_of(found: Mapping[str, Ranked]) -> Figure:
+def figure_of(found: Mapping[str, Ranked], style: Mapping[str, Style], *, width: Width) -> Figure:
     """One diagram below the other, the best at the left."""
-    heights = [
-        1.05 + 0.16 * len(one.ranks.ranks) + 0.1 * len(one.ranks.groups) for one in found.values()
-    ]
-    figure = new_figure(5.6, sum(heights))
-    grid = figure.subplots(len(found), 1, squeeze=False, height_ratios=heights).ravel()
-    for axes, (title, one) in zip(grid, found.items(), strict=True):
-        _draw_diagram(axes, one.ranks)
-        below = f"ranks within {one.ranks.n_blocks:,} episodes, each of {one.networks}"
-        axes.set_title(f"{title}\n{below}")
+    diagrams = [_Diagram.of(title, one, width) for title, one in found.items()]
+    height = sum(one.height for one in diagrams)
+    figure = new_figure(width, height, placed=True)
+    top = 1.0
+    for one in diagrams:
+        part = one.height / height
+        axes = figure.add_axes((0, top - part, 1, part))
+        top -= part
+        axes.set_xlim(0, width.inches)
+        axes.set_ylim(one.height, 0)
+        axes.set_axis_off()
+        axes.set_title(one.title, y=1, va="top", pad=-72 * PAD)
+        _draw_diagram(axes, one, style)
     return figure
 
 
-def _draw_diagram(axes: Axes, found: CriticalDifference) -> None:
+@dataclass(frozen=True, slots=True)
+class _Diagram:
+    """Where the parts of a diagram are, in inches from its upper left corner.
+
+    Attributes:
+        title: above it, in lines.
+        ranks: what it shows.
+        left: names at the left with their lines, best first.
+        right: the others.
+        low: where rank 1 is.
+        high: where the last rank is.
+        line: how far down the line of ranks is.
+        row: from one name to the next.
+        height: of the whole.
+    """
+
+    title: str
+    ranks: CriticalDifference
+    left: dict[str, str]
+    right: dict[str, str]
+    low: float
+    high: float
+    line: float
+    row: float
+    height: float
+
+    @classmethod
+    def of(cls, title: str, one: Ranked, width: Width) -> _Diagram:
+        ranks = one.ranks.ranks
+        below = f"ranks within {one.ranks.n_blocks:,} episodes, each of {one.networks}"
+        above = wrapped(f"{title}\n{below}", width.inches - 2 * PAD)
+        most = (width.inches - LEAST) / 2 - 2 * PAD
+        half = -(-len(ranks) // 2)
+        said = [
+            (name, wrapped(f"{name}  {rank:.2f}" if order < half else f"{rank:.2f}  {name}", most))
+            for order, (name, rank) in enumerate(ranks.items())
+        ]
+        left, right = dict(said[:half]), dict(said[half:])
+        row = LINE * max(text.count("\n") + 1 for _, text in said)
+        bars = BAR * (len(one.ranks.groups) + (one.ranks.difference is not None))
+        line = LINE * (above.count("\n") + 2) + 3 * PAD + bars
+        return cls(
+            title=above,
+            ranks=one.ranks,
+            left=left,
+            right=right,
+            low=2 * PAD + _widest(left) + STEM,
+            high=width.inches - 2 * PAD - _widest(right) - STEM,
+            line=line,
+            row=row,
+            height=line + PAD + row * half + PAD,
+        )
+
+    def x(self, rank: float) -> float:
+        """Where a rank is."""
+        return self.low + (self.high - self.low) * (rank - 1) / (len(self.ranks.ranks) - 1)
+
+
+def _widest(texts: Mapping[str, str]) -> float:
+    return max(text_width(line) for text in texts.values() for line in text.split("\n"))
+
+
+def _draw_diagram(axes: Axes, one: _Diagram, style: Mapping[str, Style]) -> None:
     """Ranks on a line, names below on stems, bars over what is not distinguishable."""
-    places = list(found.ranks.items())
-    n, half = len(places), -(-len(places) // 2)
-    axes.set_xlim(0.4, n + 0.6)
-    axes.set_ylim(half + 0.6, -0.9 - 0.45 * len(found.groups))
-    axes.spines[["left", "bottom"]].set_visible(False)
-    axes.yaxis.set_visible(False)
-    axes.xaxis.set_visible(False)
-    axes.hlines(0, 1, n, color=INK, linewidth=0.8)
+    n = len(one.ranks.ranks)
+    axes.hlines(one.line, one.low, one.high, color=INK, linewidth=0.8)
+    every = -(-n // max(2, int((one.high - one.low) / 0.25)))
     for tick in range(1, n + 1):
-        axes.vlines(tick, -0.12, 0, color=INK, linewidth=0.8)
-        axes.text(tick, -0.2, str(tick), ha="center", va="bottom")
-    for order, (name, rank) in enumerate(places):
-        left = order < half
-        height = 0.5 + (order if left else n - 1 - order)
-        edge = 0.9 if left else n + 0.1
-        axes.plot([rank, rank, edge], [0, height, height], color=INK, linewidth=0.8)
-        said = f"{name}  {rank:.2f}" if left else f"{rank:.2f}  {name}"
-        axes.text(edge + (-0.05 if left else 0.05), height, said, ha="right" if left else "left",
-                  va="center")  # fmt: skip
-    _draw_groups(axes, found, [list(group) for group in found.groups])
+        axes.vlines(one.x(tick), one.line - 0.03, one.line, color=INK, linewidth=0.8)
+        if (tick - 1) % every == 0:
+            axes.text(one.x(tick), one.line - 0.04, str(tick), ha="center", va="bottom")
+    for side, edge in ((one.left, one.low - STEM), (one.right, one.high + STEM)):
+        at_left = side is one.left
+        for order, (name, text) in enumerate(side.items() if at_left else reversed(side.items())):
+            height = one.line + PAD + one.row * (order + 0.5)
+            stem = one.x(one.ranks.ranks[name])
+            path = [stem, stem, edge], [one.line, height, height]
+            axes.plot(*path, **line_style(style[name]), linewidth=1.0)
+            beside = edge - PAD / 2 if at_left else edge + PAD / 2
+            axes.text(beside, height, text, ha="right" if at_left else "left", va="center")
+    _draw_groups(axes, one, [list(group) for group in one.ranks.groups])
 
 
-def _draw_groups(axes: Axes, found: CriticalDifference, groups: Sequence[Sequence[str]]) -> None:
+def _draw_groups(axes: Axes, one: _Diagram, groups: Sequence[Sequence[str]]) -> None:
     """A bar for each group, and the length of the critical difference above them."""
-    for level, group in enumerate(groups, start=1):
-        ends = [found.ranks[group[0]] - 0.03, found.ranks[group[-1]] + 0.03]
-        axes.plot(ends, [-0.35 - 0.45 * level] * 2, color=COLORS[0], linewidth=3)
-    if found.difference is not None:
-        top = -0.75 - 0.45 * len(groups)
-        axes.plot([1, 1 + found.difference], [top, top], color=INK, marker="|", markersize=5)
-        axes.text(1.05 + found.difference, top, f"CD {found.difference:.3f}", va="center")
+    lowest = one.line - LINE - PAD
+    for level, group in enumerate(groups):
+        first, last = (one.x(one.ranks.ranks[name]) for name in (group[0], group[-1]))
+        height = lowest - BAR * level
+        axes.plot([first - 0.02, last + 0.02], [height, height], color=COLORS[0], linewidth=3)
+    if one.ranks.difference is not None:
+        top = lowest - BAR * len(groups)
+        end = one.x(1 + one.ranks.difference)
+        axes.plot([one.low, end], [top, top], color=INK, marker="|", markersize=5, linewidth=1)
+        axes.text(end + PAD, top, f"CD {one.ranks.difference:.3f}", va="center")

@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.errors import DataError
-from metabench.render.figures.drawing import Drawing, house_style, legend_below, new_figure
+from metabench.render.figures.drawing import (
+    LINE,
+    Drawing,
+    Width,
+    house_style,
+    legend_below,
+    new_figure,
+    plain_axis,
+    wrapped,
+)
 from metabench.render.figures.palette import HATCHES, styles
 from metabench.render.figures.stamps import shown_of, stamped
 from metabench.results.labels import labelled
@@ -22,10 +31,16 @@ if TYPE_CHECKING:
 Sizes = dict[int, NDArray[np.float64]]
 """Weights of the network of each task, by seed."""
 BINS = 41
+HEIGHT = 1.0
+"""Inches of a panel without its title."""
 
 
-def draw(results: Results) -> Drawing:
+def draw(results: Results, *, width: Width = Width.double) -> Drawing:
     """Count the weights of the tasks' networks for every configuration that searches.
+
+    Args:
+        results: where the runs are.
+        width: of the figure.
 
     Raises:
         DataError: when no run searches and tells the size of its networks.
@@ -46,7 +61,7 @@ def draw(results: Results) -> Drawing:
             hint="Learners that search, such as mnas, record them.",
         )
     with house_style():
-        figure = figure_of(found)
+        figure = figure_of(found, width=width)
     said = [f"{label}: {in_words(sizes)}" for label, sizes in found.items()]
     drawing = Drawing(
         name="sizes",
@@ -66,7 +81,7 @@ def in_words(sizes: Sizes) -> str:
     return f"{every.mean():,.0f} weights{spread}"
 
 
-def figure_of(found: Mapping[str, Sizes]) -> Figure:
+def figure_of(found: Mapping[str, Sizes], *, width: Width) -> Figure:
     """One histogram per configuration, all on one axis; seeds differ in color and pattern."""
     from matplotlib.patches import Patch
 
@@ -78,13 +93,17 @@ def figure_of(found: Mapping[str, Sizes]) -> Figure:
     values = np.concatenate([some for sizes in found.values() for some in sizes.values()])
     margin = max(0.05 * np.ptp(values), 0.02 * values.max(), 1.0)
     edges = np.linspace(values.min() - margin, values.max() + margin, BINS + 1)
-    figure = new_figure(5.6, 1.35 * len(found) + 0.9)
+    inches = width.inches - 0.6
+    titles = [wrapped(f"{label}: {in_words(sizes)}", inches) for label, sizes in found.items()]
+    n_lines = sum(title.count("\n") + 1 for title in titles)
+    figure = new_figure(width, HEIGHT * len(found) + LINE * n_lines + 0.4)
     grid = figure.subplots(len(found), 1, squeeze=False, sharex=True).ravel()
-    for axes, (label, sizes) in zip(grid, found.items(), strict=True):
+    for axes, title, sizes in zip(grid, titles, found.values(), strict=True):
         _draw_histogram(axes, sizes, edges, looks)
-        axes.set_title(f"{label}: {in_words(sizes)}", loc="left")
+        axes.set_title(title, loc="left")
+        plain_axis(axes, axis="y", inches=HEIGHT)
     grid[-1].set_xlabel("weights of the network of a task")
-    grid[-1].xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    plain_axis(grid[-1], axis="x", inches=inches)
     if len(seeds) > 1:
         handles = [Patch(**look, linewidth=0) for look in looks.values()]
         legend_below(figure, handles, [f"seed {seed}" for seed in seeds])

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from metabench.render.figures.drawing import Drawing, house_style
+from metabench.render.figures.drawing import LINE, POINTS, Drawing, house_style, wrapped
 from metabench.results.configurations import Configuration
 from metabench.results.labels import labelled
 from metabench.results.reading import Results
 from metabench.text import plain
 
-LETTERS = 14
-"""Letters of small print to an inch."""
-LINE = 0.17
-"""Inches of a line's height."""
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def stamped(drawing: Drawing, shown: Mapping[str, Configuration]) -> Drawing:
@@ -28,12 +26,28 @@ def stamped(drawing: Drawing, shown: Mapping[str, Configuration]) -> Drawing:
     words = in_words(shown)
     if not words:
         return drawing
-    width, height = drawing.figure.get_size_inches()
-    lines = textwrap.wrap(words, max(20, int(width * LETTERS)))
+    width = drawing.figure.get_figwidth()
     with house_style():
-        drawing.figure.set_size_inches(width, height + LINE * len(lines))
-        drawing.figure.suptitle("\n".join(lines), fontsize=8, x=0.01, ha="left")
+        text = wrapped(words, 0.97 * width)
+        top = _room_above(drawing.figure, LINE * (text.count("\n") + 1))
+        drawing.figure.suptitle(text, fontsize=POINTS, x=0.01, ha="left", **top)
     return replace(drawing, description=f"{words} {drawing.description}")
+
+
+def _room_above(figure: Figure, inches: float) -> dict[str, float]:
+    """Make room above everything else; say where it is, unless a layout engine does.
+
+    Axes without a layout engine stay as high over the lower edge as they are.
+    """
+    before = figure.get_figheight()
+    figure.set_figheight(before + inches)
+    if figure.get_layout_engine() is not None:
+        return {}
+    for axes in figure.axes:
+        x, y, width, height = axes.get_position().bounds
+        share = before / (before + inches)
+        axes.set_position((x, y * share, width, height * share))
+    return {"y": 1 - 0.04 / (before + inches)}
 
 
 def in_words(shown: Mapping[str, Configuration]) -> str:

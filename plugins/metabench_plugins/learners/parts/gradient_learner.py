@@ -37,6 +37,7 @@ from metabench import (
 )
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
 from metabench_plugins.learners.parts.outer_gradient import gradients_by_parts
+from metabench_plugins.learners.parts.query_log import QueryLog
 from metabench_plugins.learners.parts.searched_space import (
     ARCH,
     Decoded,
@@ -191,11 +192,13 @@ class OuterGradient:
     Attributes:
         loss: the mean query loss, detached.
         penalty: what joins it, detached; None where nothing does.
+        of_queries: what learners have in common, see :func:`metabench.query_scalars`.
         gradients: of both, in the order of the outer optimizer's weights.
     """
 
     loss: Tensor
     penalty: Tensor | None
+    of_queries: Mapping[str, Tensor]
     gradients: Sequence[Tensor | None]
 
 
@@ -248,9 +251,8 @@ class GradientLearner(ABC):
         found = self.outer_gradient(start, tasks)
         rate = self.outer_rate(progress)
         skipped = self.outer.apply(found.gradients, rate=rate).to(found.loss.dtype)
-        if found.penalty is None:
-            return {"loss": found.loss, SKIPPED: skipped}
-        return {"loss": found.loss, "penalty": found.penalty, SKIPPED: skipped}
+        logged = {"loss": found.loss, **found.of_queries, SKIPPED: skipped}
+        return logged if found.penalty is None else {**logged, "penalty": found.penalty}
 
     def outer_rate(self, progress: float) -> float:
         """Factor of the outer learning rates after a share of meta-training."""
@@ -272,10 +274,11 @@ class GradientLearner(ABC):
         """
         factor, n_tasks = self.outer_factor(len(tasks)), len(tasks)
         losses, terms = [], []
+        log = QueryLog(self.context.task.kind)
 
         def descended(tensors: Params, part: slice) -> Tensor:
             own, of_part = start.replaced(tensors, part), tasks_of(tasks, part)
-            loss, term = self.losses_of_tasks(own, of_part)
+            loss, term = self.losses_of_tasks(own, of_part, log=log)
             losses.append(loss.detach())
             if term is None:
                 return loss
@@ -294,7 +297,7 @@ class GradientLearner(ABC):
         if terms:
             term = torch.cat(terms).mean()
             penalty = term if penalty is None else penalty + term
-        return OuterGradient(torch.cat(losses).mean(), penalty, gradients)
+        return OuterGradient(torch.cat(losses).mean(), penalty, log.means(), gradients)
 
     def query_loss(self, start: Start, tasks: TaskBatch) -> Tensor:
         """The mean query loss of a batch after the inner loops, a scalar with its graph."""
@@ -308,14 +311,19 @@ class GradientLearner(ABC):
         term = terms.mean()
         return losses.mean(), term if start.penalty is None else start.penalty + term
 
-    def losses_of_tasks(self, start: Start, tasks: TaskBatch) -> tuple[Tensor, Tensor | None]:
-        """The query loss of each task after its inner loop, ``[tasks]``, and what joins it."""
+    def losses_of_tasks(
+        self, start: Start, tasks: TaskBatch, *, log: QueryLog | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The query loss of each task after its inner loop, ``[tasks]``, and what joins it.
+
+        The predictions for the queries are noted in the log.
+        """
         p = self.params
         path = self._path(start, tasks.support, steps=p.inner_steps, anneal=p.inner_steps)
         adapted = deque(path, maxlen=1).pop()
         # The outer loss of a `per_shot` system is divided by the support's K as well.
         shots = tasks.support.y.shape[1] // self.context.shape.ways
-        losses = self._loss(start, adapted, data=tasks.query, shots=shots)
+        losses = self._loss(start, adapted, data=tasks.query, shots=shots, log=log)
         return losses, None if start.loss_term is None else start.loss_term(adapted, 1.0)
 
     def query_passes(self, start: Start) -> int:
@@ -494,12 +502,16 @@ class GradientLearner(ABC):
         data: Labelled,
         sharpness: float = 1.0,
         shots: int | None = None,
+        log: QueryLog | None = None,
     ) -> Tensor:
         """One loss per task; K is that of the data where nothing else is said."""
         if shots is None:
             shots = data.y.shape[1] // self.context.shape.ways
+        outputs = self._outputs(start, weights, data.x, sharpness=sharpness)
+        if log is not None:
+            log.note(outputs, data.y)
         return task_losses(
-            self._outputs(start, weights, data.x, sharpness=sharpness),
+            outputs,
             data.y,
             kind=self.context.task.kind,
             reduction=self.params.reduction,

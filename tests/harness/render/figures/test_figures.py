@@ -27,8 +27,17 @@ from metabench.render.figures import FIGURES, FigureRequest, cell, curves, fits
 from metabench.render.figures.cell_layout import LabelledEdge, lay_out
 from metabench.render.figures.drawing import Drawing, FileFormat, encode, to_svg
 from metabench.render.figures.palette import COLORS, styles
+from metabench.results.comparable_curves import read_metrics
+from metabench.results.figure_data import read_fits
 from metabench.results.labels import labelled
 from metabench.results.reading import read_runs
+from metabench.results.store import RunStore
+from metabench.running.figure_data import (
+    POINTS,
+    fits_at,
+    keep_figure_data,
+    restored_for_fits,
+)
 
 HOSTILE = '_<script>alert("x")</script>$\\frac{1}{0}$'
 FAMILIES = ["sine", "line", "quadratic", "harmonics"]
@@ -85,7 +94,7 @@ def test_fits_show_every_family_with_every_learner(catalog: Catalog, trained: Pa
     ground = ["true function", "support", "outside the support"]
     assert legend_texts(drawing) == [*ground, "maml", "reptile"]
     for axes in drawing.figure.axes:
-        curves_drawn = [line for line in axes.lines if len(line.get_xdata()) == fits.POINTS]
+        curves_drawn = [line for line in axes.lines if len(line.get_xdata()) == POINTS]
         assert len(curves_drawn) == 3  # the truth and two learners
         (support,) = [line for line in axes.lines if line.get_marker() == "o"]
         x, y = (np.asarray(part) for part in support.get_data())
@@ -94,6 +103,48 @@ def test_fits_show_every_family_with_every_learner(catalog: Catalog, trained: Pa
         on_curve = np.interp(x.astype(float), truth_x, truth_y)
         np.testing.assert_allclose(on_curve, y, atol=0.05)
     assert drawing.notes == ()
+
+
+def test_kept_fits_are_those_of_the_restored_learner(catalog: Catalog, trained: Path) -> None:
+    for run in read_runs(trained).runs:
+        kept = read_fits(run.folder)
+        assert list(kept) == list(range(12))  # three episodes of four families
+        assert (run.folder / "fits.jsonl").stat().st_size < 60_000
+        restored = restored_for_fits(RunStore(run.folder), catalog, device=torch.device("cpu"))
+        for fit in fits_at(restored, 1):
+            own = kept[fit.index]
+            assert own.source == fit.source
+            assert own.truth is not None
+            np.testing.assert_array_equal(own.x, fit.x)
+            np.testing.assert_allclose(own.fit, fit.fit, rtol=1e-4)
+            np.testing.assert_allclose(own.support_y, fit.support_y, rtol=1e-4)
+
+
+def test_a_finished_run_gets_the_fits_that_it_lacks_from_its_checkpoint(
+    catalog: Catalog, trained: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "R")
+    run, *_ = read_runs(tmp_path / "R").runs
+    path = run.folder / "fits.jsonl"
+    before = path.read_bytes()
+    path.unlink()
+    store, spec = RunStore(run.folder), run.record.spec
+    keep_figure_data(store, spec, catalog, device=torch.device("cpu"))
+    assert path.read_bytes() == before
+    path.unlink()
+    shutil.rmtree(run.folder / "checkpoints")
+    keep_figure_data(store, spec, catalog, device=torch.device("cpu"))
+    assert not path.exists()
+
+
+def test_a_damaged_file_of_fits_is_named(catalog: Catalog, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "R")
+    run, *_ = read_runs(tmp_path / "R").runs
+    with (run.folder / "fits.jsonl").open("a") as file:
+        file.write('{"index": 99}\n')
+    (note,) = fits.draw(read_runs(tmp_path / "R"), catalog=catalog).notes
+    assert note.startswith("maml is left out: ")
+    assert "fits.jsonl has a damaged line" in note
 
 
 def test_a_fit_is_what_the_record_scored(catalog: Catalog, trained: Path) -> None:
@@ -117,17 +168,25 @@ def test_a_learner_without_checkpoint_is_named_and_left_out(
     shutil.copytree(trained, tmp_path / "R")
     (checkpoints,) = tmp_path.glob("R/*/reptile/*/checkpoints")
     shutil.rmtree(checkpoints)
-    drawing = fits.draw(read_runs(tmp_path / "R"), catalog=catalog)
+    results = read_runs(tmp_path / "R")
+    assert legend_texts(fits.draw(results, catalog=catalog))[3:] == ["maml", "reptile"]
+    drawing = fits.draw(results, catalog=catalog, episode=3)  # three are kept
     assert legend_texts(drawing)[3:] == ["maml"]
     (note,) = drawing.notes
-    assert note.startswith("reptile is left out: No checkpoint is left in ")
+    assert note.startswith(
+        "reptile is left out: its record has those of episodes 0 to 2, and it cannot be restored: "
+        "No checkpoint is left in "
+    )
+    assert "`metabench run --learner reptile" in note
+    assert note.endswith("--out NEW` makes a run that keeps its checkpoint.")
 
 
 def test_without_any_checkpoint_there_is_no_figure(
     catalog: Catalog, trained: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(trained, tmp_path / "R", ignore=shutil.ignore_patterns("checkpoints"))
-    with pytest.raises(DataError, match="No learner can be restored"):
+    left_out = shutil.ignore_patterns("checkpoints", "fits.jsonl")
+    shutil.copytree(trained, tmp_path / "R", ignore=left_out)
+    with pytest.raises(DataError, match=r"No run in this folder has fits .* has no fits\.jsonl"):
         fits.draw(read_runs(tmp_path / "R"), catalog=catalog)
 
 
@@ -215,7 +274,10 @@ def test_labels_of_a_cell_never_overlap() -> None:
 def write_curves(out: Path, learner: str = "maml", *, seed: int = 0) -> Path:
     spec = make_spec(learner, metric="mse", sources=("near", "far"), episodes=3, seed=seed)
     folder = write_run(out, spec)
-    points = [{"step": s, "loss": 100 / s, "penalty": -0.1 * s} for s in range(1, 41)]
+    points = [
+        {"step": s, "query_loss": 10 / s, "val_score": -0.1 * s, "loss": 100 / s, "penalty": 1.0}
+        for s in range(1, 41)
+    ]
     (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(p)}\n" for p in points))
     path = folder / "episodes.jsonl"
     episodes = [json.loads(line) for line in path.read_text().splitlines()]
@@ -229,10 +291,12 @@ def test_curves_of_training_and_of_inner_steps(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_curves(tmp_path, seed=seed)
     drawing = curves.draw(read_runs(tmp_path))
-    loss, penalty, adaptation = drawing.figure.axes
-    assert loss.get_title() == "training: loss"
-    assert (loss.get_yscale(), penalty.get_yscale()) == ("log", "linear")
-    assert len(loss.lines) == 4  # raw and smoothed, two seeds
+    loss, validation, adaptation = drawing.figure.axes
+    assert loss.get_title() == "meta-training: query loss"
+    assert validation.get_ylabel() == "mse"
+    assert (loss.get_yscale(), validation.get_yscale()) == ("log", "linear")
+    assert len(loss.lines) == 3  # as logged of two seeds, and their mean
+    assert len(loss.collections) == 1  # what the seeds span
     assert adaptation.get_xlabel() == "inner steps at meta-test"
     (line,) = adaptation.lines
     np.testing.assert_allclose(np.asarray(line.get_ydata()), [6.5, 2.0, 1.0])
@@ -252,7 +316,7 @@ def test_torn_metrics_are_passed_over_and_absent_curves_are_told_of(tmp_path: Pa
     folder = write_curves(tmp_path)
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 41, "lo')
-    assert curves.read_metrics(folder / "metrics.jsonl")["loss"].step[-1] == 40
+    assert read_metrics(folder / "metrics.jsonl")["query_loss"].step[-1] == 40
     write_run(tmp_path, make_spec("bare", metric="mse", sources=("near",)))
     assert curves.draw(read_runs(tmp_path)).notes == ("bare is left out: it has no curve.",)
     (folder / "metrics.jsonl").unlink()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from figure_layout import check_layout
 from search_factory import A, B, run_search, write_search
 
 from metabench.errors import DataError, UsageError
-from metabench.plugin.catalog import Catalog
+from metabench.plugin.catalog import Catalog, load_catalog
 from metabench.plugin.contracts.genotype import Edge, Genotype
-from metabench.render.figures import annealing, embeddings, genotypes, sizes
-from metabench.render.figures.drawing import Drawing, to_svg
+from metabench.render.figures import annealing, cell, embeddings, genotypes, sizes
+from metabench.render.figures.drawing import Drawing, Width, to_svg
 from metabench.render.figures.tsne import affinities, gradient, principal_components, tsne
+from metabench.results.figure_data import MixturePanel, MixturePath
 from metabench.results.reading import read_runs
 from metabench.results.search_files import read_embeddings
 from metabench.stats.search_measures import silhouette
@@ -200,6 +203,63 @@ def test_annealing_shows_every_edge_over_the_steps(catalog: Catalog, searched: P
     assert "metanas, 4 steps, at the end: cell 0 to 2 " in drawing.description
     again = annealing.draw(results, catalog=catalog, episode=1)
     assert to_svg(again) == to_svg(drawing)
+
+
+def test_annealing_shows_the_edges_that_are_asked_for(catalog: Catalog, searched: Path) -> None:
+    results = read_runs(searched)
+    places = annealing.parse_places("0-2, cell:2-3")
+    drawing = annealing.draw(results, catalog=catalog, places=places)
+    assert [axes.get_title() for axes in drawing.figure.axes] == ["cell 0 to 2", "cell 2 to 3"]
+    with pytest.raises(UsageError, match="No learner here has such an edge") as failed:
+        annealing.draw(results, catalog=catalog, places=annealing.parse_places("other:0-2"))
+    assert failed.value.hint.startswith("There is cell 0 to 2, ")
+    with pytest.raises(UsageError, match="'0 to 2' is no edge"):
+        annealing.parse_places("0 to 2")
+
+
+def test_annealing_needs_no_checkpoint_for_the_first_episode(
+    catalog: Catalog, searched: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(searched, tmp_path / "R", ignore=shutil.ignore_patterns("checkpoints"))
+    kept = annealing.draw(read_runs(tmp_path / "R"), catalog=catalog)
+    for file in searched.rglob("mixtures.jsonl"):
+        file.rename(file.with_suffix(".away"))
+    restored = annealing.draw(read_runs(searched), catalog=catalog)
+    for file in searched.rglob("mixtures.away"):
+        file.rename(file.with_suffix(".jsonl"))
+    for one, other in zip(kept.figure.axes, restored.figure.axes, strict=True):
+        assert one.get_title() == other.get_title()
+        for line, again in zip(one.lines, other.lines, strict=True):
+            y, expected = (np.asarray(some.get_ydata(), dtype=float) for some in (line, again))
+            np.testing.assert_allclose(y, expected, atol=5e-4)  # three decimals
+    with pytest.raises(DataError, match=r"only that of the first episode.*`metabench run .*NEW`"):
+        annealing.draw(read_runs(tmp_path / "R"), catalog=catalog, episode=1)
+
+
+@pytest.mark.parametrize("width", list(Width))
+def test_a_large_cell_and_its_weights_fit(tmp_path: Path, width: Width) -> None:
+    pairs = [(source, target) for target in range(2, 6) for source in range(target)]
+    names = ["dilated_separable_conv_5x5", "skip", "max-pool-3x3", "sep-conv-3x3"]
+    genotype = {
+        cell: [[source, target, names[i % 4]] for i, (source, target) in enumerate(pairs)]
+        for cell in ("normal", "reduction")
+    }
+    folder = write_search(tmp_path, [genotype, A], learner="metanas")
+    rng = np.random.default_rng(0)
+    panels = [
+        MixturePanel(cell, source, target, tuple(names), rng.dirichlet(np.ones(4), size=51))
+        for cell in genotype
+        for source, target in pairs
+    ]
+    path = MixturePath(0, tuple(range(0, 102, 2)), tuple(panels))
+    (folder / "mixtures.jsonl").write_text(json.dumps(path.to_json()) + "\n")
+    results = read_runs(tmp_path)
+    for drawing in (
+        cell.draw(results, width=width),
+        genotypes.draw(results, width=width),
+        annealing.draw(results, catalog=load_catalog(), width=width),
+    ):
+        check_layout(drawing, width)
 
 
 def test_annealing_says_what_it_needs(catalog: Catalog, searched: Path, tmp_path: Path) -> None:

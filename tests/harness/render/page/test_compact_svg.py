@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from metabench.render.figures.drawing import Drawing, house_style, new_figure, to_svg
+from metabench.render.figures.drawing import Drawing, Width, house_style, new_figure, to_svg
 from metabench.render.page.compact_svg import compact, shorter_path
 from metabench.render.page.pictures import without_styles
 
@@ -66,7 +66,7 @@ def test_a_circle_is_two_arcs_and_an_octagon_of_curves_that_is_none_stays():
 
 def test_a_figure_keeps_its_parts_and_only_the_ids_that_are_used():
     with house_style():
-        figure = new_figure(3.0, 2.0)
+        figure = new_figure(Width.single, 2.0)
         axes = figure.subplots()
         axes.plot([1, 2, 3], [1, 4, 9], marker="o")
         axes.bar([1, 2], [3, 0], hatch="..", edgecolor="white", linewidth=0)

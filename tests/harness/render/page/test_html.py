@@ -157,7 +157,7 @@ def test_tables_scroll_by_themselves_and_can_be_reached_by_key(outline):
 def test_figures_are_in_the_page_with_words(page_text):
     figures = re.findall(r"<figure>.*?</figure>", page_text, flags=re.DOTALL)
     assert len(figures) == 2  # only one suite has curves, and so many learners that they are ranked
-    for figure, said in zip(figures, ("training: loss", "ranks within"), strict=True):
+    for figure, said in zip(figures, ("meta-training: query loss", "ranks within"), strict=True):
         assert 'role="img"' in figure
         assert "<title>" in figure
         assert "<desc>" in figure

@@ -1,0 +1,56 @@
+"""Every kind of figure can be printed as it is, at the width of a column and of a page."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+from _pytest.mark import ParameterSet
+from figure_layout import check_layout
+
+from metabench.plugin.catalog import Catalog
+from metabench.render.figures import FIGURES, FigureRequest
+from metabench.render.figures.drawing import Width
+from metabench.results.reading import Results, read_runs
+
+RESULTS = Path(__file__).resolve().parents[4] / "results"
+COMMITTED = {
+    "curves": ("four-domains-search", "m-nas-table-1-seeds", "toy-guarded", "omniglot-lite"),
+    "ranks": ("four-domains-search", "m-nas-table-1-seeds"),
+    "cell": ("four-domains-search", "m-nas-table-1-seeds"),
+    "genotypes": ("four-domains-search", "m-nas-table-1-seeds"),
+    "sizes": ("four-domains-search", "m-nas-table-1-seeds"),
+    "embeddings": ("four-domains-search",),
+    "fits": ("toy-guarded",),
+    "annealing": ("omniglot-search",),
+}
+
+
+@cache
+def runs_of(study: str) -> Results:
+    return read_runs(RESULTS / study)
+
+
+def test_every_kind_is_drawn_from_committed_results() -> None:
+    assert COMMITTED.keys() == FIGURES.keys()
+
+
+def cases() -> list[ParameterSet]:
+    """Each kind from one study; the others are slow, and so is t-SNE."""
+    return [
+        pytest.param(kind, study, marks=pytest.mark.slow if place or kind == "embeddings" else ())
+        for kind, studies in COMMITTED.items()
+        for place, study in enumerate(studies)
+    ]
+
+
+@pytest.mark.parametrize("width", list(Width))
+@pytest.mark.parametrize(("kind", "study"), cases())
+def test_a_figure_is_printed_as_it_is(
+    kind: str, study: str, width: Width, catalog: Catalog
+) -> None:
+    if kind == "ranks":
+        pytest.importorskip("scipy")
+    request = FigureRequest(results=runs_of(study), catalog=lambda: catalog, width=width)
+    check_layout(FIGURES[kind].make(request), width)
