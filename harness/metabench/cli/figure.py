@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from metabench.cli.output import chosen_format, writing
+from metabench.cli.selecting import (
+    BudgetOption,
+    LearnerOption,
+    SeedOption,
+    SettingOption,
+    SuiteOption,
+    selection_of,
+)
 from metabench.errors import DataError, UsageError, unknown
 from metabench.render.figures import FIGURES, FigureKind, FigureRequest
 from metabench.render.figures.drawing import FileFormat, Width, encode, house_style
-
-if TYPE_CHECKING:
-    from metabench.results.reading import Results
 
 _KINDS = "; ".join(f"{name}: {kind.summary}" for name, kind in FIGURES.items())
 
@@ -55,13 +59,11 @@ def figure(
             "scalar of meta-training, such as loss or val_score, or this metric, alone.",
         ),
     ] = None,
-    learner: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Show only these learners, separated by commas, such as maml,reptile.",
-        ),
-    ] = None,
+    learner: LearnerOption = None,
+    suite: SuiteOption = None,
+    setting: SettingOption = None,
+    budget: BudgetOption = None,
+    seed: SeedOption = None,
     width: Annotated[
         Width,
         typer.Option(
@@ -81,10 +83,10 @@ def figure(
 ) -> None:
     """Draw a figure from results, and print the name of its file."""
     from metabench.cli.context import catalog
-    from metabench.cli.run import parse_names
     from metabench.cli.screen import tell
     from metabench.results.further_metrics import through_metric
     from metabench.results.reading import read_runs
+    from metabench.results.selection import select
 
     if kind not in FIGURES:
         raise unknown("figure", kind, FIGURES)
@@ -94,9 +96,10 @@ def figure(
     chosen = chosen_format(output, format, default=FileFormat.svg)
     with house_style():
         pass  # fails at once if matplotlib is missing
-    results = read_runs(directory)
-    if learner is not None:
-        results = _of_learners(results, parse_names(learner, "--learner"))
+    selection = selection_of(
+        learner=learner, suite=suite, setting=setting, budget=budget, seed=seed
+    )
+    results = select(read_runs(directory), selection)
     if metric is not None and FIGURES[kind].of_scores:
         results = through_metric(results, metric)
     for problem in results.problems:
@@ -129,15 +132,6 @@ def _check_applies(
         raise UsageError(
             f"{option} does not apply to figure {kind}.", hint=f"It applies to: {fitting}."
         )
-
-
-def _of_learners(results: Results, names: Sequence[str]) -> Results:
-    known = {run.record.spec.learner.name for run in results.runs}
-    for name in names:
-        if name not in known:
-            raise unknown("learner", name, known, of="the finished runs here")
-    runs = [run for run in results.runs if run.record.spec.learner.name in names]
-    return replace(results, runs=tuple(runs))
 
 
 def _write(content: bytes, path: Path) -> None:

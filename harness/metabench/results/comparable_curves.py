@@ -6,16 +6,15 @@ meta-validation. What a learner calls ``loss`` is its own, so it is compared wit
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabench.plugin.contracts.learner import QUERY_ACCURACY, QUERY_LOSS
 from metabench.results.reading import FinishedRun
+from metabench.results.training_curve import read_training_curve
 
 Array = NDArray[np.float64]
 LOSS, VAL_SCORE = "loss", "val_score"
@@ -53,15 +52,6 @@ def training_curves(run: FinishedRun) -> dict[str, Series]:
 
 def read_metrics(path: Path) -> dict[str, Series]:
     """Each scalar of a training curve; lines that cannot be read are passed over."""
-    points: dict[str, list[tuple[float, float]]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            values: dict[str, Any] = json.loads(line)
-            step = float(values.pop("step"))
-        except (ValueError, KeyError, AttributeError, TypeError):
-            continue
-        for name, value in values.items():
-            if isinstance(value, int | float):
-                points.setdefault(name, []).append((step, float(value)))
-    arrays = {name: np.array(pairs) for name, pairs in points.items()}
+    scalars = read_training_curve(path).scalars if path.exists() else {}
+    arrays = {name: np.array(points, dtype=float) for name, points in scalars.items()}
     return {name: Series(pairs[:, 0], pairs[:, 1]) for name, pairs in arrays.items()}

@@ -113,7 +113,8 @@ class RunStore:
 
     def write_rows(self, stem: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write a whole file of rows in the place of an earlier one."""
-        replace_text(self.folder / f"{stem}.jsonl", _joined(canonical_json(dict(row)) for row in rows))
+        text = _joined(canonical_json(dict(row)) for row in rows)
+        replace_text(self.folder / f"{stem}.jsonl", text)
 
     def _append_once(self, stem: str, first: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add a line per episode to a file, but for those that are there already."""

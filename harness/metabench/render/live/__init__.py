@@ -13,7 +13,7 @@ from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
-from metabench.render.figures.palette import styles
+from metabench.render.figures.palette import learner_styles
 from metabench.render.status_text import counts_text, left_text, place_text, run_texts
 from metabench.results.overview import Overview
 from metabench.results.run_state import RunState
@@ -50,7 +50,7 @@ def live_values(overview: Overview, *, since: int = 0) -> dict[str, Any]:
         since: the ``now`` of an earlier answer; curves that have not changed since are left out.
     """
     runs = sorted(overview.runs, key=lambda run: (run.kind[:3], STATES.index(run.state)))
-    style = styles(sorted(run.learner for run in runs))
+    style = learner_styles({run.learner: run.learner for run in runs})
     groups, changed = [], {0}
     for _, group in groupby(runs, key=lambda run: run.kind[:3]):
         members = list(group)
