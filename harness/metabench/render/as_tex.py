@@ -1,33 +1,55 @@
-r"""LaTeX: one ``table`` per setting, to be read with ``\input`` into a document with booktabs."""
+r"""LaTeX: tables to be read with ``\input`` into a paper, as compact as papers print them.
+
+Everything that a table leaves out is in comments above it.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 from metabench.papers.table import PaperReport, PaperTable
+from metabench.render.compact import CompactTable, Line, Number, compact_table, side_by_side
+from metabench.render.compact_paper import compact_paper_table
 from metabench.render.legends import legend
+from metabench.render.print_names import PrintNames
+from metabench.render.row_conditions import NOTHING
+from metabench.render.tex_layout import (
+    ARTICLE,
+    COLUMN,
+    WIDEST_HEADING,
+    Panel,
+    Size,
+    laid_out,
+    needed_lines,
+    room_for_lines,
+    text_width,
+)
 from metabench.render.text_table import (
     NOT_COMPARED,
     RUNNING,
     TRANSDUCTIVE,
     UNSTATED,
-    Entry,
-    EntryMark,
-    TextTable,
+    label,
+    ranges,
     text_table_of,
+    title,
 )
 from metabench.reports.captions import SINGLE
-from metabench.reports.tables import Report
+from metabench.reports.tables import Report, Row, Table
 from metabench.text import plain
 
 _PREAMBLE = "% Needs \\usepackage{booktabs}.\n"
-_PREAMBLE_OF_PAPERS = "% Needs \\usepackage{booktabs,graphicx,xcolor}.\n"
-_MARKS: dict[EntryMark, tuple[str, str]] = {
-    "best": (r"\textbf{", "}"),
-    "tied": (r"\underline{", "}"),
-    "not compared": ("", r" \ddag{}"),
-    "paper": (r"\textcolor{gray}{", "}"),
+_PREAMBLE_OF_PAPERS = "% Needs \\usepackage{booktabs,xcolor}.\n"
+_SYMBOLS = (r"\dag", r"\ddag", r"\S", r"\P", r"\|")
+_VERDICTS = {
+    "match": "=",
+    "close": r"\approx",
+    "inconclusive": "?",
+    "differs": r"\neq",
+    "not comparable": r"\times",
 }
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -39,6 +61,7 @@ _ESCAPES = {
     "`": r"\`{}",
     '"': "''",
     "±": r"$\pm$",
+    NOTHING: r"\textendash{}",
     TRANSDUCTIVE: r"\dag{}",
     RUNNING: r"\P{}",
     NOT_COMPARED: r"\ddag{}",
@@ -49,49 +72,310 @@ _ESCAPES = {
     "*": "{*}",
     **{c: f"\\{c}" for c in "{}$&#%_"},
 }
+_COMMENT_WIDTH = 98
+_LONG_WORD = 12
 
 
-def render(report: Report | PaperReport) -> str:
-    """Write what is wrong with the folder, if anything is, as comments, then every table."""
+def render(
+    report: Report | PaperReport, *, names: PrintNames | None = None, width: float = ARTICLE
+) -> str:
+    """Write what is wrong with the folder, if anything is, as comments, then every table.
+
+    Args:
+        report: the tables.
+        names: how papers print names; names as on the command line if absent.
+        width: points across the text of the document. A wider table is split.
+    """
     papers = any(isinstance(table, PaperTable) for table in report.tables)
-    preamble = _PREAMBLE_OF_PAPERS if papers else _PREAMBLE
-    problems = "".join(f"% {plain(problem)}\n" for problem in report.problems)
-    about = f"% Problems in this folder:\n{problems}" if problems else ""
-    return preamble + about + "".join(_table(text_table_of(table)) for table in report.tables)
+    blocks = [_PREAMBLE_OF_PAPERS if papers else _PREAMBLE]
+    if report.problems:
+        blocks[0] += "".join(_comment("Problems in this folder:", *report.problems))
+    taken: set[str] = set()
+    for table in _compact(report, names or PrintNames(), width):
+        blocks += _floats(table, width, taken)
+    return "\n".join(blocks)
 
 
-def _table(grid: TextTable) -> str:
-    columns = "".join("r" if numeric else "l" for numeric in grid.numeric)
-    rows = "".join(_line(map(_entry, row)) for row in grid.rows)
+def _compact(
+    report: Report | PaperReport, names: PrintNames, width: float
+) -> Iterable[CompactTable]:
+    ours = [table for table in report.tables if isinstance(table, Table)]
+    for group in side_by_side(ours):
+        told = [line for table in group for line in _told(table, table.rows, names)]
+        yield _narrower(
+            *(
+                compact_table(group, names, networks_shown=shown, comments=told)
+                for shown in (True, False)
+            ),
+            width=width,
+        )
+    for paper in report.tables:
+        if isinstance(paper, PaperTable):
+            told = _told(paper, [row for line in paper.rows for row in line.ours], names)
+            yield _narrower(
+                *(
+                    compact_paper_table(paper, names, networks_shown=shown, comments=told)
+                    for shown in (True, False)
+                ),
+                width=width,
+            )
+
+
+def _narrower(full: CompactTable, bare: CompactTable, *, width: float) -> CompactTable:
+    """The table with its networks in columns, if it needs no more panels with them."""
+    n_full, n_bare = (len(laid_out(table, width)[1]) for table in (full, bare))
+    return full if n_full <= n_bare else bare
+
+
+def _told(table: Table | PaperTable, rows: Iterable[Row], names: PrintNames) -> list[str]:
+    """The whole caption, lists and rows of a table, for the comments above it."""
+    grid = text_table_of(table)
     words = legend(grid, best="Bold", tied="Underlined")
-    caption = escape(f"{grid.title}. {grid.caption} {words}".strip())
-    before, after = ("\\resizebox{\\textwidth}{!}{%\n", "}") if grid.wide else ("", "")
+    lines = [f"{title(table)}: {grid.caption} {words}".strip()]
+    for heading, notes in grid.notes:
+        if notes:
+            lines += [f"{heading}:", *(f"- {note}" for note in notes)]
+    return [*lines, "Rows:", *(f"- {_row(row, names)}" for row in rows)]
+
+
+def _row(row: Row, names: PrintNames) -> str:
+    """All that the columns of other formats say of a row, and the ids of its runs."""
+    facts = [
+        f"{names.learner(row.learner)}: {label(row)}",
+        row.network,
+        "" if row.n_params is None else f"{row.n_params:,} weights",
+        f"budget {row.budget}",
+        f"seeds {ranges(row.seeds)}",
+        f"stamps {', '.join(row.stamps)}" if row.stamps else "no stamps",
+        f"runs {' '.join(row.runs)}",
+    ]
+    return ", ".join(filter(None, facts))
+
+
+def _comment(*lines: str) -> Iterable[str]:
+    for line in lines:
+        indent = "%   " if line.startswith("- ") else "% "
+        yield (
+            textwrap.fill(
+                plain(line),
+                _COMMENT_WIDTH,
+                initial_indent="% ",
+                subsequent_indent=indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            + "\n"
+        )
+
+
+def _floats(table: CompactTable, width: float, taken: set[str]) -> list[str]:
+    """The table as one float, or as several if its panels do not fit on a page."""
+    size, panels = laid_out(table, width)
+    pages: list[list[Panel]] = []
+    left = 0
+    for panel in panels:
+        needed = needed_lines(table, panel, size)
+        if not pages or needed > left:
+            pages.append([])
+            left = room_for_lines(table, width)
+        pages[-1].append(panel)
+        left -= needed
+    label = _free(table.label, taken)
+    floats = [_float(table, pages[0], size, caption=escape(table.caption), label=label)]
+    for page in pages[1:]:
+        caption = f"Continuation of Table~\\ref{{{label}}}."
+        own = _free(table.label, taken)
+        floats.append(_float(table, page, size, caption=caption, label=own))
+    floats[0] = "".join(_comment(*table.comments)) + floats[0]
+    return floats
+
+
+def _float(
+    table: CompactTable, page: Sequence[Panel], size: Size, *, caption: str, label: str
+) -> str:
+    environment = "table" if max(panel.width for panel in page) <= COLUMN else "table*"
+    notes = _Notes(table, page)
+    tabulars = "\n\\par\\medskip\n".join(_tabular(table, panel, size, notes) for panel in page)
     return (
-        "\n\\begin{table}\n\\centering\n"
-        f"\\caption{{{caption}}}\n"
-        f"{before}\\begin{{tabular}}{{{columns}}}\n\\toprule\n"
-        f"{_line(map(_entry, grid.headings))}\\midrule\n"
-        f"{rows}\\bottomrule\n"
-        f"\\end{{tabular}}{after}\n\\end{{table}}\n"
-        f"{''.join(_notes(*notes) for notes in grid.notes)}"
+        f"\\begin{{{environment}}}[t]\n\\centering\n"
+        f"\\caption{{{caption}}}\n\\label{{{label}}}\n\\smallskip\n"
+        f"{size.command}\n\\setlength{{\\tabcolsep}}{{3pt}}\n"
+        f"{tabulars}\n{notes.below()}\\end{{{environment}}}\n"
     )
 
 
-def _notes(heading: str, notes: tuple[str, ...]) -> str:
-    if not notes:
-        return ""
-    items = "".join(f"\\item {escape(note)}\n" for note in notes)
-    return f"\n{escape(heading)}:\n\\begin{{itemize}}\n{items}\\end{{itemize}}\n"
+def _free(name: str, taken: set[str]) -> str:
+    """A label that no table before has."""
+    found, n = name, 1
+    while found in taken:
+        n += 1
+        found = f"{name}-{n}"
+    taken.add(found)
+    return found
 
 
-def _line(cells: Iterable[str]) -> str:
-    return f"{' & '.join(cells)} \\\\\n"
+class _Notes:
+    """The notes of a float, each with a symbol, and what else stands below it."""
+
+    def __init__(self, table: CompactTable, page: Sequence[Panel]) -> None:
+        self._table = table
+        words: dict[str, None] = {}
+        self._verdicts: dict[str, None] = {}
+        for panel in page:
+            for line in (table.lines[i] for i in panel.lines):
+                words[line.note] = None
+                for one in (line.numbers[i] for i in panel.columns):
+                    if one is not None:
+                        words[one.note] = None
+                        self._verdicts[one.verdict] = None
+        words.pop("", None)
+        self._symbols = {note: _symbol(n) for n, note in enumerate(words)}
+
+    def symbol(self, note: str) -> str:
+        """Of a note, as mathematics; "" of none."""
+        return self._symbols.get(note, "")
+
+    def below(self) -> str:
+        """The text under the table; "" if there is none."""
+        said = [f"${symbol}$~{_breakable(note)}." for note, symbol in self._symbols.items()]
+        if self._symbols and self._table.usual:
+            said.insert(0, f"Without a mark: {_breakable(self._table.usual)}.")
+        signs = [
+            f"${sign}$ {words}" for words, sign in _VERDICTS.items() if words in self._verdicts
+        ]
+        if signs:
+            said.append(f"Verdicts on ours: {', '.join(signs)}.")
+        said += map(_breakable, self._table.sentences)
+        if not said:
+            return ""
+        text = "\n".join(said)
+        return (
+            "\\par\\smallskip\n\\begin{minipage}{\\linewidth}\n\\footnotesize\\raggedright\n"
+            f"{text}\n\\end{{minipage}}\n"
+        )
 
 
-def _entry(entry: Entry) -> str:
-    before, after = _MARKS.get(entry.mark, ("", ""))
-    text = escape(entry.text)
-    return f"{before}{text}{after}" if text else ""
+def _symbol(n: int) -> str:
+    """Dagger, double dagger, section, paragraph, parallel, then each doubled."""
+    turn, position = divmod(n, len(_SYMBOLS))
+    return _SYMBOLS[position] * (turn + 1)
+
+
+def _tabular(table: CompactTable, panel: Panel, size: Size, notes: _Notes) -> str:
+    n_left = len(panel.left)
+    columns = "l" * n_left + "r@{}l" * len(panel.columns)
+    lines = [
+        f"\\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
+        "\\toprule",
+        *_headings(table, panel, size),
+    ]
+    lines.append("\\midrule")
+    block = ""
+    for number, position in enumerate(panel.lines):
+        line = table.lines[position]
+        if line.block != block:
+            lines += ["\\midrule"] * (number > 0)
+            lines.append(_heading_of_block(line.block, panel))
+            block = line.block
+        lines.append(_line(line, panel, size, notes))
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
+
+
+def _heading_of_block(words: str, panel: Panel) -> str:
+    n = len(panel.left) + 2 * len(panel.columns)
+    text = f"\\emph{{{_breakable(words)}}}"
+    return f"\\multicolumn{{{n}}}{{@{{}}l@{{}}}}{{{_box(text, panel.width)}}} \\\\"
+
+
+def _headings(table: CompactTable, panel: Panel, size: Size) -> list[str]:
+    """A line for each level of headings, with a rule below what spans several columns."""
+    paths = [table.columns[i] for i in panel.columns]
+    depth = len(paths[0])
+    lines = []
+    for level in range(depth):
+        left = [""] * len(panel.left)
+        if level == depth - 1:
+            left = [
+                _fitted(heading, width, size)
+                for heading, width in zip(table.left[: len(left)], panel.left, strict=True)
+            ]
+        entries, rules, at = [], [], len(left) + 1
+        for path, group in groupby(paths, key=lambda path: path[: level + 1]):
+            n = 2 * len(list(group))
+            text = _heading(path[-1], size)
+            entries.append(f"\\multicolumn{{{n}}}{{c}}{{{text}}}")
+            if level < depth - 1 and path[-1]:
+                rules.append(f"\\cmidrule(lr){{{at}-{at + n - 1}}}")
+            at += n
+        lines.append(f"{' & '.join([*left, *entries])} \\\\")
+        lines += ["".join(rules)] if rules else []
+    return lines
+
+
+def _heading(text: str, size: Size) -> str:
+    if size.scale * text_width(text) <= WIDEST_HEADING:
+        return escape(text)
+    return f"\\parbox[b]{{{WIDEST_HEADING:.0f}pt}}{{\\centering {_breakable(text)}}}"
+
+
+def _line(line: Line, panel: Panel, size: Size, notes: _Notes) -> str:
+    left = [
+        _fitted(text, width, size, grey=line.printed)
+        for text, width in zip(line.left[: len(panel.left)], panel.left, strict=True)
+    ]
+    if symbol := notes.symbol(line.note):
+        left[0 if line.left[0] else 1] += f"$^{{{symbol}}}$"
+    numbers = [_number(line.numbers[i], notes) for i in panel.columns]
+    return f"{' & '.join([*left, *numbers])} \\\\"
+
+
+def _number(one: Number | None, notes: _Notes) -> str:
+    """Two cells that are aligned where they meet: the mean, and the half-width as a subscript."""
+    if one is None:
+        return "\\multicolumn{2}{c}{--}"
+    signs = _VERDICTS.get(one.verdict, "") + notes.symbol(one.note)
+    if one.mark == "paper" and not one.mean[:1].isdigit():
+        return f"\\multicolumn{{2}}{{c}}{{\\textcolor{{gray}}{{{escape(one.mean)}}}}}"
+    mean = escape(one.mean)
+    raised = f"^{{{signs}}}" if signs else ""
+    half = f"_{{\\pm {escape(one.half_width)}}}" if one.half_width else ""
+    after = f"${half}{raised}$" if half or raised else ""
+    if one.mark == "best":
+        mean = f"\\textbf{{{mean}}}"
+    elif one.mark == "tied":
+        mean = f"\\underline{{{mean}}}"
+    elif one.mark == "paper":
+        mean = f"\\textcolor{{gray}}{{{mean}}}"
+        after = f"\\textcolor{{gray}}{{{after}}}" if after else ""
+    return f"{mean} & {after}"
+
+
+def _fitted(text: str, width: float, size: Size, *, grey: bool = False) -> str:
+    """A text in its column, broken into lines if it is wider."""
+    fits = size.scale * text_width(text) <= width
+    said = escape(text) if fits else _breakable(text)
+    said = f"\\textcolor{{gray}}{{{said}}}" if grey and said else said
+    return said if fits else _box(said, width)
+
+
+def _box(text: str, width: float) -> str:
+    return f"\\parbox[t]{{{width:.0f}pt}}{{\\raggedright {text}\\strut}}"
+
+
+def _breakable(text: str) -> str:
+    """Text that may be broken inside words that TeX would not break."""
+    return " ".join(map(_breakable_word, text.split(" ")))
+
+
+def _breakable_word(word: str) -> str:
+    if len(word) <= _LONG_WORD or (word.isalpha() and len(word) <= 2 * _LONG_WORD):
+        return escape(word)
+    parts = [
+        part[start : start + _LONG_WORD]
+        for part in re.findall(r"[^\W_]+|[\W_]", word)
+        for start in range(0, len(part), _LONG_WORD)
+    ]
+    return "\\allowbreak{}".join(map(escape, parts))
 
 
 def escape(text: str) -> str:
@@ -101,6 +385,7 @@ def escape(text: str) -> str:
     '50\\% of a\\_b'
     """
     marked = "".join(map(_escaped, text))
+    marked = marked.replace(" \\%", "~\\%")
     return re.sub("-(?=-)", "-{}", marked)  # or two hyphens become a dash
 
 

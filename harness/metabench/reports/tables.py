@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from metabench.plugin.contracts.metric import MetricFacts
@@ -108,7 +108,9 @@ class Row:
 class Table:
     """Every configuration that ran on one setting of a suite; ``caption`` says what is shown.
 
-    ``evaluation`` names the evaluation of the scores, if it is not the headline's.
+    ``evaluation`` names the evaluation of the scores, if it is not the headline's. ``episodes``
+    has the numbers of meta-test episodes per source that rows have, and ``conditions`` what rows
+    with a letter have in common, by letter.
     """
 
     suite: str
@@ -118,6 +120,8 @@ class Table:
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    episodes: tuple[int, ...] = ()
+    conditions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,246 @@
+"""How wide a table gets in print, and how it is split so that it fits its text.
+
+Widths are those of Computer Modern, at 9 pt unless another size is named. Times is narrower.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+from metabench.render.compact import CompactTable, Number
+
+ARTICLE = 345.0
+"""Points across the text of a plain article; papers of most conferences are as wide or wider."""
+
+COLUMN = 234.0
+"""Points across a column of a paper in two columns."""
+
+NARROWEST = 180.0
+"""Points below which no table of numbers with names fits."""
+
+SEPARATION = 6.0
+"""Points between two columns."""
+
+PAGE = 44
+"""Lines of a table with its caption and notes that fit on a page of 9 inches."""
+
+RULES = 5
+"""Lines that headings, rules and space of a panel take."""
+
+WIDEST_HEADING = 80.0
+"""Points from which a heading is broken into lines."""
+
+_SIZE = 9.0
+_BOLD = 1.16
+_SAFE = 1.02
+_EM = {
+    0.285: "il!',.:;[]`| ",
+    0.314: "fj",
+    0.371: "-_I",
+    0.405: "t()rs",
+    0.457: "cez",
+    0.514: '0123456789ago"$*/\\^{}~?',
+    0.542: "kqvxyJ",
+    0.571: "bdhnpuS",
+    0.642: "ZL",
+    0.699: "FEP",
+    0.756: "BwCTR",
+    0.806: "AHNUVXYDKOQ&+<=>@G",
+    0.856: "m#%",
+    0.942: "M",
+    1.056: "W",
+}
+_WIDTHS = {character: width for width, characters in _EM.items() for character in characters}
+_UNKNOWN = 4.0  # its code point, such as [U+540D]
+_PLUS_MINUS, _SUBSCRIPT = 6.5, 0.8  # of the sign in points, and of digits beside those of the text
+
+
+def text_width(text: str, *, bold: bool = False) -> float:
+    """Points across a text.
+
+    >>> round(text_width("98.34"))
+    21
+    """
+    wide = sum(_WIDTHS.get(character, _UNKNOWN) for character in text)
+    return _SAFE * _SIZE * wide * (_BOLD if bold else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A size of type.
+
+    Attributes:
+        command: of LaTeX.
+        scale: of its widths to those of 9 pt; subscripts are as wide.
+    """
+
+    command: str
+    scale: float
+
+
+SIZES = (Size("\\small", 1.0), Size("\\footnotesize", 0.92))
+"""In the order of preference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A part of a table that is set as one ``tabular``.
+
+    Attributes:
+        columns: positions of its columns of numbers.
+        lines: positions of its lines.
+        left: points of each column on the left; text that is wider is broken into lines.
+        width: points across it.
+    """
+
+    columns: tuple[int, ...]
+    lines: tuple[int, ...]
+    left: tuple[float, ...]
+    width: float
+
+
+def laid_out(table: CompactTable, width: float) -> tuple[Size, list[Panel]]:
+    """The largest size of type that needs the fewest panels, and these panels."""
+    found = [(size, panels(table, width, scale=size.scale)) for size in SIZES]
+    return min(found, key=lambda pair: len(pair[1]))
+
+
+def panels(table: CompactTable, width: float, *, scale: float = 1.0) -> list[Panel]:
+    """Split a table into panels that fit; the first alone has the columns that are not names.
+
+    Args:
+        table: what to split.
+        width: points across the text.
+        scale: of the widths of text to those of 9 pt.
+    """
+    numbers = [_number_width(table, i, scale=scale) for i in range(len(table.columns))]
+    left = [scale * _left_width(table, i) for i in range(len(table.left))]
+    roomiest = width - max(numbers) - SEPARATION
+    first = shrunk(left, max(roomiest, 0.0))
+    names = shrunk(left[: table.n_names], max(roomiest, 0.0))
+    parts = _split(table, numbers, first=width - _across(first), later=width - _across(names))
+    found = []
+    for number, columns in enumerate(parts):
+        own = first if number == 0 else names
+        across = _across(own) + _across([numbers[i] for i in columns]) + SEPARATION
+        for lines in _pages(table, width):
+            found.append(Panel(tuple(columns), lines, tuple(own), across))
+    return found
+
+
+def shrunk(widths: Sequence[float], room: float) -> list[float]:
+    """Columns made narrower, the widest first, until they fit with what separates them.
+
+    >>> shrunk([100.0, 50.0, 20.0], 132.0)
+    [50.0, 50.0, 20.0]
+    """
+    room -= SEPARATION * (len(widths) - 1)
+    if sum(widths) <= room:
+        return list(widths)
+    for n_kept, most in enumerate(sorted(widths)):
+        kept = sorted(widths)[:n_kept]
+        cap = (room - sum(kept)) / (len(widths) - n_kept)
+        if cap <= most:
+            return [min(width, max(cap, 1.0)) for width in widths]
+    return list(widths)
+
+
+def _across(widths: Sequence[float]) -> float:
+    """Points across columns with what separates them."""
+    return sum(widths) + SEPARATION * (len(widths) - 1)
+
+
+def _left_width(table: CompactTable, position: int) -> float:
+    marked = 6.0 if position < table.n_names else 0.0
+    texts = [line.left[position] for line in table.lines]
+    return max(text_width(text) + marked for text in (table.left[position], *texts))
+
+
+def _number_width(table: CompactTable, position: int, *, scale: float) -> float:
+    """Points across a column of numbers, and its share of the headings above it."""
+    own = [line.numbers[position] for line in table.lines]
+    there = [one for one in own if one is not None]
+    mean = max((text_width(one.mean, bold=one.mark == "best") for one in there), default=0.0)
+    half = max(map(_half_width, there), default=0.0)
+    needed = scale * mean + half
+    path = table.columns[position]
+    for level, heading in enumerate(path):
+        n = sum(other[: level + 1] == path[: level + 1] for other in table.columns)
+        wide = min(scale * text_width(heading), WIDEST_HEADING)
+        needed = max(needed, (wide - SEPARATION * (n - 1)) / n)
+    return needed
+
+
+def _half_width(one: Number) -> float:
+    signs = 5.0 * bool(one.note) + 7.0 * bool(one.verdict)
+    if not one.half_width:
+        return signs
+    return max(_PLUS_MINUS + _SUBSCRIPT * text_width(one.half_width), signs)
+
+
+def _split(
+    table: CompactTable, numbers: Sequence[float], *, first: float, later: float
+) -> list[list[int]]:
+    """Columns in parts that fit, broken between settings where possible, else evenly."""
+    groups = [
+        [position for position, _ in group]
+        for _, group in groupby(enumerate(table.columns), key=lambda pair: pair[1][:-1])
+    ]
+    parts: list[list[int]] = [[]]
+
+    def room() -> float:
+        return first if len(parts) == 1 else later
+
+    def needed(columns: Sequence[int]) -> float:
+        return sum(numbers[i] + SEPARATION for i in columns)
+
+    for group in groups:
+        if needed([*parts[-1], *group]) <= room():
+            parts[-1] += group
+            continue
+        if parts[-1]:
+            parts.append([])
+        for n_parts in range(1, len(group) + 1):
+            chunks = _evenly(group, n_parts)
+            fits = [room(), *[later] * (n_parts - 1)]
+            if all(needed(c) <= space for c, space in zip(chunks, fits, strict=True)):
+                break
+        parts[-1:] = chunks
+    return parts
+
+
+def _evenly(items: Sequence[int], n_parts: int) -> list[list[int]]:
+    edges = [round(part * len(items) / n_parts) for part in range(n_parts + 1)]
+    return [list(items[low:high]) for low, high in pairwise(edges)]
+
+
+def _pages(table: CompactTable, width: float) -> list[tuple[int, ...]]:
+    """The lines in parts that fit on a page."""
+    n = len(table.lines)
+    most = max(room_for_lines(table, width) - RULES, 1)
+    return [tuple(part) for part in _evenly(range(n), max(1, -(-n // most)))]
+
+
+def room_for_lines(table: CompactTable, width: float) -> int:
+    """How many lines of a page caption and notes leave."""
+    notes = {line.note for line in table.lines}
+    notes |= {one.note for line in table.lines for one in line.numbers if one is not None}
+    below = " ".join(filter(None, [table.usual, *table.sentences, *notes]))
+    used = sum(math.ceil(text_width(text) / width) for text in (f"{table.caption} ", below))
+    return max(PAGE - used, RULES + 1)
+
+
+def needed_lines(table: CompactTable, panel: Panel, size: Size) -> int:
+    """How many lines of a page a panel takes."""
+    blocks = {table.lines[i].block for i in panel.lines} - {""}
+    rows = (table.lines[i].left[: len(panel.left)] for i in panel.lines)
+    return sum(_height(row, panel.left, size) for row in rows) + 2 * len(blocks) + RULES
+
+
+def _height(texts: Sequence[str], widths: Sequence[float], size: Size) -> int:
+    """Lines of the entry that is broken most often."""
+    pairs = zip(texts, widths, strict=True)
+    return max(math.ceil(size.scale * text_width(text) / wide - 1e-6) for text, wide in pairs)
