@@ -15,6 +15,7 @@ from metabench.errors import DataError, UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from metabench.papers.arranging import Arrangement
     from metabench.papers.claims.evaluate import ClaimResult
     from metabench.papers.table import PaperReport
     from metabench.plugin.catalog import Catalog
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from metabench.reports.comparison_sides import Wanted
     from metabench.reports.tables import Report
     from metabench.results.reading import Results
+    from metabench.results.selection import Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,13 @@ def report(
     paper: str | None = None,
     metric: str | None = None,
     interval: IntervalKind = "auto",
+    learner: str | Iterable[str] = (),
+    suite: str | Iterable[str] = (),
+    setting: str | Iterable[str] = (),
+    budget: str | Iterable[str] = (),
+    seed: int | Iterable[int] = (),
+    columns: str | Iterable[str] = (),
+    sort: str | None = None,
     plugins: Iterable[str | Path] = (),
 ) -> ReportView:
     """Make the tables of a results folder, as ``metabench report`` does.
@@ -189,12 +198,24 @@ def report(
         paper: key of a paper's table to show beside ours, such as ``m-nas/table-1``.
         metric: a further metric to show instead of the headline's, such as ``nll``.
         interval: how half-widths are computed: ``auto``, ``field``, ``seeds`` or ``bootstrap``.
+        learner: use only runs of this learner, or of one of these; all if empty.
+        suite: use only runs of this suite, or of one of these.
+        setting: use only runs of this setting, or of one of these.
+        budget: use only runs of this budget, or of one of these.
+        seed: use only runs with this seed, or with one of these.
+        columns: show only these columns of scores, such as ``average``, in this order.
+        sort: a column by which rows are sorted, the best first; or ``learner``, ``network``,
+            ``params`` or ``budget``.
         plugins: plugin files to load.
 
     Raises:
         DataError: when there is no finished run.
-        UsageError: for an unknown key, or a metric together with a paper.
+        UsageError: for an unknown key, name or column, if nothing is selected, or for a metric
+            together with a paper.
     """
+    from metabench.papers.arranging import Arrangement
+    from metabench.results.selection import Selection
+
     if paper is not None and metric is not None:
         raise UsageError(
             "A paper's table names its metric, so metric does not apply.",
@@ -206,9 +227,21 @@ def report(
         metric=metric,
         interval=interval,
         catalog=lambda: catalog_with(plugins),
+        selection=Selection(
+            learners=_several(learner),
+            suites=_several(suite),
+            settings=_several(setting),
+            budgets=_several(budget),
+            seeds=(seed,) if isinstance(seed, int) else tuple(seed),
+        ),
+        arrangement=Arrangement(columns=_several(columns), sort=sort),
     )
     require_runs(results, directory)
     return ReportView(built)
+
+
+def _several(names: str | Iterable[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def build_tables(
@@ -218,23 +251,31 @@ def build_tables(
     metric: str | None,
     interval: IntervalKind,
     catalog: Callable[[], Catalog],
+    selection: Selection | None = None,
+    arrangement: Arrangement | None = None,
 ) -> tuple[Results, Report | PaperReport]:
     """Read a folder and make its tables, or those of a paper beside ours; see :func:`report`."""
+    from metabench.papers.arranging import Arrangement, arrange, say_selected
     from metabench.papers.reference_files import find_reference
     from metabench.papers.report import build_paper_report
     from metabench.reports.build import build_report
     from metabench.results.further_metrics import through_metric
     from metabench.results.reading import read_runs
+    from metabench.results.selection import ALL, select
 
+    selection = selection or ALL
+    built: Report | PaperReport
     if paper is None:
-        results = read_runs(directory)
+        results = select(read_runs(directory), selection)
         if metric is not None:
             results = through_metric(results, metric)
-        return results, build_report(results, interval=interval)
-    plugins = catalog()
-    reference = find_reference(plugins, paper)
-    results = read_runs(directory)
-    return results, build_paper_report(results, reference, interval=interval, catalog=plugins)
+        built = build_report(results, interval=interval)
+    else:
+        plugins = catalog()
+        reference = find_reference(plugins, paper)
+        results = select(read_runs(directory), selection)
+        built = build_paper_report(results, reference, interval=interval, catalog=plugins)
+    return results, arrange(say_selected(built, selection), arrangement or Arrangement())
 
 
 def require_runs(results: Results, directory: str | Path) -> None:

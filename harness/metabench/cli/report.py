@@ -13,15 +13,26 @@ import typer
 
 from metabench.cli.output import chosen_format, writing
 from metabench.cli.references import complete_key
+from metabench.cli.selecting import (
+    BudgetOption,
+    LearnerOption,
+    SeedOption,
+    SettingOption,
+    SuiteOption,
+    names_of,
+    selection_of,
+)
 from metabench.errors import UsageError
 from metabench.render import Format
 
 if TYPE_CHECKING:
+    from metabench.papers.arranging import Arrangement
     from metabench.papers.table import PaperReport
     from metabench.render.page import Page
     from metabench.reports.captions import IntervalKind
     from metabench.reports.tables import Report
     from metabench.results.reading import Results
+    from metabench.results.selection import Selection
 
 
 class Interval(StrEnum):
@@ -73,6 +84,26 @@ def report(
             "bootstrap: percentile bootstrap over episodes."
         ),
     ] = Interval.auto,
+    learner: LearnerOption = None,
+    suite: SuiteOption = None,
+    setting: SettingOption = None,
+    budget: BudgetOption = None,
+    seed: SeedOption = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Show only these columns of scores, in this order, such as aircraft,average.",
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Sort rows by this column of scores, the best first; or by learner, network, "
+            "params or budget.",
+        ),
+    ] = None,
 ) -> None:
     """Print a table for each suite and setting, computed from the stored episodes.
 
@@ -81,12 +112,28 @@ def report(
     """
     from metabench.api.reading import require_runs
     from metabench.cli.screen import tell
+    from metabench.papers.arranging import Arrangement
 
     chosen = chosen_format(output, format, default=Format.table, free=("txt",))
     if metric is not None:
         _check_metric(chosen, paper)
+    arrangement = Arrangement(columns=names_of(columns, "--columns"), sort=sort)
+    if chosen is Format.html and arrangement != Arrangement():
+        raise UsageError(
+            "The page shows all columns and sorts them itself, so --columns and --sort do not "
+            "apply.",
+            hint="Choose another --format, such as md or csv.",
+        )
     results, built = _build(
-        directory, format=chosen, paper=paper, metric=metric, interval=interval.value
+        directory,
+        format=chosen,
+        paper=paper,
+        metric=metric,
+        interval=interval.value,
+        selection=selection_of(
+            learner=learner, suite=suite, setting=setting, budget=budget, seed=seed
+        ),
+        arrangement=arrangement,
     )
     for problem in built.problems:
         tell(problem)
@@ -120,16 +167,26 @@ def _build(
     paper: str | None,
     metric: str | None,
     interval: IntervalKind,
+    selection: Selection,
+    arrangement: Arrangement,
 ) -> tuple[Results, Report | PaperReport | Page]:
     from metabench.cli.context import catalog
 
     if format is Format.html:
         from metabench.render.page import read_page
 
-        return read_page(directory, catalog(), paper=paper, interval=interval)
+        return read_page(directory, catalog(), paper=paper, interval=interval, selection=selection)
     from metabench.api.reading import build_tables
 
-    return build_tables(directory, paper=paper, metric=metric, interval=interval, catalog=catalog)
+    return build_tables(
+        directory,
+        paper=paper,
+        metric=metric,
+        interval=interval,
+        catalog=catalog,
+        selection=selection,
+        arrangement=arrangement,
+    )
 
 
 def _written(

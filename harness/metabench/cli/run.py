@@ -156,9 +156,9 @@ def run(
     _check_threads(threads)
     found = catalog()
     request = RunRequest(
-        learners=_names(learner, "--learner"),
+        learners=parse_names(learner, "--learner"),
         suite=suite,
-        settings=_names(setting, "--setting") if setting else (),
+        settings=parse_names(setting, "--setting") if setting else (),
         budget=_one(budget, "--budget"),
         space=_one(network, "--network") or None,
         strategy=_one(strategy, "--strategy") or None,
@@ -166,7 +166,7 @@ def run(
         changes=parse_changes(set_ or []),
         data=data.value,
         limit=limit,
-        metrics=_names(metric, "--metric") if metric else (),
+        metrics=parse_names(metric, "--metric") if metric else (),
         precision=precision.value,
         plugin_files=plugin_files(),
     )
@@ -260,7 +260,12 @@ def _one(text: str, option: str) -> str:
     return text
 
 
-def _names(text: str, option: str) -> tuple[str, ...]:
+def parse_names(text: str, option: str) -> tuple[str, ...]:
+    """Read names that are separated by commas.
+
+    Raises:
+        UsageError: there is none.
+    """
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         raise UsageError(f"{option} names nothing.", hint="Give names, separated by commas.")

@@ -77,6 +77,8 @@ class PaperTable:
             share one.
         remarks: what else is known, one sentence each.
         deviations: what suites and learners do otherwise than their sources, of any row.
+        unequal: in what our rows differ, as of :class:`metabench.reports.tables.Table`.
+        selected: that only some of our runs are shown, in a sentence; else "".
     """
 
     key: str
@@ -90,6 +92,8 @@ class PaperTable:
     remarks: tuple[str, ...]
     deviations: tuple[ListedDeviation, ...] = ()
     cited: str = ""
+    unequal: tuple[str, ...] = ()
+    selected: str = ""
 
 
 @dataclass(frozen=True, slots=True)

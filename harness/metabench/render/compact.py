@@ -18,6 +18,7 @@ from metabench.render.row_conditions import (
     NOT_COMPARED,
     RowConditions,
     in_column,
+    sources_of,
     varying_columns,
 )
 from metabench.render.text_table import EntryMark
@@ -262,7 +263,7 @@ _LEVELS = 4
 
 def _path(table: Table, column: str, names: PrintNames) -> tuple[str, ...]:
     """Suite, setting, evaluation and source of a column, in words."""
-    source = "" if len(table.columns) == 1 else column
+    source = column if len(sources_of(table)) > 1 else ""
     setting = setting_in_words(table.setting)
     return names.suite(table.suite), setting, plain(table.evaluation), source
 
@@ -306,7 +307,8 @@ def _by_place(places: Sequence[str], said: Sequence[str]) -> str:
 
 
 def _caption(tables: Sequence[Table], names: PrintNames, seen: Sequence[RowConditions]) -> str:
-    cells = [cell for table in tables for row in table.rows for cell in row.cells.values()]
+    shown = [row.cells.get(name) for t in tables for row in t.rows for name in t.columns]
+    cells = [cell for cell in shown if cell is not None]
     places = _places_apart(tables, names)
     tested = _by_place(places, [known.tested() for known in seen])
     sentences = [
@@ -324,16 +326,11 @@ def _begun(words: str) -> str:
 
 
 def _places(tables: Sequence[Table], names: PrintNames) -> str:
-    """What all tables have in common of suite, setting and evaluation."""
-    suites = list(dict.fromkeys(names.suite(table.suite) for table in tables))
+    """The suites, and what all columns have in common of setting, evaluation and source."""
+    paths = [_path(table, column, names) for table in tables for column in table.columns]
+    suites, *others = (list(dict.fromkeys(level)) for level in zip(*paths, strict=True))
     said = " and ".join(filter(None, [", ".join(suites[:-1]), suites[-1]]))
-    for values in (
-        {setting_in_words(table.setting) for table in tables},
-        {plain(table.evaluation) for table in tables},
-    ):
-        if len(values) == 1 and (value := values.pop()):
-            said += f", {value}"
-    return said
+    return ", ".join([said, *(level[0] for level in others if len(level) == 1 and level[0])])
 
 
 def metric_in_words(metric: MetricFacts) -> str:

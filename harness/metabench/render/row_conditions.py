@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from metabench.render.print_names import PrintNames
 from metabench.reports.captions import UNEQUAL_SIZES
 from metabench.reports.tables import Row, Table
+from metabench.results.metrics import AVERAGE
 from metabench.text import counted, plain
 
 NOT_COMPARED = "not compared with other rows"
@@ -151,7 +152,7 @@ class RowConditions:
         usual = self._usual_of_all()
         n = " or ".join(f"{n:,}" for n in self._table.episodes)
         episodes = f"{n} test episodes".strip()
-        if len(self._table.columns) > 1:
+        if len(sources_of(self._table)) > 1:
             episodes = f"{episodes} per source"
         seeds, interval = (usual.get(kind) for kind in _TESTED)
         if interval == _interval(over_seeds=True):
@@ -166,6 +167,11 @@ class RowConditions:
         aside = self._of_blocks()
         first = next(iter(self._usual.values()))
         return {kind: words for kind, words in first.items() if kind not in aside}
+
+
+def sources_of(table: Table) -> set[str]:
+    """The sources that rows of a table have scores of, shown or not."""
+    return {name for row in table.rows for name in row.cells} - {AVERAGE}
 
 
 def varying_columns(tables: Sequence[Table]) -> Mapping[str, str]:

@@ -106,11 +106,21 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Every configuration that ran on one setting of a suite; ``caption`` says what is shown.
+    """Every configuration that ran on one setting of a suite.
 
-    ``evaluation`` names the evaluation of the scores, if it is not the headline's. ``episodes``
-    has the numbers of meta-test episodes per source that rows have, and ``conditions`` what rows
-    with a letter have in common, by letter.
+    Attributes:
+        suite: its name.
+        setting: its name.
+        evaluation: of the scores, if it is not the headline's; else "".
+        metric: how a query set is scored.
+        caption: what is shown, in sentences.
+        columns: names of sources, and the average.
+        rows: one per configuration.
+        unequal: in what rows differ that a comparison should hold equal, in a few words each; the
+            caption says how.
+        selected: that only some runs are shown, in a sentence that the caption has too; else "".
+        episodes: the numbers of meta-test episodes per source that rows have.
+        conditions: what rows with a letter have in common, by letter.
     """
 
     suite: str
@@ -122,6 +132,8 @@ class Table:
     rows: tuple[Row, ...]
     episodes: tuple[int, ...] = ()
     conditions: Mapping[str, str] = field(default_factory=dict)
+    unequal: tuple[str, ...] = ()
+    selected: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from metabench.reports.build import build_report
 from metabench.reports.captions import IntervalKind
 from metabench.reports.tables import Table
 from metabench.results.reading import Results, read_runs
+from metabench.results.selection import ALL, Selection, select
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
@@ -27,18 +28,24 @@ T = TypeVar("T")
 
 
 def read_page(
-    directory: Path, catalog: Catalog, *, paper: str | None, interval: IntervalKind = "auto"
+    directory: Path,
+    catalog: Catalog,
+    *,
+    paper: str | None,
+    interval: IntervalKind = "auto",
+    selection: Selection = ALL,
 ) -> tuple[Results, Page]:
-    """Read a folder and make its page, which is named after it.
+    """Read a folder and make its page, which is named after it and what was selected.
 
     Raises:
         DataError: when there is no run at all.
-        UsageError: as :func:`build_page`.
+        UsageError: as :func:`build_page`, and when nothing is selected.
     """
     if paper is not None:
         find_reference(catalog, paper)  # says that there is none before all the reading
-    results = read_runs(directory)
+    results = select(read_runs(directory), selection)
     title = directory.resolve().name or str(directory)
+    title = f"{title} ({selection})" if selection else title
     return results, build_page(results, catalog, title=title, paper=paper, interval=interval)
 
 
