@@ -104,6 +104,14 @@ def report(
             "params or budget.",
         ),
     ] = None,
+    text_width: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PT",
+            help="For LaTeX: points across the text of your paper; a wider table is stacked. A "
+            "column of two has 234, a plain article 345, NeurIPS 397, CVPR 496. [default: 345]",
+        ),
+    ] = None,
 ) -> None:
     """Print a table for each suite and setting, computed from the stored episodes.
 
@@ -117,6 +125,8 @@ def report(
     chosen = chosen_format(output, format, default=Format.table, free=("txt",))
     if metric is not None:
         _check_metric(chosen, paper)
+    if text_width is not None:
+        _check_text_width(text_width, chosen)
     arrangement = Arrangement(columns=names_of(columns, "--columns"), sort=sort)
     if chosen is Format.html and arrangement != Arrangement():
         raise UsageError(
@@ -139,11 +149,13 @@ def report(
         tell(problem)
     require_runs(results, directory)
     if output is not None:
-        text = _written(built, chosen)
+        text = _written(built, chosen, text_width=text_width)
         with writing(output):
             output.write_text(text, encoding="utf-8", newline="\n")
     else:
-        typer.echo(_written(built, chosen, on_terminal=_on_terminal()), nl=False)
+        on_terminal = _on_terminal()
+        text = _written(built, chosen, text_width=text_width, on_terminal=on_terminal)
+        typer.echo(text, nl=False)
 
 
 def _check_metric(format: Format, paper: str | None) -> None:
@@ -157,6 +169,22 @@ def _check_metric(format: Format, paper: str | None) -> None:
         raise UsageError(
             "The page shows the headline's metric, so --metric does not apply.",
             hint="Choose another --format, such as md or csv.",
+        )
+
+
+def _check_text_width(text_width: float, format: Format) -> None:
+    """Refuse --text-width for what is not LaTeX, and one in which no table fits."""
+    from metabench.render.tex_layout import NARROWEST
+
+    if format is not Format.tex:
+        raise UsageError(
+            f"--text-width is for LaTeX, but --format is {format}.",
+            hint="Add --format tex, or leave out --text-width.",
+        )
+    if not text_width >= NARROWEST:
+        raise UsageError(
+            f"No table fits in a text of {text_width:g} points.",
+            hint=f"Give at least {NARROWEST:g} points, as \\the\\textwidth prints them in LaTeX.",
         )
 
 
@@ -190,14 +218,24 @@ def _build(
 
 
 def _written(
-    built: Report | PaperReport | Page, format: Format, *, on_terminal: bool = False
+    built: Report | PaperReport | Page,
+    format: Format,
+    *,
+    text_width: float | None = None,
+    on_terminal: bool = False,
 ) -> str:
-    from metabench.render import as_table, render
+    from metabench.cli.context import catalog
+    from metabench.render import as_table, as_tex, render
     from metabench.render.page import Page
     from metabench.render.page.html import render_page
+    from metabench.render.print_names import print_names
+    from metabench.render.tex_layout import ARTICLE
 
     if isinstance(built, Page):
         return render_page(built)
+    if format is Format.tex:
+        names = print_names(catalog())
+        return as_tex.render(built, names=names, width=text_width or ARTICLE)
     if format is Format.table and on_terminal:
         return as_table.render(built, terminal_width=shutil.get_terminal_size().columns)
     return render(built, format)

@@ -5,8 +5,6 @@ Everything that a table leaves out is in comments above it.
 
 from __future__ import annotations
 
-import re
-import textwrap
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
@@ -15,7 +13,6 @@ from metabench.render.compact import CompactTable, Line, Number, compact_table, 
 from metabench.render.compact_paper import compact_paper_table
 from metabench.render.legends import legend
 from metabench.render.print_names import PrintNames
-from metabench.render.row_conditions import NOTHING
 from metabench.render.tex_layout import (
     ARTICLE,
     COLUMN,
@@ -27,19 +24,9 @@ from metabench.render.tex_layout import (
     room_for_lines,
     text_width,
 )
-from metabench.render.text_table import (
-    NOT_COMPARED,
-    RUNNING,
-    TRANSDUCTIVE,
-    UNSTATED,
-    label,
-    ranges,
-    text_table_of,
-    title,
-)
-from metabench.reports.captions import SINGLE
+from metabench.render.tex_text import boxed, breakable, comments, escape, fitted
+from metabench.render.text_table import label, ranges, text_table_of, title
 from metabench.reports.tables import Report, Row, Table
-from metabench.text import plain
 
 _PREAMBLE = "% Needs \\usepackage{booktabs}.\n"
 _PREAMBLE_OF_PAPERS = "% Needs \\usepackage{booktabs,xcolor}.\n"
@@ -51,29 +38,6 @@ _VERDICTS = {
     "differs": r"\neq",
     "not comparable": r"\times",
 }
-_ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "`": r"\`{}",
-    '"': "''",
-    "±": r"$\pm$",
-    NOTHING: r"\textendash{}",
-    TRANSDUCTIVE: r"\dag{}",
-    RUNNING: r"\P{}",
-    NOT_COMPARED: r"\ddag{}",
-    UNSTATED: r"\textdegree{}",
-    SINGLE: r"\S{}",
-    "[": "{[}",  # after \\ a bracket or a star would be its argument
-    "]": "{]}",
-    "*": "{*}",
-    **{c: f"\\{c}" for c in "{}$&#%_"},
-}
-_COMMENT_WIDTH = 98
-_LONG_WORD = 12
 
 
 def render(
@@ -89,7 +53,7 @@ def render(
     papers = any(isinstance(table, PaperTable) for table in report.tables)
     blocks = [_PREAMBLE_OF_PAPERS if papers else _PREAMBLE]
     if report.problems:
-        blocks[0] += "".join(_comment("Problems in this folder:", *report.problems))
+        blocks[0] += comments("Problems in this folder:", *report.problems)
     taken: set[str] = set()
     for table in _compact(report, names or PrintNames(), width):
         blocks += _floats(table, width, taken)
@@ -152,22 +116,6 @@ def _row(row: Row, names: PrintNames) -> str:
     return ", ".join(filter(None, facts))
 
 
-def _comment(*lines: str) -> Iterable[str]:
-    for line in lines:
-        indent = "%   " if line.startswith("- ") else "% "
-        yield (
-            textwrap.fill(
-                plain(line),
-                _COMMENT_WIDTH,
-                initial_indent="% ",
-                subsequent_indent=indent,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
-            + "\n"
-        )
-
-
 def _floats(table: CompactTable, width: float, taken: set[str]) -> list[str]:
     """The table as one float, or as several if its panels do not fit on a page."""
     size, panels = laid_out(table, width)
@@ -186,7 +134,7 @@ def _floats(table: CompactTable, width: float, taken: set[str]) -> list[str]:
         caption = f"Continuation of Table~\\ref{{{label}}}."
         own = _free(table.label, taken)
         floats.append(_float(table, page, size, caption=caption, label=own))
-    floats[0] = "".join(_comment(*table.comments)) + floats[0]
+    floats[0] = comments(*table.comments) + floats[0]
     return floats
 
 
@@ -237,15 +185,15 @@ class _Notes:
 
     def below(self) -> str:
         """The text under the table; "" if there is none."""
-        said = [f"${symbol}$~{_breakable(note)}." for note, symbol in self._symbols.items()]
+        said = [f"${symbol}$~{breakable(note)}." for note, symbol in self._symbols.items()]
         if self._symbols and self._table.usual:
-            said.insert(0, f"Without a mark: {_breakable(self._table.usual)}.")
+            said.insert(0, f"Without a mark: {breakable(self._table.usual)}.")
         signs = [
             f"${sign}$ {words}" for words, sign in _VERDICTS.items() if words in self._verdicts
         ]
         if signs:
             said.append(f"Verdicts on ours: {', '.join(signs)}.")
-        said += map(_breakable, self._table.sentences)
+        said += map(breakable, self._table.sentences)
         if not said:
             return ""
         text = "\n".join(said)
@@ -283,8 +231,10 @@ def _tabular(table: CompactTable, panel: Panel, size: Size, notes: _Notes) -> st
 
 def _heading_of_block(words: str, panel: Panel) -> str:
     n = len(panel.left) + 2 * len(panel.columns)
-    text = f"\\emph{{{_breakable(words)}}}"
-    return f"\\multicolumn{{{n}}}{{@{{}}l@{{}}}}{{{_box(text, panel.width)}}} \\\\"
+    text = f"\\emph{{{breakable(words)}}}"
+    fits = text_width(words) < 0.9 * panel.width
+    text = text if fits else boxed(text, panel.width)
+    return f"\\multicolumn{{{n}}}{{@{{}}l@{{}}}}{{{text}}} \\\\"
 
 
 def _headings(table: CompactTable, panel: Panel, size: Size) -> list[str]:
@@ -296,7 +246,7 @@ def _headings(table: CompactTable, panel: Panel, size: Size) -> list[str]:
         left = [""] * len(panel.left)
         if level == depth - 1:
             left = [
-                _fitted(heading, width, size)
+                fitted(heading, width, size)
                 for heading, width in zip(table.left[: len(left)], panel.left, strict=True)
             ]
         entries, rules, at = [], [], len(left) + 1
@@ -315,12 +265,12 @@ def _headings(table: CompactTable, panel: Panel, size: Size) -> list[str]:
 def _heading(text: str, size: Size) -> str:
     if size.scale * text_width(text) <= WIDEST_HEADING:
         return escape(text)
-    return f"\\parbox[b]{{{WIDEST_HEADING:.0f}pt}}{{\\centering {_breakable(text)}}}"
+    return f"\\parbox[b]{{{WIDEST_HEADING:.0f}pt}}{{\\centering {breakable(text)}}}"
 
 
 def _line(line: Line, panel: Panel, size: Size, notes: _Notes) -> str:
     left = [
-        _fitted(text, width, size, grey=line.printed)
+        fitted(text, width, size, grey=line.printed)
         for text, width in zip(line.left[: len(panel.left)], panel.left, strict=True)
     ]
     if symbol := notes.symbol(line.note):
@@ -348,53 +298,3 @@ def _number(one: Number | None, notes: _Notes) -> str:
         mean = f"\\textcolor{{gray}}{{{mean}}}"
         after = f"\\textcolor{{gray}}{{{after}}}" if after else ""
     return f"{mean} & {after}"
-
-
-def _fitted(text: str, width: float, size: Size, *, grey: bool = False) -> str:
-    """A text in its column, broken into lines if it is wider."""
-    fits = size.scale * text_width(text) <= width
-    said = escape(text) if fits else _breakable(text)
-    said = f"\\textcolor{{gray}}{{{said}}}" if grey and said else said
-    return said if fits else _box(said, width)
-
-
-def _box(text: str, width: float) -> str:
-    return f"\\parbox[t]{{{width:.0f}pt}}{{\\raggedright {text}\\strut}}"
-
-
-def _breakable(text: str) -> str:
-    """Text that may be broken inside words that TeX would not break."""
-    return " ".join(map(_breakable_word, text.split(" ")))
-
-
-def _breakable_word(word: str) -> str:
-    if len(word) <= _LONG_WORD or (word.isalpha() and len(word) <= 2 * _LONG_WORD):
-        return escape(word)
-    parts = [
-        part[start : start + _LONG_WORD]
-        for part in re.findall(r"[^\W_]+|[\W_]", word)
-        for start in range(0, len(part), _LONG_WORD)
-    ]
-    return "\\allowbreak{}".join(map(escape, parts))
-
-
-def escape(text: str) -> str:
-    r"""Text that LaTeX shows as it is; a character that pdflatex may lack gives its code point.
-
-    >>> escape("50% of a_b")
-    '50\\% of a\\_b'
-    """
-    marked = "".join(map(_escaped, text))
-    marked = marked.replace(" \\%", "~\\%")
-    return re.sub("-(?=-)", "-{}", marked)  # or two hyphens become a dash
-
-
-def _escaped(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    return character if _known(character) else f"{{[}}U+{ord(character):04X}{{]}}"
-
-
-def _known(character: str) -> bool:
-    """ASCII, and the letters of Latin-1."""
-    return character.isascii() or (character <= "ÿ" and character.isalpha())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape as html_escape
 
-from metabench.render.as_tex import escape as tex_escape
+from metabench.render.tex_layout import ARTICLE, COLUMN, MINUS, SIZES, across, shrunk, text_width
+from metabench.render.tex_text import comments, escape, fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +42,43 @@ class SmallTable:
             f"<tbody>{body}</tbody></table>{folded}"
         )
 
-    def to_latex(self) -> str:
-        """A ``table`` that needs booktabs; the sentences are its caption."""
-        caption = tex_escape(" ".join([f"{self.title}.", *self.notes]))
-        lines = "".join(_line(row) for row in self.rows)
+    def to_latex(self, *, width: float = ARTICLE) -> str:
+        """A table that needs booktabs and fits its text; the sentences are comments.
+
+        Args:
+            width: points across the text of the document.
+        """
+        columns = [(head, *map(_with_minus, rows)) for head, *rows in self._columns()]
+        told = [f"{head}: {rows[0]}" for head, *rows in columns if _constant(rows)]
+        header, *rows = zip(*(c for c in columns if not _constant(c[1:])), strict=True)
+        size = SIZES[-1]
+        natural = [max(map(text_width, column)) for column in zip(header, *rows, strict=True)]
+        widths = shrunk([size.scale * wide for wide in natural], width)
+        environment = "table" if across(widths) <= COLUMN else "table*"
+
+        def line(entries: Iterable[str]) -> str:
+            cells = (fitted(entry, w, size) for entry, w in zip(entries, widths, strict=True))
+            return f"{' & '.join(cells)} \\\\\n"
+
+        caption = ". ".join([self.title, *told])
         return (
-            "\\begin{table}\n\\centering\n"
-            f"\\caption{{{caption}}}\n"
-            f"\\begin{{tabular}}{{{'l' * len(self.header)}}}\n\\toprule\n"
-            f"{_line(self.header)}\\midrule\n{lines}\\bottomrule\n"
-            "\\end{tabular}\n\\end{table}\n"
+            f"{comments(*self.notes)}\\begin{{{environment}}}[t]\n\\centering\n"
+            f"\\caption{{{escape(caption)}.}}\n\\smallskip\n"
+            f"{size.command}\n\\setlength{{\\tabcolsep}}{{3pt}}\n"
+            f"\\begin{{tabular}}{{@{{}}{'l' * len(header)}@{{}}}}\n\\toprule\n"
+            f"{line(header)}\\midrule\n{''.join(map(line, rows))}\\bottomrule\n"
+            f"\\end{{tabular}}\n\\end{{{environment}}}\n"
         )
 
+    def _columns(self) -> list[tuple[str, ...]]:
+        return list(zip(self.header, *self.rows, strict=True))
 
-def _line(entries: Iterable[str]) -> str:
-    return f"{' & '.join(map(tex_escape, entries))} \\\\\n"
+
+def _constant(entries: Sequence[str]) -> bool:
+    """Whether a column says the same in several rows, so that the caption can say it."""
+    return len(entries) > 1 and len(set(entries)) == 1 and entries[0] != ""
+
+
+def _with_minus(text: str) -> str:
+    """A number below 0 with a minus instead of a hyphen."""
+    return re.sub(r"(?<![\w])-(?=[\d])", MINUS, text)

@@ -33,6 +33,8 @@ RULES = 5
 WIDEST_HEADING = 80.0
 """Points from which a heading is broken into lines."""
 
+MINUS = "\N{MINUS SIGN}"
+
 _SIZE = 9.0
 _BOLD = 1.16
 _SAFE = 1.02
@@ -48,7 +50,7 @@ _EM = {
     0.642: "ZL",
     0.699: "FEP",
     0.756: "BwCTR",
-    0.806: "AHNUVXYDKOQ&+<=>@G",
+    0.806: "AHNUVXYDKOQ&+<=>@G" + MINUS,
     0.856: "m#%",
     0.942: "M",
     1.056: "W",
@@ -121,13 +123,12 @@ def panels(table: CompactTable, width: float, *, scale: float = 1.0) -> list[Pan
     roomiest = width - max(numbers) - SEPARATION
     first = shrunk(left, max(roomiest, 0.0))
     names = shrunk(left[: table.n_names], max(roomiest, 0.0))
-    parts = _split(table, numbers, first=width - _across(first), later=width - _across(names))
+    parts = _split(table, numbers, first=width - across(first), later=width - across(names))
     found = []
     for number, columns in enumerate(parts):
         own = first if number == 0 else names
-        across = _across(own) + _across([numbers[i] for i in columns]) + SEPARATION
-        for lines in _pages(table, width):
-            found.append(Panel(tuple(columns), lines, tuple(own), across))
+        wide = across([*own, *(numbers[i] for i in columns)])
+        found += [Panel(tuple(columns), lines, tuple(own), wide) for lines in _pages(table, width)]
     return found
 
 
@@ -148,7 +149,7 @@ def shrunk(widths: Sequence[float], room: float) -> list[float]:
     return list(widths)
 
 
-def _across(widths: Sequence[float]) -> float:
+def across(widths: Sequence[float]) -> float:
     """Points across columns with what separates them."""
     return sum(widths) + SEPARATION * (len(widths) - 1)
 
