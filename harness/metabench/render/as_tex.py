@@ -87,8 +87,8 @@ def _compact(
 
 def _narrower(full: CompactTable, bare: CompactTable, *, width: float) -> CompactTable:
     """The table with its networks in columns, if it needs no more panels with them."""
-    n_full, n_bare = (len(laid_out(table, width)[1]) for table in (full, bare))
-    return full if n_full <= n_bare else bare
+    ours, other = (laid_out(table, width) for table in (full, bare))
+    return full if len(ours.panels) <= len(other.panels) and not ours.squeezed else bare
 
 
 def _told(table: Table | PaperTable, rows: Iterable[Row], names: PrintNames) -> list[str]:
@@ -118,10 +118,11 @@ def _row(row: Row, names: PrintNames) -> str:
 
 def _floats(table: CompactTable, width: float, taken: set[str]) -> list[str]:
     """The table as one float, or as several if its panels do not fit on a page."""
-    size, panels = laid_out(table, width)
+    layout = laid_out(table, width)
+    size = layout.size
     pages: list[list[Panel]] = []
     left = 0
-    for panel in panels:
+    for panel in layout.panels:
         needed = needed_lines(table, panel, size)
         if not pages or needed > left:
             pages.append([])
@@ -129,7 +130,7 @@ def _floats(table: CompactTable, width: float, taken: set[str]) -> list[str]:
         pages[-1].append(panel)
         left -= needed
     label = _free(table.label, taken)
-    floats = [_float(table, pages[0], size, caption=escape(table.caption), label=label)]
+    floats = [_float(table, pages[0], size, caption=breakable(table.caption), label=label)]
     for page in pages[1:]:
         caption = f"Continuation of Table~\\ref{{{label}}}."
         own = _free(table.label, taken)
@@ -241,6 +242,7 @@ def _headings(table: CompactTable, panel: Panel, size: Size) -> list[str]:
     """A line for each level of headings, with a rule below what spans several columns."""
     paths = [table.columns[i] for i in panel.columns]
     depth = len(paths[0])
+    n_columns = len(panel.left) + 2 * len(paths)
     lines = []
     for level in range(depth):
         left = [""] * len(panel.left)
@@ -253,7 +255,8 @@ def _headings(table: CompactTable, panel: Panel, size: Size) -> list[str]:
         for path, group in groupby(paths, key=lambda path: path[: level + 1]):
             n = 2 * len(list(group))
             text = _heading(path[-1], size)
-            entries.append(f"\\multicolumn{{{n}}}{{c}}{{{text}}}")
+            column = "c@{}" if at + n > n_columns else "c"
+            entries.append(f"\\multicolumn{{{n}}}{{{column}}}{{{text}}}")
             if level < depth - 1 and path[-1]:
                 rules.append(f"\\cmidrule(lr){{{at}-{at + n - 1}}}")
             at += n
@@ -269,23 +272,37 @@ def _heading(text: str, size: Size) -> str:
 
 
 def _line(line: Line, panel: Panel, size: Size, notes: _Notes) -> str:
+    marked = 0 if line.left[0] else 1
     left = [
-        fitted(text, width, size, grey=line.printed)
-        for text, width in zip(line.left[: len(panel.left)], panel.left, strict=True)
+        fitted(
+            text,
+            width,
+            size,
+            symbol=notes.symbol(line.note) if position == marked else "",
+            grey=line.printed,
+        )
+        for position, (text, width) in enumerate(zip(line.left, panel.left, strict=False))
     ]
-    if symbol := notes.symbol(line.note):
-        left[0 if line.left[0] else 1] += f"$^{{{symbol}}}$"
-    numbers = [_number(line.numbers[i], notes) for i in panel.columns]
+    numbers = [
+        _number(line.numbers[i], notes, column="c@{}" if i == panel.columns[-1] else "c")
+        for i in panel.columns
+    ]
     return f"{' & '.join([*left, *numbers])} \\\\"
 
 
-def _number(one: Number | None, notes: _Notes) -> str:
-    """Two cells that are aligned where they meet: the mean, and the half-width as a subscript."""
+def _number(one: Number | None, notes: _Notes, *, column: str) -> str:
+    """Two cells that are aligned where they meet: the mean, and the half-width as a subscript.
+
+    Args:
+        one: the number; None where there is none.
+        notes: of the float.
+        column: how both cells are set as one.
+    """
     if one is None:
-        return "\\multicolumn{2}{c}{--}"
+        return f"\\multicolumn{{2}}{{{column}}}{{--}}"
     signs = _VERDICTS.get(one.verdict, "") + notes.symbol(one.note)
     if one.mark == "paper" and not one.mean[:1].isdigit():
-        return f"\\multicolumn{{2}}{{c}}{{\\textcolor{{gray}}{{{escape(one.mean)}}}}}"
+        return f"\\multicolumn{{2}}{{{column}}}{{\\textcolor{{gray}}{{{escape(one.mean)}}}}}"
     mean = escape(one.mean)
     raised = f"^{{{signs}}}" if signs else ""
     half = f"_{{\\pm {escape(one.half_width)}}}" if one.half_width else ""

@@ -100,7 +100,8 @@ class RowConditions:
         usual, own = self._usual[row.conditions], self._of[row.runs]
         said = self.variant(row) if with_variant else []
         said += [words for kind, words in own.items() if usual.get(kind) != words]
-        if {cell.mark for cell in row.cells.values()} == {"not compared"}:
+        shown = self._table.columns or row.cells
+        if {row.cells[name].mark for name in shown if name in row.cells} == {"not compared"}:
             said.append(NOT_COMPARED)
         return "; ".join(said)
 
@@ -158,7 +159,7 @@ class RowConditions:
         if interval == _interval(over_seeds=True):
             return f"over {seeds or 'seeds'}, {episodes}"
         if interval is None or seeds is None:
-            return f"over {episodes}"
+            return f"on {episodes}"
         runs = "one training run each" if seeds == "1 seed" else f"scores averaged over {seeds}"
         return f"over {episodes}, {runs}"
 

@@ -7,8 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape as html_escape
 
-from metabench.render.tex_layout import ARTICLE, COLUMN, MINUS, SIZES, across, shrunk, text_width
-from metabench.render.tex_text import comments, escape, fitted
+from metabench.render.tex_layout import (
+    ARTICLE,
+    COLUMN,
+    MINUS,
+    SIZES,
+    across,
+    shrunk,
+    text_width,
+    word_parts,
+)
+from metabench.render.tex_text import breakable, comments, fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +58,25 @@ class SmallTable:
             width: points across the text of the document.
         """
         columns = [(head, *map(_with_minus, rows)) for head, *rows in self._columns()]
-        told = [f"{head}: {rows[0]}" for head, *rows in columns if _constant(rows)]
+        told = ", ".join(f"{head} {rows[0]}" for head, *rows in columns if _constant(rows))
         header, *rows = zip(*(c for c in columns if not _constant(c[1:])), strict=True)
         size = SIZES[-1]
-        natural = [max(map(text_width, column)) for column in zip(header, *rows, strict=True)]
-        widths = shrunk([size.scale * wide for wide in natural], width)
+        texts = [[head, *own] for head, *own in zip(header, *rows, strict=True)]
+        widths = shrunk(
+            [size.scale * max(map(text_width, own)) for own in texts],
+            width,
+            least=[size.scale * max(map(_narrowest, own)) for own in texts],
+        )
         environment = "table" if across(widths) <= COLUMN else "table*"
 
         def line(entries: Iterable[str]) -> str:
             cells = (fitted(entry, w, size) for entry, w in zip(entries, widths, strict=True))
             return f"{' & '.join(cells)} \\\\\n"
 
-        caption = ". ".join([self.title, *told])
+        caption = f"{self.title} ({told})" if told else self.title
         return (
             f"{comments(*self.notes)}\\begin{{{environment}}}[t]\n\\centering\n"
-            f"\\caption{{{escape(caption)}.}}\n\\smallskip\n"
+            f"\\caption{{{breakable(caption)}.}}\n\\smallskip\n"
             f"{size.command}\n\\setlength{{\\tabcolsep}}{{3pt}}\n"
             f"\\begin{{tabular}}{{@{{}}{'l' * len(header)}@{{}}}}\n\\toprule\n"
             f"{line(header)}\\midrule\n{''.join(map(line, rows))}\\bottomrule\n"
@@ -72,6 +85,12 @@ class SmallTable:
 
     def _columns(self) -> list[tuple[str, ...]]:
         return list(zip(self.header, *self.rows, strict=True))
+
+
+def _narrowest(text: str) -> float:
+    """Points across the widest part of a text that is not broken."""
+    parts = (part for word in text.split() for part in word_parts(word))
+    return max(map(text_width, parts), default=0.0)
 
 
 def _constant(entries: Sequence[str]) -> bool:

@@ -36,12 +36,17 @@ WIDEST_HEADING = 80.0
 MINUS = "\N{MINUS SIGN}"
 
 _SIZE = 9.0
+_MARK = 6.0  # points across the mark of a note
+_LONG = 50.0  # points from which a word may be broken
+_LETTERS = 24  # of the longest word of a language, which is not broken
+_SQUEEZED = 0.7  # of the width that text wants
+_HALVINGS = 40
 _BOLD = 1.16
 _SAFE = 1.02
 _EM = {
-    0.285: "il!',.:;[]`| ",
+    0.285: "il!',.:;[]`|",
     0.314: "fj",
-    0.371: "-_I",
+    0.371: "-_I ",
     0.405: "t()rs",
     0.457: "cez",
     0.514: '0123456789ago"$*/\\^{}~?',
@@ -104,49 +109,107 @@ class Panel:
     width: float
 
 
-def laid_out(table: CompactTable, width: float) -> tuple[Size, list[Panel]]:
-    """The largest size of type that needs the fewest panels, and these panels."""
-    found = [(size, panels(table, width, scale=size.scale)) for size in SIZES]
-    return min(found, key=lambda pair: len(pair[1]))
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a table is set.
+
+    Attributes:
+        size: of its type.
+        panels: its parts, from the top.
+        squeezed: whether text on the left is broken into many lines.
+    """
+
+    size: Size
+    panels: tuple[Panel, ...]
+    squeezed: bool
 
 
-def panels(table: CompactTable, width: float, *, scale: float = 1.0) -> list[Panel]:
-    """Split a table into panels that fit; the first alone has the columns that are not names.
+def laid_out(table: CompactTable, width: float) -> Layout:
+    """The layout with the largest size of type that needs the fewest panels.
 
     Args:
-        table: what to split.
+        table: what to set.
         width: points across the text.
-        scale: of the widths of text to those of 9 pt.
     """
-    numbers = [_number_width(table, i, scale=scale) for i in range(len(table.columns))]
-    left = [scale * _left_width(table, i) for i in range(len(table.left))]
-    roomiest = width - max(numbers) - SEPARATION
-    first = shrunk(left, max(roomiest, 0.0))
-    names = shrunk(left[: table.n_names], max(roomiest, 0.0))
+    return min((_layout(table, width, size) for size in SIZES), key=lambda own: len(own.panels))
+
+
+def _layout(table: CompactTable, width: float, size: Size) -> Layout:
+    """Panels that fit; the first alone has the columns that are not names."""
+    numbers = [_number_width(table, i, size) for i in range(len(table.columns))]
+    left = [_Texts(table, i, size) for i in range(len(table.left))]
+    room = width - max(numbers) - SEPARATION
+    wanted, least = [own.natural for own in left], [own.narrowest for own in left]
+    first = shrunk(wanted, room, least=least)
+    names = shrunk(wanted[: table.n_names], room, least=least[: table.n_names])
     parts = _split(table, numbers, first=width - across(first), later=width - across(names))
-    found = []
+    panels = []
     for number, columns in enumerate(parts):
-        own = first if number == 0 else names
+        own = tuple(first if number == 0 else names)
         wide = across([*own, *(numbers[i] for i in columns)])
-        found += [Panel(tuple(columns), lines, tuple(own), wide) for lines in _pages(table, width)]
-    return found
+        panels += [
+            Panel(tuple(columns), lines, own, wide) for lines in _pages(table, width, own, size)
+        ]
+    return Layout(size, tuple(panels), squeezed=sum(first) < _SQUEEZED * sum(wanted))
 
 
-def shrunk(widths: Sequence[float], room: float) -> list[float]:
+class _Texts:
+    """How wide a column on the left wants to be, and how narrow it can be."""
+
+    def __init__(self, table: CompactTable, position: int, size: Size) -> None:
+        marked = _MARK if position < table.n_names else 0.0
+        texts = [table.left[position], *(line.left[position] for line in table.lines)]
+        self.natural = size.scale * max(map(text_width, texts)) + marked
+        parts = [part for text in texts for word in text.split() for part in word_parts(word)]
+        self.narrowest = size.scale * max(map(text_width, parts), default=0.0) + marked
+
+
+def shrunk(
+    widths: Sequence[float], room: float, *, least: Sequence[float] | None = None
+) -> list[float]:
     """Columns made narrower, the widest first, until they fit with what separates them.
+
+    Args:
+        widths: that they want.
+        room: points for all of them.
+        least: widths below which words would stick out, kept where there is room for that.
 
     >>> shrunk([100.0, 50.0, 20.0], 132.0)
     [50.0, 50.0, 20.0]
     """
-    room -= SEPARATION * (len(widths) - 1)
+    room = max(room - SEPARATION * (len(widths) - 1), 0.0)
+    lows = list(least or [0.0] * len(widths))
+    if sum(lows) > room:
+        lows = [0.0] * len(widths)
+    narrow, wide = 0.0, max(widths)
     if sum(widths) <= room:
         return list(widths)
-    for n_kept, most in enumerate(sorted(widths)):
-        kept = sorted(widths)[:n_kept]
-        cap = (room - sum(kept)) / (len(widths) - n_kept)
-        if cap <= most:
-            return [min(width, max(cap, 1.0)) for width in widths]
-    return list(widths)
+    for _ in range(_HALVINGS):
+        cap = (narrow + wide) / 2
+        found = _capped(widths, cap, lows)
+        narrow, wide = (cap, wide) if sum(found) <= room else (narrow, cap)
+    return [round(width, 3) for width in _capped(widths, narrow, lows)]
+
+
+def _capped(widths: Sequence[float], cap: float, lows: Sequence[float]) -> list[float]:
+    return [max(min(width, cap), low) for width, low in zip(widths, lows, strict=True)]
+
+
+def word_parts(word: str) -> list[str]:
+    """A word in parts between which it may be broken: after a sign, or in what is no real word.
+
+    >>> word_parts("conv4(filters=32,pool=stride)")
+    ['conv4(', 'filters=', '32,', 'pool=', 'stride)']
+    """
+    if text_width(word) <= _LONG or (word.isascii() and word.isalpha() and len(word) <= _LETTERS):
+        return [word]
+    parts = [""]
+    for character in word:
+        part = parts[-1]
+        if part and (not part[-1].isalnum() or text_width(part + character) > _LONG):
+            parts.append("")
+        parts[-1] += character
+    return parts
 
 
 def across(widths: Sequence[float]) -> float:
@@ -154,23 +217,17 @@ def across(widths: Sequence[float]) -> float:
     return sum(widths) + SEPARATION * (len(widths) - 1)
 
 
-def _left_width(table: CompactTable, position: int) -> float:
-    marked = 6.0 if position < table.n_names else 0.0
-    texts = [line.left[position] for line in table.lines]
-    return max(text_width(text) + marked for text in (table.left[position], *texts))
-
-
-def _number_width(table: CompactTable, position: int, *, scale: float) -> float:
+def _number_width(table: CompactTable, position: int, size: Size) -> float:
     """Points across a column of numbers, and its share of the headings above it."""
     own = [line.numbers[position] for line in table.lines]
     there = [one for one in own if one is not None]
     mean = max((text_width(one.mean, bold=one.mark == "best") for one in there), default=0.0)
     half = max(map(_half_width, there), default=0.0)
-    needed = scale * mean + half
+    needed = size.scale * mean + half
     path = table.columns[position]
     for level, heading in enumerate(path):
         n = sum(other[: level + 1] == path[: level + 1] for other in table.columns)
-        wide = min(scale * text_width(heading), WIDEST_HEADING)
+        wide = min(size.scale * text_width(heading), WIDEST_HEADING)
         needed = max(needed, (wide - SEPARATION * (n - 1)) / n)
     return needed
 
@@ -218,11 +275,21 @@ def _evenly(items: Sequence[int], n_parts: int) -> list[list[int]]:
     return [list(items[low:high]) for low, high in pairwise(edges)]
 
 
-def _pages(table: CompactTable, width: float) -> list[tuple[int, ...]]:
+def _pages(
+    table: CompactTable, width: float, left: Sequence[float], size: Size
+) -> list[tuple[int, ...]]:
     """The lines in parts that fit on a page."""
-    n = len(table.lines)
-    most = max(room_for_lines(table, width) - RULES, 1)
-    return [tuple(part) for part in _evenly(range(n), max(1, -(-n // most)))]
+    most = room_for_lines(table, width) - RULES
+    pages: list[list[int]] = [[]]
+    used, block = 0, ""
+    for position, line in enumerate(table.lines):
+        height = _height(line.left[: len(left)], left, size) + 2 * (line.block != block)
+        if pages[-1] and used + height > most:
+            pages.append([])
+            used = 0
+        pages[-1].append(position)
+        used, block = used + height, line.block
+    return [tuple(page) for page in pages]
 
 
 def room_for_lines(table: CompactTable, width: float) -> int:

@@ -6,7 +6,7 @@ import re
 import textwrap
 
 from metabench.render.row_conditions import NOTHING
-from metabench.render.tex_layout import MINUS, Size, text_width
+from metabench.render.tex_layout import MINUS, Size, text_width, word_parts
 from metabench.render.text_table import NOT_COMPARED, RUNNING, TRANSDUCTIVE, UNSTATED
 from metabench.reports.captions import SINGLE
 from metabench.text import plain
@@ -33,8 +33,6 @@ _ESCAPES = {
     "*": "{*}",
     **{c: f"\\{c}" for c in "{}$&#%_"},
 }
-_LONG_WORD = 12
-"""Letters of a word from which it may be broken, and letters between two places to do so."""
 
 
 def comments(*lines: str) -> str:
@@ -48,33 +46,35 @@ def _comment(line: str) -> str:
     return "".join(f"{indent if n else '% '}{text}\n" for n, text in enumerate(lines))
 
 
-def fitted(text: str, width: float, size: Size, *, grey: bool = False) -> str:
-    """A text in its column, broken into lines if it is wider."""
+def fitted(text: str, width: float, size: Size, *, symbol: str = "", grey: bool = False) -> str:
+    """A text in its column, broken into lines if it is wider.
+
+    Args:
+        text: the entry.
+        width: points across the column.
+        size: of the type.
+        symbol: of its note, as mathematics.
+        grey: whether it is printed in grey.
+    """
     fits = size.scale * text_width(text) <= width
     said = escape(text) if fits else breakable(text)
     said = f"\\textcolor{{gray}}{{{said}}}" if grey and said else said
+    said = f"{said}$^{{{symbol}}}$" if symbol else said
     return said if fits else boxed(said, width)
 
 
 def boxed(text: str, width: float) -> str:
     """Text broken into lines of so many points."""
-    return f"\\parbox[t]{{{width:.0f}pt}}{{\\raggedright {text}\\strut}}"
+    return f"\\parbox[t]{{{int(width)}pt}}{{\\raggedright {text}\\strut}}"
 
 
 def breakable(text: str) -> str:
     """Text that may be broken inside words that TeX would not break."""
-    return " ".join(map(_breakable_word, text.split(" ")))
+    return _tied(" ".join(map(_breakable_word, text.split(" "))))
 
 
 def _breakable_word(word: str) -> str:
-    if len(word) <= _LONG_WORD or (word.isalpha() and len(word) <= 2 * _LONG_WORD):
-        return escape(word)
-    parts = [
-        part[start : start + _LONG_WORD]
-        for part in re.findall(r"[^\W_]+[\W_]?|[\W_]", word)
-        for start in range(0, len(part), _LONG_WORD)
-    ]
-    return "\\allowbreak{}".join(map(escape, parts))
+    return "\\allowbreak{}".join(map(escape, word_parts(word)))
 
 
 def escape(text: str) -> str:
@@ -84,8 +84,12 @@ def escape(text: str) -> str:
     '50\\% of a\\_b'
     """
     marked = "".join(map(_escaped, text))
-    marked = marked.replace(" \\%", "~\\%")
-    return re.sub("-(?=-)", "-{}", marked)  # or two hyphens become a dash
+    return _tied(re.sub("-(?=-)", "-{}", marked))  # or two hyphens become a dash
+
+
+def _tied(marked: str) -> str:
+    """Text in which a percentage stays on one line."""
+    return marked.replace(" \\%", "~\\%")
 
 
 def _escaped(character: str) -> str:
