@@ -39,6 +39,7 @@ _SIZE = 9.0
 _MARK = 6.0  # points across the mark of a note
 _LONG = 50.0  # points from which a word may be broken
 _LETTERS = 24  # of the longest word of a language, which is not broken
+_OPENING = "([{"  # signs that stay with what follows
 _SQUEEZED = 0.7  # of the width that text wants
 _HALVINGS = 40
 _BOLD = 1.16
@@ -199,14 +200,15 @@ def word_parts(word: str) -> list[str]:
     """A word in parts between which it may be broken: after a sign, or in what is no real word.
 
     >>> word_parts("conv4(filters=32,pool=stride)")
-    ['conv4(', 'filters=', '32,', 'pool=', 'stride)']
+    ['conv4', '(filters=', '32,', 'pool=', 'stride)']
     """
     if text_width(word) <= _LONG or (word.isascii() and word.isalpha() and len(word) <= _LETTERS):
         return [word]
     parts = [""]
     for character in word:
         part = parts[-1]
-        if part and (not part[-1].isalnum() or text_width(part + character) > _LONG):
+        after_sign = part != "" and not part[-1].isalnum() and part[-1] not in _OPENING
+        if after_sign or (part and character in _OPENING) or text_width(part + character) > _LONG:
             parts.append("")
         parts[-1] += character
     return parts
