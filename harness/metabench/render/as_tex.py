@@ -5,7 +5,8 @@ Everything that a table leaves out is in comments above it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 
 from metabench.papers.table import PaperReport, PaperTable
@@ -62,31 +63,19 @@ def render(
 
 def _compact(
     report: Report | PaperReport, names: PrintNames, width: float
-) -> Iterable[CompactTable]:
-    ours = [table for table in report.tables if isinstance(table, Table)]
-    for group in side_by_side(ours):
+) -> Iterator[CompactTable]:
+    for group in side_by_side(table for table in report.tables if isinstance(table, Table)):
         told = [line for table in group for line in _told(table, table.rows, names)]
-        yield _narrower(
-            *(
-                compact_table(group, names, networks_shown=shown, comments=told)
-                for shown in (True, False)
-            ),
-            width=width,
-        )
+        yield _narrower(partial(compact_table, group, names, comments=told), width)
     for paper in report.tables:
         if isinstance(paper, PaperTable):
             told = _told(paper, [row for line in paper.rows for row in line.ours], names)
-            yield _narrower(
-                *(
-                    compact_paper_table(paper, names, networks_shown=shown, comments=told)
-                    for shown in (True, False)
-                ),
-                width=width,
-            )
+            yield _narrower(partial(compact_paper_table, paper, names, comments=told), width)
 
 
-def _narrower(full: CompactTable, bare: CompactTable, *, width: float) -> CompactTable:
+def _narrower(make: Callable[..., CompactTable], width: float) -> CompactTable:
     """The table with its networks in columns, if it needs no more panels with them."""
+    full, bare = make(networks_shown=True), make(networks_shown=False)
     ours, other = (laid_out(table, width) for table in (full, bare))
     return full if len(ours.panels) <= len(other.panels) and not ours.squeezed else bare
 

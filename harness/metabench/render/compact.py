@@ -30,6 +30,7 @@ HEADLINE = "headline"
 """The heading of the evaluation without a name, beside others."""
 
 INTERVAL = "mean \N{PLUS-MINUS SIGN} 95 % interval"
+"""What numbers with half-widths are."""
 
 _LONGEST_NAME = 28
 """Characters of a learner with what tells it apart; what is longer becomes a note."""
@@ -354,18 +355,11 @@ def marks_in_words(cells: Iterable[TableCell], *, among: str = "") -> str:
 
 
 def _label(tables: Sequence[Table]) -> str:
-    """By which a text refers to a table, ``tab:omniglot-5w1s``."""
-    parts = [
-        *dict.fromkeys(table.suite for table in tables),
-        *(values[0] for values in _common(tables) if values[0]),
-    ]
-    return f"tab:{slug('-'.join(parts))}"
-
-
-def _common(tables: Sequence[Table]) -> list[list[str]]:
-    """Setting, evaluation and metric besides the headline's, each if all tables have the same."""
-    columns = ([t.setting for t in tables], [t.evaluation for t in tables])
-    return [found for column in columns if len(found := list(dict.fromkeys(column))) == 1]
+    """The suites, and setting and evaluation if all tables have the same."""
+    levels = zip(*((table.suite, table.setting, table.evaluation) for table in tables), strict=True)
+    suites, *others = (list(dict.fromkeys(level)) for level in levels)
+    parts = [*suites, *(level[0] for level in others if len(level) == 1)]
+    return f"tab:{slug('-'.join(filter(None, parts)))}"
 
 
 def slug(text: str) -> str:

@@ -19,9 +19,10 @@ NOTHING = "\N{EN DASH}"
 """Stands where a row has no network."""
 
 NO_STAMP = "no further stamp"
+"""Said of a row without a stamp besides its budget, where others have one."""
 
 _IN_CAPTION = ("budget", "stamps")
-_TESTED = ("seeds", "interval")
+_TESTED = ("seeds", "interval")  # of these the caption says what the interval is over
 
 
 class RowConditions:
@@ -158,8 +159,10 @@ class RowConditions:
         seeds, interval = (usual.get(kind) for kind in _TESTED)
         if interval == _interval(over_seeds=True):
             return f"over {seeds or 'seeds'}, {episodes}"
-        if interval is None or seeds is None:
+        if interval is None:
             return f"on {episodes}"
+        if seeds is None:
+            return f"over {episodes}"
         runs = "one training run each" if seeds == "1 seed" else f"scores averaged over {seeds}"
         return f"over {episodes}, {runs}"
 

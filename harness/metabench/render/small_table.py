@@ -13,9 +13,9 @@ from metabench.render.tex_layout import (
     MINUS,
     SIZES,
     across,
+    narrowest,
     shrunk,
     text_width,
-    word_parts,
 )
 from metabench.render.tex_text import breakable, comments, fitted
 
@@ -57,16 +57,17 @@ class SmallTable:
         Args:
             width: points across the text of the document.
         """
-        columns = [(head, *map(_with_minus, rows)) for head, *rows in self._columns()]
-        told = ", ".join(f"{head} {rows[0]}" for head, *rows in columns if _constant(rows))
-        header, *rows = zip(*(c for c in columns if not _constant(c[1:])), strict=True)
+        lines = [self.header, *(map(_with_minus, row) for row in self.rows)]
+        first, *others = zip(*lines, strict=True)
+        told = ", ".join(f"{own[0]} {own[1]}" for own in others if _constant(own[1:]))
+        columns = [first, *(own for own in others if not _constant(own[1:]))]
         size = SIZES[-1]
-        texts = [[head, *own] for head, *own in zip(header, *rows, strict=True)]
         widths = shrunk(
-            [size.scale * max(map(text_width, own)) for own in texts],
+            [size.scale * max(map(text_width, own)) for own in columns],
             width,
-            least=[size.scale * max(map(_narrowest, own)) for own in texts],
+            least=[size.scale * max(map(narrowest, own)) for own in columns],
         )
+        header, *rows = zip(*columns, strict=True)
         environment = "table" if across(widths) <= COLUMN else "table*"
 
         def line(entries: Iterable[str]) -> str:
@@ -82,15 +83,6 @@ class SmallTable:
             f"{line(header)}\\midrule\n{''.join(map(line, rows))}\\bottomrule\n"
             f"\\end{{tabular}}\n\\end{{{environment}}}\n"
         )
-
-    def _columns(self) -> list[tuple[str, ...]]:
-        return list(zip(self.header, *self.rows, strict=True))
-
-
-def _narrowest(text: str) -> float:
-    """Points across the widest part of a text that is not broken."""
-    parts = (part for word in text.split() for part in word_parts(word))
-    return max(map(text_width, parts), default=0.0)
 
 
 def _constant(entries: Sequence[str]) -> bool:

@@ -161,8 +161,7 @@ class _Texts:
         marked = _MARK if position < table.n_names else 0.0
         texts = [table.left[position], *(line.left[position] for line in table.lines)]
         self.natural = size.scale * max(map(text_width, texts)) + marked
-        parts = [part for text in texts for word in text.split() for part in word_parts(word)]
-        self.narrowest = size.scale * max(map(text_width, parts), default=0.0) + marked
+        self.narrowest = size.scale * max(map(narrowest, texts)) + marked
 
 
 def shrunk(
@@ -194,6 +193,12 @@ def shrunk(
 
 def _capped(widths: Sequence[float], cap: float, lows: Sequence[float]) -> list[float]:
     return [max(min(width, cap), low) for width, low in zip(widths, lows, strict=True)]
+
+
+def narrowest(text: str) -> float:
+    """Points across the widest part of a text that is not broken."""
+    parts = (part for word in text.split() for part in word_parts(word))
+    return max(map(text_width, parts), default=0.0)
 
 
 def word_parts(word: str) -> list[str]:

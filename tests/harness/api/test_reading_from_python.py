@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from latex_documents import GEOMETRIES, misfits
 from result_factory import make_spec, write_run
 from typer.testing import CliRunner
 
@@ -93,3 +95,16 @@ def test_what_cannot_be_read_is_an_error_with_a_hint(tmp_path: Path) -> None:
         metabench.claims(tmp_path)
     with pytest.raises(metabench.UsageError, match="There is no plugin file"):
         metabench.claims(tmp_path, plugins=[tmp_path / "absent.py"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.parametrize("paper", GEOMETRIES)
+def test_differences_and_claims_fit_in_papers(paper: str, tmp_path: Path) -> None:
+    study = COMMITTED / "m-nas-table-1-seeds"
+    texts = [
+        metabench.compare("mnas", "maml", study).to_latex(),
+        metabench.claims(study).to_latex(),
+    ]
+    assert "$-$1.159" in texts[0]
+    assert misfits(tmp_path, texts, GEOMETRIES[paper]) == []
