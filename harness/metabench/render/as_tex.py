@@ -273,25 +273,27 @@ def _line(line: Line, panel: Panel, size: Size, notes: _Notes) -> str:
         for position, (text, width) in enumerate(zip(line.left, panel.left, strict=False))
     ]
     numbers = [
-        _number(line.numbers[i], notes, column="c@{}" if i == panel.columns[-1] else "c")
+        _number(line.numbers[i], size, notes, column="c@{}" if i == panel.columns[-1] else "c")
         for i in panel.columns
     ]
     return f"{' & '.join([*left, *numbers])} \\\\"
 
 
-def _number(one: Number | None, notes: _Notes, *, column: str) -> str:
+def _number(one: Number | None, size: Size, notes: _Notes, *, column: str) -> str:
     """Two cells that are aligned where they meet: the mean, and the half-width as a subscript.
 
     Args:
         one: the number; None where there is none.
+        size: of the type.
         notes: of the float.
         column: how both cells are set as one.
     """
     if one is None:
         return f"\\multicolumn{{2}}{{{column}}}{{--}}"
     signs = _VERDICTS.get(one.verdict, "") + notes.symbol(one.note)
-    if one.mark == "paper" and not one.mean[:1].isdigit():
-        return f"\\multicolumn{{2}}{{{column}}}{{\\textcolor{{gray}}{{{escape(one.mean)}}}}}"
+    if not one.is_number:
+        words = _heading(one.mean, size)
+        return f"\\multicolumn{{2}}{{{column}}}{{\\textcolor{{gray}}{{{words}}}}}"
     mean = escape(one.mean)
     raised = f"^{{{signs}}}" if signs else ""
     half = f"_{{\\pm {escape(one.half_width)}}}" if one.half_width else ""

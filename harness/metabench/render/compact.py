@@ -54,6 +54,11 @@ class Number:
     note: str = ""
     verdict: str = ""
 
+    @property
+    def is_number(self) -> bool:
+        """Whether there is a number; a paper may have lost one."""
+        return self.mean.lstrip("-")[:1].isdigit()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:

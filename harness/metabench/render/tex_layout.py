@@ -62,7 +62,7 @@ _EM = {
     1.056: "W",
 }
 _WIDTHS = {character: width for width, characters in _EM.items() for character in characters}
-_UNKNOWN = 4.0  # its code point, such as [U+540D]
+_UNKNOWN = 4.6  # its code point, such as [U+540D]
 _PLUS_MINUS, _SUBSCRIPT = 6.5, 0.8  # of the sign in points, and of digits beside those of the text
 
 
@@ -228,9 +228,11 @@ def _number_width(table: CompactTable, position: int, size: Size) -> float:
     """Points across a column of numbers, and its share of the headings above it."""
     own = [line.numbers[position] for line in table.lines]
     there = [one for one in own if one is not None]
-    mean = max((text_width(one.mean, bold=one.mark == "best") for one in there), default=0.0)
-    half = max(map(_half_width, there), default=0.0)
-    needed = size.scale * mean + half
+    numbers = [one for one in there if one.is_number]
+    mean = max((text_width(n.mean, bold=n.mark == "best") for n in numbers), default=0.0)
+    words = max((text_width(one.mean) for one in there if not one.is_number), default=0.0)
+    half = max(map(_half_width, numbers), default=0.0)
+    needed = max(size.scale * mean + half, min(size.scale * words, WIDEST_HEADING))
     path = table.columns[position]
     for level, heading in enumerate(path):
         n = sum(other[: level + 1] == path[: level + 1] for other in table.columns)
@@ -318,4 +320,6 @@ def needed_lines(table: CompactTable, panel: Panel, size: Size) -> int:
 def _height(texts: Sequence[str], widths: Sequence[float], size: Size) -> int:
     """Lines of the entry that is broken most often."""
     pairs = zip(texts, widths, strict=True)
-    return max(math.ceil(size.scale * text_width(text) / wide - 1e-6) for text, wide in pairs)
+    return max(
+        math.ceil(size.scale * text_width(text) / max(wide, 1.0) - 1e-6) for text, wide in pairs
+    )
