@@ -193,6 +193,7 @@ def _values(kind: Any, info: Any) -> str:
     if isinstance(plain, type) and issubclass(plain, Enum):
         return " | ".join(f"`{member.value}`" for member in plain)
     named = {bool: "flag", int: "integer", float: "number", Path: "path", str: "text"}
+    named |= {list[str]: "texts"}
     limits = [f">= {info.min}"] if info.min is not None else []
     limits += [f"<= {info.max}"] if info.max is not None else []
     return ", ".join([named[plain], *limits])

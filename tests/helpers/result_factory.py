@@ -12,7 +12,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metabench import SourceDeviation
 from metabench.papers.table import PaperReport
@@ -22,6 +22,9 @@ from metabench.render import Format
 from metabench.reports.tables import Report
 from metabench.results.schema import EpisodeRecord, Provenance, RunRecord
 from metabench.values import digest
+
+if TYPE_CHECKING:
+    from metabench.render import Format
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SOURCES = ("bird", "texture")
@@ -178,13 +181,23 @@ def golden_paper_report() -> PaperReport:
     return build_paper_report(read_runs(GOLDEN / "records"), reference, catalog=catalog)
 
 
+def in_full(report: Report | PaperReport, format: Format) -> str:
+    """The text of a format, of the terminal's with all columns and the whole caption."""
+    from metabench.render import as_table, render
+    from metabench.render.layout import Screen
+
+    if format == "table":
+        return as_table.render(report, Screen(wide=True, full_caption=True))
+    return render(report, format)
+
+
 def golden_text(report: Report | PaperReport, format: Format) -> str:
     """A report as the command writes it: LaTeX has the names that papers print."""
     from metabench.plugin.catalog import load_catalog
     from metabench.render import as_tex, render
     from metabench.render.print_names import print_names
 
-    if format is Format.tex:
+    if format == "tex":
         return as_tex.render(report, names=print_names(load_catalog()))
     return render(report, format)
 

@@ -170,9 +170,9 @@ class ClaimsView:
 
     def __str__(self) -> str:
         """As ``metabench claims``."""
-        from metabench.render.claims_text import render_claims
+        from metabench.render.claims_text import claims_overview
 
-        return render_claims(self.results, "table")
+        return claims_overview(self.results)
 
     def _repr_html_(self) -> str:
         return self._table().to_html()

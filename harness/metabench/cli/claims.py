@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from metabench.cli.showing import Caption, CaptionOption, WideOption, screen_of
+from metabench.errors import unknown
+
 
 class ClaimFormat(StrEnum):
     """The formats of verdicts."""
@@ -19,21 +22,44 @@ class ClaimFormat(StrEnum):
 
 def claims(
     directory: Annotated[Path, typer.Argument(help="The results folder.")] = Path("results"),
+    claim: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help="Explain these claims. By default, list all."),
+    ] = None,
     suite: Annotated[
         str | None, typer.Option(help="Judge only the claims about this suite.")
     ] = None,
     format: Annotated[
         ClaimFormat, typer.Option("--format", "-f", help="The output format.")
     ] = ClaimFormat.table,
+    wide: WideOption = False,
+    caption: CaptionOption = Caption.short,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON; the same as --format json.")
     ] = False,
 ) -> None:
-    """Print which of the papers' claims the records support, refute or leave undecided."""
+    """Print which of the papers' claims the records support, refute or leave undecided.
+
+    The first lines are one for each claim and verdict. With the ID of a claim, or with --caption
+    full, print all comparisons behind a verdict, and in what the runs differ.
+    """
     from metabench.api.reading import judge_claims
     from metabench.cli.context import catalog
     from metabench.cli.screen import tell
-    from metabench.render.claims_text import render_claims
+    from metabench.render.claims_text import claims_overview, render_claims
 
-    judged = judge_claims(directory, catalog(), suite=suite, tell=tell)
-    typer.echo(render_claims(judged.results, "json" if as_json else format.value), nl=False)
+    judged = judge_claims(directory, catalog(), suite=suite, tell=tell).results
+    known = {one.claim.id for one in judged}
+    for name in claim or ():
+        if name not in known:
+            raise unknown("claim", name, known, of=f"the runs in {directory}")
+    chosen = [one for one in judged if not claim or one.claim.id in claim]
+    written = ClaimFormat.json if as_json else format
+    shown = screen_of(wide=wide, caption=caption)
+    if written is not ClaimFormat.table or claim:
+        text = render_claims(chosen, written.value, shown)
+    else:
+        text = claims_overview(chosen, shown)
+        if shown.full_caption:
+            text += "\n" + render_claims(chosen, "table", shown)
+    typer.echo(text, nl=False)

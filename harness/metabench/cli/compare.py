@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from metabench.cli.showing import Caption, CaptionOption, WideOption, screen_of
+
 
 def compare(
     first: Annotated[
@@ -52,6 +54,8 @@ def compare(
             "the scores, such as %."
         ),
     ] = None,
+    wide: WideOption = False,
+    caption: CaptionOption = Caption.short,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print paired differences A - B for each source and on average, with intervals and tests."""
@@ -64,5 +68,9 @@ def compare(
         suite=suite, setting=setting, budget=budget, evaluation=evaluation, metric=metric
     )
     found = compare_sides(first, second, directory, wanted, difference=difference, tell=tell)
-    write = comparison_json if as_json else comparison_text
-    typer.echo(write(found.comparisons, found.alone), nl=False)
+    if as_json:
+        text = comparison_json(found.comparisons, found.alone)
+    else:
+        shown = screen_of(wide=wide, caption=caption)
+        text = comparison_text(found.comparisons, found.alone, shown)
+    typer.echo(text, nl=False)

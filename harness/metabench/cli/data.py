@@ -12,6 +12,7 @@ import typer
 
 from metabench.cli.archives import archive_of, packable, preparation_of, under_name
 from metabench.cli.data_show import show
+from metabench.cli.showing import screen_width
 from metabench.errors import DataError
 from metabench.render.columns import columns
 
@@ -110,7 +111,8 @@ def list_datasets(as_json: JsonOption = False) -> None:
             state = pack["error"] or "packed"
             size = [str(pack.get(key, "")) for key in ("n_classes", "n_images")]
             rows.append([*start, state, *size, pack["folder"]])
-    typer.echo(columns(["dataset", "license", "state", "classes", "images", "folder"], rows))
+    header = ["dataset", "license", "state", "classes", "images", "folder"]
+    typer.echo(columns(header, rows, screen_width()))
 
 
 @data_app.command("fetch")

@@ -10,6 +10,7 @@ import typer
 
 from metabench.cli.output import writing
 from metabench.cli.run import Data
+from metabench.cli.showing import screen_width
 from metabench.errors import UsageError
 from metabench.render.columns import columns
 
@@ -178,7 +179,7 @@ def _in_words(shown: dict[str, Any]) -> str:
         ]
         for source in shown["sources"]
     ]
-    lines += [columns([*header, "stamps"], rows)]
+    lines += [columns([*header, "stamps"], rows, screen_width())]
     for source in shown["sources"]:
         for split, names in source["classes"].items():
             lines += [f"{source['source']} {split}: {_few(names)}"] if names else []

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from metabench.cli.showing import WideOption, screen_of
 from metabench.errors import DataError
 
 
@@ -17,6 +18,7 @@ def genotypes(
     top: Annotated[
         int, typer.Option(min=1, help="How many architectures to print for each configuration.")
     ] = 3,
+    wide: WideOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the most common architectures of each search, how far its seeds agree, and its cost."""
@@ -34,5 +36,8 @@ def genotypes(
             f"No finished run in {directory} holds architectures or task embeddings.",
             hint="Run a learner that searches, such as mnas; it writes genotypes.jsonl.",
         )
-    write = searches_json if as_json else searches_text
-    typer.echo(write(found, top=top), nl=False)
+    if as_json:
+        text = searches_json(found, top=top)
+    else:
+        text = searches_text(found, top=top, screen=screen_of(wide=wide))
+    typer.echo(text, nl=False)

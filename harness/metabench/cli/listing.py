@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metabench.cli.showing import WideOption, screen_of
 from metabench.errors import MetabenchError, UsageError, unknown
 from metabench.plugin.loading import kind_in_words
 from metabench.plugin.source_deviation import DEVIATIONS, SourceDeviation
 from metabench.plugin.specs import DatasetSpec, LearnerSpec, MetricSpec
-from metabench.render.columns import columns
+from metabench.render.columns import columns, telling_columns
+from metabench.render.layout import wrap
 from metabench.text import plain
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ def list_(
             autocompletion=_complete_kind,
         ),
     ] = None,
+    wide: WideOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """List what can be chosen: learners, suites, datasets, networks, strategies, metrics, ..."""
@@ -80,8 +83,9 @@ def list_(
     if as_json:
         typer.echo(json.dumps(listed, indent=2))
         return
+    width = screen_of(wide=wide).of_rows
     blocks = [
-        f"{name}\n{_table(entries)}" if kind is None else _table(entries)
+        f"{name}\n{_table(entries, width)}" if kind is None else _table(entries, width)
         for name, entries in listed.items()
         if entries or kind is not None
     ]
@@ -97,6 +101,7 @@ def show(
             autocompletion=_complete_name,
         ),
     ],
+    wide: WideOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Describe a learner, suite, dataset, network, strategy, metric, executor or paper's table.
@@ -119,7 +124,8 @@ def show(
         details = [_details(found, kind, name, thing) for kind, thing in things]
         typer.echo(json.dumps(details, indent=2, default=str))
     else:
-        typer.echo("\n\n".join(_page(found, kind, name, thing) for kind, thing in things))
+        width = screen_of(wide=wide).of_rows
+        typer.echo("\n\n".join(page_of(found, kind, name, thing, width) for kind, thing in things))
 
 
 def _named(catalog: Catalog, kind: Kind) -> Mapping[str, Any]:
@@ -205,11 +211,12 @@ def _suite_facts(file: Traversable) -> dict[str, Any]:
     }
 
 
-def _table(entries: list[dict[str, Any]]) -> str:
+def _table(entries: list[dict[str, Any]], width: int | None) -> str:
     if not entries:
         return "none"
     header = ["name", "version", "from", "summary"]
-    return columns(header, [[str(entry.get(key, "")) for key in header] for entry in entries])
+    rows = [[str(entry.get(key, "")) for key in header] for entry in entries]
+    return telling_columns(header, rows, width, but=("name", "summary"))
 
 
 def _details(catalog: Catalog, kind: Kind, name: str, thing: Any) -> dict[str, Any]:
@@ -247,15 +254,16 @@ def _origin(catalog: Catalog, kind: Kind, name: str) -> dict[str, str]:
     return {"plugin": origin.name, "from": f"{origin.distribution} {origin.version}".strip()}
 
 
-def _page(catalog: Catalog, kind: Kind, name: str, thing: Any) -> str:
+def page_of(catalog: Catalog, kind: Kind, name: str, thing: Any, width: int | None) -> str:
+    """What ``metabench show`` prints of one thing, within the columns of a terminal."""
     if kind == "reference":
         from metabench.cli.references import reference_page
 
-        return reference_page(thing)
-    return _tables(_details(catalog, kind, name, thing))
+        return reference_page(thing, width)
+    return _tables(_details(catalog, kind, name, thing), width)
 
 
-def _tables(detail: dict[str, Any]) -> str:
+def _tables(detail: dict[str, Any], width: int | None) -> str:
     from metabench.cli.parameters import parameter_table
 
     brought = ("values for suites", "values of plugins")
@@ -267,26 +275,28 @@ def _tables(detail: dict[str, Any]) -> str:
             for key, value in detail.items()
             if key not in ("kind", "name", *tables) and value not in ("", {}, [])
         ],
+        width,
     )
     blocks = [head]
     if detail.get("parameters"):
-        blocks.append(parameter_table(detail["parameters"]))
+        blocks.append(parameter_table(detail["parameters"], width))
     if "sources" in detail:
         rows = [[s["name"], s["dataset"], _words(s["params"])] for s in detail["sources"]]
-        blocks.append(columns(["source", "dataset", "parameters"], rows))
+        blocks.append(columns(["source", "dataset", "parameters"], rows, width))
     layers = {"settings": "setting", "budgets": "budget", "evaluations": "evaluation"}
     for key, title in layers.items():
         if detail.get(key):
             rows = [[name, *_layer(layer)] for name, layer in detail[key].items()]
-            blocks.append(columns([title, "summary", "values"], rows))
+            blocks.append(columns([title, "summary", "values"], rows, width))
     for key in brought:
         if detail.get(key):
             header = list(detail[key][0])
             rows = [[_words(row[name]) for name in header] for row in detail[key]]
-            blocks.append(f"{key}:\n{columns(header, rows)}")
+            blocks.append(f"{key}:\n{columns(header, rows, width)}")
     if detail.get("deviations"):
         found = (SourceDeviation.model_validate(one) for one in detail["deviations"])
-        lines = [plain(f"- {one.described}") for one in found]
+        said = [plain(f"- {one.described}") for one in found]
+        lines = [line for text in said for line in wrap(text, width, indent="  ")]
         blocks.append("\n".join([f"{DEVIATIONS}:", *lines]))
     return "\n\n".join(blocks)
 

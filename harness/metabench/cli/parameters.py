@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from metabench.plugin.specs import LearnerSpec
 from metabench.render.columns import columns
+from metabench.render.layout import GLUE
 
 if TYPE_CHECKING:
     from metabench.plugin.specs import Spec
@@ -42,9 +44,14 @@ def parameters(spec: Spec) -> dict[str, dict[str, Any]]:
     return described
 
 
-def parameter_table(described: Mapping[str, Mapping[str, Any]]) -> str:
-    """One line per parameter: name, default, possible values, help."""
-    return columns(["parameter", "default", "values", "help"], parameter_rows(described))
+def parameter_table(described: Mapping[str, Mapping[str, Any]], width: int | None) -> str:
+    """A row per parameter: name, default, possible values, help."""
+    header = ["parameter", "default", "values", "help"]
+    rows = [
+        [name, default, re.sub(r"([<>]=?) | (?=\|)", rf"\1{GLUE}", values), said]
+        for name, default, values, said in parameter_rows(described)
+    ]
+    return columns(header, rows, width)
 
 
 def parameter_rows(described: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:

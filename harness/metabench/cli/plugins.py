@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metabench.cli.showing import WideOption, screen_of
 from metabench.errors import PluginError, UsageError
 from metabench.plugin.loading import kind_in_words
 from metabench.render.columns import columns
@@ -63,6 +64,7 @@ plugins_app = typer.Typer(
 
 @plugins_app.command("list")
 def list_plugins(
+    wide: WideOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the installed plugins and what they provide, or why they cannot be used."""
@@ -73,7 +75,8 @@ def list_plugins(
         typer.echo(json.dumps([_described(plugin) for plugin in plugins], indent=2))
         return
     rows = [[p.name, f"{p.distribution} {p.version}".strip(), p.status, _offer(p)] for p in plugins]
-    typer.echo(columns(["plugin", "from", "status", "provides"], rows))
+    header = ["plugin", "from", "status", "provides"]
+    typer.echo(columns(header, rows, screen_of(wide=wide).of_rows))
 
 
 @plugins_app.command("check")

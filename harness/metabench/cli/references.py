@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metabench.cli.showing import WideOption, screen_of
 from metabench.errors import DataError, MetabenchError
-from metabench.render.columns import columns
+from metabench.render.columns import columns, telling_columns
 from metabench.text import counted
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def complete_key(incomplete: str) -> list[str]:
 
 
 @references_app.command("list")
-def list_references(as_json: JsonOption = False) -> None:
+def list_references(wide: WideOption = False, as_json: JsonOption = False) -> None:
     """List the papers' tables: known numbers, and facts that sources state of their protocols.
 
     With --json, print each cell with the spread that its interval implies.
@@ -49,7 +50,7 @@ def list_references(as_json: JsonOption = False) -> None:
     rows = [
         [r.key, _known(r), _stated(r), _suites(r), r.citation.published, r.title] for r in found
     ]
-    typer.echo(columns(header, rows))
+    typer.echo(columns(header, rows, screen_of(wide=wide).of_rows))
 
 
 @references_app.command("check")
@@ -134,7 +135,7 @@ def _suites(reference: Reference) -> str:
     return ", ".join(found) or "none"
 
 
-def reference_page(reference: Reference) -> str:
+def reference_page(reference: Reference, width: int | None) -> str:
     """What ``metabench show`` prints: the source, its numbers, and the protocol of each row."""
     from metabench.papers.described import PROTOCOL_HEADER, printed_rows, protocol_rows
 
@@ -150,8 +151,8 @@ def reference_page(reference: Reference) -> str:
     headings = ["row", *(column.heading for column in reference.columns)]
     return "\n\n".join(
         [
-            columns(["reference", reference.key], [line for line in about if line[1]]),
-            columns(headings, printed_rows(reference)),
-            columns(PROTOCOL_HEADER, protocol_rows(reference)),
+            columns(["reference", reference.key], [line for line in about if line[1]], width),
+            columns(headings, printed_rows(reference), width),
+            telling_columns(PROTOCOL_HEADER, protocol_rows(reference), width),
         ]
     )

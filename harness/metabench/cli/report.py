@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,12 +19,14 @@ from metabench.cli.selecting import (
     names_of,
     selection_of,
 )
+from metabench.cli.showing import Caption, CaptionOption, WideOption, screen_of
 from metabench.errors import UsageError
 from metabench.render import Format
 
 if TYPE_CHECKING:
     from metabench.papers.arranging import Arrangement
     from metabench.papers.table import PaperReport
+    from metabench.render.layout import Screen
     from metabench.render.page import Page
     from metabench.reports.captions import IntervalKind
     from metabench.reports.tables import Report
@@ -112,6 +111,8 @@ def report(
             "column of two has 234, a plain article 345, NeurIPS 397, CVPR 496. [default: 345]",
         ),
     ] = None,
+    wide: WideOption = False,
+    caption: CaptionOption = Caption.short,
 ) -> None:
     """Print a table for each suite and setting, computed from the stored episodes.
 
@@ -121,6 +122,7 @@ def report(
     from metabench.api.reading import require_runs
     from metabench.cli.screen import tell
     from metabench.papers.arranging import Arrangement
+    from metabench.render.layout import Screen
 
     chosen = chosen_format(output, format, default=Format.table, free=("txt",))
     if metric is not None:
@@ -149,13 +151,13 @@ def report(
         tell(problem)
     require_runs(results, directory)
     if output is not None:
-        text = _written(built, chosen, text_width=text_width)
+        plain = Screen(wide=wide, full_caption=caption is Caption.full)
+        text = _written(built, chosen, plain, text_width=text_width)
         with writing(output):
             output.write_text(text, encoding="utf-8", newline="\n")
     else:
-        on_terminal = _on_terminal()
-        text = _written(built, chosen, text_width=text_width, on_terminal=on_terminal)
-        typer.echo(text, nl=False)
+        shown = screen_of(wide=wide, caption=caption)
+        typer.echo(_written(built, chosen, shown, text_width=text_width), nl=False)
 
 
 def _check_metric(format: Format, paper: str | None) -> None:
@@ -220,9 +222,9 @@ def _build(
 def _written(
     built: Report | PaperReport | Page,
     format: Format,
+    screen: Screen,
     *,
-    text_width: float | None = None,
-    on_terminal: bool = False,
+    text_width: float | None,
 ) -> str:
     from metabench.cli.context import catalog
     from metabench.render import as_table, as_tex, render
@@ -236,11 +238,6 @@ def _written(
     if format is Format.tex:
         names = print_names(catalog())
         return as_tex.render(built, names=names, width=text_width or ARTICLE)
-    if format is Format.table and on_terminal:
-        return as_table.render(built, terminal_width=shutil.get_terminal_size().columns)
+    if format is Format.table:
+        return as_table.render(built, screen)
     return render(built, format)
-
-
-def _on_terminal() -> bool:
-    asked_plain = os.environ.get("NO_COLOR") or os.environ.get("CI")
-    return sys.stdout.isatty() and not asked_plain and os.environ.get("TERM") != "dumb"

@@ -27,6 +27,7 @@ from metabench.plugin.contracts.stamp import CUT_SHORT
 from metabench.reports.best import mark
 from metabench.reports.build import make_rows, pool_runs
 from metabench.reports.captions import IntervalKind
+from metabench.reports.row_notes import warnings_on
 from metabench.reports.tables import Row, TableCell
 from metabench.results.configurations import Configuration
 from metabench.results.evaluations import runs_by_evaluation
@@ -108,6 +109,7 @@ def build_paper_report(
         reasons=tuple(reasons(rows, reference)),
         remarks=(*remarks(reference), *_not_shown(reference, entries, shown)),
         deviations=judge.listed.listed(),
+        warnings=warnings_on(list(shown.values())),
     )
     return PaperReport((table,), problems)
 

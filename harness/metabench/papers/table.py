@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from metabench.papers.deviation_list import ListedDeviation
 from metabench.plugin.contracts.metric import MetricFacts
-from metabench.reports.tables import Row, TableCell
+from metabench.reports.tables import Row, Table, TableCell
 
 if TYPE_CHECKING:
     from metabench.papers.reference import PrintedCell
@@ -77,7 +77,7 @@ class PaperTable:
             share one.
         remarks: what else is known, one sentence each.
         deviations: what suites and learners do otherwise than their sources, of any row.
-        unequal: in what our rows differ, as of :class:`metabench.reports.tables.Table`.
+        warnings: as of :class:`metabench.reports.tables.Table`.
         selected: that only some of our runs are shown, in a sentence; else "".
     """
 
@@ -92,7 +92,7 @@ class PaperTable:
     remarks: tuple[str, ...]
     deviations: tuple[ListedDeviation, ...] = ()
     cited: str = ""
-    unequal: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     selected: str = ""
 
 
@@ -102,3 +102,10 @@ class PaperReport:
 
     tables: tuple[PaperTable, ...]
     problems: tuple[str, ...]
+
+
+def our_rows(table: Table | PaperTable) -> list[Row]:
+    """Every row of ours, in the order of the table."""
+    if isinstance(table, PaperTable):
+        return [row for line in table.rows for row in line.ours]
+    return list(table.rows)

@@ -1,84 +1,168 @@
-"""A table for the terminal; plain text without control codes where there is no terminal."""
+"""Tables for the terminal: what rows have in common, what varies, and a short legend."""
 
 from __future__ import annotations
 
-import io
-import textwrap
+from dataclasses import replace
 
-from rich import box
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
-
-from metabench.papers.table import PaperReport
+from metabench.papers.table import PaperReport, PaperTable, our_rows
+from metabench.render.layout import PLAIN, Cell, Column, Grid, Kind, Screen, Style, lay_out
 from metabench.render.legends import legend
-from metabench.render.text_table import NOT_COMPARED, Entry, EntryMark, TextTable, text_table_of
-from metabench.reports.tables import Report
+from metabench.render.short_legends import short_legend
+from metabench.render.text_table import (
+    HEADINGS,
+    NOT_COMPARED,
+    Entry,
+    EntryMark,
+    TextTable,
+    text_table_of,
+)
+from metabench.render.verdict_signs import signed
+from metabench.reports.tables import Report, Row, Table
 
-_CAPTION_WIDTH = 100
-_STYLES: dict[EntryMark, str] = {"best": "bold", "tied": "underline", "paper": "bright_black"}
-_SIGNS: dict[EntryMark, str] = {
-    "best": " *",
-    "tied": " =",
-    "not compared": f" {NOT_COMPARED}",
+_STYLES: dict[EntryMark, Style] = {"best": "bold", "tied": "underline", "paper": "dim"}
+_SIGNS: dict[EntryMark, str] = {"best": "*", "tied": "=", "not compared": NOT_COMPARED}
+_VERDICT = "Verdict"
+_IN_WORDS = {
+    "Learner": "learner {}",
+    "Network": "network {}",
+    "Params": "{} weights",
+    "Budget": "budget {}",
+    "Seeds": "seeds {}",
+    "Stamps": "stamped {}, so not comparable with papers",
+    "Group": "{} in the paper",
+    "Arch.": "architecture {} in the paper",
+    "Params (paper)": "{} weights in the paper",
+    _VERDICT: "every verdict: {}",
 }
-_UNLIMITED = 10_000
+"""How a column that says the same in each row is said above the table."""
 
 
-def render(report: Report | PaperReport, *, terminal_width: int | None = None) -> str:
-    """Write every table.
-
-    Args:
-        report: what to show.
-        terminal_width: columns of the terminal, whose codes then mark headings and the best
-            numbers; None for plain text, whose lines are as long as they need to be.
-    """
-    grids = map(text_table_of, report.tables)
-    text = "".join(_table(grid, terminal_width=terminal_width) for grid in grids)
-    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+def render(report: Report | PaperReport, screen: Screen = PLAIN) -> str:
+    """Write every table."""
+    return "\n".join(_block(table, screen) for table in report.tables)
 
 
-def _table(grid: TextTable, *, terminal_width: int | None) -> str:
-    drawn = _drawn(grid)
-    unlimited = Console(width=_UNLIMITED)
-    # Wider than the terminal where that is too narrow: a line that wraps hides no number.
-    needed = Measurement.get(unlimited, unlimited.options, drawn).minimum
-    out = io.StringIO()
-    console = Console(
-        file=out,
-        width=max(terminal_width or _UNLIMITED, needed),
-        force_terminal=terminal_width is not None,
-        color_system=None if terminal_width is None else "standard",
-        legacy_windows=False,
-    )
-    width = min(_CAPTION_WIDTH, terminal_width or _CAPTION_WIDTH)
-    console.print(Text(grid.title, style="bold"))
-    console.print(drawn)
-    words = legend(grid, best=_SIGNS["best"].strip(), tied=_SIGNS["tied"].strip())
-    console.print(Text(textwrap.fill(f"{grid.caption} {words}", width)), end="\n\n")
-    for heading, notes in grid.notes:
+def _block(table: Table | PaperTable, screen: Screen) -> str:
+    bare, said = (table, []) if screen.wide else _without_common(table)
+    text = text_table_of(bare)
+    grid = _with_names(_grid(text), bare)
+    if not screen.wide:
+        grid, constants = _without_constants(grid, bare)
+        said = [*constants, *said]
+    shown = lay_out(grid, screen.of_rows, styled=screen.styled)
+    about = "; ".join(said)
+    about = f"{about[:1].upper()}{about[1:]}." if about else ""
+    lines = [screen.painted(line, "bold") for line in screen.said(text.title)]
+    lines += screen.said(" ".join(filter(None, (about, table.selected))))
+    below = _full(table, screen) if screen.full_caption else _short(table, screen)
+    return "\n".join([*lines, "", shown, "", *below, ""])
+
+
+def _full(table: Table | PaperTable, screen: Screen) -> list[str]:
+    text = text_table_of(table)
+    words = legend(text, best=_SIGNS["best"], tied=_SIGNS["tied"])
+    lines = screen.said(f"{text.caption} {words}".strip())
+    for heading, notes in text.notes:
         if notes:
-            lines = [textwrap.fill(f"- {note}", width, subsequent_indent="  ") for note in notes]
-            console.print(Text("\n".join([f"{heading}:", *lines])), end="\n\n")
-    return out.getvalue()
+            lines += ["", f"{heading}:", *screen.said(*(f"- {n}" for n in notes), indent="  ")]
+    return lines
 
 
-def _drawn(grid: TextTable) -> Table:
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    rows = [[_text(entry) for entry in row] for row in grid.rows]
-    for position, (heading, numeric) in enumerate(zip(grid.headings, grid.numeric, strict=True)):
-        if numeric:
-            needed = max((row[position].cell_len for row in rows), default=0)
-            drawn.add_column(_text(heading), justify="right", overflow="fold", min_width=needed)
-        else:
-            drawn.add_column(_text(heading), overflow="fold")
-    for row in rows:
-        drawn.add_row(*row)
-    return drawn
+def _short(table: Table | PaperTable, screen: Screen) -> list[str]:
+    return screen.said(*short_legend(table, common_said=not screen.wide))
 
 
-def _text(entry: Entry) -> Text:
-    # A sign stands outside the column of figures, so numbers without one keep its place.
-    sign = _SIGNS.get(entry.mark, "  " if "±" in entry.text else "")
-    return Text(f"{entry.text}{sign}", style=_STYLES.get(entry.mark, ""))
+def _grid(text: TextTable) -> Grid:
+    columns, part = [], ""
+    for i, (heading, numeric) in enumerate(zip(text.headings, text.numeric, strict=True)):
+        name = heading.text
+        if numeric:  # ours, the paper's and the verdict stay together
+            part = name.rpartition(",")[0]
+        is_verdict = name == _VERDICT
+        kind: Kind = "number" if numeric or is_verdict else "key" if i == _key(text) else "text"
+        columns.append(Column(name, kind, part if kind == "number" else ""))
+    rows = tuple(
+        tuple(_cell(entry, columns[i]) for i, entry in enumerate(row)) for row in text.rows
+    )
+    return Grid(tuple(columns), rows)
+
+
+def _with_names(grid: Grid, table: Table | PaperTable) -> Grid:
+    """Each row of ours that a paper lacks has the name of its learner in the paper's place."""
+    if isinstance(table, Table):
+        return grid
+    key = next(i for i, column in enumerate(grid.columns) if column.kind == "key")
+    rows = tuple(
+        row if line.in_paper else (*row[:key], Cell(f"{line.method} (ours)"), *row[key + 1 :])
+        for row, line in zip(grid.rows, table.rows, strict=True)
+    )
+    return Grid(grid.columns, rows)
+
+
+def _key(text: TextTable) -> int:
+    """The column by which rows are told apart: the paper's method, or our learner."""
+    names = [heading.text for heading in text.headings]
+    return names.index("Method") if "Method" in names else 0
+
+
+def _cell(entry: Entry, column: Column) -> Cell:
+    if column.heading == _VERDICT:
+        return signed(entry.text)
+    style = _STYLES.get(entry.mark, "")
+    mean, separator, rest = entry.text.partition(" ± ")
+    if column.kind == "number" and separator:
+        return Cell(mean, f"± {rest}", _SIGNS.get(entry.mark, ""), style)
+    return Cell(entry.text, style=style)
+
+
+def _without_constants(grid: Grid, table: Table | PaperTable) -> tuple[Grid, list[str]]:
+    """Leave out what is the same in all rows, of ours or of the paper's; say what it is."""
+    ours, papers = [True] * len(table.rows), [True] * len(table.rows)
+    if isinstance(table, PaperTable):
+        ours = [bool(row.ours) for row in table.rows]
+        papers = [row.in_paper for row in table.rows]
+    verdicts = {row[i].text for i in _verdicts(grid) for row in grid.rows if row[i].text}
+    kept, said = [], {}
+    for i, column in enumerate(grid.columns):
+        whose = ours if column.heading in HEADINGS else papers
+        found = {row[i].text for row, counts in zip(grid.rows, whose, strict=True) if counts}
+        if column.heading == _VERDICT:  # shown in all columns or in none
+            found = verdicts
+        if column.kind == "key" or column.heading not in _IN_WORDS or len(found) > 1:
+            kept.append(i)
+        elif text := "".join(found):
+            said[column.heading] = _IN_WORDS[column.heading].format(text)
+            if column.heading == "Seeds" and text.isdecimal():
+                said[column.heading] = f"seed {text}"
+    return grid.only(kept), list(said.values())
+
+
+def _verdicts(grid: Grid) -> list[int]:
+    return [i for i, column in enumerate(grid.columns) if column.heading == _VERDICT]
+
+
+def _without_common(table: Table | PaperTable) -> tuple[Table | PaperTable, list[str]]:
+    """Leave out of the labels of rows what all of ours have in common; say what it is."""
+    said: list[str] = []
+    rows = our_rows(table)
+    common: list[str] = []
+    if len(rows) > 1:
+        common = [fact for fact in rows[0].facts if all(fact in row.facts for row in rows)]
+    if common:
+        said.append(", ".join(common))
+    changes: dict[str, object] = {}
+    if rows and all(row.transductive for row in rows):
+        changes["transductive"] = False
+        said.append("transductive predictions")
+    if rows and all(row.normalization == "running" for row in rows):
+        changes["normalization"] = None
+        said.append("predictions use running statistics")
+
+    def bare(row: Row) -> Row:
+        facts = tuple(fact for fact in row.facts if fact not in common)
+        return replace(row, facts=facts, **changes)  # type: ignore[arg-type]
+
+    if isinstance(table, Table):
+        return replace(table, rows=tuple(map(bare, table.rows))), said
+    lines = (replace(line, ours=tuple(map(bare, line.ours))) for line in table.rows)
+    return replace(table, rows=tuple(lines)), said

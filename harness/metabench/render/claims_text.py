@@ -3,26 +3,88 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
-from metabench.papers.claims.evaluate import ClaimResult
+from metabench.papers.claims.evaluate import ONE_SEED, ClaimResult
 from metabench.papers.claims.intervals import PairResult
-from metabench.papers.claims.sentences import LEGEND, advantage, deciding, interval, says
+from metabench.papers.claims.sentences import (
+    LEGEND,
+    advantage,
+    decided,
+    deciding,
+    interval,
+    says,
+)
 from metabench.papers.deviation_list import ListedDeviation, joined
 from metabench.plugin.source_deviation import DEVIATIONS
-from metabench.render.columns import columns
+from metabench.render.layout import (
+    PLAIN,
+    Cell,
+    Column,
+    Grid,
+    Kind,
+    Screen,
+    lay_out,
+    without_constants,
+    wrap,
+)
+from metabench.render.verdict_signs import signed
 from metabench.stats.words import p_value
-from metabench.text import plain
+from metabench.text import counted, plain
 
 HEADER = ("left", "right", "column", "advantage", "interval", "p", "episodes", "seeds", "verdict")
+_KINDS: tuple[Kind, ...] = (
+    *("key", "key", "text", "number", "number", "number", "number", "text", "text"),
+)
+
+
+def claims_overview(evaluations: Sequence[ClaimResult], screen: Screen = PLAIN) -> str:
+    """A line for each claim and verdict, then what each says and what decided it."""
+    rows = [(signed(plain(one.said)), Cell(one.claim.id)) for one in evaluations]
+    grid = Grid((Column("", style=""), Column("", "key", style="")), tuple(rows))
+    lines = lay_out(grid, screen.of_rows, rule=False, styled=screen.styled).splitlines()
+    blocks = ["\n".join(line for line in lines if line)]
+    for one in evaluations:
+        place = f"{one.claim.suite} @ {one.claim.setting}"
+        place += f", budget {one.budget}" if one.budget else ""
+        said = f"{one.claim.sentence} {_begun(one)}{decided(one)}"
+        head = screen.painted(plain(f"{one.claim.id} ({place})"), "bold")
+        blocks.append("\n".join([head, *(f"  {line}" for line in _within(screen, said))]))
+    blocks.append("\n".join(screen.said(*_legend(evaluations))))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _legend(evaluations: Sequence[ClaimResult]) -> Iterator[str]:
+    """What the numbers are, what a verdict holds for, and where more is said."""
+    yield "Intervals are of the left side's advantage, at Holm's level within the claim."
+    if any(ONE_SEED in one.notes for one in evaluations):
+        yield "A verdict (one seed) speaks of these networks, not of the learners."
+    unequal = sum(bool(set(one.notes) - {ONE_SEED}) for one in evaluations)
+    if unequal:
+        claims = counted(len(evaluations), "claim")
+        yield f"{unequal} of {claims} rest on unequal runs; metabench claims DIR ID says how."
+    else:
+        yield "metabench claims DIR ID says all about one."
+
+
+def _begun(evaluation: ClaimResult) -> str:
+    return f"{evaluation.said[:1].upper()}{evaluation.said[1:]}: "
+
+
+def _within(screen: Screen, *sentences: str) -> list[str]:
+    """Lines that are indented by two."""
+    width = screen.of_words - 2
+    return [line for text in sentences for line in wrap(plain(text), width)]
 
 
 def render_claims(
-    evaluations: Sequence[ClaimResult], format: Literal["table", "md", "json"]
+    evaluations: Sequence[ClaimResult],
+    format: Literal["table", "md", "json"],
+    screen: Screen = PLAIN,
 ) -> str:
-    """Write verdicts down; the text ends with a line end."""
+    """Write all about verdicts down; the text ends with a line end."""
     if format == "json":
         values = {
             "claims": [_values(evaluation) for evaluation in evaluations],
@@ -30,13 +92,15 @@ def render_claims(
             "legend": LEGEND,
         }
         return json.dumps(values, indent=2) + "\n"
-    block = _markdown if format == "md" else _plain
-    listed = [plain(str(one)) for one in deviations_of(evaluations)]
+    listed = [f"- {plain(str(one))}" for one in deviations_of(evaluations)]
     if format == "md":
-        listed = [_escaped(line) for line in listed]
-    lines = "\n".join(f"- {line}" for line in listed)
-    below = [f"{DEVIATIONS}:\n\n{lines}"] if listed else []
-    return "\n\n".join([*map(block, evaluations), *below, LEGEND]) + "\n"
+        blocks, legend = [_markdown(one) for one in evaluations], [LEGEND]
+        listed = [f"- {_escaped(line.removeprefix('- '))}" for line in listed]
+    else:
+        blocks, legend = [_plain(one, screen) for one in evaluations], screen.said(LEGEND)
+        listed = screen.said(*listed, indent="  ")
+    below = [f"{DEVIATIONS}:\n\n" + "\n".join(listed)] if listed else []
+    return "\n\n".join([*blocks, *below, "\n".join(legend)]) + "\n"
 
 
 def deviations_of(evaluations: Sequence[ClaimResult]) -> tuple[ListedDeviation, ...]:
@@ -44,11 +108,31 @@ def deviations_of(evaluations: Sequence[ClaimResult]) -> tuple[ListedDeviation, 
     return joined(evaluation.deviations for evaluation in evaluations)
 
 
-def _plain(evaluation: ClaimResult) -> str:
-    table = columns(HEADER, _rows(evaluation)).splitlines() if _rows(evaluation) else []
-    verdict = evaluation.said.replace(evaluation.verdict, evaluation.verdict.upper(), 1)
-    lines = [f"{evaluation.claim.id}: {plain(verdict)}", *_about(evaluation)]
-    return "\n".join([lines[0], *(f"  {line}" for line in [*lines[1:], *table])])
+def _plain(evaluation: ClaimResult, screen: Screen) -> str:
+    said = evaluation.said.replace(evaluation.verdict, evaluation.verdict.upper(), 1)
+    verdict = signed(plain(said))
+    head = f"{evaluation.claim.id}: {screen.painted(verdict.text, verdict.style)}"
+    blocks = [head, *(f"  {line}" for line in _within(screen, *_about(evaluation)))]
+    width = screen.of_rows and screen.of_rows - 2
+    if rows := _rows(evaluation):
+        heads = (Column(name, kind, style="") for name, kind in zip(HEADER, _KINDS, strict=True))
+        grid = Grid(tuple(heads), tuple(tuple(map(_cell, row)) for row in rows))
+        common: list[tuple[str, str]] = []
+        if not screen.wide and len(rows) > 1:
+            grid, common = without_constants(grid, but=("left", "right", "verdict"))
+        text = lay_out(grid, width, rule=False, styled=screen.styled)
+        alike = [f"Every pair: {', '.join(f'{name} {value}' for name, value in common)}."]
+        more = [*(_within(screen, *alike) if common else []), "", *text.splitlines()]
+        blocks += [f"  {line}".rstrip() for line in more]
+    return "\n".join(blocks)
+
+
+def _cell(text: str) -> Cell:
+    """An entry; a verdict has its sign, and the level of an interval may stand below it."""
+    if text.startswith(("supported", "refuted", "undecided", "not comparable")):
+        return signed(text)
+    ends, at, level = text.partition(" at ")
+    return Cell(ends, f"at {level}") if at and ends.startswith("[") else Cell(text)
 
 
 def _markdown(evaluation: ClaimResult) -> str:
@@ -69,7 +153,7 @@ def _about(evaluation: ClaimResult) -> list[str]:
     lines = [
         f"{claim.sentence} ({evaluation.paper}, {claim.source})",
         f"Compared: {says(claim)}; {claim.suite} @ {claim.setting}{budget}.",
-        f"{evaluation.said[:1].upper()}{evaluation.said[1:]}: {deciding(evaluation)}",
+        f"{_begun(evaluation)}{deciding(evaluation)}",
         stamps,
         *evaluation.notes,
         f"{DEVIATIONS}, listed below: {', '.join(labels)}." if labels else "",

@@ -8,7 +8,10 @@ from dataclasses import asdict
 from typing import Any
 
 from metabench.render.columns import columns
+from metabench.render.layout import PLAIN, Cell, Column, Grid, Screen, lay_out
+from metabench.render.short_legends import FULL
 from metabench.render.small_table import SmallTable
+from metabench.render.verdict_signs import signed
 from metabench.reports.comparison import ColumnDifference, Comparison
 from metabench.results.metrics import number
 from metabench.stats.words import p_value
@@ -26,23 +29,30 @@ def comparison_json(comparisons: Sequence[Comparison], alone: Sequence[str]) -> 
     return json.dumps(values, indent=2) + "\n"
 
 
-def comparison_text(comparisons: Sequence[Comparison], alone: Sequence[str]) -> str:
-    """Tables for a terminal, with their captions."""
-    blocks = [_block(comparison) for comparison in comparisons]
+def comparison_text(
+    comparisons: Sequence[Comparison], alone: Sequence[str], screen: Screen = PLAIN
+) -> str:
+    """Tables for a terminal, each with its verdict and a legend."""
+    blocks = [_block(comparison, screen) for comparison in comparisons]
     if alone:
-        blocks.append(plain(f"Runs without a counterpart on the other side: {'; '.join(alone)}."))
+        said = plain(f"Runs without a counterpart on the other side: {'; '.join(alone)}.")
+        blocks.append("\n".join(screen.said(said)))
     return "\n\n".join(blocks) + "\n"
 
 
-def _block(comparison: Comparison) -> str:
+def _block(comparison: Comparison, screen: Screen) -> str:
     unit = comparison.unit
+    sides = [f"{side}: {plain(name)}" for side, name in zip("AB", _sides(comparison), strict=True)]
+    verdict = signed(_verdict(comparison))
+    captions = _captions(comparison) if screen.full_caption else _legend(comparison)
     lines = [
-        f"A: {plain(comparison.left)}",
-        f"B: {plain(comparison.right)}",
+        *screen.said(*sides, indent="   "),
         "",
-        _table(comparison),
+        *(screen.painted(line, verdict.style) for line in screen.said(verdict.text, indent="  ")),
         "",
-        *_captions(comparison),
+        lay_out(_numbers(comparison, screen), screen.of_rows, rule=False, styled=screen.styled),
+        "",
+        *screen.said(*captions),
     ]
     if comparison.extremes:
         rows = [
@@ -51,12 +61,70 @@ def _block(comparison: Comparison) -> str:
             for e in comparison.extremes
         ]  # fmt: skip
         header = ("source", "episode", "A", "B", "A - B")
-        lines += ["", "Episodes that differ most:", columns(header, rows)]
+        lines += ["", "Episodes that differ most:", columns(header, rows, screen.of_rows)]
     return "\n".join(lines)
 
 
-def _table(comparison: Comparison) -> str:
-    return columns(*_grid(comparison))
+def _sides(comparison: Comparison) -> tuple[str, str]:
+    return comparison.left, comparison.right
+
+
+def _verdict(comparison: Comparison) -> str:
+    """Which side is better in the last column, by the interval of the difference."""
+    last = comparison.columns[-1]
+    low, high = last.difference.interval()
+    unit = comparison.unit
+    ends = f"[{number(low, unit, signed=True)}, {number(high, unit, signed=True)}]"
+    said = f"A - B on {last.column} is {number(last.difference.mean, unit, signed=True)} {unit}"
+    if not (low > 0 or high < 0):
+        return f"undecided: {said} {ends}, which contains 0."
+    a_is_larger = low > 0
+    better = "A" if a_is_larger == comparison.direction.startswith("more") else "B"
+    return f"{better} is better: {said} {ends}."
+
+
+def _legend(comparison: Comparison) -> list[str]:
+    """What the columns are, and what to beware of, in three lines."""
+    last = comparison.columns[-1]
+    n = " or ".join(f"{n:,}" for n in sorted(_per_source(comparison)))
+    counts = f"{n} episodes" + (" per source" if len(comparison.columns) > 1 else "")
+    if last.difference.speaks_of_learners:
+        counts = f"{' and '.join(map(str, last.difference.n_seeds))} seeds, {counts}"
+    lines = [
+        f"Scores in {comparison.unit}, {comparison.direction}; {counts}.",
+        "Effect: Cohen's d_z; p after Holm; visible: detected with probability 0.8.",
+    ]
+    if last.needed is not None:
+        lines.append(f"For {last.column}: {last.needed.words()}.")
+    if comparison.warnings:
+        said = "; ".join(comparison.warnings)
+        lines.append(f"{said[:1].upper()}{said[1:]} ({FULL}).")
+    return [plain(line) for line in lines]
+
+
+def _numbers(comparison: Comparison, screen: Screen) -> Grid:
+    """The table; on a terminal without the number of episodes, where the sources have the same."""
+    header, rows = _grid(comparison)
+    heads = tuple(
+        Column(text, "key" if i == 0 else "number", style="") for i, text in enumerate(header)
+    )
+    grid = Grid(heads, tuple(tuple(map(_cell, row)) for row in rows))
+    if screen.of_rows is None or len(_per_source(comparison)) > 1:
+        return grid
+    return grid.only(i for i, name in enumerate(header) if name != "n")
+
+
+def _cell(text: str) -> Cell:
+    """An entry; the ends of an interval may stand below each other."""
+    low, comma, high = text.partition(", ")
+    return Cell(f"{low},", high) if comma and low.startswith("[") else Cell(text)
+
+
+def _per_source(comparison: Comparison) -> set[int]:
+    """The numbers of episodes that the sources have."""
+    several = len(comparison.columns) > 1
+    sources = comparison.columns[:-1] if several else comparison.columns
+    return {column.difference.n_episodes for column in sources}
 
 
 def comparison_table(comparison: Comparison) -> SmallTable:

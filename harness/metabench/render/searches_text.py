@@ -9,10 +9,13 @@ from typing import Any
 
 from metabench.plugin.contracts.genotype import Edge
 from metabench.render.columns import columns
+from metabench.render.layout import GLUE, PLAIN, Screen, wrap
 from metabench.results.search_files import Architecture
 from metabench.results.searches import SearchSummary
 from metabench.stats.search_measures import PROPORTIONS, wilson
 from metabench.text import counted, plain
+
+_INDENT = "    "
 
 
 def searches_json(searches: Mapping[str, SearchSummary], *, top: int) -> str:
@@ -21,12 +24,15 @@ def searches_json(searches: Mapping[str, SearchSummary], *, top: int) -> str:
     return json.dumps({"searches": values}, indent=2) + "\n"
 
 
-def searches_text(searches: Mapping[str, SearchSummary], *, top: int) -> str:
+def searches_text(
+    searches: Mapping[str, SearchSummary], *, top: int, screen: Screen = PLAIN
+) -> str:
     """A block per configuration."""
-    return "\n\n".join(_block(label, search, top) for label, search in searches.items()) + "\n"
+    blocks = (_block(label, search, top, screen) for label, search in searches.items())
+    return "\n\n".join(blocks) + "\n"
 
 
-def _block(label: str, search: SearchSummary, top: int) -> str:
+def _block(label: str, search: SearchSummary, top: int, screen: Screen) -> str:
     spec = search.spec
     lines = [
         plain(f"{label}: {spec.suite}@{spec.setting}, budget {spec.budget}, {_seeds(search)}"),
@@ -37,7 +43,10 @@ def _block(label: str, search: SearchSummary, top: int) -> str:
     lines += [f"  {line}" for line in _embeddings(search)]
     if search.architectures:
         lines += [f"  {line}" for line in (_found(search), *_trained(search))]
-        lines += _table(search, top)
+    width = screen.of_rows
+    lines = [part for line in lines for part in wrap(line, width, indent=_INDENT)]
+    if search.architectures:
+        lines += _table(search, top, width)
     return "\n".join(lines)
 
 
@@ -102,7 +111,7 @@ def _agreeing(share: float, n_seeds: int) -> str:
     return f"{same} of the {n_seeds} seeds have the same"
 
 
-def _table(search: SearchSummary, top: int) -> list[str]:
+def _table(search: SearchSummary, top: int, width: int | None) -> list[str]:
     total = sum(one.count for one in search.architectures)
     rows = []
     for one in search.architectures[:top]:
@@ -110,12 +119,13 @@ def _table(search: SearchSummary, top: int) -> list[str]:
         for cell, edges in one.genotype.cells:
             rows.append([*about, plain(cell), _in_words(edges)])
             about = [""] * len(about)
-    text = columns(("tasks", "share", "weights", "cell", "edges"), rows)
-    return [f"    {line}" for line in text.splitlines()]
+    header = ("tasks", "share", "weights", "cell", "edges")
+    text = columns(header, rows, width and width - len(_INDENT))
+    return [f"{_INDENT}{line}".rstrip() for line in text.splitlines()]
 
 
 def _in_words(edges: Sequence[Edge]) -> str:
-    return ", ".join(f"{e.source}-{e.target} {plain(e.primitive)}" for e in edges)
+    return ", ".join(f"{e.source}-{e.target}{GLUE}{plain(e.primitive)}" for e in edges)
 
 
 def _size(one: Architecture) -> str:

@@ -298,6 +298,30 @@ def inequality_notes(configs: Sequence[Configuration]) -> list[str]:
     return [note for note in notes if note]
 
 
+def unequal(configs: Sequence[Configuration]) -> list[str]:
+    """In what configurations differ, in a few words each; the captions say how."""
+    steps = _by_learner((c.spec.learner.name, c.steps_at_test) for c in configs)
+    conditions = [note for note in _condition_notes(configs) if not note.startswith(_EQUAL)]
+    same_episodes = all(_same_episodes(configs[0].key, config.key) for config in configs)
+    training = {
+        "training length": bool(_training_note(configs)),
+        "training conditions": bool(conditions),
+        "skipped meta-steps": bool(_skipped_note(configs)),
+    }
+    several = sum(training.values()) > 1
+    facts = {
+        "protocol or data": len(configs) > 1 and bool(_differences([c.spec for c in configs])),
+        "test episodes": not same_episodes,
+        **({"training": True} if several else training),
+        "test steps": bool(steps),
+        "weights": bool(_sizes_note(configs)),
+    }
+    return [words for words, differ in facts.items() if differ]
+
+
+_EQUAL = "Training conditions of "
+
+
 def _condition_notes(configs: Sequence[Configuration]) -> list[str]:
     """The training conditions: equal ones together, and per learner those in which rows differ."""
     trained = [
@@ -317,7 +341,7 @@ def _condition_notes(configs: Sequence[Configuration]) -> list[str]:
             equal.append(f"{name}: {values[0][1]}")
     notes = []
     if equal:
-        notes.append(f"Training conditions of {rows}: {'; '.join(equal)}.")
+        notes.append(f"{_EQUAL}{rows}: {'; '.join(equal)}.")
     if differing:
         notes.append(f"Training conditions that differ: {'; '.join(differing)}.")
     if silent and stated:

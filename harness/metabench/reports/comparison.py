@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from metabench.errors import DataError, UsageError
-from metabench.reports.captions import headline_note, inequality_notes
+from metabench.reports.captions import headline_note, inequality_notes, unequal
 from metabench.results.comparability import mismatch, seeds_wanted
 from metabench.results.configurations import Configuration, stamps_of
 from metabench.results.labels import description, short_name, telling
@@ -101,6 +101,7 @@ class Comparison:
         extremes: the episodes that differ most, on either side.
         stamps: of their runs.
         notes: what else a reader must know, in sentences.
+        warnings: what of it a reader must beware of, in a few words each.
     """
 
     left: str
@@ -111,6 +112,7 @@ class Comparison:
     extremes: tuple[EpisodeDifference, ...]
     stamps: tuple[str, ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def compare(
@@ -179,6 +181,7 @@ def compare(
         extremes=tuple(_extremes(shared)),
         stamps=stamps_of(left, right),
         notes=tuple(_notes(left, right, shared)),
+        warnings=tuple(_warnings(left, right, shared)),
     )
 
 
@@ -279,3 +282,22 @@ def _notes(left: Configuration, right: Configuration, shared: Shared) -> Sequenc
             "meta-training."
         )
     return [note for note in notes if note]
+
+
+def _warnings(left: Configuration, right: Configuration, shared: Shared) -> Iterator[str]:
+    """The notes in a few words each."""
+    differing = unequal([left, right])
+    if left.runs[0].record.normalization != right.runs[0].record.normalization or (
+        left.runs[0].record.transductive != right.runs[0].record.transductive
+    ):
+        differing.append("normalization")
+    if differing:
+        yield f"A and B differ in {', '.join(differing)}"
+    if min(len(left.runs), len(right.runs)) < 2:
+        yield "one seed speaks of these networks, not the learners"
+    if shared.left_out:
+        yield "some episodes are not used"
+    if shared.n_fewest < MIN_EPISODES:
+        yield "with few episodes the intervals are too narrow"
+    if stamps := stamps_of(left, right):
+        yield f"stamped {', '.join(stamps)}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.reports.captions import inequality_notes
+from metabench.reports.captions import inequality_notes, unequal
 from metabench.reports.tables import Row, TableCell
 from metabench.results.comparability import comparable_conditions
 from metabench.results.configurations import Configuration
@@ -35,6 +35,21 @@ def notes_on(entries: Sequence[Entry]) -> list[str]:
         dominated(entries),
     )
     return [note for note in notes if note]
+
+
+def warnings_on(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """What a reader of the rows must beware of, in a few words each."""
+    places: dict[tuple[str, str], list[Configuration]] = {}
+    for _, config in entries:
+        place = config.spec.suite, config.setting_and_evaluation
+        places.setdefault(place, []).append(config)
+    found = dict.fromkeys(words for group in places.values() for words in unequal(group))
+    warnings = (
+        f"rows differ in {', '.join(found)}" if found else "",
+        f"some means rest on {FEW} episodes" if dominated(entries) else "",
+        "without scipy, rows with several seeds are not compared" if _no_scipy(entries) else "",
+    )
+    return tuple(filter(None, warnings))
 
 
 def _sizes(entries: Sequence[Entry]) -> str:

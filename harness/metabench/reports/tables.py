@@ -116,8 +116,7 @@ class Table:
         caption: what is shown, in sentences.
         columns: names of sources, and the average.
         rows: one per configuration.
-        unequal: in what rows differ that a comparison should hold equal, in a few words each; the
-            caption says how.
+        warnings: what a reader must beware of, in a few words each; the caption says more.
         selected: that only some runs are shown, in a sentence that the caption has too; else "".
         episodes: the numbers of meta-test episodes per source that rows have.
         conditions: what rows with a letter have in common, by letter.
@@ -132,7 +131,7 @@ class Table:
     rows: tuple[Row, ...]
     episodes: tuple[int, ...] = ()
     conditions: Mapping[str, str] = field(default_factory=dict)
-    unequal: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     selected: str = ""
 
 

@@ -33,9 +33,26 @@ def records(tmp_path: Path) -> Path:
 def test_claims_are_printed(records: Path) -> None:
     result = run("claims", records)
     assert result.exit_code == 0
-    assert "m-nas-near-maml: SUPPORTED (one seed)" in result.stdout
-    assert "m-nas-modulation: UNDECIDED" in result.stdout
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["✓", "supported", "(one", "seed)", "m-nas-near-maml"] in lines
+    assert ["?", "undecided", "m-nas-modulation"] in lines
     assert "-0.100 mse" in result.stdout
+
+
+def test_one_claim_is_explained(records: Path) -> None:
+    result = run("claims", records, "m-nas-near-maml")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("m-nas-near-maml: ✓ SUPPORTED (one seed)\n")
+    assert "m-nas-modulation" not in result.stdout
+    assert "-0.100 mse" in result.stdout
+    whole = run("claims", records, "--caption", "full").stdout
+    assert "m-nas-near-maml: ✓ SUPPORTED (one seed)\n" in whole
+    assert whole.startswith(run("claims", records).stdout)
+    (found,) = json.loads(run("claims", records, "m-nas-near-maml", "--json").stdout)["claims"]
+    assert found["id"] == "m-nas-near-maml"
+    unknown = run("claims", records, "m-nas-near-mami")
+    assert unknown.exit_code == 2
+    assert "Did you mean m-nas-near-maml" in unknown.stderr
 
 
 def test_a_refuted_claim_is_a_result(records: Path) -> None:
@@ -48,7 +65,8 @@ def test_a_refuted_claim_is_a_result(records: Path) -> None:
         write_run(records, spec, [level + 0.01 * (i % 7) for i in range(160)])
     result = run("claims", records)
     assert result.exit_code == 0
-    assert "m-nas-modulation: REFUTED (one seed)" in result.stdout
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["✗", "refuted", "(one", "seed)", "m-nas-modulation"] in lines
 
 
 def test_claims_as_json_and_markdown(records: Path) -> None:

@@ -11,6 +11,7 @@ import typer
 from result_factory import make_spec, of_installed_learner, write_run
 from typer.testing import CliRunner
 
+import metabench
 from metabench.cli.report import report
 from metabench.errors import DataError, UsageError
 from metabench.planning.suite import load_suite
@@ -177,6 +178,66 @@ def test_a_terminal_gets_bold_unless_it_asks_for_plain(variable, plain):
     assert done.stderr == b""
     assert ("\x1b[1m" in shown) != plain
     assert "47.50" in shown
+
+
+def test_runs_are_selected_and_columns_arranged():
+    options = ("--learner", "reptile,maml", "--suite", "multidataset", "--seed", "0..1")
+    result = run(RECORDS, *options, "--columns", "average", "--sort", "average", "-f", "json")
+    (table,) = json.loads(result.stdout)["tables"]
+    assert table["suite"] == "multidataset"
+    assert table["columns"] == ["average"]
+    assert [row["learner"] for row in table["rows"]] == ["maml", "reptile"]
+    said = "Only runs with learner reptile or maml, suite multidataset, seed 0 or 1 are shown."
+    assert table["caption"].startswith(said)
+    assert said.rstrip(".") in " ".join(run(RECORDS, *options).stdout.split())
+    view = metabench.report(
+        RECORDS,
+        learner=["reptile", "maml"],
+        suite="multidataset",
+        seed=[0, 1],
+        columns="average",
+        sort="average",
+    )
+    assert view._written("json") == result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "hint"),
+    [
+        (("--learner", "malm"), "Unknown learner 'malm'", "Did you mean maml?"),
+        (("--suite", "toy"), "Unknown suite 'toy'", "Known: multidataset, toy-regression."),
+        (("--seed", "9"), "Unknown seed '9'", "Known: 0, 1."),
+        (("--columns", "brid"), "Unknown column 'brid'", "Did you mean bird?"),
+        (("--sort", "averag"), "Unknown column 'averag'", "Did you mean average"),
+        (("--seed", "x"), "--seed 'x' is not a list of seeds", "Examples"),
+        (("--learner", ","), "--learner names nothing", "separated by commas"),
+        (
+            ("--suite", "multidataset", "--budget", "paper"),
+            "No finished run here has suite multidataset, budget paper",
+            "multidataset @ 5w1s (learner maml, reptile; budget lite; seed 0, 1)",
+        ),
+        (("--columns", "bird", "-f", "html"), "The page shows all columns", "another --format"),
+    ],
+)
+def test_a_selection_of_what_there_is_not_is_a_sentence(options, message, hint):
+    result = run(RECORDS, *options)
+    assert isinstance(result.exception, UsageError)
+    assert message in result.exception.message
+    assert hint in result.exception.hint
+
+
+def test_a_page_shows_the_selected_runs_and_says_so():
+    text = run(RECORDS, "--learner", "reptile", "-f", "html").stdout
+    assert "records (learner reptile)" in text
+    assert ">maml" not in text
+
+
+def test_wide_and_full_print_everything():
+    wide = run(RECORDS, "--wide").stdout
+    assert wide.count("Stamps") == 2
+    full = " ".join(run(RECORDS, "--caption", "full").stdout.split())
+    assert "Each other row is compared with the best by the 95 % interval" in full
+    assert full.count("--caption full") == 0
 
 
 def test_the_module_imports_nothing_heavy():

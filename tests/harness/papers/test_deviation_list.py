@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from result_factory import make_spec, write_run
+from result_factory import in_full, make_spec, write_run
 
 from metabench import SourceDeviation
 from metabench.papers.deviation_list import DeviationList, joined
@@ -146,11 +146,11 @@ def test_what_is_not_installed_has_no_known_deviations(runs, reference, catalog_
 
 @pytest.mark.parametrize("format", [f for f in Format if f not in (Format.csv, Format.json)])
 def test_every_format_for_readers_lists_them(runs, reference, catalog_with, format) -> None:
-    text = " ".join(render(report(runs, reference, catalog_with(PLAIN)), format).split())
+    text = " ".join(in_full(report(runs, reference, catalog_with(PLAIN)), format).split())
     assert "Deviations from the sources" in text
     assert "D1 (MAML): Doe: plain there. Here: plain here. Why: time." in text
     assert "With deviations from the sources: D1." in text
-    bare = " ".join(render(report(runs, reference, catalog_with()), format).split())
+    bare = " ".join(in_full(report(runs, reference, catalog_with()), format).split())
     assert "plain there" not in bare
 
 

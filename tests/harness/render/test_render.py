@@ -14,6 +14,7 @@ from result_factory import (
     golden_paper_report,
     golden_report,
     golden_text,
+    in_full,
     make_spec,
     write_run,
 )
@@ -21,9 +22,11 @@ from result_factory import (
 from metabench import SourceDeviation
 from metabench.papers.deviation_list import ListedDeviation
 from metabench.papers.reference import PrintedCell
-from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable
+from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable, our_rows
 from metabench.papers.verdict import Verdict
 from metabench.render import Format, as_md, as_table, as_tex, render, text_table
+from metabench.render.layout import Screen
+from metabench.render.short_legends import short_legend
 from metabench.render.text_table import UNSTATED
 from metabench.reports.build import build_report
 from metabench.reports.tables import Report, Table, TableCell
@@ -105,7 +108,7 @@ def test_rendered_again_is_the_same(format):
 
 @EVERY
 def test_every_format_shows_the_same_numbers_and_stamps(golden, format):
-    text = as_read(render(golden, format))
+    text = as_read(in_full(golden, format))
     for table in golden.tables:
         for row in table.rows:
             assert all(stamp in text for stamp in row.stamps)
@@ -115,7 +118,7 @@ def test_every_format_shows_the_same_numbers_and_stamps(golden, format):
 @EVERY
 def test_every_format_shows_what_the_paper_prints_and_what_follows(format):
     report = golden_paper_report()
-    text = as_read(render(report, format))
+    text = as_read(in_full(report, format))
     (table,) = report.tables
     assert isinstance(table, PaperTable)
     for row in table.rows:
@@ -183,7 +186,7 @@ def test_best_and_tied_are_marked(golden, format, best, tied):
     ],
 )
 def test_what_is_compared_with_nothing_has_a_sign(golden, format, sign):
-    text = render(golden, format)
+    text = in_full(golden, format)
     assert sign in text
     words = format in (Format.csv, Format.json)
     assert (
@@ -198,7 +201,7 @@ def test_rows_that_are_compared_have_equal_letters(tmp_path, format):
     for budget in ("lite", "paper"):
         for learner in ("maml", "reptile"):
             write_run(tmp_path, make_spec(learner, budget=budget))
-    text = render(build_report(read_runs(tmp_path)), format)
+    text = in_full(build_report(read_runs(tmp_path)), format)
     told = {
         Format.csv: ("lite,0,,yes,A,bird", "paper,0,,yes,B,bird"),
         Format.json: ('"conditions": "A"', '"conditions": "B"'),
@@ -232,11 +235,11 @@ def test_the_legend_says_how_seeds_are_treated(tmp_path, seeds, formula):
 @pytest.mark.parametrize(
     ("format", "said"),
     [(Format.md, "| 0 § |"), (Format.tex, "1 seed; interval over episodes"),
-     (Format.table, " 0 § "),
+     (Format.table, " 0 §"),
      (Format.html, "<td>0 §</td>")],
 )  # fmt: skip
 def test_a_single_run_among_several_is_marked(golden, format, said):
-    text = render(golden, format)
+    text = in_full(golden, format)
     assert said in text
     assert "are single runs: their interval is mean" in in_one_line(text)
 
@@ -248,7 +251,7 @@ def test_a_match_has_the_printed_half_width_beside_it(format):
 
 @EVERY
 def test_transductive_rows_are_marked(golden, format):
-    text = render(golden, format)
+    text = in_full(golden, format)
     marked = {Format.csv: "lite,yes,,bird", Format.json: '"transductive": true'}
     plain = {Format.csv: "smoke,no,,sinusoid", Format.json: '"transductive": false'}
     assert marked.get(format, "maml †") in text
@@ -365,17 +368,78 @@ def test_csv_has_a_line_per_number_unrounded(golden):
 
 
 @pytest.mark.parametrize("width", [None, 60, 200])
-def test_table_is_plain_without_a_terminal_and_loses_no_number_in_a_narrow_one(golden, width):
-    text = as_table.render(golden, terminal_width=width)
-    assert ("\x1b[1m" in text) == (width is not None)
+@pytest.mark.parametrize("styled", [False, True])
+def test_a_narrow_terminal_loses_no_number_and_codes_are_written_where_asked(golden, width, styled):
+    text = as_table.render(golden, Screen(width=width, styled=styled))
+    assert ("\x1b[1m" in text) == styled
     bare = re.sub("\x1b\\[[0-9;]*m", "", text)
+    assert bare == as_table.render(golden, Screen(width=width))
     assert "…" not in bare
     assert {"47.50", "158.83", "0.312", "reptile", "smoke"} <= set(bare.split())
 
 
+def test_a_verdict_has_a_sign_and_a_color():
+    report = golden_paper_report()
+    assert "✓ match (± 0.200) °" in as_table.render(report)
+    assert "? inconclusive °" in as_table.render(report)
+    styled = as_table.render(report, Screen(styled=True))
+    assert "\x1b[32m✓ match" in styled
+    assert "\x1b[33m? inconclusive" in styled
+
+
+def test_what_all_rows_have_in_common_is_said_once(golden):
+    multidataset, toy = as_table.render(golden).split("toy-regression @ 10s")
+    head, table, *_ = multidataset.split("\n\n")
+    assert " ".join(head.splitlines()[1:]) == (
+        "Network conv4; 32,901 weights; budget lite; seeds 0, 1; stamped lite, so not comparable "
+        "with papers; transductive predictions."
+    )
+    assert table.split()[:4] == ["Learner", "bird", "texture", "average"]
+    for varying in ("Budget", "Seeds", "Stamps"):
+        assert varying in toy.split()
+    assert "Network mlp; 7,801 weights." in toy
+
+
+@pytest.mark.parametrize("make", [golden_report, golden_paper_report])
+def test_a_legend_has_three_lines_and_warns(make):
+    for table in make().tables:
+        short = short_legend(table)
+        assert len(short) <= 3
+        assert all(len(line) <= 100 for line in short)
+        if table.warnings or len({row.stamps for row in our_rows(table)}) > 1:
+            assert "(--caption full)" in short[-1]
+            assert all(
+                warning in short[-1][:1].lower() + short[-1][1:] for warning in table.warnings
+            )
+
+
+def test_a_sign_that_all_rows_have_is_explained_where_it_is_shown(golden):
+    (table, _) = golden.tables
+    assert "†" not in as_table.render(Report((table,), ()))
+    wide = as_table.render(Report((table,), ()), Screen(wide=True))
+    assert "maml †" in wide
+    assert "† uses query statistics" in wide
+    assert "Stamped rows compare with no paper" in wide
+
+
+def test_rows_that_cannot_be_compared_without_scipy_are_warned_of(golden, monkeypatch):
+    monkeypatch.setattr("metabench.reports.row_notes.has_students_t", lambda: False)
+    table, _ = golden_report().tables
+    assert "without scipy, rows with several seeds are not compared" in table.warnings
+    assert not golden.tables[0].warnings
+
+
+def test_rows_that_differ_are_warned_of(tmp_path):
+    write_run(tmp_path, make_spec("maml"), steps_at_test=5)
+    write_run(tmp_path, make_spec("reptile"), steps_at_test=50, n_params=99_000)
+    (table,) = build_report(read_runs(tmp_path)).tables
+    assert "rows differ in test steps, weights" in table.warnings
+    assert "Rows differ in test steps, weights" in as_table.render(Report((table,), ()))
+
+
 @EVERY
 def test_what_a_source_does_not_state_is_said_beside_the_verdict_in_every_format(format):
-    text = render(golden_paper_report(), format)
+    text = in_full(golden_paper_report(), format)
     assert "Not stated: queries." in text
     if format is Format.csv:
         (sine, *_) = csv.DictReader(io.StringIO(text))

@@ -14,6 +14,7 @@ from metabench.cli import app
 from metabench.errors import DataError, UsageError
 from metabench.planning.runspec import Choice
 from metabench.render.comparison_text import comparison_json, comparison_text
+from metabench.render.layout import Screen
 from metabench.reports.comparison import Comparison, compare
 from metabench.reports.comparison_sides import Sides, Wanted, find_sides
 from metabench.results.comparability import difference_in_words
@@ -22,6 +23,7 @@ from metabench.results.paired_scores import weights_of
 from metabench.results.reading import read_runs
 
 N = 40
+FULL = Screen(full_caption=True)
 
 
 RECORDED = ("stamps", "steps_at_test", "transductive", "normalization")
@@ -105,7 +107,8 @@ def test_several_seeds_add_the_bootstrap_and_ask_for_seeds(tmp_path: Path) -> No
     assert average.needed is not None
     assert average.needed.unit == "seeds on each side"
     assert found.notes == ()
-    assert "with few seeds it is too narrow" in comparison_text([found], ())
+    text = comparison_text([found], (), FULL)
+    assert "with few seeds it is too narrow" in " ".join(text.split())
 
 
 def test_every_column_has_its_own_degrees_of_freedom(tmp_path: Path) -> None:
@@ -120,16 +123,17 @@ def test_every_column_has_its_own_degrees_of_freedom(tmp_path: Path) -> None:
     found = compared(tmp_path)
     degrees = [column.difference.degrees for column in found.columns]
     assert len({f"{one:.1f}" for one in degrees}) == 3
-    text = comparison_text([found], ())
+    text = comparison_text([found], (), FULL)
     rows = [
         line.split() for line in text.splitlines() if line.startswith(("bird", "texture", "av"))
     ]
     assert [row[6] for row in rows[:3]] == [f"{one:.1f}" for one in degrees]
-    assert (
+    said = " ".join(text.split())
+    words = (
         "Scores are in %; more is better. Interval of average: difference of the means over seeds"
-        in text
     )
-    assert "df: the degrees of freedom of each interval." in text
+    assert words in said
+    assert "df: the degrees of freedom of each interval." in said
     (values,) = json.loads(comparison_json([found], ()))["comparisons"]
     assert [column["degrees"] for column in values["columns"]] == degrees
 
@@ -171,7 +175,7 @@ def test_equal_scores_have_no_effect(tmp_path: Path) -> None:
     found = compared(tmp_path)
     assert found.extremes == ()
     assert found.columns[0].p == 1.0
-    assert "+0.00" in comparison_text([found], ())
+    assert "+0.00" in comparison_text([found], (), FULL)
     (values,) = json.loads(comparison_json([found], ()))["comparisons"]
     assert values["columns"][0]["effect"] is None
 
@@ -383,17 +387,20 @@ def test_text_and_json_agree(tmp_path: Path) -> None:
     add(tmp_path, "mnas", gain=0.1)
     add(tmp_path, "maml")
     found = compared(tmp_path, difference=2.0)
-    text = comparison_text([found], ["hsml on x@y"])
+    text = comparison_text([found], ["hsml on x@y"], FULL)
     assert "A: mnas on multidataset@5w1s, budget lite, seed 0\nB: maml" in text
     assert "bird     24.50  19.50  +5.00  [+3.45, +6.55]" in text
+    said = " ".join(text.split())
     assert " df " not in text  # one seed each
     assert (
-        "Scores are in %; more is better. Interval: mean paired difference ± z std/sqrt(n)" in text
+        "Scores are in %; more is better. Interval: mean paired difference ± z std/sqrt(n)" in said
     )
-    assert (
-        "For average: 50 episodes are enough to detect a true difference of 2 with probability 0.8"
-        in text
-    )
+    words = "50 episodes are enough to detect a true difference of 2 with probability 0.8"
+    assert f"For average: {words}" in said
+    short = comparison_text([found], ())
+    assert f"For average: {words}" in " ".join(short.split())
+    assert "✓ A is better: A - B on average is +5.00 % [" in short
+    assert "One seed speaks of these networks, not the learners" in short
     assert text.endswith("\nRuns without a counterpart on the other side: hsml on x@y.\n")
     values = json.loads(comparison_json([found], ["hsml on x@y"]))
     column = values["comparisons"][0]["columns"][0]

@@ -61,6 +61,14 @@ def _bound(claim: Claim) -> str:
 
 
 def deciding(evaluation: ClaimResult) -> str:
+    """What decided the verdict, and how its interval is computed, in sentences."""
+    pair = evaluation.decided_by
+    if pair is None or pair.difference is None:
+        return decided(evaluation)
+    return f"{decided(evaluation)} Interval: {pair.difference.words()}."
+
+
+def decided(evaluation: ClaimResult) -> str:
     """What decided the verdict, in a sentence."""
     pair = evaluation.decided_by
     if pair is None:
@@ -73,7 +81,7 @@ def deciding(evaluation: ClaimResult) -> str:
     text = f"{between}: {advantage(pair)} {interval(pair)}, p {p_value(pair.p)}"
     if pair.verdict == "undecided" and pair.visible is not None:
         text += f"; {_could_have_been(evaluation.claim, pair, pair.visible)}"
-    return f"{text}. Interval: {pair.difference.words()}."
+    return f"{text}."
 
 
 def _could_have_been(claim: Claim, pair: PairResult, visible: float) -> str:

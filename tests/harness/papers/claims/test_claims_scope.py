@@ -23,7 +23,7 @@ def test_a_verdict_is_never_written_without_its_scope(tmp_path: Path) -> None:
     said = "supported (one seed) [smoke, synthetic]"
     assert (found.verdict, found.said, found.pairs[0].said) == ("supported", said, said)
     text = render_claims([found], "table")
-    assert text.startswith("one: SUPPORTED (one seed) [smoke, synthetic]\n")
+    assert text.startswith("one: ✓ SUPPORTED (one seed) [smoke, synthetic]\n")
     assert "  Supported (one seed) [smoke, synthetic]: mnas against maml" in text
     (row,) = [line for line in text.splitlines() if line.startswith("  mnas  maml")]
     assert row.endswith(said)

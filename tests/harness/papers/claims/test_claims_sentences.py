@@ -15,7 +15,8 @@ from metabench.papers.claims.intervals import verdict_of
 from metabench.papers.claims.sentences import deciding, says
 from metabench.papers.reference_files import find_reference
 from metabench.plugin.catalog import load_catalog
-from metabench.render.claims_text import render_claims
+from metabench.render.claims_text import claims_overview, render_claims
+from metabench.render.layout import Screen
 from metabench.results.reading import read_runs
 
 RESULTS = Path(__file__).parents[4] / "results"
@@ -116,14 +117,31 @@ def evaluations(tmp_path: Path) -> list[ClaimResult]:
 
 def test_plain_text_says_it_all(evaluations: list[ClaimResult]) -> None:
     text = render_claims(evaluations, "table")
-    assert text.startswith("one: SUPPORTED (one seed) [lite]\n  The left is better. (P, Table 1)\n")
+    assert text.startswith(
+        "one: ✓ SUPPORTED (one seed) [lite]\n  The left is better. (P, Table 1)\n"
+    )
     assert "  Compared: mnas better than maml, on average; multidataset @ 5w1s, budget l" in text
     assert "Stamps: lite." in text
-    assert "+10.00 %   [+8.90, +11.10] at 95 %  < 0.0001  80        1 / 1" in text
+    assert "+10.00 %  [+8.90, +11.10] at 95 %  < 0.0001        80  1 / 1" in text
     assert "1.96" not in text
     assert "z std/sqrt(n), ddof 0" in text
-    assert "two: UNDECIDED" in text
+    assert "two: ? UNDECIDED" in text
     assert "Undecided: there is no run of hsml." in text
+
+
+def test_an_overview_begins_with_a_line_for_each_claim(evaluations: list[ClaimResult]) -> None:
+    text = claims_overview(evaluations)
+    first, second, empty, *_ = text.splitlines()
+    assert first.split() == ["✓", "supported", "(one", "seed)", "[lite]", "one"]
+    assert second.split() == ["?", "undecided", "two"]
+    assert not empty
+    said = " ".join(text.split())
+    assert "The left is better. Supported (one seed) [lite]: mnas against maml on average" in said
+    assert "Undecided: there is no run of hsml." in said
+    assert "A verdict (one seed) speaks of these networks" in said
+    styled = claims_overview(evaluations, Screen(styled=True))
+    assert styled.startswith("\x1b[32m✓ supported (one seed) [lite]\x1b[0m  one\n")
+    assert "\x1b[33m? undecided" in styled
 
 
 def test_markdown_escapes_what_it_shows(tmp_path: Path) -> None:
