@@ -18,6 +18,7 @@ from metabench import SourceDeviation
 from metabench.papers.table import PaperReport
 from metabench.planning.runspec import Choice, EpisodeProtocol, RunSpec, SourceChoice, Training
 from metabench.plugin.catalog import Catalog
+from metabench.render import Format
 from metabench.reports.tables import Report
 from metabench.results.schema import EpisodeRecord, Provenance, RunRecord
 from metabench.values import digest
@@ -190,12 +191,21 @@ def in_full(report: Report | PaperReport, format: Format) -> str:
     return render(report, format)
 
 
-def write_golden_reports() -> None:
-    from metabench.render import Format, render
+def golden_text(report: Report | PaperReport, format: Format) -> str:
+    """A report as the command writes it: LaTeX has the names that papers print."""
+    from metabench.plugin.catalog import load_catalog
+    from metabench.render import as_tex, render
+    from metabench.render.print_names import print_names
 
+    if format == "tex":
+        return as_tex.render(report, names=print_names(load_catalog()))
+    return render(report, format)
+
+
+def write_golden_reports() -> None:
     for name, report in (("report", golden_report()), ("paper", golden_paper_report())):
         for format in (format for format in Format if format is not Format.html):
-            text = render(report, format)
+            text = golden_text(report, format)
             (GOLDEN / f"{name}.{format}").write_text(text, encoding="utf-8")
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from functools import cache
 from pathlib import Path
 
 import pytest
+from latex_documents import GEOMETRIES, misfits
 
 from metabench.papers.claims import ClaimResult, evaluate, load_claims
-from metabench.papers.reference_files import find_reference
-from metabench.papers.report import build_paper_report
+from metabench.papers.reference_files import find_reference, load_reference
+from metabench.papers.report import PooledRuns, build_paper_report
+from metabench.papers.table import PaperReport
 from metabench.plugin.catalog import Catalog, load_catalog
-from metabench.render import Format, render
+from metabench.render import Format, as_tex, render
 from metabench.render.page import Page, read_page
 from metabench.render.page.html import render_page
+from metabench.render.print_names import print_names
 from metabench.reports.build import build_report
+from metabench.reports.tables import Report
 from metabench.results.reading import Results, read_runs
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -158,19 +161,43 @@ def test_every_study_is_written_in_every_format(study: str) -> None:
         assert {name for name in learners if name not in text} == set(), format
 
 
+@cache
+def printed_of(study: str) -> list[Report | PaperReport]:
+    """The tables of a study, and every paper's table in which it has rows."""
+    catalog = load_catalog()
+    runs = runs_of(study)
+    pooled = PooledRuns(runs, catalog)
+    found = [
+        build_paper_report(runs, load_reference(file), catalog=catalog, pooled=pooled)
+        for file in catalog.references.values()
+    ]
+    ours = [one for one in found if any(row.ours for table in one.tables for row in table.rows)]
+    return [build_report(runs), *ours]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.parametrize("paper", GEOMETRIES)
 @STUDIES
-def test_every_study_compiles_in_latex(study: str, tmp_path: Path) -> None:
-    report = build_report(runs_of(study))
-    (tmp_path / "table.tex").write_text(render(report, Format.tex), encoding="utf-8")
-    (tmp_path / "document.tex").write_text(
-        "\\documentclass{article}\\usepackage{booktabs,graphicx,xcolor}\\begin{document}"
-        "\\input{table}\\end{document}"
-    )
-    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "document.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
-    assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+def test_the_latex_of_every_study_fits_in_papers(study: str, paper: str, tmp_path: Path) -> None:
+    geometry, names = GEOMETRIES[paper], print_names(load_catalog())
+    tables = [
+        as_tex.render(report, names=names, width=width)
+        for report in printed_of(study)
+        for width in geometry.widths
+    ]
+    assert len(tables) >= 2 * len(geometry.widths)  # a paper's table too
+    assert misfits(tmp_path, tables, geometry) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_the_latex_of_all_studies_side_by_side_fits(tmp_path: Path) -> None:
+    studies = ("miniimagenet-lite", "omniglot-lite", "omniglot-search", "four-domains-search")
+    together = Results(tuple(run for study in studies for run in runs_of(study).runs), (), ())
+    text = as_tex.render(build_report(together), names=print_names(load_catalog()))
+    assert r"{MiniImagenet}" in text
+    assert misfits(tmp_path, [text], GEOMETRIES["article"]) == []
 
 
 @STUDIES

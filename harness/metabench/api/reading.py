@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,9 +36,11 @@ class ReportView:
 
     Attributes:
         content: the tables as values.
+        catalog: has the names that papers print; names are as on the command line if absent.
     """
 
     content: Report | PaperReport
+    catalog: Callable[[], Catalog] | None = field(default=None, repr=False, compare=False)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -50,9 +53,18 @@ class ReportView:
 
         return pd.read_csv(io.StringIO(self._written("csv")))
 
-    def to_latex(self) -> str:
-        """As ``metabench report --format tex``."""
-        return self._written("tex")
+    def to_latex(self, *, width: float | None = None) -> str:
+        """As ``metabench report --format tex``.
+
+        Args:
+            width: points across the text of the paper, 345 if absent; a wider table is stacked.
+        """
+        from metabench.render.as_tex import render
+        from metabench.render.print_names import print_names
+        from metabench.render.tex_layout import ARTICLE
+
+        names = None if self.catalog is None else print_names(self.catalog())
+        return render(self.content, names=names, width=width or ARTICLE)
 
     def to_markdown(self) -> str:
         """As ``metabench report --format md``."""
@@ -102,7 +114,7 @@ class ComparisonView:
         )
 
     def to_latex(self) -> str:
-        """A table for each comparison; they need booktabs."""
+        """A table for each comparison; they need booktabs, and fit a plain article."""
         return "\n".join(table.to_latex() for table in self._tables())
 
     def __str__(self) -> str:
@@ -153,7 +165,7 @@ class ClaimsView:
         )
 
     def to_latex(self) -> str:
-        """One table of all verdicts; it needs booktabs."""
+        """One table of all verdicts; it needs booktabs, and fits a plain article."""
         return self._table().to_latex()
 
     def __str__(self) -> str:
@@ -221,12 +233,14 @@ def report(
             "A paper's table names its metric, so metric does not apply.",
             hint="Leave out metric or paper.",
         )
+    files = tuple(plugins)
+    catalog = partial(catalog_with, files)
     results, built = build_tables(
         directory,
         paper=paper,
         metric=metric,
         interval=interval,
-        catalog=lambda: catalog_with(plugins),
+        catalog=catalog,
         selection=Selection(
             learners=_several(learner),
             suites=_several(suite),
@@ -237,7 +251,7 @@ def report(
         arrangement=Arrangement(columns=_several(columns), sort=sort),
     )
     require_runs(results, directory)
-    return ReportView(built)
+    return ReportView(built, catalog)
 
 
 def _several(names: str | Iterable[str]) -> tuple[str, ...]:

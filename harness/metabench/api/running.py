@@ -60,9 +60,9 @@ class Runs:
             ]
         )
 
-    def to_latex(self) -> str:
+    def to_latex(self, *, width: float | None = None) -> str:
         """The tables of the results folder; see :meth:`ReportView.to_latex`."""
-        return self.report.to_latex()
+        return self.report.to_latex(width=width)
 
     def _repr_html_(self) -> str:
         return self.report._repr_html_()

@@ -103,6 +103,14 @@ def report(
             "params or budget.",
         ),
     ] = None,
+    text_width: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PT",
+            help="For LaTeX: points across the text of your paper; a wider table is stacked. A "
+            "column of two has 234, a plain article 345, NeurIPS 397, CVPR 496. [default: 345]",
+        ),
+    ] = None,
     wide: WideOption = False,
     caption: CaptionOption = Caption.short,
 ) -> None:
@@ -119,6 +127,8 @@ def report(
     chosen = chosen_format(output, format, default=Format.table, free=("txt",))
     if metric is not None:
         _check_metric(chosen, paper)
+    if text_width is not None:
+        _check_text_width(text_width, chosen)
     arrangement = Arrangement(columns=names_of(columns, "--columns"), sort=sort)
     if chosen is Format.html and arrangement != Arrangement():
         raise UsageError(
@@ -143,12 +153,12 @@ def report(
     require_runs(results, directory)
     if output is not None:
         plain = Screen(wide=wide, full_caption=caption is Caption.full)
-        text = _written(built, chosen, plain)
+        text = _written(built, chosen, plain, text_width=text_width)
         with writing(output):
             output.write_text(text, encoding="utf-8", newline="\n")
     else:
         shown = screen_of(wide=wide, caption=caption)
-        typer.echo(_written(built, chosen, shown), nl=False)
+        typer.echo(_written(built, chosen, shown, text_width=text_width), nl=False)
 
 
 def _check_metric(format: Format, paper: str | None) -> None:
@@ -162,6 +172,22 @@ def _check_metric(format: Format, paper: str | None) -> None:
         raise UsageError(
             "The page shows the headline's metric, so --metric does not apply.",
             hint="Choose another --format, such as md or csv.",
+        )
+
+
+def _check_text_width(text_width: float, format: Format) -> None:
+    """Refuse --text-width for what is not LaTeX, and one in which no table fits."""
+    from metabench.render.tex_layout import NARROWEST
+
+    if format is not Format.tex:
+        raise UsageError(
+            f"--text-width is for LaTeX, but --format is {format}.",
+            hint="Add --format tex, or leave out --text-width.",
+        )
+    if not text_width >= NARROWEST:
+        raise UsageError(
+            f"No table fits in a text of {text_width:g} points.",
+            hint=f"Give at least {NARROWEST:g} points, as \\the\\textwidth prints them in LaTeX.",
         )
 
 
@@ -194,13 +220,25 @@ def _build(
     )
 
 
-def _written(built: Report | PaperReport | Page, format: Format, screen: Screen) -> str:
-    from metabench.render import as_table, render
+def _written(
+    built: Report | PaperReport | Page,
+    format: Format,
+    screen: Screen,
+    *,
+    text_width: float | None,
+) -> str:
+    from metabench.cli.context import catalog
+    from metabench.render import as_table, as_tex, render
     from metabench.render.page import Page
     from metabench.render.page.html import render_page
+    from metabench.render.print_names import print_names
+    from metabench.render.tex_layout import ARTICLE
 
     if isinstance(built, Page):
         return render_page(built)
+    if format is Format.tex:
+        names = print_names(catalog())
+        return as_tex.render(built, names=names, width=text_width or ARTICLE)
     if format is Format.table:
         return as_table.render(built, screen)
     return render(built, format)

@@ -159,6 +159,13 @@ class Citation(Frozen):
         """``AAAI 2020``."""
         return self.venue if self.year is None else f"{self.venue} {self.year}"
 
+    @property
+    def short(self) -> str:
+        """``Wang et al. (AAAI 2020, Table 1)``."""
+        first, *others = re.split(r", | and ", self.authors)
+        authors = f"{first} et al." if len(others) > 1 else self.authors
+        return f"{authors} ({self.published}, {self.where})"
+
     def __str__(self) -> str:
         """``Wang et al. Title. AAAI 2020, Table 1``."""
         return f"{self.authors}. {self.title}. {self.published}, {self.where}"

@@ -101,6 +101,7 @@ def build_paper_report(
         key=reference.key,
         title=reference.title,
         citation=str(reference.citation),
+        cited=reference.citation.short,
         caption=paper_caption(list(shown.values()), metric=reference.metric, interval=interval),
         metric=reference.metric,
         columns={column.name: column.heading for column in reference.columns},

@@ -68,6 +68,7 @@ class PaperTable:
         key: of the reference, ``m-nas/table-1``.
         title: what the table is about.
         citation: who printed it.
+        cited: the same in a few words.
         caption: what is shown.
         metric: how a query set is scored.
         columns: names of the columns, and their headings as printed.
@@ -90,6 +91,7 @@ class PaperTable:
     reasons: tuple[str, ...]
     remarks: tuple[str, ...]
     deviations: tuple[ListedDeviation, ...] = ()
+    cited: str = ""
     warnings: tuple[str, ...] = ()
     selected: str = ""
 

@@ -110,6 +110,7 @@ class Suite(Layer):
     """A benchmark."""
 
     name: Name
+    title: str = Field(default="", description="As papers print it; the name if absent.")
     version: int = Field(ge=1)
     task: Literal["classification", "regression"]
     metric: Name = Field(description="The metric of the headline, which selects weights too.")

@@ -57,6 +57,7 @@ class Spec:
         params: its parameters: a frozen pydantic model with defaults, bounds and descriptions, or
             the ``"module:attr"`` of one.
         reference: the paper, in short form.
+        title: its name as papers print it, such as ``Meta-SGD``; the name if empty.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Spec:
     summary: str
     params: type[BaseModel] | str
     reference: str = ""
+    title: str = ""
 
     def params_model(self) -> type[BaseModel]:
         """The model of the parameters."""

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape as html_escape
 
-from metabench.render.as_tex import escape as tex_escape
+from metabench.render.tex_layout import (
+    ARTICLE,
+    COLUMN,
+    MINUS,
+    SIZES,
+    across,
+    narrowest,
+    shrunk,
+    text_width,
+)
+from metabench.render.tex_text import breakable, comments, fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +51,45 @@ class SmallTable:
             f"<tbody>{body}</tbody></table>{folded}"
         )
 
-    def to_latex(self) -> str:
-        """A ``table`` that needs booktabs; the sentences are its caption."""
-        caption = tex_escape(" ".join([f"{self.title}.", *self.notes]))
-        lines = "".join(_line(row) for row in self.rows)
+    def to_latex(self, *, width: float = ARTICLE) -> str:
+        """A table that needs booktabs and fits its text; the sentences are comments.
+
+        Args:
+            width: points across the text of the document.
+        """
+        lines = [self.header, *(map(_with_minus, row) for row in self.rows)]
+        first, *others = zip(*lines, strict=True)
+        told = ", ".join(f"{own[0]} {own[1]}" for own in others if _constant(own[1:]))
+        columns = [first, *(own for own in others if not _constant(own[1:]))]
+        size = SIZES[-1]
+        widths = shrunk(
+            [size.scale * max(map(text_width, own)) for own in columns],
+            width,
+            least=[size.scale * max(map(narrowest, own)) for own in columns],
+        )
+        header, *rows = zip(*columns, strict=True)
+        environment = "table" if across(widths) <= COLUMN else "table*"
+
+        def line(entries: Iterable[str]) -> str:
+            cells = (fitted(entry, w, size) for entry, w in zip(entries, widths, strict=True))
+            return f"{' & '.join(cells)} \\\\\n"
+
+        caption = f"{self.title} ({told})" if told else self.title
         return (
-            "\\begin{table}\n\\centering\n"
-            f"\\caption{{{caption}}}\n"
-            f"\\begin{{tabular}}{{{'l' * len(self.header)}}}\n\\toprule\n"
-            f"{_line(self.header)}\\midrule\n{lines}\\bottomrule\n"
-            "\\end{tabular}\n\\end{table}\n"
+            f"{comments(*self.notes)}\\begin{{{environment}}}[t]\n\\centering\n"
+            f"\\caption{{{breakable(caption)}.}}\n\\smallskip\n"
+            f"{size.command}\n\\setlength{{\\tabcolsep}}{{3pt}}\n"
+            f"\\begin{{tabular}}{{@{{}}{'l' * len(header)}@{{}}}}\n\\toprule\n"
+            f"{line(header)}\\midrule\n{''.join(map(line, rows))}\\bottomrule\n"
+            f"\\end{{tabular}}\n\\end{{{environment}}}\n"
         )
 
 
-def _line(entries: Iterable[str]) -> str:
-    return f"{' & '.join(map(tex_escape, entries))} \\\\\n"
+def _constant(entries: Sequence[str]) -> bool:
+    """Whether a column says the same in several rows, so that the caption can say it."""
+    return len(entries) > 1 and len(set(entries)) == 1 and entries[0] != ""
+
+
+def _with_minus(text: str) -> str:
+    """A number below 0 with a minus instead of a hyphen."""
+    return re.sub(r"(?<![\w])-(?=[\d])", MINUS, text)

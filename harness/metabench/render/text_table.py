@@ -66,7 +66,6 @@ class TextTable:
         numeric: per column, whether it is aligned on the right.
         rows: as many entries as there are headings.
         notes: lists below the table, each with its heading.
-        wide: whether it is wider than a page of print.
         n_seeds: of each row of ours.
         lettered: whether letters say which rows are compared.
     """
@@ -77,7 +76,6 @@ class TextTable:
     numeric: tuple[bool, ...]
     rows: tuple[tuple[Entry, ...], ...]
     notes: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    wide: bool = False
     n_seeds: tuple[int, ...] = ()
     lettered: bool = False
 
@@ -140,7 +138,6 @@ def _paper_grid(table: PaperTable) -> TextTable:
             (DEVIATIONS, tuple(plain(str(one)) for one in table.deviations)),
             ("Remarks", tuple(map(plain, table.remarks))),
         ),
-        wide=True,
         n_seeds=tuple(len(row.seeds) for row in ours),
         lettered=any(row.conditions for row in ours),
     )

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.reports.best import mark
-from metabench.reports.captions import IntervalKind, caption, interval_of
-from metabench.reports.row_notes import notes_on, warnings_on
+from metabench.reports.captions import IntervalKind, caption, episodes_per_source, interval_of
+from metabench.reports.row_notes import conditions_in_words, notes_on, warnings_on
 from metabench.reports.tables import Report, Row, Table, TableCell
 from metabench.results.configurations import Configuration, configurations
 from metabench.results.evaluations import runs_by_evaluation
@@ -102,6 +102,8 @@ def _table(configs: Sequence[Configuration], *, interval: IntervalKind) -> Table
         ),
         columns=columns,
         rows=tuple(row for row, _ in pairs),
+        episodes=tuple(episodes_per_source(configs)),
+        conditions=conditions_in_words(pairs),
         warnings=warnings_on(pairs),
     )
 

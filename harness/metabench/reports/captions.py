@@ -110,7 +110,7 @@ def interval_of(config: Configuration, asked: IntervalKind) -> IntervalKind:
 def protocol_notes(configs: Sequence[Configuration]) -> list[str]:
     """How configurations were tested, and which of them can be paired, in sentences."""
     notes = (
-        f"Episodes per source: {_either(f'{n:,}' for n in _n_per_source(configs))}.",
+        f"Episodes per source: {_either(f'{n:,}' for n in episodes_per_source(configs))}.",
         _protocol(configs),
         _normalization(configs),
         _pairing(configs),
@@ -124,7 +124,8 @@ def budget_notes(configs: Sequence[Configuration]) -> list[str]:
     return [note for note in notes if note]
 
 
-def _n_per_source(configs: Sequence[Configuration]) -> list[int]:
+def episodes_per_source(configs: Sequence[Configuration]) -> list[int]:
+    """The numbers of meta-test episodes that configurations have of a source, each once."""
     return sorted({n for config in configs for n in Counter(config.source.tolist()).values()})
 
 

@@ -62,14 +62,17 @@ def _sizes(entries: Sequence[Entry]) -> str:
     return f"Params is a mean over the networks of the tasks: {'; '.join(said)}." if said else ""
 
 
-def _letters(entries: Sequence[Entry]) -> str:
-    """What rows with the same letter have in common, and how the letters differ."""
+def conditions_in_words(entries: Sequence[Entry]) -> dict[str, str]:
+    """How the conditions of rows with a letter differ from those of other letters, by letter."""
     firsts = {row.conditions: config for row, config in reversed(entries) if row.conditions}
     facts = {letter: comparable_conditions(config) for letter, config in firsts.items()}
-    if not facts:
-        return ""
-    said = "; ".join(f"[{letter}] {text}" for letter, text in sorted(_conditions(facts)))
-    return f"Rows with the same letter ran under the same conditions: {said}."
+    return dict(sorted(_conditions(facts)))
+
+
+def _letters(entries: Sequence[Entry]) -> str:
+    """What rows with the same letter have in common, and how the letters differ."""
+    said = "; ".join(f"[{letter}] {text}" for letter, text in conditions_in_words(entries).items())
+    return f"Rows with the same letter ran under the same conditions: {said}." if said else ""
 
 
 def _conditions(facts: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str]]:

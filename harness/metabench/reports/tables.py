@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from metabench.plugin.contracts.metric import MetricFacts
@@ -118,6 +118,8 @@ class Table:
         rows: one per configuration.
         warnings: what a reader must beware of, in a few words each; the caption says more.
         selected: that only some runs are shown, in a sentence that the caption has too; else "".
+        episodes: the numbers of meta-test episodes per source that rows have.
+        conditions: what rows with a letter have in common, by letter.
     """
 
     suite: str
@@ -127,6 +129,8 @@ class Table:
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    episodes: tuple[int, ...] = ()
+    conditions: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     selected: str = ""
 

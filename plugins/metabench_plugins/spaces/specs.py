@@ -11,6 +11,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     """The networks."""
     yield SearchSpaceSpec(
         name="conv4",
+        title="Conv-4",
         version=1,
         summary="Conv-4: four 3x3 convolutions with batch norm, ReLU and downsampling, then "
         "a linear layer; its options make R2D2's embedding.",
@@ -21,6 +22,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     )
     yield SearchSpaceSpec(
         name="resnet12",
+        title="ResNet-12",
         version=1,
         summary="ResNet-12 with running statistics: four residual blocks of three convolutions, as "
         "in MetaOptNet or as in TADAM, then a linear layer.",
@@ -31,6 +33,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     )
     yield SearchSpaceSpec(
         name="mlp",
+        title="MLP",
         version=1,
         summary="Multilayer perceptron with ReLU; by default four hidden layers of 50 units.",
         params="metabench_plugins.spaces.mlp:MlpParams",
@@ -40,6 +43,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     )
     yield SearchSpaceSpec(
         name="toy-cell",
+        title="M-NAS cell",
         version=2,
         summary="Searched network of M-NAS for toy regression: one cell between two linear layers.",
         params="metabench_plugins.spaces.toy_cell:ToyCellParams",
@@ -50,6 +54,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     )
     yield SearchSpaceSpec(
         name="darts",
+        title="DARTS",
         version=2,
         summary="Searched network of DARTS: 8 cells of 4 nodes, with 8 candidate operations "
         "per edge.",
@@ -60,6 +65,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     )
     yield SearchSpaceSpec(
         name="metanas",
+        title="MetaNAS",
         version=2,
         summary="Searched network of MetaNAS: 4 cells of 3 nodes and equal width, with 7 "
         "candidate operations per edge.",
@@ -70,6 +76,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     )
     yield SearchSpaceSpec(
         name="metanas-child",
+        title="MetaNAS child",
         version=2,
         summary="Network that MetaNAS builds from one genotype: a published one, or one "
         "that a search found.",
@@ -79,6 +86,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     )
     yield SearchSpaceSpec(
         name="auto-meta",
+        title="Auto-Meta",
         version=2,
         summary="Network that MetaNAS builds from the published cell of Auto-Meta.",
         params="metabench_plugins.spaces.metanas:AutoMetaParams",
@@ -87,6 +95,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     )
     yield SearchSpaceSpec(
         name="tnas",
+        title="T-NAS",
         version=2,
         summary="Searched network of T-NAS, used for M-NAS on images: a normal and a "
         "reduction cell of 4 nodes each, with 8 candidate operations per edge.",

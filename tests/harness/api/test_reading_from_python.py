@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from latex_documents import GEOMETRIES, misfits
 from result_factory import make_spec, write_run
 from typer.testing import CliRunner
 
@@ -33,6 +35,9 @@ def test_a_report_has_the_numbers_of_the_command(folder: Path) -> None:
     view = metabench.report(folder)
     assert str(view) == printed("report", str(folder))
     assert view.to_latex() == printed("report", str(folder), "-f", "tex")
+    wide = view.to_latex(width=496)
+    assert wide == printed("report", str(folder), "-f", "tex", "--text-width", "496")
+    assert "MAML" in view.to_latex()
     assert view.to_markdown() == printed("report", str(folder), "-f", "md")
     frame = view.to_frame()
     assert set(frame["learner"]) == {"maml", "reptile"}
@@ -76,7 +81,9 @@ def test_claims_have_the_verdicts_of_the_command() -> None:
     assert frame["id"].tolist() == [claim["id"] for claim in told]
     assert frame["verdict"].tolist() == [claim["verdict"] for claim in told]
     assert view._repr_html_().count("<tr>") == 1 + len(told)
-    assert all(claim["id"].replace("_", "\\_") in view.to_latex() for claim in told)
+    latex = view.to_latex().replace("\\allowbreak{}", "")
+    assert all(claim["id"] in latex for claim in told)
+    assert "(suite omniglot, setting 20w1s" in latex
 
 
 def test_what_cannot_be_read_is_an_error_with_a_hint(tmp_path: Path) -> None:
@@ -88,3 +95,16 @@ def test_what_cannot_be_read_is_an_error_with_a_hint(tmp_path: Path) -> None:
         metabench.claims(tmp_path)
     with pytest.raises(metabench.UsageError, match="There is no plugin file"):
         metabench.claims(tmp_path, plugins=[tmp_path / "absent.py"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.parametrize("paper", GEOMETRIES)
+def test_differences_and_claims_fit_in_papers(paper: str, tmp_path: Path) -> None:
+    study = COMMITTED / "m-nas-table-1-seeds"
+    texts = [
+        metabench.compare("mnas", "maml", study).to_latex(),
+        metabench.claims(study).to_latex(),
+    ]
+    assert "$-$1.159" in texts[0]
+    assert misfits(tmp_path, texts, GEOMETRIES[paper]) == []

@@ -61,6 +61,26 @@ def test_writes_to_a_file(tmp_path):
     assert (tmp_path / "table.tex").read_bytes() == (GOLDEN / "report.tex").read_bytes()
 
 
+def test_the_width_of_the_text_decides_how_latex_is_split():
+    wide, narrow = (run(RECORDS, "-f", "tex", "--text-width", w).stdout for w in (345, 180))
+    assert wide == (GOLDEN / "report.tex").read_text(encoding="utf-8")
+    assert narrow.count("\\begin{tabular}") > wide.count("\\begin{tabular}")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("-f", "md", "--text-width", "345"), "--text-width is for LaTeX, but --format is md."),
+        (("-f", "tex", "--text-width", "20"), "No table fits in a text of 20 points."),
+        (("-f", "tex", "--text-width", "nan"), "No table fits in a text of nan points."),
+    ],
+)
+def test_a_width_that_does_not_apply_is_refused(options, words):
+    result = run(RECORDS, *options)
+    assert isinstance(result.exception, UsageError)
+    assert str(result.exception).startswith(words)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "head"),
     [
@@ -281,12 +301,18 @@ def test_paper_lays_the_runs_beside_a_table(tmp_path):
     assert hsml["ours"][0]["stamps"] == ["smoke"]
 
 
-@pytest.mark.parametrize("format", ["table", "md", "tex", "csv"])
+def test_paper_in_latex(tmp_path):
+    shown = run(toy_records(tmp_path), "--paper", "m-nas/table-1", "-f", "tex").stdout
+    printed = r"\textcolor{gray}{1.941} & \textcolor{gray}{$_{\pm 0.376}$}"
+    assert all(part in shown for part in (printed, "differs", "MUMOMAML", "smoke"))
+
+
+@pytest.mark.parametrize("format", ["table", "md", "csv"])
 def test_paper_in_the_other_formats(tmp_path, format):
     arguments = (toy_records(tmp_path), "--paper", "m-nas/table-1", "-f", format)
     result = run(*arguments)
     assert result.exit_code == 0
-    shown = result.stdout.replace("$\\pm$", "±")
+    shown = result.stdout
     assert all(part in shown for part in ("1.941 ± 0.376", "differs", "MUMOMAML", "smoke"))
     assert run(*arguments).stdout == result.stdout
 

@@ -1,0 +1,227 @@
+"""Under which conditions the rows of a table ran: what is usual among them, and which differ."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from metabench.render.print_names import PrintNames
+from metabench.reports.captions import UNEQUAL_SIZES
+from metabench.reports.tables import Row, Table
+from metabench.results.metrics import AVERAGE
+from metabench.text import counted, plain
+
+NOT_COMPARED = "not compared with other rows"
+"""The note on numbers that no other of their column can be compared with."""
+
+NOTHING = "\N{EN DASH}"
+"""Stands where a row has no network."""
+
+NO_STAMP = "no further stamp"
+"""Said of a row without a stamp besides its budget, where others have one."""
+
+_IN_CAPTION = ("budget", "stamps")
+_TESTED = ("seeds", "interval")  # of these the caption says what the interval is over
+
+
+class RowConditions:
+    """The conditions of the rows of one table, in words by kind.
+
+    Rows are held against those that they are compared with: all of the table, or those of their
+    letter, which make a block.
+
+    Args:
+        table: whose rows.
+        names: how papers print names.
+        with_networks: whether the network and an unequal size are conditions too.
+    """
+
+    def __init__(self, table: Table, names: PrintNames, *, with_networks: bool) -> None:
+        self._table = table
+        self._names = names
+        self._with_networks = with_networks
+        self._unequal = _unequal_sizes(table.rows)
+        self._of = {row.runs: self._conditions(row) for row in table.rows}
+        letters = sorted({row.conditions for row in table.rows}, key=lambda one: (not one, one))
+        self._usual = {
+            letter: self._usual_of([row for row in table.rows if row.conditions == letter])
+            for letter in letters
+        }
+        self.blocks = [self._block(letter) for letter in letters] if table.conditions else []
+
+    def _conditions(self, row: Row) -> dict[str, str]:
+        """What a row ran under; a kind that does not concern it is absent."""
+        stamps = [stamp for stamp in row.stamps if stamp != row.budget]
+        words = {
+            "budget": f"budget {row.budget}",
+            "stamps": f"stamps {', '.join(stamps)}" if stamps else NO_STAMP,
+            "training": _training(row),
+            "seeds": counted(len(row.seeds), "seed"),
+            "interval": _interval(over_seeds=row.over_seeds),
+            "normalization": _normalization(row),
+        }
+        if row.steps_at_test:
+            words["steps"] = f"{counted(row.steps_at_test, 'inner step')} at test"
+        if self._with_networks and row.network != "none":
+            words["network"] = self._names.network(row.network)
+            if row.n_params is not None and self._unequal:
+                words["size"] = f"{row.n_params:,} weights"
+        for fact in filter(_is_version, row.facts):
+            whose = "learner" if fact.startswith(f"{row.learner} ") else fact.partition(" ")[0]
+            words[f"version of {whose}"] = f"{whose} version {fact.rpartition(' ')[2]}"
+        return {kind: plain(text) for kind, text in words.items()}
+
+    def _usual_of(self, rows: Sequence[Row]) -> dict[str, str]:
+        """By kind, what most of the rows have that it concerns; absent where there is no such."""
+        usual = {}
+        trained = [row for row in rows if row.meta_steps] or rows
+        for kind in dict.fromkeys(kind for row in rows for kind in self._of[row.runs]):
+            concerned = trained if kind == "training" else rows
+            found = [self._of[row.runs].get(kind) for row in concerned]
+            words = Counter(one for one in found if one is not None).most_common(1)
+            if words and 2 * words[0][1] > len(found) - found.count(None):
+                usual[kind] = words[0][0]
+        return usual
+
+    def variant(self, row: Row) -> list[str]:
+        """What tells a row apart from rows that would look the same and its block does not say."""
+        said = self._table.conditions.get(row.conditions, "").split(", ")
+        network = self._of[row.runs].get("network", "")
+        told = (fact for fact in row.facts if not _is_version(fact) and fact not in network)
+        return [plain(fact) for fact in told if fact.replace("=", " ") not in said]
+
+    def note(self, row: Row, *, with_variant: bool) -> str:
+        """In what a row differs from the usual of the rows that it is compared with; may be "".
+
+        Args:
+            row: of the table.
+            with_variant: whether what tells it apart from rows that look the same belongs to it.
+        """
+        usual, own = self._usual[row.conditions], self._of[row.runs]
+        said = self.variant(row) if with_variant else []
+        said += [words for kind, words in own.items() if usual.get(kind) != words]
+        shown = self._table.columns or row.cells
+        if {row.cells[name].mark for name in shown if name in row.cells} == {"not compared"}:
+            said.append(NOT_COMPARED)
+        return "; ".join(said)
+
+    @property
+    def single(self) -> bool:
+        """Whether the table has one row."""
+        return len(self._table.rows) == 1
+
+    def agrees(self, row: Row, note: str) -> bool:
+        """Whether all that a note says holds for a row."""
+        holds = {*self._of[row.runs].values(), *self.variant(row), ""}
+        return holds >= set(note.split("; "))
+
+    def block(self, row: Row) -> str:
+        """The words over the rows with the letter of this row; "" in a table without letters."""
+        return self._block(row.conditions) if self.blocks else ""
+
+    def _block(self, letter: str) -> str:
+        said = self._table.conditions.get(letter, "other conditions")
+        usual = self._usual[letter]
+        more = [usual[kind] for kind in self._of_blocks() if kind in usual]
+        told = (words for words in more if words not in said and words != NO_STAMP)
+        return plain("; ".join([said, *told]))
+
+    def _of_blocks(self) -> list[str]:
+        """The kinds whose usual words differ between blocks."""
+        kinds = dict.fromkeys(kind for usual in self._usual.values() for kind in usual)
+        return [k for k in kinds if len({usual.get(k) for usual in self._usual.values()}) > 1]
+
+    def usual_where_noted(self) -> str:
+        """What rows without a note have where another has one; what the caption says aside."""
+        aside = {*_IN_CAPTION, *_TESTED, *self._of_blocks()}
+        said: dict[str, None] = {}
+        for row in self._table.rows:
+            usual = self._usual[row.conditions]
+            for kind, words in self._of[row.runs].items():
+                if kind in usual and usual[kind] != words and kind not in aside:
+                    said[usual[kind]] = None
+        return "; ".join(said)
+
+    def in_caption(self) -> str:
+        """Budget and stamps of the rows without a note, if they are the same in all blocks."""
+        usual = self._usual_of_all()
+        said = [usual[kind] for kind in _IN_CAPTION if kind in usual]
+        return ", ".join(words for words in said if words != NO_STAMP)
+
+    def tested(self) -> str:
+        """On what the rows without a note were tested, and what their interval is over."""
+        usual = self._usual_of_all()
+        n = " or ".join(f"{n:,}" for n in self._table.episodes)
+        episodes = f"{n} test episodes".strip()
+        if len(sources_of(self._table)) > 1:
+            episodes = f"{episodes} per source"
+        seeds, interval = (usual.get(kind) for kind in _TESTED)
+        if interval == _interval(over_seeds=True):
+            return f"over {seeds or 'seeds'}, {episodes}"
+        if interval is None:
+            return f"on {episodes}"
+        if seeds is None:
+            return f"over {episodes}"
+        runs = "one training run each" if seeds == "1 seed" else f"scores averaged over {seeds}"
+        return f"over {episodes}, {runs}"
+
+    def _usual_of_all(self) -> dict[str, str]:
+        """What is usual in all blocks alike."""
+        aside = self._of_blocks()
+        first = next(iter(self._usual.values()))
+        return {kind: words for kind, words in first.items() if kind not in aside}
+
+
+def sources_of(table: Table) -> set[str]:
+    """The sources that rows of a table have scores of, shown or not."""
+    return {name for row in table.rows for name in row.cells} - {AVERAGE}
+
+
+def varying_columns(tables: Sequence[Table]) -> Mapping[str, str]:
+    """Headings of the network and its size, each if it varies in a table, and the row's field."""
+    shown = {}
+    if any(len({row.network for row in table.rows} - {"none"}) > 1 for table in tables):
+        shown["Network"] = "network"
+    if any(len({row.n_params for row in table.rows} - {None}) > 1 for table in tables):
+        shown["Weights"] = "n_params"
+    return shown
+
+
+def in_column(rows: Sequence[Row], field: str, names: PrintNames) -> str:
+    """The network of rows of one line, or its size; what they have in common is said once."""
+    if field == "network":
+        words = [names.network(row.network) for row in rows if row.network != "none"]
+    else:
+        words = [f"{row.n_params:,}" for row in rows if row.n_params is not None]
+    return " / ".join(dict.fromkeys(words)) or NOTHING
+
+
+def _is_version(fact: str) -> bool:
+    """Whether a fact is that another version is installed now, ``maml version 1``."""
+    return re.fullmatch(r".+ version \d+", fact) is not None
+
+
+def _interval(*, over_seeds: bool) -> str:
+    return f"interval over {'seeds' if over_seeds else 'episodes'}"
+
+
+def _training(row: Row) -> str:
+    if not row.meta_steps:
+        return "not trained"
+    if phases := row.training.get("phases"):
+        return f"{phases} (meta-steps x episodes)"
+    return f"{row.meta_steps:,} meta-steps of {counted(row.meta_batch, 'episode')}"
+
+
+def _normalization(row: Row) -> str:
+    if row.transductive:
+        return "uses the statistics of the query set"
+    if row.normalization == "running":
+        return "uses running statistics"
+    return "uses no statistics of the query set"
+
+
+def _unequal_sizes(rows: Sequence[Row]) -> bool:
+    sizes = [row.n_params for row in rows if row.n_params]
+    return bool(sizes) and max(sizes) > UNEQUAL_SIZES * min(sizes)
