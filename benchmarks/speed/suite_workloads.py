@@ -211,10 +211,15 @@ class MetaTest:
             },
         )
 
-    def ours(self) -> Mapping[str, Local]:
+    def meta_test(self, *, compiled: bool = False) -> Local:
         """The meta-test of a run."""
-        test = meta_tests(self._request(), load_catalog(), n_tasks=self.maml.tasks)["maml"]
-        return {"meta-test": Local(test, self.maml.tasks)}
+        n_tasks = self.maml.tasks
+        tests = meta_tests(self._request(), load_catalog(), n_tasks=n_tasks, compiled=compiled)
+        return Local(tests["maml"], n_tasks)
+
+    def ours(self) -> Mapping[str, Local]:
+        """That of the learner."""
+        return {"meta-test": self.meta_test()}
 
     def peers(self) -> Mapping[str, Local]:
         """A plain loop."""
@@ -239,6 +244,40 @@ class MetaTest:
             return torch.stack(outputs)
 
         return {"plain loop": Local(test, m.tasks)}
+
+    def facts(self) -> Facts:
+        """Nothing besides."""
+        return Facts()
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledTest:
+    """A meta-test made by ``--engine compiled``, which first takes seconds to compile.
+
+    A revision without it makes the meta-test eagerly; so it is what the other is compared with.
+    """
+
+    eager: MetaTest
+
+    @property
+    def name(self) -> str:
+        """As ``--workload`` says it."""
+        return f"{self.eager.name}-compiled"
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        return f"{self.eager.summary}, compiled"
+
+    def ours(self) -> Mapping[str, Local]:
+        """The meta-test of a run; its first batch, which compiles, is not timed."""
+        made = self.eager.meta_test(compiled=True)
+        made.step()
+        return {"meta-test": made}
+
+    def peers(self) -> Mapping[str, Local]:
+        """Those of the workload, and ours without compiling."""
+        return {"eager": self.eager.meta_test(), **self.eager.peers()}
 
     def facts(self) -> Facts:
         """Nothing besides."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from episodes import Sampling
 from lifted import Lifted
 from maml import W1, W2A, W2B, W3, W3_FIRST
-from suite_workloads import Compiled, Learners, MetaStep, MetaTest, TasksAtOnce
+from suite_workloads import Compiled, CompiledTest, Learners, MetaStep, MetaTest, TasksAtOnce
 from supernet import PASSES, OneShot
 from workload import Workload
 
@@ -20,6 +21,8 @@ MNAS_TOY = MetaStep(
     tasks=25,
     bounds=False,
 )
+TOY_TEST = MetaTest(replace(W1, name="toy", tasks=100))
+"""The batch of a run's meta-test."""
 METANAS: dict[str, Any] = {
     "learner": "metanas",
     "suite": "omniglot",
@@ -46,6 +49,9 @@ _ALL: list[Workload] = [
 _FURTHER: list[Workload] = [
     Compiled(W1),
     Compiled(MNAS_TOY),
+    TOY_TEST,
+    CompiledTest(TOY_TEST),
+    CompiledTest(MetaTest(W2A)),
     Learners(),
     TasksAtOnce(
         name="at-once-mnas",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -20,8 +20,8 @@ from metabench.results.search_files import measure
 from metabench.results.store import RunStore
 from metabench.running import engines, provenance
 from metabench.running.build import Built, build
-from metabench.running.engines import Engine
-from metabench.running.loops import Control, Interrupted, Loops
+from metabench.running.engines import Adapter, Engine
+from metabench.running.loops import Control, Interrupted, Loops, chunk_size, validates_every
 from metabench.running.out_of_memory import is_out_of_memory, out_of_memory
 from metabench.running.trained_learner import restore
 
@@ -59,7 +59,8 @@ class RunExecution:
         self._out = out
         self._device = device
         self._control = control
-        self._engine = ""
+        self._engine: tuple[str, ...] = ()
+        self._test_engine: tuple[str, ...] = ()
 
     def __call__(self) -> RunRecord:
         """Run it to its end, from where an earlier start stopped.
@@ -70,6 +71,9 @@ class RunExecution:
         """
         with self.store.locked():
             earlier = self.store.read_record()
+            if earlier is not None:
+                made_with = earlier.provenance
+                self._engine, self._test_engine = made_with.engine, made_with.test_engine
             if earlier is not None and earlier.status == "done" and self._is_whole(earlier):
                 record, text = earlier, "was done already"
             else:
@@ -138,7 +142,6 @@ class RunExecution:
         )
         if earlier is not None:
             before = earlier.provenance
-            self._engine = before.engine
             kept = {"started": before.started, "peak_memory_mib": before.peak_memory_mib}
             made_with = made_with.model_copy(update=kept)
         record = RunRecord(
@@ -170,15 +173,25 @@ class RunExecution:
             phases=tuple(phase.record() for phase in built.phases if phase.name),
             data=built.data,
         )
-        before, engine = self._engine, self._open_engine(built)
+        picked = self._pick_engine(built)
+        before, engine = self._engine, self._open_engine(picked, built)
         self._engine = engines.together(before, engine.name)
         record = self._write(record, "running")
-        loops = Loops(self._planned, built, self.store, self._device, self._control, engine)
+        validation, test = (
+            self._validation_adapter(picked, built),
+            self._test_adapter(picked, built),
+        )
+        loops = Loops(
+            self._planned, built, self.store, self._device, self._control, engine, validation, test
+        )
         try:
             trained = loops.meta_train()
         finally:
             self._engine = engines.together(before, engine.name if engine.made else "")
-        loops.meta_test()
+        try:
+            loops.meta_test()
+        finally:
+            self._test_engine = engines.together(self._test_engine, test.name)
         episodes, _ = read_episodes(self.store.episodes_of(), record)
         return self._write(
             record,
@@ -189,8 +202,8 @@ class RunExecution:
             measures=measure(self.store.folder, episodes),
         )
 
-    def _open_engine(self, built: Built) -> Engine:
-        """Open what makes the meta-steps; left to itself, a run goes on as it began."""
+    def _pick_engine(self, built: Built) -> Literal["eager", "compiled"]:
+        """Pick what makes the meta-steps; left to itself, a run goes on as it began."""
         name, before = self._control.engine, engines.latest(self._engine)
         resumed = bool(before) and self.store.checkpoint.exists()
         if name == "auto" and resumed:
@@ -199,11 +212,38 @@ class RunExecution:
         picked = engines.chosen(name, device=self._device, task=built.task, meta_steps=meta_steps)
         if resumed and (picked == "eager") != (before == "eager"):
             self._say("message", text=f"goes on with engine {picked}; it began with {before}")
+        return picked
+
+    def _open_engine(self, picked: Literal["eager", "compiled"], built: Built) -> Engine:
         return engines.open_engine(
-            picked,
-            built.learner,
+            picked, built.learner, device=self._device, say=self._say_sentence
+        )
+
+    def _validation_adapter(self, picked: Literal["eager", "compiled"], built: Built) -> Adapter:
+        spec = self._planned.spec
+        size = chunk_size(spec.protocol.val_shape(), built.task)
+        n_times = spec.training.meta_steps // validates_every(spec.training)
+        return engines.open_adapter(
+            picked if built.validate is not None else "eager",
             device=self._device,
-            say=lambda text: self._say("message", text=text),
+            task=built.task,
+            size=size,
+            batches=n_times * (spec.protocol.val_episodes * len(spec.sources) // size),
+            curve=False,
+            say=self._say_sentence,
+        )
+
+    def _test_adapter(self, picked: Literal["eager", "compiled"], built: Built) -> Adapter:
+        spec = self._planned.spec
+        size = chunk_size(spec.protocol.test_shape(), built.task)
+        return engines.open_adapter(
+            picked,
+            device=self._device,
+            task=built.task,
+            size=size,
+            batches=spec.protocol.episodes * len(spec.sources) // size,
+            curve=True,
+            say=self._say_sentence,
         )
 
     def _metrics_of(self, earlier: RunRecord | None) -> dict[str, MetricFacts]:
@@ -237,7 +277,10 @@ class RunExecution:
         try:
             folder, device = self.store.folder, self._device
             built = restore(folder, self._catalog, device=device, metrics=lacking).built
-            loops = Loops(self._planned, built, self.store, device, self._control)
+            # The predictions are compared with those of the run: the same engine makes them.
+            by_learner = engines.latest(record.provenance.test_engine) in ("", "eager")
+            test = self._test_adapter("eager" if by_learner else "compiled", built)
+            loops = Loops(self._planned, built, self.store, device, self._control, test=test)
             loops.evaluate(_AGAIN, built.test)
             self.store.add_metrics_of(_AGAIN)
             headline = {record.spec.metric: record.metric}
@@ -281,11 +324,18 @@ class RunExecution:
         now = provenance.peak_memory_mib(self._device)
         peaks = [p for p in (record.provenance.peak_memory_mib, now) if p is not None]
         made_with = record.provenance.model_copy(
-            update={"peak_memory_mib": max(peaks, default=None), "engine": self._engine}
+            update={
+                "peak_memory_mib": max(peaks, default=None),
+                "engine": self._engine,
+                "test_engine": self._test_engine,
+            }
         )
         record = record.model_copy(update={"status": status, "provenance": made_with, **changes})
         self.store.write_record(record)
         return record
+
+    def _say_sentence(self, text: str) -> None:
+        self._say("message", text=text)
 
     def _say(self, kind: EventKind, *, text: str = "") -> None:
         spec, label = self._planned.spec, self._planned.label
