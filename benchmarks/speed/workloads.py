@@ -8,7 +8,7 @@ from typing import Any
 from episodes import Sampling
 from lifted import Lifted
 from maml import W1, W2A, W2B, W3, W3_FIRST
-from suite_workloads import Compiled, CompiledTest, Learners, MetaStep, MetaTest, TasksAtOnce
+from suite_workloads import Compiled, Learners, MetaStep, MetaTest, TasksAtOnce
 from supernet import PASSES, OneShot
 from workload import Workload
 
@@ -50,8 +50,8 @@ _FURTHER: list[Workload] = [
     Compiled(W1),
     Compiled(MNAS_TOY),
     TOY_TEST,
-    CompiledTest(TOY_TEST),
-    CompiledTest(MetaTest(W2A)),
+    Compiled(TOY_TEST),
+    Compiled(MetaTest(W2A)),
     Learners(),
     TasksAtOnce(
         name="at-once-mnas",

@@ -12,6 +12,7 @@ from metabench.errors import DataError, MetabenchError
 from metabench.planning.metrics import metric_facts
 from metabench.planning.networks import describe_network
 from metabench.planning.plan import PlannedRun
+from metabench.plugin.contracts.episode import EpisodeShape
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.plugin.specs import EventKind, RunEvent
 from metabench.results.episode_files import NotCountedError, read_episodes
@@ -177,10 +178,8 @@ class RunExecution:
         before, engine = self._engine, self._open_engine(picked, built)
         self._engine = engines.together(before, engine.name)
         record = self._write(record, "running")
-        validation, test = (
-            self._validation_adapter(picked, built),
-            self._test_adapter(picked, built),
-        )
+        validation = self._validation_adapter(picked, built)
+        test = self._test_adapter(picked, built)
         loops = Loops(
             self._planned, built, self.store, self._device, self._control, engine, validation, test
         )
@@ -220,29 +219,36 @@ class RunExecution:
         )
 
     def _validation_adapter(self, picked: Literal["eager", "compiled"], built: Built) -> Adapter:
-        spec = self._planned.spec
-        size = chunk_size(spec.protocol.val_shape(), built.task)
-        n_times = spec.training.meta_steps // validates_every(spec.training)
-        return engines.open_adapter(
-            picked if built.validate is not None else "eager",
-            device=self._device,
-            task=built.task,
-            size=size,
-            batches=n_times * (spec.protocol.val_episodes * len(spec.sources) // size),
-            curve=False,
-            say=self._say_sentence,
-        )
+        protocol, training = self._planned.spec.protocol, self._planned.spec.training
+        times = 0 if built.validate is None else training.meta_steps // validates_every(training)
+        shape = protocol.val_shape()
+        return self._open_adapter(picked, built, shape, protocol.val_episodes, times, curve=False)
 
     def _test_adapter(self, picked: Literal["eager", "compiled"], built: Built) -> Adapter:
-        spec = self._planned.spec
-        size = chunk_size(spec.protocol.test_shape(), built.task)
+        protocol = self._planned.spec.protocol
+        shape = protocol.test_shape()
+        return self._open_adapter(picked, built, shape, protocol.episodes, 1, curve=True)
+
+    def _open_adapter(
+        self,
+        picked: Literal["eager", "compiled"],
+        built: Built,
+        shape: EpisodeShape,
+        episodes: int,
+        times: int,
+        *,
+        curve: bool,
+    ) -> Adapter:
+        """Open what adapts in an evaluation of ``episodes`` of each source, made some times."""
+        size = chunk_size(shape, built.task)
+        full = episodes * len(self._planned.spec.sources) // size
         return engines.open_adapter(
             picked,
             device=self._device,
             task=built.task,
             size=size,
-            batches=spec.protocol.episodes * len(spec.sources) // size,
-            curve=True,
+            batches=times * full,
+            curve=curve,
             say=self._say_sentence,
         )
 
