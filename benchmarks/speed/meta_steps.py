@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from revision import Catalog, RunRequest, build, generator, open_engine, plan
+from revision import (
+    Catalog,
+    ProgramAdapter,
+    RunRequest,
+    build,
+    by_inductor,
+    generator,
+    open_engine,
+    plan,
+)
 from torch import Tensor
 
 MetaStep = Callable[[], Mapping[str, Tensor | float]]
@@ -44,23 +53,34 @@ def meta_steps(
 
 
 def meta_tests(
-    request: RunRequest, catalog: Catalog, *, n_tasks: int
+    request: RunRequest, catalog: Catalog, *, n_tasks: int, compiled: bool = False
 ) -> dict[str, Callable[[], Tensor]]:
-    """Adaptation to test tasks and their predictions after each step, by learner."""
+    """Adaptation to test tasks and their predictions after each step, by learner.
+
+    Compiled if asked and if possible, whether a run of that suite would or not.
+    """
     found = {}
     for name, built in _built(request, catalog, CPU):
         (tasks,) = built.test.stream(0, 1, n_tasks)
 
-        def test(learner: Any = built.learner, tasks: Any = tasks) -> Tensor:
-            adapted = learner.adapt(tasks.support, rng=generator("race"))
+        adapt: Any = _adapt
+        if compiled and ProgramAdapter is not None:
+            adapt = ProgramAdapter(by_inductor, size=n_tasks, say=_say)
+
+        def test(learner: Any = built.learner, tasks: Any = tasks, adapt: Any = adapt) -> Tensor:
+            adapted = adapt(learner, tasks, rng=generator("race"))
             with torch.no_grad():
-                outputs: Tensor = adapted.predict(tasks.query.x)
-                for predict in adapted.curve:
+                for predict in adapted.curve:  # first, as meta-test does
                     predict(tasks.query.x)
+                outputs: Tensor = adapted.predict(tasks.query.x)
             return outputs
 
         found[name] = test
     return found
+
+
+def _adapt(learner: Any, tasks: Any, *, rng: torch.Generator) -> Any:
+    return learner.adapt(tasks.support, rng=rng)
 
 
 def _say(sentence: str) -> None:

@@ -53,6 +53,12 @@ try:
 except ImportError:  # revisions without engines
     open_engine = None
 
+try:
+    from metabench.running.engines.adapter import ProgramAdapter
+    from metabench.running.engines.programs import by_inductor
+except ImportError:  # revisions that adapt by the learner alone
+    ProgramAdapter = by_inductor = None
+
 __all__ = [
     "INPUTS",
     "REDUCTION",
@@ -64,10 +70,12 @@ __all__ = [
     "EpisodeShape",
     "Mixture",
     "Params",
+    "ProgramAdapter",
     "RunRequest",
     "TaskShape",
     "UsageError",
     "build",
+    "by_inductor",
     "generator",
     "inner_loop",
     "load_catalog",

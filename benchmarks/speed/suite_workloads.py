@@ -108,41 +108,6 @@ class TasksAtOnce(MetaStep):
 
 
 @dataclass(frozen=True, slots=True)
-class Compiled:
-    """A workload with its meta-step made by ``--engine compiled``, which first takes minutes.
-
-    A revision without engines makes the step eagerly; so it is what the other is compared with.
-    """
-
-    eager: Maml | MetaStep
-
-    @property
-    def name(self) -> str:
-        """As ``--workload`` says it."""
-        return f"{self.eager.name}-compiled"
-
-    @property
-    def summary(self) -> str:
-        """One line."""
-        return f"{self.eager.summary}, compiled"
-
-    def ours(self) -> Mapping[str, Local]:
-        """The meta-step of a run; its first steps, which compile, are not timed."""
-        made = self.eager.meta_step(compiled=True)
-        for _ in range(3):
-            made.step()
-        return {"meta-step": made}
-
-    def peers(self) -> Mapping[str, Local]:
-        """Those of the workload, and ours without compiling."""
-        return {"eager": self.eager.meta_step(), **self.eager.peers()}
-
-    def facts(self) -> Facts:
-        """Those of the workload."""
-        return self.eager.facts()
-
-
-@dataclass(frozen=True, slots=True)
 class Learners:
     """The meta-step of every learner of toy regression, beside MAML's."""
 
@@ -211,10 +176,15 @@ class MetaTest:
             },
         )
 
-    def ours(self) -> Mapping[str, Local]:
+    def meta_test(self, *, compiled: bool = False) -> Local:
         """The meta-test of a run."""
-        test = meta_tests(self._request(), load_catalog(), n_tasks=self.maml.tasks)["maml"]
-        return {"meta-test": Local(test, self.maml.tasks)}
+        n_tasks = self.maml.tasks
+        tests = meta_tests(self._request(), load_catalog(), n_tasks=n_tasks, compiled=compiled)
+        return Local(tests["maml"], n_tasks)
+
+    def ours(self) -> Mapping[str, Local]:
+        """That of the learner."""
+        return {"meta-test": self.meta_test()}
 
     def peers(self) -> Mapping[str, Local]:
         """A plain loop."""
@@ -243,3 +213,43 @@ class MetaTest:
     def facts(self) -> Facts:
         """Nothing besides."""
         return Facts()
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A workload made by ``--engine compiled``, which first takes seconds or minutes.
+
+    A revision without engines makes it eagerly; so it is what the other is compared with.
+    """
+
+    eager: Maml | MetaStep | MetaTest
+
+    @property
+    def name(self) -> str:
+        """As ``--workload`` says it."""
+        return f"{self.eager.name}-compiled"
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        return f"{self.eager.summary}, compiled"
+
+    def ours(self) -> Mapping[str, Local]:
+        """That of a run; its first steps, which compile, are not timed."""
+        made = self._made(compiled=True)
+        for _ in range(3):
+            made.step()
+        return {"meta-test" if isinstance(self.eager, MetaTest) else "meta-step": made}
+
+    def _made(self, *, compiled: bool) -> Local:
+        if isinstance(self.eager, MetaTest):
+            return self.eager.meta_test(compiled=compiled)
+        return self.eager.meta_step(compiled=compiled)
+
+    def peers(self) -> Mapping[str, Local]:
+        """Those of the workload, and ours without compiling."""
+        return {"eager": self._made(compiled=False), **self.eager.peers()}
+
+    def facts(self) -> Facts:
+        """Those of the workload."""
+        return self.eager.facts()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from episodes import Sampling
@@ -20,6 +21,8 @@ MNAS_TOY = MetaStep(
     tasks=25,
     bounds=False,
 )
+TOY_TEST = MetaTest(replace(W1, name="toy", tasks=100))
+"""The batch of a run's meta-test."""
 METANAS: dict[str, Any] = {
     "learner": "metanas",
     "suite": "omniglot",
@@ -46,6 +49,9 @@ _ALL: list[Workload] = [
 _FURTHER: list[Workload] = [
     Compiled(W1),
     Compiled(MNAS_TOY),
+    TOY_TEST,
+    Compiled(TOY_TEST),
+    Compiled(MetaTest(W2A)),
     Learners(),
     TasksAtOnce(
         name="at-once-mnas",

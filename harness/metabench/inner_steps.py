@@ -122,7 +122,7 @@ def inner_path(
         if masks is not None:
             own = masks if isinstance(masks, Mapping) else masks[step]
             updates = {name: u * own[name] if name in own else u for name, u in updates.items()}
-        weights = weights | _moved(weights, updates, graph=order != "none")
+        weights = weights | _moved(weights, updates, graph=order != "none", own=clip is not None)
         yield weights
 
 
@@ -144,11 +144,22 @@ def inner_loop(
     return deque(path, maxlen=1).pop()
 
 
-def _moved(weights: Params, updates: Params, *, graph: bool) -> Params:
-    """The weights that have an update, after it; without a graph, on CUDA in one kernel."""
+def _moved(weights: Params, updates: Params, *, graph: bool, own: bool) -> Params:
+    """The weights that have an update, after it; without a graph, on CUDA in one kernel.
+
+    Args:
+        weights: before it; they stay as they are.
+        updates: by name.
+        graph: whether an outer gradient goes through.
+        own: whether nobody else has the memory of the updates. The new weights then take it, which
+            saves a CPU a tenth of an inner step. A gradient may be a view of another tensor.
+    """
     if graph or not updates:
         return {name: weights[name] + update for name, update in updates.items()}
     before = [weights[name] for name in updates]
+    if own:
+        torch._foreach_add_(list(updates.values()), before)
+        return dict(updates)
     return dict(zip(updates, torch._foreach_add(before, list(updates.values())), strict=True))
 
 

@@ -210,3 +210,26 @@ def test_bounds_of_updates_are_the_same_on_an_accelerator() -> None:
         found = [one.detach().cpu() for one in ends(device)]
     for ours, theirs in zip(found, expected, strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_later_steps_leave_the_weights_before_them_alone(
+    weights: Params, x: Tensor, clip: float | None
+) -> None:
+    """The gradient of a sum is a view of one number, and both names may get the same tensor."""
+
+    def summed(w: Params) -> Tensor:
+        return losses(w, x) + w["b"].sum(1) + w["a"].sum((1, 2))
+
+    start = share(weights, N_TASKS)
+    before = {name: w.detach().clone() for name, w in start.items()}
+    steps, copies = [], []
+    for state in inner_path(summed, start, steps=3, lr=LR, order="none", clip=clip):
+        steps.append(state)
+        copies.append({name: w.detach().clone() for name, w in state.items()})
+    second = list(inner_path(summed, start, steps=3, lr=LR, order="second", clip=clip))
+    for own, copy, other in zip(steps, copies, second, strict=True):
+        for name, w in own.items():
+            assert torch.equal(w, copy[name])
+            torch.testing.assert_close(w, other[name].detach(), rtol=1e-12, atol=1e-12)
+    assert all(torch.equal(w, before[name]) for name, w in start.items())

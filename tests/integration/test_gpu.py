@@ -232,7 +232,7 @@ def test_a_captured_run_that_is_stopped_gives_the_same_bytes(
         return RunExecution(cell, catalog, out=tmp_path / out, device=device, control=control)
 
     whole = run("whole")
-    assert whole().provenance.engine == "captured"
+    assert whole().provenance.engine == ("captured",)
     with pytest.raises(Interrupted):
         run("cut", stop_at=9)()
     again = run("cut")

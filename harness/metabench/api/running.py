@@ -115,7 +115,7 @@ def run(
         jobs: runs at a time, each in a process of its own if there are several.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: how layers multiply: ``float32``, ``tf32`` or ``bf16``.
-        engine: what makes the meta-steps: ``eager``, ``compiled`` or ``auto``.
+        engine: what makes the meta-steps and adapts: ``eager``, ``compiled`` or ``auto``.
         threads: CPU threads of each run.
         plugins: plugin files to load.
         on_event: called with each event; by default one line per run goes to stderr.

@@ -131,9 +131,9 @@ def run(
     engine: Annotated[
         str,
         typer.Option(
-            help="What makes the meta-steps. eager: the learner's Python; compiled: one program "
-            "for each kind of step, compiled on a CPU and captured on CUDA; auto: compiled where "
-            "it pays."
+            help="What makes the meta-steps and adapts. eager: the learner's Python; compiled: one "
+            "program for each kind of step, compiled on a CPU and captured on CUDA; auto: compiled "
+            "where it pays."
         ),
     ] = "eager",
     threads: Annotated[

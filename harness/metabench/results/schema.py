@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import shlex
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from metabench.errors import UsageError
 from metabench.planning.evaluation import Evaluation, EvaluationName
@@ -25,6 +25,20 @@ SCHEMA = 1
 
 Normalization = Literal["transductive", "inductive", "running"]
 Status = Literal["running", "interrupted", "failed", "done"]
+
+
+def _engines(recorded: Any) -> Any:
+    """Names of engines; older records have one text.
+
+    >>> _engines("eager, then compiled"), _engines("")
+    (('eager', 'compiled'), ())
+    """
+    if not isinstance(recorded, str):
+        return recorded
+    return tuple(recorded.split(", then ")) if recorded else ()
+
+
+Engines = Annotated[tuple[str, ...], BeforeValidator(_engines)]
 
 
 class Provenance(BaseModel):
@@ -50,10 +64,14 @@ class Provenance(BaseModel):
     )
     started: str = Field(description="UTC time of the first start, ISO 8601.")
     device: str = Field(description="Device and its name.")
-    engine: str = Field(
-        default="",
-        description="What made the meta-steps: `eager`, `compiled` or `captured`, and both where a "
-        "run went on with another one. Empty in older records, which are eager.",
+    engine: Engines = Field(
+        default=(),
+        description="What made the meta-steps: `eager`, `compiled` or `captured`; one after the "
+        "other where a run went on with another one. Empty in older records, which are eager.",
+    )
+    test_engine: Engines = Field(
+        default=(),
+        description="What adapted to the meta-test episodes, likewise.",
     )
     threads: int = Field(description="CPU threads per process.")
     python: str = Field(description="Python version.")

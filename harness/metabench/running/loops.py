@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from metabench.errors import DivergedError
 from metabench.planning.plan import PlannedRun
+from metabench.planning.runspec import Training
 from metabench.plugin.contracts.episode import (
     Adapted,
     EpisodeShape,
@@ -33,7 +34,7 @@ from metabench.results.schema import EpisodeRecord
 from metabench.results.store import RunStore
 from metabench.running import checkpoint
 from metabench.running.build import Built
-from metabench.running.engines import Engine, EngineName
+from metabench.running.engines import Adapter, EagerAdapter, Engine, EngineName
 from metabench.running.ensemble import Ensemble, keep, kept
 from metabench.running.training_phases import batches
 from metabench.running.work import Work
@@ -107,6 +108,8 @@ class Loops:
 
     Attributes:
         engine: makes the meta-steps; None for the learner itself.
+        validation: adapts in meta-validation; the learner itself unless given.
+        test: adapts in meta-test and further evaluations; likewise.
     """
 
     planned: PlannedRun
@@ -115,6 +118,8 @@ class Loops:
     device: torch.device
     control: Control
     engine: Engine | None = None
+    validation: Adapter = field(default_factory=EagerAdapter)
+    test: Adapter = field(default_factory=EagerAdapter)
 
     def meta_train(self) -> Trained:
         """Train from where an earlier start stopped; leave the weights to test in the learner.
@@ -129,7 +134,7 @@ class Loops:
         step = state.step
         meta_step = self.engine or built.learner.meta_step
         log_every = max(1, total // LOG_POINTS)
-        val_every = spec.training.val_every or max(1, total // 20)
+        val_every = validates_every(spec.training)
         pending: list[Mapping[str, Tensor | float]] = []
         first = step
         work = Work(self.store, "meta-train", done=step)
@@ -191,7 +196,7 @@ class Loops:
         tested = tested_learner(built, self.store, spec.training.ensemble, device=self.device)
         for first, tasks in _chunks(episodes, total, size, done=written):
             rng = generator(spec.seed, "meta-test", first)
-            adapted = tested.adapt(tasks.support, rng=rng)
+            adapted = self.test(tested, tasks, rng=rng)
             records = self._episodes(adapted, tasks, first)
             if adapted.genotypes is not None and not evaluation:
                 own = adapted.own_genotypes
@@ -300,7 +305,7 @@ class Loops:
         scores: list[Tensor] = []
         for first, tasks in _chunks(self.built.validate, n_episodes, size):
             rng = generator(spec.seed, "meta-val", first)
-            adapted = self.built.learner.adapt(tasks.support, rng=rng)
+            adapted = self.validation(self.built.learner, tasks, rng=rng)
             scores.append(self._scores(adapted.predict, tasks))
         score = float(torch.cat(scores).mean())
         self._check(state.step, {"val_score": score})
@@ -325,11 +330,18 @@ class Loops:
     def _episodes(self, adapted: Adapted, tasks: TaskBatch, first: int) -> list[EpisodeRecord]:
         # The curve first, step by step: a learner may make each step when it is asked for.
         curves: Sequence[tuple[float | None, ...] | None] = [None] * len(tasks)
-        if adapted.curve is not None:
-            points = torch.stack([self._scores(predict, tasks) for predict in adapted.curve], dim=1)
-            curves = [tuple(map(_finite, row)) for row in points.tolist()]
+        outputs: Tensor | None = None
+        points = []
         with torch.no_grad():
-            outputs = adapted.predict(tasks.query.x)
+            for predict in adapted.curve or ():
+                after_step = predict(tasks.query.x)
+                points.append(self.built.scoring.headline(after_step, tasks.query.y))
+                if predict is adapted.predict:  # then it need not predict twice
+                    outputs = after_step
+            if outputs is None:
+                outputs = adapted.predict(tasks.query.x)
+        if points:
+            curves = [tuple(map(_finite, row)) for row in torch.stack(points, dim=1).tolist()]
         scores: list[float] = self.built.scoring.headline(outputs, tasks.query.y).tolist()
         further = self.built.scoring.beside(outputs, tasks.query.y)
         for index, score in enumerate(scores, start=first):
@@ -368,6 +380,11 @@ def tested_learner(
         return built.learner
     states = [one["learner"] for one in kept(store.best_checkpoint, device=device)]
     return Ensemble(built.learner, states, built.task.kind, built.n_params)
+
+
+def validates_every(training: Training) -> int:
+    """Meta-steps from one meta-validation to the next."""
+    return training.val_every or max(1, training.meta_steps // 20)
 
 
 def chunk_size(shape: EpisodeShape, task: TaskShape) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -12,6 +12,7 @@ from metabench.errors import DataError, MetabenchError
 from metabench.planning.metrics import metric_facts
 from metabench.planning.networks import describe_network
 from metabench.planning.plan import PlannedRun
+from metabench.plugin.contracts.episode import EpisodeShape
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.plugin.specs import EventKind, RunEvent
 from metabench.results.episode_files import NotCountedError, read_episodes
@@ -20,9 +21,9 @@ from metabench.results.search_files import measure
 from metabench.results.store import RunStore
 from metabench.running import engines, provenance
 from metabench.running.build import Built, build
-from metabench.running.engines import Engine
+from metabench.running.engines import Adapter, Engine
 from metabench.running.figure_data import keep_figure_data
-from metabench.running.loops import Control, Interrupted, Loops
+from metabench.running.loops import Control, Interrupted, Loops, chunk_size, validates_every
 from metabench.running.out_of_memory import is_out_of_memory, out_of_memory
 from metabench.running.trained_learner import restore
 
@@ -60,7 +61,8 @@ class RunExecution:
         self._out = out
         self._device = device
         self._control = control
-        self._engine = ""
+        self._engine: tuple[str, ...] = ()
+        self._test_engine: tuple[str, ...] = ()
 
     def __call__(self) -> RunRecord:
         """Run it to its end, from where an earlier start stopped.
@@ -71,6 +73,9 @@ class RunExecution:
         """
         with self.store.locked():
             earlier = self.store.read_record()
+            if earlier is not None:
+                made_with = earlier.provenance
+                self._engine, self._test_engine = made_with.engine, made_with.test_engine
             if earlier is not None and earlier.status == "done" and self._is_whole(earlier):
                 record, text = earlier, "was done already"
             else:
@@ -141,7 +146,6 @@ class RunExecution:
         )
         if earlier is not None:
             before = earlier.provenance
-            self._engine = before.engine
             kept = {"started": before.started, "peak_memory_mib": before.peak_memory_mib}
             made_with = made_with.model_copy(update=kept)
         record = RunRecord(
@@ -173,15 +177,23 @@ class RunExecution:
             phases=tuple(phase.record() for phase in built.phases if phase.name),
             data=built.data,
         )
-        before, engine = self._engine, self._open_engine(built)
+        picked = self._pick_engine(built)
+        before, engine = self._engine, self._open_engine(picked, built)
         self._engine = engines.together(before, engine.name)
         record = self._write(record, "running")
-        loops = Loops(self._planned, built, self.store, self._device, self._control, engine)
+        validation = self._validation_adapter(picked, built)
+        test = self._test_adapter(picked, built)
+        loops = Loops(
+            self._planned, built, self.store, self._device, self._control, engine, validation, test
+        )
         try:
             trained = loops.meta_train()
         finally:
             self._engine = engines.together(before, engine.name if engine.made else "")
-        loops.meta_test()
+        try:
+            loops.meta_test()
+        finally:
+            self._test_engine = engines.together(self._test_engine, test.name)
         episodes, _ = read_episodes(self.store.episodes_of(), record)
         return self._write(
             record,
@@ -192,8 +204,8 @@ class RunExecution:
             measures=measure(self.store.folder, episodes),
         )
 
-    def _open_engine(self, built: Built) -> Engine:
-        """Open what makes the meta-steps; left to itself, a run goes on as it began."""
+    def _pick_engine(self, built: Built) -> Literal["eager", "compiled"]:
+        """Pick what makes the meta-steps; left to itself, a run goes on as it began."""
         name, before = self._control.engine, engines.latest(self._engine)
         resumed = bool(before) and self.store.checkpoint.exists()
         if name == "auto" and resumed:
@@ -202,11 +214,45 @@ class RunExecution:
         picked = engines.chosen(name, device=self._device, task=built.task, meta_steps=meta_steps)
         if resumed and (picked == "eager") != (before == "eager"):
             self._say("message", text=f"goes on with engine {picked}; it began with {before}")
+        return picked
+
+    def _open_engine(self, picked: Literal["eager", "compiled"], built: Built) -> Engine:
         return engines.open_engine(
+            picked, built.learner, device=self._device, say=self._say_sentence
+        )
+
+    def _validation_adapter(self, picked: Literal["eager", "compiled"], built: Built) -> Adapter:
+        protocol, training = self._planned.spec.protocol, self._planned.spec.training
+        times = 0 if built.validate is None else training.meta_steps // validates_every(training)
+        shape = protocol.val_shape()
+        return self._open_adapter(picked, built, shape, protocol.val_episodes, times, curve=False)
+
+    def _test_adapter(self, picked: Literal["eager", "compiled"], built: Built) -> Adapter:
+        protocol = self._planned.spec.protocol
+        shape = protocol.test_shape()
+        return self._open_adapter(picked, built, shape, protocol.episodes, 1, curve=True)
+
+    def _open_adapter(
+        self,
+        picked: Literal["eager", "compiled"],
+        built: Built,
+        shape: EpisodeShape,
+        episodes: int,
+        times: int,
+        *,
+        curve: bool,
+    ) -> Adapter:
+        """Open what adapts in an evaluation of ``episodes`` of each source, made some times."""
+        size = chunk_size(shape, built.task)
+        full = episodes * len(self._planned.spec.sources) // size
+        return engines.open_adapter(
             picked,
-            built.learner,
             device=self._device,
-            say=lambda text: self._say("message", text=text),
+            task=built.task,
+            size=size,
+            batches=times * full,
+            curve=curve,
+            say=self._say_sentence,
         )
 
     def _metrics_of(self, earlier: RunRecord | None) -> dict[str, MetricFacts]:
@@ -240,7 +286,10 @@ class RunExecution:
         try:
             folder, device = self.store.folder, self._device
             built = restore(folder, self._catalog, device=device, metrics=lacking).built
-            loops = Loops(self._planned, built, self.store, device, self._control)
+            # The predictions are compared with those of the run: the same engine makes them.
+            by_learner = engines.latest(record.provenance.test_engine) in ("", "eager")
+            test = self._test_adapter("eager" if by_learner else "compiled", built)
+            loops = Loops(self._planned, built, self.store, device, self._control, test=test)
             loops.evaluate(_AGAIN, built.test)
             self.store.add_metrics_of(_AGAIN)
             headline = {record.spec.metric: record.metric}
@@ -284,11 +333,18 @@ class RunExecution:
         now = provenance.peak_memory_mib(self._device)
         peaks = [p for p in (record.provenance.peak_memory_mib, now) if p is not None]
         made_with = record.provenance.model_copy(
-            update={"peak_memory_mib": max(peaks, default=None), "engine": self._engine}
+            update={
+                "peak_memory_mib": max(peaks, default=None),
+                "engine": self._engine,
+                "test_engine": self._test_engine,
+            }
         )
         record = record.model_copy(update={"status": status, "provenance": made_with, **changes})
         self.store.write_record(record)
         return record
+
+    def _say_sentence(self, text: str) -> None:
+        self._say("message", text=text)
 
     def _say(self, kind: EventKind, *, text: str = "") -> None:
         spec, label = self._planned.spec, self._planned.label

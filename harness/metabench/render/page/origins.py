@@ -53,9 +53,9 @@ def _origin(row: Row, runs: Sequence[FinishedRun]) -> Origin:
 
 
 def _made_by(provenance: records.Provenance) -> str:
-    """The device, and the engine where it was not the learner itself."""
-    engine = provenance.engine
-    return provenance.device + (f", {engine}" if engine not in ("", "eager") else "")
+    """The device, and the engines of the meta-steps where it was not the learner alone."""
+    engines = provenance.engine
+    return provenance.device + (f", {', then '.join(engines)}" if {*engines} - {"eager"} else "")
 
 
 def _facts(record: records.RunRecord) -> dict[str, str]:

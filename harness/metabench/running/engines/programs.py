@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from metabench.running.engines.draws import Draws
 from metabench.running.engines.lowering import lower
-from metabench.running.engines.recording import Guard, Recording
+from metabench.running.engines.recording import Guard, Recording, Refused
 
 Run = Callable[..., Sequence[Tensor]]
 """Maps the inputs of a graph to its outputs, and changes the state among the inputs in place."""
@@ -49,11 +49,19 @@ class Program:
             recording: of a step.
             compile_graph: see :data:`Compile`.
             inputs: tensors like those that it will get, by name.
+
+        Raises:
+            Refused: it cannot be compiled.
         """
         known = {**inputs, **recording.constants}
         examples = {name: known[name] for name in recording.inputs}
+        try:
+            run = compile_graph(fx.GraphModule({}, recording.graph), examples)
+        except Exception as error:
+            text = str(error).strip().partition("\n")[0]
+            raise Refused(f"it cannot be compiled ({type(error).__name__}: {text})") from error
         return cls(
-            compile_graph(fx.GraphModule({}, recording.graph), examples),
+            run,
             recording.inputs,
             recording.constants,
             recording.draws,

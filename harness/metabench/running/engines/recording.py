@@ -85,14 +85,21 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         inputs: tensors that change from step to step, by name of their input.
         progress: a scalar tensor.
         rng: the generator of the step.
+        changes_state: whether the inputs ``state.N`` may change in place.
     """
 
     def __init__(
-        self, inputs: Mapping[str, Tensor], *, progress: Tensor, rng: torch.Generator
+        self,
+        inputs: Mapping[str, Tensor],
+        *,
+        progress: Tensor,
+        rng: torch.Generator,
+        changes_state: bool = True,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
         self.refused = ""
+        self._changes_state = changes_state
         self._names: dict[str, str] = {}
         self._nodes = WeakTensorKeyDictionary()
         self._constants: dict[str, Tensor] = {}
@@ -245,6 +252,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     )
                 if name.startswith("tasks."):
                     raise Refused(f"{_name(func)} changes a tensor of the tasks")
+                if name.startswith("state.") and not self._changes_state:
+                    raise Refused(f"{_name(func)} changes a tensor of the state")
                 for changed in (node, base):
                     changed.meta["origins"] = changed.meta["origins"] | sources
 

@@ -215,11 +215,7 @@ class Stepper:
         inputs = self._inputs_of(recording, given, share, rng)
         rng.set_state(words)
         self._say(f"compiling the meta-step of {len(recording.graph.nodes):,} operators")
-        try:
-            return Program.of(recording, self._compile, inputs)
-        except Exception as error:
-            text = str(error).strip().partition("\n")[0]
-            raise Refused(f"it cannot be compiled ({type(error).__name__}: {text})") from error
+        return Program.of(recording, self._compile, inputs)
 
     def _check(
         self,

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from result_factory import make_spec, write_run
+from result_factory import PROVENANCE, make_spec, write_run
 
 from metabench.render.page import build_page
 from metabench.render.page.differences import find_differences
@@ -78,6 +78,22 @@ def test_provenance_is_counted_and_told_apart(tmp_path):
     assert [run.seed for run in origin.runs] == [0, 1]
     assert {run.command for run in origin.runs} == {"metabench run"}
     assert origin.facts["training"] == "10 meta-steps with 4 episodes each"
+
+
+@pytest.mark.parametrize(
+    ("engines", "made_by"),
+    [
+        ((), "cpu"),
+        (("eager",), "cpu"),
+        (("compiled",), "cpu, compiled"),
+        (("eager", "compiled"), "cpu, eager, then compiled"),
+    ],
+)
+def test_an_origin_names_the_engines(tmp_path, engines, made_by):
+    provenance = PROVENANCE.model_copy(update={"engine": engines})
+    write_run(tmp_path, make_spec(), provenance=provenance)
+    (origin,) = find_provenance(read_runs(tmp_path).runs).origins
+    assert [run.device for run in origin.runs] == [made_by]
 
 
 def test_a_figure_per_setting_each_with_ids_of_its_own(tmp_path, catalog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from metabench.errors import UsageError
 from metabench.planning.plan import PlannedRun, RunRequest, plan
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.episode import TaskShape
-from metabench.plugin.specs import RunEvent
+from metabench.plugin.specs import MetricSpec, RunEvent
 from metabench.results.schema import RunRecord
-from metabench.running import engines
+from metabench.running import engines, loops
 from metabench.running.engines import EngineName, programs
 from metabench.running.loops import Control, Interrupted
 from metabench.running.run import RunExecution
@@ -30,12 +31,12 @@ def _no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "by_inductor", programs.as_recorded)
 
 
-def planned(catalog: Catalog, learner: str = "maml") -> PlannedRun:
+def planned(catalog: Catalog, learner: str = "maml", *, selection: str = "last") -> PlannedRun:
     request = RunRequest(
         learners=(learner,), suite="toy-regression", budget="smoke",
         changes={
             "budget": {"meta_steps": 20, "meta_batch": 3},
-            "protocol": {"episodes": 12, "selection": "last"},
+            "protocol": {"episodes": 12, "selection": selection, "val_episodes": 6},
             "space": {"width": 8, "hidden": 2},
         },
     )  # fmt: skip
@@ -77,7 +78,7 @@ def test_a_stopped_run_ends_with_the_same_bytes(
 ) -> None:
     made, events = planned(catalog, learner), list[RunEvent]()
     whole = execution(made, catalog, tmp_path / "whole", "compiled", events=events)
-    assert whole().provenance.engine == "compiled"
+    assert whole().provenance.engine == ("compiled",)
     assert any("compiling the meta-step" in text for text in texts(events))
     cut = execution(made, catalog, tmp_path / "cut", "compiled", stop_at=stop_at)
     with pytest.raises(Interrupted):
@@ -85,7 +86,7 @@ def test_a_stopped_run_ends_with_the_same_bytes(
     stopped = cut.store.read_record()
     assert stopped is not None
     # The first step of Adam makes its moments, so the learner makes it.
-    assert stopped.provenance.engine == ("eager" if stop_at == 1 else "compiled")
+    assert stopped.provenance.engine == ("eager" if stop_at == 1 else "compiled",)
     again = execution(made, catalog, tmp_path / "cut", "compiled")
     record = again()
     assert record.status == "done"
@@ -100,7 +101,8 @@ def test_the_identity_does_not_name_the_engine(catalog: Catalog, tmp_path: Path)
         records.append(run())
     eager, compiled = records
     assert eager.run_id == compiled.run_id
-    assert (eager.provenance.engine, compiled.provenance.engine) == ("eager", "compiled")
+    assert eager.provenance.engine == ("eager",)
+    assert compiled.provenance.engine == ("compiled",)
 
 
 def test_a_run_may_go_on_with_another_engine_and_says_so(catalog: Catalog, tmp_path: Path) -> None:
@@ -108,7 +110,7 @@ def test_a_run_may_go_on_with_another_engine_and_says_so(catalog: Catalog, tmp_p
     with pytest.raises(Interrupted):
         execution(made, catalog, tmp_path, "eager", stop_at=5)()
     record = execution(made, catalog, tmp_path, "compiled", events=events)()
-    assert record.provenance.engine == "eager, then compiled"
+    assert record.provenance.engine == ("eager", "compiled")
     assert "goes on with engine compiled; it began with eager" in texts(events)
 
 
@@ -118,7 +120,65 @@ def test_a_run_that_is_done_keeps_its_engine(catalog: Catalog, tmp_path: Path) -
     episodes = execution(made, catalog, tmp_path, "eager").store.folder / "episodes.jsonl"
     lines = episodes.read_text().splitlines(keepends=True)
     episodes.write_text("".join(lines[:-1]))  # its meta-test is made again
-    assert execution(made, catalog, tmp_path, "auto")().provenance.engine == "compiled"
+    assert execution(made, catalog, tmp_path, "auto")().provenance.engine == ("compiled",)
+
+
+@pytest.fixture
+def _adapting_by_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of ten episodes, of which a few are worth a program."""
+    monkeypatch.setattr(loops, "TEST_ELEMENTS", 10 * 20)
+    monkeypatch.setattr(engines, "WORTH_ADAPTING", 2)
+
+
+@pytest.mark.usefixtures("_adapting_by_programs")
+def test_a_meta_test_by_programs_equals_the_learners_own(catalog: Catalog, tmp_path: Path) -> None:
+    made, events = planned(catalog), list[RunEvent]()
+    compiled = execution(made, catalog, tmp_path / "compiled", "compiled", events=events)
+    eager = execution(made, catalog, tmp_path / "eager", "eager")
+    assert compiled().provenance.test_engine == ("compiled",)
+    assert eager().provenance.test_engine == ("eager",)
+    assert any("compiling the adaptation" in text for text in texts(events))
+    assert files(compiled) == files(eager)
+
+
+@pytest.mark.usefixtures("_adapting_by_programs")
+@pytest.mark.parametrize("selection", ["last", "meta-val"])
+def test_a_stopped_meta_test_by_programs_ends_with_the_same_bytes(
+    catalog: Catalog, tmp_path: Path, selection: str
+) -> None:
+    made = planned(catalog, selection=selection)
+    whole = execution(made, catalog, tmp_path / "whole", "compiled")
+    whole()
+    cut = execution(made, catalog, tmp_path / "cut", "compiled", stop_at=22)
+    with pytest.raises(Interrupted):
+        cut()
+    stopped = cut.store.read_record()
+    assert stopped is not None
+    assert stopped.provenance.test_engine == ("compiled",)
+    assert 0 < cut.store.count_episodes() < 48
+    again = execution(made, catalog, tmp_path / "cut", "compiled")
+    assert again().provenance.test_engine == ("compiled",)
+    assert files(again) == files(whole)
+
+
+@pytest.mark.usefixtures("_adapting_by_programs")
+def test_a_further_metric_is_of_the_predictions_of_the_engine(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    mae = MetricSpec(
+        name="mae", version=1, summary="An error.", kinds=("regression",), title="the error",
+        function=lambda outputs, y: (outputs - y).abs().mean(dim=(1, 2)), better="smaller",
+        range=(0.0, None),
+    )  # fmt: skip
+    more = replace(catalog, metrics={**catalog.metrics, "mae": mae})
+    made, events = planned(more), list[RunEvent]()
+    record = execution(made, more, tmp_path, "compiled")()
+    asked = replace(made, metrics=("mae",))
+    again = execution(asked, more, tmp_path, "eager", events=events)()
+    assert "mae" in again.metrics
+    assert any("compiling the adaptation" in text for text in texts(events))
+    engine = again.provenance.engine, again.provenance.test_engine
+    assert engine == (record.provenance.engine, record.provenance.test_engine)
 
 
 def test_auto_goes_on_with_the_engine_of_the_beginning(catalog: Catalog, tmp_path: Path) -> None:
@@ -126,7 +186,7 @@ def test_auto_goes_on_with_the_engine_of_the_beginning(catalog: Catalog, tmp_pat
     with pytest.raises(Interrupted):
         execution(made, catalog, tmp_path, "compiled", stop_at=5)()
     record = execution(made, catalog, tmp_path, "auto", events=events)()
-    assert record.provenance.engine == "compiled"
+    assert record.provenance.engine == ("compiled",)
     assert not any("goes on" in text for text in texts(events))
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, fx
 
 from metabench.conformance.purity import FAKE, fake_accelerator
 from metabench.conformance.samples import on
-from metabench.plugin.contracts.episode import TaskBatch
+from metabench.plugin.contracts.episode import Adapted, Labelled, TaskBatch
+from metabench.running.engines.adapter import ProgramAdapter
 from metabench.running.engines.programs import Run
 from metabench.running.engines.split import Split, split
 from metabench.running.engines.stepper import Stepper
@@ -43,6 +44,31 @@ def scheduled(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generato
     moved = small.weight[order] + tasks.support.x.mean()
     small.weight.copy_(small.weight + rate * moved)
     return small.weight.sum()
+
+
+class Shifted(Small):
+    """Adapts by a drawn shift."""
+
+    def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
+        shift = torch.rand(len(support.x), 1, 1, generator=rng).sqrt().to(support.x.device)
+        moved = support.y.mean(dim=1, keepdim=True) + shift * self.weight.sum()
+        curve = [lambda x: x + moved, lambda x: x - moved]
+        return Adapted(curve[1], curve=curve, embedding=moved.flatten(1))
+
+
+def test_draws_of_an_adaptation_are_made_before_it() -> None:
+    eager = Shifted(scheduled)
+    with fake_accelerator() as device:
+        small = Shifted(scheduled)
+        small.weight = small.weight.to(device)
+        said: list[str] = []
+        adapter = ProgramAdapter(in_two, size=3, say=said.append)
+        for batch in range(3):
+            tasks, there = small_tasks(batch), on(device, small_tasks(batch))
+            wanted = eager.adapt(tasks.support, rng=rng_of(batch)).predict(tasks.query.x)
+            found = adapter(small, there, rng=rng_of(batch)).predict(there.query.x)
+            torch.testing.assert_close(found.cpu(), wanted)
+    assert adapter.by_program == 3, said
 
 
 def test_draws_and_schedules_are_computed_before_the_step() -> None:
