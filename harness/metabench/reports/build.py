@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.reports.best import mark
 from metabench.reports.captions import IntervalKind, caption, episodes_per_source, interval_of
+from metabench.reports.row_names import variants_of
 from metabench.reports.row_notes import conditions_in_words, notes_on, warnings_on
 from metabench.reports.tables import Report, Row, Table, TableCell
 from metabench.results.configurations import Configuration, configurations
 from metabench.results.evaluations import runs_by_evaluation
-from metabench.results.labels import description, short_name, telling
 from metabench.results.metrics import AVERAGE
 from metabench.results.reading import Results
 from metabench.stats import (
@@ -74,7 +74,7 @@ def make_rows(
     configs: Sequence[Configuration], *, interval: IntervalKind = "auto"
 ) -> list[tuple[Row, Configuration]]:
     """The row of each configuration of one setting, in the order of a table."""
-    facts_of = _variants(configs)
+    facts_of = variants_of(configs)
     pairs = [(_row(c, facts=facts_of[c.config_id], interval=interval), c) for c in configs]
     return sorted(pairs, key=lambda pair: _order(pair[0]))
 
@@ -181,23 +181,6 @@ def _cell(interval: Interval, *, metric: MetricFacts, median: float | None) -> T
     )
 
 
-def _variants(configs: Sequence[Configuration]) -> dict[str, tuple[str, ...]]:
-    """How each configuration differs from rows that would look the same, and from its suite."""
-    alike: dict[tuple[str, ...], list[Configuration]] = defaultdict(list)
-    for config in configs:
-        spec = config.spec
-        alike[spec.learner.name, config.runs[0].record.backend, spec.budget].append(config)
-    variants = {}
-    for group in alike.values():
-        leaves = [description(config.spec) for config in group]
-        differing = set(telling(leaves))
-        for config, flat in zip(group, leaves, strict=True):
-            own = sorted((differing | _set_by_user(config)) & flat.keys())
-            said = [f"{short_name(name)}={flat[name]}" for name in own]
-            variants[config.config_id] = tuple(dict.fromkeys(said))  # sources often agree
-    return variants
-
-
 def row_labels(configs: Sequence[Configuration]) -> dict[str, str]:
     """What each configuration's row is called in its table, by configuration id."""
     by_table: dict[tuple[str, ...], list[Configuration]] = defaultdict(list)
@@ -205,19 +188,6 @@ def row_labels(configs: Sequence[Configuration]) -> dict[str, str]:
         by_table[_table_key(config)].append(config)
     labels = {}
     for group in by_table.values():
-        for config_id, facts in _variants(group).items():
+        for config_id, facts in variants_of(group).items():
             labels[config_id] = f"({', '.join(facts)})" if facts else ""
     return {c.config_id: f"{c.spec.learner.name} {labels[c.config_id]}".strip() for c in configs}
-
-
-def _set_by_user(config: Configuration) -> set[str]:
-    """Names of parameters of the learner and its strategy that a user set.
-
-    What is set of the network is part of its name; other changes are stamped.
-    """
-    changes = config.changes
-    return {
-        f"{scope}.params.{name}"
-        for scope in ("learner", "strategy")
-        for name in changes.get(scope, {})
-    }

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from metabench.planning.runspec import EpisodeProtocol, RunSpec
 from metabench.plugin.contracts.metric import MetricFacts
+from metabench.reports.row_names import names_of
 from metabench.results.configurations import Configuration
 from metabench.results.metrics import AVERAGE
 from metabench.stats import FORMULAS, has_students_t
@@ -287,7 +288,7 @@ _MANY = 3
 
 def inequality_notes(configs: Sequence[Configuration]) -> list[str]:
     """In what configurations differ that a comparison should hold equal, in sentences."""
-    steps = _by_learner((c.spec.learner.name, c.steps_at_test) for c in configs)
+    steps = _by_row(configs, [c.steps_at_test for c in configs])
     notes = (
         _training_note(configs),
         f"Inner steps at test differ: {steps}." if steps else "",
@@ -300,7 +301,7 @@ def inequality_notes(configs: Sequence[Configuration]) -> list[str]:
 
 def unequal(configs: Sequence[Configuration]) -> list[str]:
     """In what configurations differ, in a few words each; the captions say how."""
-    steps = _by_learner((c.spec.learner.name, c.steps_at_test) for c in configs)
+    steps = _by_row(configs, [c.steps_at_test for c in configs])
     conditions = [note for note in _condition_notes(configs) if not note.startswith(_EQUAL)]
     same_episodes = all(_same_episodes(configs[0].key, config.key) for config in configs)
     training = {
@@ -324,21 +325,19 @@ _EQUAL = "Training conditions of "
 
 def _condition_notes(configs: Sequence[Configuration]) -> list[str]:
     """The training conditions: equal ones together, and per learner those in which rows differ."""
-    trained = [
-        (c.spec.learner.name, c.training_conditions) for c in configs if c.spec.training.meta_steps
-    ]
-    stated = [(learner, facts) for learner, facts in trained if facts]
-    silent = _distinct(learner for learner, facts in trained if not facts)
+    trained = [config for config in configs if config.spec.training.meta_steps]
+    stated = [config for config in trained if config.training_conditions]
+    silent = _distinct(c.spec.learner.name for c in trained if not c.training_conditions)
     rows = "all trained rows"
     if silent:
-        rows = ", ".join(_distinct(learner for learner, _ in stated))
+        rows = ", ".join(_distinct(config.spec.learner.name for config in stated))
     equal, differing = [], []
-    for name in dict.fromkeys(name for _, facts in stated for name in facts):
-        values = [(learner, facts.get(name, "not stated")) for learner, facts in stated]
-        if said := _by_learner(values):
+    for name in dict.fromkeys(name for config in stated for name in config.training_conditions):
+        values = [config.training_conditions.get(name, "not stated") for config in stated]
+        if said := _by_row(stated, values):
             differing.append(f"{name} ({said})")
         else:
-            equal.append(f"{name}: {values[0][1]}")
+            equal.append(f"{name}: {values[0]}")
     notes = []
     if equal:
         notes.append(f"{_EQUAL}{rows}: {'; '.join(equal)}.")
@@ -352,10 +351,10 @@ def _condition_notes(configs: Sequence[Configuration]) -> list[str]:
 def _skipped_note(configs: Sequence[Configuration]) -> str:
     """How many meta-steps the learners skipped, over all seeds, if any did."""
     said = []
-    for config in configs:
+    for config, name in zip(configs, _row_names(configs), strict=True):
         if skipped := config.skipped_steps:
             total = len(config.runs) * config.spec.training.meta_steps
-            said.append(f"{config.spec.learner.name} {skipped:,} of {total:,}")
+            said.append(f"{name} {skipped:,} of {total:,}")
     if not said:
         return ""
     return f"Meta-steps skipped because of a runaway gradient: {', '.join(dict.fromkeys(said))}."
@@ -363,12 +362,11 @@ def _skipped_note(configs: Sequence[Configuration]) -> str:
 
 def _sizes_note(configs: Sequence[Configuration]) -> str:
     """The sizes of the networks, if they are too unequal for a comparison of the learners."""
-    pairs = [(config.spec.learner.name, config.n_params) for config in configs]
-    known = [(learner, size) for learner, size in pairs if size]
-    sizes = [size for _, size in known]
+    known = [config for config in configs if config.n_params]
+    sizes = [config.n_params or 0 for config in known]
     if not sizes or max(sizes) <= UNEQUAL_SIZES * min(sizes):
         return ""
-    said = _by_learner((learner, f"{size:,}") for learner, size in known)
+    said = _by_row(known, [f"{size:,}" for size in sizes])
     return f"The networks differ in weights by up to {max(sizes) / min(sizes):.1f} times: {said}."
 
 
@@ -389,15 +387,30 @@ def _training_note(configs: Sequence[Configuration]) -> str:
 
 
 def _lengths(configs: Sequence[Configuration]) -> str:
-    return _by_learner((c.spec.learner.name, c.training_length) for c in configs)
+    return _by_row(configs, [config.training_length for config in configs])
 
 
-def _by_learner(facts: Iterable[tuple[str, str]]) -> str:
-    """What each learner has, the usual value of many learners last; "" where all are equal.
+def _row_names(configs: Sequence[Configuration]) -> list[str]:
+    """Each row in as few words as tell it apart: the learner, unless it has several rows."""
+    n_rows = Counter(config.spec.learner.name for config in configs)
+    return [
+        config.spec.learner.name if n_rows[config.spec.learner.name] == 1 else name
+        for config, name in zip(configs, names_of(configs), strict=True)
+    ]
 
-    A learner with two values is named with both.
+
+def _by_row(configs: Sequence[Configuration], values: Sequence[str]) -> str:
+    """What each row has, the usual value of many rows last; "" where all are equal.
+
+    Rows of one learner with one value are named by the learner.
     """
-    pairs = dict.fromkeys(facts)
+    of_learner: dict[str, set[str]] = defaultdict(set)
+    for config, value in zip(configs, values, strict=True):
+        of_learner[config.spec.learner.name].add(value)
+    pairs = dict.fromkeys(
+        (name if len(of_learner[learner := config.spec.learner.name]) > 1 else learner, value)
+        for config, name, value in zip(configs, _row_names(configs), values, strict=True)
+    )
     counts = Counter(value for _, value in pairs)
     if len(counts) < 2:
         return ""
