@@ -74,6 +74,7 @@ def build_paper_report(
     interval: IntervalKind = "auto",
     catalog: Catalog | None = None,
     pooled: PooledRuns | None = None,
+    adjusted: bool = False,
 ) -> PaperReport:
     """Put the runs that count next to a paper's table.
 
@@ -84,6 +85,7 @@ def build_paper_report(
         interval: as :func:`metabench.reports.build.build_report`.
         catalog: where the suites are that the runs are held against; what is installed if absent.
         pooled: the same results and catalog, where several tables are made of them.
+        adjusted: as :func:`metabench.reports.best.mark`.
 
     Raises:
         UsageError: when ``seeds`` is asked for and scipy is not installed.
@@ -92,7 +94,7 @@ def build_paper_report(
     configs, problems = pooled.of_metric(reference.metric.name)
     entries = _concerned(configs, reference, interval=interval)
     lines = [*_printed_lines(reference, entries), *_further_lines(reference, entries)]
-    shown = _marked([entry for _, line in lines for entry in line], reference)
+    shown = _marked([entry for _, line in lines for entry in line], reference, adjusted=adjusted)
     judge = _Judge(reference, pooled.deviations, DeviationList(), interval)
     rows = [
         _paper_row(row, [shown[_id(config)] for _, config in line], judge) for row, line in lines
@@ -215,7 +217,9 @@ def _id(config: Configuration) -> tuple[str, str]:
     return config.config_id, config.evaluation
 
 
-def _marked(entries: Iterable[Entry], reference: Reference) -> dict[tuple[str, str], Entry]:
+def _marked(
+    entries: Iterable[Entry], reference: Reference, *, adjusted: bool
+) -> dict[tuple[str, str], Entry]:
     """What is shown, with the marks of its cells, by configuration and evaluation."""
     sources = [column.source for column in reference.columns if column.source]
     by_suite: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
@@ -223,7 +227,7 @@ def _marked(entries: Iterable[Entry], reference: Reference) -> dict[tuple[str, s
         by_suite[config.spec.suite, config.spec.setting, config.evaluation].append((row, config))
     marked = {}
     for group in by_suite.values():
-        for row, config in mark(group, sources):
+        for row, config in mark(group, sources, adjusted=adjusted):
             marked[_id(config)] = row, config
     return marked
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
+from itertools import combinations
 from string import ascii_uppercase
 
 from metabench.errors import UsageError
@@ -14,14 +15,15 @@ from metabench.results.comparability import comparable_groups
 from metabench.results.configurations import Configuration
 from metabench.results.metrics import number
 from metabench.results.paired_scores import Shared, shared_scores, sources_of, weights_of
-from metabench.stats import contrast
+from metabench.stats import ALPHA, Difference, contrast
+from metabench.stats.families import MOST_PAIRS, adjust, count_pairs
 
 _Compare = Callable[[int, int], bool | None]
 """Whether two rows, by position, are tied; None where they cannot be compared."""
 
 
 def mark(
-    pairs: Sequence[tuple[Row, Configuration]], columns: Sequence[str]
+    pairs: Sequence[tuple[Row, Configuration]], columns: Sequence[str], *, adjusted: bool = False
 ) -> list[tuple[Row, Configuration]]:
     """The same rows, with the mark of each cell and a letter where several groups have a best.
 
@@ -31,11 +33,16 @@ def mark(
     (:func:`metabench.stats.contrast`): ``tied`` if it contains 0, else ``worse``, and ``not
     compared`` where there is no such interval, as of two seeds against more. A column with one
     cell has no mark. A group with several seeds has none if scipy is not installed.
+
+    With ``adjusted``, each cell also has a ``family_mark``: ``worse`` if the p-value of its
+    difference to the best, adjusted over all pairs of the group
+    (:func:`metabench.stats.families.adjust`), is below 0.05, and ``tied`` if not.
     """
     rows, configs = [row for row, _ in pairs], [config for _, config in pairs]
     groups = comparable_groups(configs)
     shared = _Sharing(configs)
     marks: list[dict[str, Mark]] = [{} for _ in pairs]
+    family_marks: list[dict[str, Mark]] = [{} for _ in pairs]
     for column in columns:
         if sum(column in row.cells for row in rows) < 2:
             continue
@@ -43,18 +50,33 @@ def mark(
             larger = configs[group[0]].metric.better == "larger"
             cells = {i: rows[i].cells[column] for i in group if column in rows[i].cells}
             ordered = sorted(cells, key=lambda i: cells[i].mean, reverse=larger)
-            try:
-                found = _of_group(ordered, partial(shared.tied, column))
-            except UsageError:  # several seeds, and no scipy
-                found = {}
-            for i, own in found.items():
-                alike = own != "not compared" and _like_the_best(cells, found, i)
-                marks[i][column] = "best" if alike else own
+            by_interval = partial(shared.tied, column)
+            _enter(marks, column, cells, ordered, by_interval)
+            if adjusted:
+                p_value = partial(shared.p_value, column)
+                _enter(family_marks, column, cells, ordered, _in_family(ordered, p_value))
     letters = _letters(groups)
     return [
-        (_with(row, own, letters.get(i, "")), config)
-        for i, ((row, config), own) in enumerate(zip(pairs, marks, strict=True))
+        (_with(row, marks[i], family_marks[i], letters.get(i, "")), config)
+        for i, (row, config) in enumerate(pairs)
     ]
+
+
+def _enter(
+    marks: Sequence[dict[str, Mark]],
+    column: str,
+    cells: dict[int, TableCell],
+    ordered: Sequence[int],
+    tied: _Compare,
+) -> None:
+    """Enter the marks of a group in a column."""
+    try:
+        found = _of_group(ordered, tied)
+    except UsageError:  # several seeds, and no scipy
+        return
+    for i, own in found.items():
+        alike = own != "not compared" and _like_the_best(cells, found, i)
+        marks[i][column] = "best" if alike else own
 
 
 def _of_group(ordered: Sequence[int], tied: _Compare) -> dict[int, Mark]:
@@ -69,6 +91,30 @@ def _of_group(ordered: Sequence[int], tied: _Compare) -> dict[int, Mark]:
                     found[i] = "tied" if is_tied else "worse"
             break
     return found
+
+
+def _in_family(ordered: Sequence[int], p_value: Callable[[int, int], float | None]) -> _Compare:
+    """Whether rows are tied by p-values that are adjusted over all of their pairs."""
+    n = len(ordered)
+    if count_pairs(n) > MOST_PAIRS:
+
+        def alone(first: int, second: int) -> bool | None:
+            p = p_value(first, second)
+            return None if p is None else adjust([p], n_configs=n).p_values[0] >= ALPHA
+
+        return alone
+
+    @cache
+    def family() -> dict[frozenset[int], float]:
+        every = ((pair, p_value(*pair)) for pair in combinations(ordered, 2))
+        raw = {frozenset(pair): p for pair, p in every if p is not None}
+        return dict(zip(raw, adjust([*raw.values()], n_configs=n).p_values, strict=True))
+
+    def tied(first: int, second: int) -> bool | None:
+        p = family().get(frozenset((first, second)))
+        return None if p is None else p >= ALPHA
+
+    return tied
 
 
 def _like_the_best(cells: dict[int, TableCell], found: dict[int, Mark], position: int) -> bool:
@@ -91,9 +137,10 @@ def _letter(n: int) -> str:
     return f"{ascii_uppercase[letter]}{turn or ''}"
 
 
-def _with(row: Row, marks: dict[str, Mark], letter: str) -> Row:
+def _with(row: Row, marks: dict[str, Mark], family_marks: dict[str, Mark], letter: str) -> Row:
     cells = {
-        column: replace(cell, mark=marks.get(column, "")) for column, cell in row.cells.items()
+        column: replace(cell, mark=marks.get(column, ""), family_mark=family_marks.get(column, ""))
+        for column, cell in row.cells.items()
     }
     return replace(row, cells=cells, conditions=letter)
 
@@ -111,6 +158,18 @@ class _Sharing:
         Raises:
             UsageError: when both have several seeds and scipy is not installed.
         """
+        found = self._difference(column, first, second)
+        if found is None:
+            return None
+        low, high = found.interval()
+        return low <= 0 <= high
+
+    def p_value(self, column: str, first: int, second: int) -> float | None:
+        """The two-sided p-value of the difference, not adjusted; None and errors as above."""
+        found = self._difference(column, first, second)
+        return None if found is None else min(1.0, 2 * min(found.p_above(0), found.p_below(0)))
+
+    def _difference(self, column: str, first: int, second: int) -> Difference | None:
         pair = first, second
         left, right = (self._configs[i] for i in pair)
         if pair not in self._shared:
@@ -118,9 +177,7 @@ class _Sharing:
         shared = self._shared[pair]
         weights = weights_of(column, sources_of(left.spec))
         try:
-            low, high = contrast(shared.left, shared.right, weights=weights).interval()
+            found = contrast(shared.left, shared.right, weights=weights)
         except ValueError:  # no episode of a source is shared, or two seeds are held against more
             return None
-        if math.isnan(low):  # a single episode
-            return None
-        return low <= 0 <= high
+        return None if math.isnan(found.standard_error) else found  # NaN of a single episode

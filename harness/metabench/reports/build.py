@@ -32,7 +32,9 @@ from metabench.stats import (
 )
 
 
-def build_report(results: Results, *, interval: IntervalKind = "auto") -> Report:
+def build_report(
+    results: Results, *, interval: IntervalKind = "auto", adjusted: bool = False
+) -> Report:
     """Make every table from the runs that count, including the tables of other evaluations.
 
     Args:
@@ -41,26 +43,29 @@ def build_report(results: Results, *, interval: IntervalKind = "auto") -> Report
             so that seeds do not count as independent episodes), ``seeds`` is over seeds, and
             ``auto`` is over seeds in rows with several seeds, else ``field``
             (:func:`metabench.reports.captions.interval_of`).
+        adjusted: as :func:`metabench.reports.best.mark`.
 
     Raises:
         UsageError: when ``seeds`` is asked for and scipy is not installed.
     """
     configs, problems = pool_runs(results)
-    tables = _tables(configs, interval=interval)
+    tables = _tables(configs, interval=interval, adjusted=adjusted)
     for beside in runs_by_evaluation(results.runs):
         others, _ = pool_runs(Results(beside.runs, (), ()))
-        for key, table in _tables(others, interval=interval).items():
+        for key, table in _tables(others, interval=interval, adjusted=adjusted).items():
             tables[key] = replace(table, caption=f"{beside.caption} {table.caption}")
     return Report(tuple(tables[key] for key in sorted(tables)), problems)
 
 
 def _tables(
-    configs: Sequence[Configuration], *, interval: IntervalKind
+    configs: Sequence[Configuration], *, interval: IntervalKind, adjusted: bool
 ) -> dict[tuple[str, ...], Table]:
     by_table: dict[tuple[str, ...], list[Configuration]] = defaultdict(list)
     for config in configs:
         by_table[_table_key(config)].append(config)
-    return {key: _table(group, interval=interval) for key, group in by_table.items()}
+    return {
+        key: _table(group, interval=interval, adjusted=adjusted) for key, group in by_table.items()
+    }
 
 
 def pool_runs(results: Results) -> tuple[list[Configuration], tuple[str, ...]]:
@@ -87,11 +92,11 @@ def _table_key(config: Configuration) -> tuple[str, ...]:
     return spec.suite, spec.setting, config.evaluation, spec.metric, *sources
 
 
-def _table(configs: Sequence[Configuration], *, interval: IntervalKind) -> Table:
+def _table(configs: Sequence[Configuration], *, interval: IntervalKind, adjusted: bool) -> Table:
     spec = configs[0].spec
     sources = tuple(source.source for source in spec.sources)
     columns = (*sources, AVERAGE) if len(sources) > 1 else sources
-    pairs = mark(make_rows(configs, interval=interval), columns)
+    pairs = mark(make_rows(configs, interval=interval), columns, adjusted=adjusted)
     return Table(
         suite=spec.suite,
         setting=spec.setting,

@@ -36,6 +36,8 @@ class TableCell:
         mark: what it is in its column.
         over: what the interval is over.
         median: over episodes, of scores averaged over seeds; None of an average over sources.
+        family_mark: the mark by p-values that are adjusted over all pairs of rows that can be
+            compared; "" unless it was asked for.
     """
 
     mean: float
@@ -45,6 +47,7 @@ class TableCell:
     mark: Mark = ""
     over: Over = "episodes"
     median: float | None = None
+    family_mark: Mark = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

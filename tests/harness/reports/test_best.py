@@ -214,3 +214,29 @@ def test_a_source_that_only_one_row_has_has_no_best(tmp_path):
     write_run(tmp_path, make_spec("b"), EASY_AND_HARD)
     (table,) = build_report(read_runs(tmp_path)).tables
     assert [row.cells["texture"].mark for row in table.rows if "texture" in row.cells] == [""]
+
+
+def test_marks_by_adjusted_p_values_agree_with_the_differences_of_a_page(tmp_path):
+    rng = np.random.default_rng(5)
+    base = rng.normal(0.5, 0.1, size=80)
+    for learner, behind in {"a": 0.0, "b": 0.004, "c": 0.02, "d": 0.021, "e": 0.1}.items():
+        scores = base - behind + rng.normal(0, 0.08, size=80)
+        write_run(tmp_path, make_spec(learner, episodes=40), scores.tolist())
+    results = read_runs(tmp_path)
+    (plain,), (table,) = (
+        build_report(results, adjusted=adjusted).tables for adjusted in (False, True)
+    )
+    (found,) = find_differences(results.runs)
+    cells = {row.learner: row.cells for row in table.rows}
+    assert {cell.family_mark for row in plain.rows for cell in row.cells.values()} == {""}
+    seen = set()
+    for against in found.others:
+        for column in found.columns:
+            if cells[found.best.learner][column].mark != "best":
+                continue
+            mark = cells[against.row.learner][column].family_mark
+            assert mark == ("worse" if against.p_by_column[column] < 0.05 else "tied")
+            seen.add((mark, cells[against.row.learner][column].mark))
+    assert ("tied", "worse") in seen  # the rules differ here
+    assert ("worse", "worse") in seen
+    assert not {("worse", "tied")} & seen

@@ -14,6 +14,7 @@ from metabench.papers.table import PaperTable
 from metabench.render.page.differences import find_differences
 from metabench.render.page.origins import find_provenance
 from metabench.render.page.pictures import draw_pictures
+from metabench.render.page.side_by_side import find_side_by_side
 from metabench.render.page.values import Page
 from metabench.reports.build import build_report
 from metabench.reports.captions import IntervalKind
@@ -69,7 +70,7 @@ def build_page(
     Raises:
         UsageError: when there is no such paper, or ``seeds`` is asked for without scipy.
     """
-    report = build_report(results, interval=interval)
+    report = build_report(results, interval=interval, adjusted=True)
     missing: dict[str, str] = {}
     runs = results.runs
     return Page(
@@ -78,6 +79,7 @@ def build_page(
         papers=tuple(_papers(results, catalog, paper=paper, interval=interval)),
         problems=report.problems,
         differences=_made(missing, "differences", lambda: find_differences(runs)),
+        sides=_made(missing, "sides", lambda: find_side_by_side(runs)),
         claims=_made(missing, "claims", lambda: _claims(results, catalog)),
         pictures=_made(
             missing,
@@ -87,6 +89,7 @@ def build_page(
         provenance=find_provenance(runs),
         missing=missing,
         under_way=len(results.under_way),
+        adjusted=True,
     )
 
 
@@ -99,7 +102,9 @@ def _papers(
         references = [*readable_references(catalog).values()]
     pooled = PooledRuns(results, catalog)
     for reference in references:
-        report = build_paper_report(results, reference, interval=interval, pooled=pooled)
+        report = build_paper_report(
+            results, reference, interval=interval, pooled=pooled, adjusted=True
+        )
         for table in report.tables:
             assert isinstance(table, PaperTable)
             if paper is not None or any(row.ours and row.in_paper for row in table.rows):

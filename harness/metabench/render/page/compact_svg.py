@@ -1,4 +1,4 @@
-"""The same figure in fewer letters: a hundredth of a point is not seen, most ids are not used.
+"""The same figure in fewer letters: a tenth of a point is not seen, most ids are not used.
 
 matplotlib writes every corner of a path on a line of its own with six decimals, and an id for every
 group. On a page of many figures that is most of the page.
@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import count, groupby
 from xml.etree import ElementTree
 
-DECIMALS = 2
+import numpy as np
+from numpy.typing import NDArray
+
+DECIMALS = 1
 """Of a coordinate, in points."""
+
+OFF = 0.1
+"""How far a corner may lie off a straight line, in points, and be left out."""
 
 _REFERENCE = re.compile(r"#([^)\s\"]+)")
 _PART = re.compile(r"[A-Za-z]|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
@@ -38,7 +44,9 @@ def compact(svg: str, *, name: str) -> str:
     root = ElementTree.fromstring(svg)
     _rename(root, name)
     _simplify(root)
-    return ElementTree.tostring(root, encoding="unicode", short_empty_elements=True) + "\n"
+    _join(root)
+    text = ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)
+    return text.replace(" />", "/>") + "\n"
 
 
 def _rename(root: ElementTree.Element, name: str) -> None:
@@ -111,8 +119,9 @@ def _draws_nothing(element: ElementTree.Element) -> bool:
     """Whether an element is an empty group, or a filled bar without a height or without a line."""
     if element.tag in ("g", "defs"):
         return not len(element)
-    flat = re.fullmatch(r"M[-\d. ]+([hH][-\d.]+|[vV][-\d.]+)*z?", element.get("d", "-"))
-    one_way = flat is not None and len({*re.findall("[hv]", element.get("d", "").lower())}) < 2
+    data = re.sub(r"[hv]0(?![.\d])", "", element.get("d", "-"))
+    flat = re.fullmatch(r"M[-\d. ]+([hH][-\d.]+|[vV][-\d.]+)*z?", data)
+    one_way = flat is not None and len({*re.findall("[hv]", data.lower())}) < 2
     return one_way and "stroke" not in element.attrib and element.get("id") is None
 
 
@@ -128,22 +137,104 @@ def _hoist(group: ElementTree.Element) -> None:
                 del one.attrib[key]
 
 
+def _join(root: ElementTree.Element) -> None:
+    """Write equal shapes, and areas of one paint, that follow each other as one path.
+
+    Where two of them overlap, what shines through is no longer seen twice.
+    """
+    shapes = {
+        f"#{one.get('id')}": _Shape(one)
+        for one in root.iter("path")
+        if "id" in one.attrib and _SIMPLE.match(one.get("d", ""))
+    }
+    for parent in list(root.iter()):
+        if len(parent) < 3:
+            continue
+        kept: list[ElementTree.Element] = []
+        for (tag, name, paint), some in groupby(parent, key=_alike):
+            run = list(some)
+            if tag == "use" and name in shapes and len(run) > 2:
+                kept.append(shapes[name].at_each(run, dict(paint)))
+            elif tag == "path" and len(run) > 1:
+                data = "".join(one.get("d", "") for one in run)
+                kept.append(ElementTree.Element("path", {**dict(paint), "d": data}))
+            else:
+                kept += run
+        parent[:] = kept
+    used = {one.get("href", "") for one in root.iter("use")}
+    for parent in root.iter():
+        parent[:] = [one for one in parent if not _was_joined(one, shapes, used)]
+
+
+def _was_joined(
+    element: ElementTree.Element, shapes: Mapping[str, _Shape], used: Container[str]
+) -> bool:
+    """Whether an element holds a shape that nothing refers to any more, and nothing else."""
+    inner = list(element) if element.tag == "defs" else []
+    return len(inner) == 1 and (name := f"#{inner[0].get('id')}") in shapes and name not in used
+
+
+_SIMPLE = re.compile(r"M(-?[\d.]+) ?(-?[\d.]+)([^Mm]+)$")
+"""A shape in one piece, as :func:`shorter_path` writes it: where it begins, and how it goes on."""
+
+
+class _Shape:
+    """What is repeated: a tick of an axis, a dot of a scatter plot."""
+
+    def __init__(self, path: ElementTree.Element) -> None:
+        found = _SIMPLE.match(path.get("d", ""))
+        assert found is not None
+        self._begin = _scaled(float(found[1])), _scaled(float(found[2]))
+        self._rest = found[3]
+        self._paint = {key: value for key, value in path.items() if key not in ("id", "d")}
+
+    def at_each(
+        self, places: Sequence[ElementTree.Element], paint: Mapping[str, str]
+    ) -> ElementTree.Element:
+        """A path that draws the shape at each place, from left to right."""
+        (x, y), data, at = self._begin, "", (0, 0)
+        for left, top in sorted(map(_place, places)):
+            if self._rest.endswith("z"):  # which leads back to where it began
+                data += f"m{_joined([left + x - at[0], top + y - at[1]])}{self._rest}"
+                at = left + x, top + y
+            else:
+                data += f"M{_joined([left + x, top + y])}{self._rest}"
+        return ElementTree.Element("path", {**paint, **self._paint, "d": data})
+
+
+def _alike(element: ElementTree.Element) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+    """What an element repeats or is, and its paint; ("", id, ()) of what stays on its own."""
+    own = tuple((k, v) for k, v in element.items() if k not in ("href", "x", "y", "d"))
+    if element.tag == "use":
+        return "use", element.get("href", ""), own
+    area = element.tag == "path" and element.get("d", "").endswith("z")
+    if area and not {"id", "stroke", "transform"} & {*element.attrib}:
+        return "path", "", own
+    return "", str(id(element)), ()
+
+
+def _place(element: ElementTree.Element) -> tuple[int, int]:
+    return _scaled(float(element.get("x", "0"))), _scaled(float(element.get("y", "0")))
+
+
 def shorter_path(data: str) -> str:
     """A path with rounded corners, each said from the one before; a circle is said as one.
 
     Only what matplotlib writes is read: absolute moves, lines and curves.
 
     >>> shorter_path("M 1.000001 2 L 1.5 2 L 1.5 4 C 2 4 2 4 3 5.123456 z")
-    'M1 2h.5v2c.5 0 .5 0 1.5 1.12z'
+    'M1 2h.5v2c.5 0 .5 0 1.5 1.1z'
     """
     parts: list[str] = []
     x = y = start_x = start_y = 0
-    commands = list(_commands(data))
+    commands = _without_straight_corners(list(_commands(data)))
     position = 0
     while position < len(commands):
         command, points = commands[position]
         if command == "M" and (circle := _circle(commands[position : position + 10])):
-            parts.append(circle)
+            begin, around = circle
+            parts.append(_move(begin, (x, y), relative=bool(parts)) + around)
+            x, y = start_x, start_y = begin
             position += 10
             continue
         position += 1
@@ -154,7 +245,7 @@ def shorter_path(data: str) -> str:
         corners = [(_scaled(a), _scaled(b)) for a, b in points]
         to_x, to_y = corners[-1]
         if command == "M":
-            parts.append("M" + _joined([to_x, to_y]))
+            parts.append(_move((to_x, to_y), (x, y), relative=bool(parts)))
             start_x, start_y = to_x, to_y
         elif command == "L":
             parts.append(_line(to_x - x, to_y - y))
@@ -166,22 +257,64 @@ def shorter_path(data: str) -> str:
     return "".join(parts)
 
 
+def _without_straight_corners(commands: Sequence[_Command]) -> list[_Command]:
+    """Without corners of a line that lie within :data:`OFF` of the line without them."""
+    if len(commands) < 4:
+        return [*commands]
+    kept: list[_Command] = []
+    for is_line, some in groupby(commands, key=lambda command: command[0] == "L"):
+        run = list(some)
+        if is_line and len(run) > 1 and kept:
+            corners = np.array([kept[-1][1][-1], *(points[0] for _, points in run)])
+            run = [run[i - 1] for i in _corners(corners)[1:]]
+        kept += run
+    return kept
+
+
+def _corners(points: NDArray[np.float64]) -> list[int]:
+    """Positions of the points ``[n, 2]`` that a line needs: Douglas and Peucker's."""
+    kept, open_parts = {0, len(points) - 1}, [(0, len(points) - 1)]
+    while open_parts:
+        first, last = open_parts.pop()
+        if last - first < 2:
+            continue
+        along = points[last] - points[first]
+        inner = points[first + 1 : last] - points[first]
+        length = math.hypot(*along)
+        off = np.abs(inner @ [-along[1], along[0]]) / length if length else np.hypot(*inner.T)
+        furthest = int(off.argmax())
+        if off[furthest] > OFF:
+            middle = first + 1 + furthest
+            kept.add(middle)
+            open_parts += [(first, middle), (middle, last)]
+    return sorted(kept)
+
+
 def _scaled(value: float) -> int:
     return round(value * float(10**DECIMALS))
 
 
-def _circle(commands: Sequence[_Command]) -> str:
-    """A closed path of eight curves whose ends lie on a circle, as two arcs; else ""."""
+def _move(to: tuple[int, int], at: tuple[int, int], *, relative: bool) -> str:
+    """A move in the shorter of its two forms; the first of a path is absolute."""
+    absolute = "M" + _joined([*to])
+    there = "m" + _joined([to[0] - at[0], to[1] - at[1]])
+    return there if relative and len(there) < len(absolute) else absolute
+
+
+def _circle(commands: Sequence[_Command]) -> tuple[tuple[int, int], str] | None:
+    """A closed path of eight curves whose ends lie on a circle: where it begins, and an arc.
+
+    The arc ends a tenth of a point before its begin, since one that ends there is not drawn.
+    """
     if "".join(command for command, _ in commands) != "MCCCCCCCCz":
-        return ""
+        return None
     ends = [points[-1] for _, points in commands[:9]]
     x, y = (sum(end[axis] for end in ends[1:]) / 8 for axis in (0, 1))
     distances = [math.dist(end, (x, y)) for end in ends]
     if max(distances) - min(distances) > 1e-4:
-        return ""
+        return None
     r = _scaled(max(distances))
-    left, right = (f"a{_joined([r, r])} 0 1 0{_after(_joined([to, 0]))}" for to in (-2 * r, 2 * r))
-    return f"M{_joined([_scaled(x) + r, _scaled(y)])}{left}{right}z"
+    return (_scaled(x) + r, _scaled(y)), f"a{_joined([r, r])} 0 1 1 0 .1z"
 
 
 def _after(said: str) -> str:
@@ -203,7 +336,7 @@ def _commands(data: str) -> Iterator[_Command]:
 
 
 def _joined(values: list[int]) -> str:
-    """Hundredths as numbers, with a space only where a reader needs one."""
+    """Tenths as numbers, with a space only where a reader needs one."""
     text = ""
     for value in values:
         said = _number(value / 10**DECIMALS)
@@ -215,7 +348,7 @@ def _number(value: float) -> str:
     """A number without what can be left out.
 
     >>> _number(0.5), _number(-0.25), _number(12.0), _number(-0.0)
-    ('.5', '-.25', '12', '0')
+    ('.5', '-.2', '12', '0')
     """
     said = f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".")
     if said in ("-0", ""):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
+from metabench.planning.runspec import RunSpec
 from metabench.render.page.values import Against, Differences
 from metabench.reports.build import make_rows
 from metabench.reports.captions import inequality_notes
@@ -21,13 +22,12 @@ from metabench.results.paired_scores import (
     weights_of,
 )
 from metabench.results.reading import FinishedRun
-from metabench.stats import Difference, contrast, holm
+from metabench.stats import Difference, contrast
+from metabench.stats.families import MOST_PAIRS, adjust, count_pairs
 from metabench.text import counted
 
-MOST_PAIRS = 300
-"""With more pairs, those without the best are not computed: they would take too long."""
-
-_Entry = tuple[Row, Configuration]
+Entry = tuple[Row, Configuration]
+"""A configuration and its row."""
 
 
 def find_differences(runs: Sequence[FinishedRun]) -> list[Differences]:
@@ -36,47 +36,56 @@ def find_differences(runs: Sequence[FinishedRun]) -> list[Differences]:
     Raises:
         UsageError: when several seeds are to be compared and scipy is not installed.
     """
+    made = (_of_group(entries) for entries in comparable_entries(runs))
+    return [differences for differences in made if differences is not None]
+
+
+def comparable_entries(runs: Sequence[FinishedRun]) -> Iterator[list[Entry]]:
+    """Each group of two or more that ran under equal conditions, the best first.
+
+    What has no episode of a source is left out.
+    """
     by_setting: dict[tuple[str, str], list[Configuration]] = defaultdict(list)
     for config in configurations(runs):
         by_setting[config.spec.suite, config.spec.setting].append(config)
-    found = []
     for _, configs in sorted(by_setting.items(), key=lambda pair: pair[0]):
         entries = make_rows(configs)
-        groups = comparable_groups([config for _, config in entries])
-        made = [_of_group([entries[i] for i in group]) for group in groups]
-        found += [differences for differences in made if differences is not None]
-    return found
+        for group in comparable_groups([config for _, config in entries]):
+            sources = sources_of(entries[group[0]][1].spec)
+            whole = [entries[i] for i in group if {*sources} <= {*entries[i][1].source}]
+            if len(whole) > 1:
+                yield sorted(whole, key=lambda entry: _advantage(entry[1]), reverse=True)
 
 
-def _of_group(entries: Sequence[_Entry]) -> Differences | None:
-    """The differences of configurations that can be compared; None of a single one."""
-    spec, metric = entries[0][1].spec, entries[0][1].metric
+def _advantage(config: Configuration) -> float:
+    means = (config.of_source(name).mean() for name in sources_of(config.spec))
+    return config.metric.sign * float(sum(means))
+
+
+def overall_and_columns(spec: RunSpec) -> tuple[str, tuple[str, ...]]:
+    """The column that sums up, and all columns, that one first."""
     sources = sources_of(spec)
-    overall = AVERAGE if len(sources) > 1 else sources[0]
-    columns = (AVERAGE, *sources) if len(sources) > 1 else sources
-    whole = [entry for entry in entries if {*sources} <= {*entry[1].source}]
-    if len(whole) < 2:
-        return None
+    return (AVERAGE, (AVERAGE, *sources)) if len(sources) > 1 else (sources[0], sources)
 
-    def advantage(entry: _Entry) -> float:
-        scores = entry[1]
-        return metric.sign * float(sum(scores.of_source(name).mean() for name in sources))
 
-    ordered = sorted(whole, key=advantage, reverse=True)
+def _of_group(ordered: Sequence[Entry]) -> Differences | None:
+    """The differences of configurations that can be compared; None where no two can."""
+    spec, metric = ordered[0][1].spec, ordered[0][1].metric
+    overall, columns = overall_and_columns(spec)
     notes = inequality_notes([config for _, config in ordered])
     best, best_config = _with_rival(ordered)
     compared: list[tuple[Row, Configuration, dict[str, Difference]]] = []
     for row, config in ordered:
         if config is best_config:
             continue
-        shared = _shared(config, best_config)
+        shared = share(config, best_config)
         if isinstance(shared, str):
             notes.append(f"{config.label} is left out: {shared}.")
             continue
         if shared.n_fewest < MIN_EPISODES:
             few = f"{counted(shared.n_fewest, 'episode')} per source"
             notes.append(f"With only {few}, the intervals of {config.label} are too narrow.")
-        compared.append((row, config, _by_column(shared, columns)))
+        compared.append((row, config, by_column(shared, columns)))
     if not compared:
         return None
     if any(not by_column[overall].speaks_of_learners for *_, by_column in compared):
@@ -84,9 +93,7 @@ def _of_group(entries: Sequence[_Entry]) -> Differences | None:
             "With one seed, the intervals hold for these trained networks, not for the learners."
         )
     p_values, adjustment = _adjusted(
-        [_two_sided(by_column[overall]) for *_, by_column in compared],
-        [config for _, config, _ in compared],
-        overall,
+        [by_column for *_, by_column in compared], [config for _, config, _ in compared], columns
     )
     return Differences(
         suite=spec.suite,
@@ -97,8 +104,13 @@ def _of_group(entries: Sequence[_Entry]) -> Differences | None:
         overall=overall,
         columns=columns,
         others=tuple(
-            Against(row=row, by_column=by_column, p=p)
-            for (row, _, by_column), p in zip(compared, p_values, strict=True)
+            Against(
+                row=row,
+                by_column=by_column,
+                p=p_values[overall][i],
+                p_by_column={column: p_values[column][i] for column in columns},
+            )
+            for i, (row, _, by_column) in enumerate(compared)
         ),
         adjustment=adjustment,
         notes=tuple(filter(None, notes)),
@@ -106,44 +118,48 @@ def _of_group(entries: Sequence[_Entry]) -> Differences | None:
 
 
 def _adjusted(
-    with_best: Sequence[float], others: Sequence[Configuration], overall: str
-) -> tuple[Sequence[float], str]:
+    with_best: Sequence[Mapping[str, Difference]],
+    others: Sequence[Configuration],
+    columns: Sequence[str],
+) -> tuple[dict[str, Sequence[float]], str]:
     """The p-values of the pairs with the best, adjusted over all pairs, and how, in words.
 
-    Which one is the best is seen in these very episodes, so any pair could have been shown: the
-    family is all of them.
-
     Args:
-        with_best: a p-value for each of ``others`` against the best.
+        with_best: the differences of each of ``others`` to the best.
         others: what is compared with the best.
-        overall: the column that is tested.
+        columns: each is a family.
+
+    Returns:
+        By column, a p-value for each of ``others``.
     """
     k = len(others) + 1
-    n_pairs = k * (k - 1) // 2
-    if n_pairs > MOST_PAIRS:
-        said = f"by Bonferroni's correction for all {n_pairs:,} pairs of the {k:,} configurations"
-        return [min(1.0, n_pairs * p) for p in with_best], said
-    family = [*with_best, *_p_of_pairs(others, overall)]
-    pairs = "the one pair" if k == 2 else f"all {len(family):,} pairs of the {k} configurations"
-    return holm(family)[: len(with_best)], f"by Holm's procedure over {pairs}"
+    few = count_pairs(k) <= MOST_PAIRS
+    family = [*with_best, *(_differences_of_pairs(others, columns) if few else ())]
+    found = {
+        column: adjust([two_sided(one[column]) for one in family], n_configs=k)
+        for column in columns
+    }
+    return {column: one.p_values for column, one in found.items()}, found[columns[0]].words
 
 
-def _p_of_pairs(configs: Sequence[Configuration], column: str) -> Iterator[float]:
-    """The p-value of each pair that can be compared."""
+def _differences_of_pairs(
+    configs: Sequence[Configuration], columns: Sequence[str]
+) -> Iterator[dict[str, Difference]]:
+    """The differences of each pair that can be compared."""
     for left, right in combinations(configs, 2):
-        if not isinstance(shared := _shared(left, right), str):
-            yield _two_sided(_by_column(shared, [column])[column])
+        if not isinstance(shared := share(left, right), str):
+            yield by_column(shared, columns)
 
 
-def _with_rival(ordered: Sequence[_Entry]) -> _Entry:
+def _with_rival(ordered: Sequence[Entry]) -> Entry:
     """The best of those that one behind them can be compared with; the first where none can."""
     for rank, (row, config) in enumerate(ordered):
-        if any(not isinstance(_shared(config, other), str) for _, other in ordered[rank + 1 :]):
+        if any(not isinstance(share(config, other), str) for _, other in ordered[rank + 1 :]):
             return row, config
     return ordered[0]
 
 
-def _shared(left: Configuration, right: Configuration) -> Shared | str:
+def share(left: Configuration, right: Configuration) -> Shared | str:
     """What two configurations share; where they cannot be compared, why."""
     reason, wanted = seeds_wanted(left, right)
     if reason:
@@ -155,7 +171,8 @@ def _shared(left: Configuration, right: Configuration) -> Shared | str:
     return shared
 
 
-def _by_column(shared: Shared, columns: Sequence[str]) -> dict[str, Difference]:
+def by_column(shared: Shared, columns: Sequence[str]) -> dict[str, Difference]:
+    """Left minus right in each column."""
     sources = tuple(shared.left)
     return {
         name: contrast(shared.left, shared.right, weights=weights_of(name, sources))
@@ -163,6 +180,8 @@ def _by_column(shared: Shared, columns: Sequence[str]) -> dict[str, Difference]:
     }
 
 
-def _two_sided(difference: Difference) -> float:
-    difference.interval()  # says here that it needs scipy, not while the page is written
+def two_sided(difference: Difference) -> float:
+    """The p-value of a difference from 0, not adjusted."""
+    if difference.standard_error == 0:
+        difference.interval()  # says here that it needs scipy, not while the page is written
     return min(1.0, 2 * min(difference.p_above(0.0), difference.p_below(0.0)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,7 +27,7 @@ def find_provenance(runs: Sequence[FinishedRun]) -> PageProvenance:
     ]
     return PageProvenance(
         origins=tuple(origins),
-        environments=tuple(_environments(run.record.provenance for run in runs)),
+        environments=tuple(_environments(runs)),
         data=tuple(_data(runs)),
     )
 
@@ -77,43 +77,47 @@ def _facts(record: records.RunRecord) -> dict[str, str]:
     return {name: text for name, text in facts.items() if text}
 
 
-def _environments(found: Iterable[records.Provenance]) -> list[Environment]:
-    revisions: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for one in found:
+def _environments(runs: Iterable[FinishedRun]) -> list[Environment]:
+    groups: dict[tuple[str, ...], list[records.RunRecord]] = defaultdict(list)
+    for run in runs:
+        one = run.record.provenance
         packages = (f"{name} {version}" for name, version in one.packages.items() if version)
         place = (
             f"{one.device}, {counted(one.threads, 'thread')}",
             f"Python {one.python}, {one.platform}",
             ", ".join(packages),
         )
-        revisions[place].append(one.git)
+        groups[place].append(run.record)
     return [
         Environment(
             device=device,
             platform=where,
             packages=packages,
-            revisions=tuple(dict.fromkeys(filter(None, git))),
-            n_runs=len(git),
+            revisions=_distinct(record.provenance.git for record in group),
+            n_runs=len(group),
+            learners=_distinct(record.spec.learner.name for record in group),
+            suites=_distinct(record.spec.suite for record in group),
         )
-        for (device, where, packages), git in sorted(revisions.items())
+        for (device, where, packages), group in sorted(groups.items())
     ]
 
 
 def _data(runs: Sequence[FinishedRun]) -> list[DataOrigin]:
-    counts: Counter[tuple[str, ...]] = Counter()
+    learners: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for run in runs:
         spec = run.record.spec
         told: Mapping[str, Any] = run.record.data
         for choice in spec.sources:
             facts = told.get(choice.source)
             facts = facts if isinstance(facts, dict) else {}
-            counts[
+            place = (
                 spec.suite,
                 choice.source,
                 str(facts.get("dataset", choice)),
                 str(facts.get("fingerprint", "")),
                 str(facts.get("licence", "")),
-            ] += 1
+            )
+            learners[place].append(spec.learner.name)
     return [
         DataOrigin(
             suite=suite,
@@ -121,7 +125,12 @@ def _data(runs: Sequence[FinishedRun]) -> list[DataOrigin]:
             dataset=dataset,
             fingerprint=fingerprint,
             licence=licence,
-            n_runs=n,
+            n_runs=len(names),
+            learners=_distinct(names),
         )
-        for (suite, source, dataset, fingerprint, licence), n in sorted(counts.items())
+        for (suite, source, dataset, fingerprint, licence), names in sorted(learners.items())
     ]
+
+
+def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, texts)))

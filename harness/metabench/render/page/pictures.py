@@ -169,10 +169,10 @@ def without_styles(svg: str) -> str:
 
     Styles become attributes, so that the page's style sheet, which overrides attributes, can
     recolor the figure for a dark screen. Fonts are the page's, and the size follows them: what is
-    8 points high becomes 0.8 rem.
+    8 points high becomes 0.8 em.
     """
     svg = re.sub(r"<style\b.*?</style>", "", svg, flags=re.DOTALL)
-    svg = _SIZE.sub(lambda match: f' {match[1]}="{float(match[2]) / 10:g}rem"', svg, count=2)
+    svg = _SIZE.sub(lambda match: f' {match[1]}="{float(match[2]) / 10:g}em"', svg, count=2)
     return _TAG.sub(lambda match: _without_style(match[0]), svg)
 
 

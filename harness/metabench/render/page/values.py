@@ -19,11 +19,13 @@ class Against:
         row: the configuration.
         by_column: its number minus the best's; without a column in which they share no episode.
         p: two-sided, of the overall difference, adjusted over all pairs of the configurations.
+        p_by_column: the same of every column.
     """
 
     row: Row
     by_column: Mapping[str, Difference]
     p: float
+    p_by_column: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,84 @@ class Differences:
     others: tuple[Against, ...]
     adjustment: str
     notes: tuple[str, ...]
+
+
+Line = tuple[tuple[float, float], ...]
+"""Points of a curve."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """A configuration that can be put beside another one.
+
+    Attributes:
+        row: the configuration.
+        training: what was logged over meta-steps, by name, of the first seed.
+        adaptation: the metric after 0, 1, 2, ... inner steps at meta-test, of the first seed; () if
+            not recorded.
+        sources: the mean of each source.
+    """
+
+    row: Row
+    training: Mapping[str, Line]
+    adaptation: tuple[float, ...]
+    sources: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeOfTwo:
+    """An episode with the scores of two configurations, means over seeds."""
+
+    source: str
+    key: str
+    left: float
+    right: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairOfSides:
+    """Two configurations, by position among the sides.
+
+    Attributes:
+        left: the better one.
+        right: the other one.
+        by_column: left minus right.
+        p: two-sided, of the overall difference, adjusted over all pairs of the group.
+        episodes: those that differ most.
+    """
+
+    left: int
+    right: int
+    by_column: Mapping[str, Difference]
+    p: float
+    episodes: tuple[EpisodeOfTwo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideBySide:
+    """Configurations that ran under equal conditions, any two of which can be compared.
+
+    Attributes:
+        suite: its name.
+        setting: its name.
+        budget: its name.
+        unit: ``%``, or the name of the metric.
+        better: ``larger`` or ``smaller``.
+        overall: the column that sums up.
+        columns: all of them, the overall one first.
+        sides: the best first.
+        pairs: each two that can be compared.
+    """
+
+    suite: str
+    setting: str
+    budget: str
+    unit: str
+    better: str
+    overall: str
+    columns: tuple[str, ...]
+    sides: tuple[Side, ...]
+    pairs: tuple[PairOfSides, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,13 +192,15 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What runs were made with, and the revisions of metabench."""
+    """What runs were made with, the revisions of metabench, and whose runs they are."""
 
     device: str
     platform: str
     packages: str
     revisions: tuple[str, ...]
     n_runs: int
+    learners: tuple[str, ...] = ()
+    suites: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +214,7 @@ class DataOrigin:
         fingerprint: of the data.
         licence: "" where none is known.
         n_runs: how many runs used it.
+        learners: whose runs these are.
     """
 
     suite: str
@@ -140,6 +223,7 @@ class DataOrigin:
     fingerprint: str
     licence: str
     n_runs: int
+    learners: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,12 +245,14 @@ class Page:
         papers: the papers' tables with our runs.
         problems: what is wrong with the folder.
         differences: per suite and setting; None if they were not asked for.
+        sides: configurations that can be put side by side; None if they were not asked for.
         claims: of the papers, with verdicts; None if they were not asked for.
         pictures: kind by kind; None if they were not asked for.
         provenance: how it was made; None if it was not asked for.
         missing: by name of such a part, why it could not be made.
         under_way: how many runs are not counted because a process is making them.
         live: the address of the page that shows these; "" where nothing serves it.
+        adjusted: whether the cells have a mark by adjusted p-values, which is then the one shown.
     """
 
     title: str
@@ -174,9 +260,11 @@ class Page:
     papers: tuple[PaperTable, ...]
     problems: tuple[str, ...] = ()
     differences: tuple[Differences, ...] | None = None
+    sides: tuple[SideBySide, ...] | None = None
     claims: tuple[ClaimResult, ...] | None = None
     pictures: tuple[Picture, ...] | None = None
     provenance: PageProvenance | None = None
     missing: Mapping[str, str] | None = None
     under_way: int = 0
     live: str = ""
+    adjusted: bool = False

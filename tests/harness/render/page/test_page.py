@@ -145,7 +145,7 @@ def test_styles_become_attributes_and_text_stays():
         '<text style="font: 8px sans">style="x: y" &lt;b&gt;</text></svg>'
     )
     assert without_styles(svg) == (
-        '<svg width="50.4rem" height="9rem"><use href="#a" fill="#fff"/>'
+        '<svg width="50.4em" height="9em"><use href="#a" fill="#fff"/>'
         '<text font-size="8px">style="x: y" &lt;b&gt;</text></svg>'
     )
 

@@ -19,7 +19,7 @@ from metabench.results.episode_files import Episodes
 from metabench.results.paired_scores import shared_scores
 from metabench.results.reading import FinishedRun
 from metabench.results.schema import RunRecord
-from metabench.stats import contrast, holm
+from metabench.stats import contrast, families, holm
 
 N = 200
 """Episodes."""
@@ -82,7 +82,8 @@ def test_the_family_is_every_pair(monkeypatch):
         names = frozenset({against.row.learner, found.best.learner})
         assert against.p == pytest.approx(adjusted[names])
 
-    monkeypatch.setattr(differences, "MOST_PAIRS", 5)
+    for module in (differences, families):
+        monkeypatch.setattr(module, "MOST_PAIRS", 5)
     found = only(runs)
     assert found.adjustment == "by Bonferroni's correction for all 6 pairs of the 4 configurations"
     for against in found.others:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from metabench.papers.claims import sentences as claim_words
-from metabench.papers.table import PaperTable
 from metabench.plugin.source_deviation import DEVIATIONS
-from metabench.render import claims_text, legends, text_table
-from metabench.render.page.html import parts
+from metabench.render import claims_text, text_table
+from metabench.render.page.dot_plot import dot_plots, mark_of
+from metabench.render.page.html import parts, row_columns
+from metabench.render.page.html.stored import stored
 from metabench.render.page.values import Page
-from metabench.reports.tables import Table
 from metabench.results import metrics
 from metabench.stats.words import p_value
 from metabench.text import counted, plain
@@ -60,7 +60,11 @@ def _environment() -> Environment:
         verdict_text=text_table.verdict_text,
         title_of=text_table.title,
         printed_text=text_table.printed_text,
-        legend_of=_legend,
+        rule_of=_rule_of,
+        mark_of=mark_of,
+        dot_plots=dot_plots,
+        row_columns=row_columns,
+        stored=stored,
         parts=parts,
         counted=counted,
         claims=claim_words,
@@ -71,8 +75,22 @@ def _environment() -> Environment:
     return environment
 
 
-def _legend(table: Table | PaperTable) -> str:
-    return legends.legend(text_table.text_table_of(table), best="Bold", tied="Underlined")
+_BY_P_VALUES = (
+    "One rule holds for the whole page: a difference counts if its p-value is below 0.05. p-values "
+    "are two-sided, of the paired difference on the episodes that both have, and adjusted by "
+    "Holm's procedure over all pairs that could have been shown: all rows of a column that ran "
+    "under the same conditions, or all pairs of a claim. (With more than 300 pairs the correction "
+    "is Bonferroni's.) Intervals of differences have a level of 95 % each and are not adjusted."
+)
+_BY_INTERVALS = (
+    "A difference counts if the 95 % interval of the paired difference, on the episodes that both "
+    "have, does not contain 0. The intervals are not adjusted for the number of comparisons."
+)
+
+
+def _rule_of(page: Page) -> str:
+    """Which differences count on a page, in sentences."""
+    return _BY_P_VALUES if page.adjusted else _BY_INTERVALS
 
 
 def _policy(style: Markup, script: Markup) -> str:

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+from markupsafe import Markup
 
 from metabench.papers.claims.evaluate import ClaimResult
 from metabench.papers.table import PaperRow, PaperTable
-from metabench.render.page.values import Against, Differences, Page, Picture
-from metabench.reports.tables import Row, Table, TableCell
-from metabench.stats import OF_LEARNERS, OF_NETWORKS, SEEDS_AVERAGED, Difference
+from metabench.render.page.values import Against, Differences, Origin, Page, Picture
+from metabench.reports.tables import Row, Table
+from metabench.stats import ALPHA, OF_LEARNERS, OF_NETWORKS, SEEDS_AVERAGED, Difference
 from metabench.text import duration as duration
 from metabench.text import plain
 
 OUTCOMES = ("match", "close", "inconclusive", "differs", "not comparable")
 VERDICTS = ("supported", "refuted", "undecided", "not comparable")
 PLOT_WIDTH = 180.0
+MOST_DOTS = 6
+"""Rows of a dot plot that are seen at first."""
+MOST_ROWS = 12
+"""Rows of a table that is seen at first."""
+FOLDED_FROM = 3
+"""Blocks of a section that are folded at first; fewer are seen."""
+LONG_FIGURE = 12_000
+"""Letters of a figure that is stored compressed if it is not seen at first."""
+
+Item = TypeVar("Item")
 
 
 def symbol(verdict: str) -> str:
@@ -25,7 +39,7 @@ def symbol(verdict: str) -> str:
     return verdict.replace(" ", "-")
 
 
-def facts(rows: Iterable[Row], *suites: str) -> str:
+def facts(rows: Iterable[Row], *suites: str) -> Markup:
     """By what a line is filtered, as JSON for the script; what is not named does not filter it."""
     rows = list(rows)
     return _facts(
@@ -40,13 +54,13 @@ def suites(page: Page) -> dict[str, str]:
     return {run: table.suite for table in page.tables for row in table.rows for run in row.runs}
 
 
-def paper_facts(row: PaperRow, suites: Mapping[str, str]) -> str:
+def paper_facts(row: PaperRow, suites: Mapping[str, str]) -> Markup:
     """As :func:`facts`, of a line of a paper's table, by the suites of runs."""
     runs = (run for ours in row.ours for run in ours.runs)
     return facts(row.ours, *(suites[run] for run in runs if run in suites))
 
 
-def claim_facts(found: ClaimResult) -> str:
+def claim_facts(found: ClaimResult) -> Markup:
     """As :func:`facts`, of a claim."""
     parties = (*found.claim.left, *found.claim.right)
     return _facts(
@@ -56,18 +70,21 @@ def claim_facts(found: ClaimResult) -> str:
     )
 
 
-def picture_facts(picture: Picture) -> str:
+def picture_facts(picture: Picture) -> Markup:
     """As :func:`facts`, of a figure, which shows runs with and without stamps."""
     return _facts(learner=picture.learners, suite=[picture.suite])
 
 
-def suite_facts(suite: str) -> str:
-    """As :func:`facts`, of what concerns a whole suite."""
-    return _facts(suite=[suite])
+def _facts(**found: Iterable[str]) -> Markup:
+    """JSON within single quotes, in which double ones need no escape."""
+    packed = {kind: _distinct(texts) for kind, texts in found.items()}
+    text = json.dumps(packed, separators=(",", ":"))
+    return Markup(text.replace("&", "&amp;").replace("'", "&#39;").replace("<", "&lt;"))
 
 
-def _facts(**found: Iterable[str]) -> str:
-    return json.dumps({kind: _distinct(texts) for kind, texts in found.items()})
+def made_facts(learners: Iterable[str], suites: Iterable[str]) -> Markup:
+    """As :func:`facts`, of what several runs were made with."""
+    return _facts(learner=learners, suite=suites)
 
 
 def choices(page: Page) -> dict[str, list[str]]:
@@ -105,22 +122,99 @@ def verdicts(page: Page) -> list[tuple[ClaimResult, int]]:
     An evaluation that has the verdict, and how many have it; in the order of :data:`VERDICTS`,
     verdicts that hold for the learners first.
     """
-    claims = page.claims or ()
+    return _counted_verdicts(page.claims or ())
+
+
+def counted_verdicts(group: Sequence[tuple[int, ClaimResult]]) -> list[tuple[ClaimResult, int]]:
+    """As :func:`verdicts`, of numbered claims."""
+    return _counted_verdicts([claim for _, claim in group])
+
+
+def _counted_verdicts(claims: Sequence[ClaimResult]) -> list[tuple[ClaimResult, int]]:
     counts = Counter(claim.said for claim in claims)
     found = {claim.said: claim for claim in claims}.values()
     ordered = sorted(found, key=lambda c: (VERDICTS.index(c.verdict), bool(c.scope), c.said))
     return [(claim, counts[claim.said]) for claim in ordered]
 
 
-def leaders(table: Table) -> tuple[str, list[tuple[Row, TableCell]]]:
-    """The column that sums a table up, and its best rows with those tied with the best."""
-    column = table.columns[-1]
-    known = [(row, row.cells[column]) for row in table.rows if column in row.cells]
-    if len(known) < 2:
-        return column, known
-    order = ("best", "tied")
-    led = [pair for pair in known if pair[1].mark in order]
-    return column, sorted(led, key=lambda pair: order.index(pair[1].mark))
+def claims_by_paper(page: Page) -> list[tuple[str, list[tuple[int, ClaimResult]]]]:
+    """The claims with their numbers on the page, by paper."""
+    return _grouped(page.claims or (), lambda claim: claim.paper)
+
+
+def pictures_by_setting(page: Page) -> list[tuple[str, list[tuple[int, Picture]]]]:
+    """The figures with their numbers on the page, by setting and budget."""
+    return _grouped(
+        page.pictures or (), lambda one: f"{one.suite} @ {one.setting}, budget {one.budget}"
+    )
+
+
+def stored_figures(page: Page) -> dict[str, str]:
+    """Large figures that are not seen at first, by id: compressed they are a quarter as long."""
+    if len(pictures_by_setting(page)) < FOLDED_FROM:
+        return {}
+    numbered = enumerate(page.pictures or (), 1)
+    return {f"picture-{n}": one.svg for n, one in numbered if len(one.svg) > LONG_FIGURE}
+
+
+def origins_by_setting(page: Page) -> list[tuple[str, list[tuple[int, Origin]]]]:
+    """How rows were made, with their numbers on the page, by setting."""
+    found = page.provenance.origins if page.provenance else ()
+    return _grouped(found, lambda one: f"{one.suite} @ {one.setting}")
+
+
+def origins(page: Page) -> dict[tuple[str, ...], int]:
+    """Where it is said how a row was made: a number on the page, by the runs of the row."""
+    found = page.provenance.origins if page.provenance else ()
+    return {origin.row.runs: number for number, origin in enumerate(found, 1)}
+
+
+def _grouped(
+    found: Iterable[Item], name: Callable[[Item], str]
+) -> list[tuple[str, list[tuple[int, Item]]]]:
+    groups: dict[str, list[tuple[int, Item]]] = defaultdict(list)
+    for number, one in enumerate(found, 1):
+        groups[plain(name(one))].append((number, one))
+    return list(groups.items())
+
+
+def ranked_tables(page: Page) -> list[tuple[int, Table]]:
+    """The tables with several rows, with their numbers; all of them if there are few."""
+    return [pair for pair in enumerate(page.tables, 1) if pair not in tables_of_one(page)]
+
+
+def tables_of_one(page: Page) -> list[tuple[int, Table]]:
+    """The tables with one row, with their numbers: there is nothing to rank."""
+    return [pair for pair in enumerate(page.tables, 1) if len(pair[1].rows) < 2]
+
+
+def is_open(table: Table, page: Page) -> bool:
+    """Whether a table is seen at first: not if it is long, or among others and of a single row."""
+    return len(page.tables) == 1 or 1 < len(table.rows) <= MOST_ROWS
+
+
+def says_something(table: PaperTable) -> bool:
+    """Whether any number of ours can be held against a printed one."""
+    return any(outcome != "not comparable" for outcome, _ in outcomes(table))
+
+
+def speaking(page: Page) -> list[str]:
+    """The keys of the papers' tables that say something."""
+    return [table.key for table in page.papers if says_something(table)]
+
+
+def best_first(better: str) -> str:
+    """How a column is sorted that begins with the best."""
+    return "descending" if better == "larger" else "ascending"
+
+
+def file_name(title: str) -> str:
+    """A title as the name of a file.
+
+    >>> file_name("four-domains @ 5w1s, pruned")
+    'four-domains-5w1s-pruned'
+    """
+    return "-".join(re.findall(r"[a-z0-9]+", title.lower())) or "table"
 
 
 def numbered(table: PaperTable) -> Iterator[tuple[PaperRow, dict[str, int]]]:
@@ -187,6 +281,12 @@ def all_of_learners(differences: Differences) -> bool:
     return all(one.speaks_of_learners for one in overall)
 
 
+def any_of_learners(differences: Differences) -> bool:
+    """Whether any line has degrees of freedom."""
+    overall = (against.by_column[differences.overall] for against in differences.others)
+    return any(one.speaks_of_learners for one in overall)
+
+
 def degrees(difference: Difference) -> str:
     """Degrees of freedom of Student's t; "" for the normal distribution.
 
@@ -196,10 +296,9 @@ def degrees(difference: Difference) -> str:
     return f"{difference.degrees:.1f}" if difference.speaks_of_learners else ""
 
 
-def side(difference: Difference) -> str:
-    """Whether an interval leaves 0 out: ``apart``, else ``open``."""
-    low, high = difference.interval()
-    return "open" if low <= 0 <= high else "apart"
+def side(p: float) -> str:
+    """Whether a difference counts, by its adjusted p-value: ``apart``, else ``open``."""
+    return "apart" if p < ALPHA else "open"
 
 
 def metric_of(table: Table) -> str:
