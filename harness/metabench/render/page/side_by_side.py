@@ -8,7 +8,6 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.render.figures.curves import Series, read_metrics
 from metabench.render.page.differences import (
     Entry,
     by_column,
@@ -18,6 +17,7 @@ from metabench.render.page.differences import (
     two_sided,
 )
 from metabench.render.page.values import EpisodeOfTwo, Line, PairOfSides, Side, SideBySide
+from metabench.results.comparable_curves import Series, read_metrics
 from metabench.results.configurations import Configuration
 from metabench.results.paired_scores import Shared
 from metabench.results.reading import FinishedRun
