@@ -23,7 +23,7 @@ def conv_block(
     """Convolve, normalize by the statistics of these examples, halve, and apply a ReLU.
 
     It equals :func:`conv2d`, :func:`batch_norm`, :func:`max_pool2d` of 2x2 and ``relu`` after one
-    another. On a CPU the last three are one operation, which reads and writes maps half as often.
+    another. On a CPU the last three are one operation, which reads and writes maps less often.
 
     Args:
         x: ``[tasks, n, channels, height, width]``.
@@ -46,5 +46,5 @@ def conv_block(
     # The pool comes before the norm, so the order of the maps must be that of the normalized ones.
     sign = torch.ones_like(scale).copysign_(scale.detach())
     maps = fold_tasks(conv2d(x, weight * sign[..., None, None, None], padding=padding))
-    scale, shift = ((w.expand(n_tasks, -1)).flatten() for w in (scale * sign, shift))
+    scale, shift = (w.expand(n_tasks, -1).flatten() for w in (scale * sign, shift))
     return unfold_tasks(norm_pool(maps, scale, shift, eps=eps, relu=relu), n_tasks)

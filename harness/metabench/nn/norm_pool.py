@@ -16,7 +16,7 @@ A cotangent ``v`` of this comes back, by equation 1 of :mod:`metabench.nn.channe
 
     to g:  q P v + a P z + b   (masked),    to z:  a S g - d v + e z + f.                       (2)
 
-So a map is read and written half as often as by a norm and a pool, and where ``S`` stands, the
+So a map is read and written less often than by a norm and a pool, and where ``S`` stands, the
 numbers of a pooled map are written over those of a map.
 """
 
@@ -50,7 +50,7 @@ def norm_pool(z: Tensor, scale: Tensor, shift: Tensor, *, eps: float, relu: bool
 
     Args:
         z: ``[n, channels, height, width]``, on a CPU.
-        scale: ``[channels]``, 0 or more; of a negative one the smallest would be taken.
+        scale: ``[channels]``, 0 or more; with a negative one the wrong pixel would count.
         shift: ``[channels]``.
         eps: added to the variance.
         relu: whether a ReLU follows.
