@@ -4,9 +4,10 @@ Read ``layers`` first, then ``norm`` and ``mlp`` (their derivatives), ``losses``
 ``transduction`` (predictors for the transductive and the inductive protocol). ``statistics`` says
 whose statistics batch norm uses, ``state`` has layers that train otherwise than they predict, and
 ``derivatives`` says which derivatives convolutions and norms of maps have (``convolution``,
-``norm_maps``).
+``norm_maps``). ``conv_block`` makes one operation of what follows a convolution (``norm_pool``).
 """
 
+from metabench.nn.conv_block import conv_block
 from metabench.nn.derivatives import differentiated_twice
 from metabench.nn.layers import (
     avg_pool2d,
@@ -31,6 +32,7 @@ __all__ = [
     "batch_norm",
     "by_task",
     "conv2d",
+    "conv_block",
     "differentiated_twice",
     "drop_block",
     "dropout",

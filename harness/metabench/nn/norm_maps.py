@@ -4,14 +4,8 @@ For one channel, over its ``n`` elements ``z``:
 
     u = r (z - mean z),    r = (mean (z - mean z)^2 + eps)^(-1/2),    y = scale u + shift,
 
-and a ReLU if asked for. The derivatives are equations 1 and 2 of :mod:`metabench.nn.norm`. Each of
-them, where ``u`` is written out, is a sum of maps with one factor per channel:
-
-    to g:  q v + a z + b,    to z:  a g - d v + e z + f.                                        (1)
-
-The factors follow from sums over the elements. One kernel, the norm's own first derivative, gives
-these without a temporary map: ``sum v`` and ``sum u v`` of a cotangent ``v``, and of ``g`` in the
-place of ``z``, with mean 0 and deviation 1, ``sum v g``.
+and a ReLU if asked for. The derivatives are equations 1 and 2 of :mod:`metabench.nn.norm`; the
+second is computed as :mod:`metabench.nn.channel_factors` says.
 
 PyTorch's own second derivative takes several times as many kernels and temporary maps.
 """
@@ -25,9 +19,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from metabench.nn.channel_factors import (
+    by_channel,
+    dense,
+    laid_out_like,
+    masked,
+    norm_backward,
+    second_factors,
+    sum_products,
+)
 from metabench.nn.derivatives import is_differentiated_twice
-
-_backward = torch.ops.aten.native_batch_norm_backward.default
 
 
 def norm_maps(
@@ -48,7 +49,7 @@ def norm_maps(
     # Contiguous, because the kernels of PyTorch 2.13 on a CPU read past an expanded scale.
     scale, shift = (None if one is None else one.contiguous() for one in (scale, shift))
     if is_differentiated_twice():
-        y = _Norm.apply(_dense(z), scale, shift, eps, relu)  # type: ignore[no-untyped-call]
+        y = _Norm.apply(dense(z), scale, shift, eps, relu)  # type: ignore[no-untyped-call]
         return y
     y = functional.batch_norm(z, None, None, scale, shift, training=True, eps=eps)
     return torch.relu(y) if relu else y
@@ -76,8 +77,8 @@ class _Norm(torch.autograd.Function):
                 g, z, scale, mean, r, y, ctx.eps, ctx.needs_input_grad[:3]
             )
             return *gradients, None, None
-        g, mask = _mask(_laid_out_like(g, z), y), ctx.needs_input_grad[:3]
-        found = _backward(g, z, scale, None, None, mean, r, True, ctx.eps, mask)
+        g, mask = masked(laid_out_like(g, z), y), ctx.needs_input_grad[:3]
+        found = norm_backward(g, z, scale, None, None, mean, r, True, ctx.eps, mask)
         return *found, None, None
 
 
@@ -97,9 +98,9 @@ class _Gradient(torch.autograd.Function):
         asked: tuple[bool, bool, bool],
     ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
-        g = _mask(_laid_out_like(g, z), y)
+        g = masked(laid_out_like(g, z), y)
         mask = [asked[0], True, True]
-        dz, dscale, dshift = _backward(g, z, scale, None, None, mean, r, True, eps, mask)
+        dz, dscale, dshift = norm_backward(g, z, scale, None, None, mean, r, True, eps, mask)
         ctx.save_for_backward(g, z, scale, mean, r, y, dscale, dshift)
         found = dz, dscale, dshift
         return tuple(d if wanted else None for d, wanted in zip(found, asked, strict=True))
@@ -107,63 +108,27 @@ class _Gradient(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Equation 1."""
+        """Equation 1 of :mod:`metabench.nn.channel_factors`."""
         v, v_scale, v_shift = cotangents
         g, z, scale, mean, r, y, sum_ug, sum_g = ctx.saved_tensors
-        v = torch.zeros_like(g) if v is None else _laid_out_like(v, z)
-        n = z.numel() // z.shape[1]
-        q = r if scale is None else r * scale
-        share = q / n
-        sum_uv, sum_v = _sums(v, z, mean, r)
-        sum_vg, _ = _sums(v, g, torch.zeros_like(mean), torch.ones_like(r))
-        # sum v P g
-        sum_vpg = sum_vg.addcmul_(sum_v, sum_g, value=-1 / n).addcmul_(sum_uv, sum_ug, value=-1 / n)
-
-        h = _minus(v_scale, share * sum_uv)
-        k = share * sum_ug
-        a, d = r * h, r * k
-        b = _minus(v_shift, share * sum_v).addcmul_(a, mean, value=-1)
-        along_u = (h * sum_ug).addcmul_(k, sum_uv, value=-1).addcmul_(q, sum_vpg)
-        e = (along_u * r * r).mul_(-1 / n)
-        f = (d * sum_v).addcmul_(a, sum_g, value=-1).mul_(1 / n).addcmul_(e, mean, value=-1)
-
-        to_g, to_z, to_scale = None, None, None
+        v = torch.zeros_like(g) if v is None else laid_out_like(v, z)
+        q, a, b, d, e, f, to_scale = second_factors(
+            v,
+            z,
+            scale=scale,
+            mean=mean,
+            r=r,
+            sum_ug=sum_ug,
+            sum_g=sum_g,
+            sum_vg=sum_products(v, g),
+            v_scale=v_scale,
+            v_shift=v_shift,
+        )
+        to_g, to_z = None, None
         if ctx.needs_input_grad[0]:
-            to_g = torch.addcmul(_by_channel(b), v, _by_channel(q)).addcmul_(z, _by_channel(a))
-            to_g = _mask(to_g, y)
+            to_g = torch.addcmul(by_channel(b), v, by_channel(q)).addcmul_(z, by_channel(a))
+            to_g = masked(to_g, y)
         if ctx.needs_input_grad[1]:
-            to_z = torch.addcmul(_by_channel(f), g, _by_channel(a))
-            to_z.addcmul_(v, _by_channel(d), value=-1).addcmul_(z, _by_channel(e))
-        if ctx.needs_input_grad[2]:
-            to_scale = r * sum_vpg
-        return to_g, to_z, to_scale, *[None] * 5
-
-
-def _sums(v: Tensor, z: Tensor, mean: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-    """Per channel, the sums of ``v r (z - mean)`` and of ``v``."""
-    _, products, sums = _backward(v, z, None, None, None, mean, r, True, 0.0, [False, True, True])
-    return products, sums
-
-
-def _minus(cotangent: Tensor | None, other: Tensor) -> Tensor:
-    return other.neg_() if cotangent is None else cotangent - other
-
-
-def _by_channel(factor: Tensor) -> Tensor:
-    return factor.view(-1, 1, 1)
-
-
-def _mask(g: Tensor, y: Tensor | None) -> Tensor:
-    return g if y is None else torch.ops.aten.threshold_backward(g, y, 0)
-
-
-def _dense(z: Tensor) -> Tensor:
-    """A layout that the kernels are fast on; channels innermost stay so."""
-    return z if z.is_contiguous(memory_format=torch.channels_last) else z.contiguous()
-
-
-def _laid_out_like(g: Tensor, z: Tensor) -> Tensor:
-    """Copy a cotangent where it is laid out otherwise than the map; mixed the kernels are slow."""
-    if z.is_contiguous(memory_format=torch.channels_last):
-        return g.contiguous(memory_format=torch.channels_last)
-    return g.contiguous()
+            to_z = torch.addcmul(by_channel(f), g, by_channel(a))
+            to_z.addcmul_(v, by_channel(d), value=-1).addcmul_(z, by_channel(e))
+        return to_g, to_z, to_scale if ctx.needs_input_grad[2] else None, *[None] * 5

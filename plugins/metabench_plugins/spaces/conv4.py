@@ -178,17 +178,13 @@ class Conv4:
 
     def _forward(self, x: Tensor, weights: Params, training: Training | None = None) -> Tensor:
         p = self._params
-        stride = 2 if p.pool == "stride" else 1
         maps = []
         for layer, rate in zip(self._widths(), p.dropout, strict=True):
-            # An idle bias would cost a sum in each derivative.
-            bias = weights.get(f"{layer}.bias") if p.norm == "running" else None
-            x = nn.conv2d(x, weights[f"{layer}.weight"], bias, stride=stride, padding=1)
-            x = extras.transform(x, weights, layer)
-            x = self._norm(x, weights, layer, training)
-            if p.pool == "max":
-                x = nn.max_pool2d(x, kernel=2)
-            x = torch.relu(x) if p.activation == "relu" else functional.leaky_relu(x, p.slope)
+            if p.pool == "max" and p.norm == "batch" and f"{layer}.transform" not in weights:
+                x = self._block(x, weights, layer)
+            else:
+                x = self._parts(x, weights, layer, training)
+            x = x if p.activation == "relu" else functional.leaky_relu(x, p.slope)
             x = nn.dropout(x, rate=rate, training=training)
             maps.append(x)
         if p.head == "mean":
@@ -201,12 +197,29 @@ class Conv4:
         y = nn.linear(x, weights["head.weight"], weights["head.bias"])
         return extras.transform(y, weights, "head")
 
-    def _norm(self, x: Tensor, weights: Params, layer: str, training: Training | None) -> Tensor:
+    def _block(self, x: Tensor, weights: Params, layer: str) -> Tensor:
+        """One block up to a leaky activation, as one operation."""
         p = self._params
-        if p.norm == "running":
-            return running_norm(x, weights, layer, training, momentum=p.momentum, eps=p.eps)
         scale, shift = extras.norm_affine(weights, layer)
-        return nn.batch_norm(x, scale, shift, eps=p.eps)
+        weight, relu = weights[f"{layer}.weight"], p.activation == "relu"
+        return nn.conv_block(x, weight, scale, shift, eps=p.eps, relu=relu)
+
+    def _parts(self, x: Tensor, weights: Params, layer: str, training: Training | None) -> Tensor:
+        """One block up to a leaky activation, one operation after another."""
+        p = self._params
+        # An idle bias would cost a sum in each derivative.
+        bias = weights.get(f"{layer}.bias") if p.norm == "running" else None
+        stride = 2 if p.pool == "stride" else 1
+        x = nn.conv2d(x, weights[f"{layer}.weight"], bias, stride=stride, padding=1)
+        x = extras.transform(x, weights, layer)
+        if p.norm == "running":
+            x = running_norm(x, weights, layer, training, momentum=p.momentum, eps=p.eps)
+        else:
+            scale, shift = extras.norm_affine(weights, layer)
+            x = nn.batch_norm(x, scale, shift, eps=p.eps)
+        if p.pool == "max":
+            x = nn.max_pool2d(x, kernel=2)
+        return torch.relu(x) if p.activation == "relu" else x
 
     def choices(self) -> Mapping[str, CellChoices]:
         """Nothing to choose."""

@@ -135,9 +135,11 @@ def test_conv4_with_its_defaults_computes_the_bits_of_its_layers(pool: str) -> N
             y, filters, weights[f"layer{i}.norm.scale"], weights[f"layer{i}.norm.shift"],
             strict=True,
         ):  # fmt: skip
-            one = nn.conv2d(row[None], w[None], stride=stride, padding=1)  # no bias before a norm
-            one = nn.batch_norm(one, scale[None], shift[None], eps=1e-5)
-            one = nn.max_pool2d(one, kernel=2) if pool == "max" else one
+            if pool == "max":
+                one = nn.conv_block(row[None], w[None], scale[None], shift[None], relu=False)
+            else:
+                one = nn.conv2d(row[None], w[None], stride=stride, padding=1)  # no idle bias
+                one = nn.batch_norm(one, scale[None], shift[None], eps=1e-5)
             rows.append(torch.relu(one))
         y = torch.cat(rows)
     expected = torch.cat(

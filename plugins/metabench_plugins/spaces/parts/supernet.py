@@ -35,7 +35,7 @@ from metabench_plugins.spaces.parts.cell import (
 from metabench_plugins.spaces.parts.image_maps import Shapes
 from metabench_plugins.spaces.parts.operation_weights import Amounts, amounts, membership, overlap
 from metabench_plugins.spaces.parts.partial_channels import check_partial
-from metabench_plugins.spaces.parts.primitives import EPS, Feed, norm_shapes, norm_weights
+from metabench_plugins.spaces.parts.primitives import EPS, Feed, norm_shapes
 from metabench_plugins.spaces.parts.published_cells import REDUCTION
 
 MAPS_AT_ONCE = 160_000
@@ -250,10 +250,13 @@ class CellNetwork:
         return nn.linear(y, weights["head.weight"], weights["head.bias"])
 
     def _stem(self, x: Tensor, weights: Params) -> Tensor:
-        for i in range(1, len(self._layout.stem) + 1):
-            x = nn.conv2d(x if i == 1 else torch.relu(x), weights[f"stem{i}.weight"], padding=1)
-            scale, shift = norm_weights(weights, f"stem{i}.norm")
-            x = nn.batch_norm(x, scale, shift, eps=EPS)
+        last = len(self._layout.stem)
+        for i in range(1, last + 1):
+            weight, relu = weights[f"stem{i}.weight"], i < last
+            scale, shift = weights[f"stem{i}.norm.scale"], weights[f"stem{i}.norm.shift"]
             if self._layout.stem_pool:
-                x = nn.max_pool2d(x, kernel=2)
+                x = nn.conv_block(x, weight, scale, shift, eps=EPS, relu=relu)
+            else:
+                x = nn.conv2d(x, weight, padding=1)
+                x = nn.batch_norm(x, scale, shift, eps=EPS, relu=relu)
         return x

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx
 
 from metabench.inner_steps import inner_loop, share
-from metabench.nn import batch_norm, linear
+from metabench.nn import batch_norm, conv_block, linear
 from metabench.running.engines.recording import PythonReads, Recorder
 
 N_TASKS, POINTS, STEPS = 3, 6, 2
@@ -58,6 +58,49 @@ def test_a_graph_has_the_second_derivative_and_no_gradient_left_to_take() -> Non
     assert not any(gradient.requires_grad for gradient in found)
     moved = {name: (leaf * 1.1).detach().requires_grad_() for name, leaf in w.items()}
     wanted = meta_gradients(moved, *[tensor * 1.1 for tensor in given])
+    for one, two in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-12)
+
+
+def block_gradients(
+    w: dict[str, Tensor], x: Tensor, y: Tensor, qx: Tensor, qy: Tensor
+) -> list[Tensor]:
+    def block_losses(own: dict[str, Tensor], images: Tensor, wanted: Tensor) -> Tensor:
+        maps = conv_block(images, own["weight"], own["scale"], own["shift"])
+        return (maps - wanted).square().mean((1, 2, 3, 4))
+
+    end = inner_loop(
+        lambda own: block_losses(own, x, y), share(w, N_TASKS), steps=STEPS, lr=0.05, order="second"
+    )
+    return list(torch.autograd.grad(block_losses(end, qx, qy).mean(), list(w.values())))
+
+
+@pytest.mark.parametrize("factor", [1.1, -1.1])
+def test_a_block_of_images_is_recorded_for_scales_of_either_sign(factor: float) -> None:
+    rng = torch.Generator().manual_seed(0)
+    shapes = {"weight": (4, 2, 3, 3), "scale": (4,), "shift": (4,)}
+    w = {
+        name: torch.randn(shape, generator=rng, dtype=torch.float64).requires_grad_()
+        for name, shape in shapes.items()
+    }
+    assert (w["scale"] < 0).any()
+    assert (w["scale"] > 0).any()
+    given = [
+        torch.randn(N_TASKS, 2, *shape, generator=rng, dtype=torch.float64)
+        for shape in [(2, 5, 4), (4, 2, 2)] * 2
+    ]
+    inputs = {f"state.{name}": leaf for name, leaf in w.items()}
+    inputs |= {f"tasks.{index}": tensor for index, tensor in enumerate(given)}
+    recorder = Recorder(inputs, progress=torch.tensor(0.0), rng=torch.Generator())
+    with PythonReads(recorder), recorder:
+        gradients = block_gradients(w, *given)
+    recording = recorder.finish({str(i): g for i, g in enumerate(gradients)}, [])
+    module = fx.GraphModule({}, recording.graph)
+    other = {name: (tensor * factor).detach() for name, tensor in inputs.items()}
+    known = other | dict(recording.constants)
+    found = module(*[known[name] for name in recording.inputs])
+    moved = {name: (leaf * factor).detach().requires_grad_() for name, leaf in w.items()}
+    wanted = block_gradients(moved, *[tensor * factor for tensor in given])
     for one, two in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-12)
 
