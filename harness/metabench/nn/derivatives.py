@@ -15,7 +15,9 @@ def differentiated_twice(*, on: bool = True) -> AbstractContextManager[None]:
 
     Compute the loss of an inner step within it if its gradient is taken with ``create_graph=True``.
     Values are the same without it. PyTorch's own operators compute them then: they are faster
-    where the first derivative is enough, and have derivatives of any order.
+    where the first derivative is enough, and have derivatives of any order. Do not ask for third
+    derivatives of what is computed within it: ``backward`` raises, but ``torch.autograd.grad``
+    returns them without the terms that go through a convolution or a norm.
 
     Args:
         on: False leaves it to PyTorch.
