@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from data_root import REAL_DATA
 from PIL import Image
 
 from metabench.data import Archive
 from metabench.plugin.catalog import Catalog, load_catalog
 from metabench_plugins.datasets import omniglot
-
-REAL_DATA = Path(
-    os.environ.get("METABENCH_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
-)
-
 
 TINY = {
     "background": {"Korean": 2, "Greek": 1},
@@ -47,6 +42,12 @@ def catalog() -> Catalog:
 def _one_thread() -> None:
     """Two threads on a busy machine wait for each other."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What commands print does not depend on the width of the terminal that runs the tests."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 @pytest.fixture(autouse=True)

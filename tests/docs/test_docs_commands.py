@@ -66,7 +66,7 @@ def execute(command: str, monkeypatch: pytest.MonkeyPatch, *, short: bool) -> tu
         install(Path(package).resolve(), monkeypatch)
         return 0, ""
     assert program == "metabench", f"do not know how to run {command!r}"
-    if short and arguments[0] == "run":
+    if short and arguments[0] == "run" and arguments[1].startswith("-"):  # a plan file says it all
         arguments = shortened(arguments)
     return invoke(arguments)
 

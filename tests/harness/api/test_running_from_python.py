@@ -46,6 +46,25 @@ def test_a_call_makes_the_run_of_the_command(tmp_path: Path) -> None:
     assert "\\toprule" in runs.to_latex()
 
 
+def test_a_call_makes_a_grid(tmp_path: Path) -> None:
+    runs = metabench.run(
+        ("maml", "mnas"),
+        ["toy-regression"],
+        budget="smoke",
+        changes=SHORT,
+        sweep={"learner[maml].inner_lr": [0.01, 0.1]},
+        network={"mnas": "toy-cell:gumbel"},
+        limit=4,
+        out=tmp_path,
+    )
+    specs = [outcome.job.planned.spec for outcome in runs.outcomes]
+    assert [(s.learner.name, s.learner.params["inner_lr"]) for s in specs[:2]] == [
+        ("maml", 0.01),
+        ("maml", 0.1),
+    ]
+    assert [s.strategy and s.strategy.name for s in specs] == [None, None, "gumbel"]
+
+
 def test_a_finished_run_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     short_run(tmp_path)
     before = episodes(tmp_path)

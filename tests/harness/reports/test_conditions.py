@@ -71,6 +71,19 @@ def test_skipped_meta_steps_are_counted_over_seeds(report: Report) -> None:
     assert "Meta-steps skipped because of a runaway gradient: maml 7 of 20." in caption(report)
 
 
+def test_rows_of_one_learner_are_told_apart_where_they_differ(tmp_path: Path) -> None:
+    for rate, skipped in ((0.1, 2), (0.2, 5)):
+        spec = make_spec("maml", params={"inner_lr": rate})
+        write_run(tmp_path, spec, conditions=ADAM, skipped_steps=skipped)
+    write_run(tmp_path, make_spec("reptile"), conditions=MEAN, skipped_steps=0)
+    said = caption(build_report(read_runs(tmp_path)))
+    assert (
+        "Meta-steps skipped because of a runaway gradient: maml (inner_lr=0.1) 2 of 10, "
+        "maml (inner_lr=0.2) 5 of 10."
+    ) in said
+    assert "outer optimizer (maml Adam, reptile mean of the tasks' weights)" in said
+
+
 def test_a_table_without_skipped_steps_says_nothing_of_them(tmp_path: Path) -> None:
     write_run(tmp_path, make_spec("maml"), conditions=ADAM, skipped_steps=0)
     assert "skipped" not in caption(build_report(read_runs(tmp_path)))

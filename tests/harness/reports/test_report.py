@@ -515,7 +515,7 @@ class TestCaption:
     def test_a_learner_with_two_lengths_is_named_with_both(self, tmp_path):
         for steps in (10, 20):
             write_run(tmp_path, make_spec(training=Training(meta_steps=steps, meta_batch=4)))
-        assert "maml 10 x 4, maml 20 x 4." in caption_of(tmp_path)
+        assert "maml (meta_steps=10) 10 x 4, maml (meta_steps=20) 20 x 4." in caption_of(tmp_path)
 
     def test_names_means_that_three_episodes_carry_and_their_medians(self, tmp_path):
         """400 + 200 + 0.5 of 1,099; three of the other row's four make 19 %."""

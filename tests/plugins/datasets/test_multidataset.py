@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_root import REAL_DATA
 from PIL import Image
 
 from metabench.data import Archive, Preparation, fetch_archive, import_archive, open_pack
@@ -42,10 +43,8 @@ def picture(seed: int = 0) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def pictures(request: pytest.FixtureRequest) -> list[bytes]:
+def pictures() -> list[bytes]:
     """Real images where there are any, else generated ones."""
-    from conftest import REAL_DATA
-
     real = REAL_DATA / "four-domains" / "birds.zip"
     if not real.is_file():
         return [picture(seed) for seed in range(8)]
