@@ -66,7 +66,7 @@ def _marks(table: Table | PaperTable, signs: Iterable[str]) -> str:
     among = "among rows with the same letter" if text.lettered else "of its column"
     of_marks: dict[str, str] = {
         "best": f"* best {among}",
-        "tied": "= not distinguishable from it",
+        "tied": "= not clearly worse",
         "worse": "no mark: worse",
         "not compared": f"{NOT_COMPARED} not compared",
     }

@@ -32,7 +32,7 @@ def adjust(p_values: Sequence[float], *, n_configs: int) -> Adjusted:
     more than :data:`MOST_PAIRS`, some of them are enough for Bonferroni's.
 
     >>> adjust([0.01, 0.04, 0.5], n_configs=3).p_values
-    [0.03, 0.08, 0.5]
+    (0.03, 0.08, 0.5)
     """
     n_pairs = count_pairs(n_configs)
     if n_pairs > MOST_PAIRS:

@@ -460,7 +460,7 @@ def test_compare_takes_a_further_metric(tmp_path: Path) -> None:
     )
     assert f"{lacking}: the run has no nll" in done.stderr
     text = CliRunner().invoke(app, compare).stdout
-    assert "Scores are in nll; less is better." in text
+    assert "Scores in nll, less is better;" in text
     assert str(metabench.compare("maml", "reptile", tmp_path, metric="nll")) == text
     headline = CliRunner().invoke(app, [*compare[:-2], "--json"])
     assert json.loads(headline.stdout)["comparisons"][0]["unit"] == "%"

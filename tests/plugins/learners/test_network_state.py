@@ -203,7 +203,7 @@ def test_records_and_tables_say_whose_statistics_normalize(tmp_path: Path) -> No
     text = render(report, Format.md)
     assert "| protonet ¶ |" in text
     assert "¶: predictions use running statistics" in text
-    assert r"protonet \P{}" in render(report, Format.tex)
+    assert r"$\ddag$~uses running statistics." in render(report, Format.tex)
     assert '"normalization": "running"' in render(report, Format.json)
     lines = render(report, Format.csv).splitlines()
     assert {line.rsplit(",", 1)[1] for line in lines} == {
