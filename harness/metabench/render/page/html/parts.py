@@ -142,6 +142,14 @@ def claims_by_paper(page: Page) -> list[tuple[str, list[tuple[int, ClaimResult]]
     return _grouped(page.claims or (), lambda claim: claim.paper)
 
 
+def claims_by_verdict(page: Page) -> list[tuple[int, ClaimResult]]:
+    """The claims with their numbers on the page, in the order of :func:`verdicts`."""
+    numbered = enumerate(page.claims or (), 1)
+    return sorted(
+        numbered, key=lambda one: (VERDICTS.index(one[1].verdict), bool(one[1].scope), one[1].said)
+    )
+
+
 def pictures_by_setting(page: Page) -> list[tuple[str, list[tuple[int, Picture]]]]:
     """The figures with their numbers on the page, by setting and budget."""
     return _grouped(
