@@ -52,11 +52,28 @@ class DivergedError(MetabenchError):
     """Training produced a value that is not finite."""
 
 
+def _near(name: str, names: Iterable[str]) -> list[str]:
+    """At most three names that differ little from one, the nearest first.
+
+    Names that differ only in case are nearer than all others, and then alone.
+    """
+    of_small: dict[str, list[str]] = {}
+    for one in names:
+        of_small.setdefault(one.casefold(), []).append(one)
+    small = name.casefold()
+    near = [small] if small in of_small else difflib.get_close_matches(small, of_small, n=3)
+    return [one for key in near for one in of_small[key]][:3]
+
+
 def unknown(kind: str, name: str, known: Iterable[str], *, of: str = "") -> UsageError:
     """Describe an unknown name with its nearest known names.
 
     >>> unknown("learner", "malm", ["maml", "reptile"]).hint
     'Did you mean maml?'
+    >>> unknown("learner", "MAML", ["maml", "reptile"]).hint
+    'Did you mean maml?'
+    >>> unknown("column", "nonsense", ["average", "sine"]).hint
+    'Known: average, sine.'
 
     Args:
         kind: the kind of thing, such as ``learner``.
@@ -65,7 +82,7 @@ def unknown(kind: str, name: str, known: Iterable[str], *, of: str = "") -> Usag
         of: what the thing belongs to, such as ``suite omniglot``; may be empty.
     """
     names = sorted(set(known))
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    close = _near(name, names)
     if close:
         hint = f"Did you mean {' or '.join(close)}?"
     else:

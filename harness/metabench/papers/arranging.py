@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from metabench.errors import unknown
+from metabench.errors import UsageError, unknown
 from metabench.papers.table import PaperReport, PaperRow, PaperTable
 from metabench.reports.tables import Report, Row, Table, TableCell
 from metabench.results.selection import Selection
@@ -18,7 +18,7 @@ _FACTS: dict[str, Callable[[Row], Any]] = {
     "params": lambda row: row.n_params or 0,
     "budget": lambda row: row.budget,
 }
-"""By what rows can be sorted besides the columns of their scores."""
+"""What a table says of each row besides its scores: rows can be sorted by it."""
 
 R = TypeVar("R", Row, PaperRow)
 
@@ -29,6 +29,7 @@ class Arrangement:
 
     Attributes:
         columns: sources, ``average``, or headings of a paper's table, in their order; all if empty.
+            What a table says of each row in any case, such as ``params``, may stand beside them.
         sort: a column, the best score first; or ``learner``, ``network``, ``params`` or ``budget``.
     """
 
@@ -40,16 +41,23 @@ def arrange(report: Report | PaperReport, arrangement: Arrangement) -> Report | 
     """Leave out columns and sort rows; a table that has none of the columns is left out.
 
     Raises:
-        UsageError: for a column that no table has.
+        UsageError: for a column that no table has, or where none of scores is named.
     """
     known = {name for table in report.tables for name in _columns(table)}
     known |= {name for table in report.tables for name in _headings(table)}
     for name in arrangement.columns:
-        if name not in known:
-            raise unknown("column", name, known)
+        if name not in {*known, *_FACTS}:
+            raise unknown("column", name, {*known, *_FACTS})
+    scores = tuple(name for name in arrangement.columns if name in known)
+    if arrangement.columns and not scores:
+        raise UsageError(
+            f"None of the columns {', '.join(arrangement.columns)} has scores.",
+            hint=f"A table says {', '.join(_FACTS)} of each row in any case. Name columns of "
+            f"scores: {', '.join(sorted(known)) or 'none'}.",
+        )
     if arrangement.sort is not None and arrangement.sort not in {*known, *_FACTS}:
         raise unknown("column", arrangement.sort, {*known, *_FACTS})
-    tables = (_with_columns(table, arrangement.columns) for table in report.tables)
+    tables = (_with_columns(table, scores) for table in report.tables)
     kept = [_sorted(table, arrangement.sort) for table in tables if _columns(table)]
     return _with_tables(report, kept)
 

@@ -83,6 +83,11 @@ class Grid(Frozen):
     metrics: tuple[str, ...] = Field(default=(), description="Further metrics.")
     precision: Precision = Field(default="float32", description="How layers multiply.")
 
+    @field_validator("learners", "suites", "settings", "metrics", mode="before")
+    @classmethod
+    def _one_name(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
     @field_validator("seeds", mode="before")
     @classmethod
     def _as_text(cls, value: Any) -> Any:

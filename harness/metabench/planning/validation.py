@@ -94,6 +94,8 @@ def _said(one: ErrorDetails) -> str:
     """The message of pydantic, as the end of a sentence."""
     if one["type"] == "string_pattern_mismatch" and one["ctx"]["pattern"] == NAME_PATTERN:
         return NAME_RULE
+    if one["type"] in ("tuple_type", "list_type"):
+        return "input should be a list"
     text = " ".join(one["msg"].removeprefix("Value error, ").split()).rstrip(".")
     return text[:1].lower() + text[1:]
 

@@ -70,7 +70,7 @@ def left_text(overview: Overview) -> str:
     about = f"about {duration(left.seconds)} left"
     if not left.n_unknown:
         return about
-    return f"{about}, and {counted(left.n_unknown, 'run')} of unknown time"
+    return f"{about}, not counting {counted(left.n_unknown, 'run')} whose time is not known yet"
 
 
 def percent(share: float) -> str:
@@ -106,7 +106,8 @@ def steps_text(run: RunState) -> str:
 def _head(overview: Overview, *, width: int) -> Iterator[str]:
     n = counted(len(overview.runs), "run")
     where = plain(str(overview.root))
-    yield from _wrapped(f"{n} in {where}: {counts_text(overview)}", width)
+    counts = counts_text(overview)
+    yield from _wrapped(f"{n} in {where}{f': {counts}' if counts else ''}", width)
     filled = math.floor(_BAR * overview.share + 1e-9)
     left = left_text(overview)
     bar = f"[{'#' * filled}{'-' * (_BAR - filled)}] {percent(overview.share)}"
@@ -133,7 +134,7 @@ def _group(
     for state in ("planned", "done"):
         of_learner = Counter(plain(run.learner) for run in runs if run.state == state)
         if of_learner:
-            named = ", ".join(f"{name}{_TOGETHER}{n:,}" for name, n in of_learner.items())
+            named = ", ".join(f"{name} ({counted(n, 'run')})" for name, n in of_learner.items())
             yield from _wrapped(f"{of_learner.total():,} {state}: {named}", width, indent="  ")
 
 

@@ -12,6 +12,7 @@ from metabench.reports.build import row_labels
 from metabench.results.comparability import conditions, difference_in_words
 from metabench.results.configurations import Configuration, configurations
 from metabench.results.evaluations import HEADLINE, evaluated_configurations
+from metabench.results.folders import is_a_file
 from metabench.results.further_metrics import through_metric
 from metabench.results.labels import NETWORK, description, short_name, telling
 from metabench.results.reading import FinishedRun, Results, read_runs
@@ -112,6 +113,8 @@ def _runs(
 ) -> list[FinishedRun]:
     path = Path(name)
     place = path if path.is_dir() else folder
+    if path.is_file() and not folder.is_dir():
+        raise is_a_file(path)
     if place not in read:
         read[place] = read_runs(place)
     results = read[place]
@@ -125,6 +128,8 @@ def _runs(
         )
     chosen = runs if path.is_dir() else _named(name, runs)
     if not chosen:
+        if path.is_file():
+            raise is_a_file(path)
         learner = name.partition("(")[0].strip()
         known = {run.record.spec.learner.name for run in runs}
         if learner in known:

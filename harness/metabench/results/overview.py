@@ -16,6 +16,7 @@ from statistics import median
 from metabench.errors import DataError
 from metabench.results.cache import settled, stamp
 from metabench.results.episode_files import NotCountedError
+from metabench.results.folders import look_below
 from metabench.results.plans import PlanEntry, read_plans
 from metabench.results.run_state import MEASURED, RunState, read_run_state
 from metabench.results.state import STATES, WRITTEN, State
@@ -165,14 +166,13 @@ class OverviewReader:
         """The runs as they are now.
 
         Raises:
-            DataError: when there is no run, and no plan of one.
+            DataError: when there is no run, no plan of one, and every folder can be read.
         """
         root = self._root
-        if not root.is_dir():
-            raise DataError(f"There is no folder {root}.", hint="Name a folder with results.")
-        runs, problems = [], []
+        below = look_below(root)
+        runs, problems = [], [*below.problems]
         known: dict[Path, tuple[object, RunState]] = {}
-        for folder in sorted(file.parent for file in root.rglob("run.json")):
+        for folder in below.holding("run.json"):
             try:
                 known[folder] = self._read(folder)
                 runs.append(known[folder][1])
@@ -183,7 +183,7 @@ class OverviewReader:
             except OSError as error:
                 problems.append(f"{folder}: {error.strerror or error}.")
         self._known = known
-        runs = _with_plans(runs, read_plans(root))
+        runs = _with_plans(runs, read_plans(below))
         if not runs and not problems:
             raise DataError(
                 f"There is no run below {root}.",

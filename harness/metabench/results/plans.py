@@ -16,6 +16,7 @@ from typing import IO
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metabench.planning.plan import PlannedRun
+from metabench.results.folders import Below
 from metabench.results.foreign import read_end
 from metabench.results.store import RunStore, is_locked, try_lock
 from metabench.values import digest
@@ -89,14 +90,18 @@ def _write(file: IO[str], plan: Plan) -> None:
         file.flush()
 
 
-def read_plans(root: Path) -> Iterator[tuple[PlanEntry, bool, Path]]:
+def read_plans(below: Below) -> Iterator[tuple[PlanEntry, bool, Path]]:
     """The runs of all plans below a folder; files that are no plan are passed over.
+
+    Args:
+        below: what lies below the folder.
 
     Yields:
         A run, whether the command that planned it is still at work, and the results folder.
     """
-    files = sorted(root.rglob(f"{_FOLDER}/*.json"))
-    for path in files[:MAX_PLANS]:
+    folders = (folder for folder in below.names if folder.name == _FOLDER)
+    files = (folder / name for folder in folders for name in below.names[folder])
+    for path in sorted(file for file in files if file.suffix == ".json")[:MAX_PLANS]:
         try:
             found = Plan.model_validate_json(read_end(path, MAX_PLAN))
         except (OSError, ValidationError):

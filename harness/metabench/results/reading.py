@@ -21,6 +21,7 @@ from pydantic_core import from_json
 from metabench.errors import DataError
 from metabench.results.episode_columns import ColumnReader
 from metabench.results.episode_files import Episodes, NotCountedError, read_episodes
+from metabench.results.folders import look_below
 from metabench.results.schema import SCHEMA, RunRecord
 from metabench.results.state import state_of
 from metabench.values import digest
@@ -78,21 +79,19 @@ def read_runs(path: str | Path) -> Results:
     """Read every run below ``path``, which may also be the folder of a single run.
 
     Raises:
-        DataError: when there is no run at all.
+        DataError: when there is no run at all, and every folder can be read.
     """
     read_at = time.time_ns()
     root = Path(path)
-    if not root.is_dir():
-        raise DataError(f"There is no folder {root}.", hint="Name a folder with results.")
-    names = ("run.json", "episodes.jsonl")
-    folders = sorted({file.parent for name in names for file in root.rglob(name)})
-    if not folders:
+    below = look_below(root)
+    folders = below.holding("run.json", "episodes.jsonl")
+    if not folders and not below.problems:
         raise DataError(
             f"There is no run below {root}.",
             hint=f"Start one: metabench run --learner maml --suite toy-regression --out {root}",
         )
     runs: dict[tuple[str, int], FinishedRun] = {}
-    others, problems, under_way = [], [], []
+    others, problems, under_way = [], [*below.problems], []
     reader = ColumnReader()
     for folder in folders:
         try:

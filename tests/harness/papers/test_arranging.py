@@ -25,6 +25,19 @@ def test_a_column_that_no_table_has_is_an_error() -> None:
     with pytest.raises(UsageError, match="Unknown column 'speed'") as error:
         arrange(golden_report(), Arrangement(sort="speed"))
     assert "learner, network, params" in error.value.hint
+    with pytest.raises(UsageError, match="Unknown column 'nonsense'") as error:
+        arrange(golden_report(), Arrangement(columns=("nonsense",)))
+    assert error.value.hint.startswith("Known: average, bird, budget, learner,")
+
+
+def test_what_a_table_says_of_each_row_may_stand_beside_columns_of_scores() -> None:
+    for report in (golden_report(), golden_paper_report()):
+        heading = next(iter(report.tables[0].columns))
+        only = arrange(report, Arrangement(columns=(heading,)))
+        assert arrange(report, Arrangement(columns=("params", heading))) == only
+    with pytest.raises(UsageError, match="None of the columns params, budget has scores") as error:
+        arrange(golden_report(), Arrangement(columns=("params", "budget")))
+    assert "average, bird, sinusoid, texture" in error.value.hint
 
 
 @pytest.mark.parametrize(("column", "better"), [("bird", "larger"), ("sinusoid", "smaller")])

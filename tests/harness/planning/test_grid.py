@@ -206,6 +206,7 @@ def test_a_plan_file_says_what_the_command_says(catalog: Catalog, tmp_path: Path
             "learner.a stands in set and in sweep",
         ),
         ("- maml", "does not describe a plan"),
+        ("learners: 3\nsuites: [toy-regression]", "learners=3 is not valid: .* a list"),
     ],
 )
 def test_plan_files_that_cannot_be_read(
@@ -220,6 +221,19 @@ def test_plan_files_that_cannot_be_read(
 def test_seeds_of_a_plan_file_may_be_text() -> None:
     fields = {"learners": ["maml"], "suites": ["toy-regression"], "seeds": "0..2,5"}
     assert Grid.model_validate(fields).seeds == (0, 1, 2, 5)
+
+
+def test_one_name_of_a_plan_file_needs_no_list(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    one = "learners: maml\nsuites: toy-regression\nsettings: 10-shot\nmetrics: nll\n"
+    file.write_text(one)
+    grid = read_grid(file)
+    assert (grid.learners, grid.suites) == (("maml",), ("toy-regression",))
+    assert (grid.settings, grid.metrics) == (("10-shot",), ("nll",))
+    listed = Grid(
+        learners=("maml",), suites=("toy-regression",), settings=("10-shot",), metrics=("nll",)
+    )
+    assert grid.digest == listed.digest
 
 
 def test_by_learner_refuses_empty_names() -> None:

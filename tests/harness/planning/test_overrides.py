@@ -93,7 +93,7 @@ def test_the_command_of_each_run_repeats_what_applies_to_it(catalog: Catalog) ->
         (
             "budget[mnas].meta_steps=3",
             "--set budget[mnas]... names a learner that no run of this command has.",
-            "Did you mean maml?",
+            "Known: maml, reptile.",
         ),
         (
             "space[conv4].filters=3",

@@ -243,7 +243,7 @@ def test_a_misspelt_field_is_named_before_what_it_leaves_out(suite_file: Path) -
     suite = load_suite(suite_file)
     with pytest.raises(UsageError, match=r"^Unknown protocol parameter 'shotz'\.$") as caught:
         suite.protocol_of("10-shot", "smoke", {})
-    assert caught.value.hint == "Did you mean shots or val_shots or train_shots?"
+    assert caught.value.hint == "Did you mean shots?"
     suite_file.write_text(SUITE.replace("protocol: {shots: 10}", "protocol: {}"))
     with pytest.raises(UsageError, match=r"^protocol\.shots is required\.$"):
         load_suite(suite_file).protocol_of("10-shot", "smoke", {})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from state_factory import make_curve, make_state
 
-from metabench.render.status_text import percent, status_table, status_text
+from metabench.render.status_text import left_text, percent, status_table, status_text
 from metabench.render.status_values import status_values
 from metabench.results.metrics import FORMER
 from metabench.results.overview import Overview
@@ -133,6 +133,21 @@ def test_planned_runs_without_a_command_at_work_are_said_with_the_command():
     text = status_text(Overview(Path("R"), runs))
     assert "No command is at work on 2 planned runs." in text
     assert "  metabench run --learner maml --suite toy-regression --out R" in text
+
+
+def test_numbers_of_runs_are_not_taken_for_seeds():
+    runs = (make_state("done"), make_state("planned", seed=1), make_state("planned", seed=2))
+    lines = status_text(Overview(Path("R"), runs)).splitlines()
+    assert "1 done: maml (1 run)" in lines
+    assert "2 planned: maml (2 runs)" in lines
+
+
+def test_runs_without_a_known_time_are_said_in_words():
+    assert left_text(overview()).endswith("left, not counting 2 runs whose time is not known yet")
+    runs = tuple(run for run in overview().runs if run.learner != "metanas")
+    assert left_text(Overview(Path("R"), runs, at=1000.0)).endswith(
+        "1 run whose time is not known yet"
+    )
 
 
 def test_all_is_only_what_is_whole():

@@ -4,19 +4,20 @@ import pytest
 from result_factory import make_spec, write_run
 from state_factory import make_plan
 
+from metabench.results.folders import look_below
 from metabench.results.plans import announced, read_plans
 
 SPECS = [make_spec(seed=seed) for seed in range(3)]
 
 
 def planned(root):
-    return [(entry.seed, at_work) for entry, at_work, _ in read_plans(root)]
+    return [(entry.seed, at_work) for entry, at_work, _ in read_plans(look_below(root))]
 
 
 def test_a_plan_is_there_while_its_command_is_at_work(tmp_path):
     with announced(make_plan(*SPECS), tmp_path / "R"):
         assert planned(tmp_path) == [(0, True), (1, True), (2, True)]
-        ((entry, _, out), *_) = read_plans(tmp_path)
+        ((entry, _, out), *_) = read_plans(look_below(tmp_path))
         assert out == tmp_path / "R"
         assert (entry.learner, entry.meta_steps, entry.n_episodes) == ("maml", 10, 8)
         assert entry.command == f"metabench run --seed 0 --out {tmp_path / 'R'}"
