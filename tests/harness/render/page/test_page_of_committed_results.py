@@ -73,6 +73,10 @@ CUT = """(() => {
 """What is wider than its box, unless the box scrolls, says so, and can be reached by key."""
 
 
+BROKEN_RULES = """axe.run(document, {resultTypes: ["violations"]}).then(found =>
+  found.violations.map(rule => `${rule.id}: ${rule.nodes[0].html.slice(0, 120)}`))"""
+
+
 def test_it_is_small_and_short(shown, committed):
     assert committed.stat().st_size < 1_500_000
     shown.resize(*SIZES["desktop"])
@@ -92,6 +96,20 @@ def test_nothing_is_cut_at_any_width(shown, committed, size, scheme):
     assert shown.evaluate(OPEN_ALL) == 0
     assert shown.evaluate("document.documentElement.scrollWidth") == SIZES[size][0]
     assert shown.evaluate(CUT) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(shown, committed, scheme):
+    """Of its rules for accessible pages, none is broken, whether parts are folded or open."""
+    axe = pytest.importorskip("axe_core_python", reason="no axe: pip install axe-core-python")
+    rules = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    shown.resize(*SIZES["desktop"])
+    shown.prefer(scheme)
+    shown.open(committed.as_uri())
+    shown.evaluate(f"{rules};1")
+    for opening in ("1", OPEN_ALL):
+        shown.evaluate(opening)
+        assert shown.evaluate(BROKEN_RULES) == []
 
 
 @pytest.mark.parametrize(("width", "without"), [(PORTRAIT, ".broad"), (LANDSCAPE, "#reproduce")])

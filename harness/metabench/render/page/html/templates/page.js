@@ -236,7 +236,7 @@ function tableOf(title, heads, rows) {
   const table = make("table", {}, make("caption", { class: "unseen" }, title),
     make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body));
   return [make("h4", {}, title), document.querySelector(".hint").cloneNode(true),
-    make("div", { class: "scroll", role: "region", "aria-label": title }, table)];
+    make("div", { class: "scroll", role: "group", "aria-label": title }, table)];
 }
 
 // Two lines over a common axis; what grows by a factor of 10 has a log axis.
