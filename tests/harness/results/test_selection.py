@@ -69,3 +69,14 @@ def test_a_selection_of_nothing_says_what_there_is(results: Results) -> None:
         select(results, selection)
     assert "omniglot @ 20w1s (learner maml; budget lite; seed 0)" in error.value.hint
     assert "multidataset @ 5w1s (learner maml, reptile" in error.value.hint
+
+
+def test_a_name_without_a_run_in_the_selection_is_said(results: Results) -> None:
+    selection = Selection(learners=("maml", "reptile"), suites=("omniglot",))
+    found = select(results, selection)
+    assert len(found.runs) == 1
+    assert found.problems == ("Learner reptile has no run here with suite omniglot.",)
+    settings = Selection(learners=("reptile",), settings=("5w1s", "20w1s"), seeds=(0, 1))
+    assert select(results, settings).problems == (
+        "Setting 20w1s has no run here with learner reptile, seed 0 or 1.",
+    )
