@@ -62,8 +62,6 @@ ALL = Selection()
 def select(results: Results, selection: Selection) -> Results:
     """The results with the wanted runs alone; what is wrong with the folder stays.
 
-    A name that no run has together with the rest of what is wanted is a further problem.
-
     Raises:
         UsageError: for a name that no run has, or when no run has all that is wanted.
     """
@@ -80,12 +78,11 @@ def select(results: Results, selection: Selection) -> Results:
         raise UsageError(
             f"No finished run here has {selection}.", hint=f"There is {_there_is(results.runs)}."
         )
-    absent = tuple(_absent(runs, selection))
-    return replace(results, runs=runs, problems=(*results.problems, *absent))
+    return replace(results, runs=runs)
 
 
-def _absent(runs: Sequence[FinishedRun], selection: Selection) -> Iterator[str]:
-    """Each wanted name that no selected run has, in a sentence."""
+def absent(runs: Sequence[FinishedRun], selection: Selection) -> Iterator[str]:
+    """Each wanted name that none of the selected runs has, in a sentence."""
     facts = [_facts(run) for run in runs]
     for kind, names in selection._wanted():
         found = {own[kind] for own in facts}
@@ -96,7 +93,8 @@ def _absent(runs: Sequence[FinishedRun], selection: Selection) -> Iterator[str]:
         )
         for name in names:
             if name not in found:
-                yield f"{kind.capitalize()} {name} has no run here with {rest}."
+                place = f" with {rest}" if rest else ""
+                yield f"{kind.capitalize()} {name} has no run here{place}."
 
 
 def _facts(run: FinishedRun) -> dict[str, str]:

@@ -9,7 +9,7 @@ from result_factory import make_spec, write_run
 
 from metabench.errors import UsageError
 from metabench.results.reading import Results, read_runs
-from metabench.results.selection import ALL, Selection, select
+from metabench.results.selection import ALL, Selection, absent, select
 
 
 @pytest.fixture
@@ -75,8 +75,9 @@ def test_a_name_without_a_run_in_the_selection_is_said(results: Results) -> None
     selection = Selection(learners=("maml", "reptile"), suites=("omniglot",))
     found = select(results, selection)
     assert len(found.runs) == 1
-    assert found.problems == ("Learner reptile has no run here with suite omniglot.",)
+    (said,) = absent(found.runs, selection)
+    assert said == "Learner reptile has no run here with suite omniglot."
     settings = Selection(learners=("reptile",), settings=("5w1s", "20w1s"), seeds=(0, 1))
-    assert select(results, settings).problems == (
-        "Setting 20w1s has no run here with learner reptile, seed 0 or 1.",
-    )
+    (said,) = absent(select(results, settings).runs, settings)
+    assert said == "Setting 20w1s has no run here with learner reptile, seed 0 or 1."
+    assert not [*absent(results.runs, ALL)]
