@@ -86,7 +86,7 @@ def figure(
     from metabench.cli.screen import tell
     from metabench.results.further_metrics import through_metric
     from metabench.results.reading import read_runs
-    from metabench.results.selection import select
+    from metabench.results.selection import absent, select
 
     if kind not in FIGURES:
         raise unknown("figure", kind, FIGURES)
@@ -109,6 +109,8 @@ def figure(
             f"There is no finished and readable run in {directory}.",
             hint="Run the command of an unfinished run again to finish it.",
         )
+    for note in absent(results.runs, selection):
+        tell(note)
     request = FigureRequest(
         results=results,
         catalog=catalog,

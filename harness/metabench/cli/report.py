@@ -123,6 +123,7 @@ def report(
     from metabench.cli.screen import tell, tell_under_way
     from metabench.papers.arranging import Arrangement
     from metabench.render.layout import Screen
+    from metabench.results.selection import absent
 
     chosen = chosen_format(output, format, default=Format.table, free=("txt",))
     if metric is not None:
@@ -136,21 +137,24 @@ def report(
             "apply.",
             hint="Choose another --format, such as md or csv.",
         )
+    selection = selection_of(
+        learner=learner, suite=suite, setting=setting, budget=budget, seed=seed
+    )
     results, built = _build(
         directory,
         format=chosen,
         paper=paper,
         metric=metric,
         interval=interval.value,
-        selection=selection_of(
-            learner=learner, suite=suite, setting=setting, budget=budget, seed=seed
-        ),
+        selection=selection,
         arrangement=arrangement,
     )
     for problem in built.problems:
         tell(problem)
     tell_under_way(results.under_way, directory)
     require_runs(results, directory)
+    for note in absent(results.runs, selection):
+        tell(note)
     if output is not None:
         plain = Screen(wide=wide, full_caption=caption is Caption.full)
         text = _written(built, chosen, plain, text_width=text_width)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ from metabench.render.layout import (
     wrap,
 )
 from metabench.render.verdict_signs import signed
+from metabench.results.labels import short_name, telling
 from metabench.stats.words import p_value
 from metabench.text import counted, plain
 
@@ -42,18 +44,50 @@ _KINDS: tuple[Kind, ...] = (
 
 def claims_overview(evaluations: Sequence[ClaimResult], screen: Screen = PLAIN) -> str:
     """A line for each claim and verdict, then what each says and what decided it."""
-    rows = [(signed(plain(one.said)), Cell(one.claim.id)) for one in evaluations]
-    grid = Grid((Column("", style=""), Column("", "key", style="")), tuple(rows))
+    places = _places(evaluations)
+    counts = Counter(one.claim.id for one in evaluations)
+    rows = [
+        (
+            signed(plain(one.said)),
+            Cell(one.claim.id),
+            Cell(place if counts[one.claim.id] > 1 else ""),
+        )
+        for one, place in zip(evaluations, places, strict=True)
+    ]
+    columns = (Column("", style=""), Column("", "key", style=""), Column("", style=""))
+    grid = Grid(columns, tuple(rows))
+    if not any(place.text for _, _, place in rows):
+        grid = grid.only((0, 1))
     lines = lay_out(grid, screen.of_rows, rule=False, styled=screen.styled).splitlines()
     blocks = ["\n".join(line for line in lines if line)]
-    for one in evaluations:
-        place = f"{one.claim.suite} @ {one.claim.setting}"
-        place += f", budget {one.budget}" if one.budget else ""
+    for one, place in zip(evaluations, places, strict=True):
         said = f"{one.claim.sentence} {_begun(one)}{decided(one)}"
-        head = screen.painted(plain(f"{one.claim.id} ({place})"), "bold")
+        head = screen.painted(f"{plain(one.claim.id)} ({place})", "bold")
         blocks.append("\n".join([head, *(f"  {line}" for line in _within(screen, said))]))
     blocks.append("\n".join(screen.said(*_legend(evaluations))))
     return "\n\n".join(blocks) + "\n"
+
+
+def _places(evaluations: Sequence[ClaimResult]) -> list[str]:
+    """Suite, setting, evaluation and budget of each, and what else tells those of a claim apart."""
+    places = [_place(one) for one in evaluations]
+    alike: dict[tuple[str, str], list[Mapping[str, str]]] = defaultdict(list)
+    for one, place in zip(evaluations, places, strict=True):
+        alike[one.claim.id, place].append(one.conditions)
+    found = []
+    for one, place in zip(evaluations, places, strict=True):
+        names = telling(alike[one.claim.id, place])
+        facts = [
+            f"{short_name(name)} {one.conditions[name]}" for name in names if name in one.conditions
+        ]
+        found.append(plain(", ".join([place, *dict.fromkeys(facts)])))
+    return found
+
+
+def _place(evaluation: ClaimResult) -> str:
+    claim, budget = evaluation.claim, evaluation.budget
+    budget = f"budget {budget}" if budget else ""
+    return ", ".join(filter(None, (f"{claim.suite} @ {claim.setting}", claim.evaluation, budget)))
 
 
 def _legend(evaluations: Sequence[ClaimResult]) -> Iterator[str]:
@@ -63,8 +97,8 @@ def _legend(evaluations: Sequence[ClaimResult]) -> Iterator[str]:
         yield "A verdict (one seed) speaks of these networks, not of the learners."
     unequal = sum(bool(set(one.notes) - {ONE_SEED}) for one in evaluations)
     if unequal:
-        claims = counted(len(evaluations), "claim")
-        yield f"{unequal} of {claims} rest on unequal runs; metabench claims DIR ID says how."
+        verdicts = counted(len(evaluations), "verdict")
+        yield f"{unequal} of {verdicts} rest on unequal runs; metabench claims DIR ID says how."
     else:
         yield "metabench claims DIR ID says all about one."
 

@@ -63,7 +63,11 @@ def _counts(cells: Iterable[TableCell], over: str) -> str:
 
 def _marks(table: Table | PaperTable, signs: Iterable[str]) -> str:
     text = text_table_of(table)
-    among = "among rows with the same letter" if text.lettered else "of its column"
+    among = "of its column"
+    if "not compared" in text.marks:  # one of them may be better than the best
+        among = "of the compared rows"
+    if text.lettered:
+        among = "among rows with the same letter"
     of_marks: dict[str, str] = {
         "best": f"* best {among}",
         "tied": "= not clearly worse",

@@ -301,17 +301,19 @@ def inequality_notes(configs: Sequence[Configuration]) -> list[str]:
 
 def unequal(configs: Sequence[Configuration]) -> list[str]:
     """In what configurations differ, in a few words each; the captions say how."""
+    if len(configs) < 2:
+        return []
     steps = _by_row(configs, [c.steps_at_test for c in configs])
     conditions = [note for note in _condition_notes(configs) if not note.startswith(_EQUAL)]
     same_episodes = all(_same_episodes(configs[0].key, config.key) for config in configs)
     training = {
         "training length": bool(_training_note(configs)),
         "training conditions": bool(conditions),
-        "skipped meta-steps": bool(_skipped_note(configs)),
+        "skipped meta-steps": len({_skipped_share(config) for config in configs}) > 1,
     }
     several = sum(training.values()) > 1
     facts = {
-        "protocol or data": len(configs) > 1 and bool(_differences([c.spec for c in configs])),
+        "protocol or data": bool(_differences([config.spec for config in configs])),
         "test episodes": not same_episodes,
         **({"training": True} if several else training),
         "test steps": bool(steps),
@@ -358,6 +360,12 @@ def _skipped_note(configs: Sequence[Configuration]) -> str:
     if not said:
         return ""
     return f"Meta-steps skipped because of a runaway gradient: {', '.join(dict.fromkeys(said))}."
+
+
+def _skipped_share(config: Configuration) -> float:
+    """The share of the meta-steps that were skipped, over all seeds."""
+    total = len(config.runs) * config.spec.training.meta_steps
+    return (config.skipped_steps or 0) / total if total else 0.0
 
 
 def _sizes_note(configs: Sequence[Configuration]) -> str:

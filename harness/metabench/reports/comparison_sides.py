@@ -19,6 +19,7 @@ from metabench.results.reading import FinishedRun, Results, read_runs
 from metabench.text import plain
 
 Pairs = list[tuple[Configuration, Configuration]]
+_DEFAULT_FOLDER = Path("results")
 _SHORTEST_ID = 4
 _MOST_PROBLEMS = 5
 _VARIANT = re.compile(r"(?P<learner>[^()]+?)\s*\((?P<facts>.*)\)")
@@ -64,10 +65,12 @@ def find_sides(first: str, second: str, *, folder: Path, wanted: Wanted) -> Side
 
     Each is a folder of results or of one run; or, in ``folder``, the beginning of a run id, or the
     name of a learner. A learner with several configurations is named with the parameters that
-    differ: ``maml(order=first)``. Two folders are compared learner by learner.
+    differ: ``maml(order=first)``. Two folders are compared learner by learner; else only what ran
+    on a suite, setting and budget that both sides have is compared.
 
     Raises:
-        UsageError: for an unknown name, or where a choice is left.
+        UsageError: for an unknown name, where a choice is left, or where both sides are the same
+            runs.
         DataError: when a side has no finished run.
     """
     if wanted.metric is not None and wanted.evaluation not in (None, HEADLINE):
@@ -78,6 +81,8 @@ def find_sides(first: str, second: str, *, folder: Path, wanted: Wanted) -> Side
         )
     names = (first, second)
     both_folders = all(Path(name).is_dir() for name in names)
+    if not both_folders:
+        _check_default(folder, taken=second)
     read: dict[Path, Results] = {}
     chosen: list[Sequence[FinishedRun]] = [
         _runs(name, folder=folder, wanted=wanted, read=read) for name in names
@@ -87,9 +92,14 @@ def find_sides(first: str, second: str, *, folder: Path, wanted: Wanted) -> Side
         seen = [through_metric(Results(tuple(runs), (), ()), wanted.metric) for runs in chosen]
         problems += dict.fromkeys(problem for side in seen for problem in side.problems)
         chosen = [side.runs for side in seen]
+    _check_differ(names, *chosen)
     sides = [evaluated_configurations(runs, evaluation=wanted.evaluation) for runs in chosen]
+    elsewhere: list[str] = []
+    if not both_folders:
+        sides, elsewhere = _where_both_ran(sides)
     if len(sides[0]) == len(sides[1]) == 1:
-        return Sides([(sides[0][0], sides[1][0])], (), tuple(problems))
+        _check_differ(names, *(side[0].runs for side in sides))
+        return Sides([(sides[0][0], sides[1][0])], tuple(elsewhere), tuple(problems))
     left, right = (_by_conditions(side, by_learner=both_folders) for side in sides)
     pairs = [(left[key], right[key]) for key in left if key in right]
     if not pairs:
@@ -99,13 +109,55 @@ def find_sides(first: str, second: str, *, folder: Path, wanted: Wanted) -> Side
             f"{difference_in_words(here, there)}.",
             hint="Compare runs with the same suite, setting, budget, data and protocol.",
         )
-    alone = [
+    _check_differ(names, *([run for pair in pairs for run in pair[i].runs] for i in (0, 1)))
+    alone = elsewhere + [
         config.label
         for mine, theirs in ((left, right), (right, left))
         for key, config in mine.items()
         if key not in theirs
     ]
     return Sides(pairs, tuple(dict.fromkeys(alone)), tuple(problems))
+
+
+def _check_default(folder: Path, *, taken: str) -> None:
+    """Refuse a default folder that is not there: an argument may have been forgotten."""
+    if folder == _DEFAULT_FOLDER and not folder.is_dir():
+        raise DataError(
+            f"There is no folder {folder}, in which compare looks up runs and learners.",
+            hint=f"compare needs A and B, and {taken} was taken for B. Name both, and then the "
+            "folder.",
+        )
+
+
+def _check_differ(
+    names: tuple[str, str], left: Sequence[FinishedRun], right: Sequence[FinishedRun]
+) -> None:
+    """Refuse to compare runs with themselves."""
+    here, there = ({run.folder.resolve() for run in side} for side in (left, right))
+    if here == there:
+        raise UsageError(
+            f"{names[0]} and {names[1]} are the same runs.", hint="Name two different sides."
+        )
+
+
+def _where_both_ran(
+    sides: Sequence[list[Configuration]],
+) -> tuple[list[list[Configuration]], list[str]]:
+    """What ran where the other side did as well, and the labels of the rest.
+
+    All of it where there is no such place, so that it can be said in what the sides differ.
+    """
+    places = [{_place(config) for config in side} for side in sides]
+    shared = places[0] & places[1]
+    if not shared:
+        return list(sides), []
+    kept = [[config for config in side if _place(config) in shared] for side in sides]
+    left_out = [config for side in sides for config in side if _place(config) not in shared]
+    return kept, list(dict.fromkeys(config.label for config in left_out))
+
+
+def _place(config: Configuration) -> tuple[str, str, str]:
+    return config.spec.suite, config.spec.setting, config.spec.budget
 
 
 def _runs(

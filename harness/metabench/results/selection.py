@@ -81,6 +81,22 @@ def select(results: Results, selection: Selection) -> Results:
     return replace(results, runs=runs)
 
 
+def absent(runs: Sequence[FinishedRun], selection: Selection) -> Iterator[str]:
+    """Each wanted name that none of the selected runs has, in a sentence."""
+    facts = [_facts(run) for run in runs]
+    for kind, names in selection._wanted():
+        found = {own[kind] for own in facts}
+        rest = ", ".join(
+            f"{other} {' or '.join(wanted)}"
+            for other, wanted in selection._wanted()
+            if wanted and other != kind
+        )
+        for name in names:
+            if name not in found:
+                place = f" with {rest}" if rest else ""
+                yield f"{kind.capitalize()} {name} has no run here{place}."
+
+
 def _facts(run: FinishedRun) -> dict[str, str]:
     spec = run.record.spec
     return {

@@ -336,3 +336,12 @@ def test_runs_that_a_paper_does_not_concern_leave_it_without_ours():
     (table,) = json.loads(result.stdout)["tables"]
     assert all(row["ours"] == [] for row in table["rows"])
     assert table["reasons"] == []
+
+
+def test_a_selected_learner_without_a_run_is_named_on_stderr(tmp_path):
+    for learner, suite in (("maml", "omniglot"), ("reptile", "toy")):
+        write_run(tmp_path, make_spec(learner, suite=suite))
+    result = run(tmp_path, "--suite", "omniglot", "--learner", "maml,reptile")
+    assert result.exit_code == 0
+    assert "Learner reptile has no run here with suite omniglot." in result.stderr
+    assert "no run" not in result.stdout

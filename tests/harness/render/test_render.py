@@ -413,6 +413,18 @@ def test_a_legend_has_three_lines_and_warns(make):
             )
 
 
+def test_the_best_is_that_of_the_compared_rows_where_some_are_not(tmp_path):
+    for learner in ("maml", "reptile"):
+        write_run(tmp_path, make_spec(learner))
+    (table,) = build_report(read_runs(tmp_path)).tables
+    assert short_legend(table)[1].startswith("* best of its column")
+    protocol = make_spec().protocol.model_copy(update={"queries": 2})
+    write_run(tmp_path, make_spec("mnas", protocol=protocol))
+    (table,) = build_report(read_runs(tmp_path)).tables
+    assert "not compared" in {cell.mark for row in table.rows for cell in row.cells.values()}
+    assert short_legend(table)[1].startswith("* best of the compared rows, ")
+
+
 def test_a_sign_that_all_rows_have_is_explained_where_it_is_shown(golden):
     (table, _) = golden.tables
     assert "†" not in as_table.render(Report((table,), ()))

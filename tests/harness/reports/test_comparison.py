@@ -321,6 +321,58 @@ def test_twins_of_a_folder_are_told_apart_by_folders_alone(tmp_path: Path) -> No
     assert caught.value.hint == "Name the folder of one run."
 
 
+def test_only_what_ran_where_both_sides_did_is_considered(tmp_path: Path) -> None:
+    add(tmp_path, "protonet", suite="omniglot")
+    add(tmp_path, "maml", suite="omniglot")
+    add(tmp_path, "maml", suite="omniglot", budget="paper")
+    for space in ("conv4", "mlp"):  # several configurations, but of a suite that protonet lacks
+        add(tmp_path, "maml", space=Choice(name=space, version=1))
+    found = sides("protonet", "maml", tmp_path)
+    ((left, right),) = found.pairs
+    assert (left.spec.learner.name, right.spec.learner.name) == ("protonet", "maml")
+    assert (right.spec.suite, right.spec.budget) == ("omniglot", "lite")
+    assert len(found.alone) == 2
+    assert all(label.startswith("maml on ") for label in found.alone)
+    add(tmp_path, "maml", suite="omniglot", space=Choice(name="mlp", version=1))
+    with pytest.raises(UsageError, match=r"maml on omniglot.* has several configurations"):
+        sides("protonet", "maml", tmp_path)
+
+
+def test_runs_are_not_compared_with_themselves(tmp_path: Path) -> None:
+    folder = add(tmp_path, "maml")
+    add(tmp_path, "mnas")
+    for name in ("maml", folder.name, folder):
+        with pytest.raises(UsageError, match=f"^maml and {name} are the same runs"):
+            sides("maml", name, tmp_path)
+    with pytest.raises(UsageError, match="are the same runs"):
+        sides(tmp_path, tmp_path, tmp_path)
+    for rate in (0.01, 0.02):
+        add(tmp_path, "hsml", params={"inner_lr": rate})
+    with pytest.raises(UsageError, match="are the same runs"):
+        sides("hsml", "hsml", tmp_path)
+    result = CliRunner().invoke(app, ["compare", "maml", "maml", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "maml and maml are the same runs." in result.stderr
+
+
+def test_one_run_at_two_places_may_be_compared(tmp_path: Path) -> None:
+    here, there = add(tmp_path / "a", "maml"), add(tmp_path / "b", "maml", gain=0.1)
+    assert here.name == there.name
+    assert names(sides(tmp_path / "a", tmp_path / "b", tmp_path)) == [("maml", "maml")]
+
+
+def test_a_forgotten_side_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(tmp_path / "mine", "maml")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["compare", "maml", "mine"])
+    assert result.exit_code == 3
+    assert "There is no folder results" in result.stderr
+    assert "compare needs A and B, and mine was taken for B." in result.stderr
+    with pytest.raises(DataError, match="There is no folder elsewhere") as caught:
+        sides("maml", "mine", Path("elsewhere"))
+    assert "taken for B" not in (caught.value.hint or "")
+
+
 def test_a_learner_whose_record_cannot_be_read_is_told_with_the_reason(tmp_path: Path) -> None:
     add(tmp_path, "mnas")
     (add(tmp_path, "maml") / "run.json").write_text("{")

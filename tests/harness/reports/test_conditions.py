@@ -71,6 +71,20 @@ def test_skipped_meta_steps_are_counted_over_seeds(report: Report) -> None:
     assert "Meta-steps skipped because of a runaway gradient: maml 7 of 20." in caption(report)
 
 
+@pytest.mark.parametrize(
+    ("skipped", "warned"),
+    [({"maml": 5}, False), ({"maml": 5, "reptile": 5}, False), ({"maml": 5, "reptile": 2}, True)],
+)
+def test_a_warning_of_skipped_meta_steps_is_about_rows_that_differ(
+    tmp_path: Path, skipped: dict[str, int], warned: bool
+) -> None:
+    for learner, n in skipped.items():
+        write_run(tmp_path, make_spec(learner), conditions=ADAM, skipped_steps=n)
+    (table,) = build_report(read_runs(tmp_path)).tables
+    assert "maml 5 of 10" in table.caption
+    assert table.warnings == (("rows differ in skipped meta-steps",) if warned else ())
+
+
 def test_rows_of_one_learner_are_told_apart_where_they_differ(tmp_path: Path) -> None:
     for rate, skipped in ((0.1, 2), (0.2, 5)):
         spec = make_spec("maml", params={"inner_lr": rate})

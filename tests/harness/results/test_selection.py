@@ -9,7 +9,7 @@ from result_factory import make_spec, write_run
 
 from metabench.errors import UsageError
 from metabench.results.reading import Results, read_runs
-from metabench.results.selection import ALL, Selection, select
+from metabench.results.selection import ALL, Selection, absent, select
 
 
 @pytest.fixture
@@ -69,3 +69,15 @@ def test_a_selection_of_nothing_says_what_there_is(results: Results) -> None:
         select(results, selection)
     assert "omniglot @ 20w1s (learner maml; budget lite; seed 0)" in error.value.hint
     assert "multidataset @ 5w1s (learner maml, reptile" in error.value.hint
+
+
+def test_a_name_without_a_run_in_the_selection_is_said(results: Results) -> None:
+    selection = Selection(learners=("maml", "reptile"), suites=("omniglot",))
+    found = select(results, selection)
+    assert len(found.runs) == 1
+    (said,) = absent(found.runs, selection)
+    assert said == "Learner reptile has no run here with suite omniglot."
+    settings = Selection(learners=("reptile",), settings=("5w1s", "20w1s"), seeds=(0, 1))
+    (said,) = absent(select(results, settings).runs, settings)
+    assert said == "Setting 20w1s has no run here with learner reptile, seed 0 or 1."
+    assert not [*absent(results.runs, ALL)]

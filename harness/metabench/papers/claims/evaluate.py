@@ -7,7 +7,7 @@ undecided if a learner or enough episodes are missing, and not comparable if its
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from metabench.papers.claims.intervals import PairResult, judge_pairs
@@ -19,6 +19,7 @@ from metabench.papers.deviation_list import DeviationList, ListedDeviation
 from metabench.papers.deviation_list import joined as joined_lists
 from metabench.papers.deviations import Deviations
 from metabench.reports.captions import inequality_notes
+from metabench.results.comparability import conditions
 from metabench.results.configurations import Configuration, stamps_of
 from metabench.results.evaluations import evaluated_configurations
 from metabench.results.further_metrics import runs_through
@@ -47,6 +48,7 @@ class ClaimResult:
         notes: what else a reader must know, in sentences.
         deviations: what suite and learners do otherwise than their sources; all claims that are
             evaluated together share the labels.
+        conditions: what the runs have in common, as text by name; none where no runs do.
     """
 
     claim: Claim
@@ -60,6 +62,7 @@ class ClaimResult:
     stamps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     deviations: tuple[ListedDeviation, ...] = ()
+    conditions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def said(self) -> str:
@@ -166,6 +169,7 @@ def _of_group(
         stamps=stamps_of(*found.configs),
         notes=tuple(notes),
         deviations=deviations,
+        conditions=conditions(found.configs[0].spec),
     )
 
 

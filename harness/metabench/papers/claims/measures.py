@@ -64,7 +64,9 @@ def measured(run: FinishedRun, name: str) -> Measured | None:
         return None
     value = found[name]
     ends = wilson(value, found[PROPORTIONS[name]]) if name in PROPORTIONS else (value, value)
-    return Measured(value, *ends)
+    share = found.get("genotype_share") if name == "genotypes" and value > 1 else None
+    words = "" if share is None else f"{100 * share:.1f} % of the tasks share one"
+    return Measured(value, *ends, words=words)
 
 
 def verdict_of_runs(claim: Claim, runs: Sequence[Measured]) -> Verdict:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
-from claim_factory import add, claim, genotypes, judged, one
+from claim_factory import N, add, claim, genotypes, judged, one
 from result_factory import edit_json
 
 from metabench.papers.claims.sentences import deciding
 from metabench.stats.search_measures import wilson
+
+
+def with_share(count: int) -> str:
+    """A number of architectures, with the share of the tasks that have the most common one."""
+    share = math.ceil(2 * N / count) / (2 * N)
+    return "1" if count == 1 else f"{count} ({100 * share:.1f} % of the tasks share one)"
 
 
 @pytest.mark.parametrize(
@@ -22,7 +29,8 @@ def test_a_measure_of_every_run(tmp_path: Path, counts: tuple[int, ...], verdict
         genotypes(add(tmp_path, "mnas", level=0.5, seed=seed), count)
     found = one(tmp_path, several)
     assert found.verdict == verdict
-    assert f": measured by seed {counts[0]}, {counts[1]}" in deciding(found)
+    first, second = map(with_share, counts)
+    assert f": measured by seed {first}, {second}" in deciding(found)
     assert found.said == verdict  # two seeds
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from claim_factory import add, claim, judged, one
+from claim_factory import N, add, claim, judged, one
+from result_factory import make_spec
 
 from metabench.errors import UsageError
 from metabench.papers.claims import ClaimFile, ClaimResult, evaluate, load_claims
@@ -142,6 +143,23 @@ def test_an_overview_begins_with_a_line_for_each_claim(evaluations: list[ClaimRe
     styled = claims_overview(evaluations, Screen(styled=True))
     assert styled.startswith("\x1b[32m✓ supported (one seed) [lite]\x1b[0m  one\n")
     assert "\x1b[33m? undecided" in styled
+
+
+def test_verdicts_on_one_claim_are_told_apart(tmp_path: Path) -> None:
+    inductive = make_spec(episodes=N).protocol.model_copy(update={"normalization": "inductive"})
+    for changes in ({}, {"budget": "paper"}, {"budget": "paper", "protocol": inductive}):
+        for learner in ("mnas", "maml"):
+            add(tmp_path, learner, level=0.5, **changes)
+    text = claims_overview(judged(tmp_path, claim(), claim(id="two", budget="lite")))
+    lines = text.split("\n\n")[0].splitlines()
+    place = "multidataset @ 5w1s, budget"
+    assert [line.partition("  one  ")[2] for line in lines[:3]] == [
+        f"{place} lite",
+        f"{place} paper, normalization inductive",
+        f"{place} paper, normalization transductive",
+    ]
+    assert lines[3].endswith("  two")
+    assert f"one ({place} paper, normalization inductive)\n" in text
 
 
 def test_markdown_escapes_what_it_shows(tmp_path: Path) -> None:
