@@ -98,7 +98,7 @@ def test_a_folder_that_nobody_may_enter_is_named(tmp_path, monkeypatch):
         ["claims", "README.md"],
         ["figure", "curves", "README.md"],
         ["genotypes", "README.md"],
-        ["compare", "README.md", "maml"],
+        ["compare", "README.md", "maml", "R"],
         ["compare", "maml", "README.md", "R"],
         ["compare", "maml", "reptile", "README.md"],
     ],
