@@ -52,7 +52,7 @@ def counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Counter[str]:
     found: Counter[str] = Counter()
     for module, name in (
         (episode_columns, "_alike"),
-        (reading, "_read_record"),
+        (reading, "read_record"),
         (pictures, "_picture"),
     ):
         monkeypatch.setattr(module, name, counting(found, name, getattr(module, name)))
@@ -71,11 +71,11 @@ def test_a_table_of_80_runs_parses_each_file_once_and_none_again(tmp_path, count
     root = write_runs(tmp_path / "runs", 80)
     results = read_runs(root)
     cold = render(build_report(results), Format.md)
-    assert counts == {"_alike": 80, "_read_record": 80}
+    assert counts == {"_alike": 80, "read_record": 80}
     assert len({id(run.episodes.key) for run in results.runs}) == 4  # one for each setting
     assert len({id(run.episodes.index) for run in results.runs}) == 4
     assert render(build_report(read_runs(root)), Format.md) == cold
-    assert counts == {"_alike": 80, "_read_record": 160}
+    assert counts == {"_alike": 80, "read_record": 160}
 
 
 def test_a_page_grows_with_its_runs_and_is_drawn_once(tmp_path, counts, catalog: Catalog):
@@ -84,11 +84,11 @@ def test_a_page_grows_with_its_runs_and_is_drawn_once(tmp_path, counts, catalog:
         root = write_runs(tmp_path / f"runs-{n}", n)
         counts.clear()
         page = render_page(read_page(root, catalog, paper=None)[1])
-        assert counts["_read_record"] == counts["_alike"] == n
+        assert counts["read_record"] == counts["_alike"] == n
         assert counts["_picture"] == 5 * n / 20  # curves, ranks, cell, genotypes, sizes
         sizes[n] = len(page)
         again = render_page(read_page(root, catalog, paper=None)[1])
         assert again == page
-        assert counts == {"_alike": n, "_read_record": 2 * n, "_picture": 5 * n / 20}
+        assert counts == {"_alike": n, "read_record": 2 * n, "_picture": 5 * n / 20}
     assert 0 < sizes[80] - sizes[40] < 40 * BYTES_PER_RUN
     assert sizes[80] < 2 * sizes[40]
