@@ -21,6 +21,9 @@ DECODING = (
 )  # fmt: skip
 """Learners that read an architecture of each task, on a searched network; they adapt eagerly."""
 
+OF_IMAGES = ("maml", "protonet", "mtnet")
+"""Learners whose programs for images are compared in every run of the slow tests."""
+
 N_TASKS = 3
 BATCHES = 3
 
@@ -37,7 +40,7 @@ def cases() -> Iterator[object]:
         for kind in spec.kinds:
             for searched in {spec.searches, spec.searches or spec.search_params is not None}:
                 marks = [pytest.mark.slow] if searched or kind == "classification" else []
-                if searched and kind == "classification":
+                if kind == "classification" and (searched or spec.name not in OF_IMAGES):
                     marks.append(pytest.mark.exhaustive)
                 yield pytest.param(spec.name, kind, searched, marks=marks)
 
