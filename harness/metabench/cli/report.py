@@ -111,6 +111,12 @@ def report(
             "column of two has 234, a plain article 345, NeurIPS 397, CVPR 496. [default: 345]",
         ),
     ] = None,
+    commands: Annotated[
+        bool,
+        typer.Option(
+            "--commands", help="Print the commands that made the runs of each row, and no scores."
+        ),
+    ] = False,
     wide: WideOption = False,
     caption: CaptionOption = Caption.short,
 ) -> None:
@@ -122,10 +128,16 @@ def report(
     from metabench.api.reading import require_runs
     from metabench.cli.screen import tell, tell_under_way
     from metabench.papers.arranging import Arrangement
+    from metabench.render.commands_text import commands_text
     from metabench.render.layout import Screen
     from metabench.results.selection import absent
 
     chosen = chosen_format(output, format, default=Format.table, free=("txt",))
+    if commands and (chosen is not Format.table or any((output, paper, metric, columns, sort))):
+        raise UsageError(
+            "--commands prints no scores, so it goes with the options that select runs alone.",
+            hint="Those are --learner, --suite, --setting, --budget and --seed.",
+        )
     if metric is not None:
         _check_metric(chosen, paper)
     if text_width is not None:
@@ -155,6 +167,9 @@ def report(
     require_runs(results, directory)
     for note in absent(results.runs, selection):
         tell(note)
+    if commands:
+        typer.echo(commands_text(results.runs), nl=False)
+        return
     if output is not None:
         plain = Screen(wide=wide, full_caption=caption is Caption.full)
         text = _written(built, chosen, plain, text_width=text_width)

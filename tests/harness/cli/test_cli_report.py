@@ -345,3 +345,26 @@ def test_a_selected_learner_without_a_run_is_named_on_stderr(tmp_path):
     assert result.exit_code == 0
     assert "Learner reptile has no run here with suite omniglot." in result.stderr
     assert "no run" not in result.stdout
+
+
+def test_commands_are_printed_row_by_row():
+    result = run(RECORDS, "--learner", "maml", "--suite", "multidataset", "--commands")
+    assert result.exit_code == 0
+    title, blank, name, *commands = result.stdout.splitlines()
+    assert (title, blank) == ("multidataset @ 5w1s", "")
+    assert name.startswith("maml, conv4")
+    records = [json.loads(path.read_text()) for path in RECORDS.rglob("run.json")]
+    assert sorted(commands) == sorted(
+        record["provenance"]["command"]
+        for record in records
+        if (record["spec"]["learner"]["name"], record["spec"]["suite"]) == ("maml", "multidataset")
+    )
+
+
+@pytest.mark.parametrize(
+    "option", [["--sort", "average"], ["-f", "md"], ["--paper", "m-nas/table-1"]]
+)
+def test_commands_go_with_no_scores(option):
+    result = run(RECORDS, "--commands", *option)
+    assert isinstance(result.exception, UsageError)
+    assert "--commands prints no scores" in str(result.exception)

@@ -1,0 +1,35 @@
+"""The command of each run, row by row of the tables."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from metabench.reports.build import make_rows
+from metabench.reports.tables import Row
+from metabench.results.configurations import configurations
+from metabench.results.reading import FinishedRun
+from metabench.text import plain
+
+
+def commands_text(runs: Sequence[FinishedRun]) -> str:
+    """The rows of each suite and setting, with the commands that made their runs.
+
+    A command is one line, whatever the width of the terminal, so that it can be pasted.
+    """
+    by_setting: dict[tuple[str, str], list[FinishedRun]] = defaultdict(list)
+    for run in runs:
+        by_setting[run.record.spec.suite, run.record.spec.setting].append(run)
+    blocks = []
+    for (suite, setting), group in sorted(by_setting.items()):
+        lines = [f"{suite} @ {setting}"]
+        for row, config in make_rows(configurations(group)):
+            lines += ["", _name(row)]
+            lines += [run.record.provenance.command for run in config.runs]
+        blocks.append("\n".join(map(plain, lines)))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _name(row: Row) -> str:
+    name = f"{row.learner} ({row.variant})" if row.variant else row.learner
+    return ", ".join(part for part in (name, row.network, f"budget {row.budget}") if part)
