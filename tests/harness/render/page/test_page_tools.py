@@ -169,6 +169,20 @@ def test_two_configurations_stand_side_by_side(opened):
     assert float(turned[0][3]) == pytest.approx(-float(difference))
 
 
+def test_the_pair_stands_in_the_address(opened):
+    opened.evaluate(
+        COMPARED % '{group: "toy-regression @ 10-shot, budget paper", left: "mnas", right: "hsml"}'
+    )
+    choose(opened, "learner", "mnas", "hsml")  # a filter leaves the pair there
+    address = opened.evaluate("location.href")
+    shown = opened.evaluate("document.getElementById('compared').textContent")
+    opened.open("about:blank")
+    opened.open(address)
+    again = opened.evaluate(COMPARED % "{}")[2]
+    assert "mnas and hsml" in again
+    assert again == shown
+
+
 def test_a_filter_limits_what_can_be_chosen(opened):
     choose(opened, "learner", "maml", "hsml")
     opened.evaluate(COMPARED % "{}")

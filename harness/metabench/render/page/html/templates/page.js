@@ -123,17 +123,22 @@ function filterPage(form) {
   showHints();
 }
 
-function toAddress(form) {
+function toAddress(form, pair = inAddress("pair")) {
   const said = new URLSearchParams();
   for (const box of all("input:checked", form)) {
     said.append(box.name, "none" in box.dataset ? "" : box.value);
   }
+  for (const name of pair) said.append("pair", name);
   const query = said.size ? `?${said}` : location.pathname;
   try {
     history.replaceState(null, "", query + location.hash);
   } catch {
     // Some browsers keep the address of a local file as it is.
   }
+}
+
+function inAddress(name) {
+  return new URLSearchParams(location.search).getAll(name);
 }
 
 function fromAddress(form) {
@@ -316,10 +321,22 @@ async function chooser(form, filters) {
     place.replaceChildren(...sideBySide(groups[form.group.value], Number(form.left.value), Number(form.right.value)));
     showHints();
   };
-  form.addEventListener("input", (event) => fill(event.target.name));
+  form.addEventListener("input", (event) => {
+    fill(event.target.name);
+    const { name, sides } = groups[form.group.value];
+    toAddress(filters, [name, sides[form.left.value].name, sides[form.right.value].name]);
+  });
   filters.addEventListener("input", () => fill("filters"));
   filters.addEventListener("reset", () => setTimeout(() => fill("filters")));
-  fill("group");
+  const [group, ...sides] = inAddress("pair");
+  const at = groups.findIndex(({ name }) => name === group);
+  const [left, right] = sides.map((side) => groups[at]?.sides.findIndex(({ name }) => name === side));
+  if (left >= 0 && right >= 0) {
+    options(form.group, [[at, group]], at);
+    options(form.left, [[left, sides[0]]], left);
+    options(form.right, [[right, sides[1]]], right);
+    fill("");
+  } else fill("group");
 }
 
 // The page comes to life.
@@ -348,7 +365,9 @@ document.addEventListener("keydown", (event) => {
 const choice = document.getElementById("choice");
 if (choice) {
   document.getElementById("compare").hidden = false;
-  choice.closest("details").addEventListener("toggle", () => chooser(choice, form), { once: true });
+  const fold = choice.closest("details");
+  fold.addEventListener("toggle", () => chooser(choice, form), { once: true });
+  if (inAddress("pair").length) fold.open = true;
 }
 showHints();
 addEventListener("resize", showHints);
