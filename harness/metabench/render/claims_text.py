@@ -62,8 +62,9 @@ def claims_overview(evaluations: Sequence[ClaimResult], screen: Screen = PLAIN) 
     blocks = ["\n".join(line for line in lines if line)]
     for one, place in zip(evaluations, places, strict=True):
         said = f"{one.claim.sentence} {_begun(one)}{decided(one)}"
-        head = screen.painted(f"{plain(one.claim.id)} ({place})", "bold")
-        blocks.append("\n".join([head, *(f"  {line}" for line in _within(screen, said))]))
+        head = screen.said(f"{plain(one.claim.id)} ({place})", indent="  ")
+        title = [screen.painted(line, "bold") for line in head]
+        blocks.append("\n".join([*title, *(f"  {line}" for line in _within(screen, said))]))
     blocks.append("\n".join(screen.said(*_legend(evaluations))))
     return "\n\n".join(blocks) + "\n"
 
