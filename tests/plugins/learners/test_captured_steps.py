@@ -27,6 +27,10 @@ EAGER = {
 T-NAS on architectures that are tried, which end where the loss is least."""
 
 
+WATCHED = ("maml", "protonet", "bmaml", "metaoptnet", "mnas", "metanas")
+"""Learners whose slow cases are in every run of the slow tests; all are tried before a release."""
+
+
 def cases() -> Iterator[Any]:
     """Each learner on each kind of task; of those of one class the first under all strategies."""
     seen = set()
@@ -43,7 +47,7 @@ def cases() -> Iterator[Any]:
                     bench = Bench(spec, kind, lambda: CATALOG, searched=searched, strategy=name)
                     quick = kind == "regression" and not searched
                     marks = [] if quick else [pytest.mark.slow]
-                    if name and not quick:
+                    if not quick and (name or spec.name not in WATCHED):
                         marks.append(pytest.mark.exhaustive)
                     yield pytest.param(
                         bench,

@@ -28,6 +28,9 @@ EAGER = {
 STEEP = ("auto-maml",)
 """Learners whose losses on the made-up tasks reach 1e11, which multiplies rounding as much."""
 
+OF_IMAGES = ("maml", "protonet", "mtnet", "bmaml", "leo", "metaoptnet", "baseline++")
+"""Learners whose programs for images are compared in every run of the slow tests."""
+
 LOWERED = tuple((name, "regression", False) for name in ("maml", "reptile", "mtnet"))
 """Those that are lowered as Inductor does in every run of the slow tests."""
 
@@ -51,10 +54,11 @@ def cases() -> Iterator[tuple[str, TaskKind, bool]]:
 
 
 def marks_of(name: str, kind: TaskKind, searched: bool) -> list[pytest.MarkDecorator]:
-    """Images are slow, and searched networks for them the slowest."""
+    """Images are slow, and searched networks for them the slowest; many are very alike."""
     if kind == "regression":
         return []
-    return [pytest.mark.slow, *([pytest.mark.exhaustive] if searched else [])]
+    alike = searched or name not in OF_IMAGES
+    return [pytest.mark.slow, *([pytest.mark.exhaustive] if alike else [])]
 
 
 def compare(
