@@ -138,13 +138,13 @@ def run(
     files = tuple(Path(file) for file in plugins)
     found = catalog_with(files)
     fields = {
-        "learners": _several(learner),
+        "learners": learner,
         "suites": [str(one) for one in ([suite] if isinstance(suite, str | Path) else suite)],
-        "settings": _several(setting),
+        "settings": setting,
         "budget": budget,
         **_for_learners("network", "networks", network),
         **_for_learners("strategy", "strategies", strategy),
-        "seeds": (seeds,) if isinstance(seeds, int) else tuple(seeds),
+        "seeds": seeds if isinstance(seeds, int) else tuple(seeds),
         "set": dict(changes or {}),
         "sweep": {name: [*values] for name, values in (sweep or {}).items()},
         "data": data,
@@ -222,10 +222,6 @@ def _for_learners(
 ) -> dict[str, Any]:
     """The field of a grid that holds one name for all learners, or the one of a name for each."""
     return {by_learner: dict(value)} if isinstance(value, Mapping) else {of_all: value}
-
-
-def _several(names: str | Sequence[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def _print_ends(event: RunEvent) -> None:

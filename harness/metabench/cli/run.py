@@ -164,8 +164,6 @@ def run(
     """Run learners on suites. The same command resumes unfinished runs and skips finished ones."""
     from metabench.cli.context import catalog, plugin_files
     from metabench.planning.grid import grid_of, parse_seeds, read_grid, write_grid
-    from metabench.planning.plan import suite_file
-    from metabench.planning.suite import load_suite
     from metabench.planning.unknown_names import unknown_names_in
 
     _check_threads(threads)
@@ -189,12 +187,13 @@ def run(
             metrics=parse_names(metric, "--metric") if metric else (),
             precision=precision.value,
         )
-    runs = grid.plan(found, plugin_files=plugin_files(), of_file=plan is not None)
+    suites = grid.suites_of(found)
+    runs = grid.plan(found, suites, plugin_files=plugin_files(), of_file=plan is not None)
     if save_plan is not None:
         write_grid(grid, save_plan)
-    for one in grid.suites:
-        for sentence in unknown_names_in(load_suite(suite_file(one, found)), found):
-            say(f"In suite {one}: {sentence}", fg="yellow")
+    for name, loaded in suites.items():
+        for sentence in unknown_names_in(loaded, found):
+            say(f"In suite {name}: {sentence}", fg="yellow")
     for note in dict.fromkeys(note for planned in runs for note in planned.notes):
         say(f"Note: {note}", fg="yellow")
     if dry_run:

@@ -17,6 +17,7 @@ from metabench.planning.overrides import (
     Several,
     combinations,
     parse_changes,
+    place_of,
     scope_in_words,
     several,
     swept_in,
@@ -96,7 +97,7 @@ class Grid(Frozen):
         try:
             return parse_seeds(str(value)) if isinstance(value, int | str) else value
         except UsageError as error:
-            raise ValueError(f"{error.hint}") from error
+            raise ValueError(error.hint) from error
 
     @field_validator("seeds")
     @classmethod
@@ -116,20 +117,29 @@ class Grid(Frozen):
             raise UsageError(
                 f"The parameter {name} stands in set and in sweep.", hint="Leave it in one of them."
             )
+        swept = {
+            name: several(values, where=f"The sweep of {name}")
+            for name, values in self.sweep.items()
+        }
         found: dict[str, dict[str, Any]] = {}
-        for name, value in self.set.items():
-            _put(found, name, value)
-        for name, values in self.sweep.items():
-            _put(found, name, several(values, where=f"The sweep of {name}"))
+        for path, value in {**self.set, **swept}.items():
+            scope, name = place_of(path, said=path)
+            found.setdefault(scope, {})[name] = value
         return found
 
     def plan(
-        self, catalog: Catalog, *, plugin_files: tuple[Path, ...] = (), of_file: bool = False
+        self,
+        catalog: Catalog,
+        suites: Mapping[str, Suite] | None = None,
+        *,
+        plugin_files: tuple[Path, ...] = (),
+        of_file: bool = False,
     ) -> list[PlannedRun]:
         """The runs of the grid, each once.
 
         Args:
             catalog: the plugins.
+            suites: those of :meth:`suites_of`, if they are loaded already.
             plugin_files: plugins given by file.
             of_file: whether a plan file asks for them, whose digest their records then have.
 
@@ -137,10 +147,21 @@ class Grid(Frozen):
             UsageError: for unknown names, values out of bounds and what does not fit together.
             DataError: when data is missing, or too small for the episodes.
         """
-        runs = plan_all(self._requests(catalog, plugin_files), catalog)
+        suites = self.suites_of(catalog) if suites is None else suites
+        runs = plan_all(self._requests(suites, plugin_files), catalog, suites=suites)
         return [replace(run, plan=self.digest) for run in runs] if of_file else runs
 
-    def _requests(self, catalog: Catalog, plugin_files: tuple[Path, ...]) -> list[RunRequest]:
+    def suites_of(self, catalog: Catalog) -> dict[str, Suite]:
+        """The suites by the name or path that was given.
+
+        Raises:
+            UsageError: as :func:`~metabench.planning.plan.suite_of`.
+        """
+        return {name: suite_of(name, catalog) for name in self.suites}
+
+    def _requests(
+        self, suites: Mapping[str, Suite], plugin_files: tuple[Path, ...]
+    ) -> list[RunRequest]:
         for word, table in (("network", self.networks), ("strategy", self.strategies)):
             for learner in table:
                 if learner not in self.learners:
@@ -152,9 +173,7 @@ class Grid(Frozen):
         changes = self.changes()
         self._check_size(changes)
         swept = tuple(swept_in(changes))
-        settings = settings_by_suite(
-            {name: suite_of(name, catalog) for name in self.suites}, self.settings
-        )
+        settings = settings_by_suite(suites, self.settings)
         return [
             RunRequest(
                 learners=(learner,),
@@ -365,10 +384,3 @@ def _seed(digits: str) -> int:
         named = digits if len(digits) <= 20 else f"{digits[:20]}..."
         raise UsageError(f"--seed {named} is too large.", hint=f"Seeds go from 0 to {LAST_SEED}.")
     return int(short)
-
-
-def _put(changes: dict[str, dict[str, Any]], place: str, value: Any) -> None:
-    """Put a value of a plan file where ``--set`` puts it."""
-    for scope, names in parse_changes([f"{place}=null"]).items():
-        for name in names:
-            changes.setdefault(scope, {})[name] = value

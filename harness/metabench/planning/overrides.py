@@ -61,15 +61,9 @@ def parse_changes(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
     changes: dict[str, dict[str, Any]] = {}
     for text in texts:
         path, equals, value = text.partition("=")
-        place, dot, name = path.partition(".")
-        parts = _SCOPE.fullmatch(place)
-        if not (equals and dot and name and parts):
-            raise UsageError(
-                f"--set {text!r} is not of the form SCOPE.NAME=VALUE.",
-                hint="For example: --set learner.inner_lr=0.01, or of one learner of several: "
-                "--set 'learner[maml].inner_lr=0.01'.",
-            )
-        scope = _scope(text, parts["scope"], parts["one"])
+        if not equals:
+            raise _malformed(text)
+        scope, name = place_of(path, said=text)
         read = _read(text, value)
         known = changes.setdefault(scope, {})
         if name in known and (type(known[name]), known[name]) != (type(read), read):
@@ -81,17 +75,41 @@ def parse_changes(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
     return changes
 
 
-def _scope(text: str, scope: str, one: str | None) -> str:
-    """The scope of an option, as records name it."""
+def place_of(path: str, *, said: str) -> tuple[str, str]:
+    """Scope, as records name it, and name of a parameter.
+
+    >>> place_of("network[conv4].filters", said="")
+    ('space[conv4]', 'filters')
+
+    Args:
+        path: of the form ``SCOPE.NAME``.
+        said: what the user said, for errors.
+
+    Raises:
+        UsageError: it has another form, or the scope is unknown.
+    """
+    place, dot, name = path.partition(".")
+    parts = _SCOPE.fullmatch(place)
+    if not (dot and name and parts):
+        raise _malformed(said)
+    scope, one = parts["scope"], parts["one"]
     if scope not in (*SCOPES, *_INTERNAL.values()):
         raise unknown("scope of --set", scope, SCOPES)
     if one and scope not in (*OF_ONE, *_INTERNAL.values()):
         raise UsageError(
-            f"--set {text!r} is for one of several, but {scope} is the same for all.",
+            f"--set {said!r} is for one of several, but {scope} is the same for all.",
             hint=f"Scopes that take a name in brackets: {', '.join(OF_ONE)}.",
         )
     scope = _INTERNAL.get(scope, scope)
-    return f"{scope}[{one}]" if one else scope
+    return f"{scope}[{one}]" if one else scope, name
+
+
+def _malformed(text: str) -> UsageError:
+    return UsageError(
+        f"--set {text!r} is not of the form SCOPE.NAME=VALUE.",
+        hint="For example: --set learner.inner_lr=0.01, or of one learner of several: "
+        "--set 'learner[maml].inner_lr=0.01'.",
+    )
 
 
 def _read(text: str, value: str) -> Any:

@@ -93,9 +93,12 @@ class RunRequest:
     plugin_files: tuple[Path, ...] = ()
     swept: tuple[tuple[str, str], ...] = ()
 
-    @property
     def backend(self) -> Backend | None:
-        """The network that the request names, with its strategy."""
+        """The network that the request names, and the strategy that it names there or by itself.
+
+        Raises:
+            UsageError: when it names two strategies.
+        """
         if self.space is None:
             return None
         backend = Backend.read(self.space)
@@ -104,7 +107,7 @@ class RunRequest:
                 f"--network {self.space} and --strategy {self.strategy} name two strategies.",
                 hint="Leave one of them out.",
             )
-        return backend
+        return Backend(space=backend.space, strategy=backend.strategy or self.strategy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,10 @@ class PlannedRun:
     told_by: tuple[str, ...] = ()
     plan: str = ""
 
+    def command_into(self, out: Path) -> str:
+        """The command that repeats this run and writes to a results folder."""
+        return f"{self.command} --out {shlex.quote(str(out))}"
+
     @property
     def label(self) -> str:
         """The run in words, for messages."""
@@ -147,18 +154,24 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
         UsageError: for unknown names, values out of bounds and combinations that do not fit.
         DataError: when data is missing, or too small for the episodes.
     """
-    return plan_all([request], catalog)
+    suites = {request.suite: suite_of(request.suite, catalog)}
+    return plan_all([request], catalog, suites=suites)
 
 
-def plan_all(requests: Sequence[RunRequest], catalog: Catalog) -> list[PlannedRun]:
+def plan_all(
+    requests: Sequence[RunRequest], catalog: Catalog, *, suites: Mapping[str, Suite]
+) -> list[PlannedRun]:
     """Resolve several requests; a run that two of them ask for is planned once.
+
+    Args:
+        requests: what is asked for.
+        catalog: the plugins.
+        suites: those of the requests, by the name or path that was given.
 
     Raises:
         UsageError: as :func:`plan`. Where several learners or suites do not fit, it names each.
         DataError: as :func:`plan`.
     """
-    files = dict.fromkeys(request.suite for request in requests)
-    suites = {name: suite_of(name, catalog) for name in files}
     misfits: list[UsageError] = []
     parts: list[_Part] = []
     for request in requests:
@@ -412,7 +425,7 @@ def _space(
                 hint="Leave them out.",
             )
         return None
-    space = catalog.space((request.backend or backend_in(learner, suite)).space)
+    space = catalog.space((request.backend() or backend_in(learner, suite)).space)
     if suite.task not in space.kinds:
         raise UsageError(
             f"Network {space.name} is for {' and '.join(space.kinds)}, "
@@ -435,13 +448,14 @@ def _strategy(
     setting: str,
 ) -> Choice | None:
     changes = request.changes.get("strategy", {})
+    backend = request.backend()
+    asked = request.strategy if backend is None else backend.strategy
     searched = space is not None and catalog.space(space.name).searched
     if not (searched or learner.searches):
-        if request.strategy or (request.backend and request.backend.strategy) or changes:
+        if asked or changes:
             refuse_strategy(learner, space, catalog)
         return None
-    of_request = request.strategy or (request.backend.strategy if request.backend else None)
-    name = of_request or backend_in(learner, suite).strategy
+    name = asked or backend_in(learner, suite).strategy
     if name is None:
         raise UsageError(
             f"Learner {learner.name} needs a strategy to search with, "

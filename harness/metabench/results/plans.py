@@ -7,7 +7,6 @@ of its runs have begun: from then on their own folders say how far they are.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -123,5 +122,5 @@ def _entry(planned: PlannedRun, out: Path) -> PlanEntry:
         meta_steps=spec.training.meta_steps,
         meta_batch=spec.training.meta_batch,
         n_episodes=spec.protocol.episodes * len(spec.sources),
-        command=f"{planned.command} --out {shlex.quote(str(out))}",
+        command=planned.command_into(out),
     )

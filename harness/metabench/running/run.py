@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -136,9 +135,8 @@ class RunExecution:
 
     def _begin(self, earlier: RunRecord | None) -> RunRecord:
         planned = self._planned
-        command = f"{planned.command} --out {shlex.quote(str(self._out))}"
         made_with = provenance.collect(
-            command=command,
+            command=planned.command_into(self._out),
             changes=planned.changes,
             files=planned.spec.files,
             device=self._device,
