@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from metabench.reports.build import make_rows
-from metabench.reports.tables import Row
 from metabench.results.configurations import configurations
 from metabench.results.reading import FinishedRun
 from metabench.text import plain
@@ -24,12 +23,8 @@ def commands_text(runs: Sequence[FinishedRun]) -> str:
     for (suite, setting), group in sorted(by_setting.items()):
         lines = [f"{suite} @ {setting}"]
         for row, config in make_rows(configurations(group)):
-            lines += ["", _name(row)]
+            about = (row.name, row.network, f"budget {row.budget}")
+            lines += ["", ", ".join(filter(None, about))]
             lines += [run.record.provenance.command for run in config.runs]
         blocks.append("\n".join(map(plain, lines)))
     return "\n\n".join(blocks) + "\n"
-
-
-def _name(row: Row) -> str:
-    name = f"{row.learner} ({row.variant})" if row.variant else row.learner
-    return ", ".join(part for part in (name, row.network, f"budget {row.budget}") if part)

@@ -198,8 +198,7 @@ def cell_text(cell: TableCell) -> str:
 
 def label(row: Row) -> str:
     """The learner, how it differs from a row that would look the same, its letter and signs."""
-    name = f"{row.learner} ({row.variant})" if row.variant else row.learner
-    name = f"{name} [{row.conditions}]" if row.conditions else name
+    name = f"{row.name} [{row.conditions}]" if row.conditions else row.name
     name = f"{name} {RUNNING}" if row.normalization == "running" else name
     return plain(f"{name} {TRANSDUCTIVE}" if row.transductive else name)
 

@@ -167,7 +167,7 @@ class _Sharing:
     def p_value(self, column: str, first: int, second: int) -> float | None:
         """The two-sided p-value of the difference, not adjusted; None and errors as above."""
         found = self._difference(column, first, second)
-        return None if found is None else min(1.0, 2 * min(found.p_above(0), found.p_below(0)))
+        return None if found is None else found.p_two_sided()
 
     def _difference(self, column: str, first: int, second: int) -> Difference | None:
         pair = first, second

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.reports.best import mark
 from metabench.reports.captions import IntervalKind, caption, episodes_per_source, interval_of
-from metabench.reports.row_names import variants_of
+from metabench.reports.row_names import names_of, variants_of
 from metabench.reports.row_notes import conditions_in_words, notes_on, warnings_on
 from metabench.reports.tables import Report, Row, Table, TableCell
 from metabench.results.configurations import Configuration, configurations
@@ -191,8 +191,8 @@ def row_labels(configs: Sequence[Configuration]) -> dict[str, str]:
     by_table: dict[tuple[str, ...], list[Configuration]] = defaultdict(list)
     for config in configs:
         by_table[_table_key(config)].append(config)
-    labels = {}
-    for group in by_table.values():
-        for config_id, facts in variants_of(group).items():
-            labels[config_id] = f"({', '.join(facts)})" if facts else ""
-    return {c.config_id: f"{c.spec.learner.name} {labels[c.config_id]}".strip() for c in configs}
+    return {
+        config.config_id: name
+        for group in by_table.values()
+        for config, name in zip(group, names_of(group), strict=True)
+    }

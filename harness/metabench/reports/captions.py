@@ -400,11 +400,12 @@ def _lengths(configs: Sequence[Configuration]) -> str:
 
 def _row_names(configs: Sequence[Configuration]) -> list[str]:
     """Each row in as few words as tell it apart: the learner, unless it has several rows."""
-    n_rows = Counter(config.spec.learner.name for config in configs)
-    return [
-        config.spec.learner.name if n_rows[config.spec.learner.name] == 1 else name
-        for config, name in zip(configs, names_of(configs), strict=True)
-    ]
+    learners = [config.spec.learner.name for config in configs]
+    n_rows = Counter(learners)
+    if len(n_rows) == len(learners):
+        return learners
+    names = zip(learners, names_of(configs), strict=True)
+    return [learner if n_rows[learner] == 1 else name for learner, name in names]
 
 
 def _by_row(configs: Sequence[Configuration], values: Sequence[str]) -> str:
@@ -412,16 +413,16 @@ def _by_row(configs: Sequence[Configuration], values: Sequence[str]) -> str:
 
     Rows of one learner with one value are named by the learner.
     """
-    of_learner: dict[str, set[str]] = defaultdict(set)
-    for config, value in zip(configs, values, strict=True):
-        of_learner[config.spec.learner.name].add(value)
+    if len(set(values)) < 2:
+        return ""
+    learners = [config.spec.learner.name for config in configs]
+    differing = Counter(learner for learner, _ in set(zip(learners, values, strict=True)))
+    names = _row_names(configs) if max(differing.values()) > 1 else learners
     pairs = dict.fromkeys(
-        (name if len(of_learner[learner := config.spec.learner.name]) > 1 else learner, value)
-        for config, name, value in zip(configs, _row_names(configs), values, strict=True)
+        (name if differing[learner] > 1 else learner, value)
+        for learner, name, value in zip(learners, names, values, strict=True)
     )
     counts = Counter(value for _, value in pairs)
-    if len(counts) < 2:
-        return ""
     usual, n = counts.most_common(1)[0]
     if n < _MANY:
         return ", ".join(f"{name} {value}" for name, value in pairs)

@@ -137,10 +137,8 @@ def _share_of_few(scores: NDArray[np.float64]) -> float:
 
 def _name(row: Row, rows: Sequence[Row]) -> str:
     """A row in as many words as it needs among the rows of its table."""
-    name = f"{row.learner} ({row.variant})" if row.variant else row.learner
-    alike = [
-        other for other in rows if (other.learner, other.variant) == (row.learner, row.variant)
-    ]
+    name = row.name
+    alike = [other for other in rows if other.name == name]
     if len({other.network for other in alike}) > 1:
         name = f"{name} on {row.network}"
     if len({other.budget for other in alike}) > 1:

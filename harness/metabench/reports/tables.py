@@ -106,6 +106,11 @@ class Row:
         """The facts in one line."""
         return ", ".join(self.facts)
 
+    @property
+    def name(self) -> str:
+        """The learner, and in brackets how it differs from a row that would look the same."""
+        return f"{self.learner} ({self.variant})" if self.facts else self.learner
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:

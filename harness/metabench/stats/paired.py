@@ -70,6 +70,10 @@ class Difference:
         """One-sided p-value for "the true difference is below ``value``"."""
         return self._tail(value - self.mean)
 
+    def p_two_sided(self) -> float:
+        """p-value for the hypothesis that the difference is 0."""
+        return min(1.0, 2 * min(self.p_above(0.0), self.p_below(0.0)))
+
     def _tail(self, excess: float) -> float:
         if self.standard_error == 0:
             return 0.5 if excess == 0 else float(excess < 0)

@@ -184,4 +184,4 @@ def two_sided(difference: Difference) -> float:
     """The p-value of a difference from 0, not adjusted."""
     if difference.standard_error == 0:
         difference.interval()  # says here that it needs scipy, not while the page is written
-    return min(1.0, 2 * min(difference.p_above(0.0), difference.p_below(0.0)))
+    return difference.p_two_sided()
