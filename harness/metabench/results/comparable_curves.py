@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from metabench.plugin.contracts.learner import QUERY_ACCURACY, QUERY_LOSS
 from metabench.results.reading import FinishedRun
-from metabench.results.training_curve import read_training_curve
+from metabench.results.training_curve import LOSS, VAL_SCORE, read_training_curve
 
 Array = NDArray[np.float64]
-LOSS, VAL_SCORE = "loss", "val_score"
 COMMON = (QUERY_LOSS, QUERY_ACCURACY, VAL_SCORE)
 """Scalars that mean the same whatever the learner."""
 _DESCENDED = frozenset(
@@ -51,7 +50,7 @@ def training_curves(run: FinishedRun) -> dict[str, Series]:
 
 
 def read_metrics(path: Path) -> dict[str, Series]:
-    """Each scalar of a training curve; lines that cannot be read are passed over."""
-    scalars = read_training_curve(path).scalars if path.exists() else {}
+    """Each scalar of a training curve, where it is finite; nothing where there is no file."""
+    scalars = read_training_curve(path).scalars
     arrays = {name: np.array(points, dtype=float) for name, points in scalars.items()}
     return {name: Series(pairs[:, 0], pairs[:, 1]) for name, pairs in arrays.items()}

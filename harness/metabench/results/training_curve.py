@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from metabench.plugin.contracts.learner import QUERY_LOSS
 from metabench.results.foreign import finite, json_lines
 
 MAX_CURVE = 4 * 2**20
 """Bytes of a training curve that are read at most: its last ones."""
-SCORE = "val_score"
+VAL_SCORE = "val_score"
 """The name of the meta-validation score, on the metric's own scale."""
-LOSSES = ("query_loss", "loss")
+LOSS = "loss"
+"""What a learner calls its loss; it means another quantity for another learner."""
+LOSSES = (QUERY_LOSS, LOSS)
 """The names of the training loss: what all learners log alike, else what a learner calls so."""
 _SKIPPED = "skipped"
 
@@ -39,7 +42,7 @@ class TrainingCurve:
     @property
     def score(self) -> Sequence[tuple[int, float]]:
         """The points of the meta-validation score."""
-        return self.scalars.get(SCORE, ())
+        return self.scalars.get(VAL_SCORE, ())
 
 
 def read_training_curve(path: Path) -> TrainingCurve:

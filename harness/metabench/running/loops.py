@@ -32,6 +32,7 @@ from metabench.plugin.contracts.space import CanonicalSpace
 from metabench.plugin.specs import RunEvent
 from metabench.results.schema import EpisodeRecord
 from metabench.results.store import RunStore
+from metabench.results.training_curve import VAL_SCORE
 from metabench.running import checkpoint
 from metabench.running.build import Built
 from metabench.running.engines import Adapter, EagerAdapter, Engine, EngineName
@@ -308,8 +309,8 @@ class Loops:
             adapted = self.validation(self.built.learner, tasks, rng=rng)
             scores.append(self._scores(adapted.predict, tasks))
         score = float(torch.cat(scores).mean())
-        self._check(state.step, {"val_score": score})
-        self.store.append_metrics(state.step, {"val_score": float(f"{score:.6g}")})
+        self._check(state.step, {VAL_SCORE: score})
+        self.store.append_metrics(state.step, {VAL_SCORE: float(f"{score:.6g}")})
         best = keep(
             self.store.best_checkpoint,
             self.built.learner.state_dict(),

@@ -25,8 +25,6 @@ from metabench.render.figures.palette import INK, Style, learner_styles
 from metabench.render.figures.stamps import shown_of, stamped
 from metabench.results.comparable_curves import (
     COMMON,
-    LOSS,
-    VAL_SCORE,
     Array,
     Series,
     training_curves,
@@ -34,6 +32,7 @@ from metabench.results.comparable_curves import (
 from metabench.results.configurations import Configuration
 from metabench.results.labels import labelled
 from metabench.results.reading import Results
+from metabench.results.training_curve import LOSS, VAL_SCORE
 from metabench.stats import Interval, average_interval, field_interval
 from metabench.text import plain
 

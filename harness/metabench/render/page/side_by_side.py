@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from metabench.plugin.contracts.learner import QUERY_ACCURACY, QUERY_LOSS
 from metabench.render.page.differences import (
     Entry,
     by_column,
@@ -21,6 +22,7 @@ from metabench.results.comparable_curves import Series, read_metrics
 from metabench.results.configurations import Configuration
 from metabench.results.paired_scores import Shared
 from metabench.results.reading import FinishedRun
+from metabench.results.training_curve import LOSS, VAL_SCORE
 from metabench.stats import Blocks
 from metabench.stats.families import MOST_PAIRS, adjust, count_pairs
 
@@ -30,7 +32,7 @@ N_EPISODES = 4
 """Episodes of a pair, for each of the two."""
 MOST_POINTS = 80
 """Points of a curve."""
-_SCALARS = ("loss", "query_loss", "val_score", "query_accuracy")
+_SCALARS = (LOSS, QUERY_LOSS, VAL_SCORE, QUERY_ACCURACY)
 """Scalars of the training that are drawn, where they were logged."""
 
 
@@ -113,16 +115,13 @@ def _training(config: Configuration) -> Iterator[tuple[str, Line]]:
     """
     found = read_metrics(config.runs[0].folder / "metrics.jsonl")
     for name in _SCALARS:
-        if name in found and (line := _short(found[name])):
-            yield name, line
+        if name in found:
+            yield name, _short(found[name])
 
 
 def _short(series: Series) -> Line:
-    """A series by the means of its parts, without what is not finite."""
+    """A series by the means of its parts."""
     points = np.stack([series.step, series.value], axis=1)
-    points = points[np.isfinite(points).all(axis=1)]
-    if not len(points):
-        return ()
     parts = np.array_split(points, min(MOST_POINTS, len(points)))
     return tuple((float(x), float(y)) for x, y in (part.mean(axis=0) for part in parts))
 
