@@ -18,7 +18,7 @@ from metabench.cli.selecting import (
     SuiteOption,
     selection_of,
 )
-from metabench.errors import DataError, UsageError, unknown
+from metabench.errors import UsageError, unknown
 from metabench.render.figures import FIGURES, FigureKind, FigureRequest
 from metabench.render.figures.drawing import FileFormat, Width, encode, house_style
 
@@ -82,6 +82,7 @@ def figure(
     ] = "",
 ) -> None:
     """Draw a figure from results, and print the name of its file."""
+    from metabench.api.reading import require_runs
     from metabench.cli.context import catalog
     from metabench.cli.screen import tell
     from metabench.results.further_metrics import through_metric
@@ -104,11 +105,7 @@ def figure(
         results = through_metric(results, metric)
     for problem in results.problems:
         tell(problem)
-    if not results.runs:
-        raise DataError(
-            f"There is no finished and readable run in {directory}.",
-            hint="Run the command of an unfinished run again to finish it.",
-        )
+    require_runs(results, directory)
     for note in absent(results.runs, selection):
         tell(note)
     request = FigureRequest(

@@ -246,18 +246,16 @@ def _written(
     *,
     text_width: float | None,
 ) -> str:
+    from metabench.api.reading import ReportView
     from metabench.cli.context import catalog
-    from metabench.render import as_table, as_tex, render
+    from metabench.render import as_table, render
     from metabench.render.page import Page
     from metabench.render.page.html import render_page
-    from metabench.render.print_names import print_names
-    from metabench.render.tex_layout import ARTICLE
 
     if isinstance(built, Page):
         return render_page(built)
     if format is Format.tex:
-        names = print_names(catalog())
-        return as_tex.render(built, names=names, width=text_width or ARTICLE)
+        return ReportView(built, catalog).to_latex(width=text_width)
     if format is Format.table:
         return as_table.render(built, screen)
     return render(built, format)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metabench.cli.showing import has_colors
+
 if TYPE_CHECKING:
     from metabench.results.overview import Overview
 
@@ -85,6 +87,5 @@ def _print(overview: Overview, format: StatusFormat, *, again: bool) -> None:
     on_terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     if again and on_terminal:
         typer.echo("\x1b[H\x1b[J", nl=False)
-    color = on_terminal and not (os.environ.get("NO_COLOR") or os.environ.get("CI"))
-    width = shutil.get_terminal_size().columns
-    typer.echo(status_text(overview, width=width, color=color), nl=again and not on_terminal)
+    text = status_text(overview, width=shutil.get_terminal_size().columns, color=has_colors())
+    typer.echo(text, nl=again and not on_terminal)

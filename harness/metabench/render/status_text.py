@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
+from metabench.render.layout import GLUE
 from metabench.render.small_table import SmallTable
 from metabench.results.metrics import number
 from metabench.results.overview import Overview
@@ -24,7 +25,6 @@ MOST_LINES = 100
 MOST_REASONS = 5
 """Failed and interrupted runs that are explained."""
 _BAR = 30
-_TOGETHER = "\N{NO-BREAK SPACE}"
 _COLORS = {"running": "36", "failed": "31", "interrupted": "33", "done": "32"}
 _HEADINGS = ("learner", "seed", "state", "share", "left", "loss", "val", "skipped", "steps", "run")
 _RIGHT = frozenset({"seed", "share", "left", "loss", "val", "skipped", "steps"})
@@ -217,14 +217,14 @@ def _command(command: str, width: int) -> Iterable[str]:
         words = [shlex.quote(word) for word in shlex.split(command)]
     except ValueError:  # somebody edited it
         words = [command]
-    command = " ".join(word.replace(" ", _TOGETHER) for word in words)
-    lines = _filled(re.sub(r"(--[\w-]+) (?!-)", rf"\1{_TOGETHER}", command), width - 4)
+    command = " ".join(word.replace(" ", GLUE) for word in words)
+    lines = _filled(re.sub(r"(--[\w-]+) (?!-)", rf"\1{GLUE}", command), width - 4)
     return [f"  {line} \\" for line in lines[:-1]] + [f"  {lines[-1]}"]
 
 
 def _wrapped(text: str, width: int, *, indent: str = "") -> list[str]:
     """Lines of sentences; a number stays with its noun."""
-    return _filled(re.sub(r"(?<=\d) ", _TOGETHER, text), width, indent=indent)
+    return _filled(re.sub(r"(?<=\d) ", GLUE, text), width, indent=indent)
 
 
 def _filled(text: str, width: int, *, indent: str = "") -> list[str]:
@@ -235,4 +235,4 @@ def _filled(text: str, width: int, *, indent: str = "") -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return [line.replace(_TOGETHER, " ") for line in lines]
+    return [line.replace(GLUE, " ") for line in lines]

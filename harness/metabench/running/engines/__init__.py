@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from metabench.errors import UsageError, unknown
 from metabench.plugin.contracts.episode import Adapted, TaskBatch, TaskShape
 from metabench.plugin.contracts.learner import Learner
 from metabench.running.ensemble import Ensemble
+
+if TYPE_CHECKING:
+    from metabench.running.engines.programs import Compile
 
 EngineName = Literal["eager", "compiled", "auto"]
 """``eager``: the learner's own steps. ``compiled``: a program for each kind of step, compiled on a
@@ -147,14 +150,21 @@ def open_engine(
     """
     if name == "eager":
         return Eager(learner)
-    from metabench.running.engines.programs import by_inductor
     from metabench.running.engines.stepper import Stepper
 
+    compile_graph, made = _compiler(device)
+    return Stepper(learner, compile_graph, name=made, say=say)
+
+
+def _compiler(device: torch.device) -> tuple[Compile, str]:
+    """What makes programs of graphs for a device, and what such programs are called."""
     if device.type == "cpu":
-        return Stepper(learner, by_inductor, name="compiled", say=say)
+        from metabench.running.engines.programs import by_inductor
+
+        return by_inductor, "compiled"
     from metabench.running.engines.capture import captured
 
-    return Stepper(learner, captured, name="captured", say=say)
+    return captured, "captured"
 
 
 class Adapter(Protocol):
@@ -216,10 +226,5 @@ def open_adapter(
         return EagerAdapter()
     from metabench.running.engines.adapter import ProgramAdapter
 
-    if on_cpu:
-        from metabench.running.engines.programs import by_inductor
-
-        return ProgramAdapter(by_inductor, size=size, curve=curve, name="compiled", say=say)
-    from metabench.running.engines.capture import captured
-
-    return ProgramAdapter(captured, size=size, curve=curve, name="captured", say=say)
+    compile_graph, made = _compiler(device)
+    return ProgramAdapter(compile_graph, size=size, curve=curve, name=made, say=say)
