@@ -23,7 +23,7 @@ SUITE, LEARNER = "toy-regression", "reptile"
 SMALL = {"budget": {"meta_batch": 1}, "space": {"hidden": 1, "width": 4}}
 META_STEPS = 3
 """Of a run that comes to its end."""
-LONG = 1_000_000
+LONG = 10_000
 """Meta-steps of a run that is stopped."""
 RESULTS = ("episodes.jsonl", "metrics.jsonl")
 """Files whose bytes do not depend on who makes a run."""

@@ -300,7 +300,12 @@ class Loops:
         return not (isinstance(learner, PhasedLearner) and learner.searching)
 
     def _validate(self, state: _State) -> _State:
-        """Score the present weights on meta-validation; keep them if they are the best so far."""
+        """Score the present weights on meta-validation; keep them if they are the best so far.
+
+        Raises:
+            Interrupted: when asked to stop.
+            DivergedError: when the score is not finite.
+        """
         spec = self.planned.spec
         assert self.built.validate is not None
         n_episodes = spec.protocol.val_episodes * len(spec.sources)
@@ -310,6 +315,8 @@ class Loops:
             rng = generator(spec.seed, "meta-val", first)
             adapted = self.validation(self.built.learner, tasks, rng=rng)
             scores.append(self._scores(adapted.predict, tasks))
+            if self.control.stopped():  # the next start repeats the steps since the last checkpoint
+                raise Interrupted
         score = float(torch.cat(scores).mean())
         self._check(state.step, {VAL_SCORE: score})
         self.store.append_metrics(state.step, {VAL_SCORE: float(f"{score:.6g}")})
