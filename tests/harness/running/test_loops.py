@@ -210,6 +210,24 @@ def test_a_stop_in_meta_validation_changes_no_byte(catalog: Catalog, tmp_path: P
         assert (cut.store.folder / name).read_bytes() == (whole.store.folder / name).read_bytes()
 
 
+@pytest.mark.parametrize("learner", ["maml", "reptile"])
+def test_a_stop_between_two_points_of_the_curve_changes_no_byte(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, learner: str
+) -> None:
+    monkeypatch.setattr("metabench.running.loops.LOG_POINTS", 2)
+    made = planned(catalog, learner, budget={"meta_steps": 8, "meta_batch": 2})
+    asked = iter([False] * 5 + [True])  # two steps after the first point
+    cut = run(made, catalog, tmp_path / "cut", stopped=lambda: next(asked))
+    with pytest.raises(Interrupted):
+        cut()
+    assert checkpoint.load(cut.store.checkpoint)["step"] == 6
+    run(made, catalog, tmp_path / "cut")()
+    whole = run(made, catalog, tmp_path / "whole")
+    whole()
+    for name in ("episodes.jsonl", "metrics.jsonl", "checkpoints/last.safetensors"):
+        assert (cut.store.folder / name).read_bytes() == (whole.store.folder / name).read_bytes()
+
+
 def test_the_record_says_why_a_run_was_interrupted(catalog: Catalog, tmp_path: Path) -> None:
     made = planned(catalog)
     control = Control(emit=quiet, stopped=lambda: True, why=lambda: "time limit")
