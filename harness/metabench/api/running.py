@@ -134,7 +134,7 @@ def run(
         UsageError: for unknown names, values out of bounds and combinations that do not fit.
         DataError: when data is missing, or too small for the episodes.
         MetabenchError: when a run failed and ``check`` is true; the others were still made.
-        KeyboardInterrupt: when it was interrupted; the state is saved.
+        KeyboardInterrupt: when the user interrupted it; the state is saved.
     """
     from metabench.planning.grid import Grid
     from metabench.planning.shards import parse_shard
@@ -175,7 +175,7 @@ def run(
     )
     work, todo = prepare(planned, how, found)
     outcomes = execute(work, todo, found, show=on_event or _print_ends)
-    if any(outcome.status == "interrupted" for outcome in outcomes):
+    if any(outcome.status == "interrupted" and not outcome.text for outcome in outcomes):
         raise KeyboardInterrupt
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed and check:
