@@ -117,6 +117,14 @@ def report(
             "--commands", help="Print the commands that made the runs of each row, and no scores."
         ),
     ] = False,
+    episodes: Annotated[
+        bool,
+        typer.Option(
+            "--episodes",
+            help="For the page: open the episodes on which two learners differ most, with what "
+            "both predict. It takes the data, the checkpoints, and some seconds for each learner.",
+        ),
+    ] = False,
     wide: WideOption = False,
     caption: CaptionOption = Caption.short,
 ) -> None:
@@ -142,6 +150,11 @@ def report(
         _check_metric(chosen, paper)
     if text_width is not None:
         _check_text_width(text_width, chosen)
+    if episodes and chosen is not Format.html:
+        raise UsageError(
+            f"--episodes is for the page, but --format is {chosen}.",
+            hint="Add --format html, or draw one episode: metabench figure fits, or images.",
+        )
     arrangement = Arrangement(columns=names_of(columns, "--columns"), sort=sort)
     if chosen is Format.html and arrangement != Arrangement():
         raise UsageError(
@@ -160,6 +173,7 @@ def report(
         interval=interval.value,
         selection=selection,
         arrangement=arrangement,
+        open_episodes=episodes,
     )
     for problem in built.problems:
         tell(problem)
@@ -219,13 +233,21 @@ def _build(
     interval: IntervalKind,
     selection: Selection,
     arrangement: Arrangement,
+    open_episodes: bool,
 ) -> tuple[Results, Report | PaperReport | Page]:
     from metabench.cli.context import catalog
 
     if format is Format.html:
         from metabench.render.page import read_page
 
-        return read_page(directory, catalog(), paper=paper, interval=interval, selection=selection)
+        return read_page(
+            directory,
+            catalog(),
+            paper=paper,
+            interval=interval,
+            selection=selection,
+            open_episodes=open_episodes,
+        )
     from metabench.api.reading import build_tables
 
     return build_tables(
