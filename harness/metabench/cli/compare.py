@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.showing import Caption, CaptionOption, WideOption, screen_of
 
 
@@ -56,7 +57,8 @@ def compare(
     ] = None,
     wide: WideOption = False,
     caption: CaptionOption = Caption.short,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    format: TextFormatOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print paired differences A - B for each source and on average, with intervals and tests."""
     from metabench.api.reading import compare_sides
@@ -68,7 +70,7 @@ def compare(
         suite=suite, setting=setting, budget=budget, evaluation=evaluation, metric=metric
     )
     found = compare_sides(first, second, directory, wanted, difference=difference, tell=tell)
-    if as_json:
+    if asks_for_json(format, as_json=as_json):
         text = comparison_json(found.comparisons, found.alone)
     else:
         shown = screen_of(wide=wide, caption=caption)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metabench.cli.formats import JsonOption, format_or_json
 from metabench.cli.output import chosen_format, writing
 from metabench.cli.references import complete_key
 from metabench.cli.selecting import (
@@ -55,6 +56,7 @@ def report(
             help="The output format. [default: as in the file name, or table]",
         ),
     ] = None,
+    as_json: JsonOption = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Write to this file instead of the screen."),
@@ -92,7 +94,8 @@ def report(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Show only these columns of scores, in this order, such as aircraft,average.",
+            help="Show only these columns of scores, in this order, such as aircraft,average; val "
+            "is the score of the tested weights on meta-validation.",
         ),
     ] = None,
     sort: Annotated[
@@ -140,6 +143,7 @@ def report(
     from metabench.render.layout import Screen
     from metabench.results.selection import absent
 
+    format = format_or_json(format, as_json=as_json, json=Format.json)
     chosen = chosen_format(output, format, default=Format.table, free=("txt",))
     if commands and (chosen is not Format.table or any((output, paper, metric, columns, sort))):
         raise UsageError(

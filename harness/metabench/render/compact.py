@@ -152,6 +152,8 @@ def compact_table(
     if blocks := seen[0].blocks:
         lines.sort(key=lambda line: blocks.index(line.block))
     places = _places_apart(tables, names)
+    networks = {known.network() for known in seen} - {""}
+    networks_apart = len(networks) > 1 and "Network" not in style.shown
     return CompactTable(
         caption=_caption(tables, names, seen),
         label=_label(tables),
@@ -159,7 +161,9 @@ def compact_table(
         n_names=2 if style.shown and _alike(lines) else 1,
         columns=_headings(tables, names),
         lines=tuple(lines),
-        usual=_by_place(places, [known.usual_where_noted() for known in seen]),
+        usual=_by_place(
+            places, [known.usual_where_noted(with_network=networks_apart) for known in seen]
+        ),
         comments=tuple(comments),
     )
 

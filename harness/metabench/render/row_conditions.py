@@ -132,10 +132,22 @@ class RowConditions:
         kinds = dict.fromkeys(kind for usual in self._usual.values() for kind in usual)
         return [k for k in kinds if len({usual.get(k) for usual in self._usual.values()}) > 1]
 
-    def usual_where_noted(self) -> str:
-        """What rows without a note have where another has one; what the caption says aside."""
+    def network(self) -> str:
+        """The network of most rows that have one; "" where there is no such."""
+        rows = [row for row in self._table.rows if row.network != "none"]
+        found = Counter(row.network for row in rows).most_common(1)
+        return self._names.network(found[0][0]) if found and 2 * found[0][1] > len(rows) else ""
+
+    def usual_where_noted(self, *, with_network: bool = False) -> str:
+        """What rows without a note have where another has one; what the caption says aside.
+
+        Args:
+            with_network: whether the network of most rows is said in any case.
+        """
         aside = {*_IN_CAPTION, *_TESTED, *self._of_blocks()}
-        said: dict[str, None] = {}
+        said: dict[str, None] = dict.fromkeys(
+            filter(None, [self.network() if with_network else ""])
+        )
         for row in self._table.rows:
             usual = self._usual[row.conditions]
             for kind, words in self._of[row.runs].items():
