@@ -9,6 +9,9 @@ import typer
 
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.showing import Caption, CaptionOption, WideOption, screen_of
+from metabench.errors import DataError
+
+DEFAULT_FOLDER = Path("results")
 
 
 def compare(
@@ -30,7 +33,7 @@ def compare(
     ],
     directory: Annotated[
         Path, typer.Argument(help="The results folder in which run ids and learners are looked up.")
-    ] = Path("results"),
+    ] = DEFAULT_FOLDER,
     suite: Annotated[str | None, typer.Option(help="Use only runs of this suite.")] = None,
     setting: Annotated[str | None, typer.Option(help="Use only runs of this setting.")] = None,
     budget: Annotated[str | None, typer.Option(help="Use only runs of this budget.")] = None,
@@ -66,6 +69,7 @@ def compare(
     from metabench.render.comparison_text import comparison_json, comparison_text
     from metabench.reports.comparison_sides import Wanted
 
+    _check_folder(directory, first, second)
     wanted = Wanted(
         suite=suite, setting=setting, budget=budget, evaluation=evaluation, metric=metric
     )
@@ -76,3 +80,14 @@ def compare(
         shown = screen_of(wide=wide, caption=caption)
         text = comparison_text(found.comparisons, found.alone, shown)
     typer.echo(text, nl=False)
+
+
+def _check_folder(directory: Path, first: str, second: str) -> None:
+    """Refuse a default folder that is not there: an argument may have been forgotten."""
+    both_folders = Path(first).is_dir() and Path(second).is_dir()
+    if directory == DEFAULT_FOLDER and not both_folders and not directory.is_dir():
+        raise DataError(
+            f"There is no folder {directory}, in which compare looks up runs and learners.",
+            hint=f"compare needs A and B, and {second} was taken for B. Name both, and then the "
+            "folder.",
+        )

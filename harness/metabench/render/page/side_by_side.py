@@ -8,7 +8,6 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.plugin.contracts.learner import QUERY_ACCURACY, QUERY_LOSS
 from metabench.render.page.differences import (
     Entry,
     by_column,
@@ -18,11 +17,11 @@ from metabench.render.page.differences import (
     two_sided,
 )
 from metabench.render.page.values import EpisodeOfTwo, Line, PairOfSides, Side, SideBySide
-from metabench.results.comparable_curves import Series, read_metrics
+from metabench.results.comparable_curves import COMMON, Series, training_curves
 from metabench.results.configurations import Configuration
 from metabench.results.paired_scores import Shared
 from metabench.results.reading import FinishedRun
-from metabench.results.training_curve import LOSS, VAL_SCORE
+from metabench.results.training_curve import LOSS
 from metabench.stats import Blocks
 from metabench.stats.families import MOST_PAIRS, adjust, count_pairs
 
@@ -32,8 +31,9 @@ N_EPISODES = 4
 """Episodes of a pair, for each of the two."""
 MOST_POINTS = 80
 """Points of a curve."""
-_SCALARS = (LOSS, QUERY_LOSS, VAL_SCORE, QUERY_ACCURACY)
-"""Scalars of the training that are drawn, where they were logged."""
+_SCALARS = (*COMMON, LOSS)
+"""Scalars of the training that are drawn, where they were logged: those that mean the same for all
+learners, and what a learner calls its loss, which the page draws for two of one learner alone."""
 
 
 def find_side_by_side(runs: Sequence[FinishedRun]) -> list[SideBySide]:
@@ -115,7 +115,7 @@ def _training(config: Configuration) -> Iterator[tuple[str, Line]]:
 
     One seed, since reading the curves of all takes longer than all else here.
     """
-    found = read_metrics(config.runs[0].folder / "metrics.jsonl")
+    found = training_curves(config.runs[0])
     for name in _SCALARS:
         if name in found:
             yield name, _short(found[name])

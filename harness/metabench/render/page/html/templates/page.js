@@ -369,7 +369,10 @@ function sideBySide(group, left, right) {
   } else {
     parts.push(make("p", { class: "notice" }, left === right ? "Choose two different configurations." : "These two share too few episodes, or too few seeds, to be compared."));
   }
-  const curves = [...new Set([...Object.keys(one.training), ...Object.keys(other.training)])].map((name) =>
+  // What a learner calls its loss is its own.
+  const together = (name) => name !== "loss" || one.facts.learner[0] === other.facts.learner[0];
+  const logged = [...new Set([...Object.keys(one.training), ...Object.keys(other.training)])];
+  const curves = logged.filter(together).map((name) =>
     curvesOf(`Training: ${name}, first seed`, "meta-step", [one, other].map((side) => side.training[name] ?? [])));
   const steps = [one, other].map((side) => side.steps.map((value, step) => [step, value]));
   curves.push(curvesOf(`Meta-test: ${group.unit}, first seed`, "inner step", steps));
