@@ -86,15 +86,7 @@ def build(
     """
     learner_spec = catalog.learner(spec.learner.name)
     params = learner_params(spec, catalog)
-    loaded = [load_data(choice, catalog, data=spec.data) for choice in spec.sources]
-    if fingerprint_of(loaded) != spec.data_fingerprint:
-        raise DataError(
-            "The data has changed since this run was planned.", hint="Run the command again."
-        )
-    sources = [
-        open_source(choice.source, data, device=device)
-        for choice, data in zip(spec.sources, loaded, strict=True)
-    ]
+    loaded, sources = open_sources(spec, catalog, device=device)
     task = common_task(spec, loaded)
     shapes = episode_shapes(spec, catalog)
 
@@ -140,6 +132,25 @@ def build(
         conditions=training_conditions(spec, catalog),
         n_params=count_weights(space) if space and not space.choices() else None,
     )
+
+
+def open_sources(
+    spec: RunSpec, catalog: Catalog, *, device: torch.device
+) -> tuple[list[ClassData | FunctionFamily], list[ClassSource | FunctionSource]]:
+    """The data of each source of a run, and the sources that draw episodes from it.
+
+    Raises:
+        DataError: when the data is missing or has changed since planning.
+    """
+    loaded = [load_data(choice, catalog, data=spec.data) for choice in spec.sources]
+    if fingerprint_of(loaded) != spec.data_fingerprint:
+        raise DataError(
+            "The data has changed since this run was planned.", hint="Run the command again."
+        )
+    return loaded, [
+        open_source(choice.source, data, device=device)
+        for choice, data in zip(spec.sources, loaded, strict=True)
+    ]
 
 
 def _normalization(spec: RunSpec, learner: LearnerSpec, space: SearchSpace | None) -> Normalization:
