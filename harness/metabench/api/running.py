@@ -88,6 +88,7 @@ def run(
     executor: str = "local",
     executor_params: Mapping[str, Any] | None = None,
     time_limit: float | None = None,
+    shard: str = "",
     device: str = "auto",
     precision: Precision = "float32",
     engine: EngineName = "eager",
@@ -100,6 +101,7 @@ def run(
 
     It works in a thread and in a notebook. In the main thread, an interrupt saves the state of the
     run and stops; the same call resumes it.
+        shard: make only a share of the runs: ``1/4`` is the first of four shares.
 
     Args:
         learner: one name or several.
@@ -132,9 +134,10 @@ def run(
         UsageError: for unknown names, values out of bounds and combinations that do not fit.
         DataError: when data is missing, or too small for the episodes.
         MetabenchError: when a run failed and ``check`` is true; the others were still made.
-        KeyboardInterrupt: when it was interrupted; the state is saved.
+        KeyboardInterrupt: when the user interrupted it; the state is saved.
     """
     from metabench.planning.grid import Grid
+    from metabench.planning.shards import parse_shard
     from metabench.planning.validation import validated
 
     files = tuple(Path(file) for file in plugins)
@@ -155,6 +158,8 @@ def run(
         "precision": precision,
     }
     planned = validated(Grid, fields, what="run:").plan(found, plugin_files=files)
+    if shard:
+        planned, _ = parse_shard(shard).divide(planned)
     for note in dict.fromkeys(note for one in planned for note in one.notes):
         _say(f"Note: {note}")
     how = HowToRun(
@@ -170,7 +175,7 @@ def run(
     )
     work, todo = prepare(planned, how, found)
     outcomes = execute(work, todo, found, show=on_event or _print_ends)
-    if any(outcome.status == "interrupted" for outcome in outcomes):
+    if any(outcome.status == "interrupted" and not outcome.text for outcome in outcomes):
         raise KeyboardInterrupt
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed and check:
