@@ -67,7 +67,8 @@ class RayExecutor:
         """Make all runs; see :class:`metabench.Executor`."""
         if not jobs:
             return []
-        cpus = self._params.jobs * max(job.threads for job in jobs)
+        # Ray starts a process for each CPU that it lends.
+        cpus = min(self._params.jobs, len(jobs)) * max(job.threads for job in jobs)
         with connected(cpus=cpus) as cluster, Permit(jobs) as permit:
             tasks = _Tasks(cluster, self._params, permit, emit)
             tasks.check(jobs)
@@ -163,12 +164,13 @@ class _Tasks:
         self.stopping = False
 
     def check(self, jobs: Sequence[Job]) -> None:
-        """Say which jobs no node can make now.
+        """Say what no node has now that runs need.
 
         Raises:
             UsageError: when an own Ray never can.
         """
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        said = set[str]()
         for job in jobs:
             needs = {"CPU": job.threads, "GPU": self._gpus(job)}
             if any(all(node.get(n, 0) >= need for n, need in needs.items()) for node in nodes):
@@ -179,8 +181,10 @@ class _Tasks:
                     f"A run needs {wanted}, and Ray finds none on this machine.",
                     hint="Give --device cpu, or the address of a cluster in RAY_ADDRESS.",
                 )
-            text = f"no node of the Ray cluster has {wanted}; the run waits for one"
-            self._emit(job.event("message", text))
+            if wanted not in said:
+                said.add(wanted)
+                text = f"no node of the Ray cluster has {wanted}; runs that need it wait for one"
+                self._emit(job.event("message", text))
 
     def begin(self, job: Job) -> None:
         """Hand a job to Ray."""
@@ -245,7 +249,7 @@ class _Tasks:
     def _outcome(self, job: Job, task: Any) -> JobOutcome | None:
         """How a task ended; None where it begins again."""
         try:
-            return replace(self._ray.get(task), job=job)
+            outcome: JobOutcome = self._ray.get(task)
         except self._ray.exceptions.RayTaskError as error:
             last = str(error).strip().rpartition("\n")[2]
             return JobOutcome(
@@ -258,6 +262,7 @@ class _Tasks:
             if self.stopping:
                 return JobOutcome(job, "interrupted")
             return self._again(job, f"its Ray worker died ({type(error).__name__})")
+        return replace(outcome, job=job)
 
     def _again(self, job: Job, why: str) -> JobOutcome | None:
         self._lost[job.run_id] += 1

@@ -225,14 +225,14 @@ def test_a_gpu_that_a_cluster_may_get(
 ) -> None:
     monkeypatch.setattr(on_ray, "run_job", lambda job, **_: JobOutcome(job, "done"))
     ray.init()  # by the program, to a cluster
-    called = Called(jobs(tmp_path, "cuda")[:1])
+    called = Called(jobs(tmp_path, "cuda"))
+    assert called.statuses == ["done"] * 3
     assert called.texts("message") == [
-        "no node of the Ray cluster has 1 CPU and 1 GPU; the run waits for one"
+        "no node of the Ray cluster has 1 CPU and 1 GPU; runs that need it wait for one"
     ]
 
 
-def test_the_outcome_names_the_job_as_it_was_given(ray: Ray, tmp_path: Path) -> None:
-    (job, *_) = jobs(tmp_path, "auto")
-    assert Called([job]).outcomes[0].job == job
-    assert replace(job, device="cpu") != job
-    assert len(ray.options) == 1
+def test_an_own_ray_lends_no_more_than_the_runs_take(ray: Ray, tmp_path: Path) -> None:
+    Called([replace(job, threads=2) for job in jobs(tmp_path)[:2]], jobs=100)
+    assert ray.inits[0]["num_cpus"] == 4  # each of which is a process
+    assert [options["num_cpus"] for options in ray.options] == [2, 2]

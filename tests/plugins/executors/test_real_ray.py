@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,6 +33,24 @@ def environment(**changes: str) -> dict[str, str]:
 
 def command(options: str) -> list[str]:
     return [sys.executable, "-m", "metabench", "run", *options.split()]
+
+
+@contextmanager
+def running(options: str, folder: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A command at work, which does not outlive the block."""
+    run = subprocess.Popen(
+        command(options),
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield run
+    finally:
+        run.terminate()
+        run.communicate()
 
 
 def wait_for(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -105,19 +124,12 @@ def test_a_killed_worker_changes_no_byte(cluster: dict[str, str], tmp_path: Path
     options = (
         f"--learner maml,reptile --seed {seed} --set budget.meta_steps=400 --checkpoint-every 0.2"
     )
-    run = subprocess.Popen(
-        command(f"{options} {SMALL} ray --jobs 2 --out R"),
-        cwd=tmp_path,
-        env=cluster,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    wait_for(lambda: any(tmp_path.glob("R/*/maml/*/checkpoints/last.safetensors")), run)
-    worker = process_named(f"ray::maml 10-shot seed {seed}")
-    assert worker is not None
-    os.kill(worker, signal.SIGKILL)
-    said, _ = run.communicate(timeout=PATIENCE)
+    with running(f"{options} {SMALL} ray --jobs 2 --out R", tmp_path, cluster) as run:
+        wait_for(lambda: any(tmp_path.glob("R/*/maml/*/checkpoints/last.safetensors")), run)
+        worker = process_named(f"ray::maml 10-shot seed {seed}")
+        assert worker is not None
+        os.kill(worker, signal.SIGKILL)
+        said, _ = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0, said
     assert "its Ray worker died (WorkerCrashedError); it begins again" in said
     assert f"maml 10-shot seed {seed}: resumes at meta-step" in said
@@ -181,18 +193,12 @@ def listening(processes: set[int]) -> set[str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_an_own_ray_listens_to_this_machine_alone_and_saves_at_sigterm(tmp_path: Path) -> None:
-    run = subprocess.Popen(
-        command(f"--learner maml --set budget.meta_steps=1000000 {SMALL} ray --out R"),
-        cwd=tmp_path,
-        env=environment(HOME="/dev/null"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    wait_for(lambda: any(tmp_path.glob("R/*/maml/*/run.json")), run)
-    addresses = listening(descendants(run.pid))
-    run.terminate()
-    said, _ = run.communicate(timeout=PATIENCE)
+    options = f"--learner maml --set budget.meta_steps=1000000 {SMALL} ray --out R"
+    with running(options, tmp_path, environment(HOME="/dev/null")) as run:
+        wait_for(lambda: any(tmp_path.glob("R/*/maml/*/run.json")), run)
+        addresses = listening(descendants(run.pid))
+        run.terminate()
+        said, _ = run.communicate(timeout=PATIENCE)
     assert run.returncode == 130, said
     assert "Runs: 1 interrupted." in said
     assert '"status": "interrupted"' in next(tmp_path.rglob("run.json")).read_text()
