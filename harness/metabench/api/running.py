@@ -101,7 +101,6 @@ def run(
 
     It works in a thread and in a notebook. In the main thread, an interrupt saves the state of the
     run and stops; the same call resumes it.
-        shard: make only a share of the runs: ``1/4`` is the first of four shares.
 
     Args:
         learner: one name or several.
@@ -122,6 +121,7 @@ def run(
         executor: how runs are executed: ``local``, or another one.
         executor_params: its parameters, such as ``{"partition": "gpu"}``.
         time_limit: seconds after which a run saves its state and stops; the same call resumes it.
+        shard: make only a share of the runs: ``1/4`` is the first of four shares.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: how layers multiply: ``float32``, ``tf32`` or ``bf16``.
         engine: what makes the meta-steps and adapts: ``eager``, ``compiled`` or ``auto``.

@@ -246,6 +246,7 @@ class Loops:
         kept = {**asdict(state), "learner": learner}
         if pending:
             kept["pending"] = list(pending)
+        self.store.flush()  # the points of the curve up to here must not be lost before it
         checkpoint.save(self.store.checkpoint, kept)
 
     def _log(self, state: _State, pending: Sequence[Mapping[str, Tensor | float]]) -> _State:
