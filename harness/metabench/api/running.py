@@ -17,11 +17,13 @@ from metabench.errors import MetabenchError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from metabench.planning.plan import PlannedRun
     from metabench.planning.runspec import Precision
     from metabench.plugin.catalog import Catalog
     from metabench.plugin.specs import RunEvent
     from metabench.running.engines import EngineName
     from metabench.running.executors import Executor, Job, JobOutcome
+    from metabench.running.ranks.torchrun import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ def run(
     precision: Precision = "float32",
     engine: EngineName = "eager",
     threads: int = 1,
+    ranks: int = 1,
     plugins: Iterable[str | Path] = (),
     on_event: Callable[[RunEvent], None] | None = None,
     check: bool = True,
@@ -116,7 +119,9 @@ def run(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: how layers multiply: ``float32``, ``tf32`` or ``bf16``.
         engine: what makes the meta-steps and adapts: ``eager``, ``compiled`` or ``auto``.
-        threads: CPU threads of each run.
+        threads: CPU threads of each process.
+        ranks: processes that share the tasks of each meta-step. They are started anew, so a script
+            guards what it does by ``if __name__ == "__main__"``.
         plugins: plugin files to load.
         on_event: called with each event; by default one line per run goes to stderr.
         check: raise if a run failed.
@@ -160,7 +165,10 @@ def run(
     picked = pick_device(device)
     check_precision(precision, picked)
     made_by = pick_engine(engine, device=picked)
-    work = executor_of(found, "local", jobs=jobs)
+    if ranks > 1:
+        work = shared_executor(planned, found, ranks=ranks, device=picked, engine=made_by)
+    else:
+        work = executor_of(found, "local", jobs=jobs)
     todo = [Job(one, folder, picked, threads, files, engine=made_by) for one in planned]
     outcomes = execute(work, todo, found, show=on_event or _print_ends)
     if any(outcome.status == "interrupted" for outcome in outcomes):
@@ -187,6 +195,40 @@ def executor_of(catalog: Catalog, name: str, *, jobs: int) -> Executor:
     spec = catalog.executor(name)
     work: Executor = resolve(spec.factory)(spec.params_model().model_validate({"jobs": jobs}))
     return work
+
+
+def shared_executor(
+    runs: Sequence[PlannedRun],
+    catalog: Catalog,
+    *,
+    ranks: int,
+    device: str,
+    engine: EngineName,
+    world: World | None = None,
+) -> Executor:
+    """An executor that lets several processes share the meta-steps of each run.
+
+    Args:
+        runs: what it is to make.
+        catalog: the plugins.
+        ranks: how many processes there are.
+        device: ``cpu``, ``cuda``, ``cuda:1``.
+        engine: what the user asks for.
+        world: the processes that torchrun has started; None to start them.
+
+    Raises:
+        UsageError: when a run cannot be shared by so many.
+    """
+    from metabench.planning.ranks import check_ranks
+    from metabench.running.engines import refuse_programs
+    from metabench.running.ranks.executor import SharedExecutor, TorchrunExecutor, check_devices
+
+    check_ranks(runs, catalog, ranks)
+    refuse_programs(engine, ranks=ranks)
+    if world is not None:
+        return TorchrunExecutor(world)
+    check_devices(device, ranks)
+    return SharedExecutor(ranks)
 
 
 def execute(

@@ -16,6 +16,7 @@ from metabench.errors import UsageError
 if TYPE_CHECKING:
     from metabench.planning.plan import PlannedRun
     from metabench.running.executors import Job, JobOutcome
+    from metabench.running.ranks.torchrun import World
 
 
 class Data(StrEnum):
@@ -145,6 +146,15 @@ def run(
     jobs: Annotated[
         int, typer.Option(min=1, help="How many runs are executed at the same time.")
     ] = 1,
+    ranks: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many processes share the tasks of each meta-step, each on a GPU of its own "
+            "where there are GPUs. [default: 1, or those that torchrun has started]",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="The results folder to write to.")] = Path(
         "results/local"
     ),
@@ -165,8 +175,13 @@ def run(
     from metabench.cli.context import catalog, plugin_files
     from metabench.planning.grid import grid_of, parse_seeds, read_grid, write_grid
     from metabench.planning.unknown_names import unknown_names_in
+    from metabench.running.ranks.torchrun import world_of
 
     _check_threads(threads)
+    world = world_of()
+    if world is not None and world.rank > 0:
+        _follow(world, device, threads, nothing_to_do=dry_run)
+        return
     found = catalog()
     if plan is not None:
         _refuse_beside_plan(context)
@@ -199,7 +214,7 @@ def run(
     if dry_run:
         _print_plan(runs)
         return
-    from metabench.api.running import execute, executor_of
+    from metabench.api.running import execute, executor_of, shared_executor
     from metabench.cli.progress import progress
     from metabench.results.store import require_writable
     from metabench.running.devices import pick_device
@@ -211,7 +226,17 @@ def run(
     picked = pick_device(device)
     check_precision(grid.precision, picked)
     made_by = pick_engine(engine, device=picked)
-    work = executor_of(found, executor, jobs=jobs)
+    if world is not None and ranks not in (None, world.count):
+        raise UsageError(
+            f"--ranks {ranks} contradicts torchrun, which has started {world.count} processes.",
+            hint="Leave out --ranks.",
+        )
+    ranks = world.count if world is not None else ranks or 1
+    if ranks == 1:
+        work = executor_of(found, executor, jobs=jobs)
+    else:
+        _refuse_beside_ranks(executor=executor, jobs=jobs)
+        work = shared_executor(runs, found, ranks=ranks, device=picked, engine=made_by, world=world)
     todo = [
         Job(planned, out, picked, threads, plugin_files(), checkpoint_every, made_by)
         for planned in runs
@@ -219,6 +244,28 @@ def run(
     with progress(len(todo)) as show:
         outcomes = execute(work, todo, found, show=show)
     _finish(outcomes, todo)
+
+
+def _follow(world: World, device: str, threads: int, *, nothing_to_do: bool) -> None:
+    """Do in one of the processes of torchrun what the first of them says."""
+    from metabench.cli.context import plugin_files
+    from metabench.running.devices import pick_device
+    from metabench.running.ranks.executor import follow_torchrun
+
+    if not nothing_to_do:
+        files, picked = plugin_files(), pick_device(device)
+        raise typer.Exit(follow_torchrun(world, device=picked, threads=threads, plugin_files=files))
+
+
+def _refuse_beside_ranks(*, executor: str, jobs: int) -> None:
+    """Refuse what would divide the processes once more."""
+    if jobs > 1 or executor != "local":
+        option = f"--jobs {jobs}" if jobs > 1 else f"--executor {executor}"
+        raise UsageError(
+            f"{option} makes several runs at a time, and --ranks one run in several processes.",
+            hint="Leave out one of them. --jobs uses cores and GPUs better where there are several "
+            "runs.",
+        )
 
 
 def _check_threads(n: int) -> None:

@@ -58,6 +58,8 @@ def learner_checks(spec: LearnerSpec, catalog: Callable[[], Catalog]) -> Iterato
                 yield Check(f"{label}: {name}", partial(body, bench))
             if bench.searched and spec.adds_loss_terms:
                 yield Check(f"{label}: it adds a strategy's loss term", partial(_adds_term, bench))
+            if spec.splits_tasks and not bench.stateful:  # with a state, tasks run together
+                yield Check(f"{label}: two ranks make the step of one", partial(_splits, bench))
 
 
 def _adds_term(bench: Bench) -> None:
@@ -318,10 +320,6 @@ def _is_same_on_devices(bench: Bench) -> bool:
 
 def _splits(bench: Bench) -> None:
     """Compare the sums of one rank, and what it logs, with those of two that share its tasks."""
-    if not bench.spec.splits_tasks:
-        raise Skip("the tasks of its meta-steps cannot be shared by several processes.")
-    if bench.stateful:
-        raise Skip("a network with a state sees the tasks of a meta-step together.")
     bench.fresh()  # another check reports a learner that cannot be built
     # Some learners train what they found in later steps.
     for index in (0, 6):
@@ -404,5 +402,4 @@ CHECKS: dict[str, Callable[[Bench], None]] = {
     "it computes on the device that it is given": _device,
     "a recorded meta-step can be repeated": _repeats,
     "its meta-step can be captured": _captured,
-    "its meta-step can be shared by processes, if it says so": _splits,
 }

@@ -15,6 +15,7 @@ from metabench.plugin.specs import RunEvent
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
     from metabench.running.engines import EngineName
+    from metabench.running.ranks.leading import Leader
 
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
@@ -75,22 +76,23 @@ def run_job(
     *,
     emit: Callable[[RunEvent], None],
     stopped: Callable[[], bool],
+    leader: Leader | None = None,
 ) -> JobOutcome:
-    """Run one job in this process, and return how it ended."""
+    """Run one job in this process, and return how it ended.
+
+    With a leader, other processes make it as well.
+    """
     import logging
 
     import torch
 
-    from metabench.running.devices import make_repeatable, reuse_freed_memory
+    from metabench.running.devices import prepare
     from metabench.running.loops import Control, Interrupted
     from metabench.running.precision import computing_in
     from metabench.running.run import RunExecution
 
-    torch.set_num_threads(job.threads)
-    reuse_freed_memory()
     device = torch.device(job.device)
-    if device.type == "cuda":
-        make_repeatable()
+    prepare(device, job.threads)
     run = RunExecution(
         job.planned,
         catalog,
@@ -101,6 +103,7 @@ def run_job(
             stopped=stopped,
             checkpoint_seconds=job.checkpoint_seconds,
             engine=job.engine,
+            leader=leader,
         ),
     )
     try:
