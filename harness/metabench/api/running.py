@@ -17,7 +17,6 @@ from metabench.errors import MetabenchError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from metabench.planning.plan import PlannedRun
     from metabench.planning.runspec import Precision
     from metabench.plugin.catalog import Catalog
     from metabench.plugin.specs import RunEvent
@@ -133,6 +132,7 @@ def run(
         KeyboardInterrupt: when it was interrupted; the state is saved.
     """
     from metabench.planning.grid import Grid
+    from metabench.planning.ranks import check_ranks
     from metabench.planning.validation import validated
     from metabench.results.store import require_writable
     from metabench.running.devices import pick_device
@@ -160,13 +160,14 @@ def run(
     planned = validated(Grid, fields, what="run:").plan(found, plugin_files=files)
     for note in dict.fromkeys(note for one in planned for note in one.notes):
         _say(f"Note: {note}")
+    check_ranks(planned, found, ranks)
     folder = Path(out)
     require_writable(folder)
     picked = pick_device(device)
     check_precision(precision, picked)
     made_by = pick_engine(engine, device=picked)
     if ranks > 1:
-        work = shared_executor(planned, found, ranks=ranks, device=picked, engine=made_by)
+        work = shared_executor(ranks, device=picked, engine=made_by)
     else:
         work = executor_of(found, "local", jobs=jobs)
     todo = [Job(one, folder, picked, threads, files, engine=made_by) for one in planned]
@@ -198,32 +199,22 @@ def executor_of(catalog: Catalog, name: str, *, jobs: int) -> Executor:
 
 
 def shared_executor(
-    runs: Sequence[PlannedRun],
-    catalog: Catalog,
-    *,
-    ranks: int,
-    device: str,
-    engine: EngineName,
-    world: World | None = None,
+    ranks: int, *, device: str, engine: EngineName, world: World | None = None
 ) -> Executor:
     """An executor that lets several processes share the meta-steps of each run.
 
     Args:
-        runs: what it is to make.
-        catalog: the plugins.
         ranks: how many processes there are.
         device: ``cpu``, ``cuda``, ``cuda:1``.
         engine: what the user asks for.
         world: the processes that torchrun has started; None to start them.
 
     Raises:
-        UsageError: when a run cannot be shared by so many.
+        UsageError: when the engine cannot be shared, or there are too few GPUs.
     """
-    from metabench.planning.ranks import check_ranks
     from metabench.running.engines import refuse_programs
     from metabench.running.ranks.executor import SharedExecutor, TorchrunExecutor, check_devices
 
-    check_ranks(runs, catalog, ranks)
     refuse_programs(engine, ranks=ranks)
     if world is not None:
         return TorchrunExecutor(world)

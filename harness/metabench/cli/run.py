@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metabench.cli.ranks import count_ranks, follow
 from metabench.cli.screen import say
 from metabench.errors import UsageError
 
 if TYPE_CHECKING:
     from metabench.planning.plan import PlannedRun
     from metabench.running.executors import Job, JobOutcome
-    from metabench.running.ranks.torchrun import World
 
 
 class Data(StrEnum):
@@ -174,14 +174,17 @@ def run(
     """Run learners on suites. The same command resumes unfinished runs and skips finished ones."""
     from metabench.cli.context import catalog, plugin_files
     from metabench.planning.grid import grid_of, parse_seeds, read_grid, write_grid
+    from metabench.planning.ranks import check_ranks
     from metabench.planning.unknown_names import unknown_names_in
     from metabench.running.ranks.torchrun import world_of
 
     _check_threads(threads)
     world = world_of()
     if world is not None and world.rank > 0:
-        _follow(world, device, threads, nothing_to_do=dry_run)
+        if not dry_run:
+            follow(world, device=device, threads=threads)
         return
+    n_ranks = count_ranks(ranks, world, executor=executor, jobs=jobs)
     found = catalog()
     if plan is not None:
         _refuse_beside_plan(context)
@@ -211,6 +214,7 @@ def run(
             say(f"In suite {name}: {sentence}", fg="yellow")
     for note in dict.fromkeys(note for planned in runs for note in planned.notes):
         say(f"Note: {note}", fg="yellow")
+    check_ranks(runs, found, n_ranks)
     if dry_run:
         _print_plan(runs)
         return
@@ -226,17 +230,10 @@ def run(
     picked = pick_device(device)
     check_precision(grid.precision, picked)
     made_by = pick_engine(engine, device=picked)
-    if world is not None and ranks not in (None, world.count):
-        raise UsageError(
-            f"--ranks {ranks} contradicts torchrun, which has started {world.count} processes.",
-            hint="Leave out --ranks.",
-        )
-    ranks = world.count if world is not None else ranks or 1
-    if ranks == 1:
-        work = executor_of(found, executor, jobs=jobs)
+    if n_ranks > 1:
+        work = shared_executor(n_ranks, device=picked, engine=made_by, world=world)
     else:
-        _refuse_beside_ranks(executor=executor, jobs=jobs)
-        work = shared_executor(runs, found, ranks=ranks, device=picked, engine=made_by, world=world)
+        work = executor_of(found, executor, jobs=jobs)
     todo = [
         Job(planned, out, picked, threads, plugin_files(), checkpoint_every, made_by)
         for planned in runs
@@ -244,28 +241,6 @@ def run(
     with progress(len(todo)) as show:
         outcomes = execute(work, todo, found, show=show)
     _finish(outcomes, todo)
-
-
-def _follow(world: World, device: str, threads: int, *, nothing_to_do: bool) -> None:
-    """Do in one of the processes of torchrun what the first of them says."""
-    from metabench.cli.context import plugin_files
-    from metabench.running.devices import pick_device
-    from metabench.running.ranks.executor import follow_torchrun
-
-    if not nothing_to_do:
-        files, picked = plugin_files(), pick_device(device)
-        raise typer.Exit(follow_torchrun(world, device=picked, threads=threads, plugin_files=files))
-
-
-def _refuse_beside_ranks(*, executor: str, jobs: int) -> None:
-    """Refuse what would divide the processes once more."""
-    if jobs > 1 or executor != "local":
-        option = f"--jobs {jobs}" if jobs > 1 else f"--executor {executor}"
-        raise UsageError(
-            f"{option} makes several runs at a time, and --ranks one run in several processes.",
-            hint="Leave out one of them. --jobs uses cores and GPUs better where there are several "
-            "runs.",
-        )
 
 
 def _check_threads(n: int) -> None:
