@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from metabench.running.ranks.torchrun import World
 
 
-def count_ranks(asked: int | None, world: World | None, *, executor: str, jobs: int) -> int:
+def count_ranks(asked: int | None, world: World | None, *, executor: str, jobs: int | None) -> int:
     """How many processes share the meta-steps of each run.
 
     Args:
         asked: the value of ``--ranks``; None where it is not given.
         world: the processes that torchrun has started; None where it has not.
         executor: the value of ``--executor``.
-        jobs: the value of ``--jobs``.
+        jobs: the value of ``--jobs``; None where it is not given.
 
     Raises:
         UsageError: when the options contradict each other.
@@ -30,8 +30,9 @@ def count_ranks(asked: int | None, world: World | None, *, executor: str, jobs: 
             hint="Leave out --ranks.",
         )
     ranks = world.count if world is not None else asked or 1
-    if ranks > 1 and (jobs > 1 or executor != "local"):
-        option = f"--jobs {jobs}" if jobs > 1 else f"--executor {executor}"
+    several = jobs is not None and jobs > 1
+    if ranks > 1 and (several or executor != "local"):
+        option = f"--jobs {jobs}" if several else f"--executor {executor}"
         raise UsageError(
             f"{option} makes several runs at a time, and {ranks} ranks make one run together.",
             hint="Use one of the two. Where there are several runs, --jobs uses cores and GPUs "

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_ranks(runs: Sequence[PlannedRun], catalog: Catalog, ranks: int) -> None:
-    """Refuse runs whose meta-steps so many processes cannot share.
+    """Refuse runs whose meta-steps so many processes cannot share; one makes all.
 
     Args:
         runs: what is planned.
@@ -28,7 +28,7 @@ def check_ranks(runs: Sequence[PlannedRun], catalog: Catalog, ranks: int) -> Non
     Raises:
         UsageError: for the first run that cannot be shared, with what to choose.
     """
-    for planned in runs:
+    for planned in runs if ranks > 1 else ():
         if planned.spec.training.meta_steps > 0:
             _check(planned.spec, catalog, ranks)
 
@@ -36,13 +36,12 @@ def check_ranks(runs: Sequence[PlannedRun], catalog: Catalog, ranks: int) -> Non
 def _check(spec: RunSpec, catalog: Catalog, ranks: int) -> None:
     learner = catalog.learner(spec.learner.name)
     if not learner.splits_tasks:
-        able = (
-            s.name for s in catalog.learners.values() if s.splits_tasks and spec.task in s.kinds
-        )
+        every = catalog.learners.values()
+        able = sorted(s.name for s in every if s.splits_tasks and spec.task in s.kinds)
         raise UsageError(
             f"Learner {learner.name} makes its meta-steps in one process, and --ranks asks for "
             f"{ranks}.",
-            hint=f"Leave out --ranks, or choose another learner: {', '.join(sorted(able))}.",
+            hint=f"Leave out --ranks, or choose another learner: {', '.join(able)}.",
         )
     fewest = min(
         spec.training.meta_batch if phase.tasks is None else phase.tasks

@@ -273,8 +273,8 @@ def _ended(processes: Sequence[SpawnProcess]) -> str:
         time.sleep(0.02)
     for rank, process in enumerate(processes, start=1):
         if (code := process.exitcode) is not None:
-            how = f"with exit code {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
-            return f"Process {rank + 1} of {len(processes) + 1} has ended {how}"
+            how = f"code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+            return f"Process {rank + 1} of {len(processes) + 1} has ended with {how}"
     return f"A connection among {len(processes) + 1} processes is lost"
 
 
