@@ -23,6 +23,7 @@ from metabench.plugin.catalog import load_catalog
 from metabench.plugin.specs import RunEvent
 from metabench.running.devices import prepare
 from metabench.running.executors import Job, JobOutcome, run_job
+from metabench.running.interrupt import StopRequest
 from metabench.running.ranks.following import follow
 from metabench.running.ranks.leading import Leader
 from metabench.running.ranks.team import LostRankError, Team
@@ -249,20 +250,19 @@ def _follow(
 ) -> int:
     """Follow to the end; return the exit code.
 
-    Only the leader is asked to stop: a Ctrl-C reaches all processes of a terminal.
+    Only the leader is asked to stop: a signal may reach all processes of a terminal.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
     prepare(torch.device(device), threads)
     team = None
-    try:
-        team = open_team()
-        follow(team, load_catalog(plugin_files))
-    except LostRankError:
-        return 1  # the leader tells the user, unless it is the one that has ended
-    finally:
-        if team is not None:
-            team.leave()
+    with StopRequest(patient=True):
+        try:
+            team = open_team()
+            follow(team, load_catalog(plugin_files))
+        except LostRankError:
+            return 1  # the leader tells the user, unless it is the one that has ended
+        finally:
+            if team is not None:
+                team.leave()
     return 0
 
 
