@@ -49,3 +49,12 @@ def follow(world: World, *, device: str, threads: int) -> None:
 
     files, picked = plugin_files(), pick_device(device)
     raise typer.Exit(follow_torchrun(world, device=picked, threads=threads, plugin_files=files))
+
+
+def let_go(world: World, *, device: str) -> None:
+    """End the other processes of torchrun where there is nothing to run."""
+    from metabench.running.devices import pick_device
+    from metabench.running.ranks.executor import TorchrunExecutor
+
+    work = TorchrunExecutor(world, pick_device(device))
+    work([], emit=lambda event: None, stopped=lambda: False)

@@ -65,7 +65,6 @@ class SharedExecutor:
         stopped: Callable[[], bool],
     ) -> list[JobOutcome]:
         """Run all jobs; see :class:`metabench.running.executors.Executor`."""
-        catalog = load_catalog(jobs[0].plugin_files)
         outcomes = []
         for job in jobs:
             if stopped():
@@ -74,12 +73,10 @@ class SharedExecutor:
             # Processes of its own: one that dies takes no other run with it.
             try:
                 with _followers(job, self._ranks) as (leader, own):
-                    outcome = run_job(own, catalog, emit=emit, stopped=stopped, leader=leader)
+                    outcome = run_job(own, emit=emit, stopped=stopped, leader=leader)
             except LostRankError as error:  # before the run began
-                planned, text = job.planned, error.message
-                run_id = planned.spec.run_id
-                emit(RunEvent(kind="run-failed", run_id=run_id, label=planned.label, text=text))
-                outcome = JobOutcome(job, "failed", text, error.hint)
+                emit(job.event("run-failed", error.message))
+                outcome = JobOutcome(job, "failed", error.message, error.hint)
             outcomes.append(outcome)
         return outcomes
 
@@ -89,10 +86,12 @@ class TorchrunExecutor:
 
     Args:
         world: what torchrun says.
+        device: as the user asks for it.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, device: str) -> None:
         self._world = world
+        self._device = device
 
     def __call__(
         self,
@@ -101,9 +100,8 @@ class TorchrunExecutor:
         emit: Callable[[RunEvent], None],
         stopped: Callable[[], bool],
     ) -> list[JobOutcome]:
-        """Run all jobs; see :class:`metabench.running.executors.Executor`."""
-        catalog = load_catalog(jobs[0].plugin_files)
-        device = own_device(jobs[0].device, self._world.local_rank)
+        """Run all jobs, perhaps none, and let the other processes go."""
+        device = own_device(self._device, self._world.local_rank)
         leader = Leader(Team(rank=0, count=self._world.count, device=torch.device(device)))
         outcomes = []
         try:
@@ -115,9 +113,8 @@ class TorchrunExecutor:
                     hint = "Run the same command to resume."
                     outcomes.append(JobOutcome(job, "failed", text, hint))
                 else:
-                    outcomes.append(
-                        run_job(job, catalog, emit=emit, stopped=stopped, leader=leader)
-                    )
+                    own = replace(job, device=device)
+                    outcomes.append(run_job(own, emit=emit, stopped=stopped, leader=leader))
         finally:
             leader.end()
         return outcomes
