@@ -119,7 +119,9 @@ def led(
     threads = [threading.Thread(target=run, args=(rank,)) for rank in range(1, count)]
     for thread in threads:
         thread.start()
-    leader = Leader(ThreadTeam(0, mail))  # type: ignore[arg-type]
+    team: Any = ThreadTeam(0, mail)
+    leader = Leader(lambda: team)
+    assert leader.team is team
     try:
         yield leader
     finally:

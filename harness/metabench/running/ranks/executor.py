@@ -26,6 +26,7 @@ from metabench.running.executors import Job, JobOutcome, run_job
 from metabench.running.interrupt import StopRequest
 from metabench.running.ranks.following import follow
 from metabench.running.ranks.leading import Leader
+from metabench.running.ranks.messages import End
 from metabench.running.ranks.team import LostRankError, Team
 from metabench.running.ranks.torchrun import World
 from metabench.text import counted
@@ -71,13 +72,14 @@ class SharedExecutor:
                 outcomes.append(JobOutcome(job, "interrupted"))
                 continue
             # Processes of its own: one that dies takes no other run with it.
+            followers = _Followers(job, self._ranks)
+            leader = Leader(followers.call)
             try:
-                with _followers(job, self._ranks) as (leader, own):
-                    outcome = run_job(own, emit=emit, stopped=stopped, leader=leader)
-            except LostRankError as error:  # before the run began
-                emit(job.event("run-failed", error.message))
-                outcome = JobOutcome(job, "failed", error.message, error.hint)
-            outcomes.append(outcome)
+                own = replace(job, device=own_device(job.device, 0))
+                outcomes.append(run_job(own, emit=emit, stopped=stopped, leader=leader))
+            finally:
+                leader.end()
+                followers.end()
         return outcomes
 
 
@@ -102,13 +104,14 @@ class TorchrunExecutor:
     ) -> list[JobOutcome]:
         """Run all jobs, perhaps none, and let the other processes go."""
         device = own_device(self._device, self._world.local_rank)
-        leader = Leader(Team(rank=0, count=self._world.count, device=torch.device(device)))
+        team = Team(rank=0, count=self._world.count, device=torch.device(device))
+        leader = Leader(lambda: team)
         outcomes = []
         try:
             for job in jobs:
                 if stopped():
                     outcomes.append(JobOutcome(job, "interrupted"))
-                elif leader.team.broken:
+                elif team.broken:
                     text = "a process of an earlier run has ended"
                     hint = "Run the same command to resume."
                     outcomes.append(JobOutcome(job, "failed", text, hint))
@@ -116,7 +119,9 @@ class TorchrunExecutor:
                     own = replace(job, device=device)
                     outcomes.append(run_job(own, emit=emit, stopped=stopped, leader=leader))
         finally:
-            leader.end()
+            if not team.broken:
+                team.tell(End())
+            team.leave()
         return outcomes
 
 
@@ -167,40 +172,51 @@ def own_device(device: str, rank: int) -> str:
     return f"cuda:{(asked.index or 0) + rank}" if asked.type == "cuda" else device
 
 
-@contextmanager
-def _followers(job: Job, count: int) -> Iterator[tuple[Leader, Job]]:
-    """Start the followers of one job, and end them; yield their leader and its job."""
-    store = dist.TCPStore(  # type: ignore[attr-defined]
-        HERE, 0, count, is_master=True, wait_for_workers=False
-    )
-    context = multiprocessing.get_context("spawn")
-    own = replace(job, device=own_device(job.device, 0))
-    processes: list[SpawnProcess] = []
-    leader: Leader | None = None
-    try:
+class _Followers:
+    """The other processes of one job, on this machine.
+
+    Args:
+        job: the job.
+        count: how many processes make it, this one among them.
+    """
+
+    def __init__(self, job: Job, count: int) -> None:
+        self._job = job
+        self._count = count
+        self._processes: list[SpawnProcess] = []
+
+    def call(self) -> Team:
+        """Start them, and return the team of this process.
+
+        Raises:
+            LostRankError: when one of them ends before it is there.
+        """
+        job, count = self._job, self._count
+        store = dist.TCPStore(  # type: ignore[attr-defined]
+            HERE, 0, count, is_master=True, wait_for_workers=False
+        )
+        context = multiprocessing.get_context("spawn")
         with _loopback():
             for rank in range(1, count):
                 device = own_device(job.device, rank)
                 seat = _Seat(rank, count, store.port, device, job.threads, job.plugin_files)
                 process = context.Process(target=_follow_here, args=(seat,), daemon=True)
                 process.start()
-                processes.append(process)
-            _wait_for(processes, store)
-            leader = Leader(
-                Team(
-                    rank=0,
-                    count=count,
-                    device=torch.device(own.device),
-                    store=store,
-                    who=partial(_ended, processes),
-                )
+                self._processes.append(process)
+            _wait_for(self._processes, store)
+            return Team(
+                rank=0,
+                count=count,
+                device=torch.device(own_device(job.device, 0)),
+                store=store,
+                who=partial(_ended, self._processes),
             )
-        yield leader, own
-    finally:
-        if leader is not None:
-            leader.end()
-        for process in processes:
-            process.join(LEAVING if leader is not None else 0)
+
+    def end(self) -> None:
+        """Wait until they have ended, and end those that do not."""
+        until = time.monotonic() + LEAVING
+        for process in self._processes:
+            process.join(max(0.0, until - time.monotonic()))
             if process.is_alive():
                 process.kill()
                 process.join()

@@ -24,11 +24,19 @@ class Leader:
     """What rank 0 does for one run after another.
 
     Args:
-        team: this process among the others.
+        call: calls the others together, when there is first something to do.
     """
 
-    def __init__(self, team: Team) -> None:
-        self.team = team
+    def __init__(self, call: Callable[[], Team]) -> None:
+        self._call = call
+        self._team: Team | None = None
+
+    @property
+    def team(self) -> Team:
+        """This process among the others, which are called if they are not there."""
+        if self._team is None:
+            self._team = self._call()
+        return self._team
 
     def build(
         self, planned: PlannedRun, metrics: Iterable[str], make: Callable[[], Found]
@@ -80,11 +88,13 @@ class Leader:
                 yield moved(found, self.team.device) if isinstance(found, Tensor) else found
 
     def end(self) -> None:
-        """Let the followers go."""
+        """Let the followers go, if they were called."""
+        if self._team is None:
+            return
         with suppress(LostRankError):
-            if not self.team.broken:
-                self.team.tell(End())
-        self.team.leave()
+            if not self._team.broken:
+                self._team.tell(End())
+        self._team.leave()
 
 
 def attempted(

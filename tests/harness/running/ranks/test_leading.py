@@ -104,7 +104,7 @@ def test_a_stopped_run_goes_on_with_another_number_of_ranks(
 
 
 def test_one_process_goes_on_with_what_ranks_began(catalog: Catalog, tmp_path: Path) -> None:
-    made = planned(catalog)
+    made = planned(catalog, protocol={"episodes": 60, "selection": "last"})
     with led(2, catalog) as leader, pytest.raises(Interrupted):
         run(made, catalog, tmp_path, leader, stopped=lambda: True)[0]()
     record = run(made, catalog, tmp_path, None)[0]()
@@ -113,16 +113,23 @@ def test_one_process_goes_on_with_what_ranks_began(catalog: Catalog, tmp_path: P
 
 
 def test_several_runs_follow_each_other(catalog: Catalog, tmp_path: Path) -> None:
-    """Also where one of them diverges in between."""
+    """Also where one of them diverges in between, as it does in one process."""
     good = planned(catalog)
-    bad = planned(catalog, learner={"outer_lr": 1.0, "inner_lr": 100.0, "inner_clip": None})
+    bad = planned(
+        catalog,
+        learner={"outer_lr": 1.0, "inner_lr": 100.0, "inner_clip": None},
+        protocol={"episodes": 60, "selection": "last"},
+    )
     with led(2, catalog) as leader:
         run(good, catalog, tmp_path / "a", leader)[0]()
-        with pytest.raises(DivergedError):
+        with pytest.raises(DivergedError) as shared:
             run(bad, catalog, tmp_path / "a", leader)[0]()
         assert not leader.team.broken
         record = run(good, catalog, tmp_path / "b", leader)[0]()
     assert record.status == "done"
+    with pytest.raises(DivergedError, match="6 meta-steps in a row") as alone:
+        run(bad, catalog, tmp_path / "c", None)[0]()
+    assert shared.value.message == alone.value.message
 
 
 def test_what_is_wrong_on_a_follower_is_said(
@@ -189,3 +196,14 @@ def test_a_state_is_moved_with_all_that_is_in_it() -> None:
 def test_a_follower_ends_at_the_end(catalog: Catalog) -> None:
     with led(3, catalog, followed=follow) as leader:
         assert leader.team.count == 3
+
+
+def test_a_finished_run_calls_nobody(catalog: Catalog, tmp_path: Path) -> None:
+    def call() -> Any:
+        raise AssertionError("there is nothing to do")
+
+    made = planned(catalog, budget={"meta_steps": 1, "meta_batch": 2})
+    first = run(made, catalog, tmp_path, None)[0]()
+    again, events = run(made, catalog, tmp_path, Leader(call))
+    assert again() == first
+    assert [event.text for event in events] == ["was done already"]
