@@ -253,29 +253,29 @@ def _follow_here(seat: _Seat) -> None:
         device = torch.device(seat.device)
         return Team(rank=seat.rank, count=seat.count, device=device, store=store)
 
-    sys.exit(
-        _follow(team, device=seat.device, threads=seat.threads, plugin_files=seat.plugin_files)
-    )
+    # A Ctrl-C reaches all processes of a terminal; this one ends when the leader does.
+    with StopRequest(patient=True):
+        code = _follow(
+            team, device=seat.device, threads=seat.threads, plugin_files=seat.plugin_files
+        )
+    sys.exit(code)
 
 
 def _follow(
     open_team: Callable[[], Team], *, device: str, threads: int, plugin_files: tuple[Path, ...]
 ) -> int:
-    """Follow to the end; return the exit code.
-
-    Only the leader is asked to stop: a signal may reach all processes of a terminal.
-    """
+    """Follow to the end; return the exit code. Once all are there, only the leader stops."""
     prepare(torch.device(device), threads)
     team = None
-    with StopRequest(patient=True):
-        try:
-            team = open_team()
+    try:
+        team = open_team()
+        with StopRequest(patient=True):
             follow(team, load_catalog(plugin_files))
-        except LostRankError:
-            return 1  # the leader tells the user, unless it is the one that has ended
-        finally:
-            if team is not None:
-                team.leave()
+    except LostRankError:
+        return 1  # the leader tells the user, unless it is the one that has ended
+    finally:
+        if team is not None:
+            team.leave()
     return 0
 
 
