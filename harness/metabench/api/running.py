@@ -93,6 +93,7 @@ def run(
     precision: Precision = "float32",
     engine: EngineName = "eager",
     threads: int = 1,
+    ranks: int = 1,
     plugins: Iterable[str | Path] = (),
     on_event: Callable[[RunEvent], None] | None = None,
     check: bool = True,
@@ -125,7 +126,9 @@ def run(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: how layers multiply: ``float32``, ``tf32`` or ``bf16``.
         engine: what makes the meta-steps and adapts: ``eager``, ``compiled`` or ``auto``.
-        threads: CPU threads of each run.
+        threads: CPU threads of each process.
+        ranks: processes that share the tasks of each meta-step. They are started anew, so a script
+            guards what it does by ``if __name__ == "__main__"``.
         plugins: plugin files to load.
         on_event: called with each event; by default one line per run goes to stderr.
         check: raise if a run failed.
@@ -167,6 +170,7 @@ def run(
         executor=executor,
         executor_params=executor_params or {},
         jobs=jobs,
+        ranks=ranks,
         device=device,
         engine=engine,
         threads=threads,
