@@ -93,6 +93,15 @@ if TYPE_CHECKING:
         RegularizedStrategy,
         Strategy,
     )
+    from metabench.plugin.contracts.tracker import (
+        CurvePoint,
+        Parameter,
+        RunEnd,
+        RunFacts,
+        RunScore,
+        TrackedRun,
+        Tracker,
+    )
     from metabench.plugin.hookspecs import hookimpl
     from metabench.plugin.source_deviation import SourceDeviation
     from metabench.plugin.specs import (
@@ -104,6 +113,7 @@ if TYPE_CHECKING:
         NasStrategySpec,
         RunEvent,
         SearchSpaceSpec,
+        TrackerSpec,
     )
     from metabench.results.reading import load_results
     from metabench.running.executors import Executor, Job, JobOutcome, run_job
@@ -206,6 +216,15 @@ _HOMES = {
         "RegularizedStrategy",
         "Strategy",
     ),
+    "plugin.contracts.tracker": (
+        "CurvePoint",
+        "Parameter",
+        "RunEnd",
+        "RunFacts",
+        "RunScore",
+        "TrackedRun",
+        "Tracker",
+    ),
     "plugin.hookspecs": ("hookimpl",),
     "plugin.source_deviation": ("SourceDeviation",),
     "plugin.specs": (
@@ -217,6 +236,7 @@ _HOMES = {
         "NasStrategySpec",
         "RunEvent",
         "SearchSpaceSpec",
+        "TrackerSpec",
     ),
     "results.reading": ("load_results",),
     "running.executors": (
@@ -256,6 +276,7 @@ __all__ = [
     "ClassData",
     "ComparisonView",
     "CountingSpace",
+    "CurvePoint",
     "DataError",
     "DatasetSpec",
     "DivergedError",
@@ -283,6 +304,7 @@ __all__ = [
     "Mixture",
     "NasStrategySpec",
     "Order",
+    "Parameter",
     "Params",
     "Phase",
     "PhasedLearner",
@@ -292,7 +314,10 @@ __all__ = [
     "Reduction",
     "RegularizedStrategy",
     "ReportView",
+    "RunEnd",
     "RunEvent",
+    "RunFacts",
+    "RunScore",
     "Runs",
     "Scaling",
     "Score",
@@ -308,6 +333,9 @@ __all__ = [
     "TaskLoss",
     "TaskShape",
     "TracingLearner",
+    "TrackedRun",
+    "Tracker",
+    "TrackerSpec",
     "Training",
     "TrainingConditions",
     "UsageError",

@@ -31,6 +31,7 @@ CHECKED: tuple[Kind, ...] = (
     "learner",
     "metric",
     "executor",
+    "tracker",
     *FILES,
 )
 """The kinds that the conformance kit knows, in the order in which they are checked."""
@@ -44,6 +45,7 @@ class NewKind(StrEnum):
     network = "network"
     strategy = "strategy"
     metric = "metric"
+    tracker = "tracker"
     suite = "suite"
 
 
@@ -53,6 +55,7 @@ _AMONG: dict[NewKind, Kind] = {
     NewKind.network: "space",
     NewKind.strategy: "strategy",
     NewKind.metric: "metric",
+    NewKind.tracker: "tracker",
     NewKind.suite: "suite",
 }
 """The words of the catalog for them."""

@@ -97,8 +97,8 @@ def run(
             help="Set a parameter, such as network.filters=32. SCOPE is learner, network, "
             "strategy, data, protocol or budget. learner[NAME], network[NAME], strategy[NAME] and "
             "budget[LEARNER] apply to one of several. Several values, as in "
-            "learner.inner_lr=0.01,0.1, are a sweep: each makes runs of its own. May be given "
-            "several times.",
+            "learner.inner_lr=0.01,0.1, are a sweep: each makes runs of its own. tracker[NAME] is "
+            "for parameters of --tracker. May be given several times.",
         ),
     ] = None,
     data: Annotated[
@@ -145,6 +145,13 @@ def run(
     jobs: Annotated[
         int, typer.Option(min=1, help="How many runs are executed at the same time.")
     ] = 1,
+    tracker: Annotated[
+        str,
+        typer.Option(
+            help="Pass the runs on to these trackers while they are made, separated by commas, "
+            "such as tensorboard,csv; see `metabench list trackers`."
+        ),
+    ] = "",
     out: Annotated[Path, typer.Option(help="The results folder to write to.")] = Path(
         "results/local"
     ),
@@ -164,12 +171,16 @@ def run(
     """Run learners on suites. The same command resumes unfinished runs and skips finished ones."""
     from metabench.cli.context import catalog, plugin_files
     from metabench.planning.grid import grid_of, parse_seeds, read_grid, write_grid
+    from metabench.planning.tracker_params import params_by_tracker, without_trackers
     from metabench.planning.unknown_names import unknown_names_in
 
     _check_threads(threads)
     found = catalog()
+    sets, tracker_params = without_trackers(set_ or ())
+    trackers = parse_names(tracker, "--tracker") if tracker else ()
+    tracker_params = params_by_tracker(trackers, tracker_params)
     if plan is not None:
-        _refuse_beside_plan(context)
+        _refuse_beside_plan(context, sets)
         grid = read_grid(plan)
     else:
         _require(learner=learner, suite=suite)
@@ -181,7 +192,7 @@ def run(
             network=parse_names(network, "--network") if network else (),
             strategy=parse_names(strategy, "--strategy") if strategy else (),
             seeds=parse_seeds(seed),
-            sets=set_ or (),
+            sets=sets,
             data=data.value,
             limit=limit,
             metrics=parse_names(metric, "--metric") if metric else (),
@@ -200,6 +211,7 @@ def run(
         _print_plan(runs)
         return
     from metabench.api.running import execute, executor_of
+    from metabench.api.tracking import trackers_of
     from metabench.cli.progress import progress
     from metabench.results.store import require_writable
     from metabench.running.devices import pick_device
@@ -212,12 +224,13 @@ def run(
     check_precision(grid.precision, picked)
     made_by = pick_engine(engine, device=picked)
     work = executor_of(found, executor, jobs=jobs)
+    opened = trackers_of(found, tracker_params, out)
     todo = [
         Job(planned, out, picked, threads, plugin_files(), checkpoint_every, made_by)
         for planned in runs
     ]
     with progress(len(todo)) as show:
-        outcomes = execute(work, todo, found, show=show)
+        outcomes = execute(work, todo, found, show=show, trackers=opened, say=_warn)
     _finish(outcomes, todo)
 
 
@@ -229,6 +242,10 @@ def _check_threads(n: int) -> None:
             f"--threads {n} is more than the {n_cpus} CPUs of this machine.",
             hint="For small tasks, one thread per process and as many --jobs as CPUs is fastest.",
         )
+
+
+def _warn(sentence: str) -> None:
+    say(sentence, fg="yellow")
 
 
 OF_A_PLAN = (
@@ -249,11 +266,12 @@ OF_A_PLAN = (
 """The options that say what to run, which a plan file says instead."""
 
 
-def _refuse_beside_plan(context: typer.Context) -> None:
+def _refuse_beside_plan(context: typer.Context, sets: Sequence[str]) -> None:
     """Refuse an option that contradicts a plan file, or that it would have to contain."""
     for name in OF_A_PLAN:
         source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
+        given = source is not None and source.name == "COMMANDLINE"
+        if given and (name != "set_" or sets):
             option = f"--{name.strip('_').replace('_', '-')}"
             raise UsageError(
                 f"{option} and a plan file both say what to run.",

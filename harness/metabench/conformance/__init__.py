@@ -23,6 +23,7 @@ from metabench.plugin.specs import (
     NasStrategySpec,
     SearchSpaceSpec,
     Spec,
+    TrackerSpec,
 )
 
 if TYPE_CHECKING:
@@ -102,6 +103,10 @@ def _spec_checks(thing: Spec, others: Callable[[], Catalog]) -> Iterator[Check]:
             from metabench.conformance.metrics import metric_checks
 
             yield from metric_checks(thing)
+        case TrackerSpec():
+            from metabench.conformance.trackers import tracker_checks
+
+            yield from tracker_checks(thing)
         case ExecutorSpec():
             pass
 
