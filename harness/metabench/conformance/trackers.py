@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import weakref
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 from metabench.conformance.base import Check, Skip, require
 from metabench.errors import UsageError
@@ -49,7 +51,12 @@ class _Trial:
 
     def __init__(self, spec: TrackerSpec) -> None:
         self._spec = spec
-        self._folder = TemporaryDirectory(ignore_cleanup_errors=True)
+
+    @cached_property
+    def _out(self) -> Path:
+        folder = Path(mkdtemp()).resolve()
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
 
     @cached_property
     def _tracker(self) -> Tracker:
@@ -59,10 +66,6 @@ class _Trial:
         except UsageError as missing:
             raise Skip(f"{missing.message} {missing.hint}".strip()) from missing
         return made
-
-    @property
-    def _out(self) -> Path:
-        return Path(self._folder.name).resolve()
 
     def __call__(self, body: Callable[[Tracker, Path], None], setting: str) -> None:
         body(self._tracker, self._out / f"toy-regression@{setting}")

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from metabench.errors import UsageError, unknown
-from metabench.planning.overrides import Several, parse_changes
+from yaml import YAMLError
 
-SCOPE = "tracker"
-"""The scope of ``--set`` for parameters of trackers; they are no part of what is run."""
+from metabench.errors import UsageError, unknown
+from metabench.planning.overrides import split_outside
+from metabench.planning.yaml_files import read_yaml
 
 _PATH = re.compile(r"tracker(?:\[(?P<name>[^\[\]]*)\])?\.(?P<param>.+)")
 
@@ -34,16 +34,20 @@ def without_trackers(texts: Iterable[str]) -> tuple[list[str], dict[str, dict[st
         if not (place := _PATH.fullmatch(path)):
             others.append(text)
             continue
-        # Read as any other option is, under a scope that takes any name.
-        read = parse_changes([f"data.value={value}"])["data"]["value"]
         own = params.setdefault(place["name"] or "", {})
-        if isinstance(read, Several) or place["param"] in own:
+        if len(split_outside(value)) > 1 or place["param"] in own:
             raise UsageError(
                 f"--set {path} has several values, but all runs of a command have one tracker of "
                 "a name.",
                 hint="Give it one value; one with commas needs quotes or brackets.",
             )
-        own[place["param"]] = read
+        try:
+            own[place["param"]] = read_yaml(value)
+        except YAMLError as error:
+            raise UsageError(
+                f"--set {text!r} has a value that is not valid YAML.",
+                hint="Put the value in quotes if it contains brackets, braces or colons.",
+            ) from error
     return others, params
 
 

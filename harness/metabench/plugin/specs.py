@@ -311,7 +311,8 @@ class RunEvent:
         total: how many there are in all.
         values: scalars, such as the loss: means over the steps since the event before; in meta-val,
             the score.
-        text: a sentence for ``message``, ``run-done`` and ``run-failed``.
+        text: a sentence for ``message``, ``run-done`` and ``run-failed``; in ``phase-started``, the
+            name of the phase of meta-training, of a learner with several.
         run: parameters, stamps, folder and more, in ``run-started`` and ``run-done``.
         scores: in ``run-done``, the means over the meta-test episodes with their half-widths.
     """

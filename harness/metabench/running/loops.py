@@ -144,9 +144,8 @@ class Loops:
             for phase, tasks in batches(built.phases, step):
                 if phase is not begun:
                     begun = phase
-                    name = phase.phase.name
                     self._say(
-                        "phase-started", phase="meta-train", done=step, total=total, text=name
+                        "phase-started", phase="meta-train", done=step, total=total, text=phase.name
                     )
                 rng = generator(spec.seed, "meta-train", step)
                 pending.append(meta_step(tasks, progress=step / total, rng=rng))
