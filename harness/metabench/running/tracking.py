@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,37 +116,34 @@ class _Follower:
         self._name = name
         self._tracker = tracker
         self._say = say
-        self._news = threading.Condition()
-        self._waiting: dict[Followed, bool] = {}
+        # The runs' side: no lock and no signal, which a busy machine may take a while to pass on.
+        self._news: deque[tuple[Followed, bool]] = deque()
+        self._pending: set[Followed] = set()
         self._unended: dict[Followed, None] = {}
-        self._unsent: dict[Followed, None] = {}
-        self._finishing = threading.Event()
+        # The thread's side.
+        self._unsent: dict[Followed, bool] = {}
         self._open: dict[Followed, TrackedRun] = {}
         self._warned = False
+        self._finishing = threading.Event()
         # A daemon: a tracker that hangs does not keep the command from ending.
         self._thread = threading.Thread(target=self._work, name=f"tracker {name}", daemon=True)
         self._thread.start()
 
     def look_at(self, run: Followed, *, ended: bool) -> None:
-        with self._news:
-            self._put(run, ended)
-            if ended:
-                self._unended.pop(run, None)
-            else:
-                self._unended[run] = None
-            self._news.notify()
-
-    def _put(self, run: Followed, ended: bool) -> None:
-        self._waiting[run] = ended or self._waiting.get(run, False)
-        self._unsent[run] = None
+        """Note that there are news of a run; each has at most two notes at a time."""
+        if ended:
+            self._unended.pop(run, None)
+        else:
+            self._unended[run] = None
+        if ended or run not in self._pending:
+            self._pending.add(run)
+            self._news.append((run, ended))
 
     def finish(self) -> None:
         """Let the thread send what is left, and end; runs that did not end were interrupted."""
-        with self._news:
-            for run in self._unended:
-                self._put(run, True)
-            self._finishing.set()
-            self._news.notify()
+        self._news.extend((run, True) for run in self._unended)
+        self._pending.update(self._unended)
+        self._finishing.set()
 
     def join(self, timeout: float) -> None:
         self._thread.join(timeout)
@@ -153,8 +151,7 @@ class _Follower:
     def lacking(self) -> str:
         """What the tracker could not be sent, in a sentence; "" for nothing."""
         busy = self._thread.is_alive()
-        with self._news:
-            runs = [*self._unsent]
+        runs = {*list(self._unsent), *list(self._pending)}
         if not runs:
             return ""
         n_points = sum(self._n_lacking(run) for run in runs)
@@ -176,23 +173,20 @@ class _Follower:
     # In the thread ------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        pause = PAUSE
-        while True:
-            with self._news:
-                self._news.wait_for(lambda: self._waiting or self._finishing.is_set())
-            self._finishing.wait(pause)
-            last = self._finishing.is_set()
-            with self._news:
-                news, self._waiting = self._waiting, {}
-            failed = {run: ended for run, ended in news.items() if not self._sent(run, ended)}
-            pause = min(LONGEST_PAUSE, 2 * pause) if failed else PAUSE
-            with self._news:
-                for run in news.keys() - failed.keys() - self._waiting.keys():
+        pause, last = PAUSE, False
+        while not last:
+            last = self._finishing.wait(pause)
+            self._take_news()
+            for run, ended in [*self._unsent.items()]:
+                if self._sent(run, ended):
                     del self._unsent[run]
-                if last:
-                    return
-                for run, ended in failed.items():
-                    self._put(run, ended)
+            pause = min(LONGEST_PAUSE, 2 * pause) if self._unsent else PAUSE
+
+    def _take_news(self) -> None:
+        while self._news:
+            run, ended = self._news.popleft()
+            self._pending.discard(run)
+            self._unsent[run] = ended or self._unsent.get(run, False)
 
     def _sent(self, run: Followed, ended: bool) -> bool:
         """Send what is new of a run; False if the tracker failed."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from tracked_runs import run_facts, short_run
 
 from metabench import CurvePoint, RunEnd, load_results
@@ -49,3 +55,33 @@ def test_files_that_are_gone_are_made_anew(tmp_path: Path) -> None:
     curves.unlink()
     assert not tracker.open(run_facts(tmp_path / "R"), key=first.key).resumed
     assert Path(first.key).is_relative_to(tmp_path / "mine")
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on_with_each_point_once(tmp_path: Path) -> None:
+    words = ["--budget", "smoke", "--limit", "2", "--set", "budget.meta_steps=300"]
+    words += ["--checkpoint-every", "0", "--tracker", "csv", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "metabench", "run", "--learner", "maml"]
+    command += ["--suite", "toy-regression", *words]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 120
+        while not sum(file.read_text().count("\n") for file in tmp_path.rglob("curves.csv")) > 20:
+            assert process.poll() is None, "it ended before it was killed"
+            assert time.monotonic() < deadline, "no point came"
+            time.sleep(0.05)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    (file,) = tmp_path.rglob("curves.csv")
+    before = file.read_text()
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "resumes at meta-step" in again.stderr
+    assert file.read_text().startswith(before)
+    curves = pd.read_csv(file)
+    assert not curves.duplicated(["step", "name"]).any()
+    (metrics,) = tmp_path.rglob("metrics.jsonl")
+    own = curves[curves["name"] == "meta-train/loss"]
+    sent = list(zip(own["step"], own["value"], strict=True))
+    assert sent == read_training_curve(metrics).scalars["loss"]
