@@ -78,8 +78,9 @@ class Following:
 
     def look_at(self, run_id: str, *, ended: bool) -> None:
         """Have all trackers look at a run; this returns at once."""
-        for follower in self._followers:
-            follower.look_at(self._runs[run_id], ended=ended)
+        if run := self._runs.get(run_id):
+            for follower in self._followers:
+                follower.look_at(run, ended=ended)
 
     def close(self, *, patience: float = PATIENCE) -> None:
         """Send what is left, and say what could not be sent.
@@ -130,7 +131,7 @@ class _Follower:
         self._thread.start()
 
     def look_at(self, run: Followed, *, ended: bool) -> None:
-        """Note that there are news of a run; each has at most two notes at a time."""
+        """Note that there is news of a run."""
         if ended:
             self._unended.pop(run, None)
         else:
