@@ -249,8 +249,7 @@ def _end_of(record: RunRecord, folder: Path, *, step: int) -> RunEnd:
 
 
 def _digest(end: RunEnd) -> str:
-    scores = {name: value for score in end.scores for name, value in score.values.items()}
-    return digest([end.status, end.step, end.text, scores])
+    return digest([end.status, end.step, end.text, end.values])
 
 
 def _last_steps(points: list[CurvePoint]) -> dict[str, int]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field
 
-from metabench import CurvePoint, Frozen, RunEnd, RunFacts, RunScore, UsageError
+from metabench import CurvePoint, Frozen, RunEnd, RunFacts, UsageError
 
 T = TypeVar("T")
 
@@ -136,17 +136,13 @@ class MlflowRun:
 
     def end(self, end: RunEnd) -> None:
         """Send the scores and the status; see :class:`metabench.TrackedRun`."""
-        self._log_scores(end.scores, step=end.step)
+        known = self._client.get_run(self.key).data.metrics if end.scores else {}
+        news = {name: value for name, value in end.values.items() if known.get(name) != value}
+        if news:
+            self.log([CurvePoint(end.step, news)])
         if end.text:
             self._client.set_tag(self.key, "metabench.error", end.text)
         self._client.set_terminated(self.key, STATUS[end.status])
-
-    def _log_scores(self, scores: Sequence[RunScore], *, step: int) -> None:
-        values = {name: value for score in scores for name, value in score.values.items()}
-        known = self._client.get_run(self.key).data.metrics if values else {}
-        news = {name: value for name, value in values.items() if known.get(name) != value}
-        if news:
-            self.log([CurvePoint(step, news)])
 
 
 def _short(value: object) -> str:

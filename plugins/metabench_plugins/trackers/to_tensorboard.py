@@ -59,11 +59,10 @@ class TensorBoardRun:
         if not self.resumed:
             for file in earlier:  # of a run that began anew: its points would be there twice
                 file.unlink()
-        self._parameters = run.parameters
         self._writer = writer(str(folder))
         if not self.resumed:
             self._writer.add_text("parameters", _table(run))
-            self._add_hparams({})
+            self._writer.file_writer.add_summary(_session(run.parameters)[0])
         self._writer.flush()
 
     def log(self, points: Sequence[CurvePoint]) -> None:
@@ -75,20 +74,24 @@ class TensorBoardRun:
 
     def end(self, end: RunEnd) -> None:
         """Add the scores and close the file; see :class:`metabench.TrackedRun`."""
-        values = {n: value for score in end.scores for n, value in score.values.items()}
-        for name, value in values.items():
+        for name, value in end.values.items():
             self._writer.add_scalar(name, value, end.step)
         self._writer.add_text("end", f"{end.status} {end.text}".strip(), end.step)
-        if values:
-            self._add_hparams({score.name: score.mean for score in end.scores})
+        if end.status == "done":
+            self._writer.file_writer.add_summary(_session({})[1])
         self._writer.close()
 
-    def _add_hparams(self, metrics: Mapping[str, float]) -> None:
-        from torch.utils.tensorboard.summary import hparams
 
-        values = {n: "null" if value is None else value for n, value in self._parameters.items()}
-        for summary in hparams(values, dict(metrics)):  # type: ignore[no-untyped-call]
-            self._writer.file_writer.add_summary(summary)
+def _session(parameters: Mapping[str, Parameter]) -> tuple[Any, Any]:
+    """What the tab HParams reads: that a run began with these parameters, and that it ended.
+
+    A description of the whole experiment is left out: every scalar can then be a column.
+    """
+    from torch.utils.tensorboard.summary import hparams
+
+    values = {name: "null" if value is None else value for name, value in parameters.items()}
+    _, start, end = hparams(values, {})  # type: ignore[no-untyped-call]
+    return start, end
 
 
 def _table(run: RunFacts) -> str:

@@ -121,8 +121,7 @@ class WandbRun:
 
     def end(self, end: RunEnd) -> None:
         """Send the scores and the status; see :class:`metabench.TrackedRun`."""
-        values = {name: value for score in end.scores for name, value in score.values.items()}
         if end.text:
             self._run.summary["error"] = end.text
-        self._run.summary.update({**values, "status": end.status})
+        self._run.summary.update({**end.values, "status": end.status})
         self._run.finish(exit_code=EXIT_CODES[end.status])

@@ -68,3 +68,20 @@ def test_a_run_that_goes_on_has_each_point_once(tmp_path: Path) -> None:
     anew.log([CurvePoint(1, {"meta-train/loss": 2.0})])
     anew.end(RunEnd(status="interrupted", step=1))
     assert points(read(Path(first.key)), "meta-train/loss") == [(1, 2.0)]
+
+
+def test_the_table_of_runs_has_parameters_and_scores(tmp_path: Path) -> None:
+    """As the tab HParams of the server computes it from the event files."""
+    from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+    from tensorboard.context import RequestContext
+    from tensorboard.plugins.base_plugin import TBContext
+    from tensorboard.plugins.hparams.backend_context import Context
+
+    short_run(tmp_path, trackers="tensorboard")
+    files = EventMultiplexer().AddRunsFromDirectory(str(tmp_path / "tensorboard")).Reload()
+    provider = MultiplexerDataProvider(files, str(tmp_path))
+    tab, asked = Context(TBContext(data_provider=provider)), RequestContext()
+    table = tab.experiment_from_metadata(asked, "", True, tab.hparams_metadata(asked, ""), None)
+    assert "learner.inner_lr" in {one.name for one in table.hparam_infos}
+    assert "meta-test/average/mse" in {one.name.tag for one in table.metric_infos}

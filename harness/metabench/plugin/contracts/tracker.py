@@ -113,6 +113,11 @@ class RunEnd:
     text: str = ""
     scores: tuple[RunScore, ...] = ()
 
+    @property
+    def values(self) -> dict[str, float]:
+        """The means and half-widths of all scores, by name; see :attr:`RunScore.values`."""
+        return {name: value for score in self.scores for name, value in score.values.items()}
+
 
 @runtime_checkable
 class TrackedRun(Protocol):
