@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,3 +59,49 @@ def followed_runs(jobs: Iterable[Job]) -> dict[str, Followed]:
         one.spec.run_id: Followed(RunStore.of(one.spec, out).folder, one.label)
         for one, out in planned
     }
+
+
+def pass_on(out: Path, trackers: Mapping[str, Tracker], *, say: Callable[[str], None]) -> int:
+    """Pass the runs of a results folder on to trackers, but for what they have already.
+
+    Runs that a process is making are left to it.
+
+    Args:
+        out: the results folder.
+        trackers: by name.
+        say: called with a sentence about what could not be read or sent, from any thread.
+
+    Returns:
+        How many runs were passed on.
+
+    Raises:
+        DataError: when there is no such folder, or no run in it.
+        MetabenchError: when a tracker did not take all.
+    """
+    from metabench.errors import DataError, MetabenchError
+    from metabench.results.episode_files import NotCountedError
+    from metabench.results.folders import look_below
+    from metabench.results.reading import read_record
+    from metabench.results.state import state_of
+    from metabench.running.tracking import Followed, Following
+
+    below = look_below(out)
+    runs: dict[str, Followed] = {}
+    for problem in below.problems:
+        say(problem)
+    for folder in below.holding("run.json"):
+        try:
+            if state_of(folder, read_record(folder)) != "running":
+                runs[str(folder)] = Followed(folder)
+        except NotCountedError as problem:
+            say(f"{folder}: {problem}.")
+    if not runs:
+        raise DataError(f"There is no run below {out} that can be passed on.")
+    following = Following(trackers, runs, say=say)
+    for name in runs:
+        following.look_at(name, ended=True)
+    if not following.close(patience=threading.TIMEOUT_MAX):
+        raise MetabenchError(
+            "Not all runs were passed on.", hint="Give the same command again to send the rest."
+        )
+    return len(runs)

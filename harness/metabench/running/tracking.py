@@ -82,8 +82,8 @@ class Following:
             for follower in self._followers:
                 follower.look_at(run, ended=ended)
 
-    def close(self, *, patience: float = PATIENCE) -> None:
-        """Send what is left, and say what could not be sent.
+    def close(self, *, patience: float = PATIENCE) -> bool:
+        """Send what is left, say what could not be sent, and return whether all was sent.
 
         Args:
             patience: seconds to wait for all trackers together.
@@ -93,9 +93,10 @@ class Following:
             follower.finish()
         for follower in self._followers:
             follower.join(max(0.0, deadline - time.monotonic()))
-        for follower in self._followers:
-            if lacking := follower.lacking():
-                self._say(lacking)
+        lacking = [said for follower in self._followers if (said := follower.lacking())]
+        for sentence in lacking:
+            self._say(sentence)
+        return not lacking
 
 
 @contextmanager
