@@ -94,6 +94,15 @@ if TYPE_CHECKING:
         RegularizedStrategy,
         Strategy,
     )
+    from metabench.plugin.contracts.tracker import (
+        CurvePoint,
+        Parameter,
+        RunEnd,
+        RunFacts,
+        RunScore,
+        TrackedRun,
+        Tracker,
+    )
     from metabench.plugin.hookspecs import hookimpl
     from metabench.plugin.source_deviation import SourceDeviation
     from metabench.plugin.specs import (
@@ -105,6 +114,7 @@ if TYPE_CHECKING:
         NasStrategySpec,
         RunEvent,
         SearchSpaceSpec,
+        TrackerSpec,
     )
     from metabench.results.reading import load_results
     from metabench.running.executors import Executor, Job, JobOutcome, run_job
@@ -208,6 +218,15 @@ _HOMES = {
         "RegularizedStrategy",
         "Strategy",
     ),
+    "plugin.contracts.tracker": (
+        "CurvePoint",
+        "Parameter",
+        "RunEnd",
+        "RunFacts",
+        "RunScore",
+        "TrackedRun",
+        "Tracker",
+    ),
     "plugin.hookspecs": ("hookimpl",),
     "plugin.source_deviation": ("SourceDeviation",),
     "plugin.specs": (
@@ -219,6 +238,7 @@ _HOMES = {
         "NasStrategySpec",
         "RunEvent",
         "SearchSpaceSpec",
+        "TrackerSpec",
     ),
     "results.reading": ("load_results",),
     "running.executors": (
@@ -258,6 +278,7 @@ __all__ = [
     "ClassData",
     "ComparisonView",
     "CountingSpace",
+    "CurvePoint",
     "DataError",
     "DatasetSpec",
     "DivergedError",
@@ -285,6 +306,7 @@ __all__ = [
     "Mixture",
     "NasStrategySpec",
     "Order",
+    "Parameter",
     "Params",
     "Phase",
     "PhasedLearner",
@@ -295,7 +317,10 @@ __all__ = [
     "Reduction",
     "RegularizedStrategy",
     "ReportView",
+    "RunEnd",
     "RunEvent",
+    "RunFacts",
+    "RunScore",
     "Runs",
     "Scaling",
     "Score",
@@ -311,6 +336,9 @@ __all__ = [
     "TaskLoss",
     "TaskShape",
     "TracingLearner",
+    "TrackedRun",
+    "Tracker",
+    "TrackerSpec",
     "Training",
     "TrainingConditions",
     "UsageError",

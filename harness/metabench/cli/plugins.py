@@ -32,6 +32,7 @@ CHECKED: tuple[Kind, ...] = (
     "learner",
     "metric",
     "executor",
+    "tracker",
     *FILES,
 )
 """The kinds that the conformance kit knows, in the order in which they are checked."""
@@ -45,6 +46,7 @@ class NewKind(StrEnum):
     network = "network"
     strategy = "strategy"
     metric = "metric"
+    tracker = "tracker"
     suite = "suite"
     executor = "executor"
 
@@ -55,6 +57,7 @@ _AMONG: dict[NewKind, Kind] = {
     NewKind.network: "space",
     NewKind.strategy: "strategy",
     NewKind.metric: "metric",
+    NewKind.tracker: "tracker",
     NewKind.suite: "suite",
     NewKind.executor: "executor",
 }

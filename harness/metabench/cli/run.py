@@ -104,7 +104,8 @@ def run(
             "strategy, data, protocol or budget. learner[NAME], network[NAME], strategy[NAME] and "
             "budget[LEARNER] apply to one of several. Several values, as in "
             "learner.inner_lr=0.01,0.1, are a sweep: each makes runs of its own. The scope "
-            "executor is for parameters of --executor. May be given several times.",
+            "executor is for parameters of --executor, tracker[NAME] for those of --tracker. May "
+            "be given several times.",
         ),
     ] = None,
     data: Annotated[
@@ -180,6 +181,13 @@ def run(
             "together make each run once, wherever they are given.",
         ),
     ] = "",
+    tracker: Annotated[
+        str,
+        typer.Option(
+            help="Pass the runs on to these trackers while they are made, separated by commas, "
+            "such as tensorboard,csv; see `metabench list trackers`."
+        ),
+    ] = "",
     out: Annotated[Path, typer.Option(help="The results folder to write to.")] = Path(
         "results/local"
     ),
@@ -202,6 +210,7 @@ def run(
     from metabench.planning.overrides import without_executor
     from metabench.planning.ranks import check_ranks
     from metabench.planning.shards import parse_shard
+    from metabench.planning.tracker_params import params_by_tracker, without_trackers
     from metabench.planning.unknown_names import unknown_names_in
     from metabench.running.ranks.torchrun import world_of
 
@@ -215,6 +224,9 @@ def run(
     limit_of_time = _seconds(time_limit, "--time-limit")
     found = catalog()
     sets, executor_params = without_executor(set_ or ())
+    sets, tracker_params = without_trackers(sets)
+    trackers = parse_names(tracker, "--tracker") if tracker else ()
+    tracker_params = params_by_tracker(trackers, tracker_params)
     if plan is not None:
         _refuse_beside_plan(context, sets)
         grid = read_grid(plan)
@@ -255,6 +267,7 @@ def run(
         return
     from metabench.api.executing import HowToRun, prepare
     from metabench.api.running import execute
+    from metabench.api.tracking import trackers_of
     from metabench.cli.progress import progress
 
     how = HowToRun(
@@ -272,9 +285,14 @@ def run(
         time_limit=limit_of_time,
     )
     work, todo = prepare(runs, how, found)
+    opened = trackers_of(found, tracker_params, out)
     with progress(len(todo)) as show:
-        outcomes = execute(work, todo, found, show=show)
+        outcomes = execute(work, todo, found, show=show, trackers=opened, say=_warn)
     _finish(outcomes, todo)
+
+
+def _warn(sentence: str) -> None:
+    say(sentence, fg="yellow")
 
 
 OF_A_PLAN = (

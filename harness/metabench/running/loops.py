@@ -37,7 +37,7 @@ from metabench.running import checkpoint
 from metabench.running.build import Built
 from metabench.running.engines import Adapter, EagerAdapter, Engine, EngineName
 from metabench.running.ensemble import Ensemble, keep, kept
-from metabench.running.training_phases import batches
+from metabench.running.training_phases import TrainingPhase, batches
 from metabench.running.work import Work
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.seeding import generator
@@ -164,8 +164,14 @@ class Loops:
         val_every = validates_every(spec.training)
         first = step
         work = Work(self.store, "meta-train", done=step)
+        begun: TrainingPhase | None = None
         try:
             for phase, tasks in batches(built.phases, step):
+                if phase is not begun:
+                    begun = phase
+                    self._say(
+                        "phase-started", phase="meta-train", done=step, total=total, text=phase.name
+                    )
                 rng = generator(spec.seed, "meta-train", step)
                 pending.append(meta_step(tasks, progress=step / total, rng=rng))
                 step += 1
@@ -220,6 +226,8 @@ class Loops:
         work = Work(self.store, phase, done=written)
         size = chunk_size(spec.protocol.test_shape(), built.task)
         tested = tested_learner(built, self.store, spec.training.ensemble, device=self.device)
+        if written < total:
+            self._say("phase-started", phase=phase, done=written, total=total)
         make = self.tested_chunk(tested, episodes)
         firsts = _firsts(total, size, done=written)
         leader = None if evaluation else self.control.leader
@@ -380,6 +388,13 @@ class Loops:
         score = float(torch.cat(scores).mean())
         self._check(state.step, {VAL_SCORE: score})
         self.store.append_metrics(state.step, {VAL_SCORE: float(f"{score:.6g}")})
+        self._say(
+            "progress",
+            phase="meta-val",
+            done=state.step,
+            total=spec.training.meta_steps,
+            values={VAL_SCORE: score},
+        )
         best = keep(
             self.store.best_checkpoint,
             self.built.learner.state_dict(),

@@ -16,8 +16,10 @@ from metabench.planning.plan import PlannedRun
 from metabench.plugin.contracts.episode import EpisodeShape
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.plugin.contracts.ranks import ONE_RANK
+from metabench.plugin.contracts.tracker import RunFacts
 from metabench.plugin.specs import EventKind, RunEvent
 from metabench.results.episode_files import NotCountedError, read_episodes
+from metabench.results.run_facts import facts_of, scores_of
 from metabench.results.same_code import code_differs
 from metabench.results.schema import RunRecord, Status
 from metabench.results.search_files import measure
@@ -88,7 +90,8 @@ class RunExecution:
                 record, text = self._make(earlier), ""
             record = self._evaluate(self._add_metrics(record))
             keep_figure_data(self.store, record.spec, self._catalog, device=self._device)
-            self._say("run-done", text=text)
+            scores = scores_of(record, self.store.folder)
+            self._say("run-done", text=text, run=self._facts(record), scores=scores)
             return record
 
     def _by_other_code(self, earlier: RunRecord) -> str:
@@ -128,8 +131,8 @@ class RunExecution:
         return flaws[0] if flaws else ""
 
     def _make(self, earlier: RunRecord | None) -> RunRecord:
-        self._say("run-started")
         record = self._begin(earlier)
+        self._say("run-started", run=self._facts(record))
         try:
             return self._run(record)
         except (Interrupted, KeyboardInterrupt):
@@ -399,9 +402,12 @@ class RunExecution:
     def _say_sentence(self, text: str) -> None:
         self._say("message", text=text)
 
-    def _say(self, kind: EventKind, *, text: str = "") -> None:
+    def _facts(self, record: RunRecord) -> RunFacts:
+        return facts_of(record, self.store.folder, label=self._planned.label)
+
+    def _say(self, kind: EventKind, **details: Any) -> None:
         spec, label = self._planned.spec, self._planned.label
-        self._control.emit(RunEvent(kind=kind, run_id=spec.run_id, label=label, text=text))
+        self._control.emit(RunEvent(kind=kind, run_id=spec.run_id, label=label, **details))
 
 
 def _processes(shared_by: str) -> str:
