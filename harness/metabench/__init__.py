@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from metabench.api.running import Runs, run
     from metabench.api.status import StatusView, status
+    from metabench.api.tuning import Tuning, tune
     from metabench.errors import (
         DataError,
         DivergedError,
@@ -121,6 +122,7 @@ _HOMES = {
     ),
     "api.running": ("Runs", "run"),
     "api.status": ("StatusView", "status"),
+    "api.tuning": ("Tuning", "tune"),
     "errors": (
         "DataError",
         "DivergedError",
@@ -310,6 +312,7 @@ __all__ = [
     "TracingLearner",
     "Training",
     "TrainingConditions",
+    "Tuning",
     "UsageError",
     "canonical_json",
     "choose",
@@ -334,6 +337,7 @@ __all__ = [
     "task_gradients",
     "task_losses",
     "task_scores",
+    "tune",
     "uniform",
     "unknown",
 ]

@@ -22,6 +22,7 @@ from metabench.cli.report import report
 from metabench.cli.run import run
 from metabench.cli.screen import prepare, say, told
 from metabench.cli.status import status
+from metabench.cli.tune import tune
 from metabench.cli.view import view
 from metabench.errors import MetabenchError
 from metabench.text import readable
@@ -93,6 +94,7 @@ _FORMER_NAMES = {"space": "network"}
 app.command(
     "run", context_settings={"token_normalize_func": lambda word: _FORMER_NAMES.get(word, word)}
 )(run)
+app.command("tune")(tune)
 app.command("report")(report)
 app.command("compare")(compare)
 app.command("claims")(claims)

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from metabench.planning.overrides import Changes
+from metabench.planning.tuned import Tuned
 from metabench.results.schema import Provenance
 
 _PACKAGES = ("metabench", "torch", "numpy", "pandas", "pillow")
@@ -26,6 +27,7 @@ def collect(
     files: Mapping[str, str],
     device: torch.device,
     plan: str = "",
+    tuned: Tuned | None = None,
 ) -> Provenance:
     """Describe this process, and what the user asked it to do.
 
@@ -35,12 +37,14 @@ def collect(
         files: paths of the files that parameters name, by SHA-256.
         device: on which the run is made.
         plan: digest of the plan file that asks for the run; empty for a command.
+        tuned: how its values were chosen, of values from a tuning.
     """
     return Provenance(
         command=command,
         changes={scope: dict(values) for scope, values in changes.items()},
         files=dict(files) or None,
         plan=plan,
+        tuned=tuned,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         device=describe(device),
         threads=torch.get_num_threads(),

@@ -18,6 +18,7 @@ from metabench.results.episode_files import NotCountedError, read_episodes
 from metabench.results.schema import RunRecord, Status
 from metabench.results.search_files import measure
 from metabench.results.store import RunStore
+from metabench.results.validation_scores import validation_scores
 from metabench.running import engines, provenance
 from metabench.running.build import Built, build
 from metabench.running.engines import Adapter, Engine
@@ -75,14 +76,34 @@ class RunExecution:
             if earlier is not None:
                 made_with = earlier.provenance
                 self._engine, self._test_engine = made_with.engine, made_with.test_engine
+            if self._planned.trial:
+                return self._try(earlier)
             if earlier is not None and earlier.status == "done" and self._is_whole(earlier):
-                record, text = earlier, "was done already"
+                record, text = self._with_tuning(earlier), "was done already"
             else:
                 record, text = self._make(earlier), ""
             record = self._evaluate(self._add_metrics(record))
             keep_figure_data(self.store, record.spec, self._catalog, device=self._device)
             self._say("run-done", text=text)
             return record
+
+    def _try(self, earlier: RunRecord | None) -> RunRecord:
+        """Train, and judge on meta-validation what would be tested; nothing is tested."""
+        scores = None if earlier is None else validation_scores(self.store, earlier)
+        record, text = earlier, "was done already"
+        if earlier is None or scores is None:
+            record, text = self._make(earlier), ""
+        assert record is not None
+        self._say("run-done", text=text)
+        return record
+
+    def _with_tuning(self, record: RunRecord) -> RunRecord:
+        """The record of a finished run, which says how its values were chosen since then."""
+        tuned = self._planned.tuned
+        if tuned is None or tuned == record.provenance.tuned:
+            return record
+        made_with = record.provenance.model_copy(update={"tuned": tuned})
+        return self._write(record.model_copy(update={"provenance": made_with}), "done")
 
     def _is_whole(self, record: RunRecord) -> bool:
         """Whether all episodes of a finished run are there; if not, its checkpoint must be.
@@ -141,6 +162,7 @@ class RunExecution:
             files=planned.spec.files,
             device=self._device,
             plan=planned.plan,
+            tuned=planned.tuned,
         )
         if earlier is not None:
             before = earlier.provenance
@@ -188,19 +210,21 @@ class RunExecution:
             trained = loops.meta_train()
         finally:
             self._engine = engines.together(before, engine.name if engine.made else "")
+        training = {
+            "selected_step": trained.step,
+            "skipped_steps": trained.skipped,
+            "train_seconds": round(self.store.train_seconds(), 1),
+        }
+        if self._planned.trial:
+            loops.meta_validate(built.meta_val())
+            return self._write(record, "trained", **training)
         try:
             loops.meta_test()
         finally:
             self._test_engine = engines.together(self._test_engine, test.name)
         episodes, _ = read_episodes(self.store.episodes_of(), record)
-        return self._write(
-            record,
-            "done",
-            selected_step=trained.step,
-            skipped_steps=trained.skipped,
-            train_seconds=round(self.store.train_seconds(), 1),
-            measures=measure(self.store.folder, episodes),
-        )
+        measures = measure(self.store.folder, episodes)
+        return self._write(record, "done", **training, measures=measures)
 
     def _pick_engine(self, built: Built) -> Literal["eager", "compiled"]:
         """Pick what makes the meta-steps; left to itself, a run goes on as it began."""
