@@ -44,6 +44,7 @@ from metabench.planning.tuned import Tuned
 from metabench.plugin import hookspecs, source_deviation, specs
 from metabench.plugin.catalog import Catalog, Kind, load_catalog
 from metabench.plugin.contracts.metric import MetricFacts
+from metabench.reports import entries
 from metabench.results import schema as records
 from metabench.results import tunings
 from metabench.running.figure_data import EPISODES, MOST_FITS, MOST_STEPS, POINTS
@@ -79,6 +80,8 @@ RECORDS: Mapping[type[BaseModel], str] = {
     tunings.TuningRecord: "The content of `tuning.json` in the folder of a tuning.",
     tunings.StudyRecord: "One entry of `studies` of a tuning.",
     tunings.Trial: "One entry of `trials` of a study.",
+    entries.Entry: "The file of a leaderboard's entry, in YAML.",
+    entries.Claim: "One entry of `claims`.",
 }
 FIELD_HEADER = ("field", "values", "default", "meaning")
 FILES = (

@@ -225,7 +225,6 @@ def run_tuning(
     import torch
 
     from metabench.planning.samplers import optuna_version
-    from metabench.results.cache import code_version
     from metabench.results.tunings import TRIALS, TuningRecord, read_tuning, require_same
     from metabench.running import provenance
     from metabench.running.devices import pick_device
@@ -244,7 +243,6 @@ def run_tuning(
         plan=plan,
         sampler=plan.picked_sampler,
         optuna=optuna_version() if plan.picked_sampler == "tpe" else "",
-        code=code_version(),
         provenance=begun
         or provenance.collect(
             command=command, changes={}, files={}, device=torch.device(pick_device(how.device))

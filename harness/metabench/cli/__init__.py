@@ -15,6 +15,7 @@ from metabench.cli.data import data_app
 from metabench.cli.doctor import doctor
 from metabench.cli.figure import figure
 from metabench.cli.genotypes import genotypes
+from metabench.cli.leaderboard import leaderboard
 from metabench.cli.listing import list_, show
 from metabench.cli.plugins import plugins_app
 from metabench.cli.references import references_app
@@ -101,6 +102,7 @@ app.command("claims")(claims)
 app.command("figure")(figure)
 app.command("genotypes")(genotypes)
 app.command("view")(view)
+app.command("leaderboard")(leaderboard)
 app.command("status")(status)
 app.command("list")(list_)
 app.command("show")(show)

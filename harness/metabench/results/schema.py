@@ -83,6 +83,11 @@ class Provenance(BaseModel):
     platform: str = Field(description="Operating system and processor.")
     packages: dict[str, str] = Field(description="Versions of the packages that compute.")
     git: str = Field(description="Revision of the metabench checkout; empty outside one.")
+    code: str = Field(
+        default="",
+        description="Digest of the code of the harness and of what computes for it. Empty in older "
+        "records.",
+    )
     peak_memory_mib: float | None = Field(
         default=None,
         description="Peak memory of the process (on CUDA: of its tensors) in MiB, over all starts "

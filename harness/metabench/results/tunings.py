@@ -102,7 +102,6 @@ class TuningRecord(Frozen):
     plan: TuningPlan = Field(description="What was asked for.")
     sampler: str = Field(description="What proposed the values: `grid`, `random` or `tpe`.")
     optuna: str = Field(default="", description="Version of Optuna, of `tpe`.")
-    code: str = Field(description="Digest of the code of metabench and of what computes for it.")
     provenance: Provenance = Field(description="How it was made, when it was begun.")
     studies: tuple[StudyRecord, ...] = Field(description="In the order of suites and learners.")
 

@@ -15,6 +15,7 @@ import torch
 
 from metabench.planning.overrides import Changes
 from metabench.planning.tuned import Tuned
+from metabench.results.cache import code_version
 from metabench.results.schema import Provenance
 
 _PACKAGES = ("metabench", "torch", "numpy", "pandas", "pillow")
@@ -52,6 +53,7 @@ def collect(
         platform=f"{platform.system()} {platform.machine()}",
         packages={name: _version(name) for name in _PACKAGES},
         git=_git_revision(),
+        code=code_version()[:16],
     )
 
 
