@@ -6,7 +6,6 @@ A file is written under another name and renamed, so that a kill leaves the old 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from metabench.durable import replacing
 from metabench.errors import DataError
 
 _TENSOR = "tensor:"
@@ -30,11 +30,8 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
     skeleton = _strip(state, tensors)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(tensors, temporary, metadata={"skeleton": json.dumps(skeleton)})
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"skeleton": json.dumps(skeleton)})
 
 
 def load(path: Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:

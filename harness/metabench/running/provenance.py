@@ -14,9 +14,24 @@ from pathlib import Path
 import torch
 
 from metabench.planning.overrides import Changes
+from metabench.planning.runspec import RunSpec
 from metabench.planning.tuned import Tuned
-from metabench.results.cache import code_version
+from metabench.plugin.catalog import Catalog, Kind
+from metabench.plugin.code import digest_of_code
+from metabench.plugin.loading import kind_in_words
 from metabench.results.schema import Provenance
+
+_COMPUTES = (
+    "data",
+    "nn",
+    "planning",
+    "plugin",
+    "running",
+    "sampling",
+    "inner_steps.py",
+    "values.py",
+)
+"""The parts of the harness that decide numbers."""
 
 _PACKAGES = ("metabench", "torch", "numpy", "pandas", "pillow")
 
@@ -29,6 +44,7 @@ def collect(
     device: torch.device,
     plan: str = "",
     tuned: Tuned | None = None,
+    code: Mapping[str, str] | None = None,
 ) -> Provenance:
     """Describe this process, and what the user asked it to do.
 
@@ -39,6 +55,7 @@ def collect(
         device: on which the run is made.
         plan: digest of the plan file that asks for the run; empty for a command.
         tuned: how its values were chosen, of values from a tuning.
+        code: what :func:`code_of` returns.
     """
     return Provenance(
         command=command,
@@ -53,8 +70,24 @@ def collect(
         platform=f"{platform.system()} {platform.machine()}",
         packages={name: _version(name) for name in _PACKAGES},
         git=_git_revision(),
-        code=code_version()[:16],
+        code=dict(code or {}),
     )
+
+
+def code_of(spec: RunSpec, catalog: Catalog) -> dict[str, str]:
+    """The code that makes a run, in words: the harness's, and that of each plugin object.
+
+    Of the harness, what computes counts, and not what prints.
+    """
+    used: list[tuple[Kind, str]] = [("learner", spec.learner.name), ("metric", spec.metric)]
+    used += [("space", spec.space.name)] if spec.space else []
+    used += [("strategy", spec.strategy.name)] if spec.strategy else []
+    used += [("dataset", name) for name in dict.fromkeys(one.name for one in spec.sources)]
+    harness = digest_of_code(Path(__file__).parents[1], _COMPUTES)
+    return {
+        "harness": f"metabench {_version('metabench')} {harness}",
+        **{f"{kind_in_words(kind)} {name}": catalog.origin(kind, name).code for kind, name in used},
+    }
 
 
 def describe(device: torch.device) -> str:

@@ -15,6 +15,7 @@ from metabench.plugin.contracts.episode import EpisodeShape
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.plugin.specs import EventKind, RunEvent
 from metabench.results.episode_files import NotCountedError, read_episodes
+from metabench.results.same_code import code_differs
 from metabench.results.schema import RunRecord, Status
 from metabench.results.search_files import measure
 from metabench.results.store import RunStore
@@ -79,7 +80,8 @@ class RunExecution:
             if self._planned.trial:
                 return self._try(earlier)
             if earlier is not None and earlier.status == "done" and self._is_whole(earlier):
-                record, text = self._with_tuning(earlier), "was done already"
+                record = self._with_tuning(earlier)
+                text = f"was done already{self._by_other_code(earlier)}"
             else:
                 record, text = self._make(earlier), ""
             record = self._evaluate(self._add_metrics(record))
@@ -104,6 +106,12 @@ class RunExecution:
             return record
         made_with = record.provenance.model_copy(update={"tuned": tuned})
         return self._write(record.model_copy(update={"provenance": made_with}), "done")
+
+    def _by_other_code(self, earlier: RunRecord) -> str:
+        """Which code has changed since an earlier start, as the end of a sentence."""
+        now = provenance.code_of(self._planned.spec, self._catalog)
+        names = code_differs(earlier.provenance.code, now)
+        return f" by other code of {', '.join(names)}" if names else ""
 
     def _is_whole(self, record: RunRecord) -> bool:
         """Whether all episodes of a finished run are there; if not, its checkpoint must be.
@@ -163,9 +171,12 @@ class RunExecution:
             device=self._device,
             plan=planned.plan,
             tuned=planned.tuned,
+            code=provenance.code_of(planned.spec, self._catalog),
         )
         if earlier is not None:
             before = earlier.provenance
+            if changed := self._by_other_code(earlier):
+                self._say("message", text=f"began{changed}")
             kept = {"started": before.started, "peak_memory_mib": before.peak_memory_mib}
             made_with = made_with.model_copy(update=kept)
         record = RunRecord(

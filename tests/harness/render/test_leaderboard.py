@@ -18,7 +18,8 @@ INDEX, JSON = PurePosixPath("index.html"), PurePosixPath("leaderboard.json")
 def write(folder: Path, learner: str, score: float, *stamps: str, version: int = 1) -> Path:
     spec = make_spec(learner, suite_version=version)
     scores = [score, score, score - 0.1, score + 0.1]
-    made_with = PROVENANCE.model_copy(update={"git": "abc123-dirty", "code": "d" * 16})
+    code = {"harness": "metabench 0.1.0 dddd", "learner x": "other 1 eeee"}
+    made_with = PROVENANCE.model_copy(update={"git": "abc123-dirty", "code": code})
     write_run(folder, spec, scores, stamps=stamps, provenance=made_with)
     return folder
 
@@ -60,7 +61,7 @@ def test_the_code_of_a_row_says_whether_it_was_changed(tmp_path: Path) -> None:
     (row,) = json.loads(render_site([submitted(tmp_path)], title="Board")[JSON])["rows"]
     (code,) = row["code"]
     assert "revision abc123, changed" in code
-    assert "code dddddddddddd" in code
+    assert "code metabench 0.1.0 dddd, other 1 eeee" in code
 
 
 def test_an_entry_names_its_submitter_and_escapes_what_it_says(tmp_path: Path) -> None:

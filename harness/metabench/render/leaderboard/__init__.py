@@ -191,7 +191,8 @@ def _code(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
             words.append(f"revision {revision}{', changed' if changed else ', unchanged'}")
         else:
             words.append("revision unknown")
-        words += [f"code {made_with.code[:12]}"] if made_with.code else []
+        parts = dict.fromkeys(made_with.code.values())
+        words += [f"code {', '.join(parts)}"] if parts else []
         said.append("; ".join(words))
     return tuple(dict.fromkeys(said))
 
