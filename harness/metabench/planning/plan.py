@@ -125,9 +125,8 @@ class PlannedRun:
         notes: sentences about the data that the user should read.
         told_by: what tells the run from others of its grid, besides learner, setting and seed.
         plan: digest of the plan file that asks for the run; empty for a command.
-        tested: whether the run is tested after its training. One that is not ends as `trained`,
-            with its scores on meta-validation; the same run with True then only tests.
         tuned: how its values were chosen, of values from a tuning.
+        trial: whether it ends with meta-validation, on which a tuning judges it. Nothing is tested.
     """
 
     spec: RunSpec
@@ -139,8 +138,8 @@ class PlannedRun:
     notes: tuple[str, ...] = ()
     told_by: tuple[str, ...] = ()
     plan: str = ""
-    tested: bool = True
     tuned: Tuned | None = None
+    trial: bool = False
 
     def command_into(self, out: Path) -> str:
         """The command that repeats this run and writes to a results folder."""

@@ -77,8 +77,8 @@ class RunExecution:
             if earlier is not None:
                 made_with = earlier.provenance
                 self._engine, self._test_engine = made_with.engine, made_with.test_engine
-            if not self._planned.tested:
-                return self._train_and_validate(earlier)
+            if self._planned.trial:
+                return self._try(earlier)
             if earlier is not None and earlier.status == "done" and self._is_whole(earlier):
                 record = self._with_tuning(earlier)
                 text = f"was done already{self._by_other_code(earlier)}"
@@ -89,7 +89,7 @@ class RunExecution:
             self._say("run-done", text=text)
             return record
 
-    def _train_and_validate(self, earlier: RunRecord | None) -> RunRecord:
+    def _try(self, earlier: RunRecord | None) -> RunRecord:
         """Train, and judge on meta-validation what would be tested; nothing is tested."""
         if earlier is not None and validation_scores(self.store, earlier) is not None:
             record, text = earlier, "was done already"
@@ -225,7 +225,7 @@ class RunExecution:
             "skipped_steps": trained.skipped,
             "train_seconds": round(self.store.train_seconds(), 1),
         }
-        if not self._planned.tested:
+        if self._planned.trial:
             loops.meta_validate(built.meta_val())
             return self._write(record, "trained", **training)
         try:

@@ -1,6 +1,6 @@
 """The loop of a tuning: propose values, train with them, judge them on meta-validation, choose.
 
-No meta-test episode is drawn: the runs of trials end before it (``PlannedRun.tested``).
+No meta-test episode is drawn: the runs of trials end before it (``PlannedRun.trial``).
 """
 
 from __future__ import annotations
