@@ -107,7 +107,10 @@ def tune(
     limit: int | None = None,
     metrics: Sequence[str] = (),
     out: str | Path = "results/tuning",
-    jobs: int = 1,
+    jobs: int | None = None,
+    executor: str = "local",
+    executor_params: Mapping[str, Any] | None = None,
+    time_limit: float | None = None,
     device: str = "auto",
     precision: Precision = "float32",
     engine: EngineName = "eager",
@@ -138,7 +141,10 @@ def tune(
         limit: what the chosen values are tested on, at most so many episodes per source.
         metrics: further metrics.
         out: the folder of the tuning.
-        jobs: runs at a time, each in a process of its own if there are several.
+        jobs: runs at a time, by default one on this machine; several have a process each.
+        executor: how runs are executed: ``local``, or another one.
+        executor_params: its parameters, such as ``{"partition": "gpu"}``.
+        time_limit: seconds after which a run saves its state and stops; the same call resumes it.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: how layers multiply: ``float32``, ``tf32`` or ``bf16``.
         engine: what makes the meta-steps and adapts: ``eager``, ``compiled`` or ``auto``.
@@ -177,7 +183,15 @@ def tune(
     )
     plan = validated(TuningPlan, fields, what="tune:")
     how = HowToRun(
-        out=Path(out), jobs=jobs, device=device, engine=engine, threads=threads, plugin_files=files
+        out=Path(out),
+        executor=executor,
+        executor_params=executor_params or {},
+        jobs=jobs,
+        device=device,
+        engine=engine,
+        threads=threads,
+        plugin_files=files,
+        time_limit=time_limit,
     )
     found = catalog_with(files)
     planner, studies = open_studies(plan, found, plugin_files=files)
