@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from metabench.api.running import Runs, run
     from metabench.api.status import StatusView, status
+    from metabench.api.tuning import Tuning, tune
     from metabench.errors import (
         DataError,
         DivergedError,
@@ -132,6 +133,7 @@ _HOMES = {
     ),
     "api.running": ("Runs", "run"),
     "api.status": ("StatusView", "status"),
+    "api.tuning": ("Tuning", "tune"),
     "errors": (
         "DataError",
         "DivergedError",
@@ -341,6 +343,7 @@ __all__ = [
     "TrackerSpec",
     "Training",
     "TrainingConditions",
+    "Tuning",
     "UsageError",
     "canonical_json",
     "choose",
@@ -365,6 +368,7 @@ __all__ = [
     "task_gradients",
     "task_losses",
     "task_scores",
+    "tune",
     "uniform",
     "unknown",
 ]

@@ -33,6 +33,7 @@ from metabench.plugin.specs import RunEvent
 from metabench.results.schema import EpisodeRecord
 from metabench.results.store import RunStore
 from metabench.results.training_curve import VAL_SCORE
+from metabench.results.validation_scores import META_VAL
 from metabench.running import checkpoint
 from metabench.running.build import Built
 from metabench.running.engines import Adapter, EagerAdapter, Engine, EngineName
@@ -218,17 +219,28 @@ class Loops:
         """
         self._test(episodes, evaluation=name)
 
+    def meta_validate(self, episodes: EpisodeSampler) -> None:
+        """Write one line per meta-validation episode, of the weights that would be tested.
+
+        Raises as :meth:`meta_test`.
+
+        Args:
+            episodes: those of meta-validation.
+        """
+        self._test(episodes, evaluation=META_VAL)
+
     def _test(self, episodes: EpisodeSampler, *, evaluation: str = "") -> None:
-        spec, built = self.planned.spec, self.built
         phase = evaluation or "meta-test"
-        total = spec.protocol.episodes * len(spec.sources)
-        written = self.store.count_episodes(evaluation=evaluation, having=built.scoring.further)
+        split = META_VAL if evaluation == META_VAL else "meta-test"
+        total, size = self._extent(split)
+        further = self.built.scoring.further
+        written = self.store.count_episodes(evaluation=evaluation, having=further)
         work = Work(self.store, phase, done=written)
-        size = chunk_size(spec.protocol.test_shape(), built.task)
-        tested = tested_learner(built, self.store, spec.training.ensemble, device=self.device)
+        ensemble = self.planned.spec.training.ensemble
+        tested = tested_learner(self.built, self.store, ensemble, device=self.device)
         if written < total:
             self._say("phase-started", phase=phase, done=written, total=total)
-        make = self.tested_chunk(tested, episodes)
+        make = self.tested_chunk(tested, episodes, split=split)
         firsts = _firsts(total, size, done=written)
         leader = None if evaluation else self.control.leader
         if leader is None:
@@ -252,19 +264,27 @@ class Loops:
                 raise Interrupted
         work.note(total)
 
-    def tested_chunk(
-        self, learner: Learner | Ensemble, episodes: EpisodeSampler
-    ) -> Callable[[int], TestedChunk]:
-        """Return what tests a learner on the chunk that begins with an episode."""
+    def _extent(self, split: str) -> tuple[int, int]:
+        """The number of episodes of a split, and how many of them are adapted to at once."""
         spec = self.planned.spec
-        total = spec.protocol.episodes * len(spec.sources)
-        size = chunk_size(spec.protocol.test_shape(), self.built.task)
+        n, shape = spec.protocol.episodes, spec.protocol.test_shape()
+        if split == META_VAL:
+            n, shape = spec.protocol.val_episodes, spec.protocol.val_shape()
+        return n * len(spec.sources), chunk_size(shape, self.built.task)
+
+    def tested_chunk(
+        self, learner: Learner | Ensemble, episodes: EpisodeSampler, *, split: str = "meta-test"
+    ) -> Callable[[int], TestedChunk]:
+        """Return what tests a learner on the chunk that begins with an episode of a split."""
+        total, size = self._extent(split)
+        adapt = self.validation if split == META_VAL else self.test
 
         def make(first: int) -> TestedChunk:
             tasks = episodes.batch(np.arange(first, min(first + size, total)))
-            rng = generator(spec.seed, "meta-test", first)
-            adapted = self.test(learner, tasks, rng=rng)
-            records = self._episodes(adapted, tasks, first)
+            adapted = adapt(learner, tasks, rng=generator(self.planned.spec.seed, split, first))
+            if split == META_VAL:
+                adapted = replace(adapted, curve=None)
+            records = self._episodes(adapted, tasks, first, split=split)
             found, own, embedding = adapted.genotypes, adapted.own_genotypes, adapted.embedding
             rows: list[list[float]] = []
             if embedding is not None and first < EMBEDDED:
@@ -428,7 +448,9 @@ class Loops:
         with torch.no_grad():
             return self.built.scoring.headline(predict(tasks.query.x), tasks.query.y)
 
-    def _episodes(self, adapted: Adapted, tasks: TaskBatch, first: int) -> list[EpisodeRecord]:
+    def _episodes(
+        self, adapted: Adapted, tasks: TaskBatch, first: int, *, split: str
+    ) -> list[EpisodeRecord]:
         # The curve first, step by step: a learner may make each step when it is asked for.
         curves: Sequence[tuple[float | None, ...] | None] = [None] * len(tasks)
         outputs: Tensor | None = None
@@ -447,7 +469,7 @@ class Loops:
         further = self.built.scoring.beside(outputs, tasks.query.y)
         for index, score in enumerate(scores, start=first):
             if not math.isfinite(score):
-                said = f"its {self.planned.spec.metric} on meta-test episode {index:,} is {score}"
+                said = f"its {self.planned.spec.metric} on {split} episode {index:,} is {score}"
                 raise DivergedError(f"{self.planned.label} diverged: {said}.")
         others = {
             name: self._scores(predict, tasks).tolist()

@@ -24,6 +24,7 @@ from metabench.results.same_code import code_differs
 from metabench.results.schema import RunRecord, Status
 from metabench.results.search_files import measure
 from metabench.results.store import RunStore
+from metabench.results.validation_scores import validation_scores
 from metabench.running import engines, provenance
 from metabench.running.build import Built, build
 from metabench.running.engines import Adapter, Engine
@@ -84,8 +85,11 @@ class RunExecution:
                 made_with = earlier.provenance
                 self._engine, self._test_engine = made_with.engine, made_with.test_engine
                 self._ranks = made_with.ranks
+            if self._planned.trial:
+                return self._try(earlier)
             if earlier is not None and earlier.status == "done" and self._is_whole(earlier):
-                record, text = earlier, f"was done already{self._by_other_code(earlier)}"
+                record = self._with_tuning(earlier)
+                text = f"was done already{self._by_other_code(earlier)}"
             else:
                 record, text = self._make(earlier), ""
             record = self._evaluate(self._add_metrics(record))
@@ -93,6 +97,23 @@ class RunExecution:
             scores = scores_of(record, self.store.folder)
             self._say("run-done", text=text, run=self._facts(record), scores=scores)
             return record
+
+    def _try(self, earlier: RunRecord | None) -> RunRecord:
+        """Train, and judge on meta-validation what would be tested; nothing is tested."""
+        if earlier is not None and validation_scores(self.store, earlier) is not None:
+            record, text = earlier, "was done already"
+        else:
+            record, text = self._make(earlier), ""
+        self._say("run-done", text=text)
+        return record
+
+    def _with_tuning(self, record: RunRecord) -> RunRecord:
+        """The record of a finished run, which says how its values were chosen since then."""
+        tuned = self._planned.tuned
+        if tuned is None or tuned == record.provenance.tuned:
+            return record
+        made_with = record.provenance.model_copy(update={"tuned": tuned})
+        return self._write(record.model_copy(update={"provenance": made_with}), "done")
 
     def _by_other_code(self, earlier: RunRecord) -> str:
         """Which code has changed since an earlier start, as the end of a sentence."""
@@ -157,6 +178,7 @@ class RunExecution:
             files=planned.spec.files,
             device=self._device,
             plan=planned.plan,
+            tuned=planned.tuned,
             code=provenance.code_of(planned.spec, self._catalog),
         )
         if earlier is not None:
@@ -209,19 +231,21 @@ class RunExecution:
         finally:
             self._engine = engines.together(before, engine.name if engine.made else "")
             self._ranks = self._ranks if engine.made else ranks_before
+        training = {
+            "selected_step": trained.step,
+            "skipped_steps": trained.skipped,
+            "train_seconds": round(self.store.train_seconds(), 1),
+        }
+        if self._planned.trial:
+            loops.meta_validate(built.meta_val())
+            return self._write(record, "trained", **training)
         try:
             loops.meta_test()
         finally:
             self._test_engine = engines.together(self._test_engine, test.name)
         episodes, _ = read_episodes(self.store.episodes_of(), record)
-        return self._write(
-            record,
-            "done",
-            selected_step=trained.step,
-            skipped_steps=trained.skipped,
-            train_seconds=round(self.store.train_seconds(), 1),
-            measures=measure(self.store.folder, episodes),
-        )
+        measures = measure(self.store.folder, episodes)
+        return self._write(record, "done", **training, measures=measures)
 
     def _build(self, metrics: Sequence[str]) -> Built:
         """Build the run, in all processes that make it."""
