@@ -109,8 +109,19 @@ FILES = (
         "Wall time: `phase`, `count` of steps or episodes since the line before, `seconds`. "
         "Written while the run goes on, about as often as checkpoints.",
     ),
-    ("`checkpoints/last.safetensors`", "The state of training, from which a run resumes."),
-    ("`checkpoints/best.safetensors`", "The best weights on meta-validation, if these are chosen."),
+    (
+        "`checkpoints/weights.safetensors`",
+        "The weights that are tested, of a finished training, without the state of optimizers.",
+    ),
+    (
+        "`checkpoints/last.safetensors`",
+        "The state of a training that goes on, from which a run resumes. A finished one has none.",
+    ),
+    (
+        "`checkpoints/best.safetensors`",
+        "The best weights on meta-validation so far, of a training that goes on, if these are "
+        "chosen.",
+    ),
     (
         "`.plans/*.json`",
         "In the results folder, while a command of several runs is at work: the runs that it "

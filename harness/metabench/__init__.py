@@ -72,6 +72,7 @@ if TYPE_CHECKING:
         LearnerContext,
         PhasedLearner,
         TracingLearner,
+        TrainingOnly,
     )
     from metabench.plugin.contracts.metric import Better, MetricFacts, Score
     from metabench.plugin.contracts.phase import Phase
@@ -185,6 +186,7 @@ _HOMES = {
         "LearnerContext",
         "PhasedLearner",
         "TracingLearner",
+        "TrainingOnly",
     ),
     "plugin.contracts.metric": ("Better", "MetricFacts", "Score"),
     "plugin.contracts.phase": ("Phase",),
@@ -310,6 +312,7 @@ __all__ = [
     "TracingLearner",
     "Training",
     "TrainingConditions",
+    "TrainingOnly",
     "UsageError",
     "canonical_json",
     "choose",

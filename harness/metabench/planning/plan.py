@@ -124,6 +124,8 @@ class PlannedRun:
         notes: sentences about the data that the user should read.
         told_by: what tells the run from others of its grid, besides learner, setting and seed.
         plan: digest of the plan file that asks for the run; empty for a command.
+        tested: whether the run is tested after its training. One that is not ends as `trained`,
+            with its score on meta-validation; the same run with True then only tests.
     """
 
     spec: RunSpec
@@ -135,6 +137,7 @@ class PlannedRun:
     notes: tuple[str, ...] = ()
     told_by: tuple[str, ...] = ()
     plan: str = ""
+    tested: bool = True
 
     def command_into(self, out: Path) -> str:
         """The command that repeats this run and writes to a results folder."""

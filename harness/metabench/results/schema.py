@@ -24,7 +24,7 @@ SCHEMA = 1
 """Raised when a reader of older records would misread newer ones."""
 
 Normalization = Literal["transductive", "inductive", "running"]
-Status = Literal["running", "interrupted", "failed", "done"]
+Status = Literal["running", "interrupted", "failed", "trained", "done"]
 
 
 def _engines(recorded: Any) -> Any:
@@ -126,7 +126,9 @@ class RunRecord(BaseModel):
     schema_number: int = Field(default=SCHEMA, description="Version of this format.")
     run_id: str = Field(description="Digest of `spec`.")
     spec: RunSpec = Field(description="Everything that determines the numbers of this run.")
-    status: Status = Field(description="Only a `done` run is counted in tables.")
+    status: Status = Field(
+        description="Only a `done` run is counted in tables; a `trained` one is not tested yet."
+    )
     error: str = Field(default="", description="Why a failed run failed, in a sentence.")
     stamps: tuple[str, ...] = Field(
         default=(),
@@ -174,6 +176,11 @@ class RunRecord(BaseModel):
     )
     selected_step: int | None = Field(
         default=None, description="The meta-step whose weights were tested."
+    )
+    val_score: float | None = Field(
+        default=None,
+        description="The metric on meta-validation of these weights, in the unit of episodes. Null "
+        "where the last weights are tested, and in older records.",
     )
     skipped_steps: int | None = Field(
         default=None,

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from metabench.errors import DataError
+from metabench.plugin.contracts.learner import TrainingOnly
 
 _TENSOR = "tensor:"
 
@@ -53,6 +54,19 @@ def load(path: Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:
             hint="Delete it to start this run from the beginning.",
         ) from error
     state: dict[str, Any] = _fill(skeleton, tensors)
+    return state
+
+
+def without_training(state: Any) -> Any:
+    """A nested state without the parts that only training needs."""
+    if isinstance(state, Mapping):
+        return {
+            key: without_training(value)
+            for key, value in state.items()
+            if not isinstance(value, TrainingOnly)
+        }
+    if isinstance(state, list | tuple):
+        return type(state)(without_training(value) for value in state)
     return state
 
 

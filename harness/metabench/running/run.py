@@ -79,6 +79,9 @@ class RunExecution:
                 record, text = earlier, "was done already"
             else:
                 record, text = self._make(earlier), ""
+            if record.status == "trained":
+                self._say("run-done", text="is trained")
+                return record
             record = self._evaluate(self._add_metrics(record))
             keep_figure_data(self.store, record.spec, self._catalog, device=self._device)
             self._say("run-done", text=text)
@@ -93,9 +96,8 @@ class RunExecution:
         flaw = self._flaw(record)
         if not flaw:
             return True
-        selects = record.spec.protocol.selection == "meta-val"
-        needed = (self.store.checkpoint, *([self.store.best_checkpoint] if selects else []))
-        if record.spec.training.meta_steps > 0 and not all(path.exists() for path in needed):
+        weights = self.store.tested_weights(record.spec.protocol.selection)
+        if record.spec.training.meta_steps > 0 and not weights.exists():
             raise DataError(
                 f"The finished run in {self.store.folder} is damaged ({flaw}), and its checkpoint "
                 "is gone.",
@@ -188,24 +190,28 @@ class RunExecution:
             trained = loops.meta_train()
         finally:
             self._engine = engines.together(before, engine.name if engine.made else "")
+        record = record.model_copy(
+            update={
+                "selected_step": trained.step,
+                "skipped_steps": trained.skipped,
+                "val_score": trained.score,
+                "train_seconds": round(self.store.train_seconds(), 1),
+            }
+        )
+        if not self._planned.tested:
+            return self._write(record, "trained")
         try:
             loops.meta_test()
         finally:
             self._test_engine = engines.together(self._test_engine, test.name)
         episodes, _ = read_episodes(self.store.episodes_of(), record)
-        return self._write(
-            record,
-            "done",
-            selected_step=trained.step,
-            skipped_steps=trained.skipped,
-            train_seconds=round(self.store.train_seconds(), 1),
-            measures=measure(self.store.folder, episodes),
-        )
+        return self._write(record, "done", measures=measure(self.store.folder, episodes))
 
     def _pick_engine(self, built: Built) -> Literal["eager", "compiled"]:
         """Pick what makes the meta-steps; left to itself, a run goes on as it began."""
         name, before = self._control.engine, engines.latest(self._engine)
-        resumed = bool(before) and self.store.checkpoint.exists()
+        files = (self.store.checkpoint, self.store.weights)
+        resumed = bool(before) and any(path.exists() for path in files)
         if name == "auto" and resumed:
             name = "eager" if before == "eager" else "compiled"
         meta_steps = self._planned.spec.training.meta_steps

@@ -148,8 +148,7 @@ def restore(
 def _load_weights(
     built: Built, store: RunStore, record: RunRecord, *, device: torch.device
 ) -> None:
-    selects = record.spec.protocol.selection == "meta-val"
-    path = store.best_checkpoint if selects else store.checkpoint
+    path = store.tested_weights(record.spec.protocol.selection)
     if not path.exists():
         raise DataError(
             f"No checkpoint is left in {store.folder}.",
