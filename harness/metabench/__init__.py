@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     from metabench.plugin.source_deviation import SourceDeviation
     from metabench.plugin.specs import (
         API_VERSION,
+        TEST_FACTS,
         DatasetSpec,
         ExecutorSpec,
         LearnerSpec,
@@ -212,6 +213,7 @@ _HOMES = {
     "plugin.source_deviation": ("SourceDeviation",),
     "plugin.specs": (
         "API_VERSION",
+        "TEST_FACTS",
         "DatasetSpec",
         "ExecutorSpec",
         "LearnerSpec",
@@ -246,6 +248,7 @@ __all__ = [
     "QUERY_ACCURACY",
     "QUERY_LOSS",
     "SKIPPED",
+    "TEST_FACTS",
     "Adapted",
     "AnnealedStrategy",
     "Arch",

@@ -275,6 +275,25 @@ def _tested_alone(bench: Bench) -> None:
     )
 
 
+def _test_apart(bench: Bench) -> None:
+    if not bench.spec.test_only:
+        raise Skip("it declares nothing as test_only.")
+    if not bench.spec.trains:
+        raise Skip("it does not meta-train.")
+    bench.fresh()  # another check reports a learner that cannot be built
+    states = []
+    for facts in ({}, bench.tested_otherwise()):
+        learner = bench.build(**facts)
+        for index in (0, 6, 9):  # learners with phases do other things later
+            step(bench, learner, first=index, n_steps=1)
+        states.append(copied(learner.state_dict()))
+    require(
+        same(*states),
+        "it trains to other weights if what it declares as test_only has other values: "
+        f"{', '.join(bench.spec.test_only)}.",
+    )
+
+
 def _repeats(bench: Bench) -> None:
     """A learner that cannot be recorded trains all the same, a little slower."""
     if not bench.spec.trains:
@@ -353,6 +372,7 @@ CHECKS: dict[str, Callable[[Bench], None]] = {
     "the global random state is not changed": _leaves_randomness,
     "a restored learner continues with the same numbers": _resumes,
     "it predicts the same without what only training needs": _tested_alone,
+    "what it declares as test_only does not change its training": _test_apart,
     "it computes on the device that it is given": _device,
     "a recorded meta-step can be repeated": _repeats,
     "its meta-step can be captured": _captured,

@@ -187,7 +187,19 @@ class RunRecord(BaseModel):
         description="Meta-steps that the learner skipped, because a task had run away. Null where "
         "the learner never skips, and in older records.",
     )
-    train_seconds: float | None = Field(default=None, description="Wall time of meta-training.")
+    training_id: str = Field(
+        default="",
+        description="Digest of what decides the trained weights: `spec` without what concerns the "
+        "test alone. Runs with the same have one training. Empty in older records.",
+    )
+    training_from: str = Field(
+        default="",
+        description="The run whose training this one took. Empty where it trained itself.",
+    )
+    train_seconds: float | None = Field(
+        default=None,
+        description="Wall time of meta-training; of the run in `training_from`, if there is one.",
+    )
     measures: dict[str, float] = Field(
         default_factory=dict,
         description="Numbers about the search, computed from `genotypes.jsonl` and "

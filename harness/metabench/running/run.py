@@ -11,6 +11,7 @@ from metabench.errors import DataError, MetabenchError
 from metabench.planning.metrics import metric_facts
 from metabench.planning.networks import describe_network
 from metabench.planning.plan import PlannedRun
+from metabench.planning.training_identity import training_id
 from metabench.plugin.contracts.episode import EpisodeShape
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.plugin.specs import EventKind, RunEvent
@@ -24,6 +25,7 @@ from metabench.running.engines import Adapter, Engine
 from metabench.running.figure_data import keep_figure_data
 from metabench.running.loops import Control, Interrupted, Loops, chunk_size, validates_every
 from metabench.running.out_of_memory import is_out_of_memory, out_of_memory
+from metabench.running.shared_training import share_training
 from metabench.running.trained_learner import restore
 
 if TYPE_CHECKING:
@@ -146,10 +148,15 @@ class RunExecution:
         )
         if earlier is not None:
             before = earlier.provenance
-            kept = {"started": before.started, "peak_memory_mib": before.peak_memory_mib}
-            made_with = made_with.model_copy(update=kept)
+            kept_facts = {"started": before.started, "peak_memory_mib": before.peak_memory_mib}
+            made_with = made_with.model_copy(update=kept_facts)
+        kept = {}
+        if earlier is not None and self.store.weights.exists():
+            kept = {"training_from": earlier.training_from, "train_seconds": earlier.train_seconds}
         record = RunRecord(
+            **kept,
             run_id=planned.spec.run_id,
+            training_id=training_id(planned.spec, self._catalog),
             spec=planned.spec,
             status="running",
             stamps=planned.stamps,
@@ -161,6 +168,7 @@ class RunExecution:
         return self._write(record, "running")
 
     def _run(self, record: RunRecord) -> RunRecord:
+        record = self._share_training(record)
         metrics = record.further_metrics
         built = build(self._planned.spec, self._catalog, device=self._device, metrics=metrics)
         record = self._write(
@@ -195,7 +203,9 @@ class RunExecution:
                 "selected_step": trained.step,
                 "skipped_steps": trained.skipped,
                 "val_score": trained.score,
-                "train_seconds": round(self.store.train_seconds(), 1),
+                "train_seconds": record.train_seconds
+                if record.training_from
+                else round(self.store.train_seconds(), 1),
             }
         )
         if not self._planned.tested:
@@ -206,6 +216,24 @@ class RunExecution:
             self._test_engine = engines.together(self._test_engine, test.name)
         episodes, _ = read_episodes(self.store.episodes_of(), record)
         return self._write(record, "done", measures=measure(self.store.folder, episodes))
+
+    def _share_training(self, record: RunRecord) -> RunRecord:
+        """Take the training of another run, if there is one and this run has none."""
+        if self.store.weights.exists() or not record.spec.training.meta_steps:
+            return record
+        twin = share_training(
+            self.store,
+            record,
+            out=self._out,
+            say=self._say_sentence,
+            stopped=self._control.stopped,
+        )
+        if twin is None:
+            return record
+        self._engine = twin.record.provenance.engine
+        return self._write(
+            record, "running", training_from=twin.origin, train_seconds=twin.train_seconds
+        )
 
     def _pick_engine(self, built: Built) -> Literal["eager", "compiled"]:
         """Pick what makes the meta-steps; left to itself, a run goes on as it began."""

@@ -113,6 +113,14 @@ class DropsItsWeights(Maml):
         super().load_state_dict({**super().state_dict(), **state})
 
 
+class TrainsForItsTest(Maml):
+    def meta_step(self, tasks, *, progress, rng):
+        logged = super().meta_step(tasks, progress=progress, rng=rng)
+        for weight in self.outer.weights.values():
+            weight.data.mul_(self.context.shape.shots)
+        return logged
+
+
 class CountsApart(Maml):
     steps = 0
 
@@ -176,6 +184,11 @@ BROKEN_LEARNERS = [
         DropsItsWeights,
         "it predicts the same without what only training needs",
         "without its TrainingOnly parts makes different predictions",
+    ),
+    (
+        TrainsForItsTest,
+        "what it declares as test_only does not change its training",
+        "it trains to other weights if what it declares as test_only",
     ),
     (StaysOnCpu, "it computes on the device that it is given", "same device"),
     (CountsApart, "a recorded meta-step can be repeated", "is not in state_dict()"),
