@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from metabench.api.running import Runs, run
     from metabench.api.status import StatusView, status
+    from metabench.api.weights import evaluate, export_weights
     from metabench.errors import (
         DataError,
         DivergedError,
@@ -123,6 +124,7 @@ _HOMES = {
     ),
     "api.running": ("Runs", "run"),
     "api.status": ("StatusView", "status"),
+    "api.weights": ("evaluate", "export_weights"),
     "errors": (
         "DataError",
         "DivergedError",
@@ -322,6 +324,8 @@ __all__ = [
     "claims",
     "compare",
     "digest",
+    "evaluate",
+    "export_weights",
     "hookimpl",
     "inner_loop",
     "inner_path",

@@ -17,6 +17,8 @@ from metabench.errors import MetabenchError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from metabench.planning.overrides import Changes
+    from metabench.planning.plan import PlannedRun
     from metabench.planning.runspec import Precision
     from metabench.plugin.catalog import Catalog
     from metabench.plugin.specs import RunEvent
@@ -129,11 +131,6 @@ def run(
     """
     from metabench.planning.grid import Grid
     from metabench.planning.validation import validated
-    from metabench.results.store import require_writable
-    from metabench.running.devices import pick_device
-    from metabench.running.engines import pick_engine
-    from metabench.running.executors import Job
-    from metabench.running.precision import check_precision
 
     files = tuple(Path(file) for file in plugins)
     found = catalog_with(files)
@@ -153,16 +150,50 @@ def run(
         "precision": precision,
     }
     planned = validated(Grid, fields, what="run:").plan(found, plugin_files=files)
+    return run_planned(
+        planned,
+        found,
+        Path(out),
+        jobs=jobs,
+        device=device,
+        threads=threads,
+        files=files,
+        on_event=on_event,
+        check=check,
+        engine=engine,
+    )
+
+
+def run_planned(
+    planned: Sequence[PlannedRun],
+    catalog: Catalog,
+    folder: Path,
+    *,
+    jobs: int,
+    device: str,
+    threads: int,
+    files: tuple[Path, ...],
+    on_event: Callable[[RunEvent], None] | None,
+    check: bool,
+    engine: EngineName = "eager",
+) -> Runs:
+    """Make planned runs in a results folder, locally; arguments and errors as of :func:`run`."""
+    from metabench.results.store import require_writable
+    from metabench.running.devices import pick_device
+    from metabench.running.engines import pick_engine
+    from metabench.running.executors import Job
+    from metabench.running.precision import check_precision
+
     for note in dict.fromkeys(note for one in planned for note in one.notes):
         _say(f"Note: {note}")
-    folder = Path(out)
     require_writable(folder)
     picked = pick_device(device)
-    check_precision(precision, picked)
+    for precision in {one.spec.precision for one in planned}:
+        check_precision(precision, picked)
     made_by = pick_engine(engine, device=picked)
-    work = executor_of(found, "local", jobs=jobs)
+    work = executor_of(catalog, "local", jobs=jobs)
     todo = [Job(one, folder, picked, threads, files, engine=made_by) for one in planned]
-    outcomes = execute(work, todo, found, show=on_event or _print_ends)
+    outcomes = execute(work, todo, catalog, show=on_event or _print_ends)
     if any(outcome.status == "interrupted" for outcome in outcomes):
         raise KeyboardInterrupt
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
@@ -215,6 +246,17 @@ def execute(
     planned = [job.planned for job in jobs]
     with announced(planned, jobs[0].out), stop if in_main else nullcontext():
         return work(jobs, emit=emit, stopped=stop)
+
+
+def changes_from(values: Mapping[str, Any] | None) -> Changes:
+    """Values by ``scope.name`` as values by scope and name."""
+    from metabench.planning.overrides import place_of
+
+    found: dict[str, dict[str, Any]] = {}
+    for path, value in (values or {}).items():
+        scope, name = place_of(path, said=path)
+        found.setdefault(scope, {})[name] = value
+    return found
 
 
 def _for_learners(

@@ -166,7 +166,7 @@ def run(
     from metabench.planning.grid import grid_of, parse_seeds, read_grid, write_grid
     from metabench.planning.unknown_names import unknown_names_in
 
-    _check_threads(threads)
+    check_threads(threads)
     found = catalog()
     if plan is not None:
         _refuse_beside_plan(context)
@@ -218,10 +218,10 @@ def run(
     ]
     with progress(len(todo)) as show:
         outcomes = execute(work, todo, found, show=show)
-    _finish(outcomes, todo)
+    finish(outcomes, todo)
 
 
-def _check_threads(n: int) -> None:
+def check_threads(n: int) -> None:
     """Refuse more threads than CPUs: they are slower, and far too many crash the process."""
     n_cpus = os.cpu_count() or 1
     if n > n_cpus:
@@ -298,7 +298,7 @@ def _print_plan(runs: Sequence[PlannedRun]) -> None:
         typer.echo(f"{planned.spec.run_id}  {planned.command}")
 
 
-def _finish(outcomes: Sequence[JobOutcome], jobs: Sequence[Job]) -> None:
+def finish(outcomes: Sequence[JobOutcome], jobs: Sequence[Job]) -> None:
     """Print how the runs ended and what to do next; exit with 1 on failure, 130 if interrupted."""
     counts = {
         status: sum(outcome.status == status for outcome in outcomes)

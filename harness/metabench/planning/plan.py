@@ -126,6 +126,8 @@ class PlannedRun:
         plan: digest of the plan file that asks for the run; empty for a command.
         tested: whether the run is tested after its training. One that is not ends as `trained`,
             with its score on meta-validation; the same run with True then only tests.
+        weights: the file or the run whose weights are tested, where the spec has weights.
+        facts: what is known of their training, by the name of the record's field.
     """
 
     spec: RunSpec
@@ -138,6 +140,8 @@ class PlannedRun:
     told_by: tuple[str, ...] = ()
     plan: str = ""
     tested: bool = True
+    weights: Path | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def command_into(self, out: Path) -> str:
         """The command that repeats this run and writes to a results folder."""
@@ -264,7 +268,7 @@ def _planned(
                 check_architecture(spec, loaded[0], catalog)
         names = {scope: name for scope, (name,) in _named([spec]).items()}
         changes = applying(request.changes, names)
-        stamps = dict.fromkeys((*_stamps(request, changes), *of_data))
+        stamps = dict.fromkeys((*stamps_of_request(request, changes), *of_data))
         swept = sweep_in_words(request.changes, request.swept, names)
         yield PlannedRun(
             spec,
@@ -510,7 +514,7 @@ def source_choices(
     return tuple(choices)
 
 
-def _stamps(request: RunRequest, changes: Changes) -> tuple[str, ...]:
+def stamps_of_request(request: RunRequest, changes: Changes) -> tuple[str, ...]:
     """The stamps of runs that depart from the suite or from the budget of the papers."""
     stamps = [*stamps_of_budget(request.budget)]
     if request.limit:

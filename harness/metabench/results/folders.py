@@ -46,6 +46,37 @@ def look_below(root: Path) -> Below:
     return Below(names, tuple(sorted(problems)))
 
 
+def run_folder(named: str, root: Path) -> Path:
+    """The folder of a run that is named by its path, or by the first characters of its id.
+
+    Args:
+        named: what a user says.
+        root: the results folder in which ids are looked up.
+
+    Raises:
+        DataError: when there is no such run, or there are several.
+    """
+    if (Path(named) / "run.json").is_file():
+        return Path(named)
+    _require_folder(root)
+    folders = sorted(
+        folder
+        for folder in look_below(root).holding("run.json")
+        if named and folder.name.startswith(named)
+    )
+    if len(folders) == 1:
+        return folders[0]
+    if not folders:
+        raise DataError(
+            f"No run below {root} has an id that begins with {named!r}.",
+            hint="Name the folder of the run, or the results folder after the id.",
+        )
+    raise DataError(
+        f"{len(folders)} runs below {root} have an id that begins with {named!r}.",
+        hint=f"Give more characters; the first two are {folders[0].name} and {folders[1].name}.",
+    )
+
+
 def is_a_file(path: Path) -> DataError:
     """The error where a folder is meant and a file is named."""
     return DataError(f"{path} is a file, not a folder.", hint="Name a folder with results.")

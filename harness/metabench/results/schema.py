@@ -153,6 +153,11 @@ class RunRecord(BaseModel):
         default=None,
         description="Query examples per class in meta-training. Absent in older records.",
     )
+    train_classes: int | None = Field(
+        default=None,
+        description="Classes of meta-training, over all sources; 0 in regression. Absent in older "
+        "records.",
+    )
     conditions: TrainingConditions | None = Field(
         default=None,
         description="What the learner states about its training. Absent in older records.",

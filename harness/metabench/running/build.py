@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from metabench.errors import DataError
+from metabench.errors import DataError, UsageError
 from metabench.planning.compatibility import (
     common_task,
     episode_shapes,
@@ -59,6 +59,7 @@ class Built:
     n_params: int | None
     steps_at_test: int
     train_shape: EpisodeShape
+    train_classes: int
     conditions: TrainingConditions | None
     data: dict[str, dict[str, str]]
     scoring: Scoring
@@ -70,7 +71,12 @@ class Built:
 
 
 def build(
-    spec: RunSpec, catalog: Catalog, *, device: torch.device, metrics: Iterable[str] = ()
+    spec: RunSpec,
+    catalog: Catalog,
+    *,
+    device: torch.device,
+    metrics: Iterable[str] = (),
+    start: Callable[[SearchSpace], SearchSpace] | None = None,
 ) -> Built:
     """Build everything that a run needs.
 
@@ -79,9 +85,10 @@ def build(
         catalog: where plugins are found.
         device: where tensors live.
         metrics: further metrics of the meta-test's predictions, by name.
+        start: gives the network other initial weights.
 
     Raises:
-        DataError: when the data is missing or has changed since planning.
+        DataError: when the data is missing or has changed since planning, or by ``start``.
         UsageError: when the sources of the suite do not fit one network.
     """
     learner_spec = catalog.learner(spec.learner.name)
@@ -104,6 +111,16 @@ def build(
         )
 
     space = build_space(spec.space, task, catalog) if spec.space else None
+    if start is not None:
+        if space is None:
+            raise UsageError(
+                f"Learner {spec.learner.name} has its own network, so it takes no weights of one.",
+                hint="Choose another learner with --learner.",
+            )
+        space = start(space)
+    train_classes = first_class_ids(sources)[-1]
+    if spec.weights is not None and spec.weights.train_classes is not None:
+        train_classes = spec.weights.train_classes
     transductive = spec.protocol.normalization == "transductive"
     learner: Learner = resolve(learner_spec.factory)(
         LearnerContext(
@@ -118,7 +135,7 @@ def build(
             meta_steps=spec.training.meta_steps,
             device=device,
             rng=generator(spec.seed, "init"),
-            train_classes=first_class_ids(sources)[-1],
+            train_classes=train_classes,
         )
     )
     episode_seed = spec.protocol.episode_seed
@@ -126,7 +143,9 @@ def build(
         learner=learner,
         task=task,
         space=space,
-        phases=_phases(spec, catalog, sources, task=task, device=device),
+        phases=_phases(spec, catalog, sources, task=task, device=device)
+        if spec.weights is None
+        else (),
         validate=sampler("meta-val", seed=episode_seed) if "meta-val" in shapes else None,
         test=sampler("meta-test", seed=episode_seed),
         normalization=_normalization(spec, learner_spec, space),
@@ -136,7 +155,8 @@ def build(
         },
         scoring=scoring_of(spec, catalog, further=metrics),
         steps_at_test=steps_at_test(spec, catalog),
-        train_shape=shapes["meta-train"],
+        train_shape=shapes.get("meta-train", shapes["meta-test"]),
+        train_classes=train_classes,
         conditions=training_conditions(spec, catalog),
         n_params=count_weights(space) if space and not space.choices() else None,
     )

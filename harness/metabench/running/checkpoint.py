@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from metabench.errors import DataError
@@ -22,18 +22,27 @@ from metabench.plugin.contracts.learner import TrainingOnly
 _TENSOR = "tensor:"
 
 
-def save(path: Path, state: Mapping[str, Any]) -> None:
+def save(path: Path, state: Mapping[str, Any], *, about: Mapping[str, str] | None = None) -> None:
     """Write nested dicts, lists, tuples, tensors, numbers, strings and None.
+
+    A tensor is named by the keys that lead to it, ``learner.weights.head.bias``.
+
+    Args:
+        path: of the file.
+        state: what is written.
+        about: texts beside it, by name.
 
     Raises:
         TypeError: when the state holds something else.
     """
     tensors: dict[str, Tensor] = {}
-    skeleton = _strip(state, tensors)
+    skeleton = _strip(state, tensors, "")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(tensors, temporary, metadata={"skeleton": json.dumps(skeleton)})
-    with temporary.open("rb+") as file:
+    data = to_bytes(tensors, metadata={"skeleton": json.dumps(skeleton), **(about or {})})
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
 
@@ -57,6 +66,13 @@ def load(path: Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:
     return state
 
 
+def named_tensors(state: Any) -> dict[str, Tensor]:
+    """The tensors of a nested state by name, as :func:`save` names them."""
+    tensors: dict[str, Tensor] = {}
+    _strip(state, tensors, "")
+    return tensors
+
+
 def without_training(state: Any) -> Any:
     """A nested state without the parts that only training needs."""
     if isinstance(state, Mapping):
@@ -70,25 +86,30 @@ def without_training(state: Any) -> Any:
     return state
 
 
-def _strip(value: Any, tensors: dict[str, Tensor]) -> Any:
+def _strip(value: Any, tensors: dict[str, Tensor], place: str) -> Any:
     """Replace tensors by their names, and what JSON cannot say by tagged lists."""
     if isinstance(value, Tensor):
-        name = str(len(tensors))
+        name = place if place not in tensors else f"{place}#{len(tensors)}"
         # A clone: safetensors refuses tensors that share memory.
         tensors[name] = value.detach().clone().contiguous()
         return _TENSOR + name
     if isinstance(value, Mapping):
-        pairs = [[key, _strip(item, tensors)] for key, item in value.items()]
+        pairs = [[key, _strip(item, tensors, _below(place, key))] for key, item in value.items()]
         if any(not isinstance(key, str | int) for key, _ in pairs):
             raise TypeError("a state's keys must be strings or integers")
         return {"map": pairs}
     if isinstance(value, list | tuple):
-        return {type(value).__name__: [_strip(item, tensors) for item in value]}
+        items = [_strip(item, tensors, _below(place, i)) for i, item in enumerate(value)]
+        return {type(value).__name__: items}
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
         return {"str": value}
     raise TypeError(f"a state cannot hold {type(value).__name__}")
+
+
+def _below(place: str, key: str | int) -> str:
+    return f"{place}.{key}" if place else str(key)
 
 
 def _fill(skeleton: Any, tensors: dict[str, Tensor]) -> Any:

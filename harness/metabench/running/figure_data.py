@@ -44,7 +44,7 @@ def keep_figure_data(
 ) -> None:
     """Write what a finished run lacks and its checkpoint allows; leave the rest as it is."""
     weights = store.tested_weights(spec.protocol.selection)
-    if spec.training.meta_steps and not weights.exists():
+    if spec.has_weights and not weights.exists():
         return
     if spec.task == "regression" and not store.has(FITS):
         restored = _restored(store, catalog, device, fits=True)

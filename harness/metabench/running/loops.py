@@ -39,6 +39,7 @@ from metabench.running.checkpoint import without_training
 from metabench.running.engines import Adapter, EagerAdapter, Engine, EngineName
 from metabench.running.ensemble import Ensemble, keep, kept
 from metabench.running.training_phases import batches
+from metabench.running.weights_file import load_given
 from metabench.running.work import Work
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.seeding import generator
@@ -251,7 +252,11 @@ class Loops:
 
     def _trained_before(self) -> Trained:
         found = checkpoint.load(self.store.weights, device=self.device)
-        self.built.learner.load_state_dict(found["learner"])
+        spec, learner = self.planned.spec, self.built.learner
+        if spec.weights is None:
+            learner.load_state_dict(found["learner"])
+        else:
+            load_given(learner, found["learner"], place=f"{spec.suite}@{spec.setting}")
         self.store.forget_training()
         return Trained(int(found["step"]), found["skipped"], found["score"])
 

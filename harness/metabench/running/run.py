@@ -27,6 +27,7 @@ from metabench.running.loops import Control, Interrupted, Loops, chunk_size, val
 from metabench.running.out_of_memory import is_out_of_memory, out_of_memory
 from metabench.running.shared_training import share_training
 from metabench.running.trained_learner import restore
+from metabench.running.weights_file import place_weights
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
@@ -99,7 +100,7 @@ class RunExecution:
         if not flaw:
             return True
         weights = self.store.tested_weights(record.spec.protocol.selection)
-        if record.spec.training.meta_steps > 0 and not weights.exists():
+        if record.spec.has_weights and not weights.exists():
             raise DataError(
                 f"The finished run in {self.store.folder} is damaged ({flaw}), and its checkpoint "
                 "is gone.",
@@ -169,8 +170,18 @@ class RunExecution:
 
     def _run(self, record: RunRecord) -> RunRecord:
         record = self._share_training(record)
+        if record.spec.weights is not None and not self.store.weights.exists():
+            place_weights(self.store, self._planned, self._catalog, device=self._device)
         metrics = record.further_metrics
         built = build(self._planned.spec, self._catalog, device=self._device, metrics=metrics)
+        of_training = {
+            "train_ways": built.train_shape.ways,
+            "train_shots": built.train_shape.shots,
+            "train_queries": built.train_shape.queries,
+            "train_classes": built.train_classes,
+            "conditions": built.conditions,
+            "phases": tuple(phase.record() for phase in built.phases if phase.name),
+        }
         record = self._write(
             record,
             "running",
@@ -178,12 +189,8 @@ class RunExecution:
             normalization=built.normalization,
             n_params=built.n_params,
             steps_at_test=built.steps_at_test,
-            train_ways=built.train_shape.ways,
-            train_shots=built.train_shape.shots,
-            train_queries=built.train_shape.queries,
-            conditions=built.conditions,
-            phases=tuple(phase.record() for phase in built.phases if phase.name),
             data=built.data,
+            **{**of_training, **self._planned.facts},
         )
         picked = self._pick_engine(built)
         before, engine = self._engine, self._open_engine(picked, built)
@@ -219,7 +226,8 @@ class RunExecution:
 
     def _share_training(self, record: RunRecord) -> RunRecord:
         """Take the training of another run, if there is one and this run has none."""
-        if self.store.weights.exists() or not record.spec.training.meta_steps:
+        spec = record.spec
+        if self.store.weights.exists() or not spec.training.meta_steps or spec.weights is not None:
             return record
         twin = share_training(
             self.store,

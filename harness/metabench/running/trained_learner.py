@@ -139,7 +139,7 @@ def restore(
         protocol = spec.protocol.model_copy(update={"normalization": normalization})
         spec = spec.model_copy(update={"protocol": protocol})
     built = build(spec, catalog, device=device, metrics=metrics)
-    if spec.training.meta_steps > 0:
+    if spec.has_weights:
         _load_weights(built, store, record, device=device)
     tested = tested_learner(built, store, spec.training.ensemble, device=device)
     return Restored(record, built, tested)
