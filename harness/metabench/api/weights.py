@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from metabench.api.plugins import catalog_with
 from metabench.api.running import Runs, changes_from, run_planned
-from metabench.errors import UsageError
+from metabench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from metabench.planning.evaluating import WeightsTest
@@ -24,7 +24,7 @@ def export_weights(run: str | Path, out: str | Path) -> Path:
     ``learner.weights.head.bias``; its metadata has the record as JSON under ``record``.
 
     Args:
-        run: the folder of the run.
+        run: the folder of the run, or a results folder with a single run.
         out: the file to write.
 
     Returns:
@@ -34,11 +34,13 @@ def export_weights(run: str | Path, out: str | Path) -> Path:
         DataError: when the run is not trained, or its weights are gone.
         UsageError: when the file cannot be written.
     """
+    from metabench.results.folders import run_folder
     from metabench.running import weights_file
 
     path = Path(out)
+    folder = run_folder(str(run), Path(run))
     try:
-        weights_file.export_weights(Path(run), path)
+        weights_file.export_weights(folder, path)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(
@@ -70,7 +72,8 @@ def evaluate(
     """Test trained weights, as ``metabench evaluate`` does; what is left out is as in the training.
 
     Args:
-        weights: exported files, folders of runs, or files of tensors from elsewhere.
+        weights: exported files, folders of runs, results folders for all runs in them, or files
+            of tensors from elsewhere.
         suite: name or path of the suite to test on.
         setting: of the suite.
         budget: of the suite, for the number of episodes.
@@ -148,19 +151,22 @@ def plan_of(
     """
     from metabench.planning.evaluating import WeightsTest, plan_foreign, plan_test
     from metabench.planning.overrides import combinations
-    from metabench.running.weights_file import digest_of_foreign, read_trained
+    from metabench.running.weights_file import check_foreign, digest_of_foreign, read_trained
 
     if not paths:
         raise UsageError("No weights are named.", hint="Name exported files or folders of runs.")
     tests = [WeightsTest(**{**test, "changes": one}) for one in combinations(test["changes"])]
     planned: list[PlannedRun] = []
-    for path in paths:
+    for path in (place for named in paths for place in _places(named)):
         known = read_trained(path)
         if known is None:
             found = digest_of_foreign(path)
             for wanted in tests:
                 request = _of_foreign(path, wanted, learner=learner, network=network)
-                planned += plan_foreign(path, found, request, catalog)
+                of_file = plan_foreign(path, found, request, catalog)
+                for one in of_file:
+                    check_foreign(one, catalog)
+                planned += of_file
         elif learner or network:
             raise UsageError(
                 f"{path} says that its weights are of {known.spec.learner.name}, so --learner and "
@@ -170,6 +176,26 @@ def plan_of(
         else:
             planned += [plan_test(known, wanted, catalog) for wanted in tests]
     return list({one.spec.run_id: one for one in planned}.values())
+
+
+def _places(path: Path) -> list[Path]:
+    """The weights that a path names: a file, or each trained run in a folder.
+
+    Tests of given weights are passed over, unless one is named itself.
+    """
+    from metabench.results.folders import run_folders
+    from metabench.results.store import RunStore
+
+    if not path.is_dir() or (path / "run.json").is_file():
+        return [path]
+    found = []
+    for folder in run_folders(path):
+        record = RunStore(folder).read_record()
+        if record is not None and record.spec.has_weights and record.spec.weights is None:
+            found.append(folder)
+    if not found:
+        raise DataError(f"There is no trained run below {path}.", hint="Name another folder.")
+    return found
 
 
 def _of_foreign(

@@ -14,8 +14,9 @@ def evaluate(
     weights: Annotated[
         list[Path],
         typer.Argument(
-            help="Files of `metabench export`, folders of finished runs, or files of tensors from "
-            "elsewhere. Weights of several seeds make one row of a table.",
+            help="Files of `metabench export`, folders of finished runs, results folders for all "
+            "runs in them, or files of tensors from elsewhere. Weights of several seeds make one "
+            "row of a table.",
         ),
     ],
     suite: Annotated[

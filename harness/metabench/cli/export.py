@@ -12,7 +12,10 @@ import typer
 def export(
     run: Annotated[
         str,
-        typer.Argument(help="The folder of a finished run, or the first characters of its id."),
+        typer.Argument(
+            help="The folder of a finished run, a results folder with a single run, or the first "
+            "characters of a run id."
+        ),
     ],
     directory: Annotated[
         Path, typer.Argument(help="The results folder in which the id is looked up.")

@@ -47,7 +47,7 @@ def look_below(root: Path) -> Below:
 
 
 def run_folder(named: str, root: Path) -> Path:
-    """The folder of a run that is named by its path, or by the first characters of its id.
+    """The folder of one run, named by its path, a folder above it, or the beginning of its id.
 
     Args:
         named: what a user says.
@@ -56,25 +56,32 @@ def run_folder(named: str, root: Path) -> Path:
     Raises:
         DataError: when there is no such run, or there are several.
     """
-    if (Path(named) / "run.json").is_file():
-        return Path(named)
-    _require_folder(root)
-    folders = sorted(
-        folder
-        for folder in look_below(root).holding("run.json")
-        if named and folder.name.startswith(named)
-    )
+    if (inside := Path(named)).is_dir():
+        folders, where = run_folders(inside), f"below {named}"
+    else:
+        _require_folder(root)
+        folders = [folder for folder in run_folders(root) if folder.name.startswith(named)]
+        where = f"below {root} with an id that begins with {named!r}"
     if len(folders) == 1:
         return folders[0]
     if not folders:
         raise DataError(
-            f"No run below {root} has an id that begins with {named!r}.",
-            hint="Name the folder of the run, or the results folder after the id.",
+            f"There is no run {where}.",
+            hint="Name the folder of a run, or an id and the results folder after it.",
         )
     raise DataError(
-        f"{len(folders)} runs below {root} have an id that begins with {named!r}.",
-        hint=f"Give more characters; the first two are {folders[0].name} and {folders[1].name}.",
+        f"There are {len(folders)} runs {where}.",
+        hint=f"Name one of them, such as {folders[0]}.",
     )
+
+
+def run_folders(root: Path) -> list[Path]:
+    """The folders of all runs in a folder, which may be that of one run.
+
+    Raises:
+        DataError: when there is no such folder.
+    """
+    return look_below(root).holding("run.json")
 
 
 def is_a_file(path: Path) -> DataError:

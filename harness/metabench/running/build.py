@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from metabench.errors import DataError, UsageError
+from metabench.errors import DataError
 from metabench.planning.compatibility import (
     common_task,
     episode_shapes,
@@ -111,12 +111,7 @@ def build(
         )
 
     space = build_space(spec.space, task, catalog) if spec.space else None
-    if start is not None:
-        if space is None:
-            raise UsageError(
-                f"Learner {spec.learner.name} has its own network, so it takes no weights of one.",
-                hint="Choose another learner with --learner.",
-            )
+    if space is not None and start is not None:
         space = start(space)
     train_classes = first_class_ids(sources)[-1]
     if spec.weights is not None and spec.weights.train_classes is not None:

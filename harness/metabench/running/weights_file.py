@@ -12,9 +12,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from metabench.errors import DataError
+from metabench.errors import DataError, UsageError
+from metabench.planning.compatibility import common_task
 from metabench.planning.evaluating import TrainedWeights
-from metabench.planning.networks import describe_network
+from metabench.planning.networks import build_space, describe_network
+from metabench.planning.source_data import load_data
 from metabench.plugin.contracts.architecture import Params
 from metabench.plugin.contracts.learner import Learner
 from metabench.plugin.contracts.space import SearchSpace, StatefulSpace
@@ -187,6 +189,24 @@ def read_foreign(path: Path) -> Params:
 def digest_of_foreign(path: Path) -> str:
     """A digest of the tensors of a file from elsewhere; raises as :func:`read_foreign`."""
     return _digest(read_foreign(path))
+
+
+def check_foreign(planned: PlannedRun, catalog: Catalog) -> None:
+    """Refuse weights from elsewhere that do not fit the network of a run, before it is made.
+
+    Raises:
+        DataError: as :func:`starting_at`.
+    """
+    spec, path = planned.spec, planned.weights
+    assert path is not None
+    if spec.space is None:
+        raise UsageError(
+            f"Learner {spec.learner.name} has its own network, so it takes no weights of one.",
+            hint="Choose another learner with --learner.",
+        )
+    loaded = [load_data(choice, catalog, data=spec.data) for choice in spec.sources]
+    space = build_space(spec.space, common_task(spec, loaded), catalog)
+    starting_at(space, read_foreign(path), named=describe_network(spec, catalog), file=path)
 
 
 def starting_at(space: SearchSpace, weights: Params, *, named: str, file: Path) -> SearchSpace:
