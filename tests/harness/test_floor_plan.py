@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = (ROOT / "harness", ROOT / "plugins")
 
 LAYERS = (
-    {"errors", "values", "text"},
+    {"errors", "values", "text", "durable"},
     {"plugin", "data", "stats"},
     {"sampling", "nn", "inner_steps"},
     {"planning"},

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from metabench.errors import PluginError, UsageError, unknown
+from metabench.plugin.code import digest_of_code, root_of
 from metabench.plugin.loading import HOOKS, Candidate, discover, kind_in_words, read
 from metabench.plugin.specs import (
     DatasetSpec,
@@ -42,6 +43,7 @@ class PluginInfo:
         error: one sentence; empty if the plugin can be used.
         provides: the names that it provides, by kind.
         listens: whether it receives events.
+        root: the folder or file of its code; None where it has none.
     """
 
     name: str
@@ -51,6 +53,13 @@ class PluginInfo:
     error: str = ""
     provides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     listens: bool = False
+    root: Path | None = None
+
+    @property
+    def code(self) -> str:
+        """The code in words: package, version and digest of the content."""
+        digest = "" if self.root is None else digest_of_code(self.root)
+        return " ".join(filter(None, (self.distribution, self.version, digest)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +213,7 @@ def _info(
     things: Mapping[str, Mapping[str, Any]] | None = None,
     listens: bool = False,
 ) -> PluginInfo:
+    root = root_of(candidate.module) if candidate.module else Path(candidate.distribution)
     return PluginInfo(
         name=candidate.name,
         distribution=candidate.distribution,
@@ -212,6 +222,7 @@ def _info(
         error=error,
         provides={kind: tuple(named) for kind, named in (things or {}).items() if named},
         listens=listens,
+        root=root,
     )
 
 

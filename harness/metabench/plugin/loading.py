@@ -74,12 +74,14 @@ class Candidate:
         distribution: the package that contains it, or the path of a ``--plugin`` file.
         version: version of that package; empty for a file.
         load: imports it.
+        module: that it is imported from; empty for a file.
     """
 
     name: str
     distribution: str
     version: str
     load: Callable[[], Any]
+    module: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,8 @@ def _candidates(distribution: Distribution) -> list[Candidate]:
     except Exception:  # damaged metadata: still listed, under the name of its entry point
         name, version = "", ""
     return [
-        Candidate(point.name, name or points[0].name, version or "", point.load) for point in points
+        Candidate(point.name, name or points[0].name, version or "", point.load, point.module)
+        for point in points
     ]
 
 

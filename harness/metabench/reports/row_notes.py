@@ -14,6 +14,7 @@ from metabench.results.configurations import Configuration
 from metabench.results.labels import short_name, telling
 from metabench.results.metrics import number
 from metabench.results.paired_scores import MIN_EPISODES, own_scores
+from metabench.results.same_code import unlike
 from metabench.stats import has_students_t
 
 FEW = 3
@@ -31,6 +32,7 @@ def notes_on(entries: Sequence[Entry]) -> list[str]:
         *inequality_notes([config for _, config in entries]),
         _sizes(entries),
         _letters(entries),
+        _unlike_code(entries),
         _no_scipy(entries),
         dominated(entries),
     )
@@ -46,6 +48,7 @@ def warnings_on(entries: Sequence[Entry]) -> tuple[str, ...]:
     found = dict.fromkeys(words for group in places.values() for words in unequal(group))
     warnings = (
         f"rows differ in {', '.join(found)}" if found else "",
+        "some rows average runs of unlike code" if _unlike_code(entries) else "",
         f"some means rest on {FEW} episodes" if dominated(entries) else "",
         "without scipy, rows with several seeds are not compared" if _no_scipy(entries) else "",
     )
@@ -82,6 +85,19 @@ def _conditions(facts: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, s
         said = [f"{short_name(name)} {own[name]}" for name in names if name in own]
         # Sources often agree; what is not set is the length of training.
         yield letter, ", ".join(dict.fromkeys(said)) or "the training length of the budget"
+
+
+def _unlike_code(entries: Sequence[Entry]) -> str:
+    """The rows whose seeds were not made by the same code, on the same kind of device."""
+    rows = [row for row, _ in entries]
+    said = [
+        f"{_name(row, rows)}: {difference}"
+        for row, config in entries
+        if (difference := unlike(config.runs))
+    ]
+    return (
+        f"Seeds of one row were made by unlike code or devices: {'. '.join(said)}." if said else ""
+    )
 
 
 def _no_scipy(entries: Sequence[Entry]) -> str:

@@ -8,16 +8,17 @@ of its runs have begun: from then on their own folders say how far they are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from metabench.durable import is_locked, locked
+from metabench.errors import UsageError
 from metabench.planning.plan import PlannedRun
 from metabench.results.folders import Below
 from metabench.results.foreign import read_end
-from metabench.results.store import RunStore, is_locked, try_lock
+from metabench.results.store import RunStore
 from metabench.values import digest
 
 _FOLDER = ".plans"
@@ -62,16 +63,16 @@ def announced(planned: Sequence[PlannedRun], out: Path) -> Iterator[None]:
         yield
         return
     path = out / _FOLDER / f"{digest(sorted(one.spec.run_id for one in planned))}.json"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+")
-    except OSError:
-        yield
-        return
-    with file:
-        ours = try_lock(file)
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            ours = stack.enter_context(locked(path))
+        except (OSError, UsageError):
+            ours = False
         if ours:
-            _write(file, Plan(runs=tuple(_entry(one, out) for one in planned)))
+            plan = Plan(runs=tuple(_entry(one, out) for one in planned))
+            with suppress(OSError):  # a full disk stops no run here
+                path.write_text(plan.model_dump_json() + "\n", encoding="utf-8")
         try:
             yield
         finally:
@@ -80,13 +81,6 @@ def announced(planned: Sequence[PlannedRun], out: Path) -> Iterator[None]:
                 with suppress(OSError):
                     path.unlink()
                     path.parent.rmdir()  # fails while it holds other plans
-
-
-def _write(file: IO[str], plan: Plan) -> None:
-    with suppress(OSError):  # a full disk stops no run here
-        file.truncate(0)
-        file.write(plan.model_dump_json() + "\n")
-        file.flush()
 
 
 def read_plans(below: Below) -> Iterator[tuple[PlanEntry, bool, Path]]:

@@ -78,6 +78,11 @@ class Provenance(BaseModel):
     platform: str = Field(description="Operating system and processor.")
     packages: dict[str, str] = Field(description="Versions of the packages that compute.")
     git: str = Field(description="Revision of the metabench checkout; empty outside one.")
+    code: dict[str, str] = Field(
+        default_factory=dict,
+        description="Package, version and digest of the code of what the run used: of the harness, "
+        "and by kind and name of each plugin object. Empty in older records.",
+    )
     peak_memory_mib: float | None = Field(
         default=None,
         description="Peak memory of the process (on CUDA: of its tensors) in MiB, over all starts "

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import tempfile
-import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from metabench.durable import flush, is_locked, locked, remove_unfinished, replacing
 from metabench.errors import DataError, MetabenchError, UsageError
 from metabench.results.schema import EpisodeRecord, RunRecord
 from metabench.values import canonical_json
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
 
 _SAME_SCORE = {"rel_tol": 1e-4, "abs_tol": 1e-7}
 """Scores of the same predictions that were computed twice, up to rounding."""
-
-_LOCK_PAUSES = (0.01, 0.05, 0.2)
-"""Seconds between tries to take a lock: who asks :func:`is_locked` has it for a moment."""
 
 
 class RunStore:
@@ -91,10 +87,16 @@ class RunStore:
             ) from error
 
     def write_record(self, record: RunRecord) -> None:
-        """Replace ``run.json`` in one step."""
+        """Replace ``run.json`` in one step, after what it speaks of is on the disk."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.flush()
         path = self.folder / "run.json"
         replace_text(path, record.model_dump_json(indent=2) + "\n")
+
+    def flush(self) -> None:
+        """Have the disk keep what was appended, so that it survives a power cut."""
+        for path in (*self.folder.glob("*.jsonl"), *self.folder.glob("evaluations/*.jsonl")):
+            flush(path)
 
     def append_episodes(self, records: Iterable[EpisodeRecord], *, evaluation: str = "") -> None:
         """Add episodes in the order of their index, to the headline's if no other is named."""
@@ -217,12 +219,14 @@ class RunStore:
             UsageError: when the folder cannot be written.
         """
         require_writable(self.folder)
-        with (self.folder / ".lock").open("w") as file:
-            if not try_lock(file):
+        with locked(self.folder / ".lock") as ours:
+            if not ours:
                 raise MetabenchError(
                     f"Another process is working on the run in {self.folder}.",
                     hint="Wait for it, or choose another --out.",
                 )
+            for folder in (self.folder, self.checkpoint.parent, self.episodes_of("any").parent):
+                remove_unfinished(folder)
             yield
 
 
@@ -244,10 +248,9 @@ def require_writable(folder: Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write under another name, then rename: a kill leaves the old or the new file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    """Replace a file in one step: a kill or a power cut leaves the old or the new one."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _append(path: Path, lines: list[str]) -> None:
@@ -304,45 +307,3 @@ def _is_episode(line: str, index: int, having: Collection[str]) -> bool:
 def is_at_work(folder: Path) -> bool | None:
     """Whether a process is making the run in a folder; None where the system cannot tell."""
     return is_locked(folder / ".lock")
-
-
-def is_locked(path: Path) -> bool | None:
-    """Whether a process holds the lock of a file; None where the system cannot tell."""
-    try:
-        import fcntl
-
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return False
-    except (ImportError, OSError):
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None
-    finally:
-        os.close(handle)  # the lock goes with it
-    return False
-
-
-def try_lock(file: IO[str]) -> bool:
-    """Take the lock of a file, which the process keeps until it closes the file.
-
-    Returns:
-        False when another process has it.
-    """
-    with suppress(ImportError):  # Windows has no fcntl; runs are then not guarded
-        import fcntl
-
-        for pause in (*_LOCK_PAUSES, None):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if pause is None:
-                    return False
-                time.sleep(pause)
-            else:
-                break
-    return True

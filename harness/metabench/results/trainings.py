@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metabench.durable import replacing
+from metabench.results.same_code import code_differs
 from metabench.results.schema import RunRecord
 from metabench.results.store import RunStore, is_at_work
 
@@ -76,13 +78,16 @@ def _folders_beside(spec: RunSpec, out: Path) -> list[Path]:
 def made_otherwise(record: RunRecord, other: RunRecord) -> str:
     """How the code of two records differs, ``torch 2.5.0 or 2.6.0``; "" where it does not."""
     mine, theirs = record.provenance, other.provenance
-    here = {**mine.packages, "revision": mine.git}
-    there = {**theirs.packages, "revision": theirs.git}
-    return ", ".join(
+    here, there = dict(mine.packages), dict(theirs.packages)
+    if not (mine.code and theirs.code):
+        here["revision"], there["revision"] = mine.git, theirs.git
+    said = [
         f"{name} {there.get(name) or 'unknown'} or {here.get(name) or 'unknown'}"
         for name in dict.fromkeys([*here, *there])
         if here.get(name) != there.get(name)
-    )
+    ]
+    said += [f"other code of {name}" for name in code_differs(theirs.code, mine.code)]
+    return ", ".join(said)
 
 
 def take_training(store: RunStore, twin: Twin) -> None:
@@ -96,18 +101,12 @@ def take_training(store: RunStore, twin: Twin) -> None:
     """
     curve = twin.store.folder / "metrics.jsonl"
     if curve.exists():
-        _placed(curve, store.folder / "metrics.jsonl", link=False)
+        with replacing(store.folder / "metrics.jsonl") as copy:
+            shutil.copyfile(curve, copy)
     store.weights.parent.mkdir(parents=True, exist_ok=True)
-    _placed(twin.store.weights, store.weights, link=True)
-
-
-def _placed(source: Path, target: Path, *, link: bool) -> None:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    try:
-        if not link:
-            raise OSError
-        os.link(source, temporary)
-    except OSError:
-        shutil.copyfile(source, temporary)
-    temporary.replace(target)
+    with replacing(store.weights) as copy:
+        try:
+            copy.unlink()
+            os.link(twin.store.weights, copy)
+        except OSError:
+            shutil.copyfile(twin.store.weights, copy)

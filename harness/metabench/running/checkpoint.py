@@ -6,16 +6,16 @@ A file is written under another name and renamed, so that a kill leaves the old 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
+from safetensors.torch import save_file
 from torch import Tensor
 
+from metabench.durable import replacing
 from metabench.errors import DataError
 from metabench.plugin.contracts.learner import TrainingOnly
 
@@ -38,13 +38,9 @@ def save(path: Path, state: Mapping[str, Any], *, about: Mapping[str, str] | Non
     tensors: dict[str, Tensor] = {}
     skeleton = _strip(state, tensors, "")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    data = to_bytes(tensors, metadata={"skeleton": json.dumps(skeleton), **(about or {})})
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    about = {"skeleton": json.dumps(skeleton), **(about or {})}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata=about)
 
 
 def load(path: Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -6,17 +6,23 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any
 
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+"""What users, terminals and schedulers send to stop a program; Windows has the first two."""
+
 
 class StopRequest:
-    """While active, SIGINT and SIGTERM set a flag; a second Ctrl-C stops at once.
+    """While active, a signal to stop sets a flag; only a second Ctrl-C stops at once.
+
+    A signal that the process was started to ignore (``nohup``) stays ignored.
 
     Args:
-        patient: ignore further signals; for worker processes, which get them from several sides.
+        patient: ignore a second Ctrl-C; for worker processes, which get signals from several sides.
     """
 
     def __init__(self, *, patient: bool = False) -> None:
         self._patient = patient
         self._asked = False
+        self._interrupted = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __call__(self) -> bool:
@@ -28,8 +34,9 @@ class StopRequest:
         self._asked = True
 
     def __enter__(self) -> StopRequest:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
+        for number in (getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(
@@ -42,6 +49,8 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._asked and not self._patient:
+        interrupts = number == signal.SIGINT
+        if interrupts and self._interrupted and not self._patient:
             raise KeyboardInterrupt
+        self._interrupted = self._interrupted or interrupts
         self._asked = True

@@ -274,6 +274,7 @@ class Loops:
     def _save(self, state: _State) -> None:
         learner = self.built.learner.state_dict()
         kept = {**asdict(state), "learner": learner}
+        self.store.flush()  # the points of the curve up to here must not be lost before it
         checkpoint.save(self.store.checkpoint, kept)
 
     def _log(self, state: _State, pending: Sequence[Mapping[str, Tensor | float]]) -> _State:

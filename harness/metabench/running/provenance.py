@@ -14,7 +14,23 @@ from pathlib import Path
 import torch
 
 from metabench.planning.overrides import Changes
+from metabench.planning.runspec import RunSpec
+from metabench.plugin.catalog import Catalog, Kind
+from metabench.plugin.code import digest_of_code
+from metabench.plugin.loading import kind_in_words
 from metabench.results.schema import Provenance
+
+_COMPUTES = (
+    "data",
+    "nn",
+    "planning",
+    "plugin",
+    "running",
+    "sampling",
+    "inner_steps.py",
+    "values.py",
+)
+"""The parts of the harness that decide numbers."""
 
 _PACKAGES = ("metabench", "torch", "numpy", "pandas", "pillow")
 
@@ -26,6 +42,7 @@ def collect(
     files: Mapping[str, str],
     device: torch.device,
     plan: str = "",
+    code: Mapping[str, str] | None = None,
 ) -> Provenance:
     """Describe this process, and what the user asked it to do.
 
@@ -35,6 +52,7 @@ def collect(
         files: paths of the files that parameters name, by SHA-256.
         device: on which the run is made.
         plan: digest of the plan file that asks for the run; empty for a command.
+        code: what :func:`code_of` returns.
     """
     return Provenance(
         command=command,
@@ -48,7 +66,24 @@ def collect(
         platform=f"{platform.system()} {platform.machine()}",
         packages={name: _version(name) for name in _PACKAGES},
         git=_git_revision(),
+        code=dict(code or {}),
     )
+
+
+def code_of(spec: RunSpec, catalog: Catalog) -> dict[str, str]:
+    """The code that makes a run, in words: the harness's, and that of each plugin object.
+
+    Of the harness, what computes counts, and not what prints.
+    """
+    used: list[tuple[Kind, str]] = [("learner", spec.learner.name), ("metric", spec.metric)]
+    used += [("space", spec.space.name)] if spec.space else []
+    used += [("strategy", spec.strategy.name)] if spec.strategy else []
+    used += [("dataset", name) for name in dict.fromkeys(one.name for one in spec.sources)]
+    harness = digest_of_code(Path(__file__).parents[1], _COMPUTES)
+    return {
+        "harness": f"metabench {_version('metabench')} {harness}",
+        **{f"{kind_in_words(kind)} {name}": catalog.origin(kind, name).code for kind, name in used},
+    }
 
 
 def describe(device: torch.device) -> str:

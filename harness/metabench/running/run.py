@@ -16,6 +16,7 @@ from metabench.plugin.contracts.episode import EpisodeShape
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.plugin.specs import EventKind, RunEvent
 from metabench.results.episode_files import NotCountedError, read_episodes
+from metabench.results.same_code import code_differs
 from metabench.results.schema import RunRecord, Status
 from metabench.results.search_files import measure
 from metabench.results.store import RunStore
@@ -79,7 +80,7 @@ class RunExecution:
                 made_with = earlier.provenance
                 self._engine, self._test_engine = made_with.engine, made_with.test_engine
             if earlier is not None and earlier.status == "done" and self._is_whole(earlier):
-                record, text = earlier, "was done already"
+                record, text = earlier, f"was done already{self._by_other_code(earlier)}"
             else:
                 record, text = self._make(earlier), ""
             if record.status == "trained":
@@ -89,6 +90,12 @@ class RunExecution:
             keep_figure_data(self.store, record.spec, self._catalog, device=self._device)
             self._say("run-done", text=text)
             return record
+
+    def _by_other_code(self, earlier: RunRecord) -> str:
+        """Which code has changed since an earlier start, as the end of a sentence."""
+        now = provenance.code_of(self._planned.spec, self._catalog)
+        names = code_differs(earlier.provenance.code, now)
+        return f" by other code of {', '.join(names)}" if names else ""
 
     def _is_whole(self, record: RunRecord) -> bool:
         """Whether all episodes of a finished run are there; if not, its checkpoint must be.
@@ -146,9 +153,12 @@ class RunExecution:
             files=planned.spec.files,
             device=self._device,
             plan=planned.plan,
+            code=provenance.code_of(planned.spec, self._catalog),
         )
         if earlier is not None:
             before = earlier.provenance
+            if changed := self._by_other_code(earlier):
+                self._say("message", text=f"began{changed}")
             kept_facts = {"started": before.started, "peak_memory_mib": before.peak_memory_mib}
             made_with = made_with.model_copy(update=kept_facts)
         kept = {}

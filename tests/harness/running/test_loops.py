@@ -217,6 +217,19 @@ def test_a_finished_run_is_not_run_again(catalog: Catalog, tmp_path: Path) -> No
     assert [(e.kind, e.text) for e in events] == [("run-done", "was done already")]
 
 
+def test_a_finished_run_tells_of_other_code(catalog: Catalog, tmp_path: Path) -> None:
+    made = planned(catalog)
+    execution = run(made, catalog, tmp_path)
+    record = execution()
+    before = record.provenance
+    assert before.code["learner maml"] == catalog.origin("learner", "maml").code
+    other = before.model_copy(update={"code": {**before.code, "learner maml": "mine 1 aa"}})
+    execution.store.write_record(record.model_copy(update={"provenance": other}))
+    events: list[RunEvent] = []
+    run(made, catalog, tmp_path, emit=events.append)()
+    assert [e.text for e in events] == ["was done already by other code of learner maml"]
+
+
 def test_a_diverging_run_keeps_its_last_good_checkpoint(catalog: Catalog, tmp_path: Path) -> None:
     rates = {"outer_lr": 1.0, "inner_lr": 100.0, "inner_clip": None}
     made = planned(catalog, learner=rates)

@@ -1,0 +1,197 @@
+"""Files that a kill or a power cut leaves old or new, never half; and locks between processes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from metabench.errors import UsageError
+
+_TEMPORARY = re.compile(r"\.(?!lock).+\.\d+|\.tmp\w{6}")
+"""Names of files that are not finished: those of :func:`replacing`, and those of safetensors."""
+
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL})
+"""What a file system says that has no locks."""
+
+_PAUSES = (0.01, 0.05, 0.2)
+"""Seconds between tries to take a lock: who asks :func:`is_locked` has it for a moment."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write a file under another name; at the end it takes the place of ``path``, in one step.
+
+    It is on the disk before it is renamed, and has the mode that the umask gives.
+
+    Yields:
+        The path to write to.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode & 0o777
+        yield temporary
+        temporary.chmod(mode)  # a library may have put a file of its own there
+        flush(temporary)
+        temporary.replace(path)
+        flush(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Have the disk keep what was written to a file, or the names in a folder.
+
+    What cannot be flushed, such as folders on some systems, is left to the system.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.EROFS, errno.EBADF, errno.EACCES}:
+            raise
+    finally:
+        os.close(handle)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the files that a killed process was writing; only who holds the lock may call this."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if _TEMPORARY.fullmatch(path.name) and not path.is_dir():
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Hold the lock of a file, which is made if there is none and is never changed.
+
+    The system releases the lock when the process ends, however it ends. On a file system without
+    locks, a file beside it names the process that works.
+
+    Yields:
+        Whether this process has the lock; False where another one has it.
+
+    Raises:
+        UsageError: when the file cannot be opened, or is a link.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        reason = "it is a link" if path.is_symlink() else error.strerror
+        raise UsageError(
+            f"Cannot lock {path}: {reason}.", hint="Remove that file, or choose another folder."
+        ) from error
+    try:
+        found = _take(handle)
+        if found is None:
+            with _owned(path.with_name(f"{path.name}.owner")) as mine:
+                yield mine
+        else:
+            yield found
+    finally:
+        os.close(handle)
+
+
+def is_locked(path: Path) -> bool | None:
+    """Whether a process holds the lock of a file; None where the system cannot tell."""
+    try:
+        import fcntl
+
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    except (ImportError, OSError):
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(handle)  # the lock goes with it
+    return False
+
+
+def _take(handle: int) -> bool | None:
+    """Take the lock of an open file; None where the file system has no locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has none; runs are then not guarded
+        return True
+    for pause in (*_PAUSES, None):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if pause is None:
+                return False
+            time.sleep(pause)
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return None
+            raise
+        else:
+            return True
+    raise AssertionError("the last pause is None")
+
+
+@contextmanager
+def _owned(path: Path) -> Iterator[bool]:
+    """Hold a file that names its owner, in the place of a lock."""
+    warnings.warn(
+        f"The file system of {path.parent} has no locks, so {path.name} marks the runs at work. "
+        "Remove it where its process was killed on another machine.",
+        stacklevel=4,
+    )
+    mine = f"{socket.gethostname()} {os.getpid()}"
+    if not (_claimed(path, mine) or (_is_left(path) and _reclaimed(path, mine))):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _claimed(path: Path, mine: str) -> bool:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return False
+    with os.fdopen(handle, "w") as file:
+        file.write(mine)
+    return True
+
+
+def _reclaimed(path: Path, mine: str) -> bool:
+    """Claim a file that was left, and see that nobody did so at the same moment."""
+    if not _claimed(path, mine):
+        return False
+    time.sleep(_PAUSES[-1])
+    return path.read_text(encoding="utf-8") == mine
+
+
+def _is_left(path: Path) -> bool:
+    """Remove the mark of a process of this machine that has ended; whether there was one."""
+    host, _, digits = path.read_text(encoding="utf-8").partition(" ")
+    if host != socket.gethostname() or not digits.isdecimal():
+        return False
+    try:
+        os.kill(int(digits), 0)
+    except ProcessLookupError:
+        path.unlink(missing_ok=True)
+        return True
+    except OSError:  # another user's process
+        return False
+    return False

@@ -1,0 +1,53 @@
+"""Whether runs were made by the same code, on the same kind of device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from metabench.results.reading import FinishedRun
+from metabench.results.schema import Provenance
+
+_UNKNOWN = "unknown"
+
+
+def code_differs(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What of two runs is other code, by name; nothing where one of them did not record it."""
+    if not before or not now:
+        return []
+    return [name for name in {**before, **now} if before.get(name) != now.get(name)]
+
+
+def unlike(runs: Sequence[FinishedRun]) -> str:
+    """How the code and device of runs of one configuration differ, in words; "" if they do not.
+
+    Names the seeds by what they were made with: ``revision 1db09d1bdc6c for seed 2``.
+    """
+    return "; ".join(_unlike(runs))
+
+
+def _unlike(runs: Sequence[FinishedRun]) -> Iterator[str]:
+    by_seed = sorted(runs, key=lambda run: run.record.spec.seed)
+    made = [(run.record.spec.seed, run.record.provenance) for run in by_seed]
+    first = made[0][1]
+    names = dict.fromkeys(name for _, one in made for name in code_differs(first.code, one.code))
+    facts = [{name: one.code.get(name, _UNKNOWN) for name in names} for _, one in made]
+    if not all(one.code for _, one in made):
+        facts = [{"revision": one.git or _UNKNOWN} for _, one in made]
+    for fact, (_, one) in zip(facts, made, strict=True):
+        fact["torch"] = one.packages.get("torch", _UNKNOWN)
+        fact["device"] = _device(one)
+    for name in facts[0]:
+        seeds: dict[str, list[str]] = {}
+        for fact, (seed, _) in zip(facts, made, strict=True):
+            seeds.setdefault(fact[name], []).append(str(seed))
+        if len(seeds) > 1:
+            yield ", ".join(
+                f"{name} {value} for seed{'s' * (len(of) > 1)} {', '.join(of)}"
+                for value, of in seeds.items()
+            )
+
+
+def _device(provenance: Provenance) -> str:
+    """The kind of device: which of several equal GPUs made a run does not matter."""
+    kind, _, name = provenance.device.partition(" ")
+    return " ".join(filter(None, (kind.partition(":")[0], name)))

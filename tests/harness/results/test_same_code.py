@@ -1,0 +1,56 @@
+"""Runs of unlike code, torch or device are told of, and never averaged in silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from result_factory import PROVENANCE, make_spec, write_run
+
+from metabench.reports.build import build_report
+from metabench.results.reading import read_runs
+from metabench.results.same_code import code_differs, unlike
+
+MADE = {"code": {"harness": "metabench 0.1.0 aa", "learner maml": "mine 1 bb"}, "git": "r1"}
+
+
+def runs_with(tmp_path: Path, *made: dict[str, Any]) -> Any:
+    for seed, changes in enumerate(made):
+        provenance = PROVENANCE.model_copy(update=changes)
+        write_run(tmp_path, make_spec(seed=seed), provenance=provenance)
+    return read_runs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({**MADE, "code": {**MADE["code"], "learner maml": "mine 1 cc"}}, "learner maml mine 1 bb"),
+        ({**MADE, "packages": {"torch": "2.4.0"}}, "torch unknown for seeds 0, 1, torch 2.4.0"),
+        ({**MADE, "device": "cuda:0 (NVIDIA H200)"}, "device cuda (NVIDIA H200) for seed 2"),
+    ],
+)
+def test_a_row_of_unlike_runs_says_so(tmp_path: Path, other: dict[str, Any], words: str) -> None:
+    results = runs_with(tmp_path, MADE, MADE, other)
+    assert words in unlike(results.runs)
+    (table,) = build_report(results).tables
+    assert "made by unlike code or devices: maml: " in table.caption
+    assert "some rows average runs of unlike code" in table.warnings
+
+
+def test_older_records_are_told_apart_by_their_revision(tmp_path: Path) -> None:
+    results = runs_with(tmp_path, {"git": "r1"}, {"git": "r2-dirty"})
+    assert unlike(results.runs) == "revision r1 for seed 0, revision r2-dirty for seed 1"
+
+
+def test_equal_code_is_not_spoken_of(tmp_path: Path) -> None:
+    gpus = ({**MADE, "device": f"cuda:{i} (NVIDIA H200)"} for i in range(2))
+    results = runs_with(tmp_path, *gpus)
+    assert unlike(results.runs) == ""
+    (table,) = build_report(results).tables
+    assert not any("unlike code" in text for text in (table.caption, *table.warnings))
+
+
+def test_what_was_not_recorded_is_not_called_other_code() -> None:
+    assert code_differs({}, {"harness": "a"}) == []
+    assert code_differs({"harness": "a", "learner x": "b"}, {"harness": "a"}) == ["learner x"]

@@ -1,0 +1,47 @@
+"""Signals ask a run to stop; only a second Ctrl-C stops it at once."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from metabench.running.interrupt import StopRequest
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_asks_to_stop(number: signal.Signals) -> None:
+    with StopRequest() as stop:
+        assert not stop()
+        signal.raise_signal(number)
+        assert stop()
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_second_signal_does_not_cut_a_save_in_half(second: signal.Signals) -> None:
+    with StopRequest() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(second)
+        assert stop()
+
+
+def test_a_second_ctrl_c_stops_at_once_but_not_a_worker() -> None:
+    with StopRequest() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    with StopRequest(patient=True) as worker:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert worker()
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop()
+    finally:
+        signal.signal(signal.SIGHUP, before)

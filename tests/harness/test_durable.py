@@ -1,0 +1,121 @@
+"""Files survive kills, and locks hold, also where the file system has none."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from metabench.durable import is_locked, locked, remove_unfinished, replacing
+from metabench.errors import UsageError
+from metabench.running import checkpoint
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError):
+        _break_off(path)
+    assert path.read_text() == "old"
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def _break_off(path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("ne")
+        raise ZeroDivisionError
+
+
+def test_a_colleague_can_read_and_write_a_checkpoint_where_the_umask_says_so(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "last.safetensors"
+    before = os.umask(0o002)
+    try:
+        checkpoint.save(path, {"w": torch.zeros(2)})
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o664
+
+
+def test_unfinished_files_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".run.json.4711", ".tmpAb3dEf", ".lock", ".lock.owner", "run.json", ".hidden"):
+        (tmp_path / name).touch()
+    remove_unfinished(tmp_path)
+    remove_unfinished(tmp_path / "nowhere")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {".lock", ".lock.owner", "run.json", ".hidden"}
+
+
+def test_the_lock_is_held_once(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    path.write_text("kept")
+    with locked(path) as first:
+        assert first
+        assert is_locked(path)
+        with locked(path) as second:
+            assert not second
+    assert is_locked(path) is False
+    assert path.read_text() == "kept"
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    target = tmp_path / "precious"
+    target.write_text("text")
+    (tmp_path / ".lock").symlink_to(target)
+    with pytest.raises(UsageError, match="it is a link"), locked(tmp_path / ".lock"):
+        pass
+    assert target.read_text() == "text"
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that has no locks, as some network file systems."""
+
+    def refuse(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_a_file_system_without_locks_is_told_of(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="has no locks"), locked(tmp_path / ".lock"):
+        pass
+
+
+@pytest.mark.usefixtures("no_locks")
+@pytest.mark.filterwarnings("ignore:The file system")
+def test_without_locks_a_file_names_the_process_at_work(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    with locked(path) as first:
+        assert first
+        owner = (tmp_path / ".lock.owner").read_text()
+        assert owner == f"{socket.gethostname()} {os.getpid()}"
+        with locked(path) as second:
+            assert not second
+    assert not (tmp_path / ".lock.owner").exists()
+    assert is_locked(path) is None
+
+
+@pytest.mark.usefixtures("no_locks")
+@pytest.mark.filterwarnings("ignore:The file system")
+@pytest.mark.parametrize("host", [socket.gethostname(), "elsewhere"])
+def test_the_mark_of_a_dead_process_is_taken_over_on_its_own_machine(
+    tmp_path: Path, host: str
+) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / ".lock.owner").write_text(f"{host} {dead.pid}")
+    with locked(tmp_path / ".lock") as ours:
+        assert ours is (host == socket.gethostname())
