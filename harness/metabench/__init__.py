@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from metabench.api.running import Runs, run
     from metabench.api.status import StatusView, status
+    from metabench.api.tuning import Tuning, tune
     from metabench.api.weights import evaluate, export_weights
     from metabench.errors import (
         DataError,
@@ -124,6 +125,7 @@ _HOMES = {
     ),
     "api.running": ("Runs", "run"),
     "api.status": ("StatusView", "status"),
+    "api.tuning": ("Tuning", "tune"),
     "api.weights": ("evaluate", "export_weights"),
     "errors": (
         "DataError",
@@ -318,6 +320,7 @@ __all__ = [
     "Training",
     "TrainingConditions",
     "TrainingOnly",
+    "Tuning",
     "UsageError",
     "canonical_json",
     "choose",
@@ -344,6 +347,7 @@ __all__ = [
     "task_gradients",
     "task_losses",
     "task_scores",
+    "tune",
     "uniform",
     "unknown",
 ]

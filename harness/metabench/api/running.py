@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from metabench.planning.overrides import Changes
-    from metabench.planning.plan import PlannedRun
     from metabench.planning.runspec import Precision
     from metabench.plugin.catalog import Catalog
     from metabench.plugin.specs import RunEvent
@@ -131,69 +130,55 @@ def run(
     """
     from metabench.planning.grid import Grid
     from metabench.planning.validation import validated
-
-    files = tuple(Path(file) for file in plugins)
-    found = catalog_with(files)
-    fields = {
-        "learners": learner,
-        "suites": [str(one) for one in ([suite] if isinstance(suite, str | Path) else suite)],
-        "settings": setting,
-        "budget": budget,
-        **_for_learners("network", "networks", network),
-        **_for_learners("strategy", "strategies", strategy),
-        "seeds": seeds if isinstance(seeds, int) else tuple(seeds),
-        "set": dict(changes or {}),
-        "sweep": {name: [*values] for name, values in (sweep or {}).items()},
-        "data": data,
-        "limit": limit,
-        "metrics": tuple(metrics),
-        "precision": precision,
-    }
-    planned = validated(Grid, fields, what="run:").plan(found, plugin_files=files)
-    return run_planned(
-        planned,
-        found,
-        Path(out),
-        jobs=jobs,
-        device=device,
-        threads=threads,
-        files=files,
-        on_event=on_event,
-        check=check,
-        engine=engine,
-    )
-
-
-def run_planned(
-    planned: Sequence[PlannedRun],
-    catalog: Catalog,
-    folder: Path,
-    *,
-    jobs: int,
-    device: str,
-    threads: int,
-    files: tuple[Path, ...],
-    on_event: Callable[[RunEvent], None] | None,
-    check: bool,
-    engine: EngineName = "eager",
-) -> Runs:
-    """Make planned runs in a results folder, locally; arguments and errors as of :func:`run`."""
     from metabench.results.store import require_writable
     from metabench.running.devices import pick_device
     from metabench.running.engines import pick_engine
     from metabench.running.executors import Job
     from metabench.running.precision import check_precision
 
+    files = tuple(Path(file) for file in plugins)
+    found = catalog_with(files)
+    fields = fields_of(
+        learner=learner,
+        suite=suite,
+        network=network,
+        strategy=strategy,
+        seeds=seeds,
+        changes=changes,
+        sweep=sweep,
+        settings=setting,
+        budget=budget,
+        data=data,
+        limit=limit,
+        metrics=tuple(metrics),
+        precision=precision,
+    )
+    planned = validated(Grid, fields, what="run:").plan(found, plugin_files=files)
     for note in dict.fromkeys(note for one in planned for note in one.notes):
-        _say(f"Note: {note}")
+        say(f"Note: {note}")
+    folder = Path(out)
     require_writable(folder)
     picked = pick_device(device)
-    for precision in {one.spec.precision for one in planned}:
-        check_precision(precision, picked)
+    check_precision(precision, picked)
     made_by = pick_engine(engine, device=picked)
-    work = executor_of(catalog, "local", jobs=jobs)
+    work = executor_of(found, "local", jobs=jobs)
     todo = [Job(one, folder, picked, threads, files, engine=made_by) for one in planned]
-    outcomes = execute(work, todo, catalog, show=on_event or _print_ends)
+    outcomes = execute(work, todo, found, show=on_event or print_ends)
+    return ended(outcomes, folder, check=check)
+
+
+def ended(outcomes: Sequence[JobOutcome], folder: Path, *, check: bool) -> Runs:
+    """What a call returns once its runs have ended.
+
+    Args:
+        outcomes: of the runs.
+        folder: the results folder.
+        check: raise if a run failed.
+
+    Raises:
+        KeyboardInterrupt: when a run was interrupted.
+        MetabenchError: when one failed and ``check`` is true.
+    """
     if any(outcome.status == "interrupted" for outcome in outcomes):
         raise KeyboardInterrupt
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
@@ -259,6 +244,41 @@ def changes_from(values: Mapping[str, Any] | None) -> Changes:
     return found
 
 
+def fields_of(
+    *,
+    learner: str | Sequence[str],
+    suite: str | Path | Sequence[str | Path],
+    network: str | Mapping[str, str] | None,
+    strategy: str | Mapping[str, str] | None,
+    seeds: int | Iterable[int],
+    changes: Mapping[str, Any] | None,
+    sweep: Mapping[str, Sequence[Any]] | None,
+    **others: Any,
+) -> dict[str, Any]:
+    """The fields of a :class:`~metabench.planning.grid.Grid` from the arguments of a call.
+
+    Args:
+        learner: as of :func:`run`, like the next ones.
+        suite: likewise.
+        network: likewise.
+        strategy: likewise.
+        seeds: likewise.
+        changes: likewise.
+        sweep: likewise.
+        others: further fields.
+    """
+    return {
+        "learners": learner,
+        "suites": [str(one) for one in ([suite] if isinstance(suite, str | Path) else suite)],
+        **_for_learners("network", "networks", network),
+        **_for_learners("strategy", "strategies", strategy),
+        "seeds": seeds if isinstance(seeds, int) else tuple(seeds),
+        "set": dict(changes or {}),
+        "sweep": {name: [*values] for name, values in (sweep or {}).items()},
+        **others,
+    }
+
+
 def _for_learners(
     of_all: str, by_learner: str, value: str | Mapping[str, str] | None
 ) -> dict[str, Any]:
@@ -266,14 +286,15 @@ def _for_learners(
     return {by_learner: dict(value)} if isinstance(value, Mapping) else {of_all: value}
 
 
-def _print_ends(event: RunEvent) -> None:
+def print_ends(event: RunEvent) -> None:
+    """Say on stderr how each run ends."""
     words = {"run-done": "done", "run-failed": "failed", "message": ""}
     if event.kind in words:
         text = ": ".join(part for part in (words[event.kind], event.text) if part)
-        _say(f"{event.label}: {text}")
+        say(f"{event.label}: {text}")
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     """Print a line on stderr, if that can be written."""
     with suppress(OSError, ValueError):
         sys.stderr.write(f"{line}\n")

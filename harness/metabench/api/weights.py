@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from metabench.api.executing import HowToRun, prepare
 from metabench.api.plugins import catalog_with
-from metabench.api.running import Runs, changes_from, run_planned
+from metabench.api.running import Runs, changes_from, ended, execute, print_ends, say
 from metabench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -114,17 +115,12 @@ def evaluate(
         metrics=tuple(metrics),
         plugin_files=files,
     )
-    return run_planned(
-        planned,
-        found,
-        Path(out),
-        jobs=jobs,
-        device=device,
-        threads=threads,
-        files=files,
-        on_event=on_event,
-        check=check,
-    )
+    for note in dict.fromkeys(note for one in planned for note in one.notes):
+        say(f"Note: {note}")
+    how = HowToRun(out=Path(out), jobs=jobs, device=device, threads=threads, plugin_files=files)
+    work, todo = prepare(planned, how, found)
+    outcomes = execute(work, todo, found, show=on_event or print_ends)
+    return ended(outcomes, how.out, check=check)
 
 
 def plan_of(

@@ -17,6 +17,7 @@ from metabench.cli.evaluate import evaluate
 from metabench.cli.export import export
 from metabench.cli.figure import figure
 from metabench.cli.genotypes import genotypes
+from metabench.cli.leaderboard import leaderboard
 from metabench.cli.listing import list_, show
 from metabench.cli.plugins import plugins_app
 from metabench.cli.references import references_app
@@ -24,6 +25,7 @@ from metabench.cli.report import report
 from metabench.cli.run import run
 from metabench.cli.screen import prepare, say, told
 from metabench.cli.status import status
+from metabench.cli.tune import tune
 from metabench.cli.view import view
 from metabench.errors import MetabenchError
 from metabench.text import readable
@@ -95,6 +97,7 @@ _FORMER_NAMES = {"space": "network"}
 app.command(
     "run", context_settings={"token_normalize_func": lambda word: _FORMER_NAMES.get(word, word)}
 )(run)
+app.command("tune")(tune)
 app.command("export")(export)
 app.command("evaluate")(evaluate)
 app.command("report")(report)
@@ -103,6 +106,7 @@ app.command("claims")(claims)
 app.command("figure")(figure)
 app.command("genotypes")(genotypes)
 app.command("view")(view)
+app.command("leaderboard")(leaderboard)
 app.command("status")(status)
 app.command("list")(list_)
 app.command("show")(show)

@@ -90,17 +90,14 @@ def evaluate(
 
     Each becomes a row of its own, which says where it was trained.
     """
-    from metabench.api.running import execute, executor_of
+    from metabench.api.executing import HowToRun, prepare
+    from metabench.api.running import execute
     from metabench.api.weights import plan_of
     from metabench.cli.context import catalog, plugin_files
     from metabench.cli.progress import progress
     from metabench.cli.run import check_threads, finish, parse_names
     from metabench.cli.screen import say
     from metabench.planning.overrides import parse_changes
-    from metabench.results.store import require_writable
-    from metabench.running.devices import pick_device
-    from metabench.running.executors import Job
-    from metabench.running.precision import check_precision
 
     check_threads(threads)
     found = catalog()
@@ -120,12 +117,8 @@ def evaluate(
     )
     for note in dict.fromkeys(note for one in planned for note in one.notes):
         say(f"Note: {note}", fg="yellow")
-    require_writable(out)
-    picked = pick_device(device)
-    for precision in {one.spec.precision for one in planned}:
-        check_precision(precision, picked)
-    work = executor_of(found, "local", jobs=jobs)
-    todo = [Job(one, out, picked, threads, plugin_files()) for one in planned]
+    how = HowToRun(out=out, jobs=jobs, device=device, threads=threads, plugin_files=plugin_files())
+    work, todo = prepare(planned, how, found)
     with progress(len(todo)) as show:
         outcomes = execute(work, todo, found, show=show)
-    finish(outcomes, todo)
+    finish(outcomes)

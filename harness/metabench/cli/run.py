@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,8 +14,9 @@ from metabench.cli.screen import say
 from metabench.errors import UsageError
 
 if TYPE_CHECKING:
+    from metabench.planning.grid import Grid
     from metabench.planning.plan import PlannedRun
-    from metabench.running.executors import Job, JobOutcome
+    from metabench.running.executors import JobOutcome
 
 
 class Data(StrEnum):
@@ -163,30 +164,16 @@ def run(
 ) -> None:
     """Run learners on suites. The same command resumes unfinished runs and skips finished ones."""
     from metabench.cli.context import catalog, plugin_files
-    from metabench.planning.grid import grid_of, parse_seeds, read_grid, write_grid
+    from metabench.planning.grid import read_grid, write_grid
     from metabench.planning.unknown_names import unknown_names_in
 
     check_threads(threads)
     found = catalog()
     if plan is not None:
-        _refuse_beside_plan(context)
+        refuse_beside_plan(context, (*WHAT_TO_RUN, "save_plan"))
         grid = read_grid(plan)
     else:
-        _require(learner=learner, suite=suite)
-        grid = grid_of(
-            learners=parse_names(learner, "--learner"),
-            suites=parse_names(suite, "--suite"),
-            settings=parse_names(setting, "--setting") if setting else (),
-            budget=_one(budget, "--budget"),
-            network=parse_names(network, "--network") if network else (),
-            strategy=parse_names(strategy, "--strategy") if strategy else (),
-            seeds=parse_seeds(seed),
-            sets=set_ or (),
-            data=data.value,
-            limit=limit,
-            metrics=parse_names(metric, "--metric") if metric else (),
-            precision=precision.value,
-        )
+        grid = grid_asked(context.params)
     suites = grid.suites_of(found)
     runs = grid.plan(found, suites, plugin_files=plugin_files(), of_file=plan is not None)
     if save_plan is not None:
@@ -218,7 +205,7 @@ def run(
     ]
     with progress(len(todo)) as show:
         outcomes = execute(work, todo, found, show=show)
-    finish(outcomes, todo)
+    finish(outcomes)
 
 
 def check_threads(n: int) -> None:
@@ -231,7 +218,7 @@ def check_threads(n: int) -> None:
         )
 
 
-OF_A_PLAN = (
+WHAT_TO_RUN = (
     "learner",
     "suite",
     "setting",
@@ -244,14 +231,42 @@ OF_A_PLAN = (
     "metric",
     "limit",
     "precision",
-    "save_plan",
 )
 """The options that say what to run, which a plan file says instead."""
 
 
-def _refuse_beside_plan(context: typer.Context) -> None:
+def grid_asked(options: Mapping[str, Any]) -> Grid:
+    """The grid that the options :data:`WHAT_TO_RUN` say, by parameter of :func:`run`.
+
+    Raises:
+        UsageError: for what is missing and for words that cannot be read.
+    """
+    from metabench.planning.grid import grid_of, parse_seeds
+
+    def names(option: str) -> tuple[str, ...]:
+        text = options[option]
+        return parse_names(text, f"--{option}") if text else ()
+
+    _require(learner=options["learner"], suite=options["suite"])
+    return grid_of(
+        learners=names("learner"),
+        suites=names("suite"),
+        settings=names("setting"),
+        budget=_one(options["budget"], "--budget"),
+        network=names("network"),
+        strategy=names("strategy"),
+        seeds=parse_seeds(options["seed"]),
+        sets=options["set_"] or (),
+        data=options["data"].value,
+        limit=options["limit"],
+        metrics=names("metric"),
+        precision=options["precision"].value,
+    )
+
+
+def refuse_beside_plan(context: typer.Context, options: Sequence[str]) -> None:
     """Refuse an option that contradicts a plan file, or that it would have to contain."""
-    for name in OF_A_PLAN:
+    for name in options:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             option = f"--{name.strip('_').replace('_', '-')}"
@@ -298,7 +313,7 @@ def _print_plan(runs: Sequence[PlannedRun]) -> None:
         typer.echo(f"{planned.spec.run_id}  {planned.command}")
 
 
-def finish(outcomes: Sequence[JobOutcome], jobs: Sequence[Job]) -> None:
+def finish(outcomes: Sequence[JobOutcome]) -> None:
     """Print how the runs ended and what to do next; exit with 1 on failure, 130 if interrupted."""
     counts = {
         status: sum(outcome.status == status for outcome in outcomes)
@@ -319,6 +334,6 @@ def finish(outcomes: Sequence[JobOutcome], jobs: Sequence[Job]) -> None:
         say(f"The state is saved. Resume with:\n  {again}")
         raise typer.Exit(130)
     if counts["done"]:
-        say(f"Print the table with: metabench report {jobs[0].out}")
+        say(f"Print the table with: metabench report {outcomes[0].job.out}")
     if counts["failed"]:
         raise typer.Exit(1)

@@ -37,6 +37,7 @@ from metabench.planning.runspec import Choice, Precision, RunSpec, SourceChoice
 from metabench.planning.source_data import DataKind, fingerprint_of, load_data
 from metabench.planning.suite import Backend, Suite, load_suite
 from metabench.planning.suite_defaults import backend_in, defaults_for, params_in
+from metabench.planning.tuned import Tuned
 from metabench.planning.validation import validated
 from metabench.plugin.contracts.episode import TaskKind
 from metabench.plugin.contracts.file_param import files_of
@@ -124,8 +125,8 @@ class PlannedRun:
         notes: sentences about the data that the user should read.
         told_by: what tells the run from others of its grid, besides learner, setting and seed.
         plan: digest of the plan file that asks for the run; empty for a command.
-        tested: whether the run is tested after its training. One that is not ends as `trained`,
-            with its score on meta-validation; the same run with True then only tests.
+        tuned: how its values were chosen, of values from a tuning.
+        trial: whether it ends with meta-validation, on which a tuning judges it. Nothing is tested.
         weights: the file or the run whose weights are tested, where the spec has weights.
         facts: what is known of their training, by the name of the record's field.
     """
@@ -139,7 +140,8 @@ class PlannedRun:
     notes: tuple[str, ...] = ()
     told_by: tuple[str, ...] = ()
     plan: str = ""
-    tested: bool = True
+    tuned: Tuned | None = None
+    trial: bool = False
     weights: Path | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -166,7 +168,11 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
 
 
 def plan_all(
-    requests: Sequence[RunRequest], catalog: Catalog, *, suites: Mapping[str, Suite]
+    requests: Sequence[RunRequest],
+    catalog: Catalog,
+    *,
+    suites: Mapping[str, Suite],
+    opened: dict[str, Loaded] | None = None,
 ) -> list[PlannedRun]:
     """Resolve several requests; a run that two of them ask for is planned once.
 
@@ -174,6 +180,7 @@ def plan_all(
         requests: what is asked for.
         catalog: the plugins.
         suites: those of the requests, by the name or path that was given.
+        opened: data that an earlier call loaded; it gets what this one loads.
 
     Raises:
         UsageError: as :func:`plan`. Where several learners or suites do not fit, it names each.
@@ -189,7 +196,7 @@ def plan_all(
     for request in requests:
         check_names(request.changes, named)
     # Data last: a wrong name is reported before missing data is.
-    opened: dict[str, Loaded] = {}
+    opened = {} if opened is None else opened
     runs: dict[str, PlannedRun] = {}
     for part in parts:
         loaded = _loaded(part, catalog, opened)

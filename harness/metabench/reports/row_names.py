@@ -23,6 +23,7 @@ def variants_of(configs: Sequence[Configuration]) -> dict[str, tuple[str, ...]]:
             own = sorted((differing | _set_by_user(config)) & flat.keys())
             said = [f"{short_name(name)}={flat[name]}" for name in own]
             said += _given_weights(config, group)
+            said += [tuned.words for tuned in config.tuned]
             variants[config.config_id] = tuple(dict.fromkeys(said))  # sources often agree
     return variants
 

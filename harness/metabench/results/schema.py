@@ -15,6 +15,7 @@ from metabench.errors import UsageError
 from metabench.planning.evaluation import Evaluation, EvaluationName
 from metabench.planning.overrides import Changes, parse_changes
 from metabench.planning.runspec import RunSpec
+from metabench.planning.tuned import Tuned
 from metabench.plugin.contracts.conditions import TrainingConditions
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.results.metrics import FORMER
@@ -61,6 +62,10 @@ class Provenance(BaseModel):
         default="",
         description="Digest of the plan file that asked for the run. Empty for a command, and in "
         "older records.",
+    )
+    tuned: Tuned | None = Field(
+        default=None,
+        description="How `metabench tune` chose the values of the run. Null where it did not.",
     )
     started: str = Field(description="UTC time of the first start, ISO 8601.")
     device: str = Field(description="Device and its name.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -47,13 +48,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A run, ready to go."""
+    """A run, ready to go.
+
+    ``validate`` draws what meta-training validates on, None where it does not; ``meta_val`` opens
+    the same episodes of any run whose data has them.
+    """
 
     learner: Learner
     task: TaskShape
     space: SearchSpace | None
     phases: tuple[TrainingPhase, ...]
     validate: EpisodeSampler | None
+    meta_val: Callable[[], EpisodeSampler]
     test: EpisodeSampler
     normalization: Normalization
     n_params: int | None
@@ -106,8 +112,9 @@ def build(
     shapes = episode_shapes(spec, catalog)
 
     def sampler(split: str, *, seed: int) -> EpisodeSampler:
+        shape = spec.protocol.val_shape() if split == "meta-val" else shapes[split]
         return EpisodeSampler(
-            sources, suite=spec.suite, split=split, seed=seed, shape=shapes[split], balanced=True
+            sources, suite=spec.suite, split=split, seed=seed, shape=shape, balanced=True
         )
 
     space = build_space(spec.space, task, catalog) if spec.space else None
@@ -134,6 +141,7 @@ def build(
         )
     )
     episode_seed = spec.protocol.episode_seed
+    meta_val = partial(sampler, "meta-val", seed=episode_seed)
     return Built(
         learner=learner,
         task=task,
@@ -141,7 +149,8 @@ def build(
         phases=_phases(spec, catalog, sources, task=task, device=device)
         if spec.weights is None
         else (),
-        validate=sampler("meta-val", seed=episode_seed) if "meta-val" in shapes else None,
+        validate=meta_val() if "meta-val" in shapes else None,
+        meta_val=meta_val,
         test=sampler("meta-test", seed=episode_seed),
         normalization=_normalization(spec, learner_spec, space),
         data={

@@ -33,6 +33,7 @@ from metabench.plugin.specs import RunEvent
 from metabench.results.schema import EpisodeRecord
 from metabench.results.store import RunStore
 from metabench.results.training_curve import VAL_SCORE
+from metabench.results.validation_scores import META_VAL
 from metabench.running import checkpoint
 from metabench.running.build import Built
 from metabench.running.checkpoint import without_training
@@ -202,18 +203,35 @@ class Loops:
         """
         self._test(episodes, evaluation=name)
 
+    def meta_validate(self, episodes: EpisodeSampler) -> None:
+        """Write one line per meta-validation episode, of the weights that would be tested.
+
+        Raises as :meth:`meta_test`.
+
+        Args:
+            episodes: those of meta-validation.
+        """
+        self._test(episodes, evaluation=META_VAL)
+
     def _test(self, episodes: EpisodeSampler, *, evaluation: str = "") -> None:
         spec, built = self.planned.spec, self.built
         phase = evaluation or "meta-test"
-        total = spec.protocol.episodes * len(spec.sources)
+        validates = evaluation == META_VAL
+        split, protocol = META_VAL if validates else "meta-test", spec.protocol
+        n_episodes = protocol.val_episodes if validates else protocol.episodes
+        shape = protocol.val_shape() if validates else protocol.test_shape()
+        adapt = self.validation if validates else self.test
+        total = n_episodes * len(spec.sources)
         written = self.store.count_episodes(evaluation=evaluation, having=built.scoring.further)
         work = Work(self.store, phase, done=written)
-        size = chunk_size(spec.protocol.test_shape(), built.task)
+        size = chunk_size(shape, built.task)
         tested = tested_learner(built, self.store, spec.training.ensemble, device=self.device)
         for first, tasks in _chunks(episodes, total, size, done=written):
-            rng = generator(spec.seed, "meta-test", first)
-            adapted = self.test(tested, tasks, rng=rng)
-            records = self._episodes(adapted, tasks, first)
+            rng = generator(spec.seed, split, first)
+            adapted = adapt(tested, tasks, rng=rng)
+            if validates:
+                adapted = replace(adapted, curve=None)
+            records = self._episodes(adapted, tasks, first, split=split)
             if adapted.genotypes is not None and not evaluation:
                 own = adapted.own_genotypes
                 self.store.append_genotypes(
@@ -362,7 +380,9 @@ class Loops:
         with torch.no_grad():
             return self.built.scoring.headline(predict(tasks.query.x), tasks.query.y)
 
-    def _episodes(self, adapted: Adapted, tasks: TaskBatch, first: int) -> list[EpisodeRecord]:
+    def _episodes(
+        self, adapted: Adapted, tasks: TaskBatch, first: int, *, split: str
+    ) -> list[EpisodeRecord]:
         # The curve first, step by step: a learner may make each step when it is asked for.
         curves: Sequence[tuple[float | None, ...] | None] = [None] * len(tasks)
         outputs: Tensor | None = None
@@ -381,7 +401,7 @@ class Loops:
         further = self.built.scoring.beside(outputs, tasks.query.y)
         for index, score in enumerate(scores, start=first):
             if not math.isfinite(score):
-                said = f"its {self.planned.spec.metric} on meta-test episode {index:,} is {score}"
+                said = f"its {self.planned.spec.metric} on {split} episode {index:,} is {score}"
                 raise DivergedError(f"{self.planned.label} diverged: {said}.")
         others = {
             name: self._scores(predict, tasks).tolist()

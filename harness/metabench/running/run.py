@@ -20,6 +20,7 @@ from metabench.results.same_code import code_differs
 from metabench.results.schema import RunRecord, Status
 from metabench.results.search_files import measure
 from metabench.results.store import RunStore
+from metabench.results.validation_scores import validation_scores
 from metabench.running import engines, provenance
 from metabench.running.build import Built, build
 from metabench.running.engines import Adapter, Engine
@@ -79,17 +80,35 @@ class RunExecution:
             if earlier is not None:
                 made_with = earlier.provenance
                 self._engine, self._test_engine = made_with.engine, made_with.test_engine
+            if self._planned.trial:
+                return self._try(earlier)
             if earlier is not None and earlier.status == "done" and self._is_whole(earlier):
-                record, text = earlier, f"was done already{self._by_other_code(earlier)}"
+                record = self._with_tuning(earlier)
+                text = f"was done already{self._by_other_code(earlier)}"
             else:
                 record, text = self._make(earlier), ""
-            if record.status == "trained":
-                self._say("run-done", text="is trained")
-                return record
             record = self._evaluate(self._add_metrics(record))
             keep_figure_data(self.store, record.spec, self._catalog, device=self._device)
             self._say("run-done", text=text)
             return record
+
+    def _try(self, earlier: RunRecord | None) -> RunRecord:
+        """Train, and judge on meta-validation what would be tested; nothing is tested."""
+        scores = None if earlier is None else validation_scores(self.store, earlier)
+        record, text = earlier, "was done already"
+        if earlier is None or scores is None:
+            record, text = self._make(earlier), ""
+        assert record is not None
+        self._say("run-done", text=text)
+        return record
+
+    def _with_tuning(self, record: RunRecord) -> RunRecord:
+        """The record of a finished run, which says how its values were chosen since then."""
+        tuned = self._planned.tuned
+        if tuned is None or tuned == record.provenance.tuned:
+            return record
+        made_with = record.provenance.model_copy(update={"tuned": tuned})
+        return self._write(record.model_copy(update={"provenance": made_with}), "done")
 
     def _by_other_code(self, earlier: RunRecord) -> str:
         """Which code has changed since an earlier start, as the end of a sentence."""
@@ -153,6 +172,7 @@ class RunExecution:
             files=planned.spec.files,
             device=self._device,
             plan=planned.plan,
+            tuned=planned.tuned,
             code=provenance.code_of(planned.spec, self._catalog),
         )
         if earlier is not None:
@@ -225,7 +245,8 @@ class RunExecution:
                 else round(self.store.train_seconds(), 1),
             }
         )
-        if not self._planned.tested:
+        if self._planned.trial:
+            loops.meta_validate(built.meta_val())
             return self._write(record, "trained")
         try:
             loops.meta_test()

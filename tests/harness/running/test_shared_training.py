@@ -178,7 +178,7 @@ def test_of_two_runs_one_waits(catalog: Catalog, tmp_path: Path) -> None:
 
 
 def test_a_trained_run_serves_as_well(catalog: Catalog, tmp_path: Path) -> None:
-    first, _, _ = made(replace(to_test(catalog, 5), tested=False), catalog, tmp_path)
+    first, _, _ = made(replace(to_test(catalog, 5), trial=True), catalog, tmp_path)
     record, _, events = made(to_test(catalog, 10), catalog, tmp_path)
     assert not trained(events)
     assert record.training_from == first.run_id

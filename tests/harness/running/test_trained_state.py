@@ -53,7 +53,7 @@ def test_a_run_can_be_trained_first_and_tested_later(catalog: Catalog, tmp_path:
     made = planned(catalog, protocol={"episodes": 8, "val_episodes": 3, "selection": "meta-val"})
     whole = run(made, catalog, tmp_path / "whole")
     whole()
-    first = run(replace(made, tested=False), catalog, tmp_path / "two")
+    first = run(replace(made, trial=True), catalog, tmp_path / "two")
     trained = first()
     assert trained.status == "trained"
     assert not first.store.episodes_of().exists()
@@ -70,7 +70,7 @@ def test_a_run_can_be_trained_first_and_tested_later(catalog: Catalog, tmp_path:
     assert all(event.phase != "meta-train" for event in events)
     for name in ("episodes.jsonl", "metrics.jsonl", "checkpoints/weights.safetensors"):
         assert (second.store.folder / name).read_bytes() == (whole.store.folder / name).read_bytes()
-    again = run(replace(made, tested=False), catalog, tmp_path / "two")()
+    again = run(replace(made, trial=True), catalog, tmp_path / "two")()
     assert again.status == "done"
 
 
