@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from metabench.planning.training_identity import training_facts
 from metabench.planning.validation import validated
 from metabench.plugin.contracts.stamp import Stamp
 from metabench.sampling.checks import require_values
-from metabench.values import digest
+from metabench.values import NAME_PATTERN, NAME_RULE, digest
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
@@ -111,6 +112,7 @@ def plan_test(weights: TrainedWeights, request: WeightsTest, catalog: Catalog) -
         DataError: when data is missing or too small, or a plugin has another version now.
     """
     trained, changes = weights.spec, request.changes
+    _check_names(trained, weights.path)
     _check_versions(trained, catalog, weights.path)
     _check_scopes(changes)
     usual = RunRequest(
@@ -264,6 +266,16 @@ def _learner(trained: RunSpec, changes: Changes, catalog: Catalog) -> Any:
     model = spec.params_model(searched=trained.strategy is not None)
     params = validated(model, {**trained.learner.params, **own}, what="learner", owner=spec.name)
     return trained.learner.model_copy(update={"params": params.model_dump(mode="json")})
+
+
+def _check_names(spec: RunSpec, path: Path) -> None:
+    """Refuse names that are no names of folders: the file may be from somebody else."""
+    for name in (spec.suite, spec.setting, spec.budget):
+        if re.fullmatch(NAME_PATTERN, name) is None:
+            raise DataError(
+                f"The record in {path} has the name {name!r}, which is not allowed; {NAME_RULE}.",
+                hint="Ask for another file.",
+            )
 
 
 def _check_scopes(changes: Changes) -> None:

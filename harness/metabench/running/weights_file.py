@@ -320,16 +320,26 @@ def load_given(learner: Learner, state: Mapping[str, Any], *, place: str) -> Non
         place: suite and setting of the test.
 
     Raises:
-        DataError: when the learner refuses them, or takes them only in part.
+        DataError: when they do not fit.
     """
+    before = named_tensors(without_training(learner.state_dict()))
     try:
         learner.load_state_dict(state)
     except (RuntimeError, KeyError, ValueError) as error:
-        raise _misfit(place, " ".join(str(error).split())) from error
-    now = named_tensors(without_training(learner.state_dict()))
+        reason = _other_shape(before, state) or " ".join(str(error).split())
+        raise _misfit(place, reason) from error
+    # Some learners would spread a smaller tensor over a larger one.
+    if reason := _other_shape(named_tensors(without_training(learner.state_dict())), state):
+        raise _misfit(place, reason)
+
+
+def _other_shape(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> str:
+    """The first tensor that has another shape in a state, in words; "" for none."""
     for name, tensor in named_tensors(without_training(state)).items():
-        if name in now and now[name].shape != tensor.shape:
-            raise _misfit(place, f"{name} is {list(tensor.shape)}, not {list(now[name].shape)}")
+        if name in own and own[name].shape != tensor.shape:
+            there = list(own[name].shape)
+            return f"{name} is {list(tensor.shape)}, and the network there has {there}"
+    return ""
 
 
 def _misfit(place: str, reason: str) -> DataError:

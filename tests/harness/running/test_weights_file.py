@@ -208,6 +208,16 @@ def test_weights_that_have_changed_since_planning_are_refused(
         run(made, catalog, tmp_path / "out")()
 
 
+def test_a_file_cannot_lead_out_of_the_results_folder(catalog: Catalog, tmp_path: Path) -> None:
+    first = trained(catalog, tmp_path, budget={"meta_steps": 1, "meta_batch": 1})
+    weights = weights_file.read_trained(first.store.folder)
+    assert weights is not None
+    for name in ("suite", "setting"):
+        spec = weights.spec.model_copy(update={name: "../../elsewhere"})
+        with pytest.raises(DataError, match="which is not allowed"):
+            plan_test(replace(weights, spec=spec), WeightsTest(), catalog)
+
+
 def test_a_run_without_weights_has_none_to_export(catalog: Catalog, tmp_path: Path) -> None:
     untrained = trained(catalog, tmp_path, budget={"meta_steps": 0, "meta_batch": 1})
     with pytest.raises(DataError, match="trained nothing, so it has no weights"):
