@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from metabench.api.running import Runs, run
     from metabench.api.status import StatusView, status
     from metabench.api.tuning import Tuning, tune
+    from metabench.api.weights import evaluate, export_weights
     from metabench.errors import (
         DataError,
         DivergedError,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
         LearnerContext,
         PhasedLearner,
         TracingLearner,
+        TrainingOnly,
     )
     from metabench.plugin.contracts.metric import Better, MetricFacts, Score
     from metabench.plugin.contracts.phase import Phase
@@ -108,6 +110,7 @@ if TYPE_CHECKING:
     from metabench.plugin.source_deviation import SourceDeviation
     from metabench.plugin.specs import (
         API_VERSION,
+        TEST_FACTS,
         DatasetSpec,
         ExecutorSpec,
         LearnerSpec,
@@ -134,6 +137,7 @@ _HOMES = {
     "api.running": ("Runs", "run"),
     "api.status": ("StatusView", "status"),
     "api.tuning": ("Tuning", "tune"),
+    "api.weights": ("evaluate", "export_weights"),
     "errors": (
         "DataError",
         "DivergedError",
@@ -198,6 +202,7 @@ _HOMES = {
         "LearnerContext",
         "PhasedLearner",
         "TracingLearner",
+        "TrainingOnly",
     ),
     "plugin.contracts.metric": ("Better", "MetricFacts", "Score"),
     "plugin.contracts.phase": ("Phase",),
@@ -233,6 +238,7 @@ _HOMES = {
     "plugin.source_deviation": ("SourceDeviation",),
     "plugin.specs": (
         "API_VERSION",
+        "TEST_FACTS",
         "DatasetSpec",
         "ExecutorSpec",
         "LearnerSpec",
@@ -268,6 +274,7 @@ __all__ = [
     "QUERY_ACCURACY",
     "QUERY_LOSS",
     "SKIPPED",
+    "TEST_FACTS",
     "Adapted",
     "AnnealedStrategy",
     "Arch",
@@ -343,6 +350,7 @@ __all__ = [
     "TrackerSpec",
     "Training",
     "TrainingConditions",
+    "TrainingOnly",
     "Tuning",
     "UsageError",
     "canonical_json",
@@ -350,6 +358,8 @@ __all__ = [
     "claims",
     "compare",
     "digest",
+    "evaluate",
+    "export_weights",
     "hookimpl",
     "inner_loop",
     "inner_path",

@@ -19,6 +19,7 @@ from metabench.errors import MetabenchError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from metabench.planning.overrides import Changes
     from metabench.planning.runspec import Precision
     from metabench.plugin.catalog import Catalog
     from metabench.plugin.contracts.tracker import Tracker
@@ -185,6 +186,21 @@ def run(
     work, todo = prepare(planned, how, found)
     opened = trackers_of(found, asked_for(trackers), how.out)
     outcomes = execute(work, todo, found, show=on_event or print_ends, trackers=opened)
+    return ended(outcomes, how.out, check=check)
+
+
+def ended(outcomes: Sequence[JobOutcome], folder: Path, *, check: bool) -> Runs:
+    """What a call returns once its runs have ended.
+
+    Args:
+        outcomes: of the runs.
+        folder: the results folder.
+        check: raise if a run failed.
+
+    Raises:
+        KeyboardInterrupt: when a run was interrupted.
+        MetabenchError: when one failed and ``check`` is true.
+    """
     if any(outcome.status == "interrupted" and not outcome.text for outcome in outcomes):
         raise KeyboardInterrupt
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
@@ -195,7 +211,7 @@ def run(
             f"{first.text}",
             hint=first.hint,
         )
-    return Runs(outcomes, how.out)
+    return Runs(outcomes, folder)
 
 
 def execute(
@@ -239,6 +255,17 @@ def execute(
         stop if in_main else nullcontext(),
     ):
         return work(jobs, emit=emit, stopped=stop)
+
+
+def changes_from(values: Mapping[str, Any] | None) -> Changes:
+    """Values by ``scope.name`` as values by scope and name."""
+    from metabench.planning.overrides import place_of
+
+    found: dict[str, dict[str, Any]] = {}
+    for path, value in (values or {}).items():
+        scope, name = place_of(path, said=path)
+        found.setdefault(scope, {})[name] = value
+    return found
 
 
 def fields_of(

@@ -13,6 +13,8 @@ from metabench.cli.compare import compare
 from metabench.cli.context import take_plugin_files
 from metabench.cli.data import data_app
 from metabench.cli.doctor import doctor
+from metabench.cli.evaluate import evaluate
+from metabench.cli.export import export
 from metabench.cli.figure import figure
 from metabench.cli.genotypes import genotypes
 from metabench.cli.leaderboard import leaderboard
@@ -97,6 +99,8 @@ app.command(
     "run", context_settings={"token_normalize_func": lambda word: _FORMER_NAMES.get(word, word)}
 )(run)
 app.command("tune")(tune)
+app.command("export")(export)
+app.command("evaluate")(evaluate)
 app.command("report")(report)
 app.command("compare")(compare)
 app.command("claims")(claims)

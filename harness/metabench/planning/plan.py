@@ -127,6 +127,8 @@ class PlannedRun:
         plan: digest of the plan file that asks for the run; empty for a command.
         tuned: how its values were chosen, of values from a tuning.
         trial: whether it ends with meta-validation, on which a tuning judges it. Nothing is tested.
+        weights: the file or the run whose weights are tested, where the spec has weights.
+        facts: what is known of their training, by the name of the record's field.
     """
 
     spec: RunSpec
@@ -140,6 +142,8 @@ class PlannedRun:
     plan: str = ""
     tuned: Tuned | None = None
     trial: bool = False
+    weights: Path | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def command_into(self, out: Path) -> str:
         """The command that repeats this run and writes to a results folder."""
@@ -271,7 +275,7 @@ def _planned(
                 check_architecture(spec, loaded[0], catalog)
         names = {scope: name for scope, (name,) in _named([spec]).items()}
         changes = applying(request.changes, names)
-        stamps = dict.fromkeys((*_stamps(request, changes), *of_data))
+        stamps = dict.fromkeys((*stamps_of_request(request, changes), *of_data))
         swept = sweep_in_words(request.changes, request.swept, names)
         yield PlannedRun(
             spec,
@@ -517,7 +521,7 @@ def source_choices(
     return tuple(choices)
 
 
-def _stamps(request: RunRequest, changes: Changes) -> tuple[str, ...]:
+def stamps_of_request(request: RunRequest, changes: Changes) -> tuple[str, ...]:
     """The stamps of runs that depart from the suite or from the budget of the papers."""
     stamps = [*stamps_of_budget(request.budget)]
     if request.limit:

@@ -36,9 +36,11 @@ from metabench.results.training_curve import VAL_SCORE
 from metabench.results.validation_scores import META_VAL
 from metabench.running import checkpoint
 from metabench.running.build import Built
+from metabench.running.checkpoint import without_training
 from metabench.running.engines import Adapter, EagerAdapter, Engine, EngineName
 from metabench.running.ensemble import Ensemble, keep, kept
 from metabench.running.training_phases import TrainingPhase, batches
+from metabench.running.weights_file import load_given
 from metabench.running.work import Work
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.seeding import generator
@@ -108,10 +110,12 @@ class Trained:
     Attributes:
         step: the meta-step of the weights to test.
         skipped: meta-steps that the learner skipped; None if it never skips.
+        score: of these weights on meta-validation; None if the last are tested.
     """
 
     step: int
     skipped: int | None
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +156,21 @@ class Loops:
     def meta_train(self) -> Trained:
         """Train from where an earlier start stopped; leave the weights to test in the learner.
 
+        They are kept in a file as well, and the states of training are removed. Where that file
+        is there already, nothing is trained.
+
         Raises:
             Interrupted: when asked to stop.
             DivergedError: when a logged value is not finite; the last checkpoint is good.
         """
+        if self.store.weights.exists():
+            return self._trained_before()
+        trained = self._train()
+        if self.planned.spec.training.meta_steps:
+            self._keep_weights(trained)
+        return trained
+
+    def _train(self) -> Trained:
         spec, built = self.planned.spec, self.built
         total = spec.training.meta_steps
         state, pending = self._resume()
@@ -199,7 +214,7 @@ class Loops:
             return Trained(step, state.skipped)
         best = checkpoint.load(self.store.best_checkpoint, device=self.device)
         built.learner.load_state_dict(best["learner"])
-        return Trained(int(best["step"]), state.skipped)
+        return Trained(int(best["step"]), state.skipped, best.get("score"))
 
     def meta_test(self) -> None:
         """Write one line per episode; lines that are there already are not made again.
@@ -309,6 +324,24 @@ class Loops:
 
     # The state of training ---------------------------------------------------------------------
 
+    def _keep_weights(self, trained: Trained) -> None:
+        """Write the weights to test, and remove what only training needed."""
+        found: dict[str, Any] = {"learner": without_training(self.built.learner.state_dict())}
+        if trained.score is not None:
+            found = checkpoint.load(self.store.best_checkpoint)
+        checkpoint.save(self.store.weights, {**found, **asdict(trained)})
+        self.store.forget_training()
+
+    def _trained_before(self) -> Trained:
+        found = checkpoint.load(self.store.weights, device=self.device)
+        spec, learner = self.planned.spec, self.built.learner
+        if spec.weights is None:
+            learner.load_state_dict(found["learner"])
+        else:
+            load_given(learner, found["learner"], place=f"{spec.suite}@{spec.setting}")
+        self.store.forget_training()
+        return Trained(int(found["step"]), found["skipped"], found["score"])
+
     def _resume(self) -> tuple[_State, list[Mapping[str, Tensor | float]]]:
         """Where an earlier start stopped, and the scalars of its steps since the last point."""
         if not self.store.checkpoint.exists():
@@ -417,7 +450,7 @@ class Loops:
         )
         best = keep(
             self.store.best_checkpoint,
-            self.built.learner.state_dict(),
+            without_training(self.built.learner.state_dict()),
             step=state.step,
             score=score,
             best=state.best,
@@ -499,9 +532,10 @@ def tested_learner(
     built: Built, store: RunStore, ensemble: int | None, *, device: torch.device
 ) -> Learner | Ensemble:
     """The learner with the weights that are tested, or its best states together."""
-    if ensemble is None or not store.best_checkpoint.exists():
+    path = store.tested_weights("meta-val")
+    if ensemble is None or not path.exists():
         return built.learner
-    states = [one["learner"] for one in kept(store.best_checkpoint, device=device)]
+    states = [one["learner"] for one in kept(path, device=device)]
     return Ensemble(built.learner, states, built.task.kind, built.n_params)
 
 
