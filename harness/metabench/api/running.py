@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from metabench.api.executing import HowToRun, prepare
 from metabench.api.plugins import catalog_with
 from metabench.api.reading import ReportView, report
+from metabench.api.tracking import asked_for, followed_runs, trackers_of
 from metabench.errors import MetabenchError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from metabench.planning.runspec import Precision
     from metabench.plugin.catalog import Catalog
+    from metabench.plugin.contracts.tracker import Tracker
     from metabench.plugin.specs import RunEvent
     from metabench.running.engines import EngineName
     from metabench.running.executors import Executor, Job, JobOutcome
@@ -83,11 +86,17 @@ def run(
     limit: int | None = None,
     metrics: Sequence[str] = (),
     out: str | Path = "results/local",
-    jobs: int = 1,
+    jobs: int | None = None,
+    executor: str = "local",
+    executor_params: Mapping[str, Any] | None = None,
+    time_limit: float | None = None,
+    shard: str = "",
     device: str = "auto",
     precision: Precision = "float32",
     engine: EngineName = "eager",
     threads: int = 1,
+    ranks: int = 1,
+    trackers: str | Sequence[str] | Mapping[str, Mapping[str, Any]] = (),
     plugins: Iterable[str | Path] = (),
     on_event: Callable[[RunEvent], None] | None = None,
     check: bool = True,
@@ -112,11 +121,19 @@ def run(
         limit: test on at most so many episodes per source.
         metrics: further metrics.
         out: the results folder.
-        jobs: runs at a time, each in a process of its own if there are several.
+        jobs: runs at a time, by default one on this machine; several have a process each.
+        executor: how runs are executed: ``local``, or another one.
+        executor_params: its parameters, such as ``{"partition": "gpu"}``.
+        time_limit: seconds after which a run saves its state and stops; the same call resumes it.
+        shard: make only a share of the runs: ``1/4`` is the first of four shares.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: how layers multiply: ``float32``, ``tf32`` or ``bf16``.
         engine: what makes the meta-steps and adapts: ``eager``, ``compiled`` or ``auto``.
-        threads: CPU threads of each run.
+        threads: CPU threads of each process.
+        ranks: processes that share the tasks of each meta-step. They are started anew, so a script
+            guards what it does by ``if __name__ == "__main__"``.
+        trackers: one name or several, or the parameters by name, such as
+            ``{"mlflow": {"experiment": "mine"}}``.
         plugins: plugin files to load.
         on_event: called with each event; by default one line per run goes to stderr.
         check: raise if a run failed.
@@ -125,15 +142,11 @@ def run(
         UsageError: for unknown names, values out of bounds and combinations that do not fit.
         DataError: when data is missing, or too small for the episodes.
         MetabenchError: when a run failed and ``check`` is true; the others were still made.
-        KeyboardInterrupt: when it was interrupted; the state is saved.
+        KeyboardInterrupt: when the user interrupted it; the state is saved.
     """
     from metabench.planning.grid import Grid
+    from metabench.planning.shards import parse_shard
     from metabench.planning.validation import validated
-    from metabench.results.store import require_writable
-    from metabench.running.devices import pick_device
-    from metabench.running.engines import pick_engine
-    from metabench.running.executors import Job
-    from metabench.running.precision import check_precision
 
     files = tuple(Path(file) for file in plugins)
     found = catalog_with(files)
@@ -153,17 +166,26 @@ def run(
         "precision": precision,
     }
     planned = validated(Grid, fields, what="run:").plan(found, plugin_files=files)
+    if shard:
+        planned, _ = parse_shard(shard).divide(planned)
     for note in dict.fromkeys(note for one in planned for note in one.notes):
         _say(f"Note: {note}")
-    folder = Path(out)
-    require_writable(folder)
-    picked = pick_device(device)
-    check_precision(precision, picked)
-    made_by = pick_engine(engine, device=picked)
-    work = executor_of(found, "local", jobs=jobs)
-    todo = [Job(one, folder, picked, threads, files, engine=made_by) for one in planned]
-    outcomes = execute(work, todo, found, show=on_event or _print_ends)
-    if any(outcome.status == "interrupted" for outcome in outcomes):
+    how = HowToRun(
+        out=Path(out),
+        executor=executor,
+        executor_params=executor_params or {},
+        jobs=jobs,
+        ranks=ranks,
+        device=device,
+        engine=engine,
+        threads=threads,
+        plugin_files=files,
+        time_limit=time_limit,
+    )
+    work, todo = prepare(planned, how, found)
+    opened = trackers_of(found, asked_for(trackers), how.out)
+    outcomes = execute(work, todo, found, show=on_event or _print_ends, trackers=opened, say=_say)
+    if any(outcome.status == "interrupted" and not outcome.text for outcome in outcomes):
         raise KeyboardInterrupt
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed and check:
@@ -173,24 +195,17 @@ def run(
             f"{first.text}",
             hint=first.hint,
         )
-    return Runs(outcomes, folder)
-
-
-def executor_of(catalog: Catalog, name: str, *, jobs: int) -> Executor:
-    """The executor of a name, which makes so many runs at a time.
-
-    Raises:
-        UsageError: when there is no such executor.
-    """
-    from metabench.plugin.specs import resolve
-
-    spec = catalog.executor(name)
-    work: Executor = resolve(spec.factory)(spec.params_model().model_validate({"jobs": jobs}))
-    return work
+    return Runs(outcomes, how.out)
 
 
 def execute(
-    work: Executor, jobs: Sequence[Job], catalog: Catalog, *, show: Callable[[RunEvent], None]
+    work: Executor,
+    jobs: Sequence[Job],
+    catalog: Catalog,
+    *,
+    show: Callable[[RunEvent], None],
+    trackers: Mapping[str, Tracker] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> list[JobOutcome]:
     """Make runs, and pass their events on; an interrupt of the main thread stops them.
 
@@ -201,19 +216,28 @@ def execute(
         jobs: the runs.
         catalog: whose plugins get the events.
         show: gets the events first.
+        trackers: that runs are passed on to, by name.
+        say: called with a sentence about a tracker that failed, from any thread; by default it goes
+            to stderr.
     """
     from metabench.results.plans import announced
     from metabench.running.interrupt import StopRequest
+    from metabench.running.tracking import following
 
     def emit(event: RunEvent) -> None:
         show(event)
+        followed.hear(event)
         catalog.emit(event)
 
     # Only the main thread may listen to signals.
     in_main = threading.current_thread() is threading.main_thread()
     stop = StopRequest()
     planned = [job.planned for job in jobs]
-    with announced(planned, jobs[0].out), stop if in_main else nullcontext():
+    with (
+        following(trackers or {}, followed_runs(jobs), say=say or _say) as followed,
+        announced(planned, jobs[0].out) if jobs else nullcontext(),
+        stop if in_main else nullcontext(),
+    ):
         return work(jobs, emit=emit, stopped=stop)
 
 

@@ -33,6 +33,7 @@ KINDS: dict[str, Kind] = {
     "strategies": "strategy",
     "metrics": "metric",
     "executors": "executor",
+    "trackers": "tracker",
     "references": "reference",
 }
 """The words of the command line, and those of the catalog."""
@@ -96,8 +97,8 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            help="Name of a learner, suite, dataset, network, strategy, metric or executor, the "
-            "key of a paper's table, or the file of a suite or of such a table.",
+            help="Name of a learner, suite, dataset, network, strategy, metric, executor or "
+            "tracker, the key of a paper's table, or the file of a suite or of such a table.",
             autocompletion=_complete_name,
         ),
     ],
@@ -105,7 +106,7 @@ def show(
     format: TextFormatOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Describe a learner, suite, dataset, network, strategy, metric, executor or paper's table.
+    """Describe what `metabench list` names, such as a learner, a suite or a paper's table.
 
     Print its parameters with their defaults and bounds; for a suite, its settings and budgets; for
     a paper's table, its numbers and the protocol of each row. A name that several kinds share is

@@ -32,6 +32,7 @@ CHECKED: tuple[Kind, ...] = (
     "learner",
     "metric",
     "executor",
+    "tracker",
     *FILES,
 )
 """The kinds that the conformance kit knows, in the order in which they are checked."""
@@ -45,7 +46,9 @@ class NewKind(StrEnum):
     network = "network"
     strategy = "strategy"
     metric = "metric"
+    tracker = "tracker"
     suite = "suite"
+    executor = "executor"
 
 
 _AMONG: dict[NewKind, Kind] = {
@@ -54,7 +57,9 @@ _AMONG: dict[NewKind, Kind] = {
     NewKind.network: "space",
     NewKind.strategy: "strategy",
     NewKind.metric: "metric",
+    NewKind.tracker: "tracker",
     NewKind.suite: "suite",
+    NewKind.executor: "executor",
 }
 """The words of the catalog for them."""
 
@@ -136,7 +141,8 @@ def new(
 
 def _described(plugin: PluginInfo) -> dict[str, Any]:
     named = {kind_in_words(kind): names for kind, names in plugin.provides.items()}
-    return asdict(plugin) | {"provides": named}
+    root = None if plugin.root is None else str(plugin.root)
+    return asdict(plugin) | {"provides": named, "root": root}
 
 
 def _offer(plugin: PluginInfo) -> str:

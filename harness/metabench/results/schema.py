@@ -73,6 +73,12 @@ class Provenance(BaseModel):
         default=(),
         description="What adapted to the meta-test episodes, likewise.",
     )
+    ranks: tuple[str, ...] = Field(
+        default=(),
+        description="How many processes shared the meta-steps, and through what their sums passed, "
+        "such as `2 gloo` or `4 nccl`; one after the other where a run went on with others, and "
+        "then `1` for a single process. Empty where there was no other.",
+    )
     threads: int = Field(description="CPU threads per process.")
     python: str = Field(description="Python version.")
     platform: str = Field(description="Operating system and processor.")
@@ -132,7 +138,9 @@ class RunRecord(BaseModel):
     run_id: str = Field(description="Digest of `spec`.")
     spec: RunSpec = Field(description="Everything that determines the numbers of this run.")
     status: Status = Field(description="Only a `done` run is counted in tables.")
-    error: str = Field(default="", description="Why a failed run failed, in a sentence.")
+    error: str = Field(
+        default="", description="Why a failed run failed, in a sentence, or what interrupted it."
+    )
     stamps: tuple[str, ...] = Field(
         default=(),
         description="How the run differs from the full benchmark: smoke, synthetic, subset, ...",

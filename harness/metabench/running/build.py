@@ -31,6 +31,7 @@ from metabench.plugin.contracts.data import ClassData, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, TaskShape
 from metabench.plugin.contracts.learner import Learner, LearnerContext
 from metabench.plugin.contracts.phase import first_steps
+from metabench.plugin.contracts.ranks import ONE_RANK, Ranks
 from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.specs import LearnerSpec, resolve
 from metabench.results.schema import Normalization
@@ -70,7 +71,12 @@ class Built:
 
 
 def build(
-    spec: RunSpec, catalog: Catalog, *, device: torch.device, metrics: Iterable[str] = ()
+    spec: RunSpec,
+    catalog: Catalog,
+    *,
+    device: torch.device,
+    metrics: Iterable[str] = (),
+    ranks: Ranks = ONE_RANK,
 ) -> Built:
     """Build everything that a run needs.
 
@@ -79,6 +85,7 @@ def build(
         catalog: where plugins are found.
         device: where tensors live.
         metrics: further metrics of the meta-test's predictions, by name.
+        ranks: the processes that share the meta-steps.
 
     Raises:
         DataError: when the data is missing or has changed since planning.
@@ -111,6 +118,7 @@ def build(
             device=device,
             rng=generator(spec.seed, "init"),
             train_classes=first_class_ids(sources)[-1],
+            ranks=ranks,
         )
     )
     episode_seed = spec.protocol.episode_seed

@@ -6,9 +6,13 @@ import ctypes
 import os
 import sys
 import warnings
+from typing import TYPE_CHECKING
 
 from metabench.errors import UsageError
 from metabench.text import counted
+
+if TYPE_CHECKING:
+    import torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -40,6 +44,28 @@ def pick_device(name: str) -> str:
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"--device {name!r} is not supported.", hint=_HINT)
     return str(device)
+
+
+def prepare(device: torch.device, threads: int) -> None:
+    """Set this process up for computing runs on a device, with so many CPU threads."""
+    import torch
+
+    torch.set_num_threads(threads)
+    reuse_freed_memory()
+    if device.type == "cuda":
+        make_repeatable()
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process sees, as ``CUDA_VISIBLE_DEVICES`` of another process names them.
+
+    A list that the user set there is kept to: it may hold numbers and UUIDs.
+    """
+    import torch
+
+    n = torch.cuda.device_count()
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return named[:n] if any(named) else [str(number) for number in range(n)]
 
 
 def make_repeatable() -> None:

@@ -34,8 +34,12 @@ saves 31 ms a batch. Made before, it is there in 0.8 s, so 26 batches pay for it
 takes 11 s."""
 
 
-def pick_engine(name: str, *, device: str) -> EngineName:
+def pick_engine(name: str, *, device: str | None = None) -> EngineName:
     """Return the name of an engine that can work here.
+
+    Args:
+        name: of the engine.
+        device: on which it works; None where that is another machine's.
 
     Raises:
         UsageError: there is no such engine, or a program cannot be compiled here.
@@ -49,6 +53,20 @@ def pick_engine(name: str, *, device: str) -> EngineName:
             hint="Install g++ or clang++, or use --engine eager.",
         )
     return engine
+
+
+def refuse_programs(name: EngineName, *, ranks: int) -> None:
+    """Refuse an engine that records meta-steps, in a run that several processes share.
+
+    Raises:
+        UsageError: when it is asked for by name; ``auto`` is eager then.
+    """
+    if name == "compiled":
+        raise UsageError(
+            f"--engine compiled records the meta-steps of a single process, and --ranks asks for "
+            f"{ranks}: what passes between processes in a step is no part of a program.",
+            hint="Use --engine eager, or leave out --ranks.",
+        )
 
 
 def chosen(
