@@ -47,6 +47,7 @@ class NewKind(StrEnum):
     metric = "metric"
     tracker = "tracker"
     suite = "suite"
+    executor = "executor"
 
 
 _AMONG: dict[NewKind, Kind] = {
@@ -57,6 +58,7 @@ _AMONG: dict[NewKind, Kind] = {
     NewKind.metric: "metric",
     NewKind.tracker: "tracker",
     NewKind.suite: "suite",
+    NewKind.executor: "executor",
 }
 """The words of the catalog for them."""
 
@@ -137,7 +139,8 @@ def new(
 
 def _described(plugin: PluginInfo) -> dict[str, Any]:
     named = {kind_in_words(kind): names for kind, names in plugin.provides.items()}
-    return asdict(plugin) | {"provides": named}
+    root = None if plugin.root is None else str(plugin.root)
+    return asdict(plugin) | {"provides": named, "root": root}
 
 
 def _offer(plugin: PluginInfo) -> str:

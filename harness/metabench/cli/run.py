@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -12,10 +11,16 @@ import typer
 
 from metabench.cli.screen import say
 from metabench.errors import UsageError
+from metabench.text import counted, seconds_in
 
 if TYPE_CHECKING:
     from metabench.planning.plan import PlannedRun
+    from metabench.planning.shards import Shard
     from metabench.running.executors import Job, JobOutcome
+
+
+MOST_NAMED = 10
+"""Runs of other shards that are named."""
 
 
 class Data(StrEnum):
@@ -97,8 +102,9 @@ def run(
             help="Set a parameter, such as network.filters=32. SCOPE is learner, network, "
             "strategy, data, protocol or budget. learner[NAME], network[NAME], strategy[NAME] and "
             "budget[LEARNER] apply to one of several. Several values, as in "
-            "learner.inner_lr=0.01,0.1, are a sweep: each makes runs of its own. tracker[NAME] is "
-            "for parameters of --tracker. May be given several times.",
+            "learner.inner_lr=0.01,0.1, are a sweep: each makes runs of its own. The scope "
+            "executor is for parameters of --executor, and tracker[NAME] for those of --tracker. "
+            "May be given several times.",
         ),
     ] = None,
     data: Annotated[
@@ -143,8 +149,29 @@ def run(
         str, typer.Option(help="How runs are executed; see `metabench list executors`.")
     ] = "local",
     jobs: Annotated[
-        int, typer.Option(min=1, help="How many runs are executed at the same time.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many runs are executed at the same time. [default: the executor's, of local "
+            "1]",
+        ),
+    ] = None,
+    time_limit: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="Longest time of each run, such as 90m, 2h or 1h30m. Then it saves its state and "
+            "stops, and the same command resumes it. [default: no limit]",
+        ),
+    ] = "",
+    shard: Annotated[
+        str,
+        typer.Option(
+            metavar="I/N",
+            help="Make only the I-th of N shares of the runs, such as 1/4. The N commands "
+            "together make each run once, wherever they are given.",
+        ),
+    ] = "",
     tracker: Annotated[
         str,
         typer.Option(
@@ -171,12 +198,16 @@ def run(
     """Run learners on suites. The same command resumes unfinished runs and skips finished ones."""
     from metabench.cli.context import catalog, plugin_files
     from metabench.planning.grid import grid_of, parse_seeds, read_grid, write_grid
+    from metabench.planning.overrides import without_executor
+    from metabench.planning.shards import parse_shard
     from metabench.planning.tracker_params import params_by_tracker, without_trackers
     from metabench.planning.unknown_names import unknown_names_in
 
-    _check_threads(threads)
+    share = parse_shard(shard) if shard else None
+    limit_of_time = _seconds(time_limit, "--time-limit")
     found = catalog()
     sets, tracker_params = without_trackers(set_ or ())
+    sets, executor_params = without_executor(sets)
     trackers = parse_names(tracker, "--tracker") if tracker else ()
     tracker_params = params_by_tracker(trackers, tracker_params)
     if plan is not None:
@@ -207,41 +238,35 @@ def run(
             say(f"In suite {name}: {sentence}", fg="yellow")
     for note in dict.fromkeys(note for planned in runs for note in planned.notes):
         say(f"Note: {note}", fg="yellow")
+    if share is not None:
+        runs = _only(share, runs)
     if dry_run:
         _print_plan(runs)
         return
-    from metabench.api.running import execute, executor_of
+    if not runs:
+        return
+    from metabench.api.executing import HowToRun, prepare
+    from metabench.api.running import execute
     from metabench.api.tracking import trackers_of
     from metabench.cli.progress import progress
-    from metabench.results.store import require_writable
-    from metabench.running.devices import pick_device
-    from metabench.running.engines import pick_engine
-    from metabench.running.executors import Job
-    from metabench.running.precision import check_precision
 
-    require_writable(out)
-    picked = pick_device(device)
-    check_precision(grid.precision, picked)
-    made_by = pick_engine(engine, device=picked)
-    work = executor_of(found, executor, jobs=jobs)
+    how = HowToRun(
+        out=out,
+        executor=executor,
+        executor_params=executor_params,
+        jobs=jobs,
+        device=device,
+        engine=engine,
+        threads=threads,
+        plugin_files=plugin_files(),
+        checkpoint_seconds=checkpoint_every,
+        time_limit=limit_of_time,
+    )
+    work, todo = prepare(runs, how, found)
     opened = trackers_of(found, tracker_params, out)
-    todo = [
-        Job(planned, out, picked, threads, plugin_files(), checkpoint_every, made_by)
-        for planned in runs
-    ]
     with progress(len(todo)) as show:
         outcomes = execute(work, todo, found, show=show, trackers=opened, say=_warn)
     _finish(outcomes, todo)
-
-
-def _check_threads(n: int) -> None:
-    """Refuse more threads than CPUs: they are slower, and far too many crash the process."""
-    n_cpus = os.cpu_count() or 1
-    if n > n_cpus:
-        raise UsageError(
-            f"--threads {n} is more than the {n_cpus} CPUs of this machine.",
-            hint="For small tasks, one thread per process and as many --jobs as CPUs is fastest.",
-        )
 
 
 def _warn(sentence: str) -> None:
@@ -289,6 +314,16 @@ def _require(**options: str) -> None:
             )
 
 
+def _seconds(text: str, option: str) -> float | None:
+    """The value of an option that takes a time; None where it is not given."""
+    if not text:
+        return None
+    seconds = seconds_in(text)
+    if seconds is None:
+        raise UsageError(f"{option} {text!r} is not a time.", hint="Write it as 90m, 2h or 1h30m.")
+    return seconds
+
+
 def _one(text: str, option: str) -> str:
     """The value of an option that, unlike others, takes no list."""
     if "," in text:
@@ -311,6 +346,17 @@ def parse_names(text: str, option: str) -> tuple[str, ...]:
     return names
 
 
+def _only(shard: Shard, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """The runs of a shard; say which runs are left to other shards."""
+    own, others = shard.divide(runs)
+    say(f"Shard {shard} makes {len(own):,} of {counted(len(runs), 'run')}.")
+    if others:
+        named = [one.label for one in others[:MOST_NAMED]]
+        further = [f"{len(others) - len(named):,} more"] if len(others) > len(named) else []
+        say(f"Left to other shards: {'; '.join(named + further)}.")
+    return own
+
+
 def _print_plan(runs: Sequence[PlannedRun]) -> None:
     for planned in runs:
         typer.echo(f"{planned.spec.run_id}  {planned.command}")
@@ -320,13 +366,15 @@ def _finish(outcomes: Sequence[JobOutcome], jobs: Sequence[Job]) -> None:
     """Print how the runs ended and what to do next; exit with 1 on failure, 130 if interrupted."""
     counts = {
         status: sum(outcome.status == status for outcome in outcomes)
-        for status in ("done", "failed", "interrupted")
+        for status in ("done", "failed", "interrupted", "submitted")
     }
     for outcome in outcomes:
         if outcome.status == "failed":
-            say(f"Failed: {outcome.job.planned.label}: {outcome.text}", fg="red")
-            if outcome.hint:
-                say(outcome.hint)
+            say(f"Failed: {outcome.job.label}: {outcome.text}", fg="red")
+        elif outcome.status == "interrupted" and outcome.text:
+            say(f"Interrupted: {outcome.job.label}: {outcome.text}", fg="yellow")
+        if outcome.hint:
+            say(outcome.hint)
     ended = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
     say(f"Runs: {ended}.")
     if counts["interrupted"]:
@@ -336,6 +384,8 @@ def _finish(outcomes: Sequence[JobOutcome], jobs: Sequence[Job]) -> None:
         again = shlex.join(["metabench", *sys.argv[1:]])
         say(f"The state is saved. Resume with:\n  {again}")
         raise typer.Exit(130)
+    if counts["submitted"]:
+        say(f"Watch them with: metabench status {jobs[0].out}")
     if counts["done"]:
         say(f"Print the table with: metabench report {jobs[0].out}")
     if counts["failed"]:
