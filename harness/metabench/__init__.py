@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     )
     from metabench.plugin.contracts.metric import Better, MetricFacts, Score
     from metabench.plugin.contracts.phase import Phase
+    from metabench.plugin.contracts.ranks import Ranks
     from metabench.plugin.contracts.space import (
         BatchingSpace,
         CanonicalSpace,
@@ -198,6 +199,7 @@ _HOMES = {
     ),
     "plugin.contracts.metric": ("Better", "MetricFacts", "Score"),
     "plugin.contracts.phase": ("Phase",),
+    "plugin.contracts.ranks": ("Ranks",),
     "plugin.contracts.space": (
         "BatchingSpace",
         "CanonicalSpace",
@@ -311,6 +313,7 @@ __all__ = [
     "PluginError",
     "Predictor",
     "Proposer",
+    "Ranks",
     "Reduction",
     "RegularizedStrategy",
     "ReportView",

@@ -95,6 +95,7 @@ def run(
     precision: Precision = "float32",
     engine: EngineName = "eager",
     threads: int = 1,
+    ranks: int = 1,
     trackers: str | Sequence[str] | Mapping[str, Mapping[str, Any]] = (),
     plugins: Iterable[str | Path] = (),
     on_event: Callable[[RunEvent], None] | None = None,
@@ -128,7 +129,9 @@ def run(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: how layers multiply: ``float32``, ``tf32`` or ``bf16``.
         engine: what makes the meta-steps and adapts: ``eager``, ``compiled`` or ``auto``.
-        threads: CPU threads of each run.
+        threads: CPU threads of each process.
+        ranks: processes that share the tasks of each meta-step. They are started anew, so a script
+            guards what it does by ``if __name__ == "__main__"``.
         trackers: one name or several, or the parameters by name, such as
             ``{"mlflow": {"experiment": "mine"}}``.
         plugins: plugin files to load.
@@ -172,6 +175,7 @@ def run(
         executor=executor,
         executor_params=executor_params or {},
         jobs=jobs,
+        ranks=ranks,
         device=device,
         engine=engine,
         threads=threads,
@@ -229,9 +233,11 @@ def execute(
     in_main = threading.current_thread() is threading.main_thread()
     stop = StopRequest()
     planned = [job.planned for job in jobs]
-    announce = announced(planned, jobs[0].out) if jobs else nullcontext()
-    follow = following(trackers or {}, followed_runs(jobs), say=say or _say)
-    with follow as followed, announce, stop if in_main else nullcontext():
+    with (
+        following(trackers or {}, followed_runs(jobs), say=say or _say) as followed,
+        announced(planned, jobs[0].out) if jobs else nullcontext(),
+        stop if in_main else nullcontext(),
+    ):
         return work(jobs, emit=emit, stopped=stop)
 
 

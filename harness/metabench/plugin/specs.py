@@ -98,6 +98,9 @@ class LearnerSpec(Spec):
             needs a :class:`~metabench.LayeredSpace` that has some.
         takes_state: whether it trains a :class:`~metabench.StatefulSpace` as one, with its
             training pass and its state. One that does not is refused such a network.
+        splits_tasks: whether several processes can share the tasks of its meta-steps: it runs those
+            of ``context.ranks.own``, and descends what ``context.ranks.summed`` returns. One that
+            does not is refused by ``metabench run --ranks``.
         transductive: whether its predictions use the statistics of the query set when the protocol
             and the network do; False if they never do.
         train_shape: maps its parameters and the protocol's meta-train shape to the shape of the
@@ -128,6 +131,7 @@ class LearnerSpec(Spec):
     needs_space: bool = True
     needs_hidden_layers: bool = False
     takes_state: bool = False
+    splits_tasks: bool = False
     trains: bool = True
     transductive: bool = True
     train_shape: Callable[[Any, EpisodeShape], EpisodeShape] | str | None = None

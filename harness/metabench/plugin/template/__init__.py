@@ -29,7 +29,7 @@ def render(name: str, directory: Path, *, kind: Kind = "learner") -> Path:
     """Write the skeleton of a plugin to ``directory/metabench-name``.
 
     Args:
-        name: of the learner, dataset, network, strategy, metric, suite, executor or tracker.
+        name: of the learner, dataset, network, strategy, metric, tracker, suite or executor.
         directory: where the folder of the package is made.
         kind: which of these it is.
 
