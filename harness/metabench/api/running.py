@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from metabench.api.executing import HowToRun, prepare
 from metabench.api.plugins import catalog_with
 from metabench.api.reading import ReportView, report
 from metabench.errors import MetabenchError
@@ -83,7 +84,10 @@ def run(
     limit: int | None = None,
     metrics: Sequence[str] = (),
     out: str | Path = "results/local",
-    jobs: int = 1,
+    jobs: int | None = None,
+    executor: str = "local",
+    executor_params: Mapping[str, Any] | None = None,
+    time_limit: float | None = None,
     device: str = "auto",
     precision: Precision = "float32",
     engine: EngineName = "eager",
@@ -112,7 +116,10 @@ def run(
         limit: test on at most so many episodes per source.
         metrics: further metrics.
         out: the results folder.
-        jobs: runs at a time, each in a process of its own if there are several.
+        jobs: runs at a time, by default one on this machine; several have a process each.
+        executor: how runs are executed: ``local``, or another one.
+        executor_params: its parameters, such as ``{"partition": "gpu"}``.
+        time_limit: seconds after which a run saves its state and stops; the same call resumes it.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: how layers multiply: ``float32``, ``tf32`` or ``bf16``.
         engine: what makes the meta-steps and adapts: ``eager``, ``compiled`` or ``auto``.
@@ -129,11 +136,6 @@ def run(
     """
     from metabench.planning.grid import Grid
     from metabench.planning.validation import validated
-    from metabench.results.store import require_writable
-    from metabench.running.devices import pick_device
-    from metabench.running.engines import pick_engine
-    from metabench.running.executors import Job
-    from metabench.running.precision import check_precision
 
     files = tuple(Path(file) for file in plugins)
     found = catalog_with(files)
@@ -155,13 +157,18 @@ def run(
     planned = validated(Grid, fields, what="run:").plan(found, plugin_files=files)
     for note in dict.fromkeys(note for one in planned for note in one.notes):
         _say(f"Note: {note}")
-    folder = Path(out)
-    require_writable(folder)
-    picked = pick_device(device)
-    check_precision(precision, picked)
-    made_by = pick_engine(engine, device=picked)
-    work = executor_of(found, "local", jobs=jobs)
-    todo = [Job(one, folder, picked, threads, files, engine=made_by) for one in planned]
+    how = HowToRun(
+        out=Path(out),
+        executor=executor,
+        executor_params=executor_params or {},
+        jobs=jobs,
+        device=device,
+        engine=engine,
+        threads=threads,
+        plugin_files=files,
+        time_limit=time_limit,
+    )
+    work, todo = prepare(planned, how, found)
     outcomes = execute(work, todo, found, show=on_event or _print_ends)
     if any(outcome.status == "interrupted" for outcome in outcomes):
         raise KeyboardInterrupt
@@ -173,20 +180,7 @@ def run(
             f"{first.text}",
             hint=first.hint,
         )
-    return Runs(outcomes, folder)
-
-
-def executor_of(catalog: Catalog, name: str, *, jobs: int) -> Executor:
-    """The executor of a name, which makes so many runs at a time.
-
-    Raises:
-        UsageError: when there is no such executor.
-    """
-    from metabench.plugin.specs import resolve
-
-    spec = catalog.executor(name)
-    work: Executor = resolve(spec.factory)(spec.params_model().model_validate({"jobs": jobs}))
-    return work
+    return Runs(outcomes, how.out)
 
 
 def execute(
@@ -213,7 +207,8 @@ def execute(
     in_main = threading.current_thread() is threading.main_thread()
     stop = StopRequest()
     planned = [job.planned for job in jobs]
-    with announced(planned, jobs[0].out), stop if in_main else nullcontext():
+    announce = announced(planned, jobs[0].out) if jobs else nullcontext()
+    with announce, stop if in_main else nullcontext():
         return work(jobs, emit=emit, stopped=stop)
 
 

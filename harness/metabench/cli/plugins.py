@@ -45,6 +45,7 @@ class NewKind(StrEnum):
     strategy = "strategy"
     metric = "metric"
     suite = "suite"
+    executor = "executor"
 
 
 _AMONG: dict[NewKind, Kind] = {
@@ -54,6 +55,7 @@ _AMONG: dict[NewKind, Kind] = {
     NewKind.strategy: "strategy",
     NewKind.metric: "metric",
     NewKind.suite: "suite",
+    NewKind.executor: "executor",
 }
 """The words of the catalog for them."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from metabench.cli.screen import say
 from metabench.errors import UsageError
+from metabench.text import seconds_in
 
 if TYPE_CHECKING:
     from metabench.planning.plan import PlannedRun
@@ -97,8 +97,8 @@ def run(
             help="Set a parameter, such as network.filters=32. SCOPE is learner, network, "
             "strategy, data, protocol or budget. learner[NAME], network[NAME], strategy[NAME] and "
             "budget[LEARNER] apply to one of several. Several values, as in "
-            "learner.inner_lr=0.01,0.1, are a sweep: each makes runs of its own. May be given "
-            "several times.",
+            "learner.inner_lr=0.01,0.1, are a sweep: each makes runs of its own. The scope "
+            "executor is for parameters of --executor. May be given several times.",
         ),
     ] = None,
     data: Annotated[
@@ -143,8 +143,21 @@ def run(
         str, typer.Option(help="How runs are executed; see `metabench list executors`.")
     ] = "local",
     jobs: Annotated[
-        int, typer.Option(min=1, help="How many runs are executed at the same time.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many runs are executed at the same time. [default: the executor's, of local "
+            "1]",
+        ),
+    ] = None,
+    time_limit: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="Longest time of each run, such as 90m, 2h or 1h30m. Then it saves its state and "
+            "stops, and the same command resumes it. [default: no limit]",
+        ),
+    ] = "",
     out: Annotated[Path, typer.Option(help="The results folder to write to.")] = Path(
         "results/local"
     ),
@@ -164,12 +177,14 @@ def run(
     """Run learners on suites. The same command resumes unfinished runs and skips finished ones."""
     from metabench.cli.context import catalog, plugin_files
     from metabench.planning.grid import grid_of, parse_seeds, read_grid, write_grid
+    from metabench.planning.overrides import without_executor
     from metabench.planning.unknown_names import unknown_names_in
 
-    _check_threads(threads)
+    limit_of_time = _seconds(time_limit, "--time-limit")
     found = catalog()
+    sets, executor_params = without_executor(set_ or ())
     if plan is not None:
-        _refuse_beside_plan(context)
+        _refuse_beside_plan(context, sets)
         grid = read_grid(plan)
     else:
         _require(learner=learner, suite=suite)
@@ -181,7 +196,7 @@ def run(
             network=parse_names(network, "--network") if network else (),
             strategy=parse_names(strategy, "--strategy") if strategy else (),
             seeds=parse_seeds(seed),
-            sets=set_ or (),
+            sets=sets,
             data=data.value,
             limit=limit,
             metrics=parse_names(metric, "--metric") if metric else (),
@@ -199,36 +214,26 @@ def run(
     if dry_run:
         _print_plan(runs)
         return
-    from metabench.api.running import execute, executor_of
+    from metabench.api.executing import HowToRun, prepare
+    from metabench.api.running import execute
     from metabench.cli.progress import progress
-    from metabench.results.store import require_writable
-    from metabench.running.devices import pick_device
-    from metabench.running.engines import pick_engine
-    from metabench.running.executors import Job
-    from metabench.running.precision import check_precision
 
-    require_writable(out)
-    picked = pick_device(device)
-    check_precision(grid.precision, picked)
-    made_by = pick_engine(engine, device=picked)
-    work = executor_of(found, executor, jobs=jobs)
-    todo = [
-        Job(planned, out, picked, threads, plugin_files(), checkpoint_every, made_by)
-        for planned in runs
-    ]
+    how = HowToRun(
+        out=out,
+        executor=executor,
+        executor_params=executor_params,
+        jobs=jobs,
+        device=device,
+        engine=engine,
+        threads=threads,
+        plugin_files=plugin_files(),
+        checkpoint_seconds=checkpoint_every,
+        time_limit=limit_of_time,
+    )
+    work, todo = prepare(runs, how, found)
     with progress(len(todo)) as show:
         outcomes = execute(work, todo, found, show=show)
     _finish(outcomes, todo)
-
-
-def _check_threads(n: int) -> None:
-    """Refuse more threads than CPUs: they are slower, and far too many crash the process."""
-    n_cpus = os.cpu_count() or 1
-    if n > n_cpus:
-        raise UsageError(
-            f"--threads {n} is more than the {n_cpus} CPUs of this machine.",
-            hint="For small tasks, one thread per process and as many --jobs as CPUs is fastest.",
-        )
 
 
 OF_A_PLAN = (
@@ -249,11 +254,12 @@ OF_A_PLAN = (
 """The options that say what to run, which a plan file says instead."""
 
 
-def _refuse_beside_plan(context: typer.Context) -> None:
+def _refuse_beside_plan(context: typer.Context, sets: Sequence[str]) -> None:
     """Refuse an option that contradicts a plan file, or that it would have to contain."""
     for name in OF_A_PLAN:
         source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
+        given = source is not None and source.name == "COMMANDLINE"
+        if given and (name != "set_" or sets):
             option = f"--{name.strip('_').replace('_', '-')}"
             raise UsageError(
                 f"{option} and a plan file both say what to run.",
@@ -269,6 +275,16 @@ def _require(**options: str) -> None:
                 hint="For example: metabench run --learner maml --suite toy-regression. "
                 "A plan file says both.",
             )
+
+
+def _seconds(text: str, option: str) -> float | None:
+    """The value of an option that takes a time; None where it is not given."""
+    if not text:
+        return None
+    seconds = seconds_in(text)
+    if seconds is None:
+        raise UsageError(f"{option} {text!r} is not a time.", hint="Write it as 90m, 2h or 1h30m.")
+    return seconds
 
 
 def _one(text: str, option: str) -> str:
@@ -302,13 +318,15 @@ def _finish(outcomes: Sequence[JobOutcome], jobs: Sequence[Job]) -> None:
     """Print how the runs ended and what to do next; exit with 1 on failure, 130 if interrupted."""
     counts = {
         status: sum(outcome.status == status for outcome in outcomes)
-        for status in ("done", "failed", "interrupted")
+        for status in ("done", "failed", "interrupted", "submitted")
     }
     for outcome in outcomes:
         if outcome.status == "failed":
-            say(f"Failed: {outcome.job.planned.label}: {outcome.text}", fg="red")
-            if outcome.hint:
-                say(outcome.hint)
+            say(f"Failed: {outcome.job.label}: {outcome.text}", fg="red")
+        elif outcome.status == "interrupted" and outcome.text:
+            say(f"Interrupted: {outcome.job.label}: {outcome.text}", fg="yellow")
+        if outcome.hint:
+            say(outcome.hint)
     ended = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
     say(f"Runs: {ended}.")
     if counts["interrupted"]:
@@ -318,6 +336,8 @@ def _finish(outcomes: Sequence[JobOutcome], jobs: Sequence[Job]) -> None:
         again = shlex.join(["metabench", *sys.argv[1:]])
         say(f"The state is saved. Resume with:\n  {again}")
         raise typer.Exit(130)
+    if counts["submitted"]:
+        say(f"Watch them with: metabench status {jobs[0].out}")
     if counts["done"]:
         say(f"Print the table with: metabench report {jobs[0].out}")
     if counts["failed"]:

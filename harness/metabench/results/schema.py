@@ -132,7 +132,9 @@ class RunRecord(BaseModel):
     run_id: str = Field(description="Digest of `spec`.")
     spec: RunSpec = Field(description="Everything that determines the numbers of this run.")
     status: Status = Field(description="Only a `done` run is counted in tables.")
-    error: str = Field(default="", description="Why a failed run failed, in a sentence.")
+    error: str = Field(
+        default="", description="Why a failed run failed, in a sentence, or what interrupted it."
+    )
     stamps: tuple[str, ...] = Field(
         default=(),
         description="How the run differs from the full benchmark: smoke, synthetic, subset, ...",

@@ -54,7 +54,7 @@ many as M-NAS's figure 6 shows; a file of 0.4 MB at 40 numbers a task, 1.2 MB at
 
 
 class Interrupted(Exception):  # noqa: N818 - like KeyboardInterrupt, not an error
-    """The user asked to stop; the state is saved."""
+    """The run was asked to stop; the state is saved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +64,14 @@ class Control:
     Attributes:
         emit: called with each event.
         stopped: called between steps; if it returns True, the run saves its state and stops.
+        why: what the record says of a run that was stopped; "" where a user asked.
         checkpoint_seconds: least number of seconds between two checkpoints of the training.
         engine: what makes the meta-steps.
     """
 
     emit: Callable[[RunEvent], None]
     stopped: Callable[[], bool]
+    why: Callable[[], str] = str
     checkpoint_seconds: float = 30.0
     engine: EngineName = "eager"
 

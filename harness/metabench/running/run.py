@@ -127,7 +127,7 @@ class RunExecution:
         try:
             return self._run(record)
         except (Interrupted, KeyboardInterrupt):
-            self._write(record, "interrupted")
+            self._write(record, "interrupted", error=self._control.why())
             raise
         except MetabenchError as error:
             self._fail(record, error.message)

@@ -22,5 +22,6 @@ def executor_specs() -> Iterator[ExecutorSpec]:
         summary="Runs on a Ray cluster, each as one Ray task.",
         params="metabench_plugins.executors.on_ray:RayParams",
         factory="metabench_plugins.executors.on_ray:RayExecutor",
+        remote=True,
         reference="Moritz et al., OSDI 2018",
     )

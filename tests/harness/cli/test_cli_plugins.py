@@ -180,6 +180,7 @@ KINDS = {
     "strategy": ("strategies", "class TwoFrogs:"),
     "metric": ("metrics", "def score("),
     "suite": ("suites", "name: two-frogs"),
+    "executor": ("executors", "class TwoFrogs:"),
 }
 
 
@@ -205,7 +206,7 @@ def test_new_makes_each_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ki
     module = folder / "src" / "metabench_two_frogs" / "__init__.py"
     listed = json.loads(call("--plugin", module, "list", plural, "--json")[1])[plural]
     assert "two-frogs" in [entry["name"] for entry in listed]
-    if kind != "learner":  # which takes long
+    if kind not in ("learner", "executor"):  # which take long
         code, out, _ = call("--plugin", module, "plugins", "check", "two-frogs")
         assert code == 0, out
         assert out.count("\n  ok  ") >= 7

@@ -44,7 +44,7 @@ class LocalExecutor:
         stopped: Callable[[], bool],
     ) -> list[JobOutcome]:
         """Run all jobs; see :class:`metabench.running.executors.Executor`."""
-        if self._params.jobs == 1 or len(jobs) == 1:
+        if self._params.jobs == 1 or len(jobs) <= 1:
             return self._here(jobs, emit=emit, stopped=stopped)
         return self._beside(jobs, emit=emit, stopped=stopped)
 
@@ -55,7 +55,7 @@ class LocalExecutor:
         emit: Callable[[RunEvent], None],
         stopped: Callable[[], bool],
     ) -> list[JobOutcome]:
-        catalog = load_catalog(jobs[0].plugin_files)
+        catalog = load_catalog(jobs[0].plugin_files) if jobs else None
         outcomes = []
         for job in jobs:
             if stopped():
@@ -91,8 +91,8 @@ class LocalExecutor:
                 if outcome is not None:
                     outcomes.append(outcome)
                     del running[ready]
-        order = {job.planned.spec.run_id: i for i, job in enumerate(jobs)}
-        return sorted(outcomes, key=lambda outcome: order[outcome.job.planned.spec.run_id])
+        found = {outcome.job.run_id: outcome for outcome in outcomes}
+        return [found[job.run_id] for job in jobs]
 
 
 class _Worker:
@@ -116,14 +116,7 @@ class _Worker:
                 return JobOutcome(self._job, "interrupted")
             code = self._process.exitcode
             text = f"its process ended with exit code {code}"
-            emit(
-                RunEvent(
-                    kind="run-failed",
-                    run_id=self._job.planned.spec.run_id,
-                    label=self._job.planned.label,
-                    text=text,
-                )
-            )
+            emit(self._job.event("run-failed", text))
             return JobOutcome(self._job, "failed", text, "Run the same command to resume it.")
         if isinstance(message, JobOutcome):
             self._process.join()
@@ -148,6 +141,6 @@ def _main(job: Job, messages: Connection) -> None:
             except OSError:  # the main process is gone: save and stop
                 stop.ask()
 
-        outcome = run_job(job, load_catalog(job.plugin_files), emit=emit, stopped=stop)
+        outcome = run_job(job, emit=emit, stopped=stop)
         with suppress(OSError):
             messages.send(outcome)

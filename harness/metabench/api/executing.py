@@ -1,0 +1,118 @@
+"""How planned runs are made: by which executor, where, with what."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metabench.errors import UsageError
+
+if TYPE_CHECKING:
+    from metabench.planning.plan import PlannedRun
+    from metabench.plugin.catalog import Catalog
+    from metabench.plugin.specs import ExecutorSpec
+    from metabench.running.executors import Executor, Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HowToRun:
+    """What a user says about how runs are made. It changes none of their numbers.
+
+    Attributes:
+        out: the results folder.
+        executor: its name.
+        executor_params: its parameters, but for ``jobs``.
+        jobs: runs at a time; None for the executor's default.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        engine: what makes the meta-steps.
+        threads: CPU threads of each run.
+        plugin_files: plugins given by file.
+        checkpoint_seconds: least number of seconds between two checkpoints of the training.
+        time_limit: seconds after which a run saves its state and stops; None for no limit.
+    """
+
+    out: Path
+    executor: str = "local"
+    executor_params: Mapping[str, Any] = field(default_factory=dict)
+    jobs: int | None = None
+    device: str = "auto"
+    engine: str = "eager"
+    threads: int = 1
+    plugin_files: tuple[Path, ...] = ()
+    checkpoint_seconds: float = 30.0
+    time_limit: float | None = None
+
+
+def prepare(
+    planned: Sequence[PlannedRun], how: HowToRun, catalog: Catalog
+) -> tuple[Executor, list[Job]]:
+    """The executor of planned runs, and a job for each; all is checked that can be checked here.
+
+    Raises:
+        UsageError: when something does not exist here or does not fit.
+    """
+    from metabench.results.store import require_writable
+    from metabench.running.devices import pick_device
+    from metabench.running.engines import pick_engine
+    from metabench.running.executors import Job
+    from metabench.running.precision import check_precision
+
+    spec = catalog.executor(how.executor)
+    executor = _executor(spec, how)
+    require_writable(how.out)
+    device, engine = how.device, pick_engine(how.engine)
+    if not spec.remote:
+        _check_threads(how.threads)
+        device = pick_device(device)
+        engine = pick_engine(engine, device=device)
+        for precision in {one.spec.precision for one in planned}:
+            check_precision(precision, device)
+    jobs = [
+        Job(
+            one,
+            how.out,
+            device,
+            how.threads,
+            how.plugin_files,
+            how.checkpoint_seconds,
+            engine,
+            how.time_limit,
+        )
+        for one in planned
+    ]
+    return executor, jobs
+
+
+def _executor(spec: ExecutorSpec, how: HowToRun) -> Executor:
+    from metabench.planning.validation import validated
+    from metabench.plugin.specs import resolve
+
+    params = dict(how.executor_params)
+    if how.jobs is not None:
+        if "jobs" in params:
+            raise UsageError(
+                "--jobs and --set executor.jobs both say how many runs are made at a time.",
+                hint="Leave one of them out.",
+            )
+        if "jobs" not in spec.params_model().model_fields:
+            raise UsageError(
+                f"The executor {spec.name} does not take --jobs.",
+                hint=f"`metabench show {spec.name}` lists its parameters.",
+            )
+        params["jobs"] = how.jobs
+    checked = validated(spec.params_model(), params, what="executor", owner=spec.name)
+    made: Executor = resolve(spec.factory)(checked)
+    return made
+
+
+def _check_threads(n: int) -> None:
+    """Refuse more threads than CPUs: they are slower, and far too many crash the process."""
+    n_cpus = os.cpu_count() or 1
+    if n > n_cpus:
+        raise UsageError(
+            f"--threads {n} is more than the {n_cpus} CPUs of this machine.",
+            hint="For small tasks, one thread per process and as many --jobs as CPUs is fastest.",
+        )
