@@ -134,6 +134,7 @@ class Grid(Frozen):
         *,
         plugin_files: tuple[Path, ...] = (),
         of_file: bool = False,
+        without_data: bool = False,
     ) -> list[PlannedRun]:
         """The runs of the grid, each once.
 
@@ -142,13 +143,15 @@ class Grid(Frozen):
             suites: those of :meth:`suites_of`, if they are loaded already.
             plugin_files: plugins given by file.
             of_file: whether a plan file asks for them, whose digest their records then have.
+            without_data: as of :func:`~metabench.planning.plan.plan_all`.
 
         Raises:
             UsageError: for unknown names, values out of bounds and what does not fit together.
             DataError: when data is missing, or too small for the episodes.
         """
         suites = self.suites_of(catalog) if suites is None else suites
-        runs = plan_all(self._requests(suites, plugin_files), catalog, suites=suites)
+        requests = self._requests(suites, plugin_files)
+        runs = plan_all(requests, catalog, suites=suites, without_data=without_data)
         return [replace(run, plan=self.digest) for run in runs] if of_file else runs
 
     def suites_of(self, catalog: Catalog) -> dict[str, Suite]:
