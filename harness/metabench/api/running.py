@@ -139,24 +139,24 @@ def run(
 
     files = tuple(Path(file) for file in plugins)
     found = catalog_with(files)
-    fields = {
-        "learners": learner,
-        "suites": [str(one) for one in ([suite] if isinstance(suite, str | Path) else suite)],
-        "settings": setting,
-        "budget": budget,
-        **_for_learners("network", "networks", network),
-        **_for_learners("strategy", "strategies", strategy),
-        "seeds": seeds if isinstance(seeds, int) else tuple(seeds),
-        "set": dict(changes or {}),
-        "sweep": {name: [*values] for name, values in (sweep or {}).items()},
-        "data": data,
-        "limit": limit,
-        "metrics": tuple(metrics),
-        "precision": precision,
-    }
+    fields = fields_of(
+        learner=learner,
+        suite=suite,
+        network=network,
+        strategy=strategy,
+        seeds=seeds,
+        changes=changes,
+        sweep=sweep,
+        settings=setting,
+        budget=budget,
+        data=data,
+        limit=limit,
+        metrics=tuple(metrics),
+        precision=precision,
+    )
     planned = validated(Grid, fields, what="run:").plan(found, plugin_files=files)
     for note in dict.fromkeys(note for one in planned for note in one.notes):
-        _say(f"Note: {note}")
+        say(f"Note: {note}")
     how = HowToRun(
         out=Path(out),
         executor=executor,
@@ -169,7 +169,22 @@ def run(
         time_limit=time_limit,
     )
     work, todo = prepare(planned, how, found)
-    outcomes = execute(work, todo, found, show=on_event or _print_ends)
+    outcomes = execute(work, todo, found, show=on_event or print_ends)
+    return ended(outcomes, how.out, check=check)
+
+
+def ended(outcomes: Sequence[JobOutcome], out: Path, *, check: bool) -> Runs:
+    """How runs ended, as a value.
+
+    Args:
+        outcomes: of the runs.
+        out: the results folder.
+        check: raise if a run failed.
+
+    Raises:
+        MetabenchError: when a run failed and ``check`` is true.
+        KeyboardInterrupt: when one was interrupted.
+    """
     if any(outcome.status == "interrupted" for outcome in outcomes):
         raise KeyboardInterrupt
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
@@ -180,7 +195,7 @@ def run(
             f"{first.text}",
             hint=first.hint,
         )
-    return Runs(outcomes, how.out)
+    return Runs(outcomes, out)
 
 
 def execute(
@@ -212,6 +227,41 @@ def execute(
         return work(jobs, emit=emit, stopped=stop)
 
 
+def fields_of(
+    *,
+    learner: str | Sequence[str],
+    suite: str | Path | Sequence[str | Path],
+    network: str | Mapping[str, str] | None,
+    strategy: str | Mapping[str, str] | None,
+    seeds: int | Iterable[int],
+    changes: Mapping[str, Any] | None,
+    sweep: Mapping[str, Sequence[Any]] | None,
+    **others: Any,
+) -> dict[str, Any]:
+    """The fields of a :class:`~metabench.planning.grid.Grid` from the arguments of a call.
+
+    Args:
+        learner: as of :func:`run`, like the next ones.
+        suite: likewise.
+        network: likewise.
+        strategy: likewise.
+        seeds: likewise.
+        changes: likewise.
+        sweep: likewise.
+        others: further fields.
+    """
+    return {
+        "learners": learner,
+        "suites": [str(one) for one in ([suite] if isinstance(suite, str | Path) else suite)],
+        **_for_learners("network", "networks", network),
+        **_for_learners("strategy", "strategies", strategy),
+        "seeds": seeds if isinstance(seeds, int) else tuple(seeds),
+        "set": dict(changes or {}),
+        "sweep": {name: [*values] for name, values in (sweep or {}).items()},
+        **others,
+    }
+
+
 def _for_learners(
     of_all: str, by_learner: str, value: str | Mapping[str, str] | None
 ) -> dict[str, Any]:
@@ -219,14 +269,15 @@ def _for_learners(
     return {by_learner: dict(value)} if isinstance(value, Mapping) else {of_all: value}
 
 
-def _print_ends(event: RunEvent) -> None:
+def print_ends(event: RunEvent) -> None:
+    """Say on stderr how each run ends."""
     words = {"run-done": "done", "run-failed": "failed", "message": ""}
     if event.kind in words:
         text = ": ".join(part for part in (words[event.kind], event.text) if part)
-        _say(f"{event.label}: {text}")
+        say(f"{event.label}: {text}")
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     """Print a line on stderr, if that can be written."""
     with suppress(OSError, ValueError):
         sys.stderr.write(f"{line}\n")

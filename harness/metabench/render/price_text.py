@@ -70,8 +70,7 @@ def _sentences(price: Price) -> Iterator[str]:
             f"They take at least {memory_text(price.memory_mib)} of memory and write about "
             f"{size_text(price.disk_bytes)} to {where}."
         )
-    for note in price.notes:
-        yield f"Some were {note}."
+    yield from price.notes
     for sentence, n in price.lacking.items():
         yield f"Missing data of {counted(n, 'run')}: {sentence}"
     if any(run.planned.lacks and run.costs for run in price.left):

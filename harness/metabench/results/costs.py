@@ -148,7 +148,9 @@ class KnownCosts:
     def __init__(
         self, *, device: str, engine: str, threads: int, cache: Cache | None = None
     ) -> None:
-        self._about = [machine(), device, engine, threads]
+        self.device = device
+        self._engine = engine
+        self._threads = threads
         self._cache = Cache(cache_root()) if cache is None else cache
 
     def get(self, spec: RunSpec) -> Costs | None:
@@ -165,8 +167,21 @@ class KnownCosts:
         """Keep what was measured."""
         self._cache.put(_KIND, self._key(spec), costs.model_dump_json().encode())
 
+    def tells(self, record: RunRecord) -> bool:
+        """Whether a finished run was made in the way that is asked about."""
+        made_with = record.provenance
+        # What is captured or compiled takes another time than the learner's own steps.
+        eager = {*made_with.engine} <= {"eager"}
+        return (
+            record.status == "done"
+            and made_with.device.partition(" ")[0] == self.device
+            and made_with.threads == self._threads
+            and (self._engine == "auto" or eager == (self._engine == "eager"))
+        )
+
     def _key(self, spec: RunSpec) -> str:
-        return canonical_json([self._about, costly(spec)])
+        about = [machine(), self.device, self._engine, self._threads]
+        return canonical_json([about, costly(spec)])
 
 
 def costs_of_records(runs: Mapping[Path, RunRecord], *, device: str) -> Costs | None:

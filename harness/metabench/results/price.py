@@ -5,6 +5,7 @@ What nobody has measured is not guessed: it is counted as not known.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
@@ -106,17 +107,18 @@ class Price:
     @property
     def lacking(self) -> dict[str, int]:
         """The data that is missing and how to get it, with the number of runs that need it."""
-        found: dict[str, int] = {}
-        for run in self.left:
-            for sentence in run.planned.lacks:
-                found[sentence] = found.get(sentence, 0) + 1
-        return found
+        return lacking(run.planned for run in self.left)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the reader should know, each once."""
         said = [note for run in self.left for note in (run.costs.notes if run.costs else ())]
         return tuple(dict.fromkeys(said))
+
+
+def lacking(runs: Iterable[PlannedRun]) -> dict[str, int]:
+    """The data that runs lack and how to get it, with the number of runs that need it."""
+    return dict(Counter(sentence for run in runs for sentence in run.lacks))
 
 
 def states_in(out: Path, runs: Iterable[PlannedRun]) -> list[RunState | None]:
@@ -157,9 +159,7 @@ def _state(folder: Path) -> RunState | None:
         return None
 
 
-def known_costs(
-    runs: Sequence[PlannedRun], out: Path, *, known: KnownCosts, device: str
-) -> dict[str, Costs]:
+def known_costs(runs: Sequence[PlannedRun], out: Path, *, known: KnownCosts) -> dict[str, Costs]:
     """The costs that need no measurement, by :func:`kind_of`.
 
     Finished runs of the same configuration that this machine timed are better than a measurement,
@@ -169,7 +169,6 @@ def known_costs(
         runs: those that are planned.
         out: the results folder.
         known: costs that were measured before.
-        device: on which runs are made.
     """
     found: dict[str, Costs] = {}
     done: dict[Path, list[tuple[Path, RunRecord]]] = {}
@@ -179,9 +178,9 @@ def known_costs(
             continue
         home = RunStore.of(run.spec, out).folder.parent
         if home not in done:
-            done[home] = [one for one in _records(home) if one[1].status == "done"]
+            done[home] = [one for one in _records(home) if known.tells(one[1])]
         alike = dict(one for one in done[home] if _kind(one[1].spec) == kind)
-        costs = costs_of_records(alike, device=device) or known.get(run.spec)
+        costs = costs_of_records(alike, device=known.device) or known.get(run.spec)
         if costs is not None:
             found[kind] = costs
     return found

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,8 +50,8 @@ SLOW = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HowRun:
-    """How runs are made whose costs are asked for.
+class Resources:
+    """What makes the runs whose costs are asked for.
 
     Attributes:
         device: ``cpu``, ``cuda``, ``cuda:1``.
@@ -67,7 +67,7 @@ class HowRun:
 def measure(
     planned: PlannedRun,
     catalog: Catalog,
-    how: HowRun,
+    on: Resources,
     *,
     seconds: float = SECONDS,
     so_far: Callable[[Costs], None] = lambda costs: None,
@@ -80,23 +80,23 @@ def measure(
     Args:
         planned: the run.
         catalog: where plugins are found.
-        how: device, engine and threads.
+        on: device, engine and threads.
         seconds: how long to measure, about.
         so_far: called with the costs of meta-training, before the others are measured.
 
     Raises:
         MetabenchError: when the run cannot be built.
     """
-    torch.set_num_threads(how.threads)
+    torch.set_num_threads(on.threads)
     reuse_freed_memory()
-    device = torch.device(how.device)
+    device = torch.device(on.device)
     if device.type == "cuda":
         make_repeatable()
-    spec, watch = _with_data(planned, catalog), _Watch(device, how.threads)
+    spec, watch = _with_data(planned, catalog), _Watch(device, on.threads)
     with computing_in(spec.precision):
         with watch as setup:
             built = build(spec, catalog, device=device, metrics=planned.metrics)
-        training = _Training(spec, built, watch, how.engine, limit=seconds / 2)
+        training = _Training(spec, built, watch, on.engine, limit=seconds / 2)
         stretches = tuple(training.stretches()) if spec.training.meta_steps else ()
         with tempfile.TemporaryDirectory(prefix="metabench-probe-") as folder:
             root = Path(folder)
@@ -127,8 +127,10 @@ def measure(
         return trained.model_copy(update=update)
 
 
-UNTESTED = "without its meta-test, whose adaptation takes too long to measure"
+UNTESTED = "Some times leave out the meta-test, whose adaptation takes too long to measure."
 """Said of a price of meta-training alone."""
+UNCOMPILED = "Times are measured without compiling, which makes long runs faster."
+"""Said of programs that would take minutes to compile."""
 
 
 def _with_data(planned: PlannedRun, catalog: Catalog) -> RunSpec:
@@ -201,6 +203,7 @@ class _Training:
     limit: float
     reduced: bool = False
     notes: tuple[str, ...] = ()
+    _meta_step: Engine = field(init=False)
 
     def stretches(self) -> Iterator[Stretch]:
         """What the steps of each stretch cost."""
@@ -228,7 +231,7 @@ class _Training:
             self.engine, device=device, task=self.built.task, meta_steps=meta_steps
         )
         if name == "compiled" and device.type == "cpu":
-            self.notes = ("measured without compiling, which makes long runs faster",)
+            self.notes = (UNCOMPILED,)
             name = "eager"
         return engines.open_engine(name, self.built.learner, device=device, say=lambda text: None)
 
@@ -237,12 +240,13 @@ class _Training:
         n, on_cpu = phase.n_tasks, phase.device.type == "cpu"
         few = max(1, n // 8) if on_cpu and n else n
         once = self._steps(phase, first, first + 1, few)
-        if once > limit and on_cpu:  # it may have had more to do than others, but not much
+        if first > 0 and once > limit and on_cpu:
             return self._of_all(once, few, n)
-        # The first steps import what they need, or capture.
+        # The first steps of all import what they need, or capture.
         once = self._steps(phase, first, min(first + (1 if on_cpu else 3), stop), few)
-        if few < n:
-            few = min(n, max(few, int(limit / once * few)))
+        affordable = min(n, int(limit / once * few))
+        if affordable > few:
+            few = affordable
             once = self._steps(phase, first, first + 1, few)
         count = min(MOST_STEPS, int((limit - once) / once), stop - first - 1)
         if count > 0:

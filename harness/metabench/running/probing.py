@@ -24,7 +24,7 @@ from pathlib import Path
 from metabench.errors import MetabenchError
 from metabench.planning.plan import PlannedRun
 from metabench.results.costs import Costs
-from metabench.running.probe import HowRun, measure
+from metabench.running.probe import Resources, measure
 
 ONE_SECONDS = 90.0
 """Seconds of wall time after which a measurement is given up."""
@@ -37,13 +37,13 @@ class _Asked:
     """What is measured."""
 
     runs: tuple[PlannedRun, ...]
-    how: HowRun
+    on: Resources
     plugin_files: tuple[Path, ...]
 
 
 def probe_all(
     runs: Sequence[PlannedRun],
-    how: HowRun,
+    on: Resources,
     *,
     plugin_files: Sequence[Path] = (),
     tell: Callable[[int, Costs | str], None],
@@ -53,7 +53,7 @@ def probe_all(
 
     Args:
         runs: one of each configuration.
-        how: they are made.
+        on: device, engine and threads.
         plugin_files: plugins given by file.
         tell: called with the index of a run and its costs, or why they could not be measured.
         seconds: after which no further run is measured; :data:`ALL_SECONDS` by default.
@@ -69,7 +69,7 @@ def probe_all(
         timer = threading.Timer(limit + ONE_SECONDS, process.kill)
         timer.start()
         try:
-            asked = _Asked(tuple(runs), how, tuple(plugin_files))
+            asked = _Asked(tuple(runs), on, tuple(plugin_files))
             pickle.dump((asked, limit), process.stdin)
             process.stdin.close()
             for line in process.stdout:
@@ -138,7 +138,7 @@ def _measure(planned: PlannedRun, asked: _Asked, to: Connection) -> None:
         to.send({"costs": costs.model_dump(mode="json")})
 
     try:
-        send(measure(planned, load_catalog(asked.plugin_files), asked.how, so_far=send))
+        send(measure(planned, load_catalog(asked.plugin_files), asked.on, so_far=send))
     except MetabenchError as error:
         to.send({"why": error.message})
     except Exception as error:  # a plugin may raise anything

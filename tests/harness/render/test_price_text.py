@@ -43,7 +43,7 @@ def test_the_text_says_time_memory_disk_and_what_is_missing(catalog: Catalog) ->
         memory_is_least=True,
         episode_bytes=1000,
         load=2,
-        notes=("measured without compiling, which makes long runs faster",),
+        notes=("Mind the gap.",),
     )
     runs[1] = replace(runs[1], lacks=("toys are missing. Fetch them.",))
     price = priced(
@@ -64,7 +64,7 @@ def test_the_text_says_time_memory_disk_and_what_is_missing(catalog: Catalog) ->
     assert "at its present load it is 2 h 31 min" in text
     assert "the time of 2 further runs is not known" in text
     assert "at least 1.2 GiB of memory and write about 800 kB to R." in text
-    assert "Some were measured without compiling" in text
+    assert "Mind the gap." in text
     assert "Missing data of 1 run: toys are missing. Fetch them." in text
     assert "on generated data of the same shape" in text
     assert all(len(line) <= 70 for line in price_text(price, 70).splitlines())

@@ -38,10 +38,14 @@ def test_a_finished_run_costs_nothing_and_tells_what_the_others_cost(
     assert states_in(tmp_path, runs) == [None, None]
     make(runs[0], tmp_path, catalog)
     known = KnownCosts(device="cpu", engine="eager", threads=1)
-    costs = known_costs(runs, tmp_path, known=known, device="cpu")
+    costs = known_costs(runs, tmp_path, known=known)
     price = priced(runs, costs, out=tmp_path, device="cpu", jobs=1, why={})
     assert [run.done for run in price.runs] == [True, False]
     assert [run.costs is not None and run.costs.origin for run in price.runs] == ["records"] * 2
+    for other in (("cpu", "compiled", 1), ("cpu", "eager", 2), ("cuda", "eager", 1)):
+        device, engine, threads = other
+        known = KnownCosts(device=device, engine=engine, threads=threads)
+        assert known_costs(runs, tmp_path, known=known) == {}
     assert price.runs[0].seconds == 0
     assert price.seconds == price.runs[1].seconds > 0
     assert price.disk_bytes > 100

@@ -11,9 +11,9 @@ import pytest
 from metabench.planning.plan import PlannedRun, RunRequest, plan, plan_all, suite_of
 from metabench.plugin.catalog import Catalog
 from metabench.results.costs import Costs
-from metabench.running.probe import UNTESTED, HowRun, measure
+from metabench.running.probe import UNTESTED, Resources, measure
 
-CPU = HowRun(device="cpu")
+CPU = Resources(device="cpu")
 
 
 def planned(catalog: Catalog, learner: str, **others: object) -> PlannedRun:

@@ -9,7 +9,7 @@ import pytest
 from metabench.planning.plan import RunRequest, plan
 from metabench.plugin.catalog import Catalog
 from metabench.results.costs import Costs
-from metabench.running.probe import HowRun
+from metabench.running.probe import Resources
 from metabench.running.probing import probe_all
 
 
@@ -20,7 +20,7 @@ def test_one_that_cannot_be_measured_does_not_stop_the_others(catalog: Catalog) 
     other = good.spec.learner.model_copy(update={"name": "nobody"})
     bad = replace(good, spec=good.spec.model_copy(update={"learner": other}))
     found: dict[int, Costs | str] = {}
-    probe_all([bad, good], HowRun(device="cpu"), tell=found.__setitem__, seconds=60)
+    probe_all([bad, good], Resources(device="cpu"), tell=found.__setitem__, seconds=60)
     assert isinstance(found[0], str)
     assert "nobody" in found[0]
     assert isinstance(found[1], Costs)
@@ -30,5 +30,5 @@ def test_one_that_cannot_be_measured_does_not_stop_the_others(catalog: Catalog) 
 def test_without_time_nothing_is_measured(catalog: Catalog) -> None:
     request = RunRequest(learners=("support-mean",), suite="toy-regression", budget="smoke")
     found: dict[int, Costs | str] = {}
-    probe_all(plan(request, catalog), HowRun(device="cpu"), tell=found.__setitem__)
+    probe_all(plan(request, catalog), Resources(device="cpu"), tell=found.__setitem__)
     assert found == {}
