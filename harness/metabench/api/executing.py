@@ -61,7 +61,7 @@ def prepare(
     from metabench.running.precision import check_precision
 
     spec = catalog.executor(how.executor)
-    executor = _executor(spec, how)
+    executor = executor_of(spec, how.executor_params, jobs=how.jobs)
     require_writable(how.out)
     device, engine = how.device, pick_engine(how.engine)
     if not spec.remote:
@@ -86,12 +86,16 @@ def prepare(
     return executor, jobs
 
 
-def _executor(spec: ExecutorSpec, how: HowToRun) -> Executor:
+def executor_of(spec: ExecutorSpec, params: Mapping[str, Any], *, jobs: int | None) -> Executor:
+    """Build an executor; ``jobs`` is a parameter that has an option of its own.
+
+    Raises:
+        UsageError: when a parameter does not exist or is out of bounds.
+    """
     from metabench.planning.validation import validated
     from metabench.plugin.specs import resolve
 
-    params = dict(how.executor_params)
-    if how.jobs is not None:
+    if jobs is not None:
         if "jobs" in params:
             raise UsageError(
                 "--jobs and --set executor.jobs both say how many runs are made at a time.",
@@ -102,7 +106,7 @@ def _executor(spec: ExecutorSpec, how: HowToRun) -> Executor:
                 f"The executor {spec.name} does not take --jobs.",
                 hint=f"`metabench show {spec.name}` lists its parameters.",
             )
-        params["jobs"] = how.jobs
+        params = {**params, "jobs": jobs}
     checked = validated(spec.params_model(), params, what="executor", owner=spec.name)
     made: Executor = resolve(spec.factory)(checked)
     return made

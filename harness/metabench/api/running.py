@@ -88,6 +88,7 @@ def run(
     executor: str = "local",
     executor_params: Mapping[str, Any] | None = None,
     time_limit: float | None = None,
+    shard: str = "",
     device: str = "auto",
     precision: Precision = "float32",
     engine: EngineName = "eager",
@@ -120,6 +121,7 @@ def run(
         executor: how runs are executed: ``local``, or another one.
         executor_params: its parameters, such as ``{"partition": "gpu"}``.
         time_limit: seconds after which a run saves its state and stops; the same call resumes it.
+        shard: make only a share of the runs: ``1/4`` is the first of four shares.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: how layers multiply: ``float32``, ``tf32`` or ``bf16``.
         engine: what makes the meta-steps and adapts: ``eager``, ``compiled`` or ``auto``.
@@ -132,9 +134,10 @@ def run(
         UsageError: for unknown names, values out of bounds and combinations that do not fit.
         DataError: when data is missing, or too small for the episodes.
         MetabenchError: when a run failed and ``check`` is true; the others were still made.
-        KeyboardInterrupt: when it was interrupted; the state is saved.
+        KeyboardInterrupt: when the user interrupted it; the state is saved.
     """
     from metabench.planning.grid import Grid
+    from metabench.planning.shards import parse_shard
     from metabench.planning.validation import validated
 
     files = tuple(Path(file) for file in plugins)
@@ -155,6 +158,8 @@ def run(
         precision=precision,
     )
     planned = validated(Grid, fields, what="run:").plan(found, plugin_files=files)
+    if shard:
+        planned, _ = parse_shard(shard).divide(planned)
     for note in dict.fromkeys(note for one in planned for note in one.notes):
         say(f"Note: {note}")
     how = HowToRun(
@@ -185,7 +190,7 @@ def ended(outcomes: Sequence[JobOutcome], out: Path, *, check: bool) -> Runs:
         MetabenchError: when a run failed and ``check`` is true.
         KeyboardInterrupt: when one was interrupted.
     """
-    if any(outcome.status == "interrupted" for outcome in outcomes):
+    if any(outcome.status == "interrupted" and not outcome.text for outcome in outcomes):
         raise KeyboardInterrupt
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed and check:

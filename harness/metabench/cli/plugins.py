@@ -136,7 +136,8 @@ def new(
 
 def _described(plugin: PluginInfo) -> dict[str, Any]:
     named = {kind_in_words(kind): names for kind, names in plugin.provides.items()}
-    return asdict(plugin) | {"provides": named}
+    root = None if plugin.root is None else str(plugin.root)
+    return asdict(plugin) | {"provides": named, "root": root}
 
 
 def _offer(plugin: PluginInfo) -> str:

@@ -14,13 +14,18 @@ import typer
 
 from metabench.cli.screen import say
 from metabench.errors import UsageError
-from metabench.text import seconds_in
+from metabench.text import counted, seconds_in
 
 if TYPE_CHECKING:
     from metabench.api.executing import HowToRun
     from metabench.planning.plan import PlannedRun
+    from metabench.planning.shards import Shard
     from metabench.results.price import Price
     from metabench.running.executors import Job, JobOutcome
+
+
+MOST_NAMED = 10
+"""Runs of other shards that are named."""
 
 
 class Data(StrEnum):
@@ -163,6 +168,14 @@ def run(
             "stops, and the same command resumes it. [default: no limit]",
         ),
     ] = "",
+    shard: Annotated[
+        str,
+        typer.Option(
+            metavar="I/N",
+            help="Make only the I-th of N shares of the runs, such as 1/4. The N commands "
+            "together make each run once, wherever they are given.",
+        ),
+    ] = "",
     out: Annotated[Path, typer.Option(help="The results folder to write to.")] = Path(
         "results/local"
     ),
@@ -196,8 +209,10 @@ def run(
     from metabench.cli.context import catalog, plugin_files
     from metabench.planning.grid import grid_of, parse_seeds, read_grid, write_grid
     from metabench.planning.overrides import without_executor
+    from metabench.planning.shards import parse_shard
     from metabench.planning.unknown_names import unknown_names_in
 
+    share = parse_shard(shard) if shard else None
     limit_of_time = _seconds(time_limit, "--time-limit")
     found = catalog()
     sets, executor_params = without_executor(set_ or ())
@@ -235,6 +250,10 @@ def run(
             say(f"In suite {name}: {sentence}", fg="yellow")
     for note in dict.fromkeys(note for planned in runs for note in planned.notes):
         say(f"Note: {note}", fg="yellow")
+    if share is not None:
+        runs = _only(share, runs)
+    if not runs:
+        return
     from metabench.api.executing import HowToRun, prepare
     from metabench.api.running import execute
     from metabench.cli.progress import progress
@@ -332,6 +351,17 @@ def parse_names(text: str, option: str) -> tuple[str, ...]:
     if not names:
         raise UsageError(f"{option} names nothing.", hint="Give names, separated by commas.")
     return names
+
+
+def _only(shard: Shard, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """The runs of a shard; say which runs are left to other shards."""
+    own, others = shard.divide(runs)
+    say(f"Shard {shard} makes {len(own):,} of {counted(len(runs), 'run')}.")
+    if others:
+        named = [one.label for one in others[:MOST_NAMED]]
+        further = [f"{len(others) - len(named):,} more"] if len(others) > len(named) else []
+        say(f"Left to other shards: {'; '.join(named + further)}.")
+    return own
 
 
 def _print_plan(runs: Sequence[PlannedRun]) -> None:

@@ -78,6 +78,7 @@ def test_list_names_a_broken_package_and_its_error(
     assert "no_such_module_at_all" in line
     listed = json.loads(call("plugins", "list", "--json")[1])
     assert (listed[0]["name"], listed[0]["status"]) == ("builtin", "ok")
+    assert Path(listed[0]["root"]).name == "metabench_plugins"
     assert {p["name"]: p["status"] for p in listed}["broken"] == "error"
     assert call("show", "maml")[0] == 0
 
