@@ -49,7 +49,7 @@ class Costs(Frozen):
     """What the parts of a run cost on one machine and device."""
 
     origin: Origin = "probe"
-    stretches: tuple[Stretch, ...] = Field(description="Of meta-training, in order.")
+    stretches: tuple[Stretch, ...] = Field(default=(), description="Of meta-training, in order.")
     val_seconds: float = Field(default=0.0, ge=0, description="Of a meta-validation episode.")
     test_seconds: float = Field(
         ge=0, description="Of a meta-test episode, with the further evaluations of the suite."

@@ -45,6 +45,8 @@ PLACES = 4
 """Places of meta-training where steps are measured, at most in each of its phases."""
 MOST_STEPS = 40
 """Steps that are measured at one place."""
+IMPORTS = 6.0
+"""Seconds of the first step of all from which it matters little what it imports."""
 SLOW = 4
 """How many times longer than its share of the time a step takes from which it is measured less."""
 
@@ -82,7 +84,7 @@ def measure(
         catalog: where plugins are found.
         on: device, engine and threads.
         seconds: how long to measure, about.
-        so_far: called with the costs of meta-training, before the others are measured.
+        so_far: called with what is known meanwhile, first when a meta-step is measured.
 
     Raises:
         MetabenchError: when the run cannot be built.
@@ -97,34 +99,40 @@ def measure(
         with watch as setup:
             built = build(spec, catalog, device=device, metrics=planned.metrics)
         training = _Training(spec, built, watch, on.engine, limit=seconds / 2)
-        stretches = tuple(training.stretches()) if spec.training.meta_steps else ()
+        costs = Costs(test_seconds=0.0, setup_seconds=setup.seconds)
+
+        def update(**found: object) -> None:
+            nonlocal costs
+            known = {
+                "memory_mib": provenance.peak_memory_mib(device),
+                "memory_is_least": training.reduced,
+                "load": watch.load,
+            }
+            costs = costs.model_copy(update={**known, **found})
+
+        stretches: list[Stretch] = []
+        for stretch in training.stretches():
+            stretches.append(stretch)
+            # Until more is known, the rest of the training is like this stretch.
+            to_end = (*stretches[:-1], stretch.model_copy(update={"stop": 1.0}))
+            update(stretches=to_end, notes=(*training.notes, UNTESTED))
+            so_far(costs)
         with tempfile.TemporaryDirectory(prefix="metabench-probe-") as folder:
             root = Path(folder)
             path = root / "last.safetensors"
             checkpoint.save(path, {"learner": built.learner.state_dict()})
-            trained = Costs(
-                stretches=stretches,
-                test_seconds=0.0,
-                setup_seconds=setup.seconds,
-                memory_mib=provenance.peak_memory_mib(device),
-                memory_is_least=training.reduced,
-                checkpoint_bytes=path.stat().st_size,
-                load=watch.load,
-                notes=(*training.notes, UNTESTED),
-            )
-            so_far(trained)
+            update(checkpoint_bytes=path.stat().st_size, stretches=tuple(stretches))
+            so_far(costs)
             val_seconds = _validation(spec, built, watch, seconds / 8)
             probed = replace(planned, spec=spec)
             test_seconds, episode_bytes = _testing(probed, built, root, watch, seconds / 4)
-        update = {
-            "val_seconds": val_seconds,
-            "test_seconds": test_seconds,
-            "episode_bytes": episode_bytes,
-            "memory_mib": provenance.peak_memory_mib(device),
-            "load": watch.load,
-            "notes": training.notes,
-        }
-        return trained.model_copy(update=update)
+        update(
+            val_seconds=val_seconds,
+            test_seconds=test_seconds,
+            episode_bytes=episode_bytes,
+            notes=training.notes,
+        )
+        return costs
 
 
 UNTESTED = "Some times leave out the meta-test, whose adaptation takes too long to measure."
@@ -208,6 +216,8 @@ class _Training:
     def stretches(self) -> Iterator[Stretch]:
         """What the steps of each stretch cost."""
         total = self.spec.training.meta_steps
+        if not total:
+            return
         parts = [(phase, *part) for phase in self.built.phases for part in _parts(phase)]
         self._meta_step, limit = self._open(), self.limit / len(parts)
         seconds = 0.0
@@ -240,9 +250,9 @@ class _Training:
         n, on_cpu = phase.n_tasks, phase.device.type == "cpu"
         few = max(1, n // 8) if on_cpu and n else n
         once = self._steps(phase, first, first + 1, few)
-        if first > 0 and once > limit and on_cpu:
-            return self._of_all(once, few, n)
         # The first steps of all import what they need, or capture.
+        if on_cpu and once > (limit if first > 0 else IMPORTS):
+            return self._of_all(once, few, n)
         once = self._steps(phase, first, min(first + (1 if on_cpu else 3), stop), few)
         affordable = min(n, int(limit / once * few))
         if affordable > few:

@@ -26,7 +26,7 @@ from metabench.planning.plan import PlannedRun
 from metabench.results.costs import Costs
 from metabench.running.probe import Resources, measure
 
-ONE_SECONDS = 90.0
+ONE_SECONDS = 120.0
 """Seconds of wall time after which a measurement is given up."""
 ALL_SECONDS = 300.0
 """Seconds of wall time after which a command measures no further configuration."""
