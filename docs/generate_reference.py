@@ -116,7 +116,8 @@ FILES = (
     ),
     (
         "`timings.jsonl`",
-        "Wall time: `phase`, `count` of steps or episodes since the line before, `seconds`. "
+        "Wall time: `phase`, `count` of steps or episodes since the line before, `seconds`, of "
+        "these the `cpu_seconds` of the process, and a digest of the `machine`. "
         "Written while the run goes on, about as often as checkpoints.",
     ),
     (

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metabench.api.pricing import PriceView, price
     from metabench.api.reading import (
         ClaimsView,
         ComparisonView,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         compare,
         report,
     )
+    from metabench.api.reproducing import Reproduced, reproduce
     from metabench.api.running import Runs, run
     from metabench.api.status import StatusView, status
     from metabench.api.tuning import Tuning, tune
@@ -134,6 +136,8 @@ _HOMES = {
         "compare",
         "report",
     ),
+    "api.pricing": ("PriceView", "price"),
+    "api.reproducing": ("Reproduced", "reproduce"),
     "api.running": ("Runs", "run"),
     "api.status": ("StatusView", "status"),
     "api.tuning": ("Tuning", "tune"),
@@ -321,11 +325,13 @@ __all__ = [
     "PhasedLearner",
     "PluginError",
     "Predictor",
+    "PriceView",
     "Proposer",
     "Ranks",
     "Reduction",
     "RegularizedStrategy",
     "ReportView",
+    "Reproduced",
     "RunEnd",
     "RunEvent",
     "RunFacts",
@@ -368,9 +374,11 @@ __all__ = [
     "load_results",
     "normal",
     "predictor",
+    "price",
     "query_scalars",
     "read_yaml",
     "report",
+    "reproduce",
     "run",
     "run_job",
     "share",

@@ -22,6 +22,7 @@ from metabench.cli.listing import list_, show
 from metabench.cli.plugins import plugins_app
 from metabench.cli.references import references_app
 from metabench.cli.report import report
+from metabench.cli.reproduce import reproduce
 from metabench.cli.run import run
 from metabench.cli.screen import prepare, say, told
 from metabench.cli.status import status
@@ -98,6 +99,7 @@ _FORMER_NAMES = {"space": "network"}
 app.command(
     "run", context_settings={"token_normalize_func": lambda word: _FORMER_NAMES.get(word, word)}
 )(run)
+app.command("reproduce")(reproduce)
 app.command("tune")(tune)
 app.command("export")(export)
 app.command("evaluate")(evaluate)

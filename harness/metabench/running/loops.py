@@ -18,7 +18,6 @@ from torch import Tensor
 
 from metabench.errors import DivergedError
 from metabench.planning.plan import PlannedRun
-from metabench.planning.runspec import Training
 from metabench.plugin.contracts.episode import (
     Adapted,
     EpisodeShape,
@@ -177,7 +176,7 @@ class Loops:
         step = state.step
         meta_step = self.engine or built.learner.meta_step
         log_every = max(1, total // LOG_POINTS)
-        val_every = validates_every(spec.training)
+        val_every = spec.training.validates_every
         first = step
         work = Work(self.store, "meta-train", done=step)
         begun: TrainingPhase | None = None
@@ -537,11 +536,6 @@ def tested_learner(
         return built.learner
     states = [one["learner"] for one in kept(path, device=device)]
     return Ensemble(built.learner, states, built.task.kind, built.n_params)
-
-
-def validates_every(training: Training) -> int:
-    """Meta-steps from one meta-validation to the next."""
-    return training.val_every or max(1, training.meta_steps // 20)
 
 
 def chunk_size(shape: EpisodeShape, task: TaskShape) -> int:

@@ -30,7 +30,7 @@ from metabench.running import engines, provenance
 from metabench.running.build import Built, build
 from metabench.running.engines import Adapter, Engine
 from metabench.running.figure_data import keep_figure_data
-from metabench.running.loops import Control, Interrupted, Loops, chunk_size, validates_every
+from metabench.running.loops import Control, Interrupted, Loops, chunk_size
 from metabench.running.out_of_memory import is_out_of_memory, out_of_memory
 from metabench.running.shared_training import share_training
 from metabench.running.trained_learner import restore
@@ -340,7 +340,7 @@ class RunExecution:
 
     def _validation_adapter(self, picked: Literal["eager", "compiled"], built: Built) -> Adapter:
         protocol, training = self._planned.spec.protocol, self._planned.spec.training
-        times = 0 if built.validate is None else training.meta_steps // validates_every(training)
+        times = 0 if built.validate is None else training.meta_steps // training.validates_every
         shape = protocol.val_shape()
         return self._open_adapter(picked, built, shape, protocol.val_episodes, times, curve=False)
 
