@@ -56,6 +56,7 @@ SPECS = (
     specs.NasStrategySpec,
     specs.MetricSpec,
     specs.ExecutorSpec,
+    specs.TrackerSpec,
     specs.RunEvent,
     source_deviation.SourceDeviation,
 )
@@ -110,6 +111,10 @@ FILES = (
         "these the `cpu_seconds` of the process, and a digest of the `machine`. "
         "Written while the run goes on, about as often as checkpoints.",
     ),
+    (
+        "`trackers/NAME.json`",
+        "What a tracker has of the run: its key there, and the last meta-step that it was sent.",
+    ),
     ("`checkpoints/last.safetensors`", "The state of training, from which a run resumes."),
     ("`checkpoints/best.safetensors`", "The best weights on meta-validation, if these are chosen."),
     (
@@ -148,6 +153,7 @@ def make_pages() -> dict[str, str]:
         "strategy": "NAS strategies",
         "metric": "Metrics",
         "executor": "Executors",
+        "tracker": "Trackers",
     }
     files = {"space": "spaces.md", "strategy": "strategies.md"}
     plugin_pages = {

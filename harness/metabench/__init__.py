@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     )
     from metabench.plugin.contracts.metric import Better, MetricFacts, Score
     from metabench.plugin.contracts.phase import Phase
+    from metabench.plugin.contracts.ranks import Ranks
     from metabench.plugin.contracts.space import (
         BatchingSpace,
         CanonicalSpace,
@@ -95,6 +96,15 @@ if TYPE_CHECKING:
         RegularizedStrategy,
         Strategy,
     )
+    from metabench.plugin.contracts.tracker import (
+        CurvePoint,
+        Parameter,
+        RunEnd,
+        RunFacts,
+        RunScore,
+        TrackedRun,
+        Tracker,
+    )
     from metabench.plugin.hookspecs import hookimpl
     from metabench.plugin.source_deviation import SourceDeviation
     from metabench.plugin.specs import (
@@ -106,6 +116,7 @@ if TYPE_CHECKING:
         NasStrategySpec,
         RunEvent,
         SearchSpaceSpec,
+        TrackerSpec,
     )
     from metabench.results.reading import load_results
     from metabench.running.executors import Executor, Job, JobOutcome, run_job
@@ -192,6 +203,7 @@ _HOMES = {
     ),
     "plugin.contracts.metric": ("Better", "MetricFacts", "Score"),
     "plugin.contracts.phase": ("Phase",),
+    "plugin.contracts.ranks": ("Ranks",),
     "plugin.contracts.space": (
         "BatchingSpace",
         "CanonicalSpace",
@@ -210,6 +222,15 @@ _HOMES = {
         "RegularizedStrategy",
         "Strategy",
     ),
+    "plugin.contracts.tracker": (
+        "CurvePoint",
+        "Parameter",
+        "RunEnd",
+        "RunFacts",
+        "RunScore",
+        "TrackedRun",
+        "Tracker",
+    ),
     "plugin.hookspecs": ("hookimpl",),
     "plugin.source_deviation": ("SourceDeviation",),
     "plugin.specs": (
@@ -221,6 +242,7 @@ _HOMES = {
         "NasStrategySpec",
         "RunEvent",
         "SearchSpaceSpec",
+        "TrackerSpec",
     ),
     "results.reading": ("load_results",),
     "running.executors": (
@@ -260,6 +282,7 @@ __all__ = [
     "ClassData",
     "ComparisonView",
     "CountingSpace",
+    "CurvePoint",
     "DataError",
     "DatasetSpec",
     "DivergedError",
@@ -287,6 +310,7 @@ __all__ = [
     "Mixture",
     "NasStrategySpec",
     "Order",
+    "Parameter",
     "Params",
     "Phase",
     "PhasedLearner",
@@ -294,11 +318,15 @@ __all__ = [
     "Predictor",
     "PriceView",
     "Proposer",
+    "Ranks",
     "Reduction",
     "RegularizedStrategy",
     "ReportView",
     "Reproduced",
+    "RunEnd",
     "RunEvent",
+    "RunFacts",
+    "RunScore",
     "Runs",
     "Scaling",
     "Score",
@@ -314,6 +342,9 @@ __all__ = [
     "TaskLoss",
     "TaskShape",
     "TracingLearner",
+    "TrackedRun",
+    "Tracker",
+    "TrackerSpec",
     "Training",
     "TrainingConditions",
     "UsageError",

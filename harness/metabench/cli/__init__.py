@@ -23,6 +23,7 @@ from metabench.cli.reproduce import reproduce
 from metabench.cli.run import run
 from metabench.cli.screen import prepare, say, told
 from metabench.cli.status import status
+from metabench.cli.track import track
 from metabench.cli.view import view
 from metabench.errors import MetabenchError
 from metabench.text import readable
@@ -102,6 +103,7 @@ app.command("figure")(figure)
 app.command("genotypes")(genotypes)
 app.command("view")(view)
 app.command("status")(status)
+app.command("track")(track)
 app.command("list")(list_)
 app.command("show")(show)
 app.add_typer(data_app, name="data")
