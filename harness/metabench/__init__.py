@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from metabench.api.reproducing import Reproduced, reproduce
     from metabench.api.running import Runs, run
     from metabench.api.status import StatusView, status
+    from metabench.api.tuning import Tuning, tune
+    from metabench.api.weights import evaluate, export_weights
     from metabench.errors import (
         DataError,
         DivergedError,
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
         LearnerContext,
         PhasedLearner,
         TracingLearner,
+        TrainingOnly,
     )
     from metabench.plugin.contracts.metric import Better, MetricFacts, Score
     from metabench.plugin.contracts.phase import Phase
@@ -109,6 +112,7 @@ if TYPE_CHECKING:
     from metabench.plugin.source_deviation import SourceDeviation
     from metabench.plugin.specs import (
         API_VERSION,
+        TEST_FACTS,
         DatasetSpec,
         ExecutorSpec,
         LearnerSpec,
@@ -136,6 +140,8 @@ _HOMES = {
     "api.reproducing": ("Reproduced", "reproduce"),
     "api.running": ("Runs", "run"),
     "api.status": ("StatusView", "status"),
+    "api.tuning": ("Tuning", "tune"),
+    "api.weights": ("evaluate", "export_weights"),
     "errors": (
         "DataError",
         "DivergedError",
@@ -200,6 +206,7 @@ _HOMES = {
         "LearnerContext",
         "PhasedLearner",
         "TracingLearner",
+        "TrainingOnly",
     ),
     "plugin.contracts.metric": ("Better", "MetricFacts", "Score"),
     "plugin.contracts.phase": ("Phase",),
@@ -235,6 +242,7 @@ _HOMES = {
     "plugin.source_deviation": ("SourceDeviation",),
     "plugin.specs": (
         "API_VERSION",
+        "TEST_FACTS",
         "DatasetSpec",
         "ExecutorSpec",
         "LearnerSpec",
@@ -270,6 +278,7 @@ __all__ = [
     "QUERY_ACCURACY",
     "QUERY_LOSS",
     "SKIPPED",
+    "TEST_FACTS",
     "Adapted",
     "AnnealedStrategy",
     "Arch",
@@ -347,12 +356,16 @@ __all__ = [
     "TrackerSpec",
     "Training",
     "TrainingConditions",
+    "TrainingOnly",
+    "Tuning",
     "UsageError",
     "canonical_json",
     "choose",
     "claims",
     "compare",
     "digest",
+    "evaluate",
+    "export_weights",
     "hookimpl",
     "inner_loop",
     "inner_path",
@@ -373,6 +386,7 @@ __all__ = [
     "task_gradients",
     "task_losses",
     "task_scores",
+    "tune",
     "uniform",
     "unknown",
 ]

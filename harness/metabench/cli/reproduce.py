@@ -169,7 +169,7 @@ def reproduce(
         outcomes = execute(work, todo, found, show=show)
     code = 0
     try:
-        finish(outcomes, todo, table=False)
+        finish(outcomes, table=False)
     except typer.Exit as end:
         code = end.exit_code
     for sentence in lacks_in_words(table.runs):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,10 +19,11 @@ from metabench.text import counted, seconds_in
 
 if TYPE_CHECKING:
     from metabench.api.executing import HowToRun
+    from metabench.planning.grid import Grid
     from metabench.planning.plan import PlannedRun
     from metabench.planning.shards import Shard
     from metabench.results.price import Price
-    from metabench.running.executors import Job, JobOutcome
+    from metabench.running.executors import JobOutcome
 
 
 MOST_NAMED = 10
@@ -224,7 +225,7 @@ def run(
 ) -> None:
     """Run learners on suites. The same command resumes unfinished runs and skips finished ones."""
     from metabench.cli.context import catalog, plugin_files
-    from metabench.planning.grid import grid_of, parse_seeds, read_grid, write_grid
+    from metabench.planning.grid import read_grid, write_grid
     from metabench.planning.overrides import without_executor
     from metabench.planning.ranks import check_ranks
     from metabench.planning.shards import parse_shard
@@ -239,31 +240,17 @@ def run(
         return
     n_ranks = count_ranks(ranks, world, executor=executor, jobs=jobs)
     share = parse_shard(shard) if shard else None
-    limit_of_time = _seconds(time_limit, "--time-limit")
+    limit_of_time = seconds_of(time_limit, "--time-limit")
     found = catalog()
     sets, executor_params = without_executor(set_ or ())
     sets, tracker_params = without_trackers(sets)
     trackers = parse_names(tracker, "--tracker") if tracker else ()
     tracker_params = params_by_tracker(trackers, tracker_params)
     if plan is not None:
-        _refuse_beside_plan(context, sets)
+        refuse_beside_plan(context, (*WHAT_TO_RUN, "save_plan"), sets)
         grid = read_grid(plan)
     else:
-        _require(learner=learner, suite=suite)
-        grid = grid_of(
-            learners=parse_names(learner, "--learner"),
-            suites=parse_names(suite, "--suite"),
-            settings=parse_names(setting, "--setting") if setting else (),
-            budget=_one(budget, "--budget"),
-            network=parse_names(network, "--network") if network else (),
-            strategy=parse_names(strategy, "--strategy") if strategy else (),
-            seeds=parse_seeds(seed),
-            sets=sets,
-            data=data.value,
-            limit=limit,
-            metrics=parse_names(metric, "--metric") if metric else (),
-            precision=precision.value,
-        )
+        grid = grid_asked({**context.params, "set_": sets})
     suites = grid.suites_of(found)
     runs = grid.plan(
         found,
@@ -312,15 +299,15 @@ def run(
     work, todo = prepare(runs, how, found)
     opened = trackers_of(found, tracker_params, out)
     with progress(len(todo)) as show:
-        outcomes = execute(work, todo, found, show=show, trackers=opened, say=_warn)
-    finish(outcomes, todo)
+        outcomes = execute(work, todo, found, show=show, trackers=opened, warn=_warn)
+    finish(outcomes)
 
 
 def _warn(sentence: str) -> None:
     say(sentence, fg="yellow")
 
 
-OF_A_PLAN = (
+WHAT_TO_RUN = (
     "learner",
     "suite",
     "setting",
@@ -333,14 +320,42 @@ OF_A_PLAN = (
     "metric",
     "limit",
     "precision",
-    "save_plan",
 )
 """The options that say what to run, which a plan file says instead."""
 
 
-def _refuse_beside_plan(context: typer.Context, sets: Sequence[str]) -> None:
+def grid_asked(options: Mapping[str, Any]) -> Grid:
+    """The grid that the options :data:`WHAT_TO_RUN` say, by parameter of :func:`run`.
+
+    Raises:
+        UsageError: for what is missing and for words that cannot be read.
+    """
+    from metabench.planning.grid import grid_of, parse_seeds
+
+    def names(option: str) -> tuple[str, ...]:
+        text = options[option]
+        return parse_names(text, f"--{option}") if text else ()
+
+    _require(learner=options["learner"], suite=options["suite"])
+    return grid_of(
+        learners=names("learner"),
+        suites=names("suite"),
+        settings=names("setting"),
+        budget=_one(options["budget"], "--budget"),
+        network=names("network"),
+        strategy=names("strategy"),
+        seeds=parse_seeds(options["seed"]),
+        sets=options["set_"] or (),
+        data=options["data"].value,
+        limit=options["limit"],
+        metrics=names("metric"),
+        precision=options["precision"].value,
+    )
+
+
+def refuse_beside_plan(context: typer.Context, options: Sequence[str], sets: Sequence[str]) -> None:
     """Refuse an option that contradicts a plan file, or that it would have to contain."""
-    for name in OF_A_PLAN:
+    for name in options:
         source = context.get_parameter_source(name)
         given = source is not None and source.name == "COMMANDLINE"
         if given and (name != "set_" or sets):
@@ -361,7 +376,7 @@ def _require(**options: str) -> None:
             )
 
 
-def _seconds(text: str, option: str) -> float | None:
+def seconds_of(text: str, option: str) -> float | None:
     """The value of an option that takes a time; None where it is not given."""
     if not text:
         return None
@@ -429,12 +444,11 @@ def tell_price(runs: Sequence[PlannedRun], how: HowToRun, *, probe: bool) -> Pri
     return price
 
 
-def finish(outcomes: Sequence[JobOutcome], jobs: Sequence[Job], *, table: bool = True) -> None:
+def finish(outcomes: Sequence[JobOutcome], *, table: bool = True) -> None:
     """Print how the runs ended and what to do next; exit with 1 on failure, 130 if interrupted.
 
     Args:
         outcomes: of the jobs.
-        jobs: what was to be made.
         table: say how the table is printed.
     """
     counts = {
@@ -455,8 +469,8 @@ def finish(outcomes: Sequence[JobOutcome], jobs: Sequence[Job], *, table: bool =
         say(f"The state is saved. Resume with:\n  {again}")
         raise typer.Exit(130)
     if counts["submitted"]:
-        say(f"Watch them with: metabench status {jobs[0].out}")
+        say(f"Watch them with: metabench status {outcomes[0].job.out}")
     if counts["done"] and table:
-        say(f"Print the table with: metabench report {jobs[0].out}")
+        say(f"Print the table with: metabench report {outcomes[0].job.out}")
     if counts["failed"]:
         raise typer.Exit(1)

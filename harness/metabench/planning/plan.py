@@ -37,6 +37,7 @@ from metabench.planning.runspec import Choice, Precision, RunSpec, SourceChoice
 from metabench.planning.source_data import DataKind, fingerprint_of, load_data
 from metabench.planning.suite import Backend, Suite, load_suite
 from metabench.planning.suite_defaults import backend_in, defaults_for, params_in
+from metabench.planning.tuned import Tuned
 from metabench.planning.validation import validated
 from metabench.plugin.contracts.episode import TaskKind
 from metabench.plugin.contracts.file_param import files_of
@@ -124,6 +125,10 @@ class PlannedRun:
         notes: sentences about the data that the user should read.
         told_by: what tells the run from others of its grid, besides learner, setting and seed.
         plan: digest of the plan file that asks for the run; empty for a command.
+        tuned: how its values were chosen, of values from a tuning.
+        trial: whether it ends with meta-validation, on which a tuning judges it. Nothing is tested.
+        weights: the file or the run whose weights are tested, where the spec has weights.
+        facts: what is known of their training, by the name of the record's field.
         lacks: the data that is missing, with the commands that get it, one sentence each. Then the
             fingerprint of the data is not known, and so neither is the id of the run.
     """
@@ -137,6 +142,10 @@ class PlannedRun:
     notes: tuple[str, ...] = ()
     told_by: tuple[str, ...] = ()
     plan: str = ""
+    tuned: Tuned | None = None
+    trial: bool = False
+    weights: Path | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
     lacks: tuple[str, ...] = ()
 
     def command_into(self, out: Path) -> str:
@@ -166,6 +175,7 @@ def plan_all(
     catalog: Catalog,
     *,
     suites: Mapping[str, Suite],
+    opened: dict[str, Loaded] | None = None,
     without_data: bool = False,
 ) -> list[PlannedRun]:
     """Resolve several requests; a run that two of them ask for is planned once.
@@ -174,6 +184,7 @@ def plan_all(
         requests: what is asked for.
         catalog: the plugins.
         suites: those of the requests, by the name or path that was given.
+        opened: data that an earlier call loaded; it gets what this one loads.
         without_data: plan runs whose data is missing as well; they say what they lack.
 
     Raises:
@@ -190,7 +201,7 @@ def plan_all(
     for request in requests:
         check_names(request.changes, named)
     # Data last: a wrong name is reported before missing data is.
-    opened: dict[str, Loaded] = {}
+    opened = {} if opened is None else opened
     runs: dict[str, PlannedRun] = {}
     for part in parts:
         lacks = _lacks(part, catalog) if without_data else ()
@@ -282,7 +293,7 @@ def _planned(
                 check_architecture(spec, loaded[0], catalog)
         names = {scope: name for scope, (name,) in _named([spec]).items()}
         changes = applying(request.changes, names)
-        stamps = dict.fromkeys((*_stamps(request, changes), *of_data))
+        stamps = dict.fromkeys((*stamps_of_request(request, changes), *of_data))
         swept = sweep_in_words(request.changes, request.swept, names)
         yield PlannedRun(
             spec,
@@ -528,7 +539,7 @@ def source_choices(
     return tuple(choices)
 
 
-def _stamps(request: RunRequest, changes: Changes) -> tuple[str, ...]:
+def stamps_of_request(request: RunRequest, changes: Changes) -> tuple[str, ...]:
     """The stamps of runs that depart from the suite or from the budget of the papers."""
     stamps = [*stamps_of_budget(request.budget)]
     if request.limit:
