@@ -144,8 +144,15 @@ class Catalog:
 
     def origin(self, kind: Kind, name: str) -> PluginInfo:
         """The plugin that provides this name."""
-        owners = {n: plugin for plugin in self.plugins for n in plugin.provides.get(kind, ())}
-        return self._find(kind, owners, name)
+        return self._find(kind, self._owners(kind), name)
+
+    def code(self, kind: Kind, name: str) -> str:
+        """The code of the plugin that provides this name, in words; empty if none provides it."""
+        owner = self._owners(kind).get(name)
+        return "" if owner is None else owner.code
+
+    def _owners(self, kind: Kind) -> dict[str, PluginInfo]:
+        return {name: plugin for plugin in self.plugins for name in plugin.provides.get(kind, ())}
 
     def emit(self, event: RunEvent) -> None:
         """Send an event to every plugin; the first failure of each is logged, none is raised."""

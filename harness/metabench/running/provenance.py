@@ -87,7 +87,7 @@ def code_of(spec: RunSpec, catalog: Catalog) -> dict[str, str]:
     harness = digest_of_code(Path(__file__).parents[1], _COMPUTES)
     return {
         "harness": f"metabench {_version('metabench')} {harness}",
-        **{f"{kind_in_words(kind)} {name}": catalog.origin(kind, name).code for kind, name in used},
+        **{f"{kind_in_words(kind)} {name}": catalog.code(kind, name) for kind, name in used},
     }
 
 

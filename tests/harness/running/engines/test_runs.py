@@ -142,14 +142,15 @@ def test_a_meta_test_by_programs_equals_the_learners_own(catalog: Catalog, tmp_p
 
 
 @pytest.mark.usefixtures("_adapting_by_programs")
-@pytest.mark.parametrize("selection", ["last", "meta-val"])
+# 20 meta-steps ask whether to stop, and with selection 3 batches of each of 20 meta-validations.
+@pytest.mark.parametrize(("selection", "stop_at"), [("last", 22), ("meta-val", 82)])
 def test_a_stopped_meta_test_by_programs_ends_with_the_same_bytes(
-    catalog: Catalog, tmp_path: Path, selection: str
+    catalog: Catalog, tmp_path: Path, selection: str, stop_at: int
 ) -> None:
     made = planned(catalog, selection=selection)
     whole = execution(made, catalog, tmp_path / "whole", "compiled")
     whole()
-    cut = execution(made, catalog, tmp_path / "cut", "compiled", stop_at=22)
+    cut = execution(made, catalog, tmp_path / "cut", "compiled", stop_at=stop_at)
     with pytest.raises(Interrupted):
         cut()
     stopped = cut.store.read_record()
