@@ -5,12 +5,14 @@ A line is an event as JSON. Machines that share nothing but a folder can talk th
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from metabench import RunEvent
+
+_EVENT = TypeAdapter(RunEvent)
 
 
 class EventFile:
@@ -22,8 +24,8 @@ class EventFile:
 
     def write(self, event: RunEvent) -> None:
         """Append an event. A full disk costs the event, and not the run."""
-        with suppress(OSError), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(event)) + "\n")
+        with suppress(OSError), self.path.open("ab") as file:
+            file.write(_EVENT.dump_json(event) + b"\n")
 
     def read(self) -> list[RunEvent]:
         """The events since the last time; a line that is being written is left for the next."""
@@ -37,6 +39,6 @@ class EventFile:
         self._read += len(whole)
         events = []
         for line in whole.splitlines():
-            with suppress(ValueError, TypeError):  # torn by a kill
-                events.append(RunEvent(**json.loads(line)))
+            with suppress(ValueError):  # torn by a kill
+                events.append(_EVENT.validate_json(line))
         return events

@@ -140,8 +140,7 @@ class MlflowRun:
         news = {name: value for name, value in end.values.items() if known.get(name) != value}
         if news:
             self.log([CurvePoint(end.step, news)])
-        if end.text:
-            self._client.set_tag(self.key, "metabench.error", end.text)
+        self._client.set_tag(self.key, "metabench.error", end.text)  # "" after an earlier one
         self._client.set_terminated(self.key, STATUS[end.status])
 
 

@@ -121,7 +121,5 @@ class WandbRun:
 
     def end(self, end: RunEnd) -> None:
         """Send the scores and the status; see :class:`metabench.TrackedRun`."""
-        if end.text:
-            self._run.summary["error"] = end.text
-        self._run.summary.update({**end.values, "status": end.status})
+        self._run.summary.update({**end.values, "status": end.status, "error": end.text})
         self._run.finish(exit_code=EXIT_CODES[end.status])

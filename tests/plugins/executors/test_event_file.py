@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from metabench import RunEvent
+from tracked_runs import run_facts
+
+from metabench import RunEvent, RunScore
 from metabench_plugins.executors.event_file import EventFile
 
 
@@ -21,6 +23,20 @@ def test_events_are_read_once_and_in_order(tmp_path: Path) -> None:
     ours.write(event(3))
     assert theirs.read() == [event(3)]
     assert theirs.read() == []
+
+
+def test_the_parameters_and_the_scores_of_a_run_arrive(tmp_path: Path) -> None:
+    facts = run_facts(tmp_path, parameters={"a": 1, "b": 1.0, "c": True, "d": None, "e": "1"})
+    score = RunScore(metric="mse", source="sine", mean=0.1, half_width=None, n=1)
+    sent = RunEvent(kind="run-done", run_id="r", label="maml", run=facts, scores=(score,))
+    file = EventFile(tmp_path / "events.jsonl")
+    file.write(sent)
+    (found,) = file.read()
+    assert found == sent
+    assert found.run is not None
+    assert [type(value) for value in found.run.parameters.values()] == [
+        type(value) for value in facts.parameters.values()
+    ]
 
 
 def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
