@@ -40,10 +40,13 @@ from metabench.papers.claims import load_claims
 from metabench.papers.reference_files import load_reference
 from metabench.planning import evaluation, runspec, suite
 from metabench.planning.overrides import EXECUTOR, OF_ONE, SCOPES
+from metabench.planning.tuned import Tuned
 from metabench.plugin import hookspecs, source_deviation, specs
 from metabench.plugin.catalog import Catalog, Kind, load_catalog
 from metabench.plugin.contracts.metric import MetricFacts
+from metabench.reports import entries
 from metabench.results import schema as records
+from metabench.results import tunings
 from metabench.running.figure_data import EPISODES, MOST_FITS, MOST_STEPS, POINTS
 from metabench.running.loops import EMBEDDED
 
@@ -74,6 +77,12 @@ RECORDS: Mapping[type[BaseModel], str] = {
     records.EpisodeRecord: "One line of `episodes.jsonl`. A field that is null is left out.",
     evaluation.Evaluation: "One entry of `evaluations`: how the suite defined it.",
     evaluation.QueryGrid: "The field `grid` of an evaluation.",
+    Tuned: "The field `provenance.tuned`, and `tuned` in the plan file of chosen values.",
+    tunings.TuningRecord: "The content of `tuning.json` in the folder of a tuning.",
+    tunings.StudyRecord: "One entry of `studies` of a tuning.",
+    tunings.Trial: "One entry of `trials` of a study.",
+    entries.Entry: "The file of a leaderboard's entry, in YAML.",
+    entries.Claim: "One entry of `claims`.",
 }
 FIELD_HEADER = ("field", "values", "default", "meaning")
 FILES = (
@@ -107,15 +116,31 @@ FILES = (
     ),
     (
         "`timings.jsonl`",
-        "Wall time: `phase`, `count` of steps or episodes since the line before, `seconds`. "
+        "Wall time: `phase`, `count` of steps or episodes since the line before, `seconds`, of "
+        "these the `cpu_seconds` of the process, and a digest of the `machine`. "
         "Written while the run goes on, about as often as checkpoints.",
     ),
     (
         "`trackers/NAME.json`",
         "What a tracker has of the run: its key there, and the last meta-step that it was sent.",
     ),
-    ("`checkpoints/last.safetensors`", "The state of training, from which a run resumes."),
-    ("`checkpoints/best.safetensors`", "The best weights on meta-validation, if these are chosen."),
+    (
+        "`checkpoints/weights.safetensors`",
+        "The weights that are tested, of a finished training, without the state of optimizers.",
+    ),
+    (
+        "`checkpoints/last.safetensors`",
+        "The state of a training that goes on, from which a run resumes. A finished one has none.",
+    ),
+    (
+        "`checkpoints/best.safetensors`",
+        "The best weights on meta-validation so far, of a training that goes on, if these are "
+        "chosen.",
+    ),
+    (
+        "`evaluations/meta-val.jsonl`",
+        "Below `trials/` of a tuning: one line per meta-validation episode that judges a trial.",
+    ),
     (
         "`.plans/*.json`",
         "In the results folder, while a command of several runs is at work: the runs that it "

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metabench.api.pricing import PriceView, price
     from metabench.api.reading import (
         ClaimsView,
         ComparisonView,
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
         compare,
         report,
     )
+    from metabench.api.reproducing import Reproduced, reproduce
     from metabench.api.running import Runs, run
     from metabench.api.status import StatusView, status
+    from metabench.api.tuning import Tuning, tune
+    from metabench.api.weights import evaluate, export_weights
     from metabench.errors import (
         DataError,
         DivergedError,
@@ -72,6 +76,7 @@ if TYPE_CHECKING:
         LearnerContext,
         PhasedLearner,
         TracingLearner,
+        TrainingOnly,
     )
     from metabench.plugin.contracts.metric import Better, MetricFacts, Score
     from metabench.plugin.contracts.phase import Phase
@@ -107,6 +112,7 @@ if TYPE_CHECKING:
     from metabench.plugin.source_deviation import SourceDeviation
     from metabench.plugin.specs import (
         API_VERSION,
+        TEST_FACTS,
         DatasetSpec,
         ExecutorSpec,
         LearnerSpec,
@@ -130,8 +136,12 @@ _HOMES = {
         "compare",
         "report",
     ),
+    "api.pricing": ("PriceView", "price"),
+    "api.reproducing": ("Reproduced", "reproduce"),
     "api.running": ("Runs", "run"),
     "api.status": ("StatusView", "status"),
+    "api.tuning": ("Tuning", "tune"),
+    "api.weights": ("evaluate", "export_weights"),
     "errors": (
         "DataError",
         "DivergedError",
@@ -196,6 +206,7 @@ _HOMES = {
         "LearnerContext",
         "PhasedLearner",
         "TracingLearner",
+        "TrainingOnly",
     ),
     "plugin.contracts.metric": ("Better", "MetricFacts", "Score"),
     "plugin.contracts.phase": ("Phase",),
@@ -231,6 +242,7 @@ _HOMES = {
     "plugin.source_deviation": ("SourceDeviation",),
     "plugin.specs": (
         "API_VERSION",
+        "TEST_FACTS",
         "DatasetSpec",
         "ExecutorSpec",
         "LearnerSpec",
@@ -266,6 +278,7 @@ __all__ = [
     "QUERY_ACCURACY",
     "QUERY_LOSS",
     "SKIPPED",
+    "TEST_FACTS",
     "Adapted",
     "AnnealedStrategy",
     "Arch",
@@ -312,11 +325,13 @@ __all__ = [
     "PhasedLearner",
     "PluginError",
     "Predictor",
+    "PriceView",
     "Proposer",
     "Ranks",
     "Reduction",
     "RegularizedStrategy",
     "ReportView",
+    "Reproduced",
     "RunEnd",
     "RunEvent",
     "RunFacts",
@@ -341,12 +356,16 @@ __all__ = [
     "TrackerSpec",
     "Training",
     "TrainingConditions",
+    "TrainingOnly",
+    "Tuning",
     "UsageError",
     "canonical_json",
     "choose",
     "claims",
     "compare",
     "digest",
+    "evaluate",
+    "export_weights",
     "hookimpl",
     "inner_loop",
     "inner_path",
@@ -355,9 +374,11 @@ __all__ = [
     "load_results",
     "normal",
     "predictor",
+    "price",
     "query_scalars",
     "read_yaml",
     "report",
+    "reproduce",
     "run",
     "run_job",
     "share",
@@ -365,6 +386,7 @@ __all__ = [
     "task_gradients",
     "task_losses",
     "task_scores",
+    "tune",
     "uniform",
     "unknown",
 ]

@@ -21,7 +21,7 @@ TAUGHT = [DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md"))]
 SHORT = shlex.split(
     "--jobs 1 --limit 2 --set budget.meta_steps=2 --set budget.meta_batch=2 --device cpu"
 )
-"""Appended to each ``metabench run``, so that it ends in a moment."""
+"""Appended to each ``metabench run``, ``tune`` and ``reproduce``, so that it ends in a moment."""
 
 
 @pytest.fixture
@@ -66,13 +66,15 @@ def execute(command: str, monkeypatch: pytest.MonkeyPatch, *, short: bool) -> tu
         install(Path(package).resolve(), monkeypatch)
         return 0, ""
     assert program == "metabench", f"do not know how to run {command!r}"
-    if short and arguments[0] == "run" and arguments[1].startswith("-"):  # a plan file says it all
+    # A plan file says it all.
+    of_file = arguments[0] != "reproduce" and not arguments[1].startswith("-")
+    if short and arguments[0] in ("run", "tune", "reproduce") and not of_file:
         arguments = shortened(arguments)
     return invoke(arguments)
 
 
 def shortened(arguments: list[str]) -> list[str]:
-    """A ``metabench run`` that ends in a moment: :data:`SHORT` replaces what it has of its own."""
+    """A command that ends in a moment: :data:`SHORT` replaces what it has of its own."""
     own = {SHORT[i + 1].partition("=")[0] for i, word in enumerate(SHORT) if word == "--set"}
     kept, words = [], iter(arguments)
     for word in words:

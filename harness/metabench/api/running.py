@@ -19,6 +19,7 @@ from metabench.errors import MetabenchError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from metabench.planning.overrides import Changes
     from metabench.planning.runspec import Precision
     from metabench.plugin.catalog import Catalog
     from metabench.plugin.contracts.tracker import Tracker
@@ -150,26 +151,26 @@ def run(
 
     files = tuple(Path(file) for file in plugins)
     found = catalog_with(files)
-    fields = {
-        "learners": learner,
-        "suites": [str(one) for one in ([suite] if isinstance(suite, str | Path) else suite)],
-        "settings": setting,
-        "budget": budget,
-        **_for_learners("network", "networks", network),
-        **_for_learners("strategy", "strategies", strategy),
-        "seeds": seeds if isinstance(seeds, int) else tuple(seeds),
-        "set": dict(changes or {}),
-        "sweep": {name: [*values] for name, values in (sweep or {}).items()},
-        "data": data,
-        "limit": limit,
-        "metrics": tuple(metrics),
-        "precision": precision,
-    }
+    fields = fields_of(
+        learner=learner,
+        suite=suite,
+        network=network,
+        strategy=strategy,
+        seeds=seeds,
+        changes=changes,
+        sweep=sweep,
+        settings=setting,
+        budget=budget,
+        data=data,
+        limit=limit,
+        metrics=tuple(metrics),
+        precision=precision,
+    )
     planned = validated(Grid, fields, what="run:").plan(found, plugin_files=files)
     if shard:
         planned, _ = parse_shard(shard).divide(planned)
     for note in dict.fromkeys(note for one in planned for note in one.notes):
-        _say(f"Note: {note}")
+        say(f"Note: {note}")
     how = HowToRun(
         out=Path(out),
         executor=executor,
@@ -184,7 +185,22 @@ def run(
     )
     work, todo = prepare(planned, how, found)
     opened = trackers_of(found, asked_for(trackers), how.out)
-    outcomes = execute(work, todo, found, show=on_event or _print_ends, trackers=opened, say=_say)
+    outcomes = execute(work, todo, found, show=on_event or print_ends, trackers=opened)
+    return ended(outcomes, how.out, check=check)
+
+
+def ended(outcomes: Sequence[JobOutcome], folder: Path, *, check: bool) -> Runs:
+    """What a call returns once its runs have ended.
+
+    Args:
+        outcomes: of the runs.
+        folder: the results folder.
+        check: raise if a run failed.
+
+    Raises:
+        KeyboardInterrupt: when a run was interrupted.
+        MetabenchError: when one failed and ``check`` is true.
+    """
     if any(outcome.status == "interrupted" and not outcome.text for outcome in outcomes):
         raise KeyboardInterrupt
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
@@ -195,7 +211,7 @@ def run(
             f"{first.text}",
             hint=first.hint,
         )
-    return Runs(outcomes, how.out)
+    return Runs(outcomes, folder)
 
 
 def execute(
@@ -205,7 +221,7 @@ def execute(
     *,
     show: Callable[[RunEvent], None],
     trackers: Mapping[str, Tracker] | None = None,
-    say: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> list[JobOutcome]:
     """Make runs, and pass their events on; an interrupt of the main thread stops them.
 
@@ -217,8 +233,8 @@ def execute(
         catalog: whose plugins get the events.
         show: gets the events first.
         trackers: that runs are passed on to, by name.
-        say: called with a sentence about a tracker that failed, from any thread; by default it goes
-            to stderr.
+        warn: called with a sentence about a tracker that failed, from any thread; by default it
+            goes to stderr.
     """
     from metabench.results.plans import announced
     from metabench.running.interrupt import StopRequest
@@ -234,11 +250,57 @@ def execute(
     stop = StopRequest()
     planned = [job.planned for job in jobs]
     with (
-        following(trackers or {}, followed_runs(jobs), say=say or _say) as followed,
+        following(trackers or {}, followed_runs(jobs), say=warn or say) as followed,
         announced(planned, jobs[0].out) if jobs else nullcontext(),
         stop if in_main else nullcontext(),
     ):
         return work(jobs, emit=emit, stopped=stop)
+
+
+def changes_from(values: Mapping[str, Any] | None) -> Changes:
+    """Values by ``scope.name`` as values by scope and name."""
+    from metabench.planning.overrides import place_of
+
+    found: dict[str, dict[str, Any]] = {}
+    for path, value in (values or {}).items():
+        scope, name = place_of(path, said=path)
+        found.setdefault(scope, {})[name] = value
+    return found
+
+
+def fields_of(
+    *,
+    learner: str | Sequence[str],
+    suite: str | Path | Sequence[str | Path],
+    network: str | Mapping[str, str] | None,
+    strategy: str | Mapping[str, str] | None,
+    seeds: int | Iterable[int],
+    changes: Mapping[str, Any] | None,
+    sweep: Mapping[str, Sequence[Any]] | None,
+    **others: Any,
+) -> dict[str, Any]:
+    """The fields of a :class:`~metabench.planning.grid.Grid` from the arguments of a call.
+
+    Args:
+        learner: as of :func:`run`, like the next ones.
+        suite: likewise.
+        network: likewise.
+        strategy: likewise.
+        seeds: likewise.
+        changes: likewise.
+        sweep: likewise.
+        others: further fields.
+    """
+    return {
+        "learners": learner,
+        "suites": [str(one) for one in ([suite] if isinstance(suite, str | Path) else suite)],
+        **_for_learners("network", "networks", network),
+        **_for_learners("strategy", "strategies", strategy),
+        "seeds": seeds if isinstance(seeds, int) else tuple(seeds),
+        "set": dict(changes or {}),
+        "sweep": {name: [*values] for name, values in (sweep or {}).items()},
+        **others,
+    }
 
 
 def _for_learners(
@@ -248,14 +310,15 @@ def _for_learners(
     return {by_learner: dict(value)} if isinstance(value, Mapping) else {of_all: value}
 
 
-def _print_ends(event: RunEvent) -> None:
+def print_ends(event: RunEvent) -> None:
+    """Say on stderr how each run ends."""
     words = {"run-done": "done", "run-failed": "failed", "message": ""}
     if event.kind in words:
         text = ": ".join(part for part in (words[event.kind], event.text) if part)
-        _say(f"{event.label}: {text}")
+        say(f"{event.label}: {text}")
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     """Print a line on stderr, if that can be written."""
     with suppress(OSError, ValueError):
         sys.stderr.write(f"{line}\n")

@@ -13,16 +13,21 @@ from metabench.cli.compare import compare
 from metabench.cli.context import take_plugin_files
 from metabench.cli.data import data_app
 from metabench.cli.doctor import doctor
+from metabench.cli.evaluate import evaluate
+from metabench.cli.export import export
 from metabench.cli.figure import figure
 from metabench.cli.genotypes import genotypes
+from metabench.cli.leaderboard import leaderboard
 from metabench.cli.listing import list_, show
 from metabench.cli.plugins import plugins_app
 from metabench.cli.references import references_app
 from metabench.cli.report import report
+from metabench.cli.reproduce import reproduce
 from metabench.cli.run import run
 from metabench.cli.screen import prepare, say, told
 from metabench.cli.status import status
 from metabench.cli.track import track
+from metabench.cli.tune import tune
 from metabench.cli.view import view
 from metabench.errors import MetabenchError
 from metabench.text import readable
@@ -94,12 +99,17 @@ _FORMER_NAMES = {"space": "network"}
 app.command(
     "run", context_settings={"token_normalize_func": lambda word: _FORMER_NAMES.get(word, word)}
 )(run)
+app.command("reproduce")(reproduce)
+app.command("tune")(tune)
+app.command("export")(export)
+app.command("evaluate")(evaluate)
 app.command("report")(report)
 app.command("compare")(compare)
 app.command("claims")(claims)
 app.command("figure")(figure)
 app.command("genotypes")(genotypes)
 app.command("view")(view)
+app.command("leaderboard")(leaderboard)
 app.command("status")(status)
 app.command("track")(track)
 app.command("list")(list_)

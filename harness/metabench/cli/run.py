@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,9 +18,12 @@ from metabench.errors import UsageError
 from metabench.text import counted, seconds_in
 
 if TYPE_CHECKING:
+    from metabench.api.executing import HowToRun
+    from metabench.planning.grid import Grid
     from metabench.planning.plan import PlannedRun
     from metabench.planning.shards import Shard
-    from metabench.running.executors import Job, JobOutcome
+    from metabench.results.price import Price
+    from metabench.running.executors import JobOutcome
 
 
 MOST_NAMED = 10
@@ -201,12 +207,25 @@ def run(
         Path | None, typer.Option(help="Write what is asked for to this plan file, and run it.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the id and the command of each run; run none.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print the id and the command of each run, and what all of them cost; run none. "
+            "The data need not be there.",
+        ),
+    ] = False,
+    no_probe: Annotated[
+        bool,
+        typer.Option(
+            "--no-probe",
+            help="With --dry-run, do not measure speed. Otherwise each configuration is measured "
+            "for some seconds, once on a machine.",
+        ),
     ] = False,
 ) -> None:
     """Run learners on suites. The same command resumes unfinished runs and skips finished ones."""
     from metabench.cli.context import catalog, plugin_files
-    from metabench.planning.grid import grid_of, parse_seeds, read_grid, write_grid
+    from metabench.planning.grid import read_grid, write_grid
     from metabench.planning.overrides import without_executor
     from metabench.planning.ranks import check_ranks
     from metabench.planning.shards import parse_shard
@@ -221,33 +240,25 @@ def run(
         return
     n_ranks = count_ranks(ranks, world, executor=executor, jobs=jobs)
     share = parse_shard(shard) if shard else None
-    limit_of_time = _seconds(time_limit, "--time-limit")
+    limit_of_time = seconds_of(time_limit, "--time-limit")
     found = catalog()
     sets, executor_params = without_executor(set_ or ())
     sets, tracker_params = without_trackers(sets)
     trackers = parse_names(tracker, "--tracker") if tracker else ()
     tracker_params = params_by_tracker(trackers, tracker_params)
     if plan is not None:
-        _refuse_beside_plan(context, sets)
+        refuse_beside_plan(context, (*WHAT_TO_RUN, "save_plan"), sets)
         grid = read_grid(plan)
     else:
-        _require(learner=learner, suite=suite)
-        grid = grid_of(
-            learners=parse_names(learner, "--learner"),
-            suites=parse_names(suite, "--suite"),
-            settings=parse_names(setting, "--setting") if setting else (),
-            budget=_one(budget, "--budget"),
-            network=parse_names(network, "--network") if network else (),
-            strategy=parse_names(strategy, "--strategy") if strategy else (),
-            seeds=parse_seeds(seed),
-            sets=sets,
-            data=data.value,
-            limit=limit,
-            metrics=parse_names(metric, "--metric") if metric else (),
-            precision=precision.value,
-        )
+        grid = grid_asked({**context.params, "set_": sets})
     suites = grid.suites_of(found)
-    runs = grid.plan(found, suites, plugin_files=plugin_files(), of_file=plan is not None)
+    runs = grid.plan(
+        found,
+        suites,
+        plugin_files=plugin_files(),
+        of_file=plan is not None,
+        without_data=dry_run,
+    )
     if save_plan is not None:
         write_grid(grid, save_plan)
     for name, loaded in suites.items():
@@ -258,9 +269,6 @@ def run(
     if share is not None:
         runs = _only(share, runs)
     check_ranks(runs, found, n_ranks)
-    if dry_run:
-        _print_plan(runs)
-        return
     if not runs:
         if world is not None:
             let_go(world, device=device)
@@ -284,18 +292,22 @@ def run(
         checkpoint_seconds=checkpoint_every,
         time_limit=limit_of_time,
     )
+    if dry_run:
+        _print_plan(runs)
+        tell_price(runs, how, probe=not no_probe)
+        return
     work, todo = prepare(runs, how, found)
     opened = trackers_of(found, tracker_params, out)
     with progress(len(todo)) as show:
-        outcomes = execute(work, todo, found, show=show, trackers=opened, say=_warn)
-    _finish(outcomes, todo)
+        outcomes = execute(work, todo, found, show=show, trackers=opened, warn=_warn)
+    finish(outcomes)
 
 
 def _warn(sentence: str) -> None:
     say(sentence, fg="yellow")
 
 
-OF_A_PLAN = (
+WHAT_TO_RUN = (
     "learner",
     "suite",
     "setting",
@@ -308,14 +320,42 @@ OF_A_PLAN = (
     "metric",
     "limit",
     "precision",
-    "save_plan",
 )
 """The options that say what to run, which a plan file says instead."""
 
 
-def _refuse_beside_plan(context: typer.Context, sets: Sequence[str]) -> None:
+def grid_asked(options: Mapping[str, Any]) -> Grid:
+    """The grid that the options :data:`WHAT_TO_RUN` say, by parameter of :func:`run`.
+
+    Raises:
+        UsageError: for what is missing and for words that cannot be read.
+    """
+    from metabench.planning.grid import grid_of, parse_seeds
+
+    def names(option: str) -> tuple[str, ...]:
+        text = options[option]
+        return parse_names(text, f"--{option}") if text else ()
+
+    _require(learner=options["learner"], suite=options["suite"])
+    return grid_of(
+        learners=names("learner"),
+        suites=names("suite"),
+        settings=names("setting"),
+        budget=_one(options["budget"], "--budget"),
+        network=names("network"),
+        strategy=names("strategy"),
+        seeds=parse_seeds(options["seed"]),
+        sets=options["set_"] or (),
+        data=options["data"].value,
+        limit=options["limit"],
+        metrics=names("metric"),
+        precision=options["precision"].value,
+    )
+
+
+def refuse_beside_plan(context: typer.Context, options: Sequence[str], sets: Sequence[str]) -> None:
     """Refuse an option that contradicts a plan file, or that it would have to contain."""
-    for name in OF_A_PLAN:
+    for name in options:
         source = context.get_parameter_source(name)
         given = source is not None and source.name == "COMMANDLINE"
         if given and (name != "set_" or sets):
@@ -336,7 +376,7 @@ def _require(**options: str) -> None:
             )
 
 
-def _seconds(text: str, option: str) -> float | None:
+def seconds_of(text: str, option: str) -> float | None:
     """The value of an option that takes a time; None where it is not given."""
     if not text:
         return None
@@ -381,11 +421,36 @@ def _only(shard: Shard, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
 
 def _print_plan(runs: Sequence[PlannedRun]) -> None:
     for planned in runs:
-        typer.echo(f"{planned.spec.run_id}  {planned.command}")
+        # Without the data, its fingerprint and so the id are not known.
+        run_id = "data is missing " if planned.lacks else planned.spec.run_id
+        typer.echo(f"{run_id}  {planned.command}")
 
 
-def _finish(outcomes: Sequence[JobOutcome], jobs: Sequence[Job]) -> None:
-    """Print how the runs ended and what to do next; exit with 1 on failure, 130 if interrupted."""
+def tell_price(runs: Sequence[PlannedRun], how: HowToRun, *, probe: bool) -> Price:
+    """Say on stderr what planned runs cost, what is done, and what data is missing.
+
+    Args:
+        runs: they may lack data.
+        how: they are made.
+        probe: measure what nobody has measured.
+    """
+    from metabench.api.pricing import price_of
+    from metabench.cli.context import catalog
+    from metabench.render.price_text import price_text
+
+    price = price_of(runs, how, catalog(), probe=probe, tell=say)
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    say(f"\n{price_text(price, width)}")
+    return price
+
+
+def finish(outcomes: Sequence[JobOutcome], *, table: bool = True) -> None:
+    """Print how the runs ended and what to do next; exit with 1 on failure, 130 if interrupted.
+
+    Args:
+        outcomes: of the jobs.
+        table: say how the table is printed.
+    """
     counts = {
         status: sum(outcome.status == status for outcome in outcomes)
         for status in ("done", "failed", "interrupted", "submitted")
@@ -400,15 +465,12 @@ def _finish(outcomes: Sequence[JobOutcome], jobs: Sequence[Job]) -> None:
     ended = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
     say(f"Runs: {ended}.")
     if counts["interrupted"]:
-        import shlex
-        import sys
-
         again = shlex.join(["metabench", *sys.argv[1:]])
         say(f"The state is saved. Resume with:\n  {again}")
         raise typer.Exit(130)
     if counts["submitted"]:
-        say(f"Watch them with: metabench status {jobs[0].out}")
-    if counts["done"]:
-        say(f"Print the table with: metabench report {jobs[0].out}")
+        say(f"Watch them with: metabench status {outcomes[0].job.out}")
+    if counts["done"] and table:
+        say(f"Print the table with: metabench report {outcomes[0].job.out}")
     if counts["failed"]:
         raise typer.Exit(1)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import Field, field_validator
@@ -22,10 +22,11 @@ from metabench.planning.overrides import (
     several,
     swept_in,
 )
-from metabench.planning.plan import PlannedRun, RunRequest, plan_all, suite_of
+from metabench.planning.plan import Loaded, PlannedRun, RunRequest, plan_all, suite_of
 from metabench.planning.runspec import Precision
 from metabench.planning.source_data import DataKind
 from metabench.planning.suite import Suite
+from metabench.planning.tuned import Tuned
 from metabench.planning.validation import validated
 from metabench.planning.yaml_files import read_mapping
 from metabench.values import Frozen, digest
@@ -83,6 +84,10 @@ class Grid(Frozen):
     )
     metrics: tuple[str, ...] = Field(default=(), description="Further metrics.")
     precision: Precision = Field(default="float32", description="How layers multiply.")
+    tuned: Tuned | None = Field(
+        default=None,
+        description="How the values of `set` were chosen; `metabench tune` writes it.",
+    )
 
     @field_validator("learners", "suites", "settings", "metrics", mode="before")
     @classmethod
@@ -109,7 +114,7 @@ class Grid(Frozen):
     @property
     def digest(self) -> str:
         """Of all that the grid says; two plan files with the same values have the same."""
-        return digest(self.model_dump(mode="json"))
+        return digest(self.model_dump(mode="json", exclude=None if self.tuned else {"tuned"}))
 
     def changes(self) -> Changes:
         """The values of :attr:`set` and :attr:`sweep`, by scope and name."""
@@ -134,6 +139,8 @@ class Grid(Frozen):
         *,
         plugin_files: tuple[Path, ...] = (),
         of_file: bool = False,
+        opened: dict[str, Loaded] | None = None,
+        without_data: bool = False,
     ) -> list[PlannedRun]:
         """The runs of the grid, each once.
 
@@ -142,13 +149,17 @@ class Grid(Frozen):
             suites: those of :meth:`suites_of`, if they are loaded already.
             plugin_files: plugins given by file.
             of_file: whether a plan file asks for them, whose digest their records then have.
+            opened: as of :func:`~metabench.planning.plan.plan_all`.
+            without_data: as of :func:`~metabench.planning.plan.plan_all`.
 
         Raises:
             UsageError: for unknown names, values out of bounds and what does not fit together.
             DataError: when data is missing, or too small for the episodes.
         """
         suites = self.suites_of(catalog) if suites is None else suites
-        runs = plan_all(self._requests(suites, plugin_files), catalog, suites=suites)
+        requests = self._requests(suites, plugin_files)
+        runs = plan_all(requests, catalog, suites=suites, opened=opened, without_data=without_data)
+        runs = [replace(run, tuned=self.tuned) for run in runs]
         return [replace(run, plan=self.digest) for run in runs] if of_file else runs
 
     def suites_of(self, catalog: Catalog) -> dict[str, Suite]:
@@ -286,8 +297,20 @@ def grid_of(
     return validated(Grid, fields, what="The command:")
 
 
+G = TypeVar("G", bound=Grid)
+
+
 def read_grid(file: Path) -> Grid:
+    """Read a plan file that says what to run; raises as :func:`read_plan`."""
+    return read_plan(file, Grid)
+
+
+def read_plan(file: Path, model: type[G]) -> G:
     """Read a plan file.
+
+    Args:
+        file: the plan file.
+        model: what it says: what to run, or what to tune.
 
     Raises:
         UsageError: when it is not there, not valid YAML, or does not describe a grid.
@@ -297,7 +320,7 @@ def read_grid(file: Path) -> Grid:
             f"There is no plan file {file}.",
             hint="Write one with metabench run ... --save-plan FILE.",
         )
-    return validated(Grid, read_mapping(file, of="a plan"), what=f"Plan file {file.name}:")
+    return validated(model, read_mapping(file, of="a plan"), what=f"Plan file {file.name}:")
 
 
 def write_grid(grid: Grid, file: Path) -> None:
@@ -306,16 +329,21 @@ def write_grid(grid: Grid, file: Path) -> None:
     Raises:
         UsageError: when the file holds something else, or cannot be written.
     """
-    values = grid.model_dump(mode="json", exclude_defaults=True)
-    text = "# Run it with: metabench run PLAN\n" + yaml.safe_dump(values, sort_keys=False)
-    if file.exists() and (not file.is_file() or read_grid(file) != grid):
+    if file.exists() and (not file.is_file() or read_plan(file, type(grid)) != grid):
         raise UsageError(
             f"{file} exists and is another plan.", hint="Give --save-plan another name."
         )
     try:
-        file.write_text(text, encoding="utf-8")
+        file.write_text(grid_text(grid), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"The plan {file} cannot be written: {error.strerror}.") from error
+
+
+def grid_text(grid: Grid) -> str:
+    """The text of a plan file, without what is left at its default."""
+    values = grid.model_dump(mode="json", exclude_defaults=True)
+    command = "run" if type(grid) is Grid else "tune"
+    return f"# Run it with: metabench {command} PLAN\n{yaml.safe_dump(values, sort_keys=False)}"
 
 
 def by_learner(texts: Iterable[str], *, option: str) -> tuple[str | None, dict[str, str]]:

@@ -259,7 +259,7 @@ def applying(changes: Changes, named: Mapping[str, str]) -> dict[str, dict[str, 
         changes: of a command.
         named: per scope of one thing, the thing that the run has.
     """
-    scopes = dict.fromkeys(_parts(key)[0] for key in changes)
+    scopes = dict.fromkeys(parts_of_scope(key)[0] for key in changes)
     found = {scope: changes_of(changes, scope, named.get(scope, "")) for scope in scopes}
     return {scope: values for scope, values in found.items() if values}
 
@@ -279,7 +279,7 @@ def sweep_in_words(
     """
     found = []
     for key, name in swept:
-        scope, one = _parts(key)
+        scope, one = parts_of_scope(key)
         if not one or one == named.get(scope):
             found.append(f"{name}={written(changes[key][name])}")
     return found
@@ -296,7 +296,7 @@ def check_names(changes: Changes, known: Mapping[str, Collection[str]]) -> None:
         UsageError: with the nearest names.
     """
     for key in changes:
-        scope, one = _parts(key)
+        scope, one = parts_of_scope(key)
         if one and one not in known.get(scope, ()):
             word = scope_in_words(scope)
             what = "learner" if scope == "budget" else word
@@ -306,7 +306,7 @@ def check_names(changes: Changes, known: Mapping[str, Collection[str]]) -> None:
             )
 
 
-def _parts(key: str) -> tuple[str, str]:
+def parts_of_scope(key: str) -> tuple[str, str]:
     """Scope and thing of a key of :data:`Changes`; the thing is empty where none is named."""
     scope, _, rest = key.partition("[")
     return scope, rest.removesuffix("]")

@@ -32,6 +32,7 @@ def notes_on(entries: Sequence[Entry]) -> list[str]:
         *inequality_notes([config for _, config in entries]),
         _sizes(entries),
         _letters(entries),
+        _tuned(entries),
         _unlike_code(entries),
         _no_scipy(entries),
         dominated(entries),
@@ -85,6 +86,15 @@ def _conditions(facts: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, s
         said = [f"{short_name(name)} {own[name]}" for name in names if name in own]
         # Sources often agree; what is not set is the length of training.
         yield letter, ", ".join(dict.fromkeys(said)) or "the training length of the budget"
+
+
+def _tuned(entries: Sequence[Entry]) -> str:
+    """How the values of tuned rows were chosen."""
+    rows = [row for row, _ in entries]
+    said = [
+        f"{_name(row, rows)}: {way.sentence}" for row, config in entries for way in config.tuned
+    ]
+    return f"Values were tuned: {'; '.join(said)}." if said else ""
 
 
 def _unlike_code(entries: Sequence[Entry]) -> str:

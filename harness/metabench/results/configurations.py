@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from metabench.planning.overrides import Changes
 from metabench.planning.runspec import RunSpec
+from metabench.planning.tuned import Tuned
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.results.reading import FinishedRun
 from metabench.stats import shared_positions
@@ -113,6 +114,12 @@ class Configuration:
         if phases := self.runs[0].record.phases:
             return ", then ".join(map(str, phases))
         return f"{training.meta_steps:,} x {training.meta_batch}"
+
+    @property
+    def tuned(self) -> tuple[Tuned, ...]:
+        """How the values of its runs were chosen, each way once; none where nothing tuned them."""
+        ways = (run.record.provenance.tuned for run in self.runs)
+        return tuple(dict.fromkeys(way for way in ways if way is not None))
 
     @property
     def changes(self) -> Changes:

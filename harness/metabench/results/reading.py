@@ -215,8 +215,8 @@ def read_record(folder: Path) -> RunRecord:
 
 
 def _status(record: RunRecord) -> str:
-    killed = record.status == "running"
-    words = "unfinished (its process was killed)" if killed else record.status
+    others = {"running": "unfinished (its process was killed)", "trained": "trained but not tested"}
+    words = others.get(record.status, record.status)
     return f"{words}: {' '.join(record.error.split()).rstrip('.')}" if record.error else words
 
 

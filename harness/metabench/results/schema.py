@@ -15,6 +15,7 @@ from metabench.errors import UsageError
 from metabench.planning.evaluation import Evaluation, EvaluationName
 from metabench.planning.overrides import Changes, parse_changes
 from metabench.planning.runspec import RunSpec
+from metabench.planning.tuned import Tuned
 from metabench.plugin.contracts.conditions import TrainingConditions
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.results.metrics import FORMER
@@ -24,7 +25,7 @@ SCHEMA = 1
 """Raised when a reader of older records would misread newer ones."""
 
 Normalization = Literal["transductive", "inductive", "running"]
-Status = Literal["running", "interrupted", "failed", "done"]
+Status = Literal["running", "interrupted", "failed", "trained", "done"]
 
 
 def _engines(recorded: Any) -> Any:
@@ -61,6 +62,10 @@ class Provenance(BaseModel):
         default="",
         description="Digest of the plan file that asked for the run. Empty for a command, and in "
         "older records.",
+    )
+    tuned: Tuned | None = Field(
+        default=None,
+        description="How `metabench tune` chose the values of the run. Null where it did not.",
     )
     started: str = Field(description="UTC time of the first start, ISO 8601.")
     device: str = Field(description="Device and its name.")
@@ -137,7 +142,9 @@ class RunRecord(BaseModel):
     schema_number: int = Field(default=SCHEMA, description="Version of this format.")
     run_id: str = Field(description="Digest of `spec`.")
     spec: RunSpec = Field(description="Everything that determines the numbers of this run.")
-    status: Status = Field(description="Only a `done` run is counted in tables.")
+    status: Status = Field(
+        description="Only a `done` run is counted in tables; a `trained` one is not tested yet."
+    )
     error: str = Field(
         default="", description="Why a failed run failed, in a sentence, or what interrupted it."
     )
@@ -164,6 +171,11 @@ class RunRecord(BaseModel):
         default=None,
         description="Query examples per class in meta-training. Absent in older records.",
     )
+    train_classes: int | None = Field(
+        default=None,
+        description="Classes of meta-training, over all sources; 0 in regression. Absent in older "
+        "records.",
+    )
     conditions: TrainingConditions | None = Field(
         default=None,
         description="What the learner states about its training. Absent in older records.",
@@ -188,12 +200,29 @@ class RunRecord(BaseModel):
     selected_step: int | None = Field(
         default=None, description="The meta-step whose weights were tested."
     )
+    val_score: float | None = Field(
+        default=None,
+        description="The metric on meta-validation of these weights, in the unit of episodes. Null "
+        "where the last weights are tested, and in older records.",
+    )
     skipped_steps: int | None = Field(
         default=None,
         description="Meta-steps that the learner skipped, because a task had run away. Null where "
         "the learner never skips, and in older records.",
     )
-    train_seconds: float | None = Field(default=None, description="Wall time of meta-training.")
+    training_id: str = Field(
+        default="",
+        description="Digest of what decides the trained weights: `spec` without what concerns the "
+        "test alone. Runs with the same have one training. Empty in older records.",
+    )
+    training_from: str = Field(
+        default="",
+        description="The run whose training this one took. Empty where it trained itself.",
+    )
+    train_seconds: float | None = Field(
+        default=None,
+        description="Wall time of meta-training; of the run in `training_from`, if there is one.",
+    )
     measures: dict[str, float] = Field(
         default_factory=dict,
         description="Numbers about the search, computed from `genotypes.jsonl` and "

@@ -1,4 +1,4 @@
-"""The state of a run: planned, running, interrupted, failed or done.
+"""The state of a run: planned, running, interrupted, failed, trained or done.
 
 A run is *running* while a process holds its lock. Where the system has no locks to ask, it is
 running if one of its files was written lately. A record that says ``running`` although nobody is at
@@ -14,8 +14,8 @@ from typing import Literal
 from metabench.results.schema import RunRecord
 from metabench.results.store import is_at_work
 
-State = Literal["planned", "running", "interrupted", "failed", "done"]
-STATES: tuple[State, ...] = ("running", "failed", "interrupted", "planned", "done")
+State = Literal["planned", "running", "interrupted", "failed", "trained", "done"]
+STATES: tuple[State, ...] = ("running", "failed", "interrupted", "planned", "trained", "done")
 """All states, those that want to be looked at first."""
 LATELY = 900.0
 """Seconds within which a run must have written something, where locks cannot be asked."""

@@ -16,6 +16,7 @@ import torch
 
 from metabench.planning.overrides import Changes
 from metabench.planning.runspec import RunSpec
+from metabench.planning.tuned import Tuned
 from metabench.plugin.catalog import Catalog, Kind
 from metabench.plugin.code import digest_of_code
 from metabench.plugin.loading import kind_in_words
@@ -43,6 +44,7 @@ def collect(
     files: Mapping[str, str],
     device: torch.device,
     plan: str = "",
+    tuned: Tuned | None = None,
     code: Mapping[str, str] | None = None,
 ) -> Provenance:
     """Describe this process, and what the user asked it to do.
@@ -53,6 +55,7 @@ def collect(
         files: paths of the files that parameters name, by SHA-256.
         device: on which the run is made.
         plan: digest of the plan file that asks for the run; empty for a command.
+        tuned: how its values were chosen, of values from a tuning.
         code: what :func:`code_of` returns.
     """
     return Provenance(
@@ -60,6 +63,7 @@ def collect(
         changes={scope: dict(values) for scope, values in changes.items()},
         files=dict(files) or None,
         plan=plan,
+        tuned=tuned,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         device=describe(device),
         threads=torch.get_num_threads(),

@@ -1,0 +1,159 @@
+"""``metabench leaderboard``: a static site from results folders, and the check of its entries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from metabench.cli.screen import say, tell
+from metabench.errors import UsageError
+
+if TYPE_CHECKING:
+    from metabench.reports.entries import Submission
+
+ENTRY_FILES = (".yaml", ".yml")
+
+
+def leaderboard(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Results folders, files of entries, and folders that hold such files.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="SITE", help="Write the site to this folder.", show_default=False),
+    ] = None,
+    title: Annotated[str, typer.Option(help="Title of the site.")] = "Leaderboard",
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Check each entry against its records: the digest of the folder, the numbers, the "
+            "episodes and the protocol. The exit code is 1 if one does not hold.",
+        ),
+    ] = False,
+    new_entry: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the entry of one results folder to this YAML file.",
+            show_default=False,
+        ),
+    ] = None,
+    submitter: Annotated[str, typer.Option(help="With --new-entry: who submits it.")] = "",
+    link: Annotated[
+        str, typer.Option(help="With --new-entry: where the method is described.")
+    ] = "",
+) -> None:
+    """Build a static site from results folders, or check the entries of one.
+
+    Versions of a suite stand apart. Stamps, versions and revisions of the code are shown. The same
+    records give the same bytes.
+    """
+    if [out is not None, check, new_entry is not None].count(True) != 1:
+        raise UsageError(
+            "A leaderboard is built, or checked, or gets an entry.",
+            hint="Give one of --out SITE, --check and --new-entry FILE.",
+        )
+    if new_entry is not None:
+        _write_entry(paths, new_entry, submitter=submitter, link=link)
+    elif check:
+        _check(paths)
+    else:
+        assert out is not None
+        _build(paths, out, title=title)
+
+
+def _build(paths: list[Path], out: Path, *, title: str) -> None:
+    from metabench.render.leaderboard import render_site
+    from metabench.results.store import replace_text, require_writable
+
+    submissions = _submissions(paths)
+    site = render_site(submissions, title=title)
+    require_writable(out)
+    for path, text in site.items():
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        replace_text(out / path, text)
+    for one in submissions:
+        for problem in one.results.problems:
+            tell(problem)
+    typer.echo(f"{out / 'index.html'}")
+
+
+def _check(paths: list[Path]) -> None:
+    from metabench.cli.context import catalog
+    from metabench.reports.entry_checks import check_entries
+    from metabench.text import counted
+
+    files = _entry_files(paths)
+    problems = check_entries(files, catalog())
+    for problem in problems:
+        say(problem, fg="red")
+    held = counted(len(files), "entry", "entries")
+    if problems:
+        say(f"{counted(len(problems), 'problem')} in {held}.")
+        raise typer.Exit(1)
+    typer.echo(f"{held} checked: the records give what they claim.")
+
+
+def _write_entry(paths: list[Path], file: Path, *, submitter: str, link: str) -> None:
+    from metabench.reports.entries import entry_text, make_entry
+    from metabench.results.store import replace_text
+
+    if len(paths) != 1:
+        raise UsageError(
+            f"An entry has one results folder, not {len(paths)}.", hint="Name one folder."
+        )
+    if not submitter:
+        raise UsageError("--submitter is missing.", hint="For example: --submitter 'Jane Doe'.")
+    if file.suffix not in ENTRY_FILES:
+        raise UsageError(f"{file} is no YAML file.", hint="Call it NAME.yaml.")
+    entry = make_entry(paths[0], file=file, submitter=submitter, link=link)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(file, entry_text(entry))
+    typer.echo(f"{file}")
+
+
+def _entry_files(paths: list[Path]) -> list[Path]:
+    """The files of entries among some paths.
+
+    Raises:
+        UsageError: when a path is neither a file nor holds one.
+    """
+    found: list[Path] = []
+    for path in paths:
+        files = _entries_in(path)
+        if not files:
+            raise UsageError(
+                f"{path} is no file of an entry, and holds none.",
+                hint="Write one with metabench leaderboard RESULTS --new-entry FILE.",
+            )
+        found += files
+    return list(dict.fromkeys(found))
+
+
+def _entries_in(path: Path) -> list[Path]:
+    if path.suffix in ENTRY_FILES and path.is_file():
+        return [path]
+    if not path.is_dir():
+        return []
+    return sorted(file for file in path.iterdir() if file.suffix in ENTRY_FILES)
+
+
+def _submissions(paths: list[Path]) -> list[Submission]:
+    from metabench.reports.entries import Submission
+    from metabench.reports.entry_checks import submission_of
+    from metabench.results.reading import read_runs
+
+    found = []
+    for path in paths:
+        files = _entries_in(path)
+        found += [submission_of(file) for file in files]
+        if not files:
+            found.append(Submission(None, path, read_runs(path)))
+    return found

@@ -1,0 +1,63 @@
+"""What ``metabench leaderboard`` writes, and its exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from result_factory import GOLDEN
+from typer.testing import CliRunner, Result
+
+from metabench.cli import app
+
+RECORDS = str(GOLDEN / "records")
+
+
+def invoke(*words: str) -> Result:
+    return CliRunner().invoke(app, ["leaderboard", *words])
+
+
+def test_an_entry_is_written_checked_and_shown(tmp_path: Path) -> None:
+    file = str(tmp_path / "doe.yaml")
+    written = invoke(RECORDS, "--new-entry", file, "--submitter", "Jane Doe")
+    assert written.exit_code == 0, written.stderr
+    checked = invoke(str(tmp_path), "--check")
+    assert checked.exit_code == 0, checked.stderr
+    assert "1 entry checked: the records give what they claim." in checked.stdout
+    for name in ("a", "b"):
+        built = invoke(file, "--out", str(tmp_path / name))
+        assert built.exit_code == 0, built.stderr
+    sites = [
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        for root in (tmp_path / "a", tmp_path / "b")
+    ]
+    assert sites[0] == sites[1]
+    assert b"Jane Doe" in sites[0][Path("index.html")]
+
+
+def test_a_claim_that_does_not_hold_ends_with_1(tmp_path: Path) -> None:
+    file = tmp_path / "doe.yaml"
+    invoke(RECORDS, "--new-entry", str(file), "--submitter", "Jane Doe")
+    lines = file.read_text().splitlines()
+    text = "\n".join("  mean: 99.0" if line.startswith("  mean:") else line for line in lines)
+    file.write_text(text)
+    checked = invoke(str(file), "--check")
+    assert checked.exit_code == 1
+    assert "mean of" in checked.stderr
+    assert "problems in 1 entry." in checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([RECORDS], "A leaderboard is built, or checked, or gets an entry."),
+        ([RECORDS, "--check", "--out", "S"], "A leaderboard is built, or checked"),
+        ([RECORDS, "--check"], "is no file of an entry, and holds none."),
+        ([RECORDS, "--new-entry", "doe.yaml"], "--submitter is missing."),
+        ([RECORDS, "--new-entry", "doe.txt", "--submitter", "J"], "doe.txt is no YAML file."),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(words: list[str], said: str) -> None:
+    refused = invoke(*words)
+    assert refused.exit_code == 2
+    assert said in refused.stderr

@@ -1,0 +1,90 @@
+"""The site of a leaderboard: versions apart, entries and stamps visible, equal bytes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+
+from result_factory import PROVENANCE, make_spec, write_run
+
+from metabench.render.leaderboard import render_site
+from metabench.reports.entries import Submission, entry_text, make_entry
+from metabench.reports.entry_checks import submission_of
+from metabench.results.reading import read_runs
+
+INDEX, JSON = PurePosixPath("index.html"), PurePosixPath("leaderboard.json")
+
+
+def write(folder: Path, learner: str, score: float, *stamps: str, version: int = 1) -> Path:
+    spec = make_spec(learner, suite_version=version)
+    scores = [score, score, score - 0.1, score + 0.1]
+    code = {"harness": "metabench 0.1.0 dddd", "learner x": "other 1 eeee"}
+    made_with = PROVENANCE.model_copy(update={"git": "abc123-dirty", "code": code})
+    write_run(folder, spec, scores, stamps=stamps, provenance=made_with)
+    return folder
+
+
+def submitted(folder: Path) -> Submission:
+    return Submission(None, folder, read_runs(folder))
+
+
+def test_versions_of_a_suite_have_pages_of_their_own(tmp_path: Path) -> None:
+    write(tmp_path, "maml", 0.5)
+    write(tmp_path, "maml", 0.6, version=2)
+    site = render_site([submitted(tmp_path)], title="Board")
+    pages = {path.as_posix() for path in site}
+    assert pages == {
+        "index.html",
+        "leaderboard.json",
+        "multidataset-v1/index.html",
+        "multidataset-v2/index.html",
+    }
+    index = site[INDEX]
+    assert index.index("multidataset, version 2") < index.index("multidataset, version 1")
+    for path, text in site.items():
+        if path.suffix == ".html" and path != INDEX:
+            assert "60.00" in text or "50.00" in text
+
+
+def test_stamped_rows_stand_below_better_or_not(tmp_path: Path) -> None:
+    write(tmp_path, "maml", 0.9, "subset")
+    write(tmp_path, "reptile", 0.4)
+    write(tmp_path, "anil", 0.6)
+    site = render_site([submitted(tmp_path)], title="Board")
+    rows = json.loads(site[JSON])["rows"]
+    assert [row["learner"] for row in rows] == ["anil", "reptile", "maml"]
+    assert '<span class="stamp">subset</span>' in site[INDEX]
+
+
+def test_the_code_of_a_row_says_whether_it_was_changed(tmp_path: Path) -> None:
+    write(tmp_path, "maml", 0.5)
+    (row,) = json.loads(render_site([submitted(tmp_path)], title="Board")[JSON])["rows"]
+    (code,) = row["code"]
+    assert "revision abc123, changed" in code
+    assert "code metabench 0.1.0 dddd, other 1 eeee" in code
+
+
+def test_an_entry_names_its_submitter_and_escapes_what_it_says(tmp_path: Path) -> None:
+    folder = write(tmp_path / "R", "maml", 0.5)
+    file = tmp_path / "doe.yaml"
+    made = make_entry(folder, file=file, submitter="<b>Doe</b>", link="https://example.org/?a&b")
+    file.write_text(entry_text(made))
+    index = render_site([submission_of(file)], title="<Board>")[INDEX]
+    assert "&lt;b&gt;Doe&lt;/b&gt;" in index
+    assert 'href="https://example.org/?a&amp;b"' in index
+    assert "<Board>" not in index
+    assert made.digest in index
+
+
+def test_a_run_of_two_folders_counts_once(tmp_path: Path) -> None:
+    folders = [write(tmp_path / name, "maml", 0.5) for name in ("a", "b")]
+    site = render_site([submitted(folder) for folder in folders], title="Board")
+    assert len(json.loads(site[JSON])["rows"]) == 1
+    assert "the same run is also of a" in site[INDEX]
+
+
+def test_equal_records_give_equal_bytes(tmp_path: Path) -> None:
+    folder = write(write(tmp_path, "maml", 0.5), "reptile", 0.6)
+    assert render_site([submitted(folder)], title="B") == render_site(
+        [submitted(folder)], title="B"
+    )

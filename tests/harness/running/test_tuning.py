@@ -1,0 +1,163 @@
+"""A tuning trains and validates, never tests; it goes on where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import metabench
+from metabench.cli import app
+from metabench.durable import locked
+from metabench.planning.grid import read_grid
+from metabench.plugin.specs import RunEvent
+from metabench.results.reading import read_runs
+from metabench.results.tunings import read_tuning
+from metabench.results.validation_scores import META_VAL
+from metabench.sampling.sampler import EpisodeSampler
+
+RATES = {"learner.inner_lr": [0.001, 0.01]}
+SHORT = {
+    "budget.meta_steps": 3,
+    "budget.meta_batch": 2,
+    "network.width": 4,
+    "protocol.val_episodes": 3,
+}
+QUIET: Any = {"on_event": lambda event: None}
+
+
+def tuned(out: Path, learner: str = "maml", **options: Any) -> metabench.Tuning:
+    usual = {"budget": "smoke", "changes": SHORT, "sweep": RATES, "limit": 4, "out": out, **QUIET}
+    return metabench.tune(learner, "toy-regression", **{**usual, **options})
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The splits of which episodes are drawn."""
+    splits: set[str] = set()
+    draw = EpisodeSampler.batch
+
+    def noting(self: EpisodeSampler, *args: Any) -> Any:
+        splits.add(self._split)
+        return draw(self, *args)
+
+    monkeypatch.setattr(EpisodeSampler, "batch", noting)
+    return splits
+
+
+@pytest.mark.parametrize("selection", ["last", "meta-val"])
+def test_no_meta_test_episode_is_drawn(tmp_path: Path, drawn: set[str], selection: str) -> None:
+    tuning = tuned(tmp_path, changes={**SHORT, "protocol.selection": selection})
+    assert drawn == {"meta-train", "meta-val"}
+    assert not list(tmp_path.rglob("episodes.jsonl"))
+    (study,) = tuning.studies
+    assert [trial.status for trial in study.trials] == ["done", "done"]
+
+
+def test_the_best_mean_on_meta_validation_is_chosen(tmp_path: Path) -> None:
+    tuning = tuned(tmp_path, seeds=(0, 1))
+    (study,) = tuning.studies
+    assert study.episodes == 12
+    for trial in study.trials:
+        assert trial.score == pytest.approx(sum(trial.by_seed) / 2)
+        assert trial.half_width is not None
+        assert trial.half_width > 0
+    best = min(study.trials, key=lambda trial: trial.score or 0)
+    assert study.chosen == best.number
+    assert tuning.chosen == {study.name: best.values}
+    scores = (tmp_path / "trials").rglob(f"{META_VAL}.jsonl")
+    assert [len(path.read_text().splitlines()) for path in scores] == [12] * 4
+
+
+def test_the_same_call_does_nothing_twice_and_more_trials_go_on(
+    tmp_path: Path, drawn: set[str]
+) -> None:
+    options: Any = {"sweep": {}, "ranges": {"learner.inner_lr": "1e-4..1e-2:log"}}
+    first = tuned(tmp_path, trials=2, **options)
+    drawn.clear()
+    assert tuned(tmp_path, trials=2, **options).record == first.record
+    assert not drawn
+    (study,) = tuned(tmp_path, trials=3, **options).studies
+    assert [trial.values for trial in study.trials[:2]] == [
+        trial.values for trial in first.studies[0].trials
+    ]
+    assert len(study.ended) == 3
+    with pytest.raises(metabench.UsageError, match="holds the trials of another tuning"):
+        tuned(tmp_path)
+
+
+def test_a_tuning_that_was_stopped_gives_what_one_that_was_not_gives(tmp_path: Path) -> None:
+    def stopping(event: RunEvent) -> None:
+        if event.kind == "run-done":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuned(tmp_path / "a", on_event=stopping)
+    begun = read_tuning(tmp_path / "a")
+    assert begun is not None
+    assert [trial.status for trial in begun.studies[0].trials] == ["waiting", "waiting"]
+    whole, cut = tuned(tmp_path / "b"), tuned(tmp_path / "a")
+    assert cut.studies == whole.studies
+
+
+def test_a_second_process_is_kept_off(tmp_path: Path) -> None:
+    with locked(tmp_path / ".lock"), pytest.raises(metabench.MetabenchError, match="Another proc"):
+        tuned(tmp_path)
+    assert read_tuning(tmp_path) is None
+
+
+def test_the_record_names_the_code_and_what_was_asked(tmp_path: Path) -> None:
+    record = tuned(tmp_path).record
+    assert read_tuning(tmp_path) == record
+    assert {"harness", "learner maml"} <= record.provenance.code.keys()
+    assert record.plan.sweep == RATES
+
+
+def test_a_trial_that_fails_is_recorded_and_not_chosen(tmp_path: Path) -> None:
+    unbounded = {"learner.inner_clip": None, "learner.max_norm": None}
+    tuning = tuned(
+        tmp_path,
+        changes={**SHORT, **unbounded},
+        sweep={"learner.inner_lr": [100.0, 0.001]},
+    )
+    (study,) = tuning.studies
+    bad, good = study.trials
+    assert (bad.status, bad.score) == ("failed", None)
+    assert "diverged" in bad.error
+    assert study.chosen == good.number
+    assert "failed" in str(tuning)
+
+
+def test_the_chosen_values_are_run_from_the_training_of_their_trial(tmp_path: Path) -> None:
+    tuning = tuned(tmp_path / "T")
+    (plan,) = tuning.plans
+    runner = CliRunner()
+    fresh = runner.invoke(app, ["run", str(plan), "--out", str(tmp_path / "fresh")])
+    assert fresh.exit_code == 0, fresh.stderr
+    (before,) = read_runs(tmp_path / "fresh").runs
+    assert before.record.provenance.tuned == read_grid(plan).tuned
+    words = ["tune", "--learner", "maml", "--suite", "toy-regression", "--budget", "smoke"]
+    words += [word for name, value in SHORT.items() for word in ("--set", f"{name}={value}")]
+    words += ["--set", "learner.inner_lr=0.001,0.01", "--limit", "4"]
+    words += ["--out", str(tmp_path / "T"), "--run-into", str(tmp_path / "R")]
+    done = runner.invoke(app, words)
+    assert done.exit_code == 0, done.stderr
+    assert "meta-train" not in done.stderr  # the trial is trained, and so is the run
+    (after,) = read_runs(tmp_path / "R").runs
+    assert after.record.provenance.tuned == before.record.provenance.tuned
+    for name in ("episodes.jsonl", "metrics.jsonl"):
+        assert (after.folder / name).read_bytes() == (before.folder / name).read_bytes()
+    assert not (after.folder / "evaluations" / f"{META_VAL}.jsonl").exists()
+
+
+def test_a_table_says_which_rows_were_tuned(tmp_path: Path) -> None:
+    (plan,) = tuned(tmp_path / "T").plans
+    CliRunner().invoke(app, ["run", str(plan), "--out", str(tmp_path / "R")])
+    untuned = {"changes": SHORT, "budget": "smoke", "limit": 4, "out": tmp_path / "R"}
+    metabench.run("maml", "toy-regression", **untuned, **QUIET)  # type: ignore[arg-type]
+    text = CliRunner().invoke(app, ["report", str(tmp_path / "R"), "--caption", "full"]).stdout
+    assert "tuned in 2 trials" in text
+    assert "Values were tuned: maml" in text
+    assert "learner.inner_lr of 0.001,0.01 by 2 grid trials" in " ".join(text.split())
