@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from metabench import run
 from metabench.conformance.bench import Bench
 from metabench.conformance.samples import on
 from metabench.nn.layers import conv2d
@@ -239,3 +240,20 @@ def test_a_captured_run_that_is_stopped_gives_the_same_bytes(
     again()
     one, other = (r.store.folder / "episodes.jsonl" for r in (whole, again))
     assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices")
+def test_two_gpus_make_the_run_of_one(tmp_path: Path) -> None:
+    found = []
+    for ranks in (1, 2):
+        out = tmp_path / str(ranks)
+        run(
+            "maml", "omniglot", budget="smoke", data="synthetic", limit=20, out=out, device="cuda",
+            changes={"budget.meta_steps": 5}, ranks=ranks, on_event=lambda event: None,
+        )  # fmt: skip
+        (file,) = out.rglob("metrics.jsonl")
+        found.append([json.loads(line) for line in file.read_text().splitlines()])
+    alone, shared = found
+    assert len(alone) == len(shared) >= 5
+    for one, other in zip(alone, shared, strict=True):
+        assert one == pytest.approx(other, rel=1e-3)
