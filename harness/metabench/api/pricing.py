@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,8 +166,9 @@ def price_of(
         probe: measure what nobody has measured.
         tell: called with what goes on, a line each.
     """
+    from metabench.planning.training_identity import training_id
     from metabench.results.costs import Costs, KnownCosts
-    from metabench.results.price import kind_of, known_costs, priced
+    from metabench.results.price import kind_of, known_costs, priced, trained_by_others
     from metabench.running.devices import pick_device
     from metabench.running.engines import pick_engine
     from metabench.running.probe import Resources
@@ -176,10 +178,19 @@ def price_of(
     engine = pick_engine(how.engine, device=device)
     known = KnownCosts(device=device, engine=engine, threads=how.threads)
     costs = known_costs(runs, how.out, known=known)
+    trained = trained_by_others(runs, how.out, partial(training_id, catalog=catalog))
     why: dict[str, str] = {}
 
     def now() -> Price:
-        return priced(runs, costs, out=how.out, device=device, jobs=how.jobs or 1, why=why)
+        return priced(
+            runs,
+            costs,
+            out=how.out,
+            device=device,
+            jobs=how.jobs or 1,
+            why=why,
+            trained=trained,
+        )
 
     unpriced = [run.planned for run in now().left if run.costs is None]
     unknown = [*{kind_of(run): run for run in unpriced}.values()]

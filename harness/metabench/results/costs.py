@@ -197,7 +197,10 @@ def costs_of_records(runs: Mapping[Path, RunRecord], *, device: str) -> Costs | 
     spent: dict[str, list[tuple[float, float]]] = {}
     timed: dict[Path, RunRecord] = {}
     for folder, record in runs.items():
-        for phase, count, seconds in _notes(folder, device=device):
+        notes = [*_notes(folder, device=device)]
+        if record.spec.training.meta_steps and not any(note[0] == "meta-train" for note in notes):
+            continue  # it took the training of another run
+        for phase, count, seconds in notes:
             spent.setdefault(phase, []).append((count, seconds))
             timed[folder] = record
     if "meta-test" not in spent:

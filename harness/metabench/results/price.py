@@ -6,7 +6,7 @@ What nobody has measured is not guessed: it is counted as not known.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
 from pathlib import Path
@@ -30,12 +30,14 @@ class PricedRun:
         state: how far it is in the results folder; None where it has not begun.
         costs: what its parts cost; None where that is not known.
         why: the costs are not known, in words; may be empty.
+        trained: whether another run makes, or has made, its training.
     """
 
     planned: PlannedRun
     state: RunState | None
     costs: Costs | None
     why: str = ""
+    trained: bool = False
 
     @property
     def done(self) -> bool:
@@ -49,8 +51,10 @@ class PricedRun:
             return 0.0
         if self.costs is None:
             return None
+        spec = self.planned.spec
         steps, episodes = (0, 0) if self.state is None else (self.state.steps, self.state.episodes)
-        return self.costs.seconds(self.planned.spec, steps=steps, episodes=episodes)
+        steps = spec.training.meta_steps if self.trained else steps
+        return self.costs.seconds(spec, steps=steps, episodes=episodes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +199,38 @@ def _kind(spec: RunSpec) -> str:
     return _without_data(spec).config_id
 
 
+def trained_by_others(
+    runs: Sequence[PlannedRun], out: Path, training_of: Callable[[RunSpec], str]
+) -> set[str]:
+    """The ids of runs that take the training of another run, of the folder or of the plan.
+
+    Args:
+        runs: those that are planned.
+        out: the results folder.
+        training_of: what runs with one training have in common.
+    """
+    found: set[str] = set()
+    known: dict[tuple[str, str], set[str]] = {}
+    for run in runs:
+        spec = run.spec
+        if run.lacks or not spec.training.meta_steps:
+            continue
+        place = spec.suite, spec.learner.name
+        if place not in known:
+            known[place] = {
+                record.training_id
+                for home in out.glob(f"{spec.suite}@*/{spec.learner.name}")
+                for folder, record in _records(home)
+                if RunStore(folder).weights.exists()
+            }
+        made = known[place]
+        training = training_of(spec)
+        if training in made:
+            found.add(spec.run_id)
+        made.add(training)
+    return found
+
+
 def priced(
     runs: Sequence[PlannedRun],
     costs: Mapping[str, Costs],
@@ -203,6 +239,7 @@ def priced(
     device: str,
     jobs: int,
     why: Mapping[str, str],
+    trained: Collection[str] = (),
 ) -> Price:
     """The price of runs.
 
@@ -213,10 +250,17 @@ def priced(
         device: on which they are made.
         jobs: how many are made at a time.
         why: costs are not known, by :func:`kind_of`.
+        trained: the ids of :func:`trained_by_others`.
     """
     return Price(
         tuple(
-            PricedRun(run, state, costs.get(kind_of(run)), why.get(kind_of(run), ""))
+            PricedRun(
+                run,
+                state,
+                costs.get(kind_of(run)),
+                why.get(kind_of(run), ""),
+                run.spec.run_id in trained,
+            )
             for run, state in zip(runs, states_in(out, runs), strict=True)
         ),
         out,

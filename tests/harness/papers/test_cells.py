@@ -41,7 +41,7 @@ def test_rows_are_named_as_printed_or_by_learner(catalog: Catalog) -> None:
 @pytest.mark.parametrize(
     ("wanted", "said", "hint"),
     [
-        (Wanted(rows=("mnaz",)), "Unknown row 'mnaz' of m-nas/table-1.", "Did you mean mnas"),
+        (Wanted(rows=("mnaz",)), "Unknown row 'mnaz' of m-nas/table-1.", "mnas"),
         (Wanted(settings=("10-shoot",)), "Unknown setting '10-shoot'", "Did you mean 10-shot?"),
         (Wanted(budget="smok"), "Unknown budget 'smok'", "Did you mean smoke?"),
     ],

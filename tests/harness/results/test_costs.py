@@ -103,6 +103,8 @@ def test_runs_that_this_machine_timed_tell_the_costs(catalog: Catalog, tmp_path:
     assert costs.test_seconds == pytest.approx(8 / 400)
     assert (costs.origin, costs.memory_mib) == ("records", 300)
     assert costs_of_records({tmp_path / "theirs": record(run)}, device="cpu") is None
+    write(tmp_path / "only tested", [test | ours])
+    assert costs_of_records({tmp_path / "only tested": record(run)}, device="cpu") is None
     by_wall = costs_of_records(runs, device="cuda")
     assert by_wall is not None
     assert by_wall.train_seconds(run.spec) == pytest.approx(100)

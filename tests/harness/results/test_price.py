@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from metabench.planning.plan import PlannedRun, RunRequest, plan, plan_all, suite_of
+from metabench.planning.training_identity import training_id
 from metabench.plugin.catalog import Catalog
 from metabench.results.costs import Costs, KnownCosts, Stretch
-from metabench.results.price import Price, kind_of, known_costs, priced, states_in
+from metabench.results.price import (
+    Price,
+    kind_of,
+    known_costs,
+    priced,
+    states_in,
+    trained_by_others,
+)
 from metabench.running.executors import Job, run_job
 
 COSTS = Costs(stretches=(Stretch(start=0, stop=1, step_seconds=1),), test_seconds=0)
@@ -97,3 +106,17 @@ def test_runs_are_planned_without_their_data(catalog: Catalog, data_root: Path) 
     assert str(data_root) in sentence
     assert "metabench data import miniimagenet" in sentence
     assert {run.spec.data_fingerprint for run in runs} == {""}
+
+
+def test_a_training_is_paid_once(catalog: Catalog) -> None:
+    changes = {"protocol": {"selection": "last"}}
+    request = RunRequest(
+        learners=("maml",), suite="toy-regression", budget="smoke", changes=changes
+    )
+    runs = [*plan(request, catalog), *plan(replace(request, limit=2), catalog)]
+    ids = partial(training_id, catalog=catalog)
+    trained = trained_by_others(runs, Path("nowhere"), ids)
+    assert trained == {runs[1].spec.run_id}
+    costs = {kind_of(run): COSTS for run in runs}
+    price = priced(runs, costs, out=Path("R"), device="cpu", jobs=1, why={}, trained=trained)
+    assert [run.seconds for run in price.runs] == [500, 0]
