@@ -59,6 +59,7 @@ SPECS = (
     specs.NasStrategySpec,
     specs.MetricSpec,
     specs.ExecutorSpec,
+    specs.TrackerSpec,
     specs.RunEvent,
     source_deviation.SourceDeviation,
 )
@@ -118,6 +119,10 @@ FILES = (
         "Wall time: `phase`, `count` of steps or episodes since the line before, `seconds`. "
         "Written while the run goes on, about as often as checkpoints.",
     ),
+    (
+        "`trackers/NAME.json`",
+        "What a tracker has of the run: its key there, and the last meta-step that it was sent.",
+    ),
     ("`checkpoints/last.safetensors`", "The state of training, from which a run resumes."),
     ("`checkpoints/best.safetensors`", "The best weights on meta-validation, if these are chosen."),
     (
@@ -160,6 +165,7 @@ def make_pages() -> dict[str, str]:
         "strategy": "NAS strategies",
         "metric": "Metrics",
         "executor": "Executors",
+        "tracker": "Trackers",
     }
     files = {"space": "spaces.md", "strategy": "strategies.md"}
     plugin_pages = {

@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     )
     from metabench.plugin.contracts.metric import Better, MetricFacts, Score
     from metabench.plugin.contracts.phase import Phase
+    from metabench.plugin.contracts.ranks import Ranks
     from metabench.plugin.contracts.space import (
         BatchingSpace,
         CanonicalSpace,
@@ -94,6 +95,15 @@ if TYPE_CHECKING:
         RegularizedStrategy,
         Strategy,
     )
+    from metabench.plugin.contracts.tracker import (
+        CurvePoint,
+        Parameter,
+        RunEnd,
+        RunFacts,
+        RunScore,
+        TrackedRun,
+        Tracker,
+    )
     from metabench.plugin.hookspecs import hookimpl
     from metabench.plugin.source_deviation import SourceDeviation
     from metabench.plugin.specs import (
@@ -105,6 +115,7 @@ if TYPE_CHECKING:
         NasStrategySpec,
         RunEvent,
         SearchSpaceSpec,
+        TrackerSpec,
     )
     from metabench.results.reading import load_results
     from metabench.running.executors import Executor, Job, JobOutcome, run_job
@@ -190,6 +201,7 @@ _HOMES = {
     ),
     "plugin.contracts.metric": ("Better", "MetricFacts", "Score"),
     "plugin.contracts.phase": ("Phase",),
+    "plugin.contracts.ranks": ("Ranks",),
     "plugin.contracts.space": (
         "BatchingSpace",
         "CanonicalSpace",
@@ -208,6 +220,15 @@ _HOMES = {
         "RegularizedStrategy",
         "Strategy",
     ),
+    "plugin.contracts.tracker": (
+        "CurvePoint",
+        "Parameter",
+        "RunEnd",
+        "RunFacts",
+        "RunScore",
+        "TrackedRun",
+        "Tracker",
+    ),
     "plugin.hookspecs": ("hookimpl",),
     "plugin.source_deviation": ("SourceDeviation",),
     "plugin.specs": (
@@ -219,6 +240,7 @@ _HOMES = {
         "NasStrategySpec",
         "RunEvent",
         "SearchSpaceSpec",
+        "TrackerSpec",
     ),
     "results.reading": ("load_results",),
     "running.executors": (
@@ -258,6 +280,7 @@ __all__ = [
     "ClassData",
     "ComparisonView",
     "CountingSpace",
+    "CurvePoint",
     "DataError",
     "DatasetSpec",
     "DivergedError",
@@ -285,16 +308,21 @@ __all__ = [
     "Mixture",
     "NasStrategySpec",
     "Order",
+    "Parameter",
     "Params",
     "Phase",
     "PhasedLearner",
     "PluginError",
     "Predictor",
     "Proposer",
+    "Ranks",
     "Reduction",
     "RegularizedStrategy",
     "ReportView",
+    "RunEnd",
     "RunEvent",
+    "RunFacts",
+    "RunScore",
     "Runs",
     "Scaling",
     "Score",
@@ -310,6 +338,9 @@ __all__ = [
     "TaskLoss",
     "TaskShape",
     "TracingLearner",
+    "TrackedRun",
+    "Tracker",
+    "TrackerSpec",
     "Training",
     "TrainingConditions",
     "Tuning",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from metabench.api.executing import HowToRun, prepare
 from metabench.api.plugins import catalog_with
 from metabench.api.reading import ReportView, report
+from metabench.api.tracking import asked_for, followed_runs, trackers_of
 from metabench.errors import MetabenchError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from metabench.planning.runspec import Precision
     from metabench.plugin.catalog import Catalog
+    from metabench.plugin.contracts.tracker import Tracker
     from metabench.plugin.specs import RunEvent
     from metabench.running.engines import EngineName
     from metabench.running.executors import Executor, Job, JobOutcome
@@ -93,6 +95,8 @@ def run(
     precision: Precision = "float32",
     engine: EngineName = "eager",
     threads: int = 1,
+    ranks: int = 1,
+    trackers: str | Sequence[str] | Mapping[str, Mapping[str, Any]] = (),
     plugins: Iterable[str | Path] = (),
     on_event: Callable[[RunEvent], None] | None = None,
     check: bool = True,
@@ -125,7 +129,11 @@ def run(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: how layers multiply: ``float32``, ``tf32`` or ``bf16``.
         engine: what makes the meta-steps and adapts: ``eager``, ``compiled`` or ``auto``.
-        threads: CPU threads of each run.
+        threads: CPU threads of each process.
+        ranks: processes that share the tasks of each meta-step. They are started anew, so a script
+            guards what it does by ``if __name__ == "__main__"``.
+        trackers: one name or several, or the parameters by name, such as
+            ``{"mlflow": {"experiment": "mine"}}``.
         plugins: plugin files to load.
         on_event: called with each event; by default one line per run goes to stderr.
         check: raise if a run failed.
@@ -161,12 +169,13 @@ def run(
     if shard:
         planned, _ = parse_shard(shard).divide(planned)
     for note in dict.fromkeys(note for one in planned for note in one.notes):
-        say(f"Note: {note}")
+        _say(f"Note: {note}")
     how = HowToRun(
         out=Path(out),
         executor=executor,
         executor_params=executor_params or {},
         jobs=jobs,
+        ranks=ranks,
         device=device,
         engine=engine,
         threads=threads,
@@ -174,7 +183,8 @@ def run(
         time_limit=time_limit,
     )
     work, todo = prepare(planned, how, found)
-    outcomes = execute(work, todo, found, show=on_event or print_ends)
+    opened = trackers_of(found, asked_for(trackers), how.out)
+    outcomes = execute(work, todo, found, show=on_event or print_ends, trackers=opened, say=_say)
     if any(outcome.status == "interrupted" and not outcome.text for outcome in outcomes):
         raise KeyboardInterrupt
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
@@ -189,7 +199,13 @@ def run(
 
 
 def execute(
-    work: Executor, jobs: Sequence[Job], catalog: Catalog, *, show: Callable[[RunEvent], None]
+    work: Executor,
+    jobs: Sequence[Job],
+    catalog: Catalog,
+    *,
+    show: Callable[[RunEvent], None],
+    trackers: Mapping[str, Tracker] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> list[JobOutcome]:
     """Make runs, and pass their events on; an interrupt of the main thread stops them.
 
@@ -200,20 +216,28 @@ def execute(
         jobs: the runs.
         catalog: whose plugins get the events.
         show: gets the events first.
+        trackers: that runs are passed on to, by name.
+        say: called with a sentence about a tracker that failed, from any thread; by default it goes
+            to stderr.
     """
     from metabench.results.plans import announced
     from metabench.running.interrupt import StopRequest
+    from metabench.running.tracking import following
 
     def emit(event: RunEvent) -> None:
         show(event)
+        followed.hear(event)
         catalog.emit(event)
 
     # Only the main thread may listen to signals.
     in_main = threading.current_thread() is threading.main_thread()
     stop = StopRequest()
     planned = [job.planned for job in jobs]
-    announce = announced(planned, jobs[0].out) if jobs else nullcontext()
-    with announce, stop if in_main else nullcontext():
+    with (
+        following(trackers or {}, followed_runs(jobs), say=say or _say) as followed,
+        announced(planned, jobs[0].out) if jobs else nullcontext(),
+        stop if in_main else nullcontext(),
+    ):
         return work(jobs, emit=emit, stopped=stop)
 
 
@@ -264,10 +288,10 @@ def print_ends(event: RunEvent) -> None:
     words = {"run-done": "done", "run-failed": "failed", "message": ""}
     if event.kind in words:
         text = ": ".join(part for part in (words[event.kind], event.text) if part)
-        say(f"{event.label}: {text}")
+        _say(f"{event.label}: {text}")
 
 
-def say(line: str) -> None:
+def _say(line: str) -> None:
     """Print a line on stderr, if that can be written."""
     with suppress(OSError, ValueError):
         sys.stderr.write(f"{line}\n")

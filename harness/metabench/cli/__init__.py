@@ -23,6 +23,7 @@ from metabench.cli.report import report
 from metabench.cli.run import run
 from metabench.cli.screen import prepare, say, told
 from metabench.cli.status import status
+from metabench.cli.track import track
 from metabench.cli.tune import tune
 from metabench.cli.view import view
 from metabench.errors import MetabenchError
@@ -104,6 +105,7 @@ app.command("genotypes")(genotypes)
 app.command("view")(view)
 app.command("leaderboard")(leaderboard)
 app.command("status")(status)
+app.command("track")(track)
 app.command("list")(list_)
 app.command("show")(show)
 app.add_typer(data_app, name="data")

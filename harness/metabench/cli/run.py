@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metabench.cli.ranks import count_ranks, follow, let_go
 from metabench.cli.screen import say
 from metabench.errors import UsageError
 from metabench.text import counted, seconds_in
@@ -104,7 +105,8 @@ def run(
             "strategy, data, protocol or budget. learner[NAME], network[NAME], strategy[NAME] and "
             "budget[LEARNER] apply to one of several. Several values, as in "
             "learner.inner_lr=0.01,0.1, are a sweep: each makes runs of its own. The scope "
-            "executor is for parameters of --executor. May be given several times.",
+            "executor is for parameters of --executor, tracker[NAME] for those of --tracker. May "
+            "be given several times.",
         ),
     ] = None,
     data: Annotated[
@@ -156,6 +158,14 @@ def run(
             "1]",
         ),
     ] = None,
+    ranks: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many processes share the tasks of each meta-step, each on a GPU of its own "
+            "where there are GPUs. [default: 1, or those that torchrun has started]",
+        ),
+    ] = None,
     time_limit: Annotated[
         str,
         typer.Option(
@@ -170,6 +180,13 @@ def run(
             metavar="I/N",
             help="Make only the I-th of N shares of the runs, such as 1/4. The N commands "
             "together make each run once, wherever they are given.",
+        ),
+    ] = "",
+    tracker: Annotated[
+        str,
+        typer.Option(
+            help="Pass the runs on to these trackers while they are made, separated by commas, "
+            "such as tensorboard,csv; see `metabench list trackers`."
         ),
     ] = "",
     out: Annotated[Path, typer.Option(help="The results folder to write to.")] = Path(
@@ -192,13 +209,25 @@ def run(
     from metabench.cli.context import catalog, plugin_files
     from metabench.planning.grid import read_grid, write_grid
     from metabench.planning.overrides import without_executor
+    from metabench.planning.ranks import check_ranks
     from metabench.planning.shards import parse_shard
+    from metabench.planning.tracker_params import params_by_tracker, without_trackers
     from metabench.planning.unknown_names import unknown_names_in
+    from metabench.running.ranks.torchrun import world_of
 
+    world = world_of()
+    if world is not None and world.rank > 0:
+        if not dry_run:
+            follow(world, device=device, threads=threads)
+        return
+    n_ranks = count_ranks(ranks, world, executor=executor, jobs=jobs)
     share = parse_shard(shard) if shard else None
     limit_of_time = seconds_of(time_limit, "--time-limit")
     found = catalog()
     sets, executor_params = without_executor(set_ or ())
+    sets, tracker_params = without_trackers(sets)
+    trackers = parse_names(tracker, "--tracker") if tracker else ()
+    tracker_params = params_by_tracker(trackers, tracker_params)
     if plan is not None:
         refuse_beside_plan(context, (*WHAT_TO_RUN, "save_plan"), sets)
         grid = read_grid(plan)
@@ -215,13 +244,17 @@ def run(
         say(f"Note: {note}", fg="yellow")
     if share is not None:
         runs = _only(share, runs)
+    check_ranks(runs, found, n_ranks)
     if dry_run:
         _print_plan(runs)
         return
     if not runs:
+        if world is not None:
+            let_go(world, device=device)
         return
     from metabench.api.executing import HowToRun, prepare
     from metabench.api.running import execute
+    from metabench.api.tracking import trackers_of
     from metabench.cli.progress import progress
 
     how = HowToRun(
@@ -229,6 +262,8 @@ def run(
         executor=executor,
         executor_params=executor_params,
         jobs=jobs,
+        ranks=n_ranks,
+        world=world,
         device=device,
         engine=engine,
         threads=threads,
@@ -237,9 +272,15 @@ def run(
         time_limit=limit_of_time,
     )
     work, todo = prepare(runs, how, found)
+    opened = trackers_of(found, tracker_params, out)
     with progress(len(todo)) as show:
-        outcomes = execute(work, todo, found, show=show)
+        outcomes = execute(work, todo, found, show=show, trackers=opened, say=warn)
     finish(outcomes)
+
+
+def warn(sentence: str) -> None:
+    """Say what went wrong beside the runs."""
+    say(sentence, fg="yellow")
 
 
 WHAT_TO_RUN = (

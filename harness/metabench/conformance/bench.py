@@ -22,6 +22,7 @@ from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.episode import TaskBatch, TaskKind
 from metabench.plugin.contracts.learner import Learner, LearnerContext
 from metabench.plugin.contracts.phase import Phase
+from metabench.plugin.contracts.ranks import ONE_RANK, Ranks
 from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import LearnerSpec, resolve
@@ -60,7 +61,12 @@ class Bench:
     wrap: Callable[[Strategy], Strategy] | None = None
 
     def build(
-        self, *, seed: int = 0, transductive: bool = True, device: torch.device = CPU
+        self,
+        *,
+        seed: int = 0,
+        transductive: bool = True,
+        device: torch.device = CPU,
+        ranks: Ranks = ONE_RANK,
     ) -> Learner:
         """A new learner with default parameters."""
         task, shape = SHAPES[self.kind]
@@ -78,6 +84,7 @@ class Bench:
             device=device,
             rng=generator(seed),
             train_classes=TRAIN_CLASSES if self.kind == "classification" else 0,
+            ranks=ranks,
         )
         learner: Learner = resolve(self.spec.factory)(context)
         return learner

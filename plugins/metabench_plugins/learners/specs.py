@@ -27,6 +27,7 @@ def _learners() -> Iterator[LearnerSpec]:
         search_params="metabench_plugins.learners.maml:MamlSearchParams",
         adds_loss_terms=True,
         factory="metabench_plugins.learners.maml:Maml",
+        splits_tasks=True,
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Finn, Abbeel and Levine, ICML 2017",
     )
@@ -50,6 +51,7 @@ def _learners() -> Iterator[LearnerSpec]:
         summary="ANIL: MAML whose inner loop adapts the last layer alone (Raghu et al. 2020).",
         params="metabench_plugins.learners.anil:AnilParams",
         factory="metabench_plugins.learners.anil:Anil",
+        splits_tasks=True,
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Raghu, Raghu, Bengio and Vinyals, ICLR 2020",
     )
@@ -59,6 +61,7 @@ def _learners() -> Iterator[LearnerSpec]:
         summary="Meta-SGD: MAML with a learned learning rate for every weight (Li et al. 2017).",
         params="metabench_plugins.learners.meta_sgd:MetaSgdParams",
         factory="metabench_plugins.learners.meta_sgd:MetaSgd",
+        splits_tasks=True,
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Li, Zhou, Chen and Li, 2017",
     )
@@ -69,6 +72,7 @@ def _learners() -> Iterator[LearnerSpec]:
         "al. 2019).",
         params="metabench_plugins.learners.maml_plus:MamlPlusParams",
         factory="metabench_plugins.learners.maml_plus:MamlPlus",
+        splits_tasks=True,
         conditions="metabench_plugins.learners.parts.conditions:of_maml_plus",
         reference="Antoniou, Edwards and Storkey, ICLR 2019",
     )
@@ -84,6 +88,7 @@ def _learners() -> Iterator[LearnerSpec]:
         "random masks of the units that adapt (Lee and Choi 2018).",
         params="metabench_plugins.learners.mtnet:MtNetParams",
         factory="metabench_plugins.learners.mtnet:MtNet",
+        splits_tasks=True,
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Lee and Choi, ICML 2018",
     )
@@ -94,6 +99,7 @@ def _learners() -> Iterator[LearnerSpec]:
         "support set scales and shifts the units of each hidden layer (Vuorio et al. 2019).",
         params="metabench_plugins.learners.mumomaml:MumoMamlParams",
         factory="metabench_plugins.learners.mumomaml:MumoMaml",
+        splits_tasks=True,
         needs_hidden_layers=True,
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Vuorio et al., NeurIPS 2019",
@@ -120,6 +126,7 @@ def _learners() -> Iterator[LearnerSpec]:
         "the chaser loss trains their initial values (Yoon et al. 2018).",
         params="metabench_plugins.learners.bmaml:BmamlParams",
         factory="metabench_plugins.learners.bmaml:Bmaml",
+        splits_tasks=True,
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Yoon et al., NeurIPS 2018",
     )
@@ -148,6 +155,7 @@ def _task_aware() -> Iterator[LearnerSpec]:
             summary=summary,
             params="metabench_plugins.learners.hsml:HsmlParams",
             factory="metabench_plugins.learners.hsml:Hsml",
+            splits_tasks=True,
             conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
             preset={"tree": tree},
             reference="Yao, Wei, Huang and Li, ICML 2019",
@@ -194,6 +202,7 @@ def _task_aware() -> Iterator[LearnerSpec]:
             summary=summary,
             params=f"metabench_plugins.learners.mnas:{model}",
             factory="metabench_plugins.learners.mnas:Mnas",
+            splits_tasks=True,
             conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
             preset=preset,
             searches=True,
@@ -245,6 +254,7 @@ def _searching() -> Iterator[LearnerSpec]:
         "with the strategy random.",
         params="metabench_plugins.learners.maml:MamlSearchParams",
         factory="metabench_plugins.learners.maml:Maml",
+        splits_tasks=True,
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         preset={"adapt_norm": True},
         searches=True,
@@ -258,6 +268,7 @@ def _searching() -> Iterator[LearnerSpec]:
         summary="MetaNAS with MAML instead of Reptile as the meta-learner; this is our extension.",
         params="metabench_plugins.learners.maml:MamlSearchParams",
         factory="metabench_plugins.learners.maml:Maml",
+        splits_tasks=True,
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         preset={
             "adapt_norm": True,
@@ -313,6 +324,7 @@ def _of_tnas() -> Iterator[LearnerSpec]:
         "common decoded networks are trained anew (Lian et al. 2020).",
         params=f"{parts}.tnas:TnasParams",
         factory=f"{parts}.tnas:Tnas",
+        splits_tasks=True,
         conditions=f"{parts}.parts.conditions:with_outer_adam",
         preset={
             "order": "first",
@@ -386,6 +398,7 @@ def _metric() -> Iterator[LearnerSpec]:
             conditions="metabench_plugins.learners.parts.conditions:of_metric",
             train_shape=f"{module}:train_shape",
             takes_state=True,
+            splits_tasks=True,
             steps_at_test="metabench_plugins.learners.without_training:no_steps",
             reference=reference,
         )
@@ -468,6 +481,7 @@ def _linear_heads() -> Iterator[LearnerSpec]:
             conditions=stated,
             preset=preset,
             takes_state=True,
+            splits_tasks=True,
             train_shape=f"{module}:train_shape",
             steps_at_test="metabench_plugins.learners.without_training:no_steps",
             reference=reference,
