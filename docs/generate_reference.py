@@ -116,15 +116,27 @@ FILES = (
     ),
     (
         "`timings.jsonl`",
-        "Wall time: `phase`, `count` of steps or episodes since the line before, `seconds`. "
+        "Wall time: `phase`, `count` of steps or episodes since the line before, `seconds`, of "
+        "these the `cpu_seconds` of the process, and a digest of the `machine`. "
         "Written while the run goes on, about as often as checkpoints.",
     ),
     (
         "`trackers/NAME.json`",
         "What a tracker has of the run: its key there, and the last meta-step that it was sent.",
     ),
-    ("`checkpoints/last.safetensors`", "The state of training, from which a run resumes."),
-    ("`checkpoints/best.safetensors`", "The best weights on meta-validation, if these are chosen."),
+    (
+        "`checkpoints/weights.safetensors`",
+        "The weights that are tested, of a finished training, without the state of optimizers.",
+    ),
+    (
+        "`checkpoints/last.safetensors`",
+        "The state of a training that goes on, from which a run resumes. A finished one has none.",
+    ),
+    (
+        "`checkpoints/best.safetensors`",
+        "The best weights on meta-validation so far, of a training that goes on, if these are "
+        "chosen.",
+    ),
     (
         "`evaluations/meta-val.jsonl`",
         "Below `trials/` of a tuning: one line per meta-validation episode that judges a trial.",

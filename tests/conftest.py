@@ -16,6 +16,7 @@ from search_factory import run_all
 from metabench.data import Archive
 from metabench.planning.plan import RunRequest
 from metabench.plugin.catalog import Catalog, load_catalog
+from metabench.running import probing
 from metabench_plugins.datasets import omniglot
 
 TINY = {
@@ -59,6 +60,12 @@ def _no_user_data(
     """Tests never read or write the user's own data."""
     monkeypatch.setenv("METABENCH_DATA", str(tmp_path_factory.getbasetemp() / "data-root"))
     monkeypatch.setenv("METABENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _no_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands do not measure what runs cost, which takes seconds for each configuration."""
+    monkeypatch.setattr(probing, "ALL_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="session")

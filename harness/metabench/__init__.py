@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metabench.api.pricing import PriceView, price
     from metabench.api.reading import (
         ClaimsView,
         ComparisonView,
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
         compare,
         report,
     )
+    from metabench.api.reproducing import Reproduced, reproduce
     from metabench.api.running import Runs, run
     from metabench.api.status import StatusView, status
     from metabench.api.tuning import Tuning, tune
+    from metabench.api.weights import evaluate, export_weights
     from metabench.errors import (
         DataError,
         DivergedError,
@@ -73,6 +76,7 @@ if TYPE_CHECKING:
         LearnerContext,
         PhasedLearner,
         TracingLearner,
+        TrainingOnly,
     )
     from metabench.plugin.contracts.metric import Better, MetricFacts, Score
     from metabench.plugin.contracts.phase import Phase
@@ -108,6 +112,7 @@ if TYPE_CHECKING:
     from metabench.plugin.source_deviation import SourceDeviation
     from metabench.plugin.specs import (
         API_VERSION,
+        TEST_FACTS,
         DatasetSpec,
         ExecutorSpec,
         LearnerSpec,
@@ -131,9 +136,12 @@ _HOMES = {
         "compare",
         "report",
     ),
+    "api.pricing": ("PriceView", "price"),
+    "api.reproducing": ("Reproduced", "reproduce"),
     "api.running": ("Runs", "run"),
     "api.status": ("StatusView", "status"),
     "api.tuning": ("Tuning", "tune"),
+    "api.weights": ("evaluate", "export_weights"),
     "errors": (
         "DataError",
         "DivergedError",
@@ -198,6 +206,7 @@ _HOMES = {
         "LearnerContext",
         "PhasedLearner",
         "TracingLearner",
+        "TrainingOnly",
     ),
     "plugin.contracts.metric": ("Better", "MetricFacts", "Score"),
     "plugin.contracts.phase": ("Phase",),
@@ -233,6 +242,7 @@ _HOMES = {
     "plugin.source_deviation": ("SourceDeviation",),
     "plugin.specs": (
         "API_VERSION",
+        "TEST_FACTS",
         "DatasetSpec",
         "ExecutorSpec",
         "LearnerSpec",
@@ -268,6 +278,7 @@ __all__ = [
     "QUERY_ACCURACY",
     "QUERY_LOSS",
     "SKIPPED",
+    "TEST_FACTS",
     "Adapted",
     "AnnealedStrategy",
     "Arch",
@@ -314,11 +325,13 @@ __all__ = [
     "PhasedLearner",
     "PluginError",
     "Predictor",
+    "PriceView",
     "Proposer",
     "Ranks",
     "Reduction",
     "RegularizedStrategy",
     "ReportView",
+    "Reproduced",
     "RunEnd",
     "RunEvent",
     "RunFacts",
@@ -343,6 +356,7 @@ __all__ = [
     "TrackerSpec",
     "Training",
     "TrainingConditions",
+    "TrainingOnly",
     "Tuning",
     "UsageError",
     "canonical_json",
@@ -350,6 +364,8 @@ __all__ = [
     "claims",
     "compare",
     "digest",
+    "evaluate",
+    "export_weights",
     "hookimpl",
     "inner_loop",
     "inner_path",
@@ -358,9 +374,11 @@ __all__ = [
     "load_results",
     "normal",
     "predictor",
+    "price",
     "query_scalars",
     "read_yaml",
     "report",
+    "reproduce",
     "run",
     "run_job",
     "share",

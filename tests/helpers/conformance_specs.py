@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from metabench import conformance
 from metabench.plugin.catalog import Catalog
-from metabench.plugin.specs import LearnerSpec, SearchSpaceSpec, Spec
+from metabench.plugin.specs import TEST_FACTS, LearnerSpec, SearchSpaceSpec, Spec
 from metabench_plugins.learners.maml import MamlParams
 from metabench_plugins.spaces.mlp import MlpParams
 
@@ -37,6 +37,7 @@ def learner_spec(learner: type, **changes: object) -> LearnerSpec:
         params=MamlParams,
         factory=learner,
         kinds=("regression",),
+        test_only=TEST_FACTS,
     )
     return dataclasses.replace(spec, **changes)
 

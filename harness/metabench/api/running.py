@@ -19,6 +19,7 @@ from metabench.errors import MetabenchError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from metabench.planning.overrides import Changes
     from metabench.planning.runspec import Precision
     from metabench.plugin.catalog import Catalog
     from metabench.plugin.contracts.tracker import Tracker
@@ -169,7 +170,7 @@ def run(
     if shard:
         planned, _ = parse_shard(shard).divide(planned)
     for note in dict.fromkeys(note for one in planned for note in one.notes):
-        _say(f"Note: {note}")
+        say(f"Note: {note}")
     how = HowToRun(
         out=Path(out),
         executor=executor,
@@ -184,7 +185,22 @@ def run(
     )
     work, todo = prepare(planned, how, found)
     opened = trackers_of(found, asked_for(trackers), how.out)
-    outcomes = execute(work, todo, found, show=on_event or print_ends, trackers=opened, say=_say)
+    outcomes = execute(work, todo, found, show=on_event or print_ends, trackers=opened)
+    return ended(outcomes, how.out, check=check)
+
+
+def ended(outcomes: Sequence[JobOutcome], folder: Path, *, check: bool) -> Runs:
+    """What a call returns once its runs have ended.
+
+    Args:
+        outcomes: of the runs.
+        folder: the results folder.
+        check: raise if a run failed.
+
+    Raises:
+        KeyboardInterrupt: when a run was interrupted.
+        MetabenchError: when one failed and ``check`` is true.
+    """
     if any(outcome.status == "interrupted" and not outcome.text for outcome in outcomes):
         raise KeyboardInterrupt
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
@@ -195,7 +211,7 @@ def run(
             f"{first.text}",
             hint=first.hint,
         )
-    return Runs(outcomes, how.out)
+    return Runs(outcomes, folder)
 
 
 def execute(
@@ -205,7 +221,7 @@ def execute(
     *,
     show: Callable[[RunEvent], None],
     trackers: Mapping[str, Tracker] | None = None,
-    say: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> list[JobOutcome]:
     """Make runs, and pass their events on; an interrupt of the main thread stops them.
 
@@ -217,8 +233,8 @@ def execute(
         catalog: whose plugins get the events.
         show: gets the events first.
         trackers: that runs are passed on to, by name.
-        say: called with a sentence about a tracker that failed, from any thread; by default it goes
-            to stderr.
+        warn: called with a sentence about a tracker that failed, from any thread; by default it
+            goes to stderr.
     """
     from metabench.results.plans import announced
     from metabench.running.interrupt import StopRequest
@@ -234,11 +250,22 @@ def execute(
     stop = StopRequest()
     planned = [job.planned for job in jobs]
     with (
-        following(trackers or {}, followed_runs(jobs), say=say or _say) as followed,
+        following(trackers or {}, followed_runs(jobs), say=warn or say) as followed,
         announced(planned, jobs[0].out) if jobs else nullcontext(),
         stop if in_main else nullcontext(),
     ):
         return work(jobs, emit=emit, stopped=stop)
+
+
+def changes_from(values: Mapping[str, Any] | None) -> Changes:
+    """Values by ``scope.name`` as values by scope and name."""
+    from metabench.planning.overrides import place_of
+
+    found: dict[str, dict[str, Any]] = {}
+    for path, value in (values or {}).items():
+        scope, name = place_of(path, said=path)
+        found.setdefault(scope, {})[name] = value
+    return found
 
 
 def fields_of(
@@ -288,10 +315,10 @@ def print_ends(event: RunEvent) -> None:
     words = {"run-done": "done", "run-failed": "failed", "message": ""}
     if event.kind in words:
         text = ": ".join(part for part in (words[event.kind], event.text) if part)
-        _say(f"{event.label}: {text}")
+        say(f"{event.label}: {text}")
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     """Print a line on stderr, if that can be written."""
     with suppress(OSError, ValueError):
         sys.stderr.write(f"{line}\n")

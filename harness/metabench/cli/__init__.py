@@ -13,6 +13,8 @@ from metabench.cli.compare import compare
 from metabench.cli.context import take_plugin_files
 from metabench.cli.data import data_app
 from metabench.cli.doctor import doctor
+from metabench.cli.evaluate import evaluate
+from metabench.cli.export import export
 from metabench.cli.figure import figure
 from metabench.cli.genotypes import genotypes
 from metabench.cli.leaderboard import leaderboard
@@ -20,6 +22,7 @@ from metabench.cli.listing import list_, show
 from metabench.cli.plugins import plugins_app
 from metabench.cli.references import references_app
 from metabench.cli.report import report
+from metabench.cli.reproduce import reproduce
 from metabench.cli.run import run
 from metabench.cli.screen import prepare, say, told
 from metabench.cli.status import status
@@ -96,7 +99,10 @@ _FORMER_NAMES = {"space": "network"}
 app.command(
     "run", context_settings={"token_normalize_func": lambda word: _FORMER_NAMES.get(word, word)}
 )(run)
+app.command("reproduce")(reproduce)
 app.command("tune")(tune)
+app.command("export")(export)
+app.command("evaluate")(evaluate)
 app.command("report")(report)
 app.command("compare")(compare)
 app.command("claims")(claims)

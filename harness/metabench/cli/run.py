@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -15,9 +18,11 @@ from metabench.errors import UsageError
 from metabench.text import counted, seconds_in
 
 if TYPE_CHECKING:
+    from metabench.api.executing import HowToRun
     from metabench.planning.grid import Grid
     from metabench.planning.plan import PlannedRun
     from metabench.planning.shards import Shard
+    from metabench.results.price import Price
     from metabench.running.executors import JobOutcome
 
 
@@ -202,7 +207,20 @@ def run(
         Path | None, typer.Option(help="Write what is asked for to this plan file, and run it.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the id and the command of each run; run none.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print the id and the command of each run, and what all of them cost; run none. "
+            "The data need not be there.",
+        ),
+    ] = False,
+    no_probe: Annotated[
+        bool,
+        typer.Option(
+            "--no-probe",
+            help="With --dry-run, do not measure speed. Otherwise each configuration is measured "
+            "for some seconds, once on a machine.",
+        ),
     ] = False,
 ) -> None:
     """Run learners on suites. The same command resumes unfinished runs and skips finished ones."""
@@ -234,7 +252,13 @@ def run(
     else:
         grid = grid_asked({**context.params, "set_": sets})
     suites = grid.suites_of(found)
-    runs = grid.plan(found, suites, plugin_files=plugin_files(), of_file=plan is not None)
+    runs = grid.plan(
+        found,
+        suites,
+        plugin_files=plugin_files(),
+        of_file=plan is not None,
+        without_data=dry_run,
+    )
     if save_plan is not None:
         write_grid(grid, save_plan)
     for name, loaded in suites.items():
@@ -245,9 +269,6 @@ def run(
     if share is not None:
         runs = _only(share, runs)
     check_ranks(runs, found, n_ranks)
-    if dry_run:
-        _print_plan(runs)
-        return
     if not runs:
         if world is not None:
             let_go(world, device=device)
@@ -271,15 +292,18 @@ def run(
         checkpoint_seconds=checkpoint_every,
         time_limit=limit_of_time,
     )
+    if dry_run:
+        _print_plan(runs)
+        tell_price(runs, how, probe=not no_probe)
+        return
     work, todo = prepare(runs, how, found)
     opened = trackers_of(found, tracker_params, out)
     with progress(len(todo)) as show:
-        outcomes = execute(work, todo, found, show=show, trackers=opened, say=warn)
+        outcomes = execute(work, todo, found, show=show, trackers=opened, warn=_warn)
     finish(outcomes)
 
 
-def warn(sentence: str) -> None:
-    """Say what went wrong beside the runs."""
+def _warn(sentence: str) -> None:
     say(sentence, fg="yellow")
 
 
@@ -397,11 +421,36 @@ def _only(shard: Shard, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
 
 def _print_plan(runs: Sequence[PlannedRun]) -> None:
     for planned in runs:
-        typer.echo(f"{planned.spec.run_id}  {planned.command}")
+        # Without the data, its fingerprint and so the id are not known.
+        run_id = "data is missing " if planned.lacks else planned.spec.run_id
+        typer.echo(f"{run_id}  {planned.command}")
 
 
-def finish(outcomes: Sequence[JobOutcome]) -> None:
-    """Print how the runs ended and what to do next; exit with 1 on failure, 130 if interrupted."""
+def tell_price(runs: Sequence[PlannedRun], how: HowToRun, *, probe: bool) -> Price:
+    """Say on stderr what planned runs cost, what is done, and what data is missing.
+
+    Args:
+        runs: they may lack data.
+        how: they are made.
+        probe: measure what nobody has measured.
+    """
+    from metabench.api.pricing import price_of
+    from metabench.cli.context import catalog
+    from metabench.render.price_text import price_text
+
+    price = price_of(runs, how, catalog(), probe=probe, tell=say)
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    say(f"\n{price_text(price, width)}")
+    return price
+
+
+def finish(outcomes: Sequence[JobOutcome], *, table: bool = True) -> None:
+    """Print how the runs ended and what to do next; exit with 1 on failure, 130 if interrupted.
+
+    Args:
+        outcomes: of the jobs.
+        table: say how the table is printed.
+    """
     counts = {
         status: sum(outcome.status == status for outcome in outcomes)
         for status in ("done", "failed", "interrupted", "submitted")
@@ -416,15 +465,12 @@ def finish(outcomes: Sequence[JobOutcome]) -> None:
     ended = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
     say(f"Runs: {ended}.")
     if counts["interrupted"]:
-        import shlex
-        import sys
-
         again = shlex.join(["metabench", *sys.argv[1:]])
         say(f"The state is saved. Resume with:\n  {again}")
         raise typer.Exit(130)
     if counts["submitted"]:
         say(f"Watch them with: metabench status {outcomes[0].job.out}")
-    if counts["done"]:
+    if counts["done"] and table:
         say(f"Print the table with: metabench report {outcomes[0].job.out}")
     if counts["failed"]:
         raise typer.Exit(1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from metabench.conformance.base import Skip, describe
@@ -67,8 +69,9 @@ class Bench:
         transductive: bool = True,
         device: torch.device = CPU,
         ranks: Ranks = ONE_RANK,
+        **context_facts: Any,
     ) -> Learner:
-        """A new learner with default parameters."""
+        """A new learner with default parameters; ``context_facts`` replace those of its context."""
         task, shape = SHAPES[self.kind]
         space, strategy = self._network()
         context = LearnerContext(
@@ -86,8 +89,25 @@ class Bench:
             train_classes=TRAIN_CLASSES if self.kind == "classification" else 0,
             ranks=ranks,
         )
-        learner: Learner = resolve(self.spec.factory)(context)
+        learner: Learner = resolve(self.spec.factory)(replace(context, **context_facts))
         return learner
+
+    def tested_otherwise(self) -> dict[str, Any]:
+        """Facts of a context in which all has another value that the learner says it ignores."""
+        shape = SHAPES[self.kind][1]
+        ignored = set(self.spec.test_only)
+        sizes = {
+            name: getattr(shape, name) + 1
+            for name in ("shots", "queries")
+            if f"protocol.{name}" in ignored
+        }
+        others = {"steps_at_test": 1, "curve_steps": 4, "normalization": False}
+        facts = {name: value for name, value in others.items() if f"protocol.{name}" in ignored}
+        if "normalization" in facts:
+            facts["transductive"] = facts.pop("normalization")
+        params = default_params(self.spec, searched=self.searched)
+        names = [name for name in ignored if name in type(params).model_fields]
+        return {"params": _moved(params, names), "shape": replace(shape, **sizes), **facts}
 
     def fresh(self, *, seed: int = 0, transductive: bool = True) -> Learner:
         """As :meth:`build`, but skip the check if that fails: another check reports the failure."""
@@ -150,6 +170,20 @@ class Bench:
             return None, strategy
         space = catalog.space(name)
         return resolve(space.factory)(space.params_model().model_validate(params), task), strategy
+
+
+def _moved(params: BaseModel, names: Sequence[str]) -> BaseModel:
+    """Parameters of which some numbers have another value that their model accepts."""
+    for name in names:
+        value = getattr(params, name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        for other in (value + 1, value / 2 if isinstance(value, float) else value // 2):
+            with suppress(ValidationError):
+                values = {**params.model_dump(mode="json"), name: other}
+                params = type(params).model_validate(values)
+                break
+    return params
 
 
 def step(bench: Bench, learner: Learner, *, first: int, n_steps: int) -> None:

@@ -17,6 +17,7 @@ from metabench.planning.source_deviations import strange_conditions
 from metabench.plugin.contracts.file_param import FileParam
 from metabench.plugin.source_deviation import SourceDeviation
 from metabench.plugin.specs import (
+    TEST_FACTS,
     DatasetSpec,
     LearnerSpec,
     MetricSpec,
@@ -40,6 +41,7 @@ def description_checks(spec: Spec) -> Iterator[Check]:
     yield Check("a file is known by its name and content", lambda: _files(spec))
     if isinstance(spec, LearnerSpec):
         yield Check("its deviations from its source are described", lambda: _deviations(spec))
+        yield Check("what it declares as test_only is known", lambda: _test_only(spec))
 
 
 def default_params(spec: Spec, *, searched: bool = False) -> BaseModel:
@@ -181,6 +183,16 @@ def _contains(annotation: Any, kind: type) -> bool:
     if isinstance(annotation, type) and issubclass(annotation, kind):
         return True
     return any(_contains(part, kind) for part in get_args(annotation))
+
+
+def _test_only(spec: LearnerSpec) -> None:
+    known = {*TEST_FACTS, *(name for model in _models(spec) for name in model.model_fields)}
+    strange = [name for name in spec.test_only if name not in known]
+    require(
+        not strange,
+        f"test_only names {', '.join(strange)}; it takes parameters of the learner, and "
+        f"{', '.join(TEST_FACTS)}.",
+    )
 
 
 def _deviations(spec: LearnerSpec) -> None:

@@ -38,6 +38,7 @@ from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import LearnerSpec
 from metabench.running import checkpoint
+from metabench.running.checkpoint import without_training
 from metabench.running.engines.programs import as_recorded
 from metabench.running.engines.states import copied
 from metabench.running.engines.stepper import Stepper
@@ -270,6 +271,35 @@ def _resumes(bench: Bench) -> None:
     )
 
 
+def _tested_alone(bench: Bench) -> None:
+    original, restored = bench.trained(), bench.fresh(seed=1)
+    restored.load_state_dict(copied(without_training(original.state_dict())))
+    tasks = made_up_tasks(bench.kind, seed=5)
+    require(
+        torch.equal(predictions(original, tasks), predictions(restored, tasks)),
+        "a learner restored without its TrainingOnly parts makes different predictions.",
+    )
+
+
+def _test_apart(bench: Bench) -> None:
+    if not bench.spec.test_only:
+        raise Skip("it declares nothing as test_only.")
+    if not bench.spec.trains:
+        raise Skip("it does not meta-train.")
+    bench.fresh()  # another check reports a learner that cannot be built
+    states = []
+    for facts in ({}, bench.tested_otherwise()):
+        learner = bench.build(**facts)
+        for index in (0, 6, 9):  # learners with phases do other things later
+            step(bench, learner, first=index, n_steps=1)
+        states.append(copied(learner.state_dict()))
+    require(
+        same(*states),
+        "it trains to other weights if what it declares as test_only has other values: "
+        f"{', '.join(bench.spec.test_only)}.",
+    )
+
+
 def _repeats(bench: Bench) -> None:
     """A learner that cannot be recorded trains all the same, a little slower."""
     if not bench.spec.trains:
@@ -399,6 +429,8 @@ CHECKS: dict[str, Callable[[Bench], None]] = {
     "the same seed gives the same numbers": _same_seed,
     "the global random state is not changed": _leaves_randomness,
     "a restored learner continues with the same numbers": _resumes,
+    "it predicts the same without what only training needs": _tested_alone,
+    "what it declares as test_only does not change its training": _test_apart,
     "it computes on the device that it is given": _device,
     "a recorded meta-step can be repeated": _repeats,
     "its meta-step can be captured": _captured,

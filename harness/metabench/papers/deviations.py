@@ -103,6 +103,9 @@ class Deviations:
             mine = getattr(spec, scope)
             if mine is not None and mine.name != theirs:
                 found.append(_other(scope, mine.name, theirs or "none"))
+        if spec.weights is not None:
+            words = spec.weights.words
+            found.append(Deviation("weights", words, f"the row tests {words}"))
         for scope in SCOPES:
             mine, installed = getattr(spec, scope), getattr(today, scope)
             if mine is not None and installed is not None:

@@ -259,7 +259,8 @@ def check_episodes(
         UsageError: when no network takes all sources.
     """
     shapes = [*episode_shapes(spec, catalog).items()]
-    phases = training_phases(spec, catalog) if spec.training.meta_steps else ()
+    trains = spec.training.meta_steps and spec.weights is None
+    phases = training_phases(spec, catalog) if trains else ()
     shapes += [("meta-train", phase.shape) for phase in phases if phase.shape is not None]
     for choice, data in zip(spec.sources, loaded, strict=True):
         for split, shape in shapes:
@@ -294,6 +295,8 @@ def learner_params(spec: RunSpec, catalog: Catalog) -> Any:
 
 def episode_shapes(spec: RunSpec, catalog: Catalog) -> Mapping[str, EpisodeShape]:
     """Per split that the run draws from, the shape of its episodes."""
+    if spec.weights is not None:
+        return {"meta-test": spec.protocol.test_shape()}
     learner = catalog.learner(spec.learner.name)
     train = spec.protocol.train_shape()
     if learner.train_shape is not None:

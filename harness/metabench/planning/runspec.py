@@ -171,6 +171,37 @@ class Training(_WithLaterFields):
         json_schema_extra=LATER,
     )
 
+    @property
+    def validates_every(self) -> int:
+        """Meta-steps from one meta-validation to the next."""
+        return self.val_every or max(1, self.meta_steps // 20)
+
+
+class GivenWeights(Frozen):
+    """Weights that a run tests and has not trained: of another run, or from elsewhere."""
+
+    origin: str = Field(
+        description="The suite and setting of their training, `omniglot@5w1s`, or the name of the "
+        "file that they come from."
+    )
+    training: str = Field(
+        default="",
+        description="Digest of what decided them, but for the seed: weights of several seeds have "
+        "the same. Empty of weights from elsewhere.",
+    )
+    digest: str = Field(description="Digest of the weights themselves.")
+    data_fingerprint: str = Field(
+        default="", description="Digest of the data of their training; empty where unknown."
+    )
+    train_classes: int | None = Field(
+        default=None, description="Classes of their meta-training; null where unknown."
+    )
+
+    @property
+    def words(self) -> str:
+        """Where they are from, as a row of a table says it."""
+        return f"trained on {self.origin}" if self.training else f"weights of {self.origin}"
+
 
 class RunSpec(Frozen):
     """Everything that decides the numbers of a run. Device, threads and versions are provenance."""
@@ -206,6 +237,12 @@ class RunSpec(Frozen):
         "where it is float32.",
     )
 
+    weights: GivenWeights | None = Field(
+        default=None,
+        description="The weights that the run tests, where it does not train. `training` then says "
+        "how they were trained, and `protocol` how they are tested. Absent where a run trains.",
+    )
+
     @model_serializer(mode="wrap")
     def _without_what_was_always_so(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what older records do not have, where it is as it was for them."""
@@ -214,6 +251,20 @@ class RunSpec(Frozen):
             found.pop("precision", None)
         if self.metric_version == 1:
             found.pop("metric_version", None)
+        if self.weights is None:
+            found.pop("weights", None)
+        return found
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the run tests weights that were trained or given."""
+        return self.training.meta_steps > 0 or self.weights is not None
+
+    def without_seed(self) -> dict[str, Any]:
+        """What all runs of a configuration have in common, as JSON has it."""
+        found = self.model_dump(mode="json", exclude={"seed"})
+        if self.weights is not None and self.weights.training:
+            del found["weights"]["digest"]  # each seed has weights of its own
         return found
 
     @property
@@ -251,4 +302,4 @@ class RunSpec(Frozen):
     @property
     def config_id(self) -> str:
         """Digest of this value without the seed: all runs of a configuration have the same."""
-        return digest(self.model_dump(mode="json", exclude={"seed"}))
+        return digest(self.without_seed())

@@ -77,6 +77,18 @@ class Spec:
         return model
 
 
+TEST_FACTS = (
+    "protocol.shots",
+    "protocol.queries",
+    "protocol.steps_at_test",
+    "protocol.curve_steps",
+    "protocol.normalization",
+)
+"""Facts of the protocol on which few learners let their meta-training depend. A learner reads them
+from its context: ``shape.shots``, ``shape.queries``, ``steps_at_test``, ``curve_steps`` and
+``transductive``. The shots and queries of meta-training are others: those of its batches."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnerSpec(Spec):
     """A meta-learner.
@@ -119,6 +131,8 @@ class LearnerSpec(Spec):
         deviations: what it does otherwise than its source. Papers' tables and claims name them.
         suite_defaults: values that it brings for suites of others: a mapping by suite, in the form
             of a suite file, or the YAML file of one. A suite's own values for it win.
+        test_only: on what its meta-training does not depend, so that one training serves all
+            values of it: names of its parameters, and of :data:`TEST_FACTS`.
     """
 
     factory: Callable[[LearnerContext], Learner] | str
@@ -142,6 +156,7 @@ class LearnerSpec(Spec):
     preset: Mapping[str, Any] = field(default_factory=dict)
     deviations: tuple[SourceDeviation, ...] = ()
     suite_defaults: Mapping[str, Any] | Traversable | None = None
+    test_only: tuple[str, ...] = ()
 
     def params_model(self, *, searched: bool = False) -> type[BaseModel]:
         """The model of the parameters on a fixed network, or on a searched one."""

@@ -131,7 +131,7 @@ def _group(
         yield from _table(rows, width=width, color=color)
     if len(listed) > MOST_LINES:
         yield f"and {counted(len(listed) - MOST_LINES, 'further run')}"
-    for state in ("planned", "done"):
+    for state in ("planned", "trained", "done"):
         of_learner = Counter(plain(run.learner) for run in runs if run.state == state)
         if of_learner:
             named = ", ".join(f"{name} ({counted(n, 'run')})" for name, n in of_learner.items())

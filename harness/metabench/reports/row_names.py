@@ -18,13 +18,24 @@ def variants_of(configs: Sequence[Configuration]) -> dict[str, tuple[str, ...]]:
     variants = {}
     for group in alike.values():
         leaves = [description(config.spec) for config in group]
-        differing = set(telling(leaves))
+        differing = {name for name in telling(leaves) if not name.startswith("weights.")}
         for config, flat in zip(group, leaves, strict=True):
             own = sorted((differing | _set_by_user(config)) & flat.keys())
             said = [f"{short_name(name)}={flat[name]}" for name in own]
+            said += _given_weights(config, group)
             said += [tuned.words for tuned in config.tuned]
             variants[config.config_id] = tuple(dict.fromkeys(said))  # sources often agree
     return variants
+
+
+def _given_weights(config: Configuration, group: Sequence[Configuration]) -> list[str]:
+    """Where the weights of a row are from that it has not trained; their digest where it tells."""
+    weights = config.spec.weights
+    if weights is None:
+        return []
+    others = [c.spec.weights for c in group if c.spec.weights is not None]
+    alike = {w.training or w.digest for w in others if w.words == weights.words}
+    return [weights.words, *([(weights.training or weights.digest)[:6]] if len(alike) > 1 else [])]
 
 
 def names_of(configs: Sequence[Configuration]) -> list[str]:

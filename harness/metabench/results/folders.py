@@ -46,6 +46,44 @@ def look_below(root: Path) -> Below:
     return Below(names, tuple(sorted(problems)))
 
 
+def run_folder(named: str, root: Path) -> Path:
+    """The folder of one run, named by its path, a folder above it, or the beginning of its id.
+
+    Args:
+        named: what a user says.
+        root: the results folder in which ids are looked up.
+
+    Raises:
+        DataError: when there is no such run, or there are several.
+    """
+    if (inside := Path(named)).is_dir():
+        folders, where = run_folders(inside), f"below {named}"
+    else:
+        _require_folder(root)
+        folders = [folder for folder in run_folders(root) if folder.name.startswith(named)]
+        where = f"below {root} with an id that begins with {named!r}"
+    if len(folders) == 1:
+        return folders[0]
+    if not folders:
+        raise DataError(
+            f"There is no run {where}.",
+            hint="Name the folder of a run, or an id and the results folder after it.",
+        )
+    raise DataError(
+        f"There are {len(folders)} runs {where}.",
+        hint=f"Name one of them, such as {folders[0]}.",
+    )
+
+
+def run_folders(root: Path) -> list[Path]:
+    """The folders of all runs in a folder, which may be that of one run.
+
+    Raises:
+        DataError: when there is no such folder.
+    """
+    return look_below(root).holding("run.json")
+
+
 def is_a_file(path: Path) -> DataError:
     """The error where a folder is meant and a file is named."""
     return DataError(f"{path} is a file, not a folder.", hint="Name a folder with results.")

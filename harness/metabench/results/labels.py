@@ -52,8 +52,7 @@ def _facts(config: Configuration) -> tuple[str, ...]:
 
 def description(spec: RunSpec) -> dict[str, str]:
     """Everything but the seed as text by dotted name, ``{"learner.params.inner_lr": "0.01"}``."""
-    values = spec.model_dump(mode="json", exclude={"seed"})
-    parts = [_flat(value, name=name) for name, value in values.items()]
+    parts = [_flat(value, name=name) for name, value in spec.without_seed().items()]
     return {name: text for part in parts for name, text in part.items()}
 
 

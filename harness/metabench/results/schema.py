@@ -171,6 +171,11 @@ class RunRecord(BaseModel):
         default=None,
         description="Query examples per class in meta-training. Absent in older records.",
     )
+    train_classes: int | None = Field(
+        default=None,
+        description="Classes of meta-training, over all sources; 0 in regression. Absent in older "
+        "records.",
+    )
     conditions: TrainingConditions | None = Field(
         default=None,
         description="What the learner states about its training. Absent in older records.",
@@ -195,12 +200,29 @@ class RunRecord(BaseModel):
     selected_step: int | None = Field(
         default=None, description="The meta-step whose weights were tested."
     )
+    val_score: float | None = Field(
+        default=None,
+        description="The metric on meta-validation of these weights, in the unit of episodes. Null "
+        "where the last weights are tested, and in older records.",
+    )
     skipped_steps: int | None = Field(
         default=None,
         description="Meta-steps that the learner skipped, because a task had run away. Null where "
         "the learner never skips, and in older records.",
     )
-    train_seconds: float | None = Field(default=None, description="Wall time of meta-training.")
+    training_id: str = Field(
+        default="",
+        description="Digest of what decides the trained weights: `spec` without what concerns the "
+        "test alone. Runs with the same have one training. Empty in older records.",
+    )
+    training_from: str = Field(
+        default="",
+        description="The run whose training this one took. Empty where it trained itself.",
+    )
+    train_seconds: float | None = Field(
+        default=None,
+        description="Wall time of meta-training; of the run in `training_from`, if there is one.",
+    )
     measures: dict[str, float] = Field(
         default_factory=dict,
         description="Numbers about the search, computed from `genotypes.jsonl` and "

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from metabench.durable import flush, is_locked, locked, remove_unfinished, replacing
 from metabench.errors import DataError, MetabenchError, UsageError
@@ -45,13 +45,29 @@ class RunStore:
 
     @property
     def checkpoint(self) -> Path:
-        """The latest state of training."""
+        """The latest state of a training that is not finished."""
         return self.folder / "checkpoints" / "last.safetensors"
 
     @property
     def best_checkpoint(self) -> Path:
-        """The best weights on meta-validation."""
+        """The best weights on meta-validation of a training that is not finished."""
         return self.folder / "checkpoints" / "best.safetensors"
+
+    @property
+    def weights(self) -> Path:
+        """The weights to test of a finished training, without the state of optimizers."""
+        return self.folder / "checkpoints" / "weights.safetensors"
+
+    def tested_weights(self, selection: Literal["last", "meta-val"]) -> Path:
+        """The file of the weights that a finished run tested, also of an older metabench."""
+        if self.weights.exists():
+            return self.weights
+        return self.checkpoint if selection == "last" else self.best_checkpoint
+
+    def forget_training(self) -> None:
+        """Remove the states of a training whose weights are kept."""
+        for path in (self.checkpoint, self.best_checkpoint):
+            path.unlink(missing_ok=True)
 
     def episodes_of(self, evaluation: str = "") -> Path:
         """The file of the episodes of an evaluation, of the headline's if none is named."""

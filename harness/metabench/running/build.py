@@ -66,6 +66,7 @@ class Built:
     n_params: int | None
     steps_at_test: int
     train_shape: EpisodeShape
+    train_classes: int
     conditions: TrainingConditions | None
     data: dict[str, dict[str, str]]
     scoring: Scoring
@@ -83,6 +84,7 @@ def build(
     device: torch.device,
     metrics: Iterable[str] = (),
     ranks: Ranks = ONE_RANK,
+    start: Callable[[SearchSpace], SearchSpace] | None = None,
 ) -> Built:
     """Build everything that a run needs.
 
@@ -92,9 +94,10 @@ def build(
         device: where tensors live.
         metrics: further metrics of the meta-test's predictions, by name.
         ranks: the processes that share the meta-steps.
+        start: gives the network other initial weights.
 
     Raises:
-        DataError: when the data is missing or has changed since planning.
+        DataError: when the data is missing or has changed since planning, or by ``start``.
         UsageError: when the sources of the suite do not fit one network.
     """
     learner_spec = catalog.learner(spec.learner.name)
@@ -110,6 +113,11 @@ def build(
         )
 
     space = build_space(spec.space, task, catalog) if spec.space else None
+    if space is not None and start is not None:
+        space = start(space)
+    train_classes = first_class_ids(sources)[-1]
+    if spec.weights is not None and spec.weights.train_classes is not None:
+        train_classes = spec.weights.train_classes
     transductive = spec.protocol.normalization == "transductive"
     learner: Learner = resolve(learner_spec.factory)(
         LearnerContext(
@@ -124,7 +132,7 @@ def build(
             meta_steps=spec.training.meta_steps,
             device=device,
             rng=generator(spec.seed, "init"),
-            train_classes=first_class_ids(sources)[-1],
+            train_classes=train_classes,
             ranks=ranks,
         )
     )
@@ -134,7 +142,9 @@ def build(
         learner=learner,
         task=task,
         space=space,
-        phases=_phases(spec, catalog, sources, task=task, device=device),
+        phases=_phases(spec, catalog, sources, task=task, device=device)
+        if spec.weights is None
+        else (),
         validate=meta_val() if "meta-val" in shapes else None,
         meta_val=meta_val,
         test=sampler("meta-test", seed=episode_seed),
@@ -145,7 +155,8 @@ def build(
         },
         scoring=scoring_of(spec, catalog, further=metrics),
         steps_at_test=steps_at_test(spec, catalog),
-        train_shape=shapes["meta-train"],
+        train_shape=shapes.get("meta-train", shapes["meta-test"]),
+        train_classes=train_classes,
         conditions=training_conditions(spec, catalog),
         n_params=count_weights(space) if space and not space.choices() else None,
     )

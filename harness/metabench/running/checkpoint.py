@@ -17,21 +17,30 @@ from torch import Tensor
 
 from metabench.durable import replacing
 from metabench.errors import DataError
+from metabench.plugin.contracts.learner import TrainingOnly
 
 _TENSOR = "tensor:"
 
 
-def save(path: Path, state: Mapping[str, Any]) -> None:
+def save(path: Path, state: Mapping[str, Any], *, about: Mapping[str, str] | None = None) -> None:
     """Write nested dicts, lists, tuples, tensors, numbers, strings and None.
+
+    A tensor is named by the keys that lead to it, ``learner.weights.head.bias``.
+
+    Args:
+        path: of the file.
+        state: what is written.
+        about: texts beside it, by name.
 
     Raises:
         TypeError: when the state holds something else.
     """
     tensors: dict[str, Tensor] = {}
-    skeleton = _strip(state, tensors)
+    skeleton = _strip(state, tensors, "")
     path.parent.mkdir(parents=True, exist_ok=True)
+    about = {"skeleton": json.dumps(skeleton), **(about or {})}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"skeleton": json.dumps(skeleton)})
+        save_file(tensors, temporary, metadata=about)
 
 
 def load(path: Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -53,25 +62,50 @@ def load(path: Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:
     return state
 
 
-def _strip(value: Any, tensors: dict[str, Tensor]) -> Any:
+def named_tensors(state: Any) -> dict[str, Tensor]:
+    """The tensors of a nested state by name, as :func:`save` names them."""
+    tensors: dict[str, Tensor] = {}
+    _strip(state, tensors, "")
+    return tensors
+
+
+def without_training(state: Any) -> Any:
+    """A nested state without the parts that only training needs."""
+    if isinstance(state, Mapping):
+        return {
+            key: without_training(value)
+            for key, value in state.items()
+            if not isinstance(value, TrainingOnly)
+        }
+    if isinstance(state, list | tuple):
+        return type(state)(without_training(value) for value in state)
+    return state
+
+
+def _strip(value: Any, tensors: dict[str, Tensor], place: str) -> Any:
     """Replace tensors by their names, and what JSON cannot say by tagged lists."""
     if isinstance(value, Tensor):
-        name = str(len(tensors))
+        name = place if place not in tensors else f"{place}#{len(tensors)}"
         # A clone: safetensors refuses tensors that share memory.
         tensors[name] = value.detach().clone().contiguous()
         return _TENSOR + name
     if isinstance(value, Mapping):
-        pairs = [[key, _strip(item, tensors)] for key, item in value.items()]
+        pairs = [[key, _strip(item, tensors, _below(place, key))] for key, item in value.items()]
         if any(not isinstance(key, str | int) for key, _ in pairs):
             raise TypeError("a state's keys must be strings or integers")
         return {"map": pairs}
     if isinstance(value, list | tuple):
-        return {type(value).__name__: [_strip(item, tensors) for item in value]}
+        items = [_strip(item, tensors, _below(place, i)) for i, item in enumerate(value)]
+        return {type(value).__name__: items}
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
         return {"str": value}
     raise TypeError(f"a state cannot hold {type(value).__name__}")
+
+
+def _below(place: str, key: str | int) -> str:
+    return f"{place}.{key}" if place else str(key)
 
 
 def _fill(skeleton: Any, tensors: dict[str, Tensor]) -> Any:

@@ -41,8 +41,8 @@ def keep_figure_data(
     store: RunStore, spec: RunSpec, catalog: Catalog, *, device: torch.device
 ) -> None:
     """Write what a finished run lacks and its checkpoint allows; leave the rest as it is."""
-    trained = store.checkpoint.exists() or not spec.training.meta_steps
-    if not trained:
+    weights = store.tested_weights(spec.protocol.selection)
+    if spec.has_weights and not weights.exists():
         return
     if spec.task == "regression" and not store.has(FITS):
         restored = _restored(store, catalog, device, fits=True)

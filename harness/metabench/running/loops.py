@@ -18,7 +18,6 @@ from torch import Tensor
 
 from metabench.errors import DivergedError
 from metabench.planning.plan import PlannedRun
-from metabench.planning.runspec import Training
 from metabench.plugin.contracts.episode import (
     Adapted,
     EpisodeShape,
@@ -36,9 +35,11 @@ from metabench.results.training_curve import VAL_SCORE
 from metabench.results.validation_scores import META_VAL
 from metabench.running import checkpoint
 from metabench.running.build import Built
+from metabench.running.checkpoint import without_training
 from metabench.running.engines import Adapter, EagerAdapter, Engine, EngineName
 from metabench.running.ensemble import Ensemble, keep, kept
 from metabench.running.training_phases import TrainingPhase, batches
+from metabench.running.weights_file import load_given
 from metabench.running.work import Work
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.seeding import generator
@@ -108,10 +109,12 @@ class Trained:
     Attributes:
         step: the meta-step of the weights to test.
         skipped: meta-steps that the learner skipped; None if it never skips.
+        score: of these weights on meta-validation; None if the last are tested.
     """
 
     step: int
     skipped: int | None
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,17 +155,28 @@ class Loops:
     def meta_train(self) -> Trained:
         """Train from where an earlier start stopped; leave the weights to test in the learner.
 
+        They are kept in a file as well, and the states of training are removed. Where that file
+        is there already, nothing is trained.
+
         Raises:
             Interrupted: when asked to stop.
             DivergedError: when a logged value is not finite; the last checkpoint is good.
         """
+        if self.store.weights.exists():
+            return self._trained_before()
+        trained = self._train()
+        if self.planned.spec.training.meta_steps:
+            self._keep_weights(trained)
+        return trained
+
+    def _train(self) -> Trained:
         spec, built = self.planned.spec, self.built
         total = spec.training.meta_steps
         state, pending = self._resume()
         step = state.step
         meta_step = self.engine or built.learner.meta_step
         log_every = max(1, total // LOG_POINTS)
-        val_every = validates_every(spec.training)
+        val_every = spec.training.validates_every
         first = step
         work = Work(self.store, "meta-train", done=step)
         begun: TrainingPhase | None = None
@@ -199,7 +213,7 @@ class Loops:
             return Trained(step, state.skipped)
         best = checkpoint.load(self.store.best_checkpoint, device=self.device)
         built.learner.load_state_dict(best["learner"])
-        return Trained(int(best["step"]), state.skipped)
+        return Trained(int(best["step"]), state.skipped, best.get("score"))
 
     def meta_test(self) -> None:
         """Write one line per episode; lines that are there already are not made again.
@@ -230,16 +244,17 @@ class Loops:
         self._test(episodes, evaluation=META_VAL)
 
     def _test(self, episodes: EpisodeSampler, *, evaluation: str = "") -> None:
-        spec, built = self.planned.spec, self.built
         phase = evaluation or "meta-test"
-        validates = evaluation == META_VAL
-        total, size = self._asked(validates=validates)
-        written = self.store.count_episodes(evaluation=evaluation, having=built.scoring.further)
+        split = META_VAL if evaluation == META_VAL else "meta-test"
+        total, size = self._extent(split)
+        further = self.built.scoring.further
+        written = self.store.count_episodes(evaluation=evaluation, having=further)
         work = Work(self.store, phase, done=written)
-        tested = tested_learner(built, self.store, spec.training.ensemble, device=self.device)
+        ensemble = self.planned.spec.training.ensemble
+        tested = tested_learner(self.built, self.store, ensemble, device=self.device)
         if written < total:
             self._say("phase-started", phase=phase, done=written, total=total)
-        make = self.tested_chunk(tested, episodes, validates=validates)
+        make = self.tested_chunk(tested, episodes, split=split)
         firsts = _firsts(total, size, done=written)
         leader = None if evaluation else self.control.leader
         if leader is None:
@@ -263,32 +278,25 @@ class Loops:
                 raise Interrupted
         work.note(total)
 
-    def _asked(self, *, validates: bool) -> tuple[int, int]:
-        """How many episodes are scored, and how many at once, in meta-validation or meta-test."""
-        protocol = self.planned.spec.protocol
-        n_episodes = protocol.val_episodes if validates else protocol.episodes
-        shape = protocol.val_shape() if validates else protocol.test_shape()
-        return n_episodes * len(self.planned.spec.sources), chunk_size(shape, self.built.task)
+    def _extent(self, split: str) -> tuple[int, int]:
+        """The number of episodes of a split, and how many of them are adapted to at once."""
+        spec = self.planned.spec
+        n, shape = spec.protocol.episodes, spec.protocol.test_shape()
+        if split == META_VAL:
+            n, shape = spec.protocol.val_episodes, spec.protocol.val_shape()
+        return n * len(spec.sources), chunk_size(shape, self.built.task)
 
     def tested_chunk(
-        self, learner: Learner | Ensemble, episodes: EpisodeSampler, *, validates: bool = False
+        self, learner: Learner | Ensemble, episodes: EpisodeSampler, *, split: str = "meta-test"
     ) -> Callable[[int], TestedChunk]:
-        """Return what tests a learner on the chunk that begins with an episode.
-
-        Args:
-            learner: with the weights that are tested.
-            episodes: of the test.
-            validates: whether they are those of meta-validation, which judge a trial.
-        """
-        spec = self.planned.spec
-        total, size = self._asked(validates=validates)
-        split, adapt = (META_VAL, self.validation) if validates else ("meta-test", self.test)
+        """Return what tests a learner on the chunk that begins with an episode of a split."""
+        total, size = self._extent(split)
+        adapt = self.validation if split == META_VAL else self.test
 
         def make(first: int) -> TestedChunk:
             tasks = episodes.batch(np.arange(first, min(first + size, total)))
-            rng = generator(spec.seed, split, first)
-            adapted = adapt(learner, tasks, rng=rng)
-            if validates:
+            adapted = adapt(learner, tasks, rng=generator(self.planned.spec.seed, split, first))
+            if split == META_VAL:
                 adapted = replace(adapted, curve=None)
             records = self._episodes(adapted, tasks, first, split=split)
             found, own, embedding = adapted.genotypes, adapted.own_genotypes, adapted.embedding
@@ -314,6 +322,24 @@ class Loops:
         return [known[genotype] for genotype in genotypes]
 
     # The state of training ---------------------------------------------------------------------
+
+    def _keep_weights(self, trained: Trained) -> None:
+        """Write the weights to test, and remove what only training needed."""
+        found: dict[str, Any] = {"learner": without_training(self.built.learner.state_dict())}
+        if trained.score is not None:
+            found = checkpoint.load(self.store.best_checkpoint)
+        checkpoint.save(self.store.weights, {**found, **asdict(trained)})
+        self.store.forget_training()
+
+    def _trained_before(self) -> Trained:
+        found = checkpoint.load(self.store.weights, device=self.device)
+        spec, learner = self.planned.spec, self.built.learner
+        if spec.weights is None:
+            learner.load_state_dict(found["learner"])
+        else:
+            load_given(learner, found["learner"], place=f"{spec.suite}@{spec.setting}")
+        self.store.forget_training()
+        return Trained(int(found["step"]), found["skipped"], found["score"])
 
     def _resume(self) -> tuple[_State, list[Mapping[str, Tensor | float]]]:
         """Where an earlier start stopped, and the scalars of its steps since the last point."""
@@ -423,7 +449,7 @@ class Loops:
         )
         best = keep(
             self.store.best_checkpoint,
-            self.built.learner.state_dict(),
+            without_training(self.built.learner.state_dict()),
             step=state.step,
             score=score,
             best=state.best,
@@ -505,15 +531,11 @@ def tested_learner(
     built: Built, store: RunStore, ensemble: int | None, *, device: torch.device
 ) -> Learner | Ensemble:
     """The learner with the weights that are tested, or its best states together."""
-    if ensemble is None or not store.best_checkpoint.exists():
+    path = store.tested_weights("meta-val")
+    if ensemble is None or not path.exists():
         return built.learner
-    states = [one["learner"] for one in kept(store.best_checkpoint, device=device)]
+    states = [one["learner"] for one in kept(path, device=device)]
     return Ensemble(built.learner, states, built.task.kind, built.n_params)
-
-
-def validates_every(training: Training) -> int:
-    """Meta-steps from one meta-validation to the next."""
-    return training.val_every or max(1, training.meta_steps // 20)
 
 
 def chunk_size(shape: EpisodeShape, task: TaskShape) -> int:

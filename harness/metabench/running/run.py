@@ -13,6 +13,7 @@ from metabench.errors import DataError, MetabenchError
 from metabench.planning.metrics import metric_facts
 from metabench.planning.networks import describe_network
 from metabench.planning.plan import PlannedRun
+from metabench.planning.training_identity import training_id
 from metabench.plugin.contracts.episode import EpisodeShape
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.plugin.contracts.ranks import ONE_RANK
@@ -29,9 +30,11 @@ from metabench.running import engines, provenance
 from metabench.running.build import Built, build
 from metabench.running.engines import Adapter, Engine
 from metabench.running.figure_data import keep_figure_data
-from metabench.running.loops import Control, Interrupted, Loops, chunk_size, validates_every
+from metabench.running.loops import Control, Interrupted, Loops, chunk_size
 from metabench.running.out_of_memory import is_out_of_memory, out_of_memory
+from metabench.running.shared_training import share_training
 from metabench.running.trained_learner import restore
+from metabench.running.weights_file import place_weights
 from metabench.text import counted
 
 if TYPE_CHECKING:
@@ -130,9 +133,8 @@ class RunExecution:
         flaw = self._flaw(record)
         if not flaw:
             return True
-        selects = record.spec.protocol.selection == "meta-val"
-        needed = (self.store.checkpoint, *([self.store.best_checkpoint] if selects else []))
-        if record.spec.training.meta_steps > 0 and not all(path.exists() for path in needed):
+        weights = self.store.tested_weights(record.spec.protocol.selection)
+        if record.spec.has_weights and not weights.exists():
             raise DataError(
                 f"The finished run in {self.store.folder} is damaged ({flaw}), and its checkpoint "
                 "is gone.",
@@ -185,10 +187,15 @@ class RunExecution:
             before = earlier.provenance
             if changed := self._by_other_code(earlier):
                 self._say("message", text=f"began{changed}")
-            kept = {"started": before.started, "peak_memory_mib": before.peak_memory_mib}
-            made_with = made_with.model_copy(update=kept)
+            kept_facts = {"started": before.started, "peak_memory_mib": before.peak_memory_mib}
+            made_with = made_with.model_copy(update=kept_facts)
+        kept = {}
+        if earlier is not None and self.store.weights.exists():
+            kept = {"training_from": earlier.training_from, "train_seconds": earlier.train_seconds}
         record = RunRecord(
+            **kept,
             run_id=planned.spec.run_id,
+            training_id=training_id(planned.spec, self._catalog),
             spec=planned.spec,
             status="running",
             stamps=planned.stamps,
@@ -200,8 +207,19 @@ class RunExecution:
         return self._write(record, "running")
 
     def _run(self, record: RunRecord) -> RunRecord:
+        record = self._share_training(record)
+        if record.spec.weights is not None and not self.store.weights.exists():
+            place_weights(self.store, self._planned, self._catalog, device=self._device)
         metrics = record.further_metrics
         built = self._build(metrics)
+        of_training = {
+            "train_ways": built.train_shape.ways,
+            "train_shots": built.train_shape.shots,
+            "train_queries": built.train_shape.queries,
+            "train_classes": built.train_classes,
+            "conditions": built.conditions,
+            "phases": tuple(phase.record() for phase in built.phases if phase.name),
+        }
         record = self._write(
             record,
             "running",
@@ -209,12 +227,8 @@ class RunExecution:
             normalization=built.normalization,
             n_params=built.n_params,
             steps_at_test=built.steps_at_test,
-            train_ways=built.train_shape.ways,
-            train_shots=built.train_shape.shots,
-            train_queries=built.train_shape.queries,
-            conditions=built.conditions,
-            phases=tuple(phase.record() for phase in built.phases if phase.name),
             data=built.data,
+            **{**of_training, **self._planned.facts},
         )
         picked = self._pick_engine(built)
         before, engine = self._engine, self._open_engine(picked, built)
@@ -231,21 +245,44 @@ class RunExecution:
         finally:
             self._engine = engines.together(before, engine.name if engine.made else "")
             self._ranks = self._ranks if engine.made else ranks_before
-        training = {
-            "selected_step": trained.step,
-            "skipped_steps": trained.skipped,
-            "train_seconds": round(self.store.train_seconds(), 1),
-        }
+        record = record.model_copy(
+            update={
+                "selected_step": trained.step,
+                "skipped_steps": trained.skipped,
+                "val_score": trained.score,
+                "train_seconds": record.train_seconds
+                if record.training_from
+                else round(self.store.train_seconds(), 1),
+            }
+        )
         if self._planned.trial:
             loops.meta_validate(built.meta_val())
-            return self._write(record, "trained", **training)
+            return self._write(record, "trained")
         try:
             loops.meta_test()
         finally:
             self._test_engine = engines.together(self._test_engine, test.name)
         episodes, _ = read_episodes(self.store.episodes_of(), record)
-        measures = measure(self.store.folder, episodes)
-        return self._write(record, "done", **training, measures=measures)
+        return self._write(record, "done", measures=measure(self.store.folder, episodes))
+
+    def _share_training(self, record: RunRecord) -> RunRecord:
+        """Take the training of another run, if there is one and this run has none."""
+        spec = record.spec
+        if self.store.weights.exists() or not spec.training.meta_steps or spec.weights is not None:
+            return record
+        twin = share_training(
+            self.store,
+            record,
+            out=self._out,
+            say=self._say_sentence,
+            stopped=self._control.stopped,
+        )
+        if twin is None:
+            return record
+        self._engine, self._ranks = twin.record.provenance.engine, twin.record.provenance.ranks
+        return self._write(
+            record, "running", training_from=twin.origin, train_seconds=twin.train_seconds
+        )
 
     def _build(self, metrics: Sequence[str]) -> Built:
         """Build the run, in all processes that make it."""
@@ -282,7 +319,8 @@ class RunExecution:
     def _pick_engine(self, built: Built) -> Literal["eager", "compiled"]:
         """Pick what makes the meta-steps; left to itself, a run goes on as it began."""
         name, before = self._control.engine, engines.latest(self._engine)
-        resumed = bool(before) and self.store.checkpoint.exists()
+        files = (self.store.checkpoint, self.store.weights)
+        resumed = bool(before) and any(path.exists() for path in files)
         if name == "auto" and resumed:
             name = "eager" if before == "eager" else "compiled"
         meta_steps = self._planned.spec.training.meta_steps
@@ -302,7 +340,7 @@ class RunExecution:
 
     def _validation_adapter(self, picked: Literal["eager", "compiled"], built: Built) -> Adapter:
         protocol, training = self._planned.spec.protocol, self._planned.spec.training
-        times = 0 if built.validate is None else training.meta_steps // validates_every(training)
+        times = 0 if built.validate is None else training.meta_steps // training.validates_every
         shape = protocol.val_shape()
         return self._open_adapter(picked, built, shape, protocol.val_episodes, times, curve=False)
 

@@ -246,7 +246,7 @@ def _end_of(record: RunRecord, folder: Path, *, step: int) -> RunEnd:
         return RunEnd(status="done", step=step, scores=scores_of(record, folder))
     if record.status == "failed":
         return RunEnd(status="failed", step=step, text=record.error)
-    return RunEnd(status="interrupted", step=step)
+    return RunEnd(status="interrupted", step=step, text=record.error)
 
 
 def _digest(end: RunEnd) -> str:

@@ -147,7 +147,7 @@ def restore(
         protocol = spec.protocol.model_copy(update={"normalization": normalization})
         spec = spec.model_copy(update={"protocol": protocol})
     built = build(spec, catalog, device=device, metrics=metrics)
-    if spec.training.meta_steps > 0:
+    if spec.has_weights:
         _load_weights(built, store, record, device=device)
     tested = tested_learner(built, store, spec.training.ensemble, device=device)
     return Restored(record, built, tested)
@@ -156,8 +156,7 @@ def restore(
 def _load_weights(
     built: Built, store: RunStore, record: RunRecord, *, device: torch.device
 ) -> None:
-    selects = record.spec.protocol.selection == "meta-val"
-    path = store.best_checkpoint if selects else store.checkpoint
+    path = store.tested_weights(record.spec.protocol.selection)
     if not path.exists():
         raise DataError(
             f"No checkpoint is left in {store.folder}.",

@@ -6,9 +6,11 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 from metabench import UsageError
@@ -40,9 +42,9 @@ class Cluster(NamedTuple):
 def connected(*, cpus: int) -> Iterator[Cluster]:
     """A connection to the cluster that ``RAY_ADDRESS`` names, or to an own Ray.
 
-    An own Ray is private: it listens on the loopback address, asks for a token that only its own
-    processes know, and ends with the block. A Ray to which this process is already connected is
-    used, and stays.
+    An own Ray ends with the block. It is private, unless the program has imported ray before: it
+    listens on the loopback address, and asks for a token that only its own processes know. A Ray to
+    which this process is already connected is used, and stays.
 
     Args:
         cpus: CPUs that an own Ray lends at a time.
@@ -112,10 +114,7 @@ def _connect(ray: Any, address: str) -> None:
             hint="Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH.",
         ) from error
     except Exception as error:  # Ray raises errors of many kinds
-        raise UsageError(
-            f"Cannot connect to {where}: {_reason(error)}",
-            hint=LOOK,
-        ) from error
+        raise UsageError(f"Cannot connect to {where}: {_reason(error)}", hint=LOOK) from error
 
 
 def _require_answer(address: str, where: str) -> None:
@@ -131,10 +130,7 @@ def _require_answer(address: str, where: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise UsageError(
-            f"Cannot connect to {where}: {error}",
-            hint=LOOK,
-        ) from error
+        raise UsageError(f"Cannot connect to {where}: {error}", hint=LOOK) from error
 
 
 def _reason(error: Exception) -> str:
@@ -142,18 +138,22 @@ def _reason(error: Exception) -> str:
     return first or type(error).__name__
 
 
+@cache
 def _private() -> dict[str, str]:
-    """Environment variables of an own Ray; the first and the last are read at its import."""
-    token = {
-        "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token"),
-        # In a variable, since the file that Ray would write needs a home folder to write to.
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
-    }
+    """Environment variables that make an own Ray private; Ray reads them once, at its import.
+
+    They are the same for each own Ray of a process, and none where the program has imported Ray
+    before: Ray's own defaults hold then.
+    """
+    if "ray" in sys.modules:
+        return {}
     return {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        **token,
-        # On a Ray without clusters, all of its processes listen on the loopback address alone.
+        "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token"),
+        # Not in the file that Ray would write: the home folder may be read-only.
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        # Where there are no clusters, all processes of Ray listen on the loopback address alone.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
     }
 
 

@@ -38,6 +38,7 @@ from metabench import (
     Predictor,
     RegularizedStrategy,
     TaskBatch,
+    TrainingOnly,
     nn,
     share,
 )
@@ -218,8 +219,8 @@ class OneShot:
             "weights": dict(self._weights),
             "arch": dict(self._arch),
             "seen": self._seen,
-            "sgd": self._sgd.moments(),
-            "adam": {} if self._adam is None else self._adam.moments(),
+            "sgd": TrainingOnly(self._sgd.moments()),
+            "adam": TrainingOnly({} if self._adam is None else self._adam.moments()),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -230,7 +231,7 @@ class OneShot:
                     tensor.copy_(state[name][key])
         self._seen = state["seen"]
         for optimizer, name in ((self._sgd, "sgd"), (self._adam, "adam")):
-            if optimizer is not None:
+            if optimizer is not None and name in state:
                 optimizer.load_moments(state[name])
 
     def _drift(self) -> Params:

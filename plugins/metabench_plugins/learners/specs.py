@@ -7,13 +7,19 @@ from dataclasses import replace
 
 from metabench import LearnerSpec, TaskKind
 from metabench_plugins.learners.deviations import deviations_of
+from metabench_plugins.learners.independence import concerning_test_alone
 from metabench_plugins.learners.titles import TITLES
 
 
 def learner_specs() -> Iterator[LearnerSpec]:
     """The meta-learners, as papers print them, with what they do otherwise than their sources."""
     for spec in _learners():
-        yield replace(spec, title=TITLES[spec.name], deviations=deviations_of(spec.name))
+        yield replace(
+            spec,
+            title=TITLES[spec.name],
+            deviations=deviations_of(spec.name),
+            test_only=concerning_test_alone(spec.name),
+        )
 
 
 def _learners() -> Iterator[LearnerSpec]:

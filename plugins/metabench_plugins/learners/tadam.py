@@ -37,6 +37,7 @@ from metabench import (
     Phase,
     TaskBatch,
     Training,
+    TrainingOnly,
     nn,
 )
 from metabench_plugins.learners.metric import ProtoNet
@@ -203,12 +204,14 @@ class Tadam(ProtoNet):
 
     def state_dict(self) -> dict[str, Any]:
         """As :meth:`MetricLearner.state_dict`, and that of co-training."""
-        co = {} if self.co_optimizer is None else {"co_training": self.co_optimizer.state_dict()}
-        return super().state_dict() | co
+        own = super().state_dict()
+        if self.co_optimizer is not None:
+            own["co_training"] = TrainingOnly(self.co_optimizer.state_dict())
+        return own
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        if self.co_optimizer is not None:
+        if self.co_optimizer is not None and "co_training" in state:
             self.co_optimizer.load_state_dict(state["co_training"])
         super().load_state_dict(state)
 

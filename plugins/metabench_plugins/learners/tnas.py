@@ -25,7 +25,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench import Adapted, Genotype, Labelled, LearnerContext, Predictor, TaskBatch
+from metabench import (
+    Adapted,
+    Genotype,
+    Labelled,
+    LearnerContext,
+    Predictor,
+    TaskBatch,
+    TrainingOnly,
+)
 from metabench_plugins.learners.maml import Maml, MamlSearchParams
 from metabench_plugins.learners.parts.logits_log import LogitsLog
 from metabench_plugins.learners.parts.schedules import floor
@@ -173,7 +181,7 @@ class Tnas(Maml):
             **super().state_dict(),
             "counts": [[genotype.to_json(), n] for genotype, n in self._counts.items()],
             "networks": [[g.to_json(), n.state_dict()] for g, n in self._networks.items()],
-            "log": {} if self._log is None else self._log.state_dict(),
+            "log": TrainingOnly({} if self._log is None else self._log.state_dict()),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

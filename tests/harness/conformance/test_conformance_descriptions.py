@@ -46,6 +46,11 @@ DEVIATION = SourceDeviation(source="a", here="b", why="c", where="Doe")
         ({"params": Demanding}, "the defaults of parameters are valid JSON", "rate"),
         ({"preset": {"nothing": 1}}, "the defaults of parameters are valid JSON", "nothing"),
         ({"params": Silent}, "every parameter has a description", "no description: rate"),
+        (
+            {"test_only": ("inner_rl",)},
+            "what it declares as test_only is known",
+            "test_only names inner_rl",
+        ),
         ({"deviations": ("none",)}, DEVIATIONS, "'none' is not a SourceDeviation"),
         (
             {"deviations": (DEVIATION.model_copy(update={"learners": ("maml",)}),)},

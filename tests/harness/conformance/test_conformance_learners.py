@@ -9,7 +9,7 @@ import pytest
 import torch
 from conformance_specs import assert_fails, learner_spec, outcomes
 
-from metabench import conformance
+from metabench import TrainingOnly, conformance
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.episode import Adapted
 from metabench_plugins.learners.maml import Maml, MamlSearchParams
@@ -104,6 +104,23 @@ class ForgetsAdam(Maml):
         super().load_state_dict({**super().state_dict(), **state})
 
 
+class DropsItsWeights(Maml):
+    def state_dict(self):
+        state = super().state_dict()
+        return {**state, "weights": TrainingOnly(state["weights"])}
+
+    def load_state_dict(self, state):
+        super().load_state_dict({**super().state_dict(), **state})
+
+
+class TrainsForItsTest(Maml):
+    def meta_step(self, tasks, *, progress, rng):
+        logged = super().meta_step(tasks, progress=progress, rng=rng)
+        for weight in self.outer.weights.values():
+            weight.data.mul_(self.context.shape.shots)
+        return logged
+
+
 class CountsApart(Maml):
     steps = 0
 
@@ -162,6 +179,16 @@ BROKEN_LEARNERS = [
         ForgetsAdam,
         "a restored learner continues with the same numbers",
         "trains to different weights",
+    ),
+    (
+        DropsItsWeights,
+        "it predicts the same without what only training needs",
+        "without its TrainingOnly parts makes different predictions",
+    ),
+    (
+        TrainsForItsTest,
+        "what it declares as test_only does not change its training",
+        "it trains to other weights if what it declares as test_only",
     ),
     (StaysOnCpu, "it computes on the device that it is given", "same device"),
     (CountsApart, "a recorded meta-step can be repeated", "is not in state_dict()"),

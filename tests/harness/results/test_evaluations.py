@@ -207,7 +207,7 @@ def test_a_damaged_finished_run_without_a_checkpoint_is_left_as_it_is(
     where = tmp_path / folder.relative_to(folder.parents[2])
     shutil.copytree(folder, where)
     truncate(where / "episodes.jsonl")
-    (where / "checkpoints/last.safetensors").unlink()
+    (where / "checkpoints/weights.safetensors").unlink()
     before = {path: path.read_bytes() for path in where.rglob("*.json*")}
     with pytest.raises(DataError, match=r"is damaged \(.*\), and its checkpoint is gone") as caught:
         run(cell(catalog), catalog, tmp_path)
@@ -218,7 +218,7 @@ def test_a_damaged_finished_run_without_a_checkpoint_is_left_as_it_is(
 def test_without_a_checkpoint_one_sentence_says_so(catalog: Catalog, tmp_path: Path) -> None:
     made = cell(catalog)
     before = run(PlannedRun(made.spec, made.stamps, made.command), catalog, tmp_path)
-    (before / "checkpoints/last.safetensors").unlink()
+    (before / "checkpoints/weights.safetensors").unlink()
     record = (before / "run.json").read_bytes()
     events: list[RunEvent] = []
     run(made, catalog, tmp_path, emit=events.append)
@@ -242,7 +242,7 @@ def test_an_evaluation_defined_anew_is_made_anew(catalog: Catalog, tmp_path: Pat
 
 def test_restoring_gives_the_weights_that_were_tested(catalog: Catalog, folder: Path) -> None:
     restored = restore(folder, catalog, device=CPU)
-    state = checkpoint.load(folder / "checkpoints/last.safetensors")["learner"]["weights"]
+    state = checkpoint.load(folder / "checkpoints/weights.safetensors")["learner"]["weights"]
     weights = restored.built.learner.state_dict()["weights"]
     assert all(torch.equal(weights[name], state[name]) for name in state)
     fresh = build(restored.record.spec, catalog, device=CPU).learner.state_dict()["weights"]
@@ -251,7 +251,7 @@ def test_restoring_gives_the_weights_that_were_tested(catalog: Catalog, folder: 
 
 def test_a_checkpoint_of_another_step_is_refused(catalog: Catalog, tmp_path: Path) -> None:
     where = run(cell(catalog), catalog, tmp_path)
-    path = where / "checkpoints/last.safetensors"
+    path = where / "checkpoints/weights.safetensors"
     checkpoint.save(path, {**checkpoint.load(path), "step": 4})
     with pytest.raises(DataError, match="is of meta-step 4, and the run tested meta-step 5"):
         restore(where, catalog, device=CPU)

@@ -114,10 +114,11 @@ def test_a_run_with_such_a_file_resumes_and_is_restored(catalog: Catalog, tmp_pa
     with pytest.raises(Killed):
         run(made, catalog, tmp_path / "cut", emit=kill_at("meta-train", 25))()
     cut = tmp_path / "cut" / name
-    for folder in (cut, whole.store.folder):
-        path = RunStore(folder).best_checkpoint
+    for path in (RunStore(cut).best_checkpoint, whole.store.weights):
         now = checkpoint.load(path)
-        checkpoint.save(path, {"step": now["step"], "learner": now["learner"]})
+        path.unlink()
+        older = RunStore(path.parents[1]).best_checkpoint
+        checkpoint.save(older, {"step": now["step"], "learner": now["learner"]})
     resumed = run(made, catalog, tmp_path / "cut")()
     assert resumed.selected_step == record.selected_step
     files = [(folder / "episodes.jsonl").read_bytes() for folder in (cut, whole.store.folder)]
@@ -137,7 +138,7 @@ def test_a_run_tests_its_best_weights_together(catalog: Catalog, tmp_path: Path)
     made = planned(catalog, **changes())
     whole = run(made, catalog, tmp_path / "whole")
     record = whole()
-    members = kept(whole.store.best_checkpoint)
+    members = kept(whole.store.weights)
     assert len(members) == 3
     assert record.selected_step == members[0]["step"]
     (found,) = read_runs(tmp_path / "whole").runs

@@ -169,7 +169,7 @@ def test_a_metric_of_a_newer_version_is_computed_again(plugins: Catalog, tmp_pat
 def test_without_a_checkpoint_the_command_says_so(plugins: Catalog, tmp_path: Path) -> None:
     run(made(plugins), plugins, tmp_path)
     before = only(tmp_path)
-    (before.folder / "checkpoints" / "last.safetensors").unlink()
+    (before.folder / "checkpoints" / "weights.safetensors").unlink()
     (said,) = run(made(plugins, "mae"), plugins, tmp_path)
     assert said.startswith("mae is not computed: No checkpoint is left")
     after = only(tmp_path)

@@ -105,7 +105,7 @@ def run(made: PlannedRun, catalog: Catalog, out: Path, emit: Any = quiet) -> Run
 def seen(execution: RunExecution) -> Tensor:
     from metabench.running import checkpoint
 
-    found: Tensor = checkpoint.load(execution.store.checkpoint)["learner"]["seen"]
+    found: Tensor = checkpoint.load(execution.store.weights)["learner"]["seen"]
     return found
 
 

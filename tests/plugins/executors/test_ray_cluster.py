@@ -6,12 +6,14 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from ray_stand_in import AuthenticationError, Ray
 
 from metabench.errors import UsageError
+from metabench_plugins.executors import ray_cluster
 from metabench_plugins.executors.ray_cluster import connected
 
 
@@ -25,7 +27,7 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Ray:
 
 
 @pytest.fixture
-def listening() -> Any:
+def listening() -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
@@ -36,12 +38,24 @@ def refused() -> str:
         return f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_an_own_ray_is_private_and_ends(ray: Ray) -> None:
+@pytest.fixture
+def not_imported(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As at the start of a program, which has not imported Ray."""
+    monkeypatch.delitem(sys.modules, "ray")
+    monkeypatch.setattr(ray_cluster, "import_ray", lambda: ray)
+    ray_cluster._private.cache_clear()
+    yield
+    ray_cluster._private.cache_clear()
+
+
+@pytest.mark.usefixtures("not_imported")
+def test_an_own_ray_is_private_and_ends(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
     before = dict(os.environ)
     with connected(cpus=3) as cluster:
         assert cluster.own
         assert os.environ["RAY_AUTH_MODE"] == "token"
-        assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+        token = os.environ["RAY_AUTH_TOKEN"]
+        assert len(token) == 64
         assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
     (options,) = ray.inits
     assert options["address"] == "local"  # not one that runs on this machine
@@ -49,12 +63,24 @@ def test_an_own_ray_is_private_and_ends(ray: Ray) -> None:
     assert not options["include_dashboard"]
     assert not ray.connected
     assert dict(os.environ) == before
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with connected(cpus=3):
+        assert os.environ["RAY_AUTH_TOKEN"] == token  # which Ray has read at its import
 
 
+@pytest.mark.usefixtures("not_imported")
 def test_a_user_may_do_without_a_token(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with connected(cpus=1):
         assert os.environ["RAY_AUTH_MODE"] == "disabled"
+    assert len(ray.inits) == 1
+
+
+def test_settings_that_ray_has_read_are_left_alone(ray: Ray) -> None:
+    ray_cluster._private.cache_clear()
+    with connected(cpus=1) as cluster:
+        assert cluster.own
+        assert "RAY_AUTH_TOKEN" not in os.environ
     assert len(ray.inits) == 1
 
 

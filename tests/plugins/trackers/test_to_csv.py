@@ -59,7 +59,7 @@ def test_files_that_are_gone_are_made_anew(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_killed_command_goes_on_with_each_point_once(tmp_path: Path) -> None:
-    words = ["--budget", "smoke", "--limit", "2", "--set", "budget.meta_steps=300"]
+    words = ["--budget", "smoke", "--limit", "2", "--set", "budget.meta_steps=120"]
     words += ["--checkpoint-every", "0", "--tracker", "csv", "--out", str(tmp_path)]
     command = [sys.executable, "-m", "metabench", "run", "--learner", "maml"]
     command += ["--suite", "toy-regression", *words]

@@ -26,6 +26,15 @@ QUERY_ACCURACY = "query_accuracy"
 whose class is predicted."""
 
 
+class TrainingOnly(dict[Any, Any]):
+    """A part of a learner's state that further training needs, and adaptation does not.
+
+    Such as an optimizer's moments. A learner wraps it in :meth:`Learner.state_dict`. The harness
+    drops it from the weights of a finished training, so :meth:`Learner.load_state_dict` must then
+    accept a state without it.
+    """
+
+
 @runtime_checkable
 class Learner(Protocol):
     """A meta-learner: one outer update, and adaptation to new tasks.
@@ -62,11 +71,14 @@ class Learner(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed run needs, optimizers included: dicts, tensors, numbers."""
+        """Everything that a resumed run needs, optimizers included: dicts, tensors, numbers.
+
+        What adaptation does not need may be wrapped in :class:`TrainingOnly`.
+        """
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore what :meth:`state_dict` returned, with or without its :class:`TrainingOnly`."""
         ...
 
 

@@ -104,7 +104,7 @@ class RunEnd:
     Attributes:
         status: ``done``; ``failed``; or ``interrupted``, and then it may go on later.
         step: meta-steps done.
-        text: why it failed, in a sentence.
+        text: why it failed, in a sentence, or what interrupted it, such as ``time limit``.
         scores: of a finished run.
     """
 

@@ -134,7 +134,7 @@ def _in_words(answers: Answers) -> str:
 
 
 def figure_of(answers: Answers, *, width: Width) -> Figure:
-    """Draw one episode below the other."""
+    """Draw one episode below the other; the legend says which line of answers is whose."""
     from matplotlib.lines import Line2D
 
     style = learner_styles(answers.learners)
@@ -142,7 +142,8 @@ def figure_of(answers: Answers, *, width: Width) -> Figure:
     figure = new_figure(width, sum(one.height for one in blocks), placed=True)
     if style:
         handles = [Line2D([], [], **line_style(look)) for look in style.values()]
-        legend_below(figure, handles, list(style))
+        names = [f"{label} (line {n})" for n, label in enumerate(style, 1)]
+        legend_below(figure, handles, names if len(style) > 1 else list(style))
     height = top = figure.get_figheight()
     for number, block in enumerate(blocks):
         top -= block.height

@@ -61,7 +61,7 @@ def with_drawn_episodes(
         one, keys = waiting.pop(0)
         key = next(keys, None)
         if key is not None:
-            n_bytes += one.open(key)
+            n_bytes += one.open(key, room=MOST_BYTES - n_bytes)
             n_opened += 1
             waiting.append((one, keys))
     return [one.with_predictions() for one in opening]
@@ -175,11 +175,15 @@ class _Opening:
         except MetabenchError as error:
             self._missing = f"The episodes cannot be drawn: {_said(error)}"
 
-    def open(self, key: str) -> int:
-        """Open one more episode.
+    def open(self, key: str, *, room: int) -> int:
+        """Open one more episode, if its images fit.
+
+        Args:
+            key: of the episode.
+            room: bytes that its images may take.
 
         Returns:
-            How many bytes its images take.
+            How many bytes they take; all of the room if they do not fit.
         """
         from metabench.render.page.thumbnails import sheet_of
 
@@ -200,8 +204,10 @@ class _Opening:
                     ),
                 )
                 return 0
-            images, self._shown[key] = sheet_of(self.meta_test.images(index), number=number)
-            self._opened[key] = images
+            images, shown = sheet_of(self.meta_test.images(index), number=number)
+            if len(images.sheet) > room:
+                return room
+            self._opened[key], self._shown[key] = images, shown
             return len(images.sheet)
         except MetabenchError as error:  # such as examples that are vectors
             self._missing = _said(error)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from metabench import Params
+from metabench import Params, TrainingOnly
 from metabench_plugins.learners.parts.runaway_guard import RunawayGuard
 from metabench_plugins.learners.parts.updates import descend_adam
 
@@ -171,8 +171,8 @@ class OuterOptimizer(ABC):
         """Weights, moments and step counts, and what the guard knows."""
         return {
             "weights": dict(self.weights),
-            self.key: self.moments(),
-            "guard": self._guard.state_dict(),
+            self.key: TrainingOnly(self.moments()),
+            "guard": TrainingOnly(self._guard.state_dict()),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -180,8 +180,9 @@ class OuterOptimizer(ABC):
         with torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(state["weights"][name])
-        self.load_moments(state[self.key])
-        self._guard.load_state_dict(state["guard"])
+        if self.key in state:
+            self.load_moments(state[self.key])
+            self._guard.load_state_dict(state["guard"])
 
 
 class OuterAdam(OuterOptimizer):

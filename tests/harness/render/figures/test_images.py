@@ -28,6 +28,11 @@ def test_classes_images_and_answers_are_there(
     check_layout(drawing, width)
     (axes,) = drawing.figure.axes
     assert len(axes.images) == 10
+    (legend,) = drawing.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "maml (line 1)",
+        "protonet (line 2)",
+    ]
     title, *said = [text.get_text() for text in axes.texts]
     assert title.replace("\n", " ") == "omniglot: 1 support image and 1 query image of each class"
     names = [text for text in said if "synthetic/" in text]

@@ -1,0 +1,218 @@
+"""Trained weights from Python: what ``metabench export`` and ``metabench evaluate`` do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from metabench.api.executing import HowToRun, prepare
+from metabench.api.plugins import catalog_with
+from metabench.api.running import Runs, changes_from, ended, execute, print_ends, say
+from metabench.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from metabench.planning.evaluating import WeightsTest
+    from metabench.planning.plan import PlannedRun, RunRequest
+    from metabench.plugin.catalog import Catalog
+    from metabench.plugin.specs import RunEvent
+
+
+def export_weights(run: str | Path, out: str | Path) -> Path:
+    """Write the weights that a finished run tested to one file, with the record of the run.
+
+    It is a file of safetensors. The names of its tensors are the keys of the learner's state,
+    ``learner.weights.head.bias``; its metadata has the record as JSON under ``record``.
+
+    Args:
+        run: the folder of the run, or a results folder with a single run.
+        out: the file to write.
+
+    Returns:
+        The file.
+
+    Raises:
+        DataError: when the run is not trained, or its weights are gone.
+        UsageError: when the file cannot be written.
+    """
+    from metabench.results.folders import run_folder
+    from metabench.running import weights_file
+
+    path = Path(out)
+    folder = run_folder(str(run), Path(run))
+    try:
+        weights_file.export_weights(folder, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(
+            f"{path} cannot be written: {reason}.", hint="Name another file."
+        ) from error
+    return path
+
+
+def evaluate(
+    weights: str | Path | Sequence[str | Path],
+    *,
+    suite: str | Path | None = None,
+    setting: str | None = None,
+    budget: str | None = None,
+    learner: str | None = None,
+    network: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+    data: Literal["real", "synthetic"] | None = None,
+    limit: int | None = None,
+    metrics: Sequence[str] = (),
+    out: str | Path = "results/local",
+    jobs: int = 1,
+    device: str = "auto",
+    threads: int = 1,
+    plugins: Iterable[str | Path] = (),
+    on_event: Callable[[RunEvent], None] | None = None,
+    check: bool = True,
+) -> Runs:
+    """Test trained weights, as ``metabench evaluate`` does; what is left out is as in the training.
+
+    Args:
+        weights: exported files, folders of runs, results folders for all runs in them, or files
+            of tensors from elsewhere.
+        suite: name or path of the suite to test on.
+        setting: of the suite.
+        budget: of the suite, for the number of episodes.
+        learner: for weights from elsewhere, what adapts them.
+        network: for weights from elsewhere, whose weights they are.
+        changes: values of ``--set`` that concern the test, such as
+            ``{"protocol.steps_at_test": 10}``.
+        data: the real data, or its generated look-alike.
+        limit: test on at most so many episodes per source.
+        metrics: further metrics.
+        out: the results folder.
+        jobs: runs at a time, each in a process of its own if there are several.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        threads: CPU threads of each run.
+        plugins: plugin files to load.
+        on_event: called with each event; by default one line per run goes to stderr.
+        check: raise if a run failed.
+
+    Raises:
+        UsageError: for unknown names, and for changes that do not concern a test.
+        DataError: when weights or data are missing, or do not fit.
+        MetabenchError: when a run failed and ``check`` is true; the others were still made.
+    """
+    files = tuple(Path(file) for file in plugins)
+    found = catalog_with(files)
+    paths = [Path(one) for one in ([weights] if isinstance(weights, str | Path) else weights)]
+    planned = plan_of(
+        paths,
+        found,
+        learner=learner,
+        network=network,
+        suite=None if suite is None else str(suite),
+        setting=setting,
+        budget=budget,
+        data=data,
+        limit=limit,
+        changes=changes_from(changes),
+        metrics=tuple(metrics),
+        plugin_files=files,
+    )
+    for note in dict.fromkeys(note for one in planned for note in one.notes):
+        say(f"Note: {note}")
+    how = HowToRun(out=Path(out), jobs=jobs, device=device, threads=threads, plugin_files=files)
+    work, todo = prepare(planned, how, found)
+    outcomes = execute(work, todo, found, show=on_event or print_ends)
+    return ended(outcomes, how.out, check=check)
+
+
+def plan_of(
+    paths: Sequence[Path],
+    catalog: Catalog,
+    *,
+    learner: str | None,
+    network: str | None,
+    **test: Any,
+) -> list[PlannedRun]:
+    """The tests of some weights.
+
+    Args:
+        paths: of exported weights, runs, or tensors from elsewhere.
+        catalog: the plugins.
+        learner: for weights from elsewhere.
+        network: likewise.
+        test: fields of :class:`~metabench.planning.evaluating.WeightsTest`. Several values of a
+            change are tests of their own.
+
+    Raises:
+        UsageError: when there are none, or a learner is named that the weights have already, or
+            is missing.
+    """
+    from metabench.planning.evaluating import WeightsTest, plan_foreign, plan_test
+    from metabench.planning.overrides import combinations
+    from metabench.running.weights_file import check_foreign, digest_of_foreign, read_trained
+
+    if not paths:
+        raise UsageError("No weights are named.", hint="Name exported files or folders of runs.")
+    tests = [WeightsTest(**{**test, "changes": one}) for one in combinations(test["changes"])]
+    planned: list[PlannedRun] = []
+    for path in (place for named in paths for place in _places(named)):
+        known = read_trained(path)
+        if known is None:
+            found = digest_of_foreign(path)
+            for wanted in tests:
+                request = _of_foreign(path, wanted, learner=learner, network=network)
+                of_file = plan_foreign(path, found, request, catalog)
+                for one in of_file:
+                    check_foreign(one, catalog)
+                planned += of_file
+        elif learner or network:
+            raise UsageError(
+                f"{path} says that its weights are of {known.spec.learner.name}, so --learner and "
+                "--network do not apply.",
+                hint="They are for weights from elsewhere. Leave them out.",
+            )
+        else:
+            planned += [plan_test(known, wanted, catalog) for wanted in tests]
+    return list({one.spec.run_id: one for one in planned}.values())
+
+
+def _places(path: Path) -> list[Path]:
+    """The weights that a path names: a file, or each trained run in a folder.
+
+    Tests of given weights are passed over, unless one is named itself.
+    """
+    from metabench.results.folders import run_folders
+    from metabench.results.store import RunStore
+
+    if not path.is_dir() or (path / "run.json").is_file():
+        return [path]
+    found = []
+    for folder in run_folders(path):
+        record = RunStore(folder).read_record()
+        if record is not None and record.spec.has_weights and record.spec.weights is None:
+            found.append(folder)
+    if not found:
+        raise DataError(f"There is no trained run below {path}.", hint="Name another folder.")
+    return found
+
+
+def _of_foreign(
+    path: Path, test: WeightsTest, *, learner: str | None, network: str | None
+) -> RunRequest:
+    from metabench.planning.plan import RunRequest
+
+    if not learner or not test.suite:
+        raise UsageError(
+            f"{path} does not say how its weights are used.",
+            hint="Weights from elsewhere need --learner and --suite, and mostly --network.",
+        )
+    return RunRequest(
+        learners=(learner,),
+        suite=test.suite,
+        settings=(test.setting,) if test.setting else (),
+        budget=test.budget or "lite",
+        space=network,
+        changes=test.changes,
+        data=test.data or "real",
+        limit=test.limit,
+        metrics=test.metrics,
+        plugin_files=test.plugin_files,
+    )

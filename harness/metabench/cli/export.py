@@ -1,0 +1,33 @@
+"""``metabench export``: the trained weights of a run in one file."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="The folder of a finished run, a results folder with a single run, or the first "
+            "characters of a run id."
+        ),
+    ],
+    directory: Annotated[
+        Path, typer.Argument(help="The results folder in which the id is looked up.")
+    ] = Path("results/local"),
+    out: Annotated[Path, typer.Option(help="The file to write, in the format safetensors.")] = Path(
+        "weights.safetensors"
+    ),
+) -> None:
+    """Write the weights that a run tested, and the record of the run, to one file."""
+    from metabench.api.weights import export_weights
+    from metabench.cli.screen import say
+    from metabench.results.folders import run_folder
+
+    path = export_weights(run_folder(run, directory), out)
+    say(f"Wrote {path}. Test it with: metabench evaluate {shlex.quote(str(path))}")

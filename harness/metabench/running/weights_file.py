@@ -1,0 +1,349 @@
+"""Weights in files: written from a finished run, read back, or read as tensors from elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from metabench.errors import DataError, UsageError
+from metabench.planning.compatibility import common_task
+from metabench.planning.evaluating import TrainedWeights
+from metabench.planning.networks import build_space, describe_network
+from metabench.planning.source_data import load_data
+from metabench.plugin.contracts.architecture import Params
+from metabench.plugin.contracts.learner import Learner
+from metabench.plugin.contracts.space import SearchSpace, StatefulSpace
+from metabench.results.schema import RunRecord
+from metabench.results.store import RunStore
+from metabench.running import checkpoint
+from metabench.running.build import build
+from metabench.running.checkpoint import named_tensors, without_training
+from metabench.sampling.seeding import generator
+from metabench.values import digest
+
+if TYPE_CHECKING:
+    from metabench.planning.plan import PlannedRun
+    from metabench.plugin.catalog import Catalog
+
+RECORD = "record"
+"""The text beside exported tensors that holds the record of their run."""
+OF_TRAINING = (
+    "conditions",
+    "phases",
+    "train_classes",
+    "train_queries",
+    "train_seconds",
+    "train_shots",
+    "train_ways",
+)
+"""Fields of a record that are about the training."""
+_STATES = ("learner", "others")
+MOST_NAMED = 5
+"""Tensors that do not fit, of each kind, that one sentence names."""
+
+
+def export_weights(folder: Path, out: Path) -> None:
+    """Write the weights that a finished run tested, and its record, to one safetensors file.
+
+    Args:
+        folder: of the run.
+        out: the file to write.
+
+    Raises:
+        DataError: when the run is not trained, or its weights are gone.
+    """
+    record, path = _of_run(folder)
+    checkpoint.save(out, checkpoint.load(path), about={RECORD: record.model_dump_json()})
+
+
+def read_trained(path: Path) -> TrainedWeights | None:
+    """The weights of an exported file or of the folder of a run; None for a file from elsewhere.
+
+    Raises:
+        DataError: when there is no such file, it is damaged, or the run has no weights.
+    """
+    if path.is_dir():
+        record, file = _of_run(path)
+    else:
+        file, text = path, _texts(path).get(RECORD)
+        if text is None:
+            return None
+        try:
+            record = RunRecord.model_validate_json(text)
+        except ValueError as error:
+            raise DataError(
+                f"The record in {path} cannot be read.",
+                hint="Export the run again, with the metabench that made it.",
+            ) from error
+    facts = {name: getattr(record, name) for name in OF_TRAINING}
+    return TrainedWeights(
+        path=path,
+        spec=record.spec.with_files(record.provenance.files or {}),
+        digest=digest_of(checkpoint.load(file)),
+        train_classes=record.train_classes,
+        stamps=record.stamps,
+        facts={**facts, "training_from": record.training_from or record.run_id},
+    )
+
+
+def digest_of(state: Mapping[str, Any]) -> str:
+    """A digest of the tensors of a state of training that adaptation needs."""
+    return _digest(named_tensors({name: state.get(name) for name in _STATES}))
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    return digest(
+        {
+            name: [str(tensor.dtype), list(tensor.shape), _bytes(tensor)]
+            for name, tensor in tensors.items()
+        }
+    )
+
+
+def _bytes(tensor: Tensor) -> str:
+    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return hashlib.sha256(flat.numpy().tobytes()).hexdigest()
+
+
+def _of_run(folder: Path) -> tuple[RunRecord, Path]:
+    """The record of a trained run and the file of its weights."""
+    store = RunStore(folder)
+    record = store.read_record()
+    if record is None or record.status not in ("done", "trained"):
+        raise DataError(
+            f"There is no finished run in {folder}.", hint="Run its command again to finish it."
+        )
+    if not record.spec.has_weights:
+        raise DataError(
+            f"The run in {folder} trained nothing, so it has no weights.",
+            hint="Choose a run with meta-steps.",
+        )
+    path = store.tested_weights(record.spec.protocol.selection)
+    if not path.exists():
+        raise DataError(
+            f"No weights are left in {folder}.",
+            hint=f"Train again into another folder: {record.provenance.command}",
+        )
+    return record, path
+
+
+def _texts(path: Path) -> Mapping[str, str]:
+    """The texts beside the tensors of a safetensors file; {} for another file.
+
+    Raises:
+        DataError: when there is no such file.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"There is no file {path}.", hint="Name exported weights, or the folder of a run."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except SafetensorError as error:
+        if path.suffix == ".safetensors":
+            raise DataError(f"{path} is damaged: {error}.", hint="Export it again.") from error
+        return {}
+
+
+# Weights from elsewhere ---------------------------------------------------------------------------
+
+
+def read_foreign(path: Path) -> Params:
+    """The tensors of a file of safetensors, or of one that ``torch.save`` wrote.
+
+    A checkpoint that holds them under ``state_dict`` is taken apart. Nothing in the file is
+    executed.
+
+    Raises:
+        DataError: when the file holds anything else.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                found: Any = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise DataError(
+            f"{path} cannot be read as a file of tensors.",
+            hint="Write it with torch.save(module.state_dict(), FILE), or as safetensors.",
+        ) from error
+    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+        found = found["state_dict"]
+    if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
+        raise DataError(
+            f"{path} holds more than tensors by name.",
+            hint="Write it with torch.save(module.state_dict(), FILE).",
+        )
+    return {str(name): tensor.detach() for name, tensor in found.items()}
+
+
+def digest_of_foreign(path: Path) -> str:
+    """A digest of the tensors of a file from elsewhere; raises as :func:`read_foreign`."""
+    return _digest(read_foreign(path))
+
+
+def check_foreign(planned: PlannedRun, catalog: Catalog) -> None:
+    """Refuse weights from elsewhere that do not fit the network of a run, before it is made.
+
+    Raises:
+        DataError: as :func:`starting_at`.
+    """
+    spec, path = planned.spec, planned.weights
+    assert path is not None
+    if spec.space is None:
+        raise UsageError(
+            f"Learner {spec.learner.name} has its own network, so it takes no weights of one.",
+            hint="Choose another learner with --learner.",
+        )
+    loaded = [load_data(choice, catalog, data=spec.data) for choice in spec.sources]
+    space = build_space(spec.space, common_task(spec, loaded), catalog)
+    starting_at(space, read_foreign(path), named=describe_network(spec, catalog), file=path)
+
+
+def starting_at(space: SearchSpace, weights: Params, *, named: str, file: Path) -> SearchSpace:
+    """The network, with these initial weights.
+
+    Args:
+        space: the network.
+        weights: all that it draws and its state, by name.
+        named: the network in words.
+        file: where the weights are from.
+
+    Raises:
+        DataError: when a weight is missing, unexpected or of another shape; it names them.
+    """
+    drawn = space.init_weights(rng=generator("shapes"))
+    state = space.init_state() if isinstance(space, StatefulSpace) else {}
+    _check_fit({**drawn, **state}, weights, named=named, file=file)
+    given_weights = {name: weights[name].to(tensor.dtype) for name, tensor in drawn.items()}
+    given_state = {name: weights[name].to(tensor.dtype) for name, tensor in state.items()}
+
+    def init_weights(self: Any, *, rng: torch.Generator) -> Params:
+        base.init_weights(self, rng=rng)  # what is drawn after it is drawn as without a file
+        return {name: tensor.clone() for name, tensor in given_weights.items()}
+
+    def init_state(self: Any) -> Params:
+        return {name: tensor.clone() for name, tensor in given_state.items()}
+
+    base: Any = type(space)
+    methods: dict[str, Any] = {"init_weights": init_weights, "__slots__": ()}
+    if isinstance(space, StatefulSpace):
+        methods["init_state"] = init_state
+    # A subclass, since the network may have any of the optional capabilities.
+    object.__setattr__(space, "__class__", type(base.__name__, (base,), methods))
+    return space
+
+
+def _check_fit(wanted: Params, found: Params, *, named: str, file: Path) -> None:
+    shapes = [
+        f"{name} {list(found[name].shape)} in place of {list(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    kinds = {
+        "missing": [name for name in wanted if name not in found],
+        "unexpected": [name for name in found if name not in wanted],
+        "of another shape": shapes,
+    }
+    said = [f"{words}: {_few(names)}" for words, names in kinds.items() if names]
+    if said:
+        raise DataError(
+            f"The weights in {file} do not fit network {named}: {'; '.join(said)}.",
+            hint=f"The network has {_few([f'{n} {list(t.shape)}' for n, t in wanted.items()])}.",
+        )
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
+
+
+# The weights of a run that does not train ---------------------------------------------------------
+
+
+def place_weights(
+    store: RunStore, planned: PlannedRun, catalog: Catalog, *, device: torch.device
+) -> None:
+    """Write the weights that a run is to test into its folder.
+
+    Raises:
+        DataError: when their file is gone, has changed since the run was planned, or does not fit.
+    """
+    spec, path = planned.spec, planned.weights
+    assert spec.weights is not None
+    if path is None:
+        raise DataError(f"The weights of the run in {store.folder} are gone.")
+    if spec.weights.training:
+        file = _of_run(path)[1] if path.is_dir() else path
+        if not file.is_file():
+            raise DataError(f"There is no file {path} any more.", hint="Put it back.")
+        state = checkpoint.load(file)
+        now = digest_of(state)
+    else:
+        weights = read_foreign(path)
+        now = _digest(weights)
+        built = build(
+            spec,
+            catalog,
+            device=device,
+            start=lambda space: starting_at(
+                space, weights, named=describe_network(spec, catalog), file=path
+            ),
+        )
+        learner = without_training(built.learner.state_dict())
+        state = {"step": 0, "skipped": None, "score": None, "learner": learner}
+    if now != spec.weights.digest:
+        raise DataError(
+            f"The weights in {path} have changed since this run was planned.",
+            hint="Run the command again: it is then another run.",
+        )
+    kept = {"step": state["step"], "skipped": state.get("skipped"), "score": state.get("score")}
+    kept |= {name: state[name] for name in _STATES if name in state}
+    checkpoint.save(store.weights, kept)
+
+
+def load_given(learner: Learner, state: Mapping[str, Any], *, place: str) -> None:
+    """Load weights that were trained on other tasks, which may not fit.
+
+    Args:
+        learner: gets them.
+        state: of the learner that trained them.
+        place: suite and setting of the test.
+
+    Raises:
+        DataError: when they do not fit.
+    """
+    before = named_tensors(without_training(learner.state_dict()))
+    try:
+        learner.load_state_dict(state)
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = _other_shape(before, state) or " ".join(str(error).split())
+        raise _misfit(place, reason) from error
+    # Some learners would spread a smaller tensor over a larger one.
+    if reason := _other_shape(named_tensors(without_training(learner.state_dict())), state):
+        raise _misfit(place, reason)
+
+
+def _other_shape(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> str:
+    """The first tensor that has another shape in a state, in words; "" for none."""
+    for name, tensor in named_tensors(without_training(state)).items():
+        if name in own and own[name].shape != tensor.shape:
+            there = list(own[name].shape)
+            return f"{name} is {list(tensor.shape)}, and the network there has {there}"
+    return ""
+
+
+def _misfit(place: str, reason: str) -> DataError:
+    return DataError(
+        f"The weights do not fit {place}: {reason.rstrip('.')}.",
+        hint="A network takes as many classes, and examples of the same shape, as in its training.",
+    )

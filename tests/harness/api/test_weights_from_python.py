@@ -1,0 +1,98 @@
+"""Trained weights from Python and from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import metabench
+from metabench.cli import app
+from metabench.errors import DataError, UsageError
+from metabench.results.reading import read_runs
+
+TINY = {
+    "budget.meta_steps": 2,
+    "budget.meta_batch": 1,
+    "network.width": 4,
+    "network.hidden": 1,
+    "protocol.selection": "last",
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two seeds."""
+    out = tmp_path_factory.mktemp("trained")
+    metabench.run(
+        "maml", "toy-regression", budget="smoke", seeds=(0, 1), changes=TINY, limit=1, out=out,
+        on_event=lambda event: None,
+    )  # fmt: skip
+    return out
+
+
+def invoke(*words: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+def test_all_runs_of_a_folder_are_tested_and_their_tests_are_not(
+    trained: Path, tmp_path: Path
+) -> None:
+    runs = metabench.evaluate(trained, out=tmp_path, on_event=lambda event: None)
+    assert [outcome.status for outcome in runs.outcomes] == ["done", "done"]
+    (row,) = metabench.report(tmp_path).content.tables[0].rows
+    assert row.seeds == (0, 1)
+    with pytest.raises(DataError, match="no trained run below"):
+        metabench.evaluate(tmp_path, out=tmp_path)
+
+
+def test_an_exported_file_is_tested_from_the_command_line(trained: Path, tmp_path: Path) -> None:
+    first, second = sorted(read_runs(trained).runs, key=lambda run: run.record.spec.seed)
+    file, out = tmp_path / "w.safetensors", tmp_path / "R"
+    code, said = invoke("export", first.record.run_id[:6], trained, "--out", file)
+    assert (code, said) == (0, f"Wrote {file}. Test it with: metabench evaluate {file}\n")
+    code, said = invoke("evaluate", file, "--set", "protocol.shots=2,3", "--out", out)
+    assert code == 0, said
+    runs = read_runs(out).runs
+    assert sorted(run.record.spec.protocol.shots for run in runs) == [2, 3]
+    command = runs[0].record.provenance.command
+    assert command.startswith(f"metabench evaluate {file} --set protocol.shots=")
+    assert invoke(*command.split()[1:])[0] == 0  # it is done already
+    assert len(read_runs(out).runs) == 2
+    assert second.record.training_id != first.record.training_id
+
+
+def test_what_is_missing_is_said_in_a_sentence(trained: Path, tmp_path: Path) -> None:
+    for words, said in (
+        (["export", trained], "There are 2 runs below"),
+        (["export", "zzzz", trained], "There is no run below"),
+        (["evaluate", tmp_path / "nothing.safetensors"], "There is no file"),
+        (["evaluate", trained, "--learner", "maml"], "so --learner and --network do not apply"),
+        (["evaluate", trained, "--setting", "9-shot"], "9-shot"),
+    ):
+        code, printed = invoke(*words)
+        assert code != 0
+        assert said in " ".join(printed.split()), printed
+    foreign = tmp_path / "elsewhere.pt"
+    foreign.write_text("no tensors")
+    with pytest.raises(DataError, match="cannot be read as a file of tensors"):
+        metabench.evaluate(foreign, learner="maml", suite="toy-regression", out=tmp_path)
+
+
+def test_weights_from_elsewhere_need_a_learner(tmp_path: Path) -> None:
+    import torch
+
+    path = tmp_path / "elsewhere.pt"
+    torch.save({"a": torch.zeros(1)}, path)
+    with pytest.raises(UsageError, match="does not say how its weights are used") as caught:
+        metabench.evaluate(path, out=tmp_path)
+    assert "--learner and --suite" in caught.value.hint
+    with pytest.raises(UsageError, match="Learner gaussian-process has its own network"):
+        metabench.evaluate(path, learner="gaussian-process", suite="toy-regression", out=tmp_path)
+    with pytest.raises(DataError, match="do not fit network mlp"):
+        metabench.evaluate(path, learner="maml", suite="toy-regression", budget="smoke", limit=1,
+                           out=tmp_path, on_event=lambda event: None)  # fmt: skip
