@@ -49,7 +49,7 @@ def warnings_on(entries: Sequence[Entry]) -> tuple[str, ...]:
     found = dict.fromkeys(words for group in places.values() for words in unequal(group))
     warnings = (
         f"rows differ in {', '.join(found)}" if found else "",
-        "some rows average runs of unlike code" if _unlike_code(entries) else "",
+        "some rows mix unlike code" if _unlike_code(entries) else "",
         f"some means rest on {FEW} episodes" if dominated(entries) else "",
         "without scipy, rows with several seeds are not compared" if _no_scipy(entries) else "",
     )

@@ -130,7 +130,7 @@ def test_a_finished_run_is_given_what_it_lacks(
     later = run(made, catalog, tmp_path, emit=events.append)
     name = f"evaluations/{NAME}.jsonl"
     assert (later / name).read_bytes() == (folder / name).read_bytes()
-    assert {e.kind for e in events} == {"progress", "run-done"}
+    assert {e.kind for e in events} == {"phase-started", "progress", "run-done"}
     events.clear()
     run(made, catalog, tmp_path, emit=events.append)
     assert [e.text for e in events] == ["was done already"]

@@ -35,7 +35,7 @@ def test_a_row_of_unlike_runs_says_so(tmp_path: Path, other: dict[str, Any], wor
     assert words in unlike(results.runs)
     (table,) = build_report(results).tables
     assert "made by unlike code or devices: maml: " in table.caption
-    assert "some rows average runs of unlike code" in table.warnings
+    assert "some rows mix unlike code" in table.warnings
 
 
 def test_older_records_are_told_apart_by_their_revision(tmp_path: Path) -> None:
