@@ -39,7 +39,7 @@ from metabench.cli.parameters import parameter_rows, parameters
 from metabench.papers.claims import load_claims
 from metabench.papers.reference_files import load_reference
 from metabench.planning import evaluation, runspec, suite
-from metabench.planning.overrides import OF_ONE, SCOPES
+from metabench.planning.overrides import EXECUTOR, OF_ONE, SCOPES
 from metabench.planning.tuned import Tuned
 from metabench.plugin import hookspecs, source_deviation, specs
 from metabench.plugin.catalog import Catalog, Kind, load_catalog
@@ -212,6 +212,10 @@ def _cli() -> str:
         f"{one} apply to what has the name, in a command with several, and win over the plain "
         "scope; a budget names a learner. For example `--set 'learner[maml].inner_lr=0.01'`; the "
         "quotes keep a shell from reading the brackets."
+    )
+    blocks.append(
+        f"`{EXECUTOR}.NAME` is a parameter of `--executor`, see [executors](executors.md). It says "
+        "how runs are made, and is no part of a plan file or of the identity of a run."
     )
     variables = (
         ("`METABENCH_DATA`", "Folder of the packed datasets."),

@@ -33,6 +33,19 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
 
 
+def seconds_in(text: str) -> float | None:
+    """Read a time that :func:`duration` could have written; None if it is none.
+
+    >>> seconds_in("2h"), seconds_in("1h 30m"), seconds_in("1 h 30 min"), seconds_in("90")
+    (7200.0, 5400.0, 5400.0, None)
+    """
+    units = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+    part = r"(\d+(?:\.\d+)?)\s*(d|h|m|s)(?:in|ec)?"
+    if not re.fullmatch(rf"(?:\s*{part})+\s*", text):
+        return None
+    return sum(float(n) * units[unit] for n, unit in re.findall(part, text))
+
+
 def plain(text: str) -> str:
     """One line without control characters, which could rewrite a terminal or a file.
 

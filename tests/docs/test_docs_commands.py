@@ -80,7 +80,8 @@ def shortened(arguments: list[str]) -> list[str]:
         if word == "--set" and (value := next(words)).partition("=")[0] in own:
             continue
         kept += [word, value] if word == "--set" else [word]
-    return kept + SHORT
+    # An executor of a reader's own may take no --jobs.
+    return kept + (SHORT[2:] if "--executor" in arguments else SHORT)
 
 
 def follow(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *, short: bool) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from metabench.errors import UsageError
 
 if TYPE_CHECKING:
     from metabench.planning.plan import PlannedRun
     from metabench.plugin.catalog import Catalog
-    from metabench.running.engines import EngineName
+    from metabench.plugin.specs import ExecutorSpec
     from metabench.running.executors import Executor, Job
 
 
@@ -21,22 +24,26 @@ class HowToRun:
     Attributes:
         out: the results folder.
         executor: its name.
-        jobs: runs at a time; None for one.
+        executor_params: its parameters, but for ``jobs``.
+        jobs: runs at a time; None for the executor's default.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         engine: what makes the meta-steps.
         threads: CPU threads of each run.
         plugin_files: plugins given by file.
         checkpoint_seconds: least number of seconds between two checkpoints of the training.
+        time_limit: seconds after which a run saves its state and stops; None for no limit.
     """
 
     out: Path
     executor: str = "local"
+    executor_params: Mapping[str, Any] = field(default_factory=dict)
     jobs: int | None = None
     device: str = "auto"
-    engine: EngineName = "eager"
+    engine: str = "eager"
     threads: int = 1
     plugin_files: tuple[Path, ...] = ()
     checkpoint_seconds: float = 30.0
+    time_limit: float | None = None
 
 
 def prepare(
@@ -47,19 +54,22 @@ def prepare(
     Raises:
         UsageError: when something does not exist here or does not fit.
     """
-    from metabench.api.running import executor_of
     from metabench.results.store import require_writable
     from metabench.running.devices import pick_device
     from metabench.running.engines import pick_engine
     from metabench.running.executors import Job
     from metabench.running.precision import check_precision
 
-    executor = executor_of(catalog, how.executor, jobs=how.jobs or 1)
+    spec = catalog.executor(how.executor)
+    executor = executor_of(spec, how.executor_params, jobs=how.jobs)
     require_writable(how.out)
-    device = pick_device(how.device)
-    for precision in {one.spec.precision for one in planned}:
-        check_precision(precision, device)
-    engine = pick_engine(how.engine, device=device)
+    device, engine = how.device, pick_engine(how.engine)
+    if not spec.remote:
+        _check_threads(how.threads)
+        device = pick_device(device)
+        engine = pick_engine(engine, device=device)
+        for precision in {one.spec.precision for one in planned}:
+            check_precision(precision, device)
     jobs = [
         Job(
             one,
@@ -69,7 +79,44 @@ def prepare(
             how.plugin_files,
             how.checkpoint_seconds,
             engine,
+            how.time_limit,
         )
         for one in planned
     ]
     return executor, jobs
+
+
+def executor_of(spec: ExecutorSpec, params: Mapping[str, Any], *, jobs: int | None) -> Executor:
+    """Build an executor; ``jobs`` is a parameter that has an option of its own.
+
+    Raises:
+        UsageError: when a parameter does not exist or is out of bounds.
+    """
+    from metabench.planning.validation import validated
+    from metabench.plugin.specs import resolve
+
+    if jobs is not None:
+        if "jobs" in params:
+            raise UsageError(
+                "--jobs and --set executor.jobs both say how many runs are made at a time.",
+                hint="Leave one of them out.",
+            )
+        if "jobs" not in spec.params_model().model_fields:
+            raise UsageError(
+                f"The executor {spec.name} does not take --jobs.",
+                hint=f"`metabench show {spec.name}` lists its parameters.",
+            )
+        params = {**params, "jobs": jobs}
+    checked = validated(spec.params_model(), params, what="executor", owner=spec.name)
+    made: Executor = resolve(spec.factory)(checked)
+    return made
+
+
+def _check_threads(n: int) -> None:
+    """Refuse more threads than CPUs: they are slower, and far too many crash the process."""
+    n_cpus = os.cpu_count() or 1
+    if n > n_cpus:
+        raise UsageError(
+            f"--threads {n} is more than the {n_cpus} CPUs of this machine.",
+            hint="For small tasks, one thread per process and as many --jobs as CPUs is fastest.",
+        )

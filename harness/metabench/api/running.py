@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from metabench.api.executing import HowToRun, prepare
 from metabench.api.plugins import catalog_with
 from metabench.api.reading import ReportView, report
 from metabench.errors import MetabenchError
@@ -84,7 +85,11 @@ def run(
     limit: int | None = None,
     metrics: Sequence[str] = (),
     out: str | Path = "results/local",
-    jobs: int = 1,
+    jobs: int | None = None,
+    executor: str = "local",
+    executor_params: Mapping[str, Any] | None = None,
+    time_limit: float | None = None,
+    shard: str = "",
     device: str = "auto",
     precision: Precision = "float32",
     engine: EngineName = "eager",
@@ -113,7 +118,11 @@ def run(
         limit: test on at most so many episodes per source.
         metrics: further metrics.
         out: the results folder.
-        jobs: runs at a time, each in a process of its own if there are several.
+        jobs: runs at a time, by default one on this machine; several have a process each.
+        executor: how runs are executed: ``local``, or another one.
+        executor_params: its parameters, such as ``{"partition": "gpu"}``.
+        time_limit: seconds after which a run saves its state and stops; the same call resumes it.
+        shard: make only a share of the runs: ``1/4`` is the first of four shares.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: how layers multiply: ``float32``, ``tf32`` or ``bf16``.
         engine: what makes the meta-steps and adapts: ``eager``, ``compiled`` or ``auto``.
@@ -126,15 +135,11 @@ def run(
         UsageError: for unknown names, values out of bounds and combinations that do not fit.
         DataError: when data is missing, or too small for the episodes.
         MetabenchError: when a run failed and ``check`` is true; the others were still made.
-        KeyboardInterrupt: when it was interrupted; the state is saved.
+        KeyboardInterrupt: when the user interrupted it; the state is saved.
     """
     from metabench.planning.grid import Grid
+    from metabench.planning.shards import parse_shard
     from metabench.planning.validation import validated
-    from metabench.results.store import require_writable
-    from metabench.running.devices import pick_device
-    from metabench.running.engines import pick_engine
-    from metabench.running.executors import Job
-    from metabench.running.precision import check_precision
 
     files = tuple(Path(file) for file in plugins)
     found = catalog_with(files)
@@ -154,17 +159,24 @@ def run(
         precision=precision,
     )
     planned = validated(Grid, fields, what="run:").plan(found, plugin_files=files)
+    if shard:
+        planned, _ = parse_shard(shard).divide(planned)
     for note in dict.fromkeys(note for one in planned for note in one.notes):
         say(f"Note: {note}")
-    folder = Path(out)
-    require_writable(folder)
-    picked = pick_device(device)
-    check_precision(precision, picked)
-    made_by = pick_engine(engine, device=picked)
-    work = executor_of(found, "local", jobs=jobs)
-    todo = [Job(one, folder, picked, threads, files, engine=made_by) for one in planned]
+    how = HowToRun(
+        out=Path(out),
+        executor=executor,
+        executor_params=executor_params or {},
+        jobs=jobs,
+        device=device,
+        engine=engine,
+        threads=threads,
+        plugin_files=files,
+        time_limit=time_limit,
+    )
+    work, todo = prepare(planned, how, found)
     outcomes = execute(work, todo, found, show=on_event or print_ends)
-    return ended(outcomes, folder, check=check)
+    return ended(outcomes, how.out, check=check)
 
 
 def ended(outcomes: Sequence[JobOutcome], folder: Path, *, check: bool) -> Runs:
@@ -179,7 +191,7 @@ def ended(outcomes: Sequence[JobOutcome], folder: Path, *, check: bool) -> Runs:
         KeyboardInterrupt: when a run was interrupted.
         MetabenchError: when one failed and ``check`` is true.
     """
-    if any(outcome.status == "interrupted" for outcome in outcomes):
+    if any(outcome.status == "interrupted" and not outcome.text for outcome in outcomes):
         raise KeyboardInterrupt
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed and check:
@@ -190,19 +202,6 @@ def ended(outcomes: Sequence[JobOutcome], folder: Path, *, check: bool) -> Runs:
             hint=first.hint,
         )
     return Runs(outcomes, folder)
-
-
-def executor_of(catalog: Catalog, name: str, *, jobs: int) -> Executor:
-    """The executor of a name, which makes so many runs at a time.
-
-    Raises:
-        UsageError: when there is no such executor.
-    """
-    from metabench.plugin.specs import resolve
-
-    spec = catalog.executor(name)
-    work: Executor = resolve(spec.factory)(spec.params_model().model_validate({"jobs": jobs}))
-    return work
 
 
 def execute(
@@ -229,7 +228,8 @@ def execute(
     in_main = threading.current_thread() is threading.main_thread()
     stop = StopRequest()
     planned = [job.planned for job in jobs]
-    with announced(planned, jobs[0].out), stop if in_main else nullcontext():
+    announce = announced(planned, jobs[0].out) if jobs else nullcontext()
+    with announce, stop if in_main else nullcontext():
         return work(jobs, emit=emit, stopped=stop)
 
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from metabench.api.executing import HowToRun, prepare
 from metabench.api.plugins import catalog_with
 from metabench.api.running import execute, fields_of, print_ends
+from metabench.errors import MetabenchError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from metabench.planning.plan import PlannedRun
     from metabench.planning.runspec import Precision
     from metabench.planning.tuning import Planner, SamplerName, Study, TuningPlan
     from metabench.plugin.catalog import Catalog
@@ -105,7 +107,10 @@ def tune(
     limit: int | None = None,
     metrics: Sequence[str] = (),
     out: str | Path = "results/tuning",
-    jobs: int = 1,
+    jobs: int | None = None,
+    executor: str = "local",
+    executor_params: Mapping[str, Any] | None = None,
+    time_limit: float | None = None,
     device: str = "auto",
     precision: Precision = "float32",
     engine: EngineName = "eager",
@@ -136,7 +141,10 @@ def tune(
         limit: what the chosen values are tested on, at most so many episodes per source.
         metrics: further metrics.
         out: the folder of the tuning.
-        jobs: runs at a time, each in a process of its own if there are several.
+        jobs: runs at a time, by default one on this machine; several have a process each.
+        executor: how runs are executed: ``local``, or another one.
+        executor_params: its parameters, such as ``{"partition": "gpu"}``.
+        time_limit: seconds after which a run saves its state and stops; the same call resumes it.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: how layers multiply: ``float32``, ``tf32`` or ``bf16``.
         engine: what makes the meta-steps and adapts: ``eager``, ``compiled`` or ``auto``.
@@ -175,7 +183,15 @@ def tune(
     )
     plan = validated(TuningPlan, fields, what="tune:")
     how = HowToRun(
-        out=Path(out), jobs=jobs, device=device, engine=engine, threads=threads, plugin_files=files
+        out=Path(out),
+        executor=executor,
+        executor_params=executor_params or {},
+        jobs=jobs,
+        device=device,
+        engine=engine,
+        threads=threads,
+        plugin_files=files,
+        time_limit=time_limit,
     )
     found = catalog_with(files)
     planner, studies = open_studies(plan, found, plugin_files=files)
@@ -220,45 +236,64 @@ def run_tuning(
 
     Raises:
         UsageError: when the folder holds another tuning, or the sampler cannot serve.
+        MetabenchError: when another process is working on it.
         KeyboardInterrupt: when it was interrupted; the state is saved.
     """
     import torch
 
+    from metabench.durable import locked
     from metabench.planning.samplers import optuna_version
     from metabench.results.tunings import TRIALS, TuningRecord, read_tuning, require_same
     from metabench.running import provenance
     from metabench.running.devices import pick_device
     from metabench.running.tuning import at_work, run_trials
 
-    folder = how.out
-    earlier = read_tuning(folder)
-    if earlier is not None:
-        require_same(earlier, plan, folder)
-    work = at_work(plan, studies, planner, earlier)
+    folder, catalog = how.out, planner.catalog
     into_trials = replace(how, out=folder / TRIALS)
-    prepare([], into_trials, planner.catalog)  # what does not exist here is said before any trial
-    begun = earlier.provenance if earlier is not None else None
-    record = TuningRecord(
-        digest=plan.digest,
-        plan=plan,
-        sampler=plan.picked_sampler,
-        optuna=optuna_version() if plan.picked_sampler == "tpe" else "",
-        provenance=begun
-        or provenance.collect(
-            command=command, changes={}, files={}, device=torch.device(pick_device(how.device))
-        ),
-        studies=(),
-    )
+    prepare([], into_trials, catalog)  # what does not exist here is said before any trial
 
-    def make(planned: Any) -> list[JobOutcome]:
-        executor, jobs = prepare(planned, into_trials, planner.catalog)
-        return execute(executor, jobs, planner.catalog, show=show)
+    def make(planned: Sequence[PlannedRun]) -> list[JobOutcome]:
+        executor, jobs = prepare(planned, into_trials, catalog)
+        return execute(executor, jobs, catalog, show=show)
 
-    per_round = len(studies) * len(plan.seeds)
-    record = run_trials(
-        record, work, planner, folder, make=make, at_once=ceil((how.jobs or 1) / per_round)
-    )
-    return Tuning(record, folder)
+    with locked(folder / ".lock") as ours:
+        if not ours:
+            raise MetabenchError(
+                f"Another process is working on the tuning in {folder}.",
+                hint="Wait for it, or choose another --out.",
+            )
+        earlier = read_tuning(folder)
+        if earlier is not None:
+            require_same(earlier, plan, folder)
+        made_with = earlier.provenance if earlier is not None else None
+        record = TuningRecord(
+            digest=plan.digest,
+            plan=plan,
+            sampler=plan.picked_sampler,
+            optuna=optuna_version() if plan.picked_sampler == "tpe" else "",
+            provenance=made_with
+            or provenance.collect(
+                command=command,
+                changes={},
+                files={},
+                device=torch.device(pick_device(how.device)),
+                code=_code_of(studies, catalog),
+            ),
+            studies=(),
+        )
+        work = at_work(plan, studies, planner, earlier)
+        at_once = ceil((how.jobs or 1) / (len(studies) * len(plan.seeds)))
+        return Tuning(run_trials(record, work, planner, folder, make=make, at_once=at_once), folder)
+
+
+def _code_of(studies: Sequence[Study], catalog: Catalog) -> dict[str, str]:
+    """The code of all that the studies use."""
+    from metabench.running.provenance import code_of
+
+    found: dict[str, str] = {}
+    for study in studies:
+        found |= code_of(study.spec, catalog)
+    return found
 
 
 def run_chosen(

@@ -95,11 +95,10 @@ def evaluate(
     from metabench.api.weights import plan_of
     from metabench.cli.context import catalog, plugin_files
     from metabench.cli.progress import progress
-    from metabench.cli.run import check_threads, finish, parse_names
+    from metabench.cli.run import finish, parse_names
     from metabench.cli.screen import say
     from metabench.planning.overrides import parse_changes
 
-    check_threads(threads)
     found = catalog()
     planned = plan_of(
         weights,

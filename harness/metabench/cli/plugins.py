@@ -45,6 +45,7 @@ class NewKind(StrEnum):
     strategy = "strategy"
     metric = "metric"
     suite = "suite"
+    executor = "executor"
 
 
 _AMONG: dict[NewKind, Kind] = {
@@ -54,6 +55,7 @@ _AMONG: dict[NewKind, Kind] = {
     NewKind.strategy: "strategy",
     NewKind.metric: "metric",
     NewKind.suite: "suite",
+    NewKind.executor: "executor",
 }
 """The words of the catalog for them."""
 
@@ -134,7 +136,8 @@ def new(
 
 def _described(plugin: PluginInfo) -> dict[str, Any]:
     named = {kind_in_words(kind): names for kind, names in plugin.provides.items()}
-    return asdict(plugin) | {"provides": named}
+    root = None if plugin.root is None else str(plugin.root)
+    return asdict(plugin) | {"provides": named, "root": root}
 
 
 def _offer(plugin: PluginInfo) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -12,11 +11,17 @@ import typer
 
 from metabench.cli.screen import say
 from metabench.errors import UsageError
+from metabench.text import counted, seconds_in
 
 if TYPE_CHECKING:
     from metabench.planning.grid import Grid
     from metabench.planning.plan import PlannedRun
+    from metabench.planning.shards import Shard
     from metabench.running.executors import JobOutcome
+
+
+MOST_NAMED = 10
+"""Runs of other shards that are named."""
 
 
 class Data(StrEnum):
@@ -98,8 +103,8 @@ def run(
             help="Set a parameter, such as network.filters=32. SCOPE is learner, network, "
             "strategy, data, protocol or budget. learner[NAME], network[NAME], strategy[NAME] and "
             "budget[LEARNER] apply to one of several. Several values, as in "
-            "learner.inner_lr=0.01,0.1, are a sweep: each makes runs of its own. May be given "
-            "several times.",
+            "learner.inner_lr=0.01,0.1, are a sweep: each makes runs of its own. The scope "
+            "executor is for parameters of --executor. May be given several times.",
         ),
     ] = None,
     data: Annotated[
@@ -144,8 +149,29 @@ def run(
         str, typer.Option(help="How runs are executed; see `metabench list executors`.")
     ] = "local",
     jobs: Annotated[
-        int, typer.Option(min=1, help="How many runs are executed at the same time.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many runs are executed at the same time. [default: the executor's, of local "
+            "1]",
+        ),
+    ] = None,
+    time_limit: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="Longest time of each run, such as 90m, 2h or 1h30m. Then it saves its state and "
+            "stops, and the same command resumes it. [default: no limit]",
+        ),
+    ] = "",
+    shard: Annotated[
+        str,
+        typer.Option(
+            metavar="I/N",
+            help="Make only the I-th of N shares of the runs, such as 1/4. The N commands "
+            "together make each run once, wherever they are given.",
+        ),
+    ] = "",
     out: Annotated[Path, typer.Option(help="The results folder to write to.")] = Path(
         "results/local"
     ),
@@ -165,15 +191,19 @@ def run(
     """Run learners on suites. The same command resumes unfinished runs and skips finished ones."""
     from metabench.cli.context import catalog, plugin_files
     from metabench.planning.grid import read_grid, write_grid
+    from metabench.planning.overrides import without_executor
+    from metabench.planning.shards import parse_shard
     from metabench.planning.unknown_names import unknown_names_in
 
-    check_threads(threads)
+    share = parse_shard(shard) if shard else None
+    limit_of_time = seconds_of(time_limit, "--time-limit")
     found = catalog()
+    sets, executor_params = without_executor(set_ or ())
     if plan is not None:
-        refuse_beside_plan(context, (*WHAT_TO_RUN, "save_plan"))
+        refuse_beside_plan(context, (*WHAT_TO_RUN, "save_plan"), sets)
         grid = read_grid(plan)
     else:
-        grid = grid_asked(context.params)
+        grid = grid_asked({**context.params, "set_": sets})
     suites = grid.suites_of(found)
     runs = grid.plan(found, suites, plugin_files=plugin_files(), of_file=plan is not None)
     if save_plan is not None:
@@ -183,39 +213,33 @@ def run(
             say(f"In suite {name}: {sentence}", fg="yellow")
     for note in dict.fromkeys(note for planned in runs for note in planned.notes):
         say(f"Note: {note}", fg="yellow")
+    if share is not None:
+        runs = _only(share, runs)
     if dry_run:
         _print_plan(runs)
         return
-    from metabench.api.running import execute, executor_of
+    if not runs:
+        return
+    from metabench.api.executing import HowToRun, prepare
+    from metabench.api.running import execute
     from metabench.cli.progress import progress
-    from metabench.results.store import require_writable
-    from metabench.running.devices import pick_device
-    from metabench.running.engines import pick_engine
-    from metabench.running.executors import Job
-    from metabench.running.precision import check_precision
 
-    require_writable(out)
-    picked = pick_device(device)
-    check_precision(grid.precision, picked)
-    made_by = pick_engine(engine, device=picked)
-    work = executor_of(found, executor, jobs=jobs)
-    todo = [
-        Job(planned, out, picked, threads, plugin_files(), checkpoint_every, made_by)
-        for planned in runs
-    ]
+    how = HowToRun(
+        out=out,
+        executor=executor,
+        executor_params=executor_params,
+        jobs=jobs,
+        device=device,
+        engine=engine,
+        threads=threads,
+        plugin_files=plugin_files(),
+        checkpoint_seconds=checkpoint_every,
+        time_limit=limit_of_time,
+    )
+    work, todo = prepare(runs, how, found)
     with progress(len(todo)) as show:
         outcomes = execute(work, todo, found, show=show)
     finish(outcomes)
-
-
-def check_threads(n: int) -> None:
-    """Refuse more threads than CPUs: they are slower, and far too many crash the process."""
-    n_cpus = os.cpu_count() or 1
-    if n > n_cpus:
-        raise UsageError(
-            f"--threads {n} is more than the {n_cpus} CPUs of this machine.",
-            hint="For small tasks, one thread per process and as many --jobs as CPUs is fastest.",
-        )
 
 
 WHAT_TO_RUN = (
@@ -264,11 +288,12 @@ def grid_asked(options: Mapping[str, Any]) -> Grid:
     )
 
 
-def refuse_beside_plan(context: typer.Context, options: Sequence[str]) -> None:
+def refuse_beside_plan(context: typer.Context, options: Sequence[str], sets: Sequence[str]) -> None:
     """Refuse an option that contradicts a plan file, or that it would have to contain."""
     for name in options:
         source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
+        given = source is not None and source.name == "COMMANDLINE"
+        if given and (name != "set_" or sets):
             option = f"--{name.strip('_').replace('_', '-')}"
             raise UsageError(
                 f"{option} and a plan file both say what to run.",
@@ -284,6 +309,16 @@ def _require(**options: str) -> None:
                 hint="For example: metabench run --learner maml --suite toy-regression. "
                 "A plan file says both.",
             )
+
+
+def seconds_of(text: str, option: str) -> float | None:
+    """The value of an option that takes a time; None where it is not given."""
+    if not text:
+        return None
+    seconds = seconds_in(text)
+    if seconds is None:
+        raise UsageError(f"{option} {text!r} is not a time.", hint="Write it as 90m, 2h or 1h30m.")
+    return seconds
 
 
 def _one(text: str, option: str) -> str:
@@ -308,6 +343,17 @@ def parse_names(text: str, option: str) -> tuple[str, ...]:
     return names
 
 
+def _only(shard: Shard, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """The runs of a shard; say which runs are left to other shards."""
+    own, others = shard.divide(runs)
+    say(f"Shard {shard} makes {len(own):,} of {counted(len(runs), 'run')}.")
+    if others:
+        named = [one.label for one in others[:MOST_NAMED]]
+        further = [f"{len(others) - len(named):,} more"] if len(others) > len(named) else []
+        say(f"Left to other shards: {'; '.join(named + further)}.")
+    return own
+
+
 def _print_plan(runs: Sequence[PlannedRun]) -> None:
     for planned in runs:
         typer.echo(f"{planned.spec.run_id}  {planned.command}")
@@ -317,13 +363,15 @@ def finish(outcomes: Sequence[JobOutcome]) -> None:
     """Print how the runs ended and what to do next; exit with 1 on failure, 130 if interrupted."""
     counts = {
         status: sum(outcome.status == status for outcome in outcomes)
-        for status in ("done", "failed", "interrupted")
+        for status in ("done", "failed", "interrupted", "submitted")
     }
     for outcome in outcomes:
         if outcome.status == "failed":
-            say(f"Failed: {outcome.job.planned.label}: {outcome.text}", fg="red")
-            if outcome.hint:
-                say(outcome.hint)
+            say(f"Failed: {outcome.job.label}: {outcome.text}", fg="red")
+        elif outcome.status == "interrupted" and outcome.text:
+            say(f"Interrupted: {outcome.job.label}: {outcome.text}", fg="yellow")
+        if outcome.hint:
+            say(outcome.hint)
     ended = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
     say(f"Runs: {ended}.")
     if counts["interrupted"]:
@@ -333,6 +381,8 @@ def finish(outcomes: Sequence[JobOutcome]) -> None:
         again = shlex.join(["metabench", *sys.argv[1:]])
         say(f"The state is saved. Resume with:\n  {again}")
         raise typer.Exit(130)
+    if counts["submitted"]:
+        say(f"Watch them with: metabench status {outcomes[0].job.out}")
     if counts["done"]:
         say(f"Print the table with: metabench report {outcomes[0].job.out}")
     if counts["failed"]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metabench.cli.like_run import with_options_of_run
-from metabench.cli.run import WHAT_TO_RUN, check_threads, finish, grid_asked, refuse_beside_plan
+from metabench.cli.run import WHAT_TO_RUN, finish, grid_asked, refuse_beside_plan, seconds_of
 from metabench.cli.screen import say
 
 if TYPE_CHECKING:
@@ -28,7 +28,15 @@ class Sampling(StrEnum):
     TPE = "tpe"
 
 
-HOW_TO_RUN = ("device", "engine", "threads", "executor", "jobs", "checkpoint_every")
+HOW_TO_RUN = (
+    "device",
+    "engine",
+    "threads",
+    "executor",
+    "jobs",
+    "time_limit",
+    "checkpoint_every",
+)
 
 
 @with_options_of_run(*WHAT_TO_RUN, *HOW_TO_RUN)
@@ -94,18 +102,20 @@ def tune(
     from metabench.cli.context import catalog, plugin_files
     from metabench.cli.progress import progress
     from metabench.planning.grid import read_plan, write_grid
+    from metabench.planning.overrides import without_executor
     from metabench.planning.tuning import TuningPlan
 
-    check_threads(options["threads"])
+    limit_of_time = seconds_of(options["time_limit"], "--time-limit")
+    sets, executor_params = without_executor(options["set_"] or ())
     found = catalog()
     if plan is not None:
         refuse_beside_plan(
-            context, (*WHAT_TO_RUN, "sampler", "trials", "sampler_seed", "save_plan")
+            context, (*WHAT_TO_RUN, "sampler", "trials", "sampler_seed", "save_plan"), sets
         )
         asked = read_plan(plan, TuningPlan)
     else:
         asked = _asked(
-            options,
+            {**options, "set_": sets},
             sampler=None if sampler is None else sampler.value,
             trials=trials,
             sampler_seed=sampler_seed,
@@ -119,12 +129,14 @@ def tune(
     how = HowToRun(
         out=out,
         executor=options["executor"],
+        executor_params=executor_params,
         jobs=options["jobs"],
         device=options["device"],
         engine=options["engine"],
         threads=options["threads"],
         plugin_files=plugin_files(),
         checkpoint_seconds=options["checkpoint_every"],
+        time_limit=limit_of_time,
     )
     again = shlex.join(["metabench", *sys.argv[1:]])
     try:

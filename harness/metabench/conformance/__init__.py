@@ -9,10 +9,10 @@ In pytest::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.resources.abc import Traversable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from metabench.conformance.base import Check, CheckFailed, Doubt, Outcome, Skip, run_check
 from metabench.plugin.specs import (
@@ -33,7 +33,11 @@ FileKind = Literal["suite", "reference", "claims"]
 
 
 def checks(
-    thing: Spec | Traversable, *, catalog: Catalog | None = None, file: FileKind = "suite"
+    thing: Spec | Traversable,
+    *,
+    catalog: Catalog | None = None,
+    file: FileKind = "suite",
+    params: Mapping[str, Any] | None = None,
 ) -> list[Check]:
     """The checks of a plugin's description, or of a file that a plugin provides.
 
@@ -44,12 +48,13 @@ def checks(
         catalog: where checks find other plugins, such as a network for a learner; the installed
             ones by default.
         file: what the file contains, if ``thing`` is a file.
+        params: parameters of an executor with which it works here; its defaults if None.
     """
     from metabench.plugin.catalog import load_catalog
 
     others = cache(lambda: catalog or load_catalog())
     if isinstance(thing, Spec):
-        return list(_spec_checks(thing, others))
+        return list(_spec_checks(thing, others, params or {}))
     return list(_file_checks(thing, file, others))
 
 
@@ -71,7 +76,9 @@ def _file_checks(
             yield from claims_checks(thing, others)
 
 
-def _spec_checks(thing: Spec, others: Callable[[], Catalog]) -> Iterator[Check]:
+def _spec_checks(
+    thing: Spec, others: Callable[[], Catalog], params: Mapping[str, Any]
+) -> Iterator[Check]:
     from metabench.conformance.descriptions import description_checks
 
     yield from description_checks(thing)
@@ -103,7 +110,9 @@ def _spec_checks(thing: Spec, others: Callable[[], Catalog]) -> Iterator[Check]:
 
             yield from metric_checks(thing)
         case ExecutorSpec():
-            pass
+            from metabench.conformance.executors import executor_checks
+
+            yield from executor_checks(thing, others, params)
 
 
 __all__ = ["Check", "CheckFailed", "Doubt", "Outcome", "Skip", "checks", "run_check"]

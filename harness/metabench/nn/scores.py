@@ -6,6 +6,8 @@ import math
 from functools import cache
 from typing import TYPE_CHECKING
 
+import torch
+
 from metabench.errors import PluginError
 from metabench.plugin.catalog import load_catalog
 from metabench.plugin.specs import MetricSpec, resolve
@@ -24,7 +26,8 @@ def score_of(metric: MetricSpec) -> Score:
     """The function of a metric: from outputs and ``y`` of query sets to scores ``[tasks]``.
 
     It raises ``PluginError`` if the metric fails, returns something else, or gives a score outside
-    its range. Scores that are not finite are not judged here.
+    its range. A task with an output that is not a number has the score NaN: the largest of such
+    outputs means nothing. Scores that are not finite are not judged here.
     """
     function: Score = resolve(metric.function)
 
@@ -42,7 +45,8 @@ def score_of(metric: MetricSpec) -> Score:
                 hint="It must return a tensor [tasks], one score per task.",
             )
         _check_range(metric, found)
-        return found
+        unknown = outputs.detach().flatten(1).isnan().any(dim=1)
+        return torch.where(unknown, math.nan, found)
 
     return score
 

@@ -18,6 +18,9 @@ from metabench.text import counted
 SCOPES = ("learner", "network", "strategy", "data", "protocol", "budget")
 """The scopes of ``--set``, in the words of a user."""
 
+EXECUTOR = "executor"
+"""The scope of ``--set`` that says how runs are made, and not what is run."""
+
 _INTERNAL = {"network": "space"}
 """What records, plans and suite files call a scope, where it is another word."""
 
@@ -75,6 +78,33 @@ def parse_changes(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
     return changes
 
 
+def without_executor(texts: Iterable[str]) -> tuple[list[str], dict[str, Any]]:
+    """Divide ``--set`` options into those that say what to run, and parameters of the executor.
+
+    >>> without_executor(["learner.inner_lr=0.1", "executor.partition=gpu"])
+    (['learner.inner_lr=0.1'], {'partition': 'gpu'})
+
+    Raises:
+        UsageError: a parameter of the executor has several values, or is not valid YAML.
+    """
+    others: list[str] = []
+    params: dict[str, Any] = {}
+    for text in texts:
+        path, equals, value = text.partition("=")
+        scope, dot, name = path.partition(".")
+        if scope != EXECUTOR or not (equals and dot and name):
+            others.append(text)
+            continue
+        read = _read(text, value)
+        if isinstance(read, Several) or name in params:
+            raise UsageError(
+                f"--set {path} has several values, but all runs of a command have one executor.",
+                hint="Give it one value; one with commas needs quotes or brackets.",
+            )
+        params[name] = read
+    return others, params
+
+
 def place_of(path: str, *, said: str) -> tuple[str, str]:
     """Scope, as records name it, and name of a parameter.
 
@@ -93,6 +123,11 @@ def place_of(path: str, *, said: str) -> tuple[str, str]:
     if not (dot and name and parts):
         raise _malformed(said)
     scope, one = parts["scope"], parts["one"]
+    if scope == EXECUTOR:
+        raise UsageError(
+            f"{said!r} is about how runs are made, and does not belong to what is run.",
+            hint=f"Give it on the command line, as --set {path}=VALUE.",
+        )
     if scope not in (*SCOPES, *_INTERNAL.values()):
         raise unknown("scope of --set", scope, SCOPES)
     if one and scope not in (*OF_ONE, *_INTERNAL.values()):

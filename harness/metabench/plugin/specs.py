@@ -275,11 +275,18 @@ class MetricSpec(Spec):
 class ExecutorSpec(Spec):
     """An executor: how the runs of a command are executed.
 
+    A user sets its parameters by ``--set executor.NAME=VALUE``, and the parameter ``jobs``, the
+    number of runs at a time, by ``--jobs``.
+
     Attributes:
-        factory: builds an :class:`~metabench.running.executors.Executor` from validated parameters.
+        factory: builds an :class:`~metabench.Executor` from validated parameters.
+        remote: whether runs may be made on other machines. What they need of a machine
+            (``--device``, ``--precision``, ``--engine``, ``--threads``) is then checked where a run
+            is made, and not where the command is given.
     """
 
     factory: Callable[[Any], Any] | str
+    remote: bool = False
 
 
 EventKind = Literal["run-started", "phase-started", "progress", "message", "run-done", "run-failed"]

@@ -42,7 +42,7 @@ class RunState:
         meta_batch: tasks of a meta-step.
         speeds: meta-steps or episodes per second as last measured, by phase.
         curve: what the training has logged.
-        error: why a failed run failed, in a sentence.
+        error: why a failed run failed, in a sentence, or what interrupted it.
         written: when one of its files was last written, in seconds since 1970; 0 if planned.
         command: the command that makes or resumes it.
         awaited: whether a command that is still at work is going to make or resume it.

@@ -139,7 +139,9 @@ class RunRecord(BaseModel):
     status: Status = Field(
         description="Only a `done` run is counted in tables; a `trained` one is not tested yet."
     )
-    error: str = Field(default="", description="Why a failed run failed, in a sentence.")
+    error: str = Field(
+        default="", description="Why a failed run failed, in a sentence, or what interrupted it."
+    )
     stamps: tuple[str, ...] = Field(
         default=(),
         description="How the run differs from the full benchmark: smoke, synthetic, subset, ...",

@@ -42,6 +42,18 @@ def pick_device(name: str) -> str:
     return str(device)
 
 
+def visible_gpus() -> list[str]:
+    """The GPUs that this process sees, as ``CUDA_VISIBLE_DEVICES`` of another process names them.
+
+    A list that the user set there is kept to: it may hold numbers and UUIDs.
+    """
+    import torch
+
+    n = torch.cuda.device_count()
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return named[:n] if any(named) else [str(number) for number in range(n)]
+
+
 def make_repeatable() -> None:
     """Let CUDA compute float32 in float32, and the same bits each time; call it before any kernel.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
 
 REQUIRED = ("metabench", "torch", "numpy", "pandas", "pydantic", "pluggy", "typer", "rich")
-OPTIONAL = {"matplotlib": "plots", "scipy": "stats", "ray": "ray"}
+OPTIONAL = {"matplotlib": "plots", "scipy": "stats", "ray": "ray", "submitit": "slurm"}
 
 
 def diagnose(catalog: Catalog) -> dict[str, dict[str, str]]:

@@ -57,7 +57,7 @@ many as M-NAS's figure 6 shows; a file of 0.4 MB at 40 numbers a task, 1.2 MB at
 
 
 class Interrupted(Exception):  # noqa: N818 - like KeyboardInterrupt, not an error
-    """The user asked to stop; the state is saved."""
+    """The run was asked to stop; the state is saved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +67,14 @@ class Control:
     Attributes:
         emit: called with each event.
         stopped: called between steps; if it returns True, the run saves its state and stops.
+        why: what the record says of a run that was stopped; "" where a user asked.
         checkpoint_seconds: least number of seconds between two checkpoints of the training.
         engine: what makes the meta-steps.
     """
 
     emit: Callable[[RunEvent], None]
     stopped: Callable[[], bool]
+    why: Callable[[], str] = str
     checkpoint_seconds: float = 30.0
     engine: EngineName = "eager"
 
@@ -147,12 +149,11 @@ class Loops:
     def _train(self) -> Trained:
         spec, built = self.planned.spec, self.built
         total = spec.training.meta_steps
-        state = self._resume()
+        state, pending = self._resume()
         step = state.step
         meta_step = self.engine or built.learner.meta_step
         log_every = max(1, total // LOG_POINTS)
         val_every = validates_every(spec.training)
-        pending: list[Mapping[str, Tensor | float]] = []
         first = step
         work = Work(self.store, "meta-train", done=step)
         try:
@@ -167,8 +168,8 @@ class Loops:
                 if validates and (step % val_every == 0 or step == phase.stop):
                     state = self._validate(state.at(step))
                 if self.control.stopped():
-                    state, _ = self._summarize(state.at(step), pending)
-                    self._save(state)
+                    self._summarize(state.at(step), pending)  # which are then known to be finite
+                    self._save(state.at(step), pending)
                     raise Interrupted
                 # Between two logged points nobody has looked at the losses: save at points only,
                 # so that a checkpoint never holds weights that are not finite.
@@ -278,20 +279,24 @@ class Loops:
         self.store.forget_training()
         return Trained(int(found["step"]), found["skipped"], found["score"])
 
-    def _resume(self) -> _State:
+    def _resume(self) -> tuple[_State, list[Mapping[str, Tensor | float]]]:
+        """Where an earlier start stopped, and the scalars of its steps since the last point."""
         if not self.store.checkpoint.exists():
             self.store.rewind_metrics(0)
-            return _State()
+            return _State(), []
         kept = checkpoint.load(self.store.checkpoint, device=self.device)
         self.built.learner.load_state_dict(kept["learner"])
         self.store.rewind_metrics(kept["step"])
         self._say("message", text=f"resumes at meta-step {kept['step']:,}")
         skipped = kept.get(SKIPPED)
-        return _State(int(kept["step"]), kept["best"], skipped, kept.get("in_a_row", 0))
+        state = _State(int(kept["step"]), kept["best"], skipped, kept.get("in_a_row", 0))
+        return state, kept.get("pending", [])
 
-    def _save(self, state: _State) -> None:
+    def _save(self, state: _State, pending: Sequence[Mapping[str, Tensor | float]] = ()) -> None:
         learner = self.built.learner.state_dict()
         kept = {**asdict(state), "learner": learner}
+        if pending:
+            kept["pending"] = list(pending)
         self.store.flush()  # the points of the curve up to here must not be lost before it
         checkpoint.save(self.store.checkpoint, kept)
 
@@ -350,7 +355,12 @@ class Loops:
         return not (isinstance(learner, PhasedLearner) and learner.searching)
 
     def _validate(self, state: _State) -> _State:
-        """Score the present weights on meta-validation; keep them if they are the best so far."""
+        """Score the present weights on meta-validation; keep them if they are the best so far.
+
+        Raises:
+            Interrupted: when asked to stop.
+            DivergedError: when the score is not finite.
+        """
         spec = self.planned.spec
         assert self.built.validate is not None
         n_episodes = spec.protocol.val_episodes * len(spec.sources)
@@ -360,6 +370,8 @@ class Loops:
             rng = generator(spec.seed, "meta-val", first)
             adapted = self.validation(self.built.learner, tasks, rng=rng)
             scores.append(self._scores(adapted.predict, tasks))
+            if self.control.stopped():  # the next start repeats the steps since the last checkpoint
+                raise Interrupted
         score = float(torch.cat(scores).mean())
         self._check(state.step, {VAL_SCORE: score})
         self.store.append_metrics(state.step, {VAL_SCORE: float(f"{score:.6g}")})

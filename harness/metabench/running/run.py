@@ -94,11 +94,10 @@ class RunExecution:
 
     def _try(self, earlier: RunRecord | None) -> RunRecord:
         """Train, and judge on meta-validation what would be tested; nothing is tested."""
-        scores = None if earlier is None else validation_scores(self.store, earlier)
-        record, text = earlier, "was done already"
-        if earlier is None or scores is None:
+        if earlier is not None and validation_scores(self.store, earlier) is not None:
+            record, text = earlier, "was done already"
+        else:
             record, text = self._make(earlier), ""
-        assert record is not None
         self._say("run-done", text=text)
         return record
 
@@ -151,7 +150,7 @@ class RunExecution:
         try:
             return self._run(record)
         except (Interrupted, KeyboardInterrupt):
-            self._write(record, "interrupted")
+            self._write(record, "interrupted", error=self._control.why())
             raise
         except MetabenchError as error:
             self._fail(record, error.message)

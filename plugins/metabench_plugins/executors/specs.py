@@ -8,7 +8,7 @@ from metabench import ExecutorSpec
 
 
 def executor_specs() -> Iterator[ExecutorSpec]:
-    """Processes on this machine, or a Ray cluster."""
+    """Processes on this machine, a Ray cluster, or a Slurm cluster."""
     yield ExecutorSpec(
         name="local",
         version=1,
@@ -22,5 +22,15 @@ def executor_specs() -> Iterator[ExecutorSpec]:
         summary="Runs on a Ray cluster, each as one Ray task.",
         params="metabench_plugins.executors.on_ray:RayParams",
         factory="metabench_plugins.executors.on_ray:RayExecutor",
+        remote=True,
         reference="Moritz et al., OSDI 2018",
+    )
+    yield ExecutorSpec(
+        name="slurm",
+        version=1,
+        summary="Runs on a Slurm cluster, each as one job of an array.",
+        params="metabench_plugins.executors.on_slurm:SlurmParams",
+        factory="metabench_plugins.executors.on_slurm:SlurmExecutor",
+        remote=True,
+        reference="Yoo et al., JSSPP 2003",
     )

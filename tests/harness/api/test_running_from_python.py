@@ -155,3 +155,21 @@ def test_a_bad_argument_is_an_error_with_a_hint(
     with pytest.raises(metabench.UsageError, match=words) as caught:
         short_run(tmp_path, **options)
     assert caught.value.hint
+
+
+def test_a_call_says_how_its_runs_are_made(tmp_path: Path) -> None:
+    made = [
+        short_run(tmp_path, seeds=[0, 1], shard=shard, executor_params={"jobs": 1})
+        for shard in ("1/2", "2/2")
+    ]
+    seeds = [outcome.job.planned.spec.seed for runs in made for outcome in runs.outcomes]
+    assert sorted(seeds) == [0, 1]
+    with pytest.raises(metabench.UsageError, match="Unknown executor 'loca'"):
+        short_run(tmp_path, executor="loca")
+
+
+def test_a_run_whose_time_is_over_is_returned_as_interrupted(tmp_path: Path) -> None:
+    (outcome,) = short_run(tmp_path, time_limit=0.0).outcomes
+    assert (outcome.status, outcome.text) == ("interrupted", "time limit")
+    (outcome,) = short_run(tmp_path).outcomes
+    assert outcome.status == "done"

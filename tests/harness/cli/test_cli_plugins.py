@@ -78,6 +78,7 @@ def test_list_names_a_broken_package_and_its_error(
     assert "no_such_module_at_all" in line
     listed = json.loads(call("plugins", "list", "--json")[1])
     assert (listed[0]["name"], listed[0]["status"]) == ("builtin", "ok")
+    assert Path(listed[0]["root"]).name == "metabench_plugins"
     assert {p["name"]: p["status"] for p in listed}["broken"] == "error"
     assert call("show", "maml")[0] == 0
 
@@ -180,6 +181,7 @@ KINDS = {
     "strategy": ("strategies", "class TwoFrogs:"),
     "metric": ("metrics", "def score("),
     "suite": ("suites", "name: two-frogs"),
+    "executor": ("executors", "class TwoFrogs:"),
 }
 
 
@@ -205,7 +207,7 @@ def test_new_makes_each_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ki
     module = folder / "src" / "metabench_two_frogs" / "__init__.py"
     listed = json.loads(call("--plugin", module, "list", plural, "--json")[1])[plural]
     assert "two-frogs" in [entry["name"] for entry in listed]
-    if kind != "learner":  # which takes long
+    if kind not in ("learner", "executor"):  # which take long
         code, out, _ = call("--plugin", module, "plugins", "check", "two-frogs")
         assert code == 0, out
         assert out.count("\n  ok  ") >= 7

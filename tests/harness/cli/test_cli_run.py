@@ -80,3 +80,61 @@ def test_what_is_missing_without_a_plan_file_is_named() -> None:
     result = CliRunner().invoke(app, ["run", "no-plan.yaml"])
     assert result.exit_code == 2
     assert "There is no plan file no-plan.yaml." in result.stderr
+
+
+def test_shards_make_each_run_once_and_say_what_they_leave() -> None:
+    every = CliRunner().invoke(app, [*BASE, "--seed", "0..4"]).stdout.splitlines()
+    found: list[str] = []
+    for number in (1, 2):
+        result = CliRunner().invoke(app, [*BASE, "--seed", "0..4", "--shard", f"{number}/2"])
+        assert result.exit_code == 0
+        own = result.stdout.splitlines()
+        assert f"Shard {number}/2 makes {len(own)} of 5 runs." in result.stderr
+        for seed in range(5):
+            made = any(f"--seed {seed}" in line for line in own)
+            assert (f"maml 10-shot seed {seed}" in result.stderr) is not made
+        found += own
+    assert sorted(found) == sorted(every)
+
+
+def test_a_shard_without_a_run_is_no_error(tmp_path: Path) -> None:
+    command = [*BASE[:-1], "--out", str(tmp_path / "R"), "--shard", "2/2"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0
+    assert "Shard 2/2 makes 0 of 1 run." in result.stderr
+    assert not (tmp_path / "R").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "hint"),
+    [
+        (["--time-limit", "2"], "--time-limit '2' is not a time.", "90m, 2h or 1h30m"),
+        (["--shard", "3/2"], "--shard '3/2' is not one of several shards.", "1/4"),
+        (["--set", "executor.jbs=2"], "Unknown executor parameter 'jbs' of local.", "jobs"),
+        (["--set", "executor.jobs=0"], "executor.jobs=0 is not valid for local", ">= 1"),
+        (["--set", "executor.jobs=1,2"], "have one executor", "one value"),
+        (["--set", "executor.jobs=2", "--jobs", "2"], "--jobs and --set executor.jobs", "Leave"),
+        (["--threads", "100000"], "--threads 100000 is more than", "--jobs"),
+    ],
+)
+def test_how_runs_are_made_is_checked(
+    tmp_path: Path, options: list[str], said: str, hint: str
+) -> None:
+    result = CliRunner().invoke(app, [*BASE[:-1], "--out", str(tmp_path / "R"), *options])
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert hint in result.stderr
+
+
+def test_a_plan_file_takes_parameters_of_the_executor_beside_it_and_not_in_it(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text("{learners: support-mean, suites: toy-regression, budget: smoke, limit: 2}")
+    options = ["--set", "executor.jobs=1", "--dry-run"]
+    assert CliRunner().invoke(app, ["run", str(file), *options]).exit_code == 0
+    text = "{learners: support-mean, suites: toy-regression, set: {executor.jobs: 1}}"
+    file.write_text(text)
+    result = CliRunner().invoke(app, ["run", str(file), "--dry-run"])
+    assert result.exit_code == 2
+    assert "about how runs are made" in result.stderr

@@ -11,6 +11,7 @@ import torch
 
 from metabench.errors import PluginError
 from metabench.nn.scores import score_of
+from metabench.plugin.catalog import load_catalog
 from metabench.plugin.specs import MetricSpec
 from metabench.values import Frozen
 
@@ -48,6 +49,17 @@ def test_scores_go_through_as_they_are() -> None:
     assert torch.equal(found(outputs, torch.zeros(3, 4)), outputs.mean(dim=(1, 2)))
 
 
+def test_outputs_that_are_not_numbers_have_no_score() -> None:
+    accuracy = score_of(load_catalog().metric("accuracy"))
+    outputs = torch.zeros(3, 2, 5)
+    outputs[..., 0] = 1.0
+    outputs[1, 0, 3] = torch.nan
+    outputs[2, 0, 4] = -torch.inf  # a class that is ruled out
+    found = accuracy(outputs, torch.zeros(3, 2, dtype=torch.int64))
+    assert torch.equal(found.isnan(), torch.tensor([False, True, False]))
+    assert found[0] == found[2] == 1.0
+
+
 @pytest.mark.parametrize(
     ("bounds", "score", "said"),
     [
@@ -70,4 +82,4 @@ def test_rounding_and_what_is_not_finite_are_not_judged_by_the_range() -> None:
     scores = torch.tensor([1.00001, -0.00001, float("nan"), float("inf")])
     spec = replace(metric(lambda outputs, y: scores), range=(0.0, 1.0))
     found = score_of(spec)(torch.zeros(4, 4, 2), torch.zeros(4, 4))
-    assert found is scores
+    assert torch.equal(found.nan_to_num(7.0), scores.nan_to_num(7.0))

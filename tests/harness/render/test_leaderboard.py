@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path, PurePosixPath
 
+import pytest
+from browser import CHROMIUM, open_tab
 from result_factory import PROVENANCE, make_spec, write_run
 
 from metabench.render.leaderboard import render_site
@@ -88,3 +90,22 @@ def test_equal_records_give_equal_bytes(tmp_path: Path) -> None:
     assert render_site([submitted(folder)], title="B") == render_site(
         [submitted(folder)], title="B"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+def test_axe_finds_nothing_on_the_index(tmp_path: Path) -> None:
+    axe = pytest.importorskip("axe_core_python", reason="no axe: pip install axe-core-python")
+    rules = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    folder = write(write(tmp_path / "R", "maml", 0.5), "reptile", 0.6, "subset")
+    index = tmp_path / "index.html"
+    index.write_text(render_site([submitted(folder)], title="Board")[INDEX], encoding="utf-8")
+    with open_tab(tmp_path / "profile") as tab:
+        for scheme, size in (("light", (1440, 900)), ("dark", (390, 844))):
+            tab.resize(*size)
+            tab.prefer(scheme)
+            tab.open(index.as_uri())
+            assert tab.evaluate("document.documentElement.scrollWidth") == size[0]
+            tab.evaluate(f"{rules};1")
+            broken = "axe.run(document).then(found => found.violations.map(rule => rule.id))"
+            assert tab.evaluate(broken) == []

@@ -193,6 +193,53 @@ def test_stopping_saves_and_the_next_start_goes_on(catalog: Catalog, tmp_path: P
     assert min(step for step in steps if step) == 12
 
 
+def test_a_stop_in_meta_validation_changes_no_byte(catalog: Catalog, tmp_path: Path) -> None:
+    protocol = {"episodes": 5, "selection": "meta-val", "val_episodes": 20}
+    budget = {"meta_steps": 8, "meta_batch": 2, "val_every": 4}
+    made = planned(catalog, protocol=protocol, budget=budget)
+    asked = iter([False] * 3 + [True])  # after steps 1 to 3, and in the validation of step 4
+    cut = run(made, catalog, tmp_path / "cut", stopped=lambda: next(asked))
+    with pytest.raises(Interrupted):
+        cut()
+    assert checkpoint.load(cut.store.checkpoint)["step"] == 3
+    assert not cut.store.best_checkpoint.exists()
+    run(made, catalog, tmp_path / "cut")()
+    whole = run(made, catalog, tmp_path / "whole")
+    whole()
+    for name in ("episodes.jsonl", "metrics.jsonl", "checkpoints/best.safetensors"):
+        assert (cut.store.folder / name).read_bytes() == (whole.store.folder / name).read_bytes()
+
+
+@pytest.mark.parametrize("learner", ["maml", "reptile"])
+def test_a_stop_between_two_points_of_the_curve_changes_no_byte(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, learner: str
+) -> None:
+    monkeypatch.setattr("metabench.running.loops.LOG_POINTS", 2)
+    made = planned(catalog, learner, budget={"meta_steps": 8, "meta_batch": 2})
+    asked = iter([False] * 5 + [True])  # two steps after the first point
+    cut = run(made, catalog, tmp_path / "cut", stopped=lambda: next(asked))
+    with pytest.raises(Interrupted):
+        cut()
+    assert checkpoint.load(cut.store.checkpoint)["step"] == 6
+    run(made, catalog, tmp_path / "cut")()
+    whole = run(made, catalog, tmp_path / "whole")
+    whole()
+    for name in ("episodes.jsonl", "metrics.jsonl", "checkpoints/last.safetensors"):
+        assert (cut.store.folder / name).read_bytes() == (whole.store.folder / name).read_bytes()
+
+
+def test_the_record_says_why_a_run_was_interrupted(catalog: Catalog, tmp_path: Path) -> None:
+    made = planned(catalog)
+    control = Control(emit=quiet, stopped=lambda: True, why=lambda: "time limit")
+    cut = RunExecution(made, catalog, out=tmp_path, device=CPU, control=control)
+    with pytest.raises(Interrupted):
+        cut()
+    record = cut.store.read_record()
+    assert record is not None
+    assert (record.status, record.error) == ("interrupted", "time limit")
+    assert run(made, catalog, tmp_path)().error == ""
+
+
 def test_the_recorded_command_names_a_folder_with_a_space(catalog: Catalog, tmp_path: Path) -> None:
     record = run(planned(catalog), catalog, tmp_path / "V S")()
     words = shlex.split(record.provenance.command)

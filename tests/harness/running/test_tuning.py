@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import metabench
 from metabench.cli import app
+from metabench.durable import locked
 from metabench.planning.grid import read_grid
 from metabench.plugin.specs import RunEvent
 from metabench.results.reading import read_runs
@@ -99,6 +100,19 @@ def test_a_tuning_that_was_stopped_gives_what_one_that_was_not_gives(tmp_path: P
     assert [trial.status for trial in begun.studies[0].trials] == ["waiting", "waiting"]
     whole, cut = tuned(tmp_path / "b"), tuned(tmp_path / "a")
     assert cut.studies == whole.studies
+
+
+def test_a_second_process_is_kept_off(tmp_path: Path) -> None:
+    with locked(tmp_path / ".lock"), pytest.raises(metabench.MetabenchError, match="Another proc"):
+        tuned(tmp_path)
+    assert read_tuning(tmp_path) is None
+
+
+def test_the_record_names_the_code_and_what_was_asked(tmp_path: Path) -> None:
+    record = tuned(tmp_path).record
+    assert read_tuning(tmp_path) == record
+    assert {"harness", "learner maml"} <= record.provenance.code.keys()
+    assert record.plan.sweep == RATES
 
 
 def test_a_trial_that_fails_is_recorded_and_not_chosen(tmp_path: Path) -> None:

@@ -1,16 +1,24 @@
-"""Executors: their contract, and the work that all of them share."""
+"""Executors: their contract, and how any of them makes one run.
+
+An executor gets the :class:`Job` of every run of a command. It brings each to a process, and calls
+:func:`run_job` there. It carries events to the command, and the wish to stop to the processes.
+"""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import logging
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from metabench.errors import MetabenchError
+from metabench.errors import MetabenchError, UsageError
 from metabench.planning.plan import PlannedRun
-from metabench.plugin.specs import RunEvent
+from metabench.plugin.specs import EventKind, RunEvent
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
@@ -20,19 +28,24 @@ if TYPE_CHECKING:
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 """What the operating system says where a disk is full, broken or read-only."""
 
+TIME_LIMIT = "time limit"
+"""Why a run was interrupted whose time was over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A planned run, the device to run it on and the folder to write to; it can be pickled.
+    """A planned run, and how it is made. It can be pickled, and sent to another machine.
 
     Attributes:
         planned: what to run.
-        out: the results folder.
-        device: ``cpu``, ``cuda``, ``cuda:1``.
+        out: the results folder; a relative path is below ``folder``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, as the process that makes it sees them.
         threads: CPU threads of the process.
-        plugin_files: plugins given by file, which the worker loads as well.
+        plugin_files: plugins given by file, which the process loads as well.
         checkpoint_seconds: least number of seconds between two checkpoints of the training.
         engine: what makes the meta-steps.
+        time_limit: seconds after which the run saves its state and stops; None for no limit.
+        folder: where the command was given, and relative paths begin.
     """
 
     planned: PlannedRun
@@ -42,21 +55,51 @@ class Job:
     plugin_files: tuple[Path, ...] = ()
     checkpoint_seconds: float = 30.0
     engine: EngineName = "eager"
+    time_limit: float | None = None
+    folder: Path = field(default_factory=Path.cwd)
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self.planned.spec.run_id
+
+    @property
+    def label(self) -> str:
+        """The run in words, for messages."""
+        return self.planned.label
+
+    def event(self, kind: EventKind, text: str = "") -> RunEvent:
+        """An event of the run, such as ``run-failed`` where its process was lost."""
+        return RunEvent(kind=kind, run_id=self.run_id, label=self.label, text=text)
 
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
-    """How a job ended."""
+    """How a job ended.
+
+    Attributes:
+        job: the job.
+        status: ``done``; ``failed``; ``interrupted``: its state is saved, and it resumes when the
+            job is made again; ``submitted``: an executor that does not wait for its runs handed it
+            over.
+        text: why it failed or was interrupted, such as ``time limit``.
+        hint: what the user can do about it, in a sentence.
+    """
 
     job: Job
-    status: Literal["done", "failed", "interrupted"]
+    status: Literal["done", "failed", "interrupted", "submitted"]
     text: str = ""
     hint: str = ""
 
 
 @runtime_checkable
 class Executor(Protocol):
-    """Runs jobs and reports their events in the calling process."""
+    """Makes the runs of a command, each by :func:`metabench.run_job` in a process of its choice.
+
+    A process may be on another machine, if it has the same metabench, plugins and data, and sees
+    the folders ``job.folder`` and ``job.out``. A run writes its own results there. It can be killed
+    at any time: making its job again resumes it from its last checkpoint, and gives the same bytes.
+    """
 
     def __call__(
         self,
@@ -65,55 +108,142 @@ class Executor(Protocol):
         emit: Callable[[RunEvent], None],
         stopped: Callable[[], bool],
     ) -> list[JobOutcome]:
-        """Run all jobs; one that fails does not stop the others."""
+        """Make all runs, and return how each ended, in the order of the jobs.
+
+        A run that fails, or whose process is lost, is an outcome and does not stop the others.
+
+        Args:
+            jobs: one for each run.
+            emit: called with each event of each run, in the order of the run, while it goes on;
+                in the process and the thread that call the executor.
+            stopped: whether the user asked to stop; ask it about once a second. From then on no
+                job is begun, and the runs that are made learn of it by their own ``stopped``. The
+                executor waits until they have saved their state. What is not done is
+                ``interrupted``.
+
+        Raises:
+            UsageError: before any job, where the executor cannot work here: its package or its
+                cluster is missing.
+        """
         ...
 
 
 def run_job(
     job: Job,
-    catalog: Catalog,
+    catalog: Catalog | None = None,
     *,
     emit: Callable[[RunEvent], None],
     stopped: Callable[[], bool],
 ) -> JobOutcome:
-    """Run one job in this process, and return how it ended."""
-    import logging
+    """Make one run in this process, and return how it ended. It raises nothing.
 
+    Args:
+        job: the run.
+        catalog: the plugins; by default the installed ones and those of ``job.plugin_files``.
+        emit: called with each event, often a few hundred times, in this thread.
+        stopped: called between two steps, in this thread: it must be quick. If it returns True, the
+            run saves its state, and the outcome is ``interrupted``.
+    """
+    from metabench.running.loops import Interrupted
+
+    stop, kinds = _Stop(stopped, job.time_limit), set()
+
+    def say(event: RunEvent) -> None:
+        kinds.add(event.kind)
+        emit(event)
+
+    try:
+        _run(job, catalog, emit=say, stop=stop)
+    except Interrupted:
+        return JobOutcome(job, "interrupted", stop.why)
+    except Exception as error:
+        # A plugin may raise anything; the run is marked, and the others go on.
+        outcome = _failed(job, error)
+        if "run-failed" not in kinds:
+            emit(job.event("run-failed", outcome.text))
+        return outcome
+    return JobOutcome(job, "done")
+
+
+class _Stop:
+    """Whether a run shall stop, because somebody asks or its time is over, and why."""
+
+    def __init__(self, stopped: Callable[[], bool], time_limit: float | None) -> None:
+        self._stopped = stopped
+        self._end = None if time_limit is None else time.monotonic() + time_limit
+        self.why = ""
+
+    def __call__(self) -> bool:
+        if self._stopped():
+            self.why = ""
+            return True
+        if self._end is not None and time.monotonic() >= self._end:
+            self.why = TIME_LIMIT
+            return True
+        return False
+
+
+def _run(
+    job: Job, catalog: Catalog | None, *, emit: Callable[[RunEvent], None], stop: _Stop
+) -> None:
     import torch
 
-    from metabench.running.devices import make_repeatable, reuse_freed_memory
-    from metabench.running.loops import Control, Interrupted
-    from metabench.running.precision import computing_in
+    from metabench.plugin.catalog import load_catalog
+    from metabench.running.devices import make_repeatable, pick_device, reuse_freed_memory
+    from metabench.running.engines import pick_engine
+    from metabench.running.loops import Control
+    from metabench.running.precision import check_precision, computing_in
     from metabench.running.run import RunExecution
 
-    torch.set_num_threads(job.threads)
-    reuse_freed_memory()
-    device = torch.device(job.device)
-    if device.type == "cuda":
-        make_repeatable()
-    run = RunExecution(
-        job.planned,
-        catalog,
-        out=job.out,
-        device=device,
-        control=Control(
-            emit=emit,
-            stopped=stopped,
-            checkpoint_seconds=job.checkpoint_seconds,
-            engine=job.engine,
-        ),
-    )
-    try:
-        with computing_in(job.planned.spec.precision):
+    precision = job.planned.spec.precision
+    with _in_folder(job.folder):
+        picked = pick_device(job.device)
+        check_precision(precision, picked)
+        torch.set_num_threads(job.threads)
+        reuse_freed_memory()
+        device = torch.device(picked)
+        if device.type == "cuda":
+            make_repeatable()
+        run = RunExecution(
+            job.planned,
+            load_catalog(job.plugin_files) if catalog is None else catalog,
+            out=job.out,
+            device=device,
+            control=Control(
+                emit=emit,
+                stopped=stop,
+                why=lambda: stop.why,
+                checkpoint_seconds=job.checkpoint_seconds,
+                engine=pick_engine(job.engine, device=picked),
+            ),
+        )
+        with computing_in(precision):
             run()
-    except Interrupted:
-        return JobOutcome(job, "interrupted")
-    except MetabenchError as error:
+
+
+@contextmanager
+def _in_folder(folder: Path) -> Iterator[None]:
+    """Work in a folder; it is that of the process already unless another machine sent the job.
+
+    Raises:
+        UsageError: when this machine does not have it.
+    """
+    if not folder.is_dir():
+        raise UsageError(
+            f"{platform.node()} does not have the folder {folder}, in which the command was given.",
+            hint="Give the command in a folder that all machines see.",
+        )
+    if folder == Path.cwd():  # which is of the whole process, and left alone in a thread
+        yield
+        return
+    with chdir(folder):
+        yield
+
+
+def _failed(job: Job, error: Exception) -> JobOutcome:
+    if isinstance(error, MetabenchError):
         return JobOutcome(job, "failed", error.message, error.hint)
-    except OSError as error:
-        if error.errno not in NO_SPACE:
-            logging.getLogger(__name__).exception("%s failed", job.planned.label)
-            return JobOutcome(job, "failed", f"{type(error).__name__}: {error}")
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
         where = error.filename or job.out
         return JobOutcome(
             job,
@@ -121,8 +251,5 @@ def run_job(
             f"cannot write to {where}: {error.strerror}",
             "Free some space there, and run the same command to resume.",
         )
-    except Exception as error:
-        # A plugin may raise anything; the run is marked, and the others go on.
-        logging.getLogger(__name__).exception("%s failed", job.planned.label)
-        return JobOutcome(job, "failed", f"{type(error).__name__}: {error}")
-    return JobOutcome(job, "done")
+    logging.getLogger(__name__).exception("%s failed", job.label)
+    return JobOutcome(job, "failed", f"{type(error).__name__}: {error}")

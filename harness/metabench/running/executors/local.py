@@ -14,6 +14,7 @@ from pydantic import Field
 
 from metabench.plugin.catalog import load_catalog
 from metabench.plugin.specs import RunEvent
+from metabench.running.devices import visible_gpus
 from metabench.running.executors import Job, JobOutcome, run_job
 from metabench.running.interrupt import StopRequest
 from metabench.values import Frozen
@@ -30,7 +31,8 @@ class LocalParams(Frozen):
 class LocalExecutor:
     """One process per run, ``jobs`` of them at a time; a single run needs no other process.
 
-    With one process per run, a run that is killed does not end other runs.
+    With one process per run, a run that is killed does not end other runs. On ``cuda``, each
+    process sees one GPU, that on which the fewest runs are made.
     """
 
     def __init__(self, params: LocalParams) -> None:
@@ -44,7 +46,7 @@ class LocalExecutor:
         stopped: Callable[[], bool],
     ) -> list[JobOutcome]:
         """Run all jobs; see :class:`metabench.running.executors.Executor`."""
-        if self._params.jobs == 1 or len(jobs) == 1:
+        if self._params.jobs == 1 or len(jobs) <= 1:
             return self._here(jobs, emit=emit, stopped=stopped)
         return self._beside(jobs, emit=emit, stopped=stopped)
 
@@ -55,7 +57,7 @@ class LocalExecutor:
         emit: Callable[[RunEvent], None],
         stopped: Callable[[], bool],
     ) -> list[JobOutcome]:
-        catalog = load_catalog(jobs[0].plugin_files)
+        catalog = load_catalog(jobs[0].plugin_files) if jobs else None
         outcomes = []
         for job in jobs:
             if stopped():
@@ -73,6 +75,7 @@ class LocalExecutor:
     ) -> list[JobOutcome]:
         waiting, running = list(jobs), dict[Connection, _Worker]()
         outcomes: list[JobOutcome] = []
+        gpus = _Gpus(visible_gpus() if any(job.device == "cuda" for job in jobs) else ())
         told = False
         while waiting or running:
             if stopped() and not told:
@@ -82,7 +85,8 @@ class LocalExecutor:
                 for worker in running.values():
                     worker.interrupt()
             while waiting and len(running) < self._params.jobs:
-                worker = _Worker(waiting.pop(0))
+                job = waiting.pop(0)
+                worker = _Worker(job, gpu=gpus.take() if job.device == "cuda" else "")
                 running[worker.messages] = worker
             # A short wait, so that a Ctrl-C is seen.
             for ready in wait(list(running), timeout=0.2):
@@ -90,19 +94,45 @@ class LocalExecutor:
                 outcome = running[ready].receive(emit, stopping=told)
                 if outcome is not None:
                     outcomes.append(outcome)
-                    del running[ready]
-        order = {job.planned.spec.run_id: i for i, job in enumerate(jobs)}
-        return sorted(outcomes, key=lambda outcome: order[outcome.job.planned.spec.run_id])
+                    gpus.give_back(running.pop(ready).gpu)
+        found = {outcome.job.run_id: outcome for outcome in outcomes}
+        return [found[job.run_id] for job in jobs]
+
+
+class _Gpus:
+    """How many runs are made on each GPU. Without a GPU, runs get the one that has no name."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._runs = dict.fromkeys(names or [""], 0)
+
+    def take(self) -> str:
+        """The GPU with the fewest runs, for one more."""
+        name = min(self._runs, key=self._runs.__getitem__)
+        self._runs[name] += 1
+        return name
+
+    def give_back(self, name: str) -> None:
+        """Note that a run has ended."""
+        if name in self._runs:
+            self._runs[name] -= 1
 
 
 class _Worker:
-    """A process that runs one job, seen from the main process."""
+    """A process that runs one job, seen from the main process.
 
-    def __init__(self, job: Job) -> None:
+    Args:
+        job: its job.
+        gpu: the only GPU that it sees; empty for all.
+    """
+
+    def __init__(self, job: Job, *, gpu: str) -> None:
         context = multiprocessing.get_context("spawn")
         self._job = job
+        self.gpu = gpu
         self.messages, theirs = context.Pipe(duplex=False)
-        self._process: SpawnProcess = context.Process(target=_main, args=(job, theirs), daemon=True)
+        self._process: SpawnProcess = context.Process(
+            target=_main, args=(job, theirs, gpu), daemon=True
+        )
         self._process.start()
         theirs.close()
 
@@ -116,14 +146,7 @@ class _Worker:
                 return JobOutcome(self._job, "interrupted")
             code = self._process.exitcode
             text = f"its process ended with exit code {code}"
-            emit(
-                RunEvent(
-                    kind="run-failed",
-                    run_id=self._job.planned.spec.run_id,
-                    label=self._job.planned.label,
-                    text=text,
-                )
-            )
+            emit(self._job.event("run-failed", text))
             return JobOutcome(self._job, "failed", text, "Run the same command to resume it.")
         if isinstance(message, JobOutcome):
             self._process.join()
@@ -138,8 +161,10 @@ class _Worker:
                 os.kill(self._process.pid, signal.SIGINT)
 
 
-def _main(job: Job, messages: Connection) -> None:
+def _main(job: Job, messages: Connection, gpu: str) -> None:
     """What a worker process does."""
+    if gpu:  # CUDA reads it when it is first used, which is later
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     with StopRequest(patient=True) as stop:
 
         def emit(event: RunEvent) -> None:
@@ -148,6 +173,6 @@ def _main(job: Job, messages: Connection) -> None:
             except OSError:  # the main process is gone: save and stop
                 stop.ask()
 
-        outcome = run_job(job, load_catalog(job.plugin_files), emit=emit, stopped=stop)
+        outcome = run_job(job, emit=emit, stopped=stop)
         with suppress(OSError):
             messages.send(outcome)
