@@ -59,6 +59,7 @@ SPECS = (
     specs.NasStrategySpec,
     specs.MetricSpec,
     specs.ExecutorSpec,
+    specs.TrackerSpec,
     specs.RunEvent,
     source_deviation.SourceDeviation,
 )
@@ -115,8 +116,13 @@ FILES = (
     ),
     (
         "`timings.jsonl`",
-        "Wall time: `phase`, `count` of steps or episodes since the line before, `seconds`. "
+        "Wall time: `phase`, `count` of steps or episodes since the line before, `seconds`, of "
+        "these the `cpu_seconds` of the process, and a digest of the `machine`. "
         "Written while the run goes on, about as often as checkpoints.",
+    ),
+    (
+        "`trackers/NAME.json`",
+        "What a tracker has of the run: its key there, and the last meta-step that it was sent.",
     ),
     (
         "`checkpoints/weights.safetensors`",
@@ -171,6 +177,7 @@ def make_pages() -> dict[str, str]:
         "strategy": "NAS strategies",
         "metric": "Metrics",
         "executor": "Executors",
+        "tracker": "Trackers",
     }
     files = {"space": "spaces.md", "strategy": "strategies.md"}
     plugin_pages = {

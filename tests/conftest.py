@@ -11,9 +11,12 @@ import pytest
 import torch
 from data_root import REAL_DATA
 from PIL import Image
+from search_factory import run_all
 
 from metabench.data import Archive
+from metabench.planning.plan import RunRequest
 from metabench.plugin.catalog import Catalog, load_catalog
+from metabench.running import probing
 from metabench_plugins.datasets import omniglot
 
 TINY = {
@@ -59,6 +62,12 @@ def _no_user_data(
     monkeypatch.setenv("METABENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+@pytest.fixture(autouse=True)
+def _no_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands do not measure what runs cost, which takes seconds for each configuration."""
+    monkeypatch.setattr(probing, "ALL_SECONDS", 0.0)
+
+
 @pytest.fixture(scope="session")
 def real_omniglot(real_data: Path) -> Path:
     """The folder with the two real zips of Omniglot."""
@@ -66,6 +75,21 @@ def real_omniglot(real_data: Path) -> Path:
     if not (folder / "images_background.zip").is_file():
         pytest.skip(f"no real Omniglot in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def image_runs(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MAML and ProtoNet on generated characters, hardly trained, with their checkpoints."""
+    request = RunRequest(
+        learners=("maml", "protonet"),
+        suite="omniglot",
+        settings=("5w1s",),
+        budget="smoke",
+        changes={"budget": {"meta_steps": 2, "meta_batch": 1}, "space": {"filters": 4}},
+        data="synthetic",
+        limit=30,
+    )
+    return run_all(request, catalog, tmp_path_factory.mktemp("image-runs"))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metabench.api.pricing import PriceView, price
     from metabench.api.reading import (
         ClaimsView,
         ComparisonView,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         compare,
         report,
     )
+    from metabench.api.reproducing import Reproduced, reproduce
     from metabench.api.running import Runs, run
     from metabench.api.status import StatusView, status
     from metabench.api.tuning import Tuning, tune
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     )
     from metabench.plugin.contracts.metric import Better, MetricFacts, Score
     from metabench.plugin.contracts.phase import Phase
+    from metabench.plugin.contracts.ranks import Ranks
     from metabench.plugin.contracts.space import (
         BatchingSpace,
         CanonicalSpace,
@@ -96,6 +99,15 @@ if TYPE_CHECKING:
         RegularizedStrategy,
         Strategy,
     )
+    from metabench.plugin.contracts.tracker import (
+        CurvePoint,
+        Parameter,
+        RunEnd,
+        RunFacts,
+        RunScore,
+        TrackedRun,
+        Tracker,
+    )
     from metabench.plugin.hookspecs import hookimpl
     from metabench.plugin.source_deviation import SourceDeviation
     from metabench.plugin.specs import (
@@ -108,6 +120,7 @@ if TYPE_CHECKING:
         NasStrategySpec,
         RunEvent,
         SearchSpaceSpec,
+        TrackerSpec,
     )
     from metabench.results.reading import load_results
     from metabench.running.executors import Executor, Job, JobOutcome, run_job
@@ -123,6 +136,8 @@ _HOMES = {
         "compare",
         "report",
     ),
+    "api.pricing": ("PriceView", "price"),
+    "api.reproducing": ("Reproduced", "reproduce"),
     "api.running": ("Runs", "run"),
     "api.status": ("StatusView", "status"),
     "api.tuning": ("Tuning", "tune"),
@@ -195,6 +210,7 @@ _HOMES = {
     ),
     "plugin.contracts.metric": ("Better", "MetricFacts", "Score"),
     "plugin.contracts.phase": ("Phase",),
+    "plugin.contracts.ranks": ("Ranks",),
     "plugin.contracts.space": (
         "BatchingSpace",
         "CanonicalSpace",
@@ -213,6 +229,15 @@ _HOMES = {
         "RegularizedStrategy",
         "Strategy",
     ),
+    "plugin.contracts.tracker": (
+        "CurvePoint",
+        "Parameter",
+        "RunEnd",
+        "RunFacts",
+        "RunScore",
+        "TrackedRun",
+        "Tracker",
+    ),
     "plugin.hookspecs": ("hookimpl",),
     "plugin.source_deviation": ("SourceDeviation",),
     "plugin.specs": (
@@ -225,6 +250,7 @@ _HOMES = {
         "NasStrategySpec",
         "RunEvent",
         "SearchSpaceSpec",
+        "TrackerSpec",
     ),
     "results.reading": ("load_results",),
     "running.executors": (
@@ -265,6 +291,7 @@ __all__ = [
     "ClassData",
     "ComparisonView",
     "CountingSpace",
+    "CurvePoint",
     "DataError",
     "DatasetSpec",
     "DivergedError",
@@ -292,16 +319,23 @@ __all__ = [
     "Mixture",
     "NasStrategySpec",
     "Order",
+    "Parameter",
     "Params",
     "Phase",
     "PhasedLearner",
     "PluginError",
     "Predictor",
+    "PriceView",
     "Proposer",
+    "Ranks",
     "Reduction",
     "RegularizedStrategy",
     "ReportView",
+    "Reproduced",
+    "RunEnd",
     "RunEvent",
+    "RunFacts",
+    "RunScore",
     "Runs",
     "Scaling",
     "Score",
@@ -317,6 +351,9 @@ __all__ = [
     "TaskLoss",
     "TaskShape",
     "TracingLearner",
+    "TrackedRun",
+    "Tracker",
+    "TrackerSpec",
     "Training",
     "TrainingConditions",
     "TrainingOnly",
@@ -337,9 +374,11 @@ __all__ = [
     "load_results",
     "normal",
     "predictor",
+    "price",
     "query_scalars",
     "read_yaml",
     "report",
+    "reproduce",
     "run",
     "run_job",
     "share",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -55,14 +56,19 @@ class DivergedError(MetabenchError):
 def _near(name: str, names: Iterable[str]) -> list[str]:
     """At most three names that differ little from one, the nearest first.
 
-    Names that differ only in case are nearer than all others, and then alone.
+    Names that differ only in case, hyphens and spaces are nearer than all others, and then alone.
     """
     of_small: dict[str, list[str]] = {}
     for one in names:
-        of_small.setdefault(one.casefold(), []).append(one)
-    small = name.casefold()
+        of_small.setdefault(_small(one), []).append(one)
+    small = _small(name)
     near = [small] if small in of_small else difflib.get_close_matches(small, of_small, n=3)
     return [one for key in near for one in of_small[key]][:3]
+
+
+def _small(name: str) -> str:
+    """A name without what people write in different ways."""
+    return re.sub(r"[\s_-]", "", name.casefold())
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, of: str = "") -> UsageError:
@@ -70,8 +76,8 @@ def unknown(kind: str, name: str, known: Iterable[str], *, of: str = "") -> Usag
 
     >>> unknown("learner", "malm", ["maml", "reptile"]).hint
     'Did you mean maml?'
-    >>> unknown("learner", "MAML", ["maml", "reptile"]).hint
-    'Did you mean maml?'
+    >>> unknown("learner", "M-NAS", ["mnas", "mnas-nm", "tnas"]).hint
+    'Did you mean mnas?'
     >>> unknown("column", "nonsense", ["average", "sine"]).hint
     'Known: average, sine.'
 

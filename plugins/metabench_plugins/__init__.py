@@ -14,6 +14,7 @@ from metabench import (
     MetricSpec,
     NasStrategySpec,
     SearchSpaceSpec,
+    TrackerSpec,
     hookimpl,
 )
 
@@ -84,6 +85,14 @@ def metabench_executors() -> Iterable[ExecutorSpec]:
     from metabench_plugins.executors.specs import executor_specs
 
     return executor_specs()
+
+
+@hookimpl
+def metabench_trackers() -> Iterable[TrackerSpec]:
+    """Files, and the services that many laboratories use."""
+    from metabench_plugins.trackers.specs import tracker_specs
+
+    return tracker_specs()
 
 
 def _yaml_files(folder: Traversable) -> Iterator[Traversable]:

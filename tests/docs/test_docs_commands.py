@@ -21,7 +21,7 @@ TAUGHT = [DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md"))]
 SHORT = shlex.split(
     "--jobs 1 --limit 2 --set budget.meta_steps=2 --set budget.meta_batch=2 --device cpu"
 )
-"""Appended to each ``metabench run`` and ``tune``, so that it ends in a moment."""
+"""Appended to each ``metabench run``, ``tune`` and ``reproduce``, so that it ends in a moment."""
 
 
 @pytest.fixture
@@ -66,8 +66,9 @@ def execute(command: str, monkeypatch: pytest.MonkeyPatch, *, short: bool) -> tu
         install(Path(package).resolve(), monkeypatch)
         return 0, ""
     assert program == "metabench", f"do not know how to run {command!r}"
-    by_plan = not arguments[1].startswith("-")  # which says it all
-    if short and arguments[0] in ("run", "tune") and not by_plan:
+    # A plan file says it all.
+    of_file = arguments[0] != "reproduce" and not arguments[1].startswith("-")
+    if short and arguments[0] in ("run", "tune", "reproduce") and not of_file:
         arguments = shortened(arguments)
     return invoke(arguments)
 

@@ -35,6 +35,7 @@ PAGE_OF: dict[Kind, str] = {
     "strategy": "strategies.md",
     "metric": "metrics.md",
     "executor": "executors.md",
+    "tracker": "trackers.md",
 }
 RECORDS = (
     RunRecord,

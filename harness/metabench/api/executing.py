@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from metabench.planning.plan import PlannedRun
     from metabench.plugin.catalog import Catalog
     from metabench.plugin.specs import ExecutorSpec
+    from metabench.running.engines import EngineName
     from metabench.running.executors import Executor, Job
+    from metabench.running.ranks.torchrun import World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +28,11 @@ class HowToRun:
         executor: its name.
         executor_params: its parameters, but for ``jobs``.
         jobs: runs at a time; None for the executor's default.
+        ranks: processes that share the tasks of each meta-step.
+        world: the processes that torchrun has started; None to start them.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         engine: what makes the meta-steps.
-        threads: CPU threads of each run.
+        threads: CPU threads of each process.
         plugin_files: plugins given by file.
         checkpoint_seconds: least number of seconds between two checkpoints of the training.
         time_limit: seconds after which a run saves its state and stops; None for no limit.
@@ -38,6 +42,8 @@ class HowToRun:
     executor: str = "local"
     executor_params: Mapping[str, Any] = field(default_factory=dict)
     jobs: int | None = None
+    ranks: int = 1
+    world: World | None = None
     device: str = "auto"
     engine: str = "eager"
     threads: int = 1
@@ -54,6 +60,7 @@ def prepare(
     Raises:
         UsageError: when something does not exist here or does not fit.
     """
+    from metabench.planning.ranks import check_ranks
     from metabench.results.store import require_writable
     from metabench.running.devices import pick_device
     from metabench.running.engines import pick_engine
@@ -62,6 +69,7 @@ def prepare(
 
     spec = catalog.executor(how.executor)
     executor = executor_of(spec, how.executor_params, jobs=how.jobs)
+    check_ranks(planned, catalog, how.ranks)
     require_writable(how.out)
     device, engine = how.device, pick_engine(how.engine)
     if not spec.remote:
@@ -70,6 +78,8 @@ def prepare(
         engine = pick_engine(engine, device=device)
         for precision in {one.spec.precision for one in planned}:
             check_precision(precision, device)
+    if how.ranks > 1:
+        executor = shared_executor(how.ranks, device=device, engine=engine, world=how.world)
     jobs = [
         Job(
             one,
@@ -110,6 +120,30 @@ def executor_of(spec: ExecutorSpec, params: Mapping[str, Any], *, jobs: int | No
     checked = validated(spec.params_model(), params, what="executor", owner=spec.name)
     made: Executor = resolve(spec.factory)(checked)
     return made
+
+
+def shared_executor(
+    ranks: int, *, device: str, engine: EngineName, world: World | None
+) -> Executor:
+    """An executor that lets several processes share the meta-steps of each run.
+
+    Args:
+        ranks: how many processes there are.
+        device: ``cpu``, ``cuda``, ``cuda:1``.
+        engine: what the user asks for.
+        world: the processes that torchrun has started; None to start them.
+
+    Raises:
+        UsageError: when the engine cannot be shared, or there are too few GPUs.
+    """
+    from metabench.running.engines import refuse_programs
+    from metabench.running.ranks.executor import SharedExecutor, TorchrunExecutor, check_devices
+
+    refuse_programs(engine, ranks=ranks)
+    if world is not None:
+        return TorchrunExecutor(world, device)
+    check_devices(device, ranks)
+    return SharedExecutor(ranks)
 
 
 def _check_threads(n: int) -> None:

@@ -273,6 +273,7 @@ def build_tables(
     from metabench.papers.reference_files import find_reference
     from metabench.papers.report import build_paper_report
     from metabench.reports.build import build_report
+    from metabench.reports.validation import VAL, with_validation
     from metabench.results.further_metrics import through_metric
     from metabench.results.reading import read_runs
     from metabench.results.selection import ALL, select
@@ -284,6 +285,8 @@ def build_tables(
         if metric is not None:
             results = through_metric(results, metric)
         built = build_report(results, interval=interval)
+        if arrangement is not None and VAL in (*arrangement.columns, arrangement.sort):
+            built = with_validation(built, results.runs)
     else:
         plugins = catalog()
         reference = find_reference(plugins, paper)

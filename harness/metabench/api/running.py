@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from metabench.api.executing import HowToRun, prepare
 from metabench.api.plugins import catalog_with
 from metabench.api.reading import ReportView, report
+from metabench.api.tracking import asked_for, followed_runs, trackers_of
 from metabench.errors import MetabenchError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from metabench.planning.overrides import Changes
     from metabench.planning.runspec import Precision
     from metabench.plugin.catalog import Catalog
+    from metabench.plugin.contracts.tracker import Tracker
     from metabench.plugin.specs import RunEvent
     from metabench.running.engines import EngineName
     from metabench.running.executors import Executor, Job, JobOutcome
@@ -94,6 +96,8 @@ def run(
     precision: Precision = "float32",
     engine: EngineName = "eager",
     threads: int = 1,
+    ranks: int = 1,
+    trackers: str | Sequence[str] | Mapping[str, Mapping[str, Any]] = (),
     plugins: Iterable[str | Path] = (),
     on_event: Callable[[RunEvent], None] | None = None,
     check: bool = True,
@@ -126,7 +130,11 @@ def run(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: how layers multiply: ``float32``, ``tf32`` or ``bf16``.
         engine: what makes the meta-steps and adapts: ``eager``, ``compiled`` or ``auto``.
-        threads: CPU threads of each run.
+        threads: CPU threads of each process.
+        ranks: processes that share the tasks of each meta-step. They are started anew, so a script
+            guards what it does by ``if __name__ == "__main__"``.
+        trackers: one name or several, or the parameters by name, such as
+            ``{"mlflow": {"experiment": "mine"}}``.
         plugins: plugin files to load.
         on_event: called with each event; by default one line per run goes to stderr.
         check: raise if a run failed.
@@ -168,6 +176,7 @@ def run(
         executor=executor,
         executor_params=executor_params or {},
         jobs=jobs,
+        ranks=ranks,
         device=device,
         engine=engine,
         threads=threads,
@@ -175,7 +184,8 @@ def run(
         time_limit=time_limit,
     )
     work, todo = prepare(planned, how, found)
-    outcomes = execute(work, todo, found, show=on_event or print_ends)
+    opened = trackers_of(found, asked_for(trackers), how.out)
+    outcomes = execute(work, todo, found, show=on_event or print_ends, trackers=opened)
     return ended(outcomes, how.out, check=check)
 
 
@@ -205,7 +215,13 @@ def ended(outcomes: Sequence[JobOutcome], folder: Path, *, check: bool) -> Runs:
 
 
 def execute(
-    work: Executor, jobs: Sequence[Job], catalog: Catalog, *, show: Callable[[RunEvent], None]
+    work: Executor,
+    jobs: Sequence[Job],
+    catalog: Catalog,
+    *,
+    show: Callable[[RunEvent], None],
+    trackers: Mapping[str, Tracker] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> list[JobOutcome]:
     """Make runs, and pass their events on; an interrupt of the main thread stops them.
 
@@ -216,20 +232,28 @@ def execute(
         jobs: the runs.
         catalog: whose plugins get the events.
         show: gets the events first.
+        trackers: that runs are passed on to, by name.
+        warn: called with a sentence about a tracker that failed, from any thread; by default it
+            goes to stderr.
     """
     from metabench.results.plans import announced
     from metabench.running.interrupt import StopRequest
+    from metabench.running.tracking import following
 
     def emit(event: RunEvent) -> None:
         show(event)
+        followed.hear(event)
         catalog.emit(event)
 
     # Only the main thread may listen to signals.
     in_main = threading.current_thread() is threading.main_thread()
     stop = StopRequest()
     planned = [job.planned for job in jobs]
-    announce = announced(planned, jobs[0].out) if jobs else nullcontext()
-    with announce, stop if in_main else nullcontext():
+    with (
+        following(trackers or {}, followed_runs(jobs), say=warn or say) as followed,
+        announced(planned, jobs[0].out) if jobs else nullcontext(),
+        stop if in_main else nullcontext(),
+    ):
         return work(jobs, emit=emit, stopped=stop)
 
 

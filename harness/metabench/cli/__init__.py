@@ -22,9 +22,11 @@ from metabench.cli.listing import list_, show
 from metabench.cli.plugins import plugins_app
 from metabench.cli.references import references_app
 from metabench.cli.report import report
+from metabench.cli.reproduce import reproduce
 from metabench.cli.run import run
 from metabench.cli.screen import prepare, say, told
 from metabench.cli.status import status
+from metabench.cli.track import track
 from metabench.cli.tune import tune
 from metabench.cli.view import view
 from metabench.errors import MetabenchError
@@ -97,6 +99,7 @@ _FORMER_NAMES = {"space": "network"}
 app.command(
     "run", context_settings={"token_normalize_func": lambda word: _FORMER_NAMES.get(word, word)}
 )(run)
+app.command("reproduce")(reproduce)
 app.command("tune")(tune)
 app.command("export")(export)
 app.command("evaluate")(evaluate)
@@ -108,6 +111,7 @@ app.command("genotypes")(genotypes)
 app.command("view")(view)
 app.command("leaderboard")(leaderboard)
 app.command("status")(status)
+app.command("track")(track)
 app.command("list")(list_)
 app.command("show")(show)
 app.add_typer(data_app, name="data")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from metabench.cli.formats import JsonOption, format_or_json
 from metabench.cli.showing import Caption, CaptionOption, WideOption, screen_of
 from metabench.errors import unknown
 
@@ -30,13 +31,12 @@ def claims(
         str | None, typer.Option(help="Judge only the claims about this suite.")
     ] = None,
     format: Annotated[
-        ClaimFormat, typer.Option("--format", "-f", help="The output format.")
-    ] = ClaimFormat.table,
+        ClaimFormat | None,
+        typer.Option("--format", "-f", help="The output format. [default: table]"),
+    ] = None,
     wide: WideOption = False,
     caption: CaptionOption = Caption.short,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON; the same as --format json.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Print which of the papers' claims the records support, refute or leave undecided.
 
@@ -48,13 +48,14 @@ def claims(
     from metabench.cli.screen import tell
     from metabench.render.claims_text import claims_overview, render_claims
 
+    asked = format_or_json(format, as_json=as_json, json=ClaimFormat.json)
+    written = asked or ClaimFormat.table
     judged = judge_claims(directory, catalog(), suite=suite, tell=tell).results
     known = {one.claim.id for one in judged}
     for name in claim or ():
         if name not in known:
             raise unknown("claim", name, known, of=f"the runs in {directory}")
     chosen = [one for one in judged if not claim or one.claim.id in claim]
-    written = ClaimFormat.json if as_json else format
     shown = screen_of(wide=wide, caption=caption)
     if written is not ClaimFormat.table or claim:
         text = render_claims(chosen, written.value, shown)

@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
+from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.showing import Caption, CaptionOption, WideOption, screen_of
+from metabench.errors import DataError
+
+DEFAULT_FOLDER = Path("results")
 
 
 def compare(
@@ -29,7 +33,7 @@ def compare(
     ],
     directory: Annotated[
         Path, typer.Argument(help="The results folder in which run ids and learners are looked up.")
-    ] = Path("results"),
+    ] = DEFAULT_FOLDER,
     suite: Annotated[str | None, typer.Option(help="Use only runs of this suite.")] = None,
     setting: Annotated[str | None, typer.Option(help="Use only runs of this setting.")] = None,
     budget: Annotated[str | None, typer.Option(help="Use only runs of this budget.")] = None,
@@ -56,7 +60,8 @@ def compare(
     ] = None,
     wide: WideOption = False,
     caption: CaptionOption = Caption.short,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    format: TextFormatOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print paired differences A - B for each source and on average, with intervals and tests."""
     from metabench.api.reading import compare_sides
@@ -64,13 +69,25 @@ def compare(
     from metabench.render.comparison_text import comparison_json, comparison_text
     from metabench.reports.comparison_sides import Wanted
 
+    _check_folder(directory, first, second)
     wanted = Wanted(
         suite=suite, setting=setting, budget=budget, evaluation=evaluation, metric=metric
     )
     found = compare_sides(first, second, directory, wanted, difference=difference, tell=tell)
-    if as_json:
+    if asks_for_json(format, as_json=as_json):
         text = comparison_json(found.comparisons, found.alone)
     else:
         shown = screen_of(wide=wide, caption=caption)
         text = comparison_text(found.comparisons, found.alone, shown)
     typer.echo(text, nl=False)
+
+
+def _check_folder(directory: Path, first: str, second: str) -> None:
+    """Refuse a default folder that is not there: an argument may have been forgotten."""
+    both_folders = Path(first).is_dir() and Path(second).is_dir()
+    if directory == DEFAULT_FOLDER and not both_folders and not directory.is_dir():
+        raise DataError(
+            f"There is no folder {directory}, in which compare looks up runs and learners.",
+            hint=f"compare needs A and B, and {second} was taken for B. Name both, and then the "
+            "folder.",
+        )

@@ -12,6 +12,7 @@ import typer
 
 from metabench.cli.archives import archive_of, packable, preparation_of, under_name
 from metabench.cli.data_show import show
+from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.showing import screen_width
 from metabench.errors import DataError
 from metabench.render.columns import columns
@@ -87,16 +88,15 @@ PresetOption = Annotated[
         "--size, --resize and --crop override it."
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @data_app.command("list")
-def list_datasets(as_json: JsonOption = False) -> None:
+def list_datasets(format: TextFormatOption = None, as_json: JsonOption = False) -> None:
     """List all datasets with their license, and their packs: folder and number of images."""
     from metabench.cli.context import catalog
 
     datasets = [_describe(spec) for _, spec in sorted(catalog().datasets.items())]
-    if as_json:
+    if asks_for_json(format, as_json=as_json):
         typer.echo(json.dumps(datasets, indent=2))
         return
     rows = []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.output import writing
 from metabench.cli.run import Data
 from metabench.cli.showing import screen_width
@@ -46,7 +47,8 @@ def show(
         Path | None,
         typer.Option(metavar="FILE.png", help="Draw one episode of each source to this file."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    format: TextFormatOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show counts, splits, license and fingerprints of a dataset, or of a suite's sources."""
     from metabench.cli.context import catalog
@@ -63,7 +65,9 @@ def show(
         "datasets": [_describe_dataset(spec, data) for spec in datasets],
         "sources": [_describe_source(choice, found) for choice, found in sources],
     }
-    typer.echo(json.dumps(shown, indent=2) if as_json else _in_words(shown))
+    typer.echo(
+        json.dumps(shown, indent=2) if asks_for_json(format, as_json=as_json) else _in_words(shown)
+    )
     if grid is not None:
         typer.echo(f"One episode of each source is drawn in {grid}.", err=True)
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
 import typer
 
+from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
+
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    format: TextFormatOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print versions, devices, plugins and optional packages; exit with 4 if a plugin is broken."""
     from metabench.cli.context import catalog
     from metabench.running.diagnosis import diagnose
 
     found = diagnose(catalog(with_broken_files=True))
-    if as_json:
+    if asks_for_json(format, as_json=as_json):
         typer.echo(json.dumps(found, indent=2))
     else:
         for topic, facts in found.items():

@@ -46,8 +46,8 @@ def figure(
         int | None,
         typer.Option(
             min=0,
-            help="For the figures fits and annealing: number of the meta-test episode of a source. "
-            "[default: 0]",
+            help="For the figures fits, images and annealing: number of the meta-test episode of a "
+            "source. [default: 0]",
         ),
     ] = None,
     metric: Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.showing import WideOption, screen_of
 from metabench.errors import DataError
 
@@ -19,7 +20,8 @@ def genotypes(
         int, typer.Option(min=1, help="How many architectures to print for each configuration.")
     ] = 3,
     wide: WideOption = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    format: TextFormatOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print the most common architectures of each search, how far its seeds agree, and its cost."""
     from metabench.cli.screen import tell
@@ -36,7 +38,7 @@ def genotypes(
             f"No finished run in {directory} holds architectures or task embeddings.",
             hint="Run a learner that searches, such as mnas; it writes genotypes.jsonl.",
         )
-    if as_json:
+    if asks_for_json(format, as_json=as_json):
         text = searches_json(found, top=top)
     else:
         text = searches_text(found, top=top, screen=screen_of(wide=wide))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.showing import WideOption, screen_of
 from metabench.errors import MetabenchError, UsageError, unknown
 from metabench.plugin.loading import kind_in_words
@@ -32,6 +33,7 @@ KINDS: dict[str, Kind] = {
     "strategies": "strategy",
     "metrics": "metric",
     "executors": "executor",
+    "trackers": "tracker",
     "references": "reference",
 }
 """The words of the command line, and those of the catalog."""
@@ -46,8 +48,6 @@ _SHOWN = {
 
 _FORMER = {"space": "networks", "spaces": "networks"}
 """Words that mean the same and are no longer shown."""
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _complete_kind(incomplete: str) -> list[str]:
@@ -72,6 +72,7 @@ def list_(
         ),
     ] = None,
     wide: WideOption = False,
+    format: TextFormatOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List what can be chosen: learners, suites, datasets, networks, strategies, metrics, ..."""
@@ -80,7 +81,7 @@ def list_(
     found = catalog()
     wanted = list(KINDS) if kind is None else [_plural(kind)]
     listed = {name: _entries(found, KINDS[name]) for name in wanted}
-    if as_json:
+    if asks_for_json(format, as_json=as_json):
         typer.echo(json.dumps(listed, indent=2))
         return
     width = screen_of(wide=wide).of_rows
@@ -96,15 +97,16 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            help="Name of a learner, suite, dataset, network, strategy, metric or executor, the "
-            "key of a paper's table, or the file of a suite or of such a table.",
+            help="Name of a learner, suite, dataset, network, strategy, metric, executor or "
+            "tracker, the key of a paper's table, or the file of a suite or of such a table.",
             autocompletion=_complete_name,
         ),
     ],
     wide: WideOption = False,
+    format: TextFormatOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Describe a learner, suite, dataset, network, strategy, metric, executor or paper's table.
+    """Describe what `metabench list` names, such as a learner, a suite or a paper's table.
 
     Print its parameters with their defaults and bounds; for a suite, its settings and budgets; for
     a paper's table, its numbers and the protocol of each row. A name that several kinds share is
@@ -120,7 +122,7 @@ def show(
     if not things:
         known = {known for kind in KINDS.values() for known in _named(found, kind)}
         raise found.unknown("name", name, known)
-    if as_json:
+    if asks_for_json(format, as_json=as_json):
         details = [_details(found, kind, name, thing) for kind, thing in things]
         typer.echo(json.dumps(details, indent=2, default=str))
     else:

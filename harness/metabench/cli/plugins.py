@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.showing import WideOption, screen_of
 from metabench.errors import PluginError, UsageError
 from metabench.plugin.loading import kind_in_words
@@ -31,6 +32,7 @@ CHECKED: tuple[Kind, ...] = (
     "learner",
     "metric",
     "executor",
+    "tracker",
     *FILES,
 )
 """The kinds that the conformance kit knows, in the order in which they are checked."""
@@ -44,6 +46,7 @@ class NewKind(StrEnum):
     network = "network"
     strategy = "strategy"
     metric = "metric"
+    tracker = "tracker"
     suite = "suite"
     executor = "executor"
 
@@ -54,6 +57,7 @@ _AMONG: dict[NewKind, Kind] = {
     NewKind.network: "space",
     NewKind.strategy: "strategy",
     NewKind.metric: "metric",
+    NewKind.tracker: "tracker",
     NewKind.suite: "suite",
     NewKind.executor: "executor",
 }
@@ -67,13 +71,14 @@ plugins_app = typer.Typer(
 @plugins_app.command("list")
 def list_plugins(
     wide: WideOption = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    format: TextFormatOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List the installed plugins and what they provide, or why they cannot be used."""
     from metabench.cli.context import catalog
 
     plugins = catalog(with_broken_files=True).plugins
-    if as_json:
+    if asks_for_json(format, as_json=as_json):
         typer.echo(json.dumps([_described(plugin) for plugin in plugins], indent=2))
         return
     rows = [[p.name, f"{p.distribution} {p.version}".strip(), p.status, _offer(p)] for p in plugins]

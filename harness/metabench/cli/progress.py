@@ -87,9 +87,9 @@ class _Lines:
         self._shown: dict[str, float] = {}
 
     def __call__(self, event: RunEvent) -> None:
-        if event.kind == "progress":
+        if event.kind == "progress" and event.phase != "meta-val":
             self._progress(event)
-        else:
+        elif event.kind not in ("progress", "phase-started"):
             words = {"run-started": "started", "run-done": "done", "run-failed": "failed"}
             text = ": ".join(part for part in (words.get(event.kind, ""), event.text) if part)
             say(f"{event.label}: {text}")
@@ -122,7 +122,7 @@ def _bars(n_runs: int) -> Iterator[Callable[[RunEvent], None]]:
         overall = bars.add_task("runs", total=n_runs, details="") if n_runs > 1 else None
 
         def show(event: RunEvent) -> None:
-            if event.kind == "progress":
+            if event.kind == "progress" and event.phase != "meta-val":
                 if event.run_id not in tasks:
                     tasks[event.run_id] = bars.add_task(event.label, total=None, details="")
                 rate = rates.setdefault(event.run_id, Rate()).update(event)

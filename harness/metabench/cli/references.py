@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.showing import WideOption, screen_of
 from metabench.errors import DataError, MetabenchError
 from metabench.render.columns import columns, telling_columns
@@ -21,8 +22,6 @@ references_app = typer.Typer(
     help="List and check the papers' tables.", no_args_is_help=True, rich_markup_mode=None
 )
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 def complete_key(incomplete: str) -> list[str]:
     """The keys of references that begin with this text."""
@@ -33,7 +32,9 @@ def complete_key(incomplete: str) -> list[str]:
 
 
 @references_app.command("list")
-def list_references(wide: WideOption = False, as_json: JsonOption = False) -> None:
+def list_references(
+    wide: WideOption = False, format: TextFormatOption = None, as_json: JsonOption = False
+) -> None:
     """List the papers' tables: known numbers, and facts that sources state of their protocols.
 
     With --json, print each cell with the spread that its interval implies.
@@ -43,7 +44,7 @@ def list_references(wide: WideOption = False, as_json: JsonOption = False) -> No
     from metabench.papers.reference_files import readable_references
 
     found = readable_references(catalog()).values()
-    if as_json:
+    if asks_for_json(format, as_json=as_json):
         typer.echo(json.dumps([described(reference) for reference in found], indent=2))
         return
     header = ["reference", "cells known", "facts stated", "suites", "printed in", "title"]
@@ -63,6 +64,7 @@ def check(
             autocompletion=complete_key,
         ),
     ] = None,
+    format: TextFormatOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check that each table is consistent in itself and with the suites; exit with 3 if not.
@@ -74,7 +76,7 @@ def check(
     found = catalog()
     outcomes = _check_all(found) if key is None else _check_one(found, key)
     _tell_what_is_not_installed(found, outcomes)
-    if as_json:
+    if asks_for_json(format, as_json=as_json):
         typer.echo(json.dumps(outcomes, indent=2))
     else:
         for name, problems in outcomes.items():

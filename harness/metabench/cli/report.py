@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metabench.cli.formats import JsonOption, format_or_json
 from metabench.cli.output import chosen_format, writing
 from metabench.cli.references import complete_key
 from metabench.cli.selecting import (
@@ -55,6 +56,7 @@ def report(
             help="The output format. [default: as in the file name, or table]",
         ),
     ] = None,
+    as_json: JsonOption = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Write to this file instead of the screen."),
@@ -92,7 +94,8 @@ def report(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Show only these columns of scores, in this order, such as aircraft,average.",
+            help="Show only these columns of scores, in this order, such as aircraft,average; val "
+            "is the score of the tested weights on meta-validation.",
         ),
     ] = None,
     sort: Annotated[
@@ -117,6 +120,14 @@ def report(
             "--commands", help="Print the commands that made the runs of each row, and no scores."
         ),
     ] = False,
+    episodes: Annotated[
+        bool,
+        typer.Option(
+            "--episodes",
+            help="For the page: open the episodes on which two learners differ most, with what "
+            "both predict. It takes the data, the checkpoints, and some seconds for each learner.",
+        ),
+    ] = False,
     wide: WideOption = False,
     caption: CaptionOption = Caption.short,
 ) -> None:
@@ -132,6 +143,7 @@ def report(
     from metabench.render.layout import Screen
     from metabench.results.selection import absent
 
+    format = format_or_json(format, as_json=as_json, json=Format.json)
     chosen = chosen_format(output, format, default=Format.table, free=("txt",))
     if commands and (chosen is not Format.table or any((output, paper, metric, columns, sort))):
         raise UsageError(
@@ -142,6 +154,11 @@ def report(
         _check_metric(chosen, paper)
     if text_width is not None:
         _check_text_width(text_width, chosen)
+    if episodes and chosen is not Format.html:
+        raise UsageError(
+            f"--episodes is for the page, but --format is {chosen}.",
+            hint="Add --format html, or draw one episode: metabench figure fits, or images.",
+        )
     arrangement = Arrangement(columns=names_of(columns, "--columns"), sort=sort)
     if chosen is Format.html and arrangement != Arrangement():
         raise UsageError(
@@ -160,6 +177,7 @@ def report(
         interval=interval.value,
         selection=selection,
         arrangement=arrangement,
+        open_episodes=episodes,
     )
     for problem in built.problems:
         tell(problem)
@@ -219,13 +237,21 @@ def _build(
     interval: IntervalKind,
     selection: Selection,
     arrangement: Arrangement,
+    open_episodes: bool,
 ) -> tuple[Results, Report | PaperReport | Page]:
     from metabench.cli.context import catalog
 
     if format is Format.html:
         from metabench.render.page import read_page
 
-        return read_page(directory, catalog(), paper=paper, interval=interval, selection=selection)
+        return read_page(
+            directory,
+            catalog(),
+            paper=paper,
+            interval=interval,
+            selection=selection,
+            open_episodes=open_episodes,
+        )
     from metabench.api.reading import build_tables
 
     return build_tables(

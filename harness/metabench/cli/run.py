@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -9,14 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metabench.cli.ranks import count_ranks, follow, let_go
 from metabench.cli.screen import say
 from metabench.errors import UsageError
 from metabench.text import counted, seconds_in
 
 if TYPE_CHECKING:
+    from metabench.api.executing import HowToRun
     from metabench.planning.grid import Grid
     from metabench.planning.plan import PlannedRun
     from metabench.planning.shards import Shard
+    from metabench.results.price import Price
     from metabench.running.executors import JobOutcome
 
 
@@ -104,7 +110,8 @@ def run(
             "strategy, data, protocol or budget. learner[NAME], network[NAME], strategy[NAME] and "
             "budget[LEARNER] apply to one of several. Several values, as in "
             "learner.inner_lr=0.01,0.1, are a sweep: each makes runs of its own. The scope "
-            "executor is for parameters of --executor. May be given several times.",
+            "executor is for parameters of --executor, tracker[NAME] for those of --tracker. May "
+            "be given several times.",
         ),
     ] = None,
     data: Annotated[
@@ -156,6 +163,14 @@ def run(
             "1]",
         ),
     ] = None,
+    ranks: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many processes share the tasks of each meta-step, each on a GPU of its own "
+            "where there are GPUs. [default: 1, or those that torchrun has started]",
+        ),
+    ] = None,
     time_limit: Annotated[
         str,
         typer.Option(
@@ -172,6 +187,13 @@ def run(
             "together make each run once, wherever they are given.",
         ),
     ] = "",
+    tracker: Annotated[
+        str,
+        typer.Option(
+            help="Pass the runs on to these trackers while they are made, separated by commas, "
+            "such as tensorboard,csv; see `metabench list trackers`."
+        ),
+    ] = "",
     out: Annotated[Path, typer.Option(help="The results folder to write to.")] = Path(
         "results/local"
     ),
@@ -185,27 +207,58 @@ def run(
         Path | None, typer.Option(help="Write what is asked for to this plan file, and run it.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the id and the command of each run; run none.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print the id and the command of each run, and what all of them cost; run none. "
+            "The data need not be there.",
+        ),
+    ] = False,
+    no_probe: Annotated[
+        bool,
+        typer.Option(
+            "--no-probe",
+            help="With --dry-run, do not measure speed. Otherwise each configuration is measured "
+            "for some seconds, once on a machine.",
+        ),
     ] = False,
 ) -> None:
     """Run learners on suites. The same command resumes unfinished runs and skips finished ones."""
     from metabench.cli.context import catalog, plugin_files
     from metabench.planning.grid import read_grid, write_grid
     from metabench.planning.overrides import without_executor
+    from metabench.planning.ranks import check_ranks
     from metabench.planning.shards import parse_shard
+    from metabench.planning.tracker_params import params_by_tracker, without_trackers
     from metabench.planning.unknown_names import unknown_names_in
+    from metabench.running.ranks.torchrun import world_of
 
+    world = world_of()
+    if world is not None and world.rank > 0:
+        if not dry_run:
+            follow(world, device=device, threads=threads)
+        return
+    n_ranks = count_ranks(ranks, world, executor=executor, jobs=jobs)
     share = parse_shard(shard) if shard else None
     limit_of_time = seconds_of(time_limit, "--time-limit")
     found = catalog()
     sets, executor_params = without_executor(set_ or ())
+    sets, tracker_params = without_trackers(sets)
+    trackers = parse_names(tracker, "--tracker") if tracker else ()
+    tracker_params = params_by_tracker(trackers, tracker_params)
     if plan is not None:
         refuse_beside_plan(context, (*WHAT_TO_RUN, "save_plan"), sets)
         grid = read_grid(plan)
     else:
         grid = grid_asked({**context.params, "set_": sets})
     suites = grid.suites_of(found)
-    runs = grid.plan(found, suites, plugin_files=plugin_files(), of_file=plan is not None)
+    runs = grid.plan(
+        found,
+        suites,
+        plugin_files=plugin_files(),
+        of_file=plan is not None,
+        without_data=dry_run,
+    )
     if save_plan is not None:
         write_grid(grid, save_plan)
     for name, loaded in suites.items():
@@ -215,13 +268,14 @@ def run(
         say(f"Note: {note}", fg="yellow")
     if share is not None:
         runs = _only(share, runs)
-    if dry_run:
-        _print_plan(runs)
-        return
+    check_ranks(runs, found, n_ranks)
     if not runs:
+        if world is not None:
+            let_go(world, device=device)
         return
     from metabench.api.executing import HowToRun, prepare
     from metabench.api.running import execute
+    from metabench.api.tracking import trackers_of
     from metabench.cli.progress import progress
 
     how = HowToRun(
@@ -229,6 +283,8 @@ def run(
         executor=executor,
         executor_params=executor_params,
         jobs=jobs,
+        ranks=n_ranks,
+        world=world,
         device=device,
         engine=engine,
         threads=threads,
@@ -236,10 +292,19 @@ def run(
         checkpoint_seconds=checkpoint_every,
         time_limit=limit_of_time,
     )
+    if dry_run:
+        _print_plan(runs)
+        tell_price(runs, how, probe=not no_probe)
+        return
     work, todo = prepare(runs, how, found)
+    opened = trackers_of(found, tracker_params, out)
     with progress(len(todo)) as show:
-        outcomes = execute(work, todo, found, show=show)
+        outcomes = execute(work, todo, found, show=show, trackers=opened, warn=_warn)
     finish(outcomes)
+
+
+def _warn(sentence: str) -> None:
+    say(sentence, fg="yellow")
 
 
 WHAT_TO_RUN = (
@@ -356,11 +421,36 @@ def _only(shard: Shard, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
 
 def _print_plan(runs: Sequence[PlannedRun]) -> None:
     for planned in runs:
-        typer.echo(f"{planned.spec.run_id}  {planned.command}")
+        # Without the data, its fingerprint and so the id are not known.
+        run_id = "data is missing " if planned.lacks else planned.spec.run_id
+        typer.echo(f"{run_id}  {planned.command}")
 
 
-def finish(outcomes: Sequence[JobOutcome]) -> None:
-    """Print how the runs ended and what to do next; exit with 1 on failure, 130 if interrupted."""
+def tell_price(runs: Sequence[PlannedRun], how: HowToRun, *, probe: bool) -> Price:
+    """Say on stderr what planned runs cost, what is done, and what data is missing.
+
+    Args:
+        runs: they may lack data.
+        how: they are made.
+        probe: measure what nobody has measured.
+    """
+    from metabench.api.pricing import price_of
+    from metabench.cli.context import catalog
+    from metabench.render.price_text import price_text
+
+    price = price_of(runs, how, catalog(), probe=probe, tell=say)
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    say(f"\n{price_text(price, width)}")
+    return price
+
+
+def finish(outcomes: Sequence[JobOutcome], *, table: bool = True) -> None:
+    """Print how the runs ended and what to do next; exit with 1 on failure, 130 if interrupted.
+
+    Args:
+        outcomes: of the jobs.
+        table: say how the table is printed.
+    """
     counts = {
         status: sum(outcome.status == status for outcome in outcomes)
         for status in ("done", "failed", "interrupted", "submitted")
@@ -375,15 +465,12 @@ def finish(outcomes: Sequence[JobOutcome]) -> None:
     ended = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
     say(f"Runs: {ended}.")
     if counts["interrupted"]:
-        import shlex
-        import sys
-
         again = shlex.join(["metabench", *sys.argv[1:]])
         say(f"The state is saved. Resume with:\n  {again}")
         raise typer.Exit(130)
     if counts["submitted"]:
         say(f"Watch them with: metabench status {outcomes[0].job.out}")
-    if counts["done"]:
+    if counts["done"] and table:
         say(f"Print the table with: metabench report {outcomes[0].job.out}")
     if counts["failed"]:
         raise typer.Exit(1)

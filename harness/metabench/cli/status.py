@@ -8,32 +8,24 @@ import shutil
 import sys
 import time
 from contextlib import suppress
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.showing import has_colors
 
 if TYPE_CHECKING:
     from metabench.results.overview import Overview
 
 
-class StatusFormat(StrEnum):
-    """How the state of runs is printed."""
-
-    table = "table"
-    json = "json"
-
-
 def status(
     directory: Annotated[
         Path, typer.Argument(help="The results folder, or the folder of one run.")
     ] = Path("results"),
-    format: Annotated[
-        StatusFormat, typer.Option("--format", "-f", help="The output format.")
-    ] = StatusFormat.table,
+    format: TextFormatOption = None,
+    as_json: JsonOption = False,
     watch: Annotated[
         bool,
         typer.Option(
@@ -54,11 +46,12 @@ def status(
     from metabench.cli.screen import tell
     from metabench.results.overview import OverviewReader
 
+    in_json = asks_for_json(format, as_json=as_json)
     read, told = OverviewReader(directory), set[str]()
 
     def show() -> Overview:
         overview = read()
-        _print(overview, format, again=watch)
+        _print(overview, in_json=in_json, again=watch)
         for problem in overview.problems:
             if problem not in told:
                 tell(problem)
@@ -74,8 +67,8 @@ def status(
         raise typer.Exit(1)
 
 
-def _print(overview: Overview, format: StatusFormat, *, again: bool) -> None:
-    if format is StatusFormat.json:
+def _print(overview: Overview, *, in_json: bool, again: bool) -> None:
+    if in_json:
         from metabench.render.status_values import status_values
 
         # One line each time, so that a program can read them one by one.

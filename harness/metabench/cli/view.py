@@ -44,6 +44,14 @@ def view(
             autocompletion=complete_key,
         ),
     ] = None,
+    episodes: Annotated[
+        bool,
+        typer.Option(
+            "--episodes",
+            help="Open the episodes on which two learners differ most, with what both predict. It "
+            "takes the data, the checkpoints, and some seconds for each learner.",
+        ),
+    ] = False,
 ) -> None:
     """Show the report in a browser, with tables to sort and filter, and runs while they go on.
 
@@ -67,7 +75,7 @@ def view(
         return state_of(directory, (file for file in files if isinstance(file, Path)))
 
     def make() -> tuple[Results, Page]:
-        return read_page(directory, found, paper=paper)
+        return read_page(directory, found, paper=paper, open_episodes=episodes)
 
     current = Current(make, state)
     if bundle is not None:

@@ -23,6 +23,7 @@ from metabench.plugin.specs import (
     NasStrategySpec,
     SearchSpaceSpec,
     Spec,
+    TrackerSpec,
 )
 
 if TYPE_CHECKING:
@@ -109,6 +110,10 @@ def _spec_checks(
             from metabench.conformance.metrics import metric_checks
 
             yield from metric_checks(thing)
+        case TrackerSpec():
+            from metabench.conformance.trackers import tracker_checks
+
+            yield from tracker_checks(thing)
         case ExecutorSpec():
             from metabench.conformance.executors import executor_checks
 

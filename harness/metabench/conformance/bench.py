@@ -24,6 +24,7 @@ from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.episode import TaskBatch, TaskKind
 from metabench.plugin.contracts.learner import Learner, LearnerContext
 from metabench.plugin.contracts.phase import Phase
+from metabench.plugin.contracts.ranks import ONE_RANK, Ranks
 from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import LearnerSpec, resolve
@@ -67,6 +68,7 @@ class Bench:
         seed: int = 0,
         transductive: bool = True,
         device: torch.device = CPU,
+        ranks: Ranks = ONE_RANK,
         **context_facts: Any,
     ) -> Learner:
         """A new learner with default parameters; ``context_facts`` replace those of its context."""
@@ -85,6 +87,7 @@ class Bench:
             device=device,
             rng=generator(seed),
             train_classes=TRAIN_CLASSES if self.kind == "classification" else 0,
+            ranks=ranks,
         )
         learner: Learner = resolve(self.spec.factory)(replace(context, **context_facts))
         return learner

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,10 +41,17 @@ def executor_checks(
         params: parameters of the executor in the checks.
     """
     bench = _Bench(spec, catalog, params)
+    made = cache(bench.make)  # an executor may take long to begin
     yield Check("no job has no outcome", bench.nothing)
-    yield Check("every job has its outcome, and one that fails stops no other", bench.outcomes)
-    yield Check("events arrive in the calling thread, in the order of a run", bench.events)
-    yield Check("a run writes what it writes in this process, into its folder", bench.results)
+    yield Check(
+        "every job has its outcome, and one that fails stops no other", lambda: _outcomes(made())
+    )
+    yield Check(
+        "events arrive in the calling thread, in the order of a run", lambda: _events(made())
+    )
+    yield Check(
+        "a run writes what it writes in this process, into its folder", lambda: _results(made())
+    )
     yield Check("a run ends at its time limit, and its job resumes it", bench.time_limit)
     yield Check("a wish to stop interrupts all runs", bench.stop)
 
@@ -61,6 +69,61 @@ class _Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class _Made:
+    """Two jobs, of which the first cannot write its results, and what came of them.
+
+    Attributes:
+        jobs: the jobs.
+        outcomes: what the executor returned.
+        heard: the events.
+        results: of the second run, by file: what was written, and what this process writes.
+    """
+
+    jobs: list[Job]
+    outcomes: list[JobOutcome]
+    heard: _Heard
+    results: Mapping[str, tuple[bytes, bytes]]
+
+
+def _outcomes(made: _Made) -> None:
+    require(
+        [one.job.run_id for one in made.outcomes] == [job.run_id for job in made.jobs],
+        "the outcomes are not those of the jobs, in their order.",
+    )
+    found = [one.status for one in made.outcomes]
+    require(
+        found == ["failed", "done"],
+        f"of two runs, of which the first cannot write its results, it says {found}.",
+    )
+    require("it is a file" in made.outcomes[0].text, "the outcome does not say why a run failed.")
+
+
+def _events(made: _Made) -> None:
+    require(
+        made.heard.callers == {(os.getpid(), threading.get_ident())},
+        "no events come, or they come from other threads or processes than the one that calls it.",
+    )
+    failed, done = (
+        # The executor itself may say more.
+        [e.kind for e in made.heard.events if e.run_id == job.run_id and e.kind != "message"]
+        for job in made.jobs
+    )
+    require(failed == ["run-failed"], f"the events of a run that cannot write are {failed}.")
+    require(done[:1] == ["run-started"], f"the first events of a run are {done[:3]}.")
+    require(done[-1:] == ["run-done"], f"the last events of a run are {done[-3:]}.")
+    require("progress" in done, "no progress of a run arrives.")
+
+
+def _results(made: _Made) -> None:
+    for name, (written, expected) in made.results.items():
+        require(written, f"{name} of a run is not in its results folder.")
+        require(
+            written == expected,
+            f"{name} of a run differs from that of the same run in this process.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class _Bench:
     """Makes jobs, and has an executor make their runs."""
 
@@ -72,45 +135,16 @@ class _Bench:
         found = self._call([], _Heard())
         require(found == [], f"without a job it returns {found!r}; it must return [].")
 
-    def outcomes(self) -> None:
+    def make(self) -> _Made:
+        """Have two runs made, of which the first fails."""
+        heard = _Heard()
         with self._folder() as folder:
             jobs = self._jobs(folder, n_seeds=2)
             taken = RunStore.of(jobs[0].planned.spec, folder / jobs[0].out).folder
             taken.parent.mkdir(parents=True)
             taken.touch()  # a file where the folder of a run should be
-            outcomes = self._call(jobs, _Heard())
-        require(
-            [one.job.run_id for one in outcomes] == [job.run_id for job in jobs],
-            "the outcomes are not those of the jobs, in their order.",
-        )
-        found = [one.status for one in outcomes]
-        require(
-            found == ["failed", "done"],
-            f"of two runs, of which the first cannot write its results, it says {found}.",
-        )
-        require("it is a file" in outcomes[0].text, "the outcome does not say why a run failed.")
-
-    def events(self) -> None:
-        heard = _Heard()
-        with self._folder() as folder:
-            jobs = self._jobs(folder, n_seeds=2)
-            self._call(jobs, heard)
-        require(
-            heard.callers == {(os.getpid(), threading.get_ident())},
-            "events come from other threads or processes than the one that calls it.",
-        )
-        for job in jobs:
-            kinds = [event.kind for event in heard.events if event.run_id == job.run_id]
-            kinds = [kind for kind in kinds if kind != "message"]  # the executor may say more
-            require(kinds[:1] == ["run-started"], f"the first events of a run are {kinds[:3]}.")
-            require(kinds[-1:] == ["run-done"], f"the last events of a run are {kinds[-3:]}.")
-            require("progress" in kinds, "no progress of a run arrives.")
-
-    def results(self) -> None:
-        with self._folder() as folder:
-            jobs = self._jobs(folder)
-            self._call(jobs, _Heard())
-            self._require_same(jobs[0], folder)
+            outcomes = self._call(jobs, heard)
+            return _Made(jobs, outcomes, heard, self._results_of(jobs[1], folder))
 
     def time_limit(self) -> None:
         with self._folder() as folder:
@@ -123,7 +157,8 @@ class _Bench:
             )
             (resumed,) = self._call([job], _Heard())
             require(resumed.status == "done", f"a run that is resumed is {resumed.status!r}.")
-            self._require_same(job, folder)
+            for name, (written, expected) in self._results_of(job, folder).items():
+                require(written == expected, f"a run that is resumed writes another {name}.")
 
     def stop(self) -> None:
         heard = _Heard()
@@ -143,20 +178,14 @@ class _Bench:
                     f"the record of a run that was stopped says {status!r}.",
                 )
 
-    def _require_same(self, job: Job, folder: Path) -> None:
-        """Require the bytes of a run in this process."""
+    def _results_of(self, job: Job, folder: Path) -> dict[str, tuple[bytes, bytes]]:
+        """By file, what a run wrote and what it writes in this process."""
         again = replace(job, out=Path("here"))
         run_job(again, self.catalog(), emit=_Heard(), stopped=lambda: False)
-        for name in RESULTS:
-            made, expected = (
-                RunStore.of(one.planned.spec, folder / one.out).folder / name
-                for one in (job, again)
-            )
-            require(made.exists(), f"{name} of a run is not in its results folder.")
-            require(
-                made.read_bytes() == expected.read_bytes(),
-                f"{name} of a run differs from that of the same run in this process.",
-            )
+        written, expected = (
+            RunStore.of(one.planned.spec, folder / one.out).folder for one in (job, again)
+        )
+        return {name: (_read(written / name), _read(expected / name)) for name in RESULTS}
 
     def _jobs(self, folder: Path, *, n_seeds: int = 1, meta_steps: int = META_STEPS) -> list[Job]:
         catalog = self.catalog()
@@ -191,3 +220,8 @@ class _Bench:
         """A new folder; for other machines one below the present folder, which they may see."""
         with TemporaryDirectory(dir=Path.cwd() if self.spec.remote else None) as folder:
             yield Path(folder).resolve()
+
+
+def _read(path: Path) -> bytes:
+    """The content of a file; nothing where there is none."""
+    return path.read_bytes() if path.exists() else b""

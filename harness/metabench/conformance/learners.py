@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,10 +18,12 @@ from metabench.conformance.base import Check, Skip, raise_doubts, require
 from metabench.conformance.bench import Bench, predictions, step
 from metabench.conformance.capture import why_not_captured
 from metabench.conformance.purity import assert_on, fake_accelerator
+from metabench.conformance.ranks import NotedRanks, Sums, distance, together
 from metabench.conformance.samples import (
     SHAPES,
     close,
     generator,
+    in_float64,
     join,
     made_up_tasks,
     on,
@@ -30,6 +33,7 @@ from metabench.conformance.samples import (
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.architecture import Arch
 from metabench.plugin.contracts.episode import Adapted, Labelled, TaskBatch
+from metabench.plugin.contracts.ranks import Ranks
 from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import LearnerSpec
@@ -55,6 +59,8 @@ def learner_checks(spec: LearnerSpec, catalog: Callable[[], Catalog]) -> Iterato
                 yield Check(f"{label}: {name}", partial(body, bench))
             if bench.searched and spec.adds_loss_terms:
                 yield Check(f"{label}: it adds a strategy's loss term", partial(_adds_term, bench))
+            if spec.splits_tasks and not bench.stateful:  # with a state, tasks run together
+                yield Check(f"{label}: two ranks make the step of one", partial(_splits, bench))
 
 
 def _adds_term(bench: Bench) -> None:
@@ -320,12 +326,8 @@ def _device(bench: Bench) -> None:
     same = _is_same_on_devices(bench)
     if not same:
         # Adam turns the sign of a step where a gradient is rounding alone; this tells it apart.
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float64)
-        try:
+        with in_float64():
             same = _is_same_on_devices(bench)
-        finally:
-            torch.set_default_dtype(before)
     require(same, "the predictions on an accelerator differ from those on the CPU.")
 
 
@@ -344,6 +346,62 @@ def _is_same_on_devices(bench: Bench) -> bool:
     if adapted.genotypes != expected.genotypes:
         return True  # rounding decides between architectures that are nearly as good
     return close(found, expected.predict(test.query.x))
+
+
+def _splits(bench: Bench) -> None:
+    """Compare the sums of one rank, and what it logs, with those of two that share its tasks."""
+    bench.fresh()  # another check reports a learner that cannot be built
+    # Some learners train what they found in later steps.
+    for index in (0, 6):
+        with in_float64():
+            ((wanted, whole, _),) = together(1, partial(_shared_step, bench, index))
+            shared = together(2, partial(_shared_step, bench, index))
+        for found, sums, _ in shared:
+            require(
+                len(whole) == len(sums) == 1,
+                f"a meta-step calls context.ranks.summed {len(sums)} times; it must be once.",
+            )
+            apart = distance(sums[0], whole[0])
+            require(
+                apart <= ROUNDING or apart <= _unsteady(bench, index, whole[0]),
+                f"the gradients of two ranks add up to another one than that of one, by {apart:.1g}"
+                " of its largest element.",
+            )
+            logged = distance(list(found.values()), list(wanted.values()))
+            require(
+                logged <= max(ROUNDING, apart),
+                f"two ranks log {_numbers(found)}, and one logs {_numbers(wanted)}.",
+            )
+        states = [state for *_, state in shared]
+        require(same(*states), "two ranks have different states after a meta-step.")
+
+
+ROUNDING = 1e-10
+"""What the order of a sum may change in float64."""
+
+
+def _unsteady(bench: Bench, index: int, whole: Sums) -> float:
+    """What a change in the 13th digit of the inputs does, where inner loops run away."""
+    with in_float64():
+        ((_, nudged, _),) = together(1, partial(_shared_step, bench, index, factor=1 + 1e-12))
+    return distance(nudged[0], whole)
+
+
+def _shared_step(
+    bench: Bench, index: int, ranks: Ranks, *, factor: float = 1.0
+) -> tuple[dict[str, Tensor], list[Sums], dict[str, Any]]:
+    """What a meta-step logs and sums, and the state that it leaves."""
+    noted = NotedRanks(ranks)
+    learner = bench.build(ranks=noted)
+    tasks, rng = bench.tasks(seed=index), generator(index)
+    tasks = replace(tasks, support=replace(tasks.support, x=factor * tasks.support.x))
+    logged = learner.meta_step(tasks, progress=index / 10, rng=rng)
+    scalars = {name: torch.as_tensor(value).detach() for name, value in logged.items()}
+    return scalars, noted.sums, copied(learner.state_dict())
+
+
+def _numbers(logged: Mapping[str, Tensor]) -> str:
+    return ", ".join(f"{name} {float(value):.12g}" for name, value in logged.items())
 
 
 def _captured(bench: Bench) -> None:

@@ -82,6 +82,17 @@ def made_up_examples(n_examples: int, *, seed: int = 0) -> ClassBatch:
     return ClassBatch(x, y, f"labelled-{seed}")
 
 
+@contextmanager
+def in_float64() -> Iterator[None]:
+    """Let new tensors have double precision."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def on(device: torch.device, tasks: TaskBatch) -> TaskBatch:
     """The same tasks on another device."""
     support, query = (

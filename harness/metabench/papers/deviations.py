@@ -24,7 +24,7 @@ from metabench.planning.source_deviations import holds
 from metabench.planning.suite import Suite, load_suite
 from metabench.planning.suite_defaults import backend_in
 from metabench.plugin.source_deviation import SourceDeviation
-from metabench.reports.tables import Row
+from metabench.reports.tables import OtherVersion, Row
 from metabench.results.configurations import Configuration
 from metabench.results.labels import NETWORK, in_words
 from metabench.values import canonical_json
@@ -49,11 +49,13 @@ class Deviation:
         name: of the parameter with its scope, ``learner.order``; of a plugin or suite, its version.
         label: how a row shows it, ``order=first``.
         reason: ``learner.order=first, but the suite has second``.
+        version: the version that was used, where another one is installed.
     """
 
     name: str
     label: str
     reason: str
+    version: OtherVersion | None = None
 
 
 class Deviations:
@@ -94,7 +96,8 @@ class Deviations:
         suite = self._suite(spec.suite)
         backend = backend_in(self._catalog.learner(spec.learner.name), suite)
         today = _today(spec, suite, self._catalog)
-        found = [*_versions(f"suite {suite.name}", spec.suite_version, suite.version)]
+        name = f"suite {suite.name}"
+        found = [*_versions(name, spec.suite_version, suite.version, whose="suite")]
         names: dict[Scope, str | None] = {"space": backend.space, "strategy": backend.strategy}
         for scope, theirs in names.items():
             mine = getattr(spec, scope)
@@ -152,11 +155,14 @@ def _today(spec: RunSpec, suite: Suite, catalog: Catalog) -> RunSpec:
     return resolve(request, suite, learner, catalog, setting=spec.setting, seed=spec.seed)
 
 
-def _versions(name: str, mine: int, installed: int) -> Iterator[Deviation]:
+def _versions(name: str, mine: int, installed: int, *, whose: str) -> Iterator[Deviation]:
     if mine != installed:
         said = f"{name} version {mine}"
         yield Deviation(
-            f"{name} version", said, f"our runs used {said}, but version {installed} is installed"
+            f"{name} version",
+            said,
+            f"our runs used {said}, but version {installed} is installed",
+            OtherVersion(fact=said, whose=whose, number=mine),
         )
 
 
@@ -168,7 +174,8 @@ def _other(scope: Scope, mine: str, theirs: str) -> Deviation:
 def _params(
     scope: Scope, mine: Choice, today: Choice, *, by_user: Mapping[str, Any], of_suite: bool
 ) -> Iterator[Deviation]:
-    yield from _versions(mine.name, mine.version, today.version)
+    whose = "learner" if scope == "learner" else mine.name
+    yield from _versions(mine.name, mine.version, today.version, whose=whose)
     for name, value in sorted(mine.params.items()):
         full, label = f"{_KINDS[scope]}.{name}", f"{name}={_short(value)}"
         here = f"{full}={_short(value)}"

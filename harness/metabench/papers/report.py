@@ -308,10 +308,15 @@ def _with_others(cells: Mapping[str, PaperCell], reference: Reference) -> dict[s
 def _named(printed: PrintedRow, row: Row, config: Configuration, deviations: Deviations) -> Row:
     """The row with its differences from other rows, then its differences from the suite."""
     try:
-        labels = [found.label for found in unasked_deviations(printed, config, deviations)]
+        found = unasked_deviations(printed, config, deviations)
     except MetabenchError:  # the verdict says so
         return row
-    return replace(row, facts=tuple(dict.fromkeys([*row.facts, *labels])))
+    labels = [deviation.label for deviation in found]
+    return replace(
+        row,
+        facts=tuple(dict.fromkeys([*row.facts, *labels])),
+        versions=tuple(one.version for one in found if one.version is not None),
+    )
 
 
 def _paper_cell(row: PrintedRow, column: Column, line: Sequence[Entry], judge: _Judge) -> PaperCell:

@@ -140,6 +140,7 @@ class Grid(Frozen):
         plugin_files: tuple[Path, ...] = (),
         of_file: bool = False,
         opened: dict[str, Loaded] | None = None,
+        without_data: bool = False,
     ) -> list[PlannedRun]:
         """The runs of the grid, each once.
 
@@ -149,6 +150,7 @@ class Grid(Frozen):
             plugin_files: plugins given by file.
             of_file: whether a plan file asks for them, whose digest their records then have.
             opened: as of :func:`~metabench.planning.plan.plan_all`.
+            without_data: as of :func:`~metabench.planning.plan.plan_all`.
 
         Raises:
             UsageError: for unknown names, values out of bounds and what does not fit together.
@@ -156,7 +158,7 @@ class Grid(Frozen):
         """
         suites = self.suites_of(catalog) if suites is None else suites
         requests = self._requests(suites, plugin_files)
-        runs = plan_all(requests, catalog, suites=suites, opened=opened)
+        runs = plan_all(requests, catalog, suites=suites, opened=opened, without_data=without_data)
         runs = [replace(run, tuned=self.tuned) for run in runs]
         return [replace(run, plan=self.digest) for run in runs] if of_file else runs
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metabench.errors import UsageError
+from metabench.errors import DataError, UsageError
 from metabench.planning.compatibility import (
     check_architecture,
     check_data,
@@ -129,6 +129,8 @@ class PlannedRun:
         trial: whether it ends with meta-validation, on which a tuning judges it. Nothing is tested.
         weights: the file or the run whose weights are tested, where the spec has weights.
         facts: what is known of their training, by the name of the record's field.
+        lacks: the data that is missing, with the commands that get it, one sentence each. Then the
+            fingerprint of the data is not known, and so neither is the id of the run.
     """
 
     spec: RunSpec
@@ -144,6 +146,7 @@ class PlannedRun:
     trial: bool = False
     weights: Path | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    lacks: tuple[str, ...] = ()
 
     def command_into(self, out: Path) -> str:
         """The command that repeats this run and writes to a results folder."""
@@ -173,6 +176,7 @@ def plan_all(
     *,
     suites: Mapping[str, Suite],
     opened: dict[str, Loaded] | None = None,
+    without_data: bool = False,
 ) -> list[PlannedRun]:
     """Resolve several requests; a run that two of them ask for is planned once.
 
@@ -181,6 +185,7 @@ def plan_all(
         catalog: the plugins.
         suites: those of the requests, by the name or path that was given.
         opened: data that an earlier call loaded; it gets what this one loads.
+        without_data: plan runs whose data is missing as well; they say what they lack.
 
     Raises:
         UsageError: as :func:`plan`. Where several learners or suites do not fit, it names each.
@@ -199,9 +204,10 @@ def plan_all(
     opened = {} if opened is None else opened
     runs: dict[str, PlannedRun] = {}
     for part in parts:
-        loaded = _loaded(part, catalog, opened)
+        lacks = _lacks(part, catalog) if without_data else ()
+        loaded = [] if lacks else _loaded(part, catalog, opened)
         for planned in _planned(part, loaded, catalog, misfits, several_suites=len(suites) > 1):
-            runs.setdefault(planned.spec.run_id, planned)
+            runs.setdefault(planned.spec.run_id, replace(planned, lacks=lacks))
     _refuse(misfits)
     return list(runs.values())
 
@@ -252,6 +258,17 @@ def _loaded(part: _Part, catalog: Catalog, opened: dict[str, Loaded]) -> Loaded:
     return opened[key]
 
 
+def _lacks(part: _Part, catalog: Catalog) -> tuple[str, ...]:
+    """The data of a request that is missing, and how to get it."""
+    found = []
+    for source in part.sources:
+        try:
+            load_data(source, catalog, data=part.request.data)
+        except DataError as error:
+            found.append(f"{error.message} {error.hint}".strip())
+    return tuple(dict.fromkeys(found))
+
+
 def _planned(
     part: _Part,
     loaded: Loaded,
@@ -260,13 +277,14 @@ def _planned(
     *,
     several_suites: bool,
 ) -> Iterator[PlannedRun]:
-    """The runs of one request, with data, whose network, learner and data fit."""
+    """The runs of one request whose network, learner and data fit; without data nothing is held."""
     request = part.request
-    known = {"sources": part.sources, "data_fingerprint": fingerprint_of(loaded)}
+    fingerprint = fingerprint_of(loaded) if loaded else ""
+    known = {"sources": part.sources, "data_fingerprint": fingerprint}
     of_data = [stamp for data in loaded for stamp in data.stamps]
     notes = tuple(note for data in loaded for note in getattr(data, "notes", ()))
     for spec in (spec.model_copy(update=known) for spec in part.specs):
-        if spec.seed == request.seeds[0]:
+        if loaded and spec.seed == request.seeds[0]:
             with _noting(misfits):
                 check_data(spec, loaded, catalog)
                 check_vectors(spec, loaded[0], catalog)

@@ -171,6 +171,11 @@ class Training(_WithLaterFields):
         json_schema_extra=LATER,
     )
 
+    @property
+    def validates_every(self) -> int:
+        """Meta-steps from one meta-validation to the next."""
+        return self.val_every or max(1, self.meta_steps // 20)
+
 
 class GivenWeights(Frozen):
     """Weights that a run tests and has not trained: of another run, or from elsewhere."""

@@ -21,12 +21,22 @@ from metabench.plugin.specs import (
     NasStrategySpec,
     RunEvent,
     SearchSpaceSpec,
+    TrackerSpec,
 )
 
 logger = logging.getLogger(__name__)
 
 Kind = Literal[
-    "dataset", "learner", "space", "strategy", "metric", "executor", "suite", "reference", "claims"
+    "dataset",
+    "learner",
+    "space",
+    "strategy",
+    "metric",
+    "executor",
+    "tracker",
+    "suite",
+    "reference",
+    "claims",
 ]
 T = TypeVar("T")
 
@@ -77,6 +87,7 @@ class Catalog:
     nas_strategies: Mapping[str, NasStrategySpec]
     metrics: Mapping[str, MetricSpec]
     executors: Mapping[str, ExecutorSpec]
+    trackers: Mapping[str, TrackerSpec]
     suites: Mapping[str, Traversable]
     references: Mapping[str, Traversable]
     claims: Mapping[str, Traversable]
@@ -107,6 +118,10 @@ class Catalog:
         """The executor of that name."""
         return self._find("executor", self.executors, name)
 
+    def tracker(self, name: str) -> TrackerSpec:
+        """The tracker of that name."""
+        return self._find("tracker", self.trackers, name)
+
     def suite(self, name: str) -> Traversable:
         """The file of the suite of that name."""
         return self._find("suite", self.suites, name)
@@ -120,6 +135,7 @@ class Catalog:
             "strategy": self.nas_strategies,
             "metric": self.metrics,
             "executor": self.executors,
+            "tracker": self.trackers,
             "suite": self.suites,
             "reference": self.references,
             "claims": self.claims,
@@ -199,6 +215,7 @@ def load_catalog(plugin_files: Sequence[Path] = ()) -> Catalog:
         nas_strategies=things["strategy"],
         metrics=things["metric"],
         executors=things["executor"],
+        trackers=things["tracker"],
         suites=things["suite"],
         references=things["reference"],
         claims=things["claims"],

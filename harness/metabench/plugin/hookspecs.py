@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         NasStrategySpec,
         RunEvent,
         SearchSpaceSpec,
+        TrackerSpec,
     )
 
 hookspec = pluggy.HookspecMarker("metabench")
@@ -69,5 +70,13 @@ def metabench_executors() -> Iterable[ExecutorSpec]:  # type: ignore[empty-body]
 
 
 @hookspec
+def metabench_trackers() -> Iterable[TrackerSpec]:  # type: ignore[empty-body]
+    """Return the trackers of this plugin. Called when the plugin is loaded."""
+
+
+@hookspec
 def metabench_on_event(event: RunEvent) -> None:
-    """Receive an event of a run. Called in the main process; an exception is logged, not raised."""
+    """Receive an event of a run. Called in the main process; an exception is logged, not raised.
+
+    The runs wait until it returns. A tracker (:class:`~metabench.TrackerSpec`) holds up no run.
+    """

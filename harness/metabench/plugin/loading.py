@@ -33,6 +33,7 @@ from metabench.plugin.specs import (
     NasStrategySpec,
     SearchSpaceSpec,
     Spec,
+    TrackerSpec,
 )
 
 GROUP = "metabench"
@@ -43,6 +44,7 @@ HOOKS = {
     "strategy": ("metabench_nas_strategies", NasStrategySpec),
     "metric": ("metabench_metrics", MetricSpec),
     "executor": ("metabench_executors", ExecutorSpec),
+    "tracker": ("metabench_trackers", TrackerSpec),
     "suite": ("metabench_suites", Traversable),
     "reference": ("metabench_references", Traversable),
     "claims": ("metabench_claims", Traversable),

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from metabench.errors import PluginError
 from metabench.plugin.contracts.episode import EpisodeShape, TaskKind, TaskShape
 from metabench.plugin.contracts.metric import Better, MetricFacts, Score
+from metabench.plugin.contracts.tracker import RunFacts, RunScore
 from metabench.plugin.source_deviation import SourceDeviation
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pydantic import BaseModel
 
     from metabench.plugin.contracts.conditions import TrainingConditions
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from metabench.plugin.contracts.phase import Phase
     from metabench.plugin.contracts.space import SearchSpace
     from metabench.plugin.contracts.strategy import Strategy
+    from metabench.plugin.contracts.tracker import Tracker
 
 API_VERSION = 1
 """It rises when a contract changes so that older plugins would break."""
@@ -106,6 +110,9 @@ class LearnerSpec(Spec):
             needs a :class:`~metabench.LayeredSpace` that has some.
         takes_state: whether it trains a :class:`~metabench.StatefulSpace` as one, with its
             training pass and its state. One that does not is refused such a network.
+        splits_tasks: whether several processes can share the tasks of its meta-steps: it runs those
+            of ``context.ranks.own``, and descends what ``context.ranks.summed`` returns. One that
+            does not is refused by ``metabench run --ranks``.
         transductive: whether its predictions use the statistics of the query set when the protocol
             and the network do; False if they never do.
         train_shape: maps its parameters and the protocol's meta-train shape to the shape of the
@@ -138,6 +145,7 @@ class LearnerSpec(Spec):
     needs_space: bool = True
     needs_hidden_layers: bool = False
     takes_state: bool = False
+    splits_tasks: bool = False
     trains: bool = True
     transductive: bool = True
     train_shape: Callable[[Any, EpisodeShape], EpisodeShape] | str | None = None
@@ -289,22 +297,50 @@ class ExecutorSpec(Spec):
     remote: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerSpec(Spec):
+    """A tracker: a service or a kind of files that runs are passed on to while they are made.
+
+    A user names it by ``--tracker`` and sets its parameters by ``--set tracker[NAME].PARAM=VALUE``.
+    They are no part of the identity of a run, and no record holds them. A secret, such as a
+    password, is read from the environment all the same: commands are kept in histories.
+
+    Attributes:
+        factory: builds a :class:`~metabench.Tracker` from its validated parameters and the results
+            folder, once for a command and before any run begins. Raises ``UsageError`` if a package
+            is missing.
+        trial: parameters with which it sends nothing to another machine; the conformance kit tries
+            it with them.
+    """
+
+    factory: Callable[[Any, Path], Tracker] | str
+    trial: Mapping[str, Any] = field(default_factory=dict)
+
+
 EventKind = Literal["run-started", "phase-started", "progress", "message", "run-done", "run-failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEvent:
-    """An event of a run, for progress bars and trackers.
+    """An event of a run.
 
     Attributes:
-        kind: what happened.
+        kind: what happened. ``run-started``: a run begins or goes on; one that is done already has
+            ``run-done`` alone. ``phase-started``: meta-training, the meta-test or an evaluation
+            begins or goes on. ``progress``: more of it is done; in meta-training at fixed
+            meta-steps. ``message``: something that a user should know.
         run_id: the id of the run.
         label: the run in words, such as ``maml 5w1s seed 0``.
         phase: ``meta-train``, ``meta-val``, ``meta-test`` or the name of an evaluation.
-        done: how many steps or episodes of this phase are finished.
-        total: how many steps or episodes this phase has.
-        values: scalars to show, such as the loss.
-        text: a sentence for ``message``, ``run-done`` and ``run-failed``.
+        done: how many steps or episodes of this phase are finished; in meta-val, how many steps of
+            meta-training.
+        total: how many there are in all.
+        values: scalars, such as the loss: means over the steps since the event before; in meta-val,
+            the score.
+        text: a sentence for ``message``, ``run-done`` and ``run-failed``; in ``phase-started``, the
+            name of the phase of meta-training, of a learner with several.
+        run: parameters, stamps, folder and more, in ``run-started`` and ``run-done``.
+        scores: in ``run-done``, the means over the meta-test episodes with their half-widths.
     """
 
     kind: EventKind
@@ -315,3 +351,5 @@ class RunEvent:
     total: int = 0
     values: Mapping[str, float] = field(default_factory=dict)
     text: str = ""
+    run: RunFacts | None = None
+    scores: tuple[RunScore, ...] = ()

@@ -176,8 +176,9 @@ class _Notes:
     def below(self) -> str:
         """The text under the table; "" if there is none."""
         said = [f"${symbol}$~{breakable(note)}." for note, symbol in self._symbols.items()]
-        if self._symbols and self._table.usual:
-            said.insert(0, f"Without a mark: {breakable(self._table.usual)}.")
+        if self._table.usual:
+            which = "Without a mark: " if self._symbols else ""
+            said.insert(0, f"{which}{breakable(self._table.usual)}.")
         signs = [
             f"${sign}$ {words}" for words, sign in _VERDICTS.items() if words in self._verdicts
         ]

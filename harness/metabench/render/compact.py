@@ -16,6 +16,7 @@ from metabench.plugin.contracts.metric import MetricFacts
 from metabench.render.print_names import PrintNames
 from metabench.render.row_conditions import (
     NOT_COMPARED,
+    Note,
     RowConditions,
     in_column,
     sources_of,
@@ -152,6 +153,8 @@ def compact_table(
     if blocks := seen[0].blocks:
         lines.sort(key=lambda line: blocks.index(line.block))
     places = _places_apart(tables, names)
+    networks = {known.network() for known in seen} - {""}
+    networks_apart = len(networks) > 1 and "Network" not in style.shown
     return CompactTable(
         caption=_caption(tables, names, seen),
         label=_label(tables),
@@ -159,7 +162,9 @@ def compact_table(
         n_names=2 if style.shown and _alike(lines) else 1,
         columns=_headings(tables, names),
         lines=tuple(lines),
-        usual=_by_place(places, [known.usual_where_noted() for known in seen]),
+        usual=_by_place(
+            places, [known.usual_where_noted(with_network=networks_apart) for known in seen]
+        ),
         comments=tuple(comments),
     )
 
@@ -201,7 +206,7 @@ def _line(
     rows = [row for row, _ in there]
     name, in_name = _name(there, style)
     notes = [
-        "" if row is None else known.note(row, with_variant=not in_name)
+        () if row is None else known.note(row, with_variant=not in_name)
         for row, known in zip(own, seen, strict=True)
     ]
     note = _common_note(own, seen, notes)
@@ -213,23 +218,28 @@ def _line(
     return Line(
         left=(name, *(in_column(rows, field, style.names) for field in style.shown.values())),
         numbers=tuple(numbers),
-        note=note,
+        note=in_one(note),
         block=there[0][1].block(rows[0]),
     )
 
 
 def _common_note(
-    own: Sequence[Row | None], seen: Sequence[RowConditions], notes: Sequence[str]
-) -> str:
-    """The note that holds for a row in all tables; "" if there is none.
+    own: Sequence[Row | None], seen: Sequence[RowConditions], notes: Sequence[Note]
+) -> Note:
+    """The note that holds for a row in all tables; () if there is none.
 
     In a table of its own a row differs from no other, so that it has no note there.
     """
     there = [(row, k, note) for row, k, note in zip(own, seen, notes, strict=True) if row]
-    found = {note for _, known, note in there if not known.single} or {""}
+    found = {note for _, known, note in there if not known.single} or {()}
     note = found.pop()
     agreed = (known.agrees(row, note) for row, known, _ in there if known.single)
-    return note if not found and all(agreed) else ""
+    return note if not found and all(agreed) else ()
+
+
+def in_one(note: Note) -> str:
+    """A note as it is printed."""
+    return "; ".join(note)
 
 
 def _name(there: Sequence[tuple[Row, RowConditions]], style: _Style) -> tuple[str, bool]:
@@ -247,7 +257,7 @@ def _name(there: Sequence[tuple[Row, RowConditions]], style: _Style) -> tuple[st
     return (told, True) if variant and len(told) <= _LONGEST_NAME else (name, False)
 
 
-def number_of(cell: TableCell | None, *, note: str, own: str = "") -> Number | None:
+def number_of(cell: TableCell | None, *, note: Note, own: Note = ()) -> Number | None:
     """A cell as it is printed.
 
     Args:
@@ -257,11 +267,11 @@ def number_of(cell: TableCell | None, *, note: str, own: str = "") -> Number | N
     """
     if cell is None:
         return None
-    said = "" if own == note else own
-    if cell.mark == "not compared" and NOT_COMPARED not in f"{note}; {said}":
-        said = "; ".join(filter(None, (said, NOT_COMPARED)))
+    said = () if own == note else own
+    if cell.mark == "not compared" and NOT_COMPARED not in (*note, *said):
+        said = (*said, NOT_COMPARED)
     half = "" if math.isnan(cell.half_width) else number(cell.half_width, cell.unit)
-    return Number(number(cell.mean, cell.unit), half, cell.mark, said)
+    return Number(number(cell.mean, cell.unit), half, cell.mark, in_one(said))
 
 
 _LEVELS = 4

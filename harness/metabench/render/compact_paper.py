@@ -12,13 +12,20 @@ from metabench.render.compact import (
     CompactTable,
     Line,
     Number,
+    in_one,
     marks_in_words,
     metric_in_words,
     number_of,
     slug,
 )
 from metabench.render.print_names import PrintNames
-from metabench.render.row_conditions import NOTHING, RowConditions, in_column, varying_columns
+from metabench.render.row_conditions import (
+    NOTHING,
+    Note,
+    RowConditions,
+    in_column,
+    varying_columns,
+)
 from metabench.reports.tables import Row, Table
 from metabench.text import plain
 
@@ -116,15 +123,15 @@ def _ours(
     own = [replace(one, conditions="") for one in row.ours]
     notes = {one.runs: known.note(one, with_variant=True) for one in own}
     alike = set(notes.values())
-    note = alike.pop() if len(alike) == 1 else ""
+    note = alike.pop() if len(alike) == 1 else ()
     name = "" if row.in_paper else _not_in_paper(row.ours[0].learner, table, names)
     return Line(
         left=(name, "ours", *(in_column(row.ours, field, names) for field in fields)),
         numbers=tuple(
-            _judged(cell, note=note, own="" if note or cell.row is None else notes[cell.row.runs])
+            _judged(cell, note=note, own=() if note or cell.row is None else notes[cell.row.runs])
             for cell in (row.cells[column] for column in table.columns)
         ),
-        note=note,
+        note=in_one(note),
         block=plain(row.group),
     )
 
@@ -136,7 +143,7 @@ def _not_in_paper(learner: str, table: PaperTable, names: PrintNames) -> str:
     return f"{title} ({plain(learner)})" if taken else title
 
 
-def _judged(cell: PaperCell, *, note: str, own: str) -> Number | None:
+def _judged(cell: PaperCell, *, note: Note, own: Note) -> Number | None:
     number = number_of(cell.ours, note=note, own=own)
     if number is None or cell.verdict is None:
         return number

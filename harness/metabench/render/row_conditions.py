@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -20,6 +19,9 @@ NOTHING = "\N{EN DASH}"
 
 NO_STAMP = "no further stamp"
 """Said of a row without a stamp besides its budget, where others have one."""
+
+Note = tuple[str, ...]
+"""What is said of a row or a number, in parts."""
 
 _IN_CAPTION = ("budget", "stamps")
 _TESTED = ("seeds", "interval")  # of these the caption says what the interval is over
@@ -67,9 +69,8 @@ class RowConditions:
             words["network"] = self._names.network(row.network)
             if row.n_params is not None and self._unequal:
                 words["size"] = f"{row.n_params:,} weights"
-        for fact in filter(_is_version, row.facts):
-            whose = "learner" if fact.startswith(f"{row.learner} ") else fact.partition(" ")[0]
-            words[f"version of {whose}"] = f"{whose} version {fact.rpartition(' ')[2]}"
+        for one in row.versions:
+            words[f"version of {one.whose}"] = f"{one.whose} version {one.number}"
         return {kind: plain(text) for kind, text in words.items()}
 
     def _usual_of(self, rows: Sequence[Row]) -> dict[str, str]:
@@ -88,11 +89,12 @@ class RowConditions:
         """What tells a row apart from rows that would look the same and its block does not say."""
         said = self._table.conditions.get(row.conditions, "").split(", ")
         network = self._of[row.runs].get("network", "")
-        told = (fact for fact in row.facts if not _is_version(fact) and fact not in network)
+        versions = {one.fact for one in row.versions}
+        told = (fact for fact in row.facts if fact not in versions and fact not in network)
         return [plain(fact) for fact in told if fact.replace("=", " ") not in said]
 
-    def note(self, row: Row, *, with_variant: bool) -> str:
-        """In what a row differs from the usual of the rows that it is compared with; may be "".
+    def note(self, row: Row, *, with_variant: bool) -> Note:
+        """In what a row differs from the usual of the rows that it is compared with; may be ().
 
         Args:
             row: of the table.
@@ -104,17 +106,16 @@ class RowConditions:
         shown = self._table.columns or row.cells
         if {row.cells[name].mark for name in shown if name in row.cells} == {"not compared"}:
             said.append(NOT_COMPARED)
-        return "; ".join(said)
+        return tuple(said)
 
     @property
     def single(self) -> bool:
         """Whether the table has one row."""
         return len(self._table.rows) == 1
 
-    def agrees(self, row: Row, note: str) -> bool:
+    def agrees(self, row: Row, note: Note) -> bool:
         """Whether all that a note says holds for a row."""
-        holds = {*self._of[row.runs].values(), *self.variant(row), ""}
-        return holds >= set(note.split("; "))
+        return {*self._of[row.runs].values(), *self.variant(row)} >= {*note}
 
     def block(self, row: Row) -> str:
         """The words over the rows with the letter of this row; "" in a table without letters."""
@@ -132,10 +133,22 @@ class RowConditions:
         kinds = dict.fromkeys(kind for usual in self._usual.values() for kind in usual)
         return [k for k in kinds if len({usual.get(k) for usual in self._usual.values()}) > 1]
 
-    def usual_where_noted(self) -> str:
-        """What rows without a note have where another has one; what the caption says aside."""
+    def network(self) -> str:
+        """The network of most rows that have one; "" where there is no such."""
+        rows = [row for row in self._table.rows if row.network != "none"]
+        found = Counter(row.network for row in rows).most_common(1)
+        return self._names.network(found[0][0]) if found and 2 * found[0][1] > len(rows) else ""
+
+    def usual_where_noted(self, *, with_network: bool = False) -> str:
+        """What rows without a note have where another has one; what the caption says aside.
+
+        Args:
+            with_network: whether the network of most rows is said in any case.
+        """
         aside = {*_IN_CAPTION, *_TESTED, *self._of_blocks()}
-        said: dict[str, None] = {}
+        said: dict[str, None] = dict.fromkeys(
+            filter(None, [self.network() if with_network else ""])
+        )
         for row in self._table.rows:
             usual = self._usual[row.conditions]
             for kind, words in self._of[row.runs].items():
@@ -195,11 +208,6 @@ def in_column(rows: Sequence[Row], field: str, names: PrintNames) -> str:
     else:
         words = [f"{row.n_params:,}" for row in rows if row.n_params is not None]
     return " / ".join(dict.fromkeys(words)) or NOTHING
-
-
-def _is_version(fact: str) -> bool:
-    """Whether a fact is that another version is installed now, ``maml version 1``."""
-    return re.fullmatch(r".+ version \d+", fact) is not None
 
 
 def _interval(*, over_seeds: bool) -> str:

@@ -19,7 +19,6 @@ from metabench.results.reading import FinishedRun, Results, read_runs
 from metabench.text import plain
 
 Pairs = list[tuple[Configuration, Configuration]]
-_DEFAULT_FOLDER = Path("results")
 _SHORTEST_ID = 4
 _MOST_PROBLEMS = 5
 _VARIANT = re.compile(r"(?P<learner>[^()]+?)\s*\((?P<facts>.*)\)")
@@ -81,8 +80,6 @@ def find_sides(first: str, second: str, *, folder: Path, wanted: Wanted) -> Side
         )
     names = (first, second)
     both_folders = all(Path(name).is_dir() for name in names)
-    if not both_folders:
-        _check_default(folder, taken=second)
     read: dict[Path, Results] = {}
     chosen: list[Sequence[FinishedRun]] = [
         _runs(name, folder=folder, wanted=wanted, read=read) for name in names
@@ -117,16 +114,6 @@ def find_sides(first: str, second: str, *, folder: Path, wanted: Wanted) -> Side
         if key not in theirs
     ]
     return Sides(pairs, tuple(dict.fromkeys(alone)), tuple(problems))
-
-
-def _check_default(folder: Path, *, taken: str) -> None:
-    """Refuse a default folder that is not there: an argument may have been forgotten."""
-    if folder == _DEFAULT_FOLDER and not folder.is_dir():
-        raise DataError(
-            f"There is no folder {folder}, in which compare looks up runs and learners.",
-            hint=f"compare needs A and B, and {taken} was taken for B. Name both, and then the "
-            "folder.",
-        )
 
 
 def _check_differ(

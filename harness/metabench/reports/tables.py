@@ -51,6 +51,21 @@ class TableCell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherVersion:
+    """A version that runs used, where another one is installed now.
+
+    Attributes:
+        fact: in the words of :attr:`Row.facts`.
+        whose: ``suite``, ``learner``, or the name of another plugin.
+        number: the version that was used.
+    """
+
+    fact: str
+    whose: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One configuration; its runs differ in the seed only.
 
@@ -76,6 +91,7 @@ class Row:
             no other can be compared with, and of all where only one group of rows can.
         runs: run ids, in the order of the seeds.
         cells: by column; a source without episodes has none.
+        versions: which of the facts are versions; looked up beside a paper's numbers alone.
     """
 
     learner: str
@@ -95,6 +111,7 @@ class Row:
     conditions: str = ""
     runs: tuple[str, ...]
     cells: Mapping[str, TableCell]
+    versions: tuple[OtherVersion, ...] = ()
 
     @property
     def over_seeds(self) -> bool:

@@ -7,6 +7,7 @@ weights of operations change while it adapts to a task.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -156,7 +157,13 @@ def read_mixtures(folder: Path) -> dict[int, MixturePath]:
 
 def command_again(record: RunRecord) -> str:
     """The command that makes a run once more, in a new folder."""
-    return f"{record.provenance.command.rpartition(' --out ')[0]} --out NEW"
+    kept, words = [], iter(shlex.split(record.provenance.command))
+    for word in words:
+        if word == "--out":
+            next(words, None)
+        elif not word.startswith("--out="):
+            kept.append(word)
+    return shlex.join([*kept, "--out", "NEW"])
 
 
 def _read(path: Path, read: Callable[[dict[str, Any]], T]) -> list[T]:

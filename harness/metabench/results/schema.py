@@ -78,6 +78,12 @@ class Provenance(BaseModel):
         default=(),
         description="What adapted to the meta-test episodes, likewise.",
     )
+    ranks: tuple[str, ...] = Field(
+        default=(),
+        description="How many processes shared the meta-steps, and through what their sums passed, "
+        "such as `2 gloo` or `4 nccl`; one after the other where a run went on with others, and "
+        "then `1` for a single process. Empty where there was no other.",
+    )
     threads: int = Field(description="CPU threads per process.")
     python: str = Field(description="Python version.")
     platform: str = Field(description="Operating system and processor.")

@@ -32,6 +32,7 @@ from metabench.plugin.contracts.data import ClassData, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, TaskShape
 from metabench.plugin.contracts.learner import Learner, LearnerContext
 from metabench.plugin.contracts.phase import first_steps
+from metabench.plugin.contracts.ranks import ONE_RANK, Ranks
 from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.specs import LearnerSpec, resolve
 from metabench.results.schema import Normalization
@@ -82,6 +83,7 @@ def build(
     *,
     device: torch.device,
     metrics: Iterable[str] = (),
+    ranks: Ranks = ONE_RANK,
     start: Callable[[SearchSpace], SearchSpace] | None = None,
 ) -> Built:
     """Build everything that a run needs.
@@ -91,6 +93,7 @@ def build(
         catalog: where plugins are found.
         device: where tensors live.
         metrics: further metrics of the meta-test's predictions, by name.
+        ranks: the processes that share the meta-steps.
         start: gives the network other initial weights.
 
     Raises:
@@ -99,15 +102,7 @@ def build(
     """
     learner_spec = catalog.learner(spec.learner.name)
     params = learner_params(spec, catalog)
-    loaded = [load_data(choice, catalog, data=spec.data) for choice in spec.sources]
-    if fingerprint_of(loaded) != spec.data_fingerprint:
-        raise DataError(
-            "The data has changed since this run was planned.", hint="Run the command again."
-        )
-    sources = [
-        open_source(choice.source, data, device=device)
-        for choice, data in zip(spec.sources, loaded, strict=True)
-    ]
+    loaded, sources = open_sources(spec, catalog, device=device)
     task = common_task(spec, loaded)
     shapes = episode_shapes(spec, catalog)
 
@@ -138,6 +133,7 @@ def build(
             device=device,
             rng=generator(spec.seed, "init"),
             train_classes=train_classes,
+            ranks=ranks,
         )
     )
     episode_seed = spec.protocol.episode_seed
@@ -164,6 +160,25 @@ def build(
         conditions=training_conditions(spec, catalog),
         n_params=count_weights(space) if space and not space.choices() else None,
     )
+
+
+def open_sources(
+    spec: RunSpec, catalog: Catalog, *, device: torch.device
+) -> tuple[list[ClassData | FunctionFamily], list[ClassSource | FunctionSource]]:
+    """The data of each source of a run, and the sources that draw episodes from it.
+
+    Raises:
+        DataError: when the data is missing or has changed since planning.
+    """
+    loaded = [load_data(choice, catalog, data=spec.data) for choice in spec.sources]
+    if fingerprint_of(loaded) != spec.data_fingerprint:
+        raise DataError(
+            "The data has changed since this run was planned.", hint="Run the command again."
+        )
+    return loaded, [
+        open_source(choice.source, data, device=device)
+        for choice, data in zip(spec.sources, loaded, strict=True)
+    ]
 
 
 def _normalization(spec: RunSpec, learner: LearnerSpec, space: SearchSpace | None) -> Normalization:

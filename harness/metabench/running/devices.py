@@ -6,9 +6,13 @@ import ctypes
 import os
 import sys
 import warnings
+from typing import TYPE_CHECKING
 
 from metabench.errors import UsageError
 from metabench.text import counted
+
+if TYPE_CHECKING:
+    import torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -40,6 +44,16 @@ def pick_device(name: str) -> str:
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"--device {name!r} is not supported.", hint=_HINT)
     return str(device)
+
+
+def prepare(device: torch.device, threads: int) -> None:
+    """Set this process up for computing runs on a device, with so many CPU threads."""
+    import torch
+
+    torch.set_num_threads(threads)
+    reuse_freed_memory()
+    if device.type == "cuda":
+        make_repeatable()
 
 
 def visible_gpus() -> list[str]:

@@ -23,16 +23,14 @@ from metabench.results.figure_data import (
     MixturePath,
 )
 from metabench.results.store import RunStore
+from metabench.running.single_episodes import functions_of
 from metabench.running.trained_learner import Restored, restore
-from metabench.sampling.grid import QueryGrid
 
 if TYPE_CHECKING:
     from metabench.planning.runspec import RunSpec
     from metabench.plugin.catalog import Catalog
 
 POINTS = 201
-LOW, HIGH = -5.0, 5.0
-"""The range of M-NAS's figure; wider where a task has points outside it."""
 EPISODES, MOST_FITS = 3, 24
 """Episodes of each source whose fits a run keeps, and how many it keeps at most."""
 MOST_STEPS = 50
@@ -69,24 +67,19 @@ def fits_at(restored: Restored, episode: int) -> list[Fit]:
     """What a learner, adapted as in meta-test, predicts on an episode of each source."""
     n_sources = len(restored.record.spec.sources)
     indices = range(episode * n_sources, (episode + 1) * n_sources)
-    tasks = restored.episodes(indices)
-    support_x = tasks.support.x[..., 0].double().cpu().numpy()
-    support_y = tasks.support.y[..., 0].double().cpu().numpy()
-    low, high = min(LOW, support_x.min() - 0.2), max(HIGH, support_x.max() + 0.2)
-    low, high = float(f"{low:.5g}"), float(f"{high:.5g}")
-    grid = QueryGrid(points=POINTS, low=low, high=high)
-    predicted, truth = restored.predict(indices, grid), restored.truth(indices, grid)
+    grid, tasks = functions_of(restored.built.test, indices, points=POINTS)
+    predicted = restored.predict(indices, grid)
     return [
         Fit(
-            index=index,
-            source=tasks.sources[row],
-            x=np.linspace(low, high, POINTS),
-            support_x=support_x[row],
-            support_y=support_y[row],
-            truth=None if truth is None else truth[row],
+            index=task.index,
+            source=task.source,
+            x=np.linspace(grid.low, grid.high, grid.points),
+            support_x=task.support_x,
+            support_y=task.support_y,
+            truth=task.truth,
             fit=predicted[row],
         )
-        for row, index in enumerate(indices)
+        for row, task in enumerate(tasks)
     ]
 
 

@@ -8,9 +8,9 @@ writes the same bytes as one that was not.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from torch import Tensor
 
 from metabench.errors import DivergedError
 from metabench.planning.plan import PlannedRun
-from metabench.planning.runspec import Training
 from metabench.plugin.contracts.episode import (
     Adapted,
     EpisodeShape,
@@ -39,11 +38,14 @@ from metabench.running.build import Built
 from metabench.running.checkpoint import without_training
 from metabench.running.engines import Adapter, EagerAdapter, Engine, EngineName
 from metabench.running.ensemble import Ensemble, keep, kept
-from metabench.running.training_phases import batches
+from metabench.running.training_phases import TrainingPhase, batches
 from metabench.running.weights_file import load_given
 from metabench.running.work import Work
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.seeding import generator
+
+if TYPE_CHECKING:
+    from metabench.running.ranks.leading import Leader
 
 LOG_POINTS = 200
 """Points of the training curve; the device is waited for only then."""
@@ -70,6 +72,7 @@ class Control:
         why: what the record says of a run that was stopped; "" where a user asked.
         checkpoint_seconds: least number of seconds between two checkpoints of the training.
         engine: what makes the meta-steps.
+        leader: of the processes that make the run together; None if there is this one alone.
     """
 
     emit: Callable[[RunEvent], None]
@@ -77,6 +80,26 @@ class Control:
     why: Callable[[], str] = str
     checkpoint_seconds: float = 30.0
     engine: EngineName = "eager"
+    leader: Leader | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TestedChunk:
+    """What is found on a chunk of meta-test episodes; it can be pickled.
+
+    Attributes:
+        first: its first episode.
+        records: one for each episode.
+        genotypes: likewise, where the architecture is a result.
+        own_genotypes: likewise, of :attr:`metabench.Adapted.own_genotypes`.
+        embedding: rows of the first :data:`EMBEDDED` episodes, where tasks are embedded.
+    """
+
+    first: int
+    records: Sequence[EpisodeRecord]
+    genotypes: Sequence[Genotype] | None
+    own_genotypes: Sequence[Genotype] | None
+    embedding: Sequence[Sequence[float | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +176,17 @@ class Loops:
         step = state.step
         meta_step = self.engine or built.learner.meta_step
         log_every = max(1, total // LOG_POINTS)
-        val_every = validates_every(spec.training)
+        val_every = spec.training.validates_every
         first = step
         work = Work(self.store, "meta-train", done=step)
+        begun: TrainingPhase | None = None
         try:
             for phase, tasks in batches(built.phases, step):
+                if phase is not begun:
+                    begun = phase
+                    self._say(
+                        "phase-started", phase="meta-train", done=step, total=total, text=phase.name
+                    )
                 rng = generator(spec.seed, "meta-train", step)
                 pending.append(meta_step(tasks, progress=step / total, rng=rng))
                 step += 1
@@ -215,41 +244,74 @@ class Loops:
         self._test(episodes, evaluation=META_VAL)
 
     def _test(self, episodes: EpisodeSampler, *, evaluation: str = "") -> None:
-        spec, built = self.planned.spec, self.built
         phase = evaluation or "meta-test"
-        validates = evaluation == META_VAL
-        split, protocol = META_VAL if validates else "meta-test", spec.protocol
-        n_episodes = protocol.val_episodes if validates else protocol.episodes
-        shape = protocol.val_shape() if validates else protocol.test_shape()
-        adapt = self.validation if validates else self.test
-        total = n_episodes * len(spec.sources)
-        written = self.store.count_episodes(evaluation=evaluation, having=built.scoring.further)
+        split = META_VAL if evaluation == META_VAL else "meta-test"
+        total, size = self._extent(split)
+        further = self.built.scoring.further
+        written = self.store.count_episodes(evaluation=evaluation, having=further)
         work = Work(self.store, phase, done=written)
-        size = chunk_size(shape, built.task)
-        tested = tested_learner(built, self.store, spec.training.ensemble, device=self.device)
-        for first, tasks in _chunks(episodes, total, size, done=written):
-            rng = generator(spec.seed, split, first)
-            adapted = adapt(tested, tasks, rng=rng)
-            if validates:
-                adapted = replace(adapted, curve=None)
-            records = self._episodes(adapted, tasks, first, split=split)
-            if adapted.genotypes is not None and not evaluation:
-                own = adapted.own_genotypes
-                self.store.append_genotypes(
-                    first,
-                    self._canonical(adapted.genotypes),
-                    own=None if own is None else self._canonical(own),
-                )
-            if adapted.embedding is not None and not evaluation and first < EMBEDDED:
-                kept = adapted.embedding[: EMBEDDED - first].double().tolist()
-                self.store.append_embeddings(first, [[*map(_short, row)] for row in kept])
-            self.store.append_episodes(records[max(0, written - first) :], evaluation=evaluation)
-            self._say("progress", phase=phase, done=first + len(tasks), total=total)
+        ensemble = self.planned.spec.training.ensemble
+        tested = tested_learner(self.built, self.store, ensemble, device=self.device)
+        if written < total:
+            self._say("phase-started", phase=phase, done=written, total=total)
+        make = self.tested_chunk(tested, episodes, split=split)
+        firsts = _firsts(total, size, done=written)
+        leader = None if evaluation else self.control.leader
+        if leader is None:
+            chunks: Iterable[TestedChunk] = map(make, firsts)
+        else:
+            if firsts:
+                leader.load(tested)
+            chunks = leader.chunks("meta-test", make, firsts)
+        for chunk in chunks:
+            first, done = chunk.first, chunk.first + len(chunk.records)
+            if chunk.genotypes is not None and not evaluation:
+                self.store.append_genotypes(first, chunk.genotypes, own=chunk.own_genotypes)
+            if chunk.embedding and not evaluation:
+                self.store.append_embeddings(first, chunk.embedding)
+            records = chunk.records[max(0, written - first) :]
+            self.store.append_episodes(records, evaluation=evaluation)
+            self._say("progress", phase=phase, done=done, total=total)
             if work.seconds > self.control.checkpoint_seconds:
-                work.note(first + len(tasks))
+                work.note(done)
             if self.control.stopped():
                 raise Interrupted
         work.note(total)
+
+    def _extent(self, split: str) -> tuple[int, int]:
+        """The number of episodes of a split, and how many of them are adapted to at once."""
+        spec = self.planned.spec
+        n, shape = spec.protocol.episodes, spec.protocol.test_shape()
+        if split == META_VAL:
+            n, shape = spec.protocol.val_episodes, spec.protocol.val_shape()
+        return n * len(spec.sources), chunk_size(shape, self.built.task)
+
+    def tested_chunk(
+        self, learner: Learner | Ensemble, episodes: EpisodeSampler, *, split: str = "meta-test"
+    ) -> Callable[[int], TestedChunk]:
+        """Return what tests a learner on the chunk that begins with an episode of a split."""
+        total, size = self._extent(split)
+        adapt = self.validation if split == META_VAL else self.test
+
+        def make(first: int) -> TestedChunk:
+            tasks = episodes.batch(np.arange(first, min(first + size, total)))
+            adapted = adapt(learner, tasks, rng=generator(self.planned.spec.seed, split, first))
+            if split == META_VAL:
+                adapted = replace(adapted, curve=None)
+            records = self._episodes(adapted, tasks, first, split=split)
+            found, own, embedding = adapted.genotypes, adapted.own_genotypes, adapted.embedding
+            rows: list[list[float]] = []
+            if embedding is not None and first < EMBEDDED:
+                rows = embedding[: EMBEDDED - first].double().tolist()
+            return TestedChunk(
+                first,
+                records,
+                None if found is None else self._canonical(found),
+                None if own is None else self._canonical(own),
+                [[*map(_short, row)] for row in rows],
+            )
+
+        return make
 
     def _canonical(self, genotypes: Sequence[Genotype]) -> list[Genotype]:
         """One genotype for all that are one architecture, where the network knows."""
@@ -295,9 +357,9 @@ class Loops:
     def _save(self, state: _State, pending: Sequence[Mapping[str, Tensor | float]] = ()) -> None:
         learner = self.built.learner.state_dict()
         kept = {**asdict(state), "learner": learner}
+        self.store.flush()  # the points of the curve up to here must not be lost before it
         if pending:
             kept["pending"] = list(pending)
-        self.store.flush()  # the points of the curve up to here must not be lost before it
         checkpoint.save(self.store.checkpoint, kept)
 
     def _log(self, state: _State, pending: Sequence[Mapping[str, Tensor | float]]) -> _State:
@@ -363,18 +425,28 @@ class Loops:
         """
         spec = self.planned.spec
         assert self.built.validate is not None
-        n_episodes = spec.protocol.val_episodes * len(spec.sources)
-        size = chunk_size(spec.protocol.val_shape(), self.built.task)
-        scores: list[Tensor] = []
-        for first, tasks in _chunks(self.built.validate, n_episodes, size):
-            rng = generator(spec.seed, "meta-val", first)
-            adapted = self.validation(self.built.learner, tasks, rng=rng)
-            scores.append(self._scores(adapted.predict, tasks))
+        total, size = self._validated
+        firsts, leader = _firsts(total, size), self.control.leader
+        chunks: Iterable[Tensor] = (
+            map(self.validated_chunk, firsts)
+            if leader is None
+            else leader.chunks("meta-val", self.validated_chunk, firsts)
+        )
+        scores = []
+        for chunk in chunks:
+            scores.append(chunk)
             if self.control.stopped():  # the next start repeats the steps since the last checkpoint
                 raise Interrupted
         score = float(torch.cat(scores).mean())
         self._check(state.step, {VAL_SCORE: score})
         self.store.append_metrics(state.step, {VAL_SCORE: float(f"{score:.6g}")})
+        self._say(
+            "progress",
+            phase="meta-val",
+            done=state.step,
+            total=spec.training.meta_steps,
+            values={VAL_SCORE: score},
+        )
         best = keep(
             self.store.best_checkpoint,
             without_training(self.built.learner.state_dict()),
@@ -385,6 +457,22 @@ class Loops:
             most=spec.training.ensemble or 1,
         )
         return replace(state, best=best)
+
+    @property
+    def _validated(self) -> tuple[int, int]:
+        """How many episodes meta-validation has, and a chunk of them."""
+        spec = self.planned.spec
+        size = chunk_size(spec.protocol.val_shape(), self.built.task)
+        return spec.protocol.val_episodes * len(spec.sources), size
+
+    def validated_chunk(self, first: int) -> Tensor:
+        """The scores of the present weights on the meta-validation chunk that begins with one."""
+        assert self.built.validate is not None
+        total, size = self._validated
+        tasks = self.built.validate.batch(np.arange(first, min(first + size, total)))
+        rng = generator(self.planned.spec.seed, "meta-val", first)
+        adapted = self.validation(self.built.learner, tasks, rng=rng)
+        return self._scores(adapted.predict, tasks)
 
     # Scores ------------------------------------------------------------------------------------
 
@@ -450,24 +538,15 @@ def tested_learner(
     return Ensemble(built.learner, states, built.task.kind, built.n_params)
 
 
-def validates_every(training: Training) -> int:
-    """Meta-steps from one meta-validation to the next."""
-    return training.val_every or max(1, training.meta_steps // 20)
-
-
 def chunk_size(shape: EpisodeShape, task: TaskShape) -> int:
     """How many episodes are adapted to at once, in meta-validation and meta-test."""
     n_examples = shape.n_support + shape.n_query
     return max(1, min(100, TEST_ELEMENTS // (n_examples * math.prod(task.inputs))))
 
 
-def _chunks(
-    sampler: EpisodeSampler, total: int, size: int, *, done: int = 0
-) -> Iterator[tuple[int, TaskBatch]]:
-    """Yield (first index, batch), beginning with the chunk that holds episode ``done``."""
-    if done < total:
-        for first in range(done - done % size, total, size):
-            yield first, sampler.batch(np.arange(first, min(first + size, total)))
+def _firsts(total: int, size: int, *, done: int = 0) -> range:
+    """The first episode of each chunk, beginning with the chunk that holds episode ``done``."""
+    return range(done - done % size, total, size) if done < total else range(0)
 
 
 def _means(pending: Sequence[Mapping[str, Tensor | float]]) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,8 +16,11 @@ from metabench.planning.plan import PlannedRun
 from metabench.planning.training_identity import training_id
 from metabench.plugin.contracts.episode import EpisodeShape
 from metabench.plugin.contracts.metric import MetricFacts
+from metabench.plugin.contracts.ranks import ONE_RANK
+from metabench.plugin.contracts.tracker import RunFacts
 from metabench.plugin.specs import EventKind, RunEvent
 from metabench.results.episode_files import NotCountedError, read_episodes
+from metabench.results.run_facts import facts_of, scores_of
 from metabench.results.same_code import code_differs
 from metabench.results.schema import RunRecord, Status
 from metabench.results.search_files import measure
@@ -25,11 +30,12 @@ from metabench.running import engines, provenance
 from metabench.running.build import Built, build
 from metabench.running.engines import Adapter, Engine
 from metabench.running.figure_data import keep_figure_data
-from metabench.running.loops import Control, Interrupted, Loops, chunk_size, validates_every
+from metabench.running.loops import Control, Interrupted, Loops, chunk_size
 from metabench.running.out_of_memory import is_out_of_memory, out_of_memory
 from metabench.running.shared_training import share_training
 from metabench.running.trained_learner import restore
 from metabench.running.weights_file import place_weights
+from metabench.text import counted
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
@@ -67,6 +73,7 @@ class RunExecution:
         self._control = control
         self._engine: tuple[str, ...] = ()
         self._test_engine: tuple[str, ...] = ()
+        self._ranks: tuple[str, ...] = ()
 
     def __call__(self) -> RunRecord:
         """Run it to its end, from where an earlier start stopped.
@@ -80,6 +87,7 @@ class RunExecution:
             if earlier is not None:
                 made_with = earlier.provenance
                 self._engine, self._test_engine = made_with.engine, made_with.test_engine
+                self._ranks = made_with.ranks
             if self._planned.trial:
                 return self._try(earlier)
             if earlier is not None and earlier.status == "done" and self._is_whole(earlier):
@@ -89,7 +97,8 @@ class RunExecution:
                 record, text = self._make(earlier), ""
             record = self._evaluate(self._add_metrics(record))
             keep_figure_data(self.store, record.spec, self._catalog, device=self._device)
-            self._say("run-done", text=text)
+            scores = scores_of(record, self.store.folder)
+            self._say("run-done", text=text, run=self._facts(record), scores=scores)
             return record
 
     def _try(self, earlier: RunRecord | None) -> RunRecord:
@@ -145,8 +154,8 @@ class RunExecution:
         return flaws[0] if flaws else ""
 
     def _make(self, earlier: RunRecord | None) -> RunRecord:
-        self._say("run-started")
         record = self._begin(earlier)
+        self._say("run-started", run=self._facts(record))
         try:
             return self._run(record)
         except (Interrupted, KeyboardInterrupt):
@@ -202,7 +211,7 @@ class RunExecution:
         if record.spec.weights is not None and not self.store.weights.exists():
             place_weights(self.store, self._planned, self._catalog, device=self._device)
         metrics = record.further_metrics
-        built = build(self._planned.spec, self._catalog, device=self._device, metrics=metrics)
+        built = self._build(metrics)
         of_training = {
             "train_ways": built.train_shape.ways,
             "train_shots": built.train_shape.shots,
@@ -224,6 +233,7 @@ class RunExecution:
         picked = self._pick_engine(built)
         before, engine = self._engine, self._open_engine(picked, built)
         self._engine = engines.together(before, engine.name)
+        ranks_before, self._ranks = self._ranks, self._shared_by()
         record = self._write(record, "running")
         validation = self._validation_adapter(picked, built)
         test = self._test_adapter(picked, built)
@@ -234,6 +244,7 @@ class RunExecution:
             trained = loops.meta_train()
         finally:
             self._engine = engines.together(before, engine.name if engine.made else "")
+            self._ranks = self._ranks if engine.made else ranks_before
         record = record.model_copy(
             update={
                 "selected_step": trained.step,
@@ -268,10 +279,42 @@ class RunExecution:
         )
         if twin is None:
             return record
-        self._engine = twin.record.provenance.engine
+        self._engine, self._ranks = twin.record.provenance.engine, twin.record.provenance.ranks
         return self._write(
             record, "running", training_from=twin.origin, train_seconds=twin.train_seconds
         )
+
+    def _build(self, metrics: Sequence[str]) -> Built:
+        """Build the run, in all processes that make it."""
+        leader = self._control.leader
+        ranks = ONE_RANK if leader is None else leader.team
+        make = partial(
+            build,
+            self._planned.spec,
+            self._catalog,
+            device=self._device,
+            metrics=metrics,
+            ranks=ranks,
+        )
+        return make() if leader is None else leader.build(self._planned, metrics, make)
+
+    def _shared_by(self) -> tuple[str, ...]:
+        """Who shares the meta-steps, after those of earlier starts; of one process nothing."""
+        leader, before = self._control.leader, self._ranks
+        resumed = self.store.checkpoint.exists()
+        if not resumed:
+            before = ()
+        elif not before:
+            before = ("1",)
+        now = "1" if leader is None else f"{leader.team.count} {leader.team.backend}"
+        if resumed and engines.latest(before) != now:
+            self._say(
+                "message",
+                text=f"goes on with {_processes(now)}; it began with {_processes(before[-1])}, so "
+                "its numbers differ by rounding",
+            )
+        found = engines.together(before, now)
+        return () if found == ("1",) else found
 
     def _pick_engine(self, built: Built) -> Literal["eager", "compiled"]:
         """Pick what makes the meta-steps; left to itself, a run goes on as it began."""
@@ -281,19 +324,23 @@ class RunExecution:
         if name == "auto" and resumed:
             name = "eager" if before == "eager" else "compiled"
         meta_steps = self._planned.spec.training.meta_steps
+        if self._control.leader is not None:
+            name = "eager"
         picked = engines.chosen(name, device=self._device, task=built.task, meta_steps=meta_steps)
         if resumed and (picked == "eager") != (before == "eager"):
             self._say("message", text=f"goes on with engine {picked}; it began with {before}")
         return picked
 
     def _open_engine(self, picked: Literal["eager", "compiled"], built: Built) -> Engine:
+        if (leader := self._control.leader) is not None:
+            return leader.engine(built.learner, self._planned.spec.training.meta_steps)
         return engines.open_engine(
             picked, built.learner, device=self._device, say=self._say_sentence
         )
 
     def _validation_adapter(self, picked: Literal["eager", "compiled"], built: Built) -> Adapter:
         protocol, training = self._planned.spec.protocol, self._planned.spec.training
-        times = 0 if built.validate is None else training.meta_steps // validates_every(training)
+        times = 0 if built.validate is None else training.meta_steps // training.validates_every
         shape = protocol.val_shape()
         return self._open_adapter(picked, built, shape, protocol.val_episodes, times, curve=False)
 
@@ -407,6 +454,7 @@ class RunExecution:
                 "peak_memory_mib": max(peaks, default=None),
                 "engine": self._engine,
                 "test_engine": self._test_engine,
+                "ranks": self._ranks,
             }
         )
         record = record.model_copy(update={"status": status, "provenance": made_with, **changes})
@@ -416,9 +464,17 @@ class RunExecution:
     def _say_sentence(self, text: str) -> None:
         self._say("message", text=text)
 
-    def _say(self, kind: EventKind, *, text: str = "") -> None:
+    def _facts(self, record: RunRecord) -> RunFacts:
+        return facts_of(record, self.store.folder, label=self._planned.label)
+
+    def _say(self, kind: EventKind, **details: Any) -> None:
         spec, label = self._planned.spec, self._planned.label
-        self._control.emit(RunEvent(kind=kind, run_id=spec.run_id, label=label, text=text))
+        self._control.emit(RunEvent(kind=kind, run_id=spec.run_id, label=label, **details))
+
+
+def _processes(shared_by: str) -> str:
+    """Who shares the meta-steps, in words."""
+    return counted(int(shared_by.split()[0]), "process", "processes")
 
 
 def _same(one: MetricFacts, other: MetricFacts) -> bool:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from metabench.errors import DataError, UsageError
+from metabench.errors import DataError
 from metabench.planning.runspec import Choice, RunSpec
 from metabench.plugin.contracts.architecture import Mixture
-from metabench.plugin.contracts.episode import TaskBatch
+from metabench.plugin.contracts.episode import Adapted, TaskBatch
 from metabench.plugin.contracts.learner import Learner, TracingLearner
 from metabench.results.schema import RunRecord
 from metabench.results.store import RunStore
@@ -48,20 +49,6 @@ class Restored:
         """These meta-test episodes, as the run faced them."""
         return self.built.test.batch(np.array(indices))
 
-    def truth(self, indices: Sequence[int], grid: QueryGrid) -> NDArray[np.float64] | None:
-        """The functions of these episodes at the points of a grid, ``[episodes, points]``.
-
-        None if a source cannot be evaluated there.
-        """
-        try:
-            asked = self.built.test.on_grid(grid)
-        except UsageError:
-            return None
-        values: NDArray[np.float64] = (
-            asked.batch(np.array(indices)).query.y[..., 0].double().numpy()
-        )
-        return values
-
     def trace(self, index: int) -> Sequence[Mixture]:
         """How the learner's mixture changes as it adapts to one episode.
 
@@ -85,23 +72,44 @@ class Restored:
         """What the learner, adapted as in meta-test, predicts at the points of a grid.
 
         Returns:
-            ``[episodes, points]``, of the first output. Adaptation is to the same tasks at once
-            and with the same random numbers as in the run.
+            ``[episodes, points]``, of the first output.
         """
-        spec, learner = self.record.spec, self.tested
+        points = torch.linspace(grid.low, grid.high, grid.points)
+
+        def ask(adapted: Adapted, tasks: TaskBatch) -> Tensor:
+            x = points.to(tasks.support.x).expand(len(tasks), -1)[..., None]
+            return adapted.predict(x)[..., 0].double()
+
+        return self._asked(indices, ask)
+
+    def answers(self, indices: Sequence[int]) -> NDArray[np.int64]:
+        """The class that the learner, adapted as in meta-test, takes each query example for.
+
+        Returns:
+            Labels ``[episodes, queries]``, in the order of the episodes' queries.
+        """
+        return self._asked(
+            indices, lambda adapted, tasks: adapted.predict(tasks.query.x).argmax(dim=-1)
+        )
+
+    def _asked(
+        self, indices: Sequence[int], ask: Callable[[Adapted, TaskBatch], Tensor]
+    ) -> NDArray[Any]:
+        """An answer for each of these episodes.
+
+        Adaptation is to the same tasks at once and with the same random numbers as in the run.
+        """
+        spec = self.record.spec
         size = chunk_size(spec.protocol.test_shape(), self.built.task)
         total = spec.protocol.episodes * len(spec.sources)
-        points = torch.linspace(grid.low, grid.high, grid.points)
-        rows: dict[int, NDArray[np.float64]] = {}
+        rows: dict[int, NDArray[Any]] = {}
         for first in sorted({index - index % size for index in indices}):
             tasks = self.built.test.batch(np.arange(first, min(first + size, total)))
             rng = generator(spec.seed, "meta-test", first)
-            x = points.to(tasks.support.x).expand(len(tasks), -1)[..., None]
             with computing_in(spec.precision), torch.no_grad():
-                adapted = learner.adapt(tasks.support, rng=rng)
-                outputs = adapted.predict(x)[..., 0].double().cpu().numpy()
+                answers = ask(self.tested.adapt(tasks.support, rng=rng), tasks).cpu().numpy()
             rows |= {
-                index: outputs[index - first] for index in indices if first <= index < first + size
+                index: answers[index - first] for index in indices if first <= index < first + size
             }
         return np.stack([rows[index] for index in indices])
 

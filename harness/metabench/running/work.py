@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from metabench.results.costs import machine
 from metabench.results.store import RunStore
 
 
@@ -19,7 +20,7 @@ class Work:
     def __init__(self, store: RunStore, phase: str, *, done: int) -> None:
         self._store = store
         self._phase = phase
-        self._noted = done, time.monotonic()
+        self._noted = done, time.monotonic(), time.process_time()
 
     @property
     def seconds(self) -> float:
@@ -30,6 +31,7 @@ class Work:
         """Write down what was done since the last note, and in which time."""
         count, seconds = done - self._noted[0], round(self.seconds, 3)
         if count > 0:
-            note = {"phase": self._phase, "count": count, "seconds": seconds}
-            self._store.append_timing(note)
-            self._noted = done, time.monotonic()
+            cpu = round(time.process_time() - self._noted[2], 3)
+            note = {"phase": self._phase, "count": count, "seconds": seconds, "cpu_seconds": cpu}
+            self._store.append_timing({**note, "machine": machine()})
+            self._noted = done, time.monotonic(), time.process_time()

@@ -94,6 +94,15 @@ class EpisodeSampler:
         in_order = np.concatenate(ids)[np.argsort(order)]
         return torch.from_numpy(in_order).to(device, non_blocking=True)
 
+    def classes_of(self, index: int) -> NDArray[np.int64] | None:
+        """Positions of an episode's classes in the split, by label, ``[ways]``; None of functions.
+
+        They are of the episode's own source.
+        """
+        which = int(self._which(np.array([index]))[0])
+        classes = self._draw(which, np.array([index])).classes
+        return None if classes is None else classes[0]
+
     def on_grid(self, grid: QueryGrid) -> EpisodeSampler:
         """The same episodes, keys and support included, with the points of a grid as queries.
 

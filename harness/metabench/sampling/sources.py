@@ -156,6 +156,12 @@ class ClassSource:
         """How many classes a split has; quarter turns count where they are classes."""
         return len(self._classes[split])
 
+    def class_name(self, split: str, position: int) -> str:
+        """The name of a class of a split; of one that is made by a quarter turn, with its turn."""
+        class_id, turns = self._classes[split][position]
+        turned = f", turned by {90 * turns} degrees" if turns else ""
+        return f"{self._data.class_names[class_id]}{turned}"
+
     def labelled(self, word: NDArray[np.uint64]) -> tuple[torch.Tensor, NDArray[np.int64], bytes]:
         """Draw an example per word from all images of the meta-train classes, equally likely.
 

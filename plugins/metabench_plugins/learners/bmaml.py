@@ -42,9 +42,10 @@ from metabench_plugins.learners.parts.gradient_learner import GradientParams, le
 from metabench_plugins.learners.parts.layer_weights import layered
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
 from metabench_plugins.learners.parts.outer_gradient import gradients_by_parts
+from metabench_plugins.learners.parts.over_ranks import over_ranks, own_parts
 from metabench_plugins.learners.parts.query_log import QueryLog
 from metabench_plugins.learners.parts.schedules import floor
-from metabench_plugins.learners.parts.split_batch import even_parts, tasks_of
+from metabench_plugins.learners.parts.split_batch import tasks_of
 from metabench_plugins.learners.parts.svgd import svgd_matrices
 from metabench_plugins.learners.parts.task_memory import TaskMemory
 
@@ -154,17 +155,22 @@ class Bmaml:
             losses.append(own.detach())
             return own
 
+        weights = list(self.outer.weights.values())
         gradients = gradients_by_parts(
             descended,
             share(self._particles, len(tasks)),
-            list(self.outer.weights.values()),
+            weights,
             parts=self.parts_of(tasks),
             factor=1 / len(tasks),
         )
-        loss = torch.cat(losses).mean()
+        means = {"loss": torch.cat(losses).mean(), **log.means()}
+        gradients, means = over_ranks(
+            self._context.ranks, gradients, weights, means, n_tasks=len(tasks)
+        )
+        loss = means["loss"]
         rate = p.outer_decay ** floor(100 * progress)
         skipped = self.outer.apply(gradients, rate=rate).to(loss.dtype)
-        return {"loss": loss, **log.means(), SKIPPED: skipped}
+        return {**means, SKIPPED: skipped}
 
     def _losses(self, start: Particles, tasks: TaskBatch, *, chaser: bool, log: QueryLog) -> Tensor:
         """What each task adds to the outer loss, ``[tasks]``; predictions for queries are noted."""
@@ -187,7 +193,7 @@ class Bmaml:
         return (end.weights - leader.weights).square().sum(dim=(1, 2))
 
     def parts_of(self, tasks: TaskBatch) -> list[slice]:
-        """The tasks of a batch that run at a time in an outer gradient, parts of about one size."""
+        """This rank's tasks that run at a time in an outer gradient, parts of about one size."""
         p = self.params
         most = self._memory.tasks_at_once(
             self._space,
@@ -197,7 +203,7 @@ class Bmaml:
             second=p.order == "second",
             networks=p.particles,
         )
-        return even_parts(len(tasks), most)
+        return own_parts(self._context.ranks, len(tasks), most)
 
     def _first_weights(self) -> Params:
         first = Particles(*(rows[None, :1] for rows in self._particles.values()))

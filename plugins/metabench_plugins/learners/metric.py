@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -40,8 +41,10 @@ from metabench_plugins.learners.parts.augmentation import (
 )
 from metabench_plugins.learners.parts.embedding import Embedding
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam, OuterOptimizer
+from metabench_plugins.learners.parts.over_ranks import over_ranks, share_of_tasks
 from metabench_plugins.learners.parts.query_log import QueryLog
 from metabench_plugins.learners.parts.schedules import floor
+from metabench_plugins.learners.parts.split_batch import tasks_of
 
 
 class MetricParams(AugmentedParams):
@@ -161,21 +164,36 @@ class MetricLearner(ABC):
         self, tasks: TaskBatch, *, progress: float, rng: torch.Generator
     ) -> Mapping[str, Tensor | float]:
         """Descend the mean loss of the query sets."""
-        ways = self.params.train_ways or self._context.shape.ways
-        members = functional.one_hot(tasks.support.y, ways)
+        ways, ranks = self.params.train_ways or self._context.shape.ways, self._context.ranks
+        n_tasks = len(tasks)
         supports, queries = (
             augmented(part, self.params.augmentation, rng=rng)
             for part in (tasks.support, tasks.query)
         )
+        if ranks.count > 1:
+            tasks = tasks_of(replace(tasks, support=supports, query=queries), ranks.own(n_tasks))
+            supports, queries = tasks.support, tasks.query
+        members = functional.one_hot(supports.y, ways)
         training = Training(rng=rng, progress=progress)
         support, embed = self.conditioned(supports.x, members, training)
         logits = self.logits(embed(queries.x), support, members.to(support.dtype))
-        loss = self.loss(logits.flatten(0, 1), tasks.query.y.flatten())
-        skipped = self.outer.step(loss + self.penalty(), rate=self.rate(progress))
-        self.embed.network.keep(training, skipped=skipped)
+        loss = self.loss(logits.flatten(0, 1), queries.y.flatten())
         log = QueryLog("classification")
-        log.note(logits, tasks.query.y)
-        return {"loss": loss.detach(), **log.means(), SKIPPED: skipped}
+        log.note(logits, queries.y)
+        means = {"loss": loss.detach(), **log.means()}
+        if ranks.count > 1:
+            loss = loss * share_of_tasks(ranks, n_tasks)
+        total = loss if ranks.rank else loss + self.penalty()
+        gradients, means = over_ranks(
+            ranks,
+            self.outer.gradients(total),
+            list(self.outer.weights.values()),
+            means,
+            n_tasks=n_tasks,
+        )
+        skipped = self.outer.apply(gradients, rate=self.rate(progress)).to(loss.dtype)
+        self.embed.network.keep(training, skipped=skipped)
+        return {**means, SKIPPED: skipped}
 
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:

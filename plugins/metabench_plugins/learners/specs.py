@@ -33,6 +33,7 @@ def _learners() -> Iterator[LearnerSpec]:
         search_params="metabench_plugins.learners.maml:MamlSearchParams",
         adds_loss_terms=True,
         factory="metabench_plugins.learners.maml:Maml",
+        splits_tasks=True,
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Finn, Abbeel and Levine, ICML 2017",
     )
@@ -56,6 +57,7 @@ def _learners() -> Iterator[LearnerSpec]:
         summary="ANIL: MAML whose inner loop adapts the last layer alone (Raghu et al. 2020).",
         params="metabench_plugins.learners.anil:AnilParams",
         factory="metabench_plugins.learners.anil:Anil",
+        splits_tasks=True,
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Raghu, Raghu, Bengio and Vinyals, ICLR 2020",
     )
@@ -65,6 +67,7 @@ def _learners() -> Iterator[LearnerSpec]:
         summary="Meta-SGD: MAML with a learned learning rate for every weight (Li et al. 2017).",
         params="metabench_plugins.learners.meta_sgd:MetaSgdParams",
         factory="metabench_plugins.learners.meta_sgd:MetaSgd",
+        splits_tasks=True,
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Li, Zhou, Chen and Li, 2017",
     )
@@ -75,6 +78,7 @@ def _learners() -> Iterator[LearnerSpec]:
         "al. 2019).",
         params="metabench_plugins.learners.maml_plus:MamlPlusParams",
         factory="metabench_plugins.learners.maml_plus:MamlPlus",
+        splits_tasks=True,
         conditions="metabench_plugins.learners.parts.conditions:of_maml_plus",
         reference="Antoniou, Edwards and Storkey, ICLR 2019",
     )
@@ -90,6 +94,7 @@ def _learners() -> Iterator[LearnerSpec]:
         "random masks of the units that adapt (Lee and Choi 2018).",
         params="metabench_plugins.learners.mtnet:MtNetParams",
         factory="metabench_plugins.learners.mtnet:MtNet",
+        splits_tasks=True,
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Lee and Choi, ICML 2018",
     )
@@ -100,6 +105,7 @@ def _learners() -> Iterator[LearnerSpec]:
         "support set scales and shifts the units of each hidden layer (Vuorio et al. 2019).",
         params="metabench_plugins.learners.mumomaml:MumoMamlParams",
         factory="metabench_plugins.learners.mumomaml:MumoMaml",
+        splits_tasks=True,
         needs_hidden_layers=True,
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Vuorio et al., NeurIPS 2019",
@@ -126,6 +132,7 @@ def _learners() -> Iterator[LearnerSpec]:
         "the chaser loss trains their initial values (Yoon et al. 2018).",
         params="metabench_plugins.learners.bmaml:BmamlParams",
         factory="metabench_plugins.learners.bmaml:Bmaml",
+        splits_tasks=True,
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         reference="Yoon et al., NeurIPS 2018",
     )
@@ -154,6 +161,7 @@ def _task_aware() -> Iterator[LearnerSpec]:
             summary=summary,
             params="metabench_plugins.learners.hsml:HsmlParams",
             factory="metabench_plugins.learners.hsml:Hsml",
+            splits_tasks=True,
             conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
             preset={"tree": tree},
             reference="Yao, Wei, Huang and Li, ICML 2019",
@@ -200,6 +208,7 @@ def _task_aware() -> Iterator[LearnerSpec]:
             summary=summary,
             params=f"metabench_plugins.learners.mnas:{model}",
             factory="metabench_plugins.learners.mnas:Mnas",
+            splits_tasks=True,
             conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
             preset=preset,
             searches=True,
@@ -251,6 +260,7 @@ def _searching() -> Iterator[LearnerSpec]:
         "with the strategy random.",
         params="metabench_plugins.learners.maml:MamlSearchParams",
         factory="metabench_plugins.learners.maml:Maml",
+        splits_tasks=True,
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         preset={"adapt_norm": True},
         searches=True,
@@ -264,6 +274,7 @@ def _searching() -> Iterator[LearnerSpec]:
         summary="MetaNAS with MAML instead of Reptile as the meta-learner; this is our extension.",
         params="metabench_plugins.learners.maml:MamlSearchParams",
         factory="metabench_plugins.learners.maml:Maml",
+        splits_tasks=True,
         conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
         preset={
             "adapt_norm": True,
@@ -319,6 +330,7 @@ def _of_tnas() -> Iterator[LearnerSpec]:
         "common decoded networks are trained anew (Lian et al. 2020).",
         params=f"{parts}.tnas:TnasParams",
         factory=f"{parts}.tnas:Tnas",
+        splits_tasks=True,
         conditions=f"{parts}.parts.conditions:with_outer_adam",
         preset={
             "order": "first",
@@ -392,6 +404,7 @@ def _metric() -> Iterator[LearnerSpec]:
             conditions="metabench_plugins.learners.parts.conditions:of_metric",
             train_shape=f"{module}:train_shape",
             takes_state=True,
+            splits_tasks=True,
             steps_at_test="metabench_plugins.learners.without_training:no_steps",
             reference=reference,
         )
@@ -474,6 +487,7 @@ def _linear_heads() -> Iterator[LearnerSpec]:
             conditions=stated,
             preset=preset,
             takes_state=True,
+            splits_tasks=True,
             train_shape=f"{module}:train_shape",
             steps_at_test="metabench_plugins.learners.without_training:no_steps",
             reference=reference,

@@ -84,9 +84,9 @@ def test_what_does_not_fit_is_refused(searched: Path, arguments: list[str], mess
 def test_help_and_hint_name_the_figures_of_an_episode(searched: Path) -> None:
     done = run("cell", searched, "--episode", "1")
     assert isinstance(done.exception, UsageError)
-    assert done.exception.hint == "It applies to: fits, annealing."
+    assert done.exception.hint == "It applies to: fits, images, annealing."
     shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "1000"}).stdout
-    assert "For the figures fits and annealing" in shown
+    assert "For the figures fits, images and annealing" in shown
 
 
 def test_the_width_is_that_of_a_column_or_a_page(searched: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ KINDS = (
     "strategies",
     "metrics",
     "executors",
+    "trackers",
     "references",
 )
 

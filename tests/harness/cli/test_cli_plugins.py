@@ -180,6 +180,7 @@ KINDS = {
     "network": ("networks", "class TwoFrogs:"),
     "strategy": ("strategies", "class TwoFrogs:"),
     "metric": ("metrics", "def score("),
+    "tracker": ("trackers", "class TwoFrogs:"),
     "suite": ("suites", "name: two-frogs"),
     "executor": ("executors", "class TwoFrogs:"),
 }

@@ -138,3 +138,53 @@ def test_a_plan_file_takes_parameters_of_the_executor_beside_it_and_not_in_it(
     result = CliRunner().invoke(app, ["run", str(file), "--dry-run"])
     assert result.exit_code == 2
     assert "about how runs are made" in result.stderr
+
+
+RUN = ["run", "--learner", "support-mean", "--suite", "toy-regression", "--budget", "smoke"]
+
+
+@pytest.mark.slow
+def test_runs_in_several_processes_reach_the_trackers(tmp_path: Path) -> None:
+    options = ["--limit", "2", "--seed", "0..1", "--jobs", "2", "--tracker", "csv"]
+    folder = ["--set", f"tracker[csv].folder={tmp_path / 'mine'}"]
+    done = CliRunner().invoke(app, [*RUN, *options, *folder, "--out", str(tmp_path / "R")])
+    assert done.exit_code == 0, done.stderr
+    assert len(list((tmp_path / "mine").rglob("scores.csv"))) == 2
+    for record in (tmp_path / "R").rglob("run.json"):
+        assert "csv" not in record.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "hint"),
+    [
+        (["--tracker", "cvs"], "Unknown tracker 'cvs'.", "Did you mean csv?"),
+        (["--tracker", ","], "--tracker names nothing.", "separated by commas"),
+        (
+            ["--tracker", "csv", "--set", "tracker[csv].foldr=a"],
+            "Unknown tracker[csv] parameter 'foldr' of csv.",
+            "Did you mean folder?",
+        ),
+        (
+            ["--set", "tracker[csv].folder=a"],
+            "--set tracker[csv]... names a tracker that this command does not use.",
+            "Add --tracker csv.",
+        ),
+    ],
+)
+def test_a_tracker_that_cannot_be_is_refused_before_any_run(
+    tmp_path: Path, options: list[str], said: str, hint: str
+) -> None:
+    refused = CliRunner().invoke(app, [*RUN, *options, "--out", str(tmp_path / "R")])
+    assert refused.exit_code == 2
+    assert said in refused.stderr
+    assert hint in refused.stderr
+    assert not list(tmp_path.rglob("run.json"))
+
+
+def test_a_plan_file_takes_trackers_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text("{learners: [support-mean], suites: [toy-regression], budget: smoke, limit: 2}")
+    options = ["--tracker", "csv", "--set", f"tracker[csv].folder={tmp_path / 'mine'}"]
+    done = CliRunner().invoke(app, ["run", str(file), *options, "--out", str(tmp_path / "R")])
+    assert done.exit_code == 0, done.stderr
+    assert len(list((tmp_path / "mine").rglob("scores.csv"))) == 1

@@ -8,6 +8,7 @@ import pytest
 from result_factory import make_spec, write_run
 
 from metabench.planning.runspec import Training
+from metabench.render.as_tex import render
 from metabench.render.compact import CompactTable, Line, compact_table, side_by_side
 from metabench.render.print_names import PrintNames
 from metabench.render.row_conditions import NOT_COMPARED
@@ -207,3 +208,25 @@ def test_marks_are_those_of_the_report(tmp_path: Path) -> None:
         number = line(shown, NAMES.learner(row.learner)).numbers[0]
         assert number is not None
         assert number.mark == row.cells["omniglot"].mark
+
+
+def test_the_network_of_each_suite_is_named_where_suites_differ(tmp_path: Path) -> None:
+    for learner in ("maml", "protonet"):
+        add(tmp_path, learner, "omniglot", backend="conv4")
+        add(tmp_path, learner, "miniimagenet", backend="conv4(filters=32)")
+    for networks_shown in (False, True):  # no table has a column, as no network varies in it
+        table = compact(tmp_path, networks_shown=networks_shown)
+        assert table.usual == "MiniImagenet: Conv-4 (filters=32); Omniglot: Conv-4"
+        assert all(not one.note for one in table.lines)
+    text = render(build_report(read_runs(tmp_path)), names=NAMES)  # though no row has a note
+    assert "\nMiniImagenet: Conv-4 (filters=32); Omniglot: Conv-4." in text.replace(
+        "\\allowbreak{}", ""
+    )
+    assert "Without a mark" not in text
+
+
+def test_a_network_that_all_suites_share_is_not_named(tmp_path: Path) -> None:
+    for learner in ("maml", "protonet"):
+        for suite in ("omniglot", "miniimagenet"):
+            add(tmp_path, learner, suite, backend="conv4")
+    assert compact(tmp_path).usual == ""

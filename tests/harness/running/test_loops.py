@@ -188,9 +188,9 @@ def test_stopping_saves_and_the_next_start_goes_on(catalog: Catalog, tmp_path: P
     assert record is not None
     assert record.status == "interrupted"
     assert checkpoint.load(stopped.store.checkpoint)["step"] == 11
-    steps: list[int] = []
-    run(made, catalog, tmp_path, emit=lambda e: steps.append(e.done))()
-    assert min(step for step in steps if step) == 12
+    events: list[RunEvent] = []
+    run(made, catalog, tmp_path, emit=events.append)()
+    assert min(event.done for event in events if event.kind == "progress") == 12
 
 
 def test_a_stop_in_meta_validation_changes_no_byte(catalog: Catalog, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from metabench.plugin.contracts.architecture import Mixture
 from metabench.plugin.contracts.episode import Adapted, EpisodeShape, Labelled, TaskBatch, TaskShape
+from metabench.plugin.contracts.ranks import ONE_RANK, Ranks
 from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.contracts.strategy import Strategy
 
@@ -121,6 +122,8 @@ class LearnerContext:
         device: the device for tensors.
         rng: a CPU generator for initial weights.
         train_classes: how many classes meta-training has, over all sources; 0 in regression.
+        ranks: the processes that share the tasks of each meta-step. There is a single one unless
+            ``LearnerSpec.splits_tasks`` says that the learner asks it which tasks are its own.
     """
 
     params: Any
@@ -135,6 +138,7 @@ class LearnerContext:
     device: torch.device
     rng: torch.Generator
     train_classes: int = 0
+    ranks: Ranks = ONE_RANK
 
     @property
     def queries_together(self) -> bool:

@@ -15,7 +15,9 @@ from typing import Literal, get_args
 
 from metabench.errors import UsageError
 
-Kind = Literal["learner", "dataset", "network", "strategy", "metric", "suite", "executor"]
+Kind = Literal[
+    "learner", "dataset", "network", "strategy", "metric", "tracker", "suite", "executor"
+]
 """What a skeleton can be of, in the words of the command line."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -27,7 +29,7 @@ def render(name: str, directory: Path, *, kind: Kind = "learner") -> Path:
     """Write the skeleton of a plugin to ``directory/metabench-name``.
 
     Args:
-        name: of the learner, dataset, network, strategy, metric, suite or executor.
+        name: of the learner, dataset, network, strategy, metric, tracker, suite or executor.
         directory: where the folder of the package is made.
         kind: which of these it is.
 

@@ -69,6 +69,13 @@ def _fits(request: FigureRequest) -> Drawing:
     return fits.draw(request.results, catalog=catalog, episode=request.episode, width=width)
 
 
+def _images(request: FigureRequest) -> Drawing:
+    from metabench.render.figures import images
+
+    catalog, width = request.catalog(), request.in_width()
+    return images.draw(request.results, catalog=catalog, episode=request.episode, width=width)
+
+
 def _cell(request: FigureRequest) -> Drawing:
     from metabench.render.figures import cell
 
@@ -119,6 +126,9 @@ def _annealing(request: FigureRequest) -> Drawing:
 
 FIGURES = {
     "fits": FigureKind("regression tasks with the fit of each learner", _fits, of_episode=True),
+    "images": FigureKind(
+        "episodes of images with the answers of each learner", _images, of_episode=True
+    ),
     "cell": FigureKind("the most common searched cell of each learner", _cell),
     "curves": FigureKind(
         "training curves, and the metric after each inner step", _curves, of_curves=True

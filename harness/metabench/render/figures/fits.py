@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metabench.errors import DataError, MetabenchError, UsageError
-from metabench.planning.runspec import RunSpec
+from metabench.errors import DataError, MetabenchError
 from metabench.render.figures.drawing import (
     Drawing,
     Width,
@@ -21,12 +20,11 @@ from metabench.render.figures.drawing import (
     wrapped,
 )
 from metabench.render.figures.palette import FAINT, INK, SHADE, learner_styles
+from metabench.render.figures.same_episodes import runs_of_episode
 from metabench.render.figures.stamps import shown_of, stamped
 from metabench.results.figure_data import Fit, command_again, read_fits
-from metabench.results.labels import labelled
 from metabench.results.reading import FinishedRun, Results
 from metabench.text import plain
-from metabench.values import digest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,13 +83,7 @@ def draw(
 
 def collect(results: Results, *, catalog: Catalog, episode: int = 0) -> tuple[Fits, list[str]]:
     """Read what runs kept, or restore the learners; name those that are left out."""
-    runs = _comparable(results)
-    spec = next(iter(runs.values())).record.spec
-    if not 0 <= episode < spec.protocol.episodes:
-        raise UsageError(
-            f"There is no episode {episode}; each source has {spec.protocol.episodes:,}.",
-            hint=f"Choose one from 0 to {spec.protocol.episodes - 1}.",
-        )
+    runs = runs_of_episode(results, episode, task="regression")
     panels: dict[str, dict[str, Fit]] = {}
     learners, notes = {}, []
     for label, run in runs.items():
@@ -133,36 +125,6 @@ def _fits_of(run: FinishedRun, catalog: Catalog, episode: int) -> Sequence[Fit]:
             f"its record has {has}, and it cannot be restored: {error.message}",
             hint=f"`{command_again(run.record)}` makes a run that keeps its checkpoint.",
         ) from error
-
-
-def _comparable(results: Results) -> dict[str, FinishedRun]:
-    """The first seed of every configuration on regression, all on the same episodes."""
-    found = {
-        label: config.runs[0]
-        for label, config in labelled(results).items()
-        if config.spec.task == "regression"
-    }
-    if not found:
-        raise DataError(
-            "No finished run in this folder is on regression, so there are no fits to draw."
-        )
-    groups = {_episodes_of(run.record.spec): run.record.spec for run in found.values()}
-    if len(groups) > 1:
-        names = ", ".join(sorted({f"{spec.suite}@{spec.setting}" for spec in groups.values()}))
-        raise UsageError(
-            f"The runs in this folder have different episodes ({names}), but a figure shows one "
-            "task per source.",
-            hint="Name a folder whose runs have the same suite, setting and data.",
-        )
-    return found
-
-
-def _episodes_of(spec: RunSpec) -> str:
-    """Digest of what decides the meta-test episodes."""
-    p = spec.protocol
-    sources = [source.model_dump(mode="json") for source in spec.sources]
-    shape = [p.ways, p.shots, p.queries, p.episode_seed]
-    return digest([spec.suite, sources, spec.data_fingerprint, shape])
 
 
 def figure_of(fits: Fits, *, width: Width) -> Figure:

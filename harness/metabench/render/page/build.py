@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,14 +12,15 @@ from metabench.papers.reference_files import find_reference, readable_references
 from metabench.papers.report import PooledRuns, build_paper_report
 from metabench.papers.table import PaperTable
 from metabench.render.page.differences import find_differences
+from metabench.render.page.opened_episodes import with_drawn_episodes, with_kept_fits
 from metabench.render.page.origins import find_provenance
 from metabench.render.page.pictures import draw_pictures
 from metabench.render.page.side_by_side import find_side_by_side
-from metabench.render.page.values import Page
+from metabench.render.page.values import Page, SideBySide
 from metabench.reports.build import build_report
 from metabench.reports.captions import IntervalKind
 from metabench.reports.tables import Table
-from metabench.results.reading import Results, read_runs
+from metabench.results.reading import FinishedRun, Results, read_runs
 from metabench.results.selection import ALL, Selection, select
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def read_page(
     paper: str | None,
     interval: IntervalKind = "auto",
     selection: Selection = ALL,
+    open_episodes: bool = False,
 ) -> tuple[Results, Page]:
     """Read a folder and make its page, which is named after it and what was selected.
 
@@ -47,7 +49,14 @@ def read_page(
     results = select(read_runs(directory), selection)
     title = directory.resolve().name or str(directory)
     title = f"{title} ({selection})" if selection else title
-    return results, build_page(results, catalog, title=title, paper=paper, interval=interval)
+    return results, build_page(
+        results,
+        catalog,
+        title=title,
+        paper=paper,
+        interval=interval,
+        open_episodes=open_episodes,
+    )
 
 
 def build_page(
@@ -57,6 +66,7 @@ def build_page(
     title: str,
     paper: str | None = None,
     interval: IntervalKind = "auto",
+    open_episodes: bool = False,
 ) -> Page:
     """Make a page of all that the records can tell.
 
@@ -66,6 +76,8 @@ def build_page(
         title: of the page.
         paper: the only table of a paper to show; else every one that has a place for a run.
         interval: as :func:`metabench.reports.build.build_report`.
+        open_episodes: whether to draw the episodes that differ most again and let the learners
+            predict, which takes the data, the checkpoints and some seconds for each learner.
 
     Raises:
         UsageError: when there is no such paper, or ``seeds`` is asked for without scipy.
@@ -79,7 +91,7 @@ def build_page(
         papers=tuple(_papers(results, catalog, paper=paper, interval=interval)),
         problems=report.problems,
         differences=_made(missing, "differences", lambda: find_differences(runs)),
-        sides=_made(missing, "sides", lambda: find_side_by_side(runs)),
+        sides=_made(missing, "sides", lambda: _sides(runs, catalog, open_episodes=open_episodes)),
         claims=_made(missing, "claims", lambda: _claims(results, catalog)),
         pictures=_made(
             missing,
@@ -89,6 +101,7 @@ def build_page(
         provenance=find_provenance(runs),
         missing=missing,
         under_way=len(results.under_way),
+        drawn_again=open_episodes,
         adjusted=True,
     )
 
@@ -109,6 +122,13 @@ def _papers(
             assert isinstance(table, PaperTable)
             if paper is not None or any(row.ours and row.in_paper for row in table.rows):
                 yield table
+
+
+def _sides(
+    runs: Sequence[FinishedRun], catalog: Catalog, *, open_episodes: bool
+) -> list[SideBySide]:
+    groups = with_kept_fits(find_side_by_side(runs), runs)
+    return with_drawn_episodes(groups, runs, catalog) if open_episodes else groups
 
 
 def _claims(results: Results, catalog: Catalog) -> list[ClaimResult]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.plugin.contracts.learner import QUERY_ACCURACY, QUERY_LOSS
 from metabench.render.page.differences import (
     Entry,
     by_column,
@@ -18,11 +17,11 @@ from metabench.render.page.differences import (
     two_sided,
 )
 from metabench.render.page.values import EpisodeOfTwo, Line, PairOfSides, Side, SideBySide
-from metabench.results.comparable_curves import Series, read_metrics
+from metabench.results.comparable_curves import COMMON, Series, training_curves
 from metabench.results.configurations import Configuration
 from metabench.results.paired_scores import Shared
 from metabench.results.reading import FinishedRun
-from metabench.results.training_curve import LOSS, VAL_SCORE
+from metabench.results.training_curve import LOSS
 from metabench.stats import Blocks
 from metabench.stats.families import MOST_PAIRS, adjust, count_pairs
 
@@ -32,8 +31,9 @@ N_EPISODES = 4
 """Episodes of a pair, for each of the two."""
 MOST_POINTS = 80
 """Points of a curve."""
-_SCALARS = (LOSS, QUERY_LOSS, VAL_SCORE, QUERY_ACCURACY)
-"""Scalars of the training that are drawn, where they were logged."""
+_SCALARS = (*COMMON, LOSS)
+"""Scalars of the training that are drawn, where they were logged: those that mean the same for all
+learners, and what a learner calls its loss, which the page draws for two of one learner alone."""
 
 
 def find_side_by_side(runs: Sequence[FinishedRun]) -> list[SideBySide]:
@@ -61,6 +61,7 @@ def _of_group(entries: Sequence[Entry]) -> SideBySide | None:
     differences = {pair: by_column(both, columns) for pair, both in shared.items()}
     raw = [two_sided(columns_of[overall]) for columns_of in differences.values()]
     p_values = adjust(raw, n_configs=len(entries)).p_values
+    number = _numbers([config for _, config in shown])
     return SideBySide(
         suite=spec.suite,
         setting=spec.setting,
@@ -76,7 +77,7 @@ def _of_group(entries: Sequence[Entry]) -> SideBySide | None:
                 right=pair[1],
                 by_column=differences[pair],
                 p=p,
-                episodes=tuple(_episodes(both)),
+                episodes=tuple(_episodes(both, number)),
             )
             for (pair, both), p in zip(shared.items(), p_values, strict=True)
         ),
@@ -94,6 +95,7 @@ def _side(entry: Entry) -> Side:
             str(name): scale * float(config.of_source(name).mean())
             for name in dict.fromkeys(config.source)
         },
+        scores=_first_scores(config),
     )
 
 
@@ -113,7 +115,7 @@ def _training(config: Configuration) -> Iterator[tuple[str, Line]]:
 
     One seed, since reading the curves of all takes longer than all else here.
     """
-    found = read_metrics(config.runs[0].folder / "metrics.jsonl")
+    found = training_curves(config.runs[0])
     for name in _SCALARS:
         if name in found:
             yield name, _short(found[name])
@@ -126,7 +128,26 @@ def _short(series: Series) -> Line:
     return tuple((float(x), float(y)) for x, y in (part.mean(axis=0) for part in parts))
 
 
-def _episodes(shared: Shared) -> Iterator[EpisodeOfTwo]:
+def _numbers(configs: Sequence[Configuration]) -> dict[str, int]:
+    """Which episode of its source each is, from 0, by key; sources take turns."""
+    found: dict[str, int] = {}
+    for config in configs:
+        episodes, n_sources = config.runs[0].episodes, len(config.spec.sources)
+        numbers = (episodes.index // n_sources).tolist()
+        found.update(zip(episodes.key.tolist(), numbers, strict=True))
+    return found
+
+
+def _first_scores(config: Configuration) -> dict[str, float]:
+    """The scores of the first episode of each source, by key."""
+    episodes = config.runs[0].episodes
+    first = {*episodes.key[episodes.index < len(config.spec.sources)]}
+    rows = [row for row, key in enumerate(config.key) if key in first]
+    scores = config.metric.scale * config.scores[:, rows].mean(axis=0)
+    return dict(zip(map(str, config.key[rows]), scores.tolist(), strict=True))
+
+
+def _episodes(shared: Shared, number: Mapping[str, int]) -> Iterator[EpisodeOfTwo]:
     """The episodes that differ most, those where the left is higher first."""
     left, right = (_seed_means(side) for side in (shared.left, shared.right))
     keys = np.concatenate([*shared.keys.values()])
@@ -135,7 +156,11 @@ def _episodes(shared: Shared) -> Iterator[EpisodeOfTwo]:
     n = min(N_EPISODES, len(order) // 2)
     for i in [*order[:n], *order[len(order) - n :][::-1]]:
         yield EpisodeOfTwo(
-            source=str(source[i]), key=str(keys[i]), left=float(left[i]), right=float(right[i])
+            source=str(source[i]),
+            number=number[keys[i]],
+            key=str(keys[i]),
+            left=float(left[i]),
+            right=float(right[i]),
         )
 
 

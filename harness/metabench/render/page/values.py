@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from metabench.papers.claims.evaluate import ClaimResult
 from metabench.papers.table import PaperTable
@@ -71,22 +71,91 @@ class Side:
         adaptation: the metric after 0, 1, 2, ... inner steps at meta-test, of the first seed; () if
             not recorded.
         sources: the mean of each source.
+        scores: means over seeds, by key, of the first episode of each source.
+        predictions: by key of an opened episode, what the first seed predicts: values at the points
+            of a function, or a class for each image shown.
+        silent: why there are no predictions, in a sentence; "" where there are, or none were asked
+            for.
     """
 
     row: Row
     training: Mapping[str, Line]
     adaptation: tuple[float, ...]
     sources: Mapping[str, float]
+    scores: Mapping[str, float]
+    predictions: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    silent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeOfTwo:
-    """An episode with the scores of two configurations, means over seeds."""
+    """An episode with the scores of two configurations, means over seeds.
+
+    Attributes:
+        source: where it was drawn from.
+        number: which episode of the source, from 0.
+        key: its digest.
+        left: the score of one of the two.
+        right: the score of the other one.
+    """
 
     source: str
+    number: int
     key: str
     left: float
     right: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedFunction:
+    """A regression task that the page shows.
+
+    Attributes:
+        source: where it was drawn from.
+        number: which episode of the source, from 0.
+        low: where the points begin that predictions are at.
+        high: where they end; they are evenly spaced.
+        truth: the function at these points; () where it is not known there.
+        support: points that learners adapt on.
+    """
+
+    source: str
+    number: int
+    low: float
+    high: float
+    truth: tuple[float, ...]
+    support: Line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedImages:
+    """An episode of images that the page shows.
+
+    Attributes:
+        source: where it was drawn from.
+        number: which episode of the source, from 0.
+        classes: their names, in the order of the rows of the sheet.
+        sheet: a PNG with a row for each class: support images, then query images.
+        width: of the sheet, in pixels.
+        height: of the sheet, in pixels.
+        n_support: support images of a class that are shown.
+        n_query: query images of a class that are shown.
+        left_out: what of the episode is not shown, in words; "" where all is.
+        answers_at: where the answers to each query image are written, in pixels, row by row.
+        labels: the class of each of these images.
+    """
+
+    source: str
+    number: int
+    classes: tuple[str, ...]
+    sheet: bytes
+    width: int
+    height: int
+    n_support: int
+    n_query: int
+    left_out: str
+    answers_at: tuple[tuple[int, int], ...]
+    labels: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +191,8 @@ class SideBySide:
         columns: all of them, the overall one first.
         sides: the best first.
         pairs: each two that can be compared.
+        opened: episodes that can be looked into, by key.
+        opening: which these are and how to see others, in sentences.
     """
 
     suite: str
@@ -133,6 +204,8 @@ class SideBySide:
     columns: tuple[str, ...]
     sides: tuple[Side, ...]
     pairs: tuple[PairOfSides, ...]
+    opened: Mapping[str, OpenedFunction | OpenedImages] = field(default_factory=dict)
+    opening: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +325,7 @@ class Page:
         missing: by name of such a part, why it could not be made.
         under_way: how many runs are not counted because a process is making them.
         live: the address of the page that shows these; "" where nothing serves it.
+        drawn_again: whether episodes were drawn again for it, from data and with checkpoints.
         adjusted: whether the cells have a mark by adjusted p-values, which is then the one shown.
     """
 
@@ -267,4 +341,5 @@ class Page:
     missing: Mapping[str, str] | None = None
     under_way: int = 0
     live: str = ""
+    drawn_again: bool = False
     adjusted: bool = False

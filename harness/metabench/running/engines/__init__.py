@@ -55,6 +55,20 @@ def pick_engine(name: str, *, device: str | None = None) -> EngineName:
     return engine
 
 
+def refuse_programs(name: EngineName, *, ranks: int) -> None:
+    """Refuse an engine that records meta-steps, in a run that several processes share.
+
+    Raises:
+        UsageError: when it is asked for by name; ``auto`` is eager then.
+    """
+    if name == "compiled":
+        raise UsageError(
+            f"--engine compiled records the meta-steps of a single process, and --ranks asks for "
+            f"{ranks}: what passes between processes in a step is no part of a program.",
+            hint="Use --engine eager, or leave out --ranks.",
+        )
+
+
 def chosen(
     name: EngineName, *, device: torch.device, task: TaskShape, meta_steps: int
 ) -> Literal["eager", "compiled"]:

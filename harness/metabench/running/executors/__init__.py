@@ -23,6 +23,7 @@ from metabench.plugin.specs import EventKind, RunEvent
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
     from metabench.running.engines import EngineName
+    from metabench.running.ranks.leading import Leader
 
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
@@ -134,6 +135,7 @@ def run_job(
     *,
     emit: Callable[[RunEvent], None],
     stopped: Callable[[], bool],
+    leader: Leader | None = None,
 ) -> JobOutcome:
     """Make one run in this process, and return how it ended. It raises nothing.
 
@@ -143,6 +145,7 @@ def run_job(
         emit: called with each event, often a few hundred times, in this thread.
         stopped: called between two steps, in this thread: it must be quick. If it returns True, the
             run saves its state, and the outcome is ``interrupted``.
+        leader: of other processes that make the run as well, see ``metabench run --ranks``.
     """
     from metabench.running.loops import Interrupted
 
@@ -153,7 +156,7 @@ def run_job(
         emit(event)
 
     try:
-        _run(job, catalog, emit=say, stop=stop)
+        _run(job, catalog, emit=say, stop=stop, leader=leader)
     except Interrupted:
         return JobOutcome(job, "interrupted", stop.why)
     except Exception as error:
@@ -184,12 +187,17 @@ class _Stop:
 
 
 def _run(
-    job: Job, catalog: Catalog | None, *, emit: Callable[[RunEvent], None], stop: _Stop
+    job: Job,
+    catalog: Catalog | None,
+    *,
+    emit: Callable[[RunEvent], None],
+    stop: _Stop,
+    leader: Leader | None,
 ) -> None:
     import torch
 
     from metabench.plugin.catalog import load_catalog
-    from metabench.running.devices import make_repeatable, pick_device, reuse_freed_memory
+    from metabench.running.devices import pick_device, prepare
     from metabench.running.engines import pick_engine
     from metabench.running.loops import Control
     from metabench.running.precision import check_precision, computing_in
@@ -199,11 +207,8 @@ def _run(
     with _in_folder(job.folder):
         picked = pick_device(job.device)
         check_precision(precision, picked)
-        torch.set_num_threads(job.threads)
-        reuse_freed_memory()
         device = torch.device(picked)
-        if device.type == "cuda":
-            make_repeatable()
+        prepare(device, job.threads)
         run = RunExecution(
             job.planned,
             load_catalog(job.plugin_files) if catalog is None else catalog,
@@ -215,6 +220,7 @@ def _run(
                 why=lambda: stop.why,
                 checkpoint_seconds=job.checkpoint_seconds,
                 engine=pick_engine(job.engine, device=picked),
+                leader=leader,
             ),
         )
         with computing_in(precision):

@@ -37,6 +37,7 @@ from metabench import (
 )
 from metabench_plugins.learners.parts.outer_adam import Group, OuterAdam
 from metabench_plugins.learners.parts.outer_gradient import gradients_by_parts
+from metabench_plugins.learners.parts.over_ranks import over_ranks, own_parts
 from metabench_plugins.learners.parts.query_log import QueryLog
 from metabench_plugins.learners.parts.searched_space import (
     ARCH,
@@ -49,7 +50,6 @@ from metabench_plugins.learners.parts.searched_space import (
     sharpness_at,
 )
 from metabench_plugins.learners.parts.split_batch import (
-    even_parts,
     joined,
     parts,
     rows,
@@ -265,13 +265,15 @@ class GradientLearner(ABC):
     def outer_gradient(
         self, start: Start, tasks: TaskBatch, *, parts: Sequence[slice] | None = None
     ) -> OuterGradient:
-        """The gradient of :meth:`outer_losses`, by parts of the batch.
+        """The gradient of :meth:`outer_losses`, by parts of the batch, and over all ranks.
 
         Args:
             start: of all tasks, with its graph.
             tasks: the batch.
-            parts: which tasks run at a time; None for as many as fit, see :meth:`parts_of`.
+            parts: which of this rank's tasks run at a time; None for as many as fit, see
+                :meth:`parts_of`.
         """
+        ranks, weights = self.context.ranks, list(self.outer.weights.values())
         factor, n_tasks = self.outer_factor(len(tasks)), len(tasks)
         losses, terms = [], []
         log = QueryLog(self.context.task.kind)
@@ -288,16 +290,20 @@ class GradientLearner(ABC):
         gradients = gradients_by_parts(
             descended,
             start.tensors(),
-            list(self.outer.weights.values()),
+            weights,
             parts=parts or self.parts_of(start, tasks),
             factor=factor / n_tasks,
-            beside=None if start.penalty is None else start.penalty * factor,
+            beside=None if start.penalty is None or ranks.rank else start.penalty * factor,
         )
-        penalty = None if start.penalty is None else start.penalty.detach()
+        means = {"loss": torch.cat(losses).mean(), **log.means()}
         if terms:
-            term = torch.cat(terms).mean()
+            means["term"] = torch.cat(terms).mean()
+        gradients, means = over_ranks(ranks, gradients, weights, means, n_tasks=n_tasks)
+        loss, term = means.pop("loss"), means.pop("term", None)
+        penalty = None if start.penalty is None else start.penalty.detach()
+        if term is not None:
             penalty = term if penalty is None else penalty + term
-        return OuterGradient(torch.cat(losses).mean(), penalty, log.means(), gradients)
+        return OuterGradient(loss, penalty, means, gradients)
 
     def query_loss(self, start: Start, tasks: TaskBatch) -> Tensor:
         """The mean query loss of a batch after the inner loops, a scalar with its graph."""
@@ -331,7 +337,7 @@ class GradientLearner(ABC):
         return 1
 
     def parts_of(self, start: Start, tasks: TaskBatch) -> list[slice]:
-        """The tasks of a batch that run at a time in an outer gradient, parts of about one size."""
+        """This rank's tasks that run at a time in an outer gradient, parts of about one size."""
         p = self.params
         most = self._memory.tasks_at_once(
             self.space,
@@ -341,7 +347,7 @@ class GradientLearner(ABC):
             second=p.order == "second",
             query_passes=self.query_passes(start),
         )
-        return even_parts(len(tasks), most)
+        return own_parts(self.context.ranks, len(tasks), most)
 
     @torch.no_grad()
     def _first_weights(self, start: Start, support: Labelled) -> Params:

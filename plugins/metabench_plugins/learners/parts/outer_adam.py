@@ -95,9 +95,11 @@ class OuterOptimizer(ABC):
         Returns:
             Whether the guard skipped the step, as a scalar 0 or 1.
         """
-        leaves = list(self.weights.values())
-        gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
-        return self.apply(gradients, rate=rate).to(loss.dtype)
+        return self.apply(self.gradients(loss), rate=rate).to(loss.dtype)
+
+    def gradients(self, loss: Tensor) -> Sequence[Tensor | None]:
+        """Differentiate a scalar loss for :attr:`weights`; None for one that it does not use."""
+        return torch.autograd.grad(loss, list(self.weights.values()), allow_unused=True)
 
     @torch.no_grad()
     def apply(self, gradients: Sequence[Tensor | None], *, rate: float | Tensor = 1.0) -> Tensor:

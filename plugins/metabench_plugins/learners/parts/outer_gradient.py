@@ -43,24 +43,29 @@ def gradients_by_parts(
         start: ``[tasks, *shape]`` by name, or ``[1, *shape]`` or a scalar for what tasks share;
             functions of the weights, with their graphs.
         weights: leaves.
-        parts: which tasks run at a time; all tasks, in order.
+        parts: which tasks run at a time, in order; all tasks, or those of one rank. The sum is over
+            these.
         factor: of each loss.
         beside: a scalar function of the weights, through the graph of the start.
 
     Returns:
         The gradients, in the order of the weights; None for a weight that nothing uses.
     """
+    own = slice(parts[0].start, parts[-1].stop)
+    if own.stop - own.start < max((len(t) for t in start.values() if t.ndim), default=0):
+        start = rows(start, own)
     if len(parts) == 1:
-        loss = losses(dict(start), parts[0]).sum() * factor
+        loss = losses(dict(start), own).sum() * factor
         total = loss if beside is None else loss + beside
         return list(torch.autograd.grad(total, weights, allow_unused=True))
     moving = [name for name, tensor in start.items() if tensor.requires_grad]
     of_start: list[Sequence[Tensor | None]] = []
     direct: list[Tensor | None] = [None] * len(weights)
     for part in parts:
-        own = {name: tensor.detach() for name, tensor in rows(start, part).items()}
-        leaves = [own[name].requires_grad_() for name in moving]
-        values = losses(own, part)
+        here = _beside(part, own)
+        detached = {name: tensor.detach() for name, tensor in rows(start, here).items()}
+        leaves = [detached[name].requires_grad_() for name in moving]
+        values = losses(detached, part)
         seeds = torch.full_like(values, factor)
         found = torch.autograd.grad(values, [*leaves, *weights], seeds, allow_unused=True)
         del values  # and its graph, before the next part runs
@@ -68,7 +73,7 @@ def gradients_by_parts(
         direct = [_sum(a, b) for a, b in zip(direct, found[len(moving) :], strict=True)]
     outputs, cotangents = [], []
     for name, *gradients in zip(moving, *of_start, strict=True):
-        cotangent = _joined(start[name], gradients, parts)
+        cotangent = _joined(start[name], gradients, [_beside(part, own) for part in parts])
         if cotangent is not None:
             outputs.append(start[name])
             cotangents.append(cotangent)
@@ -79,6 +84,11 @@ def gradients_by_parts(
         through = torch.autograd.grad(outputs, weights, cotangents, allow_unused=True)
         direct = [_sum(a, b) for a, b in zip(through, direct, strict=True)]
     return direct
+
+
+def _beside(part: slice, own: slice) -> slice:
+    """The place of some tasks among others, which are in order."""
+    return slice(part.start - own.start, part.stop - own.start)
 
 
 def _joined(

@@ -33,7 +33,8 @@ def runs_of(study: str) -> Results:
 
 
 def test_every_kind_is_drawn_from_committed_results() -> None:
-    assert COMMITTED.keys() == FIGURES.keys()
+    """But for images, which need the data; ``test_images.py`` draws them from generated ones."""
+    assert COMMITTED.keys() == FIGURES.keys() - {"images"}
 
 
 def cases() -> list[ParameterSet]:

@@ -19,7 +19,8 @@ from metabench.results.labels import labelled
 from metabench.results.reading import Results, read_runs
 
 SAID = "Stamps: smoke, custom."
-NEED_CHECKPOINTS = ("fits", "annealing")
+SAID_OF_IMAGES = "Stamps: smoke, limit, custom, synthetic."
+NEED_CHECKPOINTS = ("fits", "annealing", "images")
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +48,24 @@ def make(kind: str, folder: Path, catalog: Catalog) -> Drawing:
 
 
 @pytest.mark.parametrize("kind", FIGURES)
-def test_every_kind_shows_the_stamps_above_everything_else(kind, catalog, searched, tmp_path):
+def test_every_kind_shows_the_stamps_above_everything_else(
+    kind, catalog, searched, image_runs, tmp_path
+):
     if kind == "ranks":
         pytest.importorskip("scipy")
-    folder = searched if kind in NEED_CHECKPOINTS else write_stamped(tmp_path)
+    if kind == "images":
+        folder, words = image_runs, SAID_OF_IMAGES
+    else:
+        folder, words = searched if kind in NEED_CHECKPOINTS else write_stamped(tmp_path), SAID
     drawing = make(kind, folder, catalog)
-    assert drawing.description.startswith(SAID)
-    assert to_svg(drawing, inline=True).count(SAID) == 2  # in the description and to be seen
+    assert drawing.description.startswith(words)
+    assert to_svg(drawing, inline=True).count(words) == 2  # in the description and to be seen
     figure = drawing.figure
     with house_style():
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         renderer = canvas.get_renderer()
-        said = next(text for text in figure.texts if text.get_text() == SAID)
+        said = next(text for text in figure.texts if text.get_text() == words)
         place = said.get_window_extent(renderer)
         others = [axes.get_tightbbox(renderer) for axes in figure.axes]
     assert place.x0 >= 0

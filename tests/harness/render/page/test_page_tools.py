@@ -169,6 +169,34 @@ def test_two_configurations_stand_side_by_side(opened):
     assert float(turned[0][3]) == pytest.approx(-float(difference))
 
 
+def test_what_a_learner_calls_its_loss_is_drawn_for_two_of_that_learner_alone(opened):
+    titles = "[...document.querySelectorAll('#compared .curve h4')].map(one => one.textContent)"
+    for right in ("mnas", "<script>alert(1)</script>"):
+        opened.evaluate(
+            COMPARED
+            % json.dumps(
+                {
+                    "group": "toy-regression @ 10-shot, budget paper",
+                    "left": "maml",
+                    "right": right,
+                }
+            )
+        )
+        said = opened.evaluate(titles)
+        assert [one for one in said if "query_loss" in one]
+        assert not [one for one in said if " loss" in one]
+    alike = opened.evaluate(
+        """(async () => {
+          const { groups } = await stored();
+          const group = groups.find(({ name }) => name.startsWith("toy-regression"));
+          group.sides[1].facts.learner = group.sides[0].facts.learner;
+          const parts = sideBySide(group, 0, 1).filter((one) => one.matches(".curves"));
+          return parts.flatMap((one) => [...one.querySelectorAll("h4")].map((h) => h.textContent));
+        })()"""
+    )
+    assert [one for one in alike if " loss" in one]
+
+
 def test_the_pair_stands_in_the_address(opened):
     opened.evaluate(
         COMPARED % '{group: "toy-regression @ 10-shot, budget paper", left: "mnas", right: "hsml"}'

@@ -16,7 +16,15 @@ from metabench.papers.table import PaperReport, PaperTable
 from metabench.render import Format, render
 from metabench.render.page.dot_plot import standalone_svg
 from metabench.render.page.html.parts import stored_figures
-from metabench.render.page.values import Line, Page, PairOfSides, Side, SideBySide
+from metabench.render.page.values import (
+    Line,
+    OpenedFunction,
+    OpenedImages,
+    Page,
+    PairOfSides,
+    Side,
+    SideBySide,
+)
 from metabench.render.text_table import label
 from metabench.reports.tables import Report, Table
 from metabench.stats.words import p_value
@@ -59,6 +67,28 @@ def _group(group: SideBySide) -> dict[str, Any]:
         "columns": group.columns,
         "sides": [_side(side, group) for side in group.sides],
         "pairs": [_pair(pair, group.columns) for pair in group.pairs],
+        "opened": {key: _opened(one) for key, one in group.opened.items()},
+        "opening": [plain(text) for text in group.opening],
+    }
+
+
+def _opened(one: OpenedFunction | OpenedImages) -> dict[str, Any]:
+    about = {"source": plain(one.source), "number": one.number}
+    if isinstance(one, OpenedFunction):
+        return about | {
+            "low": one.low,
+            "high": one.high,
+            "truth": _rounded(one.truth),
+            "support": _points(one.support),
+        }
+    return about | {
+        "classes": [plain(name) for name in one.classes],
+        "sheet": f"data:image/png;base64,{b64encode(one.sheet).decode()}",
+        "size": [one.width, one.height],
+        "shown": [one.n_support, one.n_query],
+        "leftOut": one.left_out,
+        "places": one.answers_at,
+        "labels": one.labels,
     }
 
 
@@ -75,6 +105,11 @@ def _side(side: Side, group: SideBySide) -> dict[str, Any]:
         "means": _rounded(means),
         "training": {name: _points(line) for name, line in side.training.items()},
         "steps": _rounded(side.adaptation),
+        "scores": {
+            key: _rounded([score])[0] for key, score in side.scores.items() if key in group.opened
+        },
+        "predictions": {key: _rounded(values) for key, values in side.predictions.items()},
+        "silent": plain(side.silent),
     }
 
 
@@ -87,7 +122,7 @@ def _pair(pair: PairOfSides, columns: Sequence[str]) -> dict[str, Any]:
         "n": found[0].n_episodes,
         "how": found[0].words(),
         "episodes": [
-            [plain(one.source), plain(one.key), *_rounded([one.left, one.right])]
+            [plain(one.source), plain(one.key), *_rounded([one.left, one.right]), one.number]
             for one in pair.episodes
         ],
     }

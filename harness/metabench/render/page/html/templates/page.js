@@ -223,7 +223,7 @@ async function download(button) {
 // Two configurations side by side.
 
 function make(tag, attributes = {}, ...children) {
-  const svg = ["svg", "path", "text", "line", "g"].includes(tag);
+  const svg = ["svg", "path", "text", "image", "circle"].includes(tag);
   const element = svg ? document.createElementNS(SVG, tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children);
@@ -271,6 +271,82 @@ function curvesOf(title, under, lines) {
   return make("div", { class: "curve" }, make("h4", {}, `${title}${log ? " (log scale)" : ""}`), svg);
 }
 
+// Episodes that can be looked into.
+
+function openedOf(group, one, other, differing) {
+  const kept = Object.keys(group.opened).filter((key) => key in one.scores && key in other.scores);
+  const scores = new Map([...differing, ...kept.map((key) => [key, one.scores[key], other.scores[key]])]
+    .filter(([key]) => key in group.opened).map(([key, ...both]) => [key, both]));
+  const said = [...[one, other].map((side) => side.silent), ...group.opening].filter(Boolean);
+  const parts = [make("h4", {}, "Look into an episode")];
+  if (scores.size) parts.push(make("p", { class: "about" }, "Scores are means over seeds; what is predicted is of the first seed."));
+  for (const [key, both] of scores) {
+    const found = group.opened[key];
+    const [left, right] = both.map((score) => shown(score, group.unit));
+    const title = `${found.source}, episode ${found.number}`;
+    parts.push(make("details", { class: "episode" },
+      make("summary", {}, `${title} `, make("span", { class: "quiet" }, `left ${left}, right ${right}`)),
+      ...(found.sheet ? imagesOf : functionOf)(title, found, [one, other].map((side) => side.predictions[key]))));
+  }
+  return [...parts, ...said.map((text) => make("p", { class: "about" }, text))];
+}
+
+// The true function, the support points and two predictions; what leaves the picture is cut off.
+function functionOf(title, found, predictions) {
+  const ys = [...found.truth, ...found.support.map(([, y]) => y)].filter((y) => y !== null);
+  const margin = Math.max(0.3 * (Math.max(...ys) - Math.min(...ys)), 1.5);
+  const [lowest, highest] = [Math.min(...ys) - margin, Math.max(...ys) + margin];
+  const [left, right, top, bottom] = [40, 410, 8, 170];
+  const [width, height] = [right - left, bottom - top];
+  const at = (x, y) => [(width * (x - found.low)) / (found.high - found.low), height - (height * (y - lowest)) / (highest - lowest)];
+  const lineOf = (values, look) => {
+    let pen = "M";
+    const steps = values.map((y, i) => {
+      if (y === null) { pen = "M"; return ""; }
+      const step = pen + at(found.low + ((found.high - found.low) * i) / (values.length - 1), y).map((one) => one.toFixed(1)).join(" ");
+      pen = "L";
+      return step;
+    });
+    return make("path", { class: look, d: steps.join("") });
+  };
+  const drawn = [[found.truth, "truth"], [predictions[0] ?? [], "left"], [predictions[1] ?? [], "right"]].filter(([values]) => values.length);
+  const points = found.support.map(([x, y]) => {
+    const [cx, cy] = at(x, y).map((one) => one.toFixed(1));
+    return make("circle", { cx, cy, r: 3.5 });
+  });
+  const said = (value) => String(Number(value.toPrecision(2)));
+  const svg = make("svg", { viewBox: "0 0 420 190", role: "img", "aria-label": `${title}: the function, support points and predictions` },
+    make("path", { class: "axis", d: `M${left} ${top}V${bottom}H${right}` }),
+    make("svg", { x: left, y: top, width, height }, ...drawn.map(([values, look]) => lineOf(values, look)), ...points),
+    make("text", { x: left - 5, y: top + 10, "text-anchor": "end" }, said(highest)),
+    make("text", { x: left - 5, y: bottom, "text-anchor": "end" }, said(lowest)),
+    make("text", { x: left, y: bottom + 15 }, said(found.low)),
+    make("text", { x: right, y: bottom + 15, "text-anchor": "end" }, said(found.high)));
+  const gone = predictions.every((values) => !values?.length) ? " Neither prediction is here." : "";
+  return [make("div", { class: "curve" }, svg),
+    make("p", { class: "about" }, `${found.truth.length ? "The thin line is the true function. " : ""}Circles are support points; the other lines are what the two predict.${gone}`)];
+}
+
+// Classes in rows, support images left, query images right with the answers of the two below.
+function imagesOf(title, found, predictions) {
+  const [width, height] = found.size;
+  const answers = ["left", "right"].flatMap((look, i) => (predictions[i] ?? []).map((answer, n) => {
+    const [x, y] = found.places[n];
+    const right = answer === found.labels[n];
+    return make("text", { class: look, x: x + (i ? 8 : -8), y: y + 11, "text-anchor": "middle" }, right ? "\u2713" : String(answer + 1));
+  }));
+  const right = predictions.map((own) => own && `${own.filter((answer, n) => answer === found.labels[n]).length} of ${own.length}`);
+  const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, width: `${width / 10}em`, role: "img", "aria-label": `${title}: images of ${found.classes.join(", ")}` },
+    make("image", { href: found.sheet, width, height }), ...answers);
+  const parts = [make("ol", { class: "classes" }, ...found.classes.map((name) => make("li", {}, name))),
+    make("div", { class: "answers" }, svg)];
+  const [nSupport, nQuery] = found.shown;
+  const texts = [`A row for each class, in this order: ${nSupport} support, then ${nQuery} query.`, found.leftOut];
+  if (right.some(Boolean)) texts.push("Below a query image, left and right, is what each of the two says: \u2713 is right, a number is another class.");
+  right.forEach((text, i) => texts.push(text ? `${i ? "Right" : "Left"}: ${text} right.` : `${i ? "Right" : "Left"}: no prediction is here.`));
+  return [...parts, make("p", { class: "about" }, texts.filter(Boolean).join(" "))];
+}
+
 function sideBySide(group, left, right) {
   const [one, other] = [group.sides[left], group.sides[right]];
   const pair = group.pairs.find(({ of }) => of.includes(left) && of.includes(right) && left !== right);
@@ -287,12 +363,16 @@ function sideBySide(group, left, right) {
     parts.push(...tableOf(title, ["Source", "Left", "Right", "Difference", "95 % interval"], rows));
     parts.push(make("p", { class: "about" }, `p ${pair.p} for ${group.columns[0]}, two-sided, adjusted over all pairs of ${group.name}. Interval: ${pair.how}.`));
     const episodes = sign > 0 ? pair.episodes : pair.episodes.slice().reverse();
-    parts.push(...tableOf("Episodes that differ most", ["Source", "Left", "Right", "Difference", "Episode"], episodes.map((found) =>
-      [found[0], shown(found[a], group.unit), shown(found[b], group.unit), signed(found[a] - found[b], group.unit), `#${found[1]}`])));
+    parts.push(...tableOf("Episodes that differ most", ["Source", "Left", "Right", "Difference", "Episode", "Key"], episodes.map((found) =>
+      [found[0], shown(found[a], group.unit), shown(found[b], group.unit), signed(found[a] - found[b], group.unit), String(found[4]), `#${found[1]}`])));
+    parts.push(...openedOf(group, one, other, episodes.map((found) => [found[1], found[a], found[b]])));
   } else {
     parts.push(make("p", { class: "notice" }, left === right ? "Choose two different configurations." : "These two share too few episodes, or too few seeds, to be compared."));
   }
-  const curves = [...new Set([...Object.keys(one.training), ...Object.keys(other.training)])].map((name) =>
+  // What a learner calls its loss is its own.
+  const together = (name) => name !== "loss" || one.facts.learner[0] === other.facts.learner[0];
+  const logged = [...new Set([...Object.keys(one.training), ...Object.keys(other.training)])];
+  const curves = logged.filter(together).map((name) =>
     curvesOf(`Training: ${name}, first seed`, "meta-step", [one, other].map((side) => side.training[name] ?? [])));
   const steps = [one, other].map((side) => side.steps.map((value, step) => [step, value]));
   curves.push(curvesOf(`Meta-test: ${group.unit}, first seed`, "inner step", steps));

@@ -1,0 +1,149 @@
+"""Measures what several runs cost, in processes of their own that can be given up.
+
+A measurement may need more memory than there is, or never end; then the command that asked for it
+goes on. ``python -m metabench.running.probing`` reads what to measure from its standard input and
+writes a line for each measurement. It imports PyTorch once, and makes a process for each, whose
+peak of memory is that of this run alone.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from metabench.errors import MetabenchError
+from metabench.planning.plan import PlannedRun
+from metabench.results.costs import Costs
+from metabench.running.probe import Resources, measure
+
+ONE_SECONDS = 120.0
+"""Seconds of wall time after which a measurement is given up."""
+ALL_SECONDS = 300.0
+"""Seconds of wall time after which a command measures no further configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is measured."""
+
+    runs: tuple[PlannedRun, ...]
+    on: Resources
+    plugin_files: tuple[Path, ...]
+
+
+def probe_all(
+    runs: Sequence[PlannedRun],
+    on: Resources,
+    *,
+    plugin_files: Sequence[Path] = (),
+    tell: Callable[[int, Costs | str], None],
+    seconds: float | None = None,
+) -> None:
+    """Measure runs one after another.
+
+    Args:
+        runs: one of each configuration.
+        on: device, engine and threads.
+        plugin_files: plugins given by file.
+        tell: called with the index of a run and its costs, or why they could not be measured.
+        seconds: after which no further run is measured; :data:`ALL_SECONDS` by default.
+    """
+    limit = ALL_SECONDS if seconds is None else seconds
+    if not runs or limit <= 0:
+        return
+    command = [sys.executable, "-m", "metabench.running.probing"]
+    pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=quiet) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        timer = threading.Timer(limit + ONE_SECONDS, process.kill)
+        timer.start()
+        try:
+            asked = _Asked(tuple(runs), on, tuple(plugin_files))
+            pickle.dump((asked, limit), process.stdin)
+            process.stdin.close()
+            for line in process.stdout:
+                found = json.loads(line)
+                costs = found.get("costs")
+                tell(found["index"], found["why"] if costs is None else Costs(**costs))
+        finally:
+            timer.cancel()
+            process.kill()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that made it has ended, however that was."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _main() -> None:
+    """What the process does that measures."""
+    from metabench.plugin.catalog import load_catalog
+
+    asked, limit = pickle.load(sys.stdin.buffer)
+    load_catalog(asked.plugin_files)  # the processes made of this one need not read plugins
+    began = time.monotonic()
+    for index, planned in enumerate(asked.runs):
+        if time.monotonic() - began > limit:
+            return
+        found = _measured(planned, asked)
+        print(json.dumps({"index": index, **found}), flush=True)  # noqa: T201
+
+
+def _measured(planned: PlannedRun, asked: _Asked) -> dict[str, object]:
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    worker = context.Process(target=_measure, args=(planned, asked, theirs), daemon=True)  # type: ignore[attr-defined]
+    worker.start()
+    theirs.close()
+    until = time.monotonic() + ONE_SECONDS
+    found: dict[str, object] = {"why": f"a few steps took longer than {ONE_SECONDS:.0f} s"}
+    try:
+        while ours.poll(max(0.0, until - time.monotonic())):
+            found = ours.recv()
+    except EOFError:
+        worker.join()
+        if worker.exitcode:
+            found = {"why": f"its process ended with exit code {worker.exitcode}"}
+    else:
+        worker.kill()
+    worker.join()
+    return found
+
+
+def _measure(planned: PlannedRun, asked: _Asked, to: Connection) -> None:
+    from metabench.plugin.catalog import load_catalog
+
+    _end_with_parent()
+
+    def send(costs: Costs) -> None:
+        to.send({"costs": costs.model_dump(mode="json")})
+
+    try:
+        send(measure(planned, load_catalog(asked.plugin_files), asked.on, so_far=send))
+    except MetabenchError as error:
+        to.send({"why": error.message})
+    except Exception as error:  # a plugin may raise anything
+        to.send({"why": f"{type(error).__name__}: {error}"})
+
+
+if __name__ == "__main__":
+    _main()

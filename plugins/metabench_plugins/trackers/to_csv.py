@@ -1,0 +1,65 @@
+"""CSV files of each run, for a spreadsheet or pandas: parameters, curves, scores."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from metabench import CurvePoint, Frozen, RunEnd, RunFacts
+
+CURVES = "curves.csv"
+
+
+class CsvParams(Frozen):
+    """Parameters of the CSV tracker."""
+
+    folder: str | None = Field(
+        default=None,
+        description="Folder of the files; null: the folder csv in the results folder. Each run has "
+        "a folder SUITE@SETTING/LEARNER/RUN_ID in it.",
+    )
+
+
+class CsvTracker:
+    """A folder of three files for each run."""
+
+    def __init__(self, params: CsvParams, out: Path) -> None:
+        self._folder = Path(params.folder).absolute() if params.folder else out / "csv"
+
+    def open(self, run: RunFacts, *, key: str) -> CsvRun:
+        """Begin or go on with a run; see :class:`metabench.Tracker`."""
+        return CsvRun(self._folder / run.place, run, known=key)
+
+
+class CsvRun:
+    """The files of one run; the folder is its key."""
+
+    def __init__(self, folder: Path, run: RunFacts, *, known: str) -> None:
+        self.key = str(folder)
+        self.resumed = known == self.key and (folder / CURVES).exists()
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = {"run_id": run.run_id, "label": run.label, "stamps": " ".join(run.stamps)}
+        rows = {**facts, **run.parameters, **run.made_with}.items()
+        self._write("parameters.csv", [("name", "value"), *rows])
+        if not self.resumed:
+            self._write(CURVES, [("step", "name", "value")])
+
+    def log(self, points: Sequence[CurvePoint]) -> None:
+        """Add points; see :class:`metabench.TrackedRun`."""
+        rows = ((p.step, name, value) for p in points for name, value in p.values.items())
+        self._write(CURVES, rows, mode="a")
+
+    def end(self, end: RunEnd) -> None:
+        """Write how the run ended; see :class:`metabench.TrackedRun`."""
+        head = ("evaluation", "source", "metric", "mean", "half_width", "n")
+        rows = [(s.evaluation, s.source, s.metric, s.mean, s.half_width, s.n) for s in end.scores]
+        self._write("scores.csv", [head, *rows])
+        self._write("end.csv", [("status", "step", "text"), (end.status, end.step, end.text)])
+
+    def _write(self, name: str, rows: Iterable[Sequence[object]], *, mode: str = "w") -> None:
+        with (self._folder / name).open(mode, newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)

@@ -1,0 +1,92 @@
+"""The column of the meta-validation score."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from result_factory import make_spec, write_run
+
+from metabench.api.reading import build_tables
+from metabench.errors import UsageError
+from metabench.papers.arranging import Arrangement
+from metabench.plugin.catalog import Catalog
+from metabench.render import Format, render
+from metabench.reports.tables import Report, Row
+from metabench.reports.validation import validation_score
+from metabench.results.reading import read_runs
+
+SCORES = {100: 0.25, 200: 0.75, 300: 0.5}
+"""By meta-step, of seed 0; those of seed 1 are lower by 0.1."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two learners with two seeds each, of which one learner was validated."""
+    for learner in ("maml", "support-mean"):
+        for seed in (0, 1):
+            validated = learner == "maml"
+            run = write_run(
+                tmp_path,
+                make_spec(learner, seed=seed, episodes=40),
+                [(i + seed) % 5 / 4 for i in range(80)],
+                selected_step=200 if validated else 0,
+            )
+            points = [{"step": s, "val_score": v - 0.1 * seed} for s, v in SCORES.items()]
+            lines = points if validated else []
+            (run / "metrics.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in lines))
+    return tmp_path
+
+
+def report_of(folder: Path, catalog: Catalog, *columns: str, **options: str | None) -> Report:
+    sort, metric = options.get("sort"), options.get("metric")
+    _, built = build_tables(
+        folder,
+        paper=None,
+        metric=metric,
+        interval="auto",
+        catalog=lambda: catalog,
+        arrangement=Arrangement(columns=columns, sort=sort),
+    )
+    assert isinstance(built, Report)
+    return built
+
+
+def test_it_is_the_score_of_the_weights_that_were_tested(folder: Path, catalog: Catalog) -> None:
+    pytest.importorskip("scipy")
+    (table,) = report_of(folder, catalog, "average", "val").tables
+    assert table.columns == ("average", "val")
+    cells = {row.learner: row.cells.get("val") for row in table.rows}
+    assert cells["support-mean"] is None
+    cell = cells["maml"]
+    assert cell is not None
+    assert cell.mean == pytest.approx(70.0)  # of 75 and 65
+    assert cell.half_width == pytest.approx(12.7062 * 5.0, rel=1e-4)  # t(0.975, 1) std/sqrt(2)
+    assert (cell.n, cell.over, cell.unit) == (2, "seeds", "%")
+    assert "Column val is the score of the tested weights on meta-validation" in table.caption
+
+
+def test_it_stands_in_every_format_and_can_be_sorted_by(folder: Path, catalog: Catalog) -> None:
+    pytest.importorskip("scipy")
+    built = report_of(folder, catalog, "val", sort="val")
+    for format in Format:
+        if format is not Format.html:
+            assert "70.00" in render(built, format) or '"mean": 70.0' in render(built, format)
+    rows: tuple[Row, ...] = built.tables[0].rows  # type: ignore[assignment]
+    assert [row.learner for row in rows] == ["maml", "support-mean"]
+
+
+def test_it_is_there_only_if_asked_for(folder: Path, catalog: Catalog) -> None:
+    (table,) = report_of(folder, catalog).tables
+    assert table.columns == ("bird", "texture", "average")
+    assert "val" not in table.rows[0].cells
+
+
+def test_without_any_score_there_is_no_such_column(tmp_path: Path, catalog: Catalog) -> None:
+    run = write_run(tmp_path, make_spec(episodes=40), [0.5] * 80, selected_step=7)
+    (run / "metrics.jsonl").write_text('{"step": 5, "val_score": 0.5}\n')
+    (found,) = read_runs(tmp_path).runs
+    assert validation_score(found) is None  # meta-step 7 was tested, and 5 was scored
+    with pytest.raises(UsageError, match="Unknown column 'val'"):
+        report_of(tmp_path, catalog, "val")
