@@ -242,7 +242,7 @@ def _submit(
 
 
 def _events_of(job: Job, folder: Path) -> EventFile:
-    return EventFile(folder / f"{job.run_id}.events.jsonl")
+    return EventFile(folder / f"{job.run_id}.events")
 
 
 def _interrupted(job: Job) -> JobOutcome:

@@ -15,7 +15,7 @@ def event(done: int) -> RunEvent:
 
 
 def test_events_are_read_once_and_in_order(tmp_path: Path) -> None:
-    ours, theirs = (EventFile(tmp_path / "events.jsonl") for _ in range(2))
+    ours, theirs = (EventFile(tmp_path / "run.events") for _ in range(2))
     assert theirs.read() == []
     ours.write(event(1))
     ours.write(event(2))
@@ -40,7 +40,7 @@ def test_the_parameters_and_the_scores_of_a_run_arrive(tmp_path: Path) -> None:
 
 
 def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
-    file = EventFile(tmp_path / "events.jsonl")
+    file = EventFile(tmp_path / "run.events")
     file.write(event(1))
     whole = file.path.read_bytes()
     file.path.write_bytes(whole[:20])
@@ -50,12 +50,14 @@ def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -
 
 
 def test_a_line_torn_by_a_kill_is_passed_over(tmp_path: Path) -> None:
-    file = EventFile(tmp_path / "events.jsonl")
-    file.path.write_text('{"kind": "prog\n')
+    file = EventFile(tmp_path / "run.events")
+    file.write(event(1))
+    torn = file.path.read_bytes()[:40]
+    file.path.write_bytes(torn + b"\n")
     file.write(event(2))
     assert file.read() == [event(2)]
 
 
 def test_a_folder_that_cannot_be_written_stops_no_run(tmp_path: Path) -> None:
-    EventFile(tmp_path / "gone" / "events.jsonl").write(event(1))
+    EventFile(tmp_path / "gone" / "run.events").write(event(1))
     assert not (tmp_path / "gone").exists()

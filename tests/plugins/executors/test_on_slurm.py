@@ -162,7 +162,7 @@ class Notifying(type(Path())):  # type: ignore[misc]
 
 def task_in(folder: Path, **changes: Any) -> Task:
     (job,) = jobs_in(folder, learner="reptile", n=1, meta_steps=3, meta_batch=1)
-    return Task(replace(job, **changes), folder / "events.jsonl", folder / "stop")
+    return Task(replace(job, **changes), folder / "run.events", folder / "stop")
 
 
 def test_a_job_that_is_left_alone_makes_its_run(tmp_path: Path) -> None:
