@@ -206,7 +206,7 @@ def test_a_stop_in_meta_validation_changes_no_byte(catalog: Catalog, tmp_path: P
     run(made, catalog, tmp_path / "cut")()
     whole = run(made, catalog, tmp_path / "whole")
     whole()
-    for name in ("episodes.jsonl", "metrics.jsonl", "checkpoints/best.safetensors"):
+    for name in ("episodes.jsonl", "metrics.jsonl", "checkpoints/weights.safetensors"):
         assert (cut.store.folder / name).read_bytes() == (whole.store.folder / name).read_bytes()
 
 

@@ -244,7 +244,7 @@ def test_an_array_that_is_preempted_is_requeued_and_ends_with_the_same_bytes(
     for job in jobs:
         here = replace(job, out=Path("here"))
         run_job(here, CATALOG, emit=lambda _: None, stopped=lambda: False)
-        for name in ("episodes.jsonl", "metrics.jsonl", "checkpoints/last.safetensors"):
+        for name in ("episodes.jsonl", "metrics.jsonl", "checkpoints/weights.safetensors"):
             cut, whole = (
                 RunStore.of(one.planned.spec, tmp_path / one.out).folder / name
                 for one in (job, here)
