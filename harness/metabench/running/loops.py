@@ -58,6 +58,10 @@ EMBEDDED = 1000
 many as M-NAS's figure 6 shows; a file of 0.4 MB at 40 numbers a task, 1.2 MB at 128."""
 
 
+UNJUDGED = "unjudged"
+"""In a checkpoint: the meta-validation of these weights was stopped."""
+
+
 class Interrupted(Exception):  # noqa: N818 - like KeyboardInterrupt, not an error
     """The run was asked to stop; the state is saved."""
 
@@ -195,7 +199,7 @@ class Loops:
                     pending = []
                 validates = phase.phase.selects and self._validates
                 if validates and (step % val_every == 0 or step == phase.stop):
-                    state = self._validate(state.at(step))
+                    state = self._judge(state.at(step), pending)
                 if self.control.stopped():
                     self._summarize(state.at(step), pending)  # which are then known to be finite
                     self._save(state.at(step), pending)
@@ -352,14 +356,27 @@ class Loops:
         self._say("message", text=f"resumes at meta-step {kept['step']:,}")
         skipped = kept.get(SKIPPED)
         state = _State(int(kept["step"]), kept["best"], skipped, kept.get("in_a_row", 0))
-        return state, kept.get("pending", [])
+        pending = kept.get("pending", [])
+        if kept.get(UNJUDGED):
+            if self.control.leader is not None:
+                self.control.leader.load(self.built.learner)
+            state = self._judge(state, pending)
+        return state, pending
 
-    def _save(self, state: _State, pending: Sequence[Mapping[str, Tensor | float]] = ()) -> None:
+    def _save(
+        self,
+        state: _State,
+        pending: Sequence[Mapping[str, Tensor | float]] = (),
+        *,
+        unjudged: bool = False,
+    ) -> None:
         learner = self.built.learner.state_dict()
         kept = {**asdict(state), "learner": learner}
         self.store.flush()  # the points of the curve up to here must not be lost before it
         if pending:
             kept["pending"] = list(pending)
+        if unjudged:
+            kept[UNJUDGED] = True
         checkpoint.save(self.store.checkpoint, kept)
 
     def _log(self, state: _State, pending: Sequence[Mapping[str, Tensor | float]]) -> _State:
@@ -416,6 +433,15 @@ class Loops:
         learner = self.built.learner
         return not (isinstance(learner, PhasedLearner) and learner.searching)
 
+    def _judge(self, state: _State, pending: Sequence[Mapping[str, Tensor | float]]) -> _State:
+        """Meta-validate; where that is stopped, the next start begins with it."""
+        try:
+            return self._validate(state)
+        except Interrupted:
+            self._summarize(state, pending)  # which are then known to be finite
+            self._save(state, pending, unjudged=True)
+            raise
+
     def _validate(self, state: _State) -> _State:
         """Score the present weights on meta-validation; keep them if they are the best so far.
 
@@ -435,7 +461,7 @@ class Loops:
         scores = []
         for chunk in chunks:
             scores.append(chunk)
-            if self.control.stopped():  # the next start repeats the steps since the last checkpoint
+            if self.control.stopped():
                 raise Interrupted
         score = float(torch.cat(scores).mean())
         self._check(state.step, {VAL_SCORE: score})

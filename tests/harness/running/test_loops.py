@@ -193,23 +193,6 @@ def test_stopping_saves_and_the_next_start_goes_on(catalog: Catalog, tmp_path: P
     assert min(event.done for event in events if event.kind == "progress") == 12
 
 
-def test_a_stop_in_meta_validation_changes_no_byte(catalog: Catalog, tmp_path: Path) -> None:
-    protocol = {"episodes": 5, "selection": "meta-val", "val_episodes": 20}
-    budget = {"meta_steps": 8, "meta_batch": 2, "val_every": 4}
-    made = planned(catalog, protocol=protocol, budget=budget)
-    asked = iter([False] * 3 + [True])  # after steps 1 to 3, and in the validation of step 4
-    cut = run(made, catalog, tmp_path / "cut", stopped=lambda: next(asked))
-    with pytest.raises(Interrupted):
-        cut()
-    assert checkpoint.load(cut.store.checkpoint)["step"] == 3
-    assert not cut.store.best_checkpoint.exists()
-    run(made, catalog, tmp_path / "cut")()
-    whole = run(made, catalog, tmp_path / "whole")
-    whole()
-    for name in ("episodes.jsonl", "metrics.jsonl", "checkpoints/weights.safetensors"):
-        assert (cut.store.folder / name).read_bytes() == (whole.store.folder / name).read_bytes()
-
-
 @pytest.mark.parametrize("learner", ["maml", "reptile"])
 def test_a_stop_between_two_points_of_the_curve_changes_no_byte(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, learner: str
@@ -221,6 +204,29 @@ def test_a_stop_between_two_points_of_the_curve_changes_no_byte(
     with pytest.raises(Interrupted):
         cut()
     assert checkpoint.load(cut.store.checkpoint)["step"] == 6
+    run(made, catalog, tmp_path / "cut")()
+    whole = run(made, catalog, tmp_path / "whole")
+    whole()
+    for name in ("episodes.jsonl", "metrics.jsonl", "checkpoints/weights.safetensors"):
+        assert (cut.store.folder / name).read_bytes() == (whole.store.folder / name).read_bytes()
+
+
+@pytest.mark.parametrize("stop_at", [2, 3, 5])
+def test_a_stop_within_meta_validation_loses_no_step(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    monkeypatch.setattr("metabench.running.loops.TEST_ELEMENTS", 10 * 20)  # ten episodes at once
+    changes = {
+        "budget": {"meta_steps": 6, "meta_batch": 2, "val_every": 1},
+        "protocol": {"episodes": 5, "val_episodes": 6, "selection": "meta-val"},
+    }
+    made = planned(catalog, **changes)
+    # A meta-validation asks after each of its three batches, and then the step does.
+    asked = iter([False] * (stop_at - 1) + [True])
+    cut = run(made, catalog, tmp_path / "cut", stopped=lambda: next(asked))
+    with pytest.raises(Interrupted):
+        cut()
+    assert checkpoint.load(cut.store.checkpoint)["step"] == 1 + (stop_at > 4)
     run(made, catalog, tmp_path / "cut")()
     whole = run(made, catalog, tmp_path / "whole")
     whole()
