@@ -66,9 +66,9 @@ def execute(command: str, monkeypatch: pytest.MonkeyPatch, *, short: bool) -> tu
         install(Path(package).resolve(), monkeypatch)
         return 0, ""
     assert program == "metabench", f"do not know how to run {command!r}"
-    # A plan file says it all.
-    of_file = arguments[0] != "reproduce" and not arguments[1].startswith("-")
-    if short and arguments[0] in ("run", "tune", "reproduce") and not of_file:
+    verb, *words = arguments
+    by_plan = verb in ("run", "tune") and not words[0].startswith("-")  # which says it all
+    if short and verb in ("run", "tune", "reproduce") and not by_plan:
         arguments = shortened(arguments)
     return invoke(arguments)
 
