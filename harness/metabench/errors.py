@@ -58,12 +58,12 @@ def _near(name: str, names: Iterable[str]) -> list[str]:
 
     Names that differ only in case, hyphens and spaces are nearer than all others, and then alone.
     """
-    of_small: dict[str, list[str]] = {}
+    by_case: dict[str, list[str]] = {}
     for one in names:
-        of_small.setdefault(_small(one), []).append(one)
-    small = _small(name)
-    near = [small] if small in of_small else difflib.get_close_matches(small, of_small, n=3)
-    return [one for key in near for one in of_small[key]][:3]
+        by_case.setdefault(one.casefold(), []).append(one)
+    equal = [key for key in by_case if _small(key) == _small(name)]
+    near = equal or difflib.get_close_matches(name.casefold(), by_case, n=3)
+    return [one for key in near for one in by_case[key]][:3]
 
 
 def _small(name: str) -> str:

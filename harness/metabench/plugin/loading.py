@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import Distribution, EntryPoint, distributions
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import ModuleType
@@ -150,9 +150,16 @@ def _candidates(distribution: Distribution) -> list[Candidate]:
     except Exception:  # damaged metadata: still listed, under the name of its entry point
         name, version = "", ""
     return [
-        Candidate(point.name, name or points[0].name, version or "", point.load, point.module)
+        Candidate(point.name, name or points[0].name, version or "", point.load, _module_of(point))
         for point in points
     ]
+
+
+def _module_of(point: EntryPoint) -> str:
+    try:
+        return point.module
+    except AttributeError:  # it is malformed; loading it says so
+        return ""
 
 
 def _file_candidate(file: Path) -> Candidate:
