@@ -32,6 +32,8 @@ CATALOG = load_catalog()
 SPACE = ToyCell(ToyCellParams(width=5), LINES)
 INNER = {"inner_lr": 0.05, "inner_steps": 2}
 NAMES = ("darts", "fair-darts", "darts-edge-norm", "soft-pruning", "gumbel", "random", "fixed")
+QUICK = ("gumbel", "darts-edge-norm")
+"""The strategies that the kit is run under each time: one that draws, and one with own logits."""
 
 
 def maml(strategy: Any, *, space: Any = SPACE, **params: Any) -> Maml:
@@ -45,7 +47,10 @@ def strategy_of(name: str, **params: Any) -> Any:
     return resolve(spec.factory)(spec.params_model().model_validate(params))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.exhaustive) for name in NAMES],
+)
 @pytest.mark.parametrize("kind", ["regression"])
 def test_maml_passes_the_kit_on_a_searched_network_under(name: str, kind: Any) -> None:
     catalog = dataclasses.replace(
