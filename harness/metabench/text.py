@@ -19,6 +19,18 @@ def counted(n: int, one: str, several: str = "") -> str:
     return f"{n:,} {one if n == 1 else several or one + 's'}"
 
 
+def in_order(text: str) -> list[tuple[int, float, str]]:
+    """A key that sorts text with its numbers as numbers, and numbers before words.
+
+    >>> sorted(["shots=20", "shots=3", "inner_lr=0.1", "inner_lr=1e-3"], key=in_order)
+    ['inner_lr=1e-3', 'inner_lr=0.1', 'shots=3', 'shots=20']
+    """
+    parts = re.split(r"((?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w.]))", text)
+    return [
+        (0, float(part), "") if at % 2 else (1, 0.0, part) for at, part in enumerate(parts) if part
+    ]
+
+
 def duration(seconds: float | None) -> str:
     """A time in the largest units that say it well.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -295,12 +296,36 @@ def build_tables(
     return results, arrange(say_selected(built, selection), arrangement or Arrangement())
 
 
+def refuse_trials(results: Results, directory: str | Path) -> None:
+    """Refuse the folder of a tuning without a run that counts; say what to run instead.
+
+    Raises:
+        DataError: it is one.
+    """
+    from metabench.results.tunings import read_tuning
+
+    folder = Path(directory)
+    tuning = None if results.runs else read_tuning(folder)
+    if tuning is None:
+        return
+    plans = [str(folder / study.plan) for study in tuning.studies if study.plan]
+    command = shlex.join(["metabench", "run", *plans[:1]])
+    raise DataError(
+        f"{folder} is the folder of a tuning, whose trials are judged on meta-validation only and "
+        "are in no table.",
+        hint=f"Test the chosen values: {command}"
+        if plans
+        else "Nothing is chosen yet: give the command of the tuning again.",
+    )
+
+
 def require_runs(results: Results, directory: str | Path) -> None:
     """Refuse a folder without a run that counts.
 
     Raises:
         DataError: there is none.
     """
+    refuse_trials(results, directory)
     if not results.runs:
         raise DataError(
             f"There is no finished and readable run in {directory}.",

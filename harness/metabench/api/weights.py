@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -146,12 +147,13 @@ def plan_of(
             is missing.
     """
     from metabench.planning.evaluating import WeightsTest, plan_foreign, plan_test
-    from metabench.planning.overrides import combinations
+    from metabench.planning.overrides import combinations, swept_in
     from metabench.running.weights_file import check_foreign, digest_of_foreign, read_trained
 
     if not paths:
         raise UsageError("No weights are named.", hint="Name exported files or folders of runs.")
     tests = [WeightsTest(**{**test, "changes": one}) for one in combinations(test["changes"])]
+    swept = swept_in(test["changes"])
     planned: list[PlannedRun] = []
     for path in (place for named in paths for place in _places(named)):
         known = read_trained(path)
@@ -162,7 +164,7 @@ def plan_of(
                 of_file = plan_foreign(path, found, request, catalog)
                 for one in of_file:
                     check_foreign(one, catalog)
-                planned += of_file
+                planned += [_telling(one, swept) for one in of_file]
         elif learner or network:
             raise UsageError(
                 f"{path} says that its weights are of {known.spec.learner.name}, so --learner and "
@@ -170,8 +172,18 @@ def plan_of(
                 hint="They are for weights from elsewhere. Leave them out.",
             )
         else:
-            planned += [plan_test(known, wanted, catalog) for wanted in tests]
+            for wanted in tests:
+                one = plan_test(known, wanted, catalog)
+                planned.append(_telling(one, swept))
     return list({one.spec.run_id: one for one in planned}.values())
+
+
+def _telling(planned: PlannedRun, swept: Sequence[tuple[str, str]]) -> PlannedRun:
+    """A test whose label has the values that other tests of the command have otherwise."""
+    from metabench.planning.overrides import sweep_in_words
+
+    words = sweep_in_words(planned.changes, swept, {"learner": planned.spec.learner.name})
+    return replace(planned, told_by=(*planned.told_by, *words))
 
 
 def _places(path: Path) -> list[Path]:

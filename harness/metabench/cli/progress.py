@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LINE_SECONDS = 10.0
 """Least number of seconds between two plain lines of one run."""
 
+RATE_SECONDS = 0.1
+"""A speed is shown once it is measured over so many seconds: events read late come in a burst."""
+
 
 @contextmanager
 def progress(n_runs: int) -> Iterator[Callable[[RunEvent], None]]:
@@ -66,7 +69,7 @@ class Rate:
             self._phase, self._first = event.phase, (now, event.done)
             return ""
         seconds, steps = now - self._first[0], event.done - self._first[1]
-        if seconds <= 0 or steps <= 0:
+        if seconds < RATE_SECONDS or steps <= 0:
             return ""
         rate = steps / seconds
         left = round((event.total - event.done) / rate)

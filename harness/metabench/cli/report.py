@@ -136,7 +136,7 @@ def report(
     With --paper, print the paper's table next to ours, with a verdict and a reason for each cell.
     With --format html, write one page with tables, differences, claims, figures and commands.
     """
-    from metabench.api.reading import require_runs
+    from metabench.api.reading import refuse_trials, require_runs
     from metabench.cli.screen import tell, tell_under_way
     from metabench.papers.arranging import Arrangement
     from metabench.render.commands_text import commands_text
@@ -179,6 +179,7 @@ def report(
         arrangement=arrangement,
         open_episodes=episodes,
     )
+    refuse_trials(results, directory)
     for problem in built.problems:
         tell(problem)
     tell_under_way(results.under_way, directory)

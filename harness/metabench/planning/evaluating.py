@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metabench.errors import DataError, UsageError, unknown
+from metabench.errors import DataError, MetabenchError, UsageError, unknown
 from metabench.planning.compatibility import check_data
 from metabench.planning.metrics import check_metrics
 from metabench.planning.overrides import Changes, changes_of, scope_in_words, written
@@ -27,11 +27,12 @@ from metabench.planning.suite import Suite
 from metabench.planning.training_identity import training_facts
 from metabench.planning.validation import validated
 from metabench.plugin.contracts.stamp import Stamp
-from metabench.sampling.checks import require_values
+from metabench.sampling.checks import require_values, task_of
 from metabench.values import NAME_PATTERN, NAME_RULE, digest
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
+    from metabench.plugin.contracts.data import ClassData, FunctionFamily
 
 _SCOPES = ("protocol", "data", "learner")
 """Scopes of ``--set`` that concern a test."""
@@ -137,6 +138,7 @@ def plan_test(weights: TrainedWeights, request: WeightsTest, catalog: Catalog) -
         }
     )
     check_data(tested, loaded, catalog)
+    _check_examples(trained, tested, loaded, catalog)
     evaluations = {} if suite is None else suite.evaluations
     if evaluations:
         require_values(loaded)
@@ -286,6 +288,33 @@ def _check_scopes(changes: Changes) -> None:
                 "which is over.",
                 hint=f"Scopes that concern a test: {', '.join(_SCOPES)}.",
             )
+
+
+def _check_examples(
+    trained: RunSpec,
+    tested: RunSpec,
+    loaded: Sequence[ClassData | FunctionFamily],
+    catalog: Catalog,
+) -> None:
+    """Refuse data whose examples have another shape than those of the training.
+
+    Where the data of the training is not on this machine, the weights themselves tell, when they
+    are loaded.
+    """
+    if tested.sources == trained.sources and tested.data == trained.data:
+        return
+    try:
+        before = load_data(trained.sources[0], catalog, data=trained.data)
+    except MetabenchError:
+        return
+    ways = tested.protocol.ways
+    there, here = (task_of(data, ways).inputs for data in (before, loaded[0]))
+    if there != here:
+        raise UsageError(
+            f"The weights were trained on examples of shape {there}, but those of "
+            f"{tested.suite}@{tested.setting} have shape {here}.",
+            hint="Test them on a suite whose examples have the shape of the training.",
+        )
 
 
 def _check_versions(spec: RunSpec, catalog: Catalog, path: Path) -> None:

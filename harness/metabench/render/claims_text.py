@@ -96,7 +96,9 @@ def _legend(evaluations: Sequence[ClaimResult]) -> Iterator[str]:
     yield "Intervals are of the left side's advantage, at Holm's level within the claim."
     if any(ONE_SEED in one.notes for one in evaluations):
         yield "A verdict (one seed) speaks of these networks, not of the learners."
-    unequal = sum(bool(set(one.notes) - {ONE_SEED}) for one in evaluations)
+    unequal = sum(
+        one.decided_by is not None and bool(set(one.notes) - {ONE_SEED}) for one in evaluations
+    )
     if unequal:
         verdicts = counted(len(evaluations), "verdict")
         yield f"{unequal} of {verdicts} rest on unequal runs; metabench claims DIR ID says how."

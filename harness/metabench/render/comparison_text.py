@@ -15,7 +15,7 @@ from metabench.render.verdict_signs import signed
 from metabench.reports.comparison import ColumnDifference, Comparison
 from metabench.results.metrics import number
 from metabench.stats.words import p_value
-from metabench.text import plain
+from metabench.text import counted, plain
 
 _HEADER = ("column", "A", "B", "A - B", "95 % interval", "effect", "Wilcoxon p", "n", "visible")
 
@@ -76,6 +76,9 @@ def _verdict(comparison: Comparison) -> str:
     unit = comparison.unit
     ends = f"[{number(low, unit, signed=True)}, {number(high, unit, signed=True)}]"
     said = f"A - B on {last.column} is {number(last.difference.mean, unit, signed=True)} {unit}"
+    if comparison.too_few is not None:
+        few = counted(comparison.too_few, "episode")
+        return f"undecided: too few episodes ({few} per source): {said} {ends}."
     if not (low > 0 or high < 0):
         return f"undecided: {said} {ends}, which contains 0."
     a_is_larger = low > 0

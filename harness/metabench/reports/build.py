@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ from metabench.stats import (
     field_interval,
     seeds_interval,
 )
+from metabench.text import in_order
 
 
 def build_report(
@@ -113,8 +115,8 @@ def _table(configs: Sequence[Configuration], *, interval: IntervalKind, adjusted
     )
 
 
-def _order(row: Row) -> tuple[str, ...]:
-    return row.learner, row.budget, row.network, row.variant, *row.runs
+def _order(row: Row) -> tuple[Any, ...]:
+    return row.learner, row.budget, in_order(row.network), in_order(row.variant), *row.runs
 
 
 def _row(config: Configuration, *, facts: tuple[str, ...], interval: IntervalKind) -> Row:

@@ -102,6 +102,7 @@ class Comparison:
         stamps: of their runs.
         notes: what else a reader must know, in sentences.
         warnings: what of it a reader must beware of, in a few words each.
+        too_few: episodes of the source that has the fewest, where these are too few for a verdict.
     """
 
     left: str
@@ -113,6 +114,7 @@ class Comparison:
     stamps: tuple[str, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    too_few: int | None = None
 
 
 def compare(
@@ -132,7 +134,8 @@ def compare(
         evaluation: which evaluation the scores are of; the headline one if absent.
 
     Raises:
-        UsageError: when they ran under different conditions, or their seeds give no interval.
+        UsageError: when they ran under different conditions, a run is on both sides, or their
+            seeds give no interval.
         DataError: when they have no episode of some source in common.
     """
     if reason := mismatch(left, right, evaluation=evaluation):
@@ -140,6 +143,7 @@ def compare(
             f"{left.label} and {right.label} are not comparable: {reason}.",
             hint="Compare runs with the same suite, setting, budget, data and protocol.",
         )
+    _check_apart(left, right)
     reason, wanted = seeds_wanted(left, right)
     if reason:
         raise UsageError(
@@ -182,7 +186,23 @@ def compare(
         stamps=stamps_of(left, right),
         notes=tuple(_notes(left, right, shared)),
         warnings=tuple(_warnings(left, right, shared)),
+        too_few=_too_few(left, right, shared),
     )
+
+
+def _check_apart(left: Configuration, right: Configuration) -> None:
+    """Refuse sides of which one has some of the other's runs, and further ones.
+
+    Sides with the same runs at two places may be compared: an earlier and a later version of the
+    code make the same run.
+    """
+    here, there = ({run.record.run_id for run in side.runs} for side in (left, right))
+    if here != there and (both := sorted(here & there)):
+        are = "is" if len(both) == 1 else "are"
+        raise UsageError(
+            f"{counted(len(both), 'run')} of {left.label} {are} on both sides: {', '.join(both)}.",
+            hint="Name sides that share no run, or that both have all of these runs.",
+        )
 
 
 def _title(config: Configuration) -> str:
@@ -282,6 +302,17 @@ def _notes(left: Configuration, right: Configuration, shared: Shared) -> Sequenc
             "meta-training."
         )
     return [note for note in notes if note]
+
+
+def _too_few(left: Configuration, right: Configuration, shared: Shared) -> int | None:
+    """The number of episodes, where these are too few; single ones, with several seeds, are not.
+
+    A single episode is a whole test set, and then the interval is over seeds alone.
+    """
+    several = min(len(left.runs), len(right.runs)) > 1
+    if several and all(len(keys) == 1 for keys in shared.keys.values()):
+        return None
+    return shared.n_fewest if shared.n_fewest < MIN_EPISODES else None
 
 
 def _warnings(left: Configuration, right: Configuration, shared: Shared) -> Iterator[str]:

@@ -11,7 +11,7 @@ from metabench.planning.yaml_files import flow
 from metabench.plugin.contracts.file_param import file_in_words, is_file_value
 from metabench.results.configurations import Configuration, configurations
 from metabench.results.reading import Results
-from metabench.text import plain
+from metabench.text import in_order, plain
 
 NETWORK = "network"
 """The word for what records call ``space``."""
@@ -25,7 +25,7 @@ def labelled(results: Results) -> dict[str, Configuration]:
     """
     pooled = configurations(results.runs)
     labels = _labels(pooled)
-    return dict(sorted(zip(labels, pooled, strict=True), key=lambda pair: pair[0]))
+    return dict(sorted(zip(labels, pooled, strict=True), key=lambda pair: in_order(pair[0])))
 
 
 def _labels(configs: Sequence[Configuration]) -> list[str]:

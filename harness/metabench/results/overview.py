@@ -105,7 +105,7 @@ class Overview:
 
         The meta-test of a run that trains is left out where no run of its kind has timed one.
         """
-        if run.state == "done":
+        if run.ended:
             return 0.0
         train, test = run.meta_steps - run.steps, run.n_episodes - run.episodes
         training, testing = (self.speed(run, phase) for phase in ("meta-train", "meta-test"))

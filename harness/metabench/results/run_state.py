@@ -14,6 +14,7 @@ from metabench.results.reading import read_record
 from metabench.results.schema import RunRecord
 from metabench.results.state import State, last_written, state_of
 from metabench.results.training_curve import TrainingCurve, read_training_curve
+from metabench.results.tunings import is_trial
 
 MAX_RECORD = 8 * 2**20
 """Bytes of a ``run.json`` that is read; larger ones are no record of a run."""
@@ -46,6 +47,7 @@ class RunState:
         written: when one of its files was last written, in seconds since 1970; 0 if planned.
         command: the command that makes or resumes it.
         awaited: whether a command that is still at work is going to make or resume it.
+        trial: whether a tuning made it, which ends with its training.
     """
 
     folder: Path
@@ -68,6 +70,7 @@ class RunState:
     written: float = 0.0
     command: str = ""
     awaited: bool = False
+    trial: bool = False
 
     @property
     def kind(self) -> tuple[str, str, str, str]:
@@ -75,16 +78,21 @@ class RunState:
         return self.suite, self.setting, self.budget, self.learner
 
     @property
+    def ended(self) -> bool:
+        """Whether nothing is left to do: it is done, or it is a trained trial."""
+        return self.state == "done" or (self.trial and self.state == "trained")
+
+    @property
     def phase(self) -> str:
         """``meta-train`` or ``meta-test``, whichever is next or going on; "" when done."""
-        if self.state == "done":
+        if self.ended:
             return ""
         return "meta-train" if self.steps < self.meta_steps else "meta-test"
 
     @property
     def share(self) -> float:
         """The share done, in [0, 1]: of all tasks of meta-training and of meta-test."""
-        if self.state == "done":
+        if self.ended:
             return 1.0
         total = self.meta_steps * self.meta_batch + self.n_episodes
         done = self.steps * self.meta_batch + self.episodes
@@ -139,6 +147,7 @@ def read_run_state(folder: Path) -> RunState:
         error=record.error,
         written=last_written(folder),
         command=record.provenance.command,
+        trial=is_trial(folder),
     )
 
 

@@ -144,6 +144,14 @@ def read_tuning(folder: Path) -> TuningRecord | None:
         ) from error
 
 
+def is_trial(folder: Path) -> bool:
+    """Whether the run in a folder is a trial of a tuning."""
+    return any(
+        place.name == TRIALS and (place.parent / FILE).is_file()
+        for place in folder.absolute().parents
+    )
+
+
 def write_tuning(record: TuningRecord, folder: Path) -> None:
     """Replace the record in one step."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -162,12 +162,12 @@ class RunExecution:
             self._write(record, "interrupted", error=self._control.why())
             raise
         except MetabenchError as error:
-            self._fail(record, error.message)
+            self._fail(record, error.message, hint=error.hint)
             raise
         except Exception as error:
             if is_out_of_memory(error):
                 explained = out_of_memory(self._planned, self._device)
-                self._fail(record, explained.message)
+                self._fail(record, explained.message, hint=explained.hint)
                 raise explained from error
             self._fail(record, f"{type(error).__name__}: {error}")
             raise
@@ -442,8 +442,8 @@ class RunExecution:
                 self._say("message", text=text.strip())
         return record
 
-    def _fail(self, record: RunRecord, reason: str) -> None:
-        self._write(record, "failed", error=reason)
+    def _fail(self, record: RunRecord, reason: str, *, hint: str = "") -> None:
+        self._write(record, "failed", error=f"{reason} {hint}".strip())
         self._say("run-failed", text=reason)
 
     def _write(self, record: RunRecord, status: Status, **changes: Any) -> RunRecord:

@@ -17,6 +17,7 @@ from metabench.planning.runspec import Choice, RunSpec
 from metabench.plugin.contracts.architecture import Mixture
 from metabench.plugin.contracts.episode import Adapted, TaskBatch
 from metabench.plugin.contracts.learner import Learner, TracingLearner
+from metabench.results.figure_data import command_again
 from metabench.results.schema import RunRecord
 from metabench.results.store import RunStore
 from metabench.running import checkpoint
@@ -160,7 +161,7 @@ def _load_weights(
     if not path.exists():
         raise DataError(
             f"No checkpoint is left in {store.folder}.",
-            hint=f"Train again into another folder: {record.provenance.command}",
+            hint=f"Train again into another folder: {command_again(record)}",
         )
     state = checkpoint.load(path, device=device)
     if state["step"] != record.selected_step:

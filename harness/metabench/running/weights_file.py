@@ -20,6 +20,7 @@ from metabench.planning.source_data import load_data
 from metabench.plugin.contracts.architecture import Params
 from metabench.plugin.contracts.learner import Learner
 from metabench.plugin.contracts.space import SearchSpace, StatefulSpace
+from metabench.results.figure_data import command_again
 from metabench.results.schema import RunRecord
 from metabench.results.store import RunStore
 from metabench.running import checkpoint
@@ -129,7 +130,7 @@ def _of_run(folder: Path) -> tuple[RunRecord, Path]:
     if not path.exists():
         raise DataError(
             f"No weights are left in {folder}.",
-            hint=f"Train again into another folder: {record.provenance.command}",
+            hint=f"Train again into another folder: {command_again(record)}",
         )
     return record, path
 
@@ -328,8 +329,9 @@ def load_given(learner: Learner, state: Mapping[str, Any], *, place: str) -> Non
     except (RuntimeError, KeyError, ValueError) as error:
         reason = _other_shape(before, state) or " ".join(str(error).split())
         raise _misfit(place, reason) from error
-    # Some learners would spread a smaller tensor over a larger one.
-    if reason := _other_shape(named_tensors(without_training(learner.state_dict())), state):
+    # Some learners would spread a smaller tensor over a larger one, others take any shape.
+    after = named_tensors(without_training(learner.state_dict()))
+    if reason := _other_shape(before, state) or _other_shape(after, state):
         raise _misfit(place, reason)
 
 
