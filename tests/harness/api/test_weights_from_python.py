@@ -57,8 +57,12 @@ def test_an_exported_file_is_tested_from_the_command_line(trained: Path, tmp_pat
     assert (code, said) == (0, f"Wrote {file}. Test it with: metabench evaluate {file}\n")
     code, said = invoke("evaluate", file, "--set", "protocol.shots=2,3", "--out", out)
     assert code == 0, said
+    for shots in (2, 3):  # what tells the two tests apart is in their labels
+        assert f"shots={shots} seed 0: started" in said
     runs = read_runs(out).runs
     assert sorted(run.record.spec.protocol.shots for run in runs) == [2, 3]
+    rows = metabench.report(out).content.tables[0].rows
+    assert [row.facts[0] for row in rows] == ["shots=2", "shots=3"]
     command = runs[0].record.provenance.command
     assert command.startswith(f"metabench evaluate {file} --set protocol.shots=")
     assert invoke(*command.split()[1:])[0] == 0  # it is done already

@@ -46,6 +46,16 @@ def test_the_command_prints_the_choice_and_how_to_run_it(tmp_path: Path) -> None
     untuned = out / of_mean["plan"]
     assert "tuned" not in untuned.read_text()
 
+    status = CliRunner().invoke(app, ["status", str(out)])
+    assert status.exit_code == 0, status.output
+    assert "100 %" in status.stdout
+    assert "no command is at work" not in status.stdout.lower()
+    report = CliRunner().invoke(app, ["report", str(out)])
+    assert report.exit_code == 3
+    assert "trials are judged on meta-validation only and are in no table." in report.stderr
+    assert f"Test the chosen values: metabench run {out / 'chosen'}" in report.stderr
+    assert "not tested" not in report.stderr
+
 
 def test_a_plan_file_says_alone_what_to_tune(tmp_path: Path) -> None:
     file = tmp_path / "plan.yaml"

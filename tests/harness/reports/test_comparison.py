@@ -361,6 +361,25 @@ def test_one_run_at_two_places_may_be_compared(tmp_path: Path) -> None:
     assert names(sides(tmp_path / "a", tmp_path / "b", tmp_path)) == [("maml", "maml")]
 
 
+def test_a_run_that_is_on_both_sides_beside_others_is_refused(tmp_path: Path) -> None:
+    folder = add(tmp_path / "a", "maml")
+    for seed in (0, 1):
+        add(tmp_path / "b", "maml", seed=seed)
+    ((left, right),) = sides(tmp_path / "a", tmp_path / "b", tmp_path).pairs
+    with pytest.raises(UsageError, match=rf"1 run of maml .* is on both sides: {folder.name}\."):
+        compare(left, right)
+
+
+def test_few_episodes_decide_nothing(tmp_path: Path) -> None:
+    for learner, score in (("mnas", 0.9), ("maml", 0.1)):
+        scores = [score + 0.001 * i for i in range(4)]
+        write_run(tmp_path, make_spec(learner, episodes=2), scores)
+    found = compared(tmp_path)
+    said = " ".join(comparison_text([found], ()).split())
+    assert "? undecided: too few episodes (2 episodes per source): A - B on average is +80" in said
+    assert "✓" not in said
+
+
 def test_a_forgotten_side_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add(tmp_path / "mine", "maml")
     monkeypatch.chdir(tmp_path)

@@ -236,6 +236,13 @@ def test_rows_are_sorted_by_learner_then_budget(tmp_path):
     assert found == [("maml", "lite"), ("maml", "paper"), ("reptile", "lite")]
 
 
+def test_rows_of_one_learner_are_in_the_order_of_their_numbers(tmp_path):
+    for steps in (1, 10, 2):
+        write_run(tmp_path, make_spec(params={"inner_steps": steps}))
+    found = [row.variant for row in only_table(tmp_path).rows]
+    assert found == ["inner_steps=1", "inner_steps=2", "inner_steps=10"]
+
+
 def test_rows_that_would_look_the_same_say_what_differs(tmp_path):
     for inner_lr in (0.1, 0.01):
         write_run(tmp_path, make_spec(params={"inner_lr": inner_lr, "steps": 5}))

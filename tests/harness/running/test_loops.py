@@ -443,3 +443,20 @@ def test_other_predictions_of_an_adaptation_are_evaluations_of_their_own(
     assert variant.score.tolist() == read.episodes.curve[:, 0].tolist()
     assert variant.score.mean() > read.episodes.score.mean()
     assert variant.key.tolist() == read.episodes.key.tolist()
+
+
+def test_the_record_of_a_failed_run_keeps_the_hint(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(self: RunExecution, record: RunRecord) -> RunRecord:
+        raise DataError("The checkpoint is damaged.", hint="Delete it.")
+
+    monkeypatch.setattr(RunExecution, "_run", damaged)
+    events: list[RunEvent] = []
+    execution = run(planned(catalog), catalog, tmp_path, emit=events.append)
+    with pytest.raises(DataError):
+        execution()
+    record = execution.store.read_record()
+    assert record is not None
+    assert record.error == "The checkpoint is damaged. Delete it."
+    assert events[-1].text == "The checkpoint is damaged."

@@ -189,6 +189,28 @@ def test_weights_of_another_shape_are_refused_in_a_sentence(
             weights_file.load_given(learner, {"weights": weights}, place="a-suite@5w1s")
 
 
+def test_a_learner_that_takes_any_shape_refuses_another_one(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    first = trained(catalog, tmp_path, "reptile", budget={"meta_steps": 1, "meta_batch": 1})
+    state = checkpoint.load(first.store.weights)["learner"]
+    learner = restore(first.store.folder, catalog, device=CPU).built.learner
+    weights = {**state["weights"], "head.bias": torch.zeros(3)}
+    with pytest.raises(DataError, match=r"head\.bias is \[3\]"):
+        weights_file.load_given(learner, {**state, "weights": weights}, place="a-suite@5w1s")
+
+
+def test_weights_that_are_gone_are_made_again_in_a_new_folder(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    first = trained(catalog, tmp_path, budget={"meta_steps": 1, "meta_batch": 1})
+    first.store.weights.unlink()
+    with pytest.raises(DataError, match="No weights are left") as found:
+        weights_file.export_weights(first.store.folder, tmp_path / "w.safetensors")
+    assert (found.value.hint or "").endswith(" --out NEW")
+    assert str(tmp_path) not in (found.value.hint or "")
+
+
 def test_weights_that_have_changed_since_planning_are_refused(
     catalog: Catalog, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from metabench.papers.claims import ClaimFile, ClaimResult, evaluate, load_claim
 from metabench.papers.claims.intervals import verdict_of
 from metabench.papers.claims.sentences import deciding, says
 from metabench.papers.reference_files import find_reference
+from metabench.planning.runspec import Training
 from metabench.plugin.catalog import load_catalog
 from metabench.render.claims_text import claims_overview, render_claims
 from metabench.render.layout import Screen
@@ -143,6 +144,18 @@ def test_an_overview_begins_with_a_line_for_each_claim(evaluations: list[ClaimRe
     styled = claims_overview(evaluations, Screen(styled=True))
     assert styled.startswith("\x1b[32m✓ supported (one seed) [lite]\x1b[0m  one\n")
     assert "\x1b[33m? undecided" in styled
+
+
+def test_a_verdict_without_a_run_of_the_other_side_rests_on_no_unequal_runs(tmp_path: Path) -> None:
+    for learner, steps in (("mnas", 10), ("maml", 20)):
+        add(tmp_path, learner, level=0.5, training=Training(meta_steps=steps, meta_batch=1))
+    without, with_both = claim(left=["mnas", "maml"], right=["hsml"]), claim(id="two")
+    (found,) = judged(tmp_path, without)
+    assert found.notes
+    assert "unequal runs" not in claims_overview([found])
+    assert "1 of 2 verdicts rest on unequal runs" in claims_overview(
+        judged(tmp_path, without, with_both)
+    )
 
 
 def test_verdicts_on_one_claim_are_told_apart(tmp_path: Path) -> None:
