@@ -57,6 +57,18 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def out_of_space(error: Exception, place: Path) -> str:
+    """What could not be written as a disk is full, in words; "" for any other error.
+
+    Args:
+        error: what was raised.
+        place: what is named where the error names no file.
+    """
+    if not isinstance(error, OSError) or error.errno not in NO_SPACE:
+        return ""
+    return f"cannot write to {error.filename or place}: {error.strerror}"
+
+
 def flush(path: Path) -> None:
     """Have the disk keep what was written to a file, or the names in a folder.
 

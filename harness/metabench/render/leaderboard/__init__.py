@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Raised when a reader of ``leaderboard.json`` would misread a newer one."""
 DATA = "leaderboard.json"
-"""The file by which a site is known; it is written last."""
+"""The file by which a site is known. It is the first that is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class SuiteVersion:
 
 
 def render_site(submissions: Sequence[Submission], *, title: str) -> dict[PurePosixPath, str]:
-    """The files of the site, by path.
+    """The files of the site, by path, in the order in which they are written.
 
     Args:
         submissions: entries and folders; a run that two of them have is counted in the first.
@@ -114,7 +114,7 @@ def render_site(submissions: Sequence[Submission], *, title: str) -> dict[PurePo
     runs, problems, of = _together(submissions)
     suites = _suites(runs, of)
     versions = {(suite.name, suite.version): suite for suite in suites}
-    found = {}
+    found = {PurePosixPath(DATA): _as_json(suites, title)}
     for (name, version), suite in versions.items():
         own = tuple(run for run in runs if _key(run) == (name, version))
         page = _page(own, title=f"{name}, version {version}")
@@ -123,7 +123,6 @@ def render_site(submissions: Sequence[Submission], *, title: str) -> dict[PurePo
     found[PurePosixPath("index.html")] = _template().render(
         title=title, suites=suites, submissions=shown, problems=problems, digest_of=folder_digest
     )
-    found[PurePosixPath(DATA)] = _as_json(suites, title)
     return found
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from metabench.durable import NO_SPACE
+from metabench.durable import out_of_space
 from metabench.errors import MetabenchError, UsageError
 from metabench.planning.plan import PlannedRun
 from metabench.plugin.specs import EventKind, RunEvent
@@ -245,12 +245,11 @@ def _in_folder(folder: Path) -> Iterator[None]:
 def _failed(job: Job, error: Exception) -> JobOutcome:
     if isinstance(error, MetabenchError):
         return JobOutcome(job, "failed", error.message, error.hint)
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
-        where = error.filename or job.out
+    if said := out_of_space(error, job.out):
         return JobOutcome(
             job,
             "failed",
-            f"cannot write to {where}: {error.strerror}",
+            said,
             "Free some space there, and run the same command to resume.",
         )
     logging.getLogger(__name__).exception("%s failed", job.label)
