@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     )
     from metabench.plugin.contracts.tracker import (
         CurvePoint,
+        LookingTracker,
         Parameter,
         RunEnd,
         RunFacts,
@@ -231,6 +232,7 @@ _HOMES = {
     ),
     "plugin.contracts.tracker": (
         "CurvePoint",
+        "LookingTracker",
         "Parameter",
         "RunEnd",
         "RunFacts",
@@ -313,6 +315,7 @@ __all__ = [
     "Learner",
     "LearnerContext",
     "LearnerSpec",
+    "LookingTracker",
     "MetabenchError",
     "MetricFacts",
     "MetricSpec",

@@ -20,6 +20,9 @@ _TEMPORARY = re.compile(r"\.(?!lock).+\.\d+|\.tmp\w{6}")
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL})
 """What a file system says that has no locks."""
 
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+"""What the operating system says where a disk is full, broken or read-only."""
+
 _PAUSES = (0.01, 0.05, 0.2)
 """Seconds between tries to take a lock: who asks :func:`is_locked` has it for a moment."""
 
@@ -32,6 +35,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Yields:
         The path to write to.
+
+    Raises:
+        OSError: when the file cannot be written; it names ``path``.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -42,8 +48,25 @@ def replacing(path: Path) -> Iterator[Path]:
         flush(temporary)
         temporary.replace(path)
         flush(path.parent)
+    except OSError as error:
+        # A write that fails names no file, and nobody knows the other name.
+        if error.filename == str(temporary) or (not error.filename and error.errno in NO_SPACE):
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def out_of_space(error: Exception, place: Path) -> str:
+    """What could not be written as a disk is full, in words; "" for any other error.
+
+    Args:
+        error: what was raised.
+        place: what is named where the error names no file.
+    """
+    if not isinstance(error, OSError) or error.errno not in NO_SPACE:
+        return ""
+    return f"cannot write to {error.filename or place}: {error.strerror}"
 
 
 def flush(path: Path) -> None:

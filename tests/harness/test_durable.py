@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from full_disk import full_disk
 
 from metabench.durable import is_locked, locked, remove_unfinished, replacing
 from metabench.errors import UsageError
@@ -28,6 +29,18 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         temporary.write_text("new")
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_of_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    with full_disk(100), pytest.raises(OSError, match="File too large") as caught:
+        _write_much(path)
+    assert caught.value.filename == str(path)
+
+
+def _write_much(path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("much" * 1000)
 
 
 def _break_off(path: Path) -> None:

@@ -72,7 +72,7 @@ def pass_on(out: Path, trackers: Mapping[str, Tracker], *, say: Callable[[str], 
         say: called with a sentence about what could not be read or sent, from any thread.
 
     Returns:
-        How many runs were passed on.
+        How many runs a tracker was sent something of.
 
     Raises:
         DataError: when there is no such folder, or no run in it.
@@ -104,4 +104,4 @@ def pass_on(out: Path, trackers: Mapping[str, Tracker], *, say: Callable[[str], 
         raise MetabenchError(
             "Not all runs were passed on.", hint="Give the same command again to send the rest."
         )
-    return len(runs)
+    return following.n_sent()

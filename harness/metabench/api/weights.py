@@ -30,23 +30,33 @@ def export_weights(run: str | Path, out: str | Path) -> Path:
         out: the file to write.
 
     Returns:
-        The file.
+        The file, which is new.
 
     Raises:
         DataError: when the run is not trained, or its weights are gone.
-        UsageError: when the file cannot be written.
+        UsageError: when there is such a file already, its name does not end in ``.safetensors``,
+            or it cannot be written.
     """
+    from metabench.durable import NO_SPACE
     from metabench.results.folders import run_folder
     from metabench.running import weights_file
 
     path = Path(out)
+    if path.suffix != ".safetensors":
+        raise UsageError(
+            f"{path} does not end in .safetensors, which is the format of exported weights.",
+            hint=f"Name the file {path.stem or 'weights'}.safetensors.",
+        )
+    if path.exists():
+        raise UsageError(f"{path} exists already.", hint="Name another file, or remove it.")
     folder = run_folder(str(run), Path(run))
     try:
         weights_file.export_weights(folder, path)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(
-            f"{path} cannot be written: {reason}.", hint="Name another file."
+            f"{path} cannot be written: {reason}.",
+            hint="Free some space there." if error.errno in NO_SPACE else "Name another file.",
         ) from error
     return path
 

@@ -217,5 +217,5 @@ def _write_grid(sources: list[tuple[str, ClassData]], path: Path) -> None:
             f"Source {vectors[0]} holds vectors, which cannot be drawn.", hint="Leave out --grid."
         )
     sheet = contact_sheet(sources, split="meta-test")
-    with writing(path):
-        sheet.save(path, "png")
+    with writing(path) as place:
+        sheet.save(place, "png")

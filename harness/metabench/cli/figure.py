@@ -137,6 +137,6 @@ def _write(content: bytes, path: Path) -> None:
     if str(path) == "-":
         sys.stdout.buffer.write(content)
         return
-    with writing(path):
-        path.write_bytes(content)
+    with writing(path) as place:
+        place.write_bytes(content)
     typer.echo(str(path))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metabench.cli.screen import say, tell
-from metabench.errors import UsageError
+from metabench.errors import MetabenchError, UsageError
 
 if TYPE_CHECKING:
     from metabench.reports.entries import Submission
@@ -52,6 +52,8 @@ def leaderboard(
 ) -> None:
     """Build a static site from results folders, or check the entries of one.
 
+    A site with an entry that --check refutes is not built.
+
     Versions of a suite stand apart. Stamps, versions and revisions of the code are shown. The same
     records give the same bytes.
     """
@@ -70,9 +72,11 @@ def leaderboard(
 
 
 def _build(paths: list[Path], out: Path, *, title: str) -> None:
-    from metabench.render.leaderboard import render_site
+    from metabench.render.leaderboard import render_site, require_own
     from metabench.results.store import replace_text, require_writable
 
+    require_own(out)
+    _require_entries_hold([file for path in paths for file in _entries_in(path)])
     submissions = _submissions(paths)
     site = render_site(submissions, title=title)
     require_writable(out)
@@ -83,6 +87,20 @@ def _build(paths: list[Path], out: Path, *, title: str) -> None:
         for problem in one.results.problems:
             tell(problem)
     typer.echo(f"{out / 'index.html'}")
+
+
+def _require_entries_hold(files: list[Path]) -> None:
+    """Say what is wrong with entries, and end with 1; nothing where they hold."""
+    from metabench.cli.context import catalog
+    from metabench.reports.entry_checks import check_entries
+
+    if problems := check_entries(files, catalog()) if files else []:
+        for problem in problems:
+            say(problem, fg="red")
+        raise MetabenchError(
+            "The site is not built: the records do not give what these entries claim.",
+            hint="Mend the entries or take them out, and see --check.",
+        )
 
 
 def _check(paths: list[Path]) -> None:
@@ -113,6 +131,8 @@ def _write_entry(paths: list[Path], file: Path, *, submitter: str, link: str) ->
         raise UsageError("--submitter is missing.", hint="For example: --submitter 'Jane Doe'.")
     if file.suffix not in ENTRY_FILES:
         raise UsageError(f"{file} is no YAML file.", hint="Call it NAME.yaml.")
+    if file.exists():
+        raise UsageError(f"{file} exists already.", hint="Name another file, or remove it.")
     entry = make_entry(paths[0], file=file, submitter=submitter, link=link)
     file.parent.mkdir(parents=True, exist_ok=True)
     replace_text(file, entry_text(entry))

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
+from metabench.durable import NO_SPACE, replacing
 from metabench.errors import UsageError
 
 F = TypeVar("F", bound=StrEnum)
@@ -45,16 +46,24 @@ def chosen_format(
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn an error while a file is written into a sentence.
+def writing(path: Path) -> Iterator[Path]:
+    """Write a file as a whole: where that fails, the old one stays, and a sentence says why.
+
+    Yields:
+        The path to write to.
 
     Raises:
         UsageError: the file cannot be written.
     """
     try:
-        yield
+        if path.exists() and not path.is_file():  # such as /dev/null
+            yield path
+        else:
+            with replacing(path.resolve()) as temporary:
+                yield temporary
     except OSError as error:
+        full = error.errno in NO_SPACE
         raise UsageError(
             f"Cannot write {path}: {error.strerror or error}.",
-            hint="Name a file in a folder that exists.",
+            hint="Free some space there." if full else "Name a file in a folder that exists.",
         ) from error

@@ -192,8 +192,8 @@ def report(
     if output is not None:
         plain = Screen(wide=wide, full_caption=caption is Caption.full)
         text = _written(built, chosen, plain, text_width=text_width)
-        with writing(output):
-            output.write_text(text, encoding="utf-8", newline="\n")
+        with writing(output) as place:
+            place.write_text(text, encoding="utf-8", newline="\n")
     else:
         shown = screen_of(wide=wide, caption=caption)
         typer.echo(_written(built, chosen, shown, text_width=text_width), nl=False)

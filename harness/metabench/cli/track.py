@@ -47,4 +47,4 @@ def track(
     names = parse_names(tracker, "--tracker")
     opened = trackers_of(catalog(), params_by_tracker(names, params), directory)
     n = pass_on(directory, opened, say=lambda sentence: say(sentence, fg="yellow"))
-    say(f"Passed on: {counted(n, 'run')}.")
+    say(f"Passed on: {counted(n, 'run')}." if n else "Nothing was left to send.")

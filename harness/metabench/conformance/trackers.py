@@ -13,6 +13,7 @@ from metabench.conformance.base import Check, Skip, require
 from metabench.errors import UsageError
 from metabench.plugin.contracts.tracker import (
     CurvePoint,
+    LookingTracker,
     RunEnd,
     RunFacts,
     RunScore,
@@ -147,9 +148,17 @@ def _resumed(tracker: Tracker, folder: Path) -> None:
     third = _opened(tracker, run, key=first.key)  # it got further scores
     require(third.resumed, "a finished run that gets further scores is not resumed.")
     third.end(_done(half_width=None))
+    require(
+        not isinstance(tracker, LookingTracker) or tracker.has(run, key=first.key),
+        "has() denies a run that ended, so it would be sent again each time.",
+    )
 
 
 def _unknown_key(tracker: Tracker, folder: Path) -> None:
+    require(
+        not isinstance(tracker, LookingTracker) or not tracker.has(_run(folder), key="no-such-key"),
+        "has() knows a run under a key that the tracker never gave it.",
+    )
     tracked = _opened(tracker, _run(folder), key="no-such-key")
     require(not tracked.resumed, "a run is resumed under a key that the tracker never gave it.")
     tracked.log(POINTS)

@@ -6,6 +6,8 @@ A file is written under another name and renamed, so that a kill leaves the old 
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from metabench.errors import DataError
 from metabench.plugin.contracts.learner import TrainingOnly
 
 _TENSOR = "tensor:"
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+"""The number of an error of the operating system, in what safetensors says of it."""
 
 
 def save(path: Path, state: Mapping[str, Any], *, about: Mapping[str, str] | None = None) -> None:
@@ -34,13 +38,20 @@ def save(path: Path, state: Mapping[str, Any], *, about: Mapping[str, str] | Non
 
     Raises:
         TypeError: when the state holds something else.
+        OSError: when the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
     skeleton = _strip(state, tensors, "")
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {"skeleton": json.dumps(skeleton), **(about or {})}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=about)
+        try:
+            save_file(tensors, temporary, metadata=about)
+        except SafetensorError as error:
+            if not (number := _OS_ERROR.search(str(error))):
+                raise
+            code = int(number[1])
+            raise OSError(code, os.strerror(code), str(path)) from error
 
 
 def load(path: Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:

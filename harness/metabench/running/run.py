@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from metabench.durable import out_of_space
 from metabench.errors import DataError, MetabenchError
 from metabench.planning.metrics import metric_facts
 from metabench.planning.networks import describe_network
@@ -169,7 +170,8 @@ class RunExecution:
                 explained = out_of_memory(self._planned, self._device)
                 self._fail(record, explained.message, hint=explained.hint)
                 raise explained from error
-            self._fail(record, f"{type(error).__name__}: {error}")
+            said = out_of_space(error, self._out)
+            self._fail(record, said or f"{type(error).__name__}: {error}")
             raise
 
     def _begin(self, earlier: RunRecord | None) -> RunRecord:

@@ -17,7 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from metabench.plugin.contracts.tracker import CurvePoint, RunEnd, TrackedRun, Tracker
+from metabench.errors import MetabenchError
+from metabench.plugin.contracts.tracker import (
+    CurvePoint,
+    LookingTracker,
+    RunEnd,
+    TrackedRun,
+    Tracker,
+)
 from metabench.plugin.specs import RunEvent
 from metabench.results.episode_files import NotCountedError
 from metabench.results.reading import read_record
@@ -82,6 +89,10 @@ class Following:
             for follower in self._followers:
                 follower.look_at(run, ended=ended)
 
+    def n_sent(self) -> int:
+        """How many runs a tracker was sent something of."""
+        return len({run for follower in self._followers for run in tuple(follower.told)})
+
     def close(self, *, patience: float = PATIENCE) -> bool:
         """Send what is left, say what could not be sent, and return whether all was sent.
 
@@ -123,6 +134,7 @@ class _Follower:
         self._pending: set[Followed] = set()
         self._unended: dict[Followed, None] = {}
         # The thread's side.
+        self.told: dict[Followed, None] = {}
         self._unsent: dict[Followed, bool] = {}
         self._open: dict[Followed, TrackedRun] = {}
         self._warned = False
@@ -214,17 +226,26 @@ class _Follower:
         end = _end_of(record, run.folder, step=curve.step) if ended else None
         if end is not None and note.ended == _digest(end) and not points_after(curve, note.sent):
             self._open.pop(run, None)
-            return
+            if self._has(run, record, note):
+                return
         tracked, note = self._opened(run, record, note)
         points = points_after(curve, note.sent)
         if points:
             tracked.log(points)
+            self.told[run] = None
             note = note.model_copy(update={"sent": {**note.sent, **_last_steps(points)}})
             write_note(run.folder, self._name, note.model_copy(update={"ended": ""}))
         if end is not None:
             tracked.end(end)
+            self.told[run] = None
             self._open.pop(run, None)
             write_note(run.folder, self._name, note.model_copy(update={"ended": _digest(end)}))
+
+    def _has(self, run: Followed, record: RunRecord, note: TrackerNote) -> bool:
+        """Whether the tracker still has all that it took of an ended run."""
+        if not isinstance(self._tracker, LookingTracker):
+            return True
+        return self._tracker.has(facts_of(record, run.folder, label=run.label), key=note.key)
 
     def _opened(
         self, run: Followed, record: RunRecord, note: TrackerNote
@@ -259,5 +280,10 @@ def _last_steps(points: list[CurvePoint]) -> dict[str, int]:
 
 def _in_words(error: Exception) -> str:
     """An error on one line, without the login of an address."""
-    text = _LOGIN.sub("//", plain(str(error))) or type(error).__name__
+    said = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        said = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    elif isinstance(error, MetabenchError):
+        said = f"{error.message} {error.hint}".strip()
+    text = _LOGIN.sub("//", plain(said)) or type(error).__name__
     return text if len(text) <= 300 else f"{text[:300]}..."

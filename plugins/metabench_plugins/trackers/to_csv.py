@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import Field
 
-from metabench import CurvePoint, Frozen, RunEnd, RunFacts
+from metabench import CurvePoint, Frozen, RunEnd, RunFacts, UsageError
 
 CURVES = "curves.csv"
+FILES = ("parameters.csv", CURVES, "scores.csv", "end.csv")
+"""Of a run that ended."""
 
 
 class CsvParams(Frozen):
@@ -18,8 +21,9 @@ class CsvParams(Frozen):
 
     folder: str | None = Field(
         default=None,
-        description="Folder of the files; null: the folder csv in the results folder. Each run has "
-        "a folder SUITE@SETTING/LEARNER/RUN_ID in it.",
+        description="Folder of the files; a relative one is below the current folder. null: the "
+        "folder csv in the results folder. Each run has a folder SUITE@SETTING/LEARNER/RUN_ID in "
+        "it.",
     )
 
 
@@ -33,6 +37,11 @@ class CsvTracker:
         """Begin or go on with a run; see :class:`metabench.Tracker`."""
         return CsvRun(self._folder / run.place, run, known=key)
 
+    def has(self, run: RunFacts, *, key: str) -> bool:
+        """Whether all files of a run are there; see :class:`metabench.LookingTracker`."""
+        folder = self._folder / run.place
+        return key == str(folder) and all((folder / name).exists() for name in FILES)
+
 
 class CsvRun:
     """The files of one run; the folder is its key."""
@@ -41,7 +50,8 @@ class CsvRun:
         self.key = str(folder)
         self.resumed = known == self.key and (folder / CURVES).exists()
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         facts = {"run_id": run.run_id, "label": run.label, "stamps": " ".join(run.stamps)}
         rows = {**facts, **run.parameters, **run.made_with}.items()
         self._write("parameters.csv", [("name", "value"), *rows])
@@ -61,5 +71,15 @@ class CsvRun:
         self._write("end.csv", [("status", "step", "text"), (end.status, end.step, end.text)])
 
     def _write(self, name: str, rows: Iterable[Sequence[object]], *, mode: str = "w") -> None:
-        with (self._folder / name).open(mode, newline="", encoding="utf-8") as file:
+        path = self._folder / name
+        with _writing(path), path.open(mode, newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(rows)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn an error of the operating system into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error

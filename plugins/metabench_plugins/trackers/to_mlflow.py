@@ -75,7 +75,8 @@ class MlflowTracker:
 
     def open(self, run: RunFacts, *, key: str) -> MlflowRun:
         """Begin or go on with a run; see :class:`metabench.Tracker`."""
-        if key and self._is_known(key):
+        if key and self.has(run, key=key):
+            self._client.update_run(key, status="RUNNING")
             return MlflowRun(self._client, self._mlflow, key, resumed=True)
         tags = {
             "mlflow.runName": run.label,
@@ -96,7 +97,8 @@ class MlflowTracker:
         made = self._client.create_experiment(self._experiment, artifact_location=self._artifacts)
         return str(made)
 
-    def _is_known(self, key: str) -> bool:
+    def has(self, run: RunFacts, *, key: str) -> bool:
+        """Whether the server has a run; see :class:`metabench.LookingTracker`."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -105,10 +107,7 @@ class MlflowTracker:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
             return False
-        if found.info.lifecycle_stage == "deleted":
-            return False
-        self._client.update_run(key, status="RUNNING")
-        return True
+        return bool(found.info.lifecycle_stage != "deleted")
 
 
 class MlflowRun:

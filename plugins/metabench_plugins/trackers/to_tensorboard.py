@@ -22,8 +22,9 @@ class TensorBoardParams(Frozen):
 
     folder: str | None = Field(
         default=None,
-        description="Folder for `tensorboard --logdir`; null: the folder tensorboard in the "
-        "results folder. Each run has a folder SUITE@SETTING/LEARNER/RUN_ID in it.",
+        description="Folder for `tensorboard --logdir`; a relative one is below the current "
+        "folder. null: the folder tensorboard in the results folder. Each run has a folder "
+        "SUITE@SETTING/LEARNER/RUN_ID in it.",
     )
 
 
@@ -44,6 +45,11 @@ class TensorBoardTracker:
     def open(self, run: RunFacts, *, key: str) -> TensorBoardRun:
         """Begin or go on with a run; see :class:`metabench.Tracker`."""
         return TensorBoardRun(self._writer, self._folder / run.place, run, known=key)
+
+    def has(self, run: RunFacts, *, key: str) -> bool:
+        """Whether a run has event files; see :class:`metabench.LookingTracker`."""
+        folder = self._folder / run.place
+        return key == str(folder) and any(folder.glob(EVENTS))
 
 
 class TensorBoardRun:

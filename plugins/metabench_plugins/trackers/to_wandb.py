@@ -33,8 +33,8 @@ class WandbParams(Frozen):
     )
     folder: str | None = Field(
         default=None,
-        description="Folder in which the folder wandb is made; null: WANDB_DIR, else the results "
-        "folder.",
+        description="Folder in which the folder wandb is made; a relative one is below the current "
+        "folder. null: WANDB_DIR, else the results folder.",
     )
 
 
@@ -63,8 +63,7 @@ class WandbTracker:
         self._folder.mkdir(parents=True, exist_ok=True)
         # The same run in another results folder is another run there.
         identity = key.rpartition("/")[2] or digest([run.run_id, str(run.folder)])
-        place = f"{self._mode}/{self._entity or ''}/{self._project}/{identity}"
-        there = self._mode == "online" or any(self._folder.glob(f"wandb/offline-run-*-{identity}"))
+        resumed = self.has(run, key=key)
         opened = self._wandb.init(
             id=identity,
             resume="allow",
@@ -92,7 +91,20 @@ class WandbTracker:
                 disable_git=True,
             ),
         )
-        return WandbRun(opened, place, resumed=key == place and there)
+        return WandbRun(opened, self._place(identity), resumed=resumed)
+
+    def has(self, run: RunFacts, *, key: str) -> bool:
+        """Whether a run is in this project; see :class:`metabench.LookingTracker`.
+
+        What was sent to Weights & Biases is believed to be there.
+        """
+        identity = key.rpartition("/")[2]
+        there = self._mode == "online" or any(self._folder.glob(f"wandb/offline-run-*-{identity}"))
+        return key == self._place(identity) and there
+
+    def _place(self, identity: str) -> str:
+        """The key of a run, from its id there."""
+        return f"{self._mode}/{self._entity or ''}/{self._project}/{identity}"
 
 
 def _logged_in() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from full_disk import full_disk
 from typer.testing import CliRunner
 
 import metabench
@@ -55,6 +56,12 @@ def test_an_exported_file_is_tested_from_the_command_line(trained: Path, tmp_pat
     file, out = tmp_path / "w.safetensors", tmp_path / "R"
     code, said = invoke("export", first.record.run_id[:6], trained, "--out", file)
     assert (code, said) == (0, f"Wrote {file}. Test it with: metabench evaluate {file}\n")
+    content = file.read_bytes()
+    for name, refused in ((file, "exists already."), ("w.pt", "does not end in .safetensors")):
+        code, said = invoke("export", first.record.run_id[:6], trained, "--out", name)
+        assert code == 2
+        assert refused in said
+    assert file.read_bytes() == content
     code, said = invoke("evaluate", file, "--set", "protocol.shots=2,3", "--out", out)
     assert code == 0, said
     for shots in (2, 3):  # what tells the two tests apart is in their labels
@@ -85,6 +92,14 @@ def test_what_is_missing_is_said_in_a_sentence(trained: Path, tmp_path: Path) ->
     foreign.write_text("no tensors")
     with pytest.raises(DataError, match="cannot be read as a file of tensors"):
         metabench.evaluate(foreign, learner="maml", suite="toy-regression", out=tmp_path)
+
+
+def test_a_full_disk_is_said_in_a_sentence(trained: Path, tmp_path: Path) -> None:
+    run = min(read_runs(trained).runs, key=lambda run: run.record.spec.seed)
+    with full_disk(500), pytest.raises(UsageError, match="File too large") as caught:
+        metabench.export_weights(run.folder, tmp_path / "w.safetensors")
+    assert caught.value.hint == "Free some space there."
+    assert not list(tmp_path.iterdir())
 
 
 def test_weights_from_elsewhere_need_a_learner(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from full_disk import full_disk
 from result_factory import GOLDEN
 from typer.testing import CliRunner, Result
 
@@ -45,6 +46,42 @@ def test_a_claim_that_does_not_hold_ends_with_1(tmp_path: Path) -> None:
     assert checked.exit_code == 1
     assert "mean of" in checked.stderr
     assert "problems in 1 entry." in checked.stderr
+    built = invoke(str(file), "--out", str(tmp_path / "site"))
+    assert built.exit_code == 1
+    assert "mean of" in built.stderr
+    assert "The site is not built" in built.stderr
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_site_that_a_full_disk_broke_off_is_built_again(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    with full_disk(20_000):
+        broken = invoke(RECORDS, "--out", str(site))
+    assert broken.exit_code == 1
+    assert f"File too large: {site}" in broken.stderr
+    assert "Free some space there." in broken.stderr
+    assert invoke(RECORDS, "--out", str(site)).exit_code == 0
+    assert (site / "index.html").exists()
+
+
+def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
+    site, entry = tmp_path / "site", tmp_path / "doe.yaml"
+    site.mkdir()
+    (site / ".nojekyll").touch()
+    for _ in ("an empty folder", "the site itself"):
+        assert invoke(RECORDS, "--out", str(site)).exit_code == 0
+    (site / "leaderboard.json").unlink()
+    (site / "index.html").write_text("mine")
+    entry.write_text("mine")
+    for words in (
+        ["--out", str(site)],
+        ["--out", RECORDS],
+        ["--new-entry", str(entry), "--submitter", "Jane Doe"],
+    ):
+        refused = invoke(RECORDS, *words)
+        assert refused.exit_code == 2
+        assert "Name a" in refused.stderr
+    assert (site / "index.html").read_text() == entry.read_text() == "mine"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from full_disk import full_disk
 from result_factory import make_spec, of_installed_learner, write_run
 from typer.testing import CliRunner
 
@@ -109,6 +110,18 @@ def test_an_ending_that_does_not_fit_is_refused(tmp_path, name, options, words):
     assert isinstance(result.exception, UsageError)
     assert words in result.exception.message
     assert not (tmp_path / name).exists()
+
+
+def test_a_full_disk_keeps_the_old_file(tmp_path: Path):
+    kept = tmp_path / "table.md"
+    kept.write_text("old")
+    with full_disk(50):
+        result = run(RECORDS, "-o", kept)
+    assert isinstance(result.exception, UsageError)
+    assert "File too large" in result.exception.message
+    assert result.exception.hint == "Free some space there."
+    assert kept.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [kept]
 
 
 def test_a_file_that_cannot_be_written_is_a_usage_error(tmp_path):

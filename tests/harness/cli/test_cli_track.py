@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,39 @@ def test_finished_runs_are_passed_on_once(tmp_path: Path) -> None:
     curves = sorted(tmp_path.rglob("csv/**/curves.csv"))
     before = [(file.read_text(), file.stat().st_mtime_ns) for file in curves]
     assert [text for text, _ in before] == ["step,name,value\n1,meta-train/loss,2.0\n"] * 2
-    assert call(tmp_path, "--tracker", "csv")[0] == 0
+    assert call(tmp_path, "--tracker", "csv") == (0, "Nothing was left to send.\n")
     assert [(file.read_text(), file.stat().st_mtime_ns) for file in curves] == before
+
+
+def test_files_that_are_gone_or_elsewhere_are_written(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "R", make_spec())
+    (folder / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
+    words = (tmp_path / "R", "--tracker", "csv")
+    call(*words)
+    (end,) = (tmp_path / "R").rglob("csv/**/end.csv")
+    before = {file.name: file.read_bytes() for file in end.parent.iterdir()}
+    end.unlink()
+    assert call(*words) == (0, "Passed on: 1 run.\n")
+    shutil.rmtree(tmp_path / "R" / "csv")
+    assert call(*words) == (0, "Passed on: 1 run.\n")
+    assert {file.name: file.read_bytes() for file in end.parent.iterdir()} == before
+    there = (*words, "--set", f"tracker[csv].folder={tmp_path / 'again'}")
+    assert call(*there) == (0, "Passed on: 1 run.\n")
+    assert call(*there) == (0, "Nothing was left to send.\n")
+    (again,) = (tmp_path / "again").rglob("end.csv")
+    assert {file.name: file.read_bytes() for file in again.parent.iterdir()} == before
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    write_run(tmp_path / "R", make_spec())
+    (tmp_path / "file").touch()
+    for _ in ("a new run", "one that the tracker had elsewhere"):
+        words = ("--set", f"tracker[csv].folder={tmp_path / 'file'}")
+        code, said = call(tmp_path / "R", "--tracker", "csv", *words)
+        assert code == 1
+        assert f"cannot write {tmp_path / 'file'}" in said
+        assert "Errno" not in said
+        assert call(tmp_path / "R", "--tracker", "csv")[0] == 0
 
 
 def test_runs_at_work_are_left_to_their_process(tmp_path: Path) -> None:
@@ -38,7 +70,7 @@ def test_runs_at_work_are_left_to_their_process(tmp_path: Path) -> None:
         code, said = call(tmp_path, "--tracker", "csv")
     assert (code, said.splitlines()[-1]) == (0, "Passed on: 1 run.")
     assert "bent: run.json is not readable" in said
-    assert call(tmp_path, "--tracker", "csv")[1].endswith("Passed on: 2 runs.\n")
+    assert call(tmp_path, "--tracker", "csv")[1].endswith("Passed on: 1 run.\n")
     assert len(list(tmp_path.rglob("end.csv"))) == 2
 
 

@@ -1,7 +1,9 @@
+import errno
 from pathlib import Path
 
 import pytest
 import torch
+from full_disk import full_disk
 
 from metabench.errors import DataError
 from metabench.running import checkpoint
@@ -33,6 +35,16 @@ def test_nothing_half_written_stays(tmp_path: Path) -> None:
     checkpoint.save(path, {"step": 1})
     with pytest.raises(TypeError, match="cannot hold object"):
         checkpoint.save(path, {"step": 2, "what": object()})
+    assert checkpoint.load(path) == {"step": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["state.safetensors"]
+
+
+def test_a_full_disk_is_an_error_of_the_system_and_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    checkpoint.save(path, {"step": 1})
+    with full_disk(1000), pytest.raises(OSError, match="File too large") as caught:
+        checkpoint.save(path, {"step": torch.zeros(10_000)})
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(path))
     assert checkpoint.load(path) == {"step": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["state.safetensors"]
 

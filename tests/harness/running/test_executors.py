@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 from dataclasses import replace
@@ -69,14 +70,24 @@ def test_the_machine_of_the_run_checks_what_it_has(
     assert events[-1].kind == "run-failed"
 
 
-def test_a_run_that_fails_is_told_of_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("broken"), "RuntimeError: broken"),
+        (OSError(errno.EFBIG, "too large", "w"), "cannot write to w: too large"),
+    ],
+)
+def test_a_run_that_fails_is_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
     def broken(*_: object, **__: object) -> None:
-        raise RuntimeError("broken")
+        raise error
 
     monkeypatch.setattr("metabench.running.run.build", broken)
     outcome, events = made(jobs_in(tmp_path)[0])
-    assert (outcome.status, outcome.text) == ("failed", "RuntimeError: broken")
+    assert (outcome.status, outcome.text) == ("failed", said)
     assert [event.kind for event in events] == ["run-started", "run-failed"]
+    assert events[-1].text == said
 
 
 def test_auto_is_picked_where_the_run_is_made(tmp_path: Path) -> None:

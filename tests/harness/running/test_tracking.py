@@ -323,6 +323,21 @@ def test_a_run_that_never_began_is_no_failure(
     assert (memory.opened, said) == ([], [])
 
 
+def test_an_error_of_the_system_is_told_without_its_number(
+    folder: Path, memory: Memory, said: list[str]
+) -> None:
+    def fail() -> None:
+        raise FileNotFoundError(2, "No such file or directory", "/nope")
+
+    memory.before = fail
+    finish(folder)
+    follower = follow(folder, said, memory=memory)
+    follower.hear(DONE)
+    follower.close()
+    assert said[0].endswith("go on without it: No such file or directory: /nope")
+    assert follower.n_sent() == 0
+
+
 def test_a_note_that_cannot_be_read_is_none(folder: Path) -> None:
     note_of(folder, "memory").parent.mkdir()
     note_of(folder, "memory").write_text("{")

@@ -163,3 +163,21 @@ class Tracker(Protocol):
                 does not know the key any more, it begins the run anew.
         """
         ...
+
+
+@runtime_checkable
+class LookingTracker(Tracker, Protocol):
+    """A tracker that can tell whether it still has a run.
+
+    A run that ended, and that it does not have, is sent again as a whole. Other trackers are
+    believed to have what they took.
+    """
+
+    def has(self, run: RunFacts, *, key: str) -> bool:
+        """Whether all of an ended run is where this tracker would put it. May raise anything.
+
+        Args:
+            run: what is known of it.
+            key: what the tracker called it, perhaps with other parameters.
+        """
+        ...

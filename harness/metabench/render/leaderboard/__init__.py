@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from metabench.errors import MetabenchError
+from metabench.errors import MetabenchError, UsageError
 from metabench.render.page.differences import find_differences
 from metabench.render.page.html import render_page
 from metabench.render.page.origins import find_provenance
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Raised when a reader of ``leaderboard.json`` would misread a newer one."""
+DATA = "leaderboard.json"
+"""The file by which a site is known. It is the first that is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class SuiteVersion:
 
 
 def render_site(submissions: Sequence[Submission], *, title: str) -> dict[PurePosixPath, str]:
-    """The files of the site, by path.
+    """The files of the site, by path, in the order in which they are written.
 
     Args:
         submissions: entries and folders; a run that two of them have is counted in the first.
@@ -112,7 +114,7 @@ def render_site(submissions: Sequence[Submission], *, title: str) -> dict[PurePo
     runs, problems, of = _together(submissions)
     suites = _suites(runs, of)
     versions = {(suite.name, suite.version): suite for suite in suites}
-    found = {}
+    found = {PurePosixPath(DATA): _as_json(suites, title)}
     for (name, version), suite in versions.items():
         own = tuple(run for run in runs if _key(run) == (name, version))
         page = _page(own, title=f"{name}, version {version}")
@@ -121,8 +123,33 @@ def render_site(submissions: Sequence[Submission], *, title: str) -> dict[PurePo
     found[PurePosixPath("index.html")] = _template().render(
         title=title, suites=suites, submissions=shown, problems=problems, digest_of=folder_digest
     )
-    found[PurePosixPath("leaderboard.json")] = _as_json(suites, title)
     return found
+
+
+def require_own(folder: Path) -> None:
+    """Refuse a folder that holds anything but a site, as :func:`render_site` makes it.
+
+    Hidden files, such as those of git, may be there.
+
+    Raises:
+        UsageError: when it holds anything else.
+    """
+    if not folder.is_dir():
+        return
+    found = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if found and not _is_site(folder):
+        raise UsageError(
+            f"{folder} is no leaderboard that metabench wrote, but holds {found[0]}.",
+            hint="Name a new or an empty folder.",
+        )
+
+
+def _is_site(folder: Path) -> bool:
+    try:
+        values = json.loads((folder / DATA).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(values, dict) and {"format", "title", "rows"} <= values.keys()
 
 
 def _together(

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from metabench.durable import NO_SPACE, replacing
 from metabench.errors import MetabenchError, UsageError
 from metabench.papers.table import PaperReport
 from metabench.render import Format, render
@@ -173,9 +174,11 @@ def write_bundle(folder: Path, files: Mapping[str, str]) -> list[Path]:
         for old in set(_NAMES) - files.keys():
             (folder / old).unlink(missing_ok=True)
         for name, text in files.items():
-            (folder / name).write_text(text, encoding="utf-8", newline="\n")
+            with replacing(folder / name) as place:
+                place.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise UsageError(
-            f"Cannot write {folder}: {error.strerror}.", hint="Name another folder."
+            f"Cannot write {folder}: {error.strerror}.",
+            hint="Free some space there." if error.errno in NO_SPACE else "Name another folder.",
         ) from error
     return [folder / name for name in files]

@@ -6,7 +6,6 @@ An executor gets the :class:`Job` of every run of a command. It brings each to a
 
 from __future__ import annotations
 
-import errno
 import logging
 import platform
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from metabench.durable import out_of_space
 from metabench.errors import MetabenchError, UsageError
 from metabench.planning.plan import PlannedRun
 from metabench.plugin.specs import EventKind, RunEvent
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
     from metabench.running.engines import EngineName
     from metabench.running.ranks.leading import Leader
-
-
-NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
-"""What the operating system says where a disk is full, broken or read-only."""
 
 TIME_LIMIT = "time limit"
 """Why a run was interrupted whose time was over."""
@@ -249,12 +245,11 @@ def _in_folder(folder: Path) -> Iterator[None]:
 def _failed(job: Job, error: Exception) -> JobOutcome:
     if isinstance(error, MetabenchError):
         return JobOutcome(job, "failed", error.message, error.hint)
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
-        where = error.filename or job.out
+    if said := out_of_space(error, job.out):
         return JobOutcome(
             job,
             "failed",
-            f"cannot write to {where}: {error.strerror}",
+            said,
             "Free some space there, and run the same command to resume.",
         )
     logging.getLogger(__name__).exception("%s failed", job.label)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from full_disk import full_disk
 from result_factory import GOLDEN, edit_json, make_spec, write_run
 from state_factory import at_work, write_going
 from typer.testing import CliRunner
@@ -199,6 +200,15 @@ def test_a_foreign_folder_is_left_alone(tmp_path, name, text):
     with pytest.raises(UsageError, match="that metabench did not write"):
         write_bundle(tmp_path, bundle_of(_empty()))
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, text)]
+
+
+def test_a_full_disk_keeps_the_old_bundle(tmp_path):
+    files = bundle_of(_empty())
+    write_bundle(tmp_path, files)
+    with full_disk(100), pytest.raises(UsageError, match="File too large") as caught:
+        write_bundle(tmp_path, files)
+    assert caught.value.hint == "Free some space there."
+    assert (tmp_path / "index.html").read_text() == files["index.html"]
 
 
 def test_a_file_is_no_folder(tmp_path):
