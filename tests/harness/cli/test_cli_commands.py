@@ -85,6 +85,14 @@ finally:
     assert (done.returncode, done.stderr) == (130, "")
 
 
+def test_the_next_command_quotes_the_folder(tmp_path: Path) -> None:
+    out = str(tmp_path / "my results")
+    words = ["run", "--learner", "support-mean", "--suite", "toy-regression", "--budget", "smoke"]
+    done = CliRunner().invoke(app, [*words, "--limit", "2", "--device", "cpu", "--out", out])
+    assert done.exit_code == 0, done.stderr
+    assert f"Print the table with: metabench report '{out}'" in done.stderr
+
+
 def test_a_dry_run_prints_the_folder_and_refuses_what_the_run_would(tmp_path: Path) -> None:
     out = tmp_path / "my results"
     result = CliRunner().invoke(app, [*BASE, "--out", str(out)])
