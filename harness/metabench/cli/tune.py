@@ -128,7 +128,7 @@ def tune(
         if asked.trials is not None and study.size is not None and study.size < asked.trials:
             say(
                 f"Note: {study.name} has {counted(study.size, 'trial')}, fewer than --trials "
-                f"{asked.trials}: its listed values have no other combination.",
+                f"{asked.trials}: its values have no other combination.",
                 fg="yellow",
             )
     if dry_run:
