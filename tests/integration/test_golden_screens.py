@@ -112,6 +112,7 @@ def test_every_page_of_show_fits_every_terminal(kind: Kind, catalog: Catalog) ->
         check(lambda shown, described=described: described(shown.of_rows))  # type: ignore[misc]
 
 
+@pytest.mark.usefixtures("data_root")  # other tests pack data under long paths
 @pytest.mark.parametrize("command", ["list", "references list", "plugins list", "data list"])
 def test_lists_fit_every_terminal(command: str) -> None:
     check(lambda shown: screen(command, shown.width or UNLIMITED))

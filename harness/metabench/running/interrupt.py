@@ -13,7 +13,7 @@ _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 class StopRequest:
     """While active, a signal to stop sets a flag; only a second Ctrl-C stops at once.
 
-    A signal that the process was started to ignore (``nohup``) stays ignored.
+    A SIGHUP that the process was started to ignore (``nohup``) stays ignored.
 
     Args:
         patient: ignore a second Ctrl-C; for worker processes, which get signals from several sides.
@@ -35,7 +35,7 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         for number in (getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)):
-            if signal.getsignal(number) is not signal.SIG_IGN:
+            if number.name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._note)
         return self
 
