@@ -1,5 +1,36 @@
-"""``python -m metabench``: the command line."""
+"""``metabench`` and ``python -m metabench``: the command line."""
 
-from metabench.cli import app
+from __future__ import annotations
 
-app()
+import os
+import signal
+import sys
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C ends it without a traceback, also while modules are loaded."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # by nohup, for example
+    if not ignored:
+        signal.signal(signal.SIGINT, _quit)
+    from metabench.cli import app
+
+    if not ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        app()
+    except KeyboardInterrupt:  # a second one, while the first is answered
+        sys.exit(INTERRUPTED)
+    finally:
+        if not ignored:
+            signal.signal(signal.SIGINT, _quit)
+
+
+def _quit(*_: object) -> None:
+    os._exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

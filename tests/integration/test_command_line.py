@@ -17,10 +17,11 @@ from metabench.cli import app
 from metabench.planning.grid import parse_seeds
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-TINY = [
-    *("run", "--suite", "toy-regression", "--budget", "smoke", "--device", "cpu"),
+ANYWHERE = [
+    *("run", "--suite", "toy-regression", "--budget", "smoke"),
     *("--set", "network.width=8", "--set", "network.hidden=2"),
 ]
+TINY = [*ANYWHERE, "--device", "cpu"]
 
 
 def metabench(*arguments: str) -> Result:
@@ -177,7 +178,7 @@ def test_a_diverging_run_ends_with_a_sentence_and_the_others_go_on(tmp_path: Pat
 def test_bad_input_is_one_sentence_a_hint_and_a_code(
     tmp_path: Path, arguments: list[str], code: int, words: list[str]
 ) -> None:
-    done = metabench(*TINY, *arguments, "--out", str(tmp_path))
+    done = metabench(*ANYWHERE, *arguments, "--out", str(tmp_path))
     assert done.exit_code == code, done.output
     for word in words:
         assert word in done.stderr

@@ -60,26 +60,11 @@ def prepare(
     Raises:
         UsageError: when something does not exist here or does not fit.
     """
-    from metabench.planning.ranks import check_ranks
     from metabench.results.store import require_writable
-    from metabench.running.devices import pick_device
-    from metabench.running.engines import pick_engine
     from metabench.running.executors import Job
-    from metabench.running.precision import check_precision
 
-    spec = catalog.executor(how.executor)
-    executor = executor_of(spec, how.executor_params, jobs=how.jobs)
-    check_ranks(planned, catalog, how.ranks)
+    executor, device, engine = check(planned, how, catalog)
     require_writable(how.out)
-    device, engine = how.device, pick_engine(how.engine)
-    if not spec.remote:
-        _check_threads(how.threads)
-        device = pick_device(device)
-        engine = pick_engine(engine, device=device)
-        for precision in {one.spec.precision for one in planned}:
-            check_precision(precision, device)
-    if how.ranks > 1:
-        executor = shared_executor(how.ranks, device=device, engine=engine, world=how.world)
     jobs = [
         Job(
             one,
@@ -94,6 +79,34 @@ def prepare(
         for one in planned
     ]
     return executor, jobs
+
+
+def check(
+    planned: Sequence[PlannedRun], how: HowToRun, catalog: Catalog
+) -> tuple[Executor, str, EngineName]:
+    """The executor, device and engine of planned runs. No file or folder is made.
+
+    Raises:
+        UsageError: when something does not exist here or does not fit.
+    """
+    from metabench.planning.ranks import check_ranks
+    from metabench.running.devices import pick_device
+    from metabench.running.engines import pick_engine
+    from metabench.running.precision import check_precision
+
+    spec = catalog.executor(how.executor)
+    executor = executor_of(spec, how.executor_params, jobs=how.jobs)
+    check_ranks(planned, catalog, how.ranks)
+    device, engine = how.device, pick_engine(how.engine)
+    if not spec.remote:
+        _check_threads(how.threads)
+        device = pick_device(device)
+        engine = pick_engine(engine, device=device)
+        for precision in {one.spec.precision for one in planned}:
+            check_precision(precision, device)
+    if how.ranks > 1:
+        executor = shared_executor(how.ranks, device=device, engine=engine, world=how.world)
+    return executor, device, engine
 
 
 def executor_of(spec: ExecutorSpec, params: Mapping[str, Any], *, jobs: int | None) -> Executor:

@@ -9,6 +9,7 @@ import typer
 import typer.core
 
 from metabench.cli.claims import claims
+from metabench.cli.commands import App
 from metabench.cli.compare import compare
 from metabench.cli.context import take_plugin_files
 from metabench.cli.data import data_app
@@ -58,7 +59,7 @@ class _Group(typer.core.TyperGroup):
             raise typer.Exit(1) from error
 
 
-app = typer.Typer(
+app = App(
     name="metabench",
     cls=_Group,
     no_args_is_help=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.showing import Caption, CaptionOption, WideOption, screen_of
-from metabench.errors import DataError
+from metabench.errors import DataError, UsageError
 
 DEFAULT_FOLDER = Path("results")
 
@@ -69,6 +70,11 @@ def compare(
     from metabench.render.comparison_text import comparison_json, comparison_text
     from metabench.reports.comparison_sides import Wanted
 
+    if difference is not None and not 0 < difference < math.inf:
+        raise UsageError(
+            f"--difference {difference:g} is not above 0.",
+            hint="Give the size of a difference in either direction, such as 1.",
+        )
     _check_folder(directory, first, second)
     wanted = Wanted(
         suite=suite, setting=setting, budget=budget, evaluation=evaluation, metric=metric

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metabench.cli.archives import archive_of, packable, preparation_of, under_name
+from metabench.cli.commands import App
 from metabench.cli.data_show import show
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.showing import screen_width
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from metabench.data.progress import Progress
     from metabench.plugin.specs import DatasetSpec
 
-data_app = typer.Typer(
+data_app = App(
     help="List, fetch, import, verify and show datasets.",
     no_args_is_help=True,
     rich_markup_mode="markdown",

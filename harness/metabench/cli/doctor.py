@@ -22,6 +22,8 @@ def doctor(
         typer.echo(json.dumps(found, indent=2))
     else:
         for topic, facts in found.items():
+            if not facts:
+                continue
             typer.echo(topic)
             for name, value in facts.items():
                 typer.echo(f"  {name}: {value}")

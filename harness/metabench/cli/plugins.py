@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
 from enum import StrEnum
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metabench.cli.commands import App
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.showing import WideOption, screen_of
 from metabench.errors import PluginError, UsageError
@@ -63,7 +65,7 @@ _AMONG: dict[NewKind, Kind] = {
 }
 """The words of the catalog for them."""
 
-plugins_app = typer.Typer(
+plugins_app = App(
     help="List, check and create plugins.", no_args_is_help=True, rich_markup_mode=None
 )
 
@@ -136,7 +138,10 @@ def new(
         raise UsageError(f"There is already a {kind} {name!r}.", hint="Choose another name.")
     folder = render(name, directory, kind=kind.value)
     typer.echo(folder)
-    typer.echo(f"Next: pip install -e {folder} && metabench plugins check {name}", err=True)
+    typer.echo(
+        f"Next: pip install -e {shlex.quote(str(folder))} && metabench plugins check {name}",
+        err=True,
+    )
 
 
 def _described(plugin: PluginInfo) -> dict[str, Any]:

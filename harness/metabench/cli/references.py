@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metabench.cli.commands import App
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.showing import WideOption, screen_of
 from metabench.errors import DataError, MetabenchError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from metabench.papers.reference import Reference
     from metabench.plugin.catalog import Catalog
 
-references_app = typer.Typer(
+references_app = App(
     help="List and check the papers' tables.", no_args_is_help=True, rich_markup_mode=None
 )
 

@@ -123,7 +123,7 @@ def reproduce(
     First it says what the runs cost, and asks. The same command resumes unfinished runs and skips
     finished ones.
     """
-    from metabench.api.executing import HowToRun, prepare
+    from metabench.api.executing import HowToRun, check, prepare
     from metabench.api.reproducing import folder_of, lacks_in_words, plan_of, with_data
     from metabench.api.running import execute
     from metabench.cli.context import catalog, plugin_files
@@ -155,6 +155,7 @@ def reproduce(
         threads=threads,
         plugin_files=plugin_files(),
     )
+    check(table.runs, how, found)
     _tell_plan(table)
     price = tell_price(table.runs, how, probe=not no_probe)
     if dry_run:

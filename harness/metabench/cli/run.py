@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from metabench.running.executors import JobOutcome
 
 
+DEFAULT_OUT = Path("results/local")
 MOST_NAMED = 10
 """Runs of other shards that are named."""
 
@@ -194,9 +195,7 @@ def run(
             "such as tensorboard,csv; see `metabench list trackers`."
         ),
     ] = "",
-    out: Annotated[Path, typer.Option(help="The results folder to write to.")] = Path(
-        "results/local"
-    ),
+    out: Annotated[Path, typer.Option(help="The results folder to write to.")] = DEFAULT_OUT,
     checkpoint_every: Annotated[
         float,
         typer.Option(
@@ -247,7 +246,7 @@ def run(
     trackers = parse_names(tracker, "--tracker") if tracker else ()
     tracker_params = params_by_tracker(trackers, tracker_params)
     if plan is not None:
-        refuse_beside_plan(context, (*WHAT_TO_RUN, "save_plan"), sets)
+        refuse_beside_plan(context, plan, (*WHAT_TO_RUN, "save_plan"), sets)
         grid = read_grid(plan)
     else:
         grid = grid_asked({**context.params, "set_": sets})
@@ -273,7 +272,7 @@ def run(
         if world is not None:
             let_go(world, device=device)
         return
-    from metabench.api.executing import HowToRun, prepare
+    from metabench.api.executing import HowToRun, check, prepare
     from metabench.api.running import execute
     from metabench.api.tracking import trackers_of
     from metabench.cli.progress import progress
@@ -293,7 +292,8 @@ def run(
         time_limit=limit_of_time,
     )
     if dry_run:
-        _print_plan(runs)
+        check(runs, how, found)
+        _print_plan(runs, out)
         tell_price(runs, how, probe=not no_probe)
         return
     work, todo = prepare(runs, how, found)
@@ -353,13 +353,20 @@ def grid_asked(options: Mapping[str, Any]) -> Grid:
     )
 
 
-def refuse_beside_plan(context: typer.Context, options: Sequence[str], sets: Sequence[str]) -> None:
+def refuse_beside_plan(
+    context: typer.Context, plan: Path, options: Sequence[str], sets: Sequence[str]
+) -> None:
     """Refuse an option that contradicts a plan file, or that it would have to contain."""
     for name in options:
         source = context.get_parameter_source(name)
         given = source is not None and source.name == "COMMANDLINE"
         if given and (name != "set_" or sets):
             option = f"--{name.strip('_').replace('_', '-')}"
+            if not plan.is_file():
+                raise UsageError(
+                    f"{str(plan)!r} belongs to no option, and there is no plan file {plan}.",
+                    hint="Separate several names by commas: --learner maml,reptile.",
+                )
             raise UsageError(
                 f"{option} and a plan file both say what to run.",
                 hint=f"Leave out {option}, or change the plan file.",
@@ -383,6 +390,8 @@ def seconds_of(text: str, option: str) -> float | None:
     seconds = seconds_in(text)
     if seconds is None:
         raise UsageError(f"{option} {text!r} is not a time.", hint="Write it as 90m, 2h or 1h30m.")
+    if not seconds:
+        raise UsageError(f"{option} {text} leaves no time.", hint="Give a time above 0.")
     return seconds
 
 
@@ -419,11 +428,12 @@ def _only(shard: Shard, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
     return own
 
 
-def _print_plan(runs: Sequence[PlannedRun]) -> None:
+def _print_plan(runs: Sequence[PlannedRun], out: Path) -> None:
     for planned in runs:
         # Without the data, its fingerprint and so the id are not known.
         run_id = "data is missing " if planned.lacks else planned.spec.run_id
-        typer.echo(f"{run_id}  {planned.command}")
+        command = planned.command if out == DEFAULT_OUT else planned.command_into(out)
+        typer.echo(f"{run_id}  {command}")
 
 
 def tell_price(runs: Sequence[PlannedRun], how: HowToRun, *, probe: bool) -> Price:
@@ -469,8 +479,8 @@ def finish(outcomes: Sequence[JobOutcome], *, table: bool = True) -> None:
         say(f"The state is saved. Resume with:\n  {again}")
         raise typer.Exit(130)
     if counts["submitted"]:
-        say(f"Watch them with: metabench status {outcomes[0].job.out}")
+        say(f"Watch them with: metabench status {shlex.quote(str(outcomes[0].job.out))}")
     if counts["done"] and table:
-        say(f"Print the table with: metabench report {outcomes[0].job.out}")
+        say(f"Print the table with: metabench report {shlex.quote(str(outcomes[0].job.out))}")
     if counts["failed"]:
         raise typer.Exit(1)

@@ -14,6 +14,7 @@ import typer
 from metabench.cli.like_run import with_options_of_run
 from metabench.cli.run import WHAT_TO_RUN, finish, grid_asked, refuse_beside_plan, seconds_of
 from metabench.cli.screen import say
+from metabench.text import counted
 
 if TYPE_CHECKING:
     from metabench.planning.tuning import Study, TuningPlan
@@ -110,7 +111,7 @@ def tune(
     found = catalog()
     if plan is not None:
         refuse_beside_plan(
-            context, (*WHAT_TO_RUN, "sampler", "trials", "sampler_seed", "save_plan"), sets
+            context, plan, (*WHAT_TO_RUN, "sampler", "trials", "sampler_seed", "save_plan"), sets
         )
         asked = read_plan(plan, TuningPlan)
     else:
@@ -123,6 +124,13 @@ def tune(
     planner, studies = open_studies(asked, found, plugin_files=plugin_files())
     if save_plan is not None:
         write_grid(asked, save_plan)
+    for study in studies:
+        if asked.trials is not None and study.size is not None and study.size < asked.trials:
+            say(
+                f"Note: {study.name} has {counted(study.size, 'trial')}, fewer than --trials "
+                f"{asked.trials}: its values have no other combination.",
+                fg="yellow",
+            )
     if dry_run:
         _print_trials(asked, studies)
         return

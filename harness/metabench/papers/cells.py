@@ -121,7 +121,8 @@ def _rows(reference: Reference, names: Sequence[str]) -> list[PrintedRow]:
         # A learner's name may be a method's as well, in other letters.
         alike = [known for known in by_name if known.casefold() == name.casefold()]
         if not alike:
-            raise unknown("row", name, by_name, of=reference.key)
+            once = {known.casefold(): known for known in reversed(by_name)}
+            raise unknown("row", name, once.values(), of=reference.key)
         found += [row for known in alike for row in by_name[known]]
     return [row for row in reference.rows if not names or row in found]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import prod
@@ -315,12 +316,20 @@ def read_plan(file: Path, model: type[G]) -> G:
     Raises:
         UsageError: when it is not there, not valid YAML, or does not describe a grid.
     """
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder, not a plan file.", hint="Name a plan file.")
     if not file.is_file():
         raise UsageError(
             f"There is no plan file {file}.",
             hint="Write one with metabench run ... --save-plan FILE.",
         )
-    return validated(model, read_mapping(file, of="a plan"), what=f"Plan file {file.name}:")
+    values = read_mapping(file, of="a plan")
+    if {"name", "protocol"} <= values.keys():
+        raise UsageError(
+            f"{file} is a suite file, not a plan file.",
+            hint=f"Run a learner on it: --learner maml --suite {shlex.quote(str(file))}.",
+        )
+    return validated(model, values, what=f"Plan file {file.name}:")
 
 
 def write_grid(grid: Grid, file: Path) -> None:

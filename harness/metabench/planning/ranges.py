@@ -10,7 +10,7 @@ from metabench.errors import UsageError
 from metabench.planning.yaml_files import read_yaml
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
-_RANGE = re.compile(rf"(?P<low>{_NUMBER}?)\.\.(?P<high>{_NUMBER})(?P<log>:log)?")
+_RANGE = re.compile(rf"(?P<low>{_NUMBER}?)\.\.(?P<high>{_NUMBER})(?::(?P<scale>.*))?")
 DIGITS = 4
 """Significant digits of a number that is drawn, so that names of rows and commands stay short."""
 
@@ -73,23 +73,29 @@ def read_range(text: str, *, of: str) -> Range | None:
         of: the parameter, for errors.
 
     Raises:
-        UsageError: when its bounds contradict each other.
+        UsageError: when its bounds contradict each other, or its scale is unknown.
     """
     parts = _RANGE.fullmatch(text.strip())
     if parts is None:
         return None
+    log = parts["scale"] is not None
+    if log and parts["scale"] != "log":
+        raise UsageError(
+            f"The range {text} of {of} ends in an unknown :{parts['scale']}.",
+            hint="A range may end in :log, as in 1e-4..1e-1:log, or in nothing.",
+        )
     low, high = (_number(parts[name]) for name in ("low", "high"))
     if low >= high:
         raise UsageError(
             f"The range {text} of {of} is empty.",
             hint="A range goes from the smaller to the larger number: 0.001..0.1.",
         )
-    if parts["log"] and low <= 0:
+    if log and low <= 0:
         raise UsageError(
             f"The range {text} of {of} begins at {low:g}, which has no logarithm.",
             hint="Begin above 0, or leave out :log.",
         )
-    return Range(low, high, log=bool(parts["log"]))
+    return Range(low, high, log=log)
 
 
 def _number(digits: str) -> float:

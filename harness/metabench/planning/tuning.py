@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -178,6 +179,13 @@ class Study:
     base: Grid
     parameters: tuple[Parameter, ...]
     spec: RunSpec
+
+    @property
+    def size(self) -> int | None:
+        """How many combinations of values there are; None where they cannot be counted."""
+        listed = [one.listed for one in self.parameters]
+        known = [values for values in listed if values is not None]
+        return prod(map(len, known)) if len(known) == len(listed) else None
 
     def grid(self, values: Mapping[str, Any]) -> Grid:
         """The grid of runs with some values, by path of a parameter."""

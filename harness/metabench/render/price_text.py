@@ -66,8 +66,10 @@ def _sentences(price: Price) -> Iterator[str]:
         return
     yield _time(price)
     if price.memory_mib is not None:
+        single = len(price.left) == 1
+        they_take, write = ("It takes", "writes") if single else ("They take", "write")
         yield (
-            f"They take at least {memory_text(price.memory_mib)} of memory and write about "
+            f"{they_take} at least {memory_text(price.memory_mib)} of memory and {write} about "
             f"{size_text(price.disk_bytes)} to {where}."
         )
     yield from price.notes

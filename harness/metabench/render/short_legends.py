@@ -44,9 +44,11 @@ def _numbers(table: Table | PaperTable) -> str:
     if not cells:
         return ""
     seeds, episodes = _counts(cells, "seeds"), _counts(cells, "episodes")
-    n = f"{episodes} episodes" + (" each" if len(table.columns) > 1 else "") + ", not seeds"
+    tested = f"{episodes} {'episode' if episodes == '1' else 'episodes'}"
+    each = (" per source" if episodes == "1" else " each") if len(table.columns) > 1 else ""
+    n = f"{tested}{each}, not seeds"
     if seeds:
-        n = f"{seeds} seeds" + (f" ({SINGLE}: {episodes} episodes)" if episodes else "")
+        n = f"{seeds} seeds" + (f" ({SINGLE}: {tested})" if episodes else "")
     metric = table.metric
     what = f"{metric.title.capitalize()} in %" if metric.percent else metric.name
     if isinstance(table, PaperTable):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -133,7 +134,8 @@ def make_entry(folder: Path, *, file: Path, submitter: str, link: str) -> Entry:
     claims = [claim for _, claim in claims_of(read_runs(folder).runs)]
     if not claims:
         raise UsageError(
-            f"No run of {folder} is done.", hint=f"See metabench status {folder} for the reasons."
+            f"No run of {folder} is done.",
+            hint=f"See metabench status {shlex.quote(str(folder))} for the reasons.",
         )
     fields = {
         "name": file.stem,

@@ -59,6 +59,11 @@ def run_folder(named: str, root: Path) -> Path:
     if (inside := Path(named)).is_dir():
         folders, where = run_folders(inside), f"below {named}"
     else:
+        if not root.exists():
+            raise DataError(
+                f"{named} is no folder, and there is no folder {root} to look it up in.",
+                hint="Name the folder of a run, or an id and the results folder after it.",
+            )
         _require_folder(root)
         folders = [folder for folder in run_folders(root) if folder.name.startswith(named)]
         where = f"below {root} with an id that begins with {named!r}"

@@ -14,7 +14,18 @@ if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
 
 REQUIRED = ("metabench", "torch", "numpy", "pandas", "pydantic", "pluggy", "typer", "rich")
-OPTIONAL = {"matplotlib": "plots", "scipy": "stats", "ray": "ray", "submitit": "slurm"}
+OPTIONAL = {
+    "matplotlib": "plots",
+    "scipy": "stats",
+    "optuna": "tune",
+    "ray": "ray",
+    "submitit": "slurm",
+    "tensorboard": "tensorboard",
+    "mlflow": "mlflow",
+    "wandb": "wandb",
+    "timm": "networks",
+}
+"""The extra that brings each optional package."""
 
 
 def diagnose(catalog: Catalog) -> dict[str, dict[str, str]]:

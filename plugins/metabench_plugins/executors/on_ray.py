@@ -55,6 +55,7 @@ class RayExecutor:
     """Makes each run in a Ray task, which holds the CPU threads and the part of a GPU it needs."""
 
     def __init__(self, params: RayParams) -> None:
+        import_ray()
         self._params = params
 
     def __call__(

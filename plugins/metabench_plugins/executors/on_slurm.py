@@ -96,6 +96,13 @@ class SlurmExecutor:
 
     def __init__(self, params: SlurmParams) -> None:
         self._params = params
+        self._submitit = import_submitit()
+        if params.cluster == "slurm" and not (shutil.which("srun") and shutil.which("sbatch")):
+            raise UsageError(
+                "Slurm is not on this machine: it has no command sbatch.",
+                hint="Give the command where sbatch works, or try it with "
+                "--set executor.cluster=local.",
+            )
 
     def __call__(
         self,
@@ -105,19 +112,10 @@ class SlurmExecutor:
         stopped: Callable[[], bool],
     ) -> list[JobOutcome]:
         """Run all jobs; see :class:`metabench.Executor`."""
-        submitit = import_submitit()
-        if self._params.cluster == "slurm" and not (
-            shutil.which("srun") and shutil.which("sbatch")
-        ):
-            raise UsageError(
-                "Slurm is not on this machine: it has no command sbatch.",
-                hint="Give the command where sbatch works, or try it with "
-                "--set executor.cluster=local.",
-            )
         if not jobs:
             return []
         folder = self._folder(jobs[0])
-        cluster = self._open(submitit, folder, jobs[0])
+        cluster = self._open(self._submitit, folder, jobs[0])
         runs: list[_Run] = []
         waiting = list(jobs)
         while waiting or any(run.outcome is None for run in runs):

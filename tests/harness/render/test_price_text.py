@@ -64,6 +64,9 @@ def test_the_text_says_time_memory_disk_and_what_is_missing(catalog: Catalog) ->
     assert "at its present load it is 2 h 31 min" in text
     assert "the time of 2 further runs is not known" in text
     assert "at least 1.2 GiB of memory and write about 800 kB to R." in text
+    one = price_text(replace(price, runs=price.runs[:1]))
+    assert "1 run on cpu will take" in one
+    assert "It takes at least 600 MiB of memory and writes about" in one
     assert "Mind the gap." in text
     assert "Missing data of 1 run: toys are missing. Fetch them." in text
     assert "on generated data of the same shape" in text

@@ -400,6 +400,19 @@ def test_what_all_rows_have_in_common_is_said_once(golden):
     assert "Network mlp; 7,801 weights." in toy
 
 
+def test_a_legend_of_one_episode_says_it_in_the_singular():
+    (table, *_) = golden_report().tables
+    rows = tuple(
+        replace(
+            row,
+            cells={name: replace(cell, n=1, over="episodes") for name, cell in row.cells.items()},
+        )
+        for row in table.rows
+    )
+    first = short_legend(replace(table, rows=rows))[0]
+    assert "n = 1 episode per source, not seeds" in first
+
+
 @pytest.mark.parametrize("make", [golden_report, golden_paper_report])
 def test_a_legend_has_three_lines_and_warns(make):
     for table in make().tables:

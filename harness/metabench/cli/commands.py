@@ -1,0 +1,44 @@
+"""Commands that take each option with one value once, and no empty value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import typer
+import typer.core
+
+from metabench.errors import UsageError
+
+
+class Command(typer.core.TyperCommand):
+    """Refuses an option with one value that is given twice: the last would hide the others."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after the command's name, after a look at what is given twice."""
+        if not ctx.resilient_parsing:  # otherwise a shell completes words
+            values, _, given = self.make_parser(ctx).parse_args(args=[*args])
+            for option in self.params:
+                if isinstance(option, typer.core.TyperOption) and not option.is_flag:
+                    _check(option, given.count(option), values.get(option.name))
+        return super().parse_args(ctx, args)
+
+
+class App(typer.Typer):
+    """A Typer application whose commands are of :class:`Command`."""
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
+        """As Typer's, with :class:`Command` as the class."""
+        return super().command(name, **{"cls": Command, **options})
+
+
+def _check(option: Any, times: int, value: Any) -> None:
+    """Raise a UsageError for an option with one value that is given twice, or given empty."""
+    name = max(option.opts, key=len)
+    if times > 1 and not option.multiple:
+        takes_several = re.search(r"commas|NAMES|\w,\w", f"{option.metavar} {option.help}")
+        hint = f"Separate several by commas: {name} A,B." if takes_several else "Give it once."
+        raise UsageError(f"{name} is given {times} times.", hint=hint)
+    if value == "":
+        raise UsageError(f"{name} is empty.", hint="Give it a value, or leave it out.")
