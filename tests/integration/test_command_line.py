@@ -257,7 +257,7 @@ def test_sigkill_anywhere_and_the_same_command_gives_the_same_bytes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("jobs", [pytest.param("1", marks=pytest.mark.exhaustive), "2"])
 def test_interrupt_saves_and_prints_the_command_that_resumes(tmp_path: Path, jobs: str) -> None:
     command = [
         *(*TINY, "--learner", "maml", "--seed", "0..1", "--jobs", jobs, "--limit", "20"),

@@ -1,4 +1,4 @@
-"""Commands that take each option with one value once, and no empty value."""
+"""Commands that take a list of names in one option, and no empty value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from metabench.errors import UsageError
 
 
 class Command(typer.core.TyperCommand):
-    """Refuses an option with one value that is given twice: the last would hide the others."""
+    """Refuses a list of names that is given by two options: the last would hide the others.
+
+    Of other options the last one counts, as is usual.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words after the command's name, after a look at what is given twice."""
@@ -34,11 +37,12 @@ class App(typer.Typer):
 
 
 def _check(option: Any, times: int, value: Any) -> None:
-    """Raise a UsageError for an option with one value that is given twice, or given empty."""
+    """Raise a UsageError for an option with a list that is given twice, or one given empty."""
     name = max(option.opts, key=len)
-    if times > 1 and not option.multiple:
-        takes_several = re.search(r"commas|NAMES|\w,\w", f"{option.metavar} {option.help}")
-        hint = f"Separate several by commas: {name} A,B." if takes_several else "Give it once."
-        raise UsageError(f"{name} is given {times} times.", hint=hint)
+    takes_several = re.search(r"commas|NAMES|\w,\w", f"{option.metavar} {option.help}")
+    if times > 1 and takes_several and not option.multiple:
+        raise UsageError(
+            f"{name} is given {times} times.", hint=f"Separate several by commas: {name} A,B."
+        )
     if value == "":
         raise UsageError(f"{name} is empty.", hint="Give it a value, or leave it out.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -70,7 +69,7 @@ def compare(
     from metabench.render.comparison_text import comparison_json, comparison_text
     from metabench.reports.comparison_sides import Wanted
 
-    if difference is not None and not 0 < difference < math.inf:
+    if difference is not None and not difference > 0:
         raise UsageError(
             f"--difference {difference:g} is not above 0.",
             hint="Give the size of a difference in either direction, such as 1.",

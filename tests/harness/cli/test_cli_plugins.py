@@ -218,7 +218,13 @@ def test_new_makes_each_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ki
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in ("learner", "executor") else pytest.mark.exhaustive)
+        for kind in KINDS
+    ],
+)
 def test_new_makes_packages_that_pass_their_own_tests(tmp_path: Path, kind: str) -> None:
     assert call("plugins", "new", "two-frogs", "--kind", kind, "--dir", tmp_path)[0] == 0
     folder = tmp_path / "metabench-two-frogs"

@@ -10,11 +10,15 @@ from metabench import conformance
 from metabench.plugin.catalog import load_catalog
 
 CATALOG = load_catalog()
+EACH_TIME = ("baseline++", "leo", "mtnet", "protonet")
+"""The learners whose kit for images is run each time: one of each kind."""
 CASES = [
     pytest.param(
         name,
         kind,
-        marks=[pytest.mark.slow] if kind == "classification" else [],
+        marks=[]
+        if kind == "regression"
+        else [pytest.mark.slow, *([] if name in EACH_TIME else [pytest.mark.exhaustive])],
         id=f"{name}-{kind}",
     )
     for name in (

@@ -570,7 +570,9 @@ def test_the_matrix_trains_adapts_and_discretizes(learner: str, space: str, stra
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["metanas", "metanas-retrain"])
+@pytest.mark.parametrize(
+    "name", ["metanas", pytest.param("metanas-retrain", marks=pytest.mark.exhaustive)]
+)
 def test_the_learner_passes_the_kit(name: str) -> None:
     checks = conformance.checks(CATALOG.learner(name), catalog=CATALOG)
     failed = {c.name: o for c in checks if (o := conformance.run_check(c)).status == "FAILED"}

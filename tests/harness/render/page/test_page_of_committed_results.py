@@ -108,7 +108,7 @@ def test_nothing_is_cut_at_any_width(shown, committed, size, scheme):
     assert shown.evaluate(CUT) == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.exhaustive)])
 def test_axe_finds_nothing(shown, committed, scheme):
     """Of its rules for accessible pages, none is broken, whether parts are folded or open."""
     axe = pytest.importorskip("axe_core_python", reason="no axe: pip install axe-core-python")
