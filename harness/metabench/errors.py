@@ -22,6 +22,11 @@ class MetabenchError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def in_full(self) -> str:
+        """The message and the hint, on one line."""
+        return f"{self.message} {self.hint}".strip()
+
     def __reduce__(self) -> tuple[object, ...]:
         """Keep the hint when the error crosses a process boundary."""
         return _rebuild, (type(self), self.message, self.hint)

@@ -1,4 +1,4 @@
-"""Names that become folders, files and table columns."""
+"""Values that are written down: names, models, JSON, digests and scores."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ def canonical_json(value: Any) -> str:
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
+
+
+def rounded(value: float) -> float:
+    """Seven significant digits, with which scores are stored: all that float32 holds."""
+    return float(f"{value:.7g}")
 
 
 def digest(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -121,8 +121,8 @@ def price(
         )
     left_out: tuple[str, ...] = ()
     if paper is None:
-        fields = fields_of(learner=learner, suite=suite, **{**_UNSAID, **asked})
-        grid = validated(Grid, _as_grid(fields), what="price:")
+        fields = fields_of(learner=learner, suite=suite, **asked)
+        grid = validated(Grid, fields, what="price:")
         runs = grid.plan(found, plugin_files=files, without_data=True)
         folder = Path(out or "results/local")
     else:
@@ -133,20 +133,6 @@ def price(
         out=folder, jobs=jobs, device=device, engine=engine, threads=threads, plugin_files=files
     )
     return PriceView(price_of(runs, how, found, probe=probe), left_out)
-
-
-_UNSAID: Mapping[str, Any] = {
-    "network": None,
-    "strategy": None,
-    "seeds": (0,),
-    "changes": None,
-    "sweep": None,
-}
-
-
-def _as_grid(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The one argument of a run that a grid calls otherwise."""
-    return {"settings" if name == "setting" else name: value for name, value in fields.items()}
 
 
 def price_of(

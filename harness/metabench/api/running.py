@@ -146,6 +146,7 @@ def run(
         KeyboardInterrupt: when the user interrupted it; the state is saved.
     """
     from metabench.planning.grid import Grid
+    from metabench.planning.plan import notes_of
     from metabench.planning.shards import parse_shard
     from metabench.planning.validation import validated
 
@@ -159,7 +160,7 @@ def run(
         seeds=seeds,
         changes=changes,
         sweep=sweep,
-        settings=setting,
+        setting=setting,
         budget=budget,
         data=data,
         limit=limit,
@@ -169,7 +170,7 @@ def run(
     planned = validated(Grid, fields, what="run:").plan(found, plugin_files=files)
     if shard:
         planned, _ = parse_shard(shard).divide(planned)
-    for note in dict.fromkeys(note for one in planned for note in one.notes):
+    for note in notes_of(planned):
         say(f"Note: {note}")
     how = HowToRun(
         out=Path(out),
@@ -272,11 +273,12 @@ def fields_of(
     *,
     learner: str | Sequence[str],
     suite: str | Path | Sequence[str | Path],
-    network: str | Mapping[str, str] | None,
-    strategy: str | Mapping[str, str] | None,
-    seeds: int | Iterable[int],
-    changes: Mapping[str, Any] | None,
-    sweep: Mapping[str, Sequence[Any]] | None,
+    setting: str | Sequence[str] = (),
+    network: str | Mapping[str, str] | None = None,
+    strategy: str | Mapping[str, str] | None = None,
+    seeds: int | Iterable[int] = (0,),
+    changes: Mapping[str, Any] | None = None,
+    sweep: Mapping[str, Sequence[Any]] | None = None,
     **others: Any,
 ) -> dict[str, Any]:
     """The fields of a :class:`~metabench.planning.grid.Grid` from the arguments of a call.
@@ -284,6 +286,7 @@ def fields_of(
     Args:
         learner: as of :func:`run`, like the next ones.
         suite: likewise.
+        setting: likewise.
         network: likewise.
         strategy: likewise.
         seeds: likewise.
@@ -294,6 +297,7 @@ def fields_of(
     return {
         "learners": learner,
         "suites": [str(one) for one in ([suite] if isinstance(suite, str | Path) else suite)],
+        "settings": setting,
         **_for_learners("network", "networks", network),
         **_for_learners("strategy", "strategies", strategy),
         "seeds": seeds if isinstance(seeds, int) else tuple(seeds),

@@ -170,7 +170,7 @@ def tune(
         seeds=seeds,
         changes=changes,
         sweep=sweep,
-        settings=setting,
+        setting=setting,
         budget=budget,
         data=data,
         limit=limit,

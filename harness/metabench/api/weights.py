@@ -109,6 +109,8 @@ def evaluate(
         DataError: when weights or data are missing, or do not fit.
         MetabenchError: when a run failed and ``check`` is true; the others were still made.
     """
+    from metabench.planning.plan import notes_of
+
     files = tuple(Path(file) for file in plugins)
     found = catalog_with(files)
     paths = [Path(one) for one in ([weights] if isinstance(weights, str | Path) else weights)]
@@ -126,7 +128,7 @@ def evaluate(
         metrics=tuple(metrics),
         plugin_files=files,
     )
-    for note in dict.fromkeys(note for one in planned for note in one.notes):
+    for note in notes_of(planned):
         say(f"Note: {note}")
     how = HowToRun(out=Path(out), jobs=jobs, device=device, threads=threads, plugin_files=files)
     work, todo = prepare(planned, how, found)

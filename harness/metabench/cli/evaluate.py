@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from metabench.cli.like_run import with_options_of_run
 from metabench.cli.run import Data
 
 
+@with_options_of_run("metric", "limit", "device", "threads", "jobs", "out", behind=True)
 def evaluate(
     weights: Annotated[
         list[Path],
@@ -65,26 +67,7 @@ def evaluate(
             help="Use the real files, or generated look-alikes. [default: as in the training]"
         ),
     ] = None,
-    metric: Annotated[
-        str, typer.Option(help="Further metrics of the same predictions, separated by commas.")
-    ] = "",
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Use this many meta-test episodes per source. The results are stamped limit.",
-        ),
-    ] = None,
-    device: Annotated[
-        str, typer.Option(help="Compute on this device: auto, cpu, cuda or cuda:N.")
-    ] = "auto",
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each process.")] = 1,
-    jobs: Annotated[
-        int, typer.Option(min=1, help="How many runs are executed at the same time.")
-    ] = 1,
-    out: Annotated[Path, typer.Option(help="The results folder to write to.")] = Path(
-        "results/local"
-    ),
+    **options: Any,
 ) -> None:
     """Test trained weights; what is left out is as in their training.
 
@@ -98,6 +81,7 @@ def evaluate(
     from metabench.cli.run import finish, parse_names
     from metabench.cli.screen import say
     from metabench.planning.overrides import parse_changes
+    from metabench.planning.plan import notes_of
 
     found = catalog()
     planned = plan_of(
@@ -109,14 +93,17 @@ def evaluate(
         setting=setting,
         budget=budget,
         data=None if data is None else data.value,
-        limit=limit,
+        limit=options["limit"],
         changes=parse_changes(set_ or ()),
-        metrics=parse_names(metric, "--metric") if metric else (),
+        metrics=parse_names(options["metric"], "--metric") if options["metric"] else (),
         plugin_files=plugin_files(),
     )
-    for note in dict.fromkeys(note for one in planned for note in one.notes):
+    for note in notes_of(planned):
         say(f"Note: {note}", fg="yellow")
-    how = HowToRun(out=out, jobs=jobs, device=device, threads=threads, plugin_files=plugin_files())
+    how = HowToRun(
+        plugin_files=plugin_files(),
+        **{name: options[name] for name in ("out", "jobs", "device", "threads")},
+    )
     work, todo = prepare(planned, how, found)
     with progress(len(todo)) as show:
         outcomes = execute(work, todo, found, show=show)

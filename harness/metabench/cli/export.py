@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from metabench.cli.run import DEFAULT_OUT
+
 
 def export(
     run: Annotated[
@@ -19,7 +21,7 @@ def export(
     ],
     directory: Annotated[
         Path, typer.Argument(help="The results folder in which the id is looked up.")
-    ] = Path("results/local"),
+    ] = DEFAULT_OUT,
     out: Annotated[Path, typer.Option(help="The file to write, in the format safetensors.")] = Path(
         "weights.safetensors"
     ),

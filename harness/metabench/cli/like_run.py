@@ -9,8 +9,10 @@ from typing import get_type_hints
 from metabench.cli.run import run
 
 
-def with_options_of_run(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command options of ``metabench run``, in front of its own.
+def with_options_of_run(
+    *names: str, behind: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command options of ``metabench run``, in front of its own or behind them.
 
     The command takes them as ``**options``, by the names of the parameters of
     :func:`metabench.cli.run.run`.
@@ -26,7 +28,9 @@ def with_options_of_run(*names: str) -> Callable[[Callable[..., None]], Callable
         ]
         first = [one for one in own if one.default is inspect.Parameter.empty]
         taken = [theirs[name].replace(annotation=hints[name]) for name in names]
-        signature = inspect.Signature([*first, *taken, *own[len(first) :]])
+        others = own[len(first) :]
+        order = [*others, *taken] if behind else [*taken, *others]
+        signature = inspect.Signature([*first, *order])
         annotations = {**{name: hints[name] for name in names}, **own_hints}
         command.__annotations__ = annotations
         command.__dict__["__signature__"] = signature

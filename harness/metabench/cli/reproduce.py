@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metabench.cli.like_run import with_options_of_run
 from metabench.cli.references import complete_key
-from metabench.cli.run import Data, finish, parse_names, tell_price
+from metabench.cli.run import finish, parse_names, tell_price
 from metabench.cli.screen import say
 from metabench.cli.selecting import names_of
 from metabench.cli.showing import Caption, CaptionOption, WideOption, screen_of
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from metabench.papers.cells import TablePlan
     from metabench.render.layout import Screen
 
+HOW_TO_RUN = ("device", "engine", "threads", "executor", "jobs")
 INTERRUPTED = 130
 """The exit code of runs that were interrupted."""
 
 
+@with_options_of_run("seed", "data", "limit", *HOW_TO_RUN, behind=True)
 def reproduce(
     key: Annotated[
         str,
@@ -54,45 +57,12 @@ def reproduce(
             "budget than the table's are stamped with it. [default: that of the table]"
         ),
     ] = None,
-    seed: Annotated[
-        str, typer.Option(help="Seeds, such as 0, 0..4 or 0,2,5..7; at most 1000.")
-    ] = "0",
     set_: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="SCOPE.NAME=VALUE",
             help="Set a parameter, as in `metabench run`. May be given several times.",
-        ),
-    ] = None,
-    data: Annotated[
-        Data, typer.Option(help="Use the real files, or generated look-alikes.")
-    ] = Data.REAL,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Use this many meta-test episodes per source. The results are stamped limit.",
-        ),
-    ] = None,
-    device: Annotated[
-        str, typer.Option(help="Compute on this device: auto, cpu, cuda or cuda:N.")
-    ] = "auto",
-    engine: Annotated[
-        str, typer.Option(help="What makes the meta-steps and adapts: eager, compiled or auto.")
-    ] = "eager",
-    threads: Annotated[
-        int, typer.Option(min=1, help="CPU threads of each process; at most one per CPU.")
-    ] = 1,
-    executor: Annotated[
-        str, typer.Option(help="How runs are executed; see `metabench list executors`.")
-    ] = "local",
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="How many runs are executed at the same time. [default: the executor's, of local "
-            "1]",
         ),
     ] = None,
     out: Annotated[
@@ -117,6 +87,7 @@ def reproduce(
     ] = False,
     wide: WideOption = False,
     caption: CaptionOption = Caption.short,
+    **options: Any,
 ) -> None:
     """Make the runs of a paper's table, and print it beside them with verdicts and claims.
 
@@ -140,20 +111,16 @@ def reproduce(
         row=names_of(row, "--row"),
         setting=names_of(setting, "--setting"),
         budget=None if budget is None else parse_names(budget, "--budget")[0],
-        seeds=parse_seeds(seed),
+        seeds=parse_seeds(options["seed"]),
         changes=_changes(sets),
-        limit=limit,
-        data=data.value,
+        limit=options["limit"],
+        data=options["data"].value,
     )
     how = HowToRun(
         out=out or folder_of(key),
-        executor=executor,
         executor_params=executor_params,
-        jobs=jobs,
-        device=device,
-        engine=engine,
-        threads=threads,
         plugin_files=plugin_files(),
+        **{name: options[name] for name in HOW_TO_RUN},
     )
     check(table.runs, how, found)
     _tell_plan(table)
@@ -205,11 +172,13 @@ def _changes(sets: Sequence[str]) -> dict[str, Any]:
 
 def _tell_plan(table: TablePlan) -> None:
     """Say what is run, and what cannot be run."""
+    from metabench.planning.plan import notes_of
+
     reference = table.reference
     say(f"{reference.key}, {reference.citation.short}: {counted(len(table.runs), 'run')}.")
     for sentence in table.left_out:
         say(f"Cannot be run: {sentence}", fg="yellow")
-    for note in dict.fromkeys(note for planned in table.runs for note in planned.notes):
+    for note in notes_of(table.runs):
         say(f"Note: {note}", fg="yellow")
 
 

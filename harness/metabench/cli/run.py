@@ -226,7 +226,7 @@ def run(
     from metabench.cli.context import catalog, plugin_files
     from metabench.planning.grid import read_grid, write_grid
     from metabench.planning.overrides import without_executor
-    from metabench.planning.ranks import check_ranks
+    from metabench.planning.plan import notes_of
     from metabench.planning.shards import parse_shard
     from metabench.planning.tracker_params import params_by_tracker, without_trackers
     from metabench.planning.unknown_names import unknown_names_in
@@ -263,11 +263,10 @@ def run(
     for name, loaded in suites.items():
         for sentence in unknown_names_in(loaded, found):
             say(f"In suite {name}: {sentence}", fg="yellow")
-    for note in dict.fromkeys(note for planned in runs for note in planned.notes):
+    for note in notes_of(runs):
         say(f"Note: {note}", fg="yellow")
     if share is not None:
         runs = _only(share, runs)
-    check_ranks(runs, found, n_ranks)
     if not runs:
         if world is not None:
             let_go(world, device=device)

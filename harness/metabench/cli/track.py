@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from metabench.cli.run import DEFAULT_OUT
 from metabench.cli.screen import say
 from metabench.errors import UsageError
 from metabench.text import counted
 
 
 def track(
-    directory: Annotated[Path, typer.Argument(help="The results folder.")] = Path("results/local"),
+    directory: Annotated[Path, typer.Argument(help="The results folder.")] = DEFAULT_OUT,
     tracker: Annotated[
         str,
         typer.Option(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +13,7 @@ import typer
 from metabench.cli.like_run import with_options_of_run
 from metabench.cli.run import WHAT_TO_RUN, finish, grid_asked, refuse_beside_plan, seconds_of
 from metabench.cli.screen import say
+from metabench.cli.showing import screen_width
 from metabench.text import counted
 
 if TYPE_CHECKING:
@@ -178,10 +178,8 @@ def _asked(options: dict[str, Any], **own: Any) -> TuningPlan:
 def _print_trials(plan: TuningPlan, studies: list[Study]) -> None:
     from metabench.planning.overrides import written
     from metabench.planning.samplers import Sampler
-    from metabench.planning.tuning import DEFAULT_TRIALS, MAX_TRIALS
 
-    name = plan.picked_sampler
-    total = plan.trials or (MAX_TRIALS if name == "grid" else DEFAULT_TRIALS)
+    name, total = plan.picked_sampler, plan.most_trials
     for study in studies:
         draws = Sampler(name, study, plan.sampler_seed, smaller_is_better=True)
         draws.check()
@@ -196,5 +194,4 @@ def _print_trials(plan: TuningPlan, studies: list[Study]) -> None:
 def _text(record: TuningRecord, folder: Path) -> str:
     from metabench.render.tuning_text import tuning_text
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    return tuning_text(record, folder, width=width)
+    return tuning_text(record, folder, width=screen_width())

@@ -58,7 +58,7 @@ def run_check(check: Check) -> Outcome:
     except CheckFailed as failure:
         return Outcome("FAILED", str(failure))
     except MetabenchError as error:
-        return Outcome("FAILED", f"{error.message} {error.hint}".strip())
+        return Outcome("FAILED", error.in_full)
     except Exception as error:
         return Outcome("FAILED", describe(error))
     return Outcome("ok")

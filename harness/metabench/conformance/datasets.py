@@ -46,7 +46,7 @@ def _load(spec: DatasetSpec, maker: Any) -> Any:
         return resolve(maker)(default_params(spec))
     except (DataError, UsageError) as error:
         # UsageError: an optional package that it needs is not installed.
-        raise Skip(f"{error.message} {error.hint}".strip()) from error
+        raise Skip(error.in_full) from error
 
 
 def _loaded(spec: DatasetSpec, maker: Any) -> Any:

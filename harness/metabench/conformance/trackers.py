@@ -65,7 +65,7 @@ class _Trial:
         try:
             made: Tracker = resolve(self._spec.factory)(params, self._out)
         except UsageError as missing:
-            raise Skip(f"{missing.message} {missing.hint}".strip()) from missing
+            raise Skip(missing.in_full) from missing
         return made
 
     def __call__(self, body: Callable[[Tracker, Path], None], setting: str) -> None:

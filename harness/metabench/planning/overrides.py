@@ -67,7 +67,7 @@ def parse_changes(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
         if not equals:
             raise _malformed(text)
         scope, name = place_of(path, said=text)
-        read = _read(text, value)
+        read = read_value(text, value)
         known = changes.setdefault(scope, {})
         if name in known and (type(known[name]), known[name]) != (type(read), read):
             raise UsageError(
@@ -95,7 +95,7 @@ def without_executor(texts: Iterable[str]) -> tuple[list[str], dict[str, Any]]:
         if scope != EXECUTOR or not (equals and dot and name):
             others.append(text)
             continue
-        read = _read(text, value)
+        read = read_value(text, value)
         if isinstance(read, Several) or name in params:
             raise UsageError(
                 f"--set {path} has several values, but all runs of a command have one executor.",
@@ -147,8 +147,16 @@ def _malformed(text: str) -> UsageError:
     )
 
 
-def _read(text: str, value: str) -> Any:
-    """The value of an option: one, or several between commas."""
+def read_value(text: str, value: str) -> Any:
+    """The value of an option: one, or several between commas.
+
+    Args:
+        text: the whole option, for errors.
+        value: what follows the equals sign.
+
+    Raises:
+        UsageError: when it is not valid YAML.
+    """
     try:
         found = [read_yaml(part) for part in split_outside(value)]
     except yaml.YAMLError as error:

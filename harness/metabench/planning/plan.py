@@ -170,6 +170,11 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
     return plan_all([request], catalog, suites=suites)
 
 
+def notes_of(runs: Iterable[PlannedRun]) -> list[str]:
+    """What the user should read about the data of some runs, each sentence once."""
+    return list(dict.fromkeys(note for run in runs for note in run.notes))
+
+
 def plan_all(
     requests: Sequence[RunRequest],
     catalog: Catalog,
@@ -265,7 +270,7 @@ def _lacks(part: _Part, catalog: Catalog) -> tuple[str, ...]:
         try:
             load_data(source, catalog, data=part.request.data)
         except DataError as error:
-            found.append(f"{error.message} {error.hint}".strip())
+            found.append(error.in_full)
     return tuple(dict.fromkeys(found))
 
 
@@ -322,7 +327,7 @@ def _refuse(misfits: Sequence[UsageError]) -> None:
     if len(misfits) == 1:
         raise misfits[0]
     if misfits:
-        lines = [f"{one.message} {one.hint}".strip() for one in misfits]
+        lines = [one.in_full for one in misfits]
         more = [f"and {len(lines) - MOST_NAMED} more"] if len(lines) > MOST_NAMED else []
         listed = "".join(f"\n  - {line}" for line in [*lines[:MOST_NAMED], *more])
         raise UsageError(

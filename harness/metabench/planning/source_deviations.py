@@ -63,4 +63,4 @@ def strange_conditions(
         for scope, parameter in parts
         if scope in known and parameter not in known[scope]
     ]
-    return list(dict.fromkeys(f"{error.message} {error.hint}" for error in errors))
+    return list(dict.fromkeys(error.in_full for error in errors))

@@ -145,7 +145,7 @@ def doubts_about(spec: Spec, catalog: Catalog) -> list[str]:
     for name, own in own_defaults(spec).items():
         if name not in catalog.suites:
             error = unknown("suite", name, catalog.suites)
-            found.append(f"In the values of {owner} for suites: {error.message} {error.hint}")
+            found.append(f"In the values of {owner} for suites: {error.in_full}")
             continue
         found += (
             f"In the values of {owner} for suite {name}: {said}"
@@ -164,7 +164,7 @@ def all_doubts(catalog: Catalog) -> dict[str, str]:
         try:
             sentences = doubts_about(spec, catalog)
         except MetabenchError as error:
-            sentences = [f"{error.message} {error.hint}".strip()]
+            sentences = [error.in_full]
         if sentences:
             found[_owner(spec)] = " ".join(sentences)
     return found
@@ -187,7 +187,7 @@ def _lost(own: SuiteDefaults, suite: Suite) -> Iterator[str]:
         for name in dict.fromkeys(names):
             if name not in known:
                 error = unknown(kind, name, known)
-                yield f"{error.message} {error.hint}"
+                yield error.in_full
 
 
 def _foreign(own: SuiteDefaults, spec: Spec, catalog: Catalog) -> Iterator[str]:

@@ -6,11 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from yaml import YAMLError
-
 from metabench.errors import UsageError, unknown
-from metabench.planning.overrides import split_outside
-from metabench.planning.yaml_files import read_yaml
+from metabench.planning.overrides import Several, read_value
 
 _PATH = re.compile(r"tracker(?:\[(?P<name>[^\[\]]*)\])?\.(?P<param>.+)")
 
@@ -34,20 +31,14 @@ def without_trackers(texts: Iterable[str]) -> tuple[list[str], dict[str, dict[st
         if not (place := _PATH.fullmatch(path)):
             others.append(text)
             continue
-        own = params.setdefault(place["name"] or "", {})
-        if len(split_outside(value)) > 1 or place["param"] in own:
+        own, read = params.setdefault(place["name"] or "", {}), read_value(text, value)
+        if isinstance(read, Several) or place["param"] in own:
             raise UsageError(
                 f"--set {path} has several values, but all runs of a command have one tracker of "
                 "a name.",
                 hint="Give it one value; one with commas needs quotes or brackets.",
             )
-        try:
-            own[place["param"]] = read_yaml(value)
-        except YAMLError as error:
-            raise UsageError(
-                f"--set {text!r} has a value that is not valid YAML.",
-                hint="Put the value in quotes if it contains brackets, braces or colons.",
-            ) from error
+        own[place["param"]] = read
     return others, params
 
 

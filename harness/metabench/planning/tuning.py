@@ -79,6 +79,11 @@ class TuningPlan(Grid):
             return self.sampler
         return "random" if any(not read.whole for read in self._read().values()) else "grid"
 
+    @property
+    def most_trials(self) -> int:
+        """The most trials of each study."""
+        return self.trials or (MAX_TRIALS if self.picked_sampler == "grid" else DEFAULT_TRIALS)
+
     def parameters(self) -> dict[str, Parameter]:
         """What is tuned, by the path that a user gives it.
 

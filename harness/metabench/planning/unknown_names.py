@@ -14,7 +14,7 @@ def sentences_on(kind: str, known: Mapping[str, Any], names: Iterable[str | None
     """For each unknown name, once, a sentence with the nearest known names."""
     strange = (name for name in dict.fromkeys(filter(None, names)) if name not in known)
     errors = [unknown(kind, name, known) for name in strange]
-    return [f"{error.message} {error.hint}" for error in errors]
+    return [error.in_full for error in errors]
 
 
 def unknown_names_in(suite: Suite, catalog: Catalog) -> list[str]:

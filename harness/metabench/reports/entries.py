@@ -26,7 +26,7 @@ from metabench.reports.tables import Row, TableCell
 from metabench.results.configurations import Configuration, configurations
 from metabench.results.metrics import AVERAGE
 from metabench.results.reading import FinishedRun, Results, read_runs
-from metabench.values import Frozen, Name, digest
+from metabench.values import Frozen, Name, digest, rounded
 
 COUNTED = ("run.json", "episodes.jsonl", "evaluations/*.jsonl")
 """What the digest of a results folder covers, in the folder of each run."""
@@ -193,8 +193,8 @@ def _claim(row: Row, config: Configuration) -> Claim:
         protocol=spec.protocol,
         stamps=row.stamps,
         column=column,
-        mean=_short(cell.mean),
-        half_width=_short(cell.half_width) if isfinite(cell.half_width) else None,
+        mean=rounded(cell.mean),
+        half_width=rounded(cell.half_width) if isfinite(cell.half_width) else None,
         unit=cell.unit,
     )
 
@@ -204,7 +204,3 @@ def _overall(row: Row) -> tuple[str, TableCell]:
     if AVERAGE in row.cells:
         return AVERAGE, row.cells[AVERAGE]
     return next(iter(row.cells.items()))
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.7g}")

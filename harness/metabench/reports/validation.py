@@ -74,6 +74,8 @@ def validation_score(run: FinishedRun) -> float | None:
 
     It is on the metric's own scale: an accuracy is in [0, 1].
     """
+    if run.record.val_score is not None:
+        return run.record.val_score
     curve = read_metrics(run.folder / "metrics.jsonl").get(VAL_SCORE)
     if curve is None or run.record.selected_step is None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from metabench.results.reading import FinishedRun
-from metabench.results.schema import Provenance
+from metabench.results.schema import Provenance, RunRecord
 
 _UNKNOWN = "unknown"
 
@@ -15,6 +15,21 @@ def code_differs(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]
     if not before or not now:
         return []
     return [name for name in {**before, **now} if before.get(name) != now.get(name)]
+
+
+def made_otherwise(record: RunRecord, other: RunRecord) -> str:
+    """How the code of two records differs, ``torch 2.5.0 or 2.6.0``; "" where it does not."""
+    mine, theirs = record.provenance, other.provenance
+    here, there = dict(mine.packages), dict(theirs.packages)
+    if not (mine.code and theirs.code):
+        here["revision"], there["revision"] = mine.git, theirs.git
+    said = [
+        f"{name} {there.get(name) or 'unknown'} or {here.get(name) or 'unknown'}"
+        for name in dict.fromkeys([*here, *there])
+        if here.get(name) != there.get(name)
+    ]
+    said += [f"other code of {name}" for name in code_differs(theirs.code, mine.code)]
+    return ", ".join(said)
 
 
 def unlike(runs: Sequence[FinishedRun]) -> str:

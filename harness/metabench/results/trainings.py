@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metabench.durable import replacing
-from metabench.results.same_code import code_differs
 from metabench.results.schema import RunRecord
 from metabench.results.store import RunStore, is_at_work
 
@@ -73,21 +72,6 @@ def _folders_beside(spec: RunSpec, out: Path) -> list[Path]:
     found = out.glob(f"*/{spec.learner.name}/*/run.json")
     mine = (path.parent for path in found if path.parts[-4].startswith(f"{spec.suite}@"))
     return sorted(mine, key=lambda folder: folder.name)
-
-
-def made_otherwise(record: RunRecord, other: RunRecord) -> str:
-    """How the code of two records differs, ``torch 2.5.0 or 2.6.0``; "" where it does not."""
-    mine, theirs = record.provenance, other.provenance
-    here, there = dict(mine.packages), dict(theirs.packages)
-    if not (mine.code and theirs.code):
-        here["revision"], there["revision"] = mine.git, theirs.git
-    said = [
-        f"{name} {there.get(name) or 'unknown'} or {here.get(name) or 'unknown'}"
-        for name in dict.fromkeys([*here, *there])
-        if here.get(name) != there.get(name)
-    ]
-    said += [f"other code of {name}" for name in code_differs(theirs.code, mine.code)]
-    return ", ".join(said)
 
 
 def take_training(store: RunStore, twin: Twin) -> None:

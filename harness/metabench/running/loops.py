@@ -43,6 +43,7 @@ from metabench.running.weights_file import load_given
 from metabench.running.work import Work
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.seeding import generator
+from metabench.values import rounded
 
 if TYPE_CHECKING:
     from metabench.running.ranks.leading import Leader
@@ -539,7 +540,7 @@ class Loops:
                 index=first + i,
                 source=tasks.sources[i],
                 key=tasks.keys[i],
-                score=_rounded(scores[i]),
+                score=rounded(scores[i]),
                 curve=curves[i],
                 n_params=n_params[i],
                 variants={name: _finite(row[i]) for name, row in others.items()} or None,
@@ -597,11 +598,6 @@ def _means(pending: Sequence[Mapping[str, Tensor | float]]) -> dict[str, float]:
     return {name: float(column.mean()) for name, column in columns.items()}
 
 
-def _rounded(value: float) -> float:
-    """Seven digits: all that float32 holds."""
-    return float(f"{value:.7g}")
-
-
 def _short(value: float) -> float | None:
     """Four digits, for numbers that are looked at together."""
     return float(f"{value:.4g}") if math.isfinite(value) else None
@@ -609,4 +605,4 @@ def _short(value: float) -> float | None:
 
 def _finite(value: float) -> float | None:
     """JSON has no word for what is not finite."""
-    return _rounded(value) if math.isfinite(value) else None
+    return rounded(value) if math.isfinite(value) else None

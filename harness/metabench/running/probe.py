@@ -28,7 +28,7 @@ from metabench.results.costs import Costs, Stretch
 from metabench.results.store import RunStore
 from metabench.running import checkpoint, engines, provenance
 from metabench.running.build import Built, build
-from metabench.running.devices import make_repeatable, reuse_freed_memory
+from metabench.running.devices import prepare
 from metabench.running.loops import Control, Loops, chunk_size
 from metabench.running.precision import computing_in
 from metabench.running.training_phases import TrainingPhase
@@ -89,11 +89,8 @@ def measure(
     Raises:
         MetabenchError: when the run cannot be built.
     """
-    torch.set_num_threads(on.threads)
-    reuse_freed_memory()
     device = torch.device(on.device)
-    if device.type == "cuda":
-        make_repeatable()
+    prepare(device, on.threads)
     spec, watch = _with_data(planned, catalog), _Watch(device, on.threads)
     with computing_in(spec.precision):
         with watch as setup:

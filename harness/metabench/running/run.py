@@ -415,7 +415,7 @@ class RunExecution:
             metrics = {**headline, **record.metrics, **lacking}
             record = self._write(record, "done", metrics=metrics)
         except MetabenchError as error:
-            text = f"{', '.join(lacking)} is not computed: {error.message} {error.hint}"
+            text = f"{', '.join(lacking)} is not computed: {error.in_full}"
             self._say("message", text=text.strip())
         self.store.forget_evaluation(_AGAIN)
         return record
@@ -440,7 +440,7 @@ class RunExecution:
                 loops = Loops(self._planned, built, self.store, self._device, self._control)
                 loops.evaluate(name, built.test.on_grid(evaluation.grid))
             except MetabenchError as error:
-                text = f"evaluation {name} is not made: {error.message} {error.hint}"
+                text = f"evaluation {name} is not made: {error.in_full}"
                 self._say("message", text=text.strip())
         return record
 

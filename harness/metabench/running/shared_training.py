@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from metabench.results.same_code import made_otherwise
 from metabench.results.schema import RunRecord
 from metabench.results.store import RunStore
-from metabench.results.trainings import Twin, made_otherwise, take_training, twins_of
+from metabench.results.trainings import Twin, take_training, twins_of
 from metabench.running.loops import Interrupted
 
 _PAUSE = 0.5

@@ -284,6 +284,6 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         said = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     elif isinstance(error, MetabenchError):
-        said = f"{error.message} {error.hint}".strip()
+        said = error.in_full
     text = _LOGIN.sub("//", plain(said)) or type(error).__name__
     return text if len(text) <= 300 else f"{text[:300]}..."

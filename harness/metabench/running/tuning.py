@@ -19,7 +19,7 @@ from metabench.planning.metrics import metric_facts
 from metabench.planning.plan import PlannedRun
 from metabench.planning.runspec import RunSpec
 from metabench.planning.samplers import Sampler, Told
-from metabench.planning.tuning import DEFAULT_TRIALS, MAX_TRIALS, Planner, Study, TuningPlan
+from metabench.planning.tuning import MAX_TRIALS, Planner, Study, TuningPlan
 from metabench.results.episode_files import Episodes
 from metabench.results.store import RunStore, replace_text
 from metabench.results.tunings import (
@@ -40,6 +40,7 @@ from metabench.stats import (
     has_students_t,
     seeds_interval,
 )
+from metabench.values import rounded
 
 if TYPE_CHECKING:
     from metabench.running.executors import JobOutcome
@@ -136,9 +137,9 @@ class StudyAtWork:
         return bare.model_copy(
             update={
                 "status": "done",
-                "score": _short(interval.mean),
-                "half_width": _short(width) if isfinite(width) else None,
-                "by_seed": tuple(map(_short, by_seed)),
+                "score": rounded(interval.mean),
+                "half_width": rounded(width) if isfinite(width) else None,
+                "by_seed": tuple(map(rounded, by_seed)),
             }
         )
 
@@ -153,7 +154,6 @@ def at_work(
     """
     before = {} if earlier is None else {one.name: one.trials for one in earlier.studies}
     sampler = plan.picked_sampler
-    usual = MAX_TRIALS if sampler == "grid" else DEFAULT_TRIALS
     found = []
     for study in studies:
         spec = study.spec
@@ -173,7 +173,7 @@ def at_work(
         )
         draws = Sampler(sampler, study, plan.sampler_seed, metric.better == "smaller")
         draws.check()
-        found.append(StudyAtWork(study, draws, record, plan.trials or usual))
+        found.append(StudyAtWork(study, draws, record, plan.most_trials))
     return found
 
 
@@ -297,8 +297,3 @@ def _tied(left: Blocks, right: Blocks) -> bool:
         )
     low, high = contrast(left, right, weights=weights).interval()
     return low <= 0 <= high
-
-
-def _short(value: float) -> float:
-    """Seven digits, as scores of episodes have."""
-    return float(f"{value:.7g}")

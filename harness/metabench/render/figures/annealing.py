@@ -140,7 +140,7 @@ def collect(
         try:
             found[label] = _path_of(config.runs[0], catalog, index=episode * len(spec.sources))
         except MetabenchError as error:
-            notes.append(f"{label} is left out: {error.message} {error.hint}".strip())
+            notes.append(f"{label} is left out: {error.in_full}")
     if not found:
         raise DataError(
             "No learner in this folder can show how its mixture of operations changes. "

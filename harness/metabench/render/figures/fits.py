@@ -90,7 +90,7 @@ def collect(results: Results, *, catalog: Catalog, episode: int = 0) -> tuple[Fi
         try:
             found = _fits_of(run, catalog, episode)
         except MetabenchError as error:
-            notes.append(f"{label} is left out: {error.message} {error.hint}".strip())
+            notes.append(f"{label} is left out: {error.in_full}")
             continue
         learners[label] = plain(run.record.spec.learner.name)
         for fit in found:

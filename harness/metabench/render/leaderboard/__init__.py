@@ -231,7 +231,7 @@ def _page(runs: tuple[FinishedRun, ...], *, title: str) -> Page:
     try:
         differences = tuple(find_differences(runs))
     except MetabenchError as error:
-        differences, missing = None, {"differences": f"{error.message} {error.hint}".strip()}
+        differences, missing = None, {"differences": error.in_full}
     return Page(
         title=title,
         tables=tuple(table for table in report.tables if isinstance(table, Table)),

@@ -143,5 +143,5 @@ def _made(
     try:
         return tuple(make())
     except MetabenchError as error:
-        missing[part] = f"{error.message} {error.hint}".strip()
+        missing[part] = error.in_full
         return None

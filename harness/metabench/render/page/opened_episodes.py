@@ -173,7 +173,7 @@ class _Opening:
         try:
             self.meta_test = MetaTest(self._runs[0].record, catalog)
         except MetabenchError as error:
-            self._missing = f"The episodes cannot be drawn: {_said(error)}"
+            self._missing = f"The episodes cannot be drawn: {error.in_full}"
 
     def open(self, key: str, *, room: int) -> int:
         """Open one more episode, if its images fit.
@@ -210,7 +210,7 @@ class _Opening:
             self._opened[key], self._shown[key] = images, shown
             return len(images.sheet)
         except MetabenchError as error:  # such as examples that are vectors
-            self._missing = _said(error)
+            self._missing = error.in_full
             return 0
 
     def with_predictions(self) -> SideBySide:
@@ -230,7 +230,7 @@ class _Opening:
                 sides.append(replace(side, predictions={**side.predictions, **found}))
             except MetabenchError as error:
                 name = side.row.name
-                sides.append(replace(side, silent=f"{name} predicts nothing here: {_said(error)}"))
+                sides.append(replace(side, silent=f"{name} predicts nothing here: {error.in_full}"))
         return replace(
             group,
             sides=tuple(sides),
@@ -278,7 +278,3 @@ def _indices(runs: Sequence[FinishedRun]) -> dict[str, int]:
     for run in runs:
         found.update(zip(map(str, run.episodes.key), run.episodes.index.tolist(), strict=True))
     return found
-
-
-def _said(error: MetabenchError) -> str:
-    return f"{error.message} {error.hint}".strip()
