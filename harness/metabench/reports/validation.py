@@ -46,6 +46,7 @@ def _with_column(table: Table, runs: Mapping[str, FinishedRun]) -> Table:
         table,
         columns=(*table.columns, VAL),
         caption=f"{table.caption} {_SAID}",
+        warnings=(*table.warnings, f"{VAL} is the score on meta-validation"),
         rows=tuple(
             replace(row, cells={**row.cells, VAL: cell}) if cell else row
             for row, cell in zip(table.rows, cells, strict=True)

@@ -65,6 +65,7 @@ def test_it_is_the_score_of_the_weights_that_were_tested(folder: Path, catalog: 
     assert cell.half_width == pytest.approx(12.7062 * 5.0, rel=1e-4)  # t(0.975, 1) std/sqrt(2)
     assert (cell.n, cell.over, cell.unit) == (2, "seeds", "%")
     assert "Column val is the score of the tested weights on meta-validation" in table.caption
+    assert "val is the score on meta-validation" in table.warnings
 
 
 def test_it_stands_in_every_format_and_can_be_sorted_by(folder: Path, catalog: Catalog) -> None:
