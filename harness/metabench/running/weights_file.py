@@ -323,7 +323,8 @@ def load_given(learner: Learner, state: Mapping[str, Any], *, place: str) -> Non
     Raises:
         DataError: when they do not fit.
     """
-    before = named_tensors(without_training(learner.state_dict()))
+    fresh = without_training(learner.state_dict())
+    before = named_tensors(fresh)
     try:
         learner.load_state_dict(state)
     except (RuntimeError, KeyError, ValueError) as error:
@@ -331,8 +332,23 @@ def load_given(learner: Learner, state: Mapping[str, Any], *, place: str) -> Non
         raise _misfit(place, reason) from error
     # Some learners would spread a smaller tensor over a larger one, others take any shape.
     after = named_tensors(without_training(learner.state_dict()))
-    if reason := _other_shape(before, state) or _other_shape(after, state):
+    reason = _other_shape(after, state)
+    if not reason and _words(fresh) == _words(without_training(state)):
+        # Otherwise the state is that of a later phase, or of a genotype, with a network of its own.
+        reason = _other_shape(before, state)
+    if reason:
         raise _misfit(place, reason)
+
+
+def _words(state: Any) -> set[str]:
+    """All strings among the values of a nested state: names of phases, operations of genotypes."""
+    if isinstance(state, str):
+        return {state}
+    if isinstance(state, Mapping):
+        state = list(state.values())
+    if not isinstance(state, list | tuple):
+        return set()
+    return set[str]().union(*map(_words, state))
 
 
 def _other_shape(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> str:
