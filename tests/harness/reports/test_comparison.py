@@ -221,6 +221,18 @@ def test_a_side_with_running_statistics_is_named(tmp_path: Path) -> None:
     assert said.endswith("use running statistics, averages from meta-training.")
 
 
+@pytest.mark.parametrize(
+    ("normalization", "differs"), [(None, False), ("inductive", False), ("running", True)]
+)
+def test_an_older_record_that_names_no_statistics_is_not_unlike_one_that_does(
+    tmp_path: Path, normalization: str | None, differs: bool
+) -> None:
+    add(tmp_path, "mnas", transductive=False, normalization=normalization)
+    add(tmp_path, "maml", transductive=False, normalization="inductive")
+    warned = ", ".join(compared(tmp_path).warnings)
+    assert ("normalization" in warned) == differs
+
+
 # Sides -----------------------------------------------------------------------------------------
 
 
