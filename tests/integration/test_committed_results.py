@@ -48,7 +48,7 @@ VERDICTS = {
         "m-nas-genotypes-by-source": "supported [medium]",
     },
     "toy-guarded": {
-        "m-nas-modulation": "undecided",
+        "m-nas-modulation": "supported [medium]",
         "m-nas-modulation-tree": "undecided",
         "m-nas-searched-average": "undecided",
         "m-nas-searched-harmonics": "undecided",
@@ -98,6 +98,8 @@ QUOTED = [
     ("m-nas-table-1-seeds", "m-nas-near-maml", ("bmaml", "maml"), "0.289 [0.037, 0.541]"),
     ("toy-guarded", "m-nas-modulation", ("mnas", "maml"), "1.106 [1.012, 1.200]"),
     ("toy-guarded", "m-nas-modulation", ("hsml-notree", "maml"), "1.099 [1.005, 1.193]"),
+    ("toy-guarded", "m-nas-modulation", ("mnas", "mnas-nm"), "0.607 [0.464, 0.751]"),
+    ("toy-guarded", "m-nas-modulation", ("hsml-notree", "mnas-nm"), "0.600 [0.484, 0.716]"),
     (
         "cifar10-pruning-lite",
         "metanas-pruning-both",
