@@ -239,6 +239,12 @@ class RunRecord(BaseModel):
         "headline's, and further ones, which are not part of the identity. Absent in older "
         "records.",
     )
+    digests: dict[str, str] = Field(
+        default_factory=dict,
+        description="SHA-256 of each file that numbers are made from, by its path in the folder, "
+        "when the run had written it. Files of which it is not that of their content were changed "
+        "since. Empty in older records, and while the run goes on.",
+    )
     provenance: Provenance = Field(description="How the run was made.")
 
     @model_validator(mode="after")
