@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metabench.api.merging import Merged, merge
     from metabench.api.pricing import PriceView, price
     from metabench.api.reading import (
         ClaimsView,
@@ -137,6 +138,7 @@ _HOMES = {
         "compare",
         "report",
     ),
+    "api.merging": ("Merged", "merge"),
     "api.pricing": ("PriceView", "price"),
     "api.reproducing": ("Reproduced", "reproduce"),
     "api.running": ("Runs", "run"),
@@ -316,6 +318,7 @@ __all__ = [
     "LearnerContext",
     "LearnerSpec",
     "LookingTracker",
+    "Merged",
     "MetabenchError",
     "MetricFacts",
     "MetricSpec",
@@ -375,6 +378,7 @@ __all__ = [
     "is_norm",
     "load_catalog",
     "load_results",
+    "merge",
     "normal",
     "predictor",
     "price",

@@ -137,12 +137,7 @@ def read_finished(
 
 def _beside(twin: FinishedRun, run: FinishedRun) -> str:
     """Why a run is not counted beside another making of it, which is."""
-    differs = disagreement(
-        twin.episodes,
-        run.episodes,
-        run.record.metric,
-        evaluations=(twin.evaluations, run.evaluations),
-    )
+    differs = disagreement(twin, run)
     if not differs:
         return f"the same run is also in {twin.folder}, and is counted once"
     made = made_elsewhere(twin.record, run.record)
