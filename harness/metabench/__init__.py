@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     )
     from metabench.plugin.contracts.metric import Better, MetricFacts, Score
     from metabench.plugin.contracts.phase import Phase
+    from metabench.plugin.contracts.place import PLACE
     from metabench.plugin.contracts.ranks import Ranks
     from metabench.plugin.contracts.space import (
         BatchingSpace,
@@ -213,6 +214,7 @@ _HOMES = {
     ),
     "plugin.contracts.metric": ("Better", "MetricFacts", "Score"),
     "plugin.contracts.phase": ("Phase",),
+    "plugin.contracts.place": ("PLACE",),
     "plugin.contracts.ranks": ("Ranks",),
     "plugin.contracts.space": (
         "BatchingSpace",
@@ -279,6 +281,7 @@ __all__ = [
     "API_VERSION",
     "INPUTS",
     "NEEDED",
+    "PLACE",
     "QUERY_ACCURACY",
     "QUERY_LOSS",
     "SKIPPED",

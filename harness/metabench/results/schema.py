@@ -56,7 +56,7 @@ class Provenance(BaseModel):
     files: dict[str, str] | None = Field(
         default=None,
         description="Paths of the files that parameters name, as they were given, by the SHA-256 "
-        "in the identity. Null where there are none.",
+        "in the identity; and where data lies, by source and parameter. Null where there are none.",
     )
     plan: str = Field(
         default="",
