@@ -10,7 +10,9 @@ from pydantic import JsonValue
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-PLACE = dict[str, JsonValue](place=True)
+Mark = dict[str, JsonValue]
+
+PLACE = Mark(place=True)
 """Marks a parameter of a dataset that says where files are: ``Field(json_schema_extra=PLACE)``.
 What the files hold is in the fingerprint of the data, so the same files elsewhere are the same run.
 The identity leaves the parameter out, and the record has it in ``provenance.files``."""
