@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from metabench.results.folders import look_below
 from metabench.results.same_code import made_elsewhere
 from metabench.results.schema import SCHEMA, RunRecord
 from metabench.results.state import state_of
+from metabench.results.store import RunStore
 from metabench.values import digest
 
 if TYPE_CHECKING:
@@ -133,6 +134,16 @@ def read_finished(
     evaluations |= {name: episodes.scored(one) for name, one in episodes.variants.items()}
     run = FinishedRun(folder, record, episodes, record.spec.config_id, evaluations)
     return run, [*flaws, *more_flaws]
+
+
+def edited(results: Results) -> Iterator[str]:
+    """The architectures, embeddings and curves that are not as their runs wrote them, in words.
+
+    The scores of tables do not come from them, so they are looked at where they are shown.
+    """
+    for run in results.runs:
+        if said := RunStore(run.folder).changed_in_words(run.record):
+            yield f"{run.folder}: {said}."
 
 
 def _beside(twin: FinishedRun, run: FinishedRun) -> str:

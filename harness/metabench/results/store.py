@@ -125,6 +125,13 @@ class RunStore:
         now = self.digests(*record.digests) if record.digests else {}
         return [name for name, digest in now.items() if record.digests[name] != digest]
 
+    def changed_in_words(self, record: RunRecord) -> str:
+        """That files are not as the run wrote them; "" where all are."""
+        changed = self.changed(record)
+        were, them = ("was", "it") if len(changed) == 1 else ("were", "them")
+        said = f"{' and '.join(changed)} {were} changed since the run wrote {them}"
+        return said if changed else ""
+
     def forget_changed(self, record: RunRecord) -> None:
         """Remove the files of tests that are not as the run wrote them, so that it tests again."""
         changed = [name for name in self.changed(record) if name != CURVE]

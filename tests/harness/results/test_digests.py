@@ -116,3 +116,18 @@ def test_what_a_repeated_test_makes_anew_is_removed(run: Path) -> None:
     store.forget_changed(record)
     left = {path.relative_to(run).as_posix() for path in run.rglob("*.jsonl")}
     assert left == {"metrics.jsonl", "evaluations/dense.jsonl"}
+
+
+@pytest.mark.parametrize("words", [["genotypes"], ["figure", "curves"]])
+def test_what_is_shown_beside_the_scores_is_named_too(
+    run: Path, tmp_path: Path, words: list[str]
+) -> None:
+    (run / "genotypes.jsonl").write_text('{"genotype":{"a":[[0,1,"skip"]]},"index":0}\n')
+    (run / "metrics.jsonl").write_text('{"step":1,"loss":0.5}\n{"step":2,"loss":0.25}\n')
+    seal(run)
+    for name in ("genotypes.jsonl", "metrics.jsonl"):
+        (run / name).write_text((run / name).read_text().replace("0", "1", 1))
+    place = [] if words == ["genotypes"] else ["-o", str(tmp_path / "figure.svg")]
+    done = CliRunner().invoke(app, [*words, str(run), *place])
+    named = "genotypes.jsonl and metrics.jsonl were changed since the run wrote them."
+    assert f"{run}: {named}" in done.stderr

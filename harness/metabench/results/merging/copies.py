@@ -151,8 +151,8 @@ def _add_run(found: Found, folder: Path, reader: ColumnReader) -> None:
         place = place_of(folder, record, found.root)
         if is_at_work(folder) or state_of(folder, record) == "running":
             raise NotCountedError("the run is under way; merge again when it is done")
-        if changed := RunStore(folder).changed(record):
-            raise NotCountedError(f"{' and '.join(changed)} was changed since the run wrote it")
+        if said := RunStore(folder).changed_in_words(record):
+            raise NotCountedError(said)
         run = None
         if record.status == "done":
             if "episodes.jsonl" not in files:
