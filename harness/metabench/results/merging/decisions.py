@@ -81,8 +81,9 @@ def decide(inputs: Sequence[Found], there: Found | None, prefer: Path | None) ->
             )
     for place, copies in _by_place([run for found in every for run in found.runs]).items():
         if there is not None and place in there.unsound:
-            made.conflicts.append(
-                f"{place}: the run in {there.root} is damaged or under way, and is not replaced."
+            made.left_out.append(
+                f"{copies[0].folder}: the run in {there.root} is damaged or under way, and is not "
+                "replaced."
             )
         else:
             made.runs += judge.run(place, copies)
@@ -149,6 +150,11 @@ class _Judge:
             )
         if not ended[0].has_ended:
             base = max(ended, key=lambda copy: copy.progress)
+            if others := ", ".join(str(copy.root) for copy in ended if copy is not base):
+                self.made.notes.append(
+                    f"{place}: the run is not finished; that of {base.root} is taken, which is as "
+                    f"far as that of {others} or further."
+                )
             yield TakenRun(base, {name: base.folder / name for name in base.files}, {})
             return
         agreeing = self._agreeing(place, ended)

@@ -14,7 +14,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from metabench.durable import replacing
+from metabench.durable import flush, replacing
 from metabench.errors import DataError
 from metabench.results.merging.copies import RECORD, TuningCopy
 from metabench.results.merging.decisions import Decisions, TakenRun
@@ -78,6 +78,7 @@ def link_to(source: Path, target: Path) -> bool:
         if not stat.S_ISREG(temporary.lstat().st_mode):
             return False
         temporary.replace(target)
+        flush(target.parent)
     except OSError:  # another file system, or a file of somebody else
         return False
     finally:

@@ -191,6 +191,8 @@ def test_of_half_done_runs_the_furthest_is_taken_and_later_its_end() -> None:
         with_files(made(name, SCORES[:lines], status="interrupted"), checkpoints__last_st=name)
     merged = metabench.merge("A", "B", out="C")
     assert [run.taken_from for run in merged.runs] == ["B"]
+    (note,) = merged.notes
+    assert "the run is not finished; that of B is taken, which is as far as that of A" in note
     checkpoint = Path("C") / PLACE / "checkpoints" / "last.st"
     assert checkpoint.read_text() == "B"
     checkpoint.rename(checkpoint.with_suffix(".safetensors"))
@@ -315,9 +317,12 @@ def test_a_damaged_run_that_is_there_is_not_replaced() -> None:
     there = made("C")
     with_score(there, 0.125)
     before = tree("C")
-    with pytest.raises(DataError, match="the run in C is damaged or under way"):
-        metabench.merge("A", out="C")
-    assert tree("C") == before
+    made("A", seed=1)
+    merged = metabench.merge("A", out="C")
+    words = f"A/{PLACE}: the run in C is damaged or under way, and is not replaced."
+    assert merged.left_out == (words,)
+    assert {name: data for name, data in tree("C").items() if name in before} == before
+    assert len(read_runs("C").runs) == 1
 
 
 def test_a_run_under_way_is_left_out_until_it_is_done() -> None:
@@ -394,8 +399,10 @@ def test_a_merge_that_was_cut_off_is_finished(monkeypatch: pytest.MonkeyPatch) -
 def test_a_run_that_is_at_work_in_the_merged_folder_is_not_touched() -> None:
     made("A")
     there = made("C", status="running")
-    with at_work(there), pytest.raises(DataError, match="is damaged or under way"):
-        metabench.merge("A", out="C")
+    with at_work(there):
+        merged = metabench.merge("A", out="C")
+    assert "the run in C is damaged or under way" in merged.left_out[0]
+    assert json.loads((there / "run.json").read_text())["status"] == "running"
 
 
 @pytest.mark.parametrize(
