@@ -150,10 +150,11 @@ class _Judge:
             )
         if not ended[0].has_ended:
             base = max(ended, key=lambda copy: copy.progress)
-            if others := ", ".join(str(copy.root) for copy in ended if copy is not base):
+            behind = [str(copy.root) for copy in ended if copy.progress < base.progress]
+            if behind:
                 self.made.notes.append(
-                    f"{place}: the run is not finished; that of {base.root} is taken, which is as "
-                    f"far as that of {others} or further."
+                    f"{place}: the run is not finished; that of {base.root} is taken, which is "
+                    f"further than that of {', '.join(behind)}."
                 )
             yield TakenRun(base, {name: base.folder / name for name in base.files}, {})
             return

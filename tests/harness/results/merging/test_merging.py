@@ -192,7 +192,9 @@ def test_of_half_done_runs_the_furthest_is_taken_and_later_its_end() -> None:
     merged = metabench.merge("A", "B", out="C")
     assert [run.taken_from for run in merged.runs] == ["B"]
     (note,) = merged.notes
-    assert "the run is not finished; that of B is taken, which is as far as that of A" in note
+    assert note == (
+        f"{PLACE}: the run is not finished; that of B is taken, which is further than that of A."
+    )
     checkpoint = Path("C") / PLACE / "checkpoints" / "last.st"
     assert checkpoint.read_text() == "B"
     checkpoint.rename(checkpoint.with_suffix(".safetensors"))
