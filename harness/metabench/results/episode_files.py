@@ -131,9 +131,10 @@ def _is_changed(path: Path, record: RunRecord, found: Columns | bytes) -> bool:
         found: what was read of it.
     """
     name = f"evaluations/{path.name}" if path.parent.name == "evaluations" else path.name
-    known = record.digests.get(name)
+    if (known := record.digests.get(name)) is None:
+        return False
     content = found.sha256 if isinstance(found, Columns) else sha256(found).hexdigest()
-    return known not in (None, content)
+    return known != content
 
 
 def _of_columns(found: Columns, kept: list[int], record: RunRecord, *, path: Path) -> Episodes:

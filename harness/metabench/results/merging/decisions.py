@@ -74,9 +74,12 @@ def decide(inputs: Sequence[Found], there: Found | None, prefer: Path | None) ->
         made.left_out += found.left_out
         made.notes += found.notes
         if found.others:
-            files = counted(len(found.others), "file")
+            files, are = (
+                counted(len(found.others), "file"),
+                "is" if len(found.others) == 1 else "are",
+            )
             made.notes.append(
-                f"{found.root}: {files} that metabench did not write are not taken, such as "
+                f"{found.root}: {files} that metabench did not write {are} not taken, such as "
                 f"{found.others[0]}."
             )
     for place, copies in _by_place([run for found in every for run in found.runs]).items():
@@ -150,11 +153,11 @@ class _Judge:
             )
         if not ended[0].has_ended:
             base = max(ended, key=lambda copy: copy.progress)
-            behind = [str(copy.root) for copy in ended if copy.progress < base.progress]
-            if behind:
+            roots = [str(copy.root) for copy in ended if copy.progress < base.progress]
+            if roots:
                 self.made.notes.append(
                     f"{place}: the run is not finished; that of {base.root} is taken, which is "
-                    f"further than that of {', '.join(behind)}."
+                    f"further than that of {', '.join(roots)}."
                 )
             yield TakenRun(base, {name: base.folder / name for name in base.files}, {})
             return

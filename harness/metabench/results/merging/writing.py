@@ -42,7 +42,8 @@ def write(decisions: Decisions, out: Path) -> int:
     for tuning in decisions.tunings:
         _write_tuning(tuning, out)
     for name, source in decisions.plans.items():
-        _put(source, out / name)
+        if not (out / name).exists():  # a command at work may hold it
+            _put(source, out / name)
     return written
 
 
