@@ -74,13 +74,9 @@ def decide(inputs: Sequence[Found], there: Found | None, prefer: Path | None) ->
         made.left_out += found.left_out
         made.notes += found.notes
         if found.others:
-            files, are = (
-                counted(len(found.others), "file"),
-                "is" if len(found.others) == 1 else "are",
-            )
+            files = counted(len(found.others), "file")
             made.notes.append(
-                f"{found.root}: {files} that metabench did not write {are} not taken, such as "
-                f"{found.others[0]}."
+                f"{found.root}: not of metabench and not taken: {files}, such as {found.others[0]}."
             )
     for place, copies in _by_place([run for found in every for run in found.runs]).items():
         if there is not None and place in there.unsound:

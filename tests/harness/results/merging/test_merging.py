@@ -357,7 +357,7 @@ def test_files_of_others_stay_and_are_told_of() -> None:
     made("A")
     Path("A/README.md").write_text("mine")
     assert metabench.merge("A", out="C").notes == (
-        "A: 1 file that metabench did not write is not taken, such as README.md.",
+        "A: not of metabench and not taken: 1 file, such as README.md.",
     )
 
 
