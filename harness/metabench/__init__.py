@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metabench.api.merging import Merged, merge
     from metabench.api.pricing import PriceView, price
     from metabench.api.reading import (
         ClaimsView,
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     )
     from metabench.plugin.contracts.metric import Better, MetricFacts, Score
     from metabench.plugin.contracts.phase import Phase
+    from metabench.plugin.contracts.place import PLACE
     from metabench.plugin.contracts.ranks import Ranks
     from metabench.plugin.contracts.space import (
         BatchingSpace,
@@ -137,6 +139,7 @@ _HOMES = {
         "compare",
         "report",
     ),
+    "api.merging": ("Merged", "merge"),
     "api.pricing": ("PriceView", "price"),
     "api.reproducing": ("Reproduced", "reproduce"),
     "api.running": ("Runs", "run"),
@@ -211,6 +214,7 @@ _HOMES = {
     ),
     "plugin.contracts.metric": ("Better", "MetricFacts", "Score"),
     "plugin.contracts.phase": ("Phase",),
+    "plugin.contracts.place": ("PLACE",),
     "plugin.contracts.ranks": ("Ranks",),
     "plugin.contracts.space": (
         "BatchingSpace",
@@ -277,6 +281,7 @@ __all__ = [
     "API_VERSION",
     "INPUTS",
     "NEEDED",
+    "PLACE",
     "QUERY_ACCURACY",
     "QUERY_LOSS",
     "SKIPPED",
@@ -316,6 +321,7 @@ __all__ = [
     "LearnerContext",
     "LearnerSpec",
     "LookingTracker",
+    "Merged",
     "MetabenchError",
     "MetricFacts",
     "MetricSpec",
@@ -375,6 +381,7 @@ __all__ = [
     "is_norm",
     "load_catalog",
     "load_results",
+    "merge",
     "normal",
     "predictor",
     "price",

@@ -87,11 +87,20 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
+def is_unfinished(name: str) -> bool:
+    """Whether a file has the name of one that is not finished.
+
+    >>> is_unfinished(".run.json.4711"), is_unfinished("run.json"), is_unfinished(".lock.owner")
+    (True, False, False)
+    """
+    return _TEMPORARY.fullmatch(name) is not None
+
+
 def remove_unfinished(folder: Path) -> None:
     """Remove the files that a killed process was writing; only who holds the lock may call this."""
     with suppress(OSError):
         for path in folder.iterdir():
-            if _TEMPORARY.fullmatch(path.name) and not path.is_dir():
+            if is_unfinished(path.name) and not path.is_dir():
                 path.unlink(missing_ok=True)
 
 

@@ -21,6 +21,7 @@ from metabench.plugin.catalog import Catalog
 from metabench.render import Format
 from metabench.reports.tables import Report
 from metabench.results.schema import EpisodeRecord, Provenance, RunRecord
+from metabench.results.store import RunStore
 from metabench.values import digest
 
 if TYPE_CHECKING:
@@ -123,6 +124,19 @@ def write_run(out: Path, spec: RunSpec, scores: list[float] | None = None, **cha
     lines = [episode.model_dump_json(exclude_none=True) for episode in episodes]
     (folder / "episodes.jsonl").write_text("".join(f"{line}\n" for line in lines))
     return folder
+
+
+def seal(folder: Path) -> Path:
+    """Give the record of a run the digests of its files, as a run has them that is done."""
+    edit_json(folder / "run.json", digests=RunStore(folder).digests())
+    return folder
+
+
+def with_score(folder: Path, score: float, *, file: str = "episodes.jsonl") -> None:
+    """Edit the score of the first line of a file of a run."""
+    path = folder / file
+    first, *rest = path.read_text().splitlines(keepends=True)
+    path.write_text(json.dumps({**json.loads(first), "score": score}) + "\n" + "".join(rest))
 
 
 def edit_json(path: Path, **changes: Any) -> None:

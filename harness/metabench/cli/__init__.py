@@ -20,6 +20,7 @@ from metabench.cli.figure import figure
 from metabench.cli.genotypes import genotypes
 from metabench.cli.leaderboard import leaderboard
 from metabench.cli.listing import list_, show
+from metabench.cli.merge import merge
 from metabench.cli.plugins import plugins_app
 from metabench.cli.references import references_app
 from metabench.cli.report import report
@@ -114,6 +115,7 @@ app.command("figure")(figure)
 app.command("genotypes")(genotypes)
 app.command("view")(view)
 app.command("leaderboard")(leaderboard)
+app.command("merge")(merge)
 app.command("status")(status)
 app.command("track")(track)
 app.command("list")(list_)

@@ -143,7 +143,7 @@ def _describe_source(choice: SourceChoice, data: ClassData) -> dict[str, Any]:
     return {
         "source": choice.source,
         "dataset": choice.name,
-        "params": choice.params,
+        "params": choice.params | choice.places,
         "fingerprint": data.fingerprint,
         "stamps": list(data.stamps),
         "notes": list(data.notes),

@@ -86,7 +86,7 @@ def figure(
     from metabench.cli.context import catalog
     from metabench.cli.screen import tell
     from metabench.results.further_metrics import through_metric
-    from metabench.results.reading import read_runs
+    from metabench.results.reading import edited, read_runs
     from metabench.results.selection import absent, select
 
     if kind not in FIGURES:
@@ -103,7 +103,7 @@ def figure(
     results = select(read_runs(directory), selection)
     if metric is not None and FIGURES[kind].of_scores:
         results = through_metric(results, metric)
-    for problem in results.problems:
+    for problem in (*results.problems, *edited(results)):
         tell(problem)
     require_runs(results, directory)
     for note in absent(results.runs, selection):

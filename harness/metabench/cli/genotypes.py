@@ -26,11 +26,11 @@ def genotypes(
     """Print the most common architectures of each search, how far its seeds agree, and its cost."""
     from metabench.cli.screen import tell
     from metabench.render.searches_text import searches_json, searches_text
-    from metabench.results.reading import read_runs
+    from metabench.results.reading import edited, read_runs
     from metabench.results.searches import find_searches
 
     results = read_runs(directory)
-    for problem in results.problems:
+    for problem in (*results.problems, *edited(results)):
         tell(problem)
     found = find_searches(results)
     if not found:

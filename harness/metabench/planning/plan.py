@@ -255,7 +255,8 @@ Loaded = list["ClassData | FunctionFamily"]
 def _loaded(part: _Part, catalog: Catalog, opened: dict[str, Loaded]) -> Loaded:
     """The data of a request; requests with equal sources share it."""
     kind = part.request.data
-    key = canonical_json([kind, [source.model_dump(mode="json") for source in part.sources]])
+    sources = [(source.model_dump(mode="json"), source.files) for source in part.sources]
+    key = canonical_json([kind, sources])
     if key not in opened:
         opened[key] = [load_data(choice, catalog, data=kind) for choice in part.sources]
     if part.suite.evaluations:
@@ -532,14 +533,17 @@ def source_choices(
     for source in suite.sources:
         spec = catalog.dataset(source.dataset)
         check_source(suite.task, source.name, spec, catalog)
+        model = spec.params_model()
         checked = _checked(
-            spec.params_model(),
+            model,
             {**source.params, **changes},
             what="data",
             owner=f"source {source.name}",
         )
         choices.append(
-            SourceChoice(source=source.name, name=spec.name, version=spec.version, **checked)
+            SourceChoice.with_places(
+                model, source=source.name, name=spec.name, version=spec.version, **checked
+            )
         )
     return tuple(choices)
 

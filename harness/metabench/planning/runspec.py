@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from metabench.plugin.contracts.episode import EpisodeShape
 from metabench.plugin.contracts.file_param import FILES, file_in_words, is_file_value
+from metabench.plugin.contracts.place import places_in
 from metabench.values import Frozen, Name, digest
 
 M = TypeVar("M", bound=BaseModel)
@@ -31,8 +32,9 @@ class Choice(Frozen):
     files: dict[str, str] = Field(
         default_factory=dict,
         exclude=True,
-        description="Paths of the files among the parameters, by SHA-256. Not written, and not "
-        "part of the identity: `provenance.files` has them.",
+        description="Paths of the files among the parameters, by SHA-256; and where data lies, by "
+        "source and parameter. Not written, and not part of the identity: `provenance.files` has "
+        "them.",
     )
 
     def __str__(self) -> str:
@@ -42,7 +44,12 @@ class Choice(Frozen):
 
     def validated(self, model: type[M]) -> M:
         """The parameters as their model, whose files know their paths."""
-        return model.model_validate(self.params, context={FILES: self.files})
+        return model.model_validate(self.params | self.places, context={FILES: self.files})
+
+    @property
+    def places(self) -> dict[str, str]:
+        """The parameters that say where data lies, which are not among ``params``."""
+        return {}
 
 
 def _word(value: Any) -> Any:
@@ -53,6 +60,31 @@ class SourceChoice(Choice):
     """A source of the suite: a dataset with its parameters, under a name of its own."""
 
     source: str = Field(description="Name of the source in the suite and of its column in tables.")
+
+    @property
+    def places(self) -> dict[str, str]:
+        """The parameters that say where data lies, which are not among ``params``."""
+        own = f"{self.source}."
+        return {
+            name.removeprefix(own): path
+            for name, path in self.files.items()
+            if name.startswith(own)
+        }
+
+    @classmethod
+    def with_places(cls, model: type[BaseModel], params: dict[str, Any], **fields: Any) -> Self:
+        """A source whose parameters that say where data lies are beside its identity.
+
+        Args:
+            model: of the parameters.
+            params: all of them.
+            fields: the other fields.
+        """
+        choice = cls(params=params, **fields)
+        places = {name: params[name] for name in places_in(model) if params[name] is not None}
+        files = {f"{choice.source}.{name}": path for name, path in places.items()}
+        left = {name: value for name, value in params.items() if name not in places}
+        return choice.model_copy(update={"params": left, "files": {**choice.files, **files}})
 
 
 class _WithLaterFields(Frozen):

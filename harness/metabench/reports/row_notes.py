@@ -103,7 +103,7 @@ def _unlike_code(entries: Sequence[Entry]) -> str:
     said = [
         f"{_name(row, rows)}: {difference}"
         for row, config in entries
-        if (difference := unlike(config.runs))
+        if (difference := unlike([run.record for run in config.runs]))
     ]
     return (
         f"Seeds of one row were made by unlike code or devices: {'. '.join(said)}." if said else ""

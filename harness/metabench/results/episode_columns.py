@@ -52,6 +52,7 @@ class Columns:
     """A file of episodes that are alike.
 
     Attributes:
+        sha256: of the file.
         layout: which episodes.
         score: ``[n]``, all finite.
         n_params: ``[n]``, None where lines name none.
@@ -60,6 +61,7 @@ class Columns:
         metrics: ``[n]`` by name.
     """
 
+    sha256: str
     layout: Layout
     score: NDArray[np.float64]
     n_params: NDArray[np.float64] | None
@@ -106,11 +108,11 @@ class ColumnReader:
         if rows is None:
             return None
         try:
-            return self._columns(rows)
+            return self._columns(rows, sha256(data).hexdigest())
         except (KeyError, OverflowError):  # a line with other fields, too large a number
             return None
 
-    def _columns(self, rows: Sequence[Mapping[str, Any]]) -> Columns | None:
+    def _columns(self, rows: Sequence[Mapping[str, Any]], sha256: str) -> Columns | None:
         columns = {name: list(map(itemgetter(name), rows)) for name in rows[0]}
         if any(
             not {*map(type, column)} <= _TYPES.get(name, {dict, list})
@@ -128,6 +130,7 @@ class ColumnReader:
             return None
         n_params = columns.get("n_params")
         return Columns(
+            sha256=sha256,
             layout=self.layouts[layout],
             score=score,
             n_params=None if n_params is None else _shrunk(np.array(n_params, dtype=np.float64)),
@@ -168,6 +171,7 @@ class ColumnReader:
         columns = dict(zip(map(tuple, about["columns"]), rows, strict=True))
         n_params = columns.get(("n_params", ""))
         return Columns(
+            sha256=about["sha256"],
             layout=layout,
             score=columns["score", ""],
             n_params=None if n_params is None else _shrunk(n_params),
@@ -195,6 +199,7 @@ class ColumnReader:
         parts |= {("metric", name): column for name, column in columns.metrics.items()}
         about = {
             "stamp": stamp,
+            "sha256": columns.sha256,
             "layout": digest,
             "columns": list(parts),
             "curve_width": columns.curve_width,

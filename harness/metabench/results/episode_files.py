@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,8 @@ def read_episodes(
             read.
 
     Raises:
-        NotCountedError: when nothing of the file can be counted.
+        NotCountedError: when nothing of the file can be counted, or it was changed since the run
+            wrote it.
     """
     file = path.name
     reader = reader or ColumnReader(Cache(None))
@@ -109,9 +111,30 @@ def read_episodes(
         raise NotCountedError(f"{file} has none of the {asked:,} episodes, so it is not counted")
     if len(kept) < asked:
         flaws.append(f"only {len(kept):,} of the {asked:,} episodes of the protocol are in {file}")
+    if _is_changed(path, record, found):
+        what = f" ({flaws[0]})" if flaws else ""
+        raise NotCountedError(
+            f"{file} was changed since the run wrote it{what}: its SHA-256 is not the one in "
+            "run.json, so it is not counted"
+        )
     if isinstance(found, Columns):
         return _of_columns(found, kept, record, path=path), flaws
     return _of_records([records[row] for row in kept], record), flaws
+
+
+def _is_changed(path: Path, record: RunRecord, found: Columns | bytes) -> bool:
+    """Whether a file is not the one that a run wrote; False where the record does not say.
+
+    Args:
+        path: of the file.
+        record: of the run.
+        found: what was read of it.
+    """
+    name = f"evaluations/{path.name}" if path.parent.name == "evaluations" else path.name
+    if (known := record.digests.get(name)) is None:
+        return False
+    content = found.sha256 if isinstance(found, Columns) else sha256(found).hexdigest()
+    return known != content
 
 
 def _of_columns(found: Columns, kept: list[int], record: RunRecord, *, path: Path) -> Episodes:

@@ -118,9 +118,10 @@ class MixturePath:
     panels: tuple[MixturePanel, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """A line of the file, three decimals each."""
+        """A line of the file, three decimals each; null where a weight is not finite."""
         panels = [
-            asdict(panel) | {"weights": panel.weights.round(3).tolist()} for panel in self.panels
+            asdict(panel) | {"weights": [*map(_short, panel.weights.round(3))]}
+            for panel in self.panels
         ]
         return {"index": self.index, "steps": self.steps, "panels": panels}
 

@@ -21,7 +21,7 @@ from metabench.results.foreign import read_end
 from metabench.results.store import RunStore
 from metabench.values import digest
 
-_FOLDER = ".plans"
+FOLDER = ".plans"
 MAX_PLAN = 16 * 2**20
 """Bytes of a plan that is read; a larger file is none."""
 MAX_PLANS = 1000
@@ -62,7 +62,7 @@ def announced(planned: Sequence[PlannedRun], out: Path) -> Iterator[None]:
     if len(planned) < 2:
         yield
         return
-    path = out / _FOLDER / f"{digest(sorted(one.spec.run_id for one in planned))}.json"
+    path = out / FOLDER / f"{digest(sorted(one.spec.run_id for one in planned))}.json"
     with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def read_plans(below: Below) -> Iterator[tuple[PlanEntry, bool, Path]]:
     Yields:
         A run, whether the command that planned it is still at work, and the results folder.
     """
-    folders = (folder for folder in below.names if folder.name == _FOLDER)
+    folders = (folder for folder in below.names if folder.name == FOLDER)
     files = (folder / name for folder in folders for name in below.names[folder])
     for path in sorted(file for file in files if file.suffix == ".json")[:MAX_PLANS]:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,14 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from metabench.errors import DataError
+from metabench.results.agreement import disagreement
 from metabench.results.episode_columns import ColumnReader
 from metabench.results.episode_files import Episodes, NotCountedError, read_episodes
 from metabench.results.folders import look_below
+from metabench.results.same_code import made_elsewhere
 from metabench.results.schema import SCHEMA, RunRecord
 from metabench.results.state import state_of
+from metabench.results.store import RunStore
 from metabench.values import digest
 
 if TYPE_CHECKING:
@@ -102,20 +105,58 @@ def read_runs(path: str | Path) -> Results:
                     under_way.append(folder)
                     continue
                 raise NotCountedError(f"the run is {_status(record)}, so it is not counted")
-            config_id = record.spec.config_id
-            if (twin := runs.get((config_id, record.spec.seed))) is not None:
-                raise NotCountedError(f"the same run is also in {twin.folder}, and is counted once")
-            episodes, flaws = read_episodes(folder / "episodes.jsonl", record, reader=reader)
+            run, flaws = read_finished(folder, record, reader)
+            if (twin := runs.get((run.config_id, record.spec.seed))) is not None:
+                raise NotCountedError(_beside(twin, run))
         except NotCountedError as problem:
             problems.append(f"{folder}: {problem}.")
             continue
-        evaluations, more_flaws = _read_evaluations(folder, record, reader)
-        evaluations |= {name: episodes.scored(one) for name, one in episodes.variants.items()}
-        problems.extend(f"{folder}: {flaw}." for flaw in (*flaws, *more_flaws))
-        runs[config_id, record.spec.seed] = FinishedRun(
-            folder, record, episodes, config_id, evaluations
-        )
+        problems.extend(f"{folder}: {flaw}." for flaw in flaws)
+        runs[run.config_id, record.spec.seed] = run
     return Results(tuple(runs.values()), tuple(others), tuple(problems), read_at, tuple(under_way))
+
+
+def read_finished(
+    folder: Path, record: RunRecord, reader: ColumnReader
+) -> tuple[FinishedRun, list[str]]:
+    """Read the episodes of a finished run, and name what is wrong with some of them.
+
+    Args:
+        folder: of the run.
+        record: of the run.
+        reader: reads many files of a folder.
+
+    Raises:
+        NotCountedError: when the run cannot be counted.
+    """
+    episodes, flaws = read_episodes(folder / "episodes.jsonl", record, reader=reader)
+    evaluations, more_flaws = _read_evaluations(folder, record, reader)
+    evaluations |= {name: episodes.scored(one) for name, one in episodes.variants.items()}
+    run = FinishedRun(folder, record, episodes, record.spec.config_id, evaluations)
+    return run, [*flaws, *more_flaws]
+
+
+def edited(results: Results) -> Iterator[str]:
+    """The architectures, embeddings and curves that are not as their runs wrote them, in words.
+
+    The scores of tables do not come from them, so they are looked at where they are shown.
+    """
+    for run in results.runs:
+        if said := RunStore(run.folder).changed_in_words(run.record):
+            yield f"{run.folder}: {said}."
+
+
+def _beside(twin: FinishedRun, run: FinishedRun) -> str:
+    """Why a run is not counted beside another making of it, which is."""
+    differs = disagreement(twin, run)
+    if not differs:
+        return f"the same run is also in {twin.folder}, and is counted once"
+    made = made_elsewhere(twin.record, run.record)
+    why = f"; they were made with {made}" if made else ""
+    return (
+        f"the same run is also in {twin.folder}, and the two disagree: {differs}{why}. That in "
+        f"{twin.folder} is counted"
+    )
 
 
 def load_results(path: str | Path) -> pd.DataFrame:

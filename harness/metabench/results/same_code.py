@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from metabench.results.reading import FinishedRun
 from metabench.results.schema import Provenance, RunRecord
 
 _UNKNOWN = "unknown"
@@ -32,17 +31,24 @@ def made_otherwise(record: RunRecord, other: RunRecord) -> str:
     return ", ".join(said)
 
 
-def unlike(runs: Sequence[FinishedRun]) -> str:
+def made_elsewhere(first: RunRecord, second: RunRecord) -> str:
+    """How the code and the device of two records of one run differ, in words; "" if they do not."""
+    here, there = (device_kind(one.provenance) for one in (first, second))
+    said = [made_otherwise(second, first), f"device {here} or {there}" if here != there else ""]
+    return ", ".join(filter(None, said))
+
+
+def unlike(records: Sequence[RunRecord]) -> str:
     """How the code and device of runs of one configuration differ, in words; "" if they do not.
 
     Names the seeds by what they were made with: ``revision 1db09d1bdc6c for seed 2``.
     """
-    return "; ".join(_unlike(runs))
+    return "; ".join(_unlike(records))
 
 
-def _unlike(runs: Sequence[FinishedRun]) -> Iterator[str]:
-    by_seed = sorted(runs, key=lambda run: run.record.spec.seed)
-    made = [(run.record.spec.seed, run.record.provenance) for run in by_seed]
+def _unlike(records: Sequence[RunRecord]) -> Iterator[str]:
+    by_seed = sorted(records, key=lambda record: record.spec.seed)
+    made = [(record.spec.seed, record.provenance) for record in by_seed]
     first = made[0][1]
     names = dict.fromkeys(name for _, one in made for name in code_differs(first.code, one.code))
     facts = [{name: one.code.get(name, _UNKNOWN) for name in names} for _, one in made]
@@ -50,7 +56,7 @@ def _unlike(runs: Sequence[FinishedRun]) -> Iterator[str]:
         facts = [{"revision": one.git or _UNKNOWN} for _, one in made]
     for fact, (_, one) in zip(facts, made, strict=True):
         fact["torch"] = one.packages.get("torch", _UNKNOWN)
-        fact["device"] = _device(one)
+        fact["device"] = device_kind(one)
     for name in facts[0]:
         seeds: dict[str, list[str]] = {}
         for fact, (seed, _) in zip(facts, made, strict=True):
@@ -62,7 +68,7 @@ def _unlike(runs: Sequence[FinishedRun]) -> Iterator[str]:
             )
 
 
-def _device(provenance: Provenance) -> str:
+def device_kind(provenance: Provenance) -> str:
     """The kind of device: which of several equal GPUs made a run does not matter."""
     kind, _, name = provenance.device.partition(" ")
     return " ".join(filter(None, (kind.partition(":")[0], name)))

@@ -56,7 +56,7 @@ class Provenance(BaseModel):
     files: dict[str, str] | None = Field(
         default=None,
         description="Paths of the files that parameters name, as they were given, by the SHA-256 "
-        "in the identity. Null where there are none.",
+        "in the identity; and where data lies, by source and parameter. Null where there are none.",
     )
     plan: str = Field(
         default="",
@@ -238,6 +238,12 @@ class RunRecord(BaseModel):
         description="How the scores of each metric are printed and compared, by name: the "
         "headline's, and further ones, which are not part of the identity. Absent in older "
         "records.",
+    )
+    digests: dict[str, str] = Field(
+        default_factory=dict,
+        description="SHA-256 of each file that numbers are made from, by its path in the folder, "
+        "when the run had written it. Files of which it is not that of their content were changed "
+        "since. Empty in older records, and while the run goes on.",
     )
     provenance: Provenance = Field(description="How the run was made.")
 

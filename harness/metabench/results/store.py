@@ -8,6 +8,7 @@ and ``mixtures.jsonl``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import tempfile
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from metabench.planning.runspec import RunSpec
     from metabench.plugin.contracts.genotype import Genotype
 
+
+CURVE = "metrics.jsonl"
+"""The training curve."""
+NUMBERS = ("episodes", "genotypes", "embeddings", "metrics")
+"""The files that numbers are made from, beside those of evaluations, without ``.jsonl``."""
 
 _SAME_SCORE = {"rel_tol": 1e-4, "abs_tol": 1e-7}
 """Scores of the same predictions that were computed twice, up to rounding."""
@@ -92,6 +98,47 @@ class RunStore:
         self.flush()
         path = self.folder / "run.json"
         replace_text(path, record.model_dump_json(indent=2) + "\n")
+
+    def digests(self, *names: str) -> dict[str, str]:
+        """SHA-256 by name of the files that numbers are made from, where they are there.
+
+        Args:
+            names: paths in the folder; all such files if none is named.
+        """
+        paths = [self.folder / name for name in names] or self.number_files()
+        return {
+            path.relative_to(self.folder).as_posix(): sha256_of(path)
+            for path in paths
+            if path.is_file()
+        }
+
+    def number_files(self) -> list[Path]:
+        """The files that numbers are made from."""
+        named = (self.folder / f"{stem}.jsonl" for stem in NUMBERS)
+        return [*named, *sorted(self.folder.glob("evaluations/*.jsonl"))]
+
+    def changed(self, record: RunRecord) -> list[str]:
+        """The files that numbers are made from that are not as the run wrote them.
+
+        A file that is gone is not among them, and nothing is known of an older record.
+        """
+        now = self.digests(*record.digests) if record.digests else {}
+        return [name for name, digest in now.items() if record.digests[name] != digest]
+
+    def changed_in_words(self, record: RunRecord) -> str:
+        """That files are not as the run wrote them; "" where all are."""
+        changed = self.changed(record)
+        were, them = ("was", "it") if len(changed) == 1 else ("were", "them")
+        said = f"{' and '.join(changed)} {were} changed since the run wrote {them}"
+        return said if changed else ""
+
+    def forget_changed(self, record: RunRecord) -> None:
+        """Remove the files of tests that are not as the run wrote them, so that it tests again."""
+        changed = [name for name in self.changed(record) if name != CURVE]
+        if {*changed} & {"genotypes.jsonl", "embeddings.jsonl"}:  # made with the episodes
+            changed.append("episodes.jsonl")
+        for name in changed:
+            (self.folder / name).unlink(missing_ok=True)
 
     def flush(self) -> None:
         """Have the disk keep what was appended, so that it survives a power cut."""
@@ -245,6 +292,16 @@ def require_writable(folder: Path) -> None:
         raise UsageError(
             f"Cannot write to {folder}: {reason}.", hint="Choose another --out."
         ) from error
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, 64 hex digits.
+
+    Raises:
+        OSError: when it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def replace_text(path: Path, text: str) -> None:

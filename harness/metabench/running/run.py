@@ -25,7 +25,7 @@ from metabench.results.run_facts import facts_of, scores_of
 from metabench.results.same_code import code_differs
 from metabench.results.schema import RunRecord, Status
 from metabench.results.search_files import measure
-from metabench.results.store import RunStore
+from metabench.results.store import CURVE, RunStore
 from metabench.results.validation_scores import validation_scores
 from metabench.running import engines, provenance
 from metabench.running.build import Built, build
@@ -41,6 +41,8 @@ from metabench.text import counted
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
 
+
+_MADE_BY_THE_TEST = ("episodes.jsonl", "genotypes.jsonl", "embeddings.jsonl")
 
 _AGAIN = "further metrics"
 """The meta-test that is repeated for them. No evaluation of a suite has a space in its name."""
@@ -132,6 +134,9 @@ class RunExecution:
             DataError: when neither is.
         """
         flaw = self._flaw(record)
+        of_test = [name for name in self.store.changed(record) if name in _MADE_BY_THE_TEST]
+        if not flaw and of_test:
+            flaw = f"{of_test[0]} was changed since the run wrote it"
         if not flaw:
             return True
         weights = self.store.tested_weights(record.spec.protocol.selection)
@@ -191,9 +196,10 @@ class RunExecution:
                 self._say("message", text=f"began{changed}")
             kept_facts = {"started": before.started, "peak_memory_mib": before.peak_memory_mib}
             made_with = made_with.model_copy(update=kept_facts)
-        kept = {}
+        kept: dict[str, Any] = {}
         if earlier is not None and self.store.weights.exists():
             kept = {"training_from": earlier.training_from, "train_seconds": earlier.train_seconds}
+            kept["digests"] = {name: own for name, own in earlier.digests.items() if name == CURVE}
         record = RunRecord(
             **kept,
             run_id=planned.spec.run_id,
@@ -206,6 +212,8 @@ class RunExecution:
             metrics=self._metrics_of(earlier),
             provenance=made_with,
         )
+        if earlier is not None:
+            self.store.forget_changed(earlier)
         return self._write(record, "running")
 
     def _run(self, record: RunRecord) -> RunRecord:
@@ -259,13 +267,22 @@ class RunExecution:
         )
         if self._planned.trial:
             loops.meta_validate(built.meta_val())
-            return self._write(record, "trained")
+            return self._write(record, "trained", digests=self._digests(record))
         try:
             loops.meta_test()
         finally:
             self._test_engine = engines.together(self._test_engine, test.name)
         episodes, _ = read_episodes(self.store.episodes_of(), record)
-        return self._write(record, "done", measures=measure(self.store.folder, episodes))
+        measures = measure(self.store.folder, episodes)
+        return self._write(record, "done", measures=measures, digests=self._digests(record))
+
+    def _digests(self, record: RunRecord) -> dict[str, str]:
+        """Of the files as they are; that of a curve which an earlier start wrote stays."""
+        return {**self.store.digests(), **record.digests}
+
+    def _digests_with(self, record: RunRecord, name: str) -> dict[str, str]:
+        """The digests of a record with that of a file as it is now; none of an older record."""
+        return {**record.digests, **self.store.digests(name)} if record.digests else {}
 
     def _share_training(self, record: RunRecord) -> RunRecord:
         """Take the training of another run, if there is one and this run has none."""
@@ -413,7 +430,8 @@ class RunExecution:
             self.store.add_metrics_of(_AGAIN)
             headline = {record.spec.metric: record.metric}
             metrics = {**headline, **record.metrics, **lacking}
-            record = self._write(record, "done", metrics=metrics)
+            digests = self._digests_with(record, "episodes.jsonl")
+            record = self._write(record, "done", metrics=metrics, digests=digests)
         except MetabenchError as error:
             text = f"{', '.join(lacking)} is not computed: {error.in_full}"
             self._say("message", text=text.strip())
@@ -423,9 +441,8 @@ class RunExecution:
     def _evaluate(self, record: RunRecord) -> RunRecord:
         """Make the evaluations that are missing; report one that cannot be made, and go on."""
         for name, evaluation in self._planned.evaluations.items():
-            if record.evaluations.get(name) != evaluation:
-                self.store.forget_evaluation(name)
-            elif not self._flaw(record, name):
+            file = f"evaluations/{name}.jsonl"
+            if record.evaluations.get(name) == evaluation and not self._flaw(record, name):
                 continue
             try:
                 restored = restore(
@@ -434,11 +451,17 @@ class RunExecution:
                     device=self._device,
                     normalization=evaluation.normalization,
                 )
+                changed = file in self.store.changed(record)
+                if changed or record.evaluations.get(name) != evaluation:
+                    self.store.forget_evaluation(name)
                 made = {**record.evaluations, name: evaluation}
-                record = self._write(record, "done", evaluations=made)
+                before = {key: own for key, own in record.digests.items() if key != file}
+                record = self._write(record, "done", evaluations=made, digests=before)
                 built = restored.built
                 loops = Loops(self._planned, built, self.store, self._device, self._control)
                 loops.evaluate(name, built.test.on_grid(evaluation.grid))
+                digests = self._digests_with(record, file)
+                record = self._write(record, "done", digests=digests)
             except MetabenchError as error:
                 text = f"evaluation {name} is not made: {error.in_full}"
                 self._say("message", text=text.strip())

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from metabench import DataError, DatasetSpec, Frozen, digest
+from metabench import PLACE, DataError, DatasetSpec, Frozen, digest
 from metabench.data import Archive, Contents, ImageClass
 from metabench_plugins.datasets.parts.array_files import (
     MAX_FEATURES,
@@ -133,6 +133,7 @@ class FeatureFolderParams(Frozen):
 
     path: str | None = Field(
         default=None,
+        json_schema_extra=PLACE,
         description="A folder or an .npz file with features.npy, numbers [examples, features], "
         "and labels.npy or labels.txt, the class of each row. It is packed at its first use, and "
         "again when its files change.",
@@ -145,6 +146,7 @@ class FeatureFolderParams(Frozen):
     )
     splits: str | None = Field(
         default=None,
+        json_schema_extra=PLACE,
         description="A JSON or YAML file with the classes of `train`, `val` and `test`, or a CSV "
         "file with the columns class and split. Without it, labels such as train/cats, val/dogs "
         "and test/eels are the splits; without such labels classes are split at random by "

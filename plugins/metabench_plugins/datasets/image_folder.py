@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from metabench import DatasetSpec, Frozen, digest
+from metabench import PLACE, DatasetSpec, Frozen, digest
 from metabench.data import (
     Archive,
     Contents,
@@ -105,6 +105,7 @@ class ImageFolderParams(Frozen):
 
     path: str | None = Field(
         default=None,
+        json_schema_extra=PLACE,
         description="A folder, a zip file or a tarball with one folder of images per class. It "
         "is packed at its first use, and again when its files change.",
     )
@@ -116,6 +117,7 @@ class ImageFolderParams(Frozen):
     )
     splits: str | None = Field(
         default=None,
+        json_schema_extra=PLACE,
         description="A JSON or YAML file with the classes of `train`, `val` and `test`, a CSV "
         "file with the columns class and split, or `torchmeta:NAME` for a split of torchmeta, "
         "such as `torchmeta:cub`. Without it the folders train, val and test (or base, val and "

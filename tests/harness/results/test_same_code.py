@@ -15,6 +15,10 @@ from metabench.results.same_code import code_differs, unlike
 MADE = {"code": {"harness": "metabench 0.1.0 aa", "learner maml": "mine 1 bb"}, "git": "r1"}
 
 
+def records_of(results: Any) -> list[Any]:
+    return [run.record for run in results.runs]
+
+
 def runs_with(tmp_path: Path, *made: dict[str, Any]) -> Any:
     for seed, changes in enumerate(made):
         provenance = PROVENANCE.model_copy(update=changes)
@@ -32,7 +36,7 @@ def runs_with(tmp_path: Path, *made: dict[str, Any]) -> Any:
 )
 def test_a_row_of_unlike_runs_says_so(tmp_path: Path, other: dict[str, Any], words: str) -> None:
     results = runs_with(tmp_path, MADE, MADE, other)
-    assert words in unlike(results.runs)
+    assert words in unlike(records_of(results))
     (table,) = build_report(results).tables
     assert "made by unlike code or devices: maml: " in table.caption
     assert "some rows mix unlike code" in table.warnings
@@ -40,13 +44,13 @@ def test_a_row_of_unlike_runs_says_so(tmp_path: Path, other: dict[str, Any], wor
 
 def test_older_records_are_told_apart_by_their_revision(tmp_path: Path) -> None:
     results = runs_with(tmp_path, {"git": "r1"}, {"git": "r2-dirty"})
-    assert unlike(results.runs) == "revision r1 for seed 0, revision r2-dirty for seed 1"
+    assert unlike(records_of(results)) == "revision r1 for seed 0, revision r2-dirty for seed 1"
 
 
 def test_equal_code_is_not_spoken_of(tmp_path: Path) -> None:
     gpus = ({**MADE, "device": f"cuda:{i} (NVIDIA H200)"} for i in range(2))
     results = runs_with(tmp_path, *gpus)
-    assert unlike(results.runs) == ""
+    assert unlike(records_of(results)) == ""
     (table,) = build_report(results).tables
     assert not any("unlike code" in text for text in (table.caption, *table.warnings))
 
