@@ -312,9 +312,11 @@ def _named(printed: PrintedRow, row: Row, config: Configuration, deviations: Dev
     except MetabenchError:  # the verdict says so
         return row
     labels = [deviation.label for deviation in found]
+    said = {f"{one.version.whose} version {one.version.number}" for one in found if one.version}
+    facts = [fact for fact in row.facts if fact not in said]  # a label names the plugin as well
     return replace(
         row,
-        facts=tuple(dict.fromkeys([*row.facts, *labels])),
+        facts=tuple(dict.fromkeys([*facts, *labels])),
         versions=tuple(one.version for one in found if one.version is not None),
     )
 

@@ -90,12 +90,19 @@ def _joined(loc: Sequence[str | int]) -> str:
     )
 
 
+_NOT_NUMBERS = ("nan", "-nan", "+nan")
+_BOUNDS = ("less_than", "less_than_equal", "greater_than", "greater_than_equal", "finite_number")
+"""What NaN does not satisfy, whatever the bound is."""
+
+
 def _said(one: ErrorDetails) -> str:
     """The message of pydantic, as the end of a sentence."""
     if one["type"] == "string_pattern_mismatch" and one["ctx"]["pattern"] == NAME_PATTERN:
         return NAME_RULE
     if one["type"] in ("tuple_type", "list_type"):
         return "input should be a list"
+    if str(one["input"]).lower() in _NOT_NUMBERS and one["type"] in _BOUNDS:
+        return "input should be a number, not nan"
     text = " ".join(one["msg"].removeprefix("Value error, ").split()).rstrip(".")
     return text[:1].lower() + text[1:]
 

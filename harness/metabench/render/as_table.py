@@ -16,7 +16,7 @@ from metabench.render.text_table import (
     TextTable,
     text_table_of,
 )
-from metabench.render.verdict_signs import signed
+from metabench.render.verdict_signs import signed, unsigned
 from metabench.reports.tables import Report, Row, Table
 
 _STYLES: dict[EntryMark, Style] = {"best": "bold", "tied": "underline", "paper": "dim"}
@@ -131,6 +131,8 @@ def _without_constants(grid: Grid, table: Table | PaperTable) -> tuple[Grid, lis
         if column.kind == "key" or column.heading not in _IN_WORDS or len(found) > 1:
             kept.append(i)
         elif text := "".join(found):
+            if column.heading == _VERDICT:
+                text = unsigned(text)
             said[column.heading] = _IN_WORDS[column.heading].format(text)
             if column.heading == "Seeds" and text.isdecimal():
                 said[column.heading] = f"seed {text}"

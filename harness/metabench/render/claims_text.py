@@ -32,8 +32,8 @@ from metabench.render.layout import (
     wrap,
 )
 from metabench.render.verdict_signs import signed
-from metabench.results.labels import short_name, telling
-from metabench.stats.words import p_value
+from metabench.results.labels import said_name, telling_apart
+from metabench.stats.words import p_entry
 from metabench.text import counted, plain
 
 HEADER = ("left", "right", "column", "advantage", "interval", "p", "episodes", "seeds", "verdict")
@@ -44,23 +44,20 @@ _KINDS: tuple[Kind, ...] = (
 
 def claims_overview(evaluations: Sequence[ClaimResult], screen: Screen = PLAIN) -> str:
     """A line for each claim and verdict, then what each says and what decided it."""
-    places = _places(evaluations)
+    told = told_apart(evaluations)
     counts = Counter(one.claim.id for one in evaluations)
     rows = [
         (
             signed(plain(one.said)),
-            Cell(one.claim.id),
-            Cell(place if counts[one.claim.id] > 1 else ""),
+            Cell(f"{one.claim.id} ({of_runs})" if counts[one.claim.id] > 1 else one.claim.id),
         )
-        for one, place in zip(evaluations, places, strict=True)
+        for one, of_runs in zip(evaluations, told, strict=True)
     ]
-    columns = (Column("", style=""), Column("", "key", style=""), Column("", style=""))
-    grid = Grid(columns, tuple(rows))
-    if not any(place.text for _, _, place in rows):
-        grid = grid.only((0, 1))
+    grid = Grid((Column("", style=""), Column("", style="")), tuple(rows))
     lines = lay_out(grid, screen.of_rows, rule=False, styled=screen.styled).splitlines()
     blocks = ["\n".join(line for line in lines if line)]
-    for one, place in zip(evaluations, places, strict=True):
+    for one, of_runs in zip(evaluations, told, strict=True):
+        place = ", ".join(filter(None, (_place(one), of_runs)))
         said = f"{one.claim.sentence} {_begun(one)}{decided(one)}"
         head = screen.said(f"{plain(one.claim.id)} ({place})", indent="  ")
         title = [screen.painted(line, "bold") for line in head]
@@ -69,39 +66,39 @@ def claims_overview(evaluations: Sequence[ClaimResult], screen: Screen = PLAIN) 
     return "\n\n".join(blocks) + "\n"
 
 
-def _places(evaluations: Sequence[ClaimResult]) -> list[str]:
-    """Suite, setting, evaluation and budget of each, and what else tells those of a claim apart."""
-    places = [_place(one) for one in evaluations]
+def told_apart(evaluations: Sequence[ClaimResult]) -> list[str]:
+    """The budget of each, and what else tells apart runs that one claim was judged by."""
     alike: dict[tuple[str, str], list[Mapping[str, str]]] = defaultdict(list)
-    for one, place in zip(evaluations, places, strict=True):
-        alike[one.claim.id, place].append(one.conditions)
+    for one in evaluations:
+        alike[one.claim.id, one.budget].append(one.conditions)
     found = []
-    for one, place in zip(evaluations, places, strict=True):
-        names = telling(alike[one.claim.id, place])
+    for one in evaluations:
+        names = telling_apart(alike[one.claim.id, one.budget])
         facts = [
-            f"{short_name(name)} {one.conditions[name]}" for name in names if name in one.conditions
+            f"{said_name(name)} {one.conditions[name]}" for name in names if name in one.conditions
         ]
-        found.append(plain(", ".join([place, *dict.fromkeys(facts)])))
+        budget = f"budget {one.budget}" if one.budget else ""
+        found.append(plain(", ".join(filter(None, (budget, *dict.fromkeys(facts))))))
     return found
 
 
 def _place(evaluation: ClaimResult) -> str:
-    claim, budget = evaluation.claim, evaluation.budget
-    budget = f"budget {budget}" if budget else ""
-    return ", ".join(filter(None, (f"{claim.suite} @ {claim.setting}", claim.evaluation, budget)))
+    claim = evaluation.claim
+    return ", ".join(filter(None, (f"{claim.suite} @ {claim.setting}", claim.evaluation)))
 
 
 def _legend(evaluations: Sequence[ClaimResult]) -> Iterator[str]:
     """What the numbers are, what a verdict holds for, and where more is said."""
-    yield "Intervals are of the left side's advantage, at Holm's level within the claim."
+    yield "A number above 0 says that the side that is named first is better."
+    yield "The levels of the intervals are Holm's, over all pairs of a claim."
     if any(ONE_SEED in one.notes for one in evaluations):
-        yield "A verdict (one seed) speaks of these networks, not of the learners."
+        yield 'A verdict "(one seed)" holds for these trained networks, not for the learners.'
     unequal = sum(
         one.decided_by is not None and bool(set(one.notes) - {ONE_SEED}) for one in evaluations
     )
     if unequal:
         verdicts = counted(len(evaluations), "verdict")
-        yield f"{unequal} of {verdicts} rest on unequal runs; metabench claims DIR ID says how."
+        yield f"{unequal} of {verdicts} compare runs that differ; metabench claims DIR ID says how."
     else:
         yield "metabench claims DIR ID says all about one."
 
@@ -214,7 +211,7 @@ def _row(pair: PairResult) -> list[str]:
     numbers = [
         advantage(pair),
         interval(pair),
-        p_value(pair.p),
+        p_entry(pair.p),
         f"{difference.n_episodes:,}",
         seeds,
     ]

@@ -27,7 +27,7 @@ from metabench.reports.tables import Row, Table, TableCell
 from metabench.results.metrics import number
 from metabench.text import plain
 
-HEADLINE = "headline"
+STANDARD = "standard"
 """The heading of the evaluation without a name, beside others."""
 
 INTERVAL = "mean \N{PLUS-MINUS SIGN} 95 % interval"
@@ -288,7 +288,7 @@ def _headings(tables: Sequence[Table], names: PrintNames) -> tuple[tuple[str, ..
     """The headings of each column; what is the same for all is left to the caption."""
     paths = [_path(table, column, names) for table in tables for column in table.columns]
     some = any(path[2] for path in paths)
-    paths = [(*p[:2], p[2] or (HEADLINE if some else ""), p[3]) for p in paths]
+    paths = [(*p[:2], p[2] or (STANDARD if some else ""), p[3]) for p in paths]
     kept = [level for level in range(_LEVELS) if len({path[level] for path in paths}) > 1]
     if not kept:
         return ((plain(metric_in_words(tables[0].metric)),),)
@@ -309,7 +309,7 @@ def _places_apart(tables: Sequence[Table], names: PrintNames) -> list[str]:
     """What tells each table from the others: suite, setting and evaluation as far as they vary."""
     paths = [_path(table, "", names)[:-1] for table in tables]
     kept = [level for level in range(len(paths[0])) if len({path[level] for path in paths}) > 1]
-    return [", ".join(path[level] or HEADLINE for level in kept) for path in paths]
+    return [", ".join(path[level] or STANDARD for level in kept) for path in paths]
 
 
 def _by_place(places: Sequence[str], said: Sequence[str]) -> str:

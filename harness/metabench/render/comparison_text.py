@@ -14,10 +14,10 @@ from metabench.render.small_table import SmallTable
 from metabench.render.verdict_signs import signed
 from metabench.reports.comparison import ColumnDifference, Comparison
 from metabench.results.metrics import number
-from metabench.stats.words import p_value
+from metabench.stats.words import degrees_of_freedom_in_words, p_entry
 from metabench.text import counted, plain
 
-_HEADER = ("column", "A", "B", "A - B", "95 % interval", "effect", "Wilcoxon p", "n", "visible")
+_HEADER = ("column", "A", "B", "A - B", "95 % interval", "effect", "Wilcoxon p", "n", "detectable")
 
 
 def comparison_json(comparisons: Sequence[Comparison], alone: Sequence[str]) -> str:
@@ -91,11 +91,13 @@ def _legend(comparison: Comparison) -> list[str]:
     last = comparison.columns[-1]
     n = " or ".join(f"{n:,}" for n in sorted(_per_source(comparison)))
     counts = f"{n} episodes" + (" per source" if len(comparison.columns) > 1 else "")
+    of_p = "is adjusted after Holm"
     if last.difference.speaks_of_learners:
         counts = f"{' and '.join(map(str, last.difference.n_seeds))} seeds, {counts}"
+        of_p = "covers episodes, not seeds"
     lines = [
         f"Scores in {comparison.unit}, {comparison.direction}; {counts}.",
-        "Effect: Cohen's d_z; p after Holm; visible: detected with probability 0.8.",
+        f"p {of_p}; effect: Cohen's d_z; detectable: with power 0.8.",
     ]
     if last.needed is not None:
         lines.append(f"For {last.column}: {last.needed.words()}.")
@@ -144,7 +146,7 @@ def _grid(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
         place = header.index("95 % interval") + 1
         header.insert(place, "df")
         for row, column in zip(rows, found, strict=True):
-            row.insert(place, f"{column.difference.degrees:.1f}")
+            row.insert(place, degrees_of_freedom_in_words(column.difference.degrees))
     return header, rows
 
 
@@ -157,7 +159,7 @@ def _row(column: ColumnDifference, unit: str) -> list[str]:
         number(column.difference.mean, unit, signed=True),
         f"[{number(low, unit, signed=True)}, {number(high, unit, signed=True)}]",
         "" if column.effect is None else f"{column.effect:+.2f}",
-        p_value(column.p),
+        p_entry(column.p),
         f"{column.difference.n_episodes:,}",
         number(column.visible, unit),
     ]
@@ -165,16 +167,17 @@ def _row(column: ColumnDifference, unit: str) -> list[str]:
 
 def _captions(comparison: Comparison) -> list[str]:
     unit, last = comparison.unit, comparison.columns[-1]
-    which, each = "Interval", ""
+    which, each, of_p = "Interval", "", ""
     if last.difference.speaks_of_learners:
         which = f"Interval of {last.column}"
         each = " df: the degrees of freedom of each interval."
+        of_p = " It is over episodes alone and covers no other seeds, as the intervals do."
     lines = [
         f"Scores are in {unit}; {comparison.direction}. {which}: {last.difference.words()}.{each}",
         "Effect: mean of the paired differences over their standard deviation (Cohen's d_z). "
         "Wilcoxon p: signed-rank test of the paired episodes, adjusted by Holm's procedure over "
-        "the sources. Visible: the smallest true difference that a comparison like this detects "
-        "with probability 0.8.",
+        f"the sources.{of_p} Detectable: the smallest true difference that a comparison like this "
+        "detects with probability 0.8.",
     ]
     if last.bootstrap is not None:
         ends = (last.bootstrap.low, last.bootstrap.high)

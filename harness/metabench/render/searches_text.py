@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from metabench.planning.runspec import RunSpec
 from metabench.plugin.contracts.genotype import Edge
 from metabench.render.columns import columns
 from metabench.render.layout import GLUE, PLAIN, Screen, wrap
@@ -16,6 +17,11 @@ from metabench.stats.search_measures import PROPORTIONS, wilson
 from metabench.text import counted, plain
 
 _INDENT = "    "
+_LEGEND = (
+    "Silhouette: near 1 if the embeddings of each source form a cluster, near 0 if sources mix.",
+    "Linear probe: the share of tasks whose source a linear classifier finds from the embedding, "
+    "with its 95 % interval.",
+)
 
 
 def searches_json(searches: Mapping[str, SearchSummary], *, top: int) -> str:
@@ -28,14 +34,16 @@ def searches_text(
     searches: Mapping[str, SearchSummary], *, top: int, screen: Screen = PLAIN
 ) -> str:
     """A block per configuration."""
-    blocks = (_block(label, search, top, screen) for label, search in searches.items())
+    blocks = [_block(label, search, top, screen) for label, search in searches.items()]
+    if any(_embeddings(search) for search in searches.values()):
+        blocks.append("\n".join(screen.said(*_LEGEND)))
     return "\n\n".join(blocks) + "\n"
 
 
 def _block(label: str, search: SearchSummary, top: int, screen: Screen) -> str:
     spec = search.spec
     lines = [
-        plain(f"{label}: {spec.suite}@{spec.setting}, budget {spec.budget}, {_seeds(search)}"),
+        plain(f"{_heading(label, spec)}, {_seeds(search)}"),
         f"  cost: {_cost(search)}",
     ]
     if stamps := search.stamps:
@@ -50,6 +58,13 @@ def _block(label: str, search: SearchSummary, top: int, screen: Screen) -> str:
     return "\n".join(lines)
 
 
+def _heading(label: str, spec: RunSpec) -> str:
+    """The label with suite and budget, each once."""
+    place = f"{spec.suite}@{spec.setting}"
+    own = " ".join(word for word in label.split(" ") if word not in (place, spec.budget))
+    return f"{own}: {place}, budget {spec.budget}"
+
+
 def _seeds(search: SearchSummary) -> str:
     numbers = ", ".join(map(str, search.seeds))
     return f"seed{'s' if len(search.seeds) > 1 else ''} {numbers}"
@@ -61,7 +76,7 @@ def _cost(search: SearchSummary) -> str:
     if cost.train_seconds is not None:
         parts.append(f"{cost.train_seconds:,.0f} s of meta-training per seed")
     if cost.peak_memory_mib is not None:
-        parts.append(f"a peak memory of {cost.peak_memory_mib:,.0f} MiB")
+        parts.append(f"a peak memory of {cost.peak_memory_mib:,.0f}{GLUE}MiB")
     return ", ".join(parts)
 
 
@@ -73,8 +88,8 @@ def _embeddings(search: SearchSummary) -> list[str]:
             low, high = wilson(share, found[PROPORTIONS["embedding_probe"]])
             lines.append(
                 f"task embeddings of seed {seed}: silhouette {found['embedding_silhouette']:.2f}, "
-                f"linear probe {share:.1%} [{low:.1%}, {high:.1%}] on {found['embeddings']:,.0f} "
-                "tasks"
+                f"linear probe {_percent(share)} [{_percent(low)}, {_percent(high)}] on "
+                f"{found['embeddings']:,.0f} tasks"
             )
     return lines
 
@@ -84,12 +99,14 @@ def _found(search: SearchSummary) -> str:
     text = f"{counted(n, 'architecture')} in {counted(tasks, 'task')}"
     if (size := search.n_params) is not None:
         spread = f" on average ({size.low:,} to {size.high:,})" if size.low < size.high else ""
-        text += f", {size.mean:,.0f} weights{spread}"
-    if (agreement := search.agreement) is not None:
+        text += f" with {size.mean:,.0f} weights{spread}"
+    if n == tasks > 1:
+        text += "; each task has its own, and the first are shown"
+    elif (agreement := search.agreement) is not None:
         text += (
             f"; {_agreeing(agreement.same, len(search.seeds))} most common architecture, and the "
-            f"most common architectures of two seeds share {agreement.equal_edges:.0%} of their "
-            "edges on average"
+            f"most common architectures of two seeds share {100 * agreement.equal_edges:.0f} % "
+            "of their edges on average"
         )
     return text
 
@@ -97,11 +114,15 @@ def _found(search: SearchSummary) -> str:
 def _trained(search: SearchSummary) -> list[str]:
     """For how many tasks their own architecture was trained, where a learner trains some."""
     return [
-        f"own architecture trained: {share:.1%} of the tasks of seed {seed}"
+        f"own architecture trained: {_percent(share)} of the tasks of seed {seed}"
         + ("; the others have the nearest trained one" if share < 1 else "")
         for seed, found in zip(search.seeds, search.measures, strict=True)
         if (share := found.get("own_genotype_trained")) is not None
     ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}{GLUE}%"
 
 
 def _agreeing(share: float, n_seeds: int) -> str:
@@ -115,7 +136,7 @@ def _table(search: SearchSummary, top: int, width: int | None) -> list[str]:
     total = sum(one.count for one in search.architectures)
     rows = []
     for one in search.architectures[:top]:
-        about = [f"{one.count:,}", f"{one.count / total:.1%}", _size(one)]
+        about = [f"{one.count:,}", _percent(one.count / total), _size(one)]
         for cell, edges in one.genotype.cells:
             rows.append([*about, plain(cell), _in_words(edges)])
             about = [""] * len(about)

@@ -29,3 +29,13 @@ def signed(verdict: str) -> Cell:
         if verdict.lower().startswith(words):
             return Cell(f"{sign} {verdict}", style=style)
     return Cell(verdict)
+
+
+def unsigned(text: str) -> str:
+    """A verdict without its sign, for a sentence.
+
+    >>> unsigned("- not comparable"), unsigned("match")
+    ('not comparable', 'match')
+    """
+    sign, space, verdict = text.partition(" ")
+    return verdict if space and sign in {sign for sign, _ in _SIGNS.values()} else text

@@ -206,8 +206,8 @@ def _check_apart(left: Configuration, right: Configuration) -> None:
 
 
 def _title(config: Configuration) -> str:
-    seeds = ", ".join(str(run.record.spec.seed) for run in config.runs)
-    return f"{config.label}, seed {seeds}"
+    seeds = [str(run.record.spec.seed) for run in config.runs]
+    return f"{config.label}, seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
 
 
 def _apart(left: Configuration, right: Configuration) -> list[str]:
@@ -332,7 +332,7 @@ def _warnings(left: Configuration, right: Configuration, shared: Shared) -> Iter
     if differing:
         yield f"A and B differ in {', '.join(differing)}"
     if min(len(left.runs), len(right.runs)) < 2:
-        yield "one seed speaks of these networks, not the learners"
+        yield "with one seed this holds for these networks, not the learners"
     if shared.left_out:
         yield "some episodes are not used"
     if shared.n_fewest < MIN_EPISODES:

@@ -6,7 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from metabench.results.configurations import Configuration
-from metabench.results.labels import description, short_name, telling
+from metabench.results.labels import description, setting, telling_apart
+
+SUITE_VERSION = "suite version "
+"""How a fact of a row begins that says the version of its suite."""
 
 
 def variants_of(configs: Sequence[Configuration]) -> dict[str, tuple[str, ...]]:
@@ -18,10 +21,10 @@ def variants_of(configs: Sequence[Configuration]) -> dict[str, tuple[str, ...]]:
     variants = {}
     for group in alike.values():
         leaves = [description(config.spec) for config in group]
-        differing = {name for name in telling(leaves) if not name.startswith("weights.")}
+        differing = {name for name in telling_apart(leaves) if not name.startswith("weights.")}
         for config, flat in zip(group, leaves, strict=True):
             own = sorted((differing | _set_by_user(config)) & flat.keys())
-            said = [f"{short_name(name)}={flat[name]}" for name in own]
+            said = [setting(name, flat[name]) for name in own]
             said += _given_weights(config, group)
             said += [tuned.words for tuned in config.tuned]
             variants[config.config_id] = tuple(dict.fromkeys(said))  # sources often agree

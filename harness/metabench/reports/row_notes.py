@@ -11,7 +11,7 @@ from metabench.reports.captions import inequality_notes, unequal
 from metabench.reports.tables import Row, TableCell
 from metabench.results.comparability import comparable_conditions
 from metabench.results.configurations import Configuration
-from metabench.results.labels import short_name, telling
+from metabench.results.labels import said_name, telling
 from metabench.results.metrics import number
 from metabench.results.paired_scores import MIN_EPISODES, own_scores
 from metabench.results.same_code import unlike
@@ -36,6 +36,7 @@ def notes_on(entries: Sequence[Entry]) -> list[str]:
         _unlike_code(entries),
         _no_scipy(entries),
         dominated(entries),
+        _few_episodes(entries),
     )
     return [note for note in notes if note]
 
@@ -49,8 +50,11 @@ def warnings_on(entries: Sequence[Entry]) -> tuple[str, ...]:
     found = dict.fromkeys(words for group in places.values() for words in unequal(group))
     warnings = (
         f"rows differ in {', '.join(found)}" if found else "",
-        "some rows mix unlike code" if _unlike_code(entries) else "",
-        f"some means rest on {FEW} episodes" if dominated(entries) else "",
+        "some rows mix code versions" if _unlike_code(entries) else "",
+        f"{FEW} episodes sway some means" if dominated(entries) else "",
+        f"marks from fewer than {MIN_EPISODES} episodes are unsure"
+        if _few_episodes(entries)
+        else "",
         "without scipy, rows with several seeds are not compared" if _no_scipy(entries) else "",
     )
     return tuple(filter(None, warnings))
@@ -83,7 +87,7 @@ def _conditions(facts: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, s
     """Each letter with those of its conditions that not all letters have."""
     names = telling(list(facts.values()))
     for letter, own in facts.items():
-        said = [f"{short_name(name)} {own[name]}" for name in names if name in own]
+        said = [f"{said_name(name)} {own[name]}" for name in names if name in own]
         # Sources often agree; what is not set is the length of training.
         yield letter, ", ".join(dict.fromkeys(said)) or "the training length of the budget"
 
@@ -106,7 +110,7 @@ def _unlike_code(entries: Sequence[Entry]) -> str:
         if (difference := unlike([run.record for run in config.runs]))
     ]
     return (
-        f"Seeds of one row were made by unlike code or devices: {'. '.join(said)}." if said else ""
+        f"Seeds of one row were made by other code or devices: {'. '.join(said)}." if said else ""
     )
 
 
@@ -119,6 +123,26 @@ def _no_scipy(entries: Sequence[Entry]) -> str:
         "Rows with several seeds are not compared, because scipy is not installed "
         '(pip install "metabench[stats]").'
     )
+
+
+def _few_episodes(entries: Sequence[Entry]) -> str:
+    """The rows whose marks rest on so few episodes that ``compare`` decides nothing."""
+    rows = [row for row, _ in entries]
+    said = [
+        _name(row, rows)
+        for row, config in entries
+        if any(cell.mark in ("best", "tied", "worse") for cell in row.cells.values())
+        and _too_few(config)
+    ]
+    few = f"With fewer than {MIN_EPISODES} episodes per source"
+    return f"{few} marks are unsure, as of {', '.join(said)}." if said else ""
+
+
+def _too_few(config: Configuration) -> bool:
+    """Whether a source has few episodes; a single one may be a whole test set of several seeds."""
+    shapes = [scores.shape for scores in own_scores(config).values()]
+    whole = all(seeds > 1 and n == 1 for seeds, n in shapes)
+    return not whole and any(n < MIN_EPISODES for _, n in shapes)
 
 
 def dominated(entries: Sequence[Entry]) -> str:

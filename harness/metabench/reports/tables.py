@@ -126,7 +126,8 @@ class Row:
     @property
     def name(self) -> str:
         """The learner, and in brackets how it differs from a row that would look the same."""
-        return f"{self.learner} ({self.variant})" if self.facts else self.learner
+        facts = [fact.removeprefix(f"{self.learner} ") for fact in self.facts]
+        return f"{self.learner} ({', '.join(facts)})" if facts else self.learner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from metabench.planning.runspec import RunSpec, Training
 from metabench.results.configurations import Configuration
-from metabench.results.labels import _flat, description, short_name
+from metabench.results.labels import _flat, description, said_name
 from metabench.stats import uneven_seeds
 
 _CONDITIONS = {
@@ -85,6 +85,7 @@ def difference_in_words(first: Mapping[str, str], second: Mapping[str, str]) -> 
         for name in names
         if first.get(name) != second.get(name)
     ]
+    said = list(dict.fromkeys(said))  # sources often agree
     more = f" and {len(said) - 3} more" if len(said) > 3 else ""
     return ", ".join(said[:3]) + more
 
@@ -94,9 +95,13 @@ def _in_words(name: str) -> str:
 
     >>> _in_words("protocol.queries"), _in_words("space.name"), _in_words("learner.params.order")
     ('queries', 'network', 'order')
+    >>> _in_words("sources.0.params.x_variance"), _in_words("suite_version")
+    ('x_variance', 'suite version')
     """
-    rest = name.partition(".")[2]
-    return short_name(name) if rest in ("", "name") else rest.removeprefix("params.")
+    scope, _, rest = name.partition(".")
+    if rest in ("", "name") or scope == "sources":
+        return said_name(name)
+    return rest.removeprefix("params.")
 
 
 def _length_was_set(config: Configuration) -> bool:

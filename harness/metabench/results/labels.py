@@ -17,11 +17,22 @@ NETWORK = "network"
 """The word for what records call ``space``."""
 
 
+_VERSIONS = ("suite_version", "learner.version", "space.version", "strategy.version")
+"""What gives parameters other defaults, the strongest first."""
+
+_MOST_FACTS = 2
+"""Facts in a label."""
+
+_OF_VERSIONS = (*_VERSIONS, "learner.", "space.params.", "strategy.params.", "protocol.")
+"""How names begin whose values versions set."""
+
+
 def labelled(results: Results) -> dict[str, Configuration]:
     """The runs of each configuration by a label of its own, in the order of the labels.
 
-    The label is the learner's name, with suite, budget and network where these differ, and with
-    the beginning of the configuration's digest where all of these are equal.
+    The label is the learner's name, with suite, budget and network where these differ. Where all of
+    these are equal, it has the first facts that tell, or else the beginning of the configuration's
+    digest.
     """
     pooled = configurations(results.runs)
     labels = _labels(pooled)
@@ -38,11 +49,26 @@ def _labels(configs: Sequence[Configuration]) -> list[str]:
             f"{label} {plain(_facts(config)[i])}" if len(alike[label]) > 1 else label
             for label, config in zip(labels, configs, strict=True)
         ]
+    labels = _with_facts(labels, configs)
     counts = Counter(labels)
     return [
         label if counts[label] == 1 else f"{label} {config.config_id[:6]}"
         for label, config in zip(labels, configs, strict=True)
     ]
+
+
+def _with_facts(labels: Sequence[str], configs: Sequence[Configuration]) -> list[str]:
+    """The labels; equal ones with the first facts in which their configurations differ."""
+    alike: dict[str, list[Mapping[str, str]]] = defaultdict(list)
+    own = [description(config.spec) for config in configs]
+    for label, facts in zip(labels, own, strict=True):
+        alike[label].append(facts)
+    found = []
+    for label, facts in zip(labels, own, strict=True):
+        names = [name for name in telling_apart(alike[label]) if name in facts]
+        said = dict.fromkeys(f"{said_name(name)} {facts[name]}" for name in names)  # sources agree
+        found.append(plain(" ".join([label, *list(said)[:_MOST_FACTS]])))
+    return found
 
 
 def _facts(config: Configuration) -> tuple[str, ...]:
@@ -67,6 +93,60 @@ def telling(descriptions: Sequence[Mapping[str, str]]) -> list[str]:
     names = dict.fromkeys(name for own in descriptions for name in own)
     found = [name for name in names if len({own.get(name) for own in descriptions}) > 1]
     return [name for name in found if name != "data_fingerprint" or len(found) == 1]
+
+
+def telling_apart(descriptions: Sequence[Mapping[str, str]]) -> list[str]:
+    """The names of :func:`telling` that a label needs.
+
+    A suite or a plugin of another version has other defaults. A label names the version, and not
+    what follows from it.
+
+    >>> old = {"learner.version": "1", "protocol.selection": "last", "suite_version": "1"}
+    >>> new = {"learner.version": "2", "protocol.selection": "meta-val", "suite_version": "2"}
+    >>> telling_apart([old, new])
+    ['suite_version']
+    """
+    names = telling(descriptions)
+    versions: list[str] = []
+    of_versions = (name for name in names if name in _VERSIONS)
+    for name in sorted(of_versions, key=_VERSIONS.index):
+        if not _follows(name, versions, descriptions):
+            versions.append(name)
+    return [
+        name
+        for name in names
+        if name in versions
+        or not (name.startswith(_OF_VERSIONS) and _follows(name, versions, descriptions))
+    ]
+
+
+def _follows(name: str, versions: Sequence[str], descriptions: Sequence[Mapping[str, str]]) -> bool:
+    """Whether the value of a name is known from the versions."""
+    if not versions:
+        return False
+    keys = {tuple(own.get(version) for version in versions) for own in descriptions}
+    pairs = {
+        (tuple(own.get(version) for version in versions), own.get(name)) for own in descriptions
+    }
+    return len(pairs) == len(keys)
+
+
+def said_name(name: str) -> str:
+    """The last part of a dotted name for a sentence; it is that of a parameter, but for versions.
+
+    >>> said_name("suite_version"), said_name("learner.version"), said_name("data.x_variance")
+    ('suite version', 'learner version', 'x_variance')
+    """
+    return name.replace("_", " ").replace(".", " ") if name in _VERSIONS else short_name(name)
+
+
+def setting(name: str, value: str) -> str:
+    """A fact of a row: a parameter as ``--set`` takes it, a version in words.
+
+    >>> setting("learner.params.order", "first"), setting("suite_version", "2")
+    ('order=first', 'suite version 2')
+    """
+    return f"{said_name(name)}{' ' if name in _VERSIONS else '='}{value}"
 
 
 def short_name(name: str) -> str:

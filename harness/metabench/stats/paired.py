@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from metabench.stats.distributions import quantile, upper_tail
 from metabench.stats.intervals import Interval, field_interval, row_of_scores
+from metabench.stats.words import degrees_of_freedom_in_words
 
 Blocks = Mapping[str, NDArray[np.float64]]
 """Scores ``[seeds, episodes]`` by source."""
@@ -86,7 +87,7 @@ class Difference:
         if not self.speaks_of_learners:
             return f"{OF_NETWORKS}, {episodes}"
         seeds = f"{left} and {right} seeds" if right else f"{left} seeds"
-        return f"{OF_LEARNERS} ({self.degrees:.1f}), {seeds}, {episodes}"
+        return f"{OF_LEARNERS} ({degrees_of_freedom_in_words(self.degrees)}), {seeds}, {episodes}"
 
 
 def contrast(

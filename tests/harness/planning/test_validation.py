@@ -1,6 +1,9 @@
 """The place of an error is one that the user wrote."""
 
+import math
+
 import pytest
+from pydantic import Field
 
 from metabench.errors import UsageError
 from metabench.planning.validation import validated
@@ -34,3 +37,13 @@ def test_the_choices_of_a_union_are_no_part_of_a_place(
         validated(Outer, values, what="scope")
     found = caught.value.message.partition(" ")[0].partition("=")[0]
     assert found == place
+
+
+class Rate(Frozen):
+    rate: float = Field(0.1, gt=0, le=100)
+
+
+@pytest.mark.parametrize("value", [math.nan, "nan", "-NaN"])
+def test_nan_is_called_no_number_and_not_too_large(value: object) -> None:
+    with pytest.raises(UsageError, match="input should be a number, not nan"):
+        validated(Rate, {"rate": value}, what="scope")

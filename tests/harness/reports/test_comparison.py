@@ -483,7 +483,7 @@ def test_text_and_json_agree(tmp_path: Path) -> None:
     short = comparison_text([found], ())
     assert f"For average: {words}" in " ".join(short.split())
     assert "✓ A is better: A - B on average is +5.00 % [" in short
-    assert "One seed speaks of these networks, not the learners" in short
+    assert "With one seed this holds for these networks, not the learners" in short
     assert text.endswith("\nRuns without a counterpart on the other side: hsml on x@y.\n")
     values = json.loads(comparison_json([found], ["hsml on x@y"]))
     column = values["comparisons"][0]["columns"][0]

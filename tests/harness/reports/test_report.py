@@ -583,3 +583,33 @@ def test_another_prediction_of_the_same_adaptation_has_a_table_of_its_own(tmp_pa
     )
     means = [table.rows[0].cells["average"].mean for table in (headline, other)]
     assert means[1] == pytest.approx(means[0] / 2)
+
+
+@pytest.mark.parametrize(("n_episodes", "unsure"), [(29, True), (30, False)])
+def test_marks_from_few_episodes_are_unsure(tmp_path: Path, n_episodes: int, unsure: bool) -> None:
+    for learner in ("maml", "reptile"):
+        write_run(tmp_path, make_spec(learner, episodes=n_episodes))
+    (table,) = build_report(read_runs(tmp_path)).tables
+    assert ("marks from fewer than 30 episodes are unsure" in table.warnings) is unsure
+    said = "With fewer than 30 episodes per source marks are unsure, as of maml, reptile."
+    assert (said in table.caption) is unsure
+
+
+def test_a_whole_test_set_of_several_seeds_is_enough(tmp_path: Path) -> None:
+    for learner in ("maml", "reptile"):
+        for seed in (0, 1):
+            write_run(tmp_path, make_spec(learner, episodes=1, seed=seed))
+    (table,) = build_report(read_runs(tmp_path)).tables
+    assert not any("unsure" in said for said in table.warnings)
+
+
+def test_a_version_stands_for_what_follows_from_it_in_the_name_of_a_row(tmp_path: Path) -> None:
+    for version, selection in ((1, "last"), (2, "meta-val")):
+        spec = make_spec("maml", suite_version=version)
+        protocol = spec.protocol.model_copy(update={"selection": selection})
+        write_run(tmp_path, spec.model_copy(update={"protocol": protocol}))
+    (table,) = build_report(read_runs(tmp_path)).tables
+    assert [row.name for row in table.rows] == [
+        "maml (suite version 1)",
+        "maml (suite version 2)",
+    ]

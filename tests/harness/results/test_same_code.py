@@ -38,8 +38,8 @@ def test_a_row_of_unlike_runs_says_so(tmp_path: Path, other: dict[str, Any], wor
     results = runs_with(tmp_path, MADE, MADE, other)
     assert words in unlike(records_of(results))
     (table,) = build_report(results).tables
-    assert "made by unlike code or devices: maml: " in table.caption
-    assert "some rows mix unlike code" in table.warnings
+    assert "made by other code or devices: maml: " in table.caption
+    assert "some rows mix code versions" in table.warnings
 
 
 def test_older_records_are_told_apart_by_their_revision(tmp_path: Path) -> None:
@@ -52,7 +52,8 @@ def test_equal_code_is_not_spoken_of(tmp_path: Path) -> None:
     results = runs_with(tmp_path, *gpus)
     assert unlike(records_of(results)) == ""
     (table,) = build_report(results).tables
-    assert not any("unlike code" in text for text in (table.caption, *table.warnings))
+    texts = (table.caption, *table.warnings)
+    assert not any(said in text for text in texts for said in ("other code", "code versions"))
 
 
 def test_what_was_not_recorded_is_not_called_other_code() -> None:

@@ -62,13 +62,24 @@ def test_the_command_prints_architectures_agreement_and_cost(tmp_path: Path) -> 
     assert lines[1] == "cost: 10 meta-steps with 4 tasks each"
     assert lines[2].startswith("task embeddings of seed 0: silhouette 0.")
     assert lines[4] == (
-        "2 architectures in 80 tasks, 8 weights on average (7 to 10); each of the 2 seeds has a "
-        "different most common architecture, and the most common architectures of two seeds share "
-        "50% of their edges on average"
+        "2 architectures in 80 tasks with 8 weights on average (7 to 10); each of the 2 seeds has "
+        "a different most common architecture, and the most common architectures of two seeds "
+        "share 50 % of their edges on average"
     )
     assert lines[5].split() == ["tasks", "share", "weights", "cell", "edges"]
-    assert lines[6].split(maxsplit=4) == ["50", "62.5%", "7", "cell", "0-2 skip, 1-2 skip"]
-    assert len(lines) == 7
+    assert lines[6].split(maxsplit=5) == ["50", "62.5", "%", "7", "cell", "0-2 skip, 1-2 skip"]
+    assert lines[8].startswith("Silhouette: near 1 if")
+    assert len(lines) == 11
+
+
+def test_architectures_that_each_task_has_of_its_own_are_not_called_common(tmp_path: Path) -> None:
+    others = [{"cell": [[0, 2, name], [1, 2, "linear"]]} for name in ("a", "b")]
+    write_search(tmp_path, [A, B], seed=0)
+    write_search(tmp_path, others, seed=1)
+    done = CliRunner().invoke(app, ["genotypes", str(tmp_path)])
+    said = " ".join(done.stdout.split())
+    assert "; each task has its own, and the first are shown" in said
+    assert "most common" not in said
 
 
 def test_json_holds_every_number(tmp_path: Path) -> None:
@@ -97,8 +108,8 @@ def test_the_command_prints_for_how_many_tasks_their_own_architecture_was_traine
     assert done.exit_code == 0
     lines = [line.strip() for line in done.stdout.splitlines()]
     said = "own architecture trained: {} of the tasks of seed {}"
-    assert said.format("100.0%", 0) in lines
-    assert said.format("75.0%", 1) + "; the others have the nearest trained one" in lines
+    assert said.format("100.0 %", 0) in lines
+    assert said.format("75.0 %", 1) + "; the others have the nearest trained one" in lines
     printed = json.loads(CliRunner().invoke(app, ["genotypes", str(tmp_path), "--json"]).stdout)
     shares = [one["own_genotype_trained"] for one in printed["searches"][0]["measures"]]
     assert shares == [1.0, 0.75]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from metabench.papers.claims.intervals import PairResult
-from metabench.papers.claims.measures import measured, verdict_of_runs
+from metabench.papers.claims.measures import Measured, measured, verdict_of_runs
 from metabench.papers.claims.runs import Found
 from metabench.papers.claims.schema import Claim, Party
 from metabench.papers.claims.scope import Scope, Verdict
@@ -79,11 +79,18 @@ def measure_runs(claim: Claim, found: Found) -> list[PairResult]:
             results.append(replace(blank, reason=f"not every run has the measure {claim.measure}"))
             continue
         verdict = verdict_of_runs(claim, known)
-        by_seed = " by seed" if len(known) > 1 else ""
-        said = f"measured{by_seed} {', '.join(map(str, known))}"
+        said = f"measured {', '.join(_of_seeds(config, known))}"
         said = "; ".join([said, *dict.fromkeys(one.method for one in known if one.method)])
         results.append(replace(blank, verdict=verdict, scope=_scope(claim, config), reason=said))
     return results
+
+
+def _of_seeds(config: Configuration, numbers: Sequence[Measured]) -> list[str]:
+    """The number of each run, with its seed where there are several."""
+    if len(numbers) == 1:
+        return [str(numbers[0])]
+    seeds = [run.record.spec.seed for run in config.runs]
+    return [f"{one} with seed {seed}" for one, seed in zip(numbers, seeds, strict=True)]
 
 
 def _scope(claim: Claim, *configs: Configuration) -> Scope:

@@ -15,8 +15,9 @@ LEGEND = (
     "The advantage is that of the left side and is positive if the left side is better. The "
     "interval decides the verdict: its level comes from Holm's procedure at 5 % over all pairs of "
     "the claim, and p is adjusted in the same way. If a claim has a margin, p tests the difference "
-    "against that margin, not against 0. A verdict (one seed) holds for these trained networks, "
-    "not for the learners. Stamps in brackets, if any, say how the runs differ from the paper's."
+    'against that margin, not against 0. A verdict "(one seed)" holds for these trained '
+    "networks, not for the learners. Stamps in brackets, if any, say how the runs differ from the "
+    "paper's."
 )
 """What a reader of the comparisons must know."""
 
@@ -73,7 +74,10 @@ def decided(evaluation: ClaimResult) -> str:
     pair = evaluation.decided_by
     if pair is None:
         return f"{evaluation.reason}."
-    between = f"{pair.left} against {pair.right} on {pair.column}"
+    between = f"{pair.left} against {_right(evaluation.claim, pair)} on {pair.column}"
+    if evaluation.claim.baseline is not None:
+        shown = evaluation.claim.evaluation or HEADLINE
+        between = f"{pair.left}, {shown} against {pair.right} predictions, on {pair.column}"
     if (measure := evaluation.claim.measure) is not None:
         between = f"{pair.left}, {_MEASURES[measure]}, claimed {_bound(evaluation.claim)}"
     if pair.difference is None:
@@ -82,6 +86,11 @@ def decided(evaluation: ClaimResult) -> str:
     if pair.verdict == "undecided" and pair.visible is not None:
         text += f"; {_could_have_been(evaluation.claim, pair, pair.visible)}"
     return f"{text}."
+
+
+def _right(claim: Claim, pair: PairResult) -> str:
+    """The right side: a learner, or a value with its unit."""
+    return pair.right if claim.value is None else f"{pair.right} {pair.unit}"
 
 
 def _could_have_been(claim: Claim, pair: PairResult, visible: float) -> str:

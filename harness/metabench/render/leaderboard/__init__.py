@@ -18,6 +18,7 @@ from metabench.render.page.differences import find_differences
 from metabench.render.page.html import render_page
 from metabench.render.page.origins import find_provenance
 from metabench.render.page.values import Page
+from metabench.render.templates import environment
 from metabench.reports.build import build_report
 from metabench.reports.entries import Claim, Submission, claims_of, folder_digest
 from metabench.reports.tables import Row, Table
@@ -269,14 +270,5 @@ def _as_json(suites: Sequence[SuiteVersion], title: str) -> str:
 
 @cache
 def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     source = files(__name__).joinpath("index.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(source)
+    return environment().from_string(source)

@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape
 
 from metabench.render.figures.palette import COLORS, FAINT, INK, SHADE
 from metabench.render.text_table import cell_text, label
+from metabench.reports.row_names import SUITE_VERSION
 from metabench.reports.tables import Mark, Row, Table, TableCell
 from metabench.text import plain
 
@@ -49,7 +50,8 @@ class DotPlot:
 
     Attributes:
         letter: of the rows; "" if the table has no letters.
-        shared: facts and stamps that all rows share.
+        shared: stamps that all rows share.
+        heading: what they share, in words; "" of a single row.
         column: whose numbers are drawn.
         dots: the best first.
         ticks: position and number.
@@ -58,6 +60,7 @@ class DotPlot:
 
     letter: str
     shared: tuple[str, ...]
+    heading: str
     column: str
     dots: tuple[Dot, ...]
     ticks: tuple[tuple[float, str], ...]
@@ -95,7 +98,8 @@ def _plot(letter: str, column: str, rows: Sequence[Row], *, positive: bool) -> D
 
     return DotPlot(
         letter=letter,
-        shared=_shared(rows),
+        shared=_shared([row.stamps for row in rows]),
+        heading=_heading(rows),
         column=column,
         dots=tuple(
             Dot(row, name, cell, place(_ends(cell)[0]), place(cell.mean), place(_ends(cell)[1]))
@@ -106,12 +110,29 @@ def _plot(letter: str, column: str, rows: Sequence[Row], *, positive: bool) -> D
     )
 
 
-def _shared(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The facts and stamps that several rows share."""
-    if len(rows) < 2:
+def _heading(rows: Sequence[Row]) -> str:
+    """The budget, facts and stamps that several rows share; a stamp may be that of the budget."""
+    budgets = {row.budget for row in rows}
+    budget = [f"budget {rows[0].budget}"] if len(budgets) == 1 else []
+    stamps = [
+        f"stamped {stamp}"
+        for stamp in _shared([row.stamps for row in rows])
+        if stamp not in budgets
+    ]
+    facts = dict.fromkeys(_shared([row.facts for row in rows]))
+    if rows[0].conditions:  # one version of the suite, which only some rows need to be told apart
+        facts |= {
+            fact: None for row in rows for fact in row.facts if fact.startswith(SUITE_VERSION)
+        }
+    said = (*budget, *facts, *stamps)
+    return plain(", ".join(said)) if len(rows) > 1 else ""
+
+
+def _shared(facts: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """What several rows all have."""
+    if len(facts) < 2:
         return ()
-    own = [(*row.facts, *row.stamps) for row in rows]
-    return tuple(fact for fact in own[0] if all(fact in facts for facts in own))
+    return tuple(fact for fact in facts[0] if all(fact in own for own in facts))
 
 
 def _names(rows: Sequence[Row]) -> list[str]:
@@ -166,7 +187,7 @@ def standalone_svg(table: Table) -> str:
     for plot in dot_plots(table):
         y += _ROW
         heading = " ".join(filter(None, (plot.letter, plot.column)))
-        said = ", ".join((f"{heading}, {table.metric.words}", *plot.shared))
+        said = ", ".join(filter(None, (f"{heading}, {table.metric.words}", plot.heading)))
         parts.append(_text(0, y - 5, plain(said), weight="bold"))
         top = y
         for dot in plot.dots:

@@ -18,14 +18,16 @@ from metabench.render.page.values import (
     OpenedFunction,
     OpenedImages,
     PairOfSides,
+    Side,
     SideBySide,
 )
-from metabench.results.figure_data import Array, Fit, read_fits
+from metabench.results.figure_data import Array, Fit, command_again, read_fits
 from metabench.results.reading import FinishedRun
+from metabench.results.store import RunStore
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
-    from metabench.running.single_episodes import MetaTest
+    from metabench.running.single_episodes import FunctionEpisode, MetaTest
 
 POINTS = 61
 """Points of a function on the page."""
@@ -106,8 +108,22 @@ def _kept(group: SideBySide, first: Mapping[str, FinishedRun]) -> SideBySide:
             if key not in opened:
                 opened[key] = _opened_fit(fit)
         predictions = {key: _at_points(opened[key], fit) for key, fit in shared.items()}
-        sides.append(replace(side, predictions=predictions))
+        silent = "" if predictions else _without_checkpoint(side, first[side.row.runs[0]])
+        sides.append(replace(side, predictions=predictions, silent=silent))
     return replace(group, sides=tuple(sides), opened=opened, opening=(HOW_TO_OPEN,))
+
+
+def _without_checkpoint(side: Side, run: FinishedRun) -> str:
+    """What a reader does who wants to see predictions of a run whose weights are gone; or ""."""
+    spec = run.record.spec
+    weights = RunStore(run.folder).tested_weights(spec.protocol.selection)
+    if not spec.has_weights or weights.exists():
+        return ""
+    return (
+        f"{side.row.name} predicts nothing here, since this folder has no checkpoint of it. "
+        f"`{command_again(run.record)}` makes one, and `metabench report NEW --format html "
+        "--episodes` then shows what it predicts."
+    )
 
 
 def _first_fits(run: FinishedRun) -> dict[str, Fit]:
@@ -122,13 +138,29 @@ def _first_fits(run: FinishedRun) -> dict[str, Fit]:
 
 def _opened_fit(fit: Fit) -> OpenedFunction:
     x = _points(fit.x[0], fit.x[-1])
+    truth = None if fit.truth is None else np.interp(x, fit.x, fit.truth)
+    return _function(fit, truth, number=0, low=fit.x[0], high=fit.x[-1])
+
+
+def _function(
+    task: Fit | FunctionEpisode, truth: Array | None, *, number: int, low: float, high: float
+) -> OpenedFunction:
+    """The function of an episode between two ends, with its support points.
+
+    Args:
+        task: whose support it has.
+        truth: ``[points]``, equally spaced; None where it is unknown.
+        number: of the episode of its source.
+        low: where the function begins.
+        high: where it ends.
+    """
     return OpenedFunction(
-        source=fit.source,
-        number=0,
-        low=float(fit.x[0]),
-        high=float(fit.x[-1]),
-        truth=() if fit.truth is None else _floats(np.interp(x, fit.x, fit.truth)),
-        support=tuple(zip(_floats(fit.support_x), _floats(fit.support_y), strict=True)),
+        source=task.source,
+        number=number,
+        low=float(low),
+        high=float(high),
+        truth=() if truth is None else _floats(truth),
+        support=tuple(zip(_floats(task.support_x), _floats(task.support_y), strict=True)),
     )
 
 
@@ -193,15 +225,8 @@ class _Opening:
         try:
             if spec.task == "regression":
                 grid, (task,) = self.meta_test.functions([index], points=POINTS)
-                self._opened[key] = OpenedFunction(
-                    source=task.source,
-                    number=number,
-                    low=grid.low,
-                    high=grid.high,
-                    truth=() if task.truth is None else _floats(task.truth),
-                    support=tuple(
-                        zip(_floats(task.support_x), _floats(task.support_y), strict=True)
-                    ),
+                self._opened[key] = _function(
+                    task, task.truth, number=number, low=grid.low, high=grid.high
                 )
                 return 0
             images, shown = sheet_of(self.meta_test.images(index), number=number)
@@ -227,7 +252,10 @@ class _Opening:
             keys = [key for key in self._opened if key in seen]
             try:
                 found = self._predictions(run, keys) if keys else {}
-                sides.append(replace(side, predictions={**side.predictions, **found}))
+                predictions = {**side.predictions, **found}
+                sides.append(
+                    replace(side, predictions=predictions, silent="" if found else side.silent)
+                )
             except MetabenchError as error:
                 name = side.row.name
                 sides.append(replace(side, silent=f"{name} predicts nothing here: {error.in_full}"))
@@ -250,7 +278,6 @@ class _Opening:
         """What the learner of a run predicts on these episodes, by key."""
         import torch
 
-        from metabench.results.store import RunStore
         from metabench.running.figure_data import restored_for_fits
         from metabench.running.trained_learner import restore
         from metabench.sampling.grid import QueryGrid

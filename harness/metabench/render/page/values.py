@@ -74,8 +74,8 @@ class Side:
         scores: means over seeds, by key, of the first episode of each source.
         predictions: by key of an opened episode, what the first seed predicts: values at the points
             of a function, or a class for each image shown.
-        silent: why there are no predictions, in a sentence; "" where there are, or none were asked
-            for.
+        silent: why there are no predictions and how to get them, in sentences; "" where there are,
+            or where they can be had for the asking.
     """
 
     row: Row

@@ -30,7 +30,7 @@ def test_a_measure_of_every_run(tmp_path: Path, counts: tuple[int, ...], verdict
     found = one(tmp_path, several)
     assert found.verdict == verdict
     first, second = map(with_share, counts)
-    assert f": measured by seed {first}, {second}" in deciding(found)
+    assert f": measured {first} with seed 0, {second} with seed 1" in deciding(found)
     assert found.said == verdict  # two seeds
 
 
@@ -55,7 +55,7 @@ def test_a_proportion_reaches_a_value_with_its_whole_interval(
     found = one(tmp_path, told)
     assert found.verdict == verdict
     low, high = wilson(shares[0], 1000)
-    first = f"claimed at least 0.25: measured by seed {shares[0]} [{low:.3g}, {high:.3g}], "
+    first = f"claimed at least 0.25: measured {shares[0]} [{low:.3g}, {high:.3g}] with "
     assert first in deciding(found)
 
 

@@ -140,7 +140,7 @@ def test_an_overview_begins_with_a_line_for_each_claim(evaluations: list[ClaimRe
     said = " ".join(text.split())
     assert "The left is better. Supported (one seed) [lite]: mnas against maml on average" in said
     assert "Undecided: there is no run of hsml." in said
-    assert "A verdict (one seed) speaks of these networks" in said
+    assert 'A verdict "(one seed)" holds for these trained networks' in said
     styled = claims_overview(evaluations, Screen(styled=True))
     assert styled.startswith("\x1b[32m✓ supported (one seed) [lite]\x1b[0m  one\n")
     assert "\x1b[33m? undecided" in styled
@@ -152,8 +152,8 @@ def test_a_verdict_without_a_run_of_the_other_side_rests_on_no_unequal_runs(tmp_
     without, with_both = claim(left=["mnas", "maml"], right=["hsml"]), claim(id="two")
     (found,) = judged(tmp_path, without)
     assert found.notes
-    assert "unequal runs" not in claims_overview([found])
-    assert "1 of 2 verdicts rest on unequal runs" in claims_overview(
+    assert "compare runs that differ" not in claims_overview([found])
+    assert "1 of 2 verdicts compare runs that differ" in claims_overview(
         judged(tmp_path, without, with_both)
     )
 
@@ -166,13 +166,26 @@ def test_verdicts_on_one_claim_are_told_apart(tmp_path: Path) -> None:
     text = claims_overview(judged(tmp_path, claim(), claim(id="two", budget="lite")))
     lines = text.split("\n\n")[0].splitlines()
     place = "multidataset @ 5w1s, budget"
-    assert [line.partition("  one  ")[2] for line in lines[:3]] == [
-        f"{place} lite",
-        f"{place} paper, normalization inductive",
-        f"{place} paper, normalization transductive",
+    assert [line.partition("  one ")[2] for line in lines[:3]] == [
+        "(budget lite)",
+        "(budget paper, normalization inductive)",
+        "(budget paper, normalization transductive)",
     ]
     assert lines[3].endswith("  two")
     assert f"one ({place} paper, normalization inductive)\n" in text
+
+
+def test_what_follows_from_the_version_of_a_suite_is_not_told(tmp_path: Path) -> None:
+    protocol = make_spec(episodes=N).protocol
+    for version, selection in ((1, "last"), (2, "meta-val")):
+        changed = protocol.model_copy(update={"selection": selection})
+        for learner in ("mnas", "maml"):
+            add(tmp_path, learner, level=0.5, protocol=changed, suite_version=version)
+    lines = claims_overview(judged(tmp_path, claim())).splitlines()
+    assert {line.partition("  one ")[2] for line in lines[:2]} == {
+        "(budget lite, suite version 1)",
+        "(budget lite, suite version 2)",
+    }
 
 
 def test_markdown_escapes_what_it_shows(tmp_path: Path) -> None:

@@ -414,9 +414,27 @@ def test_labels_say_what_differs_and_are_unique(tmp_path: Path) -> None:
     write_run(tmp_path, make_spec("maml", budget="paper"))
     assert list(labelled(read_runs(tmp_path))) == ["maml lite", "maml paper", "reptile"]
     write_run(tmp_path, make_spec("reptile", params={"inner_lr": 0.5}))
+    labels = ["maml lite", "maml paper", "reptile inner_lr 0.01", "reptile inner_lr 0.5"]
+    assert list(labelled(read_runs(tmp_path))) == labels
+    old = make_spec("reptile", params={"inner_lr": 0.1, "outer_lr": 1.0})
+    new = old.model_copy(update={"suite_version": old.suite_version + 1})
+    for number, spec in enumerate((old, new)):
+        write_run(tmp_path / str(number), spec)
+    versions = [spec.suite_version for spec in (old, new)]
+    found = list(labelled(read_runs(tmp_path)))
+    assert [f"reptile suite version {number}" in " ".join(found) for number in versions] == [
+        True
+    ] * 2
+
+
+def test_many_facts_are_cut_to_a_digest_where_the_first_do_not_tell(tmp_path: Path) -> None:
+    for low in (1.0, 2.0, 3.0):
+        params = {"a": low % 2, "b": low % 2, "c": low}
+        write_run(tmp_path, make_spec("maml", params=params))
     labels = list(labelled(read_runs(tmp_path)))
-    assert len(set(labels)) == 4
-    assert all(re.fullmatch(r"reptile [0-9a-f]{6}", label) for label in labels[2:])
+    assert len(set(labels)) == 3
+    digests = [bool(re.search(r" [0-9a-f]{6}$", label)) for label in labels]
+    assert sorted(digests) == [False, True, True]
 
 
 def test_styles_differ_without_color() -> None:

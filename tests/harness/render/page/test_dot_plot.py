@@ -78,9 +78,16 @@ def test_names_say_what_tells_rows_of_a_learner_apart(table):
         "maml (order=second)",
         "mnas",
     ]
-    assert plot.shared[0] == "steps=5"
+    assert plot.heading == "budget lite, steps=5"
     (plot,) = dot_plots(replace(table, rows=(one, replace(other, network="wide"))))
     assert {dot.name for dot in plot.dots} == {f"maml, {one.network}", "maml, wide"}
+
+
+def test_rows_with_one_letter_have_one_version_of_the_suite(table):
+    rows = [replace(table.rows[0], conditions="A", facts=()) for _ in range(2)]
+    told = replace(rows[0], facts=("suite version 1",))
+    (plot,) = dot_plots(replace(table, rows=(told, rows[1])))
+    assert plot.heading == "budget lite, suite version 1"
 
 
 def test_the_file_has_every_row(table):

@@ -30,7 +30,7 @@ from metabench.render.page.opened_episodes import (
 from metabench.render.page.side_by_side import find_side_by_side
 from metabench.render.page.thumbnails import sheet_of
 from metabench.render.page.values import OpenedFunction, OpenedImages, Page, SideBySide
-from metabench.results.figure_data import read_fits
+from metabench.results.figure_data import command_again, read_fits
 from metabench.results.reading import read_runs
 from metabench.running.single_episodes import ImageEpisode
 
@@ -140,6 +140,20 @@ def test_a_side_without_a_checkpoint_says_so_and_the_other_stays(
     assert not by_learner["protonet"].predictions
     assert "predicts nothing here: No checkpoint is left in" in by_learner["protonet"].silent
     assert "Train again into another folder: " in by_learner["protonet"].silent
+
+
+def test_a_page_without_checkpoints_names_the_command_that_makes_one(
+    catalog: Catalog, image_runs: Path, tmp_path: Path
+) -> None:
+    folder = without_checkpoints(image_runs, "protonet", tmp_path / "R")
+    group = group_of(folder, catalog, drawn=False)
+    silent = {side.row.learner: side.silent for side in group.sides}
+    assert silent["maml"] == ""
+    said = silent["protonet"]
+    assert said.startswith("protonet predicts nothing here, since this folder has no checkpoint")
+    runs = read_runs(folder).runs
+    (record,) = [run.record for run in runs if run.record.spec.learner.name == "protonet"]
+    assert f"`{command_again(record)}` makes one, and `metabench report NEW" in said
 
 
 def test_without_the_data_the_page_says_how_to_get_it(

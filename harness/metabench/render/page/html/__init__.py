@@ -21,6 +21,7 @@ from metabench.render.page.dot_plot import dot_plots, mark_of
 from metabench.render.page.html import parts, row_columns
 from metabench.render.page.html.stored import stored
 from metabench.render.page.values import Page
+from metabench.render.templates import environment
 from metabench.results import metrics
 from metabench.stats.words import p_value
 from metabench.text import counted, plain
@@ -39,18 +40,10 @@ def render_page(page: Page) -> str:
 @cache
 def _environment() -> Environment:
     """The templates, compiled once."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import PackageLoader
 
-    environment = Environment(
-        loader=PackageLoader(__name__, "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=_finalize,
-    )
-    environment.globals.update(
+    found = environment(loader=PackageLoader(__name__, "templates"), finalize=_finalize)
+    found.globals.update(
         cell_text=text_table.cell_text,
         number=metrics.number,
         p_value=p_value,
@@ -72,7 +65,7 @@ def _environment() -> Environment:
         deviations_of=claims_text.deviations_of,
         exactly=_exactly,
     )
-    return environment
+    return found
 
 
 _BY_P_VALUES = (

@@ -13,9 +13,11 @@ from markupsafe import Markup
 
 from metabench.papers.claims.evaluate import ClaimResult
 from metabench.papers.table import PaperRow, PaperTable
+from metabench.render.claims_text import told_apart
 from metabench.render.page.values import Against, Differences, Origin, Page, Picture
 from metabench.reports.tables import Row, Table
 from metabench.stats import ALPHA, OF_LEARNERS, OF_NETWORKS, SEEDS_AVERAGED, Difference
+from metabench.stats.words import degrees_of_freedom_in_words
 from metabench.text import duration as duration
 from metabench.text import plain
 
@@ -140,6 +142,24 @@ def _counted_verdicts(claims: Sequence[ClaimResult]) -> list[tuple[ClaimResult, 
 def claims_by_paper(page: Page) -> list[tuple[str, list[tuple[int, ClaimResult]]]]:
     """The claims with their numbers on the page, by paper."""
     return _grouped(page.claims or (), lambda claim: claim.paper)
+
+
+def in_words(heading: str, text: str) -> str:
+    """What all rows of a table have in common, in words.
+
+    >>> in_words("Seeds", "0"), in_words("Params", "7,801"), in_words("Budget", "lite")
+    ('seed 0', '7,801 weights', 'budget lite')
+    """
+    if heading == "Params":
+        return f"{text} weights"
+    one_seed = heading == "Seeds" and text.isdecimal()
+    return f"{'seed' if one_seed else heading.lower()} {text}"
+
+
+def runs_of_claims(page: Page) -> dict[int, str]:
+    """The runs that each claim was judged by, by the number of the claim: budget and what tells."""
+    claims = page.claims or ()
+    return dict(enumerate(told_apart(claims), 1))
 
 
 def claims_by_verdict(page: Page) -> list[tuple[int, ClaimResult]]:
@@ -301,7 +321,9 @@ def degrees(difference: Difference) -> str:
     >>> degrees(Difference(mean=1, standard_error=1, degrees=2.04, n_episodes=9, n_seeds=(2, 2)))
     '2.0'
     """
-    return f"{difference.degrees:.1f}" if difference.speaks_of_learners else ""
+    if not difference.speaks_of_learners:
+        return ""
+    return degrees_of_freedom_in_words(difference.degrees)
 
 
 def side(p: float) -> str:
