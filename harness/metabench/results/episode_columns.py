@@ -7,6 +7,7 @@ stands twice. Such a file needs no model of each line. Any other file is left to
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from metabench.data.plain_files import MAX_ROWS, open_plain, read_plain
 from metabench.errors import DataError
 from metabench.results.cache import Cache, cache_root, settled, stamp
 from metabench.results.schema import EpisodeRecord
@@ -87,13 +89,15 @@ class ColumnReader:
             OSError: when the file cannot be read.
         """
         key = str(path.absolute())
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             before = stamp(os.fstat(file.fileno()))
             kept = self._kept(key, before)
             if kept is not None:
                 return kept
-            data = file.read()
+            data = file.read(MAX_ROWS + 1)
             after = stamp(os.fstat(file.fileno()))
+        if len(data) > MAX_ROWS:
+            raise OSError(errno.EINVAL, f"it has more than {MAX_ROWS:,} bytes", key)
         columns = self._parsed(data)
         if columns is None:
             return data
@@ -214,7 +218,7 @@ def read_curves(path: Path, index: NDArray[np.int64]) -> NDArray[np.float64]:
         DataError: when the file is not what it was when its scores were read.
     """
     try:
-        rows = _alike(path.read_bytes())
+        rows = _alike(read_plain(path, MAX_ROWS))
     except OSError:
         rows = None
     try:

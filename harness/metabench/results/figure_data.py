@@ -6,7 +6,6 @@ weights of operations change while it adapts to a task.
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,8 +14,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
 from metabench.errors import DataError
+from metabench.results.foreign import text_lines
 from metabench.results.schema import RunRecord
 from metabench.text import plain
 
@@ -167,12 +168,11 @@ def command_again(record: RunRecord) -> str:
 
 
 def _read(path: Path, read: Callable[[dict[str, Any]], T]) -> list[T]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     found = []
-    for line in lines:
+    for line in text_lines(path):
         try:
-            found.append(read(json.loads(line)))
-        except (ValueError, KeyError, TypeError) as error:
+            found.append(read(from_json(line)))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise DataError(
                 f"{path} has a damaged line: {line[:60]!r}.",
                 hint="Remove the file; the command of the run makes it again from its checkpoint.",

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic_core import from_json
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from metabench.data.plain_files import require_plain
 from metabench.durable import replacing
 from metabench.errors import DataError
 from metabench.plugin.contracts.learner import TrainingOnly
@@ -61,8 +63,9 @@ def load(path: Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:
         DataError: when the file is damaged.
     """
     try:
+        require_plain(path)
         with safe_open(path, framework="pt", device=str(device)) as file:
-            skeleton = json.loads(file.metadata()["skeleton"])
+            skeleton = from_json(file.metadata()["skeleton"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(

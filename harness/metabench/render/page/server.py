@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from metabench.data.plain_files import MAX_ROWS, read_plain
 from metabench.durable import NO_SPACE, replacing
 from metabench.errors import MetabenchError, UsageError
 from metabench.papers.table import PaperReport
@@ -165,7 +166,7 @@ def write_bundle(folder: Path, files: Mapping[str, str]) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         foreign = sorted(entry.name for entry in folder.iterdir() if entry.name not in _NAMES)
         index = folder / "index.html"
-        if foreign or (index.exists() and _MARK not in index.read_text(encoding="utf-8")):
+        if foreign or (index.exists() and _MARK.encode() not in read_plain(index, MAX_ROWS)):
             raise UsageError(
                 f"{folder} has {'a file' if foreign else 'an index.html'} that metabench did not "
                 f"write{f': {foreign[0]}' if foreign else ''}.",
