@@ -158,7 +158,11 @@ def read_mixtures(folder: Path) -> dict[int, MixturePath]:
 
 def command_again(record: RunRecord) -> str:
     """The command that makes a run once more, in a new folder."""
-    kept, words = [], iter(shlex.split(record.provenance.command))
+    try:
+        words = iter(shlex.split(record.provenance.command))
+    except ValueError:  # it was edited by hand
+        return record.provenance.command
+    kept = []
     for word in words:
         if word == "--out":
             next(words, None)

@@ -273,8 +273,9 @@ def test_a_dataset_without_meta_val_and_tasks_over_classes(stand_in: None) -> No
         ("Absent", DataError, r"cannot open Absent \(meta-train\): integrity check failed\."),
         ("Twins", DataError, "two classes of one split the same name"),
         ("Shade", UsageError, "Unknown class of torchmeta.datasets 'Shade'"),
-        ("no_such_module:Shades", UsageError, "Cannot import 'no_such_module:Shades'"),
-        ("json:dumps", UsageError, "is not a class"),
+        ("torchmeta.none:Shades", UsageError, "Cannot import 'torchmeta.none:Shades'"),
+        ("torchmeta.datasets:__name__", UsageError, "is not a class"),
+        ("os:system", UsageError, "neither torchmeta's nor of an installed plugin"),
     ],
 )
 def test_what_cannot_be_a_source_is_told(
