@@ -162,7 +162,7 @@ def odd_file(rng: random.Random, path: Path) -> None:
             lambda: path.symlink_to("/nowhere"),
             lambda: path.symlink_to(path.name),
             lambda: path.symlink_to("/proc/self/mem"),
-            lambda: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 2**40),
+            lambda: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 2**32),
         )
     )()
 
@@ -759,7 +759,9 @@ def tried(root: Path, n: int, seed: int) -> dict[str, Any]:
         METABENCH_DATA=str(root / "data"), METABENCH_CACHE=str(root / "cache"), NO_COLOR="1"
     )
     root.mkdir(parents=True, exist_ok=True)
-    os.chdir(root)
+    here = root / "no" / "results" / "here"
+    here.mkdir(parents=True)
+    os.chdir(here)
     sound = Sound.made(root / "sound")
     warm(sound, root / "warm")
     started.clear()  # Python asks the system for the processor's name by a program, once

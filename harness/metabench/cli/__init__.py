@@ -44,7 +44,7 @@ def _plain_refusals() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.message = readable(error.message)
+        vars(error)["message"] = readable(error.message)
         raise
 
 

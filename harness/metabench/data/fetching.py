@@ -268,7 +268,7 @@ class _Answer(http.client.HTTPResponse):
     def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         whole: IO[bytes] = io.BufferedReader(_Paced(self.fp.detach()))  # type: ignore[attr-defined]
-        self.fp = whole  # type: ignore[assignment]
+        self.fp = whole
 
 
 class _Connection(http.client.HTTPConnection):

@@ -1,7 +1,7 @@
 """The one way to open a file that others made: a plain file, no more of it than asked for.
 
 Opening a named pipe waits for its writer, and a device such as ``/dev/zero`` never ends, so neither
-is read. What these functions raise says why in its ``strerror``, like an error of the system.
+is read.
 """
 
 from __future__ import annotations
@@ -20,17 +20,28 @@ MAX_PARAM = 2**30
 """Bytes of a file that a parameter names."""
 
 
+class NotReadError(OSError, ValueError):
+    """Why a file is not read; it is both an error of the system and one of content."""
+
+    def __init__(self, reason: str, path: str | os.PathLike[str]) -> None:
+        super().__init__(errno.EINVAL, reason, os.fspath(path))
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
 def open_plain(path: str | os.PathLike[str]) -> BufferedReader:
     """Open a plain file for reading; a link to one is followed.
 
     Raises:
-        OSError: when it is no plain file, or cannot be read.
+        NotReadError: when it is no plain file.
+        OSError: when it cannot be read.
     """
     # Without O_NONBLOCK, opening a pipe waits for its writer.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "it is not a plain file", os.fspath(path))
+            raise NotReadError("it is not a plain file", path)
         return os.fdopen(handle, "rb")
     except BaseException:
         os.close(handle)
@@ -54,14 +65,15 @@ def read_plain(path: str | os.PathLike[str], most: int) -> bytes:
         most: bytes that it may have.
 
     Raises:
-        OSError: when it is no plain file, has more bytes, or cannot be read.
+        NotReadError: when it is no plain file, or has more bytes.
+        OSError: when it cannot be read.
     """
     with open_plain(path) as file:
         if os.fstat(file.fileno()).st_size <= most:
             content = file.read(most + 1)
             if len(content) <= most:
                 return content
-    raise OSError(errno.EINVAL, f"it has more than {most:,} bytes", os.fspath(path))
+    raise NotReadError(f"it has more than {most:,} bytes", path)
 
 
 def read_plain_text(path: Path, most: int) -> str:

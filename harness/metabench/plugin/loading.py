@@ -121,7 +121,10 @@ def read(candidate: Candidate) -> Provided:
         PluginError: with one sentence that says what is wrong with the plugin.
     """
     plugin = _guarded("It cannot be imported", candidate.load)
-    return _guarded("It cannot be looked into", lambda: _provided(plugin, candidate.name))
+    found: Provided = _guarded(
+        "It cannot be looked into", lambda: _provided(plugin, candidate.name)
+    )
+    return found
 
 
 def _provided(plugin: Any, name: str) -> Provided:

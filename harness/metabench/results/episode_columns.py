@@ -7,7 +7,6 @@ stands twice. Such a file needs no model of each line. Any other file is left to
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from metabench.data.plain_files import MAX_ROWS, open_plain, read_plain
+from metabench.data.plain_files import MAX_ROWS, NotReadError, open_plain, read_plain
 from metabench.errors import DataError
 from metabench.results.cache import Cache, cache_root, settled, stamp
 from metabench.results.schema import EpisodeRecord
@@ -97,7 +96,7 @@ class ColumnReader:
             data = file.read(MAX_ROWS + 1)
             after = stamp(os.fstat(file.fileno()))
         if len(data) > MAX_ROWS:
-            raise OSError(errno.EINVAL, f"it has more than {MAX_ROWS:,} bytes", key)
+            raise NotReadError(f"it has more than {MAX_ROWS:,} bytes", path)
         columns = self._parsed(data)
         if columns is None:
             return data

@@ -77,7 +77,7 @@ def text_lines(path: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:
-        reason = "it is not in UTF-8" if isinstance(error, ValueError) else error.strerror
+        reason = "it is not in UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise DataError(
             f"{path} cannot be read: {reason}.", hint="Move it away, or restore it from a copy."
         ) from error

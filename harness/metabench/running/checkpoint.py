@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic_core import from_json
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -65,7 +64,7 @@ def load(path: Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:
     try:
         require_plain(path)
         with safe_open(path, framework="pt", device=str(device)) as file:
-            skeleton = from_json(file.metadata()["skeleton"])
+            skeleton = json.loads(file.metadata()["skeleton"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(
