@@ -80,9 +80,9 @@ def readable(text: str, *, longest: int = 200, most: int = 4000) -> str:
     >>> readable("a\\x1b[2Jb")
     'a\\\\x1b[2Jb'
     """
-    whole = _cut(text, most) if len(text) > most else text
-    words = re.sub(f"\\S{{{longest + 1},}}", lambda word: _cut(word[0], longest), whole)
-    return "\n".join(map(_shown, words.split("\n")))
+    words = re.sub(f"\\S{{{longest + 1},}}", lambda word: _cut(word[0], longest), text)
+    whole = _cut(words, most) if len(words) > most else words
+    return "\n".join(map(_shown, whole.split("\n")))
 
 
 def for_terminal(text: str, *, styled: bool = False) -> str:

@@ -1,6 +1,6 @@
 """Hostile inputs of every kind, made from a seed and given to the command line in this process.
 
-    python tests/helpers/hostile_inputs.py FOLDER [N] [SEED]
+    python tests/helpers/hostile_inputs.py FOLDER [N] [SEED] [KIND]...
 
 It counts, by kind, what was refused and what was read, and prints that as JSON: with tracebacks,
 inputs that take too long, unfinished files, raw control characters, programs that were started, and
@@ -29,7 +29,7 @@ import traceback
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -73,7 +73,15 @@ HOSTILE_TEXT = (
     *("1" * 5000, "[" * 1000, "{a: " * 1000, "," * 1000, "x" * 100_000, "x " * 50_000, "\t" * 99),
     *("../../x", "/dev/zero", "/proc/self/mem", "%s%n", "{0}", "$HOME", "[bold]x[/bold]", "--help"),
     *("9" * 18, str(2**63), str(-(2**63) - 1), "1" + "0" * 400, "1_000", "1e400..1", "..", "1..2"),
-    *("1..0", "0..1:log", "1..2:exp", "1e-400..1e400", "nan..1", "0..99999999999999999999", "\uff11"),
+    *(
+        "1..0",
+        "0..1:log",
+        "1..2:exp",
+        "1e-400..1e400",
+        "nan..1",
+        "0..99999999999999999999",
+        "\uff11",
+    ),
 )
 HOSTILE_VALUES: tuple[Any, ...] = (
     *(None, True, -1, 0, 2**31, 2**63, -(2**63) - 1, 10**400, 1e308, float("nan"), float("inf")),
@@ -106,8 +114,9 @@ Act = Callable[[], Any]
 
 
 def cli(*words: str | Path) -> Act:
-    """A command, without a process of its own."""
-    return lambda: CliRunner().invoke(app, [*map(str, words)])
+    """A command, without a process of its own, of words that a shell can pass on."""
+    passed = [str(word).replace("\x00", "").replace("\ud800", "\udc80") for word in words]
+    return lambda: CliRunner().invoke(app, passed)
 
 
 def broken(rng: random.Random, data: bytes) -> bytes:
@@ -261,7 +270,17 @@ def ranges(rng: random.Random, home: Path, sound: Sound) -> Act:
 
 OPTIONS = (
     *("learner", "suite", "setting", "budget", "network", "strategy", "seed", "metric", "device"),
-    *("precision", "engine", "threads", "executor", "jobs", "ranks", "time-limit", "shard", "limit"),
+    *(
+        "precision",
+        "engine",
+        "threads",
+        "executor",
+        "jobs",
+        "ranks",
+        "time-limit",
+        "shard",
+        "limit",
+    ),
     *("tracker", "out", "checkpoint-every", "data", "save-plan", "plugin", "unknown-option"),
 )
 
@@ -275,7 +294,17 @@ def options(rng: random.Random, home: Path, sound: Sound) -> Act:
 
 
 def arguments(rng: random.Random, home: Path, sound: Sound) -> Act:
-    commands = ("report", "status", "claims", "genotypes", "show", "list", "figure", "export", "nope")
+    commands = (
+        "report",
+        "status",
+        "claims",
+        "genotypes",
+        "show",
+        "list",
+        "figure",
+        "export",
+        "nope",
+    )
     words = [rng.choice(commands), rng.choice(HOSTILE_TEXT).replace("\x00", "")]
     if words[0] == "figure":
         words.append(rng.choice(HOSTILE_TEXT))
@@ -428,7 +457,12 @@ def image_bytes(rng: random.Random) -> bytes:
     Image.new("RGB", (9, 9), "red").save(sink, kind)
     sides = rng.choice(((1, 89_000_000), (60_000, 60_000), (2**31 - 1, 1), (0, 0)))
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", *sides, 8, 2, 0, 0, 0))
-    bomb = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", gzip.compress(bytes(10**5))) + chunk(b"IEND", b"")
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + head
+        + chunk(b"IDAT", gzip.compress(bytes(10**5)))
+        + chunk(b"IEND", b"")
+    )
     return rng.choice((broken(rng, sink.getvalue()), sink.getvalue(), bomb))
 
 
@@ -441,7 +475,9 @@ def importing(name: str, path: Path, home: Path) -> Act:
 def images(rng: random.Random, home: Path, sound: Sound) -> Act:
     folder = home / "images"
     shutil.copytree(sound.images, folder)
-    name = rng.choice(("x.png", "x.png", "x.jpg", "x.gif", "x.tif", "a\nb.png", "\x1b[2J.png", "\udcff.png"))
+    name = rng.choice(
+        ("x.png", "x.png", "x.jpg", "x.gif", "x.tif", "a\nb.png", "\x1b[2J.png", "\udcff.png")
+    )
     file = folder / "class0" / name
     if rng.random() < 0.2:
         odd_file(rng, file)
@@ -468,9 +504,14 @@ def lying_zip(rng: random.Random, sound: Sound) -> bytes:
 def hostile_tar(rng: random.Random) -> bytes:
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name in ("class0/0.png", rng.choice(("../x.png", "/etc/x.png", "x\x1b.png", "x" * 300))):
+        for name in (
+            "class0/0.png",
+            rng.choice(("../x.png", "/etc/x.png", "x\x1b.png", "x" * 300)),
+        ):
             member = tarfile.TarInfo(name)
-            member.type = rng.choice((tarfile.REGTYPE, tarfile.FIFOTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE))
+            member.type = rng.choice(
+                (tarfile.REGTYPE, tarfile.FIFOTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE)
+            )
             member.linkname = "/etc/passwd" if member.type == tarfile.SYMTYPE else ""
             member.pax_headers = {"comment": "x" * rng.choice((1, 10**6, 3 * 10**6))}
             member.size = 3 if member.type == tarfile.REGTYPE else 0
@@ -500,7 +541,13 @@ def pickles(rng: random.Random, home: Path, sound: Sound) -> Act:
     folder = home / "cifar-10-batches-py"
     folder.mkdir()
     batch = {"data": np.zeros((2, 3072), np.uint8), "labels": [0, 1], "filenames": ["a", "b"]}
-    things = (batch, Starts(), {**batch, "data": Starts()}, [[]] * 10**5, {**batch, "labels": [10**400]})
+    things = (
+        batch,
+        Starts(),
+        {**batch, "data": Starts()},
+        [[]] * 10**5,
+        {**batch, "labels": [10**400]},
+    )
     for name in ("data_batch_1", "test_batch", "batches.meta"):
         data = pickle.dumps(rng.choice(things), rng.choice((0, 2, 4, 5)))
         bomb = b"\x80\x04X" + struct.pack("<I", 2**31 - 1) + b"x"
@@ -518,7 +565,9 @@ def arrays(rng: random.Random, home: Path, sound: Sound) -> Act:
     np.save(sink, array, allow_pickle=True)
     data = broken(rng, sink.getvalue())
     if rng.random() < 0.3:
-        data = data.replace(b"(20, 2)", rng.choice((b"(9**9**9,)", b"(-1, 2)", b"(" * 60, b"(2**60,)")))
+        data = data.replace(
+            b"(20, 2)", rng.choice((b"(9**9**9,)", b"(-1, 2)", b"(" * 60, b"(2**60,)"))
+        )
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("features.npy", data)
         with zipfile.ZipFile(sound.vectors) as own:
@@ -531,7 +580,9 @@ def labels(rng: random.Random, home: Path, sound: Sound) -> Act:
     split = home / rng.choice(("splits.csv", "splits.json", "splits.yaml"))
     text = {
         ".csv": b"class,split\n" + b"".join(b"class%d,train\n" % i for i in range(10)),
-        ".json": json.dumps({"train": ["class0", "class1"], "val": [], "test": ["class2"]}).encode(),
+        ".json": json.dumps(
+            {"train": ["class0", "class1"], "val": [], "test": ["class2"]}
+        ).encode(),
         ".yaml": b"train: [class0, class1]\nval: []\ntest: [class2]\n",
     }[split.suffix]
     split.write_bytes(broken(rng, text))
@@ -553,7 +604,10 @@ def suite_of(home: Path, dataset: str, params: dict[str, Any]) -> Path:
         "sources": [{"name": "own", "dataset": dataset, "params": params}],
         "protocol": {"ways": 2, "shots": 1, "queries": 1},
         "settings": {"2w1s": {}},
-        "budgets": {"smoke": {"meta_steps": 1, "meta_batch": 1}, "lite": {"meta_steps": 1, "meta_batch": 1}},
+        "budgets": {
+            "smoke": {"meta_steps": 1, "meta_batch": 1},
+            "lite": {"meta_steps": 1, "meta_batch": 1},
+        },
     }
     file.write_text(json.dumps(values))
     return file
@@ -631,7 +685,8 @@ def servers(rng: random.Random, home: Path, sound: Sound) -> Act:
             b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nContent-Length: 5\r\n\r\n" + content,
             b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n" + content,
             b"HTTP/1.1 200 OK\r\nContent-Length: x" + esc + b"\r\n\r\n" + content,
-            b"HTTP/1.1 206 OK\r\nContent-Range: bytes 9-/x\r\nContent-Length: 1000\r\n\r\n" + content,
+            b"HTTP/1.1 206 OK\r\nContent-Range: bytes 9-/x\r\nContent-Length: 1000\r\n\r\n"
+            + content,
             b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n",
             b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/" + esc + b"\r\n\r\n",
             b"HTTP/1.1 302 Found\r\nLocation: ftp://x/\r\n\r\n",
@@ -751,10 +806,13 @@ def faults_of_command(result: Any) -> Iterator[str]:
         yield "no word"
 
 
-def tried(root: Path, n: int, seed: int) -> dict[str, Any]:
-    """Try inputs of all kinds in turn; count by kind."""
+def tried(root: Path, n: int, seed: int, names: Collection[str] = ()) -> dict[str, Any]:
+    """Try inputs of all kinds, or of those named, in turn; count by kind."""
+    kinds = [kind for kind in KINDS if not names or kind.__name__ in names]
     started: list[str] = []
-    sys.addaudithook(lambda event, args: started.append(f"{event} {args[:1]}") if event in STARTS else None)
+    sys.addaudithook(
+        lambda event, args: started.append(f"{event} {args[:1]}") if event in STARTS else None
+    )
     os.environ.update(
         METABENCH_DATA=str(root / "data"), METABENCH_CACHE=str(root / "cache"), NO_COLOR="1"
     )
@@ -768,14 +826,12 @@ def tried(root: Path, n: int, seed: int) -> dict[str, Any]:
     idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak = idle
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
-    outcomes: dict[str, Outcome] = {kind.__name__: Outcome() for kind in KINDS}
+    outcomes: dict[str, Outcome] = {kind.__name__: Outcome() for kind in kinds}
     costly: Counter[str] = Counter()
     for i in range(n):
-        kind = KINDS[i % len(KINDS)]
+        kind = kinds[i % len(kinds)]
         home = root / f"input-{i}"
         home.mkdir()
-        if os.environ.get("SHOW"):
-            print(kind.__name__, i, peak // 1024, file=sys.stderr, flush=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             act = kind(random.Random(f"{seed} {i}"), home, sound)
@@ -809,6 +865,5 @@ def warm(sound: Sound, home: Path) -> None:
 
 
 if __name__ == "__main__":
-    folder, *numbers = sys.argv[1:]
-    n, seed = [*map(int, numbers), 100, 0][:2] if len(numbers) != 1 else [int(numbers[0]), 0]
-    print(json.dumps(tried(Path(folder).resolve(), n, seed), indent=2))
+    folder, n, seed, *names = [*sys.argv[1:4], *("100", "0")[len(sys.argv) - 2 :], *sys.argv[4:]]
+    print(json.dumps(tried(Path(folder).resolve(), int(n), int(seed), names), indent=2))

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 import typer.core
 
@@ -37,13 +36,18 @@ from metabench.durable import NO_SPACE
 from metabench.errors import MetabenchError
 from metabench.text import readable
 
+_Refusal: Any = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+"""What the command line raises; it is of click, or of Typer's own copy of click."""
+
 
 @contextmanager
 def _plain_refusals() -> Iterator[None]:
     """Words that the command line refuses are repeated as text, and not in full length."""
     try:
         yield
-    except click.ClickException as error:
+    except _Refusal as error:
         vars(error)["message"] = readable(error.message)
         raise
 

@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from metabench.data.archive import Archive, Preparation, RemoteFile
@@ -267,8 +267,8 @@ class _Paced(io.RawIOBase):
 class _Answer(http.client.HTTPResponse):
     def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
-        whole: IO[bytes] = io.BufferedReader(_Paced(self.fp.detach()))  # type: ignore[attr-defined]
-        self.fp = whole
+        paced: Any = io.BufferedReader(_Paced(self.fp.detach()))
+        self.fp = paced
 
 
 class _Connection(http.client.HTTPConnection):
