@@ -42,6 +42,8 @@ class Several:
     values: tuple[Any, ...]
 
 
+MAX_VALUES = 1000
+"""No sweep has more values of one parameter."""
 _SCOPE = re.compile(r"(?P<scope>[^\[\]]+)(?:\[(?P<one>[^\[\]]+)\])?")
 
 
@@ -157,8 +159,14 @@ def read_value(text: str, value: str) -> Any:
     Raises:
         UsageError: when it is not valid YAML.
     """
+    parts = split_outside(value)
+    if len(parts) > MAX_VALUES:
+        raise UsageError(
+            f"--set {text!r} has {len(parts):,} values, more than {MAX_VALUES:,}.",
+            hint="Make several commands of fewer values.",
+        )
     try:
-        found = [read_yaml(part) for part in split_outside(value)]
+        found = [read_yaml(part) for part in parts]
     except yaml.YAMLError as error:
         raise UsageError(
             f"--set {text!r} has a value that is not valid YAML.",

@@ -133,7 +133,8 @@ class MixturePath:
             names, weights = tuple(map(str, panel["names"])), _array(panel["weights"])
             if weights.shape != (len(line["steps"]), len(names)):
                 raise ValueError(f"weights of shape {weights.shape}")
-            ends = panel["source"], int(panel["target"])
+            source = panel["source"]
+            ends = None if source is None else int(source), int(panel["target"])
             panels.append(MixturePanel(str(panel["cell"]), *ends, names, weights))
         return cls(int(line["index"]), tuple(map(int, line["steps"])), tuple(panels))
 
