@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from metabench.data.archive import Archive, Preparation, RemoteFile
 from metabench.data.importing import import_archive
@@ -226,17 +226,17 @@ def _words(said: object) -> str:
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows a server to other addresses of the web alone."""
 
-    def redirect_request(
-        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> Any:
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
         try:
-            _check_address(newurl)
+            there = urljoin(req.full_url, headers.get("Location", ""))
+            _check_address(there)
         except _MirrorError as error:
             fp.close()
-            raise _MirrorError(
-                f"sends on to {_words(_without_user(newurl))}, which {error}"
-            ) from error
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+            shown = _words(_without_user(there))
+            raise _MirrorError(f"sends on to {shown}, which {error}") from error
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 class _Paced(io.RawIOBase):

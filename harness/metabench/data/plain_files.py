@@ -69,10 +69,19 @@ def read_plain(path: str | os.PathLike[str], most: int) -> bytes:
         OSError: when it cannot be read.
     """
     with open_plain(path) as file:
-        if os.fstat(file.fileno()).st_size <= most:
-            content = file.read(most + 1)
-            if len(content) <= most:
-                return content
+        return read_opened(file, path, most)
+
+
+def read_opened(file: BufferedReader, path: str | os.PathLike[str], most: int) -> bytes:
+    """The content of a plain file that is open, as of :func:`read_plain`.
+
+    Raises:
+        NotReadError: when it has more bytes.
+    """
+    if os.fstat(file.fileno()).st_size <= most:
+        content = file.read(most + 1)
+        if len(content) <= most:
+            return content
     raise NotReadError(f"it has more than {most:,} bytes", path)
 
 

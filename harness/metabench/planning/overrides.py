@@ -206,21 +206,22 @@ def split_outside(text: str) -> list[str]:
     >>> split_outside("0.1,[1, 2],'a,b'")
     ['0.1', '[1, 2]', "'a,b'"]
     """
-    parts, depth, quote = [""], 0, ""
-    for sign in text:
+    parts, start, depth, quote, begun = [], 0, 0, "", False
+    for at, sign in enumerate(text):
         if quote:
             quote = "" if sign == quote else quote
-        elif sign in "'\"" and not parts[-1].strip():
+        elif sign in "'\"" and not begun:
             quote = sign
         elif sign in "[{":
             depth += 1
         elif sign in "]}":
             depth -= 1
         elif sign == "," and depth <= 0:
-            parts.append("")
+            parts.append(text[start:at])
+            start, begun = at + 1, False
             continue
-        parts[-1] += sign
-    return parts
+        begun = begun or not sign.isspace()
+    return [*parts, text[start:]]
 
 
 def combinations(changes: Changes) -> list[Changes]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from metabench.data.plain_files import MAX_ROWS, NotReadError, open_plain, read_plain
+from metabench.data.plain_files import MAX_ROWS, open_plain, read_opened, read_plain
 from metabench.errors import DataError
 from metabench.results.cache import Cache, cache_root, settled, stamp
 from metabench.results.schema import EpisodeRecord
@@ -93,10 +93,8 @@ class ColumnReader:
             kept = self._kept(key, before)
             if kept is not None:
                 return kept
-            data = file.read(MAX_ROWS + 1)
+            data = read_opened(file, path, MAX_ROWS)
             after = stamp(os.fstat(file.fileno()))
-        if len(data) > MAX_ROWS:
-            raise NotReadError(f"it has more than {MAX_ROWS:,} bytes", path)
         columns = self._parsed(data)
         if columns is None:
             return data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socketserver
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -86,6 +87,11 @@ class ReportServer(ThreadingHTTPServer):
         """Bind without asking a name server who we are, as ``HTTPServer`` would."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.socket.getsockname()[1]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing where a reader went away, as when a tab is closed; else as usual."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:
