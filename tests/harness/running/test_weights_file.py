@@ -336,10 +336,12 @@ def test_a_tensor_that_poses_as_a_large_one_is_refused(tmp_path: Path) -> None:
 def test_a_packed_file_and_what_is_no_plain_file_are_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(10**6)}, tmp_path / "sound.pt")
     packed = tmp_path / "packed.pt"
-    with zipfile.ZipFile(tmp_path / "sound.pt") as sound:
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in sound.namelist():
-                archive.writestr(name, sound.read(name))
+    with (
+        zipfile.ZipFile(tmp_path / "sound.pt") as sound,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for name in sound.namelist():
+            archive.writestr(name, sound.read(name))
     os.mkfifo(tmp_path / "pipe.pt")
     (tmp_path / "zero.safetensors").symlink_to("/dev/zero")
     for path in (packed, tmp_path / "pipe.pt", tmp_path / "zero.safetensors"):

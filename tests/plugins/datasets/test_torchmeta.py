@@ -446,9 +446,8 @@ def test_a_suite_file_imports_no_module_that_is_not_installed_for_metabench(
     dataset: str,
     options: tuple[str, ...],
 ) -> None:
-    (tmp_path / "hostile.py").write_text(
-        f"open({str(tmp_path / 'started')!r}, 'w')\nclass A: ...\n"
-    )
+    started = tmp_path / "started"
+    (tmp_path / "hostile.py").write_text(f"open({str(started)!r}, 'w')\nclass A: ...\n")
     monkeypatch.syspath_prepend(tmp_path)
     kind = "classification" if dataset == "torchmeta-classes" else "regression"
     suite = tmp_path / "own.yaml"
@@ -469,4 +468,4 @@ def test_a_suite_file_imports_no_module_that_is_not_installed_for_metabench(
     done = CliRunner().invoke(app, [*words, *options])
     assert "'hostile:A' is neither torchmeta's nor of an installed plugin" in done.output
     assert "hostile" not in sys.modules
-    assert not (tmp_path / "started").exists()
+    assert not started.exists()
