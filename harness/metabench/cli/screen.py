@@ -52,7 +52,7 @@ def say(text: str, *, fg: str | None = None) -> None:
 
 def tell(problem: str) -> None:
     """Print what could not be read or counted, on one line of stderr."""
-    say(readable(plain(problem)))
+    say(readable(plain(problem), longest=1000))  # a path is one word
 
 
 def tell_under_way(folders: Sequence[Path], directory: Path) -> None:
