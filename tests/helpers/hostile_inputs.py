@@ -10,6 +10,7 @@ the memory that the inputs took above that of the same commands on sound files.
 from __future__ import annotations
 
 import bz2
+import dataclasses
 import gzip
 import io
 import json
@@ -28,6 +29,7 @@ import threading
 import traceback
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import contextmanager, suppress
@@ -445,8 +447,6 @@ def checkpoints(rng: random.Random, home: Path, sound: Sound) -> Act:
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
-    import zlib
-
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
@@ -709,8 +709,6 @@ def servers(rng: random.Random, home: Path, sound: Sound) -> Act:
                 digest=f"sha256:{sha256(content).hexdigest()}",
                 size=len(content),
             )
-            import dataclasses
-
             archive = dataclasses.replace(omniglot.ARCHIVE, files=(file,))
             fetch_archive(archive, preparation=Preparation(size=8), root=home / "data")
 
