@@ -58,11 +58,17 @@ class DivergedError(MetabenchError):
     """Training produced a value that is not finite."""
 
 
+_LONGEST = 200
+"""Characters of a name; a longer one is no misspelled name, and comparing it takes long."""
+
+
 def _near(name: str, names: Iterable[str]) -> list[str]:
     """At most three names that differ little from one, the nearest first.
 
     Names that differ only in case, hyphens and spaces are nearer than all others, and then alone.
     """
+    if len(name) > _LONGEST:
+        return []
     by_case: dict[str, list[str]] = {}
     for one in names:
         by_case.setdefault(one.casefold(), []).append(one)

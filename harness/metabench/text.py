@@ -67,26 +67,61 @@ def plain(text: str) -> str:
     return _shown(" ".join(text.split()))
 
 
-def readable(text: str, *, longest: int = 200) -> str:
-    """Text of others for a terminal: no control characters, and long words cut in the middle.
+def readable(text: str, *, longest: int = 200, most: int = 4000) -> str:
+    """Text of others for a terminal: no control characters, and what is long cut in the middle.
 
     Args:
         text: lines stay lines.
         longest: characters of a word at most.
+        most: characters of the whole at most.
 
     >>> readable("Unknown learner " + "x" * 500 + ".")[:60]
     'Unknown learner xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'
     >>> readable("a\\x1b[2Jb")
     'a\\\\x1b[2Jb'
     """
+    words = re.sub(f"\\S{{{longest + 1},}}", lambda word: _cut(word[0], longest), text)
+    whole = _cut(words, most) if len(words) > most else words
+    return "\n".join(map(_shown, whole.split("\n")))
+
+
+def for_terminal(text: str, *, styled: bool = False) -> str:
+    """What a command prints: its lines, and all control characters as text. Nothing is cut.
+
+    Args:
+        text: of any length.
+        styled: whether it has colors of our own, and perhaps the ends of lines of CSV. Names of
+            others were made plain before they came into it.
+
+    >>> for_terminal("\\x1b[2Ja\\n")
+    '\\\\x1b[2Ja\\n'
+    >>> for_terminal("\\x1b[31mred\\x1b[0m\\x1b[2J\\r\\n", styled=True)
+    '\\x1b[31mred\\x1b[0m\\\\x1b[2J\\r\\n'
+    """
+    if not styled:
+        return _CONTROL.sub(lambda found: _escaped(found[0]), text)
+    parts = _STYLE.split(text)  # every second one is a style
+    parts[::2] = map(for_terminal, parts[::2])
+    return "".join(parts)
+
+
+_STYLE = re.compile(r"(\x1b\[[0-9;]*m|\r\n)")
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    r"\ufff9-\ufffb\ud800-\udfff]"
+)
+"""Characters that move a cursor, turn a line around, are not seen or are no text."""
+
+
+def _cut(text: str, longest: int) -> str:
     half = longest // 2
-    return re.sub(
-        f"\\S{{{longest + 1},}}",
-        lambda word: f"{word[0][:half]}[{len(word[0]) - 2 * half:,} characters]{word[0][-half:]}",
-        "\n".join(map(_shown, text.split("\n"))),
-    )
+    return f"{text[:half]}[{len(text) - 2 * half:,} characters]{text[-half:]}"
 
 
 def _shown(line: str) -> str:
     """Control characters by their code."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    return "".join(c if c.isprintable() else _escaped(c) for c in line)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()

@@ -6,13 +6,17 @@ import hashlib
 import json
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]*$"
 NAME_RULE = "a name consists of lower-case letters, digits and hyphens"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=60)]
 """It has no path separator and no dot, so it cannot lead out of the results folder."""
+
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""A count in a file: arrays hold no larger one."""
 
 
 class Frozen(BaseModel):

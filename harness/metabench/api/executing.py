@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,6 +95,8 @@ def check(
     from metabench.running.engines import pick_engine
     from metabench.running.precision import check_precision
 
+    for one in planned:
+        _check_text(one.command_into(how.out))
     spec = catalog.executor(how.executor)
     executor = executor_of(spec, how.executor_params, jobs=how.jobs)
     check_ranks(planned, catalog, how.ranks)
@@ -157,6 +160,22 @@ def shared_executor(
         return TorchrunExecutor(world, device)
     check_devices(device, ranks)
     return SharedExecutor(ranks)
+
+
+def _check_text(command: str) -> None:
+    """Refuse what a record cannot hold: the names of its command are text in UTF-8."""
+    try:
+        command.encode()
+    except UnicodeEncodeError as error:
+        word = next(word for word in shlex.split(command) if not _is_text(word))
+        raise UsageError(
+            f"The name {word!r} is not text in UTF-8, so no record can hold it.",
+            hint="Rename the file, or choose another folder.",
+        ) from error
+
+
+def _is_text(word: str) -> bool:
+    return not any("\ud800" <= sign <= "\udfff" for sign in word)
 
 
 def _check_threads(n: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +28,7 @@ from metabench.cli.references import references_app
 from metabench.cli.report import report
 from metabench.cli.reproduce import reproduce
 from metabench.cli.run import run
-from metabench.cli.screen import prepare, say, told
+from metabench.cli.screen import prepare, put, say, told
 from metabench.cli.status import status
 from metabench.cli.track import track
 from metabench.cli.tune import tune
@@ -35,17 +37,34 @@ from metabench.durable import NO_SPACE
 from metabench.errors import MetabenchError
 from metabench.text import readable
 
+_Refusal: Any = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+"""What the command line raises; it is of click, or of Typer's own copy of click."""
+
+
+@contextmanager
+def _plain_refusals() -> Iterator[None]:
+    """Words that the command line refuses are repeated as text, and not in full length."""
+    try:
+        yield
+    except _Refusal as error:
+        vars(error)["message"] = readable(error.message)
+        raise
+
 
 class _Group(typer.core.TyperGroup):
     """Accepts ``--plugin`` anywhere, and prints expected errors as a sentence and a hint."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, take_plugin_files(args))
+        with _plain_refusals():
+            return super().parse_args(ctx, take_plugin_files(args))
 
     def invoke(self, ctx: Any) -> Any:
         prepare()
         try:
-            return super().invoke(ctx)
+            with _plain_refusals():
+                return super().invoke(ctx)
         except MetabenchError as error:
             say(f"Error: {readable(error.message)}", fg="red")
             if error.hint:
@@ -74,7 +93,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"metabench {version('metabench')}")
+        put(f"metabench {version('metabench')}")
         raise typer.Exit
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from metabench.cli.formats import JsonOption, format_or_json
+from metabench.cli.screen import put, tell
 from metabench.cli.showing import Caption, CaptionOption, WideOption, screen_of
 from metabench.errors import unknown
 
@@ -45,7 +46,6 @@ def claims(
     """
     from metabench.api.reading import judge_claims
     from metabench.cli.context import catalog
-    from metabench.cli.screen import tell
     from metabench.render.claims_text import claims_overview, render_claims
 
     asked = format_or_json(format, as_json=as_json, json=ClaimFormat.json)
@@ -63,4 +63,4 @@ def claims(
         text = claims_overview(chosen, shown)
         if shown.full_caption:
             text += "\n" + render_claims(chosen, "table", shown)
-    typer.echo(text, nl=False)
+    put(text, nl=False, styled=True)

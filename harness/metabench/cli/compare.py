@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
+from metabench.cli.screen import put, tell
 from metabench.cli.showing import Caption, CaptionOption, WideOption, screen_of
 from metabench.errors import DataError, UsageError
 
@@ -65,7 +66,6 @@ def compare(
 ) -> None:
     """Print paired differences A - B for each source and on average, with intervals and tests."""
     from metabench.api.reading import compare_sides
-    from metabench.cli.screen import tell
     from metabench.render.comparison_text import comparison_json, comparison_text
     from metabench.reports.comparison_sides import Wanted
 
@@ -84,7 +84,7 @@ def compare(
     else:
         shown = screen_of(wide=wide, caption=caption)
         text = comparison_text(found.comparisons, found.alone, shown)
-    typer.echo(text, nl=False)
+    put(text, nl=False, styled=True)
 
 
 def _check_folder(directory: Path, first: str, second: str) -> None:

@@ -14,6 +14,7 @@ from metabench.cli.archives import archive_of, packable, preparation_of, under_n
 from metabench.cli.commands import App
 from metabench.cli.data_show import show
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
+from metabench.cli.screen import put, say
 from metabench.cli.showing import screen_width
 from metabench.errors import DataError
 from metabench.render.columns import columns
@@ -98,7 +99,7 @@ def list_datasets(format: TextFormatOption = None, as_json: JsonOption = False) 
 
     datasets = [_describe(spec) for _, spec in sorted(catalog().datasets.items())]
     if asks_for_json(format, as_json=as_json):
-        typer.echo(json.dumps(datasets, indent=2))
+        put(json.dumps(datasets, indent=2))
         return
     rows = []
     for dataset in datasets:
@@ -113,7 +114,7 @@ def list_datasets(format: TextFormatOption = None, as_json: JsonOption = False) 
             size = [str(pack.get(key, "")) for key in ("n_classes", "n_images")]
             rows.append([*start, state, *size, pack["folder"]])
     header = ["dataset", "license", "state", "classes", "images", "folder"]
-    typer.echo(columns(header, rows, screen_width()))
+    put(columns(header, rows, screen_width()))
 
 
 @data_app.command("fetch")
@@ -175,14 +176,14 @@ def verify(name: VerifiedArgument = None) -> None:
     errors: list[PackError] = []
     folders = _folders(name)
     if not folders:
-        typer.echo(f"Nothing is packed in {data_root()}.", err=True)
+        say(f"Nothing is packed in {data_root()}.")
     with _progress() as report:
         for folder, archive in folders.items():
             try:
                 verify_pack(read_pack(folder, name=_pack_name(folder, archive)), report=report)
-                typer.echo(f"ok       {folder}")
+                put(f"ok       {folder}")
             except PackError as error:
-                typer.echo(f"damaged  {folder}")
+                put(f"damaged  {folder}")
                 errors.append(error.with_commands_of(archive))
     if errors:
         hints = dict.fromkeys(error.hint for error in errors)
@@ -195,7 +196,7 @@ def path_(name: LocatedArgument = None) -> None:
     from metabench.data import data_root
 
     for folder in [data_root()] if name is None else _folders(name):
-        typer.echo(folder)
+        put(folder)
 
 
 def _folders(name: str | None) -> dict[Path, Archive]:
@@ -254,22 +255,17 @@ def _describe_pack(folder: Path) -> dict[str, Any]:
 
 def _say_packed(pack: Pack) -> None:
     index = pack.index
-    typer.echo(
+    say(
         f"{index.dataset}: {index.shape[0]} {index.examples} of {len(index.classes)} classes, "
-        f"digest {index.digest}, license {index.licence}",
-        err=True,
+        f"digest {index.digest}, license {index.licence}"
     )
     if pack.kept:
-        typer.echo(
-            f"The same {index.examples} are already packed there; nothing was changed.", err=True
-        )
+        say(f"The same {index.examples} are already packed there; nothing was changed.")
     if index.stamps:
-        typer.echo(
-            f"Results on these {index.examples} are stamped {', '.join(index.stamps)}.", err=True
-        )
+        say(f"Results on these {index.examples} are stamped {', '.join(index.stamps)}.")
     for note in index.notes:
-        typer.echo(note, err=True)
-    typer.echo(pack.folder)
+        say(note)
+    put(pack.folder)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import typer
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.output import writing
 from metabench.cli.run import Data
+from metabench.cli.screen import put, say
 from metabench.cli.showing import screen_width
 from metabench.errors import UsageError
 from metabench.render.columns import columns
@@ -65,11 +66,9 @@ def show(
         "datasets": [_describe_dataset(spec, data) for spec in datasets],
         "sources": [_describe_source(choice, found) for choice, found in sources],
     }
-    typer.echo(
-        json.dumps(shown, indent=2) if asks_for_json(format, as_json=as_json) else _in_words(shown)
-    )
+    put(json.dumps(shown, indent=2) if asks_for_json(format, as_json=as_json) else _in_words(shown))
     if grid is not None:
-        typer.echo(f"One episode of each source is drawn in {grid}.", err=True)
+        say(f"One episode of each source is drawn in {grid}.")
 
 
 def _choices(name: str, known: Catalog) -> tuple[SourceChoice, ...]:

@@ -7,6 +7,7 @@ import json
 import typer
 
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
+from metabench.cli.screen import put
 
 
 def doctor(
@@ -19,13 +20,13 @@ def doctor(
 
     found = diagnose(catalog(with_broken_files=True))
     if asks_for_json(format, as_json=as_json):
-        typer.echo(json.dumps(found, indent=2))
+        put(json.dumps(found, indent=2))
     else:
         for topic, facts in found.items():
             if not facts:
                 continue
-            typer.echo(topic)
+            put(topic)
             for name, value in facts.items():
-                typer.echo(f"  {name}: {value}")
+                put(f"  {name}: {value}")
     if found["broken plugins"]:
         raise typer.Exit(4)

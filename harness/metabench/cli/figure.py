@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from metabench.cli.output import chosen_format, writing
+from metabench.cli.screen import put, tell
 from metabench.cli.selecting import (
     BudgetOption,
     LearnerOption,
@@ -84,7 +85,6 @@ def figure(
     """Draw a figure from results, and print the name of its file."""
     from metabench.api.reading import require_runs
     from metabench.cli.context import catalog
-    from metabench.cli.screen import tell
     from metabench.results.further_metrics import through_metric
     from metabench.results.reading import edited, read_runs
     from metabench.results.selection import absent, select
@@ -139,4 +139,4 @@ def _write(content: bytes, path: Path) -> None:
         return
     with writing(path) as place:
         place.write_bytes(content)
-    typer.echo(str(path))
+    put(str(path))

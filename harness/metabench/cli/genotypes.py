@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
+from metabench.cli.screen import put, tell
 from metabench.cli.showing import WideOption, screen_of
 from metabench.errors import DataError
 
@@ -24,7 +25,6 @@ def genotypes(
     as_json: JsonOption = False,
 ) -> None:
     """Print the most common architectures of each search, how far its seeds agree, and its cost."""
-    from metabench.cli.screen import tell
     from metabench.render.searches_text import searches_json, searches_text
     from metabench.results.reading import edited, read_runs
     from metabench.results.searches import find_searches
@@ -42,4 +42,4 @@ def genotypes(
         text = searches_json(found, top=top)
     else:
         text = searches_text(found, top=top, screen=screen_of(wide=wide))
-    typer.echo(text, nl=False)
+    put(text, nl=False, styled=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from metabench.cli.screen import say, tell
+from metabench.cli.screen import put, say, tell
 from metabench.errors import MetabenchError, UsageError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _build(paths: list[Path], out: Path, *, title: str) -> None:
     for one in submissions:
         for problem in one.results.problems:
             tell(problem)
-    typer.echo(f"{out / 'index.html'}")
+    put(f"{out / 'index.html'}")
 
 
 def _require_entries_hold(files: list[Path]) -> None:
@@ -116,7 +116,7 @@ def _check(paths: list[Path]) -> None:
     if problems:
         say(f"{counted(len(problems), 'problem')} in {held}.")
         raise typer.Exit(1)
-    typer.echo(f"{held} checked: the records give what they claim.")
+    put(f"{held} checked: the records give what they claim.")
 
 
 def _write_entry(paths: list[Path], file: Path, *, submitter: str, link: str) -> None:
@@ -136,7 +136,7 @@ def _write_entry(paths: list[Path], file: Path, *, submitter: str, link: str) ->
     entry = make_entry(paths[0], file=file, submitter=submitter, link=link)
     file.parent.mkdir(parents=True, exist_ok=True)
     replace_text(file, entry_text(entry))
-    typer.echo(f"{file}")
+    put(f"{file}")
 
 
 def _entry_files(paths: list[Path]) -> list[Path]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
+from metabench.cli.screen import put
 from metabench.cli.showing import WideOption, screen_of
 from metabench.errors import MetabenchError, UsageError, unknown
 from metabench.plugin.loading import kind_in_words
@@ -82,7 +83,7 @@ def list_(
     wanted = list(KINDS) if kind is None else [_plural(kind)]
     listed = {name: _entries(found, KINDS[name]) for name in wanted}
     if asks_for_json(format, as_json=as_json):
-        typer.echo(json.dumps(listed, indent=2))
+        put(json.dumps(listed, indent=2))
         return
     width = screen_of(wide=wide).of_rows
     blocks = [
@@ -90,7 +91,7 @@ def list_(
         for name, entries in listed.items()
         if entries or kind is not None
     ]
-    typer.echo("\n\n".join(blocks))
+    put("\n\n".join(blocks))
 
 
 def show(
@@ -124,10 +125,10 @@ def show(
         raise found.unknown("name", name, known)
     if asks_for_json(format, as_json=as_json):
         details = [_details(found, kind, name, thing) for kind, thing in things]
-        typer.echo(json.dumps(details, indent=2, default=str))
+        put(json.dumps(details, indent=2, default=str))
     else:
         width = screen_of(wide=wide).of_rows
-        typer.echo("\n\n".join(page_of(found, kind, name, thing, width) for kind, thing in things))
+        put("\n\n".join(page_of(found, kind, name, thing, width) for kind, thing in things))
 
 
 def _named(catalog: Catalog, kind: Kind) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ import typer
 
 from metabench.cli.commands import App
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
+from metabench.cli.screen import put, say
 from metabench.cli.showing import WideOption, screen_of
 from metabench.errors import PluginError, UsageError
 from metabench.plugin.loading import kind_in_words
@@ -81,11 +82,11 @@ def list_plugins(
 
     plugins = catalog(with_broken_files=True).plugins
     if asks_for_json(format, as_json=as_json):
-        typer.echo(json.dumps([_described(plugin) for plugin in plugins], indent=2))
+        put(json.dumps([_described(plugin) for plugin in plugins], indent=2))
         return
     rows = [[p.name, f"{p.distribution} {p.version}".strip(), p.status, _offer(p)] for p in plugins]
     header = ["plugin", "from", "status", "provides"]
-    typer.echo(columns(header, rows, screen_of(wide=wide).of_rows))
+    put(columns(header, rows, screen_of(wide=wide).of_rows))
 
 
 @plugins_app.command("check")
@@ -111,7 +112,7 @@ def check(
     plugins, things = _targets(found, target)
     n_failed = sum(_check_plugin(plugin) for plugin in plugins)
     for kind, name in things:
-        typer.echo(f"{kind_in_words(kind)} {name}")
+        put(f"{kind_in_words(kind)} {name}")
         n_failed += _check_one(found, kind, name)
     if n_failed:
         raise PluginError(
@@ -137,11 +138,8 @@ def new(
     if name in catalog().named(_AMONG[kind]):
         raise UsageError(f"There is already a {kind} {name!r}.", hint="Choose another name.")
     folder = render(name, directory, kind=kind.value)
-    typer.echo(folder)
-    typer.echo(
-        f"Next: pip install -e {shlex.quote(str(folder))} && metabench plugins check {name}",
-        err=True,
-    )
+    put(folder)
+    say(f"Next: pip install -e {shlex.quote(str(folder))} && metabench plugins check {name}")
 
 
 def _described(plugin: PluginInfo) -> dict[str, Any]:
@@ -206,9 +204,9 @@ def _check_plugin(plugin: PluginInfo) -> int:
         wrong = "it provides something: it provides nothing."
     else:
         if not plugin.provides:
-            typer.echo(f"plugin {plugin.name}\n  ok       it listens to events")
+            put(f"plugin {plugin.name}\n  ok       it listens to events")
         return 0
-    typer.echo(f"plugin {plugin.name}\n  FAILED   {wrong}")
+    put(f"plugin {plugin.name}\n  FAILED   {wrong}")
     return 1
 
 
@@ -222,5 +220,5 @@ def _check_one(catalog: Catalog, kind: Kind, name: str) -> int:
         outcome = conformance.run_check(check)
         n_failed += outcome.status == "FAILED"
         reason = f": {outcome.reason}" if outcome.reason else ""
-        typer.echo(f"  {outcome.status:<8} {check}{reason}")
+        put(f"  {outcome.status:<8} {check}{reason}")
     return n_failed

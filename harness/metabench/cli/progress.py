@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from metabench.cli.screen import say
+from metabench.text import for_terminal
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -142,10 +143,10 @@ def _bars(n_runs: int) -> Iterator[Callable[[RunEvent], None]]:
                     bars.remove_task(task)
                 word = "done" if event.kind == "run-done" else "failed"
                 text = f": {event.text}" if event.text else ""
-                bars.console.print(f"{event.label} {word}{text}", markup=False)
+                bars.console.print(for_terminal(f"{event.label} {word}{text}"), markup=False)
                 if overall is not None:
                     bars.advance(overall)
             elif event.kind == "message":
-                bars.console.print(f"{event.label}: {event.text}", markup=False)
+                bars.console.print(for_terminal(f"{event.label}: {event.text}"), markup=False)
 
         yield show

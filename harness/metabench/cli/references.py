@@ -10,6 +10,7 @@ import typer
 
 from metabench.cli.commands import App
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
+from metabench.cli.screen import put, say
 from metabench.cli.showing import WideOption, screen_of
 from metabench.errors import DataError, MetabenchError
 from metabench.render.columns import columns, telling_columns
@@ -46,13 +47,13 @@ def list_references(
 
     found = readable_references(catalog()).values()
     if asks_for_json(format, as_json=as_json):
-        typer.echo(json.dumps([described(reference) for reference in found], indent=2))
+        put(json.dumps([described(reference) for reference in found], indent=2))
         return
     header = ["reference", "cells known", "facts stated", "suites", "printed in", "title"]
     rows = [
         [r.key, _known(r), _stated(r), _suites(r), r.citation.published, r.title] for r in found
     ]
-    typer.echo(columns(header, rows, screen_of(wide=wide).of_rows))
+    put(columns(header, rows, screen_of(wide=wide).of_rows))
 
 
 @references_app.command("check")
@@ -78,12 +79,12 @@ def check(
     outcomes = _check_all(found) if key is None else _check_one(found, key)
     _tell_what_is_not_installed(found, outcomes)
     if asks_for_json(format, as_json=as_json):
-        typer.echo(json.dumps(outcomes, indent=2))
+        put(json.dumps(outcomes, indent=2))
     else:
         for name, problems in outcomes.items():
-            typer.echo(f"{name}: {'ok' if not problems else ''}".rstrip())
+            put(f"{name}: {'ok' if not problems else ''}".rstrip())
             for problem in problems:
-                typer.echo(f"  {problem}")
+                put(f"  {problem}")
     if count := sum(map(len, outcomes.values())):
         raise DataError(
             f"{counted(count, 'problem')} in the papers' tables.",
@@ -118,7 +119,7 @@ def _tell_what_is_not_installed(catalog: Catalog, keys: Iterable[str]) -> None:
 
     for key, reference in readable_references(catalog).items():
         if key in keys and (sentences := not_installed(reference, catalog)):
-            typer.secho(f"In {key}: {' '.join(sentences)}", fg="yellow", err=True)
+            say(f"In {key}: {' '.join(sentences)}", fg="yellow")
 
 
 def _known(reference: Reference) -> str:

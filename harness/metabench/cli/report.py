@@ -11,6 +11,7 @@ import typer
 from metabench.cli.formats import JsonOption, format_or_json
 from metabench.cli.output import chosen_format, writing
 from metabench.cli.references import complete_key
+from metabench.cli.screen import put, tell, tell_under_way
 from metabench.cli.selecting import (
     BudgetOption,
     LearnerOption,
@@ -137,7 +138,6 @@ def report(
     With --format html, write one page with tables, differences, claims, figures and commands.
     """
     from metabench.api.reading import refuse_trials, require_runs
-    from metabench.cli.screen import tell, tell_under_way
     from metabench.papers.arranging import Arrangement
     from metabench.render.commands_text import commands_text
     from metabench.render.layout import Screen
@@ -187,7 +187,7 @@ def report(
     for note in absent(results.runs, selection):
         tell(note)
     if commands:
-        typer.echo(commands_text(results.runs), nl=False)
+        put(commands_text(results.runs), nl=False)
         return
     if output is not None:
         plain = Screen(wide=wide, full_caption=caption is Caption.full)
@@ -196,7 +196,7 @@ def report(
             place.write_text(text, encoding="utf-8", newline="\n")
     else:
         shown = screen_of(wide=wide, caption=caption)
-        typer.echo(_written(built, chosen, shown, text_width=text_width), nl=False)
+        put(_written(built, chosen, shown, text_width=text_width), nl=False, styled=True)
 
 
 def _check_metric(format: Format, paper: str | None) -> None:

@@ -12,7 +12,7 @@ import typer
 from metabench.cli.like_run import with_options_of_run
 from metabench.cli.references import complete_key
 from metabench.cli.run import finish, parse_names, tell_price
-from metabench.cli.screen import say
+from metabench.cli.screen import put, say
 from metabench.cli.selecting import names_of
 from metabench.cli.showing import Caption, CaptionOption, WideOption, screen_of
 from metabench.errors import UsageError
@@ -127,7 +127,7 @@ def reproduce(
     price = tell_price(table.runs, how, probe=not no_probe)
     if dry_run:
         for planned in table.runs:
-            typer.echo(planned.command_into(how.out))
+            put(planned.command_into(how.out))
         return
     runs = with_data(table.runs)
     if any(not priced.done and not priced.planned.lacks for priced in price.runs) and not yes:
@@ -208,7 +208,7 @@ def _show(table: TablePlan, out: Path, screen: Screen) -> None:
     report, claims = shown(table, out, catalog())
     for problem in report.problems:
         say(problem)
-    typer.echo(as_table.render(report.content, screen), nl=False)
+    put(as_table.render(report.content, screen), nl=False, styled=True)
     if claims is not None:
-        typer.echo()
-        typer.echo(claims_overview(claims.results, screen), nl=False)
+        put()
+        put(claims_overview(claims.results, screen), nl=False, styled=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metabench.cli.ranks import count_ranks, follow, let_go
-from metabench.cli.screen import say
+from metabench.cli.screen import put, say
 from metabench.errors import UsageError
 from metabench.text import counted, seconds_in
 
@@ -432,7 +432,7 @@ def _print_plan(runs: Sequence[PlannedRun], out: Path) -> None:
         # Without the data, its fingerprint and so the id are not known.
         run_id = "data is missing " if planned.lacks else planned.spec.run_id
         command = planned.command if out == DEFAULT_OUT else planned.command_into(out)
-        typer.echo(f"{run_id}  {command}")
+        put(f"{run_id}  {command}")
 
 
 def tell_price(runs: Sequence[PlannedRun], how: HowToRun, *, probe: bool) -> Price:

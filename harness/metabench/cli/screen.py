@@ -1,8 +1,13 @@
-"""What a command says on stderr. Showing never decides: a screen that fails is given up."""
+"""What a command prints, on stdout and on stderr: the one way to a terminal.
+
+Showing never decides: a screen that fails is given up. No command prints in another way, so that
+control characters of others never reach a terminal.
+"""
 
 from __future__ import annotations
 
 import io
+import logging
 import os
 import shlex
 import sys
@@ -12,7 +17,23 @@ from typing import TextIO
 
 import typer
 
-from metabench.text import counted, plain
+from metabench.text import counted, for_terminal, plain, readable
+
+
+def put(text: object = "", *, nl: bool = True, styled: bool = False) -> None:
+    """Print what the command was asked for, on stdout.
+
+    Args:
+        text: of any length; nothing is cut.
+        nl: end the last line.
+        styled: as of :func:`metabench.text.for_terminal`.
+    """
+    typer.echo(for_terminal(str(text), styled=styled), nl=nl)
+
+
+def move_home() -> None:
+    """Move the cursor of a terminal to its top, and clear what is below."""
+    typer.echo("\x1b[H\x1b[J", nl=False)
 
 
 def say(text: str, *, fg: str | None = None) -> None:
@@ -23,14 +44,15 @@ def say(text: str, *, fg: str | None = None) -> None:
         fg: its color.
     """
     try:
-        typer.secho(text, fg=fg, err=True, color=False if os.environ.get("NO_COLOR") else None)
+        color = False if os.environ.get("NO_COLOR") else None
+        typer.secho(for_terminal(text), fg=fg, err=True, color=color)
     except (OSError, ValueError):  # a pipe without a reader, a full disk, a closed file
         give_up_stderr()
 
 
 def tell(problem: str) -> None:
     """Print what could not be read or counted, on one line of stderr."""
-    typer.echo(plain(problem), err=True)
+    say(readable(plain(problem), longest=1000))  # a path is one word
 
 
 def tell_under_way(folders: Sequence[Path], directory: Path) -> None:
@@ -58,6 +80,15 @@ def prepare() -> None:
             setattr(sys, name, nowhere())
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_Plain())
+
+
+class _Plain(logging.Formatter):
+    """What libraries and plugins log, for a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return for_terminal(super().format(record))
 
 
 def nowhere() -> TextIO:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
+from metabench.cli.screen import move_home, put, tell
 from metabench.cli.showing import has_colors
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ def status(
     planned. The exit code is 0 if all runs are done, running or planned, and 1 if one failed, was
     interrupted and waits for its command, or cannot be read.
     """
-    from metabench.cli.screen import tell
     from metabench.results.overview import OverviewReader
 
     in_json = asks_for_json(format, as_json=as_json)
@@ -73,12 +73,12 @@ def _print(overview: Overview, *, in_json: bool, again: bool) -> None:
 
         # One line each time, so that a program can read them one by one.
         indent = None if again else 2
-        typer.echo(json.dumps(status_values(overview), indent=indent, allow_nan=False))
+        put(json.dumps(status_values(overview), indent=indent, allow_nan=False))
         return
     from metabench.render.status_text import status_text
 
     on_terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     if again and on_terminal:
-        typer.echo("\x1b[H\x1b[J", nl=False)
+        move_home()
     text = status_text(overview, width=shutil.get_terminal_size().columns, color=has_colors())
-    typer.echo(text, nl=again and not on_terminal)
+    put(text, nl=again and not on_terminal, styled=True)

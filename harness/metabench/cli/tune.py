@@ -12,7 +12,7 @@ import typer
 
 from metabench.cli.like_run import with_options_of_run
 from metabench.cli.run import WHAT_TO_RUN, finish, grid_asked, refuse_beside_plan, seconds_of
-from metabench.cli.screen import say
+from metabench.cli.screen import put, say
 from metabench.cli.showing import screen_width
 from metabench.text import counted
 
@@ -153,7 +153,7 @@ def tune(
     except KeyboardInterrupt:
         say(f"The state is saved. Go on with:\n  {again}")
         raise typer.Exit(130) from None
-    typer.echo(_text(tuning.record, out))
+    put(_text(tuning.record, out))
     if run_into is not None and tuning.plans:
         from dataclasses import replace
 
@@ -184,11 +184,11 @@ def _print_trials(plan: TuningPlan, studies: list[Study]) -> None:
         draws = Sampler(name, study, plan.sampler_seed, smaller_is_better=True)
         draws.check()
         if name == "tpe":
-            typer.echo(f"{study.name}  {total} trials, which tpe proposes one after the other")
+            put(f"{study.name}  {total} trials, which tpe proposes one after the other")
             continue
         for number, values in enumerate(draws.propose([], total), start=1):
             said = "  ".join(f"{path}={written(value)}" for path, value in values.items())
-            typer.echo(f"{study.name}  trial {number}  {said}".rstrip())
+            put(f"{study.name}  trial {number}  {said}".rstrip())
 
 
 def _text(record: TuningRecord, folder: Path) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metabench.cli.references import complete_key
+from metabench.cli.screen import put, say, tell, tell_under_way
 from metabench.errors import DataError
 
 if TYPE_CHECKING:
@@ -60,7 +61,6 @@ def view(
     see new runs. With --bundle, the report is written as static files instead.
     """
     from metabench.cli.context import catalog
-    from metabench.cli.screen import tell, tell_under_way
     from metabench.render.live.service import LiveService
     from metabench.render.page import read_page
     from metabench.render.page.current import Current, State, state_of
@@ -84,7 +84,7 @@ def view(
             tell(problem)
         tell_under_way(results.under_way, directory)
         for path in write_bundle(bundle, bundle_of(page)):
-            typer.echo(path)
+            put(path)
         return
 
     live = LiveService(directory)
@@ -97,13 +97,13 @@ def view(
             raise
     written = Current(lambda: render_page(replace(current()[1], live="/live")), state)
     with ReportServer(written, port=port, beside=live.pages()) as server:
-        typer.echo(server.url)
+        put(server.url)
         if under_way:
-            typer.echo(f"Runs are going on; watch them at {server.url}live", err=True)
-        typer.echo("Reload the page to see new runs. Press Ctrl-C to stop.", err=True)
+            say(f"Runs are going on; watch them at {server.url}live")
+        say("Reload the page to see new runs. Press Ctrl-C to stop.")
         if not no_browser:
             webbrowser.open(f"{server.url}live" if under_way else server.url)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            typer.echo("Stopped.", err=True)
+            say("Stopped.")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from metabench.data.originals import Originals, files_of
     from metabench.data.pack import Pack, list_packs, open_pack, verify_pack
     from metabench.data.pickled import PickledArray
+    from metabench.data.plain_files import open_plain, read_plain
     from metabench.data.safe_pickle import read_pickle
 
 _HOMES = {
@@ -44,7 +45,9 @@ _HOMES = {
     "import_archive": "importing",
     "list_packs": "pack",
     "open_pack": "pack",
+    "open_plain": "plain_files",
     "read_pickle": "safe_pickle",
+    "read_plain": "plain_files",
     "verify_pack": "pack",
 }
 
@@ -79,6 +82,8 @@ __all__ = [
     "import_archive",
     "list_packs",
     "open_pack",
+    "open_plain",
     "read_pickle",
+    "read_plain",
     "verify_pack",
 ]

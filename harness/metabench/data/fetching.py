@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import http.client
+import io
 import logging
 import ssl
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from metabench.data.archive import Archive, Preparation, RemoteFile
 from metabench.data.importing import import_archive
@@ -17,10 +20,15 @@ from metabench.data.originals import is_web_page
 from metabench.data.pack import Pack
 from metabench.data.progress import Progress
 from metabench.errors import DataError
+from metabench.text import plain, readable
 
 CHUNK = 2**16
 TIMEOUT = 30.0
 """Seconds without a byte after which a mirror is given up."""
+SLOWEST = 100
+"""Bytes per second, over :data:`TIMEOUT` seconds, below which a mirror is given up: it drips."""
+_DIGITS = 18
+"""Of the length of a file."""
 RESUMPTIONS = 5
 """How often a transfer that was cut, but brought something, is resumed at the same mirror."""
 
@@ -71,7 +79,9 @@ def _fetch(file: RemoteFile, folder: Path, report: Progress | None) -> None:
     pooch.get_logger().setLevel(logging.WARNING)
     failures = []
     for url in file.urls:
+        shown = _without_user(url)
         try:
+            _check_address(url)
             pooch.retrieve(
                 url,
                 known_hash=file.digest,
@@ -80,9 +90,9 @@ def _fetch(file: RemoteFile, folder: Path, report: Progress | None) -> None:
                 downloader=_Resuming(file, folder / f"{file.name}.part", report),
             )
         except _MirrorError as error:
-            failures.append(f"{url} {error}")
+            failures.append(f"{shown} {error}")
         except ValueError:
-            failures.append(f"{url} has another digest than {file.digest}")
+            failures.append(f"{shown} has another digest than {file.digest}")
         except OSError as error:
             raise DataError(
                 f"Cannot write {folder / file.name}: {error.strerror or error}.",
@@ -135,14 +145,16 @@ class _Resuming:
             headers["Range"] = f"bytes={start}-"
         request = urllib.request.Request(url, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            with _opener().open(request, timeout=TIMEOUT) as response:
                 resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
                 self._receive(response, start if resumed else 0)
         except urllib.error.HTTPError as error:
             error.close()
-            raise _MirrorError(f"answered {error.code} {error.reason}") from error
+            raise _MirrorError(f"answered {error.code} {_words(error.reason)}") from error
         except urllib.error.URLError as error:
-            raise _MirrorError(f"cannot be reached ({error.reason})") from error
+            raise _MirrorError(f"cannot be reached ({_words(error.reason)})") from error
+        except ValueError as error:  # an address that is none, to which it sends on
+            raise _MirrorError(f"gives an answer that cannot be read ({_words(error)})") from error
         except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
             raise self._cut() from error
 
@@ -150,9 +162,7 @@ class _Resuming:
         chunk = response.read(CHUNK)
         if response.headers.get_content_type() == "text/html" or (not start and is_web_page(chunk)):
             raise _MirrorError("answered with a web page instead of the file")
-        announced = response.headers["Content-Length"]
-        if announced is not None and start + int(announced) != self.file.size:
-            raise _MirrorError(f"offers {start + int(announced)} bytes, not {self.file.size}")
+        self._check_lengths(response.headers.get_all("Content-Length", []), start)
         done = start
         with self.part.open("ab" if start else "wb") as sink:
             while chunk:
@@ -167,5 +177,117 @@ class _Resuming:
             # http.client takes an early end of the connection for the end of the file.
             raise self._cut()
 
+    def _check_lengths(self, announced: list[str], start: int) -> None:
+        if len(announced) > 1:
+            raise _MirrorError(f"names {len(announced)} lengths")
+        for text in announced:
+            if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+                raise _MirrorError(f"offers {_words(text)} bytes")
+            if start + int(text) != self.file.size:
+                raise _MirrorError(f"offers {start + int(text)} bytes, not {self.file.size}")
+
     def _cut(self) -> _CutError:
         return _CutError(f"was cut after {self._length()} of {self.file.size} bytes")
+
+
+def _check_address(url: str) -> None:
+    """Refuse what is no plain address of the web.
+
+    Raises:
+        _MirrorError: when it is another kind of address, or holds a user's name or password.
+    """
+    try:
+        parts = urlsplit(url)
+        asks = parts.scheme in ("http", "https") and parts.hostname
+    except ValueError:
+        asks = None
+    if not asks or not url.isprintable():
+        raise _MirrorError("is no address that begins with https:// or http://")
+    if "@" in parts.netloc:
+        raise _MirrorError("holds a user's name or password, which is not sent")
+
+
+def _without_user(url: str) -> str:
+    """An address as it may be shown.
+
+    >>> _without_user("https://jane:secret@example.org/x.zip")
+    'https://example.org/x.zip'
+    """
+    scheme, slashes, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    return readable(f"{scheme}{slashes}{place.rpartition('@')[2]}{slash}{path}")
+
+
+def _words(said: object) -> str:
+    """What a server says, for a sentence."""
+    return readable(plain(str(said)))
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server to other addresses of the web alone."""
+
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        try:
+            there = urljoin(req.full_url, headers.get("Location", ""))
+            _check_address(there)
+        except _MirrorError as error:
+            fp.close()
+            shown = _words(_without_user(there))
+            raise _MirrorError(f"sends on to {shown}, which {error}") from error
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
+class _Paced(io.RawIOBase):
+    """What comes from a server, as long as it comes at :data:`SLOWEST` at least."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._since, self._received = time.monotonic(), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        received: int | None = self._source.readinto(buffer)
+        self._received += received or 0
+        seconds = time.monotonic() - self._since
+        if seconds >= TIMEOUT:
+            if self._received < SLOWEST * seconds:
+                raise TimeoutError
+            self._since, self._received = time.monotonic(), 0
+        return received
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        paced: Any = io.BufferedReader(_Paced(self.fp.detach()))
+        self.fp = paced
+
+
+class _Connection(http.client.HTTPConnection):
+    response_class = _Answer
+
+
+class _SecureConnection(http.client.HTTPSConnection):
+    response_class = _Answer
+
+
+class _Plain(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_Connection, req)
+
+
+class _Secure(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_SecureConnection, req, context=ssl.create_default_context())
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(_Plain, _Secure, _Redirects)

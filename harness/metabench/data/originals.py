@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import IO, BinaryIO
 
+from metabench.data.plain_files import open_plain
 from metabench.data.progress import Progress
 from metabench.data.tarballs import ERRORS as TAR_ERRORS
 from metabench.data.tarballs import SUFFIXES as TAR_SUFFIXES
@@ -114,7 +115,7 @@ class Originals:
         with self.explained(name):
             opened = self._archives.get(home)
             if opened is None:
-                return self._opened.enter_context(home.open("rb"))
+                return self._opened.enter_context(open_plain(home))
             # Compressed streams only run forward.
             sink, length = self.scratch(), 0
             for chunk in _chunks(opened, name):
@@ -172,14 +173,14 @@ class Originals:
                 return _bounded(source, member.file_size, f"{name} in {home}")
         length = home.stat().st_size
         _check_length(str(home), length)
-        with home.open("rb") as source:
+        with open_plain(home) as source:
             return _bounded(source, length, str(home))
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of each archive by its file name; empty if there is none."""
         found = {}
         for path in sorted(self._archives):
-            with path.open("rb") as source:
+            with open_plain(path) as source:
                 found[path.name] = hashlib.file_digest(source, "sha256").hexdigest()
         return found
 
@@ -197,7 +198,9 @@ class Originals:
                 places = {name: place for name, (place, _) in ball.places.items()}
                 places.update(dict.fromkeys(ball.links, 0))
             else:
-                opened = self._archives[path] = zipfile.ZipFile(path)
+                opened = self._archives[path] = zipfile.ZipFile(
+                    self._opened.enter_context(open_plain(path))
+                )
                 members = [m for m in opened.infolist() if not m.is_dir()]
                 for member in members:
                     _check_method(member, path)
@@ -246,14 +249,14 @@ def is_archive(path: Path) -> bool:
     try:
         if is_tarball(path):
             return True
-        with path.open("rb") as source:
+        with open_plain(path) as source:
             return is_web_page(source.read(256))
     except OSError:
         return True  # opening it reports that it cannot be read
 
 
 def _damaged(path: Path, reason: str) -> DataError:
-    with path.open("rb") as source:
+    with open_plain(path) as source:
         if is_web_page(source.read(256)):
             return DataError(
                 f"{path} is a web page, not an archive.", hint="Download the file itself again."

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 
 from metabench.data.archive import Archive, Preparation, folder_name
 from metabench.data.locations import data_root
+from metabench.data.plain_files import MAX_ROWS, open_plain, read_plain, require_plain
 from metabench.errors import DataError
 from metabench.values import Frozen, digest
 
@@ -165,6 +166,7 @@ class Pack:
 
         path = self.folder / IMAGES
         try:
+            require_plain(path)
             images = np.load(path, mmap_mode="c", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise self._damaged(f"{path} is missing or truncated") from error
@@ -225,7 +227,7 @@ def read_pack(folder: Path, *, name: str = "") -> Pack:
     """
     path = folder / INDEX
     try:
-        sealed = SealedIndex.model_validate_json(path.read_bytes())
+        sealed = SealedIndex.model_validate_json(read_plain(path, MAX_ROWS))
     except (OSError, ValidationError) as error:
         raise PackError(f"{path} is not the index of a pack.", name=name) from error
     if sealed.index.schema_number != SCHEMA:
@@ -254,7 +256,7 @@ def verify_pack(pack: Pack, *, report: Callable[[str, int, int], None] | None = 
     pack.images()
     path = pack.folder / IMAGES
     total, done, hasher = path.stat().st_size, 0, hashlib.sha256()
-    with path.open("rb") as source:
+    with open_plain(path) as source:
         while chunk := source.read(2**22):
             hasher.update(chunk)
             done += len(chunk)

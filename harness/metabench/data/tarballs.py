@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from metabench.data.plain_files import open_plain
 from metabench.data.progress import Progress
 
 MAX_HEADER = 2**20
@@ -53,7 +54,7 @@ class Tarball:
         self.path = path
         self.places: dict[str, tuple[int, int]] = {}
         self.links: set[str] = set()
-        self._file = path.open("rb")
+        self._file = open_plain(path)
         self._stream = _unpacked(self._file)
         try:
             self._scan(report)
@@ -108,7 +109,7 @@ class Tarball:
 
 def is_tarball(path: Path) -> bool:
     """Whether a file begins as a tarball or a packed stream does, whatever its name is."""
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         head = file.read(512)
     return head.startswith((*_UNPACKERS,)) or head[257:262] == b"ustar"
 

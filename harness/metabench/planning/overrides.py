@@ -42,6 +42,8 @@ class Several:
     values: tuple[Any, ...]
 
 
+MAX_VALUES = 1000
+"""No sweep has more values of one parameter."""
 _SCOPE = re.compile(r"(?P<scope>[^\[\]]+)(?:\[(?P<one>[^\[\]]+)\])?")
 
 
@@ -157,8 +159,14 @@ def read_value(text: str, value: str) -> Any:
     Raises:
         UsageError: when it is not valid YAML.
     """
+    parts = split_outside(value)
+    if len(parts) > MAX_VALUES:
+        raise UsageError(
+            f"--set {text!r} has {len(parts):,} values, more than {MAX_VALUES:,}.",
+            hint="Make several commands of fewer values.",
+        )
     try:
-        found = [read_yaml(part) for part in split_outside(value)]
+        found = [read_yaml(part) for part in parts]
     except yaml.YAMLError as error:
         raise UsageError(
             f"--set {text!r} has a value that is not valid YAML.",
@@ -198,21 +206,22 @@ def split_outside(text: str) -> list[str]:
     >>> split_outside("0.1,[1, 2],'a,b'")
     ['0.1', '[1, 2]', "'a,b'"]
     """
-    parts, depth, quote = [""], 0, ""
-    for sign in text:
+    parts, start, depth, quote, begun = [], 0, 0, "", False
+    for at, sign in enumerate(text):
         if quote:
             quote = "" if sign == quote else quote
-        elif sign in "'\"" and not parts[-1].strip():
+        elif sign in "'\"" and not begun:
             quote = sign
         elif sign in "[{":
             depth += 1
         elif sign in "]}":
             depth -= 1
         elif sign == "," and depth <= 0:
-            parts.append("")
+            parts.append(text[start:at])
+            start, begun = at + 1, False
             continue
-        parts[-1] += sign
-    return parts
+        begun = begun or not sign.isspace()
+    return [*parts, text[start:]]
 
 
 def combinations(changes: Changes) -> list[Changes]:

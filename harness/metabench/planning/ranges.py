@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from metabench.errors import UsageError
-from metabench.planning.yaml_files import read_yaml
+from metabench.planning.yaml_files import MAX_NUMBER, read_yaml
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"(?P<low>{_NUMBER}?)\.\.(?P<high>{_NUMBER})(?::(?P<scale>.*))?")
@@ -85,6 +85,11 @@ def read_range(text: str, *, of: str) -> Range | None:
             hint="A range may end in :log, as in 1e-4..1e-1:log, or in nothing.",
         )
     low, high = (_number(parts[name]) for name in ("low", "high"))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise UsageError(
+            f"The range {text} of {of} has a bound that is no finite number.",
+            hint="A range goes from the smaller to the larger number: 0.001..0.1.",
+        )
     if low >= high:
         raise UsageError(
             f"The range {text} of {of} is empty.",
@@ -99,5 +104,7 @@ def read_range(text: str, *, of: str) -> Range | None:
 
 
 def _number(digits: str) -> float:
+    if len(digits) > MAX_NUMBER:
+        return math.inf
     value = read_yaml(digits)
     return value if isinstance(value, int) else float(value)

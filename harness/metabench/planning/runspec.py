@@ -144,8 +144,12 @@ class EpisodeProtocol(_WithLaterFields):
         default="last",
         description="Which weights are tested: the last, or the best on meta-validation.",
     )
-    episodes: int = Field(default=1000, ge=1, description="Meta-test episodes per source.")
-    val_episodes: int = Field(default=100, ge=1, description="Meta-validation episodes per source.")
+    episodes: int = Field(
+        default=1000, ge=1, le=100_000_000, description="Meta-test episodes per source."
+    )
+    val_episodes: int = Field(
+        default=100, ge=1, le=100_000_000, description="Meta-validation episodes per source."
+    )
     val_shots: int | None = Field(
         default=None,
         ge=1,
@@ -161,7 +165,7 @@ class EpisodeProtocol(_WithLaterFields):
         json_schema_extra=LATER,
     )
     episode_seed: int = Field(
-        default=0, ge=0, description="Seed of the meta-validation and meta-test episodes."
+        default=0, ge=0, lt=2**63, description="Seed of the meta-validation and meta-test episodes."
     )
 
     def test_shape(self) -> EpisodeShape:
@@ -189,6 +193,7 @@ class Training(_WithLaterFields):
     val_every: int | None = Field(
         default=None,
         ge=1,
+        le=100_000_000,
         description="Outer updates between validations, for `selection: meta-val`. If absent, a "
         "twentieth of `meta_steps`, rounded down, but at least 1. The last weights are always "
         "validated.",

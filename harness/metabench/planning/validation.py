@@ -234,3 +234,5 @@ def validated(model: type[M], values: Mapping[str, Any], *, what: str, owner: st
         return model.model_validate(values)
     except ValidationError as error:
         raise usage_error(error, model=model, values=values, what=what, owner=owner) from error
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{what.strip(':')} holds text that no file in UTF-8 can hold.") from error

@@ -6,14 +6,18 @@ import math
 import re
 from collections.abc import Hashable
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from metabench.data.plain_files import read_plain_text
 from metabench.errors import UsageError
 
 MAX_TEXT = 4 * 2**20
 """No file of metabench is longer (characters)."""
+MAX_BYTES = 4 * MAX_TEXT
+"""Bytes of a file that may have so many."""
 MAX_DEPTH = 50
 """Lists and mappings inside each other, at most."""
 MAX_NODES = 200_000
@@ -30,19 +34,48 @@ def read_mapping(file: Traversable, *, of: str) -> dict[Any, Any]:
         of: what it describes, such as "a suite", for the error.
 
     Raises:
-        UsageError: when it is not UTF-8, not valid YAML, or no mapping.
+        UsageError: when it cannot be read, is not UTF-8, not valid YAML, or no mapping.
     """
     try:
-        values = read_yaml(file.read_text(encoding="utf-8"))
+        values = read_yaml(_text(file))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"{file} cannot be read: {reason}.", hint="Check the path.") from error
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{file} is not a text file in UTF-8.", hint="Save it in UTF-8."
         ) from error
     except yaml.YAMLError as error:
-        raise UsageError(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
+        said, lines = what_is_wrong(error)
+        raise UsageError(f"{file} is not valid YAML: {said}.", hint=lines) from error
     if not isinstance(values, dict):
         raise UsageError(f"{file} does not describe {of}: it is not a mapping.")
     return values
+
+
+def _text(file: Traversable) -> str:
+    if isinstance(file, Path):
+        return read_plain_text(file, MAX_BYTES)
+    with file.open("rb") as opened:  # inside the archive of an installed package
+        return opened.read(MAX_BYTES).decode("utf-8")
+
+
+def what_is_wrong(error: yaml.YAMLError) -> tuple[str, str]:
+    """What YAML says of a text: the place and the problem, and the line with a mark below it.
+
+    >>> try:
+    ...     read_yaml("a: 1\\nb: c: d")
+    ... except yaml.YAMLError as error:
+    ...     what_is_wrong(error)
+    ('line 2, column 5: mapping values are not allowed here', '    b: c: d\\n        ^')
+    """
+    mark = getattr(error, "problem_mark", None)
+    said = getattr(error, "problem", None) or str(error)
+    said = " ".join(said.split())
+    if mark is None:
+        return said, ""
+    snippet = mark.get_snippet(indent=4) or ""
+    return f"line {mark.line + 1}, column {mark.column + 1}: {said}", snippet
 
 
 def read_yaml(text: str) -> Any:

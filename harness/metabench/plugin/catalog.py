@@ -159,7 +159,9 @@ class Catalog:
         for plugin, listen in self._listeners:
             try:
                 listen(event=event)
-            except Exception:
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
                 key = f"{plugin.distribution}:{plugin.name}"
                 if key not in self._deaf:
                     self._deaf.add(key)

@@ -17,8 +17,9 @@ def root_of(module: str) -> Path | None:
     'metabench'
     """
     top = sys.modules.get(module.partition(".")[0])
-    folders = list(getattr(top, "__path__", ()))
-    place = folders[0] if folders else getattr(top, "__file__", None)
+    known = {} if top is None else vars(top)  # a plugin's __getattr__ is not asked
+    folders = list(known.get("__path__") or ())
+    place = folders[0] if folders else known.get("__file__")
     return None if place is None else Path(place)
 
 

@@ -121,12 +121,19 @@ def read(candidate: Candidate) -> Provided:
         PluginError: with one sentence that says what is wrong with the plugin.
     """
     plugin = _guarded("It cannot be imported", candidate.load)
+    found: Provided = _guarded(
+        "It cannot be looked into", lambda: _provided(plugin, candidate.name)
+    )
+    return found
+
+
+def _provided(plugin: Any, name: str) -> Provided:
     _check_api(plugin)
     _check_names(plugin)
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     try:
-        manager.register(plugin, candidate.name)
+        manager.register(plugin, name)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise PluginError(f"A hook does not match its contract: {_one_line(error)}") from error
@@ -279,13 +286,15 @@ def _guarded(what: str, call: Callable[[], Any]) -> Any:
         return call()
     except PluginError:
         raise
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:
         raise PluginError(f"{what}: {type(error).__name__}: {_one_line(error)}") from error
 
 
 def _one_line(error: BaseException) -> str:
     """The error's text on one line, and where in the plugin's files it was raised."""
-    text = " ".join(str(error).split())
+    text = _words_of(error, str)
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -299,5 +308,15 @@ def _one_line(error: BaseException) -> str:
 
 
 def _short(value: object) -> str:
-    text = " ".join(repr(value).split())
+    text = _words_of(value, repr)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _words_of(value: object, words: Callable[[object], str]) -> str:
+    """The text of an object of a plugin, which may fail to give one."""
+    try:
+        return " ".join(words(value).split())
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return f"a {type(value).__name__} without a text"

@@ -17,7 +17,8 @@ from pathlib import Path
 import yaml
 from pydantic import Field, field_validator
 
-from metabench.errors import UsageError
+from metabench.data.plain_files import MAX_ROWS, read_plain
+from metabench.errors import DataError, UsageError
 from metabench.planning.runspec import EpisodeProtocol
 from metabench.planning.validation import validated
 from metabench.planning.yaml_files import read_mapping
@@ -154,16 +155,29 @@ def relative(folder: Path, start: Path) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 of the records and episodes below a folder, by their paths."""
+    """SHA-256 of the records and episodes below a folder, by their paths.
+
+    Raises:
+        DataError: when one cannot be read.
+    """
     found = hashlib.sha256()
     records = sorted(folder.rglob("run.json"), key=lambda path: path.relative_to(folder).parts)
     for record in records:
         for pattern in COUNTED:
             for path in sorted(record.parent.glob(pattern)):
-                content = path.read_bytes()
+                content = _content(path)
                 head = f"{path.relative_to(folder).as_posix()} {len(content)}\n"
                 found.update(head.encode() + content)
     return found.hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_plain(path, MAX_ROWS)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}.", hint="Move it away, or restore it."
+        ) from error
 
 
 def claims_of(runs: Sequence[FinishedRun]) -> Iterator[tuple[Row, Claim]]:

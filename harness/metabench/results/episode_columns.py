@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from metabench.data.plain_files import MAX_ROWS, open_plain, read_opened, read_plain
 from metabench.errors import DataError
 from metabench.results.cache import Cache, cache_root, settled, stamp
 from metabench.results.schema import EpisodeRecord
@@ -89,12 +90,12 @@ class ColumnReader:
             OSError: when the file cannot be read.
         """
         key = str(path.absolute())
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             before = stamp(os.fstat(file.fileno()))
             kept = self._kept(key, before)
             if kept is not None:
                 return kept
-            data = file.read()
+            data = read_opened(file, path, MAX_ROWS)
             after = stamp(os.fstat(file.fileno()))
         columns = self._parsed(data)
         if columns is None:
@@ -219,7 +220,7 @@ def read_curves(path: Path, index: NDArray[np.int64]) -> NDArray[np.float64]:
         DataError: when the file is not what it was when its scores were read.
     """
     try:
-        rows = _alike(path.read_bytes())
+        rows = _alike(read_plain(path, MAX_ROWS))
     except OSError:
         rows = None
     try:

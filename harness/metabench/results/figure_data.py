@@ -6,7 +6,6 @@ weights of operations change while it adapts to a task.
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,8 +14,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
 from metabench.errors import DataError
+from metabench.results.foreign import text_lines
 from metabench.results.schema import RunRecord
 from metabench.text import plain
 
@@ -133,7 +134,8 @@ class MixturePath:
             names, weights = tuple(map(str, panel["names"])), _array(panel["weights"])
             if weights.shape != (len(line["steps"]), len(names)):
                 raise ValueError(f"weights of shape {weights.shape}")
-            ends = panel["source"], int(panel["target"])
+            source = panel["source"]
+            ends = None if source is None else int(source), int(panel["target"])
             panels.append(MixturePanel(str(panel["cell"]), *ends, names, weights))
         return cls(int(line["index"]), tuple(map(int, line["steps"])), tuple(panels))
 
@@ -158,7 +160,11 @@ def read_mixtures(folder: Path) -> dict[int, MixturePath]:
 
 def command_again(record: RunRecord) -> str:
     """The command that makes a run once more, in a new folder."""
-    kept, words = [], iter(shlex.split(record.provenance.command))
+    try:
+        words = iter(shlex.split(record.provenance.command))
+    except ValueError:  # it was edited by hand
+        return record.provenance.command
+    kept = []
     for word in words:
         if word == "--out":
             next(words, None)
@@ -168,12 +174,11 @@ def command_again(record: RunRecord) -> str:
 
 
 def _read(path: Path, read: Callable[[dict[str, Any]], T]) -> list[T]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     found = []
-    for line in lines:
+    for line in text_lines(path):
         try:
-            found.append(read(json.loads(line)))
-        except (ValueError, KeyError, TypeError) as error:
+            found.append(read(from_json(line)))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise DataError(
                 f"{path} has a damaged line: {line[:60]!r}.",
                 hint="Remove the file; the command of the run makes it again from its checkpoint.",

@@ -1,15 +1,17 @@
-"""Reading files that others write or wrote: no more than was asked for, and never waiting."""
+"""Reading files of a run while it goes on: their end, their lines, and numbers in them."""
 
 from __future__ import annotations
 
 import math
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import from_json
+
+from metabench.data.plain_files import MAX_ROWS, open_plain, read_plain_text
+from metabench.errors import DataError
 
 _CHUNK = 2**20
 
@@ -25,11 +27,11 @@ def read_end(path: Path, most: int) -> bytes:
         OSError: when it is no plain file, or cannot be read.
     """
     try:
-        handle = _open_plain(path)
+        file = open_plain(path)
     except FileNotFoundError:
         return b""
-    with os.fdopen(handle, "rb") as file:
-        file.seek(max(0, os.fstat(handle).st_size - most))
+    with file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - most))
         return file.read(most)
 
 
@@ -40,10 +42,10 @@ def count_lines(path: Path) -> int:
         OSError: when it is no plain file, or cannot be read.
     """
     try:
-        handle = _open_plain(path)
+        file = open_plain(path)
     except FileNotFoundError:
         return 0
-    with os.fdopen(handle, "rb") as file:
+    with file:
         return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_CHUNK), b""))
 
 
@@ -64,6 +66,23 @@ def json_lines(path: Path, most: int) -> Iterator[dict[str, Any]]:
             yield values
 
 
+def text_lines(path: Path) -> list[str]:
+    """The lines of a file with a line for each episode; none where there is no file.
+
+    Raises:
+        DataError: when it cannot be read, or is not in UTF-8.
+    """
+    try:
+        return read_plain_text(path, MAX_ROWS).splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "it is not in UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise DataError(
+            f"{path} cannot be read: {reason}.", hint="Move it away, or restore it from a copy."
+        ) from error
+
+
 def finite(value: object) -> float | None:
     """A number as a float; None for everything else.
 
@@ -77,12 +96,3 @@ def finite(value: object) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
-
-
-def _open_plain(path: Path) -> int:
-    # Without O_NONBLOCK, opening a pipe waits for its writer.
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(f"{path} is not a plain file")
-    return handle

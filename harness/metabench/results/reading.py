@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from metabench.data.plain_files import MAX_RECORD, read_plain
 from metabench.errors import DataError
 from metabench.results.agreement import disagreement
 from metabench.results.episode_columns import ColumnReader
@@ -226,7 +227,7 @@ def read_record(folder: Path) -> RunRecord:
         NotCountedError: when there is none that can be read, or it was edited.
     """
     try:
-        data = (folder / "run.json").read_bytes()
+        data = read_plain(folder / "run.json", MAX_RECORD)
         raw = from_json(data)
         schema = raw.get("schema_number", 0)
         if isinstance(schema, int) and schema > SCHEMA:
@@ -245,7 +246,9 @@ def read_record(folder: Path) -> RunRecord:
         raise NotCountedError(
             f"run.json is not readable: {where}: {first['msg'].lower()}"
         ) from error
-    except (OSError, ValueError, AttributeError) as error:
+    except OSError as error:
+        raise NotCountedError(f"run.json is not readable: {error.strerror}") from error
+    except (ValueError, AttributeError) as error:
         raise NotCountedError(f"run.json is not readable: {error}") from error
     if record.run_id != digest_of_spec:
         raise NotCountedError(

@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 
 from metabench.plugin.contracts.metric import MetricFacts
-from metabench.results.episode_files import NotCountedError
 from metabench.results.foreign import count_lines, finite, json_lines
 from metabench.results.reading import read_record
 from metabench.results.schema import RunRecord
@@ -16,8 +15,6 @@ from metabench.results.state import State, last_written, state_of
 from metabench.results.training_curve import TrainingCurve, read_training_curve
 from metabench.results.tunings import is_trial
 
-MAX_RECORD = 8 * 2**20
-"""Bytes of a ``run.json`` that is read; larger ones are no record of a run."""
 MAX_TIMINGS = 2**20
 """Bytes of ``timings.jsonl`` that are read at most: its last ones."""
 _PREPARED = 120.0
@@ -118,8 +115,6 @@ def read_run_state(folder: Path) -> RunState:
         NotCountedError: when its record cannot be read.
         OSError: when another file cannot be read.
     """
-    if (folder / "run.json").stat().st_size > MAX_RECORD:
-        raise NotCountedError(f"run.json is larger than {MAX_RECORD:,} bytes")
     record = read_record(folder)
     spec = record.spec
     state = state_of(folder, record)

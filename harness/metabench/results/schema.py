@@ -19,7 +19,7 @@ from metabench.planning.tuned import Tuned
 from metabench.plugin.contracts.conditions import TrainingConditions
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.results.metrics import FORMER
-from metabench.values import Name
+from metabench.values import Count, Name
 
 SCHEMA = 1
 """Raised when a reader of older records would misread newer ones."""
@@ -84,7 +84,7 @@ class Provenance(BaseModel):
         "such as `2 gloo` or `4 nccl`; one after the other where a run went on with others, and "
         "then `1` for a single process. Empty where there was no other.",
     )
-    threads: int = Field(description="CPU threads per process.")
+    threads: Count = Field(description="CPU threads per process.")
     python: str = Field(description="Python version.")
     platform: str = Field(description="Operating system and processor.")
     packages: dict[str, str] = Field(description="Versions of the packages that compute.")
@@ -120,12 +120,12 @@ class PhaseRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="Name of the phase.")
-    meta_steps: int = Field(description="Its outer updates.")
-    ways: int = Field(description="Classes per episode.")
-    shots: int = Field(description="Support examples per class of an episode.")
-    queries: int = Field(description="Query examples per class of an episode.")
-    tasks: int = Field(description="Episodes per outer update.")
-    examples: int = Field(description="Labelled examples of meta-train classes per outer update.")
+    meta_steps: Count = Field(description="Its outer updates.")
+    ways: Count = Field(description="Classes per episode.")
+    shots: Count = Field(description="Support examples per class of an episode.")
+    queries: Count = Field(description="Query examples per class of an episode.")
+    tasks: Count = Field(description="Episodes per outer update.")
+    examples: Count = Field(description="Labelled examples of meta-train classes per outer update.")
 
     def __str__(self) -> str:
         """The phase in words, ``pre-train 1,000 x 64 labelled examples``."""
@@ -153,25 +153,27 @@ class RunRecord(BaseModel):
         description="How the run differs from the full benchmark: smoke, synthetic, subset, ...",
     )
     backend: str = Field(default="", description="The network in words, e.g. `conv4(filters=64)`.")
-    n_params: int | None = Field(default=None, description="Weights of the network that predicts.")
-    steps_at_test: int | None = Field(
+    n_params: Count | None = Field(
+        default=None, description="Weights of the network that predicts."
+    )
+    steps_at_test: Count | None = Field(
         default=None,
         description="Inner steps that the learner takes at meta-test, which need not be the "
         "protocol's. Absent in older records.",
     )
-    train_ways: int | None = Field(
+    train_ways: Count | None = Field(
         default=None,
         description="Classes per episode in meta-training. Absent in older records.",
     )
-    train_shots: int | None = Field(
+    train_shots: Count | None = Field(
         default=None,
         description="Support examples per class in meta-training. Absent in older records.",
     )
-    train_queries: int | None = Field(
+    train_queries: Count | None = Field(
         default=None,
         description="Query examples per class in meta-training. Absent in older records.",
     )
-    train_classes: int | None = Field(
+    train_classes: Count | None = Field(
         default=None,
         description="Classes of meta-training, over all sources; 0 in regression. Absent in older "
         "records.",
@@ -197,7 +199,7 @@ class RunRecord(BaseModel):
         default_factory=dict,
         description="Per source: dataset, resolved choices, fingerprint, licence.",
     )
-    selected_step: int | None = Field(
+    selected_step: Count | None = Field(
         default=None, description="The meta-step whose weights were tested."
     )
     val_score: float | None = Field(
@@ -205,7 +207,7 @@ class RunRecord(BaseModel):
         description="The metric on meta-validation of these weights, in the unit of episodes. Null "
         "where the last weights are tested, and in older records.",
     )
-    skipped_steps: int | None = Field(
+    skipped_steps: Count | None = Field(
         default=None,
         description="Meta-steps that the learner skipped, because a task had run away. Null where "
         "the learner never skips, and in older records.",
@@ -269,7 +271,7 @@ class EpisodeRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    index: int = Field(description="Position in the meta-test, the same for every learner.")
+    index: Count = Field(description="Position in the meta-test, the same for every learner.")
     source: str = Field(description="Name of the source the episode was drawn from.")
     key: str = Field(
         description="Digest of source, classes and examples. Equal key, equal episode."
@@ -281,7 +283,7 @@ class EpisodeRecord(BaseModel):
         default=None,
         description="The metric after 0, 1, 2, ... inner steps; null where it is not finite.",
     )
-    n_params: int | None = Field(
+    n_params: Count | None = Field(
         default=None, description="Weights of this task's network, if tasks differ in it."
     )
     variants: dict[EvaluationName, float | None] | None = Field(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,11 +11,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
 from metabench.errors import DataError
 from metabench.plugin.contracts.genotype import Genotype
 from metabench.results.configurations import Configuration
 from metabench.results.episode_files import Episodes
+from metabench.results.foreign import text_lines
 from metabench.results.reading import FinishedRun
 from metabench.stats import search_measures as measures
 
@@ -142,7 +143,7 @@ def _genotypes(path: Path, key: str, *, optional: bool = False) -> Iterator[tupl
     Most tasks of a run have one of a few architectures, so most lines are not parsed.
     """
     known: dict[tuple[str, str], Genotype | None] = {}
-    for line in _lines(path):
+    for line in text_lines(path):
         index = _INDEX.search(line)
         rest = (line[: index.start(1)], line[index.end(1) :]) if index else ("", line)
         if index and rest in known:
@@ -160,12 +161,8 @@ def _genotypes(path: Path, key: str, *, optional: bool = False) -> Iterator[tupl
 _INDEX = re.compile(r'"index":(0|[1-9][0-9]*)(?=[,}])')
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-
-
 def _rows(path: Path, key: str, read: Callable[[Any], T]) -> Iterator[tuple[int, T]]:
-    for line in _lines(path):
+    for line in text_lines(path):
         index, value = _parsed(path, line, key, read)
         assert value is not None
         yield index, value
@@ -182,12 +179,12 @@ def _parsed(
 ) -> tuple[int, T | None]:
     """The index of a line, and what it has under a key; None where it may be absent, and is."""
     try:
-        values = json.loads(line)
+        values = from_json(line)
         if optional and key not in values:
             index = values.get("index")
             return (index if isinstance(index, int) else -1), None
         return int(values["index"]), read(values[key])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise DataError(
             f"{path} has a line that is not a valid {noun or key}: {line[:60]!r}."
         ) from error

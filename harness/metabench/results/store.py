@@ -17,6 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic_core import from_json
+
+from metabench.data.plain_files import MAX_RECORD, MAX_ROWS, read_plain
 from metabench.durable import flush, is_locked, locked, remove_unfinished, replacing
 from metabench.errors import DataError, MetabenchError, UsageError
 from metabench.results.schema import EpisodeRecord, RunRecord
@@ -84,10 +87,10 @@ class RunStore:
         """The record of an earlier start; None if there is none."""
         path = self.folder / "run.json"
         try:
-            return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
+            return RunRecord.model_validate_json(read_plain(path, MAX_RECORD))
         except FileNotFoundError:
             return None
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise DataError(
                 f"{path} is not a readable run record.", hint="Move it away to repeat this run."
             ) from error
@@ -323,7 +326,7 @@ def _repaired(path: Path) -> list[str]:
     """The complete lines of an append-only file, after cutting off a torn last line."""
     if not path.exists():
         return []
-    data = path.read_bytes()
+    data = read_plain(path, MAX_ROWS)
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):
         with path.open("rb+") as file:
@@ -341,7 +344,7 @@ def _parsed(lines: Sequence[str], path: Path, *fields: str) -> list[dict[str, An
     found = []
     for line in lines:
         try:
-            values = json.loads(line.encode("utf-8"))
+            values = from_json(line.encode("utf-8"))
         except ValueError:
             values = None
         if not isinstance(values, dict) or any(field not in values for field in fields):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metabench.data.plain_files import MAX_RECORD, read_plain
 from metabench.durable import replacing
 from metabench.results.schema import RunRecord
 from metabench.results.store import RunStore, is_at_work
@@ -57,7 +58,7 @@ def twins_of(record: RunRecord, out: Path) -> Iterator[Twin]:
     for folder in _folders_beside(spec, out):
         store = RunStore(folder)
         try:
-            data = (folder / "run.json").read_bytes()
+            data = read_plain(folder / "run.json", MAX_RECORD)
             if record.training_id.encode() not in data:
                 continue
             other = RunRecord.model_validate_json(data)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from metabench.data.plain_files import MAX_ROWS, read_plain
 from metabench.errors import DataError, UsageError
 from metabench.planning.tuned import Tuned
 from metabench.planning.tuning import TuningPlan
@@ -134,10 +135,10 @@ def read_tuning(folder: Path) -> TuningRecord | None:
     """
     path = folder / FILE
     try:
-        return TuningRecord.model_validate_json(path.read_text(encoding="utf-8"))
+        return TuningRecord.model_validate_json(read_plain(path, MAX_ROWS))
     except FileNotFoundError:
         return None
-    except (ValidationError, UnicodeDecodeError, UsageError) as error:
+    except (OSError, ValidationError, UsageError) as error:
         raise DataError(
             f"{path} is not a readable record of a tuning.",
             hint="Move it away: the same command makes it again from the trials that are there.",

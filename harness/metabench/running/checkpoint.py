@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from metabench.data.plain_files import require_plain
 from metabench.durable import replacing
 from metabench.errors import DataError
 from metabench.plugin.contracts.learner import TrainingOnly
@@ -61,15 +62,18 @@ def load(path: Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:
         DataError: when the file is damaged.
     """
     try:
+        require_plain(path)
         with safe_open(path, framework="pt", device=str(device)) as file:
             skeleton = json.loads(file.metadata()["skeleton"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        state = _fill(skeleton, tensors)
+        if not isinstance(state, dict):
+            raise TypeError("it holds no state")
+    except (SafetensorError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise DataError(
             f"The checkpoint {path} is damaged: {error}.",
             hint="Delete it to start this run from the beginning.",
         ) from error
-    state: dict[str, Any] = _fill(skeleton, tensors)
     return state
 
 

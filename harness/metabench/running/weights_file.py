@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from metabench.data.plain_files import require_plain
 from metabench.errors import DataError, UsageError
 from metabench.planning.compatibility import common_task
 from metabench.planning.evaluating import TrainedWeights
@@ -146,8 +147,11 @@ def _texts(path: Path) -> Mapping[str, str]:
             f"There is no file {path}.", hint="Name exported weights, or the folder of a run."
         )
     try:
+        require_plain(path)
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     except SafetensorError as error:
         if path.suffix == ".safetensors":
             raise DataError(f"{path} is damaged: {error}.", hint="Export it again.") from error
@@ -167,24 +171,48 @@ def read_foreign(path: Path) -> Params:
         DataError: when the file holds anything else.
     """
     try:
+        require_plain(path)
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 found: Any = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         else:
+            _refuse_packed(path)
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    # Readers of damaged files raise whatever they stumble over.
+    except Exception as error:
         raise DataError(
             f"{path} cannot be read as a file of tensors.",
             hint="Write it with torch.save(module.state_dict(), FILE), or as safetensors.",
         ) from error
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
         found = found["state_dict"]
-    if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
+    if not isinstance(found, Mapping) or not all(map(_is_plain_tensor, found.values())):
         raise DataError(
             f"{path} holds more than tensors by name.",
             hint="Write it with torch.save(module.state_dict(), FILE).",
         )
     return {str(name): tensor.detach() for name, tensor in found.items()}
+
+
+def _refuse_packed(path: Path) -> None:
+    """Refuse a file whose parts are packed: ``torch.save`` packs none, and few bytes may be many.
+
+    Raises:
+        ValueError: when one is.
+    """
+    if not zipfile.is_zipfile(path):
+        return  # a file of an older torch
+    with zipfile.ZipFile(path) as archive:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+            raise ValueError("a part of it is packed")
+
+
+def _is_plain_tensor(value: object) -> bool:
+    """Whether it is a tensor that holds all of its numbers: of a view, few may pose as many."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
+        return False
+    size = value.numel() * value.element_size()
+    return value.device.type == "cpu" and size <= value.untyped_storage().nbytes()
 
 
 def digest_of_foreign(path: Path) -> str:

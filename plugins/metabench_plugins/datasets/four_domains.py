@@ -83,7 +83,7 @@ def _read_splits(originals: Originals) -> dict[str, tuple[str, ...]]:
             )
             for split in ("train", "val", "test")
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{files[0]} in {originals.path} is not a list of train, val and test classes by "
             "domain."

@@ -29,7 +29,7 @@ class TorchmetaClassesParams(Frozen):
     dataset: str = Field(
         default="MiniImagenet",
         description="A class of torchmeta.datasets (Omniglot, MiniImagenet, CIFARFS, ...), or "
-        "module:Class for another class dataset.",
+        "module:Class for another class dataset, of torchmeta or of an installed plugin.",
     )
     root: str | None = Field(
         default=None,

@@ -24,7 +24,7 @@ class TorchmetaToyParams(Frozen):
     dataset: str = Field(
         default="Sinusoid",
         description="A class of torchmeta.toy (Sinusoid, Harmonic, SinusoidAndLine), or "
-        "module:Class for another one.",
+        "module:Class for another one, of torchmeta or of an installed plugin.",
     )
     options: dict[str, bool | int | float | str] = Field(
         default={}, description="Further arguments for the class, such as noise_std."

@@ -116,7 +116,7 @@ def _in_file(file: FileParam) -> Cells:
     """
     try:
         return cells_in(file.read_text(), file.name)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(
             f"The file {file.name} holds no genotype ({error}).",
             hint='It must hold {"cell": [[source, target, "primitive"], ...]}, or be the '

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from metabench.data import Archive, RemoteFile, fetch_archive, verify_pack
+from metabench.data import Archive, RemoteFile, fetch_archive, fetching, verify_pack
 from metabench.errors import DataError
 
 NAMES = ("images_background.zip", "images_evaluation.zip")
@@ -200,3 +203,93 @@ def test_a_data_root_that_cannot_be_made_is_a_sentence(
     with pytest.raises(DataError, match="Cannot write") as caught:
         fetch_archive(site.archive(tiny_archive, f"{site.address}/good"))
     assert "METABENCH_DATA" in caught.value.hint
+
+
+@contextmanager
+def answering(answer: bytes, *, drip: float = 0.0) -> Iterator[str]:
+    """The address of a server that gives each client these bytes; with a drip, one by one."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    client, _ = server.accept()
+                    with client, suppress(OSError):
+                        client.recv(2**16)
+                        for at in range(len(answer) if drip else 1):
+                            client.sendall(answer[at : at + 1] if drip else answer)
+                            time.sleep(drip)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/x.zip"
+
+
+def refusal(archive: Archive, *urls: str) -> str:
+    """Why no address serves the file of an archive."""
+    file = RemoteFile(name="x.zip", urls=urls, digest=f"sha256:{'0' * 64}", size=1000)
+    with pytest.raises(DataError) as caught:
+        fetch_archive(dataclasses.replace(archive, files=(file,)))
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("file:///etc/passwd", "file:///etc/passwd is no address that begins with https://"),
+        ("/etc/passwd", "is no address that begins with https://"),
+        ("ftp://example.org/x.zip", "is no address that begins with https://"),
+        ("http:///x.zip", "is no address that begins with https://"),
+        ("http://[::/x.zip", "is no address that begins with https://"),
+        ("https://example.org/\x1b[2J", "\\x1b[2J is no address that begins with https://"),
+        (
+            "https://jane:secret@example.org/x.zip",
+            "https://example.org/x.zip holds a user's name or password, which is not sent",
+        ),
+    ],
+)
+def test_only_plain_addresses_of_the_web_are_asked(
+    tiny_archive: Archive, data_root: Path, url: str, words: str
+) -> None:
+    said = refusal(tiny_archive, url)
+    assert words in said
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        ("200 OK\r\nContent-Length: 1000\r\nContent-Length: 1000", "names 2 lengths"),
+        ("200 OK\r\nContent-Length: 1000\r\nContent-Length: 5", "names 2 lengths"),
+        ("200 OK\r\nContent-Length: 1e3", "offers 1e3 bytes"),
+        (f"200 OK\r\nContent-Length: {'9' * 5000}", "characters]"),
+        ("302 Found\r\nLocation: file:///x", "sends on to file:///x, which is no address"),
+        ("301 Moved\r\nLocation: ftp://127.0.0.1/", "sends on to ftp://127.0.0.1/, which is no"),
+        ("302 Found\r\nLocation: //127.0.0.1:1/\x1b[2J", "/\\x1b[2J, which is no address"),
+        ("307 Found\r\nLocation: http://[::", "answer that cannot be read (Invalid IPv6 URL)"),
+        ("308 Found\r\nLocation: http://a:secret@127.0.0.1/", "http://127.0.0.1/, which holds"),
+        ("404 \x1b[2Jgone", "answered 404 \\x1b[2Jgone"),
+        ("200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz", "was cut after 0 of 1000 bytes"),
+    ],
+)
+def test_a_strange_answer_is_a_sentence(
+    tiny_archive: Archive, data_root: Path, head: str, words: str
+) -> None:
+    with answering(f"HTTP/1.1 {head}\r\n\r\n".encode("latin-1") + b"x" * 1000) as url:
+        said = refusal(tiny_archive, url)
+    assert words in said
+    assert said.isprintable()
+    assert len(said) < 1000
+    assert "secret" not in said
+    assert not [path for path in data_root.rglob("*") if path.suffix != ".part" and path.is_file()]
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX: y", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_a_server_that_drips_is_given_up(
+    tiny_archive: Archive, data_root: Path, monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    monkeypatch.setattr(fetching, "TIMEOUT", 0.1)
+    monkeypatch.setattr(fetching, "SLOWEST", 10**6)
+    began = time.monotonic()
+    with answering(head + b"z" * 5000, drip=0.01) as url:
+        assert "was cut after" in refusal(tiny_archive, url)
+    assert time.monotonic() - began < 10

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -13,8 +16,14 @@ from pydantic import BaseModel, Field
 from typer.testing import CliRunner
 
 from metabench.cli import app
+from metabench.errors import UsageError
+from metabench.papers.claims.schema import load_claims
+from metabench.papers.reference_files import load_reference
+from metabench.planning.grid import read_grid
+from metabench.planning.suite import load_suite
 from metabench.planning.validation import truth_for_a_number
 from metabench.planning.yaml_files import read_yaml
+from metabench.reports.entries import read_entry
 from metabench.text import readable
 
 
@@ -67,6 +76,56 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(
 def test_what_is_out_of_bounds_is_refused(text: str, words: str) -> None:
     with pytest.raises(yaml.YAMLError, match=words):
         read_yaml(text)
+
+
+READERS = {
+    "suite": load_suite,
+    "plan": read_grid,
+    "claims": load_claims,
+    "reference": load_reference,
+    "entry": read_entry,
+}
+
+
+@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: !!int x", "line 1, column 4: the tag tag:yaml.org,2002:int is not read; leave it out"),
+        ("a: !!timestamp x", "the tag tag:yaml.org,2002:timestamp is not read"),
+        ("a: " + "[" * 1000, "more than 50 lists or mappings inside each other"),
+        ("a: " + "1" * 5000, "a number of 5,000 characters"),
+        ("a: 1\na: 2", "line 2, column 1: the key 'a' stands twice"),
+    ],
+)
+def test_every_kind_of_file_refuses_it_in_one_sentence(
+    tmp_path: Path, kind: str, text: str, words: str
+) -> None:
+    file = tmp_path / "file.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=re.escape(words)) as caught:
+        READERS[kind](file)
+    assert len(caught.value.message) < 300 + len(str(file))
+
+
+def test_an_error_of_yaml_shows_the_line_and_the_place(tmp_path: Path) -> None:
+    file = tmp_path / "suite.yaml"
+    file.write_text("name: x\nversion: 1: 2\n")
+    done = CliRunner().invoke(app, ["run", "--suite", str(file), "--learner", "maml"])
+    assert done.exit_code == 2
+    assert done.stderr == (
+        f"Error: {file} is not valid YAML: line 2, column 11: "
+        "mapping values are not allowed here.\n"
+        "    version: 1: 2\n"
+        "              ^\n"
+    )
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, kind: str) -> None:
+    os.mkfifo(tmp_path / "file.yaml")
+    with pytest.raises(UsageError):
+        READERS[kind](tmp_path / "file.yaml")
 
 
 @given(st.text())

@@ -82,6 +82,32 @@ def test_good_plugin_is_found_with_its_origin(site: Site) -> None:
 BROKEN = {
     "import error": ("import no_such_module_at_all", "No module named 'no_such_module_at_all'"),
     "syntax error": ("def broken(:\n", "SyntaxError"),
+    "own exception at import": (
+        "class Own(BaseException): pass\nraise Own('x')",
+        "Own: x (plugin_",
+    ),
+    "exception without a text": (
+        "class Mute(Exception):\n    def __str__(self): raise Mute\nraise Mute",
+        "Mute: a Mute without a text",
+    ),
+    "attributes that cannot be listed": (
+        GOOD + "\ndef __dir__(): raise RuntimeError('no list')\n",
+        "It cannot be looked into: RuntimeError: no list",
+    ),
+    "exit when it is looked into": (
+        GOOD.replace("METABENCH_API", "OTHER") + "\ndef __getattr__(name): raise SystemExit(0)\n",
+        "It cannot be looked into: SystemExit",
+    ),
+    "own exception in a hook": (
+        GOOD.replace("yield", "raise GeneratorExit; yield"),
+        "metabench_learners() failed: GeneratorExit",
+    ),
+    "object that cannot be shown": (
+        "from metabench.plugin.hookspecs import hookimpl\n"
+        "class Mute:\n    def __repr__(self): raise SystemExit\n"
+        "@hookimpl\ndef metabench_learners():\n    return [Mute()]\n",
+        "returned a Mute without a text in its iterable",
+    ),
     "exit at import": ("raise SystemExit(3)", "SystemExit: 3"),
     "exception with its place": ("\n\n1 / 0", "division by zero (plugin_"),
     "wrong API": (GOOD.replace("API = 1", "API = 2"), "plugin API 2, but this metabench has API 1"),
@@ -234,7 +260,7 @@ def test_events_reach_every_plugin_and_failures_are_logged_once(
 ) -> None:
     bad, good, heard = tmp_path / "bad.py", tmp_path / "good.py", tmp_path / "heard.txt"
     head = "from metabench import hookimpl\n@hookimpl\ndef metabench_on_event(event):\n"
-    bad.write_text(head + "    raise RuntimeError('tracker is down')\n")
+    bad.write_text(head + "    raise type('Own', (BaseException,), {})('tracker is down')\n")
     good.write_text(
         "from pathlib import Path\n"
         + head

@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,48 @@ def test_a_copied_run_is_counted_once(good, tmp_path):
     (problem,) = results.problems
     assert str(good) in problem
     assert str(copy) in problem
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("index", 2**63), ("index", -1), ("index", 10**400), ("n_params", 10**400), ("n_params", -1)],
+)
+def test_a_number_out_of_range_is_named_and_the_other_runs_are_read(
+    good, damaged, tmp_path, field, value
+):
+    lines = lines_of(damaged)
+    write_lines(damaged, [json.dumps({**json.loads(lines[0]), field: value}), *lines[1:]])
+    problems = read_runs(tmp_path).problems
+    assert counted(tmp_path) == {"maml", "reptile"}
+    assert all(str(damaged) in problem for problem in problems)
+    assert "1 line is not an episode and is not counted in episodes.jsonl" in problems[0]
+    assert len(load_results(tmp_path)) == 15
+
+
+@pytest.mark.parametrize("field", ["n_params", "steps_at_test", "train_classes", "selected_step"])
+def test_a_record_with_a_number_out_of_range_is_named(good, damaged, tmp_path, field):
+    edit_json(damaged / "run.json", **{field: 10**400})
+    assert counted(tmp_path) == {"maml"}
+    assert f"run.json is not readable: {field}" in only_problem(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["run.json", "episodes.jsonl"])
+@pytest.mark.parametrize("odd", ["pipe", "zero", "folder", "huge"])
+def test_what_is_no_plain_file_is_named_and_not_waited_for(good, damaged, tmp_path, name, odd):
+    path = damaged / name
+    path.unlink()
+    if odd == "pipe":
+        os.mkfifo(path)
+    elif odd == "zero":
+        path.symlink_to("/dev/zero")
+    elif odd == "folder":
+        path.mkdir()
+    else:
+        path.touch()
+        os.truncate(path, 2**40)
+    assert counted(tmp_path) == {"maml"}
+    said = "it has more than" if odd == "huge" else "it is not a plain file"
+    assert said in only_problem(tmp_path)
 
 
 def test_load_results_has_one_row_per_episode(tmp_path):

@@ -6,11 +6,12 @@ import pytest
 from result_factory import PROVENANCE, edit_json, make_spec, write_run
 from state_factory import at_work, write_going
 
+from metabench.data.plain_files import MAX_RECORD
 from metabench.planning.runspec import Training
 from metabench.results import state
 from metabench.results.episode_files import NotCountedError
 from metabench.results.reading import read_runs
-from metabench.results.run_state import MAX_RECORD, read_run_state
+from metabench.results.run_state import read_run_state
 from metabench.results.store import RunStore, is_at_work
 
 SPEC = make_spec(training=Training(meta_steps=1000, meta_batch=4), episodes=100)
@@ -150,7 +151,7 @@ def test_a_record_that_cannot_be_read_is_said(tmp_path):
         read_run_state(folder)
     with (folder / "run.json").open("wb") as file:
         file.truncate(MAX_RECORD + 1)
-    with pytest.raises(NotCountedError, match="larger than"):
+    with pytest.raises(NotCountedError, match="it has more than 8,388,608 bytes"):
         read_run_state(folder)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -264,7 +266,7 @@ def evaluated_foreign(catalog: Catalog, path: Path, out: Path) -> RunRecord:
         learners=("maml",), suite="toy-regression", budget="smoke",
         changes={"space": {"width": 8, "hidden": 2}, "protocol": {"episodes": 5}},
     )  # fmt: skip
-    digest = weights_file.digest_of_foreign(path)
+    digest = weights_file.weights_file.digest_of_foreign(path)
     (made,) = plan_foreign(path, digest, request, catalog)
     return run(made, catalog, out)()
 
@@ -322,3 +324,26 @@ def test_nothing_in_a_foreign_file_is_executed(
     path.write_text("no tensors")
     with pytest.raises(DataError, match="cannot be read as a file of tensors"):
         weights_file.read_foreign(path)
+
+
+def test_a_tensor_that_poses_as_a_large_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save({"a": torch.zeros(1).expand(10**6, 10**6)}, path)
+    with pytest.raises(DataError, match="holds more than tensors by name"):
+        weights_file.digest_of_foreign(path)
+
+
+def test_a_packed_file_and_what_is_no_plain_file_are_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(10**6)}, tmp_path / "sound.pt")
+    packed = tmp_path / "packed.pt"
+    with (
+        zipfile.ZipFile(tmp_path / "sound.pt") as sound,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for name in sound.namelist():
+            archive.writestr(name, sound.read(name))
+    os.mkfifo(tmp_path / "pipe.pt")
+    (tmp_path / "zero.safetensors").symlink_to("/dev/zero")
+    for path in (packed, tmp_path / "pipe.pt", tmp_path / "zero.safetensors"):
+        with pytest.raises(DataError, match="cannot be read as a file of tensors"):
+            weights_file.digest_of_foreign(path)

@@ -273,8 +273,9 @@ def test_a_dataset_without_meta_val_and_tasks_over_classes(stand_in: None) -> No
         ("Absent", DataError, r"cannot open Absent \(meta-train\): integrity check failed\."),
         ("Twins", DataError, "two classes of one split the same name"),
         ("Shade", UsageError, "Unknown class of torchmeta.datasets 'Shade'"),
-        ("no_such_module:Shades", UsageError, "Cannot import 'no_such_module:Shades'"),
-        ("json:dumps", UsageError, "is not a class"),
+        ("torchmeta.none:Shades", UsageError, "Cannot import 'torchmeta.none:Shades'"),
+        ("torchmeta.datasets:__name__", UsageError, "is not a class"),
+        ("os:system", UsageError, "neither torchmeta's nor of an installed plugin"),
     ],
 )
 def test_what_cannot_be_a_source_is_told(
@@ -434,3 +435,37 @@ def test_real_split_files() -> None:
 def _pairs_of(name: str) -> list[list[str]]:
     folder = bridge.split_folder(name)
     return [pair for part in PARTS for pair in json.loads((folder / f"{part}.json").read_text())]
+
+
+@pytest.mark.parametrize("dataset", ["torchmeta-classes", "torchmeta-toy"])
+@pytest.mark.parametrize("options", [("--dry-run", "--no-probe"), ()])
+def test_a_suite_file_imports_no_module_that_is_not_installed_for_metabench(
+    stand_in: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dataset: str,
+    options: tuple[str, ...],
+) -> None:
+    started = tmp_path / "started"
+    (tmp_path / "hostile.py").write_text(f"open({str(started)!r}, 'w')\nclass A: ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    kind = "classification" if dataset == "torchmeta-classes" else "regression"
+    suite = tmp_path / "own.yaml"
+    suite.write_text(
+        f"""
+        name: own
+        version: 1
+        task: {kind}
+        metric: {"accuracy" if kind == "classification" else "mse"}
+        space: {"conv4" if kind == "classification" else "mlp"}
+        sources: [{{name: own, dataset: {dataset}, params: {{dataset: "hostile:A"}}}}]
+        protocol: {{shots: 1, queries: 1}}
+        settings: {{one: {{}}}}
+        budgets: {{lite: {{meta_steps: 1, meta_batch: 1}}}}
+        """
+    )
+    words = ["run", "--suite", str(suite), "--learner", "maml", "--out", str(tmp_path / "R")]
+    done = CliRunner().invoke(app, [*words, *options])
+    assert "'hostile:A' is neither torchmeta's nor of an installed plugin" in done.output
+    assert "hostile" not in sys.modules
+    assert not started.exists()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import core_schema
 
+from metabench.data.plain_files import MAX_PARAM, open_plain, read_plain
 from metabench.errors import DataError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class FileParam:
             DataError: when the file is gone or has changed since the run was planned.
         """
         try:
-            content = self._place().read_bytes()
+            content = read_plain(self._place(), MAX_PARAM)
         except OSError as error:
             raise self._gone(error) from error
         self._check(hashlib.sha256(content).hexdigest())
@@ -192,5 +193,5 @@ def _opened(given: str) -> FileParam:
 
 
 def _checksum(path: Path) -> str:
-    with path.open("rb") as stream:
+    with open_plain(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

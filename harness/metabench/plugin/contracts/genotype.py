@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+MAX_NODE = 1000
+"""No cell has more nodes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Edge:
@@ -41,8 +44,18 @@ class Genotype:
     def from_json(cls, data: Mapping[str, list[list[Any]]]) -> Genotype:
         """Invert :meth:`to_json`.
 
+        Raises:
+            ValueError: an edge is not ``[source, target, primitive]``, from a node to a later one.
+
         >>> g = Genotype.of({"normal": [Edge(0, 2, "skip")]})
         >>> Genotype.from_json(g.to_json()) == g
         True
         """
-        return cls.of({name: [Edge(*edge) for edge in edges] for name, edges in data.items()})
+        return cls.of({name: [_edge(*edge) for edge in edges] for name, edges in data.items()})
+
+
+def _edge(source: Any, target: Any, primitive: Any) -> Edge:
+    kinds = [type(source), type(target), type(primitive)]
+    if kinds != [int, int, str] or not 0 <= source < target < MAX_NODE:
+        raise ValueError(f"{[source, target, primitive]} is not [source, target, primitive]")
+    return Edge(source, target, primitive)

@@ -13,6 +13,9 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import from_json
+
+from metabench.data.plain_files import MAX_ROWS, read_plain
 from metabench.errors import MetabenchError, UsageError
 from metabench.render.page.differences import find_differences
 from metabench.render.page.html import render_page
@@ -147,7 +150,7 @@ def require_own(folder: Path) -> None:
 
 def _is_site(folder: Path) -> bool:
     try:
-        values = json.loads((folder / DATA).read_text(encoding="utf-8"))
+        values = from_json(read_plain(folder / DATA, MAX_ROWS))
     except (OSError, ValueError):
         return False
     return isinstance(values, dict) and {"format", "title", "rows"} <= values.keys()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socketserver
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from metabench.data.plain_files import MAX_ROWS, read_plain
 from metabench.durable import NO_SPACE, replacing
 from metabench.errors import MetabenchError, UsageError
 from metabench.papers.table import PaperReport
@@ -85,6 +87,11 @@ class ReportServer(ThreadingHTTPServer):
         """Bind without asking a name server who we are, as ``HTTPServer`` would."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.socket.getsockname()[1]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing where a reader went away, as when a tab is closed; else as usual."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:
@@ -165,7 +172,7 @@ def write_bundle(folder: Path, files: Mapping[str, str]) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         foreign = sorted(entry.name for entry in folder.iterdir() if entry.name not in _NAMES)
         index = folder / "index.html"
-        if foreign or (index.exists() and _MARK not in index.read_text(encoding="utf-8")):
+        if foreign or (index.exists() and _MARK.encode() not in read_plain(index, MAX_ROWS)):
             raise UsageError(
                 f"{folder} has {'a file' if foreign else 'an index.html'} that metabench did not "
                 f"write{f': {foreign[0]}' if foreign else ''}.",

@@ -80,7 +80,8 @@ def open_array(source: BinaryIO, what: str) -> ArrayFile:
     source.seek(0)
     try:
         shape, fortran, dtype = readers[npy.read_magic(source)](source)
-    except (ValueError, KeyError, OSError, EOFError) as error:
+    # NumPy parses the header as Python, and raises whatever that stumbles over.
+    except Exception as error:
         raise DataError(
             f"{what} is not an array of NumPy.", hint="Write it with numpy.save."
         ) from error

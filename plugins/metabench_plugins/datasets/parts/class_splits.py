@@ -11,8 +11,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from metabench import DataError, digest, unknown
+from metabench.data import read_plain
 from metabench_plugins.datasets.parts.packed import SPLITS
 
+MAX_SPLIT = 2**24
+"""No file with a split is larger (bytes)."""
 PARTS = ("train", "val", "test")
 Splits = dict[str, list[int]]
 """Class ids of each split, sorted."""
@@ -147,12 +150,12 @@ def _pairs(file: Path) -> Iterable[tuple[str, str]]:
     try:
         if file.is_dir():
             return [(f"meta-{part}", name) for part in PARTS for name in _listed(file, part)]
-        text = file.read_text("utf-8-sig")
+        text = read_plain(file, MAX_SPLIT).decode("utf-8-sig")
         rows = _csv_rows(text) if file.suffix == ".csv" else _mapped(read_yaml(text))
         return [(_split_name(split), str(name)) for split, name in rows]
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}.") from error
-    except (csv.Error, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
+    except (csv.Error, yaml.YAMLError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise DataError(
             f"{file} does not say which classes are in train, val and test.",
             hint="Write {train: [...], val: [...], test: [...]}, or a CSV file with the columns "
@@ -162,7 +165,7 @@ def _pairs(file: Path) -> Iterable[tuple[str, str]]:
 
 def _listed(folder: Path, part: str) -> list[str]:
     """The classes of one split; a name may be a list, such as superclass and class."""
-    names = json.loads((folder / f"{part}.json").read_text("utf-8"))
+    names = json.loads(read_plain(folder / f"{part}.json", MAX_SPLIT))
     if not isinstance(names, list):
         raise TypeError("no list")
     return [name if isinstance(name, str) else "/".join(name) for name in names]

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -81,13 +82,22 @@ def state() -> str:
 
 
 def named_class(target: str, home: str) -> Any:
-    """Find a class by its name in a module of torchmeta, or by ``module:Class`` anywhere.
+    """Find a class by its name in a module of torchmeta, or by ``module:Class``.
+
+    A suite file is not code, so a module that it names is imported only where it is torchmeta's
+    or of an installed plugin.
 
     Raises:
-        UsageError: torchmeta is not usable, or there is no such class.
+        UsageError: torchmeta is not usable, there is no such class, or it is in another module.
     """
-    bridge = torchmeta_bridge()
     module, _, name = target.rpartition(":")
+    if module and (top := module.partition(".")[0]) not in _packages_of_plugins():
+        raise UsageError(
+            f"{target!r} is neither torchmeta's nor of an installed plugin, so it is not imported.",
+            hint=f"Declare an entry point of the group metabench in the package of {top}: see "
+            "docs/how-to/use-torchmeta.md.",
+        )
+    bridge = torchmeta_bridge()
     try:
         found = getattr(import_module(module or f"{bridge.module.__name__}.{home}"), name)
     except (ImportError, AttributeError) as error:
@@ -98,6 +108,12 @@ def named_class(target: str, home: str) -> Any:
     if not isinstance(found, type):
         raise UsageError(f"{target!r} is not a class.")
     return found
+
+
+def _packages_of_plugins() -> set[str]:
+    """Top packages whose code a user has installed for metabench, and torchmeta itself."""
+    points = entry_points(group="metabench")
+    return {"torchmeta", *(point.value.partition(":")[0].partition(".")[0] for point in points)}
 
 
 def split_folder(name: str) -> Path:

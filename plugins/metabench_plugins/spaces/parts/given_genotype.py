@@ -11,8 +11,11 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from metabench import Genotype, canonical_json
+from metabench.data import read_plain
 from metabench_plugins.spaces.parts.published_cells import PUBLISHED
 
+MAX_FILE = 2**28
+"""No file with genotypes is larger (bytes)."""
 Cells = dict[str, list[tuple[int, int, str]]]
 
 
@@ -35,8 +38,8 @@ def read_given(value: Any) -> str | Cells:
         if path.is_dir():
             return _canonical(most_common(path))
         if path.suffix in (".json", ".jsonl"):
-            return cells_in(path.read_text(encoding="utf-8"), path.name)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            return cells_in(_text(path), path.name)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"the file cannot be read ({error})") from error
     raise ValueError(f"no such genotype; known are {', '.join(PUBLISHED)}")
 
@@ -54,6 +57,10 @@ def cells_in(text: str, name: str) -> Cells:
     if name.endswith(".jsonl"):
         return _canonical(_most_common(text.splitlines(), name))
     return _canonical(json.loads(text))
+
+
+def _text(path: Path) -> str:
+    return read_plain(path, MAX_FILE).decode("utf-8")
 
 
 def _canonical(value: Any) -> Cells:
@@ -97,7 +104,7 @@ def most_common(path: Path) -> dict[str, list[list[Any]]]:
         ValueError: when no genotypes are there.
     """
     files = sorted(path.rglob("genotypes.jsonl")) if path.is_dir() else [path]
-    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    lines = [line for file in files for line in _text(file).splitlines()]
     return _most_common(lines, path)
 
 

@@ -2,6 +2,8 @@ import http.client
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -119,6 +121,42 @@ def test_head_has_no_body_and_icons_are_not_there(server):
     answer, text = ask(server, method="HEAD")
     assert (answer.status, text) == (200, "")
     assert ask(server, "/favicon.ico")[0].status == 204
+
+
+def test_a_tab_that_is_closed_leaves_no_traceback(capsys):
+    asked, closed = threading.Event(), threading.Event()
+
+    def page() -> str:
+        asked.set()
+        assert closed.wait(10)
+        return "x" * 10**7
+
+    with ReportServer(page, port=0) as server:
+        server.daemon_threads = False  # so that its end waits for the answer
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with socket.create_connection(("127.0.0.1", server.server_port)) as reader:
+            reader.sendall(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            assert asked.wait(10)
+            # Without lingering, what comes later is answered with a reset.
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        closed.set()
+        thread.join()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_fault_of_the_page_is_not_hidden(capsys):
+    def page() -> str:
+        raise RuntimeError("a fault")
+
+    with ReportServer(page, port=0) as server:
+        server.daemon_threads = False
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            ask(server)
+        thread.join()
+    assert "RuntimeError: a fault" in capsys.readouterr().err
 
 
 def test_an_expected_error_is_a_sentence(server, pages):

@@ -1,0 +1,95 @@
+"""The one way to open a file that others made: a plain file, no more of it than asked for.
+
+Opening a named pipe waits for its writer, and a device such as ``/dev/zero`` never ends, so neither
+is read.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from io import BufferedReader
+from pathlib import Path
+
+MAX_RECORD = 8 * 2**20
+"""Bytes of a record, such as ``run.json``; a larger file is none."""
+MAX_ROWS = 2**28
+"""Bytes of a file with a line for each episode: two million of them, without curves."""
+MAX_PARAM = 2**30
+"""Bytes of a file that a parameter names."""
+
+
+class NotReadError(OSError, ValueError):
+    """Why a file is not read; it is both an error of the system and one of content."""
+
+    def __init__(self, reason: str, path: str | os.PathLike[str]) -> None:
+        super().__init__(errno.EINVAL, reason, os.fspath(path))
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def open_plain(path: str | os.PathLike[str]) -> BufferedReader:
+    """Open a plain file for reading; a link to one is followed.
+
+    Raises:
+        NotReadError: when it is no plain file.
+        OSError: when it cannot be read.
+    """
+    # Without O_NONBLOCK, opening a pipe waits for its writer.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise NotReadError("it is not a plain file", path)
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def require_plain(path: str | os.PathLike[str]) -> None:
+    """Look at a file before a library opens it by its name.
+
+    Raises:
+        OSError: as :func:`open_plain`.
+    """
+    open_plain(path).close()
+
+
+def read_plain(path: str | os.PathLike[str], most: int) -> bytes:
+    """The content of a plain file.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have.
+
+    Raises:
+        NotReadError: when it is no plain file, or has more bytes.
+        OSError: when it cannot be read.
+    """
+    with open_plain(path) as file:
+        return read_opened(file, path, most)
+
+
+def read_opened(file: BufferedReader, path: str | os.PathLike[str], most: int) -> bytes:
+    """The content of a plain file that is open, as of :func:`read_plain`.
+
+    Raises:
+        NotReadError: when it has more bytes.
+    """
+    if os.fstat(file.fileno()).st_size <= most:
+        content = file.read(most + 1)
+        if len(content) <= most:
+            return content
+    raise NotReadError(f"it has more than {most:,} bytes", path)
+
+
+def read_plain_text(path: Path, most: int) -> str:
+    """The content of a plain text file in UTF-8.
+
+    Raises:
+        OSError: as :func:`read_plain`.
+        UnicodeDecodeError: when it is not in UTF-8.
+    """
+    return read_plain(path, most).decode("utf-8")
