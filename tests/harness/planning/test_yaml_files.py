@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -13,6 +14,7 @@ from pydantic import BaseModel, Field
 from typer.testing import CliRunner
 
 from metabench.cli import app
+from metabench.planning import yaml_files
 from metabench.planning.validation import truth_for_a_number
 from metabench.planning.yaml_files import read_yaml
 from metabench.text import readable
@@ -75,6 +77,39 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         read_yaml(text)
     except yaml.YAMLError:
         return
+
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+
+
+def read_in_python(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=yaml_files._LoaderInPython)
+    except yaml.YAMLError:
+        return "refused"
+
+
+def test_libyaml_reads_our_files_as_the_parser_in_python() -> None:
+    files = sorted(BENCHMARKS.rglob("*.yaml"))
+    assert len(files) > 40
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        assert read_yaml(text) == read_in_python(text) != "refused", file
+
+
+@given(st.lists(st.sampled_from([*"\n \t-:?{}[],#&*!'\"%@`a1.~\ufeffé", "a: ", "- ", "\n  "])))
+def test_libyaml_reads_any_text_as_the_parser_in_python(parts: list[str]) -> None:
+    text = "".join(parts)
+    try:
+        found = read_yaml(text)
+    except yaml.YAMLError:
+        found = "refused"
+    assert found == read_in_python(text)
+
+
+def test_text_that_no_encoding_has_is_refused() -> None:
+    with pytest.raises(yaml.YAMLError, match="not allowed"):
+        read_yaml("a\udcff")
 
 
 class Inner(BaseModel):
