@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +27,14 @@ TINY = {
 }
 """Alphabets of each part, and how many characters each has."""
 DRAWINGS = 4
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a file in one process as far as possible, with what they share."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.getvalue("dist") == "load" else None
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +70,16 @@ def _no_user_data(
     """Tests never read or write the user's own data."""
     monkeypatch.setenv("METABENCH_DATA", str(tmp_path_factory.getbasetemp() / "data-root"))
     monkeypatch.setenv("METABENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _no_flushing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test cuts the power, so none waits for the disk, which takes 1 to 10 ms a file.
+
+    The tests of :mod:`metabench.durable` do wait.
+    """
+    if request.path.name != "test_durable.py":
+        monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 @pytest.fixture(autouse=True)

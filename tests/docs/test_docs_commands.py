@@ -112,6 +112,7 @@ def test_what_a_page_teaches_works(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_tutorial_works_at_full_length(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     follow(DOCS / "tutorial.md", folder, monkeypatch, short=False)
 

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -228,31 +230,51 @@ def test_help_list_and_completion_import_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
+LONG_ENOUGH_TO_KILL = [
+    *(*TINY, "--limit", "500", "--checkpoint-every", "0.05"),
+    *("--set", "budget.meta_steps=400"),
+]
+
+
+@pytest.fixture(scope="module")
+def whole_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, bytes]]:
+    """The episodes of a run that nobody killed, by learner."""
+
+    @cache
+    def of(learner: str) -> dict[str, bytes]:
+        out = tmp_path_factory.mktemp(f"whole-{learner}")
+        done = metabench(*LONG_ENOUGH_TO_KILL, "--learner", learner, "--out", str(out))
+        assert done.exit_code == 0, done.output
+        return episodes(out)
+
+    return of
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("learner", "name", "size"),
     [
         ("maml", "last.safetensors", 1),
         ("reptile", "metrics.jsonl", 2000),
-        ("maml", "episodes.jsonl", 60_000),
+        ("maml", "episodes.jsonl", 20_000),
     ],
 )
 def test_sigkill_anywhere_and_the_same_command_gives_the_same_bytes(
-    tmp_path: Path, learner: str, name: str, size: int
+    tmp_path: Path,
+    whole_runs: Callable[[str], dict[str, bytes]],
+    learner: str,
+    name: str,
+    size: int,
 ) -> None:
-    command = [
-        *(*TINY, "--learner", learner, "--limit", "1500", "--checkpoint-every", "0.05"),
-        *("--set", "budget.meta_steps=800", "--out"),
-    ]
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert process([*command, str(whole)], tmp_path / "whole.log").wait() == 0
-    running = process([*command, str(cut)], tmp_path / "cut.log")
+    cut, log = tmp_path / "cut", tmp_path / "cut.log"
+    command = [*LONG_ENOUGH_TO_KILL, "--learner", learner, "--out", str(cut)]
+    running = process(command, log)
     wait_for(cut, name, size, running)
     running.kill()
-    assert running.wait() == -signal.SIGKILL
-    log = tmp_path / "resumed.log"
-    assert process([*command, str(cut)], log).wait() == 0, log.read_text()
-    assert episodes(cut) == episodes(whole)
+    assert running.wait() == -signal.SIGKILL, log.read_text()
+    resumed = metabench(*command)
+    assert resumed.exit_code == 0, resumed.output
+    assert episodes(cut) == whole_runs(learner)
     assert len(episodes(cut)) == 1
 
 
@@ -261,7 +283,7 @@ def test_sigkill_anywhere_and_the_same_command_gives_the_same_bytes(
 def test_interrupt_saves_and_prints_the_command_that_resumes(tmp_path: Path, jobs: str) -> None:
     command = [
         *(*TINY, "--learner", "maml", "--seed", "0..1", "--jobs", jobs, "--limit", "20"),
-        *("--set", "budget.meta_steps=3000", "--out", str(tmp_path / "out")),
+        *("--set", "budget.meta_steps=1500", "--out", str(tmp_path / "out")),
     ]
     log = tmp_path / "log"
     running = process(command, log)
@@ -285,9 +307,9 @@ def test_runs_side_by_side_give_the_same_bytes_as_one_after_another(tmp_path: Pa
         *(*TINY, "--learner", "maml,reptile", "--seed", "0..1", "--limit", "20"),
         *("--set", "budget.meta_steps=50", "--out"),
     ]
-    for jobs in ("1", "2"):
-        log = tmp_path / f"{jobs}.log"
-        arguments = [*command, str(tmp_path / jobs), "--jobs", jobs]
-        assert process(arguments, log).wait() == 0, log.read_text()
+    log = tmp_path / "log"
+    assert metabench(*command, str(tmp_path / "1"), "--jobs", "1").exit_code == 0
+    side_by_side = [*command, str(tmp_path / "2"), "--jobs", "2"]
+    assert process(side_by_side, log).wait() == 0, log.read_text()
     assert episodes(tmp_path / "1") == episodes(tmp_path / "2")
     assert len(episodes(tmp_path / "1")) == 4

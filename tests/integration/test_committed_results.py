@@ -7,22 +7,20 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from committed_studies import RESULTS, STUDIES, papers_of, report_of, runs_of
 from latex_documents import GEOMETRIES, misfits
 
 from metabench.papers.claims import ClaimResult, evaluate, load_claims
-from metabench.papers.reference_files import find_reference, load_reference
-from metabench.papers.report import PooledRuns, build_paper_report
-from metabench.papers.table import PaperReport
+from metabench.papers.reference_files import find_reference
+from metabench.papers.report import build_paper_report
 from metabench.plugin.catalog import Catalog, load_catalog
 from metabench.render import Format, as_tex, render
 from metabench.render.page import Page, read_page
 from metabench.render.page.html import render_page
 from metabench.render.print_names import print_names
 from metabench.reports.build import build_report
-from metabench.reports.tables import Report
-from metabench.results.reading import Results, read_runs
+from metabench.results.reading import Results
 
-RESULTS = Path(__file__).parents[2] / "results"
 TABLE_1 = RESULTS / "m-nas-table-1"
 VERDICTS = {
     "m-nas-table-1": {
@@ -126,12 +124,6 @@ QUOTED = [
     ),
 ]
 """Intervals that stand in a README: study, claim, the better learner and the other."""
-STUDIES = pytest.mark.parametrize("study", sorted(p.name for p in RESULTS.iterdir() if p.is_dir()))
-
-
-@cache
-def runs_of(study: str) -> Results:
-    return read_runs(RESULTS / study)
 
 
 @cache
@@ -155,26 +147,12 @@ def test_every_committed_run_is_counted(study: str) -> None:
 
 @STUDIES
 def test_every_study_is_written_in_every_format(study: str) -> None:
-    report = build_report(runs_of(study))
+    report = report_of(study)
     learners = {run.record.spec.learner.name for run in runs_of(study).runs}
     texts = {str(format): render(report, format) for format in Format if format is not Format.html}
     texts["html"] = render_page(page_of(study))
     for format, text in texts.items():
         assert {name for name in learners if name not in text} == set(), format
-
-
-@cache
-def printed_of(study: str) -> list[Report | PaperReport]:
-    """The tables of a study, and every paper's table in which it has rows."""
-    catalog = load_catalog()
-    runs = runs_of(study)
-    pooled = PooledRuns(runs, catalog)
-    found = [
-        build_paper_report(runs, load_reference(file), catalog=catalog, pooled=pooled)
-        for file in catalog.references.values()
-    ]
-    ours = [one for one in found if any(row.ours for table in one.tables for row in table.rows)]
-    return [build_report(runs), *ours]
 
 
 @pytest.mark.slow
@@ -185,7 +163,7 @@ def test_the_latex_of_every_study_fits_in_papers(study: str, paper: str, tmp_pat
     geometry, names = GEOMETRIES[paper], print_names(load_catalog())
     tables = [
         as_tex.render(report, names=names, width=width)
-        for report in printed_of(study)
+        for report in (report_of(study), *papers_of(study))
         for width in geometry.widths
     ]
     assert len(tables) >= 2 * len(geometry.widths)  # a paper's table too
@@ -217,7 +195,7 @@ def test_the_written_table_is_the_rendered_one(catalog: Catalog, table_1: Result
 
 @pytest.mark.parametrize("study", ["toy-readings", "m-nas-table-1-seeds", "toy-guarded"])
 def test_the_written_tables_of_a_study_are_the_rendered_ones(study: str) -> None:
-    rendered = render(build_report(runs_of(study)), Format.md)
+    rendered = render(report_of(study), Format.md)
     assert (RESULTS / study / "README.md").read_text(encoding="utf-8").endswith(rendered)
 
 

@@ -20,7 +20,7 @@ LEARNERS = sorted(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("setting", ["5w1s", "20w5s"])
+@pytest.mark.parametrize("setting", ["5w1s", pytest.param("20w5s", marks=pytest.mark.exhaustive)])
 def test_every_learner_runs_by_its_name_alone(tmp_path: Path, setting: str) -> None:
     command = ["run", "--learner", ",".join(LEARNERS), "--suite", "omniglot", "--setting", setting]
     command += ["--data", "synthetic", "--budget", "smoke", "--out", str(tmp_path)]

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import pytest
-from screens import ROOT, WIDTHS, screen, screens
+from committed_studies import STUDIES, papers_of, report_of, runs_of
+from screens import WIDTHS, screen, screens
 
 from metabench.cli.listing import KINDS, page_of
 from metabench.papers.claims import evaluate, load_claims
 from metabench.papers.reference_files import readable_references
-from metabench.papers.report import PooledRuns, build_paper_report
 from metabench.plugin.catalog import Catalog, Kind
 from metabench.render import as_table
 from metabench.render.claims_text import claims_overview, render_claims
 from metabench.render.layout import Screen
 from metabench.render.searches_text import searches_text
-from metabench.reports.build import build_report
 from metabench.reports.tables import Report
-from metabench.results.reading import Results, read_runs
 from metabench.results.searches import find_searches
 
-RESULTS = ROOT / "results"
-STUDIES = pytest.mark.parametrize("study", sorted(p.name for p in RESULTS.iterdir() if p.is_dir()))
 UNLIMITED = 100_000
 
 Write = Callable[[Screen], str]
@@ -35,11 +31,6 @@ Write = Callable[[Screen], str]
 )
 def test_a_golden_screen_is_what_its_command_prints(path: Path, command: str, width: int) -> None:
     assert screen(command, width) == path.read_text(encoding="utf-8")
-
-
-@cache
-def runs_of(study: str) -> Results:
-    return read_runs(RESULTS / study)
 
 
 def test_a_study_fits_every_terminal(catalog: Catalog) -> None:
@@ -63,10 +54,8 @@ def check_study(study: str, catalog: Catalog) -> None:
 def texts_of(study: str, catalog: Catalog) -> Iterator[Write]:
     """What report, report --paper, claims and genotypes print of a study."""
     results = runs_of(study)
-    yield partial(as_table.render, build_report(results))
-    pooled = PooledRuns(results, catalog)
-    for reference in readable_references(catalog).values():
-        paper = build_paper_report(results, reference, pooled=pooled)
+    yield partial(as_table.render, report_of(study))
+    for paper in papers_of(study):
         if any(row.ours and row.in_paper for table in paper.tables for row in table.rows):
             yield partial(as_table.render, paper)
     judged = evaluate(map(load_claims, catalog.claims.values()), results.runs, catalog=catalog)
@@ -94,7 +83,7 @@ def words_of(text: str) -> set[str]:
 
 @STUDIES
 def test_a_legend_on_the_committed_results_has_three_lines(study: str) -> None:
-    report = build_report(runs_of(study))
+    report = report_of(study)
     for width in WIDTHS:
         for table in report.tables:
             text = as_table.render(Report((table,), ()), Screen(width=width))

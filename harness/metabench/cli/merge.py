@@ -43,7 +43,7 @@ def merge(
     """
     from metabench.api.merging import disagreeing
     from metabench.api.merging import merge as merge_folders
-    from metabench.cli.screen import tell
+    from metabench.cli.screen import put, tell
 
     in_json = asks_for_json(format, as_json=as_json)
     merged = merge_folders(*folders, out=out, prefer=prefer, dry_run=dry_run, check=False)
@@ -52,9 +52,9 @@ def merge(
     for problem in merged.left_out:
         tell(f"Not taken: {problem}")
     if in_json:
-        typer.echo(json.dumps(merged.to_dict(), indent=2, allow_nan=False))
+        put(json.dumps(merged.to_dict(), indent=2, allow_nan=False))
     elif not merged.conflicts:
-        typer.echo(str(merged))
+        put(merged)
     if merged.conflicts:
         raise disagreeing(merged.conflicts)
     if merged.left_out:

@@ -273,14 +273,17 @@ def test_a_report_never_imports_torch():
     assert done.stdout == (GOLDEN / "report.csv").read_text(encoding="utf-8")
 
 
-def test_a_report_of_one_seed_needs_no_scipy(tmp_path):
+@pytest.mark.parametrize(("seeds", "absent"), [((0,), "scipy"), ((0, 1), "scipy.stats")])
+def test_a_report_imports_of_scipy_what_it_needs(tmp_path, seeds, absent):
+    """Of one seed none, of several not what takes long to import."""
     for learner in ("maml", "reptile"):
-        write_run(tmp_path, make_spec(learner))
+        for seed in seeds:
+            write_run(tmp_path, make_spec(learner, seed=seed))
     code = (
         "import sys\n"
         "from metabench.cli.report import Format, report\n"
         f"report({str(tmp_path)!r}, format=Format.csv)\n"
-        "assert 'scipy' not in sys.modules\n"
+        f"assert {absent!r} not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.count(",best") == 6

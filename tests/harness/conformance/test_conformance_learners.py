@@ -211,7 +211,11 @@ def test_every_learner_check_has_a_learner_that_fails_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["regression", pytest.param("classification", marks=pytest.mark.slow)]
+    "kind",
+    [
+        "regression",
+        pytest.param("classification", marks=[pytest.mark.slow, pytest.mark.exhaustive]),
+    ],
 )
 def test_sound_learner_passes(catalog: Catalog, kind: str) -> None:
     found = outcomes(dataclasses.replace(catalog.learner("maml"), kinds=(kind,)), catalog)

@@ -19,6 +19,7 @@ from metabench.cli import app
 from metabench.errors import UsageError
 from metabench.papers.claims.schema import load_claims
 from metabench.papers.reference_files import load_reference
+from metabench.planning import yaml_files
 from metabench.planning.grid import read_grid
 from metabench.planning.suite import load_suite
 from metabench.planning.validation import truth_for_a_number
@@ -134,6 +135,39 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         read_yaml(text)
     except yaml.YAMLError:
         return
+
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+
+
+def read_in_python(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=yaml_files._LoaderInPython)
+    except yaml.YAMLError:
+        return "refused"
+
+
+def test_libyaml_reads_our_files_as_the_parser_in_python() -> None:
+    files = sorted(BENCHMARKS.rglob("*.yaml"))
+    assert len(files) > 40
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        assert read_yaml(text) == read_in_python(text) != "refused", file
+
+
+@given(st.lists(st.sampled_from([*"\n \t-:?{}[],#&*!'\"%@`a1.~\ufeffé", "a: ", "- ", "\n  "])))
+def test_libyaml_reads_any_text_as_the_parser_in_python(parts: list[str]) -> None:
+    text = "".join(parts)
+    try:
+        found = read_yaml(text)
+    except yaml.YAMLError:
+        found = "refused"
+    assert found == read_in_python(text)
+
+
+def test_text_that_no_encoding_has_is_refused() -> None:
+    with pytest.raises(yaml.YAMLError, match="not allowed"):
+        read_yaml("a\udcff")
 
 
 class Inner(BaseModel):

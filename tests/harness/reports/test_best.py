@@ -118,7 +118,7 @@ def test_without_scipy_rows_of_several_seeds_have_no_marks_and_the_caption_says_
         for seed in (0, 1):
             write_run(tmp_path, make_spec(learner, seed=seed), EASY_AND_HARD)
     assert marks_of(tmp_path) == {"a": "best", "b": "best"}
-    monkeypatch.setattr("metabench.stats.distributions.scipy_stats", no_scipy)
+    monkeypatch.setattr("metabench.stats.distributions.scipy_special", no_scipy)
     assert marks_of(tmp_path) == {"a": "", "b": ""}
     (table,) = build_report(read_runs(tmp_path)).tables
     assert (

@@ -149,7 +149,7 @@ def test_without_scipy_intervals_are_over_episodes_and_the_caption_says_so(tmp_p
     for seed in (0, 1):
         write_run(tmp_path, make_spec(seed=seed), [score / (1 + seed) for score in SCORES])
     assert only_row(tmp_path).over_seeds
-    monkeypatch.setattr("metabench.stats.distributions.scipy_stats", no_scipy)
+    monkeypatch.setattr("metabench.stats.distributions.scipy_special", no_scipy)
     row = only_row(tmp_path)
     assert not row.over_seeds
     assert row == only_row(tmp_path, interval="field")

@@ -24,6 +24,9 @@ DECODING = (
 OF_IMAGES = ("maml", "protonet", "mtnet")
 """Learners whose programs for images are compared in every run of the slow tests."""
 
+OF_CELLS = ("maml", "mnas", "metanas", "random-search", "tnas")
+"""Learners whose searched networks are compared in every run of the slow tests."""
+
 N_TASKS = 3
 BATCHES = 3
 
@@ -40,7 +43,8 @@ def cases() -> Iterator[object]:
         for kind in spec.kinds:
             for searched in {spec.searches, spec.searches or spec.search_params is not None}:
                 marks = [pytest.mark.slow] if searched or kind == "classification" else []
-                if kind == "classification" and (searched or spec.name not in OF_IMAGES):
+                each_time = OF_CELLS if kind == "regression" else () if searched else OF_IMAGES
+                if marks and spec.name not in each_time:
                     marks.append(pytest.mark.exhaustive)
                 yield pytest.param(spec.name, kind, searched, marks=marks)
 

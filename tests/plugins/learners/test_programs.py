@@ -31,6 +31,12 @@ STEEP = ("auto-maml",)
 OF_IMAGES = ("maml", "protonet", "mtnet", "bmaml", "leo", "metaoptnet", "baseline++")
 """Learners whose programs for images are compared in every run of the slow tests."""
 
+ALIKE = (
+    "auto-meta", "hsml-notree", "metanas-maml", "mnas-nm", "mnas-shared-m", "mnas-shared-nm",
+    "random-search", "random-search-maml",
+)  # fmt: skip
+"""Learners of a class that others stand for; they are tried before a release."""
+
 LOWERED = tuple((name, "regression", False) for name in ("maml", "reptile", "mtnet"))
 """Those that are lowered as Inductor does in every run of the slow tests."""
 
@@ -55,10 +61,9 @@ def cases() -> Iterator[tuple[str, TaskKind, bool]]:
 
 def marks_of(name: str, kind: TaskKind, searched: bool) -> list[pytest.MarkDecorator]:
     """Images are slow, and searched networks for them the slowest; many are very alike."""
-    if kind == "regression":
-        return []
-    alike = searched or name not in OF_IMAGES
-    return [pytest.mark.slow, *([pytest.mark.exhaustive] if alike else [])]
+    if name in ALIKE or (kind == "classification" and (searched or name not in OF_IMAGES)):
+        return [pytest.mark.slow, pytest.mark.exhaustive]
+    return [pytest.mark.slow] if kind == "classification" else []
 
 
 def compare(
@@ -123,7 +128,12 @@ def test_programs_of_operators(catalog: Catalog, name: str, kind: TaskKind, sear
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, kind, searched in cases() if kind == "regression" and searched]
+    "name",
+    [
+        pytest.param(case[0], marks=marks_of(*case))
+        for case in cases()
+        if case[1:] == ("regression", True)
+    ],
 )
 def test_a_resumed_search_is_recorded(catalog: Catalog, name: str) -> None:
     """What a learner works out once, such as the size of a network, it works out anew here."""

@@ -207,7 +207,9 @@ def test_the_presets_are_those_of_the_paper(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tnas++", "auto-maml"])
+@pytest.mark.parametrize(
+    "name", ["tnas++", pytest.param("auto-maml", marks=pytest.mark.exhaustive)]
+)
 def test_it_passes_the_kit(name: str) -> None:
     torch.set_default_dtype(torch.float32)
     checks = conformance.checks(CATALOG.learner(name), catalog=CATALOG)

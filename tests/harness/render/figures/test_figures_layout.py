@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-
 import pytest
 from _pytest.mark import ParameterSet
+from committed_studies import runs_of
 from figure_layout import check_layout
 
 from metabench.plugin.catalog import Catalog
 from metabench.render.figures import FIGURES, FigureRequest
 from metabench.render.figures.drawing import Width
-from metabench.results.reading import Results, read_runs
 
-RESULTS = Path(__file__).resolve().parents[4] / "results"
 COMMITTED = {
     "curves": ("four-domains-search", "m-nas-table-1-seeds", "toy-guarded", "omniglot-lite"),
     "ranks": ("four-domains-search", "m-nas-table-1-seeds"),
@@ -25,11 +21,6 @@ COMMITTED = {
     "fits": ("toy-guarded",),
     "annealing": ("omniglot-search",),
 }
-
-
-@cache
-def runs_of(study: str) -> Results:
-    return read_runs(RESULTS / study)
 
 
 def test_every_kind_is_drawn_from_committed_results() -> None:

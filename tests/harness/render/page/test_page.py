@@ -151,7 +151,7 @@ def test_styles_become_attributes_and_text_stays():
 
 
 def test_a_part_that_cannot_be_made_is_said(tmp_path, catalog, monkeypatch):
-    monkeypatch.setattr("metabench.stats.distributions.scipy_stats", _no_scipy)
+    monkeypatch.setattr("metabench.stats.distributions.scipy_special", _no_scipy)
     for learner in ("maml", "mnas"):
         for seed in (0, 1):
             write_run(tmp_path, make_spec(learner, seed=seed, episodes=40), SCORES)
