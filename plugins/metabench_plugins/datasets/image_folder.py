@@ -155,7 +155,13 @@ def load(params: ImageFolderParams) -> ClassData:
     Raises:
         DataError: there are no images, some cannot be read, or the split does not fit them.
     """
-    pack = own_pack(ARCHIVE, params.path, params.name, preparation=params.preparation())
+    pack = own_pack(
+        ARCHIVE,
+        params.path,
+        params.name,
+        preparation=params.preparation(),
+        ignored={*NO_IMAGES} - {".csv"},
+    )
     names = pack.class_names
     split = own_split(params.splits, names, params.fractions, seed=params.seed)
     # Equal pixels and classes are equal data, wherever they lay.

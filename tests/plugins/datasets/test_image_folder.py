@@ -192,11 +192,11 @@ def test_a_zip_and_a_folder_elsewhere_are_equal_data(
     assert load(of(photos, seed=1)).fingerprint != load(of(photos)).fingerprint
 
 
-def test_a_hidden_file_that_changes_is_no_reason_to_pack_again(
-    photos: Path, data_root: Path
-) -> None:
+def test_a_file_that_is_no_image_is_no_reason_to_pack_again(photos: Path, data_root: Path) -> None:
     load(of(photos))
     (photos / ".DS_Store").write_text("x")
+    (photos / "ant" / "notes.txt").write_text("changed")
+    (photos / "LICENSE").write_text("new")
     write_images(photos / ".ipynb_checkpoints", ("ant",), n=1)
     write_images(photos / "@eaDir", ("bee",), n=1)
     data = load(of(photos))
