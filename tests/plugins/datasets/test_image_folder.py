@@ -449,12 +449,13 @@ def write_listed(folder: Path, lists: dict[str, tuple[str, ...]], head: str) -> 
             path.rename(home / f"{path.parent.name}_{path.name}")
     shutil.rmtree(folder / "classes")
     for name, kinds in lists.items():
-        rows = [f"{p.name},{k}" for k in kinds for p in sorted(home.glob(f"{k}_*"))]
+        sign = ";" if ";" in head else ","
+        rows = [f"{p.name}{sign}{k}" for k in kinds for p in sorted(home.glob(f"{k}_*"))]
         (folder / name).write_text("\n".join([head, *rows]) + "\n")
     return folder
 
 
-@pytest.mark.parametrize("head", ["filename,label", "Image,Class"])
+@pytest.mark.parametrize("head", ["filename,label", "\ufeffImage,Class", '"file";"label"'])
 @pytest.mark.parametrize("name", ["labels.csv", "train.csv"])
 def test_one_list_gives_the_classes(tmp_path: Path, data_root: Path, name: str, head: str) -> None:
     folder = write_listed(tmp_path / "listed", {name: KINDS}, head)
@@ -502,6 +503,14 @@ def empty_label(path: Path) -> None:
     path.write_text(path.read_text().replace("ant_0.png,ant", "ant_0.png,"))
 
 
+def short_row(path: Path) -> None:
+    path.write_text(path.read_text() + "ant_0.png\n")
+
+
+def other_encoding(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b",ant", b",\xe4nt"))
+
+
 def other_names(path: Path) -> None:
     path.write_text(path.read_text().replace("_", "-"))
 
@@ -511,6 +520,8 @@ def other_names(path: Path) -> None:
     [
         (two_labels, "images/ant_0.png in .* is listed as ant and as bee"),
         (empty_label, "labels.csv in .* has the label ''"),
+        (short_row, "labels.csv in .* is no list of images"),
+        (other_encoding, "labels.csv in .* is no list of images"),
         (other_names, "'ant-0.png' is listed, 'images/ant_0.png' is there"),
     ],
 )

@@ -48,8 +48,8 @@ def by_lists(originals: Originals, images: Sequence[str]) -> Listed | None:
         images: names of the images among them.
 
     Raises:
-        DataError: an image has two labels, a label is no text of one line, or none of the listed
-            images is there although there are images in no folder of a class.
+        DataError: a list cannot be read, an image has two labels, a label is no text of one line,
+            or none of the listed images is there although all images lie in one folder.
     """
     lists = {part: rows for part, rows in _lists(originals).items() if rows is not None}
     rows = [(part, file, label) for part, pairs in lists.items() for file, label in pairs]
@@ -99,14 +99,25 @@ def _lists(originals: Originals) -> dict[str, list[tuple[str, str]] | None]:
 
 
 def _read(originals: Originals, name: str) -> list[tuple[str, str]] | None:
-    try:
-        rows = csv.reader(originals.read(name).decode("utf-8-sig").splitlines())
-        heads = [head.strip().lower() for head in next(rows, [])]
-        file = next(i for i, head in enumerate(heads) if head in FILE)
-        label = next(i for i, head in enumerate(heads) if head in LABEL)
-        pairs = [(row[file].strip(), row[label].strip()) for row in rows if row]
-    except (UnicodeDecodeError, csv.Error, StopIteration, IndexError):
+    """Pairs of file and label; None where the first line does not name these columns."""
+    data = originals.read(name)
+    first = data.partition(b"\n")[0].decode("utf-8-sig", "replace")
+    separator = next((sign for sign in ",;\t" if sign in first), ",")
+    columns = [head.strip(' "\r').lower() for head in first.split(separator)]
+    file, label = (
+        next((i for i, column in enumerate(columns) if column in known), None)
+        for known in (FILE, LABEL)
+    )
+    if file is None or label is None:
         return None
+    try:
+        rows = list(csv.reader(data.decode("utf-8-sig").splitlines(), delimiter=separator))[1:]
+        pairs = [(row[file].strip(), row[label].strip()) for row in rows if row]
+    except (UnicodeDecodeError, csv.Error, IndexError) as error:
+        raise DataError(
+            f"{name} in {originals.path} is no list of images.",
+            hint="Save it as CSV in UTF-8, with the name of a file and a label in each line.",
+        ) from error
     for _, text in pairs:
         if not text or not text.isprintable():
             raise DataError(
