@@ -1,7 +1,7 @@
 """Hooks of mkdocs: what the pages need beside docs/ to become a site.
 
 The pages link to files as a reader of the repository sees them. Some of these files are no page of
-the site; their links lead to the repository instead. Two files at the top of the
+the site; their links lead to the repository instead. Three files at the top of the
 repository become pages.
 """
 
@@ -16,7 +16,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
-FROM_THE_TOP = ("CHANGELOG.md", "CONTRIBUTING.md")
+FROM_THE_TOP = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 """Files at the top of the repository that become pages."""
 _LINK = re.compile(r"\]\((?![a-z]+:|#)(?P<path>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
 

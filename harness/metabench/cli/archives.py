@@ -39,6 +39,14 @@ def archive_of(name: str) -> Archive:
     return archive
 
 
+def packs_of(name: str) -> list[Path]:
+    """The folders of the packs of a dataset: of its archive, and of files that are it alone."""
+    from metabench.data import list_packs
+
+    names = dict.fromkeys((archive_of(name).name, name))
+    return sorted(folder for one in names for folder in list_packs(one))
+
+
 def under_name(archive: Archive, own_name: str | None, path: Path) -> Archive:
     """The archive under the name that the user gave it, if it takes one."""
     import dataclasses

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metabench.cli.archives import archive_of, packable, preparation_of, under_name
+from metabench.cli.archives import archive_of, packable, packs_of, preparation_of, under_name
 from metabench.cli.commands import App
+from metabench.cli.data_clean import clean
 from metabench.cli.data_show import show
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.screen import put, say
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
     from metabench.plugin.specs import DatasetSpec
 
 data_app = App(
-    help="List, fetch, import, verify and show datasets.",
+    help="List, fetch, import, verify, show and clean datasets.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
 data_app.command("show")(show)
+data_app.command("clean")(clean)
 
 
 def _complete_name(incomplete: str) -> list[str]:
@@ -156,6 +158,14 @@ def import_(
             "of PATH]",
         ),
     ] = None,
+    follow_links: Annotated[
+        bool,
+        typer.Option(
+            "--follow-links",
+            help="Follow links that lead out of PATH, such as class folders that are links. Use it "
+            "only for a folder that you trust.",
+        ),
+    ] = False,
 ) -> None:
     """Pack a dataset from files that you already have."""
     from metabench.data import import_archive
@@ -163,7 +173,9 @@ def import_(
     archive = under_name(archive_of(name), own_name, path)
     preparation = preparation_of(archive, preset, size=size, resize=resize, crop=crop)
     with _progress() as report:
-        pack = import_archive(archive, path, preparation=preparation, report=report)
+        pack = import_archive(
+            archive, path, preparation=preparation, report=report, follow_links=follow_links
+        )
     _say_packed(pack)
 
 
@@ -201,13 +213,12 @@ def path_(name: LocatedArgument = None) -> None:
 
 def _folders(name: str | None) -> dict[Path, Archive]:
     """The folders of the packs of one dataset, which must have one, or of all datasets."""
-    from metabench.data import list_packs
     from metabench.data.pack import how_to_get
 
-    archives = [archive_of(known) for known in (sorted(packable()) if name is None else [name])]
-    found = {folder: archive for archive in archives for folder in list_packs(archive.name)}
+    names = sorted(packable()) if name is None else [name]
+    found = {folder: archive_of(known) for known in names for folder in packs_of(known)}
     if name is not None and not found:
-        (archive,) = archives
+        archive = archive_of(name)
         raise DataError(
             f"{name} is not packed on this machine.", hint=how_to_get(archive.name, None, archive)
         )
@@ -217,14 +228,12 @@ def _folders(name: str | None) -> dict[Path, Archive]:
 def _pack_name(folder: Path, archive: Archive) -> str:
     """The name of the pack's dataset; images that were given a name are one folder deeper."""
     home = folder.parent.name
-    return f"{archive.name}/{home}" if archive.named else archive.name
+    return f"{archive.name}/{home}" if archive.named else home
 
 
 def _describe(spec: DatasetSpec) -> dict[str, Any]:
-    from metabench.data import list_packs
-
     # Several datasets may use one archive.
-    folders = list_packs(archive_of(spec.name).name) if spec.archive else []
+    folders = packs_of(spec.name) if spec.archive else []
     return {
         "name": spec.name,
         "summary": spec.summary,

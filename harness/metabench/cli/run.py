@@ -345,10 +345,10 @@ def grid_asked(options: Mapping[str, Any]) -> Grid:
         strategy=names("strategy"),
         seeds=parse_seeds(options["seed"]),
         sets=options["set_"] or (),
-        data=options["data"].value,
+        data=Data(options["data"]).value,
         limit=options["limit"],
         metrics=names("metric"),
-        precision=options["precision"].value,
+        precision=InPrecision(options["precision"]).value,
     )
 
 

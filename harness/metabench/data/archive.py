@@ -97,12 +97,15 @@ class Contents:
             ``{"ravi": {"meta-train": ("n01532829", ...), ...}}``.
         stamps: the stamps of every result on this data, such as ``subset``.
         notes: sentences for the user, such as how many listed files are missing.
+        archive: what the files turn out to be, where that is not what was asked for, such as one of
+            the benchmarks that are made of a dataset. They are checked and packed as such.
     """
 
     classes: Sequence[ImageClass]
     splits: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     stamps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    archive: Archive | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

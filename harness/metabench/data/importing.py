@@ -26,6 +26,7 @@ def import_archive(
     preparation: Preparation | None = None,
     root: Path | None = None,
     report: Progress | None = None,
+    follow_links: bool = False,
 ) -> Pack:
     """Pack the files that the user has; safe to run twice, also at the same time.
 
@@ -35,13 +36,13 @@ def import_archive(
         preparation: what to do to the images; the archive's own by default.
         root: the data root; the user's own by default.
         report: called with how much of a tarball is read, then with how many images are packed.
+        follow_links: whether links that lead out of the folder are followed.
 
     Raises:
         DataError: something is missing, damaged or cannot be written, or a pack of other images
             has the name. Nothing is left half-written.
     """
     preparation = preparation or archive.preparation
-    home = (root or data_root()) / archive.name
     if not path.exists():
         raise DataError(f"{path} does not exist.", hint=f"PATH must be {archive.layout}.")
     if path.is_file() and not is_archive(path):
@@ -50,8 +51,10 @@ def import_archive(
             hint=f"PATH must be {archive.layout}.",
         )
     archives = [*(file.name for file in archive.files), *archive.archives]
-    with Originals(path, archives, report=report) as originals:
+    with Originals(path, archives, report=report, follow_links=follow_links) as originals:
         contents = archive.scan(originals)
+        archive = contents.archive or archive
+        home = (root or data_root()) / archive.name
         _check_complete(archive, contents.classes, path)
         with _workspace(home) as folder:
             made = write_pack(

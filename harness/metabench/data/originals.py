@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import IO, BinaryIO
@@ -36,8 +37,9 @@ class Originals:
     Args:
         path: a folder, one zip or one tarball; it exists.
         archives: names or patterns of zips and tarballs that are read if the folder has them, as
-            if they were unpacked there.
+            if they were unpacked there; small and capital letters are alike.
         report: called with how much of a tarball is read, which may take long.
+        follow_links: whether links that lead out of the folder are followed.
 
     Attributes:
         path: the folder or the archive.
@@ -48,7 +50,12 @@ class Originals:
     """
 
     def __init__(
-        self, path: Path, archives: Iterable[str] = (), *, report: Progress | None = None
+        self,
+        path: Path,
+        archives: Iterable[str] = (),
+        *,
+        report: Progress | None = None,
+        follow_links: bool = False,
     ) -> None:
         self.path = path
         self.skipped = 0
@@ -61,10 +68,9 @@ class Originals:
             if path.is_file():
                 self._add_archive(path)
             else:
-                self._add_folder(path)
-                for found in sorted({file for name in archives for file in path.glob(name)}):
-                    if found.is_file():
-                        self._add_archive(found)
+                self._add_folder(path, follow_links=follow_links)
+                for found in _matching(self.names, archives):
+                    self._add_archive(path / found)
         except BaseException:
             self.close()
             raise
@@ -184,15 +190,16 @@ class Originals:
                 found[path.name] = hashlib.file_digest(source, "sha256").hexdigest()
         return found
 
-    def _add_folder(self, folder: Path) -> None:
-        files, self.skipped = files_of(folder)
+    def _add_folder(self, folder: Path, *, follow_links: bool) -> None:
+        files, self.skipped = files_of(folder, follow_links=follow_links)
         for path in files:
             self._members[path.relative_to(folder).as_posix()] = (path, 0)
 
     def _add_archive(self, path: Path) -> None:
         try:
-            if not zipfile.is_zipfile(path) and (
-                is_tarball(path) or path.name.lower().endswith(TAR_SUFFIXES)
+            # A tarball whose last file is a zip ends like a zip.
+            if is_tarball(path) or (
+                path.name.lower().endswith(TAR_SUFFIXES) and not zipfile.is_zipfile(path)
             ):
                 ball = self._archives[path] = Tarball(path, report=self._report)
                 places = {name: place for name, (place, _) in ball.places.items()}
@@ -217,6 +224,20 @@ class Originals:
                 self.skipped += 1
             else:
                 self._members[name] = (path, place)
+
+
+def _matching(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """The names that match a pattern, of which ``*`` stays within a folder.
+
+    >>> _matching(["A.ZIP", "more/b.zip", "c.png"], ["*.zip"])
+    ['A.ZIP']
+    """
+    small = [(pattern.lower(), pattern.count("/")) for pattern in patterns]
+    return [
+        name
+        for name in names
+        if any(name.count("/") == n and fnmatchcase(name.lower(), p) for p, n in small)
+    ]
 
 
 _Member = tuple[Path, int]
@@ -278,13 +299,14 @@ def is_systems_own(name: str) -> bool:
     return any((part[:1] == "." and part != ".") or part in SYSTEMS_OWN for part in parts)
 
 
-def files_of(folder: Path) -> tuple[list[Path], int]:
+def files_of(folder: Path, *, follow_links: bool = False) -> tuple[list[Path], int]:
     """The files of a folder and of the folders in it, sorted, and how many were left out.
 
     What :func:`is_systems_own` is left out.
 
-    A link is followed if what it points to lies in the folder as well. Anything else that is not
-    a plain file is refused: reading a named pipe or a device may never end.
+    A link is followed if what it points to lies in the folder as well, or where ``follow_links``
+    says that the folder is trusted. Anything else that is not a plain file is refused: reading a
+    named pipe or a device may never end.
 
     Raises:
         DataError: something is neither a file nor a folder, a link leads nowhere or out of the
@@ -314,7 +336,7 @@ def files_of(folder: Path) -> tuple[list[Path], int]:
                 )
             target = path
             if entry.is_symlink():
-                target = _target(path, root)
+                target = _target(path, None if follow_links else root)
             if target.is_dir():
                 resolved = target.resolve()
                 if resolved not in entered:
@@ -329,16 +351,17 @@ def files_of(folder: Path) -> tuple[list[Path], int]:
     return sorted(found), skipped
 
 
-def _target(link: Path, root: Path) -> Path:
-    """Where a link leads, if that is in the folder."""
+def _target(link: Path, root: Path | None) -> Path:
+    """Where a link leads, if that is in the folder; anywhere if there is no folder."""
     try:
         target = link.resolve(strict=True)
     except (OSError, RuntimeError) as error:
         raise DataError(f"{link} is a link that leads nowhere.", hint="Remove it.") from error
-    if not target.is_relative_to(root):
+    if root is not None and not target.is_relative_to(root):
         raise DataError(
             f"{link} is a link that leads out of {root}, so it is not followed.",
-            hint="Copy or move what it points to into the folder.",
+            hint="Copy or move what it points to into the folder, or, if you trust the folder, run "
+            "`metabench data import` with --follow-links.",
         )
     return target
 

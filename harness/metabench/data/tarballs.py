@@ -111,7 +111,8 @@ def is_tarball(path: Path) -> bool:
     """Whether a file begins as a tarball or a packed stream does, whatever its name is."""
     with open_plain(path) as file:
         head = file.read(512)
-    return head.startswith((*_UNPACKERS,)) or head[257:262] == b"ustar"
+    is_zip = head.startswith(b"PK\x03\x04")
+    return head.startswith((*_UNPACKERS,)) or (head[257:262] == b"ustar" and not is_zip)
 
 
 def _unpacked(file: BinaryIO) -> BinaryIO:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from math import isclose
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -282,9 +282,23 @@ def common_task(spec: RunSpec, loaded: Sequence[ClassData | FunctionFamily]) -> 
         raise UsageError(
             f"The sources of suite {spec.suite} have different shapes: "
             f"{'; '.join(sorted(f'inputs {t.inputs}, outputs {t.outputs}' for t in tasks))}.",
-            hint="One network is trained on all of them, so give them the same size.",
+            hint=_hint_on_shapes({task.inputs for task in tasks}),
         )
     return tasks.pop()
+
+
+def _hint_on_shapes(inputs: Collection[tuple[int, ...]]) -> str:
+    """What to do where sources differ: in size, or in what one network cannot take at all."""
+    start = "One network is trained on all of them"
+    images = {shape for shape in inputs if len(shape) == 3}
+    if 0 < len(images) < len(inputs):
+        return f"{start}, so it cannot have images and vectors. Make a suite of each."
+    if len({channels for channels, _, _ in images}) > 1:
+        return (
+            f"{start}, so all must be gray or all in color. Dataset image-folder reads gray images "
+            "in color."
+        )
+    return f"{start}, so give them the same size."
 
 
 def learner_params(spec: RunSpec, catalog: Catalog) -> Any:

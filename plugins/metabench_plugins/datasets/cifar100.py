@@ -2,16 +2,18 @@
 
 CIFAR-FS (Bertinetto et al. 2019) splits the 100 classes 64/16/20 at random; FC100 (Oreshkin et al.
 2018) splits the 20 superclasses 12/4/4, so that classes of different splits are less alike. Both
-use all 600 images of a class. One pack serves all three.
+use all 600 images of a class. One pack serves all three. The pickles of one of the two, which do
+not say which images of CIFAR-100 are test images, make a pack of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from metabench import DataError, DatasetSpec, digest
-from metabench.data import Archive, Preparation, open_pack, read_pickle
+from metabench.data import Archive, Preparation, list_packs, open_pack, read_pickle
 from metabench_plugins.datasets.cifar10 import CifarParams
 from metabench_plugins.datasets.parts.cifar_files import (
     CITATION,
@@ -19,25 +21,35 @@ from metabench_plugins.datasets.parts.cifar_files import (
     SIZE,
     contents,
     find_batches,
+    find_pickles,
     official,
     scan_batches,
+    scan_pickles,
 )
 from metabench_plugins.datasets.parts.packed import SPLITS, committed_split
 from metabench_plugins.datasets.parts.pickled_images import field
 
 if TYPE_CHECKING:
     from metabench import ClassData
-    from metabench.data import Contents, ImageClass, Originals, Pack
+    from metabench.data import Contents, Originals, Pack
 
 N_CLASSES = 100
+LAYOUT = (
+    "a folder with cifar-100-python.tar.gz, or with its files train, test and meta, or with "
+    "CIFAR_FS_train.pickle, _val.pickle and _test.pickle, or with those of FC100"
+)
 PER_CLASS = {"train": 500, "test": 100}
 BATCHES = {"train": ("train",), "test": ("test",)}
 
 
 def scan(originals: Originals) -> Contents:
-    """Find the images in the official files; ``meta`` names the classes."""
+    """Find the images in the official files, in which ``meta`` names the classes; or in pickles."""
+    for archive in FEW_SHOT.values():
+        if found := find_pickles(originals, archive.name):
+            classes = scan_pickles(originals, found)
+            return replace(contents(originals, classes, dict.fromkeys(found, 600)), archive=archive)
     homes = find_batches(originals, {**BATCHES, "names": ("meta",)})
-    classes: list[ImageClass] = []
+    classes = []
     if homes:
         classes = scan_batches(
             originals,
@@ -71,7 +83,7 @@ ARCHIVE = Archive(
             169001437,
         ),
     ),
-    layout="a folder with cifar-100-python.tar.gz, or with its files train, test and meta",
+    layout=LAYOUT,
     scan=scan,
     parts=dict.fromkeys(PER_CLASS, N_CLASSES),
     per_class=None,
@@ -80,6 +92,16 @@ ARCHIVE = Archive(
     licence=LICENCE,
     citation=CITATION,
 )
+
+
+FEW_SHOT = {
+    name: replace(ARCHIVE, name=name, files=(), parts=parts)
+    for name, parts in {
+        "cifar-fs": {"train": 64, "val": 16, "test": 20},
+        "fc100": {"train": 60, "val": 20, "test": 20},
+    }.items()
+}
+"""The benchmarks as others pickled them, one file for each split."""
 
 
 def load(params: CifarParams) -> ClassData:
@@ -98,16 +120,30 @@ def load(params: CifarParams) -> ClassData:
 
 def load_cifar_fs(params: CifarParams) -> ClassData:
     """Load the 100 classes with all their images, split as CIFAR-FS."""
-    return _merged(_open(params), committed_split("cifar-fs"))
+    return _few_shot("cifar-fs", params)
 
 
 def load_fc100(params: CifarParams) -> ClassData:
     """Load the 100 classes with all their images, split as FC100."""
-    return _merged(_open(params), committed_split("fc100"))
+    return _few_shot("fc100", params)
 
 
 def _open(params: CifarParams) -> Pack:
     return open_pack(ARCHIVE.name, Preparation(size=params.size, resize=params.resize))
+
+
+def _few_shot(name: str, params: CifarParams) -> ClassData:
+    """All of CIFAR-100 if it is packed; else the benchmark's own pickles, as they are split."""
+    from metabench_plugins.datasets.parts.packed import parts_as_splits, upright_classes
+
+    try:
+        return _merged(_open(params), committed_split(name))
+    except DataError:
+        preparation = Preparation(size=params.size, resize=params.resize)
+        if str(preparation) not in {folder.name for folder in list_packs(name)}:
+            raise
+        pack = open_pack(name, preparation)
+        return upright_classes(pack, parts_as_splits(pack.class_names))
 
 
 def _merged(pack: Pack, split: Mapping[str, Sequence[str]]) -> ClassData:

@@ -1,4 +1,4 @@
-"""A user's own images as a source, one folder per class.
+"""A user's own images as a source: one folder per class, or a list with the class of each image.
 
 A suite file of a few lines turns them into a benchmark, which is run by its path
 (``metabench run --suite photos.yaml --budget smoke``)::
@@ -31,6 +31,7 @@ from metabench.data import (
     ResizeFilter,
 )
 from metabench_plugins.datasets.parts.class_splits import MOSTLY_TRAIN, Fractions, SplitSeed
+from metabench_plugins.datasets.parts.listed_images import by_lists
 from metabench_plugins.datasets.parts.own_files import own_classes, own_pack, own_split
 
 if TYPE_CHECKING:
@@ -49,7 +50,19 @@ NO_IMAGES = ("", ".txt", ".md", ".csv", ".json", ".yaml", ".yml", ".xml", ".pdf"
 
 
 def scan(originals: Originals) -> Contents:
-    """Take each folder of images for a class, named by its path below what all have in common."""
+    """Find the classes that lists give, or take each folder of images for a class.
+
+    A class is named as in the list, or by its path below what all folders have in common.
+
+    Raises:
+        DataError: an image is listed in two classes, or no listed image is there.
+    """
+    pictures = [name for name in originals.names if posixpath.splitext(name)[1].lower() in SUFFIXES]
+    if (listed := by_lists(originals, pictures)) is not None:
+        classes = [ImageClass(name, "", tuple(own)) for name, own in listed.classes.items()]
+        n_left = len(pictures) - sum(len(one.images) for one in classes)
+        left = (f"Images left out: {n_left:,} that no list names.",) if n_left else ()
+        return Contents(classes, notes=(*listed.notes, *left))
     images: dict[str, list[str]] = {}
     others: dict[str, list[str]] = {}
     for name in originals.names:
@@ -89,7 +102,8 @@ def _left_out(
 ARCHIVE = Archive(
     name="image-folder",
     files=(),
-    layout="a folder, a zip or a tarball with one folder of images per class",
+    layout="a folder, a zip or a tarball with one folder of images per class, or with images and "
+    "a labels.csv (or train.csv, val.csv and test.csv) with the columns filename and label",
     scan=scan,
     parts={},
     per_class=None,
@@ -106,8 +120,9 @@ class ImageFolderParams(Frozen):
     path: str | None = Field(
         default=None,
         json_schema_extra=PLACE,
-        description="A folder, a zip file or a tarball with one folder of images per class. It "
-        "is packed at its first use, and again when its files change.",
+        description="A folder, a zip file or a tarball with one folder of images per class, or "
+        "with images and a list: labels.csv, or train.csv, val.csv and test.csv, with the columns "
+        "filename and label. It is packed at its first use, and again when its files change.",
     )
     name: str | None = Field(
         default=None,
@@ -142,7 +157,13 @@ def load(params: ImageFolderParams) -> ClassData:
     Raises:
         DataError: there are no images, some cannot be read, or the split does not fit them.
     """
-    pack = own_pack(ARCHIVE, params.path, params.name, preparation=params.preparation())
+    pack = own_pack(
+        ARCHIVE,
+        params.path,
+        params.name,
+        preparation=params.preparation(),
+        ignored={*NO_IMAGES} - {".csv"},
+    )
     names = pack.class_names
     split = own_split(params.splits, names, params.fractions, seed=params.seed)
     # Equal pixels and classes are equal data, wherever they lay.
@@ -163,9 +184,9 @@ def synthesize(params: ImageFolderParams) -> ClassData:
 
 SPEC = DatasetSpec(
     name=ARCHIVE.name,
-    version=2,
-    summary="Your own images, one folder per class; a file, the folders or a seed "
-    "determine the split.",
+    version=3,
+    summary="Your own images, one folder per class or with a list; a file, the folders, the lists "
+    "or a seed determine the split.",
     params="metabench_plugins.datasets.image_folder:ImageFolderParams",
     kind="classes",
     factory="metabench_plugins.datasets.image_folder:load",

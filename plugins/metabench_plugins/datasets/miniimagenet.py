@@ -11,7 +11,8 @@ from pydantic import Field
 
 from metabench import DatasetSpec, Frozen
 from metabench.data import Archive, Preparation, ResizeFilter, open_pack
-from metabench_plugins.datasets.parts.miniimagenet_files import scan
+from metabench_plugins.datasets.parts.miniimagenet_files import LAYOUT, scan
+from metabench_plugins.datasets.parts.packed import ARCHIVES
 
 if TYPE_CHECKING:
     from metabench import ClassData
@@ -26,11 +27,7 @@ CITATION = (
 ARCHIVE = Archive(
     name="miniimagenet",
     files=(),
-    layout=(
-        "a folder with train.csv, val.csv, test.csv and the images (in images/, in images.zip or "
-        "in class folders), or with train/, val/ and test/ of class folders, or with "
-        "mini-imagenet-cache-train.pkl, -val.pkl and -test.pkl"
-    ),
+    layout=LAYOUT,
     scan=scan,
     parts={"train": 64, "val": 16, "test": 20},
     per_class=None,
@@ -38,7 +35,7 @@ ARCHIVE = Archive(
     preparation=Preparation(size=84, resize="lanczos"),
     licence=LICENCE,
     citation=CITATION,
-    archives=("*.zip", "*.tar", "*.tar.gz", "*.tgz"),
+    archives=ARCHIVES,
 )
 
 

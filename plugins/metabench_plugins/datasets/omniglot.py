@@ -51,15 +51,16 @@ def _official(name: str, sha256: str, size: int) -> RemoteFile:
 
 def scan(originals: Originals) -> Contents:
     """Find the characters, in the zips or in unpacked folders at any depth."""
-    images: dict[tuple[str, str], list[str]] = {}
+    images: dict[tuple[str, str], dict[str, str]] = {}
     for name in originals.names:
         if found := _MEMBER.search(name):
             alphabet = found["alphabet"]
             character = f"{found['part']}/{alphabet}/{found['character']}"
-            images.setdefault((character, alphabet), []).append(name)
+            # An unpacked folder may lie beside its zip.
+            images.setdefault((character, alphabet), {}).setdefault(name.rpartition("/")[2], name)
     return Contents(
         [
-            ImageClass(name=character, group=alphabet, images=tuple(names))
+            ImageClass(name=character, group=alphabet, images=tuple(names.values()))
             for (character, alphabet), names in images.items()
         ]
     )
@@ -84,8 +85,10 @@ ARCHIVE = Archive(
     ),
     layout=(
         "a folder with images_background.zip and images_evaluation.zip, or with the folders "
-        "images_background and images_evaluation"
+        "images_background and images_evaluation; or the official repository, which has them in "
+        "python/"
     ),
+    archives=("python/images_background.zip", "python/images_evaluation.zip"),
     scan=scan,
     parts={"background": 964, "evaluation": 659},
     per_class=PER_CLASS,

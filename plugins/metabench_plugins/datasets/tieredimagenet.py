@@ -12,6 +12,7 @@ from pydantic import Field
 
 from metabench import DatasetSpec, Frozen
 from metabench.data import Archive, Preparation, ResizeFilter, open_pack
+from metabench_plugins.datasets.parts.packed import ARCHIVES
 from metabench_plugins.datasets.parts.tieredimagenet_files import scan
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ ARCHIVE = Archive(
     files=(),
     layout=(
         "a folder with the training images of ILSVRC 2012 in folders named by WordNet id, or with "
-        "train/, val/ and test/ of such folders, or with train_images_png.pkl, train_labels.pkl "
-        "and those of val and test"
+        "train/, val/ and test/ of such folders, or with train_images_png.pkl or "
+        "train_images.npz, with train_labels.pkl, and with those of val and test"
     ),
     scan=scan,
     parts={"train": 351, "val": 97, "test": 160},
@@ -39,7 +40,7 @@ ARCHIVE = Archive(
     preparation=Preparation(size=84, resize="lanczos"),
     licence=LICENCE,
     citation=CITATION,
-    archives=("*.zip", "*.tar", "*.tar.gz", "*.tgz"),
+    archives=ARCHIVES,
 )
 
 

@@ -7,6 +7,7 @@ import io
 import random
 import tarfile
 import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -271,3 +272,35 @@ def test_the_headers_of_many_members_are_not_kept(tmp_path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4 * 2**20
+
+
+def test_archives_in_a_folder_are_known_by_content_and_capitals_are_alike(tmp_path: Path) -> None:
+    member = tmp_path / "a.png"
+    for name, mode in (
+        ("ONE.TAR.GZ", "w:gz"),
+        ("two.zip", "w:gz"),
+        ("three.tar.bz2", "w:bz2"),
+        ("more/four.tar.xz", "w:xz"),
+        ("more/unasked.tar", "w"),
+        ("._two.zip", "w"),
+    ):
+        member.write_text(name)
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        with tarfile.open(tmp_path / name, mode) as archive:
+            archive.add(member, f"{name}/a.png")
+    patterns = ["*.zip", "*.tar.*", "more/*.xz"]
+    with Originals(tmp_path, patterns) as originals:
+        inside = [name for name in originals.names if name.endswith("/a.png")]
+        read = {name: originals.read(name).decode() for name in inside}
+    packed = ("ONE.TAR.GZ", "more/four.tar.xz", "three.tar.bz2", "two.zip")
+    assert read == {f"{name}/a.png": name for name in packed}
+
+
+def test_a_tarball_that_ends_like_a_zip_is_a_tarball(tmp_path: Path) -> None:
+    inner = tmp_path / "inner.zip"
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("b.png", "b")
+    with tarfile.open(tmp_path / "outer.tar", "w") as archive:
+        archive.add(inner, "inner.zip")
+    with Originals(tmp_path / "outer.tar") as originals:
+        assert originals.names == ["inner.zip"]

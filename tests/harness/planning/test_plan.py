@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from metabench.errors import DataError, UsageError
+from metabench.planning.compatibility import _hint_on_shapes
 from metabench.planning.overrides import parse_changes
 from metabench.planning.plan import PlannedRun, RunRequest, plan
 from metabench.plugin.catalog import Catalog
@@ -311,6 +312,21 @@ def test_sources_of_different_sizes_are_refused(catalog: Catalog, tmp_path: Path
     with pytest.raises(UsageError, match="different shapes: ") as caught:
         toy(catalog, suite=written(tmp_path, text), data="synthetic", budget="smoke")
     assert "inputs (1, 20, 20), outputs 5; inputs (1, 28, 28), outputs 5" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({(1, 28, 28), (3, 28, 28)}, "all must be gray or all in color"),
+        ({(3, 32, 32), (3, 28, 28)}, "give them the same size"),
+        ({(3, 32, 32), (64,)}, "cannot have images and vectors"),
+        ({(32,), (64,)}, "give them the same size"),
+    ],
+)
+def test_a_refusal_of_different_shapes_says_what_differs(
+    inputs: set[tuple[int, ...]], said: str
+) -> None:
+    assert said in _hint_on_shapes(inputs)
 
 
 def test_a_learner_of_one_task_takes_supervised_data_alone(catalog: Catalog) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import shutil
 import struct
@@ -17,7 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from metabench.cli import app
 from metabench.data import import_archive, verify_pack
 from metabench.errors import DataError
 from metabench.plugin.contracts.data import ClassData
@@ -357,6 +360,62 @@ def test_a_bad_list_of_names_is_told(folder: Path, data_root: Path, harm: str) -
         meta.write_bytes(pickle.dumps(content))
     with pytest.raises(DataError, match=words):
         import_archive(cifar100.ARCHIVE, folder)
+
+
+def write_pickles(folder: Path, start: str, sizes: dict[str, int], n: int = 3) -> None:
+    """As Lee et al. pickled the benchmarks: images of the classes of a part, by number."""
+    first = 0
+    for part, size in sizes.items():
+        numbers = [first + i for i in range(size) for _ in range(n)]
+        first += size
+        images = np.random.default_rng(size).integers(0, 256, (len(numbers), 32, 32, 3), np.uint8)
+        found = {"data": images, "labels": numbers}
+        (folder / f"{start}_{part}.pickle").write_bytes(pickle.dumps(found, 2))
+
+
+@pytest.mark.parametrize(
+    ("start", "name", "sizes"),
+    [
+        ("CIFAR_FS", "cifar-fs", {"train": 64, "val": 16, "test": 20}),
+        ("cifar_fs", "cifar-fs", {"train": 64, "val": 16, "test": 20}),
+        ("FC100", "fc100", {"train": 60, "val": 20, "test": 20}),
+    ],
+)
+def test_pickles_of_a_benchmark_are_that_benchmark(
+    folder: Path, data_root: Path, start: str, name: str, sizes: dict[str, int]
+) -> None:
+    write_pickles(folder, start, sizes)
+    words = ["data", "import", name, str(folder)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    load = cifar100.load_cifar_fs if name == "cifar-fs" else cifar100.load_fc100
+    data = load(CifarParams())
+    assert {split: len(ids) for split, ids in data.splits.items()} == {
+        f"meta-{part}": size for part, size in sizes.items()
+    }
+    assert data.stamps == ("subset",)
+    with (folder / f"{start}_val.pickle").open("rb") as source:
+        images = pickle.load(source)["data"]
+    first = data.offsets[data.splits["meta-val"][0]]
+    np.testing.assert_array_equal(data.images[first : first + 3], images[:3])
+    listed = CliRunner().invoke(app, ["data", "list", "--json"])
+    packs = {row["name"]: len(row["packs"]) for row in json.loads(listed.output)}
+    assert {one: n for one, n in packs.items() if n} == {name: 1}
+    assert CliRunner().invoke(app, ["data", "verify", name]).exit_code == 0
+    with pytest.raises(DataError, match="cifar100 has not been prepared"):
+        cifar100.load(CifarParams())
+
+
+def test_a_missing_pickle_of_a_benchmark_is_named(folder: Path, data_root: Path) -> None:
+    write_pickles(folder, "FC100", {"train": 60, "val": 20})
+    with pytest.raises(DataError, match=r"has FC100_train.pickle, but not that of test\."):
+        import_archive(cifar100.ARCHIVE, folder)
+
+
+def test_all_of_cifar100_goes_before_the_pickles(packed_100: Path, folder: Path) -> None:
+    expected = cifar100.load_fc100(CifarParams()).fingerprint
+    write_pickles(folder, "FC100", {"train": 60, "val": 20, "test": 20})
+    import_archive(cifar100.ARCHIVE, folder)
+    assert cifar100.load_fc100(CifarParams()).fingerprint == expected
 
 
 def test_look_alikes_are_stamped() -> None:

@@ -192,11 +192,11 @@ def test_a_zip_and_a_folder_elsewhere_are_equal_data(
     assert load(of(photos, seed=1)).fingerprint != load(of(photos)).fingerprint
 
 
-def test_a_hidden_file_that_changes_is_no_reason_to_pack_again(
-    photos: Path, data_root: Path
-) -> None:
+def test_a_file_that_is_no_image_is_no_reason_to_pack_again(photos: Path, data_root: Path) -> None:
     load(of(photos))
     (photos / ".DS_Store").write_text("x")
+    (photos / "ant" / "notes.txt").write_text("changed")
+    (photos / "LICENSE").write_text("new")
     write_images(photos / ".ipynb_checkpoints", ("ant",), n=1)
     write_images(photos / "@eaDir", ("bee",), n=1)
     data = load(of(photos))
@@ -421,6 +421,117 @@ def test_links_within_the_folder_are_followed(
     (photos / "bee" / "0.png").rename(store / "bee.png")
     (photos / "bee" / "0.png").symlink_to(store / "bee.png")
     assert load(of(photos)).fingerprint == expected
+
+
+def test_class_folders_that_are_links_are_followed_for_who_trusts_them(
+    photos: Path, tmp_path: Path, data_root: Path
+) -> None:
+    expected = load(of(photos)).fingerprint
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for kind in KINDS:
+        (linked / kind).symlink_to(photos / kind)
+    with pytest.raises(DataError, match="is a link that leads out of") as caught:
+        load(of(linked))
+    assert "--follow-links" in caught.value.hint
+    words = ["data", "import", "image-folder", str(linked), "--size", "8", "--follow-links"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert load(ImageFolderParams(name="linked", size=8)).fingerprint == expected
+
+
+def write_listed(folder: Path, lists: dict[str, tuple[str, ...]], head: str) -> Path:
+    """The same images in one folder, and lists of their files and classes."""
+    write_images(folder / "classes")
+    home = folder / "images"
+    home.mkdir()
+    for path in sorted((folder / "classes").rglob("*.*")):
+        if path.suffix != ".txt":
+            path.rename(home / f"{path.parent.name}_{path.name}")
+    shutil.rmtree(folder / "classes")
+    for name, kinds in lists.items():
+        sign = ";" if ";" in head else ","
+        rows = [f"{p.name}{sign}{k}" for k in kinds for p in sorted(home.glob(f"{k}_*"))]
+        (folder / name).write_text("\n".join([head, *rows]) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("head", ["filename,label", "\ufeffImage,Class", '"file";"label"'])
+@pytest.mark.parametrize("name", ["labels.csv", "train.csv"])
+def test_one_list_gives_the_classes(tmp_path: Path, data_root: Path, name: str, head: str) -> None:
+    folder = write_listed(tmp_path / "listed", {name: KINDS}, head)
+    (folder / "test.csv").write_text("filename\nant_0.png\n")  # without labels, as in contests
+    data = load(of(folder))
+    assert data.class_names == KINDS
+    assert np.diff(data.offsets).tolist() == [7] * 10
+    assert "drawn-split" in data.stamps
+    plain = load(of(write_images(tmp_path / "plain")))
+    means = [x.images.mean((0, 1, 2))[:] for x in (data, plain)]
+    np.testing.assert_allclose(*means)
+
+
+def test_lists_of_three_parts_are_the_split(tmp_path: Path, data_root: Path) -> None:
+    lists = {"train.csv": KINDS[:5], "valid.csv": KINDS[5:7], "test.csv": KINDS[7:]}
+    folder = write_listed(tmp_path / "listed", lists, "filename,label")
+    assert named_splits(of(folder)) == {
+        "meta-train": [f"train/{kind}" for kind in KINDS[:5]],
+        "meta-val": [f"val/{kind}" for kind in KINDS[5:7]],
+        "meta-test": [f"test/{kind}" for kind in KINDS[7:]],
+    }
+
+
+def test_a_list_of_class_folders_changes_nothing(photos: Path, data_root: Path) -> None:
+    expected = load(of(photos)).fingerprint
+    rows = [f"{p.relative_to(photos)},{p.parent.name}" for p in photos.rglob("?.*")]
+    (photos / "labels.csv").write_text("\n".join(["filename,label", *rows]))
+    assert load(of(photos)).fingerprint == expected
+
+
+def test_what_a_list_leaves_open_is_noted(tmp_path: Path, data_root: Path) -> None:
+    folder = write_listed(tmp_path / "listed", {"labels.csv": KINDS[:5]}, "filename,label")
+    (folder / "images" / "ant_0.png").unlink()
+    assert load(of(folder)).notes[:2] == (
+        "1 of the 35 listed images are missing, such as ant_0.png.",
+        "Images left out: 35 that no list names.",
+    )
+
+
+def two_labels(path: Path) -> None:
+    path.write_text(path.read_text() + "ant_0.png,bee\n")
+
+
+def empty_label(path: Path) -> None:
+    path.write_text(path.read_text().replace("ant_0.png,ant", "ant_0.png,"))
+
+
+def short_row(path: Path) -> None:
+    path.write_text(path.read_text() + "ant_0.png\n")
+
+
+def other_encoding(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b",ant", b",\xe4nt"))
+
+
+def other_names(path: Path) -> None:
+    path.write_text(path.read_text().replace("_", "-"))
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (two_labels, "images/ant_0.png in .* is listed as ant and as bee"),
+        (empty_label, "labels.csv in .* has the label ''"),
+        (short_row, "labels.csv in .* is no list of images"),
+        (other_encoding, "labels.csv in .* is no list of images"),
+        (other_names, "'ant-0.png' is listed, 'images/ant_0.png' is there"),
+    ],
+)
+def test_a_bad_list_of_images_is_told(
+    tmp_path: Path, data_root: Path, harm: Callable[[Path], None], words: str
+) -> None:
+    folder = write_listed(tmp_path / "listed", {"labels.csv": KINDS}, "filename,label")
+    harm(folder / "labels.csv")
+    with pytest.raises(DataError, match=words):
+        load(of(folder))
 
 
 def test_the_classes_of_each_split_are_shown(

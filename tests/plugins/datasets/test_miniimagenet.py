@@ -126,6 +126,36 @@ def caches_with_keys_of_bytes(folder: Path) -> None:
         path.write_bytes(pickle.dumps(renamed, 2))
 
 
+def caches_with_the_name_in_circulation(folder: Path) -> None:
+    caches(folder)
+    (folder / "mini-imagenet-cache-val.pkl").rename(folder / "mini-imagenet-cache-validation.pkl")
+
+
+def by_category(folder: Path, *, keys_of_bytes: bool = False) -> None:
+    """As Gidaris and Komodakis pickled it, with labels that go on from part to part."""
+    names = {"train": "train_phase_train", "val": "val", "test": "test"}
+    start = 0
+    for part, labels in CLASSES.items():
+        numbers = {label: start + i for i, label in enumerate(labels)}
+        start += len(labels)
+        found: dict[object, object] = {
+            "data": np.stack([pixels for label in labels for _, pixels in images_of(label)]),
+            "labels": [numbers[label] for label in labels for _ in range(PER_CLASS)],
+            "catname2label": {x.encode() if keys_of_bytes else x: n for x, n in numbers.items()},
+        }
+        if keys_of_bytes:
+            found = {str(key).encode(): value for key, value in found.items()}
+        path = folder / f"miniImageNet_category_split_{names[part]}.pickle"
+        path.write_bytes(pickle.dumps(found, 2))
+    # Further images of the training classes, which are not among the 600 of each.
+    more = folder / "miniImageNet_category_split_train_phase_val.pickle"
+    more.write_bytes(b"never read")
+
+
+def by_category_with_keys_of_bytes(folder: Path) -> None:
+    by_category(folder, keys_of_bytes=True)
+
+
 def caches_in_a_tarball(folder: Path) -> None:
     caches(folder)
     with tarfile.open(folder / "mini-imagenet.tar.gz", "w:gz") as archive:
@@ -144,6 +174,9 @@ LAYOUTS = [
     caches,
     caches_with_keys_of_bytes,
     caches_in_a_tarball,
+    caches_with_the_name_in_circulation,
+    by_category,
+    by_category_with_keys_of_bytes,
 ]
 
 
@@ -256,6 +289,11 @@ def no_lists(folder: Path) -> None:
         (folder / f"{part}.csv").unlink()
 
 
+def renamed(folder: Path) -> None:
+    for number, path in enumerate(sorted((folder / "images").iterdir())):
+        path.rename(folder / "images" / f"other{number}.png")
+
+
 def same_image_of_two_classes(folder: Path) -> None:
     with (folder / "train.csv").open("a") as sink:
         sink.write("n0153282900000000.png,n01558993\n")
@@ -272,7 +310,9 @@ def same_image_of_two_classes(folder: Path) -> None:
         (short_rows, "test.csv in .* is not a list of images"),
         (too_many, "602 images of n01532829; MiniImagenet has 600"),
         (cut_image, r"n015328290000000\d.png in .* is not an image"),
-        (no_lists, "holds no images of miniimagenet"),
+        (drop_class, "'n0153282900000000.png' is sought, 'images/n\\d+.png' is there"),
+        (no_lists, "none of the 64 train .* 'n01532829/' is sought, 'images/.*png' is there"),
+        (renamed, "'n0153282900000000.png' is sought, 'images/other0.png' is there"),
         (same_image_of_two_classes, "lists an image of train/n01558993 twice"),
     ],
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 import subprocess
 import sys
+import zipfile
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +21,13 @@ from metabench.errors import DataError
 from metabench.plugin.contracts.data import ClassData
 from metabench.values import digest
 from metabench_plugins.datasets import omniglot
-from metabench_plugins.datasets.omniglot import OmniglotParams, load, split_classes, synthesize
+from metabench_plugins.datasets.omniglot import (
+    ARCHIVE,
+    OmniglotParams,
+    load,
+    split_classes,
+    synthesize,
+)
 
 SPLITS = ("meta-train", "meta-val", "meta-test")
 
@@ -168,3 +177,29 @@ def test_the_real_files_give_all_drawings(
     drawn = per_image.reshape(1623, 20, -1)[:100, 15].astype(np.float64)
     distances = ((drawn[:, None] - means[None, :100]) ** 2).sum(axis=-1)
     assert (distances.argmin(axis=1) == np.arange(100)).mean() > 0.2
+
+
+def test_the_official_repository_is_read_as_it_is(
+    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = dataclasses.replace(ARCHIVE, parts={"background": 2, "evaluation": 1}, per_class=2)
+    home = tmp_path / "omniglot" / "python"
+    home.mkdir(parents=True)
+    for part, alphabets in {"background": ("Greek", "Latin"), "evaluation": ("Tengwar",)}.items():
+        with zipfile.ZipFile(home / f"images_{part}.zip", "w") as file:
+            for alphabet in alphabets:
+                for number in (1, 2):
+                    sink = io.BytesIO()
+                    Image.new("1", (105, 105), number % 2).save(sink, "png")
+                    name = f"images_{part}/{alphabet}/character01/0001_{number:02d}.png"
+                    file.writestr(name, sink.getvalue())
+    with zipfile.ZipFile(home / "images_background.zip") as file:
+        file.extractall(home)  # beside its zip, as people leave it
+    (home / "strokes_background.zip").write_bytes(b"never read")
+    pack = import_archive(archive, tmp_path / "omniglot")
+    assert pack.class_names == (
+        "background/Greek/character01",
+        "background/Latin/character01",
+        "evaluation/Tengwar/character01",
+    )
+    assert pack.index.shape == (6, 28, 28, 1)

@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,22 @@ def pickles_with_keys_of_bytes(folder: Path) -> None:
     write_pickles(folder, keys_of_bytes=True)
 
 
+def arrays(folder: Path, *, compress: bool = True, parts: Iterable[str] = CLASSES) -> None:
+    folder.mkdir(exist_ok=True)
+    save = np.savez_compressed if compress else np.savez
+    for part in parts:
+        (folder / f"{part}_labels.pkl").write_bytes(pickle.dumps(labels_of(part), 2))
+        images = [pixels for label in CLASSES[part][::-1] for _, pixels in images_of(label)]
+        save(folder / f"{part}_images.npz", images=np.stack(images))
+
+
+def stored_arrays_in_a_tarball(folder: Path) -> None:
+    arrays(folder / "tiered-imagenet", compress=False)
+    with tarfile.open(folder / "tiered-imagenet.tar", "w") as archive:
+        archive.add(folder / "tiered-imagenet", "tiered-imagenet")
+    shutil.rmtree(folder / "tiered-imagenet")
+
+
 def pickles_in_a_tarball(folder: Path) -> None:
     pickles(folder)
     with tarfile.open(folder / "tiered-imagenet.tar", "w") as archive:
@@ -151,6 +168,8 @@ LAYOUTS = [
     pickles_of_today,
     pickles_with_keys_of_bytes,
     pickles_in_a_tarball,
+    arrays,
+    stored_arrays_in_a_tarball,
 ]
 
 
@@ -320,6 +339,49 @@ def test_bad_pickles_are_named_and_leave_nothing(
     with pytest.raises(DataError, match=words):
         pack_small(folder)
     assert not [path for path in data_root.rglob("*") if path.is_file()]
+
+
+def write_array(folder: Path, array: np.ndarray, name: str = "images") -> None:
+    np.savez(folder / "val_images.npz", **{name: array})
+
+
+def cut(folder: Path) -> None:
+    path = folder / "val_images.npz"
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def a_header_that_lies(folder: Path) -> None:
+    path = folder / "val_images.npz"
+    with zipfile.ZipFile(path) as file:
+        array = file.read("images.npy")
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("images.npy", array[:-100])
+
+
+def objects(folder: Path) -> None:
+    write_array(folder, np.array([{"a": 1}], dtype=object))
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (cut, "is damaged: val_images.npz cannot be read"),
+        (a_header_that_lies, "has .* bytes of images; its header says"),
+        (objects, "no array of color images: it is object"),
+        (lambda folder: write_array(folder, np.zeros((4, 8, 8, 3))), "it is float64"),
+        (lambda folder: write_array(folder, np.zeros((4, 8, 8), np.uint8)), "no array of color"),
+        (lambda folder: write_array(folder, np.zeros((4, 8, 8, 3), np.uint8)), "but .* 194 labels"),
+        (lambda folder: write_array(folder, np.zeros(1, np.uint8), "x"), "has no array images"),
+    ],
+)
+def test_bad_arrays_are_named_and_leave_nothing(
+    folder: Path, data_root: Path, harm: Callable[[Path], None], words: str
+) -> None:
+    arrays(folder, parts=["val"])
+    harm(folder)
+    with pytest.raises(DataError, match=words):
+        pack_small(folder)
+    assert not list(data_root.rglob("*.npy"))
 
 
 def test_there_is_nowhere_to_fetch_it_from() -> None:

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from metabench import DataError, Stamp
 from metabench.data import Contents, ImageClass, RemoteFile, read_pickle
-from metabench_plugins.datasets.parts.pickled_images import field, provide_images, whole_numbers
+from metabench_plugins.datasets.parts.pickled_images import (
+    field,
+    images_by_number,
+    provide_images,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:
     from metabench.data import Originals
@@ -93,6 +98,45 @@ def scan_batches(
         ImageClass(name=f"{part}/{labels[number]}", group="", images=tuple(found))
         for (part, number), found in images.items()
     ]
+
+
+def find_pickles(originals: Originals, benchmark: str) -> dict[str, str]:
+    """Where the pickles of a benchmark lie, by part, such as ``CIFAR_FS_train.pickle``.
+
+    Raises:
+        DataError: some are there and some are not.
+    """
+    start = benchmark.replace("-", "_")
+    found: dict[str, str] = {}
+    for name in sorted(originals.names, key=lambda name: (name.count("/"), name)):
+        for part in ("train", "val", "test"):
+            if name.rpartition("/")[2].lower() == f"{start}_{part}.pickle":
+                found.setdefault(part, name)
+    missing = {"train", "val", "test"} - {*found}
+    if found and missing:
+        raise DataError(
+            f"{originals.path} has {next(iter(found.values()))}, but not that of {min(missing)}.",
+            hint="Put the files of train, val and test into one folder.",
+        )
+    return found
+
+
+def scan_pickles(originals: Originals, pickles: Mapping[str, str]) -> list[ImageClass]:
+    """Find the images of each class: rows of ``data``, by the numbers that ``labels`` has.
+
+    Classes are named by their number, because not all of these files have names.
+    """
+    classes = []
+    for part, name in pickles.items():
+        what = f"{name} in {originals.path}"
+        content = read_pickle(originals, name)
+        rows = provide_images(originals, name, field(content, "data", what), (SIZE, SIZE))
+        found = images_by_number(rows, field(content, "labels", what), what)
+        classes += [
+            ImageClass(name=f"{part}/{number:03d}", group="", images=tuple(images))
+            for number, images in found.items()
+        ]
+    return classes
 
 
 def scan_folders(originals: Originals, labels: Sequence[str]) -> list[ImageClass]:

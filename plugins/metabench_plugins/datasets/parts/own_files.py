@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 
 def own_pack(
-    archive: Archive, path: str | None, name: str | None, *, preparation: Preparation | None
+    archive: Archive,
+    path: str | None,
+    name: str | None,
+    *,
+    preparation: Preparation | None,
+    ignored: Collection[str] = (),
 ) -> Pack:
     """The pack of a path, which is made where it is new or has changed, or of an imported name.
 
@@ -34,6 +39,7 @@ def own_pack(
         path: of the files; or None.
         name: that they were imported under; or None.
         preparation: of images; None for vectors.
+        ignored: suffixes of files that are no reason to make the pack anew.
 
     Raises:
         DataError: neither or both are given, or the files are missing or cannot be read.
@@ -49,7 +55,7 @@ def own_pack(
     if not folder.exists():
         raise DataError(f"{folder} does not exist.", hint=f"path must be {archive.layout}.")
     slug = re.sub(r"[^\w-]+", "-", folder.resolve().name).strip("-") or archive.examples
-    made_from = {"decoding": DECODING, "files": _listing(folder)}
+    made_from = {"decoding": DECODING, "files": _listing(folder, ignored)}
     own = f"{archive.name}/{slug}-{digest(made_from)}"
     try:
         return open_pack(own, preparation)
@@ -132,8 +138,10 @@ def _named_pack(archive: Archive, name: str, preparation: Preparation | None) ->
         ) from error
 
 
-def _listing(path: Path) -> list[tuple[str, int, int]]:
+def _listing(path: Path, ignored: Collection[str]) -> list[tuple[str, int, int]]:
     """Name, length and time of change of each file: equal listings are taken for equal files."""
-    files = [path] if path.is_file() else files_of(path)[0]
+    files = [path]
+    if not path.is_file():
+        files = [file for file in files_of(path)[0] if file.suffix.lower() not in ignored]
     stats = [(str(file.resolve()), file.stat()) for file in sorted(files)]
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]

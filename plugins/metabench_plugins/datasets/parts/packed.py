@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 SPLITS = ("meta-train", "meta-val", "meta-test")
 
 
+ARCHIVES = (
+    *("*.zip", "*.tar", "*.tar.gz", "*.tgz"),
+    *("*.tar.bz2", "*.tbz2", "*.tar.xz", "*.txz"),
+)
+"""Archives that are read if a folder has them, whatever their names are."""
+
+
 def committed_split(name: str) -> dict[str, tuple[str, ...]]:
     """Class names of meta-train, meta-val and meta-test, from ``splits/<name>.json``."""
     source = files("metabench_plugins.datasets") / "splits" / f"{name}.json"

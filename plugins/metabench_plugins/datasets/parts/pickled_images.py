@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from metabench import DataError
@@ -45,6 +45,34 @@ def provide_images(
     for row, image in enumerate(names):
         originals.provide(image, _Row(array, row, shape), of=name, place=row)
     return names
+
+
+def images_by_number(images: list[str], numbers: object, what: str) -> dict[int, list[str]]:
+    """The images of each class, by the number of the class.
+
+    Args:
+        images: their names, in the order of the rows.
+        numbers: a pickled list of the class of each row.
+        what: the pickle, for messages.
+
+    Raises:
+        DataError: there are not as many numbers as images.
+    """
+    classes = whole_numbers(numbers, what)
+    if len(classes) != len(images):
+        raise DataError(
+            f"{what} holds {len(images):,} images, but has {len(classes):,} labels.",
+            hint="Download it again.",
+        )
+    found: dict[int, list[str]] = {}
+    for image, number in zip(images, classes, strict=True):
+        found.setdefault(number, []).append(image)
+    return found
+
+
+def texts(values: Iterable[object]) -> list[str]:
+    """Pickled text; that of Python 2 may be ``bytes``."""
+    return [text.decode("latin-1") if isinstance(text, bytes) else str(text) for text in values]
 
 
 def provide_encoded(originals: Originals, name: str, images: object) -> list[str]:

@@ -1,4 +1,4 @@
-"""The file layouts of TieredImagenet that are in use: folders of ILSVRC, of parts, and pickles."""
+"""The file layouts of TieredImagenet that are in use: folders of ILSVRC, of parts, and arrays."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from metabench import DataError, Stamp
 from metabench.data import Contents, ImageClass, read_pickle
+from metabench_plugins.datasets.parts.npz_images import provide_rows
 from metabench_plugins.datasets.parts.packed import SPLITS
 from metabench_plugins.datasets.parts.pickled_images import field, provide_encoded, whole_numbers
 
@@ -100,7 +101,7 @@ def _find_pickles(originals: Originals) -> dict[str, tuple[str, str]]:
     for name in sorted(names, key=lambda name: (name.count("/"), name)):
         folder, _, file = name.rpartition("/")
         for part in N_IMAGES:
-            if file == f"{part}_images_png.pkl" and part not in found:
+            if file in (f"{part}_images_png.pkl", f"{part}_images.npz") and part not in found:
                 labels = f"{folder}/{part}_labels.pkl" if folder else f"{part}_labels.pkl"
                 if labels not in names:
                     raise DataError(
@@ -112,7 +113,7 @@ def _find_pickles(originals: Originals) -> dict[str, tuple[str, str]]:
 
 
 def _from_pickles(originals: Originals, pickles: Mapping[str, tuple[str, str]]) -> Images:
-    """Encoded images in a list; their classes by number, and the classes' names by number."""
+    """Images in a list or an array; their classes by number, and the classes' names by number."""
     found: Images = {}
     for part, (images_name, labels_name) in pickles.items():
         what = f"{labels_name} in {originals.path}"
@@ -121,9 +122,12 @@ def _from_pickles(originals: Originals, pickles: Mapping[str, tuple[str, str]]) 
         classes = _classes_named(field(labels, "label_specific_str", what), part, what)
         if numbers and not 0 <= min(numbers) <= max(numbers) < len(classes):
             raise DataError(f"{what} has images of classes that it does not name.")
-        images = provide_encoded(
-            originals, images_name, read_pickle(originals, images_name, many=True)
-        )
+        if images_name.endswith(".npz"):
+            images = provide_rows(originals, images_name, "images")
+        else:
+            images = provide_encoded(
+                originals, images_name, read_pickle(originals, images_name, many=True)
+            )
         if len(images) != len(numbers):
             raise DataError(
                 f"{images_name} in {originals.path} holds {len(images):,} images, but "
