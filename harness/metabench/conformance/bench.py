@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
-from metabench.conformance.base import Skip, describe
+from metabench.conformance.base import Skip
 from metabench.conformance.descriptions import default_params
 from metabench.conformance.samples import (
     SHAPES,
@@ -20,6 +20,7 @@ from metabench.conformance.samples import (
     made_up_examples,
     made_up_tasks,
 )
+from metabench.plugin.blame import described
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.episode import TaskBatch, TaskKind
 from metabench.plugin.contracts.learner import Learner, LearnerContext
@@ -116,7 +117,7 @@ class Bench:
         except Skip:
             raise
         except Exception as error:
-            raise Skip(f"it cannot be built: {describe(error)}") from error
+            raise Skip(f"it cannot be built: {described(error)}") from error
 
     def tasks(self, *, seed: int = 0) -> TaskBatch:
         """What the learner trains on; phases take turns."""

@@ -9,10 +9,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from metabench.conformance.base import Check, Skip, describe, require
+from metabench.conformance.base import Check, Skip, require
 from metabench.conformance.descriptions import default_params
 from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.conformance.samples import close, generator, same, untouched_randomness
+from metabench.plugin.blame import described
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.architecture import INPUTS, Mixture, Params
 from metabench.plugin.contracts.episode import TaskKind, TaskShape
@@ -61,7 +62,7 @@ class Bench:
         try:
             return self.build()
         except Exception as error:
-            raise Skip(f"it cannot be built: {describe(error)}") from error
+            raise Skip(f"it cannot be built: {described(error)}") from error
 
     def weights(self, space: SearchSpace) -> Params:
         """Weights that every task owns, ``[tasks, *shape]``, away from zero, and any state."""

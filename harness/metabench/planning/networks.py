@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from metabench.errors import MetabenchError, PluginError
 from metabench.planning.runspec import Choice, RunSpec
+from metabench.plugin.blame import described
 from metabench.plugin.contracts.episode import TaskShape
 from metabench.plugin.contracts.space import SearchSpace, StatefulSpace
 from metabench.plugin.contracts.strategy import Strategy
@@ -15,21 +17,36 @@ from metabench.sampling.seeding import generator
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
 
+Made = TypeVar("Made")
+
 
 def build_space(choice: Choice, task: TaskShape, catalog: Catalog) -> SearchSpace:
     """Build the network of a choice."""
     spec = catalog.space(choice.name)
     params = _params(spec, choice)
+    made: SearchSpace = built(f"Network {choice}", lambda: resolve(spec.factory)(params, task))
+    return made
+
+
+def built(what: str, make: Callable[[], Made]) -> Made:
+    """Call what a plugin gives to build something.
+
+    Args:
+        what: is built, as the beginning of a sentence.
+        make: builds it.
+
+    Raises:
+        MetabenchError: what the plugin raises of these.
+        PluginError: for anything else, with its line.
+    """
     try:
-        space: SearchSpace = resolve(spec.factory)(params, task)
+        return make()
     except MetabenchError:
         raise
     except Exception as error:
-        said = f"{type(error).__name__}: {error}".rstrip(".")
         raise PluginError(
-            f"Network {choice} cannot be built: {said}.", hint="Check its parameters."
+            f"{what} cannot be built: {described(error)}.", hint="Check its parameters."
         ) from error
-    return space
 
 
 def describe_network(spec: RunSpec, catalog: Catalog) -> str:
@@ -63,8 +80,9 @@ def uses_running_statistics(space: SearchSpace | None) -> bool:
 def build_strategy(choice: Choice, catalog: Catalog) -> Strategy:
     """Build the strategy of a choice."""
     spec = catalog.strategy(choice.name)
-    strategy: Strategy = resolve(spec.factory)(_params(spec, choice))
-    return strategy
+    params = _params(spec, choice)
+    made: Strategy = built(f"Strategy {choice}", lambda: resolve(spec.factory)(params))
+    return made
 
 
 def _params(spec: Spec, choice: Choice) -> Any:

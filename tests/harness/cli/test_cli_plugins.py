@@ -121,6 +121,58 @@ def test_check_says_why_it_skips(tmp_path: Path) -> None:
     assert "  skipped  real: the data is available: The pond is dry. Wait for rain." in out
 
 
+def test_what_keeps_many_checks_from_running_is_told_once(tmp_path: Path) -> None:
+    code, out, _ = call("plugins", "check", plugin(tmp_path, "absent"))
+    assert code == 0
+    assert "  skipped  3 checks: the data is not available." in out
+    assert out.count("skipped") == 2
+
+
+STRATEGY = """
+from metabench import NasStrategySpec, hookimpl
+from metabench_plugins.strategies.darts import Darts, DartsParams
+
+@hookimpl
+def metabench_nas_strategies():
+    yield NasStrategySpec(name="neighbor", version=1, summary="Near.", params=DartsParams,
+                          factory=Darts)
+"""
+CLAIM = """
+from pathlib import Path
+from metabench import hookimpl
+
+@hookimpl
+def metabench_suites():
+    return [Path(__file__).parent / "frogs.yaml"]
+"""
+FROGS = """
+name: frogs
+version: 1
+task: regression
+metric: mse
+space: mlp
+sources: [{name: sine, dataset: toy-regression, params: {family: sine}}]
+backends: {metanas: {space: toy-cell, strategy: neighbor}}
+protocol: {shots: 5, queries: 5}
+settings: {5-shot: {}}
+budgets: {smoke: {meta_steps: 2, meta_batch: 2}}
+"""
+
+
+def test_check_of_a_file_sees_the_plugins_of_other_files(tmp_path: Path) -> None:
+    other, mine = tmp_path / "other.py", tmp_path / "mine.py"
+    other.write_text(STRATEGY)
+    mine.write_text(CLAIM)
+    (tmp_path / "frogs.yaml").write_text(FROGS)
+    code, alone, _ = call("plugins", "check", mine)
+    assert code == 0
+    assert "neighbor" in alone
+    code, beside, _ = call("plugins", "check", mine, "--plugin", other)
+    assert code == 0
+    assert "neighbor" not in beside
+    assert "FAILED" not in beside
+
+
 def test_check_of_a_plugin_that_does_not_load_exits_4(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("1 / 0")

@@ -1,0 +1,43 @@
+"""An exception of a plugin in one sentence, with the line of the plugin at which it was raised."""
+
+from __future__ import annotations
+
+import importlib.util
+import sysconfig
+import traceback
+from functools import cache
+from pathlib import Path
+
+LIBRARIES = ("metabench", "torch", "numpy", "pydantic", "pluggy")
+"""Packages in which an author does not look for the cause."""
+
+
+def described(error: BaseException) -> str:
+    """The kind of an exception, its text, and where in a plugin it was raised, on one line."""
+    return f"{type(error).__name__}: {on_one_line(error)}"
+
+
+def on_one_line(error: BaseException) -> str:
+    """The text of an exception, and where in a plugin it was raised, if that is known."""
+    try:
+        text = " ".join(str(error).split()).removesuffix(".")
+    except Exception:  # of a foreign class
+        text = "no text"
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((one for one in reversed(frames) if _is_of_plugin(one.filename)), None)
+    if frame is None:
+        return text
+    return f"{text} ({Path(frame.filename).name}, line {frame.lineno})"
+
+
+def _is_of_plugin(file: str) -> bool:
+    """Whether a file may be an author's: it is none of ours, of Python or of a large library."""
+    return not (file.startswith("<") or any(Path(file).is_relative_to(home) for home in _foreign()))
+
+
+@cache
+def _foreign() -> tuple[Path, ...]:
+    found = [importlib.util.find_spec(name) for name in LIBRARIES]
+    packages = [Path(spec.origin).parent for spec in found if spec is not None and spec.origin]
+    standard = Path(sysconfig.get_path("stdlib"))
+    return (*packages, *(entry for entry in standard.iterdir() if entry.name != "site-packages"))
