@@ -39,6 +39,7 @@ STATEFUL_SPACE: tuple[str, dict[str, Any]] = (
     {"filters": 4, "norm": "running", "momentum": 0.5, "dropout": (0.1,) * 4},
 )
 CPU = torch.device("cpu")
+STEPS_AT_TEST, CURVE_STEPS = 2, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,8 @@ class Bench:
             shape=shape,
             space=space,
             strategy=strategy,
-            steps_at_test=2,
-            curve_steps=3,
+            steps_at_test=STEPS_AT_TEST,
+            curve_steps=CURVE_STEPS,
             transductive=transductive,
             meta_steps=10,
             device=device,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from metabench.conformance.base import Check, Skip, raise_doubts, require
-from metabench.conformance.bench import Bench, predictions, step
+from metabench.conformance.bench import CURVE_STEPS, STEPS_AT_TEST, Bench, predictions, step
 from metabench.conformance.capture import why_not_captured
 from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.conformance.ranks import NotedRanks, Sums, distance, together
@@ -174,6 +174,30 @@ def _predicts(bench: Bench) -> None:
 
 def _curve(adapted: Adapted) -> list[tuple[str, Callable[[Tensor], Tensor]]]:
     return [(f"curve[{index}]", predict) for index, predict in enumerate(adapted.curve or ())]
+
+
+def _curve_points(bench: Bench) -> None:
+    """Compare a curve with the headline, and its length with the steps that are asked for."""
+    learner, tasks = bench.trained(), made_up_tasks(bench.kind, seed=5)
+    adapted = learner.adapt(tasks.support, rng=generator())
+    points = [predict(tasks.query.x).detach() for _, predict in _curve(adapted)]
+    if not points:
+        raise Skip("it has no curve, which is optional.")
+    require(
+        len(points) <= CURVE_STEPS + 1,
+        f"the curve has {len(points)} predictors; after 0 to {CURVE_STEPS} inner steps there are "
+        f"{CURVE_STEPS + 1}.",
+    )
+    headline = adapted.predict(tasks.query.x).detach()
+    if bench.spec.steps_at_test is None and len(points) > STEPS_AT_TEST:
+        require(
+            close(points[STEPS_AT_TEST], headline),
+            f"curve[{STEPS_AT_TEST}] differs from predict, which makes as many inner steps.",
+        )
+    require(
+        any(not close(points[0], later) for later in (*points[1:], headline)),
+        "all predictors of the curve predict the same, as if there were no inner step.",
+    )
 
 
 def _one_per_task(bench: Bench) -> None:
@@ -422,6 +446,7 @@ CHECKS: dict[str, Callable[[Bench], None]] = {
     "adapt does not change the state": _leaves_state,
     "the tensors of the tasks are not changed": _leaves_tasks,
     "predictions have the right shape and are finite": _predicts,
+    "a curve has a predictor after each inner step": _curve_points,
     "genotypes, n_params and embedding have one row per task": _one_per_task,
     "a task's predictions do not depend on other tasks": _tasks_apart,
     "the order of the query set does not matter": _query_order,

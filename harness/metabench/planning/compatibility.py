@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from math import isclose
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from metabench.errors import PluginError, UsageError
-from metabench.planning.networks import build_space, build_strategy, describe_network
+from metabench.planning.architectures import flaw_of_genotype, flaw_of_logits, flaw_of_mixture
+from metabench.planning.networks import build_space, build_strategy, built, describe_network
 from metabench.planning.runspec import Choice, RunSpec
 from metabench.plugin.contracts.conditions import TrainingConditions
 from metabench.plugin.contracts.data import ClassData, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, TaskKind, TaskShape
 from metabench.plugin.contracts.phase import ONE_PHASE, Phase, first_steps
-from metabench.plugin.contracts.space import LayeredSpace, StatefulSpace
-from metabench.plugin.contracts.strategy import RegularizedStrategy
+from metabench.plugin.contracts.space import LayeredSpace, SearchSpace, StatefulSpace
+from metabench.plugin.contracts.strategy import RegularizedStrategy, Strategy
 from metabench.plugin.specs import (
     DatasetSpec,
     LearnerSpec,
@@ -237,7 +239,29 @@ def check_architecture(spec: RunSpec, data: ClassData | FunctionFamily, catalog:
             f"but learner {learner.name} does not use it.",
             hint=f"Choose another strategy with --strategy, or a learner that does: {_list(able)}.",
         )
-    strategy.init_arch(space, rng=generator(spec.seed, "init"))
+    _check_contract(strategy, space, name=spec.strategy.name, seed=spec.seed)
+
+
+def _check_contract(strategy: Strategy, space: SearchSpace, *, name: str, seed: int) -> None:
+    """Refuse what a strategy draws, mixes or chooses if the network does not offer it."""
+    choices, drawn = space.choices(), partial(generator, seed, "init")
+
+    def made(what: str, make: Callable[[], Any], flaw_of: Callable[[Any, Any], str]) -> Any:
+        found = built(f"The {what} of strategy {name}", make)
+        if flaw := flaw_of(found, choices):
+            raise PluginError(
+                f"Strategy {name} does not fit the network: {flaw}",
+                hint=f"`metabench plugins check {name}` tells all that is wrong with it.",
+            )
+        return found
+
+    arch = made("architecture", lambda: strategy.init_arch(space, rng=drawn()), flaw_of_logits)
+    made(
+        "mixture",
+        lambda: strategy.mixture(space, arch, sharpness=0.0, rng=drawn()),
+        flaw_of_mixture,
+    )
+    made("genotype", lambda: strategy.discretize(space, arch), flaw_of_genotype)
 
 
 def _list(names: Iterable[str]) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from metabench.errors import MetabenchError, PluginError
+from metabench.errors import PluginError
 from metabench.planning.runspec import Choice, RunSpec
-from metabench.plugin.blame import described
+from metabench.plugin.blame import guarded
 from metabench.plugin.contracts.episode import TaskShape
 from metabench.plugin.contracts.space import SearchSpace, StatefulSpace
 from metabench.plugin.contracts.strategy import Strategy
@@ -19,34 +19,41 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 
+NETWORK = ("init_weights", "forward", "choices", "child")
+STRATEGY = ("init_arch", "mixture", "discretize")
+
 
 def build_space(choice: Choice, task: TaskShape, catalog: Catalog) -> SearchSpace:
     """Build the network of a choice."""
     spec = catalog.space(choice.name)
     params = _params(spec, choice)
-    made: SearchSpace = built(f"Network {choice}", lambda: resolve(spec.factory)(params, task))
+    made: SearchSpace = built(
+        f"Network {choice}", lambda: resolve(spec.factory)(params, task), methods=NETWORK
+    )
     return made
 
 
-def built(what: str, make: Callable[[], Made]) -> Made:
+def built(what: str, make: Callable[[], Made], *, methods: Sequence[str] = ()) -> Made:
     """Call what a plugin gives to build something.
 
     Args:
         what: is built, as the beginning of a sentence.
         make: builds it.
+        methods: that it must have.
 
     Raises:
         MetabenchError: what the plugin raises of these.
-        PluginError: for anything else, with its line.
+        PluginError: for anything else that it raises, with its line, and where a method is missing.
     """
-    try:
-        return make()
-    except MetabenchError:
-        raise
-    except Exception as error:
+    made = guarded(f"{what} cannot be built", make, hint="Check its parameters.")
+    missing = [name for name in methods if not callable(getattr(made, name, None))]
+    if missing:
         raise PluginError(
-            f"{what} cannot be built: {described(error)}.", hint="Check its parameters."
-        ) from error
+            f"{what} cannot be used: it is a {type(made).__name__}, which has no method "
+            f"{', '.join(missing)}.",
+            hint="See the reference of the contracts.",
+        )
+    return made
 
 
 def describe_network(spec: RunSpec, catalog: Catalog) -> str:
@@ -81,7 +88,9 @@ def build_strategy(choice: Choice, catalog: Catalog) -> Strategy:
     """Build the strategy of a choice."""
     spec = catalog.strategy(choice.name)
     params = _params(spec, choice)
-    made: Strategy = built(f"Strategy {choice}", lambda: resolve(spec.factory)(params))
+    made: Strategy = built(
+        f"Strategy {choice}", lambda: resolve(spec.factory)(params), methods=STRATEGY
+    )
     return made
 
 

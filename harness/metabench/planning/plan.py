@@ -23,6 +23,7 @@ from metabench.planning.compatibility import (
     refuse_strategy,
 )
 from metabench.planning.evaluation import Evaluation
+from metabench.planning.learners import check_learner
 from metabench.planning.metrics import check_metrics
 from metabench.planning.overrides import (
     Changes,
@@ -296,6 +297,7 @@ def _planned(
                 check_layers(spec, loaded[0], catalog)
                 check_state(spec, loaded[0], catalog)
                 check_architecture(spec, loaded[0], catalog)
+                check_learner(spec, loaded, catalog)
         names = {scope: name for scope, (name,) in _named([spec]).items()}
         changes = applying(request.changes, names)
         stamps = dict.fromkeys((*stamps_of_request(request, changes), *of_data))

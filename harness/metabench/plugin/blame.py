@@ -5,11 +5,37 @@ from __future__ import annotations
 import importlib.util
 import sysconfig
 import traceback
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
+
+from metabench.errors import MetabenchError, PluginError
+
+Found = TypeVar("Found")
 
 LIBRARIES = ("metabench", "torch", "numpy", "pydantic", "pluggy")
 """Packages in which an author does not look for the cause."""
+
+
+def guarded(what: str, call: Callable[[], Found], *, hint: str = "") -> Found:
+    """Call something of a plugin.
+
+    Args:
+        what: failed, as the beginning of a sentence.
+        call: what is called.
+        hint: what to do then.
+
+    Raises:
+        MetabenchError: what the plugin raises of these.
+        PluginError: for anything else that it raises, with its line.
+    """
+    try:
+        return call()
+    except MetabenchError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{what}: {described(error)}.", hint=hint) from error
 
 
 def described(error: BaseException) -> str:

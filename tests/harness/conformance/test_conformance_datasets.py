@@ -187,7 +187,9 @@ def test_a_run_refuses_data_that_the_kit_refuses(
 def test_an_exception_of_a_dataset_is_one_sentence(catalog: Catalog) -> None:
     spec = dataset_spec(factory=lambda params: {}["n"])
     wrong = dataclasses.replace(catalog, datasets={"under-test": spec})
-    with pytest.raises(PluginError, match=r"^Dataset under-test cannot be built: KeyError: 'n' \(test_"):
+    with pytest.raises(
+        PluginError, match=r"^Dataset under-test cannot be built: KeyError: 'n' \(test_"
+    ):
         load_data(SourceChoice(source="s", name="under-test", version=1), wrong, data="real")
 
 

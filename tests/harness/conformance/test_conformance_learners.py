@@ -68,6 +68,18 @@ class OneGenotype(Maml):
         return dataclasses.replace(super().adapt(support, rng=rng), n_params=[7])
 
 
+def _with_curve(change):
+    class Changed(Maml):
+        def adapt(self, support, *, rng):
+            adapted = super().adapt(support, rng=rng)
+            return dataclasses.replace(adapted, curve=change(adapted))
+
+    return Changed
+
+
+CURVE = "a curve has a predictor after each inner step"
+
+
 class MixesTasks(Maml):
     def adapt(self, support, *, rng):
         inner = super().adapt(support, rng=rng).predict
@@ -159,6 +171,13 @@ BROKEN_LEARNERS = [
         "predictions have the right shape and are finite",
         "not finite",
     ),
+    (
+        _with_curve(lambda a: [*a.curve, a.predict]),
+        CURVE,
+        "the curve has 5 predictors; after 0 to 3 inner steps there are 4",
+    ),
+    (_with_curve(lambda a: a.curve[::-1]), CURVE, "curve[2] differs from predict"),
+    (_with_curve(lambda a: [a.predict] * 4), CURVE, "as if there were no inner step"),
     (OneGenotype, "genotypes, n_params and embedding have one row per task", "n_params has 1 rows"),
     (MixesTasks, "a task's predictions do not depend on other tasks", "other tasks of the batch"),
     (
