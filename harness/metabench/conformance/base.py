@@ -58,7 +58,7 @@ def run_check(check: Check) -> Outcome:
         return Outcome("FAILED", str(failure))
     except MetabenchError as error:
         return Outcome("FAILED", error.in_full)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Outcome("FAILED", described(error))
     return Outcome("ok")
 

@@ -37,8 +37,8 @@ from metabench.plugin.contracts.ranks import Ranks
 from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import LearnerSpec
-from metabench.running import checkpoint
-from metabench.running.checkpoint import without_training
+from metabench.running import checkpoint, returned
+from metabench.running.checkpoint import named_tensors, without_training
 from metabench.running.engines.programs import as_recorded
 from metabench.running.engines.states import copied
 from metabench.running.engines.stepper import Stepper
@@ -106,17 +106,18 @@ def _builds(bench: Bench) -> None:
 
 def _logs(bench: Bench) -> None:
     logged = bench.fresh().meta_step(bench.tasks(), progress=0.0, rng=generator())
-    require("loss" in logged, f"meta_step returned {sorted(logged)}; 'loss' must be among them.")
-    for name, value in logged.items():
+    for name, value in returned.scalars(logged, learner=bench.spec.name).items():
         number = float(value.detach() if isinstance(value, Tensor) else value)
         require(math.isfinite(number), f"meta_step returned {name} = {number}; it must be finite.")
 
 
 def _learns(bench: Bench) -> None:
+    learner = bench.fresh()
+    state = returned.state(learner.state_dict(), learner=bench.spec.name)
+    named_tensors(state)  # which refuses what no checkpoint can keep
     if not bench.spec.trains:
         raise Skip("it does not meta-train.")
-    learner = bench.fresh()
-    before = copied(learner.state_dict())
+    before = copied(state)
     step(bench, learner, first=0, n_steps=2)
     require(
         not same(before, learner.state_dict()),
@@ -201,14 +202,15 @@ def _curve_points(bench: Bench) -> None:
 
 
 def _one_per_task(bench: Bench) -> None:
-    tasks = made_up_tasks(bench.kind, seed=5)
+    tasks, name = made_up_tasks(bench.kind, seed=5), bench.spec.name
     adapted = bench.trained().adapt(tasks.support, rng=generator())
-    for name in ("genotypes", "own_genotypes", "n_params", "embedding"):
-        value = getattr(adapted, name)
-        if value is not None:
-            require(
-                len(value) == len(tasks), f"{name} has {len(value)} rows for {len(tasks)} tasks."
-            )
+    returned.adaptation(adapted, tasks, curve_steps=CURVE_STEPS, learner=name)
+    n_outputs = SHAPES[bench.kind][0].outputs
+    for predict in (adapted.predict, *adapted.variants.values()):
+        returned.outputs(predict, tasks, n_outputs=n_outputs, learner=name)
+    for genotypes in (adapted.genotypes, adapted.own_genotypes):
+        returned.genotypes(genotypes or (), learner=name)
+    returned.sizes(adapted.n_params or (), learner=name)
 
 
 def _tasks_apart(bench: Bench) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from metabench.errors import PluginError
+from metabench.plugin.blame import described
 from metabench.plugin.catalog import load_catalog
 from metabench.plugin.specs import MetricSpec, resolve
 
@@ -35,8 +36,7 @@ def score_of(metric: MetricSpec) -> Score:
         try:
             found = function(outputs, y)
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"
-            raise PluginError(f"Metric {metric.name} failed: {said}.") from error
+            raise PluginError(f"Metric {metric.name} failed: {described(error)}.") from error
         shape = getattr(found, "shape", None)
         if shape is None or tuple(shape) != (len(outputs),):
             given = f"a {type(found).__name__}" if shape is None else f"shape {list(shape)}"

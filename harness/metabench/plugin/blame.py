@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import sysconfig
-import traceback
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import TracebackType
 from typing import TypeVar
 
 from metabench.errors import MetabenchError, PluginError
@@ -49,11 +49,27 @@ def on_one_line(error: BaseException) -> str:
         text = " ".join(str(error).split()).removesuffix(".")
     except Exception:  # of a foreign class
         text = "no text"
-    frames = traceback.extract_tb(error.__traceback__)
-    frame = next((one for one in reversed(frames) if _is_of_plugin(one.filename)), None)
-    if frame is None:
+    frames = _frames(error)
+    of_plugin = [frame for frame in frames if _is_of_plugin(frame.tb_frame.f_code.co_filename)]
+    if not of_plugin:
         return text
-    return f"{text} ({Path(frame.filename).name}, line {frame.lineno})"
+    last = of_plugin[-1]
+    return f"{text} ({Path(last.tb_frame.f_code.co_filename).name}, line {last.tb_lineno})"
+
+
+def within_plugin(error: BaseException) -> TracebackType | None:
+    """The traceback of an exception from where it comes to a plugin; all of it if it never does."""
+    frames = _frames(error)
+    inside = (frame for frame in frames if _is_of_plugin(frame.tb_frame.f_code.co_filename))
+    return next(inside, error.__traceback__)
+
+
+def _frames(error: BaseException) -> list[TracebackType]:
+    frames, frame = [], error.__traceback__
+    while frame is not None:
+        frames.append(frame)
+        frame = frame.tb_next
+    return frames
 
 
 def _is_of_plugin(file: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from metabench.plugin.contracts.episode import TaskKind
 from metabench.plugin.contracts.metric import Better
+from metabench.plugin.source_deviation import SourceDeviation
 from metabench.plugin.specs import Spec
 
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -106,11 +107,17 @@ _RULES: dict[str, tuple[Test, str]] = {
         " or ".join(map(repr, get_args(Better))),
     ),
     "range": (_is_range, "a pair of numbers, of which one or both may be None"),
-    "networks": (_is_named, "a mapping by kind of task"),
+    "networks": (
+        lambda value: _is_named(value) and _are_texts(value.values()),
+        "a mapping from kinds of task to names of networks",
+    ),
     "preset": (_is_named, "a mapping by the name of a parameter"),
     "trial": (_is_named, "a mapping by the name of a parameter"),
     "test_only": (_are_texts, "a tuple of names"),
-    "deviations": (_is_listed, "a tuple of SourceDeviation objects"),
+    "deviations": (
+        lambda value: _is_listed(value) and all(isinstance(one, SourceDeviation) for one in value),
+        "a tuple of SourceDeviation objects",
+    ),
     "suite_defaults": (
         lambda value: isinstance(value, Mapping | Traversable),
         "a mapping by suite, or a file",

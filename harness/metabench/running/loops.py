@@ -323,16 +323,17 @@ class Loops:
     def _canonical(self, genotypes: Sequence[Genotype]) -> list[Genotype]:
         """One genotype for all that are one architecture, where the network knows."""
         space = self.built.space
+        found = returned.genotypes(genotypes, learner=self.planned.spec.learner.name)
         if not isinstance(space, CanonicalSpace):
-            return list(genotypes)
-        known = {genotype: space.canonical(genotype) for genotype in set(genotypes)}
-        return [known[genotype] for genotype in genotypes]
+            return list(found)
+        known = {genotype: space.canonical(genotype) for genotype in set(found)}
+        return [known[genotype] for genotype in found]
 
     # The state of training ---------------------------------------------------------------------
 
     def _keep_weights(self, trained: Trained) -> None:
         """Write the weights to test, and remove what only training needed."""
-        found: dict[str, Any] = {"learner": without_training(self.built.learner.state_dict())}
+        found: dict[str, Any] = {"learner": without_training(self._state())}
         if trained.score is not None:
             found = checkpoint.load(self.store.best_checkpoint)
         checkpoint.save(self.store.weights, {**found, **asdict(trained)})
@@ -373,7 +374,7 @@ class Loops:
         *,
         unjudged: bool = False,
     ) -> None:
-        learner = self.built.learner.state_dict()
+        learner = self._state()
         kept = {**asdict(state), "learner": learner}
         self.store.flush()  # the points of the curve up to here must not be lost before it
         if pending:
@@ -478,7 +479,7 @@ class Loops:
         )
         best = keep(
             self.store.best_checkpoint,
-            without_training(self.built.learner.state_dict()),
+            without_training(self._state()),
             step=state.step,
             score=score,
             best=state.best,
@@ -510,6 +511,10 @@ class Loops:
         return returned.adaptation(
             adapted, tasks, curve_steps=spec.protocol.curve_steps, learner=spec.learner.name
         )
+
+    def _state(self) -> dict[str, Any]:
+        name = self.planned.spec.learner.name
+        return returned.state(self.built.learner.state_dict(), learner=name)
 
     def _outputs(self, predict: Predictor, tasks: TaskBatch) -> Tensor:
         return returned.outputs(
@@ -550,7 +555,9 @@ class Loops:
             name: self._scores(predict, tasks).tolist()
             for name, predict in adapted.variants.items()
         }
-        n_params: Sequence[int | None] = adapted.n_params or [None] * len(tasks)
+        n_params: Sequence[int | None] = [None] * len(tasks)
+        if adapted.n_params is not None:
+            n_params = returned.sizes(adapted.n_params, learner=self.planned.spec.learner.name)
         return [
             EpisodeRecord(
                 index=first + i,

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence, Sized
+from numbers import Integral
+from typing import Any, cast
 
 from torch import Tensor
 
 from metabench.errors import PluginError
 from metabench.plugin.contracts.episode import Adapted, Predictor, TaskBatch
+from metabench.plugin.contracts.genotype import Genotype
 
-PER_TASK = ("genotypes", "own_genotypes", "n_params", "embedding")
-"""What has one row for each task."""
+PER_TASK: dict[str, type] = {
+    "genotypes": Sequence,
+    "own_genotypes": Sequence,
+    "n_params": Sequence,
+    "embedding": Tensor,
+}
+"""What has one row for each task, and what it is."""
+_WORDS: dict[type, str] = {
+    Sequence: "a sequence with a row per task",
+    Tensor: "a tensor [tasks, d]",
+}
 
 
 def scalars(logged: Any, *, learner: str) -> Mapping[str, Tensor | float]:
@@ -52,18 +63,21 @@ def adaptation(adapted: Any, tasks: TaskBatch, *, curve_steps: int, learner: str
     """
     if not isinstance(adapted, Adapted):
         raise _refused(learner, "adapt", adapted, "a metabench.Adapted")
-    for name in PER_TASK:
+    for name, wanted in PER_TASK.items():
         rows = getattr(adapted, name)
         if rows is None:
             continue
-        if not isinstance(rows, Sequence | Tensor):
-            raise _refused(learner, f"adapt, as {name},", rows, "a sequence with a row per task")
-        if len(rows) != len(tasks):
+        if not isinstance(rows, wanted):
+            raise _refused(learner, f"adapt, as {name},", rows, _WORDS[wanted])
+        n_rows = len(cast(Sized, rows))
+        if n_rows != len(tasks):
             raise PluginError(
-                f"Learner {learner} breaks its contract: {name} has {len(rows)} rows for "
+                f"Learner {learner} breaks its contract: {name} has {n_rows} rows for "
                 f"{len(tasks)} tasks.",
                 hint=_hint(learner),
             )
+    predictors = {"predict": adapted.predict, "curve": adapted.curve, "variants": adapted.variants}
+    _check_predictors(learner, **predictors)
     if adapted.curve is not None and len(adapted.curve) > curve_steps + 1:
         raise PluginError(
             f"Learner {learner} breaks its contract: its curve has {len(adapted.curve)} "
@@ -71,6 +85,53 @@ def adaptation(adapted: Any, tasks: TaskBatch, *, curve_steps: int, learner: str
             hint=_hint(learner),
         )
     return adapted
+
+
+def _check_predictors(learner: str, predict: Any, curve: Any, variants: Any) -> None:
+    if not callable(predict):
+        raise _refused(learner, "adapt, as predict,", predict, "a function")
+    if curve is not None and not isinstance(curve, Sequence):
+        raise _refused(learner, "adapt, as curve,", curve, "a sequence of functions")
+    if not isinstance(variants, Mapping):
+        raise _refused(learner, "adapt, as variants,", variants, "a mapping of functions by name")
+    for one in (*(curve or ()), *variants.values()):
+        if not callable(one):
+            raise _refused(learner, "adapt, in curve or variants,", one, "a function")
+
+
+def genotypes(found: Sequence[Any], *, learner: str) -> Sequence[Genotype]:
+    """Architectures of tasks, if they are some.
+
+    Raises:
+        PluginError: if one is something else.
+    """
+    for one in found:
+        if not isinstance(one, Genotype):
+            raise _refused(learner, "adapt, in genotypes,", one, "a metabench.Genotype")
+    return found
+
+
+def sizes(found: Sequence[Any], *, learner: str) -> list[int]:
+    """Numbers of weights, if they are some.
+
+    Raises:
+        PluginError: if one is something else.
+    """
+    for one in found:
+        if isinstance(one, bool) or not isinstance(one, Integral) or int(one) < 0:
+            raise _refused(learner, "adapt, in n_params,", one, "a whole number")
+    return [int(one) for one in found]
+
+
+def state(found: Any, *, learner: str) -> dict[str, Any]:
+    """The state of a learner, if it is one; what cannot be written in it is told when it is.
+
+    Raises:
+        PluginError: if it is something else.
+    """
+    if not isinstance(found, dict):
+        raise _refused(learner, "state_dict", found, "a dict")
+    return found
 
 
 def outputs(predict: Predictor, tasks: TaskBatch, *, n_outputs: int, learner: str) -> Tensor:

@@ -106,7 +106,8 @@ class ImageFolderParams(Frozen):
     path: str | None = Field(
         default=None,
         description="A folder, a zip file or a tarball with one folder of images per class. It "
-        "is packed at its first use, and again when its files change.",
+        "is packed at its first use, and again when its files change. A relative path begins in "
+        "the folder of the command.",
     )
     name: str | None = Field(
         default=None,
