@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from metabench.planning.compatibility import common_task, episode_shapes, learner_params
-from metabench.planning.networks import build_space, build_strategy, built
+from metabench.planning.networks import build_space, build_strategy, built, parts_of
 from metabench.planning.runspec import RunSpec
 from metabench.plugin.contracts.data import ClassData, FunctionFamily
 from metabench.plugin.contracts.episode import TaskShape
@@ -40,12 +40,15 @@ def check_learner(
         UsageError: with the learner's reason.
         PluginError: when it cannot be built.
     """
-    task = common_task(spec, loaded)
+    task, space = common_task(spec, loaded), None
+    if spec.space is not None:
+        space = build_space(spec.space, task, catalog)
+        parts_of(space, name=spec.space.name)
     build_learner(
         spec,
         catalog,
         task=task,
-        space=build_space(spec.space, task, catalog) if spec.space else None,
+        space=space,
         train_classes=train_classes(spec, loaded),
         device=torch.device("cpu"),
     )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from torch import Tensor
 
 from metabench.errors import PluginError
 from metabench.planning.runspec import Choice, RunSpec
 from metabench.plugin.blame import guarded
+from metabench.plugin.contracts.architecture import Params
 from metabench.plugin.contracts.episode import TaskShape
 from metabench.plugin.contracts.space import SearchSpace, StatefulSpace
 from metabench.plugin.contracts.strategy import Strategy
+from metabench.plugin.fields import in_short
 from metabench.plugin.specs import Spec, resolve
 from metabench.sampling.seeding import generator
 
@@ -54,6 +58,41 @@ def built(what: str, make: Callable[[], Made], *, methods: Sequence[str] = ()) -
             hint="See the reference of the contracts.",
         )
     return made
+
+
+def parts_of(space: SearchSpace, *, name: str) -> Params:
+    """The initial weights of a network whose parts are of the right types.
+
+    Args:
+        space: the network.
+        name: its name.
+
+    Raises:
+        PluginError: when a part is not, or fails.
+    """
+    choices = guarded(f"choices of network {name} failed", space.choices)
+    if not isinstance(choices, Mapping):
+        raise refused_network(name, f"choices returned {in_short(choices)}; it must be a mapping.")
+    uses = guarded(f"batch_statistics of network {name} failed", lambda: space.batch_statistics)
+    if not isinstance(uses, bool):
+        raise refused_network(name, f"batch_statistics is {in_short(uses)}; it must be a truth.")
+    drawn = guarded(
+        f"init_weights of network {name} failed",
+        lambda: space.init_weights(rng=generator("parts")),
+    )
+    if not isinstance(drawn, dict) or not all(isinstance(one, Tensor) for one in drawn.values()):
+        raise refused_network(
+            name, f"init_weights returned {in_short(drawn)}; it must be a dict of tensors."
+        )
+    return drawn
+
+
+def refused_network(name: str, said: str) -> PluginError:
+    """A network breaks its contract; ``said`` is how."""
+    return PluginError(
+        f"Network {name} breaks its contract: {said}",
+        hint=f"`metabench plugins check {name}` tells all that is wrong with it.",
+    )
 
 
 def describe_network(spec: RunSpec, catalog: Catalog) -> str:

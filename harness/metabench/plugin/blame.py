@@ -34,7 +34,7 @@ def guarded(what: str, call: Callable[[], Found], *, hint: str = "") -> Found:
         return call()
     except MetabenchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"{what}: {described(error)}.", hint=hint) from error
 
 

@@ -35,6 +35,7 @@ from metabench.plugin.contracts.ranks import ONE_RANK, Ranks
 from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.specs import LearnerSpec
 from metabench.results.schema import Normalization
+from metabench.running.network_check import check_network
 from metabench.running.scoring import Scoring, scoring_of
 from metabench.running.training_phases import TrainingPhase
 from metabench.sampling.labelled import LabelledSampler
@@ -110,6 +111,8 @@ def build(
         )
 
     space = build_space(spec.space, task, catalog) if spec.space else None
+    if space is not None and spec.space is not None:
+        check_network(space, task, name=spec.space.name, device=device)
     if space is not None and start is not None:
         space = start(space)
     n_classes = train_classes(spec, loaded)

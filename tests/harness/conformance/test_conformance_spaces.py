@@ -1,12 +1,19 @@
 """Every check of a network passes on a sound one, and fails on one that is broken on purpose."""
 
+from typing import Any
+
 import pytest
 import torch
 from conformance_specs import assert_fails, outcomes, space_spec
 
+from metabench.errors import PluginError
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.architecture import CellChoices
-from metabench_plugins.spaces.mlp import Mlp
+from metabench.plugin.contracts.episode import TaskShape
+from metabench.running.network_check import check_network
+from metabench_plugins.spaces.mlp import Mlp, MlpParams
+
+CPU = torch.device("cpu")
 
 
 class NoChild(Mlp):
@@ -114,6 +121,49 @@ BROKEN_SPACES = [
     ),
     (_with_forward(_cpu_noise), "it computes on the device of its inputs", "same device"),
 ]
+
+
+class Moody(Mlp):
+    @property
+    def batch_statistics(self):
+        raise KeyError("mood")
+
+
+class Listed(Mlp):
+    def init_weights(self, *, rng):
+        return [*super().init_weights(rng=rng).values()]
+
+
+BUILT = "regression: it can be built with its default parameters"
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        (Moody, "batch_statistics of network under-test failed: KeyError: 'mood' (test_conf"),
+        (Listed, "init_weights returned [tensor("),
+    ],
+)
+def test_parts_of_a_wrong_type_are_told_once(catalog: Catalog, factory: type, said: str) -> None:
+    found = outcomes(space_spec(factory), catalog)
+    assert [name for name, one in found.items() if one.status == "FAILED"] == [BUILT]
+    assert said in found[BUILT].reason
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda forward, w, x: None, "forward returned a NoneType; it must be a tensor."),
+        (lambda forward, w, x: forward(w, {}, x)[..., :0], "it must be (1, 2, 1)"),
+        (_scale_weights, "forward changes its weights or inputs."),
+        (lambda forward, w, x: {}["n"], "forward of network mine failed: KeyError: 'n'"),
+    ],
+)
+def test_a_run_does_not_blame_a_learner_for_its_network(change: Any, said: str) -> None:
+    space = _with_forward(change)(MlpParams(), TaskShape("regression", (1,), 1))
+    with pytest.raises(PluginError) as caught:
+        check_network(space, TaskShape("regression", (1,), 1), name="mine", device=CPU)
+    assert said in caught.value.message
 
 
 @pytest.mark.parametrize(("factory", "name", "said"), BROKEN_SPACES)
