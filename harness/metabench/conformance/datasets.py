@@ -62,15 +62,20 @@ def _load(spec: DatasetSpec, maker: Any) -> Any:
 
 
 def _kind(spec: DatasetSpec, maker: Any) -> None:
-    _refuse(flaw_of_type(_load(spec, maker), spec.kind))
+    _refuse(flaw_of_type(_available(spec, maker), spec.kind))
+
+
+def _available(spec: DatasetSpec, maker: Any) -> Any:
+    """As :func:`_load`, with a short reason: another check says what is missing or raised."""
+    try:
+        return _load(spec, maker)
+    except Exception as error:
+        raise Skip("the data is not available.") from error
 
 
 def _loaded(spec: DatasetSpec, maker: Any) -> Any:
-    """As :func:`_load`, with a short reason: another check says what is missing or raised."""
-    try:
-        data = _load(spec, maker)
-    except Exception as error:
-        raise Skip("the data is not available.") from error
+    """As :func:`_available`, of the right type: another check says what it is."""
+    data = _available(spec, maker)
     if flaw_of_type(data, spec.kind):
         raise Skip("it does not hold what its kind says.")
     return data

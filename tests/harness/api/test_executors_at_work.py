@@ -35,7 +35,7 @@ def spec_of(factory: Callable[..., Any]) -> ExecutorSpec:
         (lambda jobs, **_: ["done"], "The executor returned things that are no JobOutcome"),
         (
             lambda jobs, **_: {}["n"],
-            "The executor failed: KeyError: 'n' (test_executors_at_work.py",
+            "The executor failed: KeyError: 'n' (test_executors",
         ),
         (lambda jobs: [], "The executor failed: TypeError: "),
     ],
