@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metabench.errors import MetabenchError, PluginError
-from metabench.plugin.blame import described, on_one_line
+from metabench.plugin.blame import described
 from metabench.plugin.contracts.tracker import (
     CurvePoint,
     LookingTracker,
@@ -287,7 +287,7 @@ def _last_steps(points: list[CurvePoint]) -> dict[str, int]:
 
 def _in_words(error: BaseException) -> str:
     """An error on one line, without the login of an address."""
-    said = on_one_line(error)
+    said = str(error)
     if isinstance(error, LookupError | TypeError | AttributeError | SystemExit):
         said = described(error)  # whose text alone says little
     if isinstance(error, OSError) and error.strerror:
