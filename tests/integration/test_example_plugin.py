@@ -49,10 +49,12 @@ def metabench(environment: dict[str, str], *arguments: str) -> str:
 
 def test_example_is_listed(environment: dict[str, str]) -> None:
     plugins = json.loads(metabench(environment, "plugins", "list", "--json"))
-    (proto,) = [plugin for plugin in plugins if plugin["name"] == "proto"]
-    assert proto["distribution"] == "metabench-proto"
-    assert proto["status"] == "ok"
-    assert proto["provides"] == {"learner": ["proto"]}
+    ours = [plugin for plugin in plugins if plugin["distribution"] == "metabench-proto"]
+    assert {plugin["status"] for plugin in ours} == {"ok"}
+    assert {plugin["name"]: plugin["provides"] for plugin in ours} == {
+        "proto": {"learner": ["proto"]},
+        "proto-more": {"learner": ["proto-classes"], "metric": ["margin"]},
+    }
 
 
 @pytest.mark.slow
@@ -67,14 +69,24 @@ def test_example_keeps_the_contract(environment: dict[str, str]) -> None:
 
 @pytest.mark.slow
 def test_example_runs_and_stands_in_the_table(environment: dict[str, str], tmp_path: Path) -> None:
-    results = str(tmp_path / "results")
+    results = tmp_path / "results"
     metabench(
         environment,
-        *["run", "--learner", "proto", "--suite", "omniglot", "--data", "synthetic"],
-        *["--budget", "smoke", "--set", "budget.meta_steps=200", "--out", results],
+        *["run", "--learner", "proto,proto-classes", "--suite", "omniglot", "--data", "synthetic"],
+        *["--budget", "smoke", "--set", "budget[proto].meta_steps=200", "--metric", "margin"],
+        *["--out", str(results)],
     )
-    tables = json.loads(metabench(environment, "report", results, "--format", "json"))["tables"]
-    (row,) = tables[0]["rows"]
-    assert row["learner"] == "proto"
-    assert "synthetic" in row["stamps"]
-    assert row["cells"]["omniglot"]["mean"] > 60  # guessing among five classes gives 20
+    report = metabench(environment, "report", str(results), "--format", "json")
+    tables = json.loads(report)["tables"]
+    rows = {row["learner"]: row for row in tables[0]["rows"]}
+    assert rows.keys() == {"proto", "proto-classes"}
+    assert "synthetic" in rows["proto"]["stamps"]
+    assert rows["proto"]["cells"]["omniglot"]["mean"] > 60  # guessing among five classes gives 20
+    (file,) = results.glob("*/proto-classes/*/run.json")
+    record = json.loads(file.read_text())
+    # What the plugin brings for the suite, and the phases of its learner.
+    assert record["spec"]["learner"]["params"]["batch"] == 64
+    assert record["spec"]["training"]["meta_steps"] == 20
+    assert [phase["name"] for phase in record["phases"]] == ["classify", "compare"]
+    (first, *_) = (file.parent / "episodes.jsonl").read_text().splitlines()
+    assert "margin" in json.loads(first)["metrics"]

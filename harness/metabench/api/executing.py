@@ -118,6 +118,7 @@ def executor_of(spec: ExecutorSpec, params: Mapping[str, Any], *, jobs: int | No
     Raises:
         UsageError: when a parameter does not exist or is out of bounds.
     """
+    from metabench.planning.networks import built
     from metabench.planning.validation import validated
     from metabench.plugin.specs import resolve
 
@@ -134,7 +135,9 @@ def executor_of(spec: ExecutorSpec, params: Mapping[str, Any], *, jobs: int | No
             )
         params = {**params, "jobs": jobs}
     checked = validated(spec.params_model(), params, what="executor", owner=spec.name)
-    made: Executor = resolve(spec.factory)(checked)
+    made: Executor = built(
+        f"Executor {spec.name}", lambda: resolve(spec.factory)(checked), methods=("__call__",)
+    )
     return made
 
 

@@ -14,7 +14,9 @@ from metabench.api.executing import HowToRun, prepare
 from metabench.api.plugins import catalog_with
 from metabench.api.reading import ReportView, report
 from metabench.api.tracking import asked_for, followed_runs, trackers_of
-from metabench.errors import MetabenchError
+from metabench.errors import MetabenchError, PluginError
+from metabench.plugin.blame import guarded
+from metabench.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -255,7 +257,39 @@ def execute(
         announced(planned, jobs[0].out) if jobs else nullcontext(),
         stop if in_main else nullcontext(),
     ):
-        return work(jobs, emit=emit, stopped=stop)
+        return _made(work, jobs, emit=emit, stopped=stop)
+
+
+def _made(
+    work: Executor,
+    jobs: Sequence[Job],
+    *,
+    emit: Callable[[RunEvent], None],
+    stopped: Callable[[], bool],
+) -> list[JobOutcome]:
+    """What an executor returns, if it is an outcome of each job.
+
+    Raises:
+        PluginError: when it is not, or when the executor fails.
+    """
+    from metabench.running.executors import JobOutcome
+
+    outcomes: object = guarded(
+        "The executor failed", lambda: work(jobs, emit=emit, stopped=stopped)
+    )
+    if not isinstance(outcomes, list | tuple):
+        said = f"a {type(outcomes).__name__}"
+    elif any(not isinstance(one, JobOutcome) for one in outcomes):
+        said = "things that are no JobOutcome"
+    elif [one.job.run_id for one in outcomes] != [job.run_id for job in jobs]:
+        said = f"{counted(len(outcomes), 'outcome')} for {counted(len(jobs), 'job')}, or others"
+    else:
+        return list(outcomes)
+    raise PluginError(
+        f"The executor returned {said}, so it is not known which runs were made; it must return "
+        "a JobOutcome for each job, in their order.",
+        hint="`metabench status` shows what was made; `metabench plugins check` tells more.",
+    )
 
 
 def changes_from(values: Mapping[str, Any] | None) -> Changes:

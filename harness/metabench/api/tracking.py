@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def trackers_of(
     Raises:
         UsageError: for an unknown tracker or parameter, and a package that is missing.
     """
+    from metabench.planning.networks import built
     from metabench.planning.validation import validated
     from metabench.plugin.specs import resolve
 
@@ -45,7 +47,8 @@ def trackers_of(
     for name, spec in specs.items():
         scope = f"tracker[{name}]"
         checked = validated(spec.params_model(), params[name], what=scope, owner=name)
-        found[name] = resolve(spec.factory)(checked, out.absolute())
+        make = partial(resolve(spec.factory), checked, out.absolute())
+        found[name] = built(f"Tracker {name}", make, methods=("open",))
     return found
 
 

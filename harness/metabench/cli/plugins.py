@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -22,7 +22,7 @@ from metabench.render.columns import columns
 from metabench.text import counted
 
 if TYPE_CHECKING:
-    from metabench.conformance import FileKind
+    from metabench.conformance import Check, FileKind, Outcome
     from metabench.plugin.catalog import Catalog, Kind, PluginInfo
 
 FILES: tuple[FileKind, ...] = ("suite", "reference", "claims")
@@ -101,12 +101,12 @@ def check(
     ] = None,
 ) -> None:
     """Run the conformance kit on what plugins provide; exit with 4 if a check fails."""
-    from metabench.cli.context import catalog
+    from metabench.cli.context import catalog, plugin_files
     from metabench.plugin.catalog import load_catalog
 
     if target is not None and target.endswith(".py"):
         file = Path(target)
-        found, target = load_catalog([file]), str(file)
+        found, target = load_catalog(dict.fromkeys([*plugin_files(), file])), str(file)
     else:
         found = catalog(with_broken_files=True)
     plugins, things = _targets(found, target)
@@ -216,9 +216,29 @@ def _check_one(catalog: Catalog, kind: Kind, name: str) -> int:
 
     n_failed = 0
     file: FileKind = next((one for one in FILES if one == kind), "suite")
-    for check in conformance.checks(catalog.named(kind)[name], catalog=catalog, file=file):
-        outcome = conformance.run_check(check)
+    checks = conformance.checks(catalog.named(kind)[name], catalog=catalog, file=file)
+    for names, outcome in _told_together(checks):
         n_failed += outcome.status == "FAILED"
+        what = names[0] if len(names) == 1 else counted(len(names), "check")
         reason = f": {outcome.reason}" if outcome.reason else ""
-        put(f"  {outcome.status:<8} {check}{reason}")
+        put(f"  {outcome.status:<8} {what}{reason}")
     return n_failed
+
+
+def _told_together(checks: Iterable[Check]) -> Iterator[tuple[list[str], Outcome]]:
+    """Run checks; those in a row that one reason keeps from running come as one."""
+    from metabench.conformance import Outcome, run_check
+
+    kept: list[str] = []
+    why = Outcome("ok")
+    for check in checks:
+        outcome = run_check(check)
+        if kept and outcome != why:
+            yield kept, why
+            kept = []
+        if outcome.status == "skipped":
+            kept, why = [*kept, str(check)], outcome
+        else:
+            yield [str(check)], outcome
+    if kept:
+        yield kept, why

@@ -93,10 +93,12 @@ def _spec_checks(
 
             yield from learner_checks(thing, others)
         case SearchSpaceSpec():
+            from metabench.conformance.capabilities import capability_checks
             from metabench.conformance.spaces import space_checks
             from metabench.conformance.states import state_checks
 
             yield from space_checks(thing, others)
+            yield from capability_checks(thing, others)
             yield from state_checks(thing, others)
         case NasStrategySpec():
             from metabench.conformance.strategies import strategy_checks

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
 import unittest
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from metabench.errors import MetabenchError
+from metabench.plugin.blame import described
 
 
 class CheckFailed(AssertionError):  # noqa: N818 - as in Skip, no error of the kit
@@ -59,8 +58,8 @@ def run_check(check: Check) -> Outcome:
         return Outcome("FAILED", str(failure))
     except MetabenchError as error:
         return Outcome("FAILED", error.in_full)
-    except Exception as error:
-        return Outcome("FAILED", describe(error))
+    except (Exception, SystemExit) as error:
+        return Outcome("FAILED", described(error))
     return Outcome("ok")
 
 
@@ -68,13 +67,6 @@ def require(condition: object, sentence: str) -> None:
     """Fail the check with a sentence unless the condition holds."""
     if not condition:
         raise CheckFailed(sentence)
-
-
-def describe(error: BaseException) -> str:
-    """An unexpected exception on one line, with the place where it was raised."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text} ({Path(frame.filename).name}, line {frame.lineno})"
 
 
 def raise_doubts(sentences: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
-from metabench.conformance.base import Skip, describe
+from metabench.conformance.base import Skip
 from metabench.conformance.descriptions import default_params
 from metabench.conformance.samples import (
     SHAPES,
@@ -20,6 +20,7 @@ from metabench.conformance.samples import (
     made_up_examples,
     made_up_tasks,
 )
+from metabench.plugin.blame import described
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.episode import TaskBatch, TaskKind
 from metabench.plugin.contracts.learner import Learner, LearnerContext
@@ -38,6 +39,7 @@ STATEFUL_SPACE: tuple[str, dict[str, Any]] = (
     {"filters": 4, "norm": "running", "momentum": 0.5, "dropout": (0.1,) * 4},
 )
 CPU = torch.device("cpu")
+STEPS_AT_TEST, CURVE_STEPS = 2, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,8 @@ class Bench:
             shape=shape,
             space=space,
             strategy=strategy,
-            steps_at_test=2,
-            curve_steps=3,
+            steps_at_test=STEPS_AT_TEST,
+            curve_steps=CURVE_STEPS,
             transductive=transductive,
             meta_steps=10,
             device=device,
@@ -116,7 +118,7 @@ class Bench:
         except Skip:
             raise
         except Exception as error:
-            raise Skip(f"it cannot be built: {describe(error)}") from error
+            raise Skip(f"it cannot be built: {described(error)}") from error
 
     def tasks(self, *, seed: int = 0) -> TaskBatch:
         """What the learner trains on; phases take turns."""

@@ -12,13 +12,24 @@ from metabench.conformance.base import Check, Skip, require
 from metabench.conformance.descriptions import default_params
 from metabench.conformance.samples import untouched_randomness
 from metabench.errors import DataError, UsageError
-from metabench.plugin.contracts.data import ClassData, FunctionFamily
+from metabench.plugin.contracts.data import ClassData, EvaluableFamily, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape
 from metabench.plugin.contracts.stamp import Stamp
 from metabench.plugin.specs import DatasetSpec, resolve
+from metabench.sampling.flaws import (
+    SPLITS,
+    flaw_of_classes,
+    flaw_of_examples,
+    flaw_of_facts,
+    flaw_of_family,
+    flaw_of_points,
+    flaw_of_rotations,
+    flaw_of_splits,
+    flaw_of_type,
+)
 
-SPLITS = ("meta-train", "meta-val", "meta-test")
-ROTATIONS = ("none", "classes", "per-task")
+N_TASKS = 32
+"""Functions that are compared with their values."""
 
 
 def dataset_checks(spec: DatasetSpec) -> Iterator[Check]:
@@ -29,6 +40,7 @@ def dataset_checks(spec: DatasetSpec) -> Iterator[Check]:
         makers["synthetic"] = spec.synthetic
     for data, maker in makers.items():
         yield Check(f"{data}: the data is available", partial(_load, spec, maker))
+        yield Check(f"{data}: it holds what its kind says", partial(_kind, spec, maker))
         for name, body in bodies.items():
             yield Check(
                 f"{data}: {name}",
@@ -49,12 +61,24 @@ def _load(spec: DatasetSpec, maker: Any) -> Any:
         raise Skip(error.in_full) from error
 
 
-def _loaded(spec: DatasetSpec, maker: Any) -> Any:
-    """As :func:`_load`, with a short reason: another check says what is missing."""
+def _kind(spec: DatasetSpec, maker: Any) -> None:
+    _refuse(flaw_of_type(_available(spec, maker), spec.kind))
+
+
+def _available(spec: DatasetSpec, maker: Any) -> Any:
+    """As :func:`_load`, with a short reason: another check says what is missing or raised."""
     try:
         return _load(spec, maker)
-    except Skip as skip:
-        raise Skip("the data is not available.") from skip
+    except Exception as error:
+        raise Skip("the data is not available.") from error
+
+
+def _loaded(spec: DatasetSpec, maker: Any) -> Any:
+    """As :func:`_available`, of the right type: another check says what it is."""
+    data = _available(spec, maker)
+    if flaw_of_type(data, spec.kind):
+        raise Skip("it does not hold what its kind says.")
+    return data
 
 
 def _stamped(data: ClassData) -> None:
@@ -65,63 +89,38 @@ def _stamped(data: ClassData) -> None:
 
 
 def _images(load: Callable[[], ClassData]) -> None:
-    images = load().images
-    require(
-        {4: "uint8", 2: "float32"}.get(images.ndim) == images.dtype.name,
-        f"images are {images.dtype} {images.shape}; "
-        "they must be uint8 [n, height, width, channels], or vectors, float32 [n, features].",
-    )
-    if images.ndim == 2:
-        require(bool(np.isfinite(images).all()), "a vector is not finite.")
+    data = load()
+    _refuse(flaw_of_examples(data))
+    if data.images.ndim == 2:
+        require(bool(np.isfinite(data.images).all()), "a vector is not finite.")
+
+
+def _refuse(flaw: str) -> None:
+    require(not flaw, flaw)
 
 
 def _classes(load: Callable[[], ClassData]) -> None:
-    data = load()
-    offsets = np.asarray(data.offsets)
-    require(
-        len(offsets) == len(data.class_names) + 1,
-        f"there are {len(data.class_names)} class names and {len(offsets)} offsets; "
-        "there must be one offset more than names.",
-    )
-    require(
-        offsets[0] == 0 and offsets[-1] == len(data.images) and bool((np.diff(offsets) > 0).all()),
-        f"offsets must rise from 0 to {len(data.images)}, with no class empty.",
-    )
-    require(len(set(data.class_names)) == len(data.class_names), "a class name occurs twice.")
+    _refuse(flaw_of_classes(load()))
 
 
 def _splits(load: Callable[[], ClassData]) -> None:
     data = load()
-    require(
-        set(data.splits) == set(SPLITS),
-        f"splits are {sorted(data.splits)}; they must be {', '.join(SPLITS)}.",
-    )
-    ids = np.concatenate([np.asarray(data.splits[split]) for split in SPLITS])
-    require(len(np.unique(ids)) == len(ids), "a class is in two splits, or twice in one.")
-    inside = bool(((ids >= 0) & (ids < len(data.class_names))).all())
-    require(inside, "a split names a class that does not exist.")
+    _refuse(flaw_of_splits(data))
     empty = [split for split in ("meta-train", "meta-test") if len(data.splits[split]) == 0]
     require(not empty, f"{' and '.join(empty)} is empty.")
 
 
 def _rotations(load: Callable[[], ClassData]) -> None:
-    data = load()
-    rotations = data.rotations
-    if data.images.ndim == 2:
-        require(set(rotations.values()) == {"none"}, "vectors cannot be turned.")
-    require(
-        set(rotations) == set(SPLITS) and set(rotations.values()) <= set(ROTATIONS),
-        f"rotations are {dict(rotations)}; each split must have one of {', '.join(ROTATIONS)}.",
-    )
+    _refuse(flaw_of_rotations(load()))
 
 
 def _fingerprint(load: Callable[[], ClassData | FunctionFamily]) -> None:
-    first, second = load().fingerprint, load().fingerprint
+    first, second = load(), load()
+    _refuse(flaw_of_facts(first))
     require(
-        isinstance(first, str) and first,
-        f"the fingerprint is {first!r}; it must be a string that is not empty.",
+        first.fingerprint == second.fingerprint,
+        "the fingerprint changes when the data is loaded again.",
     )
-    require(first == second, "the fingerprint changes when the data is loaded again.")
 
 
 def _same_images(load: Callable[[], ClassData]) -> None:
@@ -133,24 +132,23 @@ def _same_images(load: Callable[[], ClassData]) -> None:
     )
 
 
-def _words(family: FunctionFamily, shape: EpisodeShape) -> Any:
-    return np.random.default_rng(0).integers(
-        0, 2**64, size=(3, family.n_words(shape)), dtype=np.uint64
+def _words(family: FunctionFamily, shape: EpisodeShape, n_tasks: int = 3) -> Any:
+    n_words = family.n_words(shape)
+    require(
+        isinstance(n_words, int) and n_words >= 1,
+        f"n_words returned {n_words!r}; it must be an integer of at least 1.",
     )
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 2**64, size=(n_tasks, n_words), dtype=np.uint64)
 
 
 def _points(load: Callable[[], FunctionFamily]) -> None:
     family = load()
+    _refuse(flaw_of_family(family))
     for shape in (EpisodeShape(1, 5, 10), EpisodeShape(1, 1, 1)):
         for split in SPLITS:
-            x, y = family.sample(_words(family, shape), shape, split=split)
-            n_points = shape.shots + shape.queries
-            for name, found, width in (("x", x, family.inputs), ("y", y, family.outputs)):
-                wanted = (3, n_points, width)
-                require(
-                    found.shape == wanted, f"{name} has shape {found.shape} instead of {wanted}."
-                )
-                require(np.isfinite(found).all(), f"{name} is not finite in {split}.")
+            points = family.sample(_words(family, shape), shape, split=split)
+            _refuse(flaw_of_points(points, family, n_tasks=3, shape=shape))
 
 
 def _only_words(load: Callable[[], FunctionFamily]) -> None:
@@ -158,10 +156,12 @@ def _only_words(load: Callable[[], FunctionFamily]) -> None:
     words = _words(family, shape)
     other = words.copy()
     other[1] = words[1][::-1]
+    before = words.copy()
     with untouched_randomness():
         first, second, third = (
             family.sample(w, shape, split="meta-train") for w in (words, words, other)
         )
+    require(np.array_equal(words, before), "sample changes the words that it is given.")
     require(
         all(np.array_equal(a, b) for a, b in zip(first, second, strict=True)),
         "the same words give different points the second time.",
@@ -171,6 +171,52 @@ def _only_words(load: Callable[[], FunctionFamily]) -> None:
         "the words of one task change the points of another.",
     )
     require(not np.array_equal(first[1][1], third[1][1]), "different words give the same points.")
+
+
+def _place(load: Callable[[], FunctionFamily]) -> None:
+    family, shape = load(), EpisodeShape(1, 5, 10)
+    words = _words(family, shape)
+    together = family.sample(words, shape, split="meta-train")
+    for n_before in range(len(words)):
+        alone = family.sample(words[n_before:], shape, split="meta-train")
+        require(
+            all(np.allclose(a[0], b[n_before]) for a, b in zip(alone, together, strict=True)),
+            "the same words give other points at another place in a batch.",
+        )
+
+
+def _values(load: Callable[[], FunctionFamily]) -> None:
+    family, shape = load(), EpisodeShape(1, 5, 10)
+    if not isinstance(family, EvaluableFamily):
+        raise Skip("it has no values, which is optional.")
+    words = _words(family, shape, N_TASKS)
+    x, y = family.sample(words, shape, split="meta-train")
+    before = words.copy()
+    with untouched_randomness():
+        together = family.values(words, x[0])
+    require(np.array_equal(words, before), "values changes the words that it is given.")
+    wanted = (N_TASKS, x.shape[1], family.outputs)
+    require(
+        together.shape == wanted,
+        f"values returned shape {tuple(together.shape)}; it must be {wanted}, "
+        "[tasks, points, outputs].",
+    )
+    require(np.isfinite(together).all(), "values returned a value that is not finite.")
+    alone = np.concatenate([family.values(words[i : i + 1], x[i]) for i in range(N_TASKS)])
+    require(
+        np.allclose(together[0], alone[0]), "the values of a function change with those beside it."
+    )
+    require(np.ptp(alone) > 0, "values returns the same number for all functions and points.")
+    slope, shift = np.polyfit(alone.ravel(), y.ravel(), 1)
+    require(
+        abs(slope - 1) <= TOLERANCE and abs(shift) <= TOLERANCE * alone.std(),
+        "values returns other functions than sample draws from the same words: its targets are "
+        f"{slope:.2g} times the values, plus {shift:.2g}.",
+    )
+
+
+TOLERANCE = 0.25
+"""By which noise may seem to scale or shift functions."""
 
 
 CLASS_CHECKS: dict[str, Callable[[Callable[[], Any]], None]] = {
@@ -184,5 +230,7 @@ CLASS_CHECKS: dict[str, Callable[[Callable[[], Any]], None]] = {
 FUNCTION_CHECKS: dict[str, Callable[[Callable[[], Any]], None]] = {
     "points have the right shape and are finite": _points,
     "all randomness comes from the words": _only_words,
+    "points do not depend on the place in a batch": _place,
+    "values are those of the functions that are drawn": _values,
     "the fingerprint is stable": _fingerprint,
 }

@@ -78,8 +78,7 @@ def _targets(spec: Spec) -> None:
 
 
 def _model(spec: Spec) -> None:
-    for model in _models(spec):
-        _strict(model)
+    _models(spec)  # which refuse themselves
     if isinstance(spec, LearnerSpec):
         lost = (
             spec.params_model().model_fields.keys()
@@ -93,18 +92,6 @@ def _models(spec: Spec) -> list[type[BaseModel]]:
     if isinstance(spec, LearnerSpec) and spec.search_params is not None:
         return [spec.params_model(), spec.params_model(searched=True)]
     return [spec.params_model()]
-
-
-def _strict(model: type[BaseModel]) -> None:
-    require(
-        isinstance(model, type) and issubclass(model, BaseModel), "params is not a pydantic model."
-    )
-    config = model.model_config
-    require(config.get("frozen"), f"{model.__name__} is not frozen; set frozen=True.")
-    require(
-        config.get("extra") == "forbid",
-        f'{model.__name__} accepts unknown names silently; set extra="forbid".',
-    )
 
 
 def _defaults(spec: Spec) -> None:

@@ -16,9 +16,11 @@ from metabench.conformance.base import Check, Skip, require
 from metabench.errors import UsageError
 from metabench.planning.plan import RunRequest, plan
 from metabench.plugin.catalog import Catalog
+from metabench.plugin.fields import in_short
 from metabench.plugin.specs import ExecutorSpec, RunEvent, resolve
 from metabench.results.store import RunStore
 from metabench.running.executors import TIME_LIMIT, Executor, Job, JobOutcome, run_job
+from metabench.text import counted
 
 SUITE, LEARNER = "toy-regression", "reptile"
 SMALL = {"budget": {"meta_batch": 1}, "space": {"hidden": 1, "width": 4}}
@@ -211,9 +213,15 @@ class _Bench:
         try:
             params = self.spec.params_model().model_validate(dict(self.params))
             executor: Executor = resolve(self.spec.factory)(params)
-            return executor(jobs, emit=heard, stopped=stopped)
+            found = executor(jobs, emit=heard, stopped=stopped)
         except UsageError as error:
             raise Skip(f"it does not work here: {error.message}") from error
+        require(
+            isinstance(found, list) and all(isinstance(one, JobOutcome) for one in found),
+            f"of {counted(len(jobs), 'job')} it returned {in_short(found)}; it must return a list "
+            "with a JobOutcome for each.",
+        )
+        return found
 
     @contextmanager
     def _folder(self) -> Iterator[Path]:

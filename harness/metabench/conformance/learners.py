@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from metabench.conformance.base import Check, Skip, raise_doubts, require
-from metabench.conformance.bench import Bench, predictions, step
+from metabench.conformance.bench import CURVE_STEPS, STEPS_AT_TEST, Bench, predictions, step
 from metabench.conformance.capture import why_not_captured
 from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.conformance.ranks import NotedRanks, Sums, distance, together
@@ -37,8 +37,8 @@ from metabench.plugin.contracts.ranks import Ranks
 from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.contracts.strategy import Strategy
 from metabench.plugin.specs import LearnerSpec
-from metabench.running import checkpoint
-from metabench.running.checkpoint import without_training
+from metabench.running import checkpoint, returned
+from metabench.running.checkpoint import named_tensors, without_training
 from metabench.running.engines.programs import as_recorded
 from metabench.running.engines.states import copied
 from metabench.running.engines.stepper import Stepper
@@ -106,17 +106,18 @@ def _builds(bench: Bench) -> None:
 
 def _logs(bench: Bench) -> None:
     logged = bench.fresh().meta_step(bench.tasks(), progress=0.0, rng=generator())
-    require("loss" in logged, f"meta_step returned {sorted(logged)}; 'loss' must be among them.")
-    for name, value in logged.items():
+    for name, value in returned.scalars(logged, learner=bench.spec.name).items():
         number = float(value.detach() if isinstance(value, Tensor) else value)
         require(math.isfinite(number), f"meta_step returned {name} = {number}; it must be finite.")
 
 
 def _learns(bench: Bench) -> None:
+    learner = bench.fresh()
+    state = returned.state(learner.state_dict(), learner=bench.spec.name)
+    named_tensors(state)  # which refuses what no checkpoint can keep
     if not bench.spec.trains:
         raise Skip("it does not meta-train.")
-    learner = bench.fresh()
-    before = copied(learner.state_dict())
+    before = copied(state)
     step(bench, learner, first=0, n_steps=2)
     require(
         not same(before, learner.state_dict()),
@@ -176,15 +177,40 @@ def _curve(adapted: Adapted) -> list[tuple[str, Callable[[Tensor], Tensor]]]:
     return [(f"curve[{index}]", predict) for index, predict in enumerate(adapted.curve or ())]
 
 
+def _curve_points(bench: Bench) -> None:
+    """Compare a curve with the headline, and its length with the steps that are asked for."""
+    learner, tasks = bench.trained(), made_up_tasks(bench.kind, seed=5)
+    adapted = learner.adapt(tasks.support, rng=generator())
+    points = [predict(tasks.query.x).detach() for _, predict in _curve(adapted)]
+    if not points:
+        raise Skip("it has no curve, which is optional.")
+    require(
+        len(points) <= CURVE_STEPS + 1,
+        f"the curve has {len(points)} predictors; after 0 to {CURVE_STEPS} inner steps there are "
+        f"{CURVE_STEPS + 1}.",
+    )
+    headline = adapted.predict(tasks.query.x).detach()
+    if bench.spec.steps_at_test is None and len(points) > STEPS_AT_TEST:
+        require(
+            close(points[STEPS_AT_TEST], headline),
+            f"curve[{STEPS_AT_TEST}] differs from predict, which makes as many inner steps.",
+        )
+    require(
+        any(not close(points[0], later) for later in (*points[1:], headline)),
+        "all predictors of the curve predict the same, as if there were no inner step.",
+    )
+
+
 def _one_per_task(bench: Bench) -> None:
-    tasks = made_up_tasks(bench.kind, seed=5)
+    tasks, name = made_up_tasks(bench.kind, seed=5), bench.spec.name
     adapted = bench.trained().adapt(tasks.support, rng=generator())
-    for name in ("genotypes", "own_genotypes", "n_params", "embedding"):
-        value = getattr(adapted, name)
-        if value is not None:
-            require(
-                len(value) == len(tasks), f"{name} has {len(value)} rows for {len(tasks)} tasks."
-            )
+    returned.adaptation(adapted, tasks, curve_steps=CURVE_STEPS, learner=name)
+    n_outputs = SHAPES[bench.kind][0].outputs
+    for predict in (adapted.predict, *adapted.variants.values()):
+        returned.outputs(predict, tasks, n_outputs=n_outputs, learner=name)
+    for genotypes in (adapted.genotypes, adapted.own_genotypes):
+        returned.genotypes(genotypes or (), learner=name)
+    returned.sizes(adapted.n_params or (), learner=name)
 
 
 def _tasks_apart(bench: Bench) -> None:
@@ -422,6 +448,7 @@ CHECKS: dict[str, Callable[[Bench], None]] = {
     "adapt does not change the state": _leaves_state,
     "the tensors of the tasks are not changed": _leaves_tasks,
     "predictions have the right shape and are finite": _predicts,
+    "a curve has a predictor after each inner step": _curve_points,
     "genotypes, n_params and embedding have one row per task": _one_per_task,
     "a task's predictions do not depend on other tasks": _tasks_apart,
     "the order of the query set does not matter": _query_order,

@@ -38,8 +38,18 @@ def metric_checks(spec: MetricSpec) -> Iterator[Check]:
 
 
 def _of_every_kind(body: Callable[[MetricSpec, Score, TaskKind], None], spec: MetricSpec) -> None:
+    function: Score = resolve(spec.function)
+
+    def score(outputs: Tensor, y: Tensor) -> Tensor:
+        found = function(outputs, y)
+        require(
+            isinstance(found, Tensor),
+            f"it returned a {type(found).__name__}; it must return a tensor [tasks].",
+        )
+        return found
+
     for kind in spec.kinds:
-        body(spec, resolve(spec.function), kind)
+        body(spec, score, kind)
 
 
 def _predictions(kind: TaskKind, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:

@@ -9,10 +9,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from metabench.conformance.base import Check, Skip, describe, require
+from metabench.conformance.base import Check, Skip, require
 from metabench.conformance.descriptions import default_params
 from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.conformance.samples import close, generator, same, untouched_randomness
+from metabench.planning.networks import parts_of
+from metabench.plugin.blame import described
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.architecture import INPUTS, Mixture, Params
 from metabench.plugin.contracts.episode import TaskKind, TaskShape
@@ -59,9 +61,11 @@ class Bench:
     def fresh(self) -> SearchSpace:
         """As :meth:`build`, but skip the check if that fails: another check reports the failure."""
         try:
-            return self.build()
+            space = self.build()
+            parts_of(space, name=self.spec.name)
+            return space
         except Exception as error:
-            raise Skip(f"it cannot be built: {describe(error)}") from error
+            raise Skip(f"it cannot be built: {described(error)}") from error
 
     def weights(self, space: SearchSpace) -> Params:
         """Weights that every task owns, ``[tasks, *shape]``, away from zero, and any state."""
@@ -109,10 +113,7 @@ def _builds(bench: Bench) -> None:
     methods = ("init_weights", "forward", "choices", "child")
     missing = [name for name in methods if not callable(getattr(space, name, None))]
     require(not missing, f"the network has no method {', '.join(missing)}.")
-    require(
-        isinstance(getattr(space, "batch_statistics", None), bool),
-        "batch_statistics is not True or False.",
-    )
+    parts_of(space, name=bench.spec.name)
 
 
 def _choices(bench: Bench) -> None:
@@ -156,6 +157,10 @@ def _forward(bench: Bench) -> None:
     with untouched_randomness():
         first, second = (space.forward(weights, even_mixture(space), x) for _ in range(2))
     wanted = (N_TASKS, N_EXAMPLES, TASKS[bench.kind].outputs)
+    require(
+        isinstance(first, Tensor),
+        f"forward returned a {type(first).__name__}; it must be a tensor.",
+    )
     require(
         first.shape == wanted,
         f"forward returned shape {tuple(first.shape)}; it must be {wanted}, [tasks, n, outputs].",

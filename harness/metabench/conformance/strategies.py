@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from metabench.conformance.base import Check, Skip, require
 from metabench.conformance.descriptions import default_params
 from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.conformance.samples import close, generator, same, untouched_randomness
 from metabench.conformance.spaces import TASKS
+from metabench.planning.architectures import (
+    flaw_of_genotype,
+    flaw_of_logits,
+    flaw_of_mixture,
+    is_own,
+)
 from metabench.plugin.catalog import Catalog
-from metabench.plugin.contracts.architecture import INPUTS, NEEDED, Arch, Mixture
+from metabench.plugin.contracts.architecture import NEEDED, Arch, Mixture
 from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.contracts.strategy import (
     AnnealedStrategy,
@@ -21,6 +29,7 @@ from metabench.plugin.contracts.strategy import (
     Strategy,
 )
 from metabench.plugin.specs import NasStrategySpec, resolve
+from metabench.running.engines.states import copied
 from metabench.text import counted
 
 
@@ -30,6 +39,7 @@ def strategy_checks(spec: NasStrategySpec, catalog: Callable[[], Catalog]) -> It
         "logits have one row per edge": _logits,
         "a mixture has the shape of the logits": _mixture,
         "logits of each task give a mixture for each task": _owned,
+        "its mixture has a second derivative": _second_derivative,
         "it draws nothing at meta-test": _at_test,
         "the genotype is made of the network's choices": _genotype,
         "the temperature never rises and stays above 0": _temperature,
@@ -64,23 +74,13 @@ def _searched_space(catalog: Catalog) -> SearchSpace:
 def _logits(strategy: Strategy, space: SearchSpace) -> None:
     with untouched_randomness():
         first, second = (strategy.init_arch(space, rng=generator()) for _ in range(2))
+    _refuse(flaw_of_logits(first, space.choices()))
     require(same(first, second), "the same generator gives different logits.")
-    found = {key: tuple(logits.shape) for key, logits in first.items()}
-    wanted: dict[str, tuple[int, ...]] = {}
-    for cell, c in space.choices().items():
-        wanted[cell] = (len(c.edges), len(c.primitives))
-        if c.input_pairs and cell + INPUTS in found:
-            wanted[cell + INPUTS] = (sum(map(len, c.pairs().values())),)
-    own = [key for key in found if _is_own(key, wanted)]
-    rows = {key: shape for key, shape in found.items() if key not in own}
-    require(rows == wanted, f"logits have shapes {rows}; they must be {wanted}.")
-    _used(strategy, space, first, own)
+    _used(strategy, space, first, [key for key in first if is_own(key, space.choices())])
 
 
-def _is_own(key: str, wanted: Mapping[str, object]) -> bool:
-    """Whether logits are a strategy's own, ``<cell>.<name>``, as far as their key tells."""
-    cell, _, name = key.rpartition(".")
-    return cell in wanted and f".{name}" not in (INPUTS, NEEDED)
+def _refuse(flaw: str) -> None:
+    require(not flaw, flaw)
 
 
 def _used(strategy: Strategy, space: SearchSpace, arch: Arch, own: Sequence[str]) -> None:
@@ -106,23 +106,58 @@ def _used(strategy: Strategy, space: SearchSpace, arch: Arch, own: Sequence[str]
 
 def _mixture(strategy: Strategy, space: SearchSpace) -> None:
     arch = strategy.init_arch(space, rng=generator())
+    before = copied(arch)
     for sharpness in (0.0, 0.5, 1.0):
         mixture = strategy.mixture(space, arch, sharpness=sharpness, rng=generator())
-        cells = [key for key in mixture if not key.endswith((INPUTS, NEEDED))]
-        require(
-            cells == list(space.choices()),
-            f"the mixture has cells {cells}; it must have {list(space.choices())}.",
-        )
+        _refuse(flaw_of_mixture(mixture, space.choices()))
         for cell, weights in _weights_of(mixture).items():
-            require(
-                weights.dim() == arch[cell].dim() + 1 and weights.shape[1:] == arch[cell].shape,
-                f"the mixture of cell {cell!r} has shape {tuple(weights.shape)}; "
-                f"it must be [tasks or 1, edges, operations].",
-            )
             require(
                 bool(weights.isfinite().all()),
                 f"the mixture of cell {cell!r} is not finite at sharpness {sharpness}.",
             )
+    require(same(before, arch), "mixture changes the logits.")
+
+
+def _second_derivative(strategy: Strategy, space: SearchSpace) -> None:
+    """Compare how the gradient changes with finite differences, where it changes."""
+    arch = strategy.init_arch(space, rng=generator())
+    rng = generator(1)
+    at = {key: v + 0.1 * torch.randn(v.shape, generator=rng) for key, v in arch.items()}
+    ahead = {key: torch.randn(v.shape, generator=rng).double() for key, v in arch.items()}
+
+    def slope(step: float) -> tuple[Arch, dict[str, Tensor]]:
+        leaves = {k: (v.double() + step * ahead[k]).requires_grad_() for k, v in at.items()}
+        mixture = strategy.mixture(space, leaves, sharpness=0.5, rng=generator())
+        total = torch.zeros((), dtype=torch.float64)
+        noise = generator(2)
+        for weights in _weights_of(mixture).values():
+            total = total + (weights * torch.randn(weights.shape, generator=noise)).sum()
+        if not total.requires_grad:
+            return leaves, {}
+        found = torch.autograd.grad(total, [*leaves.values()], create_graph=True, allow_unused=True)
+        return leaves, {k: g for k, g in zip(leaves, found, strict=True) if g is not None}
+
+    leaves, slopes = slope(0.0)
+    (_, after), (_, earlier) = slope(STEP), slope(-STEP)
+    wanted = sum(
+        (((after[k] - earlier[k]).detach() * ahead[k]).sum() / (2 * STEP) for k in slopes),
+        torch.zeros((), dtype=torch.float64),
+    )
+    product = sum(((g * ahead[k]).sum() for k, g in slopes.items()), torch.zeros(()))
+    found = torch.zeros(())
+    if product.requires_grad:
+        second = torch.autograd.grad(product, [*leaves.values()], allow_unused=True)
+        pairs = zip(second, ahead.values(), strict=True)
+        found = sum(((g * v).sum() for g, v in pairs if g is not None), torch.zeros(()))
+    require(
+        math.isclose(float(found), float(wanted), rel_tol=1e-3, abs_tol=1e-6),
+        f"the second derivative of the mixture along the logits is {float(found):.4g}, and finite "
+        f"differences say {float(wanted):.4g}. Learners of second order differentiate through it.",
+    )
+
+
+STEP = 1e-4
+"""Of finite differences."""
 
 
 def _weights_of(mixture: Mixture) -> Mixture:
@@ -204,7 +239,7 @@ def _device(strategy: Strategy, space: SearchSpace) -> None:
         genotype = strategy.discretize(space, there)
         found = {key: weights.cpu() for key, weights in mixture.items()}
     require(
-        all(close(weights, found[key]) for key, weights in expected.items()),
+        all(close(weights, found[key]) for key, weights in _weights_of(expected).items()),
         "the mixture on an accelerator differs from that on the CPU.",
     )
     require(
@@ -215,16 +250,11 @@ def _device(strategy: Strategy, space: SearchSpace) -> None:
 
 def _genotype(strategy: Strategy, space: SearchSpace) -> None:
     arch = strategy.init_arch(space, rng=generator())
+    before = copied(arch)
     genotype, again = (strategy.discretize(space, arch) for _ in range(2))
+    _refuse(flaw_of_genotype(genotype, space.choices()))
     require(genotype == again, "the same logits give a different genotype the second time.")
-    choices = space.choices()
-    for cell, edges in genotype.cells:
-        require(cell in choices, f"the genotype has a cell {cell!r} that the network lacks.")
-        for edge in edges:
-            require(
-                edge.primitive in choices[cell].primitives,
-                f"the genotype has a primitive {edge.primitive!r} that cell {cell!r} lacks.",
-            )
+    require(same(before, arch), "discretize changes the logits.")
     space.child(genotype)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from metabench.errors import PluginError
+from metabench.plugin.blame import described
 from metabench.plugin.catalog import load_catalog
 from metabench.plugin.specs import MetricSpec, resolve
 
@@ -33,13 +34,12 @@ def score_of(metric: MetricSpec) -> Score:
 
     def score(outputs: Tensor, y: Tensor) -> Tensor:
         try:
-            found = function(outputs, y)
+            found = function(outputs.clone(), y.clone())  # it may write into what it gets
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"
-            raise PluginError(f"Metric {metric.name} failed: {said}.") from error
-        shape = getattr(found, "shape", None)
-        if shape is None or tuple(shape) != (len(outputs),):
-            given = f"a {type(found).__name__}" if shape is None else f"shape {list(shape)}"
+            raise PluginError(f"Metric {metric.name} failed: {described(error)}.") from error
+        shape = list(found.shape) if isinstance(found, torch.Tensor) else None
+        if shape != [len(outputs)]:
+            given = f"a {type(found).__name__}" if shape is None else f"shape {shape}"
             raise PluginError(
                 f"Metric {metric.name} returned {given} for {len(outputs)} tasks.",
                 hint="It must return a tensor [tasks], one score per task.",

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from math import isclose
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from metabench.errors import PluginError, UsageError
-from metabench.planning.networks import build_space, build_strategy, describe_network
+from metabench.planning.architectures import flaw_of_genotype, flaw_of_logits, flaw_of_mixture
+from metabench.planning.networks import build_space, build_strategy, built, describe_network
 from metabench.planning.runspec import Choice, RunSpec
+from metabench.plugin.blame import described, guarded
 from metabench.plugin.contracts.conditions import TrainingConditions
 from metabench.plugin.contracts.data import ClassData, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, TaskKind, TaskShape
 from metabench.plugin.contracts.phase import ONE_PHASE, Phase, first_steps
-from metabench.plugin.contracts.space import LayeredSpace, StatefulSpace
-from metabench.plugin.contracts.strategy import RegularizedStrategy
+from metabench.plugin.contracts.space import LayeredSpace, SearchSpace, StatefulSpace
+from metabench.plugin.contracts.strategy import RegularizedStrategy, Strategy
 from metabench.plugin.specs import (
     DatasetSpec,
     LearnerSpec,
@@ -29,6 +32,8 @@ from metabench.values import NAME_PATTERN, NAME_RULE
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
+
+Found = TypeVar("Found")
 
 HELD: dict[TaskKind, str] = {"classification": "classes", "regression": "functions"}
 """What a dataset must hold for each kind of task."""
@@ -237,7 +242,29 @@ def check_architecture(spec: RunSpec, data: ClassData | FunctionFamily, catalog:
             f"but learner {learner.name} does not use it.",
             hint=f"Choose another strategy with --strategy, or a learner that does: {_list(able)}.",
         )
-    strategy.init_arch(space, rng=generator(spec.seed, "init"))
+    _check_contract(strategy, space, name=spec.strategy.name, seed=spec.seed)
+
+
+def _check_contract(strategy: Strategy, space: SearchSpace, *, name: str, seed: int) -> None:
+    """Refuse what a strategy draws, mixes or chooses if the network does not offer it."""
+    choices, drawn = space.choices(), partial(generator, seed, "init")
+
+    def made(what: str, make: Callable[[], Any], flaw_of: Callable[[Any, Any], str]) -> Any:
+        found = built(f"The {what} of strategy {name}", make)
+        if flaw := flaw_of(found, choices):
+            raise PluginError(
+                f"Strategy {name} does not fit the network: {flaw}",
+                hint=f"`metabench plugins check {name}` tells all that is wrong with it.",
+            )
+        return found
+
+    arch = made("architecture", lambda: strategy.init_arch(space, rng=drawn()), flaw_of_logits)
+    made(
+        "mixture",
+        lambda: strategy.mixture(space, arch, sharpness=0.0, rng=drawn()),
+        flaw_of_mixture,
+    )
+    made("genotype", lambda: strategy.discretize(space, arch), flaw_of_genotype)
 
 
 def _list(names: Iterable[str]) -> str:
@@ -314,7 +341,16 @@ def episode_shapes(spec: RunSpec, catalog: Catalog) -> Mapping[str, EpisodeShape
     learner = catalog.learner(spec.learner.name)
     train = spec.protocol.train_shape()
     if learner.train_shape is not None:
-        train = resolve(learner.train_shape)(learner_params(spec, catalog), train)
+        train = _of_plugin(
+            f"train_shape of learner {learner.name}",
+            lambda: resolve(learner.train_shape)(learner_params(spec, catalog), train),
+            EpisodeShape,
+        )
+        if min(train.ways, train.shots) < 1 or train.queries < 0:
+            raise PluginError(
+                f"train_shape of learner {learner.name} gives {train}, which has no examples.",
+                hint="An episode has at least one class, and one support example of each.",
+            )
     shapes = {"meta-train": train, "meta-test": spec.protocol.test_shape()}
     if spec.protocol.selection == "meta-val":
         shapes["meta-val"] = spec.protocol.val_shape()
@@ -336,9 +372,8 @@ def training_phases(spec: RunSpec, catalog: Catalog) -> Sequence[Phase]:
         phases = list(resolve(learner.phases)(learner_params(spec, catalog), shape))
         flaw = _flaw_of(phases)
     except Exception as error:
-        said = f"{type(error).__name__}: {error}".rstrip(".")
         raise PluginError(
-            f"The phases of learner {learner.name} cannot be used: {said}.",
+            f"The phases of learner {learner.name} cannot be used: {described(error)}.",
             hint="`phases` maps parameters and an EpisodeShape to a list of metabench.Phase.",
         ) from error
     if flaw:
@@ -397,7 +432,11 @@ def training_conditions(spec: RunSpec, catalog: Catalog) -> TrainingConditions |
     stated = catalog.learner(spec.learner.name).conditions
     conditions: TrainingConditions | None = None
     if stated is not None:
-        conditions = resolve(stated)(learner_params(spec, catalog))
+        conditions = _of_plugin(
+            f"conditions of learner {spec.learner.name}",
+            lambda: resolve(stated)(learner_params(spec, catalog)),
+            TrainingConditions,
+        )
     said = _regularization_of_network(spec, catalog)
     if not said:
         return conditions
@@ -422,13 +461,12 @@ def _regularization_of_network(spec: RunSpec, catalog: Catalog) -> str:
     network = catalog.space(spec.space.name)
     if network.regularization is None:
         return ""
-    said = resolve(network.regularization)(spec.space.validated(network.params_model()))
-    if not isinstance(said, str):
-        raise PluginError(
-            f"The regularization of network {network.name} is a {type(said).__name__}.",
-            hint="`regularization` maps parameters to words.",
-        )
-    return said
+    params = spec.space.validated(network.params_model())
+    return _of_plugin(
+        f"regularization of network {network.name}",
+        lambda: resolve(network.regularization)(params),
+        str,
+    )
 
 
 def steps_at_test(spec: RunSpec, catalog: Catalog) -> int:
@@ -436,5 +474,34 @@ def steps_at_test(spec: RunSpec, catalog: Catalog) -> int:
     learner = catalog.learner(spec.learner.name)
     if learner.steps_at_test is None:
         return spec.protocol.steps_at_test
-    steps: int = resolve(learner.steps_at_test)(learner_params(spec, catalog))
+    said = f"steps_at_test of learner {learner.name}"
+    params = learner_params(spec, catalog)
+    steps = _of_plugin(said, lambda: resolve(learner.steps_at_test)(params), int)
+    if steps < 0:
+        raise PluginError(f"{said} gives {steps}.", hint="It is 0 without an inner loop.")
     return steps
+
+
+def _of_plugin(what: str, call: Callable[[], Any], wanted: type[Found]) -> Found:
+    """What a function of a description returns, if it is what it must be.
+
+    Raises:
+        PluginError: if it is something else, or the function fails.
+    """
+    found = guarded(f"{what} failed", call)
+    if not isinstance(found, wanted) or isinstance(found, bool):
+        raise PluginError(
+            f"{what} returned a {type(found).__name__}; it must be a {wanted.__name__}.",
+            hint="See the reference of hooks and descriptions.",
+        )
+    return found
+
+
+def check_functions_of(spec: RunSpec, catalog: Catalog) -> None:
+    """Call the functions of the descriptions that a run needs, before anything runs.
+
+    Raises:
+        PluginError: when one fails or returns something else.
+    """
+    steps_at_test(spec, catalog)
+    training_conditions(spec, catalog)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from metabench.errors import DataError, UsageError
 from metabench.planning.compatibility import (
     check_architecture,
     check_data,
+    check_functions_of,
     check_layers,
     check_searchable,
     check_source,
@@ -23,6 +25,7 @@ from metabench.planning.compatibility import (
     refuse_strategy,
 )
 from metabench.planning.evaluation import Evaluation
+from metabench.planning.learners import check_learner
 from metabench.planning.metrics import check_metrics
 from metabench.planning.overrides import (
     Changes,
@@ -297,6 +300,8 @@ def _planned(
                 check_layers(spec, loaded[0], catalog)
                 check_state(spec, loaded[0], catalog)
                 check_architecture(spec, loaded[0], catalog)
+                check_learner(spec, loaded, catalog)
+                check_functions_of(spec, catalog)
         names = {scope: name for scope, (name,) in _named([spec]).items()}
         changes = applying(request.changes, names)
         stamps = dict.fromkeys((*stamps_of_request(request, changes), *of_data))
@@ -522,6 +527,12 @@ def _checked(
 ) -> dict[str, Any]:
     """The fields ``params`` and ``files`` of a choice."""
     checked = validated(model, params, what=what, owner=owner)
+    for name, value in checked:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(
+                f"{what}.{name}={value} is not valid for {owner}: a record holds finite numbers.",
+                hint=f"Use --set {what}.{name}=NUMBER.",
+            )
     return {"params": checked.model_dump(mode="json"), "files": files_of(checked)}
 
 

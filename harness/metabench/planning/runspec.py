@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
+from metabench.errors import PluginError
 from metabench.plugin.contracts.episode import EpisodeShape
 from metabench.plugin.contracts.file_param import FILES, file_in_words, is_file_value
 from metabench.plugin.contracts.place import places_in
@@ -43,8 +51,23 @@ class Choice(Frozen):
         return f"{self.name}({inside})" if inside else self.name
 
     def validated(self, model: type[M]) -> M:
-        """The parameters as their model, whose files know their paths."""
-        return model.model_validate(self.params | self.places, context={FILES: self.files})
+        """The parameters as their model, whose files know their paths.
+
+        Raises:
+            PluginError: when the model refuses what it wrote itself, such as a default that is out
+                of its own bounds; or what another version of it wrote.
+        """
+        try:
+            return model.model_validate(self.params | self.places, context={FILES: self.files})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise PluginError(
+                f"The parameters of {self.name} cannot be used: {place}={first['input']!r}: "
+                f"{first['msg'][:1].lower()}{first['msg'][1:]}.",
+                hint="Its defaults must keep to their own types and bounds; "
+                f"`metabench plugins check {self.name}` names them.",
+            ) from error
 
     @property
     def places(self) -> dict[str, str]:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from metabench.data.pack import PackError
 from metabench.errors import UsageError
+from metabench.planning.networks import built
 from metabench.planning.runspec import SourceChoice
 from metabench.plugin.specs import DatasetSpec, resolve
+from metabench.sampling.flaws import refuse_flaws
 from metabench.values import digest
 
 if TYPE_CHECKING:
@@ -21,20 +23,23 @@ DataKind = Literal["real", "synthetic"]
 def load_data(
     choice: SourceChoice, catalog: Catalog, *, data: DataKind
 ) -> ClassData | FunctionFamily:
-    """Open the data of one source.
+    """Open the data of one source; it is what its contract says.
 
     Raises:
         DataError: when the data is missing, with the commands that get it.
         UsageError: when a synthetic look-alike is asked for and there is none.
+        PluginError: when the dataset cannot be opened, or breaks its contract.
     """
     spec = catalog.dataset(choice.name)
     params = choice.validated(spec.params_model())
     try:
-        loaded: ClassData | FunctionFamily = _maker(spec, data)(params)
+        make = _maker(spec, data)
+        loaded: ClassData | FunctionFamily = built(f"Dataset {choice}", lambda: make(params))
     except PackError as error:
         if spec.archive is None:
             raise
         raise error.with_commands_of(resolve(spec.archive)) from error
+    refuse_flaws(loaded, spec.kind, dataset=spec.name)
     return loaded
 
 

@@ -186,7 +186,7 @@ class Catalog:
         return table[name]
 
 
-def load_catalog(plugin_files: Sequence[Path] = ()) -> Catalog:
+def load_catalog(plugin_files: Iterable[Path] = ()) -> Catalog:
     """Load every installed plugin, and plugins in single files.
 
     A plugin with any error is refused as a whole and listed with its error; with the environment

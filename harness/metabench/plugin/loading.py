@@ -11,19 +11,20 @@ import hashlib
 import importlib.util
 import re
 import sys
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import pluggy
 
 from metabench.errors import PluginError, UsageError
 from metabench.plugin import hookspecs
+from metabench.plugin.blame import described, on_one_line
+from metabench.plugin.fields import flaw_of, in_short
 from metabench.plugin.specs import (
     API_VERSION,
     DatasetSpec,
@@ -37,6 +38,7 @@ from metabench.plugin.specs import (
 )
 
 GROUP = "metabench"
+Found = TypeVar("Found")
 HOOKS = {
     "dataset": ("metabench_datasets", DatasetSpec),
     "learner": ("metabench_learners", LearnerSpec),
@@ -64,7 +66,6 @@ def kind_in_words(kind: str) -> str:
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*\+*")
 """Of a plugin, such as maml++. It names folders, so it has no path separator and no dot."""
 _FILE_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Provided:
     listens: bool
 
 
-def discover(files: Sequence[Path] = ()) -> Iterator[Candidate]:
+def discover(files: Iterable[Path] = ()) -> Iterator[Candidate]:
     """Find plugins: the built-in distribution, the others by name, then single files.
 
     Raises:
@@ -121,10 +122,7 @@ def read(candidate: Candidate) -> Provided:
         PluginError: with one sentence that says what is wrong with the plugin.
     """
     plugin = _guarded("It cannot be imported", candidate.load)
-    found: Provided = _guarded(
-        "It cannot be looked into", lambda: _provided(plugin, candidate.name)
-    )
-    return found
+    return _guarded("It cannot be read", lambda: _provided(plugin, candidate.name))
 
 
 def _provided(plugin: Any, name: str) -> Provided:
@@ -136,7 +134,7 @@ def _provided(plugin: Any, name: str) -> Provided:
         manager.register(plugin, name)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise PluginError(f"A hook does not match its contract: {_one_line(error)}") from error
+        raise PluginError(f"A hook does not match its contract: {on_one_line(error)}") from error
     things = {
         kind: _collect(getattr(manager.hook, hook), hook, kind, wanted)
         for kind, (hook, wanted) in HOOKS.items()
@@ -229,7 +227,7 @@ def _collect(call: pluggy.HookCaller, hook: str, kind: str, wanted: type[Any]) -
     for thing in _guarded(f"{hook}() failed", gather):
         if not isinstance(thing, wanted):
             raise PluginError(
-                f"{hook}() returned {_short(thing)} in its iterable; "
+                f"{hook}() returned {in_short(thing)} in its iterable; "
                 f"it must return {wanted.__name__} objects."
             )
         name = _spec_name(thing) if isinstance(thing, Spec) else _file_name(thing, hook)
@@ -242,7 +240,7 @@ def _collect(call: pluggy.HookCaller, hook: str, kind: str, wanted: type[Any]) -
 def _several(result: Any, hook: str, wanted: type[Any]) -> Iterable[Any]:
     if isinstance(result, wanted | str) or not isinstance(result, Iterable):
         raise PluginError(
-            f"{hook}() returned {_short(result)}; "
+            f"{hook}() returned {in_short(result)}; "
             f"it must return an iterable of {wanted.__name__} objects."
         )
     return result
@@ -259,13 +257,8 @@ def _spec_name(spec: Spec) -> str:
             f"The version of {spec.name!r} is {spec.version!r}; "
             "it must be an integer of at least 1."
         )
-    for field in ("params", "function" if isinstance(spec, MetricSpec) else "factory"):
-        value = getattr(spec, field)
-        if not (_TARGET.fullmatch(value) if isinstance(value, str) else callable(value)):
-            raise PluginError(
-                f"The {field} of {spec.name!r} is {_short(value)}; "
-                "it must be callable or a string 'module:attr'."
-            )
+    if flaw := flaw_of(spec):
+        raise PluginError(flaw)
     return spec.name
 
 
@@ -281,42 +274,10 @@ def _file_name(file: Traversable, hook: str) -> str:
     return stem
 
 
-def _guarded(what: str, call: Callable[[], Any]) -> Any:
+def _guarded(what: str, call: Callable[[], Found]) -> Found:
     try:
         return call()
-    except PluginError:
+    except (PluginError, KeyboardInterrupt):
         raise
-    except KeyboardInterrupt:  # the user's
-        raise
-    except BaseException as error:
-        raise PluginError(f"{what}: {type(error).__name__}: {_one_line(error)}") from error
-
-
-def _one_line(error: BaseException) -> str:
-    """The error's text on one line, and where in the plugin's files it was raised."""
-    text = _words_of(error, str)
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename != __file__
-        and not frame.filename.startswith("<")
-        and Path(frame.filename).parent.name not in {"pluggy", "importlib", "metadata"}
-    ]
-    if not frames:
-        return text
-    return f"{text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
-
-
-def _short(value: object) -> str:
-    text = _words_of(value, repr)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _words_of(value: object, words: Callable[[object], str]) -> str:
-    """The text of an object of a plugin, which may fail to give one."""
-    try:
-        return " ".join(words(value).split())
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        return f"a {type(value).__name__} without a text"
+    except BaseException as error:  # of a foreign program, which may raise anything
+        raise PluginError(f"{what}: {described(error)}") from error

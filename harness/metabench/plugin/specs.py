@@ -16,6 +16,7 @@ from metabench.errors import PluginError
 from metabench.plugin.contracts.episode import EpisodeShape, TaskKind, TaskShape
 from metabench.plugin.contracts.metric import Better, MetricFacts, Score
 from metabench.plugin.contracts.tracker import RunFacts, RunScore
+from metabench.plugin.params import strict
 from metabench.plugin.source_deviation import SourceDeviation
 
 if TYPE_CHECKING:
@@ -72,9 +73,12 @@ class Spec:
     title: str = ""
 
     def params_model(self) -> type[BaseModel]:
-        """The model of the parameters."""
-        model: type[BaseModel] = resolve(self.params)
-        return model
+        """The model of the parameters.
+
+        Raises:
+            PluginError: when it is no frozen model that forbids unknown names.
+        """
+        return strict(resolve(self.params), owner=self.name)
 
 
 TEST_FACTS = (
@@ -160,8 +164,7 @@ class LearnerSpec(Spec):
 
     def params_model(self, *, searched: bool = False) -> type[BaseModel]:
         """The model of the parameters on a fixed network, or on a searched one."""
-        model: type[BaseModel] = resolve((searched and self.search_params) or self.params)
-        return model
+        return strict(resolve((searched and self.search_params) or self.params), owner=self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

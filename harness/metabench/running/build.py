@@ -13,14 +13,13 @@ from metabench.errors import DataError
 from metabench.planning.compatibility import (
     common_task,
     episode_shapes,
-    learner_params,
     steps_at_test,
     training_conditions,
     training_phases,
 )
+from metabench.planning.learners import build_learner, train_classes
 from metabench.planning.networks import (
     build_space,
-    build_strategy,
     count_weights,
     uses_batch_statistics,
     uses_running_statistics,
@@ -30,18 +29,18 @@ from metabench.planning.source_data import fingerprint_of, load_data
 from metabench.plugin.contracts.conditions import TrainingConditions
 from metabench.plugin.contracts.data import ClassData, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, TaskShape
-from metabench.plugin.contracts.learner import Learner, LearnerContext
+from metabench.plugin.contracts.learner import Learner
 from metabench.plugin.contracts.phase import first_steps
 from metabench.plugin.contracts.ranks import ONE_RANK, Ranks
 from metabench.plugin.contracts.space import SearchSpace
-from metabench.plugin.specs import LearnerSpec, resolve
+from metabench.plugin.specs import LearnerSpec
 from metabench.results.schema import Normalization
+from metabench.running.network_check import check_network
 from metabench.running.scoring import Scoring, scoring_of
 from metabench.running.training_phases import TrainingPhase
 from metabench.sampling.labelled import LabelledSampler
 from metabench.sampling.sampler import EpisodeSampler
-from metabench.sampling.seeding import generator
-from metabench.sampling.sources import ClassSource, FunctionSource, first_class_ids, open_source
+from metabench.sampling.sources import ClassSource, FunctionSource, open_source
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
@@ -101,7 +100,6 @@ def build(
         UsageError: when the sources of the suite do not fit one network.
     """
     learner_spec = catalog.learner(spec.learner.name)
-    params = learner_params(spec, catalog)
     loaded, sources = open_sources(spec, catalog, device=device)
     task = common_task(spec, loaded)
     shapes = episode_shapes(spec, catalog)
@@ -113,28 +111,19 @@ def build(
         )
 
     space = build_space(spec.space, task, catalog) if spec.space else None
+    if space is not None and spec.space is not None:
+        check_network(space, task, name=spec.space.name, device=device)
     if space is not None and start is not None:
         space = start(space)
-    train_classes = first_class_ids(sources)[-1]
-    if spec.weights is not None and spec.weights.train_classes is not None:
-        train_classes = spec.weights.train_classes
-    transductive = spec.protocol.normalization == "transductive"
-    learner: Learner = resolve(learner_spec.factory)(
-        LearnerContext(
-            params=params,
-            task=task,
-            shape=shapes["meta-test"],
-            space=space,
-            strategy=build_strategy(spec.strategy, catalog) if spec.strategy else None,
-            steps_at_test=spec.protocol.steps_at_test,
-            curve_steps=spec.protocol.curve_steps,
-            transductive=transductive,
-            meta_steps=spec.training.meta_steps,
-            device=device,
-            rng=generator(spec.seed, "init"),
-            train_classes=train_classes,
-            ranks=ranks,
-        )
+    n_classes = train_classes(spec, loaded)
+    learner = build_learner(
+        spec,
+        catalog,
+        task=task,
+        space=space,
+        train_classes=n_classes,
+        device=device,
+        ranks=ranks,
     )
     episode_seed = spec.protocol.episode_seed
     meta_val = partial(sampler, "meta-val", seed=episode_seed)
@@ -156,7 +145,7 @@ def build(
         scoring=scoring_of(spec, catalog, further=metrics),
         steps_at_test=steps_at_test(spec, catalog),
         train_shape=shapes.get("meta-train", shapes["meta-test"]),
-        train_classes=train_classes,
+        train_classes=n_classes,
         conditions=training_conditions(spec, catalog),
         n_params=count_weights(space) if space and not space.choices() else None,
     )

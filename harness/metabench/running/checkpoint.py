@@ -19,7 +19,7 @@ from torch import Tensor
 
 from metabench.data.plain_files import require_plain
 from metabench.durable import replacing
-from metabench.errors import DataError
+from metabench.errors import DataError, PluginError
 from metabench.plugin.contracts.learner import TrainingOnly
 
 _TENSOR = "tensor:"
@@ -107,7 +107,7 @@ def _strip(value: Any, tensors: dict[str, Tensor], place: str) -> Any:
     if isinstance(value, Mapping):
         pairs = [[key, _strip(item, tensors, _below(place, key))] for key, item in value.items()]
         if any(not isinstance(key, str | int) for key, _ in pairs):
-            raise TypeError("a state's keys must be strings or integers")
+            raise _unwritable("has a key that is no string and no integer", place)
         return {"map": pairs}
     if isinstance(value, list | tuple):
         items = [_strip(item, tensors, _below(place, i)) for i, item in enumerate(value)]
@@ -116,7 +116,15 @@ def _strip(value: Any, tensors: dict[str, Tensor], place: str) -> Any:
         return value
     if isinstance(value, str):
         return {"str": value}
-    raise TypeError(f"a state cannot hold {type(value).__name__}")
+    raise _unwritable(f"holds a {type(value).__name__}", place)
+
+
+def _unwritable(what: str, place: str) -> PluginError:
+    return PluginError(
+        f"The state of the learner {what}{f' at {place}' if place else ''}, which no checkpoint "
+        "can keep.",
+        hint="A state consists of dicts, lists, tensors, texts and numbers.",
+    )
 
 
 def _below(place: str, key: str | int) -> str:

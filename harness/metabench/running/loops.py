@@ -33,7 +33,7 @@ from metabench.results.schema import EpisodeRecord
 from metabench.results.store import RunStore
 from metabench.results.training_curve import VAL_SCORE
 from metabench.results.validation_scores import META_VAL
-from metabench.running import checkpoint
+from metabench.running import checkpoint, returned
 from metabench.running.build import Built
 from metabench.running.checkpoint import without_training
 from metabench.running.engines import Adapter, EagerAdapter, Engine, EngineName
@@ -193,7 +193,8 @@ class Loops:
                         "phase-started", phase="meta-train", done=step, total=total, text=phase.name
                     )
                 rng = generator(spec.seed, "meta-train", step)
-                pending.append(meta_step(tasks, progress=step / total, rng=rng))
+                logged = meta_step(tasks, progress=step / total, rng=rng)
+                pending.append(returned.scalars(logged, learner=spec.learner.name))
                 step += 1
                 if step % log_every == 0 or step == phase.stop:
                     state = self._log(state.at(step), pending)
@@ -301,6 +302,7 @@ class Loops:
         def make(first: int) -> TestedChunk:
             tasks = episodes.batch(np.arange(first, min(first + size, total)))
             adapted = adapt(learner, tasks, rng=generator(self.planned.spec.seed, split, first))
+            adapted = self._held(adapted, tasks)
             if split == META_VAL:
                 adapted = replace(adapted, curve=None)
             records = self._episodes(adapted, tasks, first, split=split)
@@ -321,16 +323,17 @@ class Loops:
     def _canonical(self, genotypes: Sequence[Genotype]) -> list[Genotype]:
         """One genotype for all that are one architecture, where the network knows."""
         space = self.built.space
+        found = returned.genotypes(genotypes, learner=self.planned.spec.learner.name)
         if not isinstance(space, CanonicalSpace):
-            return list(genotypes)
-        known = {genotype: space.canonical(genotype) for genotype in set(genotypes)}
-        return [known[genotype] for genotype in genotypes]
+            return list(found)
+        known = {genotype: space.canonical(genotype) for genotype in set(found)}
+        return [known[genotype] for genotype in found]
 
     # The state of training ---------------------------------------------------------------------
 
     def _keep_weights(self, trained: Trained) -> None:
         """Write the weights to test, and remove what only training needed."""
-        found: dict[str, Any] = {"learner": without_training(self.built.learner.state_dict())}
+        found: dict[str, Any] = {"learner": without_training(self._state())}
         if trained.score is not None:
             found = checkpoint.load(self.store.best_checkpoint)
         checkpoint.save(self.store.weights, {**found, **asdict(trained)})
@@ -371,7 +374,7 @@ class Loops:
         *,
         unjudged: bool = False,
     ) -> None:
-        learner = self.built.learner.state_dict()
+        learner = self._state()
         kept = {**asdict(state), "learner": learner}
         self.store.flush()  # the points of the curve up to here must not be lost before it
         if pending:
@@ -476,7 +479,7 @@ class Loops:
         )
         best = keep(
             self.store.best_checkpoint,
-            without_training(self.built.learner.state_dict()),
+            without_training(self._state()),
             step=state.step,
             score=score,
             best=state.best,
@@ -498,14 +501,32 @@ class Loops:
         total, size = self._validated
         tasks = self.built.validate.batch(np.arange(first, min(first + size, total)))
         rng = generator(self.planned.spec.seed, "meta-val", first)
-        adapted = self.validation(self.built.learner, tasks, rng=rng)
+        adapted = self._held(self.validation(self.built.learner, tasks, rng=rng), tasks)
         return self._scores(adapted.predict, tasks)
 
     # Scores ------------------------------------------------------------------------------------
 
+    def _held(self, adapted: Adapted, tasks: TaskBatch) -> Adapted:
+        spec = self.planned.spec
+        return returned.adaptation(
+            adapted, tasks, curve_steps=spec.protocol.curve_steps, learner=spec.learner.name
+        )
+
+    def _state(self) -> dict[str, Any]:
+        name = self.planned.spec.learner.name
+        return returned.state(self.built.learner.state_dict(), learner=name)
+
+    def _outputs(self, predict: Predictor, tasks: TaskBatch) -> Tensor:
+        return returned.outputs(
+            predict,
+            tasks,
+            n_outputs=self.built.task.outputs,
+            learner=self.planned.spec.learner.name,
+        )
+
     def _scores(self, predict: Predictor, tasks: TaskBatch) -> Tensor:
         with torch.no_grad():
-            return self.built.scoring.headline(predict(tasks.query.x), tasks.query.y)
+            return self.built.scoring.headline(self._outputs(predict, tasks), tasks.query.y)
 
     def _episodes(
         self, adapted: Adapted, tasks: TaskBatch, first: int, *, split: str
@@ -516,12 +537,12 @@ class Loops:
         points = []
         with torch.no_grad():
             for predict in adapted.curve or ():
-                after_step = predict(tasks.query.x)
+                after_step = self._outputs(predict, tasks)
                 points.append(self.built.scoring.headline(after_step, tasks.query.y))
                 if predict is adapted.predict:  # then it need not predict twice
                     outputs = after_step
             if outputs is None:
-                outputs = adapted.predict(tasks.query.x)
+                outputs = self._outputs(adapted.predict, tasks)
         if points:
             curves = [tuple(map(_finite, row)) for row in torch.stack(points, dim=1).tolist()]
         scores: list[float] = self.built.scoring.headline(outputs, tasks.query.y).tolist()
@@ -534,7 +555,9 @@ class Loops:
             name: self._scores(predict, tasks).tolist()
             for name, predict in adapted.variants.items()
         }
-        n_params: Sequence[int | None] = adapted.n_params or [None] * len(tasks)
+        n_params: Sequence[int | None] = [None] * len(tasks)
+        if adapted.n_params is not None:
+            n_params = returned.sizes(adapted.n_params, learner=self.planned.spec.learner.name)
         return [
             EpisodeRecord(
                 index=first + i,

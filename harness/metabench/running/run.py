@@ -15,6 +15,7 @@ from metabench.planning.metrics import metric_facts
 from metabench.planning.networks import describe_network
 from metabench.planning.plan import PlannedRun
 from metabench.planning.training_identity import training_id
+from metabench.plugin.blame import described
 from metabench.plugin.contracts.episode import EpisodeShape
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.plugin.contracts.ranks import ONE_RANK
@@ -176,7 +177,7 @@ class RunExecution:
                 self._fail(record, explained.message, hint=explained.hint)
                 raise explained from error
             said = out_of_space(error, self._out)
-            self._fail(record, said or f"{type(error).__name__}: {error}")
+            self._fail(record, said or described(error))
             raise
 
     def _begin(self, earlier: RunRecord | None) -> RunRecord:

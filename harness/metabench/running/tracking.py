@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from metabench.errors import MetabenchError
+from metabench.errors import MetabenchError, PluginError
+from metabench.plugin.blame import described
 from metabench.plugin.contracts.tracker import (
     CurvePoint,
     LookingTracker,
@@ -25,6 +26,7 @@ from metabench.plugin.contracts.tracker import (
     TrackedRun,
     Tracker,
 )
+from metabench.plugin.fields import in_short
 from metabench.plugin.specs import RunEvent
 from metabench.results.episode_files import NotCountedError
 from metabench.results.reading import read_record
@@ -208,7 +210,7 @@ class _Follower:
             self._send(run, ended=ended)
         except NotCountedError:  # it has no record: it never began, or this machine sees it later
             return True
-        except Exception as error:  # a plugin and its service may raise anything
+        except (Exception, SystemExit) as error:  # a plugin and its service may raise anything
             if not self._warned:
                 self._warned = True
                 self._say(
@@ -254,6 +256,11 @@ class _Follower:
             return self._open[run], note
         facts = facts_of(record, run.folder, label=run.label)
         tracked = self._tracker.open(facts, key=note.key)
+        if not (isinstance(tracked, TrackedRun) and isinstance(tracked.key, str) and tracked.key):
+            raise PluginError(
+                f"open() returned {in_short(tracked)}; it must return a TrackedRun, whose key is a "
+                "text that is not empty."
+            )
         if not tracked.resumed:
             note = TrackerNote(key=tracked.key)
         write_note(run.folder, self._name, note)
@@ -278,9 +285,11 @@ def _last_steps(points: list[CurvePoint]) -> dict[str, int]:
     return {name: point.step for point in points for name in point.values}
 
 
-def _in_words(error: Exception) -> str:
+def _in_words(error: BaseException) -> str:
     """An error on one line, without the login of an address."""
     said = str(error)
+    if isinstance(error, LookupError | TypeError | AttributeError | SystemExit):
+        said = described(error)  # whose text alone says little
     if isinstance(error, OSError) and error.strerror:
         said = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     elif isinstance(error, MetabenchError):

@@ -47,24 +47,6 @@ def check_classes(name: str, data: ClassData, split: str, shape: EpisodeShape) -
         )
 
 
-def check_examples(name: str, data: ClassData) -> None:
-    """Refuse what is neither images nor vectors, and vectors that are to be turned.
-
-    Raises:
-        DataError: with what was found.
-    """
-    kinds = {4: "uint8", 2: "float32"}
-    if kinds.get(data.images.ndim) != data.images.dtype.name:
-        raise DataError(
-            f"The examples of source {name} are {data.images.dtype} {list(data.images.shape)}.",
-            hint="They must be uint8 [n, height, width, channels] or float32 [n, features].",
-        )
-    if data.images.ndim == 2 and {*data.rotations.values()} - {"none"}:
-        raise DataError(
-            f"Source {name} holds vectors, which cannot be turned.", hint="Leave out rotations."
-        )
-
-
 def check_functions(name: str, shape: EpisodeShape) -> None:
     """Refuse more than one way.
 

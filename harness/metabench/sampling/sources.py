@@ -13,21 +13,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from metabench.errors import DataError, PluginError
 from metabench.plugin.contracts.data import ClassData, EvaluableFamily, FunctionFamily
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskShape
 from metabench.sampling.checks import (
     check_classes,
-    check_examples,
     check_functions,
     classes_of,
     halved,
     require_values,
     task_of,
 )
+from metabench.sampling.flaws import (
+    SPLITS,
+    flaw_of_examples,
+    flaw_of_points,
+    flaw_of_rotations,
+)
 from metabench.sampling.grid import QueryGrid
 from metabench.sampling.seeding import choose, uniform
-
-SPLITS = ("meta-train", "meta-val", "meta-test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,8 @@ class ClassSource:
     """
 
     def __init__(self, name: str, data: ClassData, *, device: torch.device) -> None:
-        check_examples(name, data)
+        for flaw in filter(None, (flaw_of_examples(data), flaw_of_rotations(data))):
+            raise DataError(f"Source {name} cannot be drawn from: {flaw}")
         self.name = name
         self.fingerprint = data.fingerprint
         self._data = data
@@ -249,7 +254,10 @@ class FunctionSource:
     def draw(self, word: NDArray[np.uint64], shape: EpisodeShape, *, split: str) -> Draw:
         """Draw one episode per row of words; see :class:`EpisodeSource`."""
         k = shape.shots
-        x_all, y_all = self._family.sample(word, shape, split=split)
+        drawn = self._family.sample(word, shape, split=split)
+        if flaw := flaw_of_points(drawn, self._family, n_tasks=len(word), shape=shape):
+            raise PluginError(f"Source {self.name} cannot be drawn from: {flaw}")
+        x_all, y_all = drawn
         if self._grid is not None:
             x_all, y_all = x_all[:, :k], y_all[:, :k]
             points = np.linspace(self._grid.low, self._grid.high, self._grid.points)[:, None]

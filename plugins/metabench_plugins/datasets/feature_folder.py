@@ -136,7 +136,7 @@ class FeatureFolderParams(Frozen):
         json_schema_extra=PLACE,
         description="A folder or an .npz file with features.npy, numbers [examples, features], "
         "and labels.npy or labels.txt, the class of each row. It is packed at its first use, and "
-        "again when its files change.",
+        "again when its files change. A relative path begins in the folder of the command.",
     )
     name: str | None = Field(
         default=None,

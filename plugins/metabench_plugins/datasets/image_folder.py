@@ -122,7 +122,8 @@ class ImageFolderParams(Frozen):
         json_schema_extra=PLACE,
         description="A folder, a zip file or a tarball with one folder of images per class, or "
         "with images and a list: labels.csv, or train.csv, val.csv and test.csv, with the columns "
-        "filename and label. It is packed at its first use, and again when its files change.",
+        "filename and label. It is packed at its first use, and again when its files change. "
+        "A relative path begins in the folder of the command.",
     )
     name: str | None = Field(
         default=None,

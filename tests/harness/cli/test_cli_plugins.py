@@ -112,13 +112,65 @@ def test_check_of_a_broken_file_prints_every_check_and_exits_4(tmp_path: Path) -
         "  FAILED   real: all randomness comes from the words: different words give the same" in out
     )
     assert "  ok       real: the fingerprint is stable" in out
-    assert "1 check failed" in err
+    assert "2 checks failed" in err
 
 
 def test_check_says_why_it_skips(tmp_path: Path) -> None:
     code, out, _ = call("plugins", "check", plugin(tmp_path, "absent"))
     assert code == 0
     assert "  skipped  real: the data is available: The pond is dry. Wait for rain." in out
+
+
+def test_what_keeps_many_checks_from_running_is_told_once(tmp_path: Path) -> None:
+    code, out, _ = call("plugins", "check", plugin(tmp_path, "absent"))
+    assert code == 0
+    assert "  skipped  6 checks: the data is not available." in out
+    assert out.count("skipped") == 2
+
+
+STRATEGY = """
+from metabench import NasStrategySpec, hookimpl
+from metabench_plugins.strategies.darts import Darts, DartsParams
+
+@hookimpl
+def metabench_nas_strategies():
+    yield NasStrategySpec(name="neighbor", version=1, summary="Near.", params=DartsParams,
+                          factory=Darts)
+"""
+CLAIM = """
+from pathlib import Path
+from metabench import hookimpl
+
+@hookimpl
+def metabench_suites():
+    return [Path(__file__).parent / "frogs.yaml"]
+"""
+FROGS = """
+name: frogs
+version: 1
+task: regression
+metric: mse
+space: mlp
+sources: [{name: sine, dataset: toy-regression, params: {family: sine}}]
+backends: {metanas: {space: toy-cell, strategy: neighbor}}
+protocol: {shots: 5, queries: 5}
+settings: {5-shot: {}}
+budgets: {smoke: {meta_steps: 2, meta_batch: 2}}
+"""
+
+
+def test_check_of_a_file_sees_the_plugins_of_other_files(tmp_path: Path) -> None:
+    other, mine = tmp_path / "other.py", tmp_path / "mine.py"
+    other.write_text(STRATEGY)
+    mine.write_text(CLAIM)
+    (tmp_path / "frogs.yaml").write_text(FROGS)
+    code, alone, _ = call("plugins", "check", mine)
+    assert code == 0
+    assert "neighbor" in alone
+    code, beside, _ = call("plugins", "check", mine, "--plugin", other)
+    assert code == 0
+    assert "neighbor" not in beside
+    assert "FAILED" not in beside
 
 
 def test_check_of_a_plugin_that_does_not_load_exits_4(tmp_path: Path) -> None:
@@ -152,11 +204,20 @@ def test_check_of_a_missing_file() -> None:
 
 
 def test_new_renders_the_example_byte_for_byte(tmp_path: Path) -> None:
+    """But for what the example provides besides: files of its own, and lines that name them."""
     from metabench.plugin.template import render
 
-    folder = render("proto", tmp_path)
-    assert sources(folder) == sources(EXAMPLE)
-    assert len(sources(folder)) == 5
+    made, example = sources(render("proto", tmp_path)), sources(EXAMPLE)
+    assert len(made) == 5
+    assert example.keys() - made.keys() == {
+        "src/metabench_proto/more.py",
+        "src/metabench_proto/classes.py",
+        "tests/test_more.py",
+    }
+    for name in ("pyproject.toml", "README.md"):
+        lines = iter(example.pop(name).splitlines())
+        assert all(line in lines for line in made.pop(name).splitlines()), name
+    assert made == {name: example[name] for name in made}
 
 
 def test_new_makes_a_plugin_that_loads(tmp_path: Path) -> None:

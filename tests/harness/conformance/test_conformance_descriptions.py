@@ -4,7 +4,7 @@ import pytest
 from conformance_specs import Demanding, assert_fails, learner_spec, outcomes
 from pydantic import BaseModel, ConfigDict
 
-from metabench import SourceDeviation
+from metabench import Frozen, SourceDeviation
 from metabench.plugin.catalog import Catalog
 from metabench_plugins.learners.maml import Maml
 
@@ -13,8 +13,11 @@ class Loose(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Silent(BaseModel):
+class Lenient(BaseModel):
     model_config = ConfigDict(frozen=True)
+
+
+class Silent(Frozen):
     rate: float = 1.0
 
 
@@ -34,7 +37,7 @@ DEVIATION = SourceDeviation(source="a", here="b", why="c", where="Doe")
             "not frozen",
         ),
         (
-            {"params": Silent},
+            {"params": Lenient},
             "the parameters are a frozen model that forbids unknown names",
             "unknown names silently",
         ),

@@ -93,7 +93,8 @@ def failing(jobs: Sequence[Job], emit: Emit, stopped: Stopped) -> list[JobOutcom
 @pytest.mark.parametrize(
     ("one", "check", "said"),
     [
-        (lambda *_: None, "no job", "must return []"),
+        (lambda *_: None, "no job", "of 0 jobs it returned None; it must return a list"),
+        (lambda jobs, *_: ["done" for _ in jobs], "every job has", "it returned ['done', 'done']"),
         (backwards, "every job has its outcome", "in their order"),
         (hopeful, "every job has its outcome", "['done', 'done']"),
         (silent, "events arrive", "other threads"),

@@ -68,6 +68,42 @@ class OneGenotype(Maml):
         return dataclasses.replace(super().adapt(support, rng=rng), n_params=[7])
 
 
+def _with_curve(change):
+    class Changed(Maml):
+        def adapt(self, support, *, rng):
+            adapted = super().adapt(support, rng=rng)
+            return dataclasses.replace(adapted, curve=change(adapted))
+
+    return Changed
+
+
+def _returning(**changes):
+    class Changed(Maml):
+        def adapt(self, support, *, rng):
+            return dataclasses.replace(super().adapt(support, rng=rng), **changes)
+
+    return Changed
+
+
+class Exits(Maml):
+    def meta_step(self, tasks, *, progress, rng):
+        raise SystemExit(3)
+
+
+class Stateless(Maml):
+    def state_dict(self):
+        return None
+
+
+class Unwritable(Maml):
+    def state_dict(self):
+        return {**super().state_dict(), "made": lambda: 1}
+
+
+ROWS = "genotypes, n_params and embedding have one row per task"
+CURVE = "a curve has a predictor after each inner step"
+
+
 class MixesTasks(Maml):
     def adapt(self, support, *, rng):
         inner = super().adapt(support, rng=rng).predict
@@ -159,7 +195,26 @@ BROKEN_LEARNERS = [
         "predictions have the right shape and are finite",
         "not finite",
     ),
-    (OneGenotype, "genotypes, n_params and embedding have one row per task", "n_params has 1 rows"),
+    (
+        _with_curve(lambda a: [*a.curve, a.predict]),
+        CURVE,
+        "the curve has 5 predictors; after 0 to 3 inner steps there are 4",
+    ),
+    (_with_curve(lambda a: a.curve[::-1]), CURVE, "curve[2] differs from predict"),
+    (_with_curve(lambda a: [a.predict] * 4), CURVE, "as if there were no inner step"),
+    (OneGenotype, ROWS, "n_params has 1 rows for 3 tasks"),
+    (_returning(n_params=[1.5] * 3), ROWS, "in n_params, returned a float; it must be a whole"),
+    (
+        _returning(genotypes=[{}] * 3),
+        ROWS,
+        "in genotypes, returned a dict; it must be a",
+    ),
+    (_returning(embedding=[[0.0]] * 3), ROWS, "as embedding, returned a list; it must be a tensor"),
+    (_returning(variants={"a": 3}), ROWS, "in curve or variants, returned a int"),
+    (_returning(variants={"a": lambda x: x[:, :1]}), ROWS, "it predicts torch.float32 of shape"),
+    (Exits, "meta_step returns finite scalars", "SystemExit: 3 (test_conformance_learners.py"),
+    (Stateless, "meta_step changes the state", "state_dict returned a NoneType"),
+    (Unwritable, "meta_step changes the state", "holds a function at made"),
     (MixesTasks, "a task's predictions do not depend on other tasks", "other tasks of the batch"),
     (
         _with_predict(lambda inner, x, rng: inner(x) + torch.arange(x.shape[1])[None, :, None]),

@@ -69,6 +69,11 @@ def on_the_cpu(outputs: Tensor, y: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("function", "check", "said"),
     [
+        (
+            lambda o, y: o.mean((1, 2)).numpy(),
+            "it gives one number per task",
+            "it returned a ndarray; it must return a tensor [tasks]",
+        ),
         ("metabench:nothing", "the function can be imported", "Cannot import"),
         (one_number, "it gives one number per task", "must be (4,)"),
         (in_single_precision, "it gives one number per task", "torch.float32"),

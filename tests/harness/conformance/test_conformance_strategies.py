@@ -7,6 +7,8 @@ import torch
 from conformance_specs import Demanding, assert_fails, outcomes, space_spec
 from pydantic import BaseModel, ConfigDict
 
+from metabench.errors import PluginError
+from metabench.planning.plan import RunRequest, plan
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.architecture import CellChoices
 from metabench.plugin.contracts.genotype import Edge, Genotype
@@ -141,6 +143,64 @@ class Inventive(Softmax):
         return Genotype.of({"cell": [Edge(0, 1, "thrice")]})
 
 
+class Lost(Softmax):
+    def discretize(self, space, arch):
+        return Genotype.of({"cell": []})
+
+
+class Astray(Softmax):
+    def discretize(self, space, arch):
+        return Genotype.of({"cell": [Edge(0, 7, "once")]})
+
+
+class NoGenotype(Softmax):
+    def discretize(self, space, arch):
+        return {"cell": [(0, 1, "once")]}
+
+
+class _Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, logits):
+        weights = logits.softmax(-1)
+        ctx.save_for_backward(weights)
+        return weights
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, slope):
+        (weights,) = ctx.saved_tensors
+        return weights * (slope - (slope * weights).sum(-1, keepdim=True))
+
+
+class FirstOrder(Softmax):
+    def mixture(self, space, arch, *, sharpness, rng):
+        weights = {cell: _Once.apply(logits) for cell, logits in arch.items()}
+        return {cell: w if w.dim() == 3 else w[None] for cell, w in weights.items()}
+
+
+class Detached(Softmax):
+    def mixture(self, space, arch, *, sharpness, rng):
+        exps = {cell: logits.exp() for cell, logits in arch.items()}
+        weights = {cell: e * (1 / e.sum(-1, keepdim=True)).detach() for cell, e in exps.items()}
+        return {cell: w if w.dim() == 3 else w[None] for cell, w in weights.items()}
+
+
+class Rewriting(Softmax):
+    def mixture(self, space, arch, *, sharpness, rng):
+        for logits in arch.values():
+            logits.data.sub_(logits.data.mean())
+        return super().mixture(space, arch, sharpness=sharpness, rng=rng)
+
+
+class Listing(Softmax):
+    def mixture(self, space, arch, *, sharpness, rng):
+        return list(arch.values())
+
+
+SECOND = "its mixture has a second derivative"
+GENOTYPE = "the genotype is made of the network's choices"
+
+
 def strategy_spec(factory: type) -> NasStrategySpec:
     return NasStrategySpec(
         name="softmax", version=1, summary="Test.", params=Demanding, factory=factory
@@ -155,7 +215,7 @@ def searched(catalog: Catalog) -> Catalog:
     strategy = dataclasses.replace(strategy_spec(Softmax), params=NoParams)
     return dataclasses.replace(
         catalog,
-        search_spaces={"mixed": space_spec(Mixed, searched=True)},
+        search_spaces={"mixed": space_spec(Mixed, searched=True, name="mixed")},
         nas_strategies={"softmax": strategy},
     )
 
@@ -245,6 +305,13 @@ def test_every_check_of_a_capable_network_and_strategy_passes(searched: Catalog)
         (Mixing, TERM, "depends on the logits of another"),
         (Constant, TERM, "does not depend on the logits"),
         (Warming, "the temperature never rises and stays above 0", "must not rise"),
+        (Lost, GENOTYPE, "the genotype has no edge in cell 'cell'"),
+        (Astray, GENOTYPE, "an edge from 0 to 7 that cell 'cell' lacks"),
+        (NoGenotype, GENOTYPE, "the genotype is a dict"),
+        (FirstOrder, SECOND, "along the logits is 0, and finite differences say"),
+        (Detached, SECOND, "finite differences say"),
+        (Rewriting, "a mixture has the shape of the logits", "mixture changes the logits"),
+        (Listing, "a mixture has the shape of the logits", "mixture returned a list"),
         (Inventive, "the genotype is made of the network's choices", "'thrice'"),
     ],
 )
@@ -253,3 +320,43 @@ def test_broken_strategy_fails_its_check(
 ) -> None:
     spec = dataclasses.replace(searched.strategy("softmax"), factory=factory)
     assert_fails(spec, searched, name, said)
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        (Transposed, "logits have shapes {'cell': (2, 1)}; they must be {'cell': (1, 2)}."),
+        (Stray, "'stray'"),
+        (Listing, "mixture returned a list"),
+        (NoTaskAxis, "the mixture of 'cell' has shape (1, 2)"),
+        (Lost, "the genotype has no edge in cell 'cell'"),
+        (Inventive, "'thrice'"),
+    ],
+)
+def test_planning_refuses_what_the_kit_refuses(searched: Catalog, factory: type, said: str) -> None:
+    spec = dataclasses.replace(searched.strategy("softmax"), factory=factory)
+    wrong = dataclasses.replace(
+        searched, nas_strategies={"softmax": spec}, learners=searched.learners
+    )
+    request = RunRequest(
+        learners=("maml",), suite="toy-regression", budget="smoke", space="mixed:softmax"
+    )
+    with pytest.raises(PluginError) as caught:
+        plan(request, wrong)
+    assert caught.value.message.startswith("Strategy softmax does not fit the network: ")
+    assert said in caught.value.message
+
+
+def test_planning_names_the_line_of_a_strategy(searched: Catalog) -> None:
+    class Raising(Softmax):
+        def discretize(self, space, arch):
+            return {}["n"]
+
+    spec = dataclasses.replace(searched.strategy("softmax"), factory=Raising)
+    wrong = dataclasses.replace(searched, nas_strategies={"softmax": spec})
+    request = RunRequest(
+        learners=("maml",), suite="toy-regression", budget="smoke", space="mixed:softmax"
+    )
+    said = r"The genotype of strategy softmax cannot be built: KeyError: 'n' \(test_conformance_str"
+    with pytest.raises(PluginError, match=said):
+        plan(request, wrong)

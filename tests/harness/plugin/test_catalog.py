@@ -92,11 +92,11 @@ BROKEN = {
     ),
     "attributes that cannot be listed": (
         GOOD + "\ndef __dir__(): raise RuntimeError('no list')\n",
-        "It cannot be looked into: RuntimeError: no list",
+        "It cannot be read: RuntimeError: no list",
     ),
     "exit when it is looked into": (
         GOOD.replace("METABENCH_API", "OTHER") + "\ndef __getattr__(name): raise SystemExit(0)\n",
-        "It cannot be looked into: SystemExit",
+        "It cannot be read: SystemExit",
     ),
     "own exception in a hook": (
         GOOD.replace("yield", "raise GeneratorExit; yield"),
@@ -109,6 +109,46 @@ BROKEN = {
         "returned a Mute without a text in its iterable",
     ),
     "exit at import": ("raise SystemExit(3)", "SystemExit: 3"),
+    "exception of its own kind": (
+        "class Stop(BaseException): pass\nraise Stop('now')",
+        "It cannot be imported: Stop: now (plugin_",
+    ),
+    "attributes that cannot be listed": (
+        "def __dir__():\n    raise ValueError('no names')",
+        "It cannot be read: ValueError: no names (plugin_",
+    ),
+    "a kind of task as a text": (
+        GOOD.replace('"Slow."', '"Slow.", kinds="classification"'),
+        "The kinds of 'tortoise' is 'classification'; it must be a tuple with one or both of "
+        "'classification' and 'regression'.",
+    ),
+    "no kind of task": (GOOD.replace('"Slow."', '"Slow.", kinds=()'), "The kinds of 'tortoise'"),
+    "unknown kind of task": (
+        GOOD.replace('"Slow."', '"Slow.", kinds=("clustering",)'),
+        "is ('clustering',); it must be a tuple",
+    ),
+    "summary that is missing": (
+        GOOD.replace('summary="Slow.",', ""),
+        "metabench_learners() failed: TypeError: LearnerSpec.__init__() missing 1 required "
+        "keyword-only argument: 'summary' (plugin_",
+    ),
+    "summary that is no text": (
+        GOOD.replace('"Slow."', "None"),
+        "The summary of 'tortoise' is None; it must be a text of one line that is not empty.",
+    ),
+    "summary of two lines": (GOOD.replace('"Slow."', '"Slow.\\nBut steady."'), "one line"),
+    "text for a truth": (
+        GOOD.replace('"Slow."', '"Slow.", transductive="no"'),
+        "The transductive of 'tortoise' is 'no'; it must be True or False.",
+    ),
+    "list as preset": (
+        GOOD.replace('"Slow."', '"Slow.", preset=["a"]'),
+        "it must be a mapping by the name of a parameter",
+    ),
+    "one name as several": (
+        GOOD.replace('"Slow."', '"Slow.", test_only="inner_lr"'),
+        "it must be a tuple of names",
+    ),
     "exception with its place": ("\n\n1 / 0", "division by zero (plugin_"),
     "wrong API": (GOOD.replace("API = 1", "API = 2"), "plugin API 2, but this metabench has API 1"),
     "typo in a hook": (

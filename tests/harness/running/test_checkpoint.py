@@ -5,7 +5,7 @@ import pytest
 import torch
 from full_disk import full_disk
 
-from metabench.errors import DataError
+from metabench.errors import DataError, PluginError
 from metabench.running import checkpoint
 
 
@@ -33,7 +33,7 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
 def test_nothing_half_written_stays(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     checkpoint.save(path, {"step": 1})
-    with pytest.raises(TypeError, match="cannot hold object"):
+    with pytest.raises(PluginError, match="holds a object"):
         checkpoint.save(path, {"step": 2, "what": object()})
     assert checkpoint.load(path) == {"step": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["state.safetensors"]

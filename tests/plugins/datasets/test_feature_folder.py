@@ -160,8 +160,8 @@ def test_images_can_be_scaled_by_channel(data_root: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"images": np.zeros((4, 3))}, r"source s are float64 \[4, 3\]"),
-        ({"rotations": {"meta-train": "classes"}}, "which cannot be turned"),
+        ({"images": np.zeros((4, 3))}, r"images are float64 \[4, 3\]"),
+        ({"rotations": {"meta-train": "classes"}}, "each split must have one of"),
     ],
 )
 def test_other_examples_are_refused(changes: dict[str, Any], words: str) -> None:

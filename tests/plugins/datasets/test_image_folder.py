@@ -577,7 +577,7 @@ def test_a_damaged_pack_is_made_again(photos: Path, data_root: Path) -> None:
     [
         ({}, "needs either a path or a name"),
         ({"path": "x", "name": "y"}, "needs either a path or a name"),
-        ({"path": "not-there"}, "not-there does not exist"),
+        ({"path": "not-there"}, "not-there does not exist in /.*, the folder of the command"),
         ({"name": "birds"}, "image-folder/birds has not been prepared at 84x84"),
     ],
 )

@@ -123,7 +123,8 @@ class Adapted:
 
     Attributes:
         predict: the predictor after the protocol's number of inner steps, for the headline score.
-        curve: predictors after 0, 1, 2, ... inner steps, if the learner has inner steps.
+        curve: predictors after 0, 1, 2, ... inner steps, at most up to ``context.curve_steps``, if
+            the learner has inner steps.
         genotypes: the genotype of each task, if an architecture is chosen.
         n_params: the number of weights of the network that predicts, for each task.
         embedding: ``[tasks, d]``, if the learner embeds tasks.

@@ -228,9 +228,13 @@ class Stepper:
         """Refuse a program whose first step has another loss than the learner's own."""
         found = program(self._inputs_of(program, given, share, rng))
         for name, value in wanted.items():
-            one, other = float(value), float(found[name])
+            one, other = _number(value), _number(found[name])
             if not math.isclose(one, other, rel_tol=1e-2, abs_tol=1e-4) and math.isfinite(one):
                 raise Refused(f"the program has {name} {other:.6g} where the learner has {one:.6g}")
+
+
+def _number(value: Tensor | float) -> float:
+    return float(value.detach() if isinstance(value, Tensor) else value)
 
 
 def tensors_of(tasks: TaskBatch) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 from metabench.durable import out_of_space
 from metabench.errors import MetabenchError, UsageError
 from metabench.planning.plan import PlannedRun
+from metabench.plugin.blame import described, within_plugin
 from metabench.plugin.specs import EventKind, RunEvent
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def run_job(
         _run(job, catalog, emit=say, stop=stop, leader=leader)
     except Interrupted:
         return JobOutcome(job, "interrupted", stop.why)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # A plugin may raise anything; the run is marked, and the others go on.
         outcome = _failed(job, error)
         if "run-failed" not in kinds:
@@ -242,15 +243,16 @@ def _in_folder(folder: Path) -> Iterator[None]:
         yield
 
 
-def _failed(job: Job, error: Exception) -> JobOutcome:
+def _failed(job: Job, error: Exception | SystemExit) -> JobOutcome:
     if isinstance(error, MetabenchError):
         return JobOutcome(job, "failed", error.message, error.hint)
-    if said := out_of_space(error, job.out):
+    if isinstance(error, Exception) and (said := out_of_space(error, job.out)):
         return JobOutcome(
             job,
             "failed",
             said,
             "Free some space there, and run the same command to resume.",
         )
-    logging.getLogger(__name__).exception("%s failed", job.label)
-    return JobOutcome(job, "failed", f"{type(error).__name__}: {error}")
+    told = type(error), error, within_plugin(error)
+    logging.getLogger(__name__).error("%s failed", job.label, exc_info=told)
+    return JobOutcome(job, "failed", described(error))

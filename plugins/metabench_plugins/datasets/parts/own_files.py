@@ -53,7 +53,9 @@ def own_pack(
         return _named_pack(archive, name, preparation)
     folder = Path(path or "").expanduser()
     if not folder.exists():
-        raise DataError(f"{folder} does not exist.", hint=f"path must be {archive.layout}.")
+        raise DataError(
+            f"{folder} does not exist{_from_here(folder)}.", hint=f"path must be {archive.layout}."
+        )
     slug = re.sub(r"[^\w-]+", "-", folder.resolve().name).strip("-") or archive.examples
     made_from = {"decoding": DECODING, "files": _listing(folder, ignored)}
     own = f"{archive.name}/{slug}-{digest(made_from)}"
@@ -63,6 +65,13 @@ def own_pack(
         return import_archive(
             dataclasses.replace(archive, name=own), folder, preparation=preparation
         )
+
+
+def _from_here(path: Path) -> str:
+    """Where a relative path of a suite begins, as the end of a sentence."""
+    if path.is_absolute():
+        return ""
+    return f" in {Path.cwd()}, the folder of the command, in which relative paths begin"
 
 
 @dataclass(frozen=True, slots=True)
