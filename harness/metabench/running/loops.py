@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from metabench.errors import DivergedError
+from metabench.errors import DataError, DivergedError
 from metabench.planning.plan import PlannedRun
 from metabench.plugin.contracts.episode import (
     Adapted,
@@ -30,14 +31,16 @@ from metabench.plugin.contracts.learner import SKIPPED, Learner, PhasedLearner
 from metabench.plugin.contracts.space import CanonicalSpace
 from metabench.plugin.specs import RunEvent
 from metabench.results.schema import EpisodeRecord
-from metabench.results.store import RunStore
+from metabench.results.store import RunStore, set_aside
 from metabench.results.training_curve import VAL_SCORE
 from metabench.results.validation_scores import META_VAL
 from metabench.running import checkpoint
 from metabench.running.build import Built
-from metabench.running.checkpoint import without_training
+from metabench.running.checkpoint import TRAINING_ID, without_training
 from metabench.running.engines import Adapter, EagerAdapter, Engine, EngineName
+from metabench.running.engines.states import copied
 from metabench.running.ensemble import Ensemble, keep, kept
+from metabench.running.kept_states import check_position, check_training, load_kept
 from metabench.running.training_phases import TrainingPhase, batches
 from metabench.running.weights_file import load_given
 from metabench.running.work import Work
@@ -115,11 +118,13 @@ class Trained:
         step: the meta-step of the weights to test.
         skipped: meta-steps that the learner skipped; None if it never skips.
         score: of these weights on meta-validation; None if the last are tested.
+        found: whether an earlier start, or another run, had made them.
     """
 
     step: int
     skipped: int | None
     score: float | None = None
+    found: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,7 @@ class Loops:
         engine: makes the meta-steps; None for the learner itself.
         validation: adapts in meta-validation; the learner itself unless given.
         test: adapts in meta-test and further evaluations; likewise.
+        training_id: of the training; "" for any.
     """
 
     planned: PlannedRun
@@ -156,19 +162,26 @@ class Loops:
     engine: Engine | None = None
     validation: Adapter = field(default_factory=EagerAdapter)
     test: Adapter = field(default_factory=EagerAdapter)
+    training_id: str = ""
 
     def meta_train(self) -> Trained:
         """Train from where an earlier start stopped; leave the weights to test in the learner.
 
         They are kept in a file as well, and the states of training are removed. Where that file
-        is there already, nothing is trained.
+        is there already, nothing is trained. A file that is damaged is set aside.
 
         Raises:
+            DataError: when given weights do not fit.
             Interrupted: when asked to stop.
             DivergedError: when a logged value is not finite; the last checkpoint is good.
         """
         if self.store.weights.exists():
-            return self._trained_before()
+            try:
+                return self._trained_before()
+            except DataError as error:
+                if self.planned.spec.weights is not None:
+                    raise
+                self._set_aside(self.store.weights, error)
         trained = self._train()
         if self.planned.spec.training.meta_steps:
             self._keep_weights(trained)
@@ -333,36 +346,76 @@ class Loops:
         found: dict[str, Any] = {"learner": without_training(self.built.learner.state_dict())}
         if trained.score is not None:
             found = checkpoint.load(self.store.best_checkpoint)
-        checkpoint.save(self.store.weights, {**found, **asdict(trained)})
+        facts = {"step": trained.step, "skipped": trained.skipped, "score": trained.score}
+        kept = {**found, **facts, TRAINING_ID: self.training_id}
+        checkpoint.save(self.store.weights, kept)
         self.store.forget_training()
 
     def _trained_before(self) -> Trained:
         found = checkpoint.load(self.store.weights, device=self.device)
-        spec, learner = self.planned.spec, self.built.learner
-        if spec.weights is None:
-            learner.load_state_dict(found["learner"])
-        else:
+        spec, learner, path = self.planned.spec, self.built.learner, self.store.weights
+        check_position(found, path=path)
+        if spec.weights is not None:
             load_given(learner, found["learner"], place=f"{spec.suite}@{spec.setting}")
+        else:
+            check_training(found, self.training_id, path=path)
+            load_kept(learner, found.get("learner"), path=path, whole=False)
         self.store.forget_training()
-        return Trained(int(found["step"]), found["skipped"], found["score"])
+        return Trained(found["step"], found.get("skipped"), found.get("score"), found=True)
 
     def _resume(self) -> tuple[_State, list[Mapping[str, Tensor | float]]]:
-        """Where an earlier start stopped, and the scalars of its steps since the last point."""
-        if not self.store.checkpoint.exists():
+        """Where an earlier start stopped, and the scalars of its steps since the last point.
+
+        What it kept is set aside where it is damaged: the training then begins anew, which gives
+        the same numbers.
+        """
+        kept = self._sound_states()
+        if kept is None:
             self.store.rewind_metrics(0)
             return _State(), []
-        kept = checkpoint.load(self.store.checkpoint, device=self.device)
-        self.built.learner.load_state_dict(kept["learner"])
         self.store.rewind_metrics(kept["step"])
         self._say("message", text=f"resumes at meta-step {kept['step']:,}")
-        skipped = kept.get(SKIPPED)
-        state = _State(int(kept["step"]), kept["best"], skipped, kept.get("in_a_row", 0))
+        state = _State(kept["step"], kept.get("best"), kept.get(SKIPPED), kept.get("in_a_row", 0))
         pending = kept.get("pending", [])
         if kept.get(UNJUDGED):
             if self.control.leader is not None:
                 self.control.leader.load(self.built.learner)
             state = self._judge(state, pending)
         return state, pending
+
+    def _sound_states(self) -> dict[str, Any] | None:
+        """Load the state of training, if it is sound and the best weights are as well."""
+        last, best = self.store.checkpoint, self.store.best_checkpoint
+        if not last.exists():
+            return None
+        fresh = copied(self.built.learner.state_dict())
+        kept = self._sound(last)
+        if kept is not None and kept.get("best") is not None:
+            kept = self._sound(last) if self._sound(best, whole=False) else None
+        if kept is None:
+            self.built.learner.load_state_dict(fresh)
+        return kept
+
+    def _sound(self, path: Path, *, whole: bool = True) -> dict[str, Any] | None:
+        """Load a state of this training into the learner; where it is damaged, set it aside."""
+        spec, learner = self.planned.spec, self.built.learner
+        try:
+            if not path.exists():
+                raise DataError(f"The best weights of the training are gone from {path.parent}.")
+            found = checkpoint.load(path, device=self.device)
+            check_training(found, self.training_id, path=path)
+            check_position(found, path=path, most=spec.training.meta_steps)
+            for one in (*found.get("others", ()), found):
+                load_kept(learner, one.get("learner"), path=path, whole=whole)
+        except DataError as error:
+            self._set_aside(path, error)
+            return None
+        return found
+
+    def _set_aside(self, path: Path, error: DataError) -> None:
+        """Set aside a file of a training that cannot be used, and say so."""
+        name = f" It is now called {set_aside(path)}." if path.exists() else ""
+        self._say("message", text=f"{error.message}{name} The training begins anew.")
 
     def _save(
         self,
@@ -372,7 +425,7 @@ class Loops:
         unjudged: bool = False,
     ) -> None:
         learner = self.built.learner.state_dict()
-        kept = {**asdict(state), "learner": learner}
+        kept = {**asdict(state), "learner": learner, TRAINING_ID: self.training_id}
         self.store.flush()  # the points of the curve up to here must not be lost before it
         if pending:
             kept["pending"] = list(pending)
@@ -482,6 +535,7 @@ class Loops:
             best=state.best,
             sign=self.built.scoring.metric.sign,
             most=spec.training.ensemble or 1,
+            training_id=self.training_id,
         )
         return replace(state, best=best)
 

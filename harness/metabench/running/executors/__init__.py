@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from metabench.durable import out_of_space
+from metabench.durable import refused
 from metabench.errors import MetabenchError, UsageError
 from metabench.planning.plan import PlannedRun
 from metabench.plugin.specs import EventKind, RunEvent
@@ -78,13 +78,13 @@ class JobOutcome:
         job: the job.
         status: ``done``; ``failed``; ``interrupted``: its state is saved, and it resumes when the
             job is made again; ``submitted``: an executor that does not wait for its runs handed it
-            over.
+            over; ``elsewhere``: another process is making it.
         text: why it failed or was interrupted, such as ``time limit``.
         hint: what the user can do about it, in a sentence.
     """
 
     job: Job
-    status: Literal["done", "failed", "interrupted", "submitted"]
+    status: Literal["done", "failed", "interrupted", "submitted", "elsewhere"]
     text: str = ""
     hint: str = ""
 
@@ -143,6 +143,7 @@ def run_job(
             run saves its state, and the outcome is ``interrupted``.
         leader: of other processes that make the run as well, see ``metabench run --ranks``.
     """
+    from metabench.results.store import ElsewhereError
     from metabench.running.loops import Interrupted
 
     stop, kinds = _Stop(stopped, job.time_limit), set()
@@ -155,6 +156,9 @@ def run_job(
         _run(job, catalog, emit=say, stop=stop, leader=leader)
     except Interrupted:
         return JobOutcome(job, "interrupted", stop.why)
+    except ElsewhereError as error:
+        emit(job.event("message", "another process is making it"))
+        return JobOutcome(job, "elsewhere", error.message, error.hint)
     except Exception as error:
         # A plugin may raise anything; the run is marked, and the others go on.
         outcome = _failed(job, error)
@@ -245,12 +249,9 @@ def _in_folder(folder: Path) -> Iterator[None]:
 def _failed(job: Job, error: Exception) -> JobOutcome:
     if isinstance(error, MetabenchError):
         return JobOutcome(job, "failed", error.message, error.hint)
-    if said := out_of_space(error, job.out):
-        return JobOutcome(
-            job,
-            "failed",
-            said,
-            "Free some space there, and run the same command to resume.",
-        )
+    if said := refused(error, job.out):
+        text, hint = said
+        again = f"{hint.rstrip('.')}, and run the same command to resume."
+        return JobOutcome(job, "failed", text, again)
     logging.getLogger(__name__).exception("%s failed", job.label)
     return JobOutcome(job, "failed", f"{type(error).__name__}: {error}")
