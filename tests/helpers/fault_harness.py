@@ -28,18 +28,24 @@ import pytest
 
 KINDS = ("open", "write", "rename", "fsync", "flock")
 """Kinds of system calls, in the order of the shim."""
-KILL_BEFORE, KILL_AFTER, TERMINATE, SHORT = -1, -2, -3, -4
-_DISK = {name: getattr(errno, name) for name in ("ENOSPC", "EIO", "EDQUOT")}
+_EACH = {"SIGKILL": -1, "SIGTERM": -3}
 FAULTS: dict[str, dict[str, int]] = {
-    "open": {**_DISK, "EMFILE": errno.EMFILE, "EACCES": errno.EACCES},
-    "write": {**_DISK, "EACCES": errno.EACCES, "short": SHORT, "SIGKILL half-way": KILL_AFTER},
-    "rename": {**_DISK, "EACCES": errno.EACCES, "SIGKILL after": KILL_AFTER},
-    "fsync": _DISK,
-    "flock": {"ENOLCK": errno.ENOLCK, "EIO": errno.EIO},
+    "open": _EACH,
+    "write": {**_EACH, "SIGKILL half-way": -2, "short": -4},
+    "rename": {**_EACH, "SIGKILL after": -2},
+    "fsync": _EACH,
+    "flock": _EACH,
 }
-"""What can happen at each kind of call; a number above 0 is an error of the system."""
-for _faults in FAULTS.values():
-    _faults |= {"SIGKILL": KILL_BEFORE, "SIGTERM": TERMINATE}
+"""What the shim does at each kind of call, beside the errors of the system."""
+_DISK = ("ENOSPC", "EIO", "EDQUOT")
+ERRORS: dict[str, tuple[str, ...]] = {
+    "open": (*_DISK, "EMFILE", "EACCES"),
+    "write": (*_DISK, "EACCES"),
+    "rename": (*_DISK, "EACCES"),
+    "fsync": _DISK,
+    "flock": ("ENOLCK", "EIO"),
+}
+"""The errors of the system at each kind of call; they take turns from one call to the next."""
 
 LONGEST = 60
 """Seconds after which a command hangs."""
@@ -80,7 +86,8 @@ def every_case(command: str, counts: Sequence[int]) -> Iterator[Case]:
         for at in range(1, n + 1):
             for fault in FAULTS[kind]:
                 yield Case(command, kind, at, fault)
-            if kind in ("open", "write"):
+            yield Case(command, kind, at, ERRORS[kind][at % len(ERRORS[kind])])
+            if kind == "write":
                 yield Case(command, kind, at, "ENOSPC", onwards=True)
 
 
@@ -89,9 +96,8 @@ def some(cases: Sequence[Case], n: int) -> list[Case]:
     groups: dict[tuple[Any, ...], list[Case]] = {}
     for case in random.Random(0).sample(cases, len(cases)):
         groups.setdefault((case.command, case.kind, case.fault, case.onwards), []).append(case)
-    order = [case for _, case in sorted(
-        ((place, key), case) for key, group in groups.items() for place, case in enumerate(group)
-    )]  # fmt: skip
+    numbered = [(place, case) for group in groups.values() for place, case in enumerate(group)]
+    order = [case for _, case in sorted(numbered, key=lambda one: one[0])]
     return order[:n]
 
 
@@ -152,13 +158,21 @@ def table(results: Sequence[Result]) -> str:
 
 def run_command(place: Path) -> list[str]:
     """A training with checkpoints and meta-validation, a meta-test and a further evaluation."""
-    return ["run", "--learner", "maml", "--suite", "toy-regression", *_SMALL, *_into(place)]
+    size = ["--set", "budget.meta_steps=4", "--set", "network.width=4"]
+    return ["run", "--learner", "maml", "--suite", "toy-regression", *_SMALL, *size, *_into(place)]
 
 
 def search_command(place: Path) -> list[str]:
-    """Two searching runs, so that there is a plan, with genotypes and task embeddings."""
-    searching = ["--learner", "mnas", "--seed", "0,1", "--network", "toy-cell"]
-    return ["run", *searching, "--suite", "toy-regression", *_SMALL[:-2], *_into(place)]
+    """A search and the training after it, with genotypes and task embeddings."""
+    searching = ["--learner", "mnas", "--network", "toy-cell"]
+    shorter = ["--set", "budget.meta_steps=2"]
+    return ["run", *searching, "--suite", "toy-regression", *_SMALL, *shorter, *_into(place)]
+
+
+def plan_command(place: Path) -> list[str]:
+    """Two runs without training, of which there is a plan while they are made."""
+    runs = ["--learner", "support-mean", "--seed", "0,1", "--suite", "toy-regression"]
+    return ["run", *runs, "--budget", "smoke", "--set", "protocol.episodes=2", *_into(place)]
 
 
 def import_command(place: Path) -> list[str]:
@@ -171,10 +185,9 @@ def import_command(place: Path) -> list[str]:
 
 _SMALL = (
     *("--budget", "smoke", "--device", "cpu", "--checkpoint-every", "0"),
-    *("--set", "budget.meta_steps=4", "--set", "budget.meta_batch=1"),
-    *("--set", "budget.val_every=2", "--set", "protocol.selection=meta-val"),
+    *("--set", "budget.meta_batch=1", "--set", "budget.val_every=2"),
+    *("--set", "protocol.selection=meta-val"),
     *("--set", "protocol.episodes=2", "--set", "protocol.val_episodes=2"),
-    *("--set", "network.width=4"),
 )  # fmt: skip
 
 
@@ -197,6 +210,7 @@ def _draw_images(folder: Path) -> None:
 COMMANDS: dict[str, Callable[[Path], list[str]]] = {
     "run": run_command,
     "search": search_command,
+    "plan": plan_command,
     "import": import_command,
 }
 """The arguments of each command, which writes below a folder."""
@@ -291,7 +305,7 @@ class _Bench:
         if case is None:
             self._shim.fault_arm(below, -1, ctypes.c_long(0), 0, 0)
             return
-        what = FAULTS[case.kind][case.fault]
+        what = FAULTS[case.kind].get(case.fault) or getattr(errno, case.fault)
         at = ctypes.c_long(case.at)
         self._shim.fault_arm(below, KINDS.index(case.kind), at, what, int(case.onwards))
 

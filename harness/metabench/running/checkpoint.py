@@ -30,7 +30,7 @@ _DIGEST = "#digest"
 """Name of the digest of all that a file holds, as 32 bytes; older files have none. It is a tensor,
 since safetensors writes several texts in any order."""
 _DAMAGES = (
-    *(AttributeError, IsADirectoryError, KeyError, RecursionError, TypeError, ValueError),
+    *(AttributeError, KeyError, RecursionError, TypeError, ValueError),
     SafetensorError,
 )
 """What reading a damaged file raises."""
@@ -74,6 +74,8 @@ def load(path: Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:
         DataError: when the file is damaged.
     """
     try:
+        if path.is_dir():
+            raise ValueError("it is a folder")
         with safe_open(path, framework="pt") as file:
             about = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

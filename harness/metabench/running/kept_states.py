@@ -60,7 +60,7 @@ def check_position(kept: Mapping[str, Any], *, path: Path, most: int = sys.maxsi
 def load_kept(learner: Learner, state: Any, *, path: Path, whole: bool = True) -> None:
     """Load the state that an earlier start of this run kept of its learner.
 
-    Where it does not fit, the learner gets its own state back.
+    A learner that it does not fit is not to be used further: it may hold a part of it.
 
     Args:
         learner: gets the state.
@@ -73,7 +73,6 @@ def load_kept(learner: Learner, state: Any, *, path: Path, whole: bool = True) -
     """
     before = copied(learner.state_dict())
     if reason := _misfit(learner, before, state, whole=whole):
-        learner.load_state_dict(before)
         raise damaged(path, reason)
 
 

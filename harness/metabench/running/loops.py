@@ -38,7 +38,6 @@ from metabench.running import checkpoint
 from metabench.running.build import Built
 from metabench.running.checkpoint import TRAINING_ID, without_training
 from metabench.running.engines import Adapter, EagerAdapter, Engine, EngineName
-from metabench.running.engines.states import copied
 from metabench.running.ensemble import Ensemble, keep, kept
 from metabench.running.kept_states import check_position, check_training, load_kept
 from metabench.running.training_phases import TrainingPhase, batches
@@ -68,6 +67,13 @@ UNJUDGED = "unjudged"
 
 class Interrupted(Exception):  # noqa: N818 - like KeyboardInterrupt, not an error
     """The run was asked to stop; the state is saved."""
+
+
+class SetAside(Exception):  # noqa: N818 - the run goes on
+    """A state that was kept is set aside; the learner, which may hold a part of it, is spoilt.
+
+    A learner that is built anew trains to the same numbers.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,13 +124,11 @@ class Trained:
         step: the meta-step of the weights to test.
         skipped: meta-steps that the learner skipped; None if it never skips.
         score: of these weights on meta-validation; None if the last are tested.
-        found: whether an earlier start, or another run, had made them.
     """
 
     step: int
     skipped: int | None
     score: float | None = None
-    found: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,20 +172,16 @@ class Loops:
         """Train from where an earlier start stopped; leave the weights to test in the learner.
 
         They are kept in a file as well, and the states of training are removed. Where that file
-        is there already, nothing is trained. A file that is damaged is set aside.
+        is there already, nothing is trained.
 
         Raises:
+            SetAside: when what an earlier start kept does not fit; it is set aside.
             DataError: when given weights do not fit.
             Interrupted: when asked to stop.
             DivergedError: when a logged value is not finite; the last checkpoint is good.
         """
         if self.store.weights.exists():
-            try:
-                return self._trained_before()
-            except DataError as error:
-                if self.planned.spec.weights is not None:
-                    raise
-                self._set_aside(self.store.weights, error)
+            return self._trained_before()
         trained = self._train()
         if self.planned.spec.training.meta_steps:
             self._keep_weights(trained)
@@ -352,27 +352,23 @@ class Loops:
         self.store.forget_training()
 
     def _trained_before(self) -> Trained:
-        found = checkpoint.load(self.store.weights, device=self.device)
-        spec, learner, path = self.planned.spec, self.built.learner, self.store.weights
-        check_position(found, path=path)
-        if spec.weights is not None:
-            load_given(learner, found["learner"], place=f"{spec.suite}@{spec.setting}")
+        spec = self.planned.spec
+        if spec.weights is None:
+            found = self._load(self.store.weights, whole=False)
         else:
-            check_training(found, self.training_id, path=path)
-            load_kept(learner, found.get("learner"), path=path, whole=False)
+            found = checkpoint.load(self.store.weights, device=self.device)
+            check_position(found, path=self.store.weights)
+            place = f"{spec.suite}@{spec.setting}"
+            load_given(self.built.learner, found["learner"], place=place)
         self.store.forget_training()
-        return Trained(found["step"], found.get("skipped"), found.get("score"), found=True)
+        return Trained(found["step"], found.get("skipped"), found.get("score"))
 
     def _resume(self) -> tuple[_State, list[Mapping[str, Tensor | float]]]:
-        """Where an earlier start stopped, and the scalars of its steps since the last point.
-
-        What it kept is set aside where it is damaged: the training then begins anew, which gives
-        the same numbers.
-        """
-        kept = self._sound_states()
-        if kept is None:
+        """Where an earlier start stopped, and the scalars of its steps since the last point."""
+        if not self.store.checkpoint.exists():
             self.store.rewind_metrics(0)
             return _State(), []
+        kept = self._load_states()
         self.store.rewind_metrics(kept["step"])
         self._say("message", text=f"resumes at meta-step {kept['step']:,}")
         state = _State(kept["step"], kept.get("best"), kept.get(SKIPPED), kept.get("in_a_row", 0))
@@ -383,39 +379,44 @@ class Loops:
             state = self._judge(state, pending)
         return state, pending
 
-    def _sound_states(self) -> dict[str, Any] | None:
-        """Load the state of training, if it is sound and the best weights are as well."""
-        last, best = self.store.checkpoint, self.store.best_checkpoint
-        if not last.exists():
-            return None
-        fresh = copied(self.built.learner.state_dict())
-        kept = self._sound(last)
-        if kept is not None and kept.get("best") is not None:
-            kept = self._sound(last) if self._sound(best, whole=False) else None
-        if kept is None:
-            self.built.learner.load_state_dict(fresh)
-        return kept
+    def _load_states(self) -> dict[str, Any]:
+        """Load the state of training into the learner, once the best weights are known to fit.
 
-    def _sound(self, path: Path, *, whole: bool = True) -> dict[str, Any] | None:
-        """Load a state of this training into the learner; where it is damaged, set it aside."""
+        Raises:
+            SetAside: when one of them does not.
+        """
+        last, best = self.store.checkpoint, self.store.best_checkpoint
+        kept = self._load(last)
+        if kept.get("best") is None:
+            return kept
+        if not best.exists():
+            raise self._set_aside(last, f"The best weights of the training are gone: {best}.")
+        try:
+            self._load(best, whole=False)
+        except SetAside:
+            last.unlink()  # it says which weights are the best, which are now another file
+            raise
+        return self._load(last)
+
+    def _load(self, path: Path, *, whole: bool = True) -> dict[str, Any]:
+        """Load a state of this training into the learner; where it does not fit, set it aside."""
         spec, learner = self.planned.spec, self.built.learner
         try:
-            if not path.exists():
-                raise DataError(f"The best weights of the training are gone from {path.parent}.")
             found = checkpoint.load(path, device=self.device)
             check_training(found, self.training_id, path=path)
             check_position(found, path=path, most=spec.training.meta_steps)
             for one in (*found.get("others", ()), found):
                 load_kept(learner, one.get("learner"), path=path, whole=whole)
         except DataError as error:
-            self._set_aside(path, error)
-            return None
+            raise self._set_aside(path, error.message) from error
         return found
 
-    def _set_aside(self, path: Path, error: DataError) -> None:
+    def _set_aside(self, path: Path, why: str) -> SetAside:
         """Set aside a file of a training that cannot be used, and say so."""
-        name = f" It is now called {set_aside(path)}." if path.exists() else ""
-        self._say("message", text=f"{error.message}{name} The training begins anew.")
+        name = set_aside(path)
+        text = f"{why} {path.name} is now called {name}, and the training begins anew."
+        self._say("message", text=text)
+        return SetAside(path)
 
     def _save(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,7 +34,7 @@ from metabench.running import checkpoint, engines, provenance
 from metabench.running.build import Built, build
 from metabench.running.engines import Adapter, Engine
 from metabench.running.figure_data import keep_figure_data
-from metabench.running.loops import EMBEDDED, Control, Interrupted, Loops, chunk_size
+from metabench.running.loops import EMBEDDED, Control, Interrupted, Loops, SetAside, chunk_size
 from metabench.running.mending import mend
 from metabench.running.out_of_memory import is_out_of_memory, out_of_memory
 from metabench.running.shared_training import share_training
@@ -257,13 +258,15 @@ class RunExecution:
             test,
             record.training_id,
         )
+        trained = None
         try:
-            trained = loops.meta_train()
+            with suppress(SetAside):
+                trained = loops.meta_train()
         finally:
             self._engine = engines.together(before, engine.name if engine.made else "")
             self._ranks = self._ranks if engine.made else ranks_before
-        if not trained.found:  # also where the weights of another run were damaged
-            record = record.model_copy(update={"training_from": ""})
+        if trained is None:  # begin anew, with another learner
+            return self._run(record.model_copy(update={"training_from": ""}))
         record = record.model_copy(
             update={
                 "selected_step": trained.step,

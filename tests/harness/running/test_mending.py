@@ -140,7 +140,7 @@ def test_a_damaged_point_is_set_aside_with_a_sentence(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
-@pytest.mark.parametrize("left", [0, 1, "damaged"])
+@pytest.mark.parametrize("left", [pytest.param(0, marks=pytest.mark.exhaustive), 1, "damaged"])
 def test_a_row_that_is_missing_is_made_again_with_its_episode(
     catalog: Catalog, tmp_path: Path, searched: Path, name: str, left: int | str
 ) -> None:
