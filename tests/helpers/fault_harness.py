@@ -123,7 +123,7 @@ def try_faults(folder: Path, *, most: int | None, commands: Sequence[str]) -> li
         commands: names.
     """
     shim = build_shim(folder)
-    path = folder / "results.json"
+    path = folder / "results.jsonl"
     arguments = [str(shim), str(folder), str(path), str(most or 0), *commands]
     done = subprocess.run(
         [sys.executable, __file__, *arguments],
@@ -134,7 +134,8 @@ def try_faults(folder: Path, *, most: int | None, commands: Sequence[str]) -> li
         check=False,
     )
     assert not done.returncode, done.stderr
-    return [Result(Case(**one["case"]), one["wrong"]) for one in json.loads(path.read_text())]
+    found = map(json.loads, path.read_text().splitlines())
+    return [Result(Case(**one["case"]), one["wrong"]) for one in found]
 
 
 def table(results: Sequence[Result]) -> str:
@@ -382,8 +383,10 @@ def main() -> None:
     cases = [case for command in commands for case in every_case(command, bench.count(command))]
     if int(most):
         cases = some(cases, int(most))
-    results = [asdict(bench.attempt(case)) for case in cases]
-    Path(path).write_text(json.dumps(results))
+    with Path(path).open("w") as results:  # line by line, so that one can look on
+        for case in cases:
+            results.write(json.dumps(asdict(bench.attempt(case))) + "\n")
+            results.flush()
 
 
 if __name__ == "__main__":

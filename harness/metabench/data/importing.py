@@ -16,7 +16,7 @@ from metabench.data.originals import Originals, is_archive
 from metabench.data.pack import Pack, read_pack, verify_pack
 from metabench.data.packing import write_pack
 from metabench.data.progress import Progress
-from metabench.durable import hint_of
+from metabench.durable import flush, hint_of
 from metabench.errors import DataError
 
 
@@ -154,6 +154,7 @@ def _publish(made: Pack, target: Path, *, named: bool) -> Pack:
         with _temporary(target.parent, ".replaced-") as aside:
             with suppress(FileNotFoundError):
                 target.rename(aside / "pack")
+            flush(made.folder)
             try:
                 made.folder.rename(target)
             except OSError:
@@ -161,6 +162,7 @@ def _publish(made: Pack, target: Path, *, named: bool) -> Pack:
                     raise
                 # Another process was first: look at what it wrote.
                 continue
+            flush(target.parent)
             return Pack(target, made.index)
     if there.index.digest != made.index.digest:
         examples = made.index.examples

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from metabench.durable import flush, is_locked, locked, naming, remove_unfinished, replacing
-from metabench.errors import DataError, MetabenchError, UsageError
+from metabench.errors import DataError, UsageError
 from metabench.results.schema import EpisodeRecord, RunRecord
 from metabench.values import canonical_json
 
@@ -32,7 +32,7 @@ _SAME_SCORE = {"rel_tol": 1e-4, "abs_tol": 1e-7}
 """Scores of the same predictions that were computed twice, up to rounding."""
 
 
-class ElsewhereError(MetabenchError):
+class Elsewhere(Exception):  # noqa: N818 - nothing is wrong
     """Another process is making the run."""
 
 
@@ -219,16 +219,13 @@ class RunStore:
         """Keep a second process off this run; the lock ends with the process, however it ends.
 
         Raises:
-            ElsewhereError: when another process has it.
+            Elsewhere: when another process has it.
             UsageError: when the folder cannot be written.
         """
         require_writable(self.folder)
         with locked(self.folder / ".lock") as ours:
             if not ours:
-                raise ElsewhereError(
-                    f"Another process is working on the run in {self.folder}.",
-                    hint="Wait for it, or choose another --out.",
-                )
+                raise Elsewhere(f"Another process is working on the run in {self.folder}.")
             for folder in (self.folder, self.checkpoint.parent, self.episodes_of("any").parent):
                 remove_unfinished(folder)
             yield

@@ -85,6 +85,7 @@ class RunExecution:
 
         Raises:
             Interrupted: when stopped; the same command resumes.
+            Elsewhere: when another process is making it.
             MetabenchError: when the run failed; the record says so.
         """
         with self.store.locked():

@@ -24,7 +24,7 @@ from metabench.plugin.specs import RunEvent
 from metabench.results.reading import read_runs
 from metabench.results.schema import EpisodeRecord, RunRecord
 from metabench.results.search_files import read_genotypes
-from metabench.results.store import ElsewhereError
+from metabench.results.store import Elsewhere
 from metabench.running import checkpoint
 from metabench.running.loops import Control, Interrupted
 from metabench.running.run import RunExecution
@@ -382,7 +382,7 @@ def test_two_processes_do_not_make_the_same_run(catalog: Catalog, tmp_path: Path
     made = planned(catalog)
     with (
         run(made, catalog, tmp_path).store.locked(),
-        pytest.raises(ElsewhereError, match="Another process is working"),
+        pytest.raises(Elsewhere, match="Another process is working"),
     ):
         run(made, catalog, tmp_path)()
 

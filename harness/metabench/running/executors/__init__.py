@@ -143,7 +143,7 @@ def run_job(
             run saves its state, and the outcome is ``interrupted``.
         leader: of other processes that make the run as well, see ``metabench run --ranks``.
     """
-    from metabench.results.store import ElsewhereError
+    from metabench.results.store import Elsewhere
     from metabench.running.loops import Interrupted
 
     stop, kinds = _Stop(stopped, job.time_limit), set()
@@ -156,9 +156,9 @@ def run_job(
         _run(job, catalog, emit=say, stop=stop, leader=leader)
     except Interrupted:
         return JobOutcome(job, "interrupted", stop.why)
-    except ElsewhereError as error:
+    except Elsewhere as error:
         emit(job.event("message", "another process is making it"))
-        return JobOutcome(job, "elsewhere", error.message, error.hint)
+        return JobOutcome(job, "elsewhere", str(error), "Wait for it, or choose another --out.")
     except Exception as error:
         # A plugin may raise anything; the run is marked, and the others go on.
         outcome = _failed(job, error)
