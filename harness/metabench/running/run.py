@@ -281,10 +281,14 @@ class RunExecution:
         if self._planned.trial:
             loops.meta_validate(built.meta_val())
             return self._write(record, "trained")
+        tested_by = self._test_engine
+        if picked == "eager":  # a kill after the last episode must not lose what made it
+            self._test_engine = engines.together(tested_by, picked)
+            record = self._write(record, "running")
         try:
             loops.meta_test()
         finally:
-            self._test_engine = engines.together(self._test_engine, test.name)
+            self._test_engine = engines.together(tested_by, test.name)
         episodes, _ = read_episodes(self.store.episodes_of(), record)
         return self._write(record, "done", measures=measure(self.store.folder, episodes))
 

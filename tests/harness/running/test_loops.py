@@ -179,6 +179,20 @@ def test_a_killed_run_ends_with_the_same_bytes(
     assert record.status == "done"
 
 
+def test_a_kill_after_the_last_episode_loses_nothing_of_the_record(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    made = planned(
+        catalog,
+        budget={"meta_steps": 1, "meta_batch": 1},
+        protocol={"episodes": 1, "selection": "last"},
+    )
+    with pytest.raises(Killed):
+        run(made, catalog, tmp_path / "cut", emit=kill_at("meta-test", 4))()
+    records = [run(made, catalog, tmp_path / name)() for name in ("cut", "whole")]
+    assert records[0].provenance.test_engine == records[1].provenance.test_engine == ("eager",)
+
+
 def test_stopping_saves_and_the_next_start_goes_on(catalog: Catalog, tmp_path: Path) -> None:
     made = planned(catalog)
     asked = iter([False] * 10 + [True])
