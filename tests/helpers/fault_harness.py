@@ -92,13 +92,16 @@ def every_case(command: str, counts: Sequence[int]) -> Iterator[Case]:
 
 
 def some(cases: Sequence[Case], n: int) -> list[Case]:
-    """Cases spread over commands, kinds and faults: each group gives one before one gives two."""
-    groups: dict[tuple[Any, ...], list[Case]] = {}
+    """Cases spread over commands, kinds and faults: commands take turns, and so do the others."""
+    seen = Counter[tuple[Any, ...]]()
+    order: list[tuple[int, int, Case]] = []
     for case in random.Random(0).sample(cases, len(cases)):
-        groups.setdefault((case.command, case.kind, case.fault, case.onwards), []).append(case)
-    numbered = [(place, case) for group in groups.values() for place, case in enumerate(group)]
-    order = [case for _, case in sorted(numbered, key=lambda one: one[0])]
-    return order[:n]
+        group = (case.command, case.kind, case.fault, case.onwards)
+        turn = seen[group]
+        seen[group] += 1
+        seen[case.command, turn] += 1
+        order.append((turn, seen[case.command, turn], case))
+    return [case for *_, case in sorted(order, key=lambda one: one[:2])[:n]]
 
 
 def build_shim(folder: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fault_harness import COMMANDS, Result, table, try_faults
 
-SPREAD = 20
+SPREAD = 16
 """Points that are tried each time; all of them are tried before a release."""
 
 
