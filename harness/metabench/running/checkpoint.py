@@ -41,7 +41,8 @@ _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 def save(path: Path, state: Mapping[str, Any], *, about: Mapping[str, str] | None = None) -> None:
     """Write nested dicts, lists, tuples, tensors, numbers, strings and None.
 
-    A tensor is named by the keys that lead to it, ``learner.weights.head.bias``.
+    A tensor is named by the keys that lead to it, ``learner.weights.head.bias``. A file without
+    texts beside the state holds a digest; one for other programs holds only these tensors.
 
     Args:
         path: of the file.
@@ -55,7 +56,8 @@ def save(path: Path, state: Mapping[str, Any], *, about: Mapping[str, str] | Non
     tensors: dict[str, Tensor] = {}
     skeleton = json.dumps(_strip(state, tensors, ""))
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors[_DIGEST] = _digest(skeleton, tensors)
+    if about is None:
+        tensors[_DIGEST] = _digest(skeleton, tensors)
     about = {"skeleton": skeleton, **(about or {})}
     with replacing(path) as temporary:
         try:
