@@ -408,7 +408,7 @@ def _records() -> str:
 
 
 def _errors() -> str:
-    rows = [["0", "Done."]]
+    rows = [["0", "Done. A run that another process is making is no failure."]]
     codes: dict[int, list[str]] = {}
     kinds: list[type[errors.MetabenchError]] = errors.MetabenchError.__subclasses__()
     kinds.sort(key=lambda kind: kind.__name__)

@@ -49,24 +49,63 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         flush(path.parent)
     except OSError as error:
-        # A write that fails names no file, and nobody knows the other name.
-        if error.filename == str(temporary) or (not error.filename and error.errno in NO_SPACE):
+        _name(error, path)
+        if error.filename == str(temporary):  # nobody knows the other name
             error.filename = str(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def out_of_space(error: Exception, place: Path) -> str:
-    """What could not be written as a disk is full, in words; "" for any other error.
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system in the block name a file; a write that fails names none."""
+    try:
+        yield
+    except OSError as error:
+        _name(error, path)
+        raise
+
+
+def _name(error: OSError, path: Path) -> None:
+    """Give an error the name of a file, if it has none."""
+    if error.filename2 is not None:  # the new name of a file that was renamed or copied
+        error.filename = error.filename2
+    elif error.filename is None:
+        error.filename = str(path)
+
+
+def refused(error: Exception, place: Path) -> tuple[str, str] | None:
+    """What the operating system refused to do with files, and what to do about it, in sentences.
 
     Args:
         error: what was raised.
-        place: what is named where the error names no file.
+        place: a folder that is written to; it is named where the error names no file.
+
+    Returns:
+        None for an error of another kind, or about files elsewhere.
     """
-    if not isinstance(error, OSError) or error.errno not in NO_SPACE:
-        return ""
-    return f"cannot write to {error.filename or place}: {error.strerror}"
+    if not isinstance(error, OSError) or error.errno is None:
+        return None
+    path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else place
+    if error.errno not in NO_SPACE and not _lies_below(path, place):
+        return None
+    return f"Cannot write to {path}: {error.strerror}.", hint_of(error)
+
+
+def hint_of(error: OSError) -> str:
+    """What to do about an error of the operating system."""
+    if error.errno in NO_SPACE:
+        return "Free some space there."
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return "Close other programs, or allow more open files with ulimit -n."
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return "Ask its owner to let you write there, or choose another folder."
+    return "Look at what is there, or choose another folder."
+
+
+def _lies_below(path: Path, folder: Path) -> bool:
+    return path.absolute().is_relative_to(folder.absolute())
 
 
 def flush(path: Path) -> None:

@@ -14,8 +14,9 @@ import pytest
 import torch
 from full_disk import full_disk
 
-from metabench.durable import is_locked, locked, remove_unfinished, replacing
+from metabench.durable import is_locked, locked, refused, remove_unfinished, replacing
 from metabench.errors import UsageError
+from metabench.results.store import RunStore
 from metabench.running import checkpoint
 
 
@@ -89,6 +90,42 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="it is a link"), locked(tmp_path / ".lock"):
         pass
     assert target.read_text() == "text"
+
+
+def test_a_folder_in_the_place_of_a_lock_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(UsageError, match=r"Cannot lock .*\.lock: Is a directory"):
+        _take(tmp_path / ".lock")
+
+
+def _take(path: Path) -> None:
+    with locked(path):
+        raise AssertionError("the lock was taken")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "no space"), "Cannot write to R: no space."),
+        (OSError(errno.ENOSPC, "no space", "/elsewhere"), "Cannot write to /elsewhere: no space."),
+        (OSError(errno.EMFILE, "too many", "R/a"), "Cannot write to R/a: too many."),
+        (OSError(errno.EACCES, "denied", b"R/a"), "Cannot write to R/a: denied."),
+        (OSError(errno.EACCES, "denied", "/elsewhere"), None),
+        (OSError("no number"), None),
+        (ValueError("no error of the system"), None),
+    ],
+)
+def test_what_the_system_refuses_is_a_sentence(error: Exception, said: str | None) -> None:
+    found = refused(error, Path("R"))
+    assert (found and found[0]) == said
+    assert found is None or found[1].endswith(".")
+
+
+def test_a_write_that_fails_names_its_file(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    with full_disk(10), pytest.raises(OSError, match="File too large") as caught:
+        store.append_timing({"phase": "meta-train"})
+    assert caught.value.filename == str(tmp_path / "timings.jsonl")
 
 
 @pytest.fixture

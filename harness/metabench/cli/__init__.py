@@ -33,7 +33,7 @@ from metabench.cli.status import status
 from metabench.cli.track import track
 from metabench.cli.tune import tune
 from metabench.cli.view import view
-from metabench.durable import NO_SPACE
+from metabench.durable import hint_of
 from metabench.errors import MetabenchError
 from metabench.text import readable
 
@@ -74,8 +74,8 @@ class _Group(typer.core.TyperGroup):
             raise  # Nobody reads on: typer ends without a word.
         except OSError as error:
             say(f"Error: {readable(told(error))}", fg="red")
-            if error.errno in NO_SPACE and error.filename:
-                say("Free some space there.")
+            if error.filename:
+                say(hint_of(error))
             raise typer.Exit(1) from error
 
 

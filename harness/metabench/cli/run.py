@@ -456,20 +456,22 @@ def tell_price(runs: Sequence[PlannedRun], how: HowToRun, *, probe: bool) -> Pri
 def finish(outcomes: Sequence[JobOutcome], *, table: bool = True) -> None:
     """Print how the runs ended and what to do next; exit with 1 on failure, 130 if interrupted.
 
+    Runs that other processes are at are no failure.
+
     Args:
         outcomes: of the jobs.
         table: say how the table is printed.
     """
     counts = {
         status: sum(outcome.status == status for outcome in outcomes)
-        for status in ("done", "failed", "interrupted", "submitted")
+        for status in ("done", "failed", "interrupted", "submitted", "elsewhere")
     }
     for outcome in outcomes:
         if outcome.status == "failed":
             say(f"Failed: {outcome.job.label}: {outcome.text}", fg="red")
         elif outcome.status == "interrupted" and outcome.text:
             say(f"Interrupted: {outcome.job.label}: {outcome.text}", fg="yellow")
-        if outcome.hint:
+        if outcome.hint and outcome.status != "elsewhere":
             say(outcome.hint)
     ended = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
     say(f"Runs: {ended}.")
@@ -477,7 +479,7 @@ def finish(outcomes: Sequence[JobOutcome], *, table: bool = True) -> None:
         again = shlex.join(["metabench", *sys.argv[1:]])
         say(f"The state is saved. Resume with:\n  {again}")
         raise typer.Exit(130)
-    if counts["submitted"]:
+    if counts["submitted"] or counts["elsewhere"]:
         say(f"Watch them with: metabench status {shlex.quote(str(outcomes[0].job.out))}")
     if counts["done"] and table:
         say(f"Print the table with: metabench report {shlex.quote(str(outcomes[0].job.out))}")

@@ -9,18 +9,23 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from metabench.data.archive import Archive, Preparation, RemoteFile
-from metabench.data.importing import import_archive
+from metabench.data.importing import cannot_write, import_archive
 from metabench.data.locations import data_root, originals_folder
+from metabench.data.locks import held
 from metabench.data.originals import is_web_page
 from metabench.data.pack import Pack
 from metabench.data.progress import Progress
 from metabench.errors import DataError
 from metabench.text import plain, readable
+
+_LOG = logging.getLogger(__name__)
 
 CHUNK = 2**16
 TIMEOUT = 30.0
@@ -67,9 +72,24 @@ def fetch_archive(
         )
     root = root or data_root()
     folder = originals_folder(archive.name, root)
-    for file in archive.files:
-        _fetch(file, folder, report)
+    with _alone(folder, archive.name):
+        for file in archive.files:
+            _fetch(file, folder, report)
     return import_archive(archive, folder, preparation=preparation, root=root, report=report)
+
+
+@contextmanager
+def _alone(folder: Path, name: str) -> Iterator[None]:
+    """Download alone: who comes later waits, and then finds the files."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(error, folder) from error
+    with ExitStack() as stack:
+        if not stack.enter_context(held(folder, wait=False)):
+            _LOG.warning("%s: waits for another process that downloads it", name)
+            stack.enter_context(held(folder))
+        yield
 
 
 def _fetch(file: RemoteFile, folder: Path, report: Progress | None) -> None:
@@ -94,10 +114,7 @@ def _fetch(file: RemoteFile, folder: Path, report: Progress | None) -> None:
         except ValueError:
             failures.append(f"{shown} has another digest than {file.digest}")
         except OSError as error:
-            raise DataError(
-                f"Cannot write {folder / file.name}: {error.strerror or error}.",
-                hint="Free some space there, or set METABENCH_DATA to another folder.",
-            ) from error
+            raise cannot_write(error, folder / file.name) from error
         else:
             return
     raise DataError(

@@ -16,6 +16,7 @@ from metabench.data.originals import Originals, is_archive
 from metabench.data.pack import Pack, read_pack, verify_pack
 from metabench.data.packing import write_pack
 from metabench.data.progress import Progress
+from metabench.durable import flush, hint_of
 from metabench.errors import DataError
 
 
@@ -103,18 +104,39 @@ def _workspace(home: Path) -> Iterator[Path]:
         with ExitStack() as stack:
             with held(home):
                 _sweep(home)
-                name = stack.enter_context(
-                    tempfile.TemporaryDirectory(prefix=".writing-", dir=home)
-                )
-                stack.enter_context(held(Path(name)))
-            folder = Path(name, "pack")
+                made = stack.enter_context(_temporary(home, ".writing-"))
+                stack.enter_context(held(made))
+            folder = made / "pack"
             folder.mkdir()
             yield folder
     except OSError as error:
-        raise DataError(
-            f"Cannot write to {home}: {error.strerror or error}.",
-            hint="Free some space there, or set METABENCH_DATA to another folder.",
-        ) from error
+        raise cannot_write(error, home) from error
+
+
+@contextmanager
+def _temporary(home: Path, prefix: str) -> Iterator[Path]:
+    """A new folder that is removed; what cannot be removed is left to the next import.
+
+    Removing never fails, so that it hides no other error.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=home))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def cannot_write(error: OSError, place: Path) -> DataError:
+    """An error of the operating system below the data root, as a sentence and a hint.
+
+    Args:
+        error: what was raised.
+        place: what is named where the error names no file.
+    """
+    return DataError(
+        f"Cannot write to {error.filename2 or error.filename or place}: {error.strerror or error}.",
+        hint=f"{hint_of(error).rstrip('.')}, or set METABENCH_DATA to another folder.",
+    )
 
 
 def _sweep(home: Path) -> None:
@@ -132,9 +154,10 @@ def _publish(made: Pack, target: Path, *, named: bool) -> Pack:
         DataError: a sound pack of other images has that name; it is never replaced.
     """
     while (there := _sound(target)) is None:
-        with tempfile.TemporaryDirectory(prefix=".replaced-", dir=target.parent) as aside:
+        with _temporary(target.parent, ".replaced-") as aside:
             with suppress(FileNotFoundError):
-                target.rename(Path(aside, "pack"))
+                target.rename(aside / "pack")
+            flush(made.folder)
             try:
                 made.folder.rename(target)
             except OSError:
@@ -142,6 +165,7 @@ def _publish(made: Pack, target: Path, *, named: bool) -> Pack:
                     raise
                 # Another process was first: look at what it wrote.
                 continue
+            flush(target.parent)
             return Pack(target, made.index)
     if there.index.digest != made.index.digest:
         examples = made.index.examples

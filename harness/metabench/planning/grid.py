@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import Field, field_validator
 
+from metabench.durable import hint_of, replacing
 from metabench.errors import UsageError, unknown
 from metabench.planning.overrides import (
     Changes,
@@ -343,9 +344,12 @@ def write_grid(grid: Grid, file: Path) -> None:
             f"{file} exists and is another plan.", hint="Give --save-plan another name."
         )
     try:
-        file.write_text(grid_text(grid), encoding="utf-8")
+        with replacing(file.resolve()) as temporary:
+            temporary.write_text(grid_text(grid), encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"The plan {file} cannot be written: {error.strerror}.") from error
+        raise UsageError(
+            f"The plan {file} cannot be written: {error.strerror}.", hint=hint_of(error)
+        ) from error
 
 
 def grid_text(grid: Grid) -> str:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic_core import from_json
 
 from metabench.data.plain_files import MAX_RECORD, MAX_ROWS, read_plain
-from metabench.durable import flush, is_locked, locked, remove_unfinished, replacing
-from metabench.errors import DataError, MetabenchError, UsageError
+from metabench.durable import flush, is_locked, locked, naming, remove_unfinished, replacing
+from metabench.errors import DataError, UsageError
 from metabench.results.schema import EpisodeRecord, RunRecord
 from metabench.values import canonical_json
 
@@ -39,6 +39,10 @@ NUMBERS = ("episodes", "genotypes", "embeddings", "metrics")
 
 _SAME_SCORE = {"rel_tol": 1e-4, "abs_tol": 1e-7}
 """Scores of the same predictions that were computed twice, up to rounding."""
+
+
+class Elsewhere(Exception):  # noqa: N818 - nothing is wrong
+    """Another process is making the run."""
 
 
 class RunStore:
@@ -181,13 +185,13 @@ class RunStore:
 
     def write_rows(self, stem: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write a whole file of rows in the place of an earlier one."""
-        text = _joined(canonical_json(dict(row)) for row in rows)
-        replace_text(self.folder / f"{stem}.jsonl", text)
+        lines = (canonical_json(dict(row)) for row in rows)
+        replace_lines(self.folder / f"{stem}.jsonl", lines)
 
     def _append_once(self, stem: str, first: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add a line per episode to a file, but for those that are there already."""
         path = self.folder / f"{stem}.jsonl"
-        there = _repaired(path)
+        there = lines_of(path)
         after = _parsed(there[-1:], path, "index")[0]["index"] if there else -1
         lines = [
             canonical_json({"index": index, **row})
@@ -204,12 +208,12 @@ class RunStore:
             having: further metrics; a line without one of them is not complete.
         """
         path = self.episodes_of(evaluation)
-        lines = _repaired(path)
+        lines = lines_of(path)
         n = next(
             (i for i, line in enumerate(lines) if not _is_episode(line, i, having)), len(lines)
         )
         if n < len(lines):
-            replace_text(path, _joined(lines[:n]))
+            replace_lines(path, lines[:n])
         return n
 
     def forget_evaluation(self, evaluation: str) -> None:
@@ -224,7 +228,7 @@ class RunStore:
         """
         path, other = self.episodes_of(), self.episodes_of(evaluation)
         merged = []
-        for line, again in zip(_repaired(path), _repaired(other), strict=True):
+        for line, again in zip(lines_of(path), lines_of(other), strict=True):
             old, new = (EpisodeRecord.model_validate_json(one) for one in (line, again))
             if old.key != new.key or not math.isclose(old.score, new.score, **_SAME_SCORE):
                 raise DataError(
@@ -235,7 +239,7 @@ class RunStore:
                 )
             both = {**(old.metrics or {}), **(new.metrics or {})}
             merged.append(old.model_copy(update={"metrics": both}))
-        replace_text(path, _joined(one.model_dump_json(exclude_none=True) for one in merged))
+        replace_lines(path, (one.model_dump_json(exclude_none=True) for one in merged))
 
     def append_metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """Add a point of the training curve."""
@@ -244,11 +248,11 @@ class RunStore:
     def rewind_metrics(self, step: int) -> None:
         """Forget points after ``step``: a resumed run makes them again."""
         path = self.folder / "metrics.jsonl"
-        lines = _repaired(path)
+        lines = lines_of(path)
         points = _parsed(lines, path, "step")
         if path.exists():
             kept = [line for line, at in zip(lines, points, strict=True) if at["step"] <= step]
-            replace_text(path, _joined(kept))
+            replace_lines(path, kept)
 
     def append_timing(self, values: Mapping[str, Any]) -> None:
         """Add a note of wall time; kept apart so that the other files hold no clock values."""
@@ -257,7 +261,7 @@ class RunStore:
     def train_seconds(self) -> float:
         """Wall time of meta-training over all starts."""
         path = self.folder / "timings.jsonl"
-        notes = _parsed(_repaired(path), path, "phase", "seconds")
+        notes = _parsed(lines_of(path), path, "phase", "seconds")
         return math.fsum(note["seconds"] for note in notes if note["phase"] == "meta-train")
 
     @contextmanager
@@ -265,16 +269,13 @@ class RunStore:
         """Keep a second process off this run; the lock ends with the process, however it ends.
 
         Raises:
-            MetabenchError: when another process has it.
+            Elsewhere: when another process has it.
             UsageError: when the folder cannot be written.
         """
         require_writable(self.folder)
         with locked(self.folder / ".lock") as ours:
             if not ours:
-                raise MetabenchError(
-                    f"Another process is working on the run in {self.folder}.",
-                    hint="Wait for it, or choose another --out.",
-                )
+                raise Elsewhere(f"Another process is working on the run in {self.folder}.")
             for folder in (self.folder, self.checkpoint.parent, self.episodes_of("any").parent):
                 remove_unfinished(folder)
             yield
@@ -307,14 +308,29 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def set_aside(path: Path) -> str:
+    """Give a damaged file another name, under which nothing reads it; return that name."""
+    aside, n = path.with_name(f"{path.name}.damaged"), 1
+    while aside.exists():
+        n += 1
+        aside = path.with_name(f"{path.name}.damaged-{n}")
+    path.rename(aside)
+    return aside.name
+
+
 def replace_text(path: Path, text: str) -> None:
     """Replace a file in one step: a kill or a power cut leaves the old or the new one."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
+def replace_lines(path: Path, lines: Iterable[str]) -> None:
+    """Replace a file of lines in one step."""
+    replace_text(path, _joined(lines))
+
+
 def _append(path: Path, lines: list[str]) -> None:
-    with path.open("a", encoding="utf-8") as file:
+    with naming(path), path.open("a", encoding="utf-8") as file:
         file.write(_joined(lines))
 
 
@@ -322,7 +338,7 @@ def _joined(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _repaired(path: Path) -> list[str]:
+def lines_of(path: Path) -> list[str]:
     """The complete lines of an append-only file, after cutting off a torn last line."""
     if not path.exists():
         return []

@@ -5,6 +5,7 @@ A file is written under another name and renamed, so that a kill leaves the old 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -22,7 +23,18 @@ from metabench.durable import replacing
 from metabench.errors import DataError, PluginError
 from metabench.plugin.contracts.learner import TrainingOnly
 
+TRAINING_ID = "training_id"
+"""Name of what identifies the training, in its states. Absent in states of older versions."""
+
 _TENSOR = "tensor:"
+_DIGEST = "#digest"
+"""Name of the digest of all that a file holds, as 32 bytes; older files have none. It is a tensor,
+since safetensors writes several texts in any order."""
+_DAMAGES = (
+    *(AttributeError, KeyError, RecursionError, TypeError, ValueError),
+    SafetensorError,
+)
+"""What reading a damaged file raises."""
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 """The number of an error of the operating system, in what safetensors says of it."""
 
@@ -30,7 +42,8 @@ _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 def save(path: Path, state: Mapping[str, Any], *, about: Mapping[str, str] | None = None) -> None:
     """Write nested dicts, lists, tuples, tensors, numbers, strings and None.
 
-    A tensor is named by the keys that lead to it, ``learner.weights.head.bias``.
+    A tensor is named by the keys that lead to it, ``learner.weights.head.bias``. A file without
+    texts beside the state holds a digest; one for other programs holds only these tensors.
 
     Args:
         path: of the file.
@@ -42,9 +55,11 @@ def save(path: Path, state: Mapping[str, Any], *, about: Mapping[str, str] | Non
         OSError: when the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
-    skeleton = _strip(state, tensors, "")
+    skeleton = json.dumps(_strip(state, tensors, ""))
     path.parent.mkdir(parents=True, exist_ok=True)
-    about = {"skeleton": json.dumps(skeleton), **(about or {})}
+    if about is None:
+        tensors[_DIGEST] = _digest(skeleton, tensors)
+    about = {"skeleton": skeleton, **(about or {})}
     with replacing(path) as temporary:
         try:
             save_file(tensors, temporary, metadata=about)
@@ -63,18 +78,33 @@ def load(path: Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:
     """
     try:
         require_plain(path)
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            skeleton = json.loads(file.metadata()["skeleton"])
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        state = _fill(skeleton, tensors)
+        skeleton = about["skeleton"]
+        digest = tensors.pop(_DIGEST, None)
+        if digest is not None and not torch.equal(digest, _digest(skeleton, tensors)):
+            raise ValueError("its content does not have the digest that it gives")
+        on_device = {name: tensor.to(device) for name, tensor in tensors.items()}
+        state = _fill(json.loads(skeleton), on_device)
         if not isinstance(state, dict):
             raise TypeError("it holds no state")
-    except (SafetensorError, KeyError, RecursionError, TypeError, ValueError) as error:
+    except _DAMAGES as error:
         raise DataError(
-            f"The checkpoint {path} is damaged: {error}.",
+            f"The checkpoint {path} is damaged: {str(error) or type(error).__name__}.",
             hint="Delete it to start this run from the beginning.",
         ) from error
     return state
+
+
+def _digest(skeleton: str, tensors: Mapping[str, Tensor]) -> Tensor:
+    """A digest of all that a file holds, uint8 ``[32]``."""
+    found = hashlib.sha256(skeleton.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].cpu()
+        found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return torch.tensor(list(found.digest()), dtype=torch.uint8)
 
 
 def named_tensors(state: Any) -> dict[str, Tensor]:

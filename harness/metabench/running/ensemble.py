@@ -14,6 +14,7 @@ from torch import Tensor
 from metabench.plugin.contracts.episode import Adapted, Labelled, Predictor, TaskKind
 from metabench.plugin.contracts.learner import Learner
 from metabench.running import checkpoint
+from metabench.running.checkpoint import TRAINING_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ def keep(
     best: float | None,
     sign: float,
     most: int,
+    training_id: str = "",
 ) -> float:
     """Keep a state in a file of the best ones, if it is one of them.
 
@@ -96,6 +98,7 @@ def keep(
         sign: 1 where larger scores are better, else -1.
         most: how many states to keep. A single one is compared with ``best`` alone, so that no
             file is read.
+        training_id: of the training.
 
     Returns:
         The best score, that of this state included.
@@ -104,7 +107,8 @@ def keep(
         return best
     earlier = kept(path) if most > 1 and path.exists() else []
     members = [one for one in earlier if one["step"] < step]
-    members.append({"step": step, "score": score, "learner": dict(state)})
+    member = {"step": step, "score": score, "learner": dict(state), TRAINING_ID: training_id}
+    members.append(member)
     members.sort(key=lambda one: (-sign * one["score"], one["step"]))
     first, *others = members[:most]
     checkpoint.save(path, {**first, "others": others})

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from metabench.errors import DivergedError
+from metabench.errors import DataError, DivergedError
 from metabench.planning.plan import PlannedRun
 from metabench.plugin.contracts.episode import (
     Adapted,
@@ -30,14 +31,15 @@ from metabench.plugin.contracts.learner import SKIPPED, Learner, PhasedLearner
 from metabench.plugin.contracts.space import CanonicalSpace
 from metabench.plugin.specs import RunEvent
 from metabench.results.schema import EpisodeRecord
-from metabench.results.store import RunStore
+from metabench.results.store import RunStore, set_aside
 from metabench.results.training_curve import VAL_SCORE
 from metabench.results.validation_scores import META_VAL
 from metabench.running import checkpoint, returned
 from metabench.running.build import Built
-from metabench.running.checkpoint import without_training
+from metabench.running.checkpoint import TRAINING_ID, without_training
 from metabench.running.engines import Adapter, EagerAdapter, Engine, EngineName
 from metabench.running.ensemble import Ensemble, keep, kept
+from metabench.running.kept_states import check_position, check_training, load_kept
 from metabench.running.training_phases import TrainingPhase, batches
 from metabench.running.weights_file import load_given
 from metabench.running.work import Work
@@ -65,6 +67,13 @@ UNJUDGED = "unjudged"
 
 class Interrupted(Exception):  # noqa: N818 - like KeyboardInterrupt, not an error
     """The run was asked to stop; the state is saved."""
+
+
+class SetAside(Exception):  # noqa: N818 - the run goes on
+    """A state that was kept is set aside; the learner, which may hold a part of it, is spoilt.
+
+    A learner that is built anew trains to the same numbers.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +155,7 @@ class Loops:
         engine: makes the meta-steps; None for the learner itself.
         validation: adapts in meta-validation; the learner itself unless given.
         test: adapts in meta-test and further evaluations; likewise.
+        training_id: of the training; "" for any.
     """
 
     planned: PlannedRun
@@ -156,6 +166,7 @@ class Loops:
     engine: Engine | None = None
     validation: Adapter = field(default_factory=EagerAdapter)
     test: Adapter = field(default_factory=EagerAdapter)
+    training_id: str = ""
 
     def meta_train(self) -> Trained:
         """Train from where an earlier start stopped; leave the weights to test in the learner.
@@ -164,6 +175,8 @@ class Loops:
         is there already, nothing is trained.
 
         Raises:
+            SetAside: when what an earlier start kept does not fit; it is set aside.
+            DataError: when given weights do not fit.
             Interrupted: when asked to stop.
             DivergedError: when a logged value is not finite; the last checkpoint is good.
         """
@@ -336,36 +349,77 @@ class Loops:
         found: dict[str, Any] = {"learner": without_training(self._state())}
         if trained.score is not None:
             found = checkpoint.load(self.store.best_checkpoint)
-        checkpoint.save(self.store.weights, {**found, **asdict(trained)})
+        facts = {"step": trained.step, "skipped": trained.skipped, "score": trained.score}
+        kept = {**found, **facts, TRAINING_ID: self.training_id}
+        checkpoint.save(self.store.weights, kept)
         self.store.forget_training()
 
     def _trained_before(self) -> Trained:
-        found = checkpoint.load(self.store.weights, device=self.device)
-        spec, learner = self.planned.spec, self.built.learner
+        spec = self.planned.spec
         if spec.weights is None:
-            learner.load_state_dict(found["learner"])
+            found = self._load(self.store.weights, whole=False)
         else:
-            load_given(learner, found["learner"], place=f"{spec.suite}@{spec.setting}")
+            found = checkpoint.load(self.store.weights, device=self.device)
+            check_position(found, path=self.store.weights)
+            place = f"{spec.suite}@{spec.setting}"
+            load_given(self.built.learner, found["learner"], place=place)
         self.store.forget_training()
-        return Trained(int(found["step"]), found["skipped"], found["score"])
+        return Trained(found["step"], found.get("skipped"), found.get("score"))
 
     def _resume(self) -> tuple[_State, list[Mapping[str, Tensor | float]]]:
         """Where an earlier start stopped, and the scalars of its steps since the last point."""
         if not self.store.checkpoint.exists():
             self.store.rewind_metrics(0)
             return _State(), []
-        kept = checkpoint.load(self.store.checkpoint, device=self.device)
-        self.built.learner.load_state_dict(kept["learner"])
+        kept = self._load_states()
         self.store.rewind_metrics(kept["step"])
         self._say("message", text=f"resumes at meta-step {kept['step']:,}")
-        skipped = kept.get(SKIPPED)
-        state = _State(int(kept["step"]), kept["best"], skipped, kept.get("in_a_row", 0))
+        state = _State(kept["step"], kept.get("best"), kept.get(SKIPPED), kept.get("in_a_row", 0))
         pending = kept.get("pending", [])
         if kept.get(UNJUDGED):
             if self.control.leader is not None:
                 self.control.leader.load(self.built.learner)
             state = self._judge(state, pending)
         return state, pending
+
+    def _load_states(self) -> dict[str, Any]:
+        """Load the state of training into the learner, once the best weights are known to fit.
+
+        Raises:
+            SetAside: when one of them does not.
+        """
+        last, best = self.store.checkpoint, self.store.best_checkpoint
+        kept = self._load(last)
+        if kept.get("best") is None:
+            return kept
+        if not best.exists():
+            raise self._set_aside(last, f"The best weights of the training are gone: {best}.")
+        try:
+            self._load(best, whole=False)
+        except SetAside:
+            last.unlink()  # it says which weights are the best, which are now another file
+            raise
+        return self._load(last)
+
+    def _load(self, path: Path, *, whole: bool = True) -> dict[str, Any]:
+        """Load a state of this training into the learner; where it does not fit, set it aside."""
+        spec, learner = self.planned.spec, self.built.learner
+        try:
+            found = checkpoint.load(path, device=self.device)
+            check_training(found, self.training_id, path=path)
+            check_position(found, path=path, most=spec.training.meta_steps)
+            for one in (*found.get("others", ()), found):
+                load_kept(learner, one.get("learner"), path=path, whole=whole)
+        except DataError as error:
+            raise self._set_aside(path, error.message) from error
+        return found
+
+    def _set_aside(self, path: Path, why: str) -> SetAside:
+        """Set aside a file of a training that cannot be used, and say so."""
+        name = set_aside(path)
+        text = f"{why} {path.name} is now called {name}, and the training begins anew."
+        self._say("message", text=text)
+        return SetAside(path)
 
     def _save(
         self,
@@ -375,7 +429,7 @@ class Loops:
         unjudged: bool = False,
     ) -> None:
         learner = self._state()
-        kept = {**asdict(state), "learner": learner}
+        kept = {**asdict(state), "learner": learner, TRAINING_ID: self.training_id}
         self.store.flush()  # the points of the curve up to here must not be lost before it
         if pending:
             kept["pending"] = list(pending)
@@ -485,6 +539,7 @@ class Loops:
             best=state.best,
             sign=self.built.scoring.metric.sign,
             most=spec.training.ensemble or 1,
+            training_id=self.training_id,
         )
         return replace(state, best=best)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from metabench.durable import out_of_space
+from metabench.durable import refused
 from metabench.errors import DataError, MetabenchError
 from metabench.planning.metrics import metric_facts
 from metabench.planning.networks import describe_network
@@ -26,13 +28,15 @@ from metabench.results.run_facts import facts_of, scores_of
 from metabench.results.same_code import code_differs
 from metabench.results.schema import RunRecord, Status
 from metabench.results.search_files import measure
-from metabench.results.store import CURVE, RunStore
+from metabench.results.store import CURVE, RunStore, set_aside
+from metabench.results.trainings import Twin
 from metabench.results.validation_scores import validation_scores
-from metabench.running import engines, provenance
+from metabench.running import checkpoint, engines, provenance
 from metabench.running.build import Built, build
 from metabench.running.engines import Adapter, Engine
 from metabench.running.figure_data import keep_figure_data
-from metabench.running.loops import Control, Interrupted, Loops, chunk_size
+from metabench.running.loops import EMBEDDED, Control, Interrupted, Loops, SetAside, chunk_size
+from metabench.running.mending import mend
 from metabench.running.out_of_memory import is_out_of_memory, out_of_memory
 from metabench.running.shared_training import share_training
 from metabench.running.trained_learner import restore
@@ -84,9 +88,14 @@ class RunExecution:
 
         Raises:
             Interrupted: when stopped; the same command resumes.
+            Elsewhere: when another process is making it.
             MetabenchError: when the run failed; the record says so.
         """
         with self.store.locked():
+            for sentence in mend(
+                self.store, rows={"genotypes": sys.maxsize, "embeddings": EMBEDDED}
+            ):
+                self._say_sentence(sentence)
             earlier = self.store.read_record()
             if earlier is not None:
                 made_with = earlier.provenance
@@ -176,8 +185,8 @@ class RunExecution:
                 explained = out_of_memory(self._planned, self._device)
                 self._fail(record, explained.message, hint=explained.hint)
                 raise explained from error
-            said = out_of_space(error, self._out)
-            self._fail(record, said or described(error))
+            said, hint = refused(error, self._out) or (described(error), "")
+            self._fail(record, said, hint=hint)
             raise
 
     def _begin(self, earlier: RunRecord | None) -> RunRecord:
@@ -219,7 +228,7 @@ class RunExecution:
 
     def _run(self, record: RunRecord) -> RunRecord:
         record = self._share_training(record)
-        if record.spec.weights is not None and not self.store.weights.exists():
+        if record.spec.weights is not None and not self._has_given_weights():
             place_weights(self.store, self._planned, self._catalog, device=self._device)
         metrics = record.further_metrics
         built = self._build(metrics)
@@ -249,13 +258,25 @@ class RunExecution:
         validation = self._validation_adapter(picked, built)
         test = self._test_adapter(picked, built)
         loops = Loops(
-            self._planned, built, self.store, self._device, self._control, engine, validation, test
+            self._planned,
+            built,
+            self.store,
+            self._device,
+            self._control,
+            engine,
+            validation,
+            test,
+            record.training_id,
         )
+        trained = None
         try:
-            trained = loops.meta_train()
+            with suppress(SetAside):
+                trained = loops.meta_train()
         finally:
             self._engine = engines.together(before, engine.name if engine.made else "")
             self._ranks = self._ranks if engine.made else ranks_before
+        if trained is None:  # begin anew, with another learner
+            return self._run(record.model_copy(update={"training_from": ""}))
         record = record.model_copy(
             update={
                 "selected_step": trained.step,
@@ -269,10 +290,14 @@ class RunExecution:
         if self._planned.trial:
             loops.meta_validate(built.meta_val())
             return self._write(record, "trained", digests=self._digests(record))
+        tested_by = self._test_engine
+        if picked == "eager":  # a kill after the last episode must not lose what made it
+            self._test_engine = engines.together(tested_by, picked)
+            record = self._write(record, "running")
         try:
             loops.meta_test()
         finally:
-            self._test_engine = engines.together(self._test_engine, test.name)
+            self._test_engine = engines.together(tested_by, test.name)
         episodes, _ = read_episodes(self.store.episodes_of(), record)
         measures = measure(self.store.folder, episodes)
         return self._write(record, "done", measures=measures, digests=self._digests(record))
@@ -285,20 +310,35 @@ class RunExecution:
         """The digests of a record with that of a file as it is now; none of an older record."""
         return {**record.digests, **self.store.digests(name)} if record.digests else {}
 
+    def _has_given_weights(self) -> bool:
+        """Whether the weights to test are there; a damaged file of them is set aside."""
+        path = self.store.weights
+        if not path.exists():
+            return False
+        try:
+            checkpoint.load(path)
+        except DataError as error:
+            self._say_sentence(f"{error.message} It is now called {set_aside(path)}.")
+            return False
+        return True
+
     def _share_training(self, record: RunRecord) -> RunRecord:
         """Take the training of another run, if there is one and this run has none."""
         spec = record.spec
         if self.store.weights.exists() or not spec.training.meta_steps or spec.weights is not None:
             return record
-        twin = share_training(
+        shared = share_training(
             self.store,
             record,
             out=self._out,
             say=self._say_sentence,
             stopped=self._control.stopped,
+            note=partial(self._note_origin, record),
         )
-        if twin is None:
-            return record
+        return shared or record
+
+    def _note_origin(self, record: RunRecord, twin: Twin) -> RunRecord:
+        """Write down which run made the training of this one."""
         self._engine, self._ranks = twin.record.provenance.engine, twin.record.provenance.ranks
         return self._write(
             record, "running", training_from=twin.origin, train_seconds=twin.train_seconds

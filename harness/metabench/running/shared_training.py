@@ -23,7 +23,8 @@ def share_training(
     out: Path,
     say: Callable[[str], None],
     stopped: Callable[[], bool],
-) -> Twin | None:
+    note: Callable[[Twin], RunRecord],
+) -> RunRecord | None:
     """Take the training of another run in the same results folder.
 
     Where another process makes such a training already, this waits for it.
@@ -34,9 +35,11 @@ def share_training(
         out: the results folder.
         say: takes a sentence for the user.
         stopped: whether the user asked to stop.
+        note: writes down whose training it is, before it is taken: a kill between the two leaves
+            no weights whose origin nobody can tell. It returns the record.
 
     Returns:
-        The other run; None where this one has to train.
+        That record; None where this run has to train.
 
     Raises:
         Interrupted: when asked to stop while it waits.
@@ -56,12 +59,13 @@ def share_training(
                     once(f"does not take the training of {twin.origin}: {difference}")
                 continue
             if twin.trained:
+                noted = note(twin)
                 try:
                     take_training(store, twin)
                 except FileNotFoundError:  # somebody removes its folder
                     continue
                 say(f"takes the training of {twin.origin}")
-                return twin
+                return noted
             if _began_before(twin.record, record) and twin.at_work:
                 before = True
                 once(f"waits for the training of {twin.record.run_id}, which is under way")

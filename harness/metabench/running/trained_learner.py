@@ -23,6 +23,7 @@ from metabench.results.store import RunStore
 from metabench.running import checkpoint
 from metabench.running.build import Built, build
 from metabench.running.ensemble import Ensemble
+from metabench.running.kept_states import load_kept
 from metabench.running.loops import chunk_size, tested_learner
 from metabench.running.precision import computing_in
 from metabench.sampling.grid import QueryGrid
@@ -164,13 +165,13 @@ def _load_weights(
             hint=f"Train again into another folder: {command_again(record)}",
         )
     state = checkpoint.load(path, device=device)
-    if state["step"] != record.selected_step:
+    if state.get("step") != record.selected_step:
         raise DataError(
-            f"{path} is of meta-step {state['step']:,}, and the run tested meta-step "
+            f"{path} is of meta-step {state.get('step')}, and the run tested meta-step "
             f"{record.selected_step}.",
             hint="Delete it if it does not belong to this run.",
         )
-    built.learner.load_state_dict(state["learner"])
+    load_kept(built.learner, state.get("learner"), path=path, whole=False)
 
 
 def _check_versions(spec: RunSpec, catalog: Catalog, folder: Path) -> None:

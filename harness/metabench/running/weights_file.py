@@ -27,6 +27,7 @@ from metabench.results.store import RunStore
 from metabench.running import checkpoint
 from metabench.running.build import build
 from metabench.running.checkpoint import named_tensors, without_training
+from metabench.running.kept_states import words
 from metabench.sampling.seeding import generator
 from metabench.values import digest
 
@@ -361,22 +362,11 @@ def load_given(learner: Learner, state: Mapping[str, Any], *, place: str) -> Non
     # Some learners would spread a smaller tensor over a larger one, others take any shape.
     after = named_tensors(without_training(learner.state_dict()))
     reason = _other_shape(after, state)
-    if not reason and _words(fresh) == _words(without_training(state)):
+    if not reason and words(fresh) == words(without_training(state)):
         # Otherwise the state is that of a later phase, or of a genotype, with a network of its own.
         reason = _other_shape(before, state)
     if reason:
         raise _misfit(place, reason)
-
-
-def _words(state: Any) -> set[str]:
-    """All strings among the values of a nested state: names of phases, operations of genotypes."""
-    if isinstance(state, str):
-        return {state}
-    if isinstance(state, Mapping):
-        state = list(state.values())
-    if not isinstance(state, list | tuple):
-        return set()
-    return set[str]().union(*map(_words, state))
 
 
 def _other_shape(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from metabench.data import Archive, RemoteFile, fetch_archive, fetching, verify_pack
+from metabench.data.locations import originals_folder
+from metabench.data.locks import held
 from metabench.errors import DataError
 
 NAMES = ("images_background.zip", "images_evaluation.zip")
@@ -121,6 +124,26 @@ def test_files_are_fetched_packed_and_not_fetched_again(
     assert len(site.requests) == 2
     originals = data_root / "omniglot" / "originals"
     assert sorted(path.name for path in originals.iterdir()) == sorted(NAMES)
+
+
+def test_two_downloads_at_once_share_one(
+    site: Site, tiny_archive: Archive, data_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    archive = site.archive(tiny_archive, f"{site.address}/good")
+    folder = originals_folder(archive.name, data_root)
+    folder.mkdir(parents=True)
+    with ThreadPoolExecutor(2) as pool:
+        with held(folder):
+            jobs = [pool.submit(fetch_archive, archive) for _ in range(2)]
+            deadline = time.monotonic() + 60
+            while len(caplog.messages) < 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert site.requests == []
+        digests = {job.result().index.digest for job in jobs}
+    assert len(digests) == 1
+    assert sorted(path for path, _ in site.requests) == [f"/good/{name}" for name in sorted(NAMES)]
+    waits = "omniglot: waits for another process that downloads it"
+    assert caplog.messages == [waits, waits]
 
 
 def test_a_cut_connection_is_resumed_where_it_ended(

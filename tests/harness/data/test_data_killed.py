@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -11,8 +12,9 @@ import pytest
 
 from metabench.data import Archive, import_archive, verify_pack
 from metabench.data.locks import held
+from metabench.errors import DataError
 
-pytest.importorskip("fcntl", reason="folders are locked on Unix only")
+fcntl = pytest.importorskip("fcntl", reason="folders are locked on Unix only")
 
 
 def _die_on_the_way(archive: Archive, folder: Path, root: Path) -> None:
@@ -66,3 +68,37 @@ def test_a_lock_is_refused_while_it_is_held_and_given_afterwards(tmp_path: Path)
     with held(tmp_path, wait=False) as again:
         assert again
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_whose_file_system_locks_only_files_for_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As network file systems do."""
+    lock = fcntl.flock
+
+    def flock(handle: int, how: int) -> None:
+        if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with held(tmp_path, wait=False) as first, held(tmp_path, wait=False) as second:
+        assert (first, second) == (True, False)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_workspace_that_cannot_be_removed_hides_no_error(
+    tiny_archive: Archive, tiny_folder: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as context:
+        context.setattr("metabench.data.importing.write_pack", deny)
+        context.setattr(os, "unlink", deny)
+        context.setattr(os, "rmdir", deny)
+        with pytest.raises(DataError, match=r"Cannot write to .*: Permission denied") as caught:
+            import_archive(tiny_archive, tiny_folder)
+    assert "METABENCH_DATA" in caught.value.hint
+    import_archive(tiny_archive, tiny_folder)
+    assert left_in(data_root / "omniglot") == ["28-lanczos"]

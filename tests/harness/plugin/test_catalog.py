@@ -113,7 +113,7 @@ BROKEN = {
         "class Stop(BaseException): pass\nraise Stop('now')",
         "It cannot be imported: Stop: now (plugin_",
     ),
-    "attributes that cannot be listed": (
+    "names that cannot be listed": (
         "def __dir__():\n    raise ValueError('no names')",
         "It cannot be read: ValueError: no names (plugin_",
     ),

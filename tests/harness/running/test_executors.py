@@ -74,7 +74,11 @@ def test_the_machine_of_the_run_checks_what_it_has(
     ("error", "said"),
     [
         (RuntimeError("broken"), "RuntimeError: broken (test_executors.py, line "),
-        (OSError(errno.EFBIG, "too large", "w"), "cannot write to w: too large"),
+        (OSError(errno.EFBIG, "too large", "w"), "Cannot write to w: too large."),
+        (
+            OSError(errno.ENOENT, "none", "/elsewhere"),
+            "FileNotFoundError: [Errno 2] none: '/elsewhere'",
+        ),
     ],
 )
 def test_a_run_that_fails_is_told_of_once(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from metabench.durable import out_of_space
+from metabench.durable import refused
 from metabench.errors import MetabenchError, UsageError
 from metabench.planning.plan import PlannedRun
 from metabench.plugin.blame import described, within_plugin
@@ -79,13 +79,13 @@ class JobOutcome:
         job: the job.
         status: ``done``; ``failed``; ``interrupted``: its state is saved, and it resumes when the
             job is made again; ``submitted``: an executor that does not wait for its runs handed it
-            over.
+            over; ``elsewhere``: another process is making it.
         text: why it failed or was interrupted, such as ``time limit``.
         hint: what the user can do about it, in a sentence.
     """
 
     job: Job
-    status: Literal["done", "failed", "interrupted", "submitted"]
+    status: Literal["done", "failed", "interrupted", "submitted", "elsewhere"]
     text: str = ""
     hint: str = ""
 
@@ -144,6 +144,7 @@ def run_job(
             run saves its state, and the outcome is ``interrupted``.
         leader: of other processes that make the run as well, see ``metabench run --ranks``.
     """
+    from metabench.results.store import Elsewhere
     from metabench.running.loops import Interrupted
 
     stop, kinds = _Stop(stopped, job.time_limit), set()
@@ -156,6 +157,9 @@ def run_job(
         _run(job, catalog, emit=say, stop=stop, leader=leader)
     except Interrupted:
         return JobOutcome(job, "interrupted", stop.why)
+    except Elsewhere as error:
+        emit(job.event("message", "another process is making it"))
+        return JobOutcome(job, "elsewhere", str(error), "Wait for it, or choose another --out.")
     except (Exception, SystemExit) as error:
         # A plugin may raise anything; the run is marked, and the others go on.
         outcome = _failed(job, error)
@@ -246,13 +250,10 @@ def _in_folder(folder: Path) -> Iterator[None]:
 def _failed(job: Job, error: Exception | SystemExit) -> JobOutcome:
     if isinstance(error, MetabenchError):
         return JobOutcome(job, "failed", error.message, error.hint)
-    if isinstance(error, Exception) and (said := out_of_space(error, job.out)):
-        return JobOutcome(
-            job,
-            "failed",
-            said,
-            "Free some space there, and run the same command to resume.",
-        )
+    if isinstance(error, Exception) and (said := refused(error, job.out)):
+        text, hint = said
+        again = f"{hint.rstrip('.')}, and run the same command to resume."
+        return JobOutcome(job, "failed", text, again)
     told = type(error), error, within_plugin(error)
     logging.getLogger(__name__).error("%s failed", job.label, exc_info=told)
     return JobOutcome(job, "failed", described(error))
