@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from metabench.api.executing import HowToRun, prepare
 from metabench.api.plugins import catalog_with
 from metabench.api.running import execute, fields_of, print_ends
+from metabench.api.tracking import asked_for, trackers_of
 from metabench.errors import MetabenchError
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ def tune(
     precision: Precision = "float32",
     engine: EngineName = "eager",
     threads: int = 1,
+    ranks: int = 1,
+    trackers: str | Sequence[str] | Mapping[str, Mapping[str, Any]] = (),
     plugins: Iterable[str | Path] = (),
     on_event: Callable[[RunEvent], None] | None = None,
 ) -> Tuning:
@@ -148,7 +151,10 @@ def tune(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: how layers multiply: ``float32``, ``tf32`` or ``bf16``.
         engine: what makes the meta-steps and adapts: ``eager``, ``compiled`` or ``auto``.
-        threads: CPU threads of each run.
+        threads: CPU threads of each process.
+        ranks: processes that share the tasks of each meta-step. They are started anew, so a script
+            guards what it does by ``if __name__ == "__main__"``.
+        trackers: that trials are passed on to: one name or several, or the parameters by name.
         plugins: plugin files to load.
         on_event: called with each event; by default one line per run goes to stderr.
 
@@ -187,6 +193,7 @@ def tune(
         executor=executor,
         executor_params=executor_params or {},
         jobs=jobs,
+        ranks=ranks,
         device=device,
         engine=engine,
         threads=threads,
@@ -196,7 +203,13 @@ def tune(
     found = catalog_with(files)
     planner, studies = open_studies(plan, found, plugin_files=files)
     return run_tuning(
-        plan, studies, planner, how, command="metabench.tune", show=on_event or print_ends
+        plan,
+        studies,
+        planner,
+        how,
+        command="metabench.tune",
+        show=on_event or print_ends,
+        trackers=asked_for(trackers),
     )
 
 
@@ -223,6 +236,8 @@ def run_tuning(
     *,
     command: str,
     show: Callable[[RunEvent], None],
+    trackers: Mapping[str, Mapping[str, Any]] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> Tuning:
     """Make the trials of a plan that are missing.
 
@@ -233,15 +248,18 @@ def run_tuning(
         how: how runs are made; ``out`` is the folder of the tuning.
         command: that the record names.
         show: gets the events of runs.
+        trackers: that trials are passed on to: their parameters by name.
+        warn: as of :func:`~metabench.api.running.execute`.
 
     Raises:
-        UsageError: when the folder holds another tuning, or the sampler cannot serve.
+        UsageError: when the folder holds another tuning, or the sampler or a tracker cannot serve.
         MetabenchError: when another process is working on it.
         KeyboardInterrupt: when it was interrupted; the state is saved.
     """
     import torch
 
     from metabench.durable import locked
+    from metabench.planning.plan import PlannedRun
     from metabench.planning.samplers import optuna_version
     from metabench.results.tunings import TRIALS, TuningRecord, read_tuning, require_same
     from metabench.running import provenance
@@ -250,11 +268,13 @@ def run_tuning(
 
     folder, catalog = how.out, planner.catalog
     into_trials = replace(how, out=folder / TRIALS)
-    prepare([], into_trials, catalog)  # what does not exist here is said before any trial
+    # What does not exist here or does not fit is said before any trial.
+    prepare([PlannedRun(study.spec, (), command) for study in studies], into_trials, catalog)
+    opened = trackers_of(catalog, trackers or {}, folder)
 
     def make(planned: Sequence[PlannedRun]) -> list[JobOutcome]:
         executor, jobs = prepare(planned, into_trials, catalog)
-        return execute(executor, jobs, catalog, show=show)
+        return execute(executor, jobs, catalog, show=show, trackers=opened, warn=warn)
 
     with locked(folder / ".lock") as ours:
         if not ours:
@@ -302,6 +322,8 @@ def run_chosen(
     how: HowToRun,
     *,
     show: Callable[[RunEvent], None],
+    trackers: Mapping[str, Mapping[str, Any]] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> list[JobOutcome]:
     """Run the chosen values to their end, meta-test included, from the trained trials.
 
@@ -310,6 +332,8 @@ def run_chosen(
         planner: plans the runs.
         how: how they are made; ``out`` is the results folder.
         show: gets the events of runs.
+        trackers: as of :func:`run_tuning`.
+        warn: likewise.
     """
     from metabench.planning.grid import read_grid
     from metabench.results.tunings import TRIALS
@@ -322,4 +346,5 @@ def run_chosen(
     executor, jobs = prepare(planned, how, planner.catalog)
     for one in planned:
         adopt_training(one.spec, tuning.folder / TRIALS, how.out)
-    return execute(executor, jobs, planner.catalog, show=show)
+    opened = trackers_of(planner.catalog, trackers or {}, how.out)
+    return execute(executor, jobs, planner.catalog, show=show, trackers=opened, warn=warn)

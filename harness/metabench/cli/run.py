@@ -298,11 +298,12 @@ def run(
     work, todo = prepare(runs, how, found)
     opened = trackers_of(found, tracker_params, out)
     with progress(len(todo)) as show:
-        outcomes = execute(work, todo, found, show=show, trackers=opened, warn=_warn)
+        outcomes = execute(work, todo, found, show=show, trackers=opened, warn=warn)
     finish(outcomes)
 
 
-def _warn(sentence: str) -> None:
+def warn(sentence: str) -> None:
+    """Say a sentence that does not stop the command."""
     say(sentence, fg="yellow")
 
 

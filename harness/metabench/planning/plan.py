@@ -126,7 +126,8 @@ class PlannedRun:
         told_by: what tells the run from others of its grid, besides learner, setting and seed.
         plan: digest of the plan file that asks for the run; empty for a command.
         tuned: how its values were chosen, of values from a tuning.
-        trial: whether it ends with meta-validation, on which a tuning judges it. Nothing is tested.
+        trial: its number among the trials of a tuning, which judges it on meta-validation: nothing
+            is tested. 0 for other runs.
         weights: the file or the run whose weights are tested, where the spec has weights.
         facts: what is known of their training, by the name of the record's field.
         lacks: the data that is missing, with the commands that get it, one sentence each. Then the
@@ -143,7 +144,7 @@ class PlannedRun:
     told_by: tuple[str, ...] = ()
     plan: str = ""
     tuned: Tuned | None = None
-    trial: bool = False
+    trial: int = 0
     weights: Path | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     lacks: tuple[str, ...] = ()

@@ -221,7 +221,7 @@ class Planner:
     def trial(self, study: Study, number: int, values: Mapping[str, Any]) -> list[PlannedRun]:
         """The runs of a trial, one for each seed, which end before meta-test."""
         found = self.runs(study.grid(values))
-        return [replace(run, trial=True, told_by=(f"trial {number}",)) for run in found]
+        return [replace(run, trial=number, told_by=(f"trial {number}",)) for run in found]
 
 
 def studies_of(plan: TuningPlan, planner: Planner) -> list[Study]:

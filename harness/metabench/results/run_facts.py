@@ -16,6 +16,8 @@ from metabench.results.episode_files import Episodes, NotCountedError, read_epis
 from metabench.results.labels import in_words
 from metabench.results.metrics import AVERAGE
 from metabench.results.schema import RunRecord
+from metabench.results.store import RunStore
+from metabench.results.validation_scores import META_VAL, validation_scores
 from metabench.stats.intervals import average_interval, field_interval
 
 
@@ -44,6 +46,7 @@ def facts_of(record: RunRecord, folder: Path, *, label: str = "") -> RunFacts:
             "device": made_with.device,
             "started": made_with.started,
             "git": made_with.git,
+            **({} if made_with.trial is None else {"trial": str(made_with.trial)}),
         },
     )
 
@@ -88,9 +91,12 @@ def _scalar(value: Any) -> Parameter:
 def scores_of(record: RunRecord, folder: Path) -> tuple[RunScore, ...]:
     """The mean scores of a finished run: of each metric, evaluation and source.
 
-    An evaluation that cannot be counted, and a metric that is not finite on all episodes of a
-    source, are left out.
+    Those of a trial are on meta-validation. An evaluation that cannot be counted, and a metric that
+    is not finite on all episodes of a source, are left out.
     """
+    if record.status == "trained":
+        judged = validation_scores(RunStore(folder), record)
+        return () if judged is None else tuple(_scores(record, judged, META_VAL))
     files = {"meta-test": folder / "episodes.jsonl"}
     files |= {name: folder / "evaluations" / f"{name}.jsonl" for name in record.evaluations}
     found: list[RunScore] = []

@@ -108,7 +108,8 @@ class RunExecution:
             record, text = earlier, "was done already"
         else:
             record, text = self._make(earlier), ""
-        self._say("run-done", text=text)
+        scores = scores_of(record, self.store.folder)
+        self._say("run-done", text=text, run=self._facts(record), scores=scores)
         return record
 
     def _with_tuning(self, record: RunRecord) -> RunRecord:
@@ -183,6 +184,7 @@ class RunExecution:
             device=self._device,
             plan=planned.plan,
             tuned=planned.tuned,
+            trial=planned.trial,
             code=provenance.code_of(planned.spec, self._catalog),
         )
         if earlier is not None:
