@@ -107,6 +107,7 @@ def tune(
     data: Literal["real", "synthetic"] = "real",
     limit: int | None = None,
     metrics: Sequence[str] = (),
+    weights: str | Path | None = None,
     out: str | Path = "results/tuning",
     jobs: int | None = None,
     executor: str = "local",
@@ -143,6 +144,7 @@ def tune(
         data: the real data, or its generated look-alike.
         limit: what the chosen values are tested on, at most so many episodes per source.
         metrics: further metrics.
+        weights: a file of weights that each training starts from.
         out: the folder of the tuning.
         jobs: runs at a time, by default one on this machine; several have a process each.
         executor: how runs are executed: ``local``, or another one.
@@ -181,6 +183,7 @@ def tune(
         data=data,
         limit=limit,
         metrics=tuple(metrics),
+        weights=None if weights is None else str(weights),
         precision=precision,
         ranges=dict(ranges or {}),
         sampler=sampler,

@@ -70,7 +70,8 @@ class TuningPlan(Grid):
     @property
     def digest(self) -> str:
         """Of all that is asked for but the number of trials, to which more may be added."""
-        return digest(self.model_dump(mode="json", exclude={"trials"}))
+        unsaid = {"weights"} if self.weights is None else set[str]()  # older tunings have none
+        return digest(self.model_dump(mode="json", exclude={"trials"} | unsaid))
 
     @property
     def picked_sampler(self) -> SamplerName:

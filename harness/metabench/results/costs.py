@@ -127,7 +127,7 @@ def _processor() -> str:
 def costly(spec: RunSpec) -> dict[str, Any]:
     """What decides the costs of the parts of a run: all but its lengths, its seed and its data."""
     values: dict[str, Any] = spec.model_dump(mode="json")
-    for name in ("seed", "budget", "data", "data_fingerprint", "sources"):
+    for name in ("seed", "budget", "data", "data_fingerprint", "sources", "start"):
         values.pop(name, None)
     for scope, names in _NOT_COSTLY.items():
         values[scope] = {k: v for k, v in values[scope].items() if k not in names}

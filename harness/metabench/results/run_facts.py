@@ -64,6 +64,8 @@ def parameters_of(spec: RunSpec) -> dict[str, Parameter]:
         "data": spec.data,
         "data_fingerprint": spec.data_fingerprint,
     }
+    if spec.start is not None:
+        found["weights"] = in_words(spec.start.to_json())
     things = {"learner": spec.learner, "network": spec.space, "strategy": spec.strategy}
     things |= {f"source.{source.source}": source for source in spec.sources}
     chosen = {scope: choice for scope, choice in things.items() if choice is not None}

@@ -14,6 +14,7 @@ from metabench.errors import DataError, MetabenchError
 from metabench.planning.metrics import metric_facts
 from metabench.planning.networks import describe_network
 from metabench.planning.plan import PlannedRun
+from metabench.planning.starting_weights import start_of
 from metabench.planning.training_identity import training_id
 from metabench.plugin.contracts.episode import EpisodeShape
 from metabench.plugin.contracts.metric import MetricFacts
@@ -299,6 +300,7 @@ class RunExecution:
             device=self._device,
             metrics=metrics,
             ranks=ranks,
+            start=start_of(self._planned.spec, self._catalog),
         )
         return make() if leader is None else leader.build(self._planned, metrics, make)
 

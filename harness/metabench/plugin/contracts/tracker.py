@@ -29,8 +29,8 @@ class RunFacts:
             ``protocol.shots``, ``budget.meta_steps``. The names of things are ``learner``,
             ``network``, ``strategy`` and ``source.NAME``, and their versions ``version.learner``.
         stamps: how it differs from the full benchmark, such as ``smoke``, ``subset`` or ``bf16``.
-        made_with: how it is made: ``command``, ``device``, ``started``, ``git``, and ``trial``, the number
-            of a trial of a tuning.
+        made_with: how it is made: ``command``, ``device``, ``started``, ``git``, and
+            ``trial``, the number of a trial of a tuning.
     """
 
     run_id: str
