@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from metabench.planning.overrides import scope_in_words, written
 from metabench.render.columns import columns
 from metabench.render.layout import wrap
+from metabench.results.costs import BUSY
 from metabench.results.price import Price, PricedRun, kind_of
 from metabench.text import counted, duration, plain
 
-BUSY = 1.2
-"""From which a machine is said to be busy: so many times longer than it computes."""
 _ORIGINS = {"probe": "measured", "records": "finished runs"}
 _HEADER = ("run", "done", "time each", "memory", "disk", "time known from")
 
