@@ -23,7 +23,14 @@ from metabench.planning.overrides import (
     several,
     swept_in,
 )
-from metabench.planning.plan import Loaded, PlannedRun, RunRequest, plan_all, suite_of
+from metabench.planning.plan import (
+    MOST_NAMED,
+    Loaded,
+    PlannedRun,
+    RunRequest,
+    plan_all,
+    suite_of,
+)
 from metabench.planning.runspec import Precision
 from metabench.planning.source_data import DataKind
 from metabench.planning.starting_weights import file_of_weights
@@ -328,7 +335,13 @@ def read_plan(file: Path, model: type[G]) -> G:
         UsageError: when it is not there, not valid YAML, or does not describe a grid.
     """
     if file.is_dir():
-        raise UsageError(f"{file} is a folder, not a plan file.", hint="Name a plan file.")
+        inside = ", ".join(
+            shlex.quote(str(one)) for one in sorted(file.glob("*.yaml"))[:MOST_NAMED]
+        )
+        raise UsageError(
+            f"{file} is a folder, not a plan file.",
+            hint=f"Plan files in it: {inside}." if inside else "Name a plan file.",
+        )
     if not file.is_file():
         raise UsageError(
             f"There is no plan file {file}.",
