@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from metabench.api.executing import HowToRun, prepare
 from metabench.api.plugins import catalog_with
-from metabench.api.running import execute, fields_of, print_ends
-from metabench.api.tracking import asked_for, trackers_of
+from metabench.api.running import execute, fields_of, print_ends, say
+from metabench.api.tracking import asked_for, pass_on, trackers_of
 from metabench.errors import MetabenchError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from metabench.planning.runspec import Precision
     from metabench.planning.tuning import Planner, SamplerName, Study, TuningPlan
     from metabench.plugin.catalog import Catalog
+    from metabench.plugin.contracts.tracker import Tracker
     from metabench.plugin.specs import RunEvent
     from metabench.results.tunings import StudyRecord, TuningRecord
     from metabench.running.engines import EngineName
@@ -306,7 +307,22 @@ def run_tuning(
         )
         work = at_work(plan, studies, planner, earlier)
         at_once = ceil((how.jobs or 1) / (len(studies) * len(plan.seeds)))
-        return Tuning(run_trials(record, work, planner, folder, make=make, at_once=at_once), folder)
+        record = run_trials(record, work, planner, folder, make=make, at_once=at_once)
+        if opened and earlier is not None:
+            _pass_on_earlier(folder / TRIALS, opened, warn or say)
+        return Tuning(record, folder)
+
+
+def _pass_on_earlier(
+    trials: Path, trackers: Mapping[str, Tracker], say: Callable[[str], None]
+) -> None:
+    """Pass on the trials that an earlier call has made, but for what the trackers have already."""
+    from metabench.running.tracking import PATIENCE
+
+    try:
+        pass_on(trials, trackers, say=say, patience=PATIENCE)
+    except MetabenchError as error:  # the tuning is as good without it
+        say(error.in_full)
 
 
 def _code_of(studies: Sequence[Study], catalog: Catalog) -> dict[str, str]:

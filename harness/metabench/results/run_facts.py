@@ -30,9 +30,10 @@ def facts_of(record: RunRecord, folder: Path, *, label: str = "") -> RunFacts:
         label: the run in words; by default its learner, setting and seed.
     """
     spec, made_with = record.spec, record.provenance
+    trial = "" if made_with.trial is None else f" trial {made_with.trial}"
     return RunFacts(
         run_id=record.run_id,
-        label=label or f"{spec.learner.name} {spec.setting} seed {spec.seed}",
+        label=label or f"{spec.learner.name} {spec.setting}{trial} seed {spec.seed}",
         suite=spec.suite,
         setting=spec.setting,
         budget=spec.budget,

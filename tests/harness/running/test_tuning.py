@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -172,8 +173,15 @@ def test_trackers_get_trials_with_their_number_and_then_the_chosen_run(tmp_path:
         assert {row[0] for row in rows[1:]} == {META_VAL}
         (mean,) = [float(row[3]) for row in rows if row[1] == "average" and row[2] == "mse"]
         assert mean == pytest.approx(trial.score)
+    shutil.rmtree(tmp_path / "csv")  # trials that were made before reach a tracker as well
     done = CliRunner().invoke(app, [*words, "--run-into", str(tmp_path / "R")])
     assert done.exit_code == 0, done.stderr
+    again = {file.parent: _table(file) for file in (tmp_path / "csv").rglob("parameters.csv")}
+    assert {facts["label"] for facts in again.values()} >= {
+        f"maml 10-shot trial {trial.number} seed 0"
+        for trial in study.trials
+        if trial.number != study.chosen
+    }
     (run,) = read_runs(tmp_path / "R").runs
     assert run.record.provenance.trial is None
     (chosen,) = (tmp_path / "csv").rglob(f"{run.record.run_id}/scores.csv")
