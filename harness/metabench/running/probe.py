@@ -144,7 +144,7 @@ ESTIMATED = (
     "Some times are estimated from images of 28 x 28, by their number of pixels: a step takes too "
     "long to measure."
 )
-"""Said of the price of :func:`estimate`."""
+"""Said of the price of what :func:`scaled` gives."""
 
 
 def smaller(planned: PlannedRun) -> tuple[PlannedRun, float] | None:
