@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -178,14 +179,21 @@ def price_of(
             trained=trained,
         )
 
-    unpriced = [run.planned for run in now().left if run.costs is None]
+    # Programs take each other's caches, so that a step computes for longer on a busy machine.
+    again = _quiet()
+    unpriced = [
+        run.planned
+        for run in now().left
+        if run.costs is None or (again and device == "cpu" and run.costs.busy)
+    ]
     unknown = [*{kind_of(run): run for run in unpriced}.values()]
 
     def keep(index: int, found: Costs | str) -> None:
         run = unknown[index]
         if isinstance(found, str):
-            why[kind_of(run)] = found
-        else:
+            if kind_of(run) not in costs:
+                why[kind_of(run)] = found
+        elif kind_of(run) not in costs or found.load <= costs[kind_of(run)].load:
             costs[kind_of(run)] = found
             known.put(run.spec, found)
         tell(f"{index + 1} of {len(unknown)}: {_words(run)}")
@@ -195,6 +203,15 @@ def price_of(
         resources = Resources(device=device, engine=engine, threads=how.threads)
         probe_all(unknown, resources, plugin_files=how.plugin_files, tell=keep)
     return now()
+
+
+def _quiet() -> bool:
+    """Whether a CPU of this machine is idle, as far as the system tells."""
+    try:
+        at_work = os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return False
+    return at_work + 1 <= (os.cpu_count() or 1)
 
 
 def _words(run: PlannedRun) -> str:

@@ -88,6 +88,7 @@ def run(
     data: Literal["real", "synthetic"] = "real",
     limit: int | None = None,
     metrics: Sequence[str] = (),
+    weights: str | Path | None = None,
     out: str | Path = "results/local",
     jobs: int | None = None,
     executor: str = "local",
@@ -123,6 +124,7 @@ def run(
         data: the real data, or its generated look-alike.
         limit: test on at most so many episodes per source.
         metrics: further metrics.
+        weights: a file of weights that each training starts from.
         out: the results folder.
         jobs: runs at a time, by default one on this machine; several have a process each.
         executor: how runs are executed: ``local``, or another one.
@@ -167,6 +169,7 @@ def run(
         data=data,
         limit=limit,
         metrics=tuple(metrics),
+        weights=None if weights is None else str(weights),
         precision=precision,
     )
     planned = validated(Grid, fields, what="run:").plan(found, plugin_files=files)

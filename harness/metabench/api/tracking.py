@@ -64,7 +64,13 @@ def followed_runs(jobs: Iterable[Job]) -> dict[str, Followed]:
     }
 
 
-def pass_on(out: Path, trackers: Mapping[str, Tracker], *, say: Callable[[str], None]) -> int:
+def pass_on(
+    out: Path,
+    trackers: Mapping[str, Tracker],
+    *,
+    say: Callable[[str], None],
+    patience: float = threading.TIMEOUT_MAX,
+) -> int:
     """Pass the runs of a results folder on to trackers, but for what they have already.
 
     Runs that a process is making are left to it.
@@ -73,6 +79,7 @@ def pass_on(out: Path, trackers: Mapping[str, Tracker], *, say: Callable[[str], 
         out: the results folder.
         trackers: by name.
         say: called with a sentence about what could not be read or sent, from any thread.
+        patience: seconds to wait for all trackers together.
 
     Returns:
         How many runs a tracker was sent something of.
@@ -103,7 +110,7 @@ def pass_on(out: Path, trackers: Mapping[str, Tracker], *, say: Callable[[str], 
     following = Following(trackers, runs, say=say)
     for name in runs:
         following.look_at(name, ended=True)
-    if not following.close(patience=threading.TIMEOUT_MAX):
+    if not following.close(patience=patience):
         raise MetabenchError(
             "Not all runs were passed on.", hint="Give the same command again to send the rest."
         )

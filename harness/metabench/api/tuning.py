@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from metabench.api.executing import HowToRun, prepare
 from metabench.api.plugins import catalog_with
-from metabench.api.running import execute, fields_of, print_ends
+from metabench.api.running import execute, fields_of, print_ends, say
+from metabench.api.tracking import asked_for, pass_on, trackers_of
 from metabench.errors import MetabenchError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from metabench.planning.runspec import Precision
     from metabench.planning.tuning import Planner, SamplerName, Study, TuningPlan
     from metabench.plugin.catalog import Catalog
+    from metabench.plugin.contracts.tracker import Tracker
     from metabench.plugin.specs import RunEvent
     from metabench.results.tunings import StudyRecord, TuningRecord
     from metabench.running.engines import EngineName
@@ -106,6 +108,7 @@ def tune(
     data: Literal["real", "synthetic"] = "real",
     limit: int | None = None,
     metrics: Sequence[str] = (),
+    weights: str | Path | None = None,
     out: str | Path = "results/tuning",
     jobs: int | None = None,
     executor: str = "local",
@@ -115,6 +118,8 @@ def tune(
     precision: Precision = "float32",
     engine: EngineName = "eager",
     threads: int = 1,
+    ranks: int = 1,
+    trackers: str | Sequence[str] | Mapping[str, Mapping[str, Any]] = (),
     plugins: Iterable[str | Path] = (),
     on_event: Callable[[RunEvent], None] | None = None,
 ) -> Tuning:
@@ -140,6 +145,7 @@ def tune(
         data: the real data, or its generated look-alike.
         limit: what the chosen values are tested on, at most so many episodes per source.
         metrics: further metrics.
+        weights: a file of weights that each training starts from.
         out: the folder of the tuning.
         jobs: runs at a time, by default one on this machine; several have a process each.
         executor: how runs are executed: ``local``, or another one.
@@ -148,7 +154,10 @@ def tune(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: how layers multiply: ``float32``, ``tf32`` or ``bf16``.
         engine: what makes the meta-steps and adapts: ``eager``, ``compiled`` or ``auto``.
-        threads: CPU threads of each run.
+        threads: CPU threads of each process.
+        ranks: processes that share the tasks of each meta-step. They are started anew, so a script
+            guards what it does by ``if __name__ == "__main__"``.
+        trackers: that trials are passed on to: one name or several, or the parameters by name.
         plugins: plugin files to load.
         on_event: called with each event; by default one line per run goes to stderr.
 
@@ -175,6 +184,7 @@ def tune(
         data=data,
         limit=limit,
         metrics=tuple(metrics),
+        weights=None if weights is None else str(weights),
         precision=precision,
         ranges=dict(ranges or {}),
         sampler=sampler,
@@ -187,6 +197,7 @@ def tune(
         executor=executor,
         executor_params=executor_params or {},
         jobs=jobs,
+        ranks=ranks,
         device=device,
         engine=engine,
         threads=threads,
@@ -196,7 +207,13 @@ def tune(
     found = catalog_with(files)
     planner, studies = open_studies(plan, found, plugin_files=files)
     return run_tuning(
-        plan, studies, planner, how, command="metabench.tune", show=on_event or print_ends
+        plan,
+        studies,
+        planner,
+        how,
+        command="metabench.tune",
+        show=on_event or print_ends,
+        trackers=asked_for(trackers),
     )
 
 
@@ -223,6 +240,8 @@ def run_tuning(
     *,
     command: str,
     show: Callable[[RunEvent], None],
+    trackers: Mapping[str, Mapping[str, Any]] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> Tuning:
     """Make the trials of a plan that are missing.
 
@@ -233,15 +252,18 @@ def run_tuning(
         how: how runs are made; ``out`` is the folder of the tuning.
         command: that the record names.
         show: gets the events of runs.
+        trackers: that trials are passed on to: their parameters by name.
+        warn: as of :func:`~metabench.api.running.execute`.
 
     Raises:
-        UsageError: when the folder holds another tuning, or the sampler cannot serve.
+        UsageError: when the folder holds another tuning, or the sampler or a tracker cannot serve.
         MetabenchError: when another process is working on it.
         KeyboardInterrupt: when it was interrupted; the state is saved.
     """
     import torch
 
     from metabench.durable import locked
+    from metabench.planning.plan import PlannedRun
     from metabench.planning.samplers import optuna_version
     from metabench.results.tunings import TRIALS, TuningRecord, read_tuning, require_same
     from metabench.running import provenance
@@ -250,11 +272,13 @@ def run_tuning(
 
     folder, catalog = how.out, planner.catalog
     into_trials = replace(how, out=folder / TRIALS)
-    prepare([], into_trials, catalog)  # what does not exist here is said before any trial
+    # What does not exist here or does not fit is said before any trial.
+    prepare([PlannedRun(study.spec, (), command) for study in studies], into_trials, catalog)
+    opened = trackers_of(catalog, trackers or {}, folder)
 
     def make(planned: Sequence[PlannedRun]) -> list[JobOutcome]:
         executor, jobs = prepare(planned, into_trials, catalog)
-        return execute(executor, jobs, catalog, show=show)
+        return execute(executor, jobs, catalog, show=show, trackers=opened, warn=warn)
 
     with locked(folder / ".lock") as ours:
         if not ours:
@@ -283,7 +307,22 @@ def run_tuning(
         )
         work = at_work(plan, studies, planner, earlier)
         at_once = ceil((how.jobs or 1) / (len(studies) * len(plan.seeds)))
-        return Tuning(run_trials(record, work, planner, folder, make=make, at_once=at_once), folder)
+        record = run_trials(record, work, planner, folder, make=make, at_once=at_once)
+        if opened and earlier is not None:
+            _pass_on_earlier(folder / TRIALS, opened, warn or say)
+        return Tuning(record, folder)
+
+
+def _pass_on_earlier(
+    trials: Path, trackers: Mapping[str, Tracker], say: Callable[[str], None]
+) -> None:
+    """Pass on the trials that an earlier call has made, but for what the trackers have already."""
+    from metabench.running.tracking import PATIENCE
+
+    try:
+        pass_on(trials, trackers, say=say, patience=PATIENCE)
+    except MetabenchError as error:  # the tuning is as good without it
+        say(error.in_full)
 
 
 def _code_of(studies: Sequence[Study], catalog: Catalog) -> dict[str, str]:
@@ -302,6 +341,8 @@ def run_chosen(
     how: HowToRun,
     *,
     show: Callable[[RunEvent], None],
+    trackers: Mapping[str, Mapping[str, Any]] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> list[JobOutcome]:
     """Run the chosen values to their end, meta-test included, from the trained trials.
 
@@ -310,6 +351,8 @@ def run_chosen(
         planner: plans the runs.
         how: how they are made; ``out`` is the results folder.
         show: gets the events of runs.
+        trackers: as of :func:`run_tuning`.
+        warn: likewise.
     """
     from metabench.planning.grid import read_grid
     from metabench.results.tunings import TRIALS
@@ -322,4 +365,5 @@ def run_chosen(
     executor, jobs = prepare(planned, how, planner.catalog)
     for one in planned:
         adopt_training(one.spec, tuning.folder / TRIALS, how.out)
-    return execute(executor, jobs, planner.catalog, show=show)
+    opened = trackers_of(planner.catalog, trackers or {}, how.out)
+    return execute(executor, jobs, planner.catalog, show=show, trackers=opened, warn=warn)

@@ -22,23 +22,24 @@ def clean(
     changes. The packs before stay until this command removes them. Your files are never touched.
     """
     from metabench.cli.archives import archive_of, packable, packs_of
+    from metabench.cli.screen import put, tell
     from metabench.data.cleaning import remove_pack, replaced_packs, size_of
     from metabench.render.price_text import size_text
 
     names = [name for name in packable() if archive_of(name).named]
     old = {pack: size_of(pack) for pack in replaced_packs(p for n in names for p in packs_of(n))}
     if not old:
-        typer.echo("There are no old packs.", err=True)
+        tell("There are no old packs.")
         return
     for pack, size in old.items():
-        typer.echo(f"{size_text(size):>8}  {pack}")
+        put(f"{size_text(size):>8}  {pack}")
     what = f"{counted(len(old), 'old pack')} ({size_text(sum(old.values()))})"
     if not yes and not _agreed(what):
-        typer.echo("Nothing was removed.", err=True)
+        tell("Nothing was removed.")
         return
     for pack in old:
         remove_pack(pack)
-    typer.echo(f"Removed {what}.", err=True)
+    tell(f"Removed {what}.")
 
 
 def _agreed(what: str) -> bool:

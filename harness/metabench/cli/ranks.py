@@ -41,6 +41,22 @@ def count_ranks(asked: int | None, world: World | None, *, executor: str, jobs: 
     return ranks
 
 
+def refuse_torchrun(command: str) -> None:
+    """Refuse a command that starts its processes itself.
+
+    Raises:
+        UsageError: under torchrun, which has started several.
+    """
+    from metabench.running.ranks.torchrun import world_of
+
+    world = world_of()
+    if world is not None:
+        raise UsageError(
+            f"{command} does not run in the {world.count} processes that torchrun has started.",
+            hint=f"Start it once, without torchrun: {command} ... --ranks {world.count}.",
+        )
+
+
 def follow(world: World, *, device: str, threads: int) -> None:
     """Do in one of the processes of torchrun what the first of them says, and exit."""
     from metabench.cli.context import plugin_files

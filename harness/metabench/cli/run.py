@@ -135,6 +135,16 @@ def run(
     device: Annotated[
         str, typer.Option(help="Compute on this device: auto, cpu, cuda or cuda:N.")
     ] = "auto",
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Start each training from the weights in this file: tensors by their names in the "
+            "network, of torch.save or safetensors, or a file of `metabench export`. The results "
+            "are stamped foreign-weights.",
+            show_default=False,
+        ),
+    ] = None,
     precision: Annotated[
         InPrecision,
         typer.Option(
@@ -298,11 +308,12 @@ def run(
     work, todo = prepare(runs, how, found)
     opened = trackers_of(found, tracker_params, out)
     with progress(len(todo)) as show:
-        outcomes = execute(work, todo, found, show=show, trackers=opened, warn=_warn)
+        outcomes = execute(work, todo, found, show=show, trackers=opened, warn=warn)
     finish(outcomes)
 
 
-def _warn(sentence: str) -> None:
+def warn(sentence: str) -> None:
+    """Say a sentence that does not stop the command."""
     say(sentence, fg="yellow")
 
 
@@ -318,6 +329,7 @@ WHAT_TO_RUN = (
     "data",
     "metric",
     "limit",
+    "weights",
     "precision",
 )
 """The options that say what to run, which a plan file says instead."""
@@ -349,6 +361,7 @@ def grid_asked(options: Mapping[str, Any]) -> Grid:
         limit=options["limit"],
         metrics=names("metric"),
         precision=InPrecision(options["precision"]).value,
+        weights=None if options["weights"] is None else str(options["weights"]),
     )
 
 

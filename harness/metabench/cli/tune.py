@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metabench.cli.like_run import with_options_of_run
-from metabench.cli.run import WHAT_TO_RUN, finish, grid_asked, refuse_beside_plan, seconds_of
+from metabench.cli.ranks import count_ranks, refuse_torchrun
+from metabench.cli.run import (
+    WHAT_TO_RUN,
+    finish,
+    grid_asked,
+    parse_names,
+    refuse_beside_plan,
+    seconds_of,
+    warn,
+)
 from metabench.cli.screen import put, say
 from metabench.cli.showing import screen_width
 from metabench.text import counted
@@ -35,7 +44,9 @@ HOW_TO_RUN = (
     "threads",
     "executor",
     "jobs",
+    "ranks",
     "time_limit",
+    "tracker",
     "checkpoint_every",
 )
 
@@ -104,10 +115,19 @@ def tune(
     from metabench.cli.progress import progress
     from metabench.planning.grid import read_plan, write_grid
     from metabench.planning.overrides import without_executor
+    from metabench.planning.tracker_params import params_by_tracker, without_trackers
     from metabench.planning.tuning import TuningPlan
 
+    refuse_torchrun("metabench tune")
+    ranks = count_ranks(options["ranks"], None, executor=options["executor"], jobs=options["jobs"])
     limit_of_time = seconds_of(options["time_limit"], "--time-limit")
     sets, executor_params = without_executor(options["set_"] or ())
+    sets, tracker_params = without_trackers(sets)
+    names = parse_names(options["tracker"], "--tracker") if options["tracker"] else ()
+    tracking: dict[str, Any] = {
+        "trackers": params_by_tracker(names, tracker_params),
+        "warn": warn,
+    }
     found = catalog()
     if plan is not None:
         refuse_beside_plan(
@@ -139,6 +159,7 @@ def tune(
         executor=options["executor"],
         executor_params=executor_params,
         jobs=options["jobs"],
+        ranks=ranks,
         device=options["device"],
         engine=options["engine"],
         threads=options["threads"],
@@ -149,7 +170,7 @@ def tune(
     again = shlex.join(["metabench", *sys.argv[1:]])
     try:
         with progress(1) as show:
-            tuning = run_tuning(asked, studies, planner, how, command=again, show=show)
+            tuning = run_tuning(asked, studies, planner, how, command=again, show=show, **tracking)
     except KeyboardInterrupt:
         say(f"The state is saved. Go on with:\n  {again}")
         raise typer.Exit(130) from None
@@ -158,7 +179,9 @@ def tune(
         from dataclasses import replace
 
         with progress(1) as show:
-            outcomes = run_chosen(tuning, planner, replace(how, out=run_into), show=show)
+            outcomes = run_chosen(
+                tuning, planner, replace(how, out=run_into), show=show, **tracking
+            )
         finish(outcomes)
     if not tuning.plans:
         raise typer.Exit(1)

@@ -106,6 +106,9 @@ class Deviations:
         if spec.weights is not None:
             words = spec.weights.words
             found.append(Deviation("weights", words, f"the row tests {words}"))
+        if spec.start is not None:
+            words = f"training starts from {spec.start.name}"
+            found.append(Deviation("start", words, words))
         for scope in SCOPES:
             mine, installed = getattr(spec, scope), getattr(today, scope)
             if mine is not None and installed is not None:

@@ -24,9 +24,17 @@ from metabench.planning.overrides import (
     several,
     swept_in,
 )
-from metabench.planning.plan import Loaded, PlannedRun, RunRequest, plan_all, suite_of
+from metabench.planning.plan import (
+    MOST_NAMED,
+    Loaded,
+    PlannedRun,
+    RunRequest,
+    plan_all,
+    suite_of,
+)
 from metabench.planning.runspec import Precision
 from metabench.planning.source_data import DataKind
+from metabench.planning.starting_weights import file_of_weights
 from metabench.planning.suite import Suite
 from metabench.planning.tuned import Tuned
 from metabench.planning.validation import validated
@@ -86,6 +94,9 @@ class Grid(Frozen):
     )
     metrics: tuple[str, ...] = Field(default=(), description="Further metrics.")
     precision: Precision = Field(default="float32", description="How layers multiply.")
+    weights: str | None = Field(
+        default=None, description="A file of weights that every training starts from."
+    )
     tuned: Tuned | None = Field(
         default=None,
         description="How the values of `set` were chosen; `metabench tune` writes it.",
@@ -116,7 +127,7 @@ class Grid(Frozen):
     @property
     def digest(self) -> str:
         """Of all that the grid says; two plan files with the same values have the same."""
-        return digest(self.model_dump(mode="json", exclude=None if self.tuned else {"tuned"}))
+        return digest(self.model_dump(mode="json", exclude=_unsaid(self)))
 
     def changes(self) -> Changes:
         """The values of :attr:`set` and :attr:`sweep`, by scope and name."""
@@ -187,6 +198,7 @@ class Grid(Frozen):
         self._check_size(changes)
         swept = tuple(swept_in(changes))
         settings = settings_by_suite(suites, self.settings)
+        weights = None if self.weights is None else file_of_weights(self.weights)
         return [
             RunRequest(
                 learners=(learner,),
@@ -203,6 +215,7 @@ class Grid(Frozen):
                 precision=self.precision,
                 plugin_files=plugin_files,
                 swept=swept,
+                weights=weights,
             )
             for suite in self.suites
             for learner in self.learners
@@ -223,6 +236,11 @@ class Grid(Frozen):
                 f"These are up to {n * prod(values):,} runs, more than {MAX_RUNS:,}.",
                 hint="Make several commands of fewer values, learners or seeds.",
             )
+
+
+def _unsaid(grid: Grid) -> set[str]:
+    """Fields that plans have got since others were recorded, where they say nothing."""
+    return {name for name in ("tuned", "weights") if getattr(grid, name) is None}
 
 
 def settings_by_suite(
@@ -318,7 +336,13 @@ def read_plan(file: Path, model: type[G]) -> G:
         UsageError: when it is not there, not valid YAML, or does not describe a grid.
     """
     if file.is_dir():
-        raise UsageError(f"{file} is a folder, not a plan file.", hint="Name a plan file.")
+        inside = ", ".join(
+            shlex.quote(str(one)) for one in sorted(file.glob("*.yaml"))[:MOST_NAMED]
+        )
+        raise UsageError(
+            f"{file} is a folder, not a plan file.",
+            hint=f"Plan files in it: {inside}." if inside else "Name a plan file.",
+        )
     if not file.is_file():
         raise UsageError(
             f"There is no plan file {file}.",

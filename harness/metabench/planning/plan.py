@@ -38,12 +38,13 @@ from metabench.planning.overrides import (
 )
 from metabench.planning.runspec import Choice, Precision, RunSpec, SourceChoice
 from metabench.planning.source_data import DataKind, fingerprint_of, load_data
+from metabench.planning.starting_weights import check_start
 from metabench.planning.suite import Backend, Suite, load_suite
 from metabench.planning.suite_defaults import backend_in, defaults_for, params_in
 from metabench.planning.tuned import Tuned
 from metabench.planning.validation import validated
 from metabench.plugin.contracts.episode import TaskKind
-from metabench.plugin.contracts.file_param import files_of
+from metabench.plugin.contracts.file_param import FileParam, files_of
 from metabench.plugin.contracts.stamp import Stamp, stamps_of_budget
 from metabench.plugin.specs import LearnerSpec, SearchSpaceSpec, Spec
 from metabench.sampling.checks import require_values
@@ -80,6 +81,7 @@ class RunRequest:
         plugin_files: plugins given by file.
         swept: scope and name of each parameter that has other values in the other requests of the
             same grid.
+        weights: the file that training starts from; None for the network's own.
     """
 
     learners: tuple[str, ...]
@@ -96,6 +98,7 @@ class RunRequest:
     precision: Precision = "float32"
     plugin_files: tuple[Path, ...] = ()
     swept: tuple[tuple[str, str], ...] = ()
+    weights: FileParam | None = None
 
     def backend(self) -> Backend | None:
         """The network that the request names, and the strategy that it names there or by itself.
@@ -129,7 +132,8 @@ class PlannedRun:
         told_by: what tells the run from others of its grid, besides learner, setting and seed.
         plan: digest of the plan file that asks for the run; empty for a command.
         tuned: how its values were chosen, of values from a tuning.
-        trial: whether it ends with meta-validation, on which a tuning judges it. Nothing is tested.
+        trial: its number among the trials of a tuning, which judges it on meta-validation: nothing
+            is tested. 0 for other runs.
         weights: the file or the run whose weights are tested, where the spec has weights.
         facts: what is known of their training, by the name of the record's field.
         lacks: the data that is missing, with the commands that get it, one sentence each. Then the
@@ -146,7 +150,7 @@ class PlannedRun:
     told_by: tuple[str, ...] = ()
     plan: str = ""
     tuned: Tuned | None = None
-    trial: bool = False
+    trial: int = 0
     weights: Path | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     lacks: tuple[str, ...] = ()
@@ -300,6 +304,7 @@ def _planned(
                 check_layers(spec, loaded[0], catalog)
                 check_state(spec, loaded[0], catalog)
                 check_architecture(spec, loaded[0], catalog)
+                check_start(spec, loaded, catalog)
                 check_learner(spec, loaded, catalog)
                 check_functions_of(spec, catalog)
         names = {scope: name for scope, (name,) in _named([spec]).items()}
@@ -453,6 +458,7 @@ def resolve(
         data_fingerprint="",
         seed=seed,
         precision=request.precision,
+        start=request.weights,
     )
 
 
@@ -568,6 +574,8 @@ def stamps_of_request(request: RunRequest, changes: Changes) -> tuple[str, ...]:
         stamps.append(Stamp.CUSTOM)
     if request.precision != "float32":
         stamps.append(Stamp(request.precision))
+    if request.weights is not None:
+        stamps.append(Stamp.FOREIGN)
     return tuple(stamps)
 
 
@@ -580,6 +588,7 @@ def _command(request: RunRequest, spec: RunSpec, changes: Changes) -> str:
     words += ["--data", "synthetic"] if request.data == "synthetic" else []
     words += ["--limit", str(request.limit)] if request.limit else []
     words += ["--metric", ",".join(request.metrics)] if request.metrics else []
+    words += ["--weights", request.weights.given] if request.weights is not None else []
     words += ["--precision", request.precision] if request.precision != "float32" else []
     for file in request.plugin_files:
         words += ["--plugin", str(file)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import (
@@ -16,7 +17,12 @@ from pydantic import (
 
 from metabench.errors import PluginError
 from metabench.plugin.contracts.episode import EpisodeShape
-from metabench.plugin.contracts.file_param import FILES, file_in_words, is_file_value
+from metabench.plugin.contracts.file_param import (
+    FILES,
+    FileParam,
+    file_in_words,
+    is_file_value,
+)
 from metabench.plugin.contracts.place import places_in
 from metabench.values import Frozen, Name, digest
 
@@ -303,6 +309,12 @@ class RunSpec(Frozen):
         "how they were trained, and `protocol` how they are tested. Absent where a run trains.",
     )
 
+    start: FileParam | None = Field(
+        default=None,
+        description="The file of weights that training starts from, by name and checksum; its path "
+        "is in `provenance.files`. Absent where initial weights are drawn.",
+    )
+
     @model_serializer(mode="wrap")
     def _without_what_was_always_so(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what older records do not have, where it is as it was for them."""
@@ -311,8 +323,9 @@ class RunSpec(Frozen):
             found.pop("precision", None)
         if self.metric_version == 1:
             found.pop("metric_version", None)
-        if self.weights is None:
-            found.pop("weights", None)
+        for name in ("weights", "start"):
+            if getattr(self, name) is None:
+                found.pop(name, None)
         return found
 
     @property
@@ -330,7 +343,8 @@ class RunSpec(Frozen):
     @property
     def files(self) -> dict[str, str]:
         """Paths of the files among all parameters, by SHA-256."""
-        return {sha256: path for own in self._choices() for sha256, path in own.files.items()}
+        found = {sha256: path for own in self._choices() for sha256, path in own.files.items()}
+        return found if self.start is None else {**found, self.start.sha256: self.start.given}
 
     def with_files(self, files: Mapping[str, str]) -> RunSpec:
         """The same run, whose files lie at these paths.
@@ -348,7 +362,8 @@ class RunSpec(Frozen):
             )
         }
         sources = tuple(source.model_copy(update=update) for source in self.sources)
-        return self.model_copy(update={**placed, "sources": sources})
+        start = self.start and replace(self.start, given=files.get(self.start.sha256, ""))
+        return self.model_copy(update={**placed, "sources": sources, "start": start})
 
     def _choices(self) -> list[Choice]:
         parts = (self.learner, self.space, self.strategy, *self.sources)

@@ -70,7 +70,8 @@ class TuningPlan(Grid):
     @property
     def digest(self) -> str:
         """Of all that is asked for but the number of trials, to which more may be added."""
-        return digest(self.model_dump(mode="json", exclude={"trials"}))
+        unsaid = {"weights"} if self.weights is None else set[str]()  # older tunings have none
+        return digest(self.model_dump(mode="json", exclude={"trials"} | unsaid))
 
     @property
     def picked_sampler(self) -> SamplerName:
@@ -221,7 +222,7 @@ class Planner:
     def trial(self, study: Study, number: int, values: Mapping[str, Any]) -> list[PlannedRun]:
         """The runs of a trial, one for each seed, which end before meta-test."""
         found = self.runs(study.grid(values))
-        return [replace(run, trial=True, told_by=(f"trial {number}",)) for run in found]
+        return [replace(run, trial=number, told_by=(f"trial {number}",)) for run in found]
 
 
 def studies_of(plan: TuningPlan, planner: Planner) -> list[Study]:

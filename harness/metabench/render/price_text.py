@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from metabench.planning.overrides import scope_in_words, written
 from metabench.render.columns import columns
 from metabench.render.layout import wrap
+from metabench.results.costs import BUSY
 from metabench.results.price import Price, PricedRun, kind_of
 from metabench.text import counted, duration, plain
 
-BUSY = 1.2
-"""From which a machine is said to be busy: so many times longer than it computes."""
 _ORIGINS = {"probe": "measured", "records": "finished runs"}
 _HEADER = ("run", "done", "time each", "memory", "disk", "time known from")
 
@@ -26,21 +25,33 @@ def price_text(price: Price, width: int | None = None) -> str:
     groups: dict[str, list[PricedRun]] = {}
     for run in price.runs:
         groups.setdefault(kind_of(run.planned), []).append(run)
-    rows = [_row(runs) for runs in groups.values()]
+    shared = _shared([runs[0] for runs in groups.values()])
+    rows = [_row(runs, shared) for runs in groups.values()]
     lines = [columns(_HEADER, rows, width), ""]
     for sentence in _sentences(price):
         lines += [sentence] if width is None else wrap(sentence, width)
     return "".join(f"{line}\n" for line in lines)
 
 
-def _row(runs: Sequence[PricedRun]) -> tuple[str, ...]:
-    first = runs[0]
-    spec, costs = first.planned.spec, first.costs
-    changes = [
+def _shared(runs: Sequence[PricedRun]) -> set[str]:
+    """The changes that all of several rows have, which tell none of them from another."""
+    each = [set(_changes(run)) for run in runs]
+    return set.intersection(*each) if len(each) > 1 else set()
+
+
+def _changes(run: PricedRun) -> list[str]:
+    """What the user sets for a run, as ``--set`` takes it."""
+    return [
         f"{scope_in_words(scope)}.{name}={written(value)}"
-        for scope, values in first.planned.changes.items()
+        for scope, values in run.planned.changes.items()
         for name, value in values.items()
     ]
+
+
+def _row(runs: Sequence[PricedRun], shared: Collection[str]) -> tuple[str, ...]:
+    first = runs[0]
+    spec, costs = first.planned.spec, first.costs
+    changes = [change for change in _changes(first) if change not in shared]
     words = (spec.learner.name, f"{spec.suite}@{spec.setting}", *changes)
     start = (plain(" ".join(words)), f"{sum(run.done for run in runs)} of {len(runs)}")
     if costs is None:

@@ -33,6 +33,10 @@ _NOT_COSTLY = {
 """Fields of a run that say how many parts it has, and not what one costs."""
 
 
+BUSY = 1.2
+"""From which a machine is said to be busy: so many times longer than it computes."""
+
+
 class Stretch(Frozen):
     """A stretch of meta-training whose steps cost the same.
 
@@ -69,6 +73,11 @@ class Costs(Frozen):
     notes: tuple[str, ...] = Field(
         default=(), description="What the reader of the price should know."
     )
+
+    @property
+    def busy(self) -> bool:
+        """Whether other programs used the machine while it was measured."""
+        return self.origin == "probe" and self.load >= BUSY
 
     def train_seconds(self, spec: RunSpec, *, done: int = 0) -> float:
         """Seconds of meta-training and its validations.
@@ -127,7 +136,7 @@ def _processor() -> str:
 def costly(spec: RunSpec) -> dict[str, Any]:
     """What decides the costs of the parts of a run: all but its lengths, its seed and its data."""
     values: dict[str, Any] = spec.model_dump(mode="json")
-    for name in ("seed", "budget", "data", "data_fingerprint", "sources"):
+    for name in ("seed", "budget", "data", "data_fingerprint", "sources", "start"):
         values.pop(name, None)
     for scope, names in _NOT_COSTLY.items():
         values[scope] = {k: v for k, v in values[scope].items() if k not in names}

@@ -16,6 +16,8 @@ from metabench.results.episode_files import Episodes, NotCountedError, read_epis
 from metabench.results.labels import in_words
 from metabench.results.metrics import AVERAGE
 from metabench.results.schema import RunRecord
+from metabench.results.store import RunStore
+from metabench.results.validation_scores import META_VAL, validation_scores
 from metabench.stats.intervals import average_interval, field_interval
 
 
@@ -28,9 +30,10 @@ def facts_of(record: RunRecord, folder: Path, *, label: str = "") -> RunFacts:
         label: the run in words; by default its learner, setting and seed.
     """
     spec, made_with = record.spec, record.provenance
+    trial = "" if made_with.trial is None else f" trial {made_with.trial}"
     return RunFacts(
         run_id=record.run_id,
-        label=label or f"{spec.learner.name} {spec.setting} seed {spec.seed}",
+        label=label or f"{spec.learner.name} {spec.setting}{trial} seed {spec.seed}",
         suite=spec.suite,
         setting=spec.setting,
         budget=spec.budget,
@@ -44,6 +47,7 @@ def facts_of(record: RunRecord, folder: Path, *, label: str = "") -> RunFacts:
             "device": made_with.device,
             "started": made_with.started,
             "git": made_with.git,
+            **({} if made_with.trial is None else {"trial": str(made_with.trial)}),
         },
     )
 
@@ -61,6 +65,8 @@ def parameters_of(spec: RunSpec) -> dict[str, Parameter]:
         "data": spec.data,
         "data_fingerprint": spec.data_fingerprint,
     }
+    if spec.start is not None:
+        found["weights"] = in_words(spec.start.to_json())
     things = {"learner": spec.learner, "network": spec.space, "strategy": spec.strategy}
     things |= {f"source.{source.source}": source for source in spec.sources}
     chosen = {scope: choice for scope, choice in things.items() if choice is not None}
@@ -88,9 +94,12 @@ def _scalar(value: Any) -> Parameter:
 def scores_of(record: RunRecord, folder: Path) -> tuple[RunScore, ...]:
     """The mean scores of a finished run: of each metric, evaluation and source.
 
-    An evaluation that cannot be counted, and a metric that is not finite on all episodes of a
-    source, are left out.
+    Those of a trial are on meta-validation. An evaluation that cannot be counted, and a metric that
+    is not finite on all episodes of a source, are left out.
     """
+    if record.status == "trained":
+        judged = validation_scores(RunStore(folder), record)
+        return () if judged is None else tuple(_scores(record, judged, META_VAL))
     files = {"meta-test": folder / "episodes.jsonl"}
     files |= {name: folder / "evaluations" / f"{name}.jsonl" for name in record.evaluations}
     found: list[RunScore] = []

@@ -67,6 +67,11 @@ class Provenance(BaseModel):
         default=None,
         description="How `metabench tune` chose the values of the run. Null where it did not.",
     )
+    trial: int | None = Field(
+        default=None,
+        ge=1,
+        description="Number of the trial of a tuning that the run is. Null for other runs.",
+    )
     started: str = Field(description="UTC time of the first start, ISO 8601.")
     device: str = Field(description="Device and its name.")
     engine: Engines = Field(

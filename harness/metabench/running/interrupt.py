@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -34,7 +37,7 @@ class StopRequest:
         self._asked = True
 
     def __enter__(self) -> StopRequest:
-        for number in (getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)):
+        for number in _numbers():
             if number.name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._note)
         return self
@@ -54,3 +57,30 @@ class StopRequest:
             raise KeyboardInterrupt
         self._interrupted = self._interrupted or interrupts
         self._asked = True
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Let signals to stop wait until the block ends; in a process that it starts, for `let_in`.
+
+    A process imports for seconds before it can listen, and would die of a Ctrl-C with a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # which would let signals in, if it were started in the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _numbers())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_in() -> None:
+    """Take the signals to stop that were held back when this process was started."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _numbers())
+
+
+def _numbers() -> list[signal.Signals]:
+    return [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]

@@ -1,8 +1,8 @@
 """A short measurement of what a run costs: a few of its steps and episodes, and nothing is kept.
 
-Meta-steps are made at several places of the training, because a search changes its shape on the
-way; the learner is told that so much of the training is done. Test episodes go through the loop of
-the run itself, into a temporary folder.
+Meta-steps are made at several places of the training, its end among them, because a search changes
+its shape on the way; the learner is told that so much of the training is done. Test episodes go
+through the loop of the run itself, into a temporary folder.
 """
 
 from __future__ import annotations
@@ -122,20 +122,63 @@ def measure(
             so_far(costs)
             val_seconds = _validation(spec, built, watch, seconds / 8)
             probed = replace(planned, spec=spec)
-            test_seconds, episode_bytes = _testing(probed, built, root, watch, seconds / 4)
+            test_seconds, episode_bytes, whole = _testing(probed, built, root, watch, seconds / 4)
         update(
             val_seconds=val_seconds,
             test_seconds=test_seconds,
             episode_bytes=episode_bytes,
             notes=training.notes,
         )
-        return costs
+        return costs.model_copy(update={"memory_is_least": training.reduced or not whole})
 
 
 UNTESTED = "Some times leave out the meta-test, whose adaptation takes too long to measure."
 """Said of a price of meta-training alone."""
 UNCOMPILED = "Times are measured without compiling, which makes long runs faster."
 """Said of programs that would take minutes to compile."""
+
+
+SMALL = 28
+"""Height and width of images on which steps are measured that take too long."""
+ESTIMATED = (
+    "Some times are estimated from images of 28 x 28, by their number of pixels: a step takes too "
+    "long to measure."
+)
+"""Said of the price of what :func:`scaled` gives."""
+
+
+def smaller(planned: PlannedRun) -> tuple[PlannedRun, float] | None:
+    """The run on generated images of 28 x 28, and how many times more pixels its own have.
+
+    None where its sources have no parameter ``size``, or unlike ones, or are as small already.
+    """
+    sizes = {choice.params.get("size") for choice in planned.spec.sources}
+    size = sizes.pop()
+    if sizes or not isinstance(size, int) or size <= SMALL:
+        return None
+    sources = tuple(
+        choice.model_copy(update={"params": {**choice.params, "size": SMALL}})
+        for choice in planned.spec.sources
+    )
+    own = {"sources": sources, "data": _LOOK_ALIKE, "data_fingerprint": ""}
+    return replace(planned, spec=planned.spec.model_copy(update=own)), (size / SMALL) ** 2
+
+
+def scaled(costs: Costs, factor: float) -> Costs:
+    """What a run costs whose images have so many times more pixels; its memory is not known."""
+    stretches = tuple(
+        one.model_copy(update={"step_seconds": factor * one.step_seconds})
+        for one in costs.stretches
+    )
+    return costs.model_copy(
+        update={
+            "stretches": stretches,
+            "val_seconds": factor * costs.val_seconds,
+            "test_seconds": factor * costs.test_seconds,
+            "memory_mib": None,
+            "notes": (*costs.notes, ESTIMATED),
+        }
+    )
 
 
 def _with_data(planned: PlannedRun, catalog: Catalog) -> RunSpec:
@@ -222,6 +265,9 @@ class _Training:
             # Where steps are very slow, every second place does.
             if place % 2 == 0 or seconds < SLOW * limit:
                 seconds = self._at(phase, first, stop, limit)
+            if place == PLACES - 1 and stop - first > 1:
+                # What comes last may be another network: the mean of both ends of this stretch.
+                seconds = (seconds + self._at(phase, stop - 1, stop, limit)) / 2
             learner = self.built.learner
             searching = isinstance(learner, PhasedLearner) and learner.searching
             yield Stretch(
@@ -304,8 +350,11 @@ def _validation(spec: RunSpec, built: Built, watch: _Watch, limit: float) -> flo
 
 def _testing(
     planned: PlannedRun, built: Built, root: Path, watch: _Watch, limit: float
-) -> tuple[float, float]:
-    """Seconds of an episode of meta-test with all evaluations, and the bytes that it writes."""
+) -> tuple[float, float, bool]:
+    """Seconds of an episode of meta-test with all evaluations, and the bytes that it writes.
+
+    The last value is whether as many were computed together as in the run.
+    """
     spec, n_sources = planned.spec, len(planned.spec.sources)
     stores: list[RunStore] = []
 
@@ -327,7 +376,8 @@ def _testing(
     most = min(max(1, size // n_sources), spec.protocol.episodes)
     seconds = _of_several(of, most, limit)
     written = sum(path.stat().st_size for path in stores[-1].folder.rglob("*") if path.is_file())
-    return seconds, written / stores[-1].count_episodes()
+    count = stores[-1].count_episodes()
+    return seconds, written / count, count >= most * n_sources
 
 
 def _of_several(of: Callable[[int], float], most: int, limit: float) -> float:

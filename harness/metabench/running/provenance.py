@@ -45,6 +45,7 @@ def collect(
     device: torch.device,
     plan: str = "",
     tuned: Tuned | None = None,
+    trial: int = 0,
     code: Mapping[str, str] | None = None,
 ) -> Provenance:
     """Describe this process, and what the user asked it to do.
@@ -56,6 +57,7 @@ def collect(
         device: on which the run is made.
         plan: digest of the plan file that asks for the run; empty for a command.
         tuned: how its values were chosen, of values from a tuning.
+        trial: its number among the trials of a tuning; 0 for another run.
         code: what :func:`code_of` returns.
     """
     return Provenance(
@@ -64,6 +66,7 @@ def collect(
         files=dict(files) or None,
         plan=plan,
         tuned=tuned,
+        trial=trial or None,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         device=describe(device),
         threads=torch.get_num_threads(),

@@ -16,6 +16,7 @@ from metabench.errors import DataError, MetabenchError
 from metabench.planning.metrics import metric_facts
 from metabench.planning.networks import describe_network
 from metabench.planning.plan import PlannedRun
+from metabench.planning.starting_weights import start_of
 from metabench.planning.training_identity import training_id
 from metabench.plugin.blame import described
 from metabench.plugin.contracts.episode import EpisodeShape
@@ -120,7 +121,8 @@ class RunExecution:
             record, text = earlier, "was done already"
         else:
             record, text = self._make(earlier), ""
-        self._say("run-done", text=text)
+        scores = scores_of(record, self.store.folder)
+        self._say("run-done", text=text, run=self._facts(record), scores=scores)
         return record
 
     def _with_tuning(self, record: RunRecord) -> RunRecord:
@@ -198,6 +200,7 @@ class RunExecution:
             device=self._device,
             plan=planned.plan,
             tuned=planned.tuned,
+            trial=planned.trial,
             code=provenance.code_of(planned.spec, self._catalog),
         )
         if earlier is not None:
@@ -355,6 +358,7 @@ class RunExecution:
             device=self._device,
             metrics=metrics,
             ranks=ranks,
+            start=start_of(self._planned.spec, self._catalog),
         )
         return make() if leader is None else leader.build(self._planned, metrics, make)
 

@@ -269,7 +269,7 @@ class _Follower:
 
 
 def _end_of(record: RunRecord, folder: Path, *, step: int) -> RunEnd:
-    if record.status == "done":
+    if record.status in ("done", "trained"):
         step = record.spec.training.meta_steps
         return RunEnd(status="done", step=step, scores=scores_of(record, folder))
     if record.status == "failed":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +17,8 @@ from metabench.planning.compatibility import common_task
 from metabench.planning.evaluating import TrainedWeights
 from metabench.planning.networks import build_space, describe_network
 from metabench.planning.source_data import load_data
-from metabench.plugin.contracts.architecture import Params
+from metabench.planning.starting_weights import RECORD, read_foreign, starting_at
 from metabench.plugin.contracts.learner import Learner
-from metabench.plugin.contracts.space import SearchSpace, StatefulSpace
 from metabench.results.figure_data import command_again
 from metabench.results.schema import RunRecord
 from metabench.results.store import RunStore
@@ -28,15 +26,12 @@ from metabench.running import checkpoint
 from metabench.running.build import build
 from metabench.running.checkpoint import named_tensors, without_training
 from metabench.running.kept_states import words
-from metabench.sampling.seeding import generator
 from metabench.values import digest
 
 if TYPE_CHECKING:
     from metabench.planning.plan import PlannedRun
     from metabench.plugin.catalog import Catalog
 
-RECORD = "record"
-"""The text beside exported tensors that holds the record of their run."""
 OF_TRAINING = (
     "conditions",
     "phases",
@@ -48,8 +43,6 @@ OF_TRAINING = (
 )
 """Fields of a record that are about the training."""
 _STATES = ("learner", "others")
-MOST_NAMED = 5
-"""Tensors that do not fit, of each kind, that one sentence names."""
 
 
 def export_weights(folder: Path, out: Path) -> None:
@@ -162,60 +155,6 @@ def _texts(path: Path) -> Mapping[str, str]:
 # Weights from elsewhere ---------------------------------------------------------------------------
 
 
-def read_foreign(path: Path) -> Params:
-    """The tensors of a file of safetensors, or of one that ``torch.save`` wrote.
-
-    A checkpoint that holds them under ``state_dict`` is taken apart. Nothing in the file is
-    executed.
-
-    Raises:
-        DataError: when the file holds anything else.
-    """
-    try:
-        require_plain(path)
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                found: Any = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        else:
-            _refuse_packed(path)
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    # Readers of damaged files raise whatever they stumble over.
-    except Exception as error:
-        raise DataError(
-            f"{path} cannot be read as a file of tensors.",
-            hint="Write it with torch.save(module.state_dict(), FILE), or as safetensors.",
-        ) from error
-    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-        found = found["state_dict"]
-    if not isinstance(found, Mapping) or not all(map(_is_plain_tensor, found.values())):
-        raise DataError(
-            f"{path} holds more than tensors by name.",
-            hint="Write it with torch.save(module.state_dict(), FILE).",
-        )
-    return {str(name): tensor.detach() for name, tensor in found.items()}
-
-
-def _refuse_packed(path: Path) -> None:
-    """Refuse a file whose parts are packed: ``torch.save`` packs none, and few bytes may be many.
-
-    Raises:
-        ValueError: when one is.
-    """
-    if not zipfile.is_zipfile(path):
-        return  # a file of an older torch
-    with zipfile.ZipFile(path) as archive:
-        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-            raise ValueError("a part of it is packed")
-
-
-def _is_plain_tensor(value: object) -> bool:
-    """Whether it is a tensor that holds all of its numbers: of a view, few may pose as many."""
-    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
-        return False
-    size = value.numel() * value.element_size()
-    return value.device.type == "cpu" and size <= value.untyped_storage().nbytes()
-
-
 def digest_of_foreign(path: Path) -> str:
     """A digest of the tensors of a file from elsewhere; raises as :func:`read_foreign`."""
     return _digest(read_foreign(path))
@@ -237,64 +176,6 @@ def check_foreign(planned: PlannedRun, catalog: Catalog) -> None:
     loaded = [load_data(choice, catalog, data=spec.data) for choice in spec.sources]
     space = build_space(spec.space, common_task(spec, loaded), catalog)
     starting_at(space, read_foreign(path), named=describe_network(spec, catalog), file=path)
-
-
-def starting_at(space: SearchSpace, weights: Params, *, named: str, file: Path) -> SearchSpace:
-    """The network, with these initial weights.
-
-    Args:
-        space: the network.
-        weights: all that it draws and its state, by name.
-        named: the network in words.
-        file: where the weights are from.
-
-    Raises:
-        DataError: when a weight is missing, unexpected or of another shape; it names them.
-    """
-    drawn = space.init_weights(rng=generator("shapes"))
-    state = space.init_state() if isinstance(space, StatefulSpace) else {}
-    _check_fit({**drawn, **state}, weights, named=named, file=file)
-    given_weights = {name: weights[name].to(tensor.dtype) for name, tensor in drawn.items()}
-    given_state = {name: weights[name].to(tensor.dtype) for name, tensor in state.items()}
-
-    def init_weights(self: Any, *, rng: torch.Generator) -> Params:
-        base.init_weights(self, rng=rng)  # what is drawn after it is drawn as without a file
-        return {name: tensor.clone() for name, tensor in given_weights.items()}
-
-    def init_state(self: Any) -> Params:
-        return {name: tensor.clone() for name, tensor in given_state.items()}
-
-    base: Any = type(space)
-    methods: dict[str, Any] = {"init_weights": init_weights, "__slots__": ()}
-    if isinstance(space, StatefulSpace):
-        methods["init_state"] = init_state
-    # A subclass, since the network may have any of the optional capabilities.
-    object.__setattr__(space, "__class__", type(base.__name__, (base,), methods))
-    return space
-
-
-def _check_fit(wanted: Params, found: Params, *, named: str, file: Path) -> None:
-    shapes = [
-        f"{name} {list(found[name].shape)} in place of {list(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in found and found[name].shape != tensor.shape
-    ]
-    kinds = {
-        "missing": [name for name in wanted if name not in found],
-        "unexpected": [name for name in found if name not in wanted],
-        "of another shape": shapes,
-    }
-    said = [f"{words}: {_few(names)}" for words, names in kinds.items() if names]
-    if said:
-        raise DataError(
-            f"The weights in {file} do not fit network {named}: {'; '.join(said)}.",
-            hint=f"The network has {_few([f'{n} {list(t.shape)}' for n, t in wanted.items()])}.",
-        )
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
 
 
 # The weights of a run that does not train ---------------------------------------------------------

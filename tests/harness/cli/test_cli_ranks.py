@@ -60,3 +60,22 @@ def test_only_the_first_process_of_torchrun_lists_runs(monkeypatch: pytest.Monke
         result = CliRunner().invoke(app, [*MAML, "--dry-run"])
         assert result.exit_code == 0
         assert ("metabench run --learner maml" in result.output) is lists
+
+
+def test_tuning_starts_its_processes_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune = ["tune", *MAML[1:], "--set", "learner.inner_lr=0.1,0.2", "--out", str(tmp_path / "T")]
+    refused = CliRunner().invoke(app, [*tune, "--ranks", "2", "--jobs", "2"])
+    assert refused.exit_code == 2
+    assert "--jobs 2 makes several runs at a time" in refused.stderr
+    for name, value in {"RUN_ID": "none", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(f"TORCHELASTIC_{name}" if name == "RUN_ID" else name, value)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    refused = CliRunner().invoke(app, tune)
+    assert refused.exit_code == 2
+    assert "metabench tune does not run in the 2 processes that torchrun has started." in (
+        refused.stderr
+    )
+    assert "--ranks 2" in refused.stderr
+    assert not (tmp_path / "T").exists()

@@ -239,3 +239,13 @@ def test_one_name_of_a_plan_file_needs_no_list(tmp_path: Path) -> None:
 def test_by_learner_refuses_empty_names() -> None:
     with pytest.raises(UsageError, match="names nothing"):
         by_learner(["maml="], option="--network")
+
+
+def test_a_folder_of_plan_files_names_them(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_grid(tmp_path)
+    assert caught.value.hint == "Name a plan file."
+    write_grid(grid_of(learners=("maml",), suites=("toy-regression",)), tmp_path / "a.yaml")
+    with pytest.raises(UsageError, match="is a folder, not a plan file") as caught:
+        read_grid(tmp_path)
+    assert caught.value.hint == f"Plan files in it: {tmp_path / 'a.yaml'}."

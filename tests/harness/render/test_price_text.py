@@ -56,7 +56,7 @@ def test_the_text_says_time_memory_disk_and_what_is_missing(catalog: Catalog) ->
     )
     text = price_text(price)
     lines = text.splitlines()
-    assert lines[1].split("  ")[0] == "maml toy-regression@10-shot learner.inner_lr=0.5"
+    assert lines[1].split("  ")[0] == "maml toy-regression@10-shot"
     entries = [entry.strip() for entry in lines[1].split("  ") if entry]
     assert entries[1:] == ["0 of 2", "1 h 15 min", "over 600 MiB", "400 kB", "measured"]
     assert "not known: it crashed" in lines[2]
@@ -79,3 +79,16 @@ def test_nothing_is_left_of_finished_runs(catalog: Catalog) -> None:
     assert "The time of 1 run is not known." in price_text(price)
     done = replace(price, runs=(replace(price.runs[0], state=DONE),))
     assert price_text(done).endswith("\n\nOf 1 run, 1 is done in R.\n")
+
+
+def test_rows_say_what_tells_them_apart(catalog: Catalog) -> None:
+    runs = []
+    for rate in (0.1, 0.2):
+        changes = {"learner": {"inner_lr": rate}, "budget": {"meta_steps": 3}}
+        request = RunRequest(
+            learners=("maml",), suite="toy-regression", budget="smoke", changes=changes
+        )
+        runs += plan(request, catalog)
+    text = price_text(priced(runs, {}, out=Path("R"), device="cpu", jobs=1, why={}))
+    named = [line.split("  ")[0] for line in text.splitlines()[1:3]]
+    assert named == [f"maml toy-regression@10-shot learner.inner_lr={rate}" for rate in (0.1, 0.2)]

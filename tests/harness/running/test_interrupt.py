@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from metabench.running.interrupt import StopRequest
+from metabench.running.interrupt import StopRequest, held_back, let_in
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +56,18 @@ def test_what_nohup_ignores_stays_ignored() -> None:
             assert not stop()
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_signals_are_held_back_while_a_process_starts_and_for_it() -> None:
+    """It imports for seconds before it can listen, and would die of a Ctrl-C with a traceback."""
+    shows = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    with StopRequest(patient=True) as stop:
+        with held_back():
+            signal.raise_signal(signal.SIGINT)
+            assert not stop()
+            child = subprocess.run([sys.executable, "-c", shows], capture_output=True, check=True)
+            assert child.stdout.strip() == b"True"
+        assert stop()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        let_in()
+        assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from metabench.planning.plan import RunRequest, plan
+from metabench.planning.plan import PlannedRun, RunRequest, plan, plan_all, suite_of
 from metabench.plugin.catalog import Catalog
 from metabench.results.costs import Costs
+from metabench.running import probing
 from metabench.running.probe import Resources
 from metabench.running.probing import probe_all
 
@@ -32,3 +33,25 @@ def test_without_time_nothing_is_measured(catalog: Catalog) -> None:
     found: dict[int, Costs | str] = {}
     probe_all(plan(request, catalog), Resources(device="cpu"), tell=found.__setitem__)
     assert found == {}
+
+
+@pytest.mark.parametrize("estimated", [True, False])
+def test_what_takes_too_long_is_estimated_within_a_bound(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, *, estimated: bool
+) -> None:
+    suites = {"miniimagenet": suite_of("miniimagenet", catalog)}
+    request = RunRequest(learners=("metanas",), suite="miniimagenet", data="synthetic")
+    (run,) = plan_all([request], catalog, suites=suites, without_data=True)
+    asked = probing._Asked((run,), Resources(device="cpu"), ())
+    calls: list[tuple[object, float, float]] = []
+
+    def slow(
+        planned: PlannedRun, asked: object, *, within: float, factor: float = 1.0
+    ) -> dict[str, object]:
+        calls.append((planned.spec.sources[0].params["size"], within, factor))
+        return {"costs": {}} if estimated and factor > 1 else probing.GIVEN_UP
+
+    monkeypatch.setattr(probing, "_measured", slow)
+    found = probing._measured_or_estimated(run, asked)
+    assert found == ({"costs": {}} if estimated else probing.GIVEN_UP)
+    assert calls == [(84, probing.ONE_SECONDS, 1.0), (28, probing.ESTIMATE_SECONDS, 9.0)]

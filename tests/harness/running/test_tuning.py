@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,61 @@ def test_the_chosen_values_are_run_from_the_training_of_their_trial(tmp_path: Pa
     for name in ("episodes.jsonl", "metrics.jsonl"):
         assert (after.folder / name).read_bytes() == (before.folder / name).read_bytes()
     assert not (after.folder / "evaluations" / f"{META_VAL}.jsonl").exists()
+
+
+def test_trackers_get_trials_with_their_number_and_then_the_chosen_run(tmp_path: Path) -> None:
+    words = ["tune", "--learner", "maml", "--suite", "toy-regression", "--budget", "smoke"]
+    words += [word for name, value in SHORT.items() for word in ("--set", f"{name}={value}")]
+    words += ["--set", "learner.inner_lr=0.001,0.01", "--limit", "4", "--tracker", "csv"]
+    words += ["--set", f"tracker[csv].folder={tmp_path / 'csv'}", "--out", str(tmp_path / "T")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    told = {file.parent: _table(file) for file in (tmp_path / "csv").rglob("parameters.csv")}
+    assert sorted(facts["trial"] for facts in told.values()) == ["1", "2"]
+    record = read_tuning(tmp_path / "T")
+    assert record is not None
+    (study,) = record.studies
+    for folder, facts in told.items():
+        trial = study.trials[int(facts["trial"]) - 1]
+        assert facts["label"] == f"maml 10-shot trial {trial.number} seed 0"
+        assert float(facts["learner.inner_lr"]) == trial.values["learner.inner_lr"]
+        assert _table(folder / "end.csv") == {"status": "step", "done": "3"}
+        rows = [row.split(",") for row in (folder / "scores.csv").read_text().splitlines()]
+        assert {row[0] for row in rows[1:]} == {META_VAL}
+        (mean,) = [float(row[3]) for row in rows if row[1] == "average" and row[2] == "mse"]
+        assert mean == pytest.approx(trial.score)
+    shutil.rmtree(tmp_path / "csv")  # trials that were made before reach a tracker as well
+    done = CliRunner().invoke(app, [*words, "--run-into", str(tmp_path / "R")])
+    assert done.exit_code == 0, done.stderr
+    again = {file.parent: _table(file) for file in (tmp_path / "csv").rglob("parameters.csv")}
+    assert {facts["label"] for facts in again.values()} >= {
+        f"maml 10-shot trial {trial.number} seed 0"
+        for trial in study.trials
+        if trial.number != study.chosen
+    }
+    (run,) = read_runs(tmp_path / "R").runs
+    assert run.record.provenance.trial is None
+    (chosen,) = (tmp_path / "csv").rglob(f"{run.record.run_id}/scores.csv")
+    assert "meta-test,average,mse" in chosen.read_text()
+
+
+def _table(file: Path) -> dict[str, str]:
+    rows = [line.split(",", 2) for line in file.read_text().splitlines()]
+    return {row[0]: row[1] for row in rows}
+
+
+def test_a_listener_hears_what_a_trial_scored(tmp_path: Path) -> None:
+    heard: list[RunEvent] = []
+    (study,) = tuned(tmp_path, on_event=heard.append).studies
+    ends = [event for event in heard if event.kind == "run-done"]
+    assert [event.run and event.run.made_with["trial"] for event in ends] == ["1", "2"]
+    means = [{s.source: s.mean for s in event.scores}["average"] for event in ends]
+    assert means == pytest.approx([trial.score for trial in study.trials])
+
+
+def test_trials_that_several_processes_cannot_share_are_refused_before_any(tmp_path: Path) -> None:
+    with pytest.raises(metabench.UsageError, match="makes its meta-steps in one process"):
+        tuned(tmp_path, "reptile", sweep={"learner.inner_lr": [0.001, 0.01]}, ranks=2)
+    assert not (tmp_path / "trials").exists()
 
 
 def test_a_table_says_which_rows_were_tuned(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def _by_conditions(claim: Claim, configs: Sequence[Configuration]) -> dict[_Key,
         spec = config.spec
         if (spec.suite, spec.setting) != (claim.suite, claim.setting):
             continue
-        if claim.budget not in (None, spec.budget) or spec.weights is not None:
+        if claim.budget not in (None, spec.budget) or spec.weights or spec.start:
             continue
         for name, party in parties.items():
             if matches(party, config):

@@ -173,14 +173,19 @@ def _validated(value: Any, info: core_schema.ValidationInfo) -> FileParam:
     if isinstance(value, FileParam):
         return value
     if isinstance(value, str | os.PathLike):
-        return _opened(os.fspath(value))
+        return opened(os.fspath(value))
     if not is_file_value(value):
         raise ValueError("it is not the path of a file")
     known: Mapping[str, str] = (info.context or {}).get(FILES, {})
     return FileParam(value["name"], value["sha256"], known.get(value["sha256"], ""))
 
 
-def _opened(given: str) -> FileParam:
+def opened(given: str) -> FileParam:
+    """The file at a path that a user gives.
+
+    Raises:
+        ValueError: when it cannot be read; it says why.
+    """
     path = Path(given).expanduser()
     try:
         if path.is_dir():

@@ -23,7 +23,8 @@ class Stamp(StrEnum):
     CROSS_DOMAIN = "cross-domain"
     """The weights were trained on other data than they are tested on."""
     FOREIGN = "foreign-weights"
-    """The weights come from a file, and metabench does not know how they were trained."""
+    """The weights, or those that training starts from, come from a file, and metabench does not
+    know how they were trained."""
     SYNTHETIC = "synthetic"
     """The images are generated look-alikes."""
     SUBSET = "subset"

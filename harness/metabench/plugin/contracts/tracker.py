@@ -29,7 +29,8 @@ class RunFacts:
             ``protocol.shots``, ``budget.meta_steps``. The names of things are ``learner``,
             ``network``, ``strategy`` and ``source.NAME``, and their versions ``version.learner``.
         stamps: how it differs from the full benchmark, such as ``smoke``, ``subset`` or ``bf16``.
-        made_with: how it is made: ``command``, ``device``, ``started``, ``git``.
+        made_with: how it is made: ``command``, ``device``, ``started``, ``git``, and
+            ``trial``, the number of a trial of a tuning.
     """
 
     run_id: str
@@ -52,7 +53,7 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunScore:
-    """A mean score over the meta-test episodes of a finished run.
+    """A mean score over the meta-test episodes of a finished run, or those a trial is judged on.
 
     Attributes:
         metric: name of the metric.
@@ -61,7 +62,8 @@ class RunScore:
         half_width: of the 95 % interval over episodes, ``1.96 std / sqrt(n)``; None with one
             episode.
         n: number of episodes.
-        evaluation: ``meta-test`` for the headline, else the name of an evaluation.
+        evaluation: ``meta-test`` for the headline, ``meta-val`` for a trial of a tuning, else the
+            name of an evaluation.
     """
 
     metric: str
@@ -141,7 +143,7 @@ class TrackedRun(Protocol):
         """Take the end of the run, and let go of it. May raise anything.
 
         It is called again, after another :meth:`Tracker.open`, when an interrupted run goes on, or
-        when a finished run gets further scores.
+        when a finished run gets further scores, such as a trial that is tested.
         """
         ...
 

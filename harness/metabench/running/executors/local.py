@@ -16,7 +16,7 @@ from metabench.plugin.catalog import load_catalog
 from metabench.plugin.specs import RunEvent
 from metabench.running.devices import visible_gpus
 from metabench.running.executors import Job, JobOutcome, run_job
-from metabench.running.interrupt import StopRequest
+from metabench.running.interrupt import StopRequest, held_back, let_in
 from metabench.values import Frozen
 
 
@@ -133,7 +133,8 @@ class _Worker:
         self._process: SpawnProcess = context.Process(
             target=_main, args=(job, theirs, gpu), daemon=True
         )
-        self._process.start()
+        with held_back():
+            self._process.start()
         theirs.close()
 
     def receive(self, emit: Callable[[RunEvent], None], *, stopping: bool) -> JobOutcome | None:
@@ -166,6 +167,7 @@ def _main(job: Job, messages: Connection, gpu: str) -> None:
     if gpu:  # CUDA reads it when it is first used, which is later
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     with StopRequest(patient=True) as stop:
+        let_in()
 
         def emit(event: RunEvent) -> None:
             try:

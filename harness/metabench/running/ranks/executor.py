@@ -23,7 +23,7 @@ from metabench.plugin.catalog import load_catalog
 from metabench.plugin.specs import RunEvent
 from metabench.running.devices import prepare
 from metabench.running.executors import Job, JobOutcome, run_job
-from metabench.running.interrupt import StopRequest
+from metabench.running.interrupt import StopRequest, held_back, let_in
 from metabench.running.ranks.following import follow
 from metabench.running.ranks.leading import Leader
 from metabench.running.ranks.messages import End
@@ -201,7 +201,8 @@ class _Followers:
                 device = own_device(job.device, rank)
                 seat = _Seat(rank, count, store.port, device, job.threads, job.plugin_files)
                 process = context.Process(target=_follow_here, args=(seat,), daemon=True)
-                process.start()
+                with held_back():
+                    process.start()
                 self._processes.append(process)
             _wait_for(self._processes, store)
             return Team(
@@ -255,6 +256,7 @@ def _follow_here(seat: _Seat) -> None:
 
     # A Ctrl-C reaches all processes of a terminal; this one ends when the leader does.
     with StopRequest(patient=True):
+        let_in()
         code = _follow(
             team, device=seat.device, threads=seat.threads, plugin_files=seat.plugin_files
         )

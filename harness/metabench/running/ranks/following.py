@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metabench.errors import MetabenchError
+from metabench.planning.starting_weights import start_of
 from metabench.plugin.contracts.episode import TaskBatch
 from metabench.plugin.contracts.learner import Learner
 from metabench.results.store import RunStore
@@ -47,7 +48,14 @@ def _run(team: Team, catalog: Catalog, asked: Build) -> Message:
     error: MetabenchError | None = None
     spec = asked.planned.spec
     try:
-        built = build(spec, catalog, device=team.device, metrics=asked.metrics, ranks=team)
+        built = build(
+            spec,
+            catalog,
+            device=team.device,
+            metrics=asked.metrics,
+            ranks=team,
+            start=start_of(spec, catalog),
+        )
     except MetabenchError as caught:
         error = caught
     team.gather(error)
