@@ -62,7 +62,13 @@ def test_example_keeps_the_contract(environment: dict[str, str]) -> None:
     out = metabench(environment, "plugins", "check", "proto")
     others = [line for line in out.splitlines()[1:] if not line.startswith("  ok  ")]
     # Its optimizer is PyTorch's, which counts in Python, and it declares little that is optional.
-    told = ("captured program", "can be captured", "can be repeated", "it declares nothing")
+    told = (
+        "captured program",
+        "can be captured",
+        "can be repeated",
+        "optional",
+        "it declares nothing",
+    )
     assert all(any(words in line for words in told) for line in others), others
     assert out.count("  ok  ") >= 25
 

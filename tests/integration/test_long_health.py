@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import statistics
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from measured_command import measured
 from result_factory import make_spec, write_run
 
 import metabench
@@ -110,13 +108,9 @@ def test_10_000_runs_are_reported_within_2_gib(tmp_path: Path) -> None:
         setting, rest = divmod(i, 20)
         spec = make_spec(learners[rest // 5], setting=f"s{setting}", seed=rest % 5, episodes=50)
         write_run(tmp_path / "R", spec, [(7 * k + 3 * i) % 6 / 5 for k in range(100)])
-    command = [sys.executable, "-m", "metabench", "report", "R", "--format", "csv"]
     with (tmp_path / "table.csv").open("wb") as sink:
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=sink)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    peak = usage.ru_maxrss * 1024
+        used = measured(("report", "R", "--format", "csv"), folder=tmp_path, stdout=sink)
+    assert used.code == 0
     text = (tmp_path / "table.csv").read_text()
     assert text.count("\n") > 2_000  # four learners in each of 500 settings
-    assert peak < 2 * 2**30
+    assert used.bytes < 2 * 2**30

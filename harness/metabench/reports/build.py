@@ -136,7 +136,7 @@ def _row(config: Configuration, *, facts: tuple[str, ...], interval: IntervalKin
         seeds=tuple(record.spec.seed for record in records),
         stamps=config.stamps,
         transductive=records[0].transductive,
-        normalization=records[0].normalization,
+        normalization=records[0].query_statistics,
         runs=tuple(record.run_id for record in records),
         cells=_cells(config, interval=interval_of(config, interval)),
     )

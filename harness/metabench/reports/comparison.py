@@ -315,19 +315,10 @@ def _too_few(left: Configuration, right: Configuration, shared: Shared) -> int |
     return shared.n_fewest if shared.n_fewest < MIN_EPISODES else None
 
 
-def _statistics_of_queries(side: Configuration) -> tuple[bool, bool]:
-    """Whether queries are normalized by the query set, and by running statistics.
-
-    Older records say only the first.
-    """
-    record = side.runs[0].record
-    return record.transductive, record.normalization == "running"
-
-
 def _warnings(left: Configuration, right: Configuration, shared: Shared) -> Iterator[str]:
     """The notes in a few words each."""
     differing = unequal([left, right])
-    if _statistics_of_queries(left) != _statistics_of_queries(right):
+    if left.runs[0].record.query_statistics != right.runs[0].record.query_statistics:
         differing.append("normalization")
     if differing:
         yield f"A and B differ in {', '.join(differing)}"

@@ -261,6 +261,11 @@ class RunRecord(BaseModel):
         return self
 
     @property
+    def query_statistics(self) -> Normalization:
+        """Whose statistics normalize queries, as ``normalization`` says, in older records too."""
+        return self.normalization or ("transductive" if self.transductive else "inductive")
+
+    @property
     def metric(self) -> MetricFacts:
         """What is known of the metric of :attr:`spec`."""
         return self.metrics.get(self.spec.metric) or FORMER[self.spec.metric]

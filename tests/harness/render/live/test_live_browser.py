@@ -109,7 +109,7 @@ def test_two_runs_grow_on_the_page_until_they_are_done(tmp_path: Path) -> None:
     out = str(tmp_path / "R")
     run = (
         *("run", "--learner", "maml,reptile", "--suite", "toy-regression", "--budget", "smoke"),
-        *("--set", "budget.meta_steps=150", "--limit", "20", "--jobs", "2", "--device", "cpu"),
+        *("--set", "budget.meta_steps=400", "--limit", "20", "--jobs", "2", "--device", "cpu"),
         *("--out", out),
     )
     with started(*run) as runs, open_tab(tmp_path / "profile") as tab:
@@ -134,7 +134,7 @@ def test_two_runs_grow_on_the_page_until_they_are_done(tmp_path: Path) -> None:
             wait_for(tab, "longer curves", grown)
             assert tab.evaluate(SHARE) > share
             wait_for(tab, "the end", lambda: "2 done" in tab.evaluate(SUMMARY))
-            wait_for(tab, "all curves", lambda: set(tab.evaluate(POINTS).values()) == {150})
+            wait_for(tab, "all curves", lambda: set(tab.evaluate(POINTS).values()) == {200})
             assert tab.evaluate(SHARE) == 1.0
             assert (
                 tab.evaluate("document.querySelectorAll('svg[data-kind=val] path.curve').length")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from measured_command import measured
 from result_factory import make_spec, write_run
 
 LEARNERS, SEEDS, EPISODES = 10, 5, 1000
@@ -43,24 +42,20 @@ def write_runs(out: Path, n_suites: int) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says the memory of a process")
 @pytest.mark.parametrize(
     ("n_suites", "most_seconds", "most_bytes"),
     [(4, 10.0, 1 << 29), pytest.param(20, 30.0, 1 << 30, marks=pytest.mark.exhaustive)],
 )
 def test_many_runs_are_one_page_in_time(tmp_path, n_suites, most_seconds, most_bytes):
     folder = write_runs(tmp_path / "runs", n_suites)
-    command = [sys.executable, "-m", "metabench", "report", folder, "-f", "html"]
-    with (tmp_path / "said").open("w") as said:
-        process = subprocess.Popen([*command, "-o", tmp_path / "page.html"], stderr=said)
-        # Of this process alone: what is used by all children holds those of other tests, too.
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert (process.returncode, (tmp_path / "said").read_text()) == (0, "")
+    with (tmp_path / "said").open("wb") as said:
+        used = measured(
+            ("report", folder, "-f", "html", "-o", "page.html"), folder=tmp_path, stderr=said
+        )
+    assert (used.code, (tmp_path / "said").read_text()) == (0, "")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert text.count('class="origin"') == n_suites * LEARNERS
     assert text.count("<figure>") == 2 * n_suites  # curves and ranks
-    most = used.ru_maxrss * 1024
-    # Processor time, which other work on the machine does not change.
-    seconds = used.ru_utime + used.ru_stime
-    assert most < most_bytes, f"{most / 1e6:.0f} MB"
-    assert seconds < most_seconds, f"{seconds:.1f} s"
+    assert used.bytes < most_bytes, f"{used.bytes / 1e6:.0f} MB"
+    assert used.seconds < most_seconds, f"{used.seconds:.1f} s"
