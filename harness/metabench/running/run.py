@@ -507,6 +507,8 @@ class RunExecution:
         for name, evaluation in self._planned.evaluations.items():
             file = f"evaluations/{name}.jsonl"
             if record.evaluations.get(name) == evaluation and not self._flaw(record, name):
+                if record.digests and file not in record.digests:  # it was killed before
+                    record = self._write(record, "done", digests=self._digests_with(record, file))
                 continue
             try:
                 restored = restore(
