@@ -75,7 +75,7 @@ def _name(error: OSError, path: Path) -> None:
         error.filename = str(path)
 
 
-def refused(error: Exception, place: Path) -> tuple[str, str] | None:
+def refused(error: BaseException, place: Path) -> tuple[str, str] | None:
     """What the operating system refused to do with files, and what to do about it, in sentences.
 
     Args:

@@ -129,8 +129,8 @@ class RunStore:
 
         A file that is gone is not among them, and nothing is known of an older record.
         """
-        now = self.digests(*record.digests) if record.digests else {}
-        return [name for name, digest in now.items() if record.digests[name] != digest]
+        now = self.digests() if record.digests else {}  # a record may name any other file
+        return [name for name, own in now.items() if record.digests.get(name, own) != own]
 
     def changed_in_words(self, record: RunRecord) -> str:
         """That files are not as the run wrote them; "" where all are."""

@@ -11,12 +11,14 @@ META_VAL = "meta-val"
 
 
 def validation_scores(store: RunStore, record: RunRecord) -> Episodes | None:
-    """The episodes on which a run is judged; None where not all are there.
+    """The episodes on which a run is judged; None where it is at work, or not all are there.
 
     Args:
         store: of the run.
         record: of the run.
     """
+    if record.status not in ("trained", "done"):  # its command is to write how it ended
+        return None
     spec = record.spec
     protocol = spec.protocol.model_copy(update={"episodes": spec.protocol.val_episodes})
     asked = spec.model_copy(update={"protocol": protocol})

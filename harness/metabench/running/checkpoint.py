@@ -51,7 +51,7 @@ def save(path: Path, state: Mapping[str, Any], *, about: Mapping[str, str] | Non
         about: texts beside it, by name.
 
     Raises:
-        TypeError: when the state holds something else.
+        PluginError: when the state holds something else.
         OSError: when the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}

@@ -14,6 +14,7 @@ from metabench.errors import DataError
 from metabench.plugin.contracts.learner import Learner
 from metabench.running.checkpoint import TRAINING_ID, named_tensors, without_training
 from metabench.running.engines.states import copied
+from metabench.running.out_of_memory import is_out_of_memory
 
 
 def check_training(kept: Mapping[str, Any], training_id: str, *, path: Path) -> None:
@@ -103,6 +104,8 @@ def _misfit(learner: Learner, before: Any, state: Any, *, whole: bool) -> str:
         learner.load_state_dict(state)
         after = learner.state_dict()
     except Exception as error:  # a plugin may raise anything at what it does not expect
+        if is_out_of_memory(error):
+            raise
         return " ".join(f"{type(error).__name__}: {error}".split())[:200]
     if not whole:
         before, after = without_training(before), without_training(after)
@@ -133,6 +136,6 @@ def _is_finite(value: Any) -> bool:
 
 def _are_scalars(step: Any) -> bool:
     return isinstance(step, Mapping) and all(
-        isinstance(value, float | int) or (isinstance(value, Tensor) and value.ndim == 0)
+        isinstance(value, float | int) or (isinstance(value, Tensor) and value.numel() == 1)
         for value in step.values()
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from metabench.data.plain_files import MAX_RECORD
 from metabench.results.store import RunStore, lines_of, replace_lines, set_aside
 from metabench.text import counted
 
@@ -30,7 +31,8 @@ def mend(store: RunStore, *, rows: Mapping[str, int]) -> Iterator[str]:
             and how many episodes have a row at most.
     """
     path = store.folder / "run.json"
-    if path.exists() and _json(path.read_bytes()) is None:
+    is_small = path.is_file() and path.stat().st_size <= MAX_RECORD  # others are not read
+    if is_small and _json(path.read_bytes()) is None:
         yield f"{path} is no record; it is now called {set_aside(path)}."
     for name, fields in _POINTS.items():
         yield from _mend_points(store.folder / name, fields)
@@ -66,8 +68,8 @@ def _mend_rows(store: RunStore, stem: str, most: int) -> None:
     if n < len(lines):
         replace_lines(path, lines[:n])
     episodes = store.episodes_of()
-    if n < most and len(made := lines_of(episodes)) > n:
-        replace_lines(episodes, made[:n])
+    if n < most and store.count_episodes() > n:
+        replace_lines(episodes, lines_of(episodes)[:n])
 
 
 def _has(point: Mapping[str, Any] | None, fields: Mapping[str, type | tuple[type, ...]]) -> bool:

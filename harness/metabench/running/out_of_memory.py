@@ -16,7 +16,7 @@ class OutOfMemoryError(MetabenchError):
     """A run needs more memory than there is."""
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of Python or PyTorch says that an allocation failed."""
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True

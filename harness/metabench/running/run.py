@@ -83,6 +83,7 @@ class RunExecution:
         self._engine: tuple[str, ...] = ()
         self._test_engine: tuple[str, ...] = ()
         self._ranks: tuple[str, ...] = ()
+        self._written: RunRecord | None = None  # says more than the one it began with
 
     def __call__(self) -> RunRecord:
         """Run it to its end, from where an earlier start stopped.
@@ -177,12 +178,13 @@ class RunExecution:
         try:
             return self._run(record)
         except (Interrupted, KeyboardInterrupt):
-            self._write(record, "interrupted", error=self._control.why())
+            self._write(self._written or record, "interrupted", error=self._control.why())
             raise
         except MetabenchError as error:
-            self._fail(record, error.message, hint=error.hint)
+            self._fail(self._written or record, error.message, hint=error.hint)
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            record = self._written or record
             if is_out_of_memory(error):
                 explained = out_of_memory(self._planned, self._device)
                 self._fail(record, explained.message, hint=explained.hint)
@@ -229,8 +231,9 @@ class RunExecution:
             self.store.forget_changed(earlier)
         return self._write(record, "running")
 
-    def _run(self, record: RunRecord) -> RunRecord:
-        record = self._share_training(record)
+    def _run(self, record: RunRecord, *, alone: bool = False) -> RunRecord:
+        """Train and test; ``alone`` without the training of another run, which may be damaged."""
+        record = record if alone else self._share_training(record)
         if record.spec.weights is not None and not self._has_given_weights():
             place_weights(self.store, self._planned, self._catalog, device=self._device)
         metrics = record.further_metrics
@@ -254,6 +257,8 @@ class RunExecution:
             **{**of_training, **self._planned.facts},
         )
         picked = self._pick_engine(built)
+        if not self._has_states():
+            self._engine = ()  # nothing is left of what it made
         before, engine = self._engine, self._open_engine(picked, built)
         self._engine = engines.together(before, engine.name)
         ranks_before, self._ranks = self._ranks, self._shared_by()
@@ -279,7 +284,8 @@ class RunExecution:
             self._engine = engines.together(before, engine.name if engine.made else "")
             self._ranks = self._ranks if engine.made else ranks_before
         if trained is None:  # begin anew, with another learner
-            return self._run(record.model_copy(update={"training_from": ""}))
+            of_before: dict[str, Any] = {"training_from": "", "train_seconds": None, "digests": {}}
+            return self._run(record.model_copy(update=of_before), alone=True)
         record = record.model_copy(
             update={
                 "selected_step": trained.step,
@@ -293,7 +299,7 @@ class RunExecution:
         if self._planned.trial:
             loops.meta_validate(built.meta_val())
             return self._write(record, "trained", digests=self._digests(record))
-        tested_by = self._test_engine
+        tested_by = self._test_engine if self.store.episodes_of().exists() else ()
         if picked == "eager":  # a kill after the last episode must not lose what made it
             self._test_engine = engines.together(tested_by, picked)
             record = self._write(record, "running")
@@ -330,6 +336,7 @@ class RunExecution:
         spec = record.spec
         if self.store.weights.exists() or not spec.training.meta_steps or spec.weights is not None:
             return record
+        before = self._engine, self._ranks
         shared = share_training(
             self.store,
             record,
@@ -338,6 +345,8 @@ class RunExecution:
             stopped=self._control.stopped,
             note=partial(self._note_origin, record),
         )
+        if shared is None:  # it may have been gone when its origin was noted
+            self._engine, self._ranks = before
         return shared or record
 
     def _note_origin(self, record: RunRecord, twin: Twin) -> RunRecord:
@@ -383,8 +392,7 @@ class RunExecution:
     def _pick_engine(self, built: Built) -> Literal["eager", "compiled"]:
         """Pick what makes the meta-steps; left to itself, a run goes on as it began."""
         name, before = self._control.engine, engines.latest(self._engine)
-        files = (self.store.checkpoint, self.store.weights)
-        resumed = bool(before) and any(path.exists() for path in files)
+        resumed = bool(before) and self._has_states()
         if name == "auto" and resumed:
             name = "eager" if before == "eager" else "compiled"
         meta_steps = self._planned.spec.training.meta_steps
@@ -394,6 +402,10 @@ class RunExecution:
         if resumed and (picked == "eager") != (before == "eager"):
             self._say("message", text=f"goes on with engine {picked}; it began with {before}")
         return picked
+
+    def _has_states(self) -> bool:
+        """Whether there is something of the training."""
+        return self.store.checkpoint.exists() or self.store.weights.exists()
 
     def _open_engine(self, picked: Literal["eager", "compiled"], built: Built) -> Engine:
         if (leader := self._control.leader) is not None:
@@ -472,7 +484,14 @@ class RunExecution:
             test = self._test_adapter("eager" if by_learner else "compiled", built)
             loops = Loops(self._planned, built, self.store, device, self._control, test=test)
             loops.evaluate(_AGAIN, built.test)
-            self.store.add_metrics_of(_AGAIN)
+            # A kill between the two writes must not leave a digest of other episodes.
+            others = {key: own for key, own in record.digests.items() if key != "episodes.jsonl"}
+            self._write(record, "done", digests=others)
+            try:
+                self.store.add_metrics_of(_AGAIN)
+            except DataError:
+                self._write(record, "done")
+                raise
             headline = {record.spec.metric: record.metric}
             metrics = {**headline, **record.metrics, **lacking}
             digests = self._digests_with(record, "episodes.jsonl")
@@ -488,9 +507,8 @@ class RunExecution:
         for name, evaluation in self._planned.evaluations.items():
             file = f"evaluations/{name}.jsonl"
             if record.evaluations.get(name) == evaluation and not self._flaw(record, name):
-                if record.digests and file not in record.digests:  # a kill came before it
-                    digests = self._digests_with(record, file)
-                    record = self._write(record, "done", digests=digests)
+                if record.digests and file not in record.digests:  # it was killed before
+                    record = self._write(record, "done", digests=self._digests_with(record, file))
                 continue
             try:
                 restored = restore(
@@ -532,6 +550,7 @@ class RunExecution:
         )
         record = record.model_copy(update={"status": status, "provenance": made_with, **changes})
         self.store.write_record(record)
+        self._written = record
         return record
 
     def _say_sentence(self, text: str) -> None:

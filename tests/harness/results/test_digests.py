@@ -118,6 +118,19 @@ def test_what_a_repeated_test_makes_anew_is_removed(run: Path) -> None:
     assert left == {"metrics.jsonl", "evaluations/dense.jsonl"}
 
 
+def test_a_record_cannot_name_files_that_are_no_scores(run: Path, tmp_path: Path) -> None:
+    seal(run)
+    (tmp_path / "mine.jsonl").write_text("{}\n")
+    (run / "timings.jsonl").write_text("{}\n")
+    names = ("timings.jsonl", "run.json", "../../../mine.jsonl", str(tmp_path / "mine.jsonl"))
+    digests = {**RunStore(run).digests(), **dict.fromkeys(names, "0" * 64)}
+    record = read_record(run).model_copy(update={"digests": digests})
+    assert RunStore(run).changed(record) == []
+    RunStore(run).forget_changed(record)
+    assert (tmp_path / "mine.jsonl").exists()
+    assert (run / "timings.jsonl").exists()
+
+
 @pytest.mark.parametrize("words", [["genotypes"], ["figure", "curves"]])
 def test_what_is_shown_beside_the_scores_is_named_too(
     run: Path, tmp_path: Path, words: list[str]

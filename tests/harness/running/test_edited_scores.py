@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from result_factory import edit_json, with_score
-from test_loops import planned, run
+from test_loops import Killed, kill_at, planned, run
 
 from metabench.planning.plan import PlannedRun
 from metabench.plugin.catalog import Catalog
@@ -42,6 +42,19 @@ def test_the_same_command_gives_the_former_bytes(catalog: Catalog, tmp_path: Pat
             assert f"({name} was changed since the run wrote it" in said[0]
             assert "its meta-test is repeated" in said[0]
     assert again(one, catalog, tmp_path)[2] == []
+
+
+def test_a_kill_before_the_digest_of_an_evaluation_does_not_lose_it(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    sizes = {"budget": {"meta_steps": 2, "meta_batch": 2}, "protocol": {"episodes": 2}}
+    one = planned(catalog, **sizes)
+    with pytest.raises(Killed):
+        run(one, catalog, tmp_path, emit=kill_at("extrapolation", 8))()
+    record, store, said = again(one, catalog, tmp_path)
+    assert said == []
+    assert "evaluations/extrapolation.jsonl" in record.digests
+    assert record.digests == store.digests()
 
 
 def test_an_older_record_gets_no_digests(catalog: Catalog, tmp_path: Path) -> None:

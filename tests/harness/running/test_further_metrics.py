@@ -31,6 +31,7 @@ from metabench.reports.tables import Table
 from metabench.results.further_metrics import through_metric
 from metabench.results.reading import FinishedRun, load_results, read_runs
 from metabench.results.schema import EpisodeRecord
+from metabench.results.store import RunStore
 from metabench.running.loops import Control, Interrupted
 from metabench.running.run import RunExecution
 
@@ -152,6 +153,27 @@ def test_a_finished_run_gets_them_from_its_checkpoint(plugins: Catalog, tmp_path
     run(made(plugins), plugins, tmp_path / "later")  # they stay, whatever is asked for next
     run(made(plugins, "mae"), plugins, tmp_path / "later")
     assert (later.folder / "episodes.jsonl").stat().st_mtime_ns == stamp
+
+
+def test_a_kill_while_they_are_added_does_not_make_scores_look_edited(
+    plugins: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(made(plugins), plugins, tmp_path)
+    add = RunStore.add_metrics_of
+
+    def killed(self: RunStore, evaluation: str) -> None:
+        add(self, evaluation)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunStore, "add_metrics_of", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(made(plugins, "mae"), plugins, tmp_path)
+    monkeypatch.undo()
+    only(tmp_path)
+    assert run(made(plugins, "mae"), plugins, tmp_path) == []
+    found = only(tmp_path)
+    assert "mae" in found.record.metrics
+    assert found.record.digests == RunStore(found.folder).digests()
 
 
 def test_a_metric_of_a_newer_version_is_computed_again(plugins: Catalog, tmp_path: Path) -> None:

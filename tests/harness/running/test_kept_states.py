@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,10 +15,11 @@ from metabench.conformance.bench import Bench, step
 from metabench.conformance.samples import same
 from metabench.planning.plan import PlannedRun, RunRequest, plan
 from metabench.plugin.catalog import Catalog, load_catalog
+from metabench.plugin.contracts.learner import Learner
 from metabench.plugin.specs import RunEvent
 from metabench.running import checkpoint
 from metabench.running.engines.states import copied
-from metabench.running.kept_states import load_kept
+from metabench.running.kept_states import check_position, load_kept
 from metabench.running.loops import Control, Interrupted
 from metabench.running.run import RunExecution
 
@@ -254,6 +255,23 @@ def test_a_state_of_an_older_version_is_used(
     assert [text for text in said if text.startswith("resumes at meta-step")]
     assert not list(out.rglob("*.damaged"))
     assert (folder / FILES[0]).read_bytes() == (whole / FILES[0]).read_bytes()
+
+
+def test_scalars_of_one_element_are_scalars(tmp_path: Path) -> None:
+    pending = [{"loss": torch.ones(1), "other": torch.tensor(2.0), "third": 3.0}]
+    check_position({"step": 1, "pending": pending}, path=tmp_path)
+
+
+def test_a_state_is_not_blamed_where_memory_is_too_small(tmp_path: Path) -> None:
+    class Large:
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+        def load_state_dict(self, state: Any) -> None:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        load_kept(cast(Learner, Large()), {}, path=tmp_path)
 
 
 CATALOG = load_catalog()

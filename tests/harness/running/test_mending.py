@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
+from metabench.errors import DataError
 from metabench.planning.plan import PlannedRun, RunRequest, plan
 from metabench.plugin.catalog import Catalog, load_catalog
 from metabench.plugin.specs import RunEvent
+from metabench.results.store import RunStore
 from metabench.running.loops import Control
+from metabench.running.mending import mend
 from metabench.running.run import RunExecution
 
 FILES = ("episodes.jsonl", "metrics.jsonl")
@@ -153,3 +157,17 @@ def test_a_row_that_is_missing_is_made_again_with_its_episode(
     folder, _ = make(catalog, out, learner="mnas")
     for one, content in before.items():
         assert (folder / one).read_bytes() == content, one
+
+
+def test_bytes_that_are_no_text_are_cut_off_with_the_episodes_after_them(tmp_path: Path) -> None:
+    (tmp_path / "genotypes.jsonl").write_text('{"index":0}\n{"index":1}\n')
+    episode = '{"index":0,"source":"a","key":"k","score":0.5}\n'
+    (tmp_path / "episodes.jsonl").write_bytes(episode.encode() + b"\xff\n{}\n")
+    assert list(mend(RunStore(tmp_path), rows={"genotypes": 9})) == []
+    assert (tmp_path / "episodes.jsonl").read_text() == episode
+
+
+def test_a_record_that_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "run.json")
+    with pytest.raises(DataError, match="not a readable run record"):
+        list(mend(RunStore(tmp_path), rows={}))

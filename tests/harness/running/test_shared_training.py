@@ -16,6 +16,7 @@ from metabench.plugin.catalog import Catalog
 from metabench.plugin.specs import RunEvent
 from metabench.results.reading import read_runs
 from metabench.results.schema import RunRecord
+from metabench.results.store import RunStore
 from metabench.running import shared_training
 from metabench.running.loops import Interrupted
 
@@ -182,3 +183,42 @@ def test_a_trained_run_serves_as_well(catalog: Catalog, tmp_path: Path) -> None:
     record, _, events = made(to_test(catalog, 10), catalog, tmp_path)
     assert not trained(events)
     assert record.training_from == first.run_id
+
+
+def test_damaged_weights_are_taken_once_and_then_trained(catalog: Catalog, tmp_path: Path) -> None:
+    _, origin, _ = made(to_test(catalog, 5), catalog, tmp_path)
+    weights = origin / "checkpoints/weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    record, folder, events = made(to_test(catalog, 10), catalog, tmp_path)
+    assert trained(events)
+    assert record.training_from == ""
+    assert record.train_seconds is not None
+    assert record.digests == RunStore(folder).digests()
+    assert len(list((folder / "checkpoints").glob("*.damaged*"))) == 1
+
+
+def test_a_run_that_is_stopped_in_its_test_still_says_whose_training_it_has(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    first, _, _ = made(to_test(catalog, 5), catalog, tmp_path)
+    own = to_test(catalog, 10)
+    with pytest.raises(Interrupted):
+        run(own, catalog, tmp_path, stopped=lambda: True)()
+    store = RunStore.of(own.spec, tmp_path)
+    stopped = store.read_record()
+    assert stopped is not None
+    assert (stopped.status, stopped.training_from) == ("interrupted", first.run_id)
+    record, _, _ = made(own, catalog, tmp_path)
+    assert (record.training_from, record.train_seconds) == (first.run_id, first.train_seconds)
+
+
+def test_a_trial_that_was_killed_after_its_last_episode_ends_as_trained(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    trial = replace(to_test(catalog, 5, val_episodes=3), trial=True)
+    with pytest.raises(Killed):
+        run(trial, catalog, tmp_path, emit=kill_at("meta-val", 12))()
+    record, folder, events = made(trial, catalog, tmp_path)
+    assert not trained(events)
+    assert record.status == "trained"
+    assert record.digests == RunStore(folder).digests()

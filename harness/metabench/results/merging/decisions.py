@@ -144,8 +144,8 @@ class _Judge:
         ended = [copy for copy in copies if copy.level == level]
         if behind := ", ".join(str(copy.root) for copy in copies if copy.level < level):
             self.made.notes.append(
-                f"{place}: the run of {ended[0].root} is {ended[0].record.status}, and is taken. "
-                f"It is not in {behind}."
+                f"{place}: the run of {ended[0].root} is {ended[0].record.status}, and is taken; "
+                f"that of {behind} is not."
             )
         if not ended[0].has_ended:
             base = max(ended, key=lambda copy: copy.progress)

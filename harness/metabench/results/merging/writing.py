@@ -15,10 +15,10 @@ import stat
 from pathlib import Path
 
 from metabench.durable import flush, replacing
-from metabench.errors import DataError
+from metabench.errors import DataError, MetabenchError
 from metabench.results.merging.copies import RECORD, TuningCopy
 from metabench.results.merging.decisions import Decisions, TakenRun
-from metabench.results.store import RunStore, replace_text, require_writable
+from metabench.results.store import Elsewhere, RunStore, replace_text, require_writable
 from metabench.results.tunings import FILE
 
 
@@ -38,7 +38,10 @@ def write(decisions: Decisions, out: Path) -> int:
         OSError: when a file cannot be read or written.
     """
     require_writable(out)
-    written = sum(_write_run(run, out) for run in decisions.runs)
+    try:
+        written = sum(_write_run(run, out) for run in decisions.runs)
+    except Elsewhere as error:  # it has begun since the folder was read
+        raise MetabenchError(str(error), hint="Merge again when it is done.") from error
     for tuning in decisions.tunings:
         _write_tuning(tuning, out)
     for name, source in decisions.plans.items():

@@ -250,7 +250,7 @@ def _in_folder(folder: Path) -> Iterator[None]:
 def _failed(job: Job, error: Exception | SystemExit) -> JobOutcome:
     if isinstance(error, MetabenchError):
         return JobOutcome(job, "failed", error.message, error.hint)
-    if isinstance(error, Exception) and (said := refused(error, job.out)):
+    if said := refused(error, job.out):
         text, hint = said
         again = f"{hint.rstrip('.')}, and run the same command to resume."
         return JobOutcome(job, "failed", text, again)

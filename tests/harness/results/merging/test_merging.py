@@ -12,6 +12,7 @@ from result_factory import PROVENANCE, edit_json, make_spec, seal, with_score, w
 from state_factory import at_work
 
 import metabench
+from metabench.durable import locked
 from metabench.errors import DataError, MetabenchError, UsageError
 from metabench.planning.runspec import EpisodeProtocol
 from metabench.results.merging import writing
@@ -182,7 +183,7 @@ def test_a_finished_run_comes_before_a_half_done_one() -> None:
     with_files(half, checkpoints__last_st="state", metrics_jsonl="{}\n")
     whole = made("B")
     merged = metabench.merge("A", "B", out="C")
-    assert merged.notes == (f"{PLACE}: the run of B is done, and is taken. It is not in A.",)
+    assert merged.notes == (f"{PLACE}: the run of B is done, and is taken; that of A is not.",)
     assert tree("C") == {f"{PLACE}/{name}": data for name, data in tree(str(whole)).items()}
 
 
@@ -440,3 +441,12 @@ def test_folders_without_runs_are_named() -> None:
         with pytest.raises(MetabenchError, match=words):
             metabench.merge("A", folder, out="C")
     assert not Path("C").exists()
+
+
+def test_a_run_that_begins_during_the_merge_is_named() -> None:
+    made("A")
+    store = Path("C") / PLACE
+    store.mkdir(parents=True)
+    with locked(store / ".lock"), pytest.raises(MetabenchError, match="Another process is working"):
+        metabench.merge("A", out="C")
+    assert not (store / "run.json").exists()
