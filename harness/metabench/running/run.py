@@ -179,14 +179,14 @@ class RunExecution:
         except (Interrupted, KeyboardInterrupt):
             self._write(record, "interrupted", error=self._control.why())
             raise
-        except MetabenchError as error:
-            self._fail(record, error.message, hint=error.hint)
-            raise
         except Exception as error:
             if is_out_of_memory(error):
                 explained = out_of_memory(self._planned, self._device)
                 self._fail(record, explained.message, hint=explained.hint)
                 raise explained from error
+            if isinstance(error, MetabenchError):
+                self._fail(record, error.message, hint=error.hint)
+                raise
             said, hint = refused(error, self._out) or (described(error), "")
             self._fail(record, said, hint=hint)
             raise
