@@ -9,7 +9,6 @@ from math import isclose
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from metabench.errors import PluginError, UsageError
-from metabench.planning.architectures import flaw_of_genotype, flaw_of_logits, flaw_of_mixture
 from metabench.planning.networks import build_space, build_strategy, built, describe_network
 from metabench.planning.runspec import Choice, RunSpec
 from metabench.plugin.blame import described, guarded
@@ -247,6 +246,9 @@ def check_architecture(spec: RunSpec, data: ClassData | FunctionFamily, catalog:
 
 def _check_contract(strategy: Strategy, space: SearchSpace, *, name: str, seed: int) -> None:
     """Refuse what a strategy draws, mixes or chooses if the network does not offer it."""
+    # It needs torch, which commands that only read results do without.
+    from metabench.planning.architectures import flaw_of_genotype, flaw_of_logits, flaw_of_mixture
+
     choices, drawn = space.choices(), partial(generator, seed, "init")
 
     def made(what: str, make: Callable[[], Any], flaw_of: Callable[[Any, Any], str]) -> Any:

@@ -34,11 +34,11 @@ from metabench.planning.plan import (
 )
 from metabench.planning.runspec import Precision
 from metabench.planning.source_data import DataKind
-from metabench.planning.starting_weights import file_of_weights
 from metabench.planning.suite import Suite
 from metabench.planning.tuned import Tuned
 from metabench.planning.validation import validated
 from metabench.planning.yaml_files import read_mapping
+from metabench.plugin.contracts.file_param import FileParam, opened
 from metabench.values import Frozen, digest
 
 if TYPE_CHECKING:
@@ -341,7 +341,9 @@ def read_plan(file: Path, model: type[G]) -> G:
         )
         raise UsageError(
             f"{file} is a folder, not a plan file.",
-            hint=f"Plan files in it: {inside}." if inside else "Name a plan file.",
+            hint=f"Name a plan file. YAML files in it: {inside}."
+            if inside
+            else "Name a plan file.",
         )
     if not file.is_file():
         raise UsageError(
@@ -409,6 +411,18 @@ def by_learner(texts: Iterable[str], *, option: str) -> tuple[str | None, dict[s
         else:
             common = text
     return common, own
+
+
+def file_of_weights(path: str) -> FileParam:
+    """The file that ``--weights`` names.
+
+    Raises:
+        UsageError: when it cannot be read.
+    """
+    try:
+        return opened(path)
+    except ValueError as error:
+        raise UsageError(f"--weights {path}: {error}.", hint="Check the path.") from error
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

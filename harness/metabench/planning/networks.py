@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from torch import Tensor
-
 from metabench.errors import PluginError
 from metabench.planning.runspec import Choice, RunSpec
 from metabench.plugin.blame import guarded
@@ -82,6 +80,8 @@ def parts_of(space: SearchSpace, *, name: str) -> Params:
         f"init_weights of network {name} failed",
         lambda: space.init_weights(rng=generator("parts")),
     )
+    from torch import Tensor
+
     if not isinstance(drawn, dict) or not all(isinstance(one, Tensor) for one in drawn.values()):
         raise refused_network(
             name, f"init_weights returned {in_short(drawn)}; it must be a dict of tensors."

@@ -25,7 +25,6 @@ from metabench.planning.compatibility import (
     refuse_strategy,
 )
 from metabench.planning.evaluation import Evaluation
-from metabench.planning.learners import check_learner
 from metabench.planning.metrics import check_metrics
 from metabench.planning.overrides import (
     Changes,
@@ -38,7 +37,6 @@ from metabench.planning.overrides import (
 )
 from metabench.planning.runspec import Choice, Precision, RunSpec, SourceChoice
 from metabench.planning.source_data import DataKind, fingerprint_of, load_data
-from metabench.planning.starting_weights import check_start
 from metabench.planning.suite import Backend, Suite, load_suite
 from metabench.planning.suite_defaults import backend_in, defaults_for, params_in
 from metabench.planning.tuned import Tuned
@@ -282,6 +280,16 @@ def _lacks(part: _Part, catalog: Catalog) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _check_training(spec: RunSpec, loaded: Loaded, catalog: Catalog) -> None:
+    """Refuse a learner, and weights that it starts from, that do not fit."""
+    # They need torch, which commands that only read results do without.
+    from metabench.planning.learners import check_learner
+    from metabench.planning.starting_weights import check_start
+
+    check_start(spec, loaded, catalog)
+    check_learner(spec, loaded, catalog)
+
+
 def _planned(
     part: _Part,
     loaded: Loaded,
@@ -304,8 +312,7 @@ def _planned(
                 check_layers(spec, loaded[0], catalog)
                 check_state(spec, loaded[0], catalog)
                 check_architecture(spec, loaded[0], catalog)
-                check_start(spec, loaded, catalog)
-                check_learner(spec, loaded, catalog)
+                _check_training(spec, loaded, catalog)
                 check_functions_of(spec, catalog)
         names = {scope: name for scope, (name,) in _named([spec]).items()}
         changes = applying(request.changes, names)

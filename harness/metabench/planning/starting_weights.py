@@ -17,7 +17,6 @@ from metabench.planning.compatibility import common_task
 from metabench.planning.networks import build_space, describe_network
 from metabench.planning.runspec import RunSpec
 from metabench.plugin.contracts.architecture import Params
-from metabench.plugin.contracts.file_param import FileParam, opened
 from metabench.plugin.contracts.space import SearchSpace, StatefulSpace
 from metabench.sampling.seeding import generator
 
@@ -31,18 +30,6 @@ _OF_LEARNER = "learner.weights."
 """How the weights of a network begin in a file of ``metabench export``."""
 MOST_NAMED = 5
 """Tensors that do not fit, of each kind, that one sentence names."""
-
-
-def file_of_weights(path: str) -> FileParam:
-    """The file that ``--weights`` names.
-
-    Raises:
-        UsageError: when it cannot be read.
-    """
-    try:
-        return opened(path)
-    except ValueError as error:
-        raise UsageError(f"--weights {path}: {error}.", hint="Check the path.") from error
 
 
 def check_start(

@@ -24,13 +24,14 @@ KINDS = (
 )
 
 PLUGIN = """
+from metabench import Frozen
 from metabench.plugin.hookspecs import hookimpl
 from metabench.plugin.specs import DatasetSpec, LearnerSpec
 from pathlib import Path
-from pydantic import BaseModel, Field
+from pydantic import Field
 from typing import Literal
 
-class Params(BaseModel):
+class Params(Frozen):
     rate: float = Field(0.5, gt=0, le=1, description="How fast.")
     mode: Literal["a", "b"] = Field("a", description="Which way.")
     bound: float | None = Field(None, ge=0, description="How far.")

@@ -248,4 +248,4 @@ def test_a_folder_of_plan_files_names_them(tmp_path: Path) -> None:
     write_grid(grid_of(learners=("maml",), suites=("toy-regression",)), tmp_path / "a.yaml")
     with pytest.raises(UsageError, match="is a folder, not a plan file") as caught:
         read_grid(tmp_path)
-    assert caught.value.hint == f"Plan files in it: {tmp_path / 'a.yaml'}."
+    assert caught.value.hint == f"Name a plan file. YAML files in it: {tmp_path / 'a.yaml'}."

@@ -73,7 +73,7 @@ def class_data(**changes: object) -> ClassData:
             "meta-test": np.arange(1, 6),
         },
         "fingerprint": "x",
-        "rotations": {"meta-test": "classes"},
+        "rotations": dict.fromkeys(("meta-train", "meta-val", "meta-test"), "classes"),
     }
     return ClassData(**{**values, **changes})  # type: ignore[arg-type]
 

@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 import metabench
 from metabench.cli import app
 from metabench.errors import DataError, UsageError
+from metabench.planning.grid import file_of_weights
 from metabench.planning.plan import PlannedRun, RunRequest, plan
-from metabench.planning.starting_weights import file_of_weights, read_start
+from metabench.planning.starting_weights import read_start
 from metabench.plugin.catalog import Catalog
 from metabench.reports.row_names import names_of
 from metabench.results.configurations import configurations

@@ -266,7 +266,7 @@ def evaluated_foreign(catalog: Catalog, path: Path, out: Path) -> RunRecord:
         learners=("maml",), suite="toy-regression", budget="smoke",
         changes={"space": {"width": 8, "hidden": 2}, "protocol": {"episodes": 5}},
     )  # fmt: skip
-    digest = weights_file.weights_file.digest_of_foreign(path)
+    digest = weights_file.digest_of_foreign(path)
     (made,) = plan_foreign(path, digest, request, catalog)
     return run(made, catalog, out)()
 

@@ -257,7 +257,7 @@ def test_a_network_may_say_it_where_the_learner_states_nothing() -> None:
     assert found.outer_optimizer == ""
     wrong = replace(catalog.space("conv4"), regularization=lambda params: 0.5)
     catalog = replace(catalog, search_spaces={**catalog.search_spaces, "conv4": wrong})
-    with pytest.raises(PluginError, match="The regularization of network conv4 is a float"):
+    with pytest.raises(PluginError, match="regularization of network conv4 returned a float"):
         training_conditions(spec, catalog)
 
 

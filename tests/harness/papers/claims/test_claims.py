@@ -140,7 +140,7 @@ def test_each_budget_is_judged_by_itself(tmp_path: Path) -> None:
             {"data": "synthetic"},
             "maml and mnas were run under different conditions: data synthetic or real",
         ),
-        ({"suite_version": 2}, "suite_version 2 or 1"),
+        ({"suite_version": 2}, "suite version 2 or 1"),
         ({"data_fingerprint": "f" * 16}, "or 0123456789abcdef."),
     ],
 )

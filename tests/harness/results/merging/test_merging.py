@@ -157,7 +157,7 @@ def test_seeds_of_one_row_that_unlike_code_made_are_told_of() -> None:
             {"protocol": EpisodeProtocol(ways=5, shots=1, queries=15, episodes=4)},
             "queries 1 or 15",
         ),
-        ({"suite_version": 2}, "suite_version 1 or 2"),
+        ({"suite_version": 2}, "suite version 1 or 2"),
     ],
 )
 def test_suites_and_data_that_are_unlike_are_told_of(change: dict[str, Any], words: str) -> None:
