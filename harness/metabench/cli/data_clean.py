@@ -19,7 +19,7 @@ def clean(
     """Remove old packs of your own files, of which there is a newer one.
 
     Files that a suite names by their path are packed at their first use, and again when one of them
-    changes. The packs before stay until this command removes them. Your files are never touched.
+    changes. The older packs stay until this command removes them. Your files are never touched.
     """
     from metabench.cli.archives import archive_of, packable, packs_of
     from metabench.cli.screen import put, tell

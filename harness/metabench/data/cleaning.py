@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from metabench.data.locks import held
@@ -54,9 +55,9 @@ def remove_pack(pack: Path) -> None:
     try:
         with held(home), tempfile.TemporaryDirectory(prefix=".replaced-", dir=home) as aside:
             pack.rename(Path(aside, "pack"))
-        if not any(home.iterdir()):
-            home.rmdir()
     except OSError as error:
         raise DataError(
             f"{pack} cannot be removed: {error.strerror}.", hint="Remove the folder by hand."
         ) from error
+    with suppress(OSError):  # it may hold other packs
+        home.rmdir()

@@ -86,7 +86,7 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
     except OSError as error:
         raise cannot_write(error, folder) from error
     with ExitStack() as stack:
-        if not stack.enter_context(held(folder, wait=False)):
+        if stack.enter_context(held(folder, wait=False)) is False:
             _LOG.warning("%s: waits for another process that downloads it", name)
             stack.enter_context(held(folder))
         yield

@@ -135,7 +135,7 @@ def cannot_write(error: OSError, place: Path) -> DataError:
     """
     return DataError(
         f"Cannot write to {error.filename2 or error.filename or place}: {error.strerror or error}.",
-        hint=f"{hint_of(error).rstrip('.')}, or set METABENCH_DATA to another folder.",
+        hint=f"{hint_of(error)} Or set METABENCH_DATA to another folder.",
     )
 
 

@@ -10,39 +10,39 @@ from pathlib import Path
 
 
 @contextmanager
-def held(folder: Path, *, wait: bool = True) -> Iterator[bool]:
+def held(folder: Path, *, wait: bool = True) -> Iterator[bool | None]:
     """Hold the lock of a folder.
 
-    No file is written, but on network file systems that lock only files open for writing: there it
-    is the lock of an empty ``.lock`` in the folder.
+    Some network file systems lock only files that are open for writing. There it is the lock of an
+    empty file ``.lock`` in the folder. On other systems no file is written.
 
     Args:
         folder: what to lock.
         wait: for another holder to release it.
 
     Yields:
-        Whether the lock is held: False where another process holds it, where ``folder`` is gone,
-        and where the system has no locks.
+        Whether the lock is held: False where another process holds it; None where there is none,
+        because ``folder`` is gone or the system has no locks.
     """
     try:
         import fcntl
     except ImportError:
-        yield False
+        yield None
         return
     how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
     with ExitStack() as stack:
         try:
-            _lock(stack, folder, os.O_RDONLY, how)
-        except OSError as error:
-            if error.errno != errno.EBADF:
-                yield False
-                return
             try:
+                _lock(stack, folder, os.O_RDONLY, how)
+            except OSError as error:
+                if error.errno != errno.EBADF:
+                    raise
                 _lock(stack, folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, how)
-            except OSError:
-                yield False
-                return
-        yield True
+        except OSError as error:
+            found: bool | None = False if isinstance(error, BlockingIOError) else None
+        else:
+            found = True
+        yield found
 
 
 def _lock(stack: ExitStack, path: Path, flags: int, how: int) -> None:

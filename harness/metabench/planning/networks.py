@@ -73,7 +73,9 @@ def parts_of(space: SearchSpace, *, name: str) -> Params:
         raise refused_network(name, f"choices returned {in_short(choices)}; it must be a mapping.")
     uses = guarded(f"batch_statistics of network {name} failed", lambda: space.batch_statistics)
     if not isinstance(uses, bool):
-        raise refused_network(name, f"batch_statistics is {in_short(uses)}; it must be a truth.")
+        raise refused_network(
+            name, f"batch_statistics is {in_short(uses)}; it must be True or False."
+        )
     drawn = guarded(
         f"init_weights of network {name} failed",
         lambda: space.init_weights(rng=generator("parts")),

@@ -16,8 +16,10 @@ class OutOfMemoryError(MetabenchError):
     """A run needs more memory than there is."""
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of Python or PyTorch says that an allocation failed."""
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error of Python or PyTorch says that an allocation failed, also in a plugin."""
+    if isinstance(error, MetabenchError):  # a plugin's error becomes a sentence about the plugin
+        return is_out_of_memory(error.__cause__)
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
     said = str(error).lower()

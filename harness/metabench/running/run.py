@@ -180,15 +180,15 @@ class RunExecution:
         except (Interrupted, KeyboardInterrupt):
             self._write(self._written or record, "interrupted", error=self._control.why())
             raise
-        except MetabenchError as error:
-            self._fail(self._written or record, error.message, hint=error.hint)
-            raise
         except (Exception, SystemExit) as error:
             record = self._written or record
             if is_out_of_memory(error):
                 explained = out_of_memory(self._planned, self._device)
                 self._fail(record, explained.message, hint=explained.hint)
                 raise explained from error
+            if isinstance(error, MetabenchError):
+                self._fail(record, error.message, hint=error.hint)
+                raise
             said, hint = refused(error, self._out) or (described(error), "")
             self._fail(record, said, hint=hint)
             raise

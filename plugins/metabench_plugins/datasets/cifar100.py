@@ -44,7 +44,8 @@ BATCHES = {"train": ("train",), "test": ("test",)}
 
 def scan(originals: Originals) -> Contents:
     """Find the images in the official files, in which ``meta`` names the classes; or in pickles."""
-    for archive in FEW_SHOT.values():
+    whole = {"train", "test", "meta"} <= {name.rpartition("/")[2] for name in originals.names}
+    for archive in () if whole else FEW_SHOT.values():
         if found := find_pickles(originals, archive.name):
             classes = scan_pickles(originals, found)
             return replace(contents(originals, classes, dict.fromkeys(found, 600)), archive=archive)

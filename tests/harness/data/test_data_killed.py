@@ -64,7 +64,7 @@ def test_a_lock_is_refused_while_it_is_held_and_given_afterwards(tmp_path: Path)
         with held(tmp_path, wait=False) as second:
             assert (first, second) == (True, False)
         with held(tmp_path / "absent", wait=False) as absent:
-            assert not absent
+            assert absent is None
     with held(tmp_path, wait=False) as again:
         assert again
     assert list(tmp_path.iterdir()) == []

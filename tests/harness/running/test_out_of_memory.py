@@ -9,6 +9,8 @@ import torch
 from typer.testing import CliRunner
 
 from metabench.cli import app
+from metabench.errors import PluginError
+from metabench.plugin.blame import guarded
 from metabench.running.out_of_memory import is_out_of_memory
 
 RUN = ["run", "--suite", "toy-regression", "--learner", "maml", "--budget", "smoke", "--limit", "4"]
@@ -27,6 +29,13 @@ def cpu_allocator() -> Exception:
 )
 def test_every_failed_allocation_is_known(error: Exception) -> None:
     assert is_out_of_memory(error)
+
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(PluginError) as in_a_plugin:
+        guarded("Learner mine cannot be built", fail)
+    assert is_out_of_memory(in_a_plugin.value)
 
 
 @pytest.mark.parametrize("error", [ValueError("out of memory"), RuntimeError("shape mismatch")])

@@ -413,9 +413,12 @@ def test_a_missing_pickle_of_a_benchmark_is_named(folder: Path, data_root: Path)
 
 def test_all_of_cifar100_goes_before_the_pickles(packed_100: Path, folder: Path) -> None:
     expected = cifar100.load_fc100(CifarParams()).fingerprint
-    write_pickles(folder, "FC100", {"train": 60, "val": 20, "test": 20})
-    import_archive(cifar100.ARCHIVE, folder)
+    apart = folder / "apart"
+    apart.mkdir()
+    write_pickles(apart, "FC100", {"train": 60, "val": 20, "test": 20})
+    assert import_archive(cifar100.ARCHIVE, apart).index.dataset == "fc100"
     assert cifar100.load_fc100(CifarParams()).fingerprint == expected
+    assert import_archive(cifar100.ARCHIVE, folder).index.dataset == "cifar100"
 
 
 def test_look_alikes_are_stamped() -> None:

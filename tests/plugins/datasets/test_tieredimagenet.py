@@ -358,6 +358,12 @@ def a_header_that_lies(folder: Path) -> None:
         file.writestr("images.npy", array[:-100])
 
 
+def a_header_without_an_end(folder: Path) -> None:
+    header = b"{'descr': ("
+    with zipfile.ZipFile(folder / "val_images.npz", "w") as file:
+        file.writestr("images.npy", b"\x93NUMPY\x01\x00" + bytes([len(header), 0]) + header)
+
+
 def objects(folder: Path) -> None:
     write_array(folder, np.array([{"a": 1}], dtype=object))
 
@@ -367,6 +373,7 @@ def objects(folder: Path) -> None:
     [
         (cut, "is damaged: val_images.npz cannot be read"),
         (a_header_that_lies, "has .* bytes of images; its header says"),
+        (a_header_without_an_end, "is not an array of NumPy"),
         (objects, "no array of color images: it is object"),
         (lambda folder: write_array(folder, np.zeros((4, 8, 8, 3))), "it is float64"),
         (lambda folder: write_array(folder, np.zeros((4, 8, 8), np.uint8)), "no array of color"),

@@ -65,7 +65,8 @@ def _shape(stream: BinaryIO, what: str) -> tuple[int, int, int, int]:
     try:
         read = readers[npy.read_magic(stream)]
         shape, fortran, dtype = read(stream, max_header_size=MAX_HEADER)
-    except (ValueError, KeyError, EOFError) as error:
+    # NumPy parses the header as Python, and raises whatever that stumbles over.
+    except Exception as error:
         raise DataError(f"{what} is not an array of NumPy.", hint="Download it again.") from error
     sound = len(shape) == 4 and shape[3] == 3 and max(shape[1:3]) <= MAX_SIDE
     if str(dtype) != "uint8" or fortran or not sound:
