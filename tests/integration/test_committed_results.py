@@ -52,7 +52,7 @@ VERDICTS = {
         "m-nas-searched-harmonics": "undecided",
         "m-nas-searched-extrapolates": "undecided",
         "m-nas-per-task": "undecided",
-        "m-nas-near-maml": "undecided",
+        "m-nas-near-maml": "undecided [medium]",
         "m-nas-genotypes": "supported [medium]",
         "m-nas-genotypes-by-source": "supported [medium]",
     },
@@ -97,6 +97,8 @@ QUOTED = [
     ("toy-guarded", "m-nas-modulation", ("mnas", "maml"), "1.106 [1.012, 1.200]"),
     ("toy-guarded", "m-nas-modulation", ("hsml-notree", "maml"), "1.099 [1.005, 1.193]"),
     ("toy-guarded", "m-nas-modulation", ("mnas", "mnas-nm"), "0.607 [0.464, 0.751]"),
+    ("toy-guarded", "m-nas-near-maml", ("bmaml", "maml"), "0.047 [-0.233, 0.328]"),
+    ("toy-guarded", "m-nas-near-maml", ("maml", "mtnet"), "0.256 [0.090, 0.423]"),
     ("toy-guarded", "m-nas-modulation", ("hsml-notree", "mnas-nm"), "0.600 [0.484, 0.716]"),
     (
         "cifar10-pruning-lite",
