@@ -86,7 +86,7 @@ class Row:
         stamps: the stamps of any of the runs.
         transductive: whether predictions use the statistics of the query set.
         normalization: whose statistics normalize queries, ``transductive``, ``inductive`` or
-            ``running``; None where the records do not say.
+            ``running``; None in a row that was not run.
         conditions: a letter, equal for rows that can be compared with each other; "" of a row that
             no other can be compared with, and of all where only one group of rows can.
         runs: run ids, in the order of the seeds.
