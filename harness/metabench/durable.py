@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import socket
+import stat
 import time
 import warnings
 from collections.abc import Iterator
@@ -55,6 +56,27 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def link_to(source: Path, target: Path) -> bool:
+    """Make a file known at another place too, in one step; whether the file system does so.
+
+    Args:
+        source: a file that is never changed, only replaced.
+        target: replaced if it is there.
+    """
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        os.link(source, temporary, follow_symlinks=False)
+        if not stat.S_ISREG(temporary.lstat().st_mode):
+            return False
+        temporary.replace(target)
+        flush(target.parent)
+    except OSError:  # another file system, or a file of somebody else
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def export_weights(run: str | Path, out: str | Path) -> Path:
         UsageError: when there is such a file already, its name does not end in ``.safetensors``,
             or it cannot be written.
     """
-    from metabench.durable import NO_SPACE
+    from metabench.durable import NO_SPACE, hint_of
     from metabench.results.folders import run_folder
     from metabench.running import weights_file
 
@@ -56,7 +56,7 @@ def export_weights(run: str | Path, out: str | Path) -> Path:
         reason = error.strerror or str(error)
         raise UsageError(
             f"{path} cannot be written: {reason}.",
-            hint="Free some space there." if error.errno in NO_SPACE else "Name another file.",
+            hint=hint_of(error) if error.errno in NO_SPACE else "Name another file.",
         ) from error
     return path
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from metabench.durable import NO_SPACE, replacing
+from metabench.durable import NO_SPACE, hint_of, replacing
 from metabench.errors import UsageError
 
 F = TypeVar("F", bound=StrEnum)
@@ -65,5 +65,5 @@ def writing(path: Path) -> Iterator[Path]:
         full = error.errno in NO_SPACE
         raise UsageError(
             f"Cannot write {path}: {error.strerror or error}.",
-            hint="Free some space there." if full else "Name a file in a folder that exists.",
+            hint=hint_of(error) if full else "Name a file in a folder that exists.",
         ) from error

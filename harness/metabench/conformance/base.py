@@ -69,6 +69,11 @@ def require(condition: object, sentence: str) -> None:
         raise CheckFailed(sentence)
 
 
+def refuse(flaw: str) -> None:
+    """Fail the check with a sentence that says what is wrong; "" if nothing is."""
+    require(not flaw, flaw)
+
+
 def raise_doubts(sentences: Iterable[str]) -> None:
     """Raise Doubt with all sentences, if there are any."""
     if text := " ".join(sentences):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from metabench.conformance.base import Check, Skip, require
+from metabench.conformance.base import Check, Skip, refuse, require
 from metabench.conformance.descriptions import default_params
 from metabench.conformance.samples import untouched_randomness
 from metabench.errors import DataError, UsageError
@@ -62,7 +62,7 @@ def _load(spec: DatasetSpec, maker: Any) -> Any:
 
 
 def _kind(spec: DatasetSpec, maker: Any) -> None:
-    _refuse(flaw_of_type(_available(spec, maker), spec.kind))
+    refuse(flaw_of_type(_available(spec, maker), spec.kind))
 
 
 def _available(spec: DatasetSpec, maker: Any) -> Any:
@@ -90,33 +90,29 @@ def _stamped(data: ClassData) -> None:
 
 def _images(load: Callable[[], ClassData]) -> None:
     data = load()
-    _refuse(flaw_of_examples(data))
+    refuse(flaw_of_examples(data))
     if data.images.ndim == 2:
         require(bool(np.isfinite(data.images).all()), "a vector is not finite.")
 
 
-def _refuse(flaw: str) -> None:
-    require(not flaw, flaw)
-
-
 def _classes(load: Callable[[], ClassData]) -> None:
-    _refuse(flaw_of_classes(load()))
+    refuse(flaw_of_classes(load()))
 
 
 def _splits(load: Callable[[], ClassData]) -> None:
     data = load()
-    _refuse(flaw_of_splits(data))
+    refuse(flaw_of_splits(data))
     empty = [split for split in ("meta-train", "meta-test") if len(data.splits[split]) == 0]
     require(not empty, f"{' and '.join(empty)} is empty.")
 
 
 def _rotations(load: Callable[[], ClassData]) -> None:
-    _refuse(flaw_of_rotations(load()))
+    refuse(flaw_of_rotations(load()))
 
 
 def _fingerprint(load: Callable[[], ClassData | FunctionFamily]) -> None:
     first, second = load(), load()
-    _refuse(flaw_of_facts(first))
+    refuse(flaw_of_facts(first))
     require(
         first.fingerprint == second.fingerprint,
         "the fingerprint changes when the data is loaded again.",
@@ -144,11 +140,11 @@ def _words(family: FunctionFamily, shape: EpisodeShape, n_tasks: int = 3) -> Any
 
 def _points(load: Callable[[], FunctionFamily]) -> None:
     family = load()
-    _refuse(flaw_of_family(family))
+    refuse(flaw_of_family(family))
     for shape in (EpisodeShape(1, 5, 10), EpisodeShape(1, 1, 1)):
         for split in SPLITS:
             points = family.sample(_words(family, shape), shape, split=split)
-            _refuse(flaw_of_points(points, family, n_tasks=3, shape=shape))
+            refuse(flaw_of_points(points, family, n_tasks=3, shape=shape))
 
 
 def _only_words(load: Callable[[], FunctionFamily]) -> None:

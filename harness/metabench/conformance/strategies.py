@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from metabench.conformance.base import Check, Skip, require
+from metabench.conformance.base import Check, Skip, refuse, require
 from metabench.conformance.descriptions import default_params
 from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.conformance.samples import close, generator, same, untouched_randomness
@@ -74,13 +74,9 @@ def _searched_space(catalog: Catalog) -> SearchSpace:
 def _logits(strategy: Strategy, space: SearchSpace) -> None:
     with untouched_randomness():
         first, second = (strategy.init_arch(space, rng=generator()) for _ in range(2))
-    _refuse(flaw_of_logits(first, space.choices()))
+    refuse(flaw_of_logits(first, space.choices()))
     require(same(first, second), "the same generator gives different logits.")
     _used(strategy, space, first, [key for key in first if is_own(key, space.choices())])
-
-
-def _refuse(flaw: str) -> None:
-    require(not flaw, flaw)
 
 
 def _used(strategy: Strategy, space: SearchSpace, arch: Arch, own: Sequence[str]) -> None:
@@ -109,7 +105,7 @@ def _mixture(strategy: Strategy, space: SearchSpace) -> None:
     before = copied(arch)
     for sharpness in (0.0, 0.5, 1.0):
         mixture = strategy.mixture(space, arch, sharpness=sharpness, rng=generator())
-        _refuse(flaw_of_mixture(mixture, space.choices()))
+        refuse(flaw_of_mixture(mixture, space.choices()))
         for cell, weights in _weights_of(mixture).items():
             require(
                 bool(weights.isfinite().all()),
@@ -252,7 +248,7 @@ def _genotype(strategy: Strategy, space: SearchSpace) -> None:
     arch = strategy.init_arch(space, rng=generator())
     before = copied(arch)
     genotype, again = (strategy.discretize(space, arch) for _ in range(2))
-    _refuse(flaw_of_genotype(genotype, space.choices()))
+    refuse(flaw_of_genotype(genotype, space.choices()))
     require(genotype == again, "the same logits give a different genotype the second time.")
     require(same(before, arch), "discretize changes the logits.")
     space.child(genotype)

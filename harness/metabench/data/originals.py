@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import tempfile
 import zipfile
@@ -15,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import IO, BinaryIO
 
-from metabench.data.plain_files import open_plain
+from metabench.data.plain_files import open_plain, sha256_of
 from metabench.data.progress import Progress
 from metabench.data.tarballs import ERRORS as TAR_ERRORS
 from metabench.data.tarballs import SUFFIXES as TAR_SUFFIXES
@@ -184,11 +183,7 @@ class Originals:
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of each archive by its file name; empty if there is none."""
-        found = {}
-        for path in sorted(self._archives):
-            with open_plain(path) as source:
-                found[path.name] = hashlib.file_digest(source, "sha256").hexdigest()
-        return found
+        return {path.name: sha256_of(path) for path in sorted(self._archives)}
 
     def _add_folder(self, folder: Path, *, follow_links: bool) -> None:
         files, self.skipped = files_of(folder, follow_links=follow_links)

@@ -24,6 +24,7 @@ from metabench.data.pack import (
     SealedIndex,
     SharedImage,
 )
+from metabench.data.plain_files import sha256_of
 from metabench.data.progress import Progress
 from metabench.errors import DataError
 
@@ -68,14 +69,12 @@ def write_pack(
         sink.write(_array_header(shape))
         written = packing.write_images(classes, sink)
         _flush(sink)
-    with (folder / IMAGES).open("rb") as source:
-        images_sha256 = hashlib.file_digest(source, "sha256").hexdigest()
     index = PackIndex(
         schema_number=SCHEMA,
         dataset=archive.name,
         preparation=preparation,
         shape=shape,
-        images_sha256=images_sha256,
+        images_sha256=sha256_of(folder / IMAGES),
         originals_sha256=written.originals_sha256,
         archives_sha256=originals.digests(),
         classes=entries,

@@ -7,6 +7,7 @@ is read.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from io import BufferedReader
@@ -83,6 +84,16 @@ def read_opened(file: BufferedReader, path: str | os.PathLike[str], most: int) -
         if len(content) <= most:
             return content
     raise NotReadError(f"it has more than {most:,} bytes", path)
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a plain file of any length, 64 hex digits.
+
+    Raises:
+        OSError: as :func:`open_plain`.
+    """
+    with open_plain(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_plain_text(path: Path, most: int) -> str:

@@ -85,7 +85,7 @@ def read_start(path: Path) -> Params:
         DataError: when there are none.
     """
     found = read_foreign(path)
-    if path.suffix != ".safetensors" or RECORD not in _texts(path):
+    if path.suffix != ".safetensors" or RECORD not in texts_in(path):
         return found
     own = {
         name.removeprefix(_OF_LEARNER): tensor
@@ -100,7 +100,8 @@ def read_start(path: Path) -> Params:
     return own
 
 
-def _texts(path: Path) -> Mapping[str, str]:
+def texts_in(path: Path) -> Mapping[str, str]:
+    """The texts beside the tensors of a file of safetensors, by name."""
     with safe_open(path, framework="pt") as file:
         return file.metadata() or {}
 

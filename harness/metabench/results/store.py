@@ -8,7 +8,6 @@ and ``mixtures.jsonl``.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import tempfile
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic_core import from_json
 
-from metabench.data.plain_files import MAX_RECORD, MAX_ROWS, read_plain
+from metabench.data.plain_files import MAX_RECORD, MAX_ROWS, read_plain, sha256_of
 from metabench.durable import flush, is_locked, locked, naming, remove_unfinished, replacing
 from metabench.errors import DataError, UsageError
 from metabench.results.schema import EpisodeRecord, RunRecord
@@ -296,16 +295,6 @@ def require_writable(folder: Path) -> None:
         raise UsageError(
             f"Cannot write to {folder}: {reason}.", hint="Choose another --out."
         ) from error
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, 64 hex digits.
-
-    Raises:
-        OSError: when it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def set_aside(path: Path) -> str:

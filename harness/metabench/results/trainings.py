@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metabench.data.plain_files import MAX_RECORD, read_plain
-from metabench.durable import replacing
+from metabench.durable import link_to, replacing
 from metabench.results.schema import RunRecord
 from metabench.results.store import RunStore, is_at_work
 
@@ -89,9 +88,6 @@ def take_training(store: RunStore, twin: Twin) -> None:
         with replacing(store.folder / "metrics.jsonl") as copy:
             shutil.copyfile(curve, copy)
     store.weights.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(store.weights) as copy:
-        try:
-            copy.unlink()
-            os.link(twin.store.weights, copy)
-        except OSError:
+    if not link_to(twin.store.weights, store.weights):
+        with replacing(store.weights) as copy:
             shutil.copyfile(twin.store.weights, copy)

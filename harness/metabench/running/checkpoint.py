@@ -57,6 +57,7 @@ def save(path: Path, state: Mapping[str, Any], *, about: Mapping[str, str] | Non
     tensors: dict[str, Tensor] = {}
     skeleton = json.dumps(_strip(state, tensors, ""))
     path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.cpu() for name, tensor in tensors.items()}  # once, for both below
     if about is None:
         tensors[_DIGEST] = _digest(skeleton, tensors)
     about = {"skeleton": skeleton, **(about or {})}
@@ -98,10 +99,10 @@ def load(path: Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:
 
 
 def _digest(skeleton: str, tensors: Mapping[str, Tensor]) -> Tensor:
-    """A digest of all that a file holds, uint8 ``[32]``."""
+    """A digest of all that a file holds, of tensors on the CPU, uint8 ``[32]``."""
     found = hashlib.sha256(skeleton.encode())
     for name in sorted(tensors):
-        tensor = tensors[name].cpu()
+        tensor = tensors[name]
         found.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return torch.tensor(list(found.digest()), dtype=torch.uint8)

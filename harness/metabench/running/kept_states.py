@@ -85,7 +85,23 @@ def damaged(path: Path, reason: str) -> DataError:
     )
 
 
-def words(state: Any) -> set[str]:
+def tensors_to_fit(before: Any, after: Any, state: Any) -> dict[str, Tensor]:
+    """The tensors, by name, whose shapes those of a state must have.
+
+    Some learners spread a smaller tensor over a larger one; these keep their shapes. Others take
+    any shape; these had another one before. A state of another phase or genotype has a network of
+    its own, of which only the learner that holds it tells the shapes.
+
+    Args:
+        before: the state of the learner before it got the other one.
+        after: its state afterwards.
+        state: what it got, with or without the parts that only training needs.
+    """
+    own = named_tensors(after)
+    return {**own, **named_tensors(before)} if _words(before) == _words(state) else own
+
+
+def _words(state: Any) -> set[str]:
     """All strings among the values of a nested state: names of phases, operations of genotypes."""
     if isinstance(state, str):
         return {state}
@@ -93,7 +109,7 @@ def words(state: Any) -> set[str]:
         state = list(state.values())
     if not isinstance(state, list | tuple):
         return set()
-    return set[str]().union(*map(words, state))
+    return set[str]().union(*map(_words, state))
 
 
 def _misfit(learner: Learner, before: Any, state: Any, *, whole: bool) -> str:
@@ -112,9 +128,7 @@ def _misfit(learner: Learner, before: Any, state: Any, *, whole: bool) -> str:
     given, own = named_tensors(state), named_tensors(after)
     if lacking := sorted(own.keys() - given.keys()):
         return f"it has no {lacking[0]}"
-    if words(before) == words(state):
-        # Otherwise it is of another phase or genotype, whose tensors may have other shapes.
-        own = {**own, **named_tensors(before)}
+    own = tensors_to_fit(before, after, state)
     for name in sorted(own.keys() & given.keys()):
         there, here = _kind(given[name]), _kind(own[name])
         if there != here:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from metabench.data.plain_files import require_plain
@@ -17,7 +17,7 @@ from metabench.planning.compatibility import common_task
 from metabench.planning.evaluating import TrainedWeights
 from metabench.planning.networks import build_space, describe_network
 from metabench.planning.source_data import load_data
-from metabench.planning.starting_weights import RECORD, read_foreign, starting_at
+from metabench.planning.starting_weights import RECORD, read_foreign, starting_at, texts_in
 from metabench.plugin.contracts.learner import Learner
 from metabench.results.figure_data import command_again
 from metabench.results.schema import RunRecord
@@ -25,7 +25,8 @@ from metabench.results.store import RunStore
 from metabench.running import checkpoint
 from metabench.running.build import build
 from metabench.running.checkpoint import named_tensors, without_training
-from metabench.running.kept_states import words
+from metabench.running.engines.states import copied
+from metabench.running.kept_states import tensors_to_fit
 from metabench.values import digest
 
 if TYPE_CHECKING:
@@ -142,8 +143,7 @@ def _texts(path: Path) -> Mapping[str, str]:
         )
     try:
         require_plain(path)
-        with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
+        return texts_in(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     except SafetensorError as error:
@@ -233,20 +233,14 @@ def load_given(learner: Learner, state: Mapping[str, Any], *, place: str) -> Non
     Raises:
         DataError: when they do not fit.
     """
-    fresh = without_training(learner.state_dict())
-    before = named_tensors(fresh)
+    fresh = copied(without_training(learner.state_dict()))
     try:
         learner.load_state_dict(state)
     except (RuntimeError, KeyError, ValueError) as error:
-        reason = _other_shape(before, state) or " ".join(str(error).split())
+        reason = _other_shape(named_tensors(fresh), state) or " ".join(str(error).split())
         raise _misfit(place, reason) from error
-    # Some learners would spread a smaller tensor over a larger one, others take any shape.
-    after = named_tensors(without_training(learner.state_dict()))
-    reason = _other_shape(after, state)
-    if not reason and words(fresh) == words(without_training(state)):
-        # Otherwise the state is that of a later phase, or of a genotype, with a network of its own.
-        reason = _other_shape(before, state)
-    if reason:
+    after, kept = without_training(learner.state_dict()), without_training(state)
+    if reason := _other_shape(tensors_to_fit(fresh, after, kept), state):
         raise _misfit(place, reason)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import core_schema
 
-from metabench.data.plain_files import MAX_PARAM, open_plain, read_plain
+from metabench.data.plain_files import MAX_PARAM, read_plain, sha256_of
 from metabench.errors import DataError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class FileParam:
         """
         path = self._place()
         try:
-            self._check(_checksum(path))
+            self._check(sha256_of(path))
         except OSError as error:
             raise self._gone(error) from error
         return path
@@ -192,11 +192,6 @@ def opened(given: str) -> FileParam:
             raise ValueError("it is a folder, not a file")
         if not path.is_file():
             raise ValueError("there is no such file")
-        return FileParam(path.name, _checksum(path), given)
+        return FileParam(path.name, sha256_of(path), given)
     except OSError as error:
         raise ValueError(f"the file cannot be read ({error.strerror})") from error
-
-
-def _checksum(path: Path) -> str:
-    with open_plain(path) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

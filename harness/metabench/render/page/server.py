@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from metabench.data.plain_files import MAX_ROWS, read_plain
-from metabench.durable import NO_SPACE, replacing
+from metabench.durable import NO_SPACE, hint_of, replacing
 from metabench.errors import MetabenchError, UsageError
 from metabench.papers.table import PaperReport
 from metabench.render import Format, render
@@ -186,6 +186,6 @@ def write_bundle(folder: Path, files: Mapping[str, str]) -> list[Path]:
     except OSError as error:
         raise UsageError(
             f"Cannot write {folder}: {error.strerror}.",
-            hint="Free some space there." if error.errno in NO_SPACE else "Name another folder.",
+            hint=hint_of(error) if error.errno in NO_SPACE else "Name another folder.",
         ) from error
     return [folder / name for name in files]

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from metabench.data.plain_files import sha256_of
 from metabench.results.agreement import disagreement
 from metabench.results.merging.copies import Found, RunCopy, TuningCopy
 from metabench.results.same_code import made_elsewhere
-from metabench.results.store import sha256_of
 from metabench.results.tunings import FILE
 from metabench.results.validation_scores import META_VAL
 from metabench.text import counted

@@ -14,7 +14,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from metabench.durable import flush, replacing
+from metabench.durable import link_to, replacing
 from metabench.errors import DataError, MetabenchError
 from metabench.results.merging.copies import RECORD, TuningCopy
 from metabench.results.merging.decisions import Decisions, TakenRun
@@ -67,27 +67,6 @@ def take_over(source: Path, target: Path) -> None:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise OSError(errno.EINVAL, "it is no plain file", str(source))
             shutil.copyfileobj(found, copy)
-
-
-def link_to(source: Path, target: Path) -> bool:
-    """Make a file known at another place too, in one step; whether the file system does so.
-
-    Args:
-        source: a file that is never changed, only replaced.
-        target: replaced if it is there.
-    """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        os.link(source, temporary, follow_symlinks=False)
-        if not stat.S_ISREG(temporary.lstat().st_mode):
-            return False
-        temporary.replace(target)
-        flush(target.parent)
-    except OSError:  # another file system, or a file of somebody else
-        return False
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
 
 
 def _write_run(run: TakenRun, out: Path) -> bool:
