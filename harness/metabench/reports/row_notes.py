@@ -50,7 +50,7 @@ def warnings_on(entries: Sequence[Entry]) -> tuple[str, ...]:
     found = dict.fromkeys(words for group in places.values() for words in unequal(group))
     warnings = (
         f"rows differ in {', '.join(found)}" if found else "",
-        "some rows mix code versions" if _unlike_code(entries) else "",
+        "some rows mix code or devices" if _unlike_code(entries) else "",
         f"{FEW} episodes sway some means" if dominated(entries) else "",
         f"marks from fewer than {MIN_EPISODES} episodes are unsure"
         if _few_episodes(entries)

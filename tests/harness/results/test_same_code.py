@@ -39,7 +39,7 @@ def test_a_row_of_unlike_runs_says_so(tmp_path: Path, other: dict[str, Any], wor
     assert words in unlike(records_of(results))
     (table,) = build_report(results).tables
     assert "made by other code or devices: maml: " in table.caption
-    assert "some rows mix code versions" in table.warnings
+    assert "some rows mix code or devices" in table.warnings
 
 
 def test_older_records_are_told_apart_by_their_revision(tmp_path: Path) -> None:
