@@ -209,3 +209,51 @@ def test_a_long_training_by_compiled_programs(
         found = stepper(tasks, progress=progress, rng=generator(step))
         assert float(found["loss"]) == pytest.approx(float(wanted["loss"]), rel=1e-6)
     assert stepper.by_program >= 199, said
+
+
+@pytest.mark.parametrize("name", ["mumomaml", "hsml"])
+def test_programs_in_float32_have_no_operators_of_one_library(catalog: Catalog, name: str) -> None:
+    """In float32 an LSTM is one operator of oneDNN, which compiles, and ends with an error."""
+    torch.set_default_dtype(torch.float32)
+    graphs: list[fx.Graph] = []
+
+    def kept(module: fx.GraphModule, examples: Mapping[str, Tensor]) -> Run:
+        graphs.append(module.graph)
+        return as_recorded(module, examples)
+
+    bench = Bench(catalog.learner(name), "regression", lambda: catalog)
+    stepper = Stepper(bench.build(), kept, say=lambda text: None)
+    for step in range(2):  # the first one makes the moments
+        stepper(bench.tasks(seed=step), progress=0.0, rng=generator(step))
+    assert stepper.by_program
+    assert [node for graph in graphs for node in graph.nodes if "mkldnn" in str(node.target)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.filterwarnings("default")  # Inductor has some of its own
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, kind, searched in cases()
+        if kind == "regression" and not searched and name not in (*EAGER, *STEEP)
+    ],
+)
+def test_compiled_programs_in_float32(
+    catalog: Catalog, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a run: some operators are others than in float64."""
+    torch.set_default_dtype(torch.float32)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    bench = Bench(catalog.learner(name), "regression", lambda: catalog)
+    own, other = bench.build(), bench.build()
+    said: list[str] = []
+    stepper = Stepper(other, by_inductor, say=said.append)
+    for step in range(3):
+        tasks, progress = bench.tasks(seed=step), step / 10
+        wanted = own.meta_step(tasks, progress=progress, rng=generator(step))
+        found = stepper(tasks, progress=progress, rng=generator(step))
+        assert float(found["loss"]) == pytest.approx(float(wanted["loss"]), rel=1e-3)
+    assert not any("eagerly" in text for text in said), said
+    assert stepper.by_program >= 2

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metabench.plugin.contracts.episode import Adapted, Predictor, TaskBatch
 from metabench.plugin.contracts.learner import Learner
-from metabench.running.engines.programs import Compile, Program
+from metabench.running.engines.programs import Compile, Program, tried
 from metabench.running.engines.recording import PythonReads, Recorder, Recording, Refused
 from metabench.running.engines.states import FlatState, differences, layout, same_memory
 from metabench.running.engines.stepper import tensors_of
@@ -101,7 +101,7 @@ class ProgramAdapter:
             inputs = _inputs(recording, state, tasks, rng)
             made = _AdaptProgram(Program.of(recording, self._compile, inputs), asked)
             rng.set_state(words)
-            _check_outputs(asked.outputs, made.run(state, tasks, rng))
+            _check_outputs(asked.outputs, tried(partial(made.run, state, tasks, rng)))
         except Refused as refusal:
             self._say(f"adaptation is made eagerly, because {refusal}")
             return None

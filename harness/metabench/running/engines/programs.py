@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, fx
@@ -13,6 +14,7 @@ from metabench.running.engines.draws import Draws
 from metabench.running.engines.lowering import lower
 from metabench.running.engines.recording import Guard, Recording, Refused
 
+Found = TypeVar("Found")
 Run = Callable[..., Sequence[Tensor]]
 """Maps the inputs of a graph to its outputs, and changes the state among the inputs in place."""
 Compile = Callable[[fx.GraphModule, Mapping[str, Tensor]], Run]
@@ -58,8 +60,7 @@ class Program:
         try:
             run = compile_graph(fx.GraphModule({}, recording.graph), examples)
         except Exception as error:
-            text = str(error).strip().partition("\n")[0]
-            raise Refused(f"it cannot be compiled ({type(error).__name__}: {text})") from error
+            raise Refused(f"it cannot be compiled ({_in_short(error)})") from error
         return cls(
             run,
             recording.inputs,
@@ -77,6 +78,23 @@ class Program:
             name: results[place] if isinstance(place, int) else place
             for name, place in self.outputs.items()
         }
+
+
+def tried(run: Callable[[], Found]) -> Found:
+    """Run a program for the first time.
+
+    Raises:
+        Refused: it ends with an error. Some programs compile, and yet cannot run.
+    """
+    try:
+        return run()
+    except Exception as error:
+        raise Refused(f"its program cannot be run ({_in_short(error)})") from error
+
+
+def _in_short(error: Exception) -> str:
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text}"
 
 
 def as_recorded(module: fx.GraphModule, examples: Mapping[str, Tensor]) -> Run:

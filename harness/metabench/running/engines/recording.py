@@ -339,7 +339,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 class PythonReads(TorchFunctionMode):
     """Sees reads of a tensor that reach no operator, such as ``tolist``.
 
-    ``one_hot`` reads the classes on a CPU, to check them; here it compares them instead.
+    ``one_hot`` reads the classes on a CPU, to check them; here it compares them instead. An LSTM is
+    recorded as products and gates: oneDNN's own operator cannot be compiled.
 
     Args:
         recorder: which refuses a step that reads.
@@ -355,6 +356,8 @@ class PythonReads(TorchFunctionMode):
         """Refuse a read of a tensor that is known."""
         if func is torch.nn.functional.one_hot:
             return _one_hot(*args, **(kwargs or {}))
+        if func is torch.lstm:
+            return _without_onednn(func, args, kwargs or {})
         if func in _PYTHON_READS and not self._recorder.refused:
             node = self._recorder.node_of(args[0])
             if node.meta["origins"]:
@@ -368,6 +371,15 @@ class PythonReads(TorchFunctionMode):
 def _one_hot(tensor: Tensor, num_classes: int) -> Tensor:
     classes = torch.arange(num_classes, device=tensor.device)
     return (tensor.unsqueeze(-1) == classes).to(torch.int64)
+
+
+def _without_onednn(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    enabled = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        return func(*args, **kwargs)
+    finally:
+        torch._C._set_mkldnn_enabled(enabled)
 
 
 def _ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:

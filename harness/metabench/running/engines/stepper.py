@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from metabench.plugin.contracts.episode import TaskBatch
 from metabench.plugin.contracts.learner import Learner
-from metabench.running.engines.programs import Compile, Program
+from metabench.running.engines.programs import Compile, Program, tried
 from metabench.running.engines.recording import (
     Guard,
     PythonReads,
@@ -226,7 +227,8 @@ class Stepper:
         rng: torch.Generator,
     ) -> None:
         """Refuse a program whose first step has another loss than the learner's own."""
-        found = program(self._inputs_of(program, given, share, rng))
+        inputs = self._inputs_of(program, given, share, rng)
+        found = tried(partial(program, inputs))
         for name, value in wanted.items():
             one, other = _number(value), _number(found[name])
             if not math.isclose(one, other, rel_tol=1e-2, abs_tol=1e-4) and math.isfinite(one):

@@ -11,7 +11,7 @@ from step_factory import Body, Small, beside, rng_of, same, small_tasks
 from torch import Tensor, fx
 
 from metabench.plugin.contracts.episode import TaskBatch
-from metabench.running.engines.programs import Run, as_recorded
+from metabench.running.engines.programs import Compile, Run, as_recorded
 from metabench.running.engines.stepper import MOST_EVENTS, MOST_KEPT, Stepper
 
 
@@ -243,10 +243,28 @@ def test_an_error_of_the_learner_is_raised() -> None:
         stepper(small_tasks(), progress=0.0, rng=rng_of(0))
 
 
-def test_a_graph_that_cannot_be_compiled_is_said_so() -> None:
-    def broken(module: fx.GraphModule, examples: Any) -> Run:
-        raise RuntimeError("no compiler\nand a long trace")
+def not_compiled(module: fx.GraphModule, examples: Any) -> Run:
+    raise RuntimeError("no compiler\nand a long trace")
 
+
+def not_run(module: fx.GraphModule, examples: Any) -> Run:
+    def run(*inputs: Tensor) -> Any:
+        for name, tensor in zip(examples, inputs, strict=True):
+            if name.startswith("state."):
+                tensor.zero_()  # it ends amid its work
+        raise RuntimeError("no tensor\nand a long trace")
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        (not_compiled, "it cannot be compiled (RuntimeError: no compiler)"),
+        (not_run, "its program cannot be run (RuntimeError: no tensor)"),
+    ],
+)
+def test_a_program_that_cannot_be_made_or_run_is_said_so(broken: Compile, why: str) -> None:
     said: list[str] = []
     one, other = Small(in_place), Small(in_place)
     stepper = Stepper(other, broken, say=said.append)
@@ -254,7 +272,7 @@ def test_a_graph_that_cannot_be_compiled_is_said_so() -> None:
         one.meta_step(small_tasks(step), progress=0.0, rng=rng_of(step))
         stepper(small_tasks(step), progress=0.0, rng=rng_of(step))
     assert same(one.state_dict(), other.state_dict())
-    assert said[-1].endswith("it cannot be compiled (RuntimeError: no compiler)")
+    assert said[-1] == f"meta-steps are made eagerly, because {why}"
 
 
 def test_a_program_with_another_loss_is_not_used() -> None:
