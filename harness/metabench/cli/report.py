@@ -104,7 +104,7 @@ def report(
         typer.Option(
             metavar="COLUMN",
             help="Sort rows by this column of scores, the best first; or by learner, network, "
-            "params or budget.",
+            "weights or budget.",
         ),
     ] = None,
     text_width: Annotated[

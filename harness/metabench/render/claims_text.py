@@ -32,7 +32,7 @@ from metabench.render.layout import (
     wrap,
 )
 from metabench.render.verdict_signs import signed
-from metabench.results.labels import said_name, telling_apart
+from metabench.results.labels import said_facts, telling_apart
 from metabench.stats.words import p_entry
 from metabench.text import counted, plain
 
@@ -73,12 +73,9 @@ def told_apart(evaluations: Sequence[ClaimResult]) -> list[str]:
         alike[one.claim.id, one.budget].append(one.conditions)
     found = []
     for one in evaluations:
-        names = telling_apart(alike[one.claim.id, one.budget])
-        facts = [
-            f"{said_name(name)} {one.conditions[name]}" for name in names if name in one.conditions
-        ]
+        facts = said_facts(one.conditions, telling_apart(alike[one.claim.id, one.budget]))
         budget = f"budget {one.budget}" if one.budget else ""
-        found.append(plain(", ".join(filter(None, (budget, *dict.fromkeys(facts))))))
+        found.append(plain(", ".join(filter(None, (budget, *facts)))))
     return found
 
 
@@ -90,6 +87,8 @@ def _place(evaluation: ClaimResult) -> str:
 def _legend(evaluations: Sequence[ClaimResult]) -> Iterator[str]:
     """What the numbers are, what a verdict holds for, and where more is said."""
     yield "A number above 0 says that the side that is named first is better."
+    if any(pair.unit == "%" for one in evaluations for pair in one.pairs):
+        yield "Points are percentage points."
     yield "The levels of the intervals are Holm's, over all pairs of a claim."
     if any(ONE_SEED in one.notes for one in evaluations):
         yield 'A verdict "(one seed)" holds for these trained networks, not for the learners.'

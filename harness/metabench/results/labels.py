@@ -65,9 +65,8 @@ def _with_facts(labels: Sequence[str], configs: Sequence[Configuration]) -> list
         alike[label].append(facts)
     found = []
     for label, facts in zip(labels, own, strict=True):
-        names = [name for name in telling_apart(alike[label]) if name in facts]
-        said = dict.fromkeys(f"{said_name(name)} {facts[name]}" for name in names)  # sources agree
-        found.append(plain(" ".join([label, *list(said)[:_MOST_FACTS]])))
+        said = said_facts(facts, telling_apart(alike[label]))
+        found.append(plain(" ".join([label, *said[:_MOST_FACTS]])))
     return found
 
 
@@ -138,6 +137,15 @@ def said_name(name: str) -> str:
     ('suite version', 'learner version', 'x_variance')
     """
     return name.replace("_", " ").replace(".", " ") if name in _VERSIONS else short_name(name)
+
+
+def said_facts(facts: Mapping[str, str], names: Sequence[str]) -> list[str]:
+    """The facts of these names for a sentence, each once: sources often agree.
+
+    >>> said_facts({"suite_version": "2", "data.x": "1"}, ["suite_version", "data.y"])
+    ['suite version 2']
+    """
+    return list(dict.fromkeys(f"{said_name(n)} {facts[n]}" for n in names if n in facts))
 
 
 def setting(name: str, value: str) -> str:

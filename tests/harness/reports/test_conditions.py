@@ -14,6 +14,7 @@ from metabench.plugin.contracts.conditions import TrainingConditions
 from metabench.render import Format, render
 from metabench.reports.build import build_report
 from metabench.reports.tables import Report, Table
+from metabench.results.configurations import configurations
 from metabench.results.reading import read_runs
 
 ADAM = TrainingConditions(inner_optimizer="SGD", outer_optimizer="Adam", regularization="none")
@@ -47,6 +48,12 @@ def test_equal_conditions_are_said_once(report: Report) -> None:
         "per class: 1 + 15."
     )
     assert said in caption(report)
+
+
+def test_a_regression_has_points_and_no_classes(tmp_path: Path) -> None:
+    write_run(tmp_path, make_spec(metric="mse"), train_shots=10, train_queries=10)
+    (config,) = configurations(read_runs(tmp_path).runs)
+    assert config.training_conditions == {"support + query points": "10 + 10"}
 
 
 def test_differing_conditions_are_said_per_learner(report: Report) -> None:

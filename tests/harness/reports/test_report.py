@@ -308,7 +308,7 @@ def test_networks_of_unequal_size_are_named(tmp_path):
     assert "differ in weights" not in caption_of(tmp_path)
     write_run(tmp_path, make_spec("mnas"), n_params=2581)
     said = (
-        "The networks differ in weights by up to 3.0 times: maml 7,621, mnas 2,581, reptile 5,100."
+        "The numbers of weights differ by up to 3.0 times: maml 7,621, mnas 2,581, reptile 5,100."
     )
     assert said in caption_of(tmp_path)
 
@@ -343,8 +343,9 @@ def test_n_params_is_the_mean_where_networks_differ(tmp_path):
     write_run(tmp_path, make_spec(seed=1), n_params=201)
     write_run(tmp_path, make_spec("reptile"), n_params=None)
     assert [row.n_params for row in only_table(tmp_path).rows] == [150, None]
-    assert "Params is a mean over the networks of the tasks: maml 100 to 201." in caption_of(
-        tmp_path
+    assert (
+        "The number of weights is a mean over the networks of the tasks: maml 100 to 201."
+        in caption_of(tmp_path)
     )
 
 

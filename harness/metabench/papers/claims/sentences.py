@@ -8,7 +8,7 @@ from metabench.papers.claims.evaluate import ClaimResult
 from metabench.papers.claims.intervals import PairResult
 from metabench.papers.claims.schema import Claim, Measure
 from metabench.results.evaluations import HEADLINE
-from metabench.results.metrics import number
+from metabench.results.metrics import number, unit_of_difference
 from metabench.stats.words import p_value
 
 LEGEND = (
@@ -16,7 +16,8 @@ LEGEND = (
     "interval decides the verdict: its level comes from Holm's procedure at 5 % over all pairs of "
     "the claim, and p is adjusted in the same way. If a claim has a margin, p tests the difference "
     'against that margin, not against 0. A verdict "(one seed)" holds for these trained '
-    "networks, not for the learners. Stamps in brackets, if any, say how the runs differ from the "
+    "networks, not for the learners. Points are percentage points. Stamps in brackets, if any, say "
+    "how the runs differ from the "
     "paper's."
 )
 """What a reader of the comparisons must know."""
@@ -95,15 +96,16 @@ def _right(claim: Claim, pair: PairResult) -> str:
 
 def _could_have_been(claim: Claim, pair: PairResult, visible: float) -> str:
     """What a comparison like this decides with which probability, from the claim's bound."""
+    in_words = unit_of_difference(pair.unit)
     if claim.margin is None:
         seen = number(visible, pair.unit)
-        return f"a true difference of {seen} {pair.unit} would be detected with probability 0.8"
+        return f"a true difference of {seen} {in_words} would be detected with probability 0.8"
     assert pair.low is not None
     assert pair.high is not None
     half_width, margin = (pair.high - pair.low) / 2, claim.margin
     close = claim.relation == "close"
     sign = "±" if close else "-"
-    refuted = f"{sign}{number(margin + visible, pair.unit)} {pair.unit}"
+    refuted = f"{sign}{number(margin + visible, pair.unit)} {in_words}"
     if half_width > margin:
         unless = "" if close else " unless the left is better"
         supported = (
@@ -123,7 +125,8 @@ def _could_have_been(claim: Claim, pair: PairResult, visible: float) -> str:
 def advantage(pair: PairResult) -> str:
     """The advantage of the left with its sign and unit; the pair must have a number."""
     assert pair.difference is not None
-    return f"{number(pair.difference.mean, pair.unit, signed=True)} {pair.unit}"
+    mean = number(pair.difference.mean, pair.unit, signed=True)
+    return f"{mean} {unit_of_difference(pair.unit)}"
 
 
 def interval(pair: PairResult) -> str:

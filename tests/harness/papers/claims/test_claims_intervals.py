@@ -56,14 +56,15 @@ def test_an_undecided_margin_says_what_it_could_have_shown(tmp_path: Path) -> No
         in wide
     )
     assert (
-        "at a true difference of ±3.07 % it would be refuted with probability 0.8. Interval" in wide
+        "at a true difference of ±3.07 points it would be refuted with probability 0.8. Interval"
+        in wide
     )
     assert (
         "; at a true difference of 0 the claim would be supported with probability 0.77; at a true "
         in worse
     )
     assert (
-        "at a true difference of -3.07 % it would be refuted with probability 0.8. Interval"
+        "at a true difference of -3.07 points it would be refuted with probability 0.8. Interval"
         in worse
     )
     cannot = "the half-width 1.10 exceeds the margin 1, so these data cannot support the claim"

@@ -124,7 +124,7 @@ def test_plain_text_says_it_all(evaluations: list[ClaimResult]) -> None:
     )
     assert "  Compared: mnas better than maml, on average; multidataset @ 5w1s, budget l" in text
     assert "Stamps: lite." in text
-    assert "+10.00 %  [+8.90, +11.10] at 95 %  < 0.0001        80  1 / 1" in text
+    assert "+10.00 points  [+8.90, +11.10] at 95 %  < 0.0001        80  1 / 1" in text
     assert "1.96" not in text
     assert "z std/sqrt(n), ddof 0" in text
     assert "two: ? UNDECIDED" in text
@@ -193,7 +193,7 @@ def test_markdown_escapes_what_it_shows(tmp_path: Path) -> None:
     add(tmp_path, "maml", level=0.5)
     text = render_claims(judged(tmp_path, claim(left=["a|b"])), "md")
     (row,) = [line for line in text.splitlines() if line.startswith("| a")]
-    assert row.startswith("| a\\|b | maml | average | +10.00 % |")
+    assert row.startswith("| a\\|b | maml | average | +10.00 points |")
     assert text.startswith("## one: supported (one seed)\n")
 
 

@@ -147,10 +147,10 @@ def claims_by_paper(page: Page) -> list[tuple[str, list[tuple[int, ClaimResult]]
 def in_words(heading: str, text: str) -> str:
     """What all rows of a table have in common, in words.
 
-    >>> in_words("Seeds", "0"), in_words("Params", "7,801"), in_words("Budget", "lite")
+    >>> in_words("Seeds", "0"), in_words("Weights", "7,801"), in_words("Budget", "lite")
     ('seed 0', '7,801 weights', 'budget lite')
     """
-    if heading == "Params":
+    if heading == "Weights":
         return f"{text} weights"
     one_seed = heading == "Seeds" and text.isdecimal()
     return f"{'seed' if one_seed else heading.lower()} {text}"

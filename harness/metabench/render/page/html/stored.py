@@ -27,6 +27,7 @@ from metabench.render.page.values import (
 )
 from metabench.render.text_table import label
 from metabench.reports.tables import Report, Table
+from metabench.results.metrics import unit_of_difference
 from metabench.stats.words import p_value
 from metabench.text import plain
 
@@ -63,6 +64,7 @@ def _group(group: SideBySide) -> dict[str, Any]:
     return {
         "name": plain(f"{group.suite} @ {group.setting}, budget {group.budget}"),
         "unit": group.unit,
+        "differences": unit_of_difference(group.unit, full=True),
         "better": group.better,
         "columns": group.columns,
         "sides": [_side(side, group) for side in group.sides],
