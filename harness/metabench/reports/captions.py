@@ -317,7 +317,7 @@ def unequal(configs: Sequence[Configuration]) -> list[str]:
         "test episodes": not same_episodes,
         **({"training": True} if several else training),
         "test steps": bool(steps),
-        "number of weights": bool(_sizes_note(configs)),
+        "weights": bool(_sizes_note(configs)),
     }
     return [words for words, differ in facts.items() if differ]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +11,7 @@ from metabench.errors import DataError, UsageError
 from metabench.reports.captions import headline_note, inequality_notes, unequal
 from metabench.results.comparability import conditions, mismatch, seeds_wanted
 from metabench.results.configurations import Configuration, stamps_of
-from metabench.results.labels import (
-    description,
-    said_facts,
-    short_name,
-    telling,
-    telling_apart,
-)
+from metabench.results.labels import description, short_name, telling, told_apart
 from metabench.results.metrics import AVERAGE
 from metabench.results.paired_scores import (
     MIN_EPISODES,
@@ -131,19 +124,11 @@ def compare_pairs(
     evaluation: str | None = None,
 ) -> list[Comparison]:
     """Compare each pair as :func:`compare` does; titles tell pairs of one name apart."""
-    alike: dict[str, list[Mapping[str, str]]] = defaultdict(list)
-    ran = [conditions(left.spec) for left, _ in pairs]
-    for (left, _), facts in zip(pairs, ran, strict=True):
-        alike[left.label].append(facts)
+    lefts = [left for left, _ in pairs]
+    apart = told_apart([one.label for one in lefts], [conditions(one.spec) for one in lefts])
     return [
-        compare(
-            left,
-            right,
-            difference=difference,
-            evaluation=evaluation,
-            apart=said_facts(facts, telling_apart(alike[left.label])),
-        )
-        for (left, right), facts in zip(pairs, ran, strict=True)
+        compare(left, right, difference=difference, evaluation=evaluation, apart=said)
+        for (left, right), said in zip(pairs, apart, strict=True)
     ]
 
 

@@ -114,7 +114,7 @@ def _unlike_code(entries: Sequence[Entry]) -> str:
         if (difference := unlike([run.record for run in config.runs]))
     ]
     return (
-        f"Seeds of one row were made by other code or devices: {'. '.join(said)}." if said else ""
+        f"Seeds of a row were made by different code or devices: {'. '.join(said)}." if said else ""
     )
 
 

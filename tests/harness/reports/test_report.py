@@ -580,7 +580,7 @@ def test_another_prediction_of_the_same_adaptation_has_a_table_of_its_own(tmp_pa
     assert (headline.setting, headline.evaluation) == ("5w1s", "")
     assert (other.setting, other.evaluation) == ("5w1s", "pruned")
     assert other.caption.startswith(
-        "Prediction pruned: other predictions of the same adaptation for the same queries"
+        "Prediction pruned: what the learner calls so, a second answer to the same queries"
     )
     means = [table.rows[0].cells["average"].mean for table in (headline, other)]
     assert means[1] == pytest.approx(means[0] / 2)

@@ -75,14 +75,16 @@ def decided(evaluation: ClaimResult) -> str:
     pair = evaluation.decided_by
     if pair is None:
         return f"{evaluation.reason}."
-    between = f"{pair.left} against {_right(evaluation.claim, pair)} on {pair.column}"
-    if evaluation.claim.baseline is not None:
-        shown = evaluation.claim.evaluation or HEADLINE
-        between = f"{pair.left}, {shown} against {pair.right} predictions, on {pair.column}"
     if (measure := evaluation.claim.measure) is not None:
-        between = f"{pair.left}, {_MEASURES[measure]}, claimed {_bound(evaluation.claim)}"
+        said = f"{pair.left}, {_MEASURES[measure]}, claimed {_bound(evaluation.claim)}"
+        return f"{said}: {pair.reason}."
+    left, right = pair.left, _right(evaluation.claim, pair)
+    if evaluation.claim.baseline is not None:
+        left = evaluation.claim.evaluation or HEADLINE
+        right = f"{pair.right} predictions of {pair.left}"
     if pair.difference is None:
-        return f"{between}: {pair.reason}."
+        return f"{left} against {right} on {pair.column}: {pair.reason}."
+    between = f"advantage of {left} over {right} on {pair.column}"
     text = f"{between}: {advantage(pair)} {interval(pair)}, p {p_value(pair.p)}"
     if pair.verdict == "undecided" and pair.visible is not None:
         text += f"; {_could_have_been(evaluation.claim, pair, pair.visible)}"

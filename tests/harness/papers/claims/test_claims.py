@@ -32,7 +32,9 @@ def test_supported_with_numbers_by_hand(tmp_path: Path) -> None:
     assert pair.visible == pytest.approx(2.801585 * 5 / (2 * N) ** 0.5, rel=1e-5)
     assert (pair.unit, found.budget) == ("%", "lite")
     assert "these trained networks" in found.notes[0]
-    assert deciding(found).startswith("mnas against maml on average: +10.00 points [+8.90, +11.10]")
+    assert deciding(found).startswith(
+        "advantage of mnas over maml on average: +10.00 points [+8.90, +11.10]"
+    )
 
 
 def test_refuted_by_one_of_two_pairs(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_an_overview_begins_with_a_line_for_each_claim(evaluations: list[ClaimRe
     assert second.split() == ["?", "undecided", "two"]
     assert not empty
     said = " ".join(text.split())
-    assert "The left is better. Supported (one seed) [lite]: mnas against maml on average" in said
+    assert "The left is better. Supported (one seed) [lite]: advantage of mnas over maml" in said
     assert "Undecided: there is no run of hsml." in said
     assert 'A verdict "(one seed)" holds for these trained networks' in said
     styled = claims_overview(evaluations, Screen(styled=True))

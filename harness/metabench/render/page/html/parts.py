@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from metabench.papers.claims.evaluate import ClaimResult
 from metabench.papers.table import PaperRow, PaperTable
-from metabench.render.claims_text import told_apart
+from metabench.render.claims_text import runs_in_words
 from metabench.render.page.values import Against, Differences, Origin, Page, Picture
 from metabench.reports.tables import Row, Table
 from metabench.stats import ALPHA, OF_LEARNERS, OF_NETWORKS, SEEDS_AVERAGED, Difference
@@ -159,7 +159,7 @@ def in_words(heading: str, text: str) -> str:
 def runs_of_claims(page: Page) -> dict[int, str]:
     """The runs that each claim was judged by, by the number of the claim: budget and what tells."""
     claims = page.claims or ()
-    return dict(enumerate(told_apart(claims), 1))
+    return dict(enumerate(runs_in_words(claims), 1))
 
 
 def claims_by_verdict(page: Page) -> list[tuple[int, ClaimResult]]:

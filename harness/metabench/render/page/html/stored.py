@@ -62,7 +62,7 @@ def _files(table: Table | PaperTable) -> dict[str, str]:
 
 def _group(group: SideBySide) -> dict[str, Any]:
     return {
-        "name": plain(f"{group.suite} @ {group.setting}, budget {group.budget}"),
+        "name": plain(group.place),
         "unit": group.unit,
         "differences": unit_of_difference(group.unit, full=True),
         "better": group.better,
