@@ -183,7 +183,7 @@ def _about(evaluation: ClaimResult) -> list[str]:
     labels = [one.label for one in evaluation.deviations]
     lines = [
         f"{claim.sentence} ({evaluation.paper}, {claim.source})",
-        f"Compared: {says(claim)}; {claim.suite} @ {claim.setting}{budget}.",
+        f"Compared: {says(claim, evaluation.unit)}; {claim.suite} @ {claim.setting}{budget}.",
         f"{_begun(evaluation)}{deciding(evaluation)}",
         stamps,
         *evaluation.notes,
@@ -226,7 +226,7 @@ def _values(evaluation: ClaimResult) -> dict[str, Any]:
         "paper": evaluation.paper,
         "citation": claim.citation,
         "reading": claim.reading,
-        "compared": says(claim),
+        "compared": says(claim, evaluation.unit),
         "suite": claim.suite,
         "setting": claim.setting,
         "budget": evaluation.budget,

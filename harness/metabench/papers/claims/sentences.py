@@ -32,22 +32,24 @@ _MEASURES: dict[Measure, str] = {
 }
 
 
-def says(claim: Claim) -> str:
-    """What is compared, in a line.
+def says(claim: Claim, unit: str = "") -> str:
+    """What is compared, in a line; ``unit`` is that of the scores.
 
     >>> from metabench.papers.claims.schema import Claim
     >>> says(Claim(id="a", sentence="", citation="", suite="s", setting="t", left=["mnas"],
-    ...     relation="not-worse", margin=0.1, right=["maml", "hsml"]))
-    'mnas not worse than maml and hsml by more than 0.1, on average'
+    ...     relation="not-worse", margin=0.1, right=["maml", "hsml"]), "mse")
+    'mnas not worse than maml and hsml by more than 0.1 mse, on average'
     """
     left = _listed([str(party) for party in claim.left])
     if claim.measure is not None:
         return f"{left}: {_MEASURES[claim.measure]} {_bound(claim)}, in each run"
-    right = _listed([str(party) for party in claim.right]) or claim.baseline or f"{claim.value:g}"
+    right = _listed([str(party) for party in claim.right]) or claim.baseline
+    right = right or f"{claim.value:g} {unit}".strip()
+    margin = _margin(claim.margin, unit)
     words = {
         "better": f"better than {right}",
-        "not-worse": f"not worse than {right} by more than {claim.margin}",
-        "close": f"within {claim.margin} of {right}",
+        "not-worse": f"not worse than {right} by more than {margin}",
+        "close": f"within {margin} of {right}",
     }
     compared, column = words[claim.relation], _listed(claim.columns)
     if claim.baseline is not None:  # two evaluations of the same learner
@@ -56,6 +58,14 @@ def says(claim: Claim) -> str:
     if claim.metric is not None:
         place = f" by {claim.metric}"
     return f"{left} {compared}{place}, on {column}"
+
+
+def _margin(margin: float | None, unit: str) -> str:
+    """A margin in the unit of differences."""
+    if margin is None:
+        return ""
+    in_words = "point" if unit == "%" and margin == 1 else unit_of_difference(unit)
+    return f"{margin:g} {in_words}".strip()
 
 
 def _bound(claim: Claim) -> str:

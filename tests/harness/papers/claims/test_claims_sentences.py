@@ -243,7 +243,7 @@ def test_without_deviations_claims_speak_of_none(tmp_path: Path) -> None:
         (
             {"right": [], "baseline": "headline", "evaluation": "pruned", "relation": "close",
              "margin": 1.0},
-            "mnas: pruned within 1.0 of headline, on average",
+            "mnas: pruned within 1 of headline, on average",
         ),
         (
             {"right": [], "relation": "at-least", "measure": "genotypes", "value": 2},
@@ -261,6 +261,19 @@ def test_without_deviations_claims_speak_of_none(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_is_compared_in_words(changes: dict[str, Any], text: str) -> None:
     assert says(claim(**changes)) == text
+
+
+@pytest.mark.parametrize(
+    ("margin", "unit", "text"),
+    [
+        (10.0, "%", "mnas within 10 points of 10 %, on average"),
+        (1.0, "%", "mnas within 1 point of 10 %, on average"),
+        (0.376, "mse", "mnas within 0.376 mse of 10 mse, on average"),
+    ],
+)
+def test_a_margin_and_a_value_have_units(margin: float, unit: str, text: str) -> None:
+    asked = claim(right=[], value=10.0, relation="close", margin=margin)
+    assert says(asked, unit) == text
 
 
 def test_the_committed_records_are_judged() -> None:
