@@ -275,15 +275,14 @@ def _tables(detail: dict[str, Any], width: int | None) -> str:
     from metabench.cli.parameters import parameter_table
 
     brought = ("values for suites", "values of plugins")
-    tables = ("parameters", "settings", "budgets", "evaluations", "sources", "deviations", *brought)
     given = [key for key in _GIVEN if isinstance(detail.get(key), dict)]
-    tables += tuple(given)
+    tables = ("parameters", "settings", "budgets", "evaluations", "sources", "deviations")
     head = columns(
         [str(detail["kind"]), str(detail["name"])],
         [
             [_SHOWN.get(key, key), _words(value)]
             for key, value in detail.items()
-            if key not in ("kind", "name", *tables) and value not in ("", {}, [])
+            if key not in ("kind", "name", *tables, *brought, *given) and value not in ("", {}, [])
         ],
         width,
     )
