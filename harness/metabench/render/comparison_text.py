@@ -179,7 +179,7 @@ def _captions(comparison: Comparison) -> list[str]:
     if last.difference.speaks_of_learners:
         which = f"Interval of {last.column}"
         each = " df: the degrees of freedom of each interval."
-        of_p = " It is over episodes alone and covers no other seeds, as the intervals do."
+        of_p = " It is over episodes alone; unlike the intervals, it covers no other seeds."
     lines = [
         f"Scores are in {_units(comparison)}; {comparison.direction}. "
         f"{which}: {last.difference.words()}.{each}",

@@ -404,8 +404,17 @@ def _row_names(configs: Sequence[Configuration]) -> list[str]:
     n_rows = Counter(learners)
     if len(n_rows) == len(learners):
         return learners
-    names = zip(learners, names_of(configs), strict=True)
-    return [learner if n_rows[learner] == 1 else name for learner, name in names]
+    names = names_of(configs)
+    networks = [config.runs[0].record.backend for config in configs]
+    n_networks = Counter(name for name, _ in set(zip(names, networks, strict=True)))
+    return [
+        learner
+        if n_rows[learner] == 1
+        else f"{name} on {network}"
+        if n_networks[name] > 1
+        else name
+        for learner, name, network in zip(learners, names, networks, strict=True)
+    ]
 
 
 def _by_row(configs: Sequence[Configuration], values: Sequence[str]) -> str:

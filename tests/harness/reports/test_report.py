@@ -305,7 +305,7 @@ def test_inner_steps_at_test_are_those_of_the_learners_and_unequal_ones_are_name
 def test_networks_of_unequal_size_are_named(tmp_path):
     write_run(tmp_path, make_spec("maml"), n_params=7621)
     write_run(tmp_path, make_spec("reptile"), n_params=5100)
-    assert "differ in weights" not in caption_of(tmp_path)
+    assert "numbers of weights" not in caption_of(tmp_path)
     write_run(tmp_path, make_spec("mnas"), n_params=2581)
     said = (
         "The numbers of weights differ by up to 3.0 times: maml 7,621, mnas 2,581, reptile 5,100."
