@@ -23,7 +23,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 EQUAL = re.compile(r"Training conditions of all trained rows: (.*?)\.(?= [A-Z]|$)")
 STEPS = re.compile(r"inner steps at test: (\d+)")
 LENGTHS = "Training lengths differ"
-SIZES = re.compile(r"The networks differ in weights by up to ([\d.]+) times")
+SIZES = re.compile(r"The numbers of weights differ by up to ([\d.]+) times")
 WIDEST = 1.5
 """A ratio of weights up to which captions say nothing."""
 
@@ -79,7 +79,8 @@ def _facts(folder: Path) -> dict[str, str]:
         for name in (*names, "gradient_bounds", "regularization"):
             facts[name.replace("_", " ")] = stated.get(name, "")
         shots = (record.get("train_shots"), record.get("train_queries"))
-        facts["support + query examples per class"] = f"{shots[0]} + {shots[1]}"
+        of = "points" if spec["task"] == "regression" else "examples per class"
+        facts[f"support + query {of}"] = f"{shots[0]} + {shots[1]}"
     return facts
 
 

@@ -42,10 +42,10 @@ def test_a_false_caption_is_found(script: Any, monkeypatch: pytest.MonkeyPatch) 
         caption = (
             "Inner steps at test: 7. "
             "Training conditions of all trained rows: inner optimizer: LAMB. "
-            "The networks differ in weights by up to 9.0 times."
+            "The numbers of weights differ by up to 9.0 times."
         )
         tables = tuple(
-            replace(table, caption=caption.replace("Inner", "inner", 1)) for table in report.tables
+            replace(table, facts=(caption.replace("Inner", "inner", 1),)) for table in report.tables
         )
         return replace(report, tables=tables)
 

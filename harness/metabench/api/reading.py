@@ -389,7 +389,7 @@ def compare_sides(
         difference: also say how many episodes or seeds detect this difference.
         tell: called with what could not be read or counted, before anything is compared.
     """
-    from metabench.reports.comparison import compare as compare_pair
+    from metabench.reports.comparison import compare_pairs
     from metabench.reports.comparison_sides import find_sides
 
     if difference is not None and (difference == 0 or not math.isfinite(difference)):
@@ -400,10 +400,7 @@ def compare_sides(
     sides = find_sides(first, second, folder=directory, wanted=wanted)
     for problem in sides.problems:
         tell(problem)
-    found = [
-        compare_pair(left, right, difference=difference, evaluation=wanted.evaluation)
-        for left, right in sides.pairs
-    ]
+    found = compare_pairs(sides.pairs, difference=difference, evaluation=wanted.evaluation)
     return ComparisonView(found, sides.alone, sides.problems)
 
 
@@ -468,6 +465,6 @@ def _small(grid: TextTable) -> SmallTable:
 
     signs = {"best": " *", "tied": " =", "not compared": " ‡"}
     rows = [[f"{e.text}{signs.get(e.mark, '')}" for e in row] for row in grid.rows]
-    notes = [f"{grid.caption} {legend(grid, best='*', tied='=')}".strip()]
+    notes = [" ".join([*grid.facts, *legend(grid, best="*", tied="=")])]
     notes += [f"{heading}: {' '.join(lines)}" for heading, lines in grid.notes if lines]
     return SmallTable(grid.title, [entry.text for entry in grid.headings], rows, notes)

@@ -56,7 +56,7 @@ def compare(
         float | None,
         typer.Option(
             help="Print how many episodes or seeds detect this difference, given in the unit of "
-            "the scores, such as %."
+            "the scores, of accuracies in percentage points."
         ),
     ] = None,
     wide: WideOption = False,

@@ -42,10 +42,15 @@ KINDS: dict[str, Kind] = {
 _SHOWN = {
     "licence": "license",
     "space": "network",
-    "spaces": "parameters of networks",
-    "backends": "networks of learners",
 }
 """What fields of a spec or a suite file are called where people read them."""
+
+_GIVEN = {
+    "learners": ("learner", "parameters"),
+    "spaces": ("network", "parameters"),
+    "backends": ("learner", "network and strategy"),
+}
+"""The tables of what a suite file gives single learners and networks, by field."""
 
 _FORMER = {"space": "networks", "spaces": "networks"}
 """Words that mean the same and are no longer shown."""
@@ -270,13 +275,14 @@ def _tables(detail: dict[str, Any], width: int | None) -> str:
     from metabench.cli.parameters import parameter_table
 
     brought = ("values for suites", "values of plugins")
-    tables = ("parameters", "settings", "budgets", "evaluations", "sources", "deviations", *brought)
+    given = [key for key in _GIVEN if isinstance(detail.get(key), dict)]
+    tables = ("parameters", "settings", "budgets", "evaluations", "sources", "deviations")
     head = columns(
         [str(detail["kind"]), str(detail["name"])],
         [
             [_SHOWN.get(key, key), _words(value)]
             for key, value in detail.items()
-            if key not in ("kind", "name", *tables) and value not in ("", {}, [])
+            if key not in ("kind", "name", *tables, *brought, *given) and value not in ("", {}, [])
         ],
         width,
     )
@@ -286,6 +292,10 @@ def _tables(detail: dict[str, Any], width: int | None) -> str:
     if "sources" in detail:
         rows = [[s["name"], s["dataset"], _words(s["params"])] for s in detail["sources"]]
         blocks.append(columns(["source", "dataset", "parameters"], rows, width))
+    for key in given:
+        if detail[key]:
+            rows = [[name, _words(values)] for name, values in detail[key].items()]
+            blocks.append(columns(_GIVEN[key], rows, width))
     layers = {"settings": "setting", "budgets": "budget", "evaluations": "evaluation"}
     for key, title in layers.items():
         if detail.get(key):

@@ -49,7 +49,7 @@ def list_references(
     if asks_for_json(format, as_json=as_json):
         put(json.dumps([described(reference) for reference in found], indent=2))
         return
-    header = ["reference", "cells known", "facts stated", "suites", "printed in", "title"]
+    header = ["reference", "cells known", "protocol stated", "suites", "printed in", "title"]
     rows = [
         [r.key, _known(r), _stated(r), _suites(r), r.citation.published, r.title] for r in found
     ]
@@ -149,7 +149,7 @@ def reference_page(reference: Reference, width: int | None) -> str:
         ["metric", reference.metric.name],
         ["suites", _suites(reference)],
         ["cells known", _known(reference)],
-        ["facts stated", _stated(reference)],
+        ["protocol stated", _stated(reference)],
         ["note", reference.note],
     ]
     headings = ["row", *(column.heading for column in reference.columns)]

@@ -104,7 +104,7 @@ def report(
         typer.Option(
             metavar="COLUMN",
             help="Sort rows by this column of scores, the best first; or by learner, network, "
-            "params or budget.",
+            "weights or budget.",
         ),
     ] = None,
     text_width: Annotated[
@@ -136,6 +136,7 @@ def report(
 
     With --paper, print the paper's table next to ours, with a verdict and a reason for each cell.
     With --format html, write one page with tables, differences, claims, figures and commands.
+    Tables fit the terminal; in a pipe they are as wide as their rows, unless COLUMNS is set.
     """
     from metabench.api.reading import refuse_trials, require_runs
     from metabench.papers.arranging import Arrangement

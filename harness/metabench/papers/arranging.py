@@ -15,10 +15,13 @@ from metabench.results.selection import Selection
 _FACTS: dict[str, Callable[[Row], Any]] = {
     "learner": lambda row: (row.learner, row.variant),
     "network": lambda row: row.network,
-    "params": lambda row: row.n_params or 0,
+    "weights": lambda row: row.n_params or 0,
     "budget": lambda row: row.budget,
 }
 """What a table says of each row besides its scores: rows can be sorted by it."""
+
+_FORMER = {"params": "weights"}
+"""What facts were called before."""
 
 R = TypeVar("R", Row, PaperRow)
 
@@ -29,8 +32,9 @@ class Arrangement:
 
     Attributes:
         columns: sources, ``average``, or headings of a paper's table, in their order; all if empty.
-            What a table says of each row in any case, such as ``params``, may stand beside them.
-        sort: a column, the best score first; or ``learner``, ``network``, ``params`` or ``budget``.
+            What a table says of each row in any case, such as ``weights``, may stand beside them.
+        sort: a column, the best score first; or ``learner``, ``network``, ``weights`` or
+            ``budget``.
     """
 
     columns: tuple[str, ...] = ()
@@ -45,8 +49,10 @@ def arrange(report: Report | PaperReport, arrangement: Arrangement) -> Report | 
     """
     known = {name for table in report.tables for name in _columns(table)}
     known |= {name for table in report.tables for name in _headings(table)}
+    by = arrangement.sort
+    by = by if by in known else _FORMER.get(by or "", by)
     for name in arrangement.columns:
-        if name not in {*known, *_FACTS}:
+        if name not in {*known, *_FACTS, *_FORMER}:
             raise unknown("column", name, {*known, *_FACTS})
     scores = tuple(name for name in arrangement.columns if name in known)
     if arrangement.columns and not scores:
@@ -55,10 +61,10 @@ def arrange(report: Report | PaperReport, arrangement: Arrangement) -> Report | 
             hint=f"A table says {', '.join(_FACTS)} of each row in any case. Name columns of "
             f"scores: {', '.join(sorted(known)) or 'none'}.",
         )
-    if arrangement.sort is not None and arrangement.sort not in {*known, *_FACTS}:
-        raise unknown("column", arrangement.sort, {*known, *_FACTS})
+    if by is not None and by not in {*known, *_FACTS}:
+        raise unknown("column", by, {*known, *_FACTS})
     tables = (_with_columns(table, scores) for table in report.tables)
-    kept = [_sorted(table, arrangement.sort) for table in tables if _columns(table)]
+    kept = [_sorted(table, by) for table in tables if _columns(table)]
     return _with_tables(report, kept)
 
 
@@ -69,10 +75,7 @@ def say_selected(report: Report | PaperReport, selection: Selection) -> Report |
     said = f"Only runs with {selection} are shown."
     return _with_tables(
         report,
-        [
-            replace(_with_ours(t), selected=said, caption=f"{said} {t.caption}")
-            for t in report.tables
-        ],
+        [replace(_with_ours(t), selected=said, facts=(said, *t.facts)) for t in report.tables],
     )
 
 

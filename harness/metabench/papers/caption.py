@@ -11,30 +11,34 @@ from metabench.reports.captions import (
     budget_notes,
     inequality_notes,
     protocol_notes,
-    scores_note,
+    scores_notes,
 )
 from metabench.reports.row_notes import Entry, dominated
 from metabench.results.configurations import Configuration
 from metabench.stats import RESAMPLES
 
 _VERDICTS = (
-    "Verdict match: our interval lies inside the printed one. Verdict close: the difference is at "
+    "Verdict match: our interval lies inside the printed one.",
+    "Verdict close: the difference is at "
     "most sqrt(sum of both squared half-widths), and our half-width is at most "
     f"{WIDTH_FACTOR} times the printed one. Where the printed half-width implies a standard "
     "deviation over episodes, match and close also require that its ratio to ours lies in the 95 % "
-    f"percentile interval of {RESAMPLES:,} bootstrap resamples of our episodes. Verdict "
-    "inconclusive: the means agree, but one of these requirements fails, so the agreement says "
-    "little. Verdict differs: the difference is larger. Verdict not comparable: the reason is "
-    "given below."
+    f"percentile interval of {RESAMPLES:,} bootstrap resamples of our episodes.",
+    "Verdict inconclusive: the means agree, but one of these requirements fails, so the agreement "
+    "says little.",
+    "Verdict differs: the difference is larger.",
+    "Verdict not comparable: the reason is given below.",
 )
 
 
-def paper_caption(entries: Sequence[Entry], *, metric: MetricFacts, interval: IntervalKind) -> str:
-    """What our columns next to a paper's show, for the rows in them."""
+def paper_facts(
+    entries: Sequence[Entry], *, metric: MetricFacts, interval: IntervalKind
+) -> tuple[str, ...]:
+    """What our columns next to a paper's show, for the rows in them, in sentences."""
     configs = [config for _, config in entries]
-    said = scores_note(configs, metric=metric, interval=interval)
-    notes = [*_conditions(configs), *budget_notes(configs), dominated(entries)]
-    return " ".join([f"Ours: {said}", *filter(None, notes), _VERDICTS])
+    scores, *others = scores_notes(configs, metric=metric, interval=interval)
+    notes = [*others, *_conditions(configs), *budget_notes(configs), dominated(entries)]
+    return (f"Ours: {scores}", *filter(None, notes), *_VERDICTS)
 
 
 def _conditions(configs: Sequence[Configuration]) -> list[str]:
@@ -43,10 +47,10 @@ def _conditions(configs: Sequence[Configuration]) -> list[str]:
     for config in configs:
         place = f"{config.spec.suite} @ {config.setting_and_evaluation}"
         places.setdefault(place, []).append(config)
-    where: dict[str, list[str]] = {}
+    where: dict[tuple[str, ...], list[str]] = {}
     for place, group in places.items():
-        sentences = [*protocol_notes(group), *inequality_notes(group)]
-        where.setdefault(" ".join(sentences), []).append(place)
+        sentences = (*protocol_notes(group), *inequality_notes(group))
+        where.setdefault(sentences, []).append(place)
     if len(places) < 2:
-        return list(where)
-    return [f"{', '.join(names)}: {text}" for text, names in where.items()]
+        return [one for sentences in where for one in sentences]
+    return [f"{', '.join(names)}: {' '.join(sentences)}" for sentences, names in where.items()]

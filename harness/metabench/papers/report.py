@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from metabench.errors import MetabenchError
-from metabench.papers.caption import paper_caption
+from metabench.papers.caption import paper_facts
 from metabench.papers.deviation_list import DeviationList, ListedDeviation
 from metabench.papers.deviations import Deviations, deviations_from_paper, unasked_deviations
 from metabench.papers.notes import reasons, remarks
@@ -104,7 +104,7 @@ def build_paper_report(
         title=reference.title,
         citation=str(reference.citation),
         cited=reference.citation.short,
-        caption=paper_caption(list(shown.values()), metric=reference.metric, interval=interval),
+        facts=paper_facts(list(shown.values()), metric=reference.metric, interval=interval),
         metric=reference.metric,
         columns={column.name: column.heading for column in reference.columns},
         rows=tuple(rows),

@@ -69,7 +69,7 @@ class PaperTable:
         title: what the table is about.
         citation: who printed it.
         cited: the same in a few words.
-        caption: what is shown.
+        facts: what is shown, as of :class:`metabench.reports.tables.Table`.
         metric: how a query set is scored.
         columns: names of the columns, and their headings as printed.
         rows: the paper's, then ours that it lacks.
@@ -84,7 +84,7 @@ class PaperTable:
     key: str
     title: str
     citation: str
-    caption: str
+    facts: tuple[str, ...]
     metric: MetricFacts
     columns: Mapping[str, str]
     rows: tuple[PaperRow, ...]
@@ -94,6 +94,11 @@ class PaperTable:
     cited: str = ""
     warnings: tuple[str, ...] = ()
     selected: str = ""
+
+    @property
+    def caption(self) -> str:
+        """All facts as one text."""
+        return " ".join(self.facts)
 
 
 @dataclass(frozen=True, slots=True)

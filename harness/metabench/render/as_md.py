@@ -1,4 +1,4 @@
-"""Markdown: one table under a heading and its caption, as GitHub reads it."""
+"""Markdown: a heading, the table, and its caption as a list of facts, as GitHub reads it."""
 
 from __future__ import annotations
 
@@ -33,13 +33,16 @@ def _table(grid: TextTable) -> str:
     rules = ["---:" if numeric else "---" for numeric in grid.numeric]
     lines = [_line(map(_entry, grid.headings)), _line(rules)]
     lines += [_line(map(_entry, row)) for row in grid.rows]
-    words = legend(grid, best="Bold", tied="Underlined")
-    caption = escape(f"{grid.caption} {words}".strip())
-    blocks = [f"## {escape(grid.title)}", caption, "\n".join(lines)]
+    facts = [*grid.facts, *legend(grid, best="Bold", tied="Underlined")]
+    blocks = [f"## {escape(grid.title)}", "\n".join(lines), _list(facts)]
     for heading, notes in grid.notes:
         if notes:
-            blocks += [f"{heading}:", "\n".join(f"- {escape(note)}" for note in notes)]
+            blocks += [f"{heading}:", _list(notes)]
     return "\n\n".join(blocks) + "\n"
+
+
+def _list(sentences: Iterable[str]) -> str:
+    return "\n".join(f"- {escape(one)}" for one in sentences)
 
 
 def _line(cells: Iterable[str]) -> str:

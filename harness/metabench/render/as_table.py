@@ -25,13 +25,13 @@ _VERDICT = "Verdict"
 _IN_WORDS = {
     "Learner": "learner {}",
     "Network": "network {}",
-    "Params": "{} weights",
+    "Weights": "{} weights",
     "Budget": "budget {}",
     "Seeds": "seeds {}",
     "Stamps": "stamped {}, so not comparable with papers",
     "Group": "{} in the paper",
     "Arch.": "architecture {} in the paper",
-    "Params (paper)": "{} weights in the paper",
+    "Weights (paper)": "{} weights in the paper",
     _VERDICT: "every verdict: {}",
 }
 """How a column that says the same in each row is said above the table."""
@@ -61,7 +61,7 @@ def _block(table: Table | PaperTable, screen: Screen) -> str:
 def _full(table: Table | PaperTable, screen: Screen) -> list[str]:
     text = text_table_of(table)
     words = legend(text, best=_SIGNS["best"], tied=_SIGNS["tied"])
-    lines = screen.said(f"{text.caption} {words}".strip())
+    lines = screen.said(" ".join([*text.facts, *words]))
     for heading, notes in text.notes:
         if notes:
             lines += ["", f"{heading}:", *screen.said(*(f"- {n}" for n in notes), indent="  ")]

@@ -84,7 +84,7 @@ def _told(table: Table | PaperTable, rows: Iterable[Row], names: PrintNames) -> 
     """The whole caption, lists and rows of a table, for the comments above it."""
     grid = text_table_of(table)
     words = legend(grid, best="Bold", tied="Underlined")
-    lines = [f"{title(table)}: {grid.caption} {words}".strip()]
+    lines = [f"{title(table)}: {' '.join([*grid.facts, *words])}"]
     for heading, notes in grid.notes:
         if notes:
             lines += [f"{heading}:", *(f"- {note}" for note in notes)]

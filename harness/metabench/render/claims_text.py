@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -32,7 +32,7 @@ from metabench.render.layout import (
     wrap,
 )
 from metabench.render.verdict_signs import signed
-from metabench.results.labels import said_name, telling_apart
+from metabench.results.labels import told_apart
 from metabench.stats.words import p_entry
 from metabench.text import counted, plain
 
@@ -44,7 +44,7 @@ _KINDS: tuple[Kind, ...] = (
 
 def claims_overview(evaluations: Sequence[ClaimResult], screen: Screen = PLAIN) -> str:
     """A line for each claim and verdict, then what each says and what decided it."""
-    told = told_apart(evaluations)
+    told = runs_in_words(evaluations)
     counts = Counter(one.claim.id for one in evaluations)
     rows = [
         (
@@ -66,20 +66,15 @@ def claims_overview(evaluations: Sequence[ClaimResult], screen: Screen = PLAIN) 
     return "\n\n".join(blocks) + "\n"
 
 
-def told_apart(evaluations: Sequence[ClaimResult]) -> list[str]:
+def runs_in_words(evaluations: Sequence[ClaimResult]) -> list[str]:
     """The budget of each, and what else tells apart runs that one claim was judged by."""
-    alike: dict[tuple[str, str], list[Mapping[str, str]]] = defaultdict(list)
-    for one in evaluations:
-        alike[one.claim.id, one.budget].append(one.conditions)
-    found = []
-    for one in evaluations:
-        names = telling_apart(alike[one.claim.id, one.budget])
-        facts = [
-            f"{said_name(name)} {one.conditions[name]}" for name in names if name in one.conditions
-        ]
-        budget = f"budget {one.budget}" if one.budget else ""
-        found.append(plain(", ".join(filter(None, (budget, *dict.fromkeys(facts))))))
-    return found
+    places = [(one.claim.id, one.budget) for one in evaluations]
+    facts = told_apart(places, [one.conditions for one in evaluations])
+    budgets = [f"budget {one.budget}" if one.budget else "" for one in evaluations]
+    return [
+        plain(", ".join(filter(None, (budget, *said))))
+        for budget, said in zip(budgets, facts, strict=True)
+    ]
 
 
 def _place(evaluation: ClaimResult) -> str:
@@ -89,7 +84,9 @@ def _place(evaluation: ClaimResult) -> str:
 
 def _legend(evaluations: Sequence[ClaimResult]) -> Iterator[str]:
     """What the numbers are, what a verdict holds for, and where more is said."""
-    yield "A number above 0 says that the side that is named first is better."
+    yield "An advantage above 0 says that the side that is named first is better."
+    if any(pair.unit == "%" for one in evaluations for pair in one.pairs):
+        yield "Points are percentage points."
     yield "The levels of the intervals are Holm's, over all pairs of a claim."
     if any(ONE_SEED in one.notes for one in evaluations):
         yield 'A verdict "(one seed)" holds for these trained networks, not for the learners.'
@@ -186,7 +183,7 @@ def _about(evaluation: ClaimResult) -> list[str]:
     labels = [one.label for one in evaluation.deviations]
     lines = [
         f"{claim.sentence} ({evaluation.paper}, {claim.source})",
-        f"Compared: {says(claim)}; {claim.suite} @ {claim.setting}{budget}.",
+        f"Compared: {says(claim, evaluation.unit)}; {claim.suite} @ {claim.setting}{budget}.",
         f"{_begun(evaluation)}{deciding(evaluation)}",
         stamps,
         *evaluation.notes,
@@ -229,7 +226,7 @@ def _values(evaluation: ClaimResult) -> dict[str, Any]:
         "paper": evaluation.paper,
         "citation": claim.citation,
         "reading": claim.reading,
-        "compared": says(claim),
+        "compared": says(claim, evaluation.unit),
         "suite": claim.suite,
         "setting": claim.setting,
         "budget": evaluation.budget,

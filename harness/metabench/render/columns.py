@@ -42,6 +42,6 @@ def telling_columns(
     if width is None or len(rows) < 2:
         return columns(header, rows, width)
     grid, common = without_constants(columns_of(header, rows), but=but)
-    said = f"All: {'; '.join(f'{name} {text}' for name, text in common)}."
+    said = f"In all rows: {'; '.join(f'{name} {text}' for name, text in common)}."
     lines = [lay_out(grid, width, rule=False)] if len(grid.columns) > 1 else []
     return "\n".join([*lines, *(wrap(said, width) if common else [])])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from metabench.reports.build import make_rows
-from metabench.results.configurations import configurations
+from metabench.results.configurations import Configuration, configurations
 from metabench.results.reading import FinishedRun
 from metabench.text import plain
+
+_WITH_OTHERS = "With other versions than those of its row, a command makes another run."
 
 
 def commands_text(runs: Sequence[FinishedRun]) -> str:
@@ -23,8 +25,17 @@ def commands_text(runs: Sequence[FinishedRun]) -> str:
     for (suite, setting), group in sorted(by_setting.items()):
         lines = [f"{suite} @ {setting}"]
         for row, config in make_rows(configurations(group)):
-            about = (row.name, row.network, f"budget {row.budget}")
+            about = (row.name, row.network, f"budget {row.budget}", *_versions(config))
             lines += ["", ", ".join(filter(None, about))]
             lines += [run.record.provenance.command for run in config.runs]
         blocks.append("\n".join(map(plain, lines)))
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join([*blocks, _WITH_OTHERS]) + "\n"
+
+
+def _versions(config: Configuration) -> Iterator[str]:
+    """The versions that the runs have, in words."""
+    spec = config.spec
+    yield f"suite version {spec.suite_version}"
+    for name, choice in (("learner", spec.learner), ("network", spec.space)):
+        if choice is not None:
+            yield f"{name} version {choice.version}"

@@ -80,7 +80,7 @@ def _as_one(table: PaperTable, ours: Sequence[Row]) -> Table:
         setting="",
         evaluation="",
         metric=table.metric,
-        caption="",
+        facts=(),
         columns=(),
         rows=rows,
     )

@@ -13,7 +13,7 @@ from metabench.render.short_legends import FULL
 from metabench.render.small_table import SmallTable
 from metabench.render.verdict_signs import signed
 from metabench.reports.comparison import ColumnDifference, Comparison
-from metabench.results.metrics import number
+from metabench.results.metrics import number, unit_of_difference
 from metabench.stats.words import degrees_of_freedom_in_words, p_entry
 from metabench.text import counted, plain
 
@@ -75,7 +75,8 @@ def _verdict(comparison: Comparison) -> str:
     low, high = last.difference.interval()
     unit = comparison.unit
     ends = f"[{number(low, unit, signed=True)}, {number(high, unit, signed=True)}]"
-    said = f"A - B on {last.column} is {number(last.difference.mean, unit, signed=True)} {unit}"
+    mean = number(last.difference.mean, unit, signed=True)
+    said = f"A - B on {last.column} is {mean} {unit_of_difference(unit)}"
     if comparison.too_few is not None:
         few = counted(comparison.too_few, "episode")
         return f"undecided: too few episodes ({few} per source): {said} {ends}."
@@ -96,7 +97,7 @@ def _legend(comparison: Comparison) -> list[str]:
         counts = f"{' and '.join(map(str, last.difference.n_seeds))} seeds, {counts}"
         of_p = "covers episodes, not seeds"
     lines = [
-        f"Scores in {comparison.unit}, {comparison.direction}; {counts}.",
+        f"Scores in {_units(comparison)}, {comparison.direction}; {counts}.",
         f"p {of_p}; effect: Cohen's d_z; detectable: with power 0.8.",
     ]
     if last.needed is not None:
@@ -105,6 +106,13 @@ def _legend(comparison: Comparison) -> list[str]:
         said = "; ".join(comparison.warnings)
         lines.append(f"{said[:1].upper()}{said[1:]} ({FULL}).")
     return [plain(line) for line in lines]
+
+
+def _units(comparison: Comparison) -> str:
+    """The unit of scores, and that of differences where it is another."""
+    unit = comparison.unit
+    differences = unit_of_difference(unit, full=True)
+    return unit if differences == unit else f"{unit}, differences in {differences}"
 
 
 def _numbers(comparison: Comparison, screen: Screen) -> Grid:
@@ -171,9 +179,10 @@ def _captions(comparison: Comparison) -> list[str]:
     if last.difference.speaks_of_learners:
         which = f"Interval of {last.column}"
         each = " df: the degrees of freedom of each interval."
-        of_p = " It is over episodes alone and covers no other seeds, as the intervals do."
+        of_p = " It is over episodes alone; unlike the intervals, it covers no other seeds."
     lines = [
-        f"Scores are in {unit}; {comparison.direction}. {which}: {last.difference.words()}.{each}",
+        f"Scores are in {_units(comparison)}; {comparison.direction}. "
+        f"{which}: {last.difference.words()}.{each}",
         "Effect: mean of the paired differences over their standard deviation (Cohen's d_z). "
         "Wilcoxon p: signed-rank test of the paired episodes, adjusted by Holm's procedure over "
         f"the sources.{of_p} Detectable: the smallest true difference that a comparison like this "

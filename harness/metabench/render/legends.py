@@ -10,15 +10,15 @@ from metabench.stats import OF_LEARNERS, OF_NETWORKS, SEEDS_AVERAGED, uneven_see
 _OF_NETWORKS = f"{OF_NETWORKS}, where n counts shared episodes"
 
 
-def legend(grid: TextTable, *, best: str, tied: str) -> str:
-    """A sentence per mark that occurs, for formats that show marks by these words.
+def legend(grid: TextTable, *, best: str, tied: str) -> list[str]:
+    """A fact per mark that occurs, for formats that show marks by these words.
 
     Args:
         grid: the table.
         best: how the format shows the best number of a column.
         tied: how it shows a number that is tied with the best.
     """
-    return " ".join([*_marks(grid, best=best, tied=tied), *_signs(grid)])
+    return [*_marks(grid, best=best, tied=tied), *_signs(grid)]
 
 
 def _marks(grid: TextTable, *, best: str, tied: str) -> list[str]:

@@ -14,6 +14,7 @@ from metabench.render.text_table import (
 )
 from metabench.reports.captions import SINGLE
 from metabench.reports.tables import Row, Table, TableCell
+from metabench.reports.validation import VAL
 from metabench.results.metrics import AVERAGE
 
 FULL = "--caption full"
@@ -35,11 +36,13 @@ def short_legend(table: Table | PaperTable, *, common_said: bool = True) -> list
 
 
 def _numbers(table: Table | PaperTable) -> str:
+    only_val = tuple(table.columns) == (VAL,)  # over seeds, whatever the other columns are over
     cells = [
         cell
         for row in our_rows(table)
         for name, cell in row.cells.items()
-        if name != AVERAGE or len(row.cells) == 1  # n of an average counts all sources
+        if (name == VAL) == only_val
+        and (name != AVERAGE or len(row.cells) == 1)  # n of an average counts all sources
     ]
     if not cells:
         return ""
@@ -48,7 +51,8 @@ def _numbers(table: Table | PaperTable) -> str:
     each = (" per source" if episodes == "1" else " each") if len(table.columns) > 1 else ""
     n = f"{tested}{each}, not seeds"
     if seeds:
-        n = f"{seeds} seeds" + (f" ({SINGLE}: {tested})" if episodes else "")
+        n = f"{seeds} {'seed' if seeds == '1' else 'seeds'}"
+        n += f" ({SINGLE}: {tested})" if episodes else ""
     metric = table.metric
     what = f"{metric.title.capitalize()} in %" if metric.percent else metric.name
     if isinstance(table, PaperTable):

@@ -15,14 +15,14 @@ from metabench.reports.tables import Mark, Row, Table, TableCell
 from metabench.results.metrics import number
 from metabench.text import plain
 
-HEADINGS = ("Learner", "Network", "Params", "Budget", "Seeds", "Stamps")
+HEADINGS = ("Learner", "Network", "Weights", "Budget", "Seeds", "Stamps")
 """Columns on the left of our numbers."""
 
 _PAPER_HEADINGS = {
     "group": "Group",
     "method": "Method",
     "arch": "Arch.",
-    "params": "Params (paper)",
+    "params": "Weights (paper)",
 }
 """Columns on the left of those, by field of a paper's row; an empty one is left out."""
 
@@ -61,7 +61,7 @@ class TextTable:
 
     Attributes:
         title: one line.
-        caption: sentences.
+        facts: what is shown, in sentences.
         headings: one per column.
         numeric: per column, whether it is aligned on the right.
         rows: as many entries as there are headings.
@@ -71,13 +71,18 @@ class TextTable:
     """
 
     title: str
-    caption: str
+    facts: tuple[str, ...]
     headings: tuple[Entry, ...]
     numeric: tuple[bool, ...]
     rows: tuple[tuple[Entry, ...], ...]
     notes: tuple[tuple[str, tuple[str, ...]], ...] = ()
     n_seeds: tuple[int, ...] = ()
     lettered: bool = False
+
+    @property
+    def caption(self) -> str:
+        """All facts as one text."""
+        return " ".join(self.facts)
 
     @property
     def marks(self) -> frozenset[str]:
@@ -93,7 +98,7 @@ def text_table_of(table: Table | PaperTable) -> TextTable:
 def _grid(table: Table) -> TextTable:
     return TextTable(
         title=title(table),
-        caption=plain(table.caption),
+        facts=tuple(map(plain, table.facts)),
         headings=tuple(map(Entry, (*HEADINGS, *map(plain, table.columns)))),
         numeric=(False,) * len(HEADINGS) + (True,) * len(table.columns),
         rows=tuple(
@@ -122,7 +127,7 @@ def _paper_grid(table: PaperTable) -> TextTable:
         headings += [Entry("Verdict")]
     return TextTable(
         title=title(table),
-        caption=plain(f"{table.citation}. {table.caption}"),
+        facts=tuple(map(plain, (f"{table.citation}.", *table.facts))),
         headings=tuple(headings),
         numeric=(False,) * (len(fields) + len(HEADINGS)) + (True, True, False) * len(table.columns),
         rows=tuple(

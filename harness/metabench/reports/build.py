@@ -16,7 +16,12 @@ from numpy.typing import NDArray
 
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.reports.best import mark
-from metabench.reports.captions import IntervalKind, caption, episodes_per_source, interval_of
+from metabench.reports.captions import (
+    IntervalKind,
+    episodes_per_source,
+    facts_of,
+    interval_of,
+)
 from metabench.reports.row_names import names_of, variants_of
 from metabench.reports.row_notes import conditions_in_words, notes_on, warnings_on
 from metabench.reports.tables import Report, Row, Table, TableCell
@@ -55,7 +60,7 @@ def build_report(
     for beside in runs_by_evaluation(results.runs):
         others, _ = pool_runs(Results(beside.runs, (), ()))
         for key, table in _tables(others, interval=interval, adjusted=adjusted).items():
-            tables[key] = replace(table, caption=f"{beside.caption} {table.caption}")
+            tables[key] = replace(table, facts=(beside.caption, *table.facts))
     return Report(tuple(tables[key] for key in sorted(tables)), problems)
 
 
@@ -104,8 +109,9 @@ def _table(configs: Sequence[Configuration], *, interval: IntervalKind, adjusted
         setting=spec.setting,
         evaluation=configs[0].evaluation,
         metric=configs[0].metric,
-        caption=" ".join(
-            [caption([config for _, config in pairs], interval=interval), *notes_on(pairs)]
+        facts=(
+            *facts_of([config for _, config in pairs], interval=interval),
+            *notes_on(pairs),
         ),
         columns=columns,
         rows=tuple(row for row, _ in pairs),

@@ -47,11 +47,11 @@ _TESTED = {
 }
 
 
-def caption(configs: Sequence[Configuration], *, interval: IntervalKind) -> str:
-    """The caption of a table whose rows are ``configs``, in their order."""
-    said = scores_note(configs, metric=configs[0].metric, interval=interval)
-    said = " ".join(filter(None, [said[:1].upper() + said[1:], headline_note(configs)]))
-    return " ".join([said, *protocol_notes(configs), *budget_notes(configs)])
+def facts_of(configs: Sequence[Configuration], *, interval: IntervalKind) -> list[str]:
+    """What a table shows whose rows are ``configs``, in their order, in sentences."""
+    said, *others = scores_notes(configs, metric=configs[0].metric, interval=interval)
+    notes = [said[:1].upper() + said[1:], *others, headline_note(configs)]
+    return [*filter(None, notes), *protocol_notes(configs), *budget_notes(configs)]
 
 
 def headline_note(configs: Sequence[Configuration]) -> str:
@@ -62,10 +62,10 @@ def headline_note(configs: Sequence[Configuration]) -> str:
     return f"It scores the predictions of the headline, whose metric is {' or '.join(names)}."
 
 
-def scores_note(
+def scores_notes(
     configs: Sequence[Configuration], *, metric: MetricFacts, interval: IntervalKind
-) -> str:
-    """What the numbers are, and what their interval is; begins with a small letter."""
+) -> list[str]:
+    """What the numbers are, and what their interval is; the first begins with a small letter."""
     kinds = {interval_of(config, interval) for config in configs} or {"field"}
     mixed, single = len(kinds) > 1, [len(config.runs) == 1 for config in configs]
     kind: IntervalKind = "seeds" if mixed else min(kinds)
@@ -82,7 +82,7 @@ def scores_note(
         notes.append(_NO_INTERVAL)
     if interval == "auto" and not all(single) and not has_students_t():
         notes.append(_NO_SCIPY)
-    return " ".join(notes)
+    return notes
 
 
 def _apart(configs: Sequence[Configuration], *, averages: bool) -> str:
@@ -317,7 +317,7 @@ def unequal(configs: Sequence[Configuration]) -> list[str]:
         "test episodes": not same_episodes,
         **({"training": True} if several else training),
         "test steps": bool(steps),
-        "params": bool(_sizes_note(configs)),
+        "weights": bool(_sizes_note(configs)),
     }
     return [words for words, differ in facts.items() if differ]
 
@@ -375,7 +375,7 @@ def _sizes_note(configs: Sequence[Configuration]) -> str:
     if not sizes or max(sizes) <= UNEQUAL_SIZES * min(sizes):
         return ""
     said = _by_row(known, [f"{size:,}" for size in sizes])
-    return f"The networks differ in weights by up to {max(sizes) / min(sizes):.1f} times: {said}."
+    return f"The numbers of weights differ by up to {max(sizes) / min(sizes):.1f} times: {said}."
 
 
 def _training_note(configs: Sequence[Configuration]) -> str:
@@ -404,8 +404,17 @@ def _row_names(configs: Sequence[Configuration]) -> list[str]:
     n_rows = Counter(learners)
     if len(n_rows) == len(learners):
         return learners
-    names = zip(learners, names_of(configs), strict=True)
-    return [learner if n_rows[learner] == 1 else name for learner, name in names]
+    names = names_of(configs)
+    networks = [config.runs[0].record.backend for config in configs]
+    n_networks = Counter(name for name, _ in set(zip(names, networks, strict=True)))
+    return [
+        learner
+        if n_rows[learner] == 1
+        else f"{name} on {network}"
+        if n_networks[name] > 1
+        else name
+        for learner, name, network in zip(learners, names, networks, strict=True)
+    ]
 
 
 def _by_row(configs: Sequence[Configuration], values: Sequence[str]) -> str:

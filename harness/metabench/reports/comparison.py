@@ -9,9 +9,9 @@ import numpy as np
 
 from metabench.errors import DataError, UsageError
 from metabench.reports.captions import headline_note, inequality_notes, unequal
-from metabench.results.comparability import mismatch, seeds_wanted
+from metabench.results.comparability import conditions, mismatch, seeds_wanted
 from metabench.results.configurations import Configuration, stamps_of
-from metabench.results.labels import description, short_name, telling
+from metabench.results.labels import description, short_name, telling, told_apart
 from metabench.results.metrics import AVERAGE
 from metabench.results.paired_scores import (
     MIN_EPISODES,
@@ -117,12 +117,28 @@ class Comparison:
     too_few: int | None = None
 
 
+def compare_pairs(
+    pairs: Sequence[tuple[Configuration, Configuration]],
+    *,
+    difference: float | None = None,
+    evaluation: str | None = None,
+) -> list[Comparison]:
+    """Compare each pair as :func:`compare` does; titles tell pairs of one name apart."""
+    lefts = [left for left, _ in pairs]
+    apart = told_apart([one.label for one in lefts], [conditions(one.spec) for one in lefts])
+    return [
+        compare(left, right, difference=difference, evaluation=evaluation, apart=said)
+        for (left, right), said in zip(pairs, apart, strict=True)
+    ]
+
+
 def compare(
     left: Configuration,
     right: Configuration,
     *,
     difference: float | None = None,
     evaluation: str | None = None,
+    apart: Sequence[str] = (),
 ) -> Comparison:
     """Compare two configurations, first minus second.
 
@@ -132,6 +148,7 @@ def compare(
         difference: a true difference, in the unit of the scores; the comparison then says how
             many episodes or seeds detect it.
         evaluation: which evaluation the scores are of; the headline one if absent.
+        apart: what the titles say of the conditions besides suite, setting and budget.
 
     Raises:
         UsageError: when they ran under different conditions, a run is on both sides, or their
@@ -171,7 +188,7 @@ def compare(
     ]
     if len(sources) > 1:
         columns.append(_column(shared, AVERAGE, wanted=difference))
-    titles = [_title(config) for config in (left, right)]
+    titles = [_title(config, apart) for config in (left, right)]
     if titles[0] == titles[1]:
         titles = [
             f"{title}, {said}" for title, said in zip(titles, _apart(left, right), strict=True)
@@ -205,9 +222,10 @@ def _check_apart(left: Configuration, right: Configuration) -> None:
         )
 
 
-def _title(config: Configuration) -> str:
+def _title(config: Configuration, apart: Sequence[str]) -> str:
     seeds = [str(run.record.spec.seed) for run in config.runs]
-    return f"{config.label}, seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
+    said = f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
+    return ", ".join([config.label, *apart, said])
 
 
 def _apart(left: Configuration, right: Configuration) -> list[str]:

@@ -195,19 +195,25 @@ def _named(name: str, runs: Sequence[FinishedRun]) -> list[FinishedRun]:
         return one
     found = _VARIANT.fullmatch(name)
     learner = found["learner"] if found else name
+    facts = (
+        [part.partition("=") for part in _parts(found["facts"]) if part.strip()] if found else []
+    )
     runs = [run for run in runs if run.record.spec.learner.name == learner]
     labels = row_labels(configurations(runs))
     wanted = _squeezed(name)
-    if as_in_table := [run for run in runs if _squeezed(labels[run.config_id]) == wanted]:
-        return as_in_table
-    if found is None:
-        return runs
-    facts = [part.partition("=") for part in _parts(found["facts"]) if part.strip()]
-    return [
+    as_in_table = [run for run in runs if _squeezed(labels[run.config_id]) == wanted]
+    # A row of that very name goes before others that it could be compared with, and before no more.
+    known = {_conditions(run) for run in as_in_table}
+    return as_in_table + [
         run
         for run in runs
-        if all(_has(description(run.record.spec), k.strip(), v.strip()) for k, _, v in facts)
+        if _conditions(run) not in known
+        and all(_has(description(run.record.spec), k.strip(), v.strip()) for k, _, v in facts)
     ]
+
+
+def _conditions(run: FinishedRun) -> tuple[tuple[str, str], ...]:
+    return tuple(conditions(run.record.spec).items())
 
 
 def _squeezed(label: str) -> str:

@@ -67,7 +67,11 @@ def _sizes(entries: Sequence[Entry]) -> str:
         counts = np.concatenate([run.episodes.n_params for run in config.runs])
         if row.n_params is not None and counts.min() < counts.max():
             said.append(f"{_name(row, rows)} {counts.min():,.0f} to {counts.max():,.0f}")
-    return f"Params is a mean over the networks of the tasks: {'; '.join(said)}." if said else ""
+    return (
+        f"The number of weights is a mean over the networks of the tasks: {'; '.join(said)}."
+        if said
+        else ""
+    )
 
 
 def conditions_in_words(entries: Sequence[Entry]) -> dict[str, str]:
@@ -110,7 +114,7 @@ def _unlike_code(entries: Sequence[Entry]) -> str:
         if (difference := unlike([run.record for run in config.runs]))
     ]
     return (
-        f"Seeds of one row were made by other code or devices: {'. '.join(said)}." if said else ""
+        f"Seeds of a row were made by different code or devices: {'. '.join(said)}." if said else ""
     )
 
 

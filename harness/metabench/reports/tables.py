@@ -139,7 +139,7 @@ class Table:
         setting: its name.
         evaluation: of the scores, if it is not the headline's; else "".
         metric: how a query set is scored.
-        caption: what is shown, in sentences.
+        facts: what is shown: each in a sentence, or in a few that belong together.
         columns: names of sources, and the average.
         rows: one per configuration.
         warnings: what a reader must beware of, in a few words each; the caption says more.
@@ -152,13 +152,18 @@ class Table:
     setting: str
     evaluation: str
     metric: MetricFacts
-    caption: str
+    facts: tuple[str, ...]
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     episodes: tuple[int, ...] = ()
     conditions: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     selected: str = ""
+
+    @property
+    def caption(self) -> str:
+        """All facts as one text."""
+        return " ".join(self.facts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def _with_column(table: Table, runs: Mapping[str, FinishedRun]) -> Table:
     return replace(
         table,
         columns=(*table.columns, VAL),
-        caption=f"{table.caption} {_SAID}",
+        facts=(*table.facts, _SAID),
         warnings=(*table.warnings, f"{VAL} is the score on meta-validation"),
         rows=tuple(
             replace(row, cells={**row.cells, VAL: cell}) if cell else row

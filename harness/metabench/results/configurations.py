@@ -95,7 +95,8 @@ class Configuration:
         has_episodes = not record.phases or any(phase.tasks for phase in record.phases)
         if record.train_shots is not None:
             sizes = f"{record.train_shots} + {record.train_queries}" if has_episodes else "none"
-            facts["support + query examples per class"] = sizes
+            of = "points" if self.spec.task == "regression" else "examples per class"
+            facts[f"support + query {of}"] = sizes
         drawn = [phase.ways for phase in record.phases if phase.tasks]
         if record.train_ways is not None and not record.phases:
             drawn = [record.train_ways]

@@ -51,7 +51,9 @@ def _meaning(run: FinishedRun, name: str) -> str:
 
 def _caption(evaluation: Evaluation | None, label: str) -> str:
     if evaluation is None:
-        return f"Prediction {label}: other predictions of the same adaptation for the same queries."
+        return (
+            f"Prediction {label}: what the learner calls so, a second answer to the same queries."
+        )
     summary = evaluation.summary.rstrip(".")
     return f"Evaluation {label}: {summary}." if summary else f"Evaluation {label}."
 

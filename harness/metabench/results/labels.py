@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from metabench.planning.runspec import RunSpec
@@ -59,16 +59,11 @@ def _labels(configs: Sequence[Configuration]) -> list[str]:
 
 def _with_facts(labels: Sequence[str], configs: Sequence[Configuration]) -> list[str]:
     """The labels; equal ones with the first facts in which their configurations differ."""
-    alike: dict[str, list[Mapping[str, str]]] = defaultdict(list)
-    own = [description(config.spec) for config in configs]
-    for label, facts in zip(labels, own, strict=True):
-        alike[label].append(facts)
-    found = []
-    for label, facts in zip(labels, own, strict=True):
-        names = [name for name in telling_apart(alike[label]) if name in facts]
-        said = dict.fromkeys(f"{said_name(name)} {facts[name]}" for name in names)  # sources agree
-        found.append(plain(" ".join([label, *list(said)[:_MOST_FACTS]])))
-    return found
+    apart = told_apart(labels, [description(config.spec) for config in configs])
+    return [
+        plain(" ".join([label, *said[:_MOST_FACTS]]))
+        for label, said in zip(labels, apart, strict=True)
+    ]
 
 
 def _facts(config: Configuration) -> tuple[str, ...]:
@@ -138,6 +133,30 @@ def said_name(name: str) -> str:
     ('suite version', 'learner version', 'x_variance')
     """
     return name.replace("_", " ").replace(".", " ") if name in _VERSIONS else short_name(name)
+
+
+def said_facts(facts: Mapping[str, str], names: Sequence[str]) -> list[str]:
+    """The facts of these names for a sentence, each once: sources often agree.
+
+    >>> said_facts({"suite_version": "2", "data.x": "1"}, ["suite_version", "data.y"])
+    ['suite version 2']
+    """
+    return list(dict.fromkeys(f"{said_name(n)} {facts[n]}" for n in names if n in facts))
+
+
+def told_apart(places: Sequence[Hashable], facts: Sequence[Mapping[str, str]]) -> list[list[str]]:
+    """What tells each of several from the others of its place, in words.
+
+    >>> told_apart(["a", "a", "b"], [{"suite_version": v} for v in "121"])
+    [['suite version 1'], ['suite version 2'], []]
+    """
+    alike: dict[Hashable, list[Mapping[str, str]]] = defaultdict(list)
+    for place, own in zip(places, facts, strict=True):
+        alike[place].append(own)
+    return [
+        said_facts(own, telling_apart(alike[place]))
+        for place, own in zip(places, facts, strict=True)
+    ]
 
 
 def setting(name: str, value: str) -> str:

@@ -32,3 +32,14 @@ def number(value: float, unit: str, *, signed: bool = False) -> str:
     """
     sign = "+" if signed else ""
     return f"{value:{sign}.{2 if unit == '%' else 3}f}"
+
+
+def unit_of_difference(unit: str, *, full: bool = False) -> str:
+    """What a difference of two scores is in: of percentages points, in full percentage points.
+
+    >>> unit_of_difference("%"), unit_of_difference("%", full=True), unit_of_difference("mse")
+    ('points', 'percentage points', 'mse')
+    """
+    if unit != "%":
+        return unit
+    return "percentage points" if full else "points"

@@ -87,7 +87,8 @@ class Difference:
         if not self.speaks_of_learners:
             return f"{OF_NETWORKS}, {episodes}"
         seeds = f"{left} and {right} seeds" if right else f"{left} seeds"
-        return f"{OF_LEARNERS} ({degrees_of_freedom_in_words(self.degrees)}), {seeds}, {episodes}"
+        degrees = f"{degrees_of_freedom_in_words(self.degrees)} degrees of freedom"
+        return f"{OF_LEARNERS}; {degrees}, {seeds}, {episodes}"
 
 
 def contrast(

@@ -176,6 +176,13 @@ def test_show_suite_gives_settings_and_budgets() -> None:
         assert name in text
 
 
+def test_show_suite_has_a_line_for_each_learner_that_it_sets() -> None:
+    lines = call("show", "toy-regression").splitlines()
+    assert "hsml" in [line.split()[0] for line in lines if "inner_lr=0.001" in line]
+    assert any(line.split() == ["toy-cell", "norm=none"] for line in lines)
+    assert any(line.split() == ["mnas", "network=toy-cell", "strategy=darts"] for line in lines)
+
+
 def test_show_tells_what_a_learner_and_a_suite_do_otherwise_than_their_sources() -> None:
     text = call("show", "bmaml")
     listed = text.partition("\n\nDeviations from the sources:\n- ")[2].splitlines()

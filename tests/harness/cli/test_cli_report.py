@@ -366,9 +366,11 @@ def test_a_selected_learner_without_a_run_is_named_on_stderr(tmp_path):
 def test_commands_are_printed_row_by_row():
     result = run(RECORDS, "--learner", "maml", "--suite", "multidataset", "--commands")
     assert result.exit_code == 0
-    title, blank, name, *commands = result.stdout.splitlines()
-    assert (title, blank) == ("multidataset @ 5w1s", "")
+    title, blank, name, *commands, end, warning = result.stdout.splitlines()
+    assert (title, blank, end) == ("multidataset @ 5w1s", "", "")
     assert name.startswith("maml, conv4")
+    assert name.endswith(", suite version 1, learner version 1, network version 1")
+    assert "other versions" in warning
     records = [json.loads(path.read_text()) for path in RECORDS.rglob("run.json")]
     assert sorted(commands) == sorted(
         record["provenance"]["command"]

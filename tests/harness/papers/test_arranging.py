@@ -24,7 +24,7 @@ def test_a_column_that_no_table_has_is_an_error() -> None:
     assert error.value.hint == "Did you mean bird?"
     with pytest.raises(UsageError, match="Unknown column 'speed'") as error:
         arrange(golden_report(), Arrangement(sort="speed"))
-    assert "learner, network, params" in error.value.hint
+    assert "network, sinusoid, texture, weights" in error.value.hint
     with pytest.raises(UsageError, match="Unknown column 'nonsense'") as error:
         arrange(golden_report(), Arrangement(columns=("nonsense",)))
     assert error.value.hint.startswith("Known: average, bird, budget, learner,")
@@ -50,12 +50,15 @@ def test_the_best_row_is_the_first(column: str, better: str) -> None:
     assert means == sorted(means, reverse=better == "larger")
 
 
-@pytest.mark.parametrize("fact", ["learner", "network", "params", "budget"])
+@pytest.mark.parametrize("fact", ["learner", "network", "weights", "params", "budget"])
 def test_rows_are_sorted_by_what_they_are(fact: str) -> None:
     whole = golden_report()
     sorted_ = arrange(whole, Arrangement(sort=fact))
     for table, before in zip(sorted_.tables, whole.tables, strict=True):
-        values = [getattr(row, "n_params" if fact == "params" else fact) for row in table.rows]
+        values = [
+            getattr(row, "n_params" if fact in ("weights", "params") else fact)
+            for row in table.rows
+        ]
         assert values == sorted(values)
         assert len(table.rows) == len(before.rows)
 

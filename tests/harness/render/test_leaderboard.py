@@ -62,7 +62,7 @@ def test_the_code_of_a_row_says_whether_it_was_changed(tmp_path: Path) -> None:
     write(tmp_path, "maml", 0.5)
     (row,) = json.loads(render_site([submitted(tmp_path)], title="Board")[JSON])["rows"]
     (code,) = row["code"]
-    assert "revision abc123, changed" in code
+    assert "revision abc123 with changes" in code
     assert "code metabench 0.1.0 dddd, other 1 eeee" in code
 
 

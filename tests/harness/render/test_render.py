@@ -460,8 +460,8 @@ def test_rows_that_differ_are_warned_of(tmp_path):
     write_run(tmp_path, make_spec("maml"), steps_at_test=5)
     write_run(tmp_path, make_spec("reptile"), steps_at_test=50, n_params=99_000)
     (table,) = build_report(read_runs(tmp_path)).tables
-    assert "rows differ in test steps, params" in table.warnings
-    assert "Rows differ in test steps, params" in as_table.render(Report((table,), ()))
+    assert "rows differ in test steps, weights" in table.warnings
+    assert "Rows differ in test steps, weights" in as_table.render(Report((table,), ()))
 
 
 @EVERY
@@ -583,7 +583,7 @@ def paper_named(report_named) -> Callable[[str], Report]:
             key="a/b",
             title=name,
             citation=name,
-            caption=name,
+            facts=(name,),
             metric=FORMER["accuracy"],
             columns={"c": name},
             rows=tuple(rows),

@@ -15,7 +15,7 @@ from metabench.errors import DataError, UsageError
 from metabench.planning.runspec import Choice
 from metabench.render.comparison_text import comparison_json, comparison_text
 from metabench.render.layout import Screen
-from metabench.reports.comparison import Comparison, compare
+from metabench.reports.comparison import Comparison, compare, compare_pairs
 from metabench.reports.comparison_sides import Sides, Wanted, find_sides
 from metabench.results.comparability import difference_in_words
 from metabench.results.evaluations import evaluated_configurations
@@ -130,7 +130,8 @@ def test_every_column_has_its_own_degrees_of_freedom(tmp_path: Path) -> None:
     assert [row[6] for row in rows[:3]] == [f"{one:.1f}" for one in degrees]
     said = " ".join(text.split())
     words = (
-        "Scores are in %; more is better. Interval of average: difference of the means over seeds"
+        "Scores are in %, differences in percentage points; more is better. "
+        "Interval of average: difference of the means over seeds"
     )
     assert words in said
     assert "df: the degrees of freedom of each interval." in said
@@ -433,6 +434,25 @@ def test_a_row_is_found_by_its_name_in_the_table_also_beside_other_networks(tmp_
     assert "network=conv4" in found.left
 
 
+def test_a_learner_is_all_its_runs_and_pairs_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """Rows of an earlier version have another name in the table, and were left out in silence."""
+    for learner in ("mnas", "maml"):
+        add(tmp_path, learner, budget="paper")
+        for version in (1, 2):
+            add(tmp_path, learner, gain=0.1 if learner == "mnas" else 0.0, suite_version=version)
+    found = sides("mnas", "maml", tmp_path)
+    assert found.alone == ()
+    said = [comparison.left for comparison in compare_pairs(found.pairs)]
+    place = "mnas on multidataset@5w1s, budget"
+    assert sorted(said) == [
+        f"{place} lite, suite version 1, seed 0",
+        f"{place} lite, suite version 2, seed 0",
+        f"{place} paper, seed 0",
+    ]
+    (one,) = sides("mnas (suite version 2)", "maml", tmp_path).pairs
+    assert [config.spec.suite_version for config in one] == [2, 2]
+
+
 def test_nothing_in_common(tmp_path: Path) -> None:
     for setting in ("5w1s", "5w5s"):
         add(tmp_path, "mnas", setting=setting)
@@ -476,13 +496,14 @@ def test_text_and_json_agree(tmp_path: Path) -> None:
     said = " ".join(text.split())
     assert " df " not in text  # one seed each
     assert (
-        "Scores are in %; more is better. Interval: mean paired difference ± z std/sqrt(n)" in said
-    )
+        "Scores are in %, differences in percentage points; more is better. "
+        "Interval: mean paired difference ± z std/sqrt(n)"
+    ) in said
     words = "50 episodes are enough to detect a true difference of 2 with probability 0.8"
     assert f"For average: {words}" in said
     short = comparison_text([found], ())
     assert f"For average: {words}" in " ".join(short.split())
-    assert "✓ A is better: A - B on average is +5.00 % [" in short
+    assert "✓ A is better: A - B on average is +5.00 points [" in short
     assert "With one seed this holds for these networks, not the learners" in short
     assert text.endswith("\nRuns without a counterpart on the other side: hsml on x@y.\n")
     values = json.loads(comparison_json([found], ["hsml on x@y"]))

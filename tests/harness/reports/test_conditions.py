@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from result_factory import make_spec, write_run
 
+from metabench.planning.runspec import Choice
 from metabench.plugin.contracts.conditions import TrainingConditions
 from metabench.render import Format, render
 from metabench.reports.build import build_report
 from metabench.reports.tables import Report, Table
+from metabench.results.configurations import configurations
 from metabench.results.reading import read_runs
 
 ADAM = TrainingConditions(inner_optimizer="SGD", outer_optimizer="Adam", regularization="none")
@@ -47,6 +49,12 @@ def test_equal_conditions_are_said_once(report: Report) -> None:
         "per class: 1 + 15."
     )
     assert said in caption(report)
+
+
+def test_a_regression_has_points_and_no_classes(tmp_path: Path) -> None:
+    write_run(tmp_path, make_spec(metric="mse"), train_shots=10, train_queries=10)
+    (config,) = configurations(read_runs(tmp_path).runs)
+    assert config.training_conditions == {"support + query points": "10 + 10"}
 
 
 def test_differing_conditions_are_said_per_learner(report: Report) -> None:
@@ -96,6 +104,18 @@ def test_rows_of_one_learner_are_told_apart_where_they_differ(tmp_path: Path) ->
         "maml (inner_lr=0.2) 5 of 10."
     ) in said
     assert "outer optimizer (maml Adam, reptile mean of the tasks' weights)" in said
+
+
+def test_rows_of_one_learner_on_several_networks_are_told_apart_by_these(tmp_path: Path) -> None:
+    for network, weights in (("mlp", 100), ("mlp(norm=batch)", 300)):
+        space = Choice(name="mlp", version=1, params={"norm": network})
+        spec = make_spec("maml", space=space)
+        write_run(tmp_path, spec, backend=network, n_params=weights)
+    write_run(tmp_path, make_spec("reptile"), backend="mlp", n_params=100)
+    assert (
+        "The numbers of weights differ by up to 3.0 times: maml on mlp 100, "
+        "maml on mlp(norm=batch) 300, reptile 100."
+    ) in caption(build_report(read_runs(tmp_path)))
 
 
 def test_a_table_without_skipped_steps_says_nothing_of_them(tmp_path: Path) -> None:

@@ -305,10 +305,10 @@ def test_inner_steps_at_test_are_those_of_the_learners_and_unequal_ones_are_name
 def test_networks_of_unequal_size_are_named(tmp_path):
     write_run(tmp_path, make_spec("maml"), n_params=7621)
     write_run(tmp_path, make_spec("reptile"), n_params=5100)
-    assert "differ in weights" not in caption_of(tmp_path)
+    assert "numbers of weights" not in caption_of(tmp_path)
     write_run(tmp_path, make_spec("mnas"), n_params=2581)
     said = (
-        "The networks differ in weights by up to 3.0 times: maml 7,621, mnas 2,581, reptile 5,100."
+        "The numbers of weights differ by up to 3.0 times: maml 7,621, mnas 2,581, reptile 5,100."
     )
     assert said in caption_of(tmp_path)
 
@@ -343,8 +343,9 @@ def test_n_params_is_the_mean_where_networks_differ(tmp_path):
     write_run(tmp_path, make_spec(seed=1), n_params=201)
     write_run(tmp_path, make_spec("reptile"), n_params=None)
     assert [row.n_params for row in only_table(tmp_path).rows] == [150, None]
-    assert "Params is a mean over the networks of the tasks: maml 100 to 201." in caption_of(
-        tmp_path
+    assert (
+        "The number of weights is a mean over the networks of the tasks: maml 100 to 201."
+        in caption_of(tmp_path)
     )
 
 
@@ -579,7 +580,7 @@ def test_another_prediction_of_the_same_adaptation_has_a_table_of_its_own(tmp_pa
     assert (headline.setting, headline.evaluation) == ("5w1s", "")
     assert (other.setting, other.evaluation) == ("5w1s", "pruned")
     assert other.caption.startswith(
-        "Prediction pruned: other predictions of the same adaptation for the same queries"
+        "Prediction pruned: what the learner calls so, a second answer to the same queries"
     )
     means = [table.rows[0].cells["average"].mean for table in (headline, other)]
     assert means[1] == pytest.approx(means[0] / 2)

@@ -13,6 +13,7 @@ from metabench.errors import UsageError
 from metabench.papers.arranging import Arrangement
 from metabench.plugin.catalog import Catalog
 from metabench.render import Format, render
+from metabench.render.short_legends import short_legend
 from metabench.reports.tables import Report, Row
 from metabench.reports.validation import validation_score
 from metabench.results.reading import read_runs
@@ -76,6 +77,22 @@ def test_it_stands_in_every_format_and_can_be_sorted_by(folder: Path, catalog: C
             assert "70.00" in render(built, format) or '"mean": 70.0' in render(built, format)
     rows: tuple[Row, ...] = built.tables[0].rows  # type: ignore[assignment]
     assert [row.learner for row in rows] == ["maml", "support-mean"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "n"),
+    [
+        (("average", "val"), "n = 4 episodes each, not seeds."),
+        (("val",), "n = 1 seed."),
+    ],
+)
+def test_the_legend_says_what_the_shown_columns_are_over(
+    tmp_path: Path, catalog: Catalog, columns: tuple[str, ...], n: str
+) -> None:
+    pytest.importorskip("scipy")
+    write_run(tmp_path, make_spec(), val_score=0.5, selected_step=7)
+    (table,) = report_of(tmp_path, catalog, *columns).tables
+    assert short_legend(table)[0].endswith(n)
 
 
 def test_it_is_there_only_if_asked_for(folder: Path, catalog: Catalog) -> None:

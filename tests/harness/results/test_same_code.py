@@ -38,7 +38,7 @@ def test_a_row_of_unlike_runs_says_so(tmp_path: Path, other: dict[str, Any], wor
     results = runs_with(tmp_path, MADE, MADE, other)
     assert words in unlike(records_of(results))
     (table,) = build_report(results).tables
-    assert "made by other code or devices: maml: " in table.caption
+    assert "made by different code or devices: maml: " in table.caption
     assert "some rows mix code or devices" in table.warnings
 
 

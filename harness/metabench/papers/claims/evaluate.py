@@ -69,6 +69,11 @@ class ClaimResult:
         """The verdict with its scope."""
         return self.scope.of(self.verdict)
 
+    @property
+    def unit(self) -> str:
+        """The unit of the scores; "" where no pair has any."""
+        return next((pair.unit for pair in self.pairs if pair.unit), "")
+
 
 def evaluate(
     files: Iterable[ClaimFile], runs: Sequence[FinishedRun], *, catalog: Catalog | None = None

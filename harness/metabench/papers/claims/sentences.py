@@ -8,7 +8,7 @@ from metabench.papers.claims.evaluate import ClaimResult
 from metabench.papers.claims.intervals import PairResult
 from metabench.papers.claims.schema import Claim, Measure
 from metabench.results.evaluations import HEADLINE
-from metabench.results.metrics import number
+from metabench.results.metrics import number, unit_of_difference
 from metabench.stats.words import p_value
 
 LEGEND = (
@@ -16,7 +16,8 @@ LEGEND = (
     "interval decides the verdict: its level comes from Holm's procedure at 5 % over all pairs of "
     "the claim, and p is adjusted in the same way. If a claim has a margin, p tests the difference "
     'against that margin, not against 0. A verdict "(one seed)" holds for these trained '
-    "networks, not for the learners. Stamps in brackets, if any, say how the runs differ from the "
+    "networks, not for the learners. Points are percentage points. Stamps in brackets, if any, say "
+    "how the runs differ from the "
     "paper's."
 )
 """What a reader of the comparisons must know."""
@@ -31,22 +32,24 @@ _MEASURES: dict[Measure, str] = {
 }
 
 
-def says(claim: Claim) -> str:
-    """What is compared, in a line.
+def says(claim: Claim, unit: str = "") -> str:
+    """What is compared, in a line; ``unit`` is that of the scores.
 
     >>> from metabench.papers.claims.schema import Claim
     >>> says(Claim(id="a", sentence="", citation="", suite="s", setting="t", left=["mnas"],
-    ...     relation="not-worse", margin=0.1, right=["maml", "hsml"]))
-    'mnas not worse than maml and hsml by more than 0.1, on average'
+    ...     relation="not-worse", margin=0.1, right=["maml", "hsml"]), "mse")
+    'mnas not worse than maml and hsml by more than 0.1 mse, on average'
     """
     left = _listed([str(party) for party in claim.left])
     if claim.measure is not None:
         return f"{left}: {_MEASURES[claim.measure]} {_bound(claim)}, in each run"
-    right = _listed([str(party) for party in claim.right]) or claim.baseline or f"{claim.value:g}"
+    right = _listed([str(party) for party in claim.right]) or claim.baseline
+    right = right or f"{claim.value:g} {unit}".strip()
+    margin = _margin(claim.margin, unit)
     words = {
         "better": f"better than {right}",
-        "not-worse": f"not worse than {right} by more than {claim.margin}",
-        "close": f"within {claim.margin} of {right}",
+        "not-worse": f"not worse than {right} by more than {margin}",
+        "close": f"within {margin} of {right}",
     }
     compared, column = words[claim.relation], _listed(claim.columns)
     if claim.baseline is not None:  # two evaluations of the same learner
@@ -55,6 +58,14 @@ def says(claim: Claim) -> str:
     if claim.metric is not None:
         place = f" by {claim.metric}"
     return f"{left} {compared}{place}, on {column}"
+
+
+def _margin(margin: float | None, unit: str) -> str:
+    """A margin in the unit of differences."""
+    if margin is None:
+        return ""
+    in_words = "point" if unit == "%" and margin == 1 else unit_of_difference(unit)
+    return f"{margin:g} {in_words}".strip()
 
 
 def _bound(claim: Claim) -> str:
@@ -74,14 +85,16 @@ def decided(evaluation: ClaimResult) -> str:
     pair = evaluation.decided_by
     if pair is None:
         return f"{evaluation.reason}."
-    between = f"{pair.left} against {_right(evaluation.claim, pair)} on {pair.column}"
-    if evaluation.claim.baseline is not None:
-        shown = evaluation.claim.evaluation or HEADLINE
-        between = f"{pair.left}, {shown} against {pair.right} predictions, on {pair.column}"
     if (measure := evaluation.claim.measure) is not None:
-        between = f"{pair.left}, {_MEASURES[measure]}, claimed {_bound(evaluation.claim)}"
+        said = f"{pair.left}, {_MEASURES[measure]}, claimed {_bound(evaluation.claim)}"
+        return f"{said}: {pair.reason}."
+    left, right = pair.left, _right(evaluation.claim, pair)
+    if evaluation.claim.baseline is not None:
+        left = evaluation.claim.evaluation or HEADLINE
+        right = f"{pair.right} predictions of {pair.left}"
     if pair.difference is None:
-        return f"{between}: {pair.reason}."
+        return f"{left} against {right} on {pair.column}: {pair.reason}."
+    between = f"advantage of {left} over {right} on {pair.column}"
     text = f"{between}: {advantage(pair)} {interval(pair)}, p {p_value(pair.p)}"
     if pair.verdict == "undecided" and pair.visible is not None:
         text += f"; {_could_have_been(evaluation.claim, pair, pair.visible)}"
@@ -95,15 +108,16 @@ def _right(claim: Claim, pair: PairResult) -> str:
 
 def _could_have_been(claim: Claim, pair: PairResult, visible: float) -> str:
     """What a comparison like this decides with which probability, from the claim's bound."""
+    in_words = unit_of_difference(pair.unit)
     if claim.margin is None:
         seen = number(visible, pair.unit)
-        return f"a true difference of {seen} {pair.unit} would be detected with probability 0.8"
+        return f"a true difference of {seen} {in_words} would be detected with probability 0.8"
     assert pair.low is not None
     assert pair.high is not None
     half_width, margin = (pair.high - pair.low) / 2, claim.margin
     close = claim.relation == "close"
     sign = "±" if close else "-"
-    refuted = f"{sign}{number(margin + visible, pair.unit)} {pair.unit}"
+    refuted = f"{sign}{number(margin + visible, pair.unit)} {in_words}"
     if half_width > margin:
         unless = "" if close else " unless the left is better"
         supported = (
@@ -123,7 +137,8 @@ def _could_have_been(claim: Claim, pair: PairResult, visible: float) -> str:
 def advantage(pair: PairResult) -> str:
     """The advantage of the left with its sign and unit; the pair must have a number."""
     assert pair.difference is not None
-    return f"{number(pair.difference.mean, pair.unit, signed=True)} {pair.unit}"
+    mean = number(pair.difference.mean, pair.unit, signed=True)
+    return f"{mean} {unit_of_difference(pair.unit)}"
 
 
 def interval(pair: PairResult) -> str:

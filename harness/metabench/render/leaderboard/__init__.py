@@ -219,7 +219,7 @@ def _code(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
         if made_with.git:
             changed = made_with.git.endswith("-dirty")
             revision = made_with.git.removesuffix("-dirty")
-            words.append(f"revision {revision}{', changed' if changed else ', unchanged'}")
+            words.append(f"revision {revision}{' with changes' if changed else ''}")
         else:
             words.append("revision unknown")
         parts = dict.fromkeys(made_with.code.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 from metabench.planning.runspec import RunSpec
@@ -11,8 +12,13 @@ from metabench.render.page.values import Against, Differences
 from metabench.reports.build import make_rows
 from metabench.reports.captions import inequality_notes
 from metabench.reports.tables import Row
-from metabench.results.comparability import comparable_groups, seeds_wanted
+from metabench.results.comparability import (
+    comparable_conditions,
+    comparable_groups,
+    seeds_wanted,
+)
 from metabench.results.configurations import Configuration, configurations
+from metabench.results.labels import told_apart
 from metabench.results.metrics import AVERAGE
 from metabench.results.paired_scores import (
     MIN_EPISODES,
@@ -36,15 +42,37 @@ def find_differences(runs: Sequence[FinishedRun]) -> list[Differences]:
     Raises:
         UsageError: when several seeds are to be compared and scipy is not installed.
     """
-    made = (_of_group(entries) for entries in comparable_entries(runs))
+    made = (_of_group(group) for group in comparable_entries(runs))
     return [differences for differences in made if differences is not None]
 
 
-def comparable_entries(runs: Sequence[FinishedRun]) -> Iterator[list[Entry]]:
-    """Each group of two or more that ran under equal conditions, the best first.
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Two or more that ran under equal conditions.
 
-    What has no episode of a source is left out.
+    Attributes:
+        place: suite, setting and budget, and what tells them apart from another group of these.
+        entries: the best first.
     """
+
+    place: str
+    entries: Sequence[Entry]
+
+
+def comparable_entries(runs: Sequence[FinishedRun]) -> list[Group]:
+    """What ran under equal conditions; what has no episode of a source is left out."""
+    groups = list(_groups(runs))
+    firsts = [entries[0][1] for entries in groups]
+    places = [f"{c.spec.suite} @ {c.spec.setting}, budget {c.spec.budget}" for c in firsts]
+    apart = told_apart(places, [comparable_conditions(config) for config in firsts])
+    return [
+        Group(", ".join([place, *said]), entries)
+        for place, said, entries in zip(places, apart, groups, strict=True)
+    ]
+
+
+def _groups(runs: Sequence[FinishedRun]) -> Iterator[list[Entry]]:
+    """The entries of each group, the best first."""
     by_setting: dict[tuple[str, str], list[Configuration]] = defaultdict(list)
     for config in configurations(runs):
         by_setting[config.spec.suite, config.spec.setting].append(config)
@@ -68,8 +96,9 @@ def overall_and_columns(spec: RunSpec) -> tuple[str, tuple[str, ...]]:
     return (AVERAGE, (AVERAGE, *sources)) if len(sources) > 1 else (sources[0], sources)
 
 
-def _of_group(ordered: Sequence[Entry]) -> Differences | None:
+def _of_group(group: Group) -> Differences | None:
     """The differences of configurations that can be compared; None where no two can."""
+    ordered = group.entries
     spec, metric = ordered[0][1].spec, ordered[0][1].metric
     overall, columns = overall_and_columns(spec)
     notes = inequality_notes([config for _, config in ordered])
@@ -98,6 +127,7 @@ def _of_group(ordered: Sequence[Entry]) -> Differences | None:
     return Differences(
         suite=spec.suite,
         setting=spec.setting,
+        place=group.place,
         unit=metric.unit,
         direction=metric.direction,
         best=best,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from metabench.render.page.differences import (
     Entry,
+    Group,
     by_column,
     comparable_entries,
     overall_and_columns,
@@ -42,12 +43,13 @@ def find_side_by_side(runs: Sequence[FinishedRun]) -> list[SideBySide]:
     Raises:
         UsageError: when several seeds are to be compared and scipy is not installed.
     """
-    found = (_of_group(entries) for entries in comparable_entries(runs))
+    found = (_of_group(group) for group in comparable_entries(runs))
     return [one for one in found if one is not None]
 
 
-def _of_group(entries: Sequence[Entry]) -> SideBySide | None:
+def _of_group(group: Group) -> SideBySide | None:
     """None where no two can be compared."""
+    entries = group.entries
     spec, metric = entries[0][1].spec, entries[0][1].metric
     overall, columns = overall_and_columns(spec)
     shown = entries if count_pairs(len(entries)) <= MOST_PAIRS else entries[:MOST_SIDES]
@@ -65,7 +67,7 @@ def _of_group(entries: Sequence[Entry]) -> SideBySide | None:
     return SideBySide(
         suite=spec.suite,
         setting=spec.setting,
-        budget=spec.budget,
+        place=group.place,
         unit=metric.unit,
         better=metric.better,
         overall=overall,

@@ -35,6 +35,7 @@ class Differences:
     Attributes:
         suite: its name.
         setting: its name.
+        place: both and the budget, and what tells apart what else ran there.
         unit: ``%``, or the name of the metric.
         direction: ``more is better`` or ``less is better``.
         best: what the others are compared with.
@@ -47,6 +48,7 @@ class Differences:
 
     suite: str
     setting: str
+    place: str
     unit: str
     direction: str
     best: Row
@@ -184,7 +186,7 @@ class SideBySide:
     Attributes:
         suite: its name.
         setting: its name.
-        budget: its name.
+        place: both and the budget, and what tells apart what else ran there.
         unit: ``%``, or the name of the metric.
         better: ``larger`` or ``smaller``.
         overall: the column that sums up.
@@ -197,7 +199,7 @@ class SideBySide:
 
     suite: str
     setting: str
-    budget: str
+    place: str
     unit: str
     better: str
     overall: str

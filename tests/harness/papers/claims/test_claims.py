@@ -32,7 +32,9 @@ def test_supported_with_numbers_by_hand(tmp_path: Path) -> None:
     assert pair.visible == pytest.approx(2.801585 * 5 / (2 * N) ** 0.5, rel=1e-5)
     assert (pair.unit, found.budget) == ("%", "lite")
     assert "these trained networks" in found.notes[0]
-    assert deciding(found).startswith("mnas against maml on average: +10.00 % [+8.90, +11.10]")
+    assert deciding(found).startswith(
+        "advantage of mnas over maml on average: +10.00 points [+8.90, +11.10]"
+    )
 
 
 def test_refuted_by_one_of_two_pairs(tmp_path: Path) -> None:
@@ -50,7 +52,9 @@ def test_undecided_says_what_could_have_been_seen(tmp_path: Path) -> None:
     add(tmp_path, "maml", level=0.5)
     found = one(tmp_path)
     assert found.verdict == "undecided"
-    assert "a true difference of 1.57 % would be detected with probability 0.8" in deciding(found)
+    assert "a true difference of 1.57 points would be detected with probability 0.8" in deciding(
+        found
+    )
 
 
 def test_less_is_better_where_errors_are_measured(tmp_path: Path) -> None:

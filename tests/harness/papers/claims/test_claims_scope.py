@@ -24,7 +24,7 @@ def test_a_verdict_is_never_written_without_its_scope(tmp_path: Path) -> None:
     assert (found.verdict, found.said, found.pairs[0].said) == ("supported", said, said)
     text = render_claims([found], "table")
     assert text.startswith("one: ✓ SUPPORTED (one seed) [smoke, synthetic]\n")
-    assert "  Supported (one seed) [smoke, synthetic]: mnas against maml" in text
+    assert "  Supported (one seed) [smoke, synthetic]: advantage of mnas over maml" in text
     (row,) = [line for line in text.splitlines() if line.startswith("  mnas  maml")]
     assert row.endswith(said)
     assert "## one: supported (one seed) \\[smoke, synthetic\\]\n" in render_claims([found], "md")

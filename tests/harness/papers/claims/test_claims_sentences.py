@@ -124,7 +124,7 @@ def test_plain_text_says_it_all(evaluations: list[ClaimResult]) -> None:
     )
     assert "  Compared: mnas better than maml, on average; multidataset @ 5w1s, budget l" in text
     assert "Stamps: lite." in text
-    assert "+10.00 %  [+8.90, +11.10] at 95 %  < 0.0001        80  1 / 1" in text
+    assert "+10.00 points  [+8.90, +11.10] at 95 %  < 0.0001        80  1 / 1" in text
     assert "1.96" not in text
     assert "z std/sqrt(n), ddof 0" in text
     assert "two: ? UNDECIDED" in text
@@ -138,7 +138,7 @@ def test_an_overview_begins_with_a_line_for_each_claim(evaluations: list[ClaimRe
     assert second.split() == ["?", "undecided", "two"]
     assert not empty
     said = " ".join(text.split())
-    assert "The left is better. Supported (one seed) [lite]: mnas against maml on average" in said
+    assert "The left is better. Supported (one seed) [lite]: advantage of mnas over maml" in said
     assert "Undecided: there is no run of hsml." in said
     assert 'A verdict "(one seed)" holds for these trained networks' in said
     styled = claims_overview(evaluations, Screen(styled=True))
@@ -193,7 +193,7 @@ def test_markdown_escapes_what_it_shows(tmp_path: Path) -> None:
     add(tmp_path, "maml", level=0.5)
     text = render_claims(judged(tmp_path, claim(left=["a|b"])), "md")
     (row,) = [line for line in text.splitlines() if line.startswith("| a")]
-    assert row.startswith("| a\\|b | maml | average | +10.00 % |")
+    assert row.startswith("| a\\|b | maml | average | +10.00 points |")
     assert text.startswith("## one: supported (one seed)\n")
 
 
@@ -243,7 +243,7 @@ def test_without_deviations_claims_speak_of_none(tmp_path: Path) -> None:
         (
             {"right": [], "baseline": "headline", "evaluation": "pruned", "relation": "close",
              "margin": 1.0},
-            "mnas: pruned within 1.0 of headline, on average",
+            "mnas: pruned within 1 of headline, on average",
         ),
         (
             {"right": [], "relation": "at-least", "measure": "genotypes", "value": 2},
@@ -261,6 +261,19 @@ def test_without_deviations_claims_speak_of_none(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_is_compared_in_words(changes: dict[str, Any], text: str) -> None:
     assert says(claim(**changes)) == text
+
+
+@pytest.mark.parametrize(
+    ("margin", "unit", "text"),
+    [
+        (10.0, "%", "mnas within 10 points of 10 %, on average"),
+        (1.0, "%", "mnas within 1 point of 10 %, on average"),
+        (0.376, "mse", "mnas within 0.376 mse of 10 mse, on average"),
+    ],
+)
+def test_a_margin_and_a_value_have_units(margin: float, unit: str, text: str) -> None:
+    asked = claim(right=[], value=10.0, relation="close", margin=margin)
+    assert says(asked, unit) == text
 
 
 def test_the_committed_records_are_judged() -> None:

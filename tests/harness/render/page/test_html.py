@@ -71,6 +71,12 @@ def test_every_section_is_there(outline):
     assert "problems" not in ids  # there are none
 
 
+def test_the_size_of_a_network_has_one_name(page_text):
+    words = {re.sub("<[^>]+>", "", head) for head in re.findall("<th[^>]*>.*?</th>", page_text)}
+    assert "Weights" in words
+    assert not [word for word in words if word.startswith("Param")]
+
+
 def test_verdicts_on_claims_are_counted_with_their_scope(folder, catalog):
     page = read_page(folder, catalog, paper=None)[1]
     stamped = replace(page.claims[0], verdict="supported", scope=Scope(True, ("lite",)))

@@ -51,6 +51,18 @@ def test_curves_are_short_and_keep_their_ends(runs):
     assert line[-1][0] == pytest.approx(198, abs=2)
 
 
+def test_groups_of_one_place_have_names_of_their_own(tmp_path):
+    for version in (1, 2):
+        for learner in ("maml", "mnas"):
+            spec = make_spec(learner, episodes=40, suite_version=version)
+            write_run(tmp_path, spec, SCORES)
+    runs = read_runs(tmp_path).runs
+    for found in (find_side_by_side(runs), find_differences(runs)):
+        assert [one.place for one in found] == [
+            f"multidataset @ 5w1s, budget lite, suite version {version}" for version in (1, 2)
+        ]
+
+
 def test_what_cannot_be_compared_is_no_pair(tmp_path):
     write_run(tmp_path, make_spec("maml", episodes=40), SCORES)
     write_run(tmp_path, make_spec("mnas", episodes=40, budget="smoke"), SCORES)

@@ -64,7 +64,7 @@ def test_large_figures_are_stored_only_where_they_are_not_seen_at_first():
 
 def test_a_table_has_the_columns_that_tell_its_rows_apart(folder):
     (table,) = build_report(read_runs(folder)).tables
-    assert [column.heading for column in row_columns.telling_columns(table)] == ["Params"]
+    assert [column.heading for column in row_columns.telling_columns(table)] == ["Weights"]
     assert dict(row_columns.in_common(table)).keys() == {"Network", "Budget", "Seeds"}
     first, second = table.rows
     longer = replace(table, rows=(first, replace(second, meta_steps=second.meta_steps + 1)))
@@ -73,4 +73,4 @@ def test_a_table_has_the_columns_that_tell_its_rows_apart(folder):
     assert steps.values == (10, 11)
     (alone,) = (replace(table, rows=(first,)),)
     assert row_columns.telling_columns(alone) == []
-    assert ("Params", "100") in row_columns.in_common(alone)
+    assert ("Weights", "100") in row_columns.in_common(alone)

@@ -46,6 +46,7 @@ def _environment() -> Environment:
     found.globals.update(
         cell_text=text_table.cell_text,
         number=metrics.number,
+        unit_of_difference=metrics.unit_of_difference,
         p_value=p_value,
         not_compared=text_table.NOT_COMPARED,
         label=text_table.label,

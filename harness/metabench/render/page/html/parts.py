@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from metabench.papers.claims.evaluate import ClaimResult
 from metabench.papers.table import PaperRow, PaperTable
-from metabench.render.claims_text import told_apart
+from metabench.render.claims_text import runs_in_words
 from metabench.render.page.values import Against, Differences, Origin, Page, Picture
 from metabench.reports.tables import Row, Table
 from metabench.stats import ALPHA, OF_LEARNERS, OF_NETWORKS, SEEDS_AVERAGED, Difference
@@ -147,10 +147,10 @@ def claims_by_paper(page: Page) -> list[tuple[str, list[tuple[int, ClaimResult]]
 def in_words(heading: str, text: str) -> str:
     """What all rows of a table have in common, in words.
 
-    >>> in_words("Seeds", "0"), in_words("Params", "7,801"), in_words("Budget", "lite")
+    >>> in_words("Seeds", "0"), in_words("Weights", "7,801"), in_words("Budget", "lite")
     ('seed 0', '7,801 weights', 'budget lite')
     """
-    if heading == "Params":
+    if heading == "Weights":
         return f"{text} weights"
     one_seed = heading == "Seeds" and text.isdecimal()
     return f"{'seed' if one_seed else heading.lower()} {text}"
@@ -159,7 +159,7 @@ def in_words(heading: str, text: str) -> str:
 def runs_of_claims(page: Page) -> dict[int, str]:
     """The runs that each claim was judged by, by the number of the claim: budget and what tells."""
     claims = page.claims or ()
-    return dict(enumerate(told_apart(claims), 1))
+    return dict(enumerate(runs_in_words(claims), 1))
 
 
 def claims_by_verdict(page: Page) -> list[tuple[int, ClaimResult]]:

@@ -37,7 +37,7 @@ _NUMBERS: Mapping[str, Callable[[Row], int | None]] = {
     "Meta-batch": lambda row: row.meta_batch,
     "Skipped meta-steps": lambda row: row.skipped_steps,
 }
-_ALWAYS = ("Params", "Network", "Budget", "Seeds")
+_ALWAYS = ("Weights", "Network", "Budget", "Seeds")
 """What is said of every table, in a column or in a line."""
 
 
@@ -60,7 +60,7 @@ def _columns(table: Table) -> list[Column]:
     sizes = tuple(row.n_params for row in rows)
     trained = dict.fromkeys(name for row in rows for name in row.training)
     return [
-        Column("Params", tuple(map(_number, sizes)), sizes),
+        Column("Weights", tuple(map(_number, sizes)), sizes),
         Column("Network", tuple(row.network for row in rows)),
         Column("Budget", tuple(row.budget for row in rows)),
         Column("Seeds", tuple(seeds_text(row, rows) for row in rows)),

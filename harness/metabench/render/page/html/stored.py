@@ -27,6 +27,7 @@ from metabench.render.page.values import (
 )
 from metabench.render.text_table import label
 from metabench.reports.tables import Report, Table
+from metabench.results.metrics import unit_of_difference
 from metabench.stats.words import p_value
 from metabench.text import plain
 
@@ -61,8 +62,9 @@ def _files(table: Table | PaperTable) -> dict[str, str]:
 
 def _group(group: SideBySide) -> dict[str, Any]:
     return {
-        "name": plain(f"{group.suite} @ {group.setting}, budget {group.budget}"),
+        "name": plain(group.place),
         "unit": group.unit,
+        "differences": unit_of_difference(group.unit, full=True),
         "better": group.better,
         "columns": group.columns,
         "sides": [_side(side, group) for side in group.sides],

@@ -359,7 +359,7 @@ function sideBySide(group, left, right) {
       const ends = [low, high].sort((x, y) => x - y).map((end) => signed(end, group.unit));
       return [column, shown(one.means[i], group.unit), shown(other.means[i], group.unit), signed(mean, group.unit), `[${ends.join(", ")}]`];
     });
-    const title = `Left minus right in ${group.unit}, ${group.better === "larger" ? "more" : "less"} is better`;
+    const title = `Left minus right in ${group.differences}, ${group.better === "larger" ? "more" : "less"} is better`;
     parts.push(...tableOf(title, ["Source", "Left", "Right", "Difference", "95 % interval"], rows));
     parts.push(make("p", { class: "about" }, `p ${pair.p} for ${group.columns[0]}, two-sided, adjusted over all pairs of ${group.name}. Interval: ${pair.how}.`));
     const episodes = sign > 0 ? pair.episodes : pair.episodes.slice().reverse();
