@@ -8,6 +8,7 @@ from metabench.errors import UsageError
 from metabench.papers.reference import Reference
 from metabench.papers.reference_checks import not_installed, problems_of
 from metabench.papers.reference_files import find_reference, load_reference, readable_references
+from metabench.papers.report import has_params
 from metabench.planning.plan import RunRequest, plan_all
 from metabench.planning.source_deviations import holds
 from metabench.planning.suite import load_suite
@@ -337,6 +338,7 @@ def test_a_row_is_compared_with_the_network_that_it_prints_or_not_at_all(catalog
             budget=reference.budget,
             data="synthetic",
             space=row.network,
+            changes={"space": row.network_params} if row.network_params else {},
         )
         known = (*catalog.learner(row.learner).deviations, *suites[suite].deviations)
         for planned in plan_all([request], catalog, suites=suites, opened=opened):
@@ -350,6 +352,9 @@ def test_a_row_is_compared_with_the_network_that_it_prints_or_not_at_all(catalog
                 alike |= named and found == pytest.approx(printed, rel=0.1)
             apart = any(not one.comparable for one in held)
             assert alike or apart, (key, row.method, suite)
+            # Where the row asks for a network, its number can be compared.
+            assert not (row.network_params and apart), (key, row.method, suite)
+            assert has_params(spec.space, row.network_params), (key, row.method)
             seen += 1
     assert seen > 20
 
