@@ -174,8 +174,6 @@ def _grids(
     for change, alike in by_change.items():
         params = {f"learner.{name}": value for name, value in row.learner_params.items()}
         params |= {f"network.{name}": value for name, value in row.network_params.items()}
-        # A list would be a sweep over its values.
-        params = {name: [v] if isinstance(v, list) else v for name, v in params.items()}
         protocol = {} if change is None else {"protocol.normalization": change}
         fields = {
             "learners": row.learner,
