@@ -30,8 +30,19 @@ _CARRY = SourceDeviation(
 
 _REPTILE = (_CARRY,)
 
-_METANAS = (
+_METANAS_NETWORK = (
     _CARRY.model_copy(update={"where": "MetaNAS, released code"}),
+    SourceDeviation(
+        source="a skip connection that halves a map reads the same pixels in both its parts",
+        here="one of the two parts reads the map shifted by a pixel",
+        why="all networks share one factorized reduction",
+        where="MetaNAS, released code",
+        when={"network": ("metanas", "metanas-child", "auto-meta")},
+    ),
+)
+
+_METANAS = (
+    *_METANAS_NETWORK,
     SourceDeviation(
         source="a task step updates the logits on one mini-batch, then the weights on another",
         here="it updates both on the same mini-batch",
@@ -414,7 +425,7 @@ _DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
     "one-shot": _ONE_SHOT,
     "reptile": _REPTILE,
     "metanas": _METANAS,
-    "random-search": _METANAS[:1],
+    "random-search": _METANAS_NETWORK,
     "anil": (_GUARD,),
     "meta-sgd": (_GUARD, _META_SGD),
     "protonet": (_GUARD, _METRIC, _TRAIN_WAYS),
@@ -426,8 +437,8 @@ _DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
     "r2d2": _R2D2,
     "metaoptnet": _METAOPTNET,
     "metaoptnet-ridge": _METAOPTNET,
-    "metanas-retrain": _METANAS[:1],
-    "auto-meta": _METANAS[:1],
+    "metanas-retrain": _METANAS_NETWORK,
+    "auto-meta": _METANAS_NETWORK,
 }
 """By name of the learner."""
 
