@@ -173,6 +173,7 @@ def _grids(
         by_change.setdefault(_normalization(row, suite, setting, budget), []).append(setting)
     for change, alike in by_change.items():
         params = {f"learner.{name}": value for name, value in row.learner_params.items()}
+        params |= {f"network.{name}": value for name, value in row.network_params.items()}
         protocol = {} if change is None else {"protocol.normalization": change}
         fields = {
             "learners": row.learner,

@@ -235,6 +235,7 @@ def unasked_deviations(
         MetabenchError: as :meth:`metabench.papers.deviations.Deviations.of`.
     """
     asked = {f"learner.{name}" for name in printed.learner_params}
+    asked |= {f"{NETWORK}.{name}" for name in printed.network_params}
     if printed.network is not None:
         asked.add(NETWORK)
     return tuple(found for found in deviations.of(config) if found.name not in asked)

@@ -124,6 +124,10 @@ class PrintedRow(Frozen):
         default=None,
         description="The network that our runs must have to belong to this row; any if absent.",
     )
+    network_params: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Parameters of the network that our runs must have to belong to this row.",
+    )
     transductive: bool | None = Field(
         default=None,
         description="Whether our runs must use the statistics of the query set; both if absent.",

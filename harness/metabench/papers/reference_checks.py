@@ -57,6 +57,7 @@ def _duplicates(reference: Reference) -> Iterator[str]:
             row.learner,
             str(sorted(row.learner_params.items())),
             row.network,
+            str(sorted(row.network_params.items())),
             row.transductive,
             row.setting,
         )

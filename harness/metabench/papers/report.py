@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metabench.errors import MetabenchError
 from metabench.papers.caption import paper_facts
@@ -23,6 +23,7 @@ from metabench.papers.protocols import fewer_episodes, unlike_half_widths, unsta
 from metabench.papers.reference import Column, PrintedCell, PrintedRow, Reference
 from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable
 from metabench.papers.verdict import Verdict, verdict_on_cell
+from metabench.planning.runspec import Choice
 from metabench.plugin.contracts.stamp import CUT_SHORT
 from metabench.reports.best import mark
 from metabench.reports.build import make_rows, pool_runs
@@ -169,14 +170,20 @@ def _further_lines(
 
 def _is_row(row: PrintedRow, config: Configuration) -> bool:
     spec = config.spec
-    params = spec.learner.params
     return (
         spec.learner.name == row.learner
         and row.setting in (None, config.spec.setting)
-        and all(params.get(name) == value for name, value in row.learner_params.items())
+        and has_params(spec.learner, row.learner_params)
+        and has_params(spec.space, row.network_params)
         and row.network in (None, spec.space and spec.space.name)
         and row.transductive in (None, config.runs[0].record.transductive)
     )
+
+
+def has_params(choice: Choice | None, asked: Mapping[str, Any]) -> bool:
+    """Whether a learner or network has the parameters that a row asks for."""
+    params = {} if choice is None else choice.params
+    return all(name in params and params[name] == value for name, value in asked.items())
 
 
 def _lines(entries: Sequence[Entry], reference: Reference) -> list[list[Entry]]:

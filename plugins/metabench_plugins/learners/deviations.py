@@ -30,8 +30,19 @@ _CARRY = SourceDeviation(
 
 _REPTILE = (_CARRY,)
 
-_METANAS = (
+_METANAS_NETWORK = (
     _CARRY.model_copy(update={"where": "MetaNAS, released code"}),
+    SourceDeviation(
+        source="a skip connection that halves a map reads the same pixels in both its parts",
+        here="one of the two parts reads the map shifted by a pixel",
+        why="all networks share one factorized reduction",
+        where="MetaNAS, released code",
+        when={"network": ("metanas", "metanas-child", "auto-meta")},
+    ),
+)
+
+_METANAS = (
+    *_METANAS_NETWORK,
     SourceDeviation(
         source="a task step updates the logits on one mini-batch, then the weights on another",
         here="it updates both on the same mini-batch",
@@ -99,6 +110,13 @@ _TADAM = (
         where="TADAM, section 4",
         when={"network": "conv4"},
     ),
+    SourceDeviation(
+        source="pixels are in [0, 2]",
+        here="they are in [0, 1]",
+        why="all learners of a suite see the same images, and the first norm undoes a factor",
+        where="TADAM, released code",
+        when={"task": "classification"},
+    ),
 )
 
 _LEO = (
@@ -109,6 +127,7 @@ _LEO = (
         why="so no data but the suite's is needed; features=inputs takes given ones",
         where="LEO, section 4.2",
         when={"learner.features": "pre-trained"},
+        comparable=False,
     ),
     SourceDeviation(
         source="after a meta-step whose gradient is not finite, the weights decay alone",
@@ -128,6 +147,17 @@ _LEO = (
 _R2D2 = (
     _GUARD,
     _METRIC.model_copy(update={"where": "Released code of R2-D2"}),
+    SourceDeviation(
+        source="the network has 96, 192, 384 and 512 filters, leaky ReLU and dropout, and the maps "
+        "of its last two blocks are the features",
+        here="the blocks have equally many filters, ReLU and no dropout, and the last map is the "
+        "features",
+        why="all learners of a suite have the same network; the reference of conv4 has the "
+        "parameters of the source's",
+        where="R2-D2, experiments",
+        when={"network": "conv4", "network.widths": None},
+        comparable=False,
+    ),
     SourceDeviation(
         source="the released code keeps the penalty at 50, multiplies it by the number of support "
         "examples, and appends a constant feature of 1 to the embedding",
@@ -161,6 +191,13 @@ _METAOPTNET = (
         why="all learners of a suite are selected alike; protocol.val_shots=5 does as the source",
         where="MetaOptNet, released code",
         when={"protocol.shots": 1, "protocol.val_shots": None},
+    ),
+    SourceDeviation(
+        source="pixels are shifted and scaled by the mean and standard deviation of the data",
+        here="pixels are in [0, 1]",
+        why="all learners of a suite see the same images",
+        where="MetaOptNet, released code",
+        when={"task": "classification"},
     ),
     SourceDeviation(
         source="convolutions have no bias and start from a normal distribution",
@@ -388,7 +425,7 @@ _DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
     "one-shot": _ONE_SHOT,
     "reptile": _REPTILE,
     "metanas": _METANAS,
-    "random-search": _METANAS[:1],
+    "random-search": _METANAS_NETWORK,
     "anil": (_GUARD,),
     "meta-sgd": (_GUARD, _META_SGD),
     "protonet": (_GUARD, _METRIC, _TRAIN_WAYS),
@@ -400,8 +437,8 @@ _DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
     "r2d2": _R2D2,
     "metaoptnet": _METAOPTNET,
     "metaoptnet-ridge": _METAOPTNET,
-    "metanas-retrain": _METANAS[:1],
-    "auto-meta": _METANAS[:1],
+    "metanas-retrain": _METANAS_NETWORK,
+    "auto-meta": _METANAS_NETWORK,
 }
 """By name of the learner."""
 

@@ -10,6 +10,7 @@ from metabench.errors import UsageError
 from metabench.papers.cells import Wanted, plan_table
 from metabench.papers.reference import Reference
 from metabench.papers.reference_files import find_reference
+from metabench.papers.report import has_params
 from metabench.plugin.catalog import Catalog
 
 
@@ -61,6 +62,17 @@ def test_a_system_without_a_learner_is_named(catalog: Catalog) -> None:
     assert [run.spec.learner.name for run in plan.runs] == ["maml", "anil"]
     with pytest.raises(UsageError, match="NIL: metabench has no such learner"):
         plan_table(table(catalog, "anil/table-4"), catalog, Wanted(rows=("NIL",)))
+
+
+def test_a_row_is_run_on_the_network_that_it_asks_for(catalog: Catalog) -> None:
+    """A list among its parameters is one value, and no sweep."""
+    wanted = Wanted(rows=("R2D2", "Prototypical Networks"), settings=("5w1s",))
+    plan = plan_table(table(catalog, "metaoptnet/table-1-miniimagenet"), catalog, wanted)
+    asked = {row.learner: row.network_params for row in plan.reference.rows}
+    assert [run.spec.learner.name for run in plan.runs] == ["protonet", "r2d2"]
+    for run in plan.runs:
+        assert run.spec.space is not None
+        assert has_params(run.spec.space, asked[run.spec.learner.name])
 
 
 def test_a_learner_that_is_not_installed_is_named(catalog: Catalog) -> None:

@@ -213,6 +213,27 @@ def test_rows_of_one_learner_are_told_apart_by_networks(tmp_path):
     assert "network=auto-meta, but the suite has conv4" in " ".join(either.reasons)
 
 
+def test_rows_of_one_learner_are_told_apart_by_parameters_of_the_network(tmp_path):
+    paper_run(tmp_path, space=Choice(name="conv4", version=2, params={"filters": 32}))
+    paper_run(tmp_path, space=Choice(name="conv4", version=2, params={"filters": 48}))
+    wide = printed("64 filters", network="conv4", network_params={"filters": 64})
+    found = table(
+        tmp_path,
+        make_reference(
+            [wide, printed("48 filters", network="conv4", network_params={"filters": 48})]
+        ),
+    )
+    assert [(row.method, len(row.ours)) for row in found.rows] == [
+        ("64 filters", 0),
+        ("48 filters", 1),
+        ("maml", 1),
+    ]
+    # The row asks for it, so it is no difference from the suite.
+    assert "network.filters" not in verdict_of(found.rows[1]).reason
+    either = table(tmp_path, make_reference([printed("on any")]))
+    assert "network.filters=48" in " ".join(either.reasons)
+
+
 @pytest.mark.parametrize(
     ("run", "said"),
     [

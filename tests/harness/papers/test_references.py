@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,10 @@ from metabench.errors import UsageError
 from metabench.papers.reference import Reference
 from metabench.papers.reference_checks import not_installed, problems_of
 from metabench.papers.reference_files import find_reference, load_reference, readable_references
+from metabench.papers.report import has_params
+from metabench.planning.plan import RunRequest, plan_all
+from metabench.planning.source_deviations import holds
+from metabench.planning.suite import load_suite
 from metabench.plugin.catalog import load_catalog
 
 EXAMPLE = GOLDEN / "references" / "example-table-1.yaml"
@@ -315,6 +320,63 @@ def test_cells_of_the_papers(catalog, key, method, group, column, text, status):
     (place,) = (c for c in reference.columns if c.name == column)
     cell = reference.cell(row, place)
     assert (cell.text, cell.status) == (text, status)
+
+
+WIDTHS = re.compile(r"(\d+)-(\d+)-(\d+)-(\d+)")
+NETWORKS = {"ResNet-12": "resnet12", "WRN-28-10": "wrn-28-10"}
+
+
+def test_a_row_is_compared_with_the_network_that_it_prints_or_not_at_all(catalog):
+    """Where the suite has another network, a deviation of suite or learner says so."""
+    seen, opened, suites = 0, {}, {name: load_suite(catalog.suite(name)) for name in catalog.suites}
+    for key, reference, row, suite in rows_with_a_network(catalog):
+        settings = {reference.setting_of(row, c) for c in reference.columns if c.suite == suite}
+        request = RunRequest(
+            learners=(row.learner,),
+            suite=suite,
+            settings=(min(settings),),
+            budget=reference.budget,
+            data="synthetic",
+            space=row.network,
+            changes={"space": row.network_params} if row.network_params else {},
+        )
+        known = (*catalog.learner(row.learner).deviations, *suites[suite].deviations)
+        for planned in plan_all([request], catalog, suites=suites, opened=opened):
+            spec = planned.spec
+            held = [one for one in known if holds(one, spec)]
+            found, printed = network_of(spec), printed_network(row.arch)
+            alike = found == printed
+            if [type(found), type(printed)] == [list, list]:
+                # A few filters more or less are no other network, but are named.
+                named = any("filters" in one.source for one in held)
+                alike |= named and found == pytest.approx(printed, rel=0.1)
+            apart = any(not one.comparable for one in held)
+            assert alike or apart, (key, row.method, suite)
+            # Where the row asks for a network, its number can be compared.
+            assert not (row.network_params and apart), (key, row.method, suite)
+            assert has_params(spec.space, row.network_params), (key, row.method)
+            seen += 1
+    assert seen > 20
+
+
+def rows_with_a_network(catalog):
+    """Rows of learners whose table prints their network, with each suite that they are set in."""
+    for key, reference in readable_references(catalog).items():
+        for row in reference.rows:
+            if row.learner and (WIDTHS.fullmatch(row.arch) or row.arch in NETWORKS):
+                for suite in {column.suite for column in reference.columns} - {None}:
+                    yield key, reference, row, suite
+
+
+def printed_network(arch):
+    printed = WIDTHS.fullmatch(arch)
+    return [int(n) for n in printed.groups()] if printed else NETWORKS[arch]
+
+
+def network_of(spec):
+    if spec.space.name != "conv4":
+        return spec.space.name
+    return [*(spec.space.params.get("widths") or [spec.space.params["filters"]] * 4)]
 
 
 def test_the_half_widths_of_both_shots_imply_the_spread_of_one_protocol(catalog):

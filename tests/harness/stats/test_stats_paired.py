@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from metabench.stats import (
     Difference,
@@ -74,10 +76,62 @@ def test_degrees_are_those_of_the_seeds_over_their_share_of_the_variance():
 
 def test_the_interaction_is_counted_once():
     """Seeds differ in the episodes that they find hard, not in their means."""
-    left = blocks(a=[[1.0, -1.0], [-1.0, 1.0]])
     right = blocks(a=[[0.0, 0.0], [0.0, 0.0]])
-    found = contrast(left, right, weights={"a": 1.0})
-    assert found.standard_error == 0.0  # -4/2/2 for the episodes: floored, as the means agree
+    found = contrast(blocks(a=[[7.0, -5.0], [3.0, -1.0]]), right, weights={"a": 1.0})
+    # The episodes' means 5 and -3 have variance 32, of which 16/2 is the interaction's.
+    assert found.standard_error == pytest.approx(math.sqrt((32 - 16 / 2) / 2))
+    found = contrast(blocks(a=[[1.0, -1.0], [-1.0, 1.0]]), right, weights={"a": 1.0})
+    assert found.standard_error == 0.0  # (0 - 4/2)/2 for the episodes: floored
+
+
+def test_the_variance_of_crossed_seeds_and_episodes_is_that_of_plain_loops():
+    rng = np.random.default_rng(5)
+    sizes, weights = {"a": 7, "b": 5}, {"a": 0.75, "b": 0.25}
+    sides = [
+        {
+            k: 3 * rng.normal(size=n) + rng.normal(size=(seeds, 1)) + rng.normal(size=(seeds, n))
+            for k, n in sizes.items()
+        }
+        for seeds in (3, 4)
+    ]
+    parts = []
+    for side in sides:
+        runs = [
+            sum(w * statistics.mean(side[k][s]) for k, w in weights.items())
+            for s in range(len(side["a"]))
+        ]
+        parts.append(statistics.variance(runs) / len(runs))
+    episodes = counted = 0.0
+    for k, n in sizes.items():
+        gaps = [
+            statistics.mean(sides[0][k][:, e]) - statistics.mean(sides[1][k][:, e])
+            for e in range(n)
+        ]
+        own = sum(interaction(side[k].tolist()) / len(side[k]) for side in sides)
+        counted += weights[k] ** 2 * own / n
+        episodes += weights[k] ** 2 * (statistics.variance(gaps) - own) / n
+    total = sum(parts) + episodes
+    assert min(*parts, episodes, counted) > 0.01 * total
+    found = contrast(*sides, weights=weights)
+    assert found.standard_error == pytest.approx(math.sqrt(total))
+    spread = parts[0] ** 2 / 2 + parts[1] ** 2 / 3
+    assert found.degrees == pytest.approx(sum(parts) * total / spread)
+    low, high = found.interval()
+    assert high - low == pytest.approx(2 * stats.t.ppf(0.975, found.degrees) * math.sqrt(total))
+
+
+def interaction(rows: list[list[float]]) -> float:
+    """The mean square of what neither seed nor episode explains, of ``rows[seed][episode]``."""
+    seeds, n = len(rows), len(rows[0])
+    of_seed = [statistics.mean(row) for row in rows]
+    of_episode = [statistics.mean(row[e] for row in rows) for e in range(n)]
+    mean = statistics.mean(of_seed)
+    rest = [
+        (rows[s][e] - of_seed[s] - of_episode[e] + mean) ** 2
+        for s in range(seeds)
+        for e in range(n)
+    ]
+    return sum(rest) / ((seeds - 1) * (n - 1))
 
 
 def test_a_single_episode_leaves_the_seeds_alone():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -78,20 +79,11 @@ def test_without_inner_steps_it_is_the_generator_alone() -> None:
 
 def test_the_codes_of_a_class_come_from_all_pairs() -> None:
     learner, drawn = leo(), tasks(n_tasks=2)
-    w, x, y = learner.outer.weights, drawn.support.x, drawn.support.y
+    x, y = drawn.support.x, drawn.support.y
     found, _ = learner.encode(x, y, training=None)
-    n = x.shape[1]
     for t in range(2):
-        e = x[t] @ w["encoder"]
-        for c in range(WAYS):
-            rows = []
-            for i in (y[t] == c).nonzero()[:, 0].tolist():
-                for j in range(n):
-                    h = torch.cat([e[i], e[j]])
-                    h = torch.relu(torch.relu(h @ w["relation.1"]) @ w["relation.2"])
-                    rows.append(h @ w["relation.3"])
-            mean = torch.stack(rows).mean(dim=0)[:LATENT]
-            assert torch.allclose(found[t, c], mean.expand(SHOTS, -1), atol=1e-12)
+        mean = related(learner.outer.weights, x[t], y[t])[:, :LATENT]
+        assert torch.allclose(found[t], mean[:, None].expand(-1, SHOTS, -1), atol=1e-12)
 
 
 @pytest.mark.parametrize("rate", [0.3])
@@ -141,6 +133,147 @@ def test_the_outer_gradient_is_that_of_finite_differences(name: str) -> None:
             weight -= sign * h * direction
     slope = (values[0] - values[1]) / (2 * h)
     assert float((gradient * direction).sum()) == pytest.approx(slope, rel=2e-5, abs=1e-8)
+
+
+def spread(u: Tensor, offset: float) -> Tensor:
+    return (u.exp() - 1 + offset).clamp_min(1e-10)
+
+
+def test_the_outer_loss_is_that_of_the_equations_one_task_after_another() -> None:
+    """Every term of equation 4, with noise, and with a rate of its own for each coordinate."""
+    learner = leo(
+        kl_weight=0.3,
+        encoder_penalty=0.7,
+        l2_penalty=0.05,
+        orthogonality_penalty=0.2,
+        latent_steps=2,
+        tuning_steps=2,
+        **QUIET,
+    )
+    w, drawn, n_tasks = learner.outer.weights, tasks(n_tasks=2), 2
+    with torch.no_grad():
+        w["relation.3"][:, LATENT:] += 0.4
+        w["rate.latent"].uniform_(0.1, 0.5, generator=generator(6))
+        w["rate.tuning"].uniform_(0.01, 0.2, generator=generator(7))
+    found, penalty = (one.detach() for one in losses(learner, drawn))
+
+    noise = generator(3)
+    eps = torch.randn(n_tasks, WAYS, SHOTS, LATENT, generator=noise).double()
+    of_classifiers = [
+        torch.randn(n_tasks, WAYS, SHOTS, FEATURES, generator=noise).double() for _ in range(3)
+    ]
+    divergence = distance = 0.0
+    for t in range(n_tasks):
+        x, y = functional.normalize(drawn.support.x[t], dim=1), drawn.support.y[t]
+        q, answers = functional.normalize(drawn.query.x[t], dim=1), drawn.query.y[t]
+        mu_u = related(w, x, y)
+        mu, sigma = mu_u[:, None, :LATENT], spread(mu_u[:, None, LATENT:], 0.0)
+        z = first = (mu + sigma * eps[t]).detach().requires_grad_()
+        density = torch.distributions.Normal(mu, sigma).log_prob(first)
+        prior = torch.distributions.Normal(0.0, 1.0).log_prob(first)
+        divergence += float((density - prior).mean().detach()) / n_tasks
+
+        def classifiers(z: Tensor, step: int, t: int = t) -> Tensor:
+            m, v = (z @ w["decoder"]).split(FEATURES, dim=2)
+            offset = (2 / (FEATURES + WAYS)) ** 0.5
+            return m + spread(v, offset) * of_classifiers[step][t]
+
+        for step in range(2):
+            (slope,) = torch.autograd.grad(entropy(classifiers(z, step), x, y, "sum"), z)
+            z = (z - w["rate.latent"] * slope).detach().requires_grad_()
+        own = classifiers(z, 2).detach().requires_grad_()
+        for _ in range(2):
+            (slope,) = torch.autograd.grad(entropy(own, x, y, "sum"), own)
+            own = (own - w["rate.tuning"] * slope).detach().requires_grad_()
+        expected = float(entropy(own, q, answers, "mean").detach())
+        assert float(found[t]) == pytest.approx(expected, rel=1e-10)
+        distance += float((z - first).square().mean().detach()) / n_tasks
+
+    names = ("encoder", "relation.1", "relation.2", "relation.3", "decoder")
+    squares = sum(float(w[name].detach().square().sum()) for name in names)
+    rows = w["decoder"].detach()
+    off = [
+        float(functional.cosine_similarity(rows[a], rows[b], dim=0)) - (a == b)
+        for a in range(LATENT)
+        for b in range(LATENT)
+    ]
+    correlations = sum(value**2 for value in off) / LATENT**2
+    assert min(abs(divergence), distance, squares, correlations) > 1e-4
+    total = 0.3 * divergence + 0.7 * distance + 0.05 * squares / 2 + 0.2 * correlations
+    assert float(penalty) == pytest.approx(total, rel=1e-10)
+
+
+def entropy(classifiers: Tensor, x: Tensor, y: Tensor, reduction: str) -> Tensor:
+    """The cross-entropy of one task, whose classifiers are ``[ways, shots, d]``."""
+    each = torch.stack([x @ classifiers[:, k].T for k in range(SHOTS)])
+    return functional.cross_entropy(each.mean(dim=0), y, reduction=reduction)
+
+
+def related(w: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """Equation 1 by loops over pairs: mu and u of each class, ``[ways, 2 latent]``."""
+    e = x @ w["encoder"]
+    classes = []
+    for c in range(WAYS):
+        rows = []
+        for i in (y == c).nonzero()[:, 0].tolist():
+            for j in range(len(x)):
+                h = torch.relu(torch.cat([e[i], e[j]]) @ w["relation.1"])
+                rows.append(torch.relu(h @ w["relation.2"]) @ w["relation.3"])
+        classes.append(torch.stack(rows).mean(dim=0))
+    return torch.stack(classes)
+
+
+def test_the_code_that_the_encoder_is_pulled_to_is_held_constant() -> None:
+    """The gamma term of equation 4 reaches no rate of the steps on the codes."""
+    weights = {"kl_weight": 0.0, "l2_penalty": 0.0, "orthogonality_penalty": 0.0}
+    learner = leo(encoder_penalty=1.0, **weights, **QUIET)
+    _, penalty = losses(learner, tasks())
+    names = ["rate.latent", "encoder"]
+    rate, encoder = torch.autograd.grad(
+        penalty, [learner.outer.weights[name] for name in names], materialize_grads=True
+    )
+    assert not rate.any()
+    assert encoder.any()
+
+
+def test_dropout_is_drawn_anew_in_every_pass() -> None:
+    """For the encoder, in each inner step, and for the queries; at meta-test there is none."""
+    learner, drawn = leo(latent_steps=2, tuning_steps=3, dropout=0.5), tasks()
+    seen: list[Tensor] = []
+    drop = learner._drop
+
+    def watched(x: Tensor, training: Training | None) -> Tensor:
+        seen.append(drop(x, training))
+        return seen[-1]
+
+    learner._drop = watched  # type: ignore[method-assign]
+    losses(learner, drawn)
+    assert len(seen) == 1 + 2 + 3 + 1
+    masks = [x[:, :4] == 0 for x in seen]
+    assert all(mask.any() for mask in masks)
+    assert not any(torch.equal(a, b) for a, b in pairwise(masks))
+    seen.clear()
+    learner.adapt(drawn.support, rng=generator()).predict(drawn.query.x)
+    assert not any((x == 0).any() for x in seen)
+
+
+def test_the_gradient_of_each_tensor_is_bounded_by_itself() -> None:
+    """Elements first, then the norm of each tensor, not that of all together."""
+    learner = leo(max_norm=1e-6, clip=0.1, skip_above=None)
+    learner.meta_step(tasks(), progress=0.0, rng=generator())
+    moments = learner.state_dict()["leo"]["adam"].values()
+    norms = [10 * float(moment["exp_avg"].norm()) for moment in moments]  # 0.1 * gradient
+    assert norms == pytest.approx([1e-6] * len(norms), rel=1e-2)
+
+
+def test_features_have_length_one() -> None:
+    learner, drawn = leo(), tasks()
+    once = learner.adapt(drawn.support, rng=generator()).predict(drawn.query.x)
+    scaled = Labelled(7 * drawn.support.x, drawn.support.y)
+    again = learner.adapt(scaled, rng=generator()).predict(3 * drawn.query.x)
+    assert torch.allclose(once, again, atol=1e-12)
+    lengths = learner._features(drawn.query.x).norm(dim=2)
+    assert torch.allclose(lengths, torch.ones_like(lengths))
 
 
 def test_permuting_the_classes_permutes_the_logits() -> None:

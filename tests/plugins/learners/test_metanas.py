@@ -27,7 +27,7 @@ from metabench_plugins.learners.parts.split_batch import gradients
 from metabench_plugins.spaces.metanas import ChildParams, child
 from metabench_plugins.spaces.parts.given_genotype import genotype_of, most_common, read_given
 from metabench_plugins.spaces.parts.published_cells import PUBLISHED
-from metabench_plugins.strategies.parts.pruning import PRUNED
+from metabench_plugins.strategies.parts.pruning import PRUNED, cut
 
 CATALOG = load_catalog()
 IMAGES = TaskShape("classification", (1, 8, 8), 2)
@@ -329,6 +329,35 @@ def test_adaptation_reports_soft_and_pruned_predictions_and_sizes() -> None:
     assert len(adapted.genotypes) == 2
     assert all(0 < n < total for n in adapted.n_params)
     assert len(adapted.curve) == 2
+
+
+@pytest.mark.parametrize("name", ["metanas", "metanas-maml"])
+def test_training_and_test_have_thresholds_of_their_own(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[float] = set()
+
+    def watched(mixture: Any, choices: Any, *, threshold: float) -> Any:
+        asked.add(threshold)
+        return cut(mixture, choices, threshold=threshold)
+
+    monkeypatch.setattr("metabench_plugins.learners.parts.searched_space.cut", watched)
+    own = {"warm_up": 0.0, **SMALL} if name == "metanas" else {}
+    learner = build(
+        name,
+        "metanas",
+        "soft-pruning",
+        task=IMAGES,
+        space_params={"channels": 2, "cells": 2, "nodes": 2},
+        strategy_params=PAIRS,
+        **{**own, "inner_steps": 1, "threshold": 0.02, "threshold_at_test": 0.07},
+    )
+    data = tasks(IMAGES, n=2)
+    learner.meta_step(data, progress=0.5, rng=rng())
+    assert asked == {0.02}
+    asked.clear()
+    learner.adapt(data.support, rng=rng()).predict(data.query.x)
+    assert asked == {0.07}
 
 
 def test_a_task_does_not_depend_on_who_runs_beside_it() -> None:

@@ -190,6 +190,32 @@ def test_adaptation_leaves_the_state_and_takes_the_tests_steps() -> None:
     assert errors[2] < errors[1] < errors[0]
 
 
+def test_a_test_task_goes_on_from_the_moment_of_meta_training() -> None:
+    """Adam's second moment and its count of steps are those that meta-training ended with."""
+    learner = reptile(test_steps=4, test_batch=4, inner_lr=0.01)
+    learner.meta_step(batch(), progress=0.0, rng=generator())
+    tasks = batch(3)
+    found = learner.adapt(tasks.support, rng=generator()).predict(tasks.query.x)
+    drawn = mini_batches(tasks.support, size=4, steps=4, sampling="walk", rng=generator())
+    parts = list(drawn)
+    for task in range(TASKS):
+        leaves = {n: w.clone().requires_grad_() for n, w in learner._weights.items()}
+        adam = torch.optim.Adam(leaves.values(), lr=0.01, betas=(0.0, 0.999))
+        for name, leaf in leaves.items():
+            adam.state[leaf] = {
+                "step": learner._moments.steps.clone(),
+                "exp_avg": torch.zeros_like(leaf),
+                "exp_avg_sq": learner._moments.values[name].clone(),
+            }
+        for part in parts:
+            adam.zero_grad()
+            loss(leaves, part.x[task], part.y[task]).backward()
+            adam.step()
+        hidden = torch.relu(tasks.query.x[task] @ leaves["layer1.weight"] + leaves["layer1.bias"])
+        expected = hidden @ leaves["head.weight"] + leaves["head.bias"]
+        assert torch.allclose(found[task], expected, rtol=1e-10, atol=1e-12)
+
+
 def test_it_trains_on_support_alone_with_shots_of_its_own() -> None:
     shape = EpisodeShape(5, 1, 15)
     assert train_shape(ReptileParams(train_shots=10), shape) == EpisodeShape(5, 10, 0)

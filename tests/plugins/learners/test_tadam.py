@@ -107,6 +107,35 @@ def test_the_conditioning_has_the_gradient_of_finite_differences(name: str) -> N
     assert float((gradient * direction).sum()) == pytest.approx(slope, rel=1e-4, abs=1e-8)
 
 
+def test_the_conditioning_is_that_of_equation_1() -> None:
+    """Both nets of each layer by hand, on the mean of the class means, task by task."""
+    learner, tasks = unlike_zero(tadam()), batch(KIND)
+    weights, rng = learner._conditioning, generator(4)
+    for name, weight in weights.items():
+        if name.endswith(".bias"):
+            weight.data = torch.randn(weight.shape, generator=rng, dtype=torch.float64)
+    support = learner.embed(tasks.support.x)
+    members = torch.nn.functional.one_hot(tasks.support.y, SHAPES[KIND].ways)
+    found = learner.film(support, members)
+    assert len(found) == 2 * len(learner._layers) > 0
+    for task, (x, y) in enumerate(zip(support, tasks.support.y, strict=True)):
+        c = torch.stack([x[y == label].mean(dim=0) for label in y.unique()]).mean(dim=0)
+        for name, values in found.items():
+            layer, part = name.split(".film.")
+            w = {i: weights[f"condition.{layer}.{part}.{i}.weight"] for i in (1, 2, 3)}
+            b = {i: weights[f"condition.{layer}.{part}.{i}.bias"] for i in (1, 2, 3)}
+            u = swish(c @ w[1] + b[1])
+            net = u + swish(u @ w[2] + b[2]) @ w[3] + b[3]
+            expected = weights[f"condition.{layer}.{part}.factor"] * net
+            assert torch.allclose(values[task], expected, rtol=1e-10)
+    squares = sum(float(w.detach()) ** 2 for n, w in weights.items() if n.endswith(".factor"))
+    assert float(torch.as_tensor(learner.penalty()).detach()) == pytest.approx(0.01 * squares)
+
+
+def swish(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(x)
+
+
 def test_permuting_the_classes_permutes_the_logits() -> None:
     learner, tasks = unlike_zero(tadam()), batch(KIND)
     order = torch.tensor([1, 2, 0])

@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import small_tasks
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from metabench.inner_steps import inner_loop, share
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskBatch, TaskShape
@@ -22,10 +24,12 @@ from metabench_plugins.spaces.mlp import Mlp, MlpParams
 from metabench_plugins.spaces.toy_cell import CELL, ToyCell, ToyCellParams
 from metabench_plugins.strategies.darts import Darts, DartsParams
 from metabench_plugins.strategies.gumbel import Gumbel, GumbelParams
+from metabench_plugins.strategies.parts.decoding import harden
 
 TASK = TaskShape("regression", (1,), 1)
 TASKS = 4
-INNER = {"inner_lr": 0.05, "inner_steps": 3}
+INNER_STEPS = 3
+INNER = {"inner_lr": 0.05, "inner_steps": INNER_STEPS}
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +96,121 @@ def test_gates_saturated_at_one_are_maml_too() -> None:
         learner._gates.weight.zero_()
         learner._gates.bias.fill_(50.0)
     same_weights_after_a_step(learner, Maml(context(MamlParams(**INNER))))
+
+
+def plain_outer_loss(
+    learner: Hsml | Mnas, tasks: TaskBatch, gated: list[dict[str, Tensor]], mixture: dict[str, Any]
+) -> Tensor:
+    """Inner loops and query losses of one task after another."""
+    total = torch.zeros(())
+    for t, own in enumerate(gated):
+        of_task = {key: weights[t : t + 1] for key, weights in mixture.items()}
+
+        def loss(w: dict[str, Tensor], data: Labelled, t: int = t, m: Any = of_task) -> Tensor:
+            outputs = learner.space.forward({n: v[None] for n, v in w.items()}, m, data.x[t][None])
+            return (outputs[0] - data.y[t]).square().mean()
+
+        w = own
+        for _ in range(INNER_STEPS):
+            slopes = torch.autograd.grad(
+                loss(w, tasks.support),
+                list(w.values()),
+                create_graph=True,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+            w = {n: v - INNER["inner_lr"] * g for (n, v), g in zip(w.items(), slopes, strict=True)}
+        total = total + loss(w, tasks.query)
+    return total / TASKS
+
+
+def gated_by_hand(learner: Hsml | Mnas, representation: Tensor) -> list[dict[str, Tensor]]:
+    """Each start weight times the sigmoid of its own row of the modulator, task by task."""
+    assert learner._gates is not None
+    rows = torch.sigmoid(representation @ learner._gates.weight.T + learner._gates.bias)
+    sizes = [weight.numel() for weight in learner._weights.values()]
+    return [
+        {
+            name: weight * gate.view(weight.shape)
+            for (name, weight), gate in zip(learner._weights.items(), row.split(sizes), strict=True)
+        }
+        for row in rows
+    ]
+
+
+def check_outer_gradient(
+    learner: Hsml | Mnas, tasks: TaskBatch, *, progress: float, loss: Tensor, penalty: Tensor
+) -> None:
+    """Loss, penalty and the gradient of their sum by every weight, against given values."""
+    start = learner.begin(tasks.support, rng=rng(), progress=progress)
+    found = learner.outer_gradient(start, tasks)
+    assert found.penalty is not None
+    assert float(found.loss) == pytest.approx(float(loss.detach()), rel=1e-10)
+    assert float(found.penalty) == pytest.approx(float(penalty.detach()), rel=1e-10)
+    expected = torch.autograd.grad(
+        loss + penalty, list(learner.outer.weights.values()), allow_unused=True
+    )
+    for name, ours, theirs in zip(learner.outer.weights, found.gradients, expected, strict=True):
+        assert (ours is None) == (theirs is None), name
+        if ours is not None and theirs is not None:
+            assert torch.allclose(ours, theirs, rtol=1e-8, atol=1e-12), name
+
+
+@pytest.mark.parametrize("tree", [True, False])
+def test_the_outer_gradient_of_hsml_is_that_of_a_plain_loop(tree: bool) -> None:
+    learner, tasks = hsml(tree=tree, penalty=0.3), batch()
+    z, error = learner._encoder(tasks.support)
+    read = z if learner._tree is None else torch.cat([z, learner._tree(z)], dim=1)
+    loss = plain_outer_loss(learner, tasks, gated_by_hand(learner, read), {})
+    check_outer_gradient(learner, tasks, progress=0.0, loss=loss, penalty=0.3 * error)
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.9], ids=["search", "decoded"])
+def test_the_outer_gradient_of_mnas_is_that_of_a_plain_loop(progress: float) -> None:
+    """Controller and gates read one embedding; at the end, decoded weights and soft gradients."""
+    learner, tasks = mnas(path_dropout=0.0, hard_fraction=0.2, penalty=0.3), batch()
+    assert learner._controller is not None
+    with torch.no_grad():  # so that tasks have architectures of their own
+        learner._controller.output.weight.normal_(std=2.0, generator=rng(9))
+    z, error = learner._encoder(tasks.support)
+    soft = learner._controller(z)[CELL].softmax(dim=-1)
+    mixture = soft
+    if progress:
+        hard = harden({CELL: soft}, learner.space.choices())[CELL]
+        assert not torch.equal(hard[0], hard[1])
+        mixture = hard + soft - soft.detach()
+    loss = plain_outer_loss(learner, tasks, gated_by_hand(learner, z), {CELL: mixture})
+    check_outer_gradient(learner, tasks, progress=progress, loss=loss, penalty=0.3 * error)
+
+
+def test_the_architecture_has_a_rate_of_its_own() -> None:
+    for learner in (mnas(), mnas(architecture="shared")):
+        rates = {name: group.lr for group in learner.outer.groups for name in group.weights}
+        assert {name: 1e-4 if is_of_architecture(name) else 1e-3 for name in rates} == rates
+        assert any(map(is_of_architecture, rates))
+
+
+def is_of_architecture(name: str) -> bool:
+    return name.startswith(("controller.", "arch."))
+
+
+@pytest.mark.parametrize(("architecture", "end"), [("task", 1.0), ("shared", 0.5)])
+def test_the_rate_of_dropped_paths_falls_to_0_over_the_search(
+    architecture: str, end: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+
+    def watched(arch: Any, *, rate: float, rng: torch.Generator) -> Any:
+        rates.append(rate)
+        return drop_paths(arch, rate=rate, rng=rng)
+
+    monkeypatch.setattr("metabench_plugins.learners.mnas.drop_paths", watched)
+    learner, tasks = mnas(architecture=architecture), batch()
+    for part in (0.0, 0.5, 0.75):
+        learner.begin(tasks.support, rng=rng(), progress=part * end)
+    assert rates == pytest.approx([0.2, 0.1, 0.05])
+    learner.adapt(tasks.support, rng=rng())
+    assert len(rates) == 3
 
 
 @pytest.mark.parametrize("modulate", [False, True], ids=["without gates", "open gates"])
@@ -289,6 +408,10 @@ def test_the_encoder_averages_states_and_reconstructs_last_sample_first() -> Non
             given = encoder.output(state)
             total = total + (samples[j] - given[0]).square().sum()
     assert torch.allclose(error, total / (TASKS * 6 * 20))
+    # What is to be reconstructed is not held constant.
+    (ours,) = torch.autograd.grad(error, encoder.embed.weight, retain_graph=True)
+    (expected,) = torch.autograd.grad(total / (TASKS * 6 * 20), encoder.embed.weight)
+    assert torch.allclose(ours, expected, rtol=1e-9)
     summed = TaskEncoder(HsmlParams(embedding=5, penalty_reduction="sum"), TASK)
     summed.load_state_dict(encoder.state_dict())
     assert torch.allclose(summed(support)[1], error * 6 * 20)
@@ -304,6 +427,42 @@ def test_images_and_labels_make_a_task_vector() -> None:
     other, _ = encoder(Labelled(x, (y + 1) % 3))
     assert not torch.allclose(z, other)
     assert ImageEmbedding((3, 84, 84)).hidden.in_features == 14_112
+
+
+def test_images_are_embedded_by_the_layers_of_the_source() -> None:
+    """Convolution, pool, norm over 9 channels; convolution, norm, pool; two linear layers."""
+    embedding = ImageEmbedding((3, 8, 8))
+    images = 300 * torch.rand(2, 3, 8, 8, generator=rng())
+
+    def normed(x: Tensor) -> Tensor:
+        squares = torch.stack(
+            [x[:, max(0, c - 4) : c + 5].square().sum(dim=1) for c in range(x.shape[1])], dim=1
+        )
+        return x / (1 + 0.001 / 9 * squares) ** 0.75
+
+    def pooled(x: Tensor) -> Tensor:
+        padded = functional.pad(x, (1, 1, 1, 1), value=-torch.inf)
+        return padded.unfold(2, 3, 2).unfold(3, 3, 2).amax(dim=(4, 5))
+
+    x = functional.conv2d(images, embedding.first.weight, padding=2).relu()
+    x = normed(pooled(x))
+    x = functional.conv2d(x, embedding.second.weight, padding=2).relu()
+    x = pooled(normed(x))
+    hidden = (x.flatten(1) @ embedding.hidden.weight.T + embedding.hidden.bias).relu()
+    expected = hidden @ embedding.output.weight.T + embedding.output.bias
+    assert torch.allclose(embedding(images), expected, rtol=1e-10)
+    assert [float(layer.bias.detach()[0]) for layer in (embedding.hidden, embedding.output)] == (
+        pytest.approx([0.1, 0.1])
+    )
+
+
+@pytest.mark.parametrize(("kind", "scale"), [("regression", 2.0), ("classification", 10.0)])
+def test_the_clusters_of_images_are_wider(kind: str, scale: float) -> None:
+    params = HsmlParams()
+    own = context(params) if kind == "regression" else small_tasks.context(params, kind=kind)
+    tree = Hsml(own)._tree
+    assert tree is not None
+    assert tree._scale == scale
 
 
 def test_the_tree_by_hand() -> None:

@@ -81,6 +81,13 @@ def test_gaps_in_one_bin_cancel_and_in_two_bins_do_not() -> None:
     assert expected_calibration_error(two, y).tolist() == pytest.approx([wanted], rel=1e-14)
 
 
+def test_a_confidence_at_the_edge_of_a_bin_is_in_the_lower_one() -> None:
+    """A third of 15 bins is the edge of the fifth; 0.36 is in the sixth."""
+    logits = torch.tensor([[1 / 3, 1 / 3, 1 / 3], [0.36, 0.32, 0.32]], dtype=torch.float64).log()
+    found = expected_calibration_error(logits[None], torch.tensor([[0, 1]]))
+    assert float(found) == pytest.approx((2 / 3 + 0.36) / 2)
+
+
 def test_the_calibration_error_is_that_of_a_plain_loop() -> None:
     """Equation 3 of Guo et al. bin by bin, with the bins ((m-1)/M, m/M]."""
     rng = torch.Generator().manual_seed(0)

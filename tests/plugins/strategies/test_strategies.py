@@ -133,13 +133,17 @@ def test_without_pruning_it_is_darts() -> None:
     assert none.discretize(SPACE, arch) == darts.discretize(SPACE, arch)
 
 
-def test_weights_of_pairs_add_up_to_one_per_node() -> None:
+@pytest.mark.parametrize(("sharpness", "temperature"), [(0.0, 1.0), (0.5, 0.55), (1.0, 0.1)])
+def test_weights_of_pairs_are_a_softmax_per_node_at_the_temperature(
+    sharpness: float, temperature: float
+) -> None:
     strategy = STRATEGIES["inputs"]()
     arch = strategy.init_arch(SPACE, rng=rng())
     assert sum(logits.numel() for logits in arch.values()) == 2 * (9 * 7 + 10)
-    weights = strategy.mixture(SPACE, arch, sharpness=0.3, rng=rng())["normal" + INPUTS]
-    for node in torch.split(weights, [1, 3, 6], dim=1):
-        assert torch.allclose(node.sum(), torch.tensor(1.0))
+    found = strategy.mixture(SPACE, arch, sharpness=sharpness, rng=rng())["normal" + INPUTS][0]
+    logits = arch["normal" + INPUTS].split([1, 3, 6])
+    expected = [(node / temperature).exp() / (node / temperature).exp().sum() for node in logits]
+    torch.testing.assert_close(found, torch.cat(expected))
 
 
 def test_the_best_pair_is_kept_where_pairs_have_weights() -> None:
@@ -184,6 +188,13 @@ def test_cutting_leaves_the_largest_whatever_the_threshold() -> None:
     most = cut(mixture, SPACE.choices(), threshold=0.999)
     assert ((most["normal"] > 0).sum(-1) == 1).all()
     assert int((most["normal" + INPUTS] > 0).sum()) == 3
+
+
+def test_a_weight_at_the_threshold_is_cut_and_what_stays_is_not_scaled_up() -> None:
+    weights = torch.tensor([0.5, 0.25, 0.125, 0.125, 0.0, 0.0, 0.0]).expand(1, 9, 7)
+    found = cut({"normal": weights, "reduction": weights}, PLAIN.choices(), threshold=0.125)
+    expected = torch.tensor([0.5, 0.25, 0, 0, 0, 0, 0]).expand(1, 9, 7)
+    assert torch.equal(found["normal"], expected)
 
 
 def test_what_is_cut_is_marked_as_not_needed_and_has_no_gradient() -> None:
