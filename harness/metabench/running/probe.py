@@ -134,8 +134,11 @@ def measure(
 
 UNTESTED = "Some times leave out the meta-test, whose adaptation takes too long to measure."
 """Said of a price of meta-training alone."""
-UNCOMPILED = "Times are measured without compiling, which makes long runs faster."
-"""Said of programs that would take minutes to compile."""
+UNCOMPILED = (
+    "Times are those of the eager engine: compiling takes minutes before a step can be measured, "
+    "and makes long runs faster."
+)
+"""Said of programs for a CPU."""
 
 
 SMALL = 28
