@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from unicodedata import category
 
 
 def counted(n: int, one: str, several: str = "") -> str:
@@ -64,7 +65,7 @@ def plain(text: str) -> str:
     >>> plain("a\\x1b[2J\\nb")
     'a\\\\x1b[2J b'
     """
-    return _shown(" ".join(text.split()))
+    return shown(" ".join(text.split()))
 
 
 def readable(text: str, *, longest: int = 200, most: int = 4000) -> str:
@@ -82,7 +83,7 @@ def readable(text: str, *, longest: int = 200, most: int = 4000) -> str:
     """
     words = re.sub(f"\\S{{{longest + 1},}}", lambda word: _cut(word[0], longest), text)
     whole = _cut(words, most) if len(words) > most else words
-    return "\n".join(map(_shown, whole.split("\n")))
+    return "\n".join(map(shown, whole.split("\n")))
 
 
 def for_terminal(text: str, *, styled: bool = False) -> str:
@@ -99,18 +100,13 @@ def for_terminal(text: str, *, styled: bool = False) -> str:
     '\\x1b[31mred\\x1b[0m\\\\x1b[2J\\r\\n'
     """
     if not styled:
-        return _CONTROL.sub(lambda found: _escaped(found[0]), text)
+        return "\n".join(map(shown, text.split("\n")))
     parts = _STYLE.split(text)  # every second one is a style
     parts[::2] = map(for_terminal, parts[::2])
     return "".join(parts)
 
 
 _STYLE = re.compile(r"(\x1b\[[0-9;]*m|\r\n)")
-_CONTROL = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    r"\ufff9-\ufffb\ud800-\udfff]"
-)
-"""Characters that move a cursor, turn a line around, are not seen or are no text."""
 
 
 def _cut(text: str, longest: int) -> str:
@@ -118,10 +114,18 @@ def _cut(text: str, longest: int) -> str:
     return f"{text[:half]}[{len(text) - 2 * half:,} characters]{text[-half:]}"
 
 
-def _shown(line: str) -> str:
-    """Control characters by their code."""
-    return "".join(c if c.isprintable() else _escaped(c) for c in line)
+def shown(line: str) -> str:
+    """A line whose characters that move a cursor, turn it around or are not seen are their codes.
+
+    Spaces of all widths stay, and tabs.
+
+    >>> shown("a\\u00a0b\\t\\u202ec")
+    'a\\xa0b\\t\\\\u202ec'
+    """
+    if line.isprintable():
+        return line
+    return "".join(c if _is_seen(c) else c.encode("unicode_escape").decode() for c in line)
 
 
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+def _is_seen(character: str) -> bool:
+    return character.isprintable() or character == "\t" or category(character) == "Zs"

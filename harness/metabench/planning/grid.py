@@ -422,7 +422,11 @@ def file_of_weights(path: str) -> FileParam:
     try:
         return opened(path)
     except ValueError as error:
-        raise UsageError(f"--weights {path}: {error}.", hint="Check the path.") from error
+        hint = "Check the path."
+        if Path(path).expanduser().is_dir():
+            own = shlex.quote(path)
+            hint = f"Weights of a run are exported: metabench export {own} --out FILE.safetensors"
+        raise UsageError(f"--weights {path}: {error}.", hint=hint) from error
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

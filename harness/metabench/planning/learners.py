@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,7 +27,11 @@ METHODS = ("meta_step", "adapt", "state_dict", "load_state_dict")
 
 
 def check_learner(
-    spec: RunSpec, loaded: Sequence[ClassData | FunctionFamily], catalog: Catalog
+    spec: RunSpec,
+    loaded: Sequence[ClassData | FunctionFamily],
+    catalog: Catalog,
+    *,
+    start: Callable[[SearchSpace], SearchSpace] | None = None,
 ) -> None:
     """Let the learner of a run refuse what it cannot work with, before anything runs.
 
@@ -35,15 +39,18 @@ def check_learner(
         spec: of the run.
         loaded: the data of its sources, in their order.
         catalog: the plugins.
+        start: gives its network the weights of a file.
 
     Raises:
         UsageError: with the learner's reason.
+        DataError: when the weights of the file do not fit the network.
         PluginError: when it cannot be built.
     """
     task, space = common_task(spec, loaded), None
     if spec.space is not None:
         space = build_space(spec.space, task, catalog)
         parts_of(space, name=spec.space.name)
+        space = start(space) if start is not None else space
     build_learner(
         spec,
         catalog,

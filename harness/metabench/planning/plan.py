@@ -284,10 +284,10 @@ def _check_training(spec: RunSpec, loaded: Loaded, catalog: Catalog) -> None:
     """Refuse a learner, and weights that it starts from, that do not fit."""
     # They need torch, which commands that only read results do without.
     from metabench.planning.learners import check_learner
-    from metabench.planning.starting_weights import check_start
+    from metabench.planning.starting_weights import check_start, start_of
 
-    check_start(spec, loaded, catalog)
-    check_learner(spec, loaded, catalog)
+    check_start(spec)
+    check_learner(spec, loaded, catalog, start=start_of(spec, catalog))
 
 
 def _planned(

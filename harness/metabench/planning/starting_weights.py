@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,7 @@ from torch import Tensor
 
 from metabench.data.plain_files import require_plain
 from metabench.errors import DataError, UsageError
-from metabench.planning.compatibility import common_task
-from metabench.planning.networks import build_space, describe_network
+from metabench.planning.networks import describe_network
 from metabench.planning.runspec import RunSpec
 from metabench.plugin.contracts.architecture import Params
 from metabench.plugin.contracts.space import SearchSpace, StatefulSpace
@@ -22,29 +22,25 @@ from metabench.sampling.seeding import generator
 
 if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
-    from metabench.plugin.contracts.data import ClassData, FunctionFamily
 
 RECORD = "record"
 """The text beside exported tensors that holds the record of their run."""
+STATE = "skeleton"
+"""The text beside tensors in a file of ours that says what state they make up."""
 _OF_LEARNER = "learner.weights."
 """How the weights of a network begin in a file of ``metabench export``."""
 MOST_NAMED = 5
 """Tensors that do not fit, of each kind, that one sentence names."""
 
 
-def check_start(
-    spec: RunSpec, loaded: Sequence[ClassData | FunctionFamily], catalog: Catalog
-) -> None:
-    """Refuse a file of weights that the network of a run cannot start from.
+def check_start(spec: RunSpec) -> None:
+    """Refuse a file of weights for a run that has no network for it, or does not train.
 
     Args:
         spec: of the run; without such a file there is nothing to check.
-        loaded: the data of its sources.
-        catalog: the plugins.
 
     Raises:
-        UsageError: when the learner has its own network, or its training does not start.
-        DataError: as :func:`starting_at`.
+        UsageError: with what to do instead.
     """
     if spec.start is None:
         return
@@ -59,10 +55,6 @@ def check_start(
             "starts.",
             hint="Test the weights as they are with metabench evaluate FILE --learner NAME.",
         )
-    space = build_space(spec.space, common_task(spec, loaded), catalog)
-    start = start_of(spec, catalog)
-    assert start is not None
-    start(space)
 
 
 def start_of(spec: RunSpec, catalog: Catalog) -> Callable[[SearchSpace], SearchSpace] | None:
@@ -85,7 +77,7 @@ def read_start(path: Path) -> Params:
         DataError: when there are none.
     """
     found = read_foreign(path)
-    if path.suffix != ".safetensors" or RECORD not in texts_in(path):
+    if path.suffix != ".safetensors" or RECORD not in texts_of_weights(path):
         return found
     own = {
         name.removeprefix(_OF_LEARNER): tensor
@@ -100,10 +92,21 @@ def read_start(path: Path) -> Params:
     return own
 
 
-def texts_in(path: Path) -> Mapping[str, str]:
-    """The texts beside the tensors of a file of safetensors, by name."""
+def texts_of_weights(path: Path) -> Mapping[str, str]:
+    """The texts beside the tensors of a file of safetensors, by name.
+
+    Raises:
+        DataError: when it is a run's own checkpoint, which does not say how its weights are used.
+    """
     with safe_open(path, framework="pt") as file:
-        return file.metadata() or {}
+        texts: Mapping[str, str] = file.metadata() or {}
+    if STATE in texts and RECORD not in texts:
+        raise DataError(
+            f"{path} is a checkpoint of a run, for this run alone.",
+            hint="Export its weights, and name that file: "
+            f"metabench export {shlex.quote(str(path.parent.parent))} --out FILE.safetensors",
+        )
+    return texts
 
 
 def read_foreign(path: Path) -> Params:

@@ -18,29 +18,36 @@ LIBRARIES = ("metabench", "torch", "numpy", "pydantic", "pluggy")
 """Packages in which an author does not look for the cause."""
 
 
-def guarded(what: str, call: Callable[[], Found], *, hint: str = "") -> Found:
+def guarded(
+    what: str,
+    call: Callable[[], Found],
+    *,
+    hint: str = "",
+    passes: type[MetabenchError] = MetabenchError,
+) -> Found:
     """Call something of a plugin.
 
     Args:
         what: failed, as the beginning of a sentence.
         call: what is called.
         hint: what to do then.
+        passes: errors that stay what they are.
 
     Raises:
-        MetabenchError: what the plugin raises of these.
+        MetabenchError: what the plugin raises of those that stay.
         PluginError: for anything else that it raises, with its line.
     """
     try:
         return call()
-    except MetabenchError:
+    except (passes, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # of a foreign program, which may raise anything
         raise PluginError(f"{what}: {described(error)}.", hint=hint) from error
 
 
 def described(error: BaseException) -> str:
     """The kind of an exception, its text, and where in a plugin it was raised, on one line."""
-    return f"{type(error).__name__}: {on_one_line(error)}"
+    return f"{type(error).__name__}: {on_one_line(error)}".removesuffix(": ")
 
 
 def on_one_line(error: BaseException) -> str:
@@ -51,7 +58,8 @@ def on_one_line(error: BaseException) -> str:
     if not of_plugin:
         return text
     last = of_plugin[-1]
-    return f"{text} ({Path(last.tb_frame.f_code.co_filename).name}, line {last.tb_lineno})"
+    where = f"({Path(last.tb_frame.f_code.co_filename).name}, line {last.tb_lineno})"
+    return f"{text} {where}".lstrip()
 
 
 def words_of(value: object, text: Callable[[object], str]) -> str:

@@ -13,17 +13,18 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import Distribution, EntryPoint, distributions
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 import pluggy
 
 from metabench.errors import PluginError, UsageError
 from metabench.plugin import hookspecs
-from metabench.plugin.blame import described, on_one_line
+from metabench.plugin.blame import guarded, on_one_line
 from metabench.plugin.fields import flaw_of, in_short
 from metabench.plugin.specs import (
     API_VERSION,
@@ -38,7 +39,6 @@ from metabench.plugin.specs import (
 )
 
 GROUP = "metabench"
-Found = TypeVar("Found")
 HOOKS = {
     "dataset": ("metabench_datasets", DatasetSpec),
     "learner": ("metabench_learners", LearnerSpec),
@@ -121,8 +121,9 @@ def read(candidate: Candidate) -> Provided:
     Raises:
         PluginError: with one sentence that says what is wrong with the plugin.
     """
-    plugin = _guarded("It cannot be imported", candidate.load)
-    return _guarded("It cannot be read", lambda: _provided(plugin, candidate.name))
+    plugin = guarded("It cannot be imported", candidate.load, passes=PluginError)
+    provided = partial(_provided, plugin, candidate.name)
+    return guarded("It cannot be read", provided, passes=PluginError)
 
 
 def _provided(plugin: Any, name: str) -> Provided:
@@ -224,7 +225,7 @@ def _collect(call: pluggy.HookCaller, hook: str, kind: str, wanted: type[Any]) -
         return [thing for result in results for thing in _several(result, hook, wanted)]
 
     things: dict[str, Any] = {}
-    for thing in _guarded(f"{hook}() failed", gather):
+    for thing in guarded(f"{hook}() failed", gather, passes=PluginError):
         if not isinstance(thing, wanted):
             raise PluginError(
                 f"{hook}() returned {in_short(thing)} in its iterable; "
@@ -272,12 +273,3 @@ def _file_name(file: Traversable, hook: str) -> str:
     if not file.is_file():
         raise PluginError(f"{hook}() returned the file {file.name!r}, which does not exist.")
     return stem
-
-
-def _guarded(what: str, call: Callable[[], Found]) -> Found:
-    try:
-        return call()
-    except (PluginError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # of a foreign program, which may raise anything
-        raise PluginError(f"{what}: {described(error)}") from error

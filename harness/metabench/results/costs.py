@@ -183,7 +183,7 @@ class KnownCosts:
         eager = {*made_with.engine} <= {"eager"}
         return (
             record.status == "done"
-            and made_with.device.partition(" ")[0] == self.device
+            and made_with.device_id == self.device
             and made_with.threads == self._threads
             and (self._engine == "auto" or eager == (self._engine == "eager"))
         )

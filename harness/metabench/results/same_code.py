@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from metabench.results.schema import Provenance, RunRecord
+from metabench.results.schema import RunRecord
 
 _UNKNOWN = "unknown"
 
@@ -33,7 +33,7 @@ def made_otherwise(record: RunRecord, other: RunRecord) -> str:
 
 def made_elsewhere(first: RunRecord, second: RunRecord) -> str:
     """How the code and the device of two records of one run differ, in words; "" if they do not."""
-    here, there = (device_kind(one.provenance) for one in (first, second))
+    here, there = (one.provenance.device_kind for one in (first, second))
     said = [made_otherwise(second, first), f"device {here} or {there}" if here != there else ""]
     return ", ".join(filter(None, said))
 
@@ -56,7 +56,7 @@ def _unlike(records: Sequence[RunRecord]) -> Iterator[str]:
         facts = [{"revision": one.git or _UNKNOWN} for _, one in made]
     for fact, (_, one) in zip(facts, made, strict=True):
         fact["torch"] = one.packages.get("torch", _UNKNOWN)
-        fact["device"] = device_kind(one)
+        fact["device"] = one.device_kind
     for name in facts[0]:
         seeds: dict[str, list[str]] = {}
         for fact, (seed, _) in zip(facts, made, strict=True):
@@ -66,9 +66,3 @@ def _unlike(records: Sequence[RunRecord]) -> Iterator[str]:
                 f"{name} {value} for seed{'s' * (len(of) > 1)} {', '.join(of)}"
                 for value, of in seeds.items()
             )
-
-
-def device_kind(provenance: Provenance) -> str:
-    """The kind of device: which of several equal GPUs made a run does not matter."""
-    kind, _, name = provenance.device.partition(" ")
-    return " ".join(filter(None, (kind.partition(":")[0], name)))

@@ -105,6 +105,19 @@ class Provenance(BaseModel):
         "and including other runs of the process.",
     )
 
+    @property
+    def device_id(self) -> str:
+        """The device as ``--device`` takes it: ``cuda:1``."""
+        return self.device.partition(" ")[0]
+
+    @property
+    def device_kind(self) -> str:
+        """The device with its name and without its number: ``cuda (NVIDIA H100)``.
+
+        Which of several equal GPUs made a run does not matter.
+        """
+        return self.device.replace(self.device_id, self.device_id.partition(":")[0], 1)
+
     def user_changes(self) -> Changes:
         """:attr:`changes`; of an older record, what its command says.
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from metabench.data.plain_files import require_plain
 from metabench.durable import replacing
 from metabench.errors import DataError, PluginError
+from metabench.planning.starting_weights import STATE
 from metabench.plugin.contracts.learner import TrainingOnly
 
 TRAINING_ID = "training_id"
@@ -60,7 +61,7 @@ def save(path: Path, state: Mapping[str, Any], *, about: Mapping[str, str] | Non
     tensors = {name: tensor.cpu() for name, tensor in tensors.items()}  # once, for both below
     if about is None:
         tensors[_DIGEST] = _digest(skeleton, tensors)
-    about = {"skeleton": skeleton, **(about or {})}
+    about = {STATE: skeleton, **(about or {})}
     with replacing(path) as temporary:
         try:
             save_file(tensors, temporary, metadata=about)
@@ -82,7 +83,7 @@ def load(path: Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             about = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        skeleton = about["skeleton"]
+        skeleton = about[STATE]
         digest = tensors.pop(_DIGEST, None)
         if digest is not None and not torch.equal(digest, _digest(skeleton, tensors)):
             raise ValueError("its content does not have the digest that it gives")

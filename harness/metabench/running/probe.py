@@ -134,51 +134,11 @@ def measure(
 
 UNTESTED = "Some times leave out the meta-test, whose adaptation takes too long to measure."
 """Said of a price of meta-training alone."""
-UNCOMPILED = "Times are measured without compiling, which makes long runs faster."
-"""Said of programs that would take minutes to compile."""
-
-
-SMALL = 28
-"""Height and width of images on which steps are measured that take too long."""
-ESTIMATED = (
-    "Some times are estimated from images of 28 x 28, by their number of pixels: a step takes too "
-    "long to measure."
+UNCOMPILED = (
+    "Times are those of the eager engine: compiling takes minutes before a step can be measured, "
+    "and makes long runs faster."
 )
-"""Said of the price of what :func:`scaled` gives."""
-
-
-def smaller(planned: PlannedRun) -> tuple[PlannedRun, float] | None:
-    """The run on generated images of 28 x 28, and how many times more pixels its own have.
-
-    None where its sources have no parameter ``size``, or unlike ones, or are as small already.
-    """
-    sizes = {choice.params.get("size") for choice in planned.spec.sources}
-    size = sizes.pop()
-    if sizes or not isinstance(size, int) or size <= SMALL:
-        return None
-    sources = tuple(
-        choice.model_copy(update={"params": {**choice.params, "size": SMALL}})
-        for choice in planned.spec.sources
-    )
-    own = {"sources": sources, "data": _LOOK_ALIKE, "data_fingerprint": ""}
-    return replace(planned, spec=planned.spec.model_copy(update=own)), (size / SMALL) ** 2
-
-
-def scaled(costs: Costs, factor: float) -> Costs:
-    """What a run costs whose images have so many times more pixels; its memory is not known."""
-    stretches = tuple(
-        one.model_copy(update={"step_seconds": factor * one.step_seconds})
-        for one in costs.stretches
-    )
-    return costs.model_copy(
-        update={
-            "stretches": stretches,
-            "val_seconds": factor * costs.val_seconds,
-            "test_seconds": factor * costs.test_seconds,
-            "memory_mib": None,
-            "notes": (*costs.notes, ESTIMATED),
-        }
-    )
+"""Said of programs for a CPU."""
 
 
 def _with_data(planned: PlannedRun, catalog: Catalog) -> RunSpec:
@@ -187,7 +147,7 @@ def _with_data(planned: PlannedRun, catalog: Catalog) -> RunSpec:
     if spec.data_fingerprint:
         return spec
     loaded = []
-    for data in dict.fromkeys((kind, _LOOK_ALIKE)):
+    for data in dict.fromkeys((kind, LOOK_ALIKE)):
         with suppress(DataError):
             loaded = [load_data(choice, catalog, data=data) for choice in spec.sources]
             kind = data
@@ -195,7 +155,8 @@ def _with_data(planned: PlannedRun, catalog: Catalog) -> RunSpec:
     return spec.model_copy(update={"data": kind, "data_fingerprint": fingerprint_of(loaded)})
 
 
-_LOOK_ALIKE: DataKind = "synthetic"
+LOOK_ALIKE: DataKind = "synthetic"
+"""What stands for data that is missing."""
 
 
 @dataclass

@@ -24,12 +24,13 @@ from pathlib import Path
 from metabench.errors import MetabenchError
 from metabench.planning.plan import PlannedRun
 from metabench.results.costs import Costs
-from metabench.running.probe import Resources, measure, scaled, smaller
+from metabench.running.estimate import SIZES, estimated, size_of, smaller
+from metabench.running.probe import Resources, measure
 
 ONE_SECONDS = 120.0
 """Seconds of wall time after which a measurement is given up."""
 ESTIMATE_SECONDS = 60.0
-"""Seconds of wall time for an estimate of what was given up."""
+"""Seconds of wall time for each measurement on smaller images of what was given up."""
 ALL_SECONDS = 300.0
 """Seconds of wall time after which a command measures no further configuration."""
 
@@ -68,7 +69,8 @@ def probe_all(
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=quiet) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        timer = threading.Timer(limit + ONE_SECONDS + ESTIMATE_SECONDS, process.kill)
+        longest = limit + ONE_SECONDS + ESTIMATE_SECONDS * len(SIZES)
+        timer = threading.Timer(longest, process.kill)
         timer.start()
         try:
             asked = _Asked(tuple(runs), on, tuple(plugin_files))
@@ -114,31 +116,32 @@ GIVEN_UP: dict[str, object] = {"why": f"a few steps took longer than {ONE_SECOND
 
 
 def _measured_or_estimated(planned: PlannedRun, asked: _Asked) -> dict[str, object]:
-    """What is measured of a run; where that is nothing, of one with smaller images."""
+    """What is measured of a run; where that is nothing, an estimate from smaller images."""
     found = _measured(planned, asked, within=ONE_SECONDS)
-    small = smaller(planned) if found == GIVEN_UP else None
-    if small is None:
+    if found != GIVEN_UP:
         return found
-    run, factor = small
-    estimate = _measured(run, asked, within=ESTIMATE_SECONDS, factor=factor)
-    return estimate if "costs" in estimate else found
+    at: dict[int, Costs] = {}
+    for size, run in smaller(planned).items():
+        small = _measured(run, asked, within=ESTIMATE_SECONDS)
+        if "costs" not in small:
+            break
+        at[size] = Costs.model_validate(small["costs"])
+    own = size_of(planned)
+    return {"costs": estimated(at, own).model_dump(mode="json")} if at and own else found
 
 
-def _measured(
-    planned: PlannedRun, asked: _Asked, *, within: float, factor: float = 1.0
-) -> dict[str, object]:
+def _measured(planned: PlannedRun, asked: _Asked, *, within: float) -> dict[str, object]:
     """What a process of its own measures of a run within some seconds of wall time.
 
     Args:
         planned: the run.
         asked: what makes it.
         within: seconds after which the process is ended; what it has measured till then is kept.
-        factor: how many times longer the run takes that is asked for.
     """
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
     ours, theirs = context.Pipe(duplex=False)
-    worker = context.Process(target=_measure, args=(planned, asked, theirs, factor), daemon=True)  # type: ignore[attr-defined]
+    worker = context.Process(target=_measure, args=(planned, asked, theirs), daemon=True)  # type: ignore[attr-defined]
     worker.start()
     theirs.close()
     until = time.monotonic() + within
@@ -156,14 +159,13 @@ def _measured(
     return found
 
 
-def _measure(planned: PlannedRun, asked: _Asked, to: Connection, factor: float) -> None:
+def _measure(planned: PlannedRun, asked: _Asked, to: Connection) -> None:
     from metabench.plugin.catalog import load_catalog
 
     _end_with_parent()
 
     def send(costs: Costs) -> None:
-        own = costs if factor == 1.0 else scaled(costs, factor)
-        to.send({"costs": own.model_dump(mode="json")})
+        to.send({"costs": costs.model_dump(mode="json")})
 
     try:
         send(measure(planned, load_catalog(asked.plugin_files), asked.on, so_far=send))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,16 @@ from torch import Tensor
 
 from metabench.data.plain_files import require_plain
 from metabench.errors import DataError, UsageError
-from metabench.planning.compatibility import common_task
 from metabench.planning.evaluating import TrainedWeights
-from metabench.planning.networks import build_space, describe_network
+from metabench.planning.learners import check_learner
+from metabench.planning.networks import describe_network
 from metabench.planning.source_data import load_data
-from metabench.planning.starting_weights import RECORD, read_foreign, starting_at, texts_in
+from metabench.planning.starting_weights import (
+    RECORD,
+    read_foreign,
+    starting_at,
+    texts_of_weights,
+)
 from metabench.plugin.contracts.learner import Learner
 from metabench.results.figure_data import command_again
 from metabench.results.schema import RunRecord
@@ -135,7 +141,7 @@ def _texts(path: Path) -> Mapping[str, str]:
     """The texts beside the tensors of a safetensors file; {} for another file.
 
     Raises:
-        DataError: when there is no such file.
+        DataError: when there is no such file, or it is a run's own checkpoint.
     """
     if not path.is_file():
         raise DataError(
@@ -143,7 +149,7 @@ def _texts(path: Path) -> Mapping[str, str]:
         )
     try:
         require_plain(path)
-        return texts_in(path)
+        return texts_of_weights(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     except SafetensorError as error:
@@ -164,6 +170,7 @@ def check_foreign(planned: PlannedRun, catalog: Catalog) -> None:
     """Refuse weights from elsewhere that do not fit the network of a run, before it is made.
 
     Raises:
+        UsageError: when the learner has its own network, or refuses such a start.
         DataError: as :func:`starting_at`.
     """
     spec, path = planned.spec, planned.weights
@@ -174,8 +181,9 @@ def check_foreign(planned: PlannedRun, catalog: Catalog) -> None:
             hint="Choose another learner with --learner.",
         )
     loaded = [load_data(choice, catalog, data=spec.data) for choice in spec.sources]
-    space = build_space(spec.space, common_task(spec, loaded), catalog)
-    starting_at(space, read_foreign(path), named=describe_network(spec, catalog), file=path)
+    weights, named = read_foreign(path), describe_network(spec, catalog)
+    start = partial(starting_at, weights=weights, named=named, file=path)
+    check_learner(spec, loaded, catalog, start=start)
 
 
 # The weights of a run that does not train ---------------------------------------------------------
@@ -206,8 +214,8 @@ def place_weights(
             spec,
             catalog,
             device=device,
-            start=lambda space: starting_at(
-                space, weights, named=describe_network(spec, catalog), file=path
+            start=partial(
+                starting_at, weights=weights, named=describe_network(spec, catalog), file=path
             ),
         )
         learner = without_training(built.learner.state_dict())

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import Field
 
 from metabench import Frozen, Job, JobOutcome, RunEvent, UsageError, run_job
-from metabench_plugins.executors.ray_cluster import Cluster, connected, import_ray
+from metabench_plugins.executors.ray_cluster import Cluster, connected, import_ray, require_ray
 
 ASK_SECONDS = 1.0
 """A worker asks this often whether it shall stop."""
@@ -55,7 +55,7 @@ class RayExecutor:
     """Makes each run in a Ray task, which holds the CPU threads and the part of a GPU it needs."""
 
     def __init__(self, params: RayParams) -> None:
-        import_ray()
+        require_ray()
         self._params = params
 
     def __call__(

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from metabench import UsageError
@@ -69,18 +70,27 @@ def connected(*, cpus: int) -> Iterator[Cluster]:
             ray.shutdown()
 
 
+def require_ray() -> None:
+    """Refuse a machine without the package ray; it is not imported, see :func:`connected`.
+
+    Raises:
+        UsageError: with the command that installs it.
+    """
+    if sys.modules.get("ray") is None and find_spec("ray") is None:
+        raise UsageError(
+            "The executor ray needs the package ray.", hint='pip install "metabench[ray]"'
+        )
+
+
 def import_ray() -> Any:
     """The package ray.
 
     Raises:
         UsageError: when it is not installed.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise UsageError(
-            "The executor ray needs the package ray.", hint='pip install "metabench[ray]"'
-        ) from error
+    require_ray()
+    import ray
+
     return ray
 
 

@@ -32,6 +32,7 @@ from metabench import (
     LearnerContext,
     Params,
     TaskBatch,
+    UsageError,
     is_norm,
     nn,
     predictor,
@@ -130,6 +131,12 @@ class Bmaml:
         own = _particle_names(networks[0], context, adapt_norm=p.adapt_norm)
         self._shapes = {name: networks[0][name].shape for name in own}
         rows = torch.stack([torch.cat([n[name].flatten() for name in own]) for n in networks])
+        if (rows[1:] == rows[0]).all(dim=1).any():
+            raise UsageError(
+                "Particles of bmaml start from equal weights, and SVGD never separates these.",
+                hint="A file of weights is one network: start without it, or with "
+                "--set learner.particles=1.",
+            )
         logs = [0.0, -math.log(p.noise)] if regression else [0.0]
         start = torch.tensor([logs if p.prior == "gamma" else []] * p.particles)
         self._particles = leaves({"weights": rows, "logs": start}, context.device)

@@ -10,9 +10,9 @@ import pytest
 
 from metabench.planning.plan import PlannedRun, RunRequest, plan, plan_all, suite_of
 from metabench.plugin.catalog import Catalog
-from metabench.results.costs import Costs, Stretch
+from metabench.results.costs import Costs
 from metabench.running import probe
-from metabench.running.probe import ESTIMATED, UNTESTED, Resources, measure, scaled, smaller
+from metabench.running.probe import UNTESTED, Resources, measure
 
 CPU = Resources(device="cpu")
 
@@ -63,23 +63,6 @@ def test_memory_is_the_least_where_fewer_tasks_or_episodes_were_computed_togethe
     assert not measure(run, catalog, CPU, seconds=60).memory_is_least
     monkeypatch.setattr(probe, "_of_several", lambda of, most, limit: of(1))
     assert measure(run, catalog, CPU, seconds=60).memory_is_least
-
-
-def test_an_estimate_is_that_of_smaller_images_by_the_number_of_pixels(catalog: Catalog) -> None:
-    request = RunRequest(learners=("maml",), suite="miniimagenet", data="synthetic")
-    suites = {"miniimagenet": suite_of("miniimagenet", catalog)}
-    (run,) = plan_all([request], catalog, suites=suites, without_data=True)
-    found = smaller(run)
-    assert found is not None
-    small, factor = found
-    assert factor == 9
-    assert [source.params["size"] for source in small.spec.sources] == [28]
-    assert smaller(small) is None
-    assert smaller(planned(catalog, "maml")) is None
-    stretch = Stretch(start=0, stop=1, step_seconds=2)
-    costs = scaled(Costs(stretches=(stretch,), test_seconds=1, memory_mib=5), factor)
-    assert (costs.stretches[0].step_seconds, costs.test_seconds, costs.memory_mib) == (18, 9, None)
-    assert costs.notes == (ESTIMATED,)
 
 
 def test_a_search_that_trains_what_it_found_is_validated_only_then(catalog: Catalog) -> None:

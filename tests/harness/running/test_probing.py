@@ -10,6 +10,7 @@ from metabench.planning.plan import PlannedRun, RunRequest, plan, plan_all, suit
 from metabench.plugin.catalog import Catalog
 from metabench.results.costs import Costs
 from metabench.running import probing
+from metabench.running.estimate import size_of
 from metabench.running.probe import Resources
 from metabench.running.probing import probe_all
 
@@ -35,23 +36,35 @@ def test_without_time_nothing_is_measured(catalog: Catalog) -> None:
     assert found == {}
 
 
-@pytest.mark.parametrize("estimated", [True, False])
+@pytest.mark.parametrize(
+    ("most", "sizes", "seconds"),
+    [(0, [84, 28], None), (28, [84, 28, 42], 9), (42, [84, 28, 42], 1)],
+)
 def test_what_takes_too_long_is_estimated_within_a_bound(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, *, estimated: bool
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    sizes: list[int],
+    seconds: float | None,
 ) -> None:
+    """Images of at most so many pixels can be measured, where all take a second."""
     suites = {"miniimagenet": suite_of("miniimagenet", catalog)}
     request = RunRequest(learners=("metanas",), suite="miniimagenet", data="synthetic")
     (run,) = plan_all([request], catalog, suites=suites, without_data=True)
     asked = probing._Asked((run,), Resources(device="cpu"), ())
-    calls: list[tuple[object, float, float]] = []
+    calls: list[tuple[object, float]] = []
 
-    def slow(
-        planned: PlannedRun, asked: object, *, within: float, factor: float = 1.0
-    ) -> dict[str, object]:
-        calls.append((planned.spec.sources[0].params["size"], within, factor))
-        return {"costs": {}} if estimated and factor > 1 else probing.GIVEN_UP
+    def slow(planned: PlannedRun, asked: object, *, within: float) -> dict[str, object]:
+        size = size_of(planned) or 0
+        calls.append((size, within))
+        costs = Costs(test_seconds=1).model_dump(mode="json")
+        return {"costs": costs} if size <= most else probing.GIVEN_UP
 
     monkeypatch.setattr(probing, "_measured", slow)
     found = probing._measured_or_estimated(run, asked)
-    assert found == ({"costs": {}} if estimated else probing.GIVEN_UP)
-    assert calls == [(84, probing.ONE_SECONDS, 1.0), (28, probing.ESTIMATE_SECONDS, 9.0)]
+    assert [size for size, _ in calls] == sizes
+    assert [within for _, within in calls[1:]] == [probing.ESTIMATE_SECONDS] * (len(sizes) - 1)
+    if seconds is None:
+        assert found == probing.GIVEN_UP
+    else:
+        assert Costs.model_validate(found["costs"]).test_seconds == pytest.approx(seconds)

@@ -171,6 +171,7 @@ def test_exported_weights_are_a_start(catalog: Catalog, tmp_path: Path) -> None:
         ),
         ("support-mean", 5, {}, UsageError, "takes no weights of a network"),
         ("maml", 5, {"budget": {"meta_steps": 0}}, UsageError, "maml does not train here"),
+        ("bmaml", 5, {}, UsageError, "Particles of bmaml start from equal weights"),
     ],
 )
 def test_what_does_not_fit_is_refused_when_it_is_planned(
@@ -187,6 +188,38 @@ def test_what_does_not_fit_is_refused_when_it_is_planned(
     own = {"space": {}} if learner == "support-mean" else {}
     with pytest.raises(error, match=said):
         planned(catalog, file, learner, **{**own, **changes})
+
+
+def test_a_single_particle_starts_from_a_file_and_several_are_refused_everywhere(
+    catalog: Catalog, tmp_path: Path, file: Path
+) -> None:
+    assert planned(catalog, file, "bmaml", learner={"particles": 1}).spec.start is not None
+    words = ["evaluate", str(file), "--suite", "toy-regression", "--budget", "smoke"]
+    words += ["--set", "network.width=5", "--learner", "bmaml", "--limit", "1"]
+    words += ["--out", str(tmp_path / "R")]
+    several = CliRunner().invoke(app, words)
+    assert several.exit_code == 2
+    assert "SVGD never separates these" in several.stderr
+    single = CliRunner().invoke(app, [*words, "--set", "learner.particles=1"])
+    assert single.exit_code == 0, single.stderr
+
+
+def test_what_a_run_keeps_is_no_file_of_weights_and_the_way_to_one_is_said(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    first = run(planned(catalog, None), catalog, tmp_path / "first run")
+    first()
+    folder = first.store.folder
+    wanted = f"metabench export '{folder}' --out FILE.safetensors"
+    with pytest.raises(UsageError, match="is a folder, not a file") as named:
+        file_of_weights(str(folder))
+    assert wanted in str(named.value.hint)
+    for words in (["run", "--learner", "maml", "--weights"], ["evaluate"]):
+        own = [*words, str(first.store.weights), "--suite", "toy-regression"]
+        given = CliRunner().invoke(app, own)
+        assert given.exit_code == 3
+        assert "is a checkpoint of a run" in given.stderr
+        assert wanted in given.stderr
 
 
 def test_the_command_its_plan_and_python_ask_for_one_run(tmp_path: Path, file: Path) -> None:

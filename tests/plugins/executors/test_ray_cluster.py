@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from ray_stand_in import AuthenticationError, Ray
 
 from metabench.errors import UsageError
 from metabench_plugins.executors import ray_cluster
+from metabench_plugins.executors.on_ray import RayExecutor, RayParams
 from metabench_plugins.executors.ray_cluster import connected
 
 
@@ -167,3 +169,14 @@ def test_without_ray_the_hint_says_what_to_install(monkeypatch: pytest.MonkeyPat
     with pytest.raises(UsageError, match="needs the package ray") as caught:
         connected(cpus=1).__enter__()
     assert "metabench[ray]" in caught.value.hint
+
+
+def test_the_executor_imports_ray_only_when_its_own_ray_is_private(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray reads its environment at its import, so one before it would leave the token to Ray."""
+    (tmp_path / "ray.py").write_text("raise RuntimeError('imported too early')\n")
+    monkeypatch.syspath_prepend(tmp_path)  # type: ignore[no-untyped-call]
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    RayExecutor(RayParams())
+    assert "ray" not in sys.modules

@@ -56,7 +56,7 @@ def running(options: str, folder: Path, env: dict[str, str]) -> Iterator[subproc
 def wait_for(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     end = time.monotonic() + PATIENCE
     while not happened():
-        assert process.poll() is None, "it ended before"
+        assert process.poll() is None, process.communicate()[0] or "it ended before"
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.05)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,6 +124,19 @@ class Executor(Protocol):
                 cluster is missing.
         """
         ...
+
+
+def one_by_one(
+    jobs: Iterable[Job], make: Callable[[Job], JobOutcome], *, stopped: Callable[[], bool]
+) -> list[JobOutcome]:
+    """Make jobs one after another; from the wish to stop on, they are ``interrupted`` unmade.
+
+    Args:
+        jobs: in their order.
+        make: makes one of them.
+        stopped: whether the user asked to stop.
+    """
+    return [JobOutcome(job, "interrupted") if stopped() else make(job) for job in jobs]
 
 
 def run_job(

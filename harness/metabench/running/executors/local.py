@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
@@ -15,7 +16,7 @@ from pydantic import Field
 from metabench.plugin.catalog import load_catalog
 from metabench.plugin.specs import RunEvent
 from metabench.running.devices import visible_gpus
-from metabench.running.executors import Job, JobOutcome, run_job
+from metabench.running.executors import Job, JobOutcome, one_by_one, run_job
 from metabench.running.interrupt import StopRequest, held_back, let_in
 from metabench.values import Frozen
 
@@ -58,13 +59,8 @@ class LocalExecutor:
         stopped: Callable[[], bool],
     ) -> list[JobOutcome]:
         catalog = load_catalog(jobs[0].plugin_files) if jobs else None
-        outcomes = []
-        for job in jobs:
-            if stopped():
-                outcomes.append(JobOutcome(job, "interrupted"))
-            else:
-                outcomes.append(run_job(job, catalog, emit=emit, stopped=stopped))
-        return outcomes
+        make = partial(run_job, catalog=catalog, emit=emit, stopped=stopped)
+        return one_by_one(jobs, make, stopped=stopped)
 
     def _beside(
         self,

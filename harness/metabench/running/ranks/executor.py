@@ -22,7 +22,7 @@ from metabench.errors import UsageError
 from metabench.plugin.catalog import load_catalog
 from metabench.plugin.specs import RunEvent
 from metabench.running.devices import prepare
-from metabench.running.executors import Job, JobOutcome, run_job
+from metabench.running.executors import Job, JobOutcome, one_by_one, run_job
 from metabench.running.interrupt import StopRequest, held_back, let_in
 from metabench.running.ranks.following import follow
 from metabench.running.ranks.leading import Leader
@@ -66,21 +66,19 @@ class SharedExecutor:
         stopped: Callable[[], bool],
     ) -> list[JobOutcome]:
         """Run all jobs; see :class:`metabench.running.executors.Executor`."""
-        outcomes = []
-        for job in jobs:
-            if stopped():
-                outcomes.append(JobOutcome(job, "interrupted"))
-                continue
+
+        def make(job: Job) -> JobOutcome:
             # Processes of its own: one that dies takes no other run with it.
             followers = _Followers(job, self._ranks)
             leader = Leader(followers.call)
             try:
                 own = replace(job, device=own_device(job.device, 0))
-                outcomes.append(run_job(own, emit=emit, stopped=stopped, leader=leader))
+                return run_job(own, emit=emit, stopped=stopped, leader=leader)
             finally:
                 leader.end()
                 followers.end()
-        return outcomes
+
+        return one_by_one(jobs, make, stopped=stopped)
 
 
 class TorchrunExecutor:
@@ -106,23 +104,20 @@ class TorchrunExecutor:
         device = own_device(self._device, self._world.local_rank)
         team = Team(rank=0, count=self._world.count, device=torch.device(device))
         leader = Leader(lambda: team)
-        outcomes = []
+
+        def make(job: Job) -> JobOutcome:
+            if team.broken:
+                text = "a process of an earlier run has ended"
+                return JobOutcome(job, "failed", text, "Run the same command to resume.")
+            own = replace(job, device=device)
+            return run_job(own, emit=emit, stopped=stopped, leader=leader)
+
         try:
-            for job in jobs:
-                if stopped():
-                    outcomes.append(JobOutcome(job, "interrupted"))
-                elif team.broken:
-                    text = "a process of an earlier run has ended"
-                    hint = "Run the same command to resume."
-                    outcomes.append(JobOutcome(job, "failed", text, hint))
-                else:
-                    own = replace(job, device=device)
-                    outcomes.append(run_job(own, emit=emit, stopped=stopped, leader=leader))
+            return one_by_one(jobs, make, stopped=stopped)
         finally:
             if not team.broken:
                 team.tell(End())
             team.leave()
-        return outcomes
 
 
 def follow_torchrun(

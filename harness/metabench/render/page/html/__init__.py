@@ -24,7 +24,7 @@ from metabench.render.page.values import Page
 from metabench.render.templates import environment
 from metabench.results import metrics
 from metabench.stats.words import p_value
-from metabench.text import counted, plain
+from metabench.text import counted, plain, shown
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -110,5 +110,4 @@ def _finalize(value: Any) -> Any:
 
 def _exactly(text: str) -> Markup:
     """A command as it is, its spaces kept; what cannot be printed is shown as its escape."""
-    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return escape("".join(shown))
+    return escape(shown(text))
