@@ -189,6 +189,7 @@ def verify(name: VerifiedArgument = None) -> None:
     folders = _folders(name)
     if not folders:
         say(f"Nothing is packed in {data_root()}.")
+        return
     with _progress() as report:
         for folder, archive in folders.items():
             try:

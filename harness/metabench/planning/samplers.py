@@ -6,6 +6,7 @@ stopped goes on as if it had not been.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -119,11 +120,14 @@ class Sampler:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         kinds = {one.path: _distribution(one, optuna) for one in self.study.parameters}
         seed = derive_key("tune", self.study.name, self.seed, len(told)) % 2**32
-        search = optuna.create_study(
-            direction="minimize" if self.smaller_is_better else "maximize",
-            sampler=optuna.samplers.TPESampler(
+        with warnings.catch_warnings():
+            # Optuna before 5 warns of constant_liar, which may change there.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = optuna.samplers.TPESampler(
                 seed=seed, n_startup_trials=START, constant_liar=True
-            ),
+            )
+        search = optuna.create_study(
+            direction="minimize" if self.smaller_is_better else "maximize", sampler=sampler
         )
         by_path = {one.path: one for one in self.study.parameters}
         for one in told:

@@ -164,7 +164,7 @@ def _candidates(distribution: Distribution) -> list[Candidate]:
 def _module_of(point: EntryPoint) -> str:
     try:
         return point.module
-    except AttributeError:  # it is malformed; loading it says so
+    except Exception:  # it is malformed, as each Python says in its own way; loading it says so
         return ""
 
 

@@ -36,7 +36,7 @@ _DAMAGES = (
     SafetensorError,
 )
 """What reading a damaged file raises."""
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_OS_ERROR = re.compile(r"(?:\(os error|Os \{ code:) (\d+)")
 """The number of an error of the operating system, in what safetensors says of it."""
 
 

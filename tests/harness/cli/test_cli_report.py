@@ -1,6 +1,7 @@
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -45,9 +46,13 @@ def test_prints_a_plain_table_by_default():
 
 @pytest.mark.parametrize("format", ["table", "md", "tex", "csv", "json"])
 def test_prints_each_format(format):
-    assert run(RECORDS, "--format", format).stdout == (GOLDEN / f"report.{format}").read_text(
-        encoding="utf-8"
-    )
+    text = (GOLDEN / f"report.{format}").read_text(encoding="utf-8")
+    assert in_ten_digits(run(RECORDS, "--format", format).stdout) == in_ten_digits(text)
+
+
+def in_ten_digits(text: str) -> str:
+    """Long numbers rounded: versions of scipy differ in the last digits of a quantile."""
+    return re.sub(r"\d+\.\d{9,}", lambda found: f"{float(found[0]):.10g}", text)
 
 
 def test_the_directory_is_results_by_default(tmp_path, monkeypatch):
@@ -270,7 +275,8 @@ def test_a_report_never_imports_torch():
         "assert not {'torch', 'pandas'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == (GOLDEN / "report.csv").read_text(encoding="utf-8")
+    text = (GOLDEN / "report.csv").read_text(encoding="utf-8")
+    assert in_ten_digits(done.stdout) == in_ten_digits(text)
 
 
 @pytest.mark.parametrize(("seeds", "absent"), [((0,), "scipy"), ((0, 1), "scipy.stats")])

@@ -310,9 +310,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _prune(self) -> None:
         """Take out what has no effect, inputs as well."""
-        self.graph.eliminate_dead_code()
-        for node in list(self.graph.nodes):
-            if node.op == "placeholder" and not node.users:
+        # eliminate_dead_code() of PyTorch 2.4 takes out what changes a tensor in place, too.
+        for node in reversed(self.graph.nodes):
+            if not node.users and node.op != "output" and not _has_effect(node.target):
                 self.graph.erase_node(node)
 
     def guard(self) -> Guard | None:
@@ -411,6 +411,12 @@ def _waits(func: Any, args: Sequence[Any]) -> bool:
         )
     tags = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
     return any(tag in func.tags for tag in tags)
+
+
+def _has_effect(target: Any) -> bool:
+    """Whether a node does something even if nothing uses what it returns."""
+    schema = getattr(target, "_schema", None)
+    return schema is not None and (schema.is_mutable or not schema.returns)
 
 
 def _is_view(func: Any) -> bool:
