@@ -201,7 +201,7 @@ def is_locked(path: Path) -> bool | None:
     try:
         import fcntl
 
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except FileNotFoundError:
         return False
     except (ImportError, OSError):

@@ -81,6 +81,14 @@ def test_an_error_of_the_system_is_a_sentence(words: str, said: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_closed_stdout_is_no_error() -> None:
+    command = f"{sys.executable} -m metabench report results/omniglot-lite >&-"
+    root = Path(__file__).parents[2]
+    done = subprocess.run(["sh", "-c", command], cwd=root, capture_output=True, check=False)
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
+
+
 def test_no_color_is_obeyed() -> None:
     command = [sys.executable, "-m", "metabench", "show", "nothing"]
     env = {**os.environ, "NO_COLOR": "1", "FORCE_COLOR": "1"}

@@ -244,12 +244,13 @@ def execute(
     """
     from metabench.results.plans import announced
     from metabench.running.interrupt import StopRequest
+    from metabench.running.listening import aside
     from metabench.running.tracking import following
 
     def emit(event: RunEvent) -> None:
         show(event)
         followed.hear(event)
-        catalog.emit(event)
+        tell_plugins(event)
 
     # Only the main thread may listen to signals.
     in_main = threading.current_thread() is threading.main_thread()
@@ -257,6 +258,7 @@ def execute(
     planned = [job.planned for job in jobs]
     with (
         following(trackers or {}, followed_runs(jobs), say=warn or say) as followed,
+        aside(catalog.emit) as tell_plugins,
         announced(planned, jobs[0].out) if jobs else nullcontext(),
         stop if in_main else nullcontext(),
     ):

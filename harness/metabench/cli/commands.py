@@ -1,4 +1,4 @@
-"""Commands that take a list of names in one option, and no empty value."""
+"""Commands that take a list of names in one option, and no empty value, and keep stdout."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 import typer
 import typer.core
 
+from metabench.cli.screen import plugins_aside
 from metabench.errors import UsageError
 
 
 class Command(typer.core.TyperCommand):
-    """Refuses a list of names that is given by two options: the last would hide the others.
+    """Keeps stdout for itself, and refuses a list of names that is given by two options.
 
-    Of other options the last one counts, as is usual.
+    The last of the two would hide the other. Of other options the last one counts, as is usual.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -26,6 +27,11 @@ class Command(typer.core.TyperCommand):
                 if isinstance(option, typer.core.TyperOption) and not option.is_flag:
                     _check(option, given.count(option), values.get(option.name))
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Do what the command does; what plugins print meanwhile goes to stderr."""
+        with plugins_aside():
+            return super().invoke(ctx)
 
 
 class App(typer.Typer):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from metabench.cli.output import chosen_format, writing
-from metabench.cli.screen import put, tell
+from metabench.cli.screen import put, stdout, tell
 from metabench.cli.selecting import (
     BudgetOption,
     LearnerOption,
@@ -135,7 +134,7 @@ def _check_applies(
 
 def _write(content: bytes, path: Path) -> None:
     if str(path) == "-":
-        sys.stdout.buffer.write(content)
+        stdout().buffer.write(content)
         return
     with writing(path) as place:
         place.write_bytes(content)

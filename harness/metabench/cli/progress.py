@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LINE_SECONDS = 10.0
 """Least number of seconds between two plain lines of one run."""
 
+WIDE = 110
+"""Columns of a terminal that has room for a bar beside each line."""
+
 RATE_SECONDS = 0.1
 """A speed is shown once it is measured over so many seconds: events read late come in a burst."""
 
@@ -83,6 +86,25 @@ def describe(event: RunEvent) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in event.values.items())
 
 
+def one_line(event: RunEvent, rate: str, width: int) -> str:
+    """How far a run is, in so many characters: its name gives way to its numbers.
+
+    Args:
+        event: of kind ``progress``.
+        rate: as of :class:`Rate`.
+        width: of the line. What is left out first is the loss, then the speed.
+    """
+    counts = f"{event.done:,}/{event.total:,}"
+    details = [part for part in (describe(event), *rate.split(", ")) if part]
+    name = f"{event.label} {event.phase}"
+    while len(details) > 1 and len("  ".join([name, counts, *details])) > width:
+        del details[0]
+    numbers = "  ".join(["", counts, *details])
+    room = width - len(numbers)
+    shown = name if len(name) <= room else f"{name[: max(0, room - 1)]}\u2026"
+    return f"{shown}{numbers}"
+
+
 class _Lines:
     """Plain lines."""
 
@@ -112,31 +134,30 @@ class _Lines:
 @contextmanager
 def _bars(n_runs: int) -> Iterator[Callable[[RunEvent], None]]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[details]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    console = Console(stderr=True)
+    bar = BarColumn()
+    columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
+    columns += [bar] if console.width >= WIDE else []
+    with Progress(*columns, console=console) as bars:
         tasks: dict[str, TaskID] = {}
         rates: dict[str, Rate] = {}
-        overall = bars.add_task("runs", total=n_runs, details="") if n_runs > 1 else None
+        ended = 0
+        overall = bars.add_task(f"runs  0/{n_runs}", total=n_runs) if n_runs > 1 else None
 
         def show(event: RunEvent) -> None:
+            nonlocal ended
             if event.kind == "progress" and event.phase != "meta-val":
                 if event.run_id not in tasks:
-                    tasks[event.run_id] = bars.add_task(event.label, total=None, details="")
+                    tasks[event.run_id] = bars.add_task(event.label, total=None)
                 rate = rates.setdefault(event.run_id, Rate()).update(event)
-                details = "  ".join(part for part in (describe(event), rate) if part)
+                beside = (bar.bar_width or 0) + 1 if bar in columns else 0
                 bars.update(
                     tasks[event.run_id],
-                    description=f"{event.label} {event.phase}",
+                    description=for_terminal(one_line(event, rate, console.width - beside)),
                     completed=event.done,
                     total=event.total,
-                    details=details,
                 )
             elif event.kind in ("run-done", "run-failed"):
                 if (task := tasks.pop(event.run_id, None)) is not None:
@@ -144,8 +165,9 @@ def _bars(n_runs: int) -> Iterator[Callable[[RunEvent], None]]:
                 word = "done" if event.kind == "run-done" else "failed"
                 text = f": {event.text}" if event.text else ""
                 bars.console.print(for_terminal(f"{event.label} {word}{text}"), markup=False)
+                ended += 1
                 if overall is not None:
-                    bars.advance(overall)
+                    bars.update(overall, advance=1, description=f"runs  {ended}/{n_runs}")
             elif event.kind == "message":
                 bars.console.print(for_terminal(f"{event.label}: {event.text}"), markup=False)
 

@@ -11,9 +11,10 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 import typer
 
@@ -28,12 +29,12 @@ def put(text: object = "", *, nl: bool = True, styled: bool = False) -> None:
         nl: end the last line.
         styled: as of :func:`metabench.text.for_terminal`.
     """
-    typer.echo(for_terminal(str(text), styled=styled), nl=nl)
+    typer.echo(for_terminal(str(text), styled=styled), file=stdout(), nl=nl)
 
 
 def move_home() -> None:
     """Move the cursor of a terminal to its top, and clear what is below."""
-    typer.echo("\x1b[H\x1b[J", nl=False)
+    typer.echo("\x1b[H\x1b[J", file=stdout(), nl=False)
 
 
 def say(text: str, *, fg: str | None = None) -> None:
@@ -82,6 +83,43 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_Plain())
+
+
+@contextmanager
+def plugins_aside() -> Iterator[None]:
+    """Keep stdout for :func:`put`: what plugins and libraries print meanwhile goes to stderr."""
+    with redirect_stdout(cast(TextIO, _Aside(sys.stdout))):
+        yield
+
+
+def stdout() -> TextIO:
+    """The stream of what the command was asked for."""
+    return sys.stdout.asked if isinstance(sys.stdout, _Aside) else sys.stdout
+
+
+class _Aside(io.TextIOBase):
+    """A stream to stderr, whose loss stops nobody.
+
+    Args:
+        asked: the stream in whose place it is.
+    """
+
+    def __init__(self, asked: TextIO) -> None:
+        self.asked = asked
+
+    def write(self, text: str) -> int:
+        try:
+            sys.stderr.write(text)
+        except (OSError, ValueError):
+            give_up_stderr()
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
 
 
 class _Plain(logging.Formatter):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from metabench.cli.screen import stdout
 
 if TYPE_CHECKING:
     from metabench.render.layout import Screen
@@ -36,7 +37,7 @@ CaptionOption = Annotated[
 
 def screen_width() -> int | None:
     """The columns of the terminal, or those that COLUMNS names; None in a pipe without it."""
-    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
+    if stdout().isatty() or os.environ.get("COLUMNS", "").isdecimal():
         return shutil.get_terminal_size().columns
     return None
 
@@ -44,7 +45,7 @@ def screen_width() -> int | None:
 def has_colors() -> bool:
     """Whether stdout is a terminal that takes codes, and nobody asks for plain text."""
     asked_plain = os.environ.get("NO_COLOR") or os.environ.get("CI")
-    return sys.stdout.isatty() and not asked_plain and os.environ.get("TERM") != "dumb"
+    return stdout().isatty() and not asked_plain and os.environ.get("TERM") != "dumb"
 
 
 def screen_of(*, wide: bool = False, caption: Caption = Caption.short) -> Screen:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
-from metabench.cli.screen import move_home, put, tell
+from metabench.cli.screen import move_home, put, stdout, tell
 from metabench.cli.showing import has_colors
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def _print(overview: Overview, *, in_json: bool, again: bool) -> None:
         return
     from metabench.render.status_text import status_text
 
-    on_terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    on_terminal = stdout().isatty() and os.environ.get("TERM") != "dumb"
     if again and on_terminal:
         move_home()
     text = status_text(overview, width=shutil.get_terminal_size().columns, color=has_colors())

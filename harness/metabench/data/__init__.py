@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from metabench.data.pickled import PickledArray
     from metabench.data.plain_files import open_plain, read_plain
     from metabench.data.safe_pickle import read_pickle
+    from metabench.data.zips import open_zip
 
 _HOMES = {
     "Archive": "archive",
@@ -46,6 +47,7 @@ _HOMES = {
     "list_packs": "pack",
     "open_pack": "pack",
     "open_plain": "plain_files",
+    "open_zip": "zips",
     "read_pickle": "safe_pickle",
     "read_plain": "plain_files",
     "verify_pack": "pack",
@@ -83,6 +85,7 @@ __all__ = [
     "list_packs",
     "open_pack",
     "open_plain",
+    "open_zip",
     "read_pickle",
     "read_plain",
     "verify_pack",

@@ -19,6 +19,7 @@ from metabench.data.progress import Progress
 from metabench.data.tarballs import ERRORS as TAR_ERRORS
 from metabench.data.tarballs import SUFFIXES as TAR_SUFFIXES
 from metabench.data.tarballs import Tarball, is_tarball
+from metabench.data.zips import open_zip
 from metabench.errors import DataError
 
 MAX_MEMBER = 64 * 2**20
@@ -200,8 +201,8 @@ class Originals:
                 places = {name: place for name, (place, _) in ball.places.items()}
                 places.update(dict.fromkeys(ball.links, 0))
             else:
-                opened = self._archives[path] = zipfile.ZipFile(
-                    self._opened.enter_context(open_plain(path))
+                opened = self._archives[path] = open_zip(
+                    self._opened.enter_context(open_plain(path)), path=path
                 )
                 members = [m for m in opened.infolist() if not m.is_dir()]
                 for member in members:

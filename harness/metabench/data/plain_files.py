@@ -1,7 +1,8 @@
 """The one way to open a file that others made: a plain file, no more of it than asked for.
 
 Opening a named pipe waits for its writer, and a device such as ``/dev/zero`` never ends, so neither
-is read.
+is read. A file in a results folder is not read through a link either: the link may lead to any file
+of the reader, and the folder may come from anybody.
 """
 
 from __future__ import annotations
@@ -31,13 +32,19 @@ class NotReadError(OSError, ValueError):
         return str(self.strerror)
 
 
-def open_plain(path: str | os.PathLike[str]) -> BufferedReader:
-    """Open a plain file for reading; a link to one is followed.
+def open_plain(path: str | os.PathLike[str], *, follow: bool = True) -> BufferedReader:
+    """Open a plain file for reading.
+
+    Args:
+        path: of the file.
+        follow: whether a link to one is followed.
 
     Raises:
-        NotReadError: when it is no plain file.
+        NotReadError: when it is no plain file, or a link that is not followed.
         OSError: when it cannot be read.
     """
+    if not follow and Path(os.fsdecode(path)).is_symlink():
+        raise NotReadError("it is a link", path)
     # Without O_NONBLOCK, opening a pipe waits for its writer.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
@@ -58,18 +65,19 @@ def require_plain(path: str | os.PathLike[str]) -> None:
     open_plain(path).close()
 
 
-def read_plain(path: str | os.PathLike[str], most: int) -> bytes:
+def read_plain(path: str | os.PathLike[str], most: int, *, follow: bool = True) -> bytes:
     """The content of a plain file.
 
     Args:
         path: of the file.
         most: bytes that it may have.
+        follow: whether a link to one is followed.
 
     Raises:
-        NotReadError: when it is no plain file, or has more bytes.
+        NotReadError: when it is no plain file, a link that is not followed, or has more bytes.
         OSError: when it cannot be read.
     """
-    with open_plain(path) as file:
+    with open_plain(path, follow=follow) as file:
         return read_opened(file, path, most)
 
 
@@ -96,11 +104,11 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_plain_text(path: Path, most: int) -> str:
+def read_plain_text(path: Path, most: int, *, follow: bool = True) -> str:
     """The content of a plain text file in UTF-8.
 
     Raises:
         OSError: as :func:`read_plain`.
         UnicodeDecodeError: when it is not in UTF-8.
     """
-    return read_plain(path, most).decode("utf-8")
+    return read_plain(path, most, follow=follow).decode("utf-8")

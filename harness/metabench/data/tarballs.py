@@ -76,7 +76,8 @@ class Tarball:
                     self.links.add(member.name)
                 if report:
                     report(f"read {self.path.name}", self._file.tell(), length)
-        while self._stream.read(2**20):  # The checksum of a gzip is behind its last byte.
+        is_packed = self._stream is not self._file
+        while is_packed and self._stream.read(2**20):  # A checksum is behind the last byte.
             total += 2**20
             if total > MAX_TOTAL:
                 raise tarfile.ReadError("it does not end")

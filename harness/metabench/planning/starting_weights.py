@@ -12,7 +12,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from metabench.data.plain_files import require_plain
+from metabench.data.plain_files import open_plain, require_plain
+from metabench.data.zips import open_zip
 from metabench.errors import DataError, UsageError
 from metabench.planning.networks import describe_network
 from metabench.planning.runspec import RunSpec
@@ -150,7 +151,7 @@ def _refuse_packed(path: Path) -> None:
     """
     if not zipfile.is_zipfile(path):
         return  # a file of an older torch
-    with zipfile.ZipFile(path) as archive:
+    with open_plain(path) as file, open_zip(file, path=path) as archive:
         if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
             raise ValueError("a part of it is packed")
 

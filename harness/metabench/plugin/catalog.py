@@ -159,8 +159,6 @@ class Catalog:
         for plugin, listen in self._listeners:
             try:
                 listen(event=event)
-            except KeyboardInterrupt:
-                raise
             except BaseException:
                 key = f"{plugin.distribution}:{plugin.name}"
                 if key not in self._deaf:

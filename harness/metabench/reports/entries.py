@@ -173,7 +173,7 @@ def folder_digest(folder: Path) -> str:
 
 def _content(path: Path) -> bytes:
     try:
-        return read_plain(path, MAX_ROWS)
+        return read_plain(path, MAX_ROWS, follow=False)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read: {error.strerror}.", hint="Move it away, or restore it."

@@ -90,7 +90,7 @@ class ColumnReader:
             OSError: when the file cannot be read.
         """
         key = str(path.absolute())
-        with open_plain(path) as file:
+        with open_plain(path, follow=False) as file:
             before = stamp(os.fstat(file.fileno()))
             kept = self._kept(key, before)
             if kept is not None:
@@ -220,7 +220,7 @@ def read_curves(path: Path, index: NDArray[np.int64]) -> NDArray[np.float64]:
         DataError: when the file is not what it was when its scores were read.
     """
     try:
-        rows = _alike(read_plain(path, MAX_ROWS))
+        rows = _alike(read_plain(path, MAX_ROWS, follow=False))
     except OSError:
         rows = None
     try:

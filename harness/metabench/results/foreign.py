@@ -27,7 +27,7 @@ def read_end(path: Path, most: int) -> bytes:
         OSError: when it is no plain file, or cannot be read.
     """
     try:
-        file = open_plain(path)
+        file = open_plain(path, follow=False)
     except FileNotFoundError:
         return b""
     with file:
@@ -42,7 +42,7 @@ def count_lines(path: Path) -> int:
         OSError: when it is no plain file, or cannot be read.
     """
     try:
-        file = open_plain(path)
+        file = open_plain(path, follow=False)
     except FileNotFoundError:
         return 0
     with file:
@@ -73,7 +73,7 @@ def text_lines(path: Path) -> list[str]:
         DataError: when it cannot be read, or is not in UTF-8.
     """
     try:
-        return read_plain_text(path, MAX_ROWS).splitlines()
+        return read_plain_text(path, MAX_ROWS, follow=False).splitlines()
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:

@@ -67,8 +67,11 @@ def announced(planned: Sequence[PlannedRun], out: Path) -> Iterator[None]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             ours = stack.enter_context(locked(path))
-        except (OSError, UsageError):
+        except UsageError:
             ours = False
+        except OSError:  # it cannot be locked, and is of no use without
+            ours = False
+            _forget(path)
         if ours:
             plan = Plan(runs=tuple(_entry(one, out) for one in planned))
             with suppress(OSError):  # a full disk stops no run here
@@ -78,9 +81,13 @@ def announced(planned: Sequence[PlannedRun], out: Path) -> Iterator[None]:
         finally:
             stores = (RunStore.of(one.spec, out) for one in planned)
             if ours and all((store.folder / "run.json").exists() for store in stores):
-                with suppress(OSError):
-                    path.unlink()
-                    path.parent.rmdir()  # fails while it holds other plans
+                _forget(path)
+
+
+def _forget(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+        path.parent.rmdir()  # fails while it holds other plans
 
 
 def read_plans(below: Below) -> Iterator[tuple[PlanEntry, bool, Path]]:

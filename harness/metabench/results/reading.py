@@ -226,8 +226,11 @@ def read_record(folder: Path) -> RunRecord:
     Raises:
         NotCountedError: when there is none that can be read, or it was edited.
     """
+    for name in ("evaluations", "trackers"):
+        if (folder / name).is_symlink():
+            raise NotCountedError(f"{name} is a link, so the run is not counted")
     try:
-        data = read_plain(folder / "run.json", MAX_RECORD)
+        data = read_plain(folder / "run.json", MAX_RECORD, follow=False)
         raw = from_json(data)
         schema = raw.get("schema_number", 0)
         if isinstance(schema, int) and schema > SCHEMA:

@@ -36,6 +36,8 @@ CURVE = "metrics.jsonl"
 NUMBERS = ("episodes", "genotypes", "embeddings", "metrics")
 """The files that numbers are made from, beside those of evaluations, without ``.jsonl``."""
 
+PARTS = ("checkpoints", "evaluations", "trackers")
+"""Folders in the folder of a run."""
 _SAME_SCORE = {"rel_tol": 1e-4, "abs_tol": 1e-7}
 """Scores of the same predictions that were computed twice, up to rounding."""
 
@@ -86,10 +88,31 @@ class RunStore:
         name = f"evaluations/{evaluation}.jsonl" if evaluation else "episodes.jsonl"
         return self.folder / name
 
+    def require_no_links(self) -> None:
+        """Refuse to read and write what does not lie in the folder of the run.
+
+        Raises:
+            DataError: when a file or folder there is a link.
+        """
+        folders = [self.folder, *(self.folder / name for name in PARTS)]
+        for path in (path for folder in folders if folder.is_dir() for path in folder.iterdir()):
+            if path.is_symlink():
+                raise DataError(
+                    f"{path} is a link, and the files of a run are neither read nor written "
+                    "through links.",
+                    hint="Put what it leads to in its place; the folder of all results may be a "
+                    "link.",
+                )
+
     def read_record(self) -> RunRecord | None:
-        """The record of an earlier start; None if there is none."""
+        """The record of an earlier start; None if there is none.
+
+        Raises:
+            DataError: when it cannot be read, or as :meth:`require_no_links`.
+        """
         path = self.folder / "run.json"
         try:
+            self.require_no_links()
             return RunRecord.model_validate_json(read_plain(path, MAX_RECORD))
         except FileNotFoundError:
             return None
@@ -108,12 +131,14 @@ class RunStore:
     def digests(self, *names: str) -> dict[str, str]:
         """SHA-256 by name of the files that numbers are made from, where they are there.
 
+        That of a link, which is not followed, is "".
+
         Args:
             names: paths in the folder; all such files if none is named.
         """
         paths = [self.folder / name for name in names] or self.number_files()
         return {
-            path.relative_to(self.folder).as_posix(): sha256_of(path)
+            path.relative_to(self.folder).as_posix(): "" if path.is_symlink() else sha256_of(path)
             for path in paths
             if path.is_file()
         }
@@ -270,11 +295,13 @@ class RunStore:
         Raises:
             Elsewhere: when another process has it.
             UsageError: when the folder cannot be written.
+            DataError: as :meth:`require_no_links`.
         """
         require_writable(self.folder)
         with locked(self.folder / ".lock") as ours:
             if not ours:
                 raise Elsewhere(f"Another process is working on the run in {self.folder}.")
+            self.require_no_links()
             for folder in (self.folder, self.checkpoint.parent, self.episodes_of("any").parent):
                 remove_unfinished(folder)
             yield

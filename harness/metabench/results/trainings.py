@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from metabench.data.plain_files import MAX_RECORD, read_plain
 from metabench.durable import link_to, replacing
+from metabench.errors import DataError
 from metabench.results.schema import RunRecord
 from metabench.results.store import RunStore, is_at_work
 
@@ -57,11 +58,12 @@ def twins_of(record: RunRecord, out: Path) -> Iterator[Twin]:
     for folder in _folders_beside(spec, out):
         store = RunStore(folder)
         try:
+            store.require_no_links()
             data = read_plain(folder / "run.json", MAX_RECORD)
             if record.training_id.encode() not in data:
                 continue
             other = RunRecord.model_validate_json(data)
-        except (OSError, ValueError):
+        except (OSError, ValueError, DataError):
             continue
         if other.training_id == record.training_id and other.run_id != record.run_id:
             yield Twin(store, other)

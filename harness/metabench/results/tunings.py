@@ -135,7 +135,7 @@ def read_tuning(folder: Path) -> TuningRecord | None:
     """
     path = folder / FILE
     try:
-        return TuningRecord.model_validate_json(read_plain(path, MAX_ROWS))
+        return TuningRecord.model_validate_json(read_plain(path, MAX_ROWS, follow=False))
     except FileNotFoundError:
         return None
     except (OSError, ValidationError, UsageError) as error:

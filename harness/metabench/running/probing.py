@@ -101,6 +101,8 @@ def _main() -> None:
     """What the process does that measures."""
     from metabench.plugin.catalog import load_catalog
 
+    answers = sys.stdout
+    sys.stdout = sys.stderr  # for what plugins print
     asked, limit = pickle.load(sys.stdin.buffer)
     load_catalog(asked.plugin_files)  # the processes made of this one need not read plugins
     began = time.monotonic()
@@ -108,7 +110,7 @@ def _main() -> None:
         if time.monotonic() - began > limit:
             return
         found = _measured_or_estimated(planned, asked)
-        print(json.dumps({"index": index, **found}), flush=True)  # noqa: T201
+        print(json.dumps({"index": index, **found}), file=answers, flush=True)
 
 
 GIVEN_UP: dict[str, object] = {"why": f"a few steps took longer than {ONE_SECONDS:.0f} s"}

@@ -72,6 +72,8 @@ class CsvRun:
 
     def _write(self, name: str, rows: Iterable[Sequence[object]], *, mode: str = "w") -> None:
         path = self._folder / name
+        if path.is_symlink():  # a results folder may come from anybody
+            raise UsageError(f"cannot write {path}: it is a link")
         with _writing(path), path.open(mode, newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(rows)
 

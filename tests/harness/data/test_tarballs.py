@@ -304,3 +304,18 @@ def test_a_tarball_that_ends_like_a_zip_is_a_tarball(tmp_path: Path) -> None:
         archive.add(inner, "inner.zip")
     with Originals(tmp_path / "outer.tar") as originals:
         assert originals.names == ["inner.zip"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_follows_a_tarball_is_read_for_a_checksum_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
+    """Behind a plain one there may be gigabytes of nothing."""
+    plain = write(tmp_path / "x.tar", {"a": b"1"}, mode="").read_bytes() + bytes(2**24)
+    path = tmp_path / "y.tar"
+    path.write_bytes(gzip.compress(plain, compresslevel=0) if packed else plain)
+    file = path.open("rb")
+    monkeypatch.setattr(tarballs_module, "open_plain", lambda _: file)
+    ball = tarballs_module.Tarball(path)
+    assert (file.tell() > 2**24) is packed
+    ball.close()

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 
 import pytest
@@ -55,6 +57,17 @@ def test_of_two_equal_commands_the_first_keeps_the_plan(tmp_path):
 def test_one_run_needs_no_plan(tmp_path):
     with announced(make_plan(SPECS[0]), tmp_path):
         assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_that_cannot_be_locked_leaves_nothing(tmp_path, monkeypatch):
+    def broken(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", broken)
+    with announced(make_plan(*SPECS), tmp_path):
+        for spec in SPECS:
+            write_run(tmp_path, spec)
+    assert not (tmp_path / ".plans").exists()
 
 
 def test_a_plan_that_cannot_be_written_stops_nothing(tmp_path):

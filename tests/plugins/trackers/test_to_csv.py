@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from tracked_runs import run_facts, short_run
 
-from metabench import CurvePoint, RunEnd, load_results
+from metabench import CurvePoint, RunEnd, UsageError, load_results
 from metabench.results.training_curve import read_training_curve
 from metabench_plugins.trackers.to_csv import CsvParams, CsvTracker
 
@@ -86,3 +86,16 @@ def test_a_killed_command_goes_on_with_each_point_once(tmp_path: Path) -> None:
     own = curves[curves["name"] == "meta-train/loss"]
     sent = list(zip(own["step"], own["value"], strict=True))
     assert sent == read_training_curve(metrics).scalars["loss"]
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    run = run_facts(tmp_path / "R")
+    tracker = CsvTracker(CsvParams(), tmp_path / "R")
+    folder = Path(tracker.open(run, key="").key)
+    target = tmp_path / "mine"
+    target.write_text("mine")
+    (folder / "curves.csv").unlink()
+    (folder / "curves.csv").symlink_to(target)
+    with pytest.raises(UsageError, match=r"curves\.csv: it is a link"):
+        tracker.open(run, key=str(folder)).log(POINTS)
+    assert target.read_text() == "mine"

@@ -16,11 +16,10 @@ from metabench.results.plans import FOLDER as PLANS
 from metabench.results.reading import FinishedRun, read_finished, read_record
 from metabench.results.schema import RunRecord
 from metabench.results.state import state_of
-from metabench.results.store import RunStore, is_at_work
+from metabench.results.store import PARTS, RunStore, is_at_work
 from metabench.results.tunings import CHOSEN, FILE, TuningRecord, read_tuning
 
 RECORD = "run.json"
-_FOLDERS_OF_A_RUN = ("evaluations", "checkpoints", "trackers")
 _DONE, _TRAINED, _UNFINISHED = 3, 2, 1
 
 
@@ -114,7 +113,7 @@ def read_folder(root: Path, reader: ColumnReader) -> Found:
         _add_tuning(found, folder)
     lost = {*below.holding("episodes.jsonl")} - runs
     found.left_out += [f"{folder}: {RECORD} is missing." for folder in sorted(lost)]
-    known = runs | {run / part for run in runs for part in _FOLDERS_OF_A_RUN}
+    known = runs | {run / part for run in runs for part in PARTS}
     for folder in sorted(below.names.keys() - known - lost):
         of_tuning = {FILE} if folder in tunings else set()
         if folder.name != CHOSEN or folder.parent not in tunings:
@@ -198,7 +197,7 @@ def _holds_numbers(name: str) -> bool:
 
 def _listed(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
-        if path.name in _FOLDERS_OF_A_RUN and path.is_dir() and not path.is_symlink():
+        if path.name in PARTS and path.is_dir() and not path.is_symlink():
             yield from sorted(path.iterdir())
         else:
             yield path

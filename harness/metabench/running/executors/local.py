@@ -5,8 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -162,7 +163,8 @@ def _main(job: Job, messages: Connection, gpu: str) -> None:
     """What a worker process does."""
     if gpu:  # CUDA reads it when it is first used, which is later
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    with StopRequest(patient=True) as stop:
+    # What plugins print is nothing that anybody asked the command for.
+    with redirect_stdout(sys.stderr), StopRequest(patient=True) as stop:
         let_in()
 
         def emit(event: RunEvent) -> None:

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.context import SpawnProcess
@@ -250,7 +250,7 @@ def _follow_here(seat: _Seat) -> None:
         return Team(rank=seat.rank, count=seat.count, device=device, store=store)
 
     # A Ctrl-C reaches all processes of a terminal; this one ends when the leader does.
-    with StopRequest(patient=True):
+    with redirect_stdout(sys.stderr), StopRequest(patient=True):
         let_in()
         code = _follow(
             team, device=seat.device, threads=seat.threads, plugin_files=seat.plugin_files

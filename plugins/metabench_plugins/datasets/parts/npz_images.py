@@ -7,6 +7,7 @@ import zipfile
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from metabench import DataError
+from metabench.data import open_zip
 
 if TYPE_CHECKING:
     from metabench.data import Originals
@@ -35,7 +36,7 @@ def provide_rows(originals: Originals, name: str, array: str) -> list[str]:
     """
     what = f"{array} of {name} in {originals.path}"
     with originals.explained(name):
-        file = zipfile.ZipFile(originals.open(name))
+        file = open_zip(originals.open(name), path=originals.path / name)
         if f"{array}.npy" not in file.namelist():
             raise DataError(f"{name} in {originals.path} has no array {array}.")
         member = file.getinfo(f"{array}.npy")
