@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from committed_studies import RESULTS, STUDIES, papers_of, report_of, runs_of
 from latex_documents import GEOMETRIES, misfits
 
+import metabench
 from metabench.papers.claims import ClaimResult, evaluate, load_claims
 from metabench.papers.reference_files import find_reference
 from metabench.papers.report import build_paper_report
@@ -33,6 +35,14 @@ VERDICTS = {
         "m-nas-near-maml": "refuted (one seed)",
         "m-nas-genotypes": "supported (one seed)",
         "m-nas-genotypes-by-source": "supported (one seed)",
+    },
+    "m-nas-table-1-guarded": {
+        "m-nas-modulation": "undecided",
+        "m-nas-modulation-tree": "undecided",
+        "m-nas-searched-average": "undecided",
+        "m-nas-searched-harmonics": "undecided",
+        "m-nas-searched-extrapolates": "undecided",
+        "m-nas-near-maml": "undecided",
     },
     "m-nas-table-1-seeds": {
         "m-nas-modulation": "undecided [medium]",
@@ -94,6 +104,13 @@ QUOTED = [
     ("m-nas-table-1-seeds", "m-nas-searched-average", ("mumomaml", "mnas"), "0.297 [0.007, 0.586]"),
     ("m-nas-table-1-seeds", "m-nas-per-task", ("mnas-shared", "mnas"), "0.177 [0.001, 0.353]"),
     ("m-nas-table-1-seeds", "m-nas-near-maml", ("bmaml", "maml"), "0.289 [0.037, 0.541]"),
+    (
+        "m-nas-table-1-guarded",
+        "m-nas-modulation",
+        ("hsml-notree", "maml"),
+        "1.251 [1.161, 1.341]",
+    ),
+    ("m-nas-table-1-guarded", "m-nas-near-maml", ("maml", "mtnet"), "0.330 [0.278, 0.381]"),
     ("toy-guarded", "m-nas-modulation", ("mnas", "maml"), "1.106 [1.012, 1.200]"),
     ("toy-guarded", "m-nas-modulation", ("hsml-notree", "maml"), "1.099 [1.005, 1.193]"),
     ("toy-guarded", "m-nas-modulation", ("mnas", "mnas-nm"), "0.607 [0.464, 0.751]"),
@@ -193,6 +210,31 @@ def test_the_written_table_is_the_rendered_one(catalog: Catalog, table_1: Result
     reference = find_reference(catalog, "m-nas/table-1")
     rendered = render(build_paper_report(table_1, reference), Format.md)
     assert (TABLE_1 / "README.md").read_text(encoding="utf-8").endswith(rendered)
+
+
+def test_the_written_table_at_the_papers_length_is_the_rendered_one(catalog: Catalog) -> None:
+    study = "m-nas-table-1-guarded"
+    reference = find_reference(catalog, "m-nas/table-1")
+    rendered = render(build_paper_report(runs_of(study), reference), Format.md)
+    assert (RESULTS / study / "README.md").read_text(encoding="utf-8").endswith(rendered)
+
+
+def test_the_rates_of_maml_are_those_of_the_tuning() -> None:
+    """The scores of the trials, and how the chosen rate compares at the paper's length."""
+    folder = RESULTS / "toy-maml-rate"
+    text = " ".join((folder / "README.md").read_text(encoding="utf-8").split())
+    (study,) = json.loads((folder / "tuning" / "tuning.json").read_bytes())["studies"]
+    assert len(study["trials"]) == 4
+    for trial in study["trials"]:
+        (rate,) = trial["values"].values()
+        assert f"| {rate:g} | {trial['score']:.3f} ± {trial['half_width']:.3f} |" in text
+    (chosen,) = folder.glob("*/maml/*")
+    (usual,) = (RESULTS / "m-nas-table-1-guarded").glob("*/maml/*")
+    found = metabench.compare(str(usual), str(chosen)).to_frame().set_index("column")
+    for column in ("average", "harmonics"):
+        row = found.loc[column]
+        quoted = f"{row['difference']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        assert f"on {column} by {quoted}" in text
 
 
 @pytest.mark.parametrize("study", ["toy-readings", "m-nas-table-1-seeds", "toy-guarded"])

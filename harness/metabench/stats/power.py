@@ -193,7 +193,8 @@ def power_above(difference: Difference, *, margin: float, alpha: float = ALPHA) 
     bound = quantile(1 - alpha / 2, difference.degrees)
     if math.isinf(difference.degrees):
         return upper_tail(bound - shift)
-    return float(scipy_stats("Student's t").nct.sf(bound, difference.degrees, shift))
+    with np.errstate(divide="ignore"):  # SciPy 1.11 takes a logarithm of 0 on the way
+        return float(scipy_stats("Student's t").nct.sf(bound, difference.degrees, shift))
 
 
 def power_of(difference: Difference, *, size: float, alpha: float = ALPHA) -> float:
@@ -213,10 +214,10 @@ def _power(error: float, degrees: float, size: float, alpha: float) -> float:
         return upper_tail(bound - shift) + upper_tail(bound + shift)
     # A frozen distribution takes a millisecond to make, ten times as long as its probabilities.
     noncentral = scipy_stats("Student's t").nct
-    wrong_side = float(noncentral.cdf(-bound, degrees, shift))  # nan where it is below 1e-100
-    return float(noncentral.sf(bound, degrees, shift)) + (
-        0.0 if math.isnan(wrong_side) else wrong_side
-    )
+    with np.errstate(divide="ignore"):  # SciPy 1.11 takes a logarithm of 0 on the way
+        wrong_side = float(noncentral.cdf(-bound, degrees, shift))  # nan where it is below 1e-100
+        right_side = float(noncentral.sf(bound, degrees, shift))
+    return right_side + (0.0 if math.isnan(wrong_side) else wrong_side)
 
 
 def _factor(degrees: float, power: float, alpha: float) -> float:
