@@ -223,7 +223,9 @@ def test_a_row_says_that_its_network_drops(tmp_path: Path) -> None:
     words = "network dropout 0, 0, 0.1, 0.3 after its blocks"
     assert dropped.conditions.regularization == words
     (table,) = build_report(read_runs(tmp_path)).tables
-    assert f"regularization (protonet {words}, protonet none)" in table.caption
+    networks = ("conv4(dropout=[0.0, 0.0, 0.1, 0.3], filters=4)", "conv4(filters=4)")
+    first, second = (f"protonet on {network}" for network in networks)
+    assert f"regularization ({first} {words}, {second} none)" in table.caption
     own = training_conditions(planned("metaoptnet", dropping).spec, CATALOG)
     assert own is not None
     assert own.regularization == f"weight decay 0.0005, {words}"
