@@ -87,7 +87,7 @@ def test_runs_in_processes_of_their_own_print_there_too() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "printed" not in done.stdout
-    assert done.stderr.count("printed in a meta-step\n") == 4
+    assert done.stderr.count("printed in a meta-step") == 4  # lines of two processes may mix
 
 
 def test_what_is_printed_is_not_taken_for_what_was_measured() -> None:
