@@ -191,6 +191,22 @@ def test_programs_as_they_are_compiled(
     assert stepper.by_program >= 1
 
 
+def compiled_beside(
+    catalog: Catalog, name: str, *, n_steps: int, rel: float
+) -> tuple[Stepper, list[str]]:
+    """Train compiled beside the learner's own steps, and compare the losses of each step."""
+    bench = Bench(catalog.learner(name), "regression", lambda: catalog)
+    own, other = bench.build(), bench.build()
+    said: list[str] = []
+    stepper = Stepper(other, by_inductor, say=said.append)
+    for step in range(n_steps):
+        tasks, progress = bench.tasks(seed=step % 7), step / n_steps
+        wanted = own.meta_step(tasks, progress=progress, rng=generator(step))
+        found = stepper(tasks, progress=progress, rng=generator(step))
+        assert float(found["loss"]) == pytest.approx(float(wanted["loss"]), rel=rel)
+    return stepper, said
+
+
 @pytest.mark.slow
 @pytest.mark.exhaustive
 @pytest.mark.filterwarnings("default")  # Inductor has some of its own
@@ -199,15 +215,7 @@ def test_a_long_training_by_compiled_programs(
     catalog: Catalog, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    bench = Bench(catalog.learner(name), "regression", lambda: catalog)
-    own, other = bench.build(), bench.build()
-    said: list[str] = []
-    stepper = Stepper(other, by_inductor, say=said.append)
-    for step in range(200):
-        tasks, progress = bench.tasks(seed=step % 7), step / 200
-        wanted = own.meta_step(tasks, progress=progress, rng=generator(step))
-        found = stepper(tasks, progress=progress, rng=generator(step))
-        assert float(found["loss"]) == pytest.approx(float(wanted["loss"]), rel=1e-6)
+    stepper, said = compiled_beside(catalog, name, n_steps=200, rel=1e-6)
     assert stepper.by_program >= 199, said
 
 
@@ -246,14 +254,6 @@ def test_compiled_programs_in_float32(
     """As in a run: some operators are others than in float64."""
     torch.set_default_dtype(torch.float32)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    bench = Bench(catalog.learner(name), "regression", lambda: catalog)
-    own, other = bench.build(), bench.build()
-    said: list[str] = []
-    stepper = Stepper(other, by_inductor, say=said.append)
-    for step in range(3):
-        tasks, progress = bench.tasks(seed=step), step / 10
-        wanted = own.meta_step(tasks, progress=progress, rng=generator(step))
-        found = stepper(tasks, progress=progress, rng=generator(step))
-        assert float(found["loss"]) == pytest.approx(float(wanted["loss"]), rel=1e-3)
+    stepper, said = compiled_beside(catalog, name, n_steps=3, rel=1e-3)
     assert not any("eagerly" in text for text in said), said
     assert stepper.by_program >= 2
