@@ -1,4 +1,4 @@
-"""Every learner that does not search runs on Omniglot by its name alone; one table has all."""
+"""Every learner runs on Omniglot by its name alone; one table has all."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from metabench.plugin.catalog import load_catalog
 from metabench.results.reading import read_runs
 
 CATALOG = load_catalog()
-LEARNERS = sorted(
-    name
+META_LEARNERS = {
+    name: spec
     for name, spec in CATALOG.learners.items()
-    if "classification" in spec.kinds and not spec.one_task and not spec.searches
-)
+    if "classification" in spec.kinds and not spec.one_task
+}
+LEARNERS = sorted(name for name, spec in META_LEARNERS.items() if not spec.searches)
+SEARCHING = sorted(name for name, spec in META_LEARNERS.items() if spec.searches)
 
 
 @pytest.mark.slow
@@ -34,3 +36,20 @@ def test_every_learner_runs_by_its_name_alone(tmp_path: Path, setting: str) -> N
     table = CliRunner().invoke(app, ["report", str(tmp_path)])
     assert table.exit_code == 0
     assert all(name in table.output for name in LEARNERS)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("learner", SEARCHING)
+def test_every_learner_that_searches_runs_with_twenty_ways(tmp_path: Path, learner: str) -> None:
+    """One task and one meta-step: of `metanas-maml` alone, a step takes 25 s of one core."""
+    command = ["run", "--learner", learner, "--suite", "omniglot", "--setting", "20w5s"]
+    command += ["--data", "synthetic", "--budget", "smoke", "--out", str(tmp_path)]
+    for least in ("budget.meta_steps", "budget.meta_batch", "protocol.episodes"):
+        command += ["--set", f"{least}=1"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    (run,) = read_runs(tmp_path).runs
+    assert run.record.spec.learner.name == learner
+    assert len(run.episodes.score) == 1
+    assert 0 <= run.episodes.score[0] <= 1

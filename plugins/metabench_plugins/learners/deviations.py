@@ -427,6 +427,7 @@ _DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
     "metanas": _METANAS,
     "random-search": _METANAS_NETWORK,
     "anil": (_GUARD,),
+    "nil": (_GUARD,),
     "meta-sgd": (_GUARD, _META_SGD),
     "protonet": (_GUARD, _METRIC, _TRAIN_WAYS),
     "leo": _LEO,

@@ -34,6 +34,7 @@ from metabench import (
     Training,
     predictor,
 )
+from metabench_plugins.learners.parts.attention import log_attention
 from metabench_plugins.learners.parts.augmentation import (
     AugmentedParams,
     augmented,
@@ -239,8 +240,4 @@ class MatchingNet(MetricLearner):
 
     def logits(self, queries: Tensor, support: Tensor, members: Tensor) -> Tensor:
         """The logs of the classes' shares of the attention."""
-        cosines = functional.normalize(queries, dim=2) @ functional.normalize(support, dim=2).mT
-        scale: float = self.params.scale
-        attention = (scale * cosines).log_softmax(dim=2)
-        of_class = members.log().mT.unsqueeze(1)  # [tasks, 1, ways, n], 0 or minus infinity
-        return (attention.unsqueeze(2) + of_class).logsumexp(dim=3)
+        return log_attention(queries, support, members, scale=self.params.scale)

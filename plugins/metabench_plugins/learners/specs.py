@@ -62,6 +62,19 @@ def _learners() -> Iterator[LearnerSpec]:
         reference="Raghu, Raghu, Bengio and Vinyals, ICLR 2020",
     )
     yield LearnerSpec(
+        name="nil",
+        version=1,
+        summary="NIL: trains as ANIL; at test the last layer is removed, and classes are weighted "
+        "by cosines to the support examples (Raghu et al. 2020).",
+        kinds=("classification",),
+        params="metabench_plugins.learners.anil:AnilParams",
+        factory="metabench_plugins.learners.anil:Nil",
+        splits_tasks=True,
+        conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
+        steps_at_test="metabench_plugins.learners.without_training:no_steps",
+        reference="Raghu, Raghu, Bengio and Vinyals, ICLR 2020",
+    )
+    yield LearnerSpec(
         name="meta-sgd",
         version=1,
         summary="Meta-SGD: MAML with a learned learning rate for every weight (Li et al. 2017).",

@@ -12,6 +12,7 @@ TITLES: Mapping[str, str] = {
     "maml": "MAML",
     "reptile": "Reptile",
     "anil": "ANIL",
+    "nil": "NIL",
     "meta-sgd": "Meta-SGD",
     "maml++": "MAML++",
     "protonet": "ProtoNet",

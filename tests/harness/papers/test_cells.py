@@ -57,11 +57,18 @@ def test_unknown_names_get_the_nearest(
 
 
 def test_a_system_without_a_learner_is_named(catalog: Catalog) -> None:
+    key, left = "protonet/table-1", "Matching networks, fine-tuned"
+    plan = plan_table(table(catalog, key), catalog, Wanted(settings=("5w1s",)))
+    assert f"{left}: metabench has no such learner." in plan.left_out
+    assert "protonet" in {run.spec.learner.name for run in plan.runs}
+    with pytest.raises(UsageError, match=f"{left}: metabench has no such learner"):
+        plan_table(table(catalog, key), catalog, Wanted(rows=(left,)))
+
+
+def test_every_row_of_anil_has_a_learner(catalog: Catalog) -> None:
     plan = plan_table(table(catalog, "anil/table-4"), catalog, Wanted(settings=("5w1s",)))
-    assert plan.left_out == ("NIL: metabench has no such learner.",)
-    assert [run.spec.learner.name for run in plan.runs] == ["maml", "anil"]
-    with pytest.raises(UsageError, match="NIL: metabench has no such learner"):
-        plan_table(table(catalog, "anil/table-4"), catalog, Wanted(rows=("NIL",)))
+    assert [run.spec.learner.name for run in plan.runs] == ["maml", "anil", "nil"]
+    assert not plan.left_out
 
 
 def test_a_row_is_run_on_the_network_that_it_asks_for(catalog: Catalog) -> None:

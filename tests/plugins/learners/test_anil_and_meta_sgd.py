@@ -1,4 +1,7 @@
-"""ANIL and Meta-SGD reduce to MAML, and their meta-gradients are those of finite differences."""
+"""ANIL and Meta-SGD reduce to MAML, and their meta-gradients are those of finite differences.
+
+NIL trains as ANIL does, and predicts by cosines alone.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import pytest
 import torch
 from tests.helpers.small_tasks import batch, context, generator, in_double
 
-from metabench_plugins.learners.anil import Anil, AnilParams
+from metabench_plugins.learners.anil import Anil, AnilParams, Nil
 from metabench_plugins.learners.maml import Maml, MamlParams
 from metabench_plugins.learners.meta_sgd import MetaSgd, MetaSgdParams
 
@@ -47,6 +50,41 @@ def test_anil_adapts_the_head_alone(kind: str) -> None:
     *_, end = anil._test_path(start, support, steps=3)
     moved = {n for n, w in end.items() if not torch.equal(w, start.weights[n].expand_as(w))}
     assert moved == {"head.weight", "head.bias"}
+
+
+def test_nil_trains_as_anil() -> None:
+    """Every weight after three meta-steps is equal, so both differ at meta-test alone."""
+    params = AnilParams(inner_lr=0.05, **INNER)
+    anil, nil = (made(learner, params, "classification") for learner in (Anil, Nil))
+    for step in range(3):
+        for learner in (anil, nil):
+            learner.meta_step(batch("classification", seed=step), progress=0.0, rng=generator(step))
+    for name, weight in anil.outer.weights.items():
+        assert torch.equal(weight, nil.outer.weights[name])
+
+
+def test_nil_weights_classes_by_cosines_without_its_head() -> None:
+    nil = made(Nil, AnilParams(**INNER), "classification")
+    tasks = batch("classification")
+    before = nil.adapt(tasks.support, rng=generator())
+    expected = torch.empty(0, dtype=torch.double)
+    with torch.no_grad():
+        body = {n: w[None] for n, w in nil.outer.weights.items() if not n.startswith("head.")}
+        support, query = (nil.space.forward(body, {}, d.x) for d in (tasks.support, tasks.query))
+        for task, labels in enumerate(tasks.support.y):
+            for embedded in query[task]:
+                cosines = torch.stack(
+                    [s @ embedded / (s.norm() * embedded.norm()) for s in support[task]]
+                )
+                attention = cosines.exp() / cosines.exp().sum()
+                shares = [attention[labels == c].sum() for c in range(nil.context.shape.ways)]
+                expected = torch.cat([expected, torch.stack(shares)])
+        for name in ("head.weight", "head.bias"):
+            nil.outer.weights[name].add_(7.0)
+    for adapted in (before, nil.adapt(tasks.support, rng=generator())):
+        found = adapted.predict(tasks.query.x).exp()
+        torch.testing.assert_close(found.flatten(), expected, atol=1e-12, rtol=1e-12)
+        assert list(adapted.n_params) == [sum(w.numel() for w in body.values())] * len(support)
 
 
 @KINDS

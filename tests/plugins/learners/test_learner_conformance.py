@@ -33,6 +33,7 @@ CASES = [
         "metaoptnet-ridge",
         "mtnet",
         "mumomaml",
+        "nil",
         "protonet",
         "r2d2",
         "tadam",

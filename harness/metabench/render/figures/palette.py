@@ -74,6 +74,7 @@ LEARNERS: Mapping[str, tuple[int, Dash]] = {
     "gaussian-process": (GREY, DASH_DOT),
     "nearest-centroid": (GREY, LONG),
     "random-search-maml": (GREY, DASH_DOTS),
+    "nil": (PINK, DASH_DOTS),
 }
 """Color and line of each built-in learner; no two have both alike. Append, never reassign: figures
 of one paper are made at different times."""
