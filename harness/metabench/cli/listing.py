@@ -52,6 +52,9 @@ _GIVEN = {
 }
 """The tables of what a suite file gives single learners and networks, by field."""
 
+_ABSENT = (None, "", {}, [])
+"""Values that say nothing, whose lines are left out."""
+
 _FORMER = {"space": "networks", "spaces": "networks"}
 """Words that mean the same and are no longer shown."""
 
@@ -282,7 +285,7 @@ def _tables(detail: dict[str, Any], width: int | None) -> str:
         [
             [_SHOWN.get(key, key), _words(value)]
             for key, value in detail.items()
-            if key not in ("kind", "name", *tables, *brought, *given) and value not in ("", {}, [])
+            if key not in ("kind", "name", *tables, *brought, *given) and value not in _ABSENT
         ],
         width,
     )
@@ -294,7 +297,7 @@ def _tables(detail: dict[str, Any], width: int | None) -> str:
         blocks.append(columns(["source", "dataset", "parameters"], rows, width))
     for key in given:
         if detail[key]:
-            rows = [[name, _words(values)] for name, values in detail[key].items()]
+            rows = [[name, _words(_present(values) if key == "backends" else values)] for name, values in detail[key].items()]
             blocks.append(columns(_GIVEN[key], rows, width))
     layers = {"settings": "setting", "budgets": "budget", "evaluations": "evaluation"}
     for key, title in layers.items():
@@ -315,12 +318,18 @@ def _tables(detail: dict[str, Any], width: int | None) -> str:
 
 
 def _layer(layer: dict[str, Any]) -> tuple[str, str]:
-    said = {key: value for key, value in layer.items() if key != "summary" and value}
-    return layer["summary"], _words(said)
+    said = {key: value for key, value in layer.items() if key != "summary"}
+    return layer["summary"], _words(_present(said))
+
+
+def _present(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value not in _ABSENT}
 
 
 def _words(value: Any) -> str:
-    """A value on one line, ``ways=5 shots=1``."""
+    """A value on one line, ``ways=5 shots=1``, in the words of a suite file."""
+    if value is None:
+        return "null"
     if isinstance(value, dict):
         return " ".join(
             f"{key}({_words(item)})" if isinstance(item, dict) else f"{key}={_words(item)}"

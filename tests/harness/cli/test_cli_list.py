@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,9 @@ from result_factory import GOLDEN
 from typer.testing import CliRunner
 
 from metabench.cli import app
+from metabench.cli.listing import page_of
 from metabench.papers.conditions import FACTS
+from metabench.plugin.catalog import load_catalog
 from metabench.render.columns import columns
 
 KINDS = (
@@ -174,6 +177,20 @@ def test_show_suite_gives_settings_and_budgets() -> None:
     text = call("show", "toy-regression")
     for name in (*suite["settings"], *suite["budgets"], *(s["name"] for s in suite["sources"])):
         assert name in text
+
+
+def test_show_prints_values_in_the_words_of_a_suite_file_and_leaves_out_absent_ones() -> None:
+    catalog = load_catalog()
+    for kind in ("learner", "suite", "dataset", "space", "strategy", "metric", "executor"):
+        for name, thing in catalog.named(kind).items():
+            page = page_of(catalog, kind, name, thing, None)
+            assert not re.search(r"(=| {2})(None|True|False)\b", page), (kind, name)
+
+
+def test_show_says_null_where_a_suite_sets_it_and_nothing_where_a_network_is_not_searched() -> None:
+    lines = [" ".join(line.split()) for line in call("show", "omniglot").splitlines()]
+    assert "mumomaml inner_clip=20 max_norm=null" in lines
+    assert "auto-meta network=auto-meta" in lines
 
 
 def test_show_suite_has_a_line_for_each_learner_that_it_sets() -> None:
