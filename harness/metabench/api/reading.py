@@ -297,22 +297,26 @@ def build_tables(
 
 
 def refuse_trials(results: Results, directory: str | Path) -> None:
-    """Refuse the folder of a tuning without a run that counts; say what to run instead.
+    """Refuse a folder that holds a tuning and no run that counts; say what to run instead.
 
     Raises:
         DataError: it is one.
     """
-    from metabench.results.tunings import read_tuning
+    from metabench.results.folders import look_below
+    from metabench.results.tunings import FILE, read_tuning, tuning_above
 
-    folder = Path(directory)
-    tuning = None if results.runs else read_tuning(folder)
-    if tuning is None:
+    if results.runs:
+        return
+    held = look_below(Path(directory)).holding(FILE)
+    folder = held[0] if held else tuning_above(Path(directory))
+    tuning = None if folder is None else read_tuning(folder)
+    if folder is None or tuning is None:
         return
     plans = [str(folder / study.plan) for study in tuning.studies if study.plan]
     command = shlex.join(["metabench", "run", *plans[:1]])
     raise DataError(
-        f"{folder} is the folder of a tuning, whose trials are judged on meta-validation only and "
-        "are in no table.",
+        f"No run in {directory} is tested: {folder} is the folder of a tuning, whose trials are "
+        "judged on meta-validation only and are in no table.",
         hint=f"Test the chosen values: {command}"
         if plans
         else "Nothing is chosen yet: give the command of the tuning again.",

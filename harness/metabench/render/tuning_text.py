@@ -78,8 +78,8 @@ def _said(study: StudyRecord) -> str:
 
 def _next(study: StudyRecord, folder: Path) -> Iterator[str]:
     best = study.best
-    if waiting := sum(trial.status == "waiting" for trial in study.trials):
-        yield f"{counted(waiting, 'trial')} not judged yet; the same command goes on."
+    if unjudged := sum(trial.status == "unjudged" for trial in study.trials):
+        yield f"{counted(unjudged, 'trial')} not judged yet; the same command goes on."
     if best is None:
         yield "Nothing is chosen, since no trial was judged."
         return

@@ -28,6 +28,7 @@ from metabench.results.same_code import made_elsewhere
 from metabench.results.schema import SCHEMA, RunRecord
 from metabench.results.state import state_of
 from metabench.results.store import RunStore
+from metabench.results.tunings import is_trial
 from metabench.values import digest
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ class Results:
     Attributes:
         runs: the runs that count, in the order of their folders.
         others: records of runs that are not done, which never count.
-        problems: what is wrong, one sentence each, with the path.
+        problems: what is wrong, one sentence each, with the path. A trial that is trained is as it
+            should be.
         read_at: when reading began, in nanoseconds since 1970; 0 if unknown.
         under_way: folders of runs that a process is making; they are not counted, and no problem.
     """
@@ -105,6 +107,8 @@ def read_runs(path: str | Path) -> Results:
                 if state_of(folder, record) == "running":
                     under_way.append(folder)
                     continue
+                if record.status == "trained" and is_trial(folder):
+                    continue  # it ends before meta-test
                 raise NotCountedError(f"the run is {_status(record)}, so it is not counted")
             run, flaws = read_finished(folder, record, reader)
             if (twin := runs.get((run.config_id, record.spec.seed))) is not None:

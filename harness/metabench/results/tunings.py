@@ -27,7 +27,7 @@ FILE = "tuning.json"
 TRIALS = "trials"
 CHOSEN = "chosen"
 
-TrialStatus = Literal["waiting", "failed", "done"]
+TrialStatus = Literal["unjudged", "failed", "done"]
 
 
 class Trial(Frozen):
@@ -36,8 +36,9 @@ class Trial(Frozen):
     number: int = Field(ge=1, description="Its place among the trials of the study.")
     values: dict[str, Any] = Field(description="The values, by parameter.")
     status: TrialStatus = Field(
-        default="waiting",
-        description="`waiting` until all its runs are judged; `failed` where one of them failed.",
+        default="unjudged",
+        description="`unjudged` until all its runs are judged, whether they are begun or not; "
+        "`failed` where one of them failed.",
     )
     error: str = Field(default="", description="Why it failed, in a sentence.")
     runs: tuple[str, ...] = Field(default=(), description="Ids of its runs, one for each seed.")
@@ -92,7 +93,7 @@ class StudyRecord(Frozen):
     @property
     def ended(self) -> list[Trial]:
         """The trials that are judged, or failed."""
-        return [trial for trial in self.trials if trial.status != "waiting"]
+        return [trial for trial in self.trials if trial.status != "unjudged"]
 
 
 class TuningRecord(Frozen):
@@ -145,12 +146,18 @@ def read_tuning(folder: Path) -> TuningRecord | None:
         ) from error
 
 
+def tuning_above(folder: Path) -> Path | None:
+    """The folder of the tuning in whose ``trials/`` a folder lies; None if in none."""
+    here = folder.absolute()
+    for place in (here, *here.parents):
+        if place.name == TRIALS and (place.parent / FILE).is_file():
+            return place.parent
+    return None
+
+
 def is_trial(folder: Path) -> bool:
     """Whether the run in a folder is a trial of a tuning."""
-    return any(
-        place.name == TRIALS and (place.parent / FILE).is_file()
-        for place in folder.absolute().parents
-    )
+    return tuning_above(folder) is not None
 
 
 def write_tuning(record: TuningRecord, folder: Path) -> None:

@@ -130,7 +130,7 @@ class StudyAtWork:
         blocks = self._blocks.get(trial.number)
         if blocks is None:
             error = self._errors.get(trial.number, "")
-            status = "failed" if error else "waiting"
+            status = "failed" if error else "unjudged"
             return bare.model_copy(update={"status": status, "error": error})
         interval, by_seed = _interval(blocks)
         width = interval.half_width
@@ -197,7 +197,7 @@ def run_trials(
         at_once: trials that TPE proposes before it learns how they scored.
 
     Returns:
-        The record as it is written. Trials are waiting if the executor hands runs over.
+        The record as it is written. Trials are unjudged if the executor hands runs over.
 
     Raises:
         KeyboardInterrupt: when it was interrupted; the same call goes on.

@@ -98,7 +98,7 @@ def test_a_tuning_that_was_stopped_gives_what_one_that_was_not_gives(tmp_path: P
         tuned(tmp_path / "a", on_event=stopping)
     begun = read_tuning(tmp_path / "a")
     assert begun is not None
-    assert [trial.status for trial in begun.studies[0].trials] == ["waiting", "waiting"]
+    assert [trial.status for trial in begun.studies[0].trials] == ["unjudged", "unjudged"]
     whole, cut = tuned(tmp_path / "b"), tuned(tmp_path / "a")
     assert cut.studies == whole.studies
 
@@ -206,6 +206,38 @@ def test_trials_that_several_processes_cannot_share_are_refused_before_any(tmp_p
     with pytest.raises(metabench.UsageError, match="makes its meta-steps in one process"):
         tuned(tmp_path, "reptile", sweep={"learner.inner_lr": [0.001, 0.01]}, ranks=2)
     assert not (tmp_path / "trials").exists()
+
+
+@pytest.mark.parametrize("place", ["", "T", "T/trials"])
+def test_trials_are_no_problem_of_a_folder_and_are_no_rows(tmp_path: Path, place: str) -> None:
+    tuned(tmp_path / "T")
+    found = read_runs(tmp_path / place)
+    assert (found.runs, found.problems, len(found.others)) == ((), (), 2)
+    refused = CliRunner().invoke(app, ["report", str(tmp_path / place)])
+    assert refused.exit_code == 3
+    assert "metabench run" in refused.stderr
+    assert "not tested" not in refused.stderr
+
+
+def test_a_report_beside_a_tuning_says_nothing_of_its_trials(tmp_path: Path) -> None:
+    (plan,) = tuned(tmp_path / "T").plans
+    CliRunner().invoke(app, ["run", str(plan), "--out", str(tmp_path / "R")])
+    said = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert (said.exit_code, said.stderr) == (0, "")
+
+
+def test_a_trial_that_is_being_made_is_not_said_to_wait(tmp_path: Path) -> None:
+    seen = []
+
+    def note(event: RunEvent) -> None:
+        if event.phase == "meta-train":
+            now = read_tuning(tmp_path)
+            assert now is not None
+            seen.append([trial.status for trial in now.studies[0].trials])
+
+    tuned(tmp_path, on_event=note)
+    assert ["unjudged", "unjudged"] in seen
+    assert "waiting" not in str(seen)
 
 
 def test_a_table_says_which_rows_were_tuned(tmp_path: Path) -> None:
