@@ -187,7 +187,7 @@ def make_pages() -> dict[str, str]:
     claims = [load_claims(file) for file in _own(catalog, "claims").values()]
     references = [load_reference(file) for file in _own(catalog, "reference").values()]
     pages = {
-        "claims.md": claims_page(claims),
+        "claims.md": claims_page(claims, catalog),
         "cli.md": _cli(),
         "contracts.md": _contracts(),
         "errors.md": _errors(),

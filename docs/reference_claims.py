@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from reference_text import table
 
-from metabench.papers.claims import ClaimFile
+from metabench.papers.claims import Claim, ClaimFile
 from metabench.papers.claims.sentences import says
+from metabench.planning.suite import load_suite
+from metabench.plugin.catalog import Catalog
 from metabench.stats.association import N_PERMUTATIONS
 from metabench.stats.search_measures import MEASURES, N_FOLDS
 
@@ -15,15 +17,21 @@ MADE_FOR_CLAIMS = {
 """Measures that no record holds."""
 
 
-def claims_page(files: list[ClaimFile]) -> str:
-    """The page as Markdown."""
+def claims_page(files: list[ClaimFile], catalog: Catalog) -> str:
+    """The page as Markdown; the catalog has the metrics that claims are about."""
     blocks = [
         "# Claims",
         "What the papers say of their results, as `metabench claims` judges it.",
     ]
     for file in files:
         rows = [
-            [f"`{c.id}`", c.sentence, c.source, says(c), f"{c.suite} @ {c.setting}"]
+            [
+                f"`{c.id}`",
+                c.sentence,
+                c.source,
+                says(c, _unit(c, catalog)),
+                f"{c.suite} @ {c.setting}",
+            ]
             for c in file.claims
         ]
         header = ["claim", "in our words", "printed in", "compared", "on"]
@@ -42,3 +50,9 @@ def claims_page(files: list[ClaimFile]) -> str:
         table(["measure", "meaning"], [[f"`{name}`", text] for name, text in shown.items()]),
     ]
     return "\n\n".join(blocks)
+
+
+def _unit(claim: Claim, catalog: Catalog) -> str:
+    """The unit of the scores that a claim is about."""
+    metric = claim.metric or load_suite(catalog.suites[claim.suite]).metric
+    return catalog.metric(metric).facts.unit

@@ -297,7 +297,8 @@ def _tables(detail: dict[str, Any], width: int | None) -> str:
         blocks.append(columns(["source", "dataset", "parameters"], rows, width))
     for key in given:
         if detail[key]:
-            rows = [[name, _words(_present(values) if key == "backends" else values)] for name, values in detail[key].items()]
+            told = _present if key == "backends" else dict
+            rows = [[name, _words(told(values))] for name, values in detail[key].items()]
             blocks.append(columns(_GIVEN[key], rows, width))
     layers = {"settings": "setting", "budgets": "budget", "evaluations": "evaluation"}
     for key, title in layers.items():

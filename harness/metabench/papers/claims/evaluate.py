@@ -39,6 +39,7 @@ class ClaimResult:
         claim: the claim.
         paper: citation of the paper.
         budget: of the runs; "" where they have none in common.
+        unit: of the scores: ``%``, or the name of the metric.
         verdict: of the whole claim.
         decided_by: the pair that decided it; None where no pair did.
         reason: why there is no such pair; else "".
@@ -54,6 +55,7 @@ class ClaimResult:
     claim: Claim
     paper: str
     budget: str
+    unit: str
     verdict: Verdict
     decided_by: PairResult | None = None
     reason: str = ""
@@ -68,11 +70,6 @@ class ClaimResult:
     def said(self) -> str:
         """The verdict with its scope."""
         return self.scope.of(self.verdict)
-
-    @property
-    def unit(self) -> str:
-        """The unit of the scores; "" where no pair has any."""
-        return next((pair.unit for pair in self.pairs if pair.unit), "")
 
 
 def evaluate(
@@ -119,13 +116,15 @@ def _evaluate(
     about = runs_through(
         (run for run in runs if run.record.spec.suite == claim.suite), claim.metric
     )
-    found = choose(claim, evaluated_configurations(about, evaluation=claim.evaluation))
+    configs = evaluated_configurations(about, evaluation=claim.evaluation)
+    found = choose(claim, configs)
     if isinstance(found, str):
         return [
             ClaimResult(
                 claim=claim,
                 paper=paper,
                 budget="",
+                unit=configs[0].metric.unit,
                 verdict="not comparable",
                 reason=found,
             )
@@ -166,6 +165,7 @@ def _of_group(
         claim=claim,
         paper=paper,
         budget=found.configs[0].spec.budget,
+        unit=found.configs[0].metric.unit,
         verdict=verdict,
         decided_by=decided_by,
         reason="" if decided_by else _no_run(claim, missing),

@@ -121,8 +121,8 @@ def _could_have_been(claim: Claim, pair: PairResult, visible: float) -> str:
     if half_width > margin:
         unless = "" if close else " unless the left is better"
         supported = (
-            f"the half-width {number(half_width, pair.unit)} exceeds the margin {margin:g}, so "
-            f"these data cannot support the claim{unless}"
+            f"the half-width {number(half_width, pair.unit)} exceeds the margin of "
+            f"{_margin(margin, pair.unit)}, so these data cannot support the claim{unless}"
         )
     else:
         supported = (

@@ -288,6 +288,13 @@ def test_evaluations_are_compared_if_they_asked_the_same(tmp_path: Path) -> None
     assert deciding(found) == "there is no run of hsml with evaluation extrapolation."
 
 
+def test_a_margin_has_its_unit_also_where_a_side_was_not_run(tmp_path: Path) -> None:
+    add(tmp_path, "mnas", level=0.7)
+    found = one(tmp_path, claim(relation="close", margin=1))
+    assert found.verdict == "undecided"
+    assert "within 1 point of maml" in render_claims([found], "table")
+
+
 def test_training_that_a_user_lengthened_on_one_side(tmp_path: Path) -> None:
     """Lengths that the suite gives are noted; those that a user gives must be equal."""
     longer = {"training": {"meta_steps": 20, "meta_batch": 4}}

@@ -67,7 +67,9 @@ def test_an_undecided_margin_says_what_it_could_have_shown(tmp_path: Path) -> No
         "at a true difference of -3.07 points it would be refuted with probability 0.8. Interval"
         in worse
     )
-    cannot = "the half-width 1.10 exceeds the margin 1, so these data cannot support the claim"
+    cannot = (
+        "the half-width 1.10 exceeds the margin of 1 point, so these data cannot support the claim"
+    )
     assert f"; {cannot}; at a true difference of ±2.57 points it would be refuted" in narrow
     assert f"; {cannot} unless the left is better; at a true difference of -2.57 points" in unless
     assert "would be detected" not in wide + worse + narrow + unless
