@@ -61,10 +61,10 @@ def _block(table: Table | PaperTable, screen: Screen) -> str:
 def _full(table: Table | PaperTable, screen: Screen) -> list[str]:
     text = text_table_of(table)
     words = legend(text, best=_SIGNS["best"], tied=_SIGNS["tied"])
-    lines = screen.said(" ".join([*text.facts, *words]))
+    lines = screen.listed([*text.facts, *words])
     for heading, notes in text.notes:
         if notes:
-            lines += ["", f"{heading}:", *screen.said(*(f"- {n}" for n in notes), indent="  ")]
+            lines += ["", f"{heading}:", *screen.listed(notes)]
     return lines
 
 

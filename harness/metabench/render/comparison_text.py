@@ -44,7 +44,7 @@ def _block(comparison: Comparison, screen: Screen) -> str:
     unit = comparison.unit
     sides = [f"{side}: {plain(name)}" for side, name in zip("AB", _sides(comparison), strict=True)]
     verdict = signed(_verdict(comparison))
-    captions = _captions(comparison) if screen.full_caption else _legend(comparison)
+    full = screen.listed(_captions(comparison)) if screen.full_caption else []
     lines = [
         *screen.said(*sides, indent="   "),
         "",
@@ -52,7 +52,7 @@ def _block(comparison: Comparison, screen: Screen) -> str:
         "",
         lay_out(_numbers(comparison, screen), screen.of_rows, rule=False, styled=screen.styled),
         "",
-        *screen.said(*captions),
+        *(full or screen.said(*_legend(comparison))),
     ]
     if comparison.extremes:
         rows = [

@@ -67,6 +67,10 @@ class Screen:
             line for text in sentences if text for line in wrap(text, self.of_words, indent=indent)
         ]
 
+    def listed(self, sentences: Iterable[str]) -> list[str]:
+        """Sentences as lines, each an entry of a list."""
+        return self.said(*(f"- {text}" for text in sentences if text), indent="  ")
+
     def painted(self, text: str, style: Style) -> str:
         """Text in a style, where codes are written."""
         return paint(text, style) if self.styled else text

@@ -161,6 +161,19 @@ def test_latex_prints_the_papers_numbers_in_grey_and_ours_below():
     assert "Verdicts on ours: $=$ match, $?$ inconclusive." in rows
 
 
+def test_the_full_caption_of_the_terminal_is_the_list_of_markdown(tmp_path: Path) -> None:
+    for learner in ("first", "second"):
+        write_run(tmp_path, make_spec(learner))
+    report = build_report(read_runs(tmp_path))
+    wide = Screen(width=10_000, full_caption=True)
+    listed = [line for line in as_table.render(report, wide).splitlines() if line[:2] == "- "]
+    of_markdown = [line for line in render(report, Format.md).splitlines() if line[:2] == "- "]
+    assert len(listed) == len(of_markdown) > 5
+    assert any("not adjusted for the number of comparisons" in line for line in listed)
+    narrow = as_table.render(report, Screen(width=40, full_caption=True)).partition("\n- ")[2]
+    assert all(line[:2] in ("- ", "  ") for line in narrow.splitlines()[1:] if line)
+
+
 @pytest.mark.parametrize(
     ("format", "best", "tied"),
     [
