@@ -144,7 +144,7 @@ def plan_test(weights: TrainedWeights, request: WeightsTest, catalog: Catalog) -
         require_values(loaded)
     as_few = request.as_trained and tested.protocol.episodes == trained.protocol.episodes
     stamps = [stamp for stamp in weights.stamps if stamp != Stamp.LIMIT or as_few]
-    stamps += stamps_of_request(replace(usual, budget=tested.budget), changes)
+    stamps += stamps_of_request(replace(usual, budget=tested.budget), changes, tested.sources)
     stamps += [stamp for data in loaded for stamp in data.stamps]
     if own.data_fingerprint not in ("", tested.data_fingerprint):
         stamps.append(Stamp.CROSS_DOMAIN)

@@ -316,7 +316,7 @@ def _planned(
                 check_functions_of(spec, catalog)
         names = {scope: name for scope, (name,) in _named([spec]).items()}
         changes = applying(request.changes, names)
-        stamps = dict.fromkeys((*stamps_of_request(request, changes), *of_data))
+        stamps = dict.fromkeys((*stamps_of_request(request, changes, spec.sources), *of_data))
         swept = sweep_in_words(request.changes, request.swept, names)
         yield PlannedRun(
             spec,
@@ -572,12 +572,19 @@ def source_choices(
     return tuple(choices)
 
 
-def stamps_of_request(request: RunRequest, changes: Changes) -> tuple[str, ...]:
-    """The stamps of runs that depart from the suite or from the budget of the papers."""
+def stamps_of_request(
+    request: RunRequest, changes: Changes, sources: Sequence[SourceChoice]
+) -> tuple[str, ...]:
+    """The stamps of runs that depart from the suite or from the budget of the papers.
+
+    Where the data of a source lies is no departure: its fingerprint says what it holds.
+    """
     stamps = [*stamps_of_budget(request.budget)]
     if request.limit:
         stamps.append(Stamp.LIMIT)
-    if any(changes.get(scope) for scope in ("data", "protocol", "budget")):
+    places = {name for source in sources for name in source.places}
+    of_data = changes.get("data", {}).keys() - places
+    if of_data or changes.get("protocol") or changes.get("budget"):
         stamps.append(Stamp.CUSTOM)
     if request.precision != "float32":
         stamps.append(Stamp(request.precision))

@@ -74,6 +74,14 @@ def test_the_identity_holds_the_fingerprint_and_no_path(catalog: Catalog) -> Non
     assert other.spec.data_fingerprint != here.spec.data_fingerprint
 
 
+def test_a_place_alone_is_no_departure_from_the_suite(catalog: Catalog) -> None:
+    usual = planned(catalog).stamps
+    assert planned(catalog, "data.path=elsewhere/pictures").stamps == usual
+    assert "custom" not in usual
+    assert "custom" in planned(catalog, "data.path=elsewhere/pictures", "data.size=32").stamps
+    assert "custom" in planned(catalog, "data.size=32").stamps
+
+
 def test_two_suites_of_one_command_have_their_own_images(catalog: Catalog) -> None:
     text = SUITE.replace("name: photos\n", "name: others\n")
     Path("others.yaml").write_text(text.replace("path: photos", "path: elsewhere/pictures"))

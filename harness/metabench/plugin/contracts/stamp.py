@@ -15,7 +15,7 @@ class Stamp(StrEnum):
     LIMIT = "limit"
     """``--limit``: fewer meta-test episodes than the suite asks for."""
     CUSTOM = "custom"
-    """``--set`` changed the data, the protocol or the budget of the suite."""
+    """``--set`` changed data, protocol or budget of the suite, other than where files lie."""
     TF32 = "tf32"
     """``--precision tf32``: layers multiply in TF32."""
     BF16 = "bf16"
