@@ -239,8 +239,8 @@ def execute(
         catalog: whose plugins get the events.
         show: gets the events first.
         trackers: that runs are passed on to, by name.
-        warn: called with a sentence about a tracker that failed, from any thread; by default it
-            goes to stderr.
+        warn: called with a sentence about a tracker that failed, from any thread, or a listener
+            that hangs; by default it goes to stderr.
     """
     from metabench.results.plans import announced
     from metabench.running.interrupt import StopRequest
@@ -258,7 +258,7 @@ def execute(
     planned = [job.planned for job in jobs]
     with (
         following(trackers or {}, followed_runs(jobs), say=warn or say) as followed,
-        aside(catalog.emit) as tell_plugins,
+        aside(catalog.listeners(), say=warn or say) as tell_plugins,
         announced(planned, jobs[0].out) if jobs else nullcontext(),
         stop if in_main else nullcontext(),
     ):

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -154,18 +155,23 @@ class Catalog:
     def _owners(self, kind: Kind) -> dict[str, PluginInfo]:
         return {name: plugin for plugin in self.plugins for name in plugin.provides.get(kind, ())}
 
-    def emit(self, event: RunEvent) -> None:
-        """Send an event to every plugin; the first failure of each is logged, none is raised."""
-        for plugin, listen in self._listeners:
-            try:
-                listen(event=event)
-            except BaseException:
-                key = f"{plugin.distribution}:{plugin.name}"
-                if key not in self._deaf:
-                    self._deaf.add(key)
-                    logger.exception(
-                        "Plugin %s failed on an event; further failures are not shown.", plugin.name
-                    )
+    def listeners(self) -> list[tuple[str, Callable[[RunEvent], None]]]:
+        """What hears events, with the name of its plugin.
+
+        The first failure of each is logged, none is raised.
+        """
+        return [(plugin.name, partial(self._tell, plugin, one)) for plugin, one in self._listeners]
+
+    def _tell(self, plugin: PluginInfo, listen: Callable[..., Any], event: RunEvent) -> None:
+        try:
+            listen(event=event)
+        except BaseException:
+            key = f"{plugin.distribution}:{plugin.name}"
+            if key not in self._deaf:
+                self._deaf.add(key)
+                logger.exception(
+                    "Plugin %s failed on an event; further failures are not shown.", plugin.name
+                )
 
     def unknown(self, kind: str, name: str, known: Iterable[str]) -> UsageError:
         """Describe an unknown name: the nearest names, and the plugins that could not be loaded."""
@@ -209,7 +215,8 @@ def load_catalog(plugin_files: Iterable[Path] = ()) -> Catalog:
             continue
         info = _info(candidate, things=provided.things, listens=provided.listens)
         plugins.append(info)
-        listeners.append((info, provided.listen))
+        if provided.listens:
+            listeners.append((info, provided.listen))
         for kind, named in provided.things.items():
             things[kind].update(named)
     if os.environ.get("METABENCH_STRICT_PLUGINS") == "1":

@@ -78,5 +78,6 @@ def metabench_trackers() -> Iterable[TrackerSpec]:  # type: ignore[empty-body]
 def metabench_on_event(event: RunEvent) -> None:
     """Receive an event of a run. Called in the main process; an exception is logged, not raised.
 
-    The runs wait until it returns. A tracker (:class:`~metabench.TrackerSpec`) holds up no run.
+    No run waits until it returns. The command does at its end, but for no event longer than half a
+    minute.
     """

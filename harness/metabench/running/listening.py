@@ -1,31 +1,57 @@
-"""Passes events on to plugins that listen, in a thread of its own: a slow one makes no run wait."""
+"""Passes events on to plugins that listen, each in a thread: a slow one makes no run wait."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from metabench.plugin.specs import RunEvent
 
 Listen = Callable[[RunEvent], None]
 
+PATIENCE = 30.0
+"""Seconds that a command waits at its end for a listener to be done with one event."""
+
 
 @contextmanager
-def aside(listen: Listen) -> Iterator[Listen]:
-    """Call a listener in a thread, with one event after another; the end waits for the last one.
+def aside(
+    listeners: Iterable[tuple[str, Listen]],
+    *,
+    say: Callable[[str], None],
+    patience: float = PATIENCE,
+) -> Iterator[Listen]:
+    """Call each listener in a thread, with one event after another.
 
     Of the progress of a run in a phase, what is not heard yet gives way to what is newer. All other
-    events are heard.
+    events are heard, and the end waits for the last one; it waits no longer for a listener that
+    hangs.
+
+    Args:
+        listeners: with the name of their plugin.
+        say: called with a sentence about each listener that is not waited for.
+        patience: seconds for one event, from which on a listener hangs.
 
     Yields:
         What takes events, and does not wait.
     """
-    listening = _Listening(listen)
+    found = {_Listening(listen): name for name, listen in listeners}
+
+    def hear(event: RunEvent) -> None:
+        for one in found:
+            one.hear(event)
+
     try:
-        yield listening.hear
+        yield hear
     finally:
-        listening.finish()
+        for one in found:
+            one.finish()
+        for one, name in found.items():
+            if not one.ended(patience):
+                say(
+                    f"The plugin {name} has been busy with one event for {patience:g} seconds, so "
+                    "the command ends without it."
+                )
 
 
 class _Listening:
@@ -34,9 +60,11 @@ class _Listening:
     def __init__(self, listen: Listen) -> None:
         self._listen = listen
         self._waiting: list[RunEvent] = []
+        self._n_heard = 0
         self._news = threading.Condition()
         self._finishing = False
-        self._thread = threading.Thread(target=self._work, name="listeners", daemon=True)
+        # A daemon: a listener that hangs does not keep the command from ending.
+        self._thread = threading.Thread(target=self._work, name="listener", daemon=True)
 
     def hear(self, event: RunEvent) -> None:
         """Take an event."""
@@ -49,12 +77,19 @@ class _Listening:
                 self._thread.start()
 
     def finish(self) -> None:
-        """Wait until all is heard."""
+        """Let the thread hear what is left, and end."""
         with self._news:
             self._finishing = True
             self._news.notify()
-        if self._thread.ident is not None:
-            self._thread.join()
+
+    def ended(self, patience: float) -> bool:
+        """Wait until all is heard; return False once one event takes so many seconds."""
+        while self._thread.is_alive():
+            n_heard = self._n_heard
+            self._thread.join(patience)
+            if self._n_heard == n_heard and self._thread.is_alive():
+                return False
+        return True
 
     def _forget_earlier(self, event: RunEvent) -> None:
         for at in reversed(range(len(self._waiting))):
@@ -67,6 +102,7 @@ class _Listening:
     def _work(self) -> None:
         while (event := self._next()) is not None:
             self._listen(event)
+            self._n_heard += 1
 
     def _next(self) -> RunEvent | None:
         with self._news:

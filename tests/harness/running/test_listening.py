@@ -33,6 +33,10 @@ def event(kind: str, run: str = "a", phase: str = "", done: int = 0) -> RunEvent
     return RunEvent(kind=kind, run_id=run, label=run, phase=phase, done=done)  # type: ignore[arg-type]
 
 
+def no_word(sentence: str) -> None:
+    raise AssertionError(sentence)
+
+
 def test_progress_that_nobody_has_heard_gives_way_to_what_is_newer() -> None:
     heard: list[RunEvent] = []
     begun, go_on = threading.Event(), threading.Event()
@@ -43,7 +47,7 @@ def test_progress_that_nobody_has_heard_gives_way_to_what_is_newer() -> None:
         assert go_on.wait(60)
 
     first = event("run-started")
-    with aside(listen) as hear:
+    with aside([("one", listen)], say=no_word) as hear:
         hear(first)
         assert begun.wait(60)
         for done in range(1000):
@@ -69,7 +73,7 @@ def test_progress_that_nobody_has_heard_gives_way_to_what_is_newer() -> None:
 
 def test_who_is_quick_hears_all_in_order() -> None:
     heard: list[int] = []
-    with aside(lambda one: heard.append(one.done)) as hear:
+    with aside([("one", lambda one: heard.append(one.done))], say=no_word) as hear:
         for done in range(20):
             hear(event("progress", "a", "meta-train", done))
             until = time.monotonic() + 60
@@ -80,7 +84,7 @@ def test_who_is_quick_hears_all_in_order() -> None:
 
 def test_without_an_event_there_is_no_thread() -> None:
     before = threading.active_count()
-    with aside(lambda one: None):
+    with aside([("one", lambda one: None)], say=no_word):
         assert threading.active_count() == before
 
 
@@ -88,13 +92,37 @@ def test_an_error_in_the_block_is_raised_once_all_is_heard() -> None:
     heard: list[RunEvent] = []
 
     def work() -> None:
-        with aside(heard.append) as hear:
+        with aside([("one", heard.append)], say=no_word) as hear:
             hear(event("message"))
             raise ValueError("mine")
 
     with pytest.raises(ValueError, match="mine"):
         work()
     assert len(heard) == 1
+
+
+def test_a_plugin_that_hangs_is_named_and_keeps_neither_the_end_nor_the_others_waiting() -> None:
+    go_on = threading.Event()
+    heard: list[RunEvent] = []
+    said: list[str] = []
+
+    def hang(one: RunEvent) -> None:
+        go_on.wait(60)
+
+    def slow(one: RunEvent) -> None:  # longer in all than the patience, and in no event
+        time.sleep(0.1)
+        heard.append(one)
+
+    began = time.monotonic()
+    listeners = [("pond", hang), ("quick", heard.append), ("slow", slow)]
+    with aside(listeners, say=said.append, patience=2) as hear:
+        for run in "abcdefghijklmnopqrstuvwxyz":
+            hear(event("run-done", run))
+    assert time.monotonic() - began < 30
+    go_on.set()
+    (sentence,) = said
+    assert sentence.startswith("The plugin pond has been busy with one event for 2 seconds")
+    assert len(heard) == 52
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
