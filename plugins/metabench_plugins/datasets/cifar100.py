@@ -43,12 +43,24 @@ BATCHES = {"train": ("train",), "test": ("test",)}
 
 
 def scan(originals: Originals) -> Contents:
-    """Find the images in the official files, in which ``meta`` names the classes; or in pickles."""
+    """Find the images in the official files, in which ``meta`` names the classes; or in pickles.
+
+    Raises:
+        DataError: there are pickles of both benchmarks, or some of one and not all.
+    """
     whole = {"train", "test", "meta"} <= {name.rpartition("/")[2] for name in originals.names}
-    for archive in () if whole else FEW_SHOT.values():
-        if found := find_pickles(originals, archive.name):
-            classes = scan_pickles(originals, found)
-            return replace(contents(originals, classes, dict.fromkeys(found, 600)), archive=archive)
+    pickles = {name: find_pickles(originals, name) for name in ([] if whole else FEW_SHOT)}
+    found = [name for name in pickles if pickles[name]]
+    if len(found) > 1:
+        raise DataError(
+            f"{originals.path} has the pickles of {' and of '.join(found)}.",
+            hint="Put those of each into a folder of its own, and import the one that you want, or "
+            "both one after the other.",
+        )
+    for name in found:
+        classes = scan_pickles(originals, pickles[name])
+        parts = dict.fromkeys(pickles[name], 600)
+        return replace(contents(originals, classes, parts), archive=FEW_SHOT[name])
     homes = find_batches(originals, {**BATCHES, "names": ("meta",)})
     classes = []
     if homes:

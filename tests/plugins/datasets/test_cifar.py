@@ -411,6 +411,16 @@ def test_a_missing_pickle_of_a_benchmark_is_named(folder: Path, data_root: Path)
         import_archive(cifar100.ARCHIVE, folder)
 
 
+def test_pickles_of_both_benchmarks_in_one_folder_are_named(folder: Path, data_root: Path) -> None:
+    for start in ("CIFAR_FS", "FC100"):
+        write_pickles(folder, start, {"train": 1, "val": 1, "test": 1})
+    refused = CliRunner().invoke(app, ["data", "import", "fc100", str(folder)])
+    assert refused.exit_code == 3
+    assert f"{folder} has the pickles of cifar-fs and of fc100." in refused.stderr
+    assert "a folder of its own" in refused.stderr
+    assert not list(data_root.rglob("index.json"))
+
+
 def test_all_of_cifar100_goes_before_the_pickles(packed_100: Path, folder: Path) -> None:
     expected = cifar100.load_fc100(CifarParams()).fingerprint
     apart = folder / "apart"
