@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic_core import from_json
 
-from metabench.data.plain_files import MAX_RECORD, MAX_ROWS, read_plain, sha256_of
+from metabench.data.plain_files import MAX_RECORD, MAX_ROWS, NotReadError, read_plain, sha256_of
 from metabench.durable import flush, is_locked, locked, naming, remove_unfinished, replacing
 from metabench.errors import DataError, UsageError
 from metabench.results.schema import EpisodeRecord, RunRecord
@@ -355,10 +355,21 @@ def _joined(lines: Iterable[str]) -> str:
 
 
 def lines_of(path: Path) -> list[str]:
-    """The complete lines of an append-only file, after cutting off a torn last line."""
+    """The complete lines of an append-only file, after cutting off a torn last line.
+
+    Raises:
+        DataError: when it is no plain file, or larger than any that is read to make tables.
+    """
     if not path.exists():
         return []
-    data = read_plain(path, MAX_ROWS)
+    try:
+        data = read_plain(path, MAX_ROWS)
+    except NotReadError as error:
+        raise DataError(
+            f"{path} is not read: {error}.",
+            hint=f"Move {path.parent} away, and run the same command to repeat the run; if it was "
+            "not damaged, with fewer episodes (--limit).",
+        ) from error
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):
         with path.open("rb+") as file:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from metabench.data.plain_files import MAX_ROWS
 from metabench.errors import DataError
 from metabench.planning.plan import PlannedRun, RunRequest, plan
 from metabench.plugin.catalog import Catalog, load_catalog
@@ -171,3 +172,17 @@ def test_a_record_that_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "run.json")
     with pytest.raises(DataError, match="not a readable run record"):
         list(mend(RunStore(tmp_path), rows={}))
+
+
+def test_rows_that_are_too_large_to_read_are_named_with_what_to_do(
+    catalog: Catalog, tmp_path: Path, trained: Path
+) -> None:
+    out = shutil.copytree(trained, tmp_path / "out")
+    (path,) = out.rglob("metrics.jsonl")
+    with path.open("ab") as rows:
+        rows.truncate(MAX_ROWS + 1)
+    with pytest.raises(
+        DataError, match=r"metrics.jsonl is not read: it has more than 268"
+    ) as found:
+        make(catalog, out)
+    assert f"Move {path.parent} away, and run the same command" in found.value.hint
