@@ -59,7 +59,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SECONDS = 20
-"""No input may take longer."""
+"""No input may take longer, in seconds of the processor: a busy machine makes none fail."""
+WAIT = 300
+"""No input may wait longer, such as for a pipe, in seconds of a clock."""
 ADDRESSES = 8 * 2**30
 """Bytes of memory that the process may map, so that a bomb ends as an error here."""
 STARTS = ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "os.fork")
@@ -108,7 +110,7 @@ class Outcome:
 
 
 class TooLongError(BaseException):
-    """An input took longer than :data:`SECONDS`."""
+    """An input took longer than :data:`SECONDS`, or waited longer than :data:`WAIT`."""
 
 
 Act = Callable[[], Any]
@@ -746,25 +748,31 @@ KINDS = (
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Raise :class:`TooLongError` where a block takes longer, also where it waits for a file."""
+def within(seconds: float, *, wait: float) -> Iterator[None]:
+    """Raise :class:`TooLongError` where a block computes longer, or waits longer, than it may."""
 
     def ring(*_: object) -> None:
         raise TooLongError
 
-    signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    limits = {
+        (signal.SIGPROF, signal.ITIMER_PROF): seconds,
+        (signal.SIGALRM, signal.ITIMER_REAL): wait,
+    }
+    for (number, timer), limit in limits.items():
+        signal.signal(number, ring)
+        signal.setitimer(timer, limit, 1.0)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        for _, timer in limits:
+            signal.setitimer(timer, 0)
 
 
 def faults_of(act: Act, home: Path) -> tuple[bool, list[str]]:
     """Give an input to its reader: whether it was refused, and what must not be."""
     found, refused = [], False
     try:
-        with within(SECONDS):
+        with within(SECONDS, wait=WAIT):
             result = act()
     except MetabenchError as error:
         refused = True

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile_inputs import TooLongError, within
 
 SCRIPT = Path(__file__).parents[1] / "helpers" / "hostile_inputs.py"
 KINDS = 21
@@ -47,3 +49,16 @@ def test_a_hundred_hostile_inputs_do_no_harm(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_thousand_hostile_inputs_do_no_harm(tmp_path: Path, seed: int) -> None:
     check(tried(tmp_path, 48 * KINDS, seed=seed), of_each=48)
+
+
+def test_an_input_is_stopped_by_what_it_computes_or_waits_and_not_by_a_busy_machine() -> None:
+    def compute() -> None:
+        while True:
+            pass
+
+    with within(0.2, wait=60):
+        time.sleep(0.5)  # as where another process has the processor
+    with pytest.raises(TooLongError), within(0.2, wait=60):
+        compute()
+    with pytest.raises(TooLongError), within(60, wait=0.2):
+        time.sleep(60)
