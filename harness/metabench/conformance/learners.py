@@ -33,6 +33,7 @@ from metabench.conformance.samples import (
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.architecture import Arch
 from metabench.plugin.contracts.episode import Adapted, Labelled, TaskBatch
+from metabench.plugin.contracts.learner import Learner
 from metabench.plugin.contracts.ranks import Ranks
 from metabench.plugin.contracts.space import SearchSpace
 from metabench.plugin.contracts.strategy import Strategy
@@ -42,6 +43,7 @@ from metabench.running.checkpoint import named_tensors, without_training
 from metabench.running.engines.programs import as_recorded
 from metabench.running.engines.states import copied
 from metabench.running.engines.stepper import Stepper
+from metabench.running.kept_states import misfit
 
 METHODS = ("meta_step", "adapt", "state_dict", "load_state_dict")
 
@@ -283,7 +285,7 @@ def _resumes(bench: Bench) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "learner.safetensors"
         checkpoint.save(path, original.state_dict())
-        resumed.load_state_dict(checkpoint.load(path))
+        _require_fit(resumed, checkpoint.load(path), whole=True)
     for learner in (original, resumed):
         step(bench, learner, first=2, n_steps=2)
     require(
@@ -297,9 +299,15 @@ def _resumes(bench: Bench) -> None:
     )
 
 
+def _require_fit(learner: Learner, state: Mapping[str, Any], *, whole: bool) -> None:
+    """Load a state as a resumed run does, which takes one that does not fit for damaged."""
+    reason = misfit(learner, state, whole=whole)
+    require(not reason, f"the state of a trained learner does not fit a new one: {reason}.")
+
+
 def _tested_alone(bench: Bench) -> None:
     original, restored = bench.trained(), bench.fresh(seed=1)
-    restored.load_state_dict(copied(without_training(original.state_dict())))
+    _require_fit(restored, copied(without_training(original.state_dict())), whole=False)
     tasks = made_up_tasks(bench.kind, seed=5)
     require(
         torch.equal(predictions(original, tasks), predictions(restored, tasks)),

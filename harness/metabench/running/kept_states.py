@@ -72,8 +72,7 @@ def load_kept(learner: Learner, state: Any, *, path: Path, whole: bool = True) -
     Raises:
         DataError: when it does not fit the learner.
     """
-    before = copied(learner.state_dict())
-    if reason := _misfit(learner, before, state, whole=whole):
+    if reason := misfit(learner, state, whole=whole):
         raise damaged(path, reason)
 
 
@@ -112,8 +111,15 @@ def _words(state: Any) -> set[str]:
     return set[str]().union(*map(_words, state))
 
 
-def _misfit(learner: Learner, before: Any, state: Any, *, whole: bool) -> str:
-    """Load a state; why it does not fit, in words, and "" where it does."""
+def misfit(learner: Learner, state: Any, *, whole: bool = True) -> str:
+    """Load a state; why it does not fit, in words, and "" where it does.
+
+    Args:
+        learner: gets the state.
+        state: what :meth:`metabench.Learner.state_dict` returned earlier.
+        whole: whether it has the parts that only training needs.
+    """
+    before = copied(learner.state_dict())
     if not isinstance(state, Mapping):
         return "it holds no state of a learner"
     try:

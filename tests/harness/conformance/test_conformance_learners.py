@@ -132,6 +132,25 @@ class ReseedsNumpy(Maml):
         return super().adapt(support, rng=rng)
 
 
+class Remembers(Maml):
+    """Its memory grows by an element with each step."""
+
+    def __init__(self, context):
+        super().__init__(context)
+        self._seen = torch.zeros(1)
+
+    def meta_step(self, tasks, *, progress, rng):
+        self._seen = torch.cat([self._seen, torch.ones(1)])
+        return super().meta_step(tasks, progress=progress, rng=rng)
+
+    def state_dict(self):
+        return {**super().state_dict(), "seen": self._seen}
+
+    def load_state_dict(self, state):
+        super().load_state_dict({name: one for name, one in state.items() if name != "seen"})
+        self._seen = state["seen"]
+
+
 class ForgetsAdam(Maml):
     def state_dict(self):
         return {"weights": super().state_dict()["weights"]}
@@ -234,6 +253,11 @@ BROKEN_LEARNERS = [
         ForgetsAdam,
         "a restored learner continues with the same numbers",
         "trains to different weights",
+    ),
+    (
+        Remembers,
+        "a restored learner continues with the same numbers",
+        "the state of a trained learner does not fit a new one: seen is float32[",
     ),
     (
         DropsItsWeights,

@@ -73,7 +73,9 @@ class Learner(Protocol):
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs, optimizers included: dicts, tensors, numbers.
 
-        What adaptation does not need may be wrapped in :class:`TrainingOnly`.
+        A tensor keeps its shape: a state in which one has another shape than in a new learner is
+        taken for damaged, unless it names another phase or architecture. What adaptation does not
+        need may be wrapped in :class:`TrainingOnly`.
         """
         ...
 
