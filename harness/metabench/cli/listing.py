@@ -52,7 +52,7 @@ _GIVEN = {
 }
 """The tables of what a suite file gives single learners and networks, by field."""
 
-_ABSENT = (None, "", {}, [])
+_ABSENT: tuple[Any, ...] = (None, "", {}, [])
 """Values that say nothing, whose lines are left out."""
 
 _FORMER = {"space": "networks", "spaces": "networks"}
