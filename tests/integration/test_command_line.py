@@ -203,6 +203,16 @@ def test_a_results_folder_that_cannot_be_is_told_before_anything_runs(
     assert "started" not in done.stderr
 
 
+def test_a_link_to_nowhere_is_no_results_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for target, reason in ((tmp_path / "gone", "a link that leads nowhere"), ("/dev/null", "no fo")):
+        out.symlink_to(target)
+        done = metabench(*TINY, "--learner", "maml", "--out", str(out))
+        assert done.exit_code == 2, done.output
+        assert f"Cannot write to {out}: it is {reason}" in done.stderr
+        out.unlink()
+
+
 def test_the_largest_seed_and_a_thousand_seeds_are_taken() -> None:
     arguments = ("--learner", "maml", "--dry-run", "--seed")
     assert metabench(*TINY, *arguments, "2147483647").stdout.count("--seed 2147483647") == 1

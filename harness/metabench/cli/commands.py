@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,9 @@ import typer.core
 from metabench.cli.screen import plugins_aside
 from metabench.errors import UsageError
 
+_HOME = re.compile(r"^(--[\w-]+=)(~(?=/|$))")
+"""The home folder in ``--out=~/results``, where bash leaves it to the command."""
+
 
 class Command(typer.core.TyperCommand):
     """Keeps stdout for itself, and refuses a list of names that is given by two options.
@@ -21,6 +25,7 @@ class Command(typer.core.TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words after the command's name, after a look at what is given twice."""
+        args = [_HOME.sub(lambda found: found[1] + os.path.expanduser(found[2]), x) for x in args]
         if not ctx.resilient_parsing:  # otherwise a shell completes words
             values, _, given = self.make_parser(ctx).parse_args(args=[*args])
             for option in self.params:

@@ -93,6 +93,17 @@ def test_the_next_command_quotes_the_folder(tmp_path: Path) -> None:
     assert f"Print the table with: metabench report '{out}'" in done.stderr
 
 
+def test_a_home_folder_is_understood_where_the_shell_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder called ``~`` would be removed with the user's home."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = CliRunner().invoke(app, [*BASE, "--out=~/results"])
+    assert done.stdout.endswith(f" --out {tmp_path}/results\n")
+    other = CliRunner().invoke(app, [*BASE, "--out=results/~"])
+    assert other.stdout.endswith(" --out 'results/~'\n")
+
+
 def test_a_dry_run_prints_the_folder_and_refuses_what_the_run_would(tmp_path: Path) -> None:
     out = tmp_path / "my results"
     result = CliRunner().invoke(app, [*BASE, "--out", str(out)])
