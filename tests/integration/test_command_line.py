@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from metabench.cli import app
 from metabench.planning.grid import parse_seeds
+from metabench.running import checkpoint
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 ANYWHERE = [
@@ -309,6 +310,34 @@ def test_interrupt_saves_and_prints_the_command_that_resumes(tmp_path: Path, job
     log = tmp_path / "resumed.log"
     assert process(command, log).wait() == 0, log.read_text()
     assert "resumes at meta-step" in log.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "signals",
+    [
+        (signal.SIGTERM, signal.SIGTERM),
+        pytest.param((signal.SIGHUP,), marks=pytest.mark.exhaustive),
+        pytest.param((signal.SIGUSR1,), marks=pytest.mark.exhaustive),
+    ],
+)
+def test_a_signal_of_a_scheduler_saves_also_if_it_comes_twice(
+    tmp_path: Path, signals: tuple[signal.Signals, ...]
+) -> None:
+    command = [*TINY, "--learner", "maml", "--set", "budget.meta_steps=100000"]
+    log = tmp_path / "log"
+    running = process([*command, "--out", str(tmp_path / "out")], log)
+    wait_for(tmp_path / "out", "metrics.jsonl", 1, running)
+    for one in signals:  # within 50 ms
+        running.send_signal(one)
+        time.sleep(0.02)
+    assert running.wait(timeout=60) == 130, log.read_text()
+    assert "Resume with:" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    (state,) = tmp_path.rglob("last.safetensors")
+    assert checkpoint.load(state)["step"] > 0
+    (record,) = tmp_path.rglob("run.json")
+    assert json.loads(record.read_text())["status"] == "interrupted"
 
 
 @pytest.mark.slow
