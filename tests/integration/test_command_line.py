@@ -206,7 +206,10 @@ def test_a_results_folder_that_cannot_be_is_told_before_anything_runs(
 
 def test_a_link_to_nowhere_is_no_results_folder(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    for target, reason in ((tmp_path / "gone", "a link that leads nowhere"), ("/dev/null", "no fo")):
+    for target, reason in (
+        (tmp_path / "gone", "a link that leads nowhere"),
+        ("/dev/null", "no folder"),
+    ):
         out.symlink_to(target)
         done = metabench(*TINY, "--learner", "maml", "--out", str(out))
         assert done.exit_code == 2, done.output

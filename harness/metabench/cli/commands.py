@@ -25,7 +25,7 @@ class Command(typer.core.TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words after the command's name, after a look at what is given twice."""
-        args = [_HOME.sub(lambda found: found[1] + os.path.expanduser(found[2]), x) for x in args]
+        args = [_HOME.sub(_as_in_a_shell, one) for one in args]
         if not ctx.resilient_parsing:  # otherwise a shell completes words
             values, _, given = self.make_parser(ctx).parse_args(args=[*args])
             for option in self.params:
@@ -45,6 +45,11 @@ class App(typer.Typer):
     def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
         """As Typer's, with :class:`Command` as the class."""
         return super().command(name, **{"cls": Command, **options})
+
+
+def _as_in_a_shell(found: re.Match[str]) -> str:
+    home = os.path.expanduser(found[2])  # noqa: PTH111 - a user without a home is no error here
+    return f"{found[1]}{home}"
 
 
 def _check(option: Any, times: int, value: Any) -> None:
