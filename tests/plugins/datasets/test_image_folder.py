@@ -222,6 +222,19 @@ def test_what_is_left_out_is_counted_and_named(photos: Path, data_root: Path) ->
     ]
 
 
+def test_empty_folders_and_names_that_look_alike_are_named(photos: Path, data_root: Path) -> None:
+    for name in ("kite", "lion/cubs", ".hidden", "@eaDir"):
+        (photos / name).mkdir(parents=True)
+    write_images(photos, ("ANT", "caf\u00e9", "cafe\u0301"), n=1)
+    data = load(of(photos))
+    assert len(data.class_names) == len(KINDS) + 3
+    assert list(data.notes[-2:]) == [
+        "Empty folders: 2, such as kite; they are no classes.",
+        "Classes whose names differ only in capitals or in the code of an accent: 4, such as "
+        "ANT and ant.",
+    ]
+
+
 def test_a_class_of_equal_images_is_named(photos: Path, data_root: Path) -> None:
     for number in range(7):
         (photos / "ant" / f"{number}.{('png', 'JPG', 'bmp')[number % 3]}").unlink()
