@@ -29,7 +29,9 @@ class Command(typer.core.TyperCommand):
         if not ctx.resilient_parsing:  # otherwise a shell completes words
             values, _, given = self.make_parser(ctx).parse_args(args=[*args])
             for option in self.params:
-                if isinstance(option, typer.core.TyperOption) and not option.is_flag:
+                if isinstance(option, typer.core.TyperArgument):
+                    _check_argument(option, values.get(option.name))
+                elif not option.is_flag:
                     _check(option, given.count(option), values.get(option.name))
         return super().parse_args(ctx, args)
 
@@ -50,6 +52,12 @@ class App(typer.Typer):
 def _as_in_a_shell(found: re.Match[str]) -> str:
     home = os.path.expanduser(found[2])  # noqa: PTH111 - a user without a home is no error here
     return f"{found[1]}{home}"
+
+
+def _check_argument(argument: Any, value: Any) -> None:
+    """Raise a UsageError for an argument that is given empty, as by a variable without a value."""
+    if value == "":
+        raise UsageError(f"{argument.metavar or argument.name} is empty.", hint="Give it a value.")
 
 
 def _check(option: Any, times: int, value: Any) -> None:

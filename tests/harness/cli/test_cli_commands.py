@@ -21,6 +21,8 @@ TUNE = ["tune", "--learner", "maml", "--suite", "toy-regression"]
         (["report", "--learner", "a", "--learner", "b"], "--learner is given 2", "--learner A,B."),
         ([*BASE, "--out", ""], "--out is empty.", "leave it out"),
         ([*BASE, "--time-limit", ""], "--time-limit is empty.", "leave it out"),
+        (["compare", "", "b"], "is empty.", "Give it a value."),
+        (["show", ""], "name is empty.", "Give it a value."),
         ([*TUNE, "--time-limit", "0s"], "--time-limit 0s leaves no time.", "above 0"),
         (["compare", "a", "b", "--difference", "-1"], "--difference -1 is not above 0.", "size"),
         (["compare", "a", "b", "--difference", "0"], "--difference 0 is not above 0.", "size"),
