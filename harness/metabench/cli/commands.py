@@ -31,7 +31,7 @@ class Command(typer.core.TyperCommand):
             for option in self.params:
                 if isinstance(option, typer.core.TyperArgument):
                     _check_argument(option, values.get(option.name))
-                elif not option.is_flag:
+                elif isinstance(option, typer.core.TyperOption) and not option.is_flag:
                     _check(option, given.count(option), values.get(option.name))
         return super().parse_args(ctx, args)
 
