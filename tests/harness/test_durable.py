@@ -128,12 +128,13 @@ def test_a_write_that_fails_names_its_file(tmp_path: Path) -> None:
     assert caught.value.filename == str(tmp_path / "timings.jsonl")
 
 
-@pytest.fixture
-def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=["ENOSYS", "ENOLCK", "EOPNOTSUPP"])
+def no_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that has no locks, as some network file systems."""
+    number = getattr(errno, request.param)
 
     def refuse(handle: int, operation: int) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
 

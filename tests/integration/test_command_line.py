@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from metabench.cli import app
 from metabench.planning.grid import parse_seeds
+from metabench.running import checkpoint
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 ANYWHERE = [
@@ -203,6 +204,19 @@ def test_a_results_folder_that_cannot_be_is_told_before_anything_runs(
     assert "started" not in done.stderr
 
 
+def test_a_link_to_nowhere_is_no_results_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for target, reason in (
+        (tmp_path / "gone", "a link that leads nowhere"),
+        ("/dev/null", "no folder"),
+    ):
+        out.symlink_to(target)
+        done = metabench(*TINY, "--learner", "maml", "--out", str(out))
+        assert done.exit_code == 2, done.output
+        assert f"Cannot write to {out}: it is {reason}" in done.stderr
+        out.unlink()
+
+
 def test_the_largest_seed_and_a_thousand_seeds_are_taken() -> None:
     arguments = ("--learner", "maml", "--dry-run", "--seed")
     assert metabench(*TINY, *arguments, "2147483647").stdout.count("--seed 2147483647") == 1
@@ -299,6 +313,34 @@ def test_interrupt_saves_and_prints_the_command_that_resumes(tmp_path: Path, job
     log = tmp_path / "resumed.log"
     assert process(command, log).wait() == 0, log.read_text()
     assert "resumes at meta-step" in log.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "signals",
+    [
+        (signal.SIGTERM, signal.SIGTERM),
+        pytest.param((signal.SIGHUP,), marks=pytest.mark.exhaustive),
+        pytest.param((signal.SIGUSR1,), marks=pytest.mark.exhaustive),
+    ],
+)
+def test_a_signal_of_a_scheduler_saves_also_if_it_comes_twice(
+    tmp_path: Path, signals: tuple[signal.Signals, ...]
+) -> None:
+    command = [*TINY, "--learner", "maml", "--set", "budget.meta_steps=100000"]
+    log = tmp_path / "log"
+    running = process([*command, "--out", str(tmp_path / "out")], log)
+    wait_for(tmp_path / "out", "metrics.jsonl", 1, running)
+    for one in signals:  # within 50 ms
+        running.send_signal(one)
+        time.sleep(0.02)
+    assert running.wait(timeout=60) == 130, log.read_text()
+    assert "Resume with:" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    (state,) = tmp_path.rglob("last.safetensors")
+    assert checkpoint.load(state)["step"] > 0
+    (record,) = tmp_path.rglob("run.json")
+    assert json.loads(record.read_text())["status"] == "interrupted"
 
 
 @pytest.mark.slow

@@ -99,7 +99,7 @@ def pass_on(
     runs: dict[str, Followed] = {}
     for problem in below.problems:
         say(problem)
-    for folder in below.holding("run.json"):
+    for folder in below.holding("run.json", "episodes.jsonl"):
         try:
             if state_of(folder, read_record(folder)) != "running":
                 runs[str(folder)] = Followed(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,9 @@ import typer.core
 from metabench.cli.screen import plugins_aside
 from metabench.errors import UsageError
 
+_HOME = re.compile(r"^(--[\w-]+=)(~(?=/|$))")
+"""The home folder in ``--out=~/results``, where bash leaves it to the command."""
+
 
 class Command(typer.core.TyperCommand):
     """Keeps stdout for itself, and refuses a list of names that is given by two options.
@@ -21,10 +25,13 @@ class Command(typer.core.TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words after the command's name, after a look at what is given twice."""
+        args = [_HOME.sub(_as_in_a_shell, one) for one in args]
         if not ctx.resilient_parsing:  # otherwise a shell completes words
             values, _, given = self.make_parser(ctx).parse_args(args=[*args])
             for option in self.params:
-                if isinstance(option, typer.core.TyperOption) and not option.is_flag:
+                if isinstance(option, typer.core.TyperArgument):
+                    _check_argument(option, values.get(option.name))
+                elif isinstance(option, typer.core.TyperOption) and not option.is_flag:
                     _check(option, given.count(option), values.get(option.name))
         return super().parse_args(ctx, args)
 
@@ -40,6 +47,17 @@ class App(typer.Typer):
     def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
         """As Typer's, with :class:`Command` as the class."""
         return super().command(name, **{"cls": Command, **options})
+
+
+def _as_in_a_shell(found: re.Match[str]) -> str:
+    home = os.path.expanduser(found[2])  # noqa: PTH111 - a user without a home is no error here
+    return f"{found[1]}{home}"
+
+
+def _check_argument(argument: Any, value: Any) -> None:
+    """Raise a UsageError for an argument that is given empty, as by a variable without a value."""
+    if value == "":
+        raise UsageError(f"{argument.metavar or argument.name} is empty.", hint="Give it a value.")
 
 
 def _check(option: Any, times: int, value: Any) -> None:

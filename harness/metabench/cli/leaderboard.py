@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metabench.cli.output import writing
 from metabench.cli.screen import put, say, tell
 from metabench.errors import MetabenchError, UsageError
 
@@ -121,7 +122,6 @@ def _check(paths: list[Path]) -> None:
 
 def _write_entry(paths: list[Path], file: Path, *, submitter: str, link: str) -> None:
     from metabench.reports.entries import entry_text, make_entry
-    from metabench.results.store import replace_text
 
     if len(paths) != 1:
         raise UsageError(
@@ -134,8 +134,8 @@ def _write_entry(paths: list[Path], file: Path, *, submitter: str, link: str) ->
     if file.exists():
         raise UsageError(f"{file} exists already.", hint="Name another file, or remove it.")
     entry = make_entry(paths[0], file=file, submitter=submitter, link=link)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(file, entry_text(entry))
+    with writing(file, parents=True) as place:
+        place.write_text(entry_text(entry), encoding="utf-8", newline="\n")
     put(f"{file}")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from metabench.durable import NO_SPACE, hint_of, replacing
+from metabench.durable import hint_of, replacing
 from metabench.errors import UsageError
 
 F = TypeVar("F", bound=StrEnum)
@@ -46,8 +47,12 @@ def chosen_format(
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path, *, parents: bool = False) -> Iterator[Path]:
     """Write a file as a whole: where that fails, the old one stays, and a sentence says why.
+
+    Args:
+        path: of the file.
+        parents: make the folders above it, where there are none.
 
     Yields:
         The path to write to.
@@ -56,14 +61,16 @@ def writing(path: Path) -> Iterator[Path]:
         UsageError: the file cannot be written.
     """
     try:
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():  # such as /dev/null
             yield path
         else:
             with replacing(path.resolve()) as temporary:
                 yield temporary
     except OSError as error:
-        full = error.errno in NO_SPACE
+        nowhere = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
         raise UsageError(
             f"Cannot write {path}: {error.strerror or error}.",
-            hint=hint_of(error) if full else "Name a file in a folder that exists.",
+            hint="Name a file in a folder that exists." if nowhere else hint_of(error),
         ) from error

@@ -97,6 +97,16 @@ class Originals:
         """All file names, sorted, with ``/`` between components."""
         return sorted(self._members)
 
+    @property
+    def empty_folders(self) -> Sequence[str]:
+        """Folders with nothing in them, sorted; those of archives are not known."""
+        found = [
+            Path(folder).relative_to(self.path).as_posix()
+            for folder, below, files in os.walk(self.path)
+            if not below and not files
+        ]
+        return sorted(name for name in found if not is_systems_own(name))
+
     def in_stored_order(self, names: Iterable[str]) -> list[str]:
         """The same names in their order on disk, since going back in a tarball is slow."""
         return sorted(names, key=lambda name: (*self._members[name], name))

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from metabench.errors import UsageError, unknown
-from metabench.planning.yaml_files import flow, read_yaml
+from metabench.planning.yaml_files import flow, problem_of, read_yaml
 from metabench.text import counted
 
 SCOPES = ("learner", "network", "strategy", "data", "protocol", "budget")
@@ -169,7 +169,7 @@ def read_value(text: str, value: str) -> Any:
         found = [read_yaml(part) for part in parts]
     except yaml.YAMLError as error:
         raise UsageError(
-            f"--set {text!r} has a value that is not valid YAML.",
+            f"--set {text!r} has a value that is not valid YAML: {problem_of(error)}.",
             hint=_unbalanced(value)
             or "Put the value in quotes if it contains brackets, braces, colons or commas.",
         ) from error
@@ -195,7 +195,8 @@ def several(values: Iterable[Any], *, where: str) -> Several:
         raise UsageError(f"{where} names the value {twice} twice.", hint="Name each value once.")
     if len(found) < 2:
         raise UsageError(
-            f"{where} has one value, which is no sweep.", hint="Give at least two values."
+            f"{where} has fewer than two values, which is no sweep.",
+            hint="Give at least two values.",
         )
     return Several(found)
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from metabench.errors import UsageError, unknown
+from metabench.text import counted
 from metabench.values import NAME_PATTERN, NAME_RULE
 
 LONGEST = 60
@@ -44,6 +45,8 @@ def usage_error(
         return _unknown(name, fields, where=_joined(loc[:-1]), what=what, owner=owner)
     full = f"{what} {path}" if is_file else f"{what}.{path}"
     hint = _about(full.removeprefix(f"{what} "), fields.get(name))
+    if first["type"] == "string_type" and isinstance(first["input"], _NO_TEXT):
+        hint = f"{QUOTES} {hint}".rstrip()
     if not loc:
         about = what if is_file else f"{f'{what} {owner}'.strip()}:"
         return UsageError(f"{about} {_said(first)}.")
@@ -90,6 +93,10 @@ def _joined(loc: Sequence[str | int]) -> str:
     )
 
 
+QUOTES = "Put text in quotes if it looks like a number, or like true, false or null."
+_NO_TEXT = (int, float, NoneType)
+"""What YAML makes of text without quotes."""
+_MAPPINGS = ("dict_type", "model_type", "model_attributes_type")
 _NOT_NUMBERS = ("nan", "-nan", "+nan")
 _BOUNDS = ("less_than", "less_than_equal", "greater_than", "greater_than_equal", "finite_number")
 """What NaN does not satisfy, whatever the bound is."""
@@ -101,6 +108,10 @@ def _said(one: ErrorDetails) -> str:
         return NAME_RULE
     if one["type"] in ("tuple_type", "list_type"):
         return "input should be a list"
+    if one["type"] in _MAPPINGS:
+        return "input should be a mapping"
+    if one["type"] == "too_short":
+        return f"input should have at least {counted(one['ctx']['min_length'], 'item')}"
     if str(one["input"]).lower() in _NOT_NUMBERS and one["type"] in _BOUNDS:
         return "input should be a number, not nan"
     text = " ".join(one["msg"].removeprefix("Value error, ").split()).rstrip(".")
@@ -153,27 +164,25 @@ def _about(name: str, field: Any) -> str:
     return f"{name}: {described}." if described else ""
 
 
-def truth_for_a_number(kind: Any, value: Any) -> str | None:
+def truth_for_a_number(
+    kind: Any, value: Any, loc: tuple[str | int, ...] = ()
+) -> tuple[str | int, ...] | None:
     """Where a value is true or false and its type is not; pydantic takes it for 1 or 0.
 
     Args:
         kind: a type as in an annotation, such as a model or ``list[float]``.
         value: what should be of this type.
+        loc: where it is.
 
     Returns:
-        The place, such as ``inner.rate``; None if there is none.
+        The place, such as ``("inner", "rate")``; None if there is none.
     """
-    found = _truth(kind, value, ())
-    return None if found is None else _joined(found)
-
-
-def _truth(kind: Any, value: Any, loc: tuple[str | int, ...]) -> tuple[str | int, ...] | None:
     kinds = list(_inside(kind))
     if isinstance(value, bool):
         return None if any(one in (bool, Any, object, True, False) for one in kinds) else loc
     for part, item in _items(value):
         inner = _type_of_item(kinds, part)
-        found = None if inner is None else _truth(inner, item, (*loc, part))
+        found = None if inner is None else truth_for_a_number(inner, item, (*loc, part))
         if found is not None:
             return found
     return None
@@ -227,9 +236,14 @@ def validated(model: type[M], values: Mapping[str, Any], *, what: str, owner: st
     Raises:
         UsageError: when they are not.
     """
-    if (path := truth_for_a_number(model, values)) is not None:
+    if (loc := truth_for_a_number(model, values)) is not None:
+        path = _joined(loc)
         full = f"{what} {path}" if what.strip().endswith(":") else f"{what}.{path}"
-        raise UsageError(f"{full} is true or false, where a number or text is meant.")
+        field = _fields(model, loc[:-1]).get(str(loc[-1])) if loc else None
+        raise UsageError(
+            f"{full} is true or false, where a number or text is meant.",
+            hint=_about(full.removeprefix(f"{what} "), field) or QUOTES,
+        )
     try:
         return model.model_validate(values)
     except ValidationError as error:

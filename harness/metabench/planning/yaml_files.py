@@ -80,12 +80,17 @@ def what_is_wrong(error: yaml.YAMLError) -> tuple[str, str]:
     ('line 2, column 5: mapping values are not allowed here', '    b: c: d\\n        ^')
     """
     mark = getattr(error, "problem_mark", None)
-    said = getattr(error, "problem", None) or str(error)
-    said = " ".join(said.split())
+    said = problem_of(error)
     if mark is None:
         return said, ""
     snippet = mark.get_snippet(indent=4) or ""
     return f"line {mark.line + 1}, column {mark.column + 1}: {said}", snippet
+
+
+def problem_of(error: yaml.YAMLError) -> str:
+    """What YAML says of a text, without the place."""
+    said = getattr(error, "problem", None) or str(error)
+    return " ".join(said.split())
 
 
 def read_yaml(text: str) -> Any:

@@ -172,7 +172,7 @@ class OverviewReader:
         below = look_below(root)
         runs, problems = [], [*below.problems]
         known: dict[Path, tuple[object, RunState]] = {}
-        for folder in below.holding("run.json"):
+        for folder in below.holding("run.json", "episodes.jsonl"):
             try:
                 known[folder] = self._read(folder)
                 runs.append(known[folder][1])

@@ -318,7 +318,11 @@ def require_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        reason = "it is a file" if folder.is_file() else error.strerror
+        reason = error.strerror
+        if isinstance(error, FileExistsError):
+            reason = "it is no folder" if folder.exists() else "it is a link that leads nowhere"
+        if folder.is_file():
+            reason = "it is a file"
         raise UsageError(
             f"Cannot write to {folder}: {reason}.", hint="Choose another --out."
         ) from error

@@ -477,11 +477,19 @@ class Loops:
                 raise self._diverged(f"{name} is {value} at meta-step {step:,}")
 
     def _diverged(self, how: str) -> DivergedError:
-        good = self.store.checkpoint
+        good, name = self.store.checkpoint, self.planned.spec.learner.name
+        kept = f"Its last good checkpoint is {good}. " if good.exists() else ""
         return DivergedError(
             f"{self.planned.label} diverged: {how}.",
-            hint=f"Its last good checkpoint is {good}." if good.exists() else "",
+            hint=f"{kept}Lower its learning rates, which metabench show {name} lists.",
         )
+
+    def _check_scores(self, scores: Sequence[float], first: int, *, of: str, at: str = "") -> None:
+        """Refuse scores of episodes that are no numbers; outputs that are none have such scores."""
+        for index, score in enumerate(scores, start=first):
+            if not math.isfinite(score):
+                said = f"its {self.planned.spec.metric} on {of} episode {index:,} is {score}{at}"
+                raise self._diverged(said)
 
     @property
     def _validates(self) -> bool:
@@ -521,7 +529,9 @@ class Loops:
             scores.append(chunk)
             if self.control.stopped():
                 raise Interrupted
-        score = float(torch.cat(scores).mean())
+        found = torch.cat(scores)
+        self._check_scores(found.tolist(), 0, of=META_VAL, at=f" at meta-step {state.step:,}")
+        score = float(found.mean())
         self._check(state.step, {VAL_SCORE: score})
         self.store.append_metrics(state.step, {VAL_SCORE: float(f"{score:.6g}")})
         self._say(
@@ -602,10 +612,7 @@ class Loops:
             curves = [tuple(map(_finite, row)) for row in torch.stack(points, dim=1).tolist()]
         scores: list[float] = self.built.scoring.headline(outputs, tasks.query.y).tolist()
         further = self.built.scoring.beside(outputs, tasks.query.y)
-        for index, score in enumerate(scores, start=first):
-            if not math.isfinite(score):
-                said = f"its {self.planned.spec.metric} on {split} episode {index:,} is {score}"
-                raise DivergedError(f"{self.planned.label} diverged: {said}.")
+        self._check_scores(scores, first, of=split)
         others = {
             name: self._scores(predict, tasks).tolist()
             for name, predict in adapted.variants.items()

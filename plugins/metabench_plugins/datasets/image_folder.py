@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
+import unicodedata
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -35,7 +36,7 @@ from metabench_plugins.datasets.parts.listed_images import by_lists
 from metabench_plugins.datasets.parts.own_files import own_classes, own_pack, own_split
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from metabench import ClassData
     from metabench.data import Originals
@@ -62,7 +63,7 @@ def scan(originals: Originals) -> Contents:
         classes = [ImageClass(name, "", tuple(own)) for name, own in listed.classes.items()]
         n_left = len(pictures) - sum(len(one.images) for one in classes)
         left = (f"Images left out: {n_left:,} that no list names.",) if n_left else ()
-        return Contents(classes, notes=(*listed.notes, *left))
+        return Contents(classes, notes=(*listed.notes, *left, *_alike(listed.classes)))
     images: dict[str, list[str]] = {}
     others: dict[str, list[str]] = {}
     for name in originals.names:
@@ -74,13 +75,27 @@ def scan(originals: Originals) -> Contents:
             others.setdefault(suffix, []).append(name)
     homes = {posixpath.dirname(folder) for folder in images}
     common = posixpath.commonpath(homes) if homes else ""
-    return Contents(
-        [
-            ImageClass(posixpath.relpath(folder, common or "."), "", tuple(names))
-            for folder, names in images.items()
-        ],
-        notes=tuple(_left_out(others, originals.skipped, images.keys())),
-    )
+    classes = [
+        ImageClass(posixpath.relpath(folder, common or "."), "", tuple(names))
+        for folder, names in images.items()
+    ]
+    notes = [*_left_out(others, originals.skipped, images.keys())]
+    if empty := originals.empty_folders:
+        notes.append(f"Empty folders: {len(empty):,}, such as {empty[0]}; they are no classes.")
+    return Contents(classes, notes=(*notes, *_alike(one.name for one in classes)))
+
+
+def _alike(names: Iterable[str]) -> Iterator[str]:
+    """A sentence on classes that may be one, which two systems named."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        found.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(name)
+    twins = [own for own in found.values() if len(own) > 1]
+    if twins:
+        yield (
+            "Classes whose names differ only in capitals or in the code of an accent: "
+            f"{sum(map(len, twins)):,}, such as {' and '.join(twins[0])}."
+        )
 
 
 def _left_out(

@@ -21,6 +21,8 @@ TUNE = ["tune", "--learner", "maml", "--suite", "toy-regression"]
         (["report", "--learner", "a", "--learner", "b"], "--learner is given 2", "--learner A,B."),
         ([*BASE, "--out", ""], "--out is empty.", "leave it out"),
         ([*BASE, "--time-limit", ""], "--time-limit is empty.", "leave it out"),
+        (["compare", "", "b"], "is empty.", "Give it a value."),
+        (["show", ""], "name is empty.", "Give it a value."),
         ([*TUNE, "--time-limit", "0s"], "--time-limit 0s leaves no time.", "above 0"),
         (["compare", "a", "b", "--difference", "-1"], "--difference -1 is not above 0.", "size"),
         (["compare", "a", "b", "--difference", "0"], "--difference 0 is not above 0.", "size"),
@@ -91,6 +93,17 @@ def test_the_next_command_quotes_the_folder(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [*words, "--limit", "2", "--device", "cpu", "--out", out])
     assert done.exit_code == 0, done.stderr
     assert f"Print the table with: metabench report '{out}'" in done.stderr
+
+
+def test_a_home_folder_is_understood_where_the_shell_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder called ``~`` would be removed with the user's home."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = CliRunner().invoke(app, [*BASE, "--out=~/results"])
+    assert done.stdout.endswith(f" --out {tmp_path}/results\n")
+    other = CliRunner().invoke(app, [*BASE, "--out=results/~"])
+    assert other.stdout.endswith(" --out 'results/~'\n")
 
 
 def test_a_dry_run_prints_the_folder_and_refuses_what_the_run_would(tmp_path: Path) -> None:

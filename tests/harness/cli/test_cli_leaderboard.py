@@ -92,6 +92,10 @@ def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
         ([RECORDS, "--check"], "is no file of an entry, and holds none."),
         ([RECORDS, "--new-entry", "doe.yaml"], "--submitter is missing."),
         ([RECORDS, "--new-entry", "doe.txt", "--submitter", "J"], "doe.txt is no YAML file."),
+        (
+            [RECORDS, "--new-entry", f"{__file__}/doe.yaml", "--submitter", "J"],
+            f"Cannot write {__file__}/doe.yaml: File exists.",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(words: list[str], said: str) -> None:

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from full_disk import full_disk
 from typer.testing import CliRunner
 
 from metabench.cli import app
@@ -335,6 +336,16 @@ def test_new_says_where_it_cannot_write(tmp_path: Path) -> None:
     code, out, err = call("plugins", "new", "frog", "--dir", tmp_path / "file")
     assert (code, out) == (2, "")
     assert f"Cannot write to {tmp_path / 'file' / 'metabench-frog'}: Not a directory." in err
+
+
+def test_new_leaves_nothing_on_a_full_disk(tmp_path: Path) -> None:
+    with full_disk(1000):
+        code, _, err = call("plugins", "new", "frog", "--dir", tmp_path)
+    assert code == 2
+    assert f"Cannot write to {tmp_path / 'metabench-frog'}: File too large." in err
+    assert "Free some space there." in err
+    assert not list(tmp_path.iterdir())
+    assert call("plugins", "new", "frog", "--dir", tmp_path / "deeper" / "down")[0] == 0
 
 
 @pytest.mark.parametrize("name", ["Frog", "9frogs", "frog_", "two--frogs", "frog-", "../frog"])

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import pty
@@ -129,10 +130,19 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [kept]
 
 
-def test_a_file_that_cannot_be_written_is_a_usage_error(tmp_path):
+def test_a_file_that_cannot_be_written_is_a_usage_error(tmp_path, monkeypatch):
     result = run(RECORDS, "-o", tmp_path / "absent" / "table.md")
     assert isinstance(result.exception, UsageError)
     assert "Cannot write" in str(result.exception)
+    assert result.exception.hint == "Name a file in a folder that exists."
+
+    def deny(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.touch", deny)
+    result = run(RECORDS, "-o", tmp_path / "table.md")
+    assert f"{tmp_path / 'table.md'}: Permission denied." in str(result.exception)
+    assert "Ask its owner" in result.exception.hint
 
 
 def test_interval_is_passed_on():

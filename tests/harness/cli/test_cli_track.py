@@ -66,10 +66,12 @@ def test_runs_at_work_are_left_to_their_process(tmp_path: Path) -> None:
     write_run(tmp_path, make_spec(seed=1))
     (tmp_path / "bent").mkdir()
     (tmp_path / "bent" / "run.json").write_text("{")
+    (write_run(tmp_path, make_spec(seed=2)) / "run.json").unlink()
     with at_work(going):
         code, said = call(tmp_path, "--tracker", "csv")
     assert (code, said.splitlines()[-1]) == (0, "Passed on: 1 run.")
     assert "bent: run.json is not readable" in said
+    assert "run.json is missing" in said
     assert call(tmp_path, "--tracker", "csv")[1].endswith("Passed on: 1 run.\n")
     assert len(list(tmp_path.rglob("end.csv"))) == 2
 

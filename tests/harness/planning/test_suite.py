@@ -5,6 +5,7 @@ import pytest
 
 from metabench.errors import UsageError
 from metabench.planning.suite import Budget, load_suite
+from metabench.planning.validation import QUOTES
 from metabench.planning.yaml_files import read_yaml
 from metabench.plugin.catalog import load_catalog
 
@@ -224,7 +225,37 @@ def test_names_that_could_lead_out_of_the_results_folder_are_refused(
         (
             "protocol: {queries: 10, episodes: 30}",
             "protocol: [a, list, which, is, so, long, that, nobody, wants, to, read, it, again]",
-            "Suite file tiny.yaml: protocol is not valid: input should be a valid dictionary.",
+            "Suite file tiny.yaml: protocol is not valid: input should be a mapping.",
+            "",
+        ),
+        (
+            "name: tiny",
+            "name: 12",
+            "Suite file tiny.yaml: name=12 is not valid: input should be a valid string.",
+            QUOTES,
+        ),
+        (
+            "  10-shot: {",
+            "  10: {",
+            "Suite file tiny.yaml: settings.10 is not valid: input should be a valid string.",
+            QUOTES,
+        ),
+        (
+            "name: tiny",
+            "name: true",
+            "Suite file tiny.yaml: name is true or false, where a number or text is meant.",
+            QUOTES,
+        ),
+        (
+            "metric: mse",
+            "metric: null",
+            "Suite file tiny.yaml: metric=None is not valid: input should be a valid string.",
+            f"{QUOTES} metric: The metric of the headline, which selects weights too.",
+        ),
+        (
+            "[{name: sine, dataset: toy-regression, params: {family: sine}}]",
+            "[]",
+            "Suite file tiny.yaml: sources=[] is not valid: input should have at least 1 item.",
             "",
         ),
     ],

@@ -205,17 +205,27 @@ class Outer(BaseModel):
 def test_a_truth_value_is_found_where_none_is_meant(
     values: dict[str, object], place: str | None
 ) -> None:
-    assert truth_for_a_number(Outer, values) == place
+    found = truth_for_a_number(Outer, values)
+    assert (found and ".".join(map(str, found))) == place
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--set learner.inner_lr=true", "learner.inner_lr is true or false"),
+        (
+            "--set learner.inner_lr=true",
+            "learner.inner_lr is true or false, where a number or text is meant.\n"
+            "learner.inner_lr: > 0",
+        ),
         ("--set protocol.episodes=1:30", "protocol.episodes='1:30' is not valid"),
         ("--set learner.inner_lr=1 --set learner.inner_lr=2", "is given twice"),
-        ("--set learner.inner_lr=!!int", "not valid YAML"),
-        ("--set learner.inner_lr=" + "[" * 1000, "not valid YAML"),
+        *(
+            (f"--set learner.inner_lr=!!{tag}", f"the tag tag:yaml.org,2002:{tag} is not read")
+            for tag in ("int", "bool", "timestamp")
+        ),
+        ("--set learner.inner_lr=2001-99-99", "learner.inner_lr='2001-99-99' is not valid"),
+        ("--set learner.inner_lr=" + "[" * 1000, "more than 50 lists or mappings"),
+        ("--set learner.inner_lr=" + "1" * 5000, "a number of 5,000 characters"),
         ("--seed " + "," * 100_000, "is not a list of seeds"),
         ("--learner " + "x" * 100_000, "Unknown learner"),
     ],

@@ -105,10 +105,13 @@ def test_a_run_that_cannot_be_read_is_a_problem_and_the_rest_is_read(tmp_path):
     write_run(tmp_path, spec(0))
     (write_run(tmp_path, spec(1)) / "run.json").write_text("{")
     os.mkfifo(write_run(tmp_path, spec(2)) / "metrics.jsonl")
+    half_copied = write_run(tmp_path, spec(3))
+    (half_copied / "run.json").unlink()
     found = OverviewReader(tmp_path)()
     assert found.counts == {"done": 1}
     problems = sorted(found.problems)
-    assert len(problems) == 2
+    assert len(problems) == 3
+    assert f"{half_copied}: run.json is missing, so the run is not counted." in problems
     assert any("is not readable" in one for one in problems)
     assert any("is not a plain file" in one for one in problems)
 

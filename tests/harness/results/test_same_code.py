@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,38 @@ def test_a_row_of_unlike_runs_says_so(tmp_path: Path, other: dict[str, Any], wor
     (table,) = build_report(results).tables
     assert "made by different code or devices: maml: " in table.caption
     assert "some rows mix code or devices" in table.warnings
+
+
+PLUGIN = """
+from metabench import LearnerSpec, hookimpl
+from metabench_plugins.learners.maml import Maml, MamlParams
+
+
+@hookimpl
+def metabench_learners():
+    yield LearnerSpec(name="mine", version=1, summary="M.", params=MamlParams, factory=Maml)
+"""
+
+
+@pytest.mark.slow
+def test_a_plugin_file_that_changes_between_two_seeds_is_told_of(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+
+    def said(*words: str) -> str:
+        command = [sys.executable, "-m", "metabench", *words, "--plugin", str(file)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return " ".join((done.stdout + done.stderr).split())
+
+    run = ["run", "--learner", "mine", "--suite", "toy-regression", "--budget", "smoke"]
+    run += ["--limit", "2", "--set", "budget.meta_steps=1", "--set", "budget.meta_batch=1"]
+    file.write_text(PLUGIN)
+    said(*run, "--out", "R")
+    file.write_text(f"{PLUGIN}# another program, of the same version\n")
+    again = said(*run, "--seed", "0,1", "--out", "R")
+    assert "mine 10-shot seed 0: done: was done already by other code of learner mine" in again
+    assert "mine 10-shot seed 1: done" in again
+    shown = said("report", "R", "--caption", "full")
+    assert "made by different code or devices: mine: learner mine" in shown
 
 
 def test_older_records_are_told_apart_by_their_revision(tmp_path: Path) -> None:

@@ -323,6 +323,56 @@ def test_a_loss_that_is_not_finite_ends_a_run_without_a_guard(
         run(planned(catalog, learner=rates), catalog, tmp_path)()
 
 
+@pytest.mark.parametrize("suite", ["toy-regression", "omniglot"])
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        ("last", "meta-test episode 1 is nan."),
+        ("meta-val", "meta-val episode 1 is nan at meta-step 1."),
+    ],
+)
+def test_outputs_that_are_no_numbers_end_a_run_and_the_episode_is_named(
+    catalog: Catalog,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    suite: str,
+    selection: str,
+    said: str,
+) -> None:
+    """The class of the largest output would be the first one, which is right in many episodes."""
+    adapt = Maml.adapt
+
+    def no_number(self: Maml, support: Labelled, *, rng: torch.Generator) -> Adapted:
+        right = adapt(self, support, rng=rng).predict
+
+        def predict(x: torch.Tensor) -> torch.Tensor:
+            outputs = right(x).clone()
+            outputs[1, 2, 0] = torch.nan  # of the second episode, and one example of it
+            return outputs
+
+        return Adapted(predict=predict)
+
+    monkeypatch.setattr(Maml, "adapt", no_number)
+    protocol = {"episodes": 4, "val_episodes": 4, "selection": selection, "curve_steps": 0}
+    request = RunRequest(
+        learners=("maml",),
+        suite=suite,
+        budget="smoke",
+        data="synthetic",
+        changes={"budget": {"meta_steps": 1, "meta_batch": 1}, "protocol": protocol},
+    )
+    (made,) = plan(request, catalog)
+    failing = run(made, catalog, tmp_path)
+    with pytest.raises(DivergedError) as caught:
+        failing()
+    assert caught.value.message.endswith(f"diverged: its {made.spec.metric} on {said}")
+    assert "metabench show maml" in caught.value.hint
+    record = failing.store.read_record()
+    assert record is not None
+    assert record.status == "failed"
+    assert not (failing.store.folder / "episodes.jsonl").exists()
+
+
 def test_skipped_steps_are_counted_over_all_starts_and_left_out_of_the_loss(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,8 @@ def test_a_run_that_needs_too_much_is_explained_and_resumes(
     failed = CliRunner().invoke(app, [*RUN, "--out", str(tmp_path)])
     assert failed.exit_code == 1
     assert "ran out of memory of the machine after a peak of" in failed.stderr
-    assert "budget.meta_batch=N" in failed.stderr
+    assert re.search(r"peak of \d+\.\d GiB, at \d+ tasks per meta-step\.", failed.stderr)
+    assert "--set budget.meta_batch=N" in failed.stderr
+    assert "--set learner.order=first" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert CliRunner().invoke(app, [*RUN, "--out", str(tmp_path)]).exit_code == 0

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import textwrap
 import tracemalloc
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -219,6 +220,20 @@ def test_what_is_left_out_is_counted_and_named(photos: Path, data_root: Path) ->
         "Files left out: 1 of type .heic, such as ant/7.heic.",
         "Files left out: 1 in no folder of a class, such as loose.jpg.",
         "Files left out: 1 that are hidden or a system's own.",
+    ]
+
+
+def test_empty_folders_and_names_that_look_alike_are_named(photos: Path, data_root: Path) -> None:
+    for name in ("kite", "lion/cubs", ".hidden", "@eaDir"):
+        (photos / name).mkdir(parents=True)
+    accents = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    write_images(photos, ("ANT", *accents), n=1)
+    data = load(of(photos))
+    assert len(data.class_names) == len(KINDS) + 3
+    assert list(data.notes[-2:]) == [
+        "Empty folders: 2, such as kite; they are no classes.",
+        "Classes whose names differ only in capitals or in the code of an accent: 4, such as "
+        "ANT and ant.",
     ]
 
 

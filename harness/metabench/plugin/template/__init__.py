@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, get_args
 
+from metabench.durable import NO_SPACE, hint_of
 from metabench.errors import UsageError
 
 Kind = Literal[
@@ -26,7 +28,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 def render(name: str, directory: Path, *, kind: Kind = "learner") -> Path:
-    """Write the skeleton of a plugin to ``directory/metabench-name``.
+    """Write the skeleton of a plugin to ``directory/metabench-name``, the whole or nothing.
 
     Args:
         name: of the learner, dataset, network, strategy, metric, tracker, suite or executor.
@@ -48,13 +50,19 @@ def render(name: str, directory: Path, *, kind: Kind = "learner") -> Path:
     if folder.exists():
         raise UsageError(f"{folder} already exists.", hint="Choose another name or another --dir.")
     try:
-        for path, text in _rendered(name, kind):
-            file = folder / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
+        if not directory.exists():
+            directory.mkdir(parents=True)
+        with TemporaryDirectory(dir=directory, prefix=f".{folder.name}-") as aside:
+            whole = Path(aside, folder.name)
+            for path, text in _rendered(name, kind):
+                file = whole / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text, encoding="utf-8")
+            whole.rename(folder)
     except OSError as error:
         raise UsageError(
-            f"Cannot write to {folder}: {error.strerror}.", hint="Choose another --dir."
+            f"Cannot write to {folder}: {error.strerror}.",
+            hint=hint_of(error) if error.errno in NO_SPACE else "Choose another --dir.",
         ) from error
     return folder
 
