@@ -243,20 +243,21 @@ def report(
         interval=interval,
         catalog=catalog,
         selection=Selection(
-            learners=_several(learner),
-            suites=_several(suite),
-            settings=_several(setting),
-            budgets=_several(budget),
+            learners=names_of(learner),
+            suites=names_of(suite),
+            settings=names_of(setting),
+            budgets=names_of(budget),
             seeds=(seed,) if isinstance(seed, int) else tuple(seed),
         ),
-        arrangement=Arrangement(columns=_several(columns), sort=sort),
+        arrangement=Arrangement(columns=names_of(columns), sort=sort),
     )
     require_runs(results, directory)
     return ReportView(built, catalog)
 
 
-def _several(names: str | Iterable[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
+def names_of(given: str | Iterable[str]) -> tuple[str, ...]:
+    """The names that a call gives as one text or as several."""
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def build_tables(

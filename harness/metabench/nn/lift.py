@@ -22,7 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from metabench.errors import PluginError
-from metabench.nn.layers import batch_norm, linear
+from metabench.nn.layers import batch_norm, linear, per_task
 from metabench.nn.lifted_state import (
     PARTS,
     BatchNormMode,
@@ -187,7 +187,7 @@ class _Lifted:
             return self._call(shared | constants, x.flatten(0, 1), training).view(n_tasks, n, -1)
         trainings = self._of_each_task(training, own, n_tasks)
         # Unbound, not sliced: each slice would add a gradient of the size of all tasks.
-        tasks = {name: _per_task(weight, n_tasks).unbind() for name, weight in own.items()}
+        tasks = {name: per_task(weight, n_tasks).unbind() for name, weight in own.items()}
         first = first_examples() if self.batch_statistics else None
         with nullcontext() if first is None else _FirstStatistics(n):
             y = torch.stack(
@@ -470,10 +470,6 @@ def _oriented(name: str, weight: Tensor, head: str) -> Tensor:
 
 def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
     return {n: tuple(w.shape) for n, w in module.named_parameters() if w.requires_grad}
-
-
-def _per_task(weight: Tensor, n_tasks: int) -> Tensor:
-    return weight if len(weight) == n_tasks else weight.expand(n_tasks, *weight.shape[1:])
 
 
 @contextmanager
