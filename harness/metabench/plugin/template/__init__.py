@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from metabench.errors import UsageError
 
@@ -19,8 +19,6 @@ Kind = Literal[
     "learner", "dataset", "network", "strategy", "metric", "tracker", "suite", "executor"
 ]
 """What a skeleton can be of, in the words of the command line."""
-
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
