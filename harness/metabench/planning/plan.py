@@ -421,14 +421,6 @@ def resolve(
         )
     space = _space(request, suite, learner, catalog, setting=setting)
     strategy = _strategy(request, suite, learner, space, catalog, setting=setting)
-    model = learner.params_model(searched=strategy is not None)
-    params = params_in(learner, suite, setting=setting, budget=request.budget)
-    # What a suite says about searching does not apply to fixed networks.
-    on_searched = (
-        learner.params_model(searched=True).model_fields.keys() - model.model_fields.keys()
-    )
-    params = {name: value for name, value in params.items() if name not in on_searched}
-    chosen = {**params, **learner.preset, **changes_of(changes, "learner", learner.name)}
     training = budget.training_of(
         learner.name,
         changes_of(changes, "budget", learner.name),
@@ -454,11 +446,7 @@ def resolve(
         sources=(),
         protocol=protocol,
         training=training if learner.trains else training.model_copy(update={"meta_steps": 0}),
-        learner=Choice(
-            name=learner.name,
-            version=learner.version,
-            **_checked(model, chosen, what="learner", owner=learner.name),
-        ),
+        learner=_learner(request, suite, learner, setting=setting, searched=strategy is not None),
         space=space,
         strategy=strategy,
         data=request.data,
@@ -466,6 +454,24 @@ def resolve(
         seed=seed,
         precision=request.precision,
         start=request.weights,
+    )
+
+
+def _learner(
+    request: RunRequest, suite: Suite, learner: LearnerSpec, *, setting: str, searched: bool
+) -> Choice:
+    model = learner.params_model(searched=searched)
+    params = params_in(learner, suite, setting=setting, budget=request.budget)
+    # What a suite says about searching does not apply to fixed networks.
+    on_searched = (
+        learner.params_model(searched=True).model_fields.keys() - model.model_fields.keys()
+    )
+    params = {name: value for name, value in params.items() if name not in on_searched}
+    chosen = {**params, **learner.preset, **changes_of(request.changes, "learner", learner.name)}
+    return Choice(
+        name=learner.name,
+        version=learner.version,
+        **_checked(model, chosen, what="learner", owner=learner.name),
     )
 
 
