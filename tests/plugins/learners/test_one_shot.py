@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from small_tasks import IMAGES, batch, context
+from small_tasks import generator as rng
 
 from metabench.plugin.contracts.architecture import INPUTS
 from metabench.plugin.contracts.episode import Labelled, TaskBatch, TaskShape
@@ -20,10 +21,6 @@ from metabench_plugins.strategies.soft_pruning import SoftPruning, SoftPruningPa
 
 PLAIN = {"crop": 0, "flip": False}
 MAPS = TaskShape("classification", (1, 8, 8), 3)
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def learner(**changes: object) -> OneShot:

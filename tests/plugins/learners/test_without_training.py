@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_tasks import generator
 from typer.testing import CliRunner
 
 from metabench import Labelled, TaskShape
@@ -24,10 +25,6 @@ from metabench_plugins.learners.without_training import (
 )
 
 N_TASKS, N, Q, WAYS = 3, 6, 5, 3
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def regression(inputs: int = 1, outputs: int = 2) -> tuple[Labelled, torch.Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_tasks import generator as rng
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,10 +28,6 @@ from metabench_plugins.strategies.parts.decoding import harden, place
 TASK = TaskShape("classification", (2, 7, 8), 3)
 SPACE = metanas(MetaNasParams(channels=2, cells=2, nodes=2), TASK)
 ALL_EIGHT = darts(DartsSpaceParams(channels=2, cells=3, nodes=2), TASK)
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def own_weights(space: CellNetwork, n_tasks: int, *, dtype: torch.dtype = torch.float64) -> Params:
