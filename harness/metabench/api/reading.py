@@ -52,7 +52,7 @@ class ReportView:
         """One row per number; the columns are those of the CSV format."""
         import pandas as pd
 
-        return pd.read_csv(io.StringIO(self._written("csv")))
+        return pd.read_csv(io.StringIO(self._rendered("csv")))
 
     def to_latex(self, *, width: float | None = None) -> str:
         """As ``metabench report --format tex``.
@@ -69,18 +69,20 @@ class ReportView:
 
     def to_markdown(self) -> str:
         """As ``metabench report --format md``."""
-        return self._written("md")
+        return self._rendered("md")
 
     def __str__(self) -> str:
         """As ``metabench report``."""
-        return self._written("table")
+        return self._rendered("table")
 
     def _repr_html_(self) -> str:
         from metabench.render.text_table import text_table_of
 
-        return "".join(_small(text_table_of(table)).to_html() for table in self.content.tables)
+        return "".join(
+            _small_table(text_table_of(table)).to_html() for table in self.content.tables
+        )
 
-    def _written(self, format: str) -> str:
+    def _rendered(self, format: str) -> str:
         from metabench.render import Format, render
 
         return render(self.content, Format(format))
@@ -460,7 +462,7 @@ def judge_claims(
     return ClaimsView(judged, results.problems)
 
 
-def _small(grid: TextTable) -> SmallTable:
+def _small_table(grid: TextTable) -> SmallTable:
     from metabench.render.legends import legend
     from metabench.render.small_table import SmallTable
 

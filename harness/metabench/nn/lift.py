@@ -104,15 +104,15 @@ class _Lifted:
         _check(module)
         self._outputs = _linear_at(module, head).out_features
         self._shapes = _shapes(module)
-        self._end = _End()
-        self._module = _opened(module, head, self._end)
+        self._end = _HeadInput()
+        self._module = _without_head(module, head, self._end)
         self._norms = {
-            path: _stable(self._module, f"{path}.mean").removesuffix(".mean")
+            path: _weight_name(self._module, f"{path}.mean").removesuffix(".mean")
             for path in self._kept_norms(self._module)
         }
         self.batch_statistics = _use_batch_statistics(self._module, but=self._norms)
         self._names = {
-            name: _stable(self._module, name)
+            name: _weight_name(self._module, name)
             for name, weight in self._module.named_parameters()
             if weight.requires_grad
         }
@@ -143,7 +143,7 @@ class _Lifted:
                 hint="It must give the same weights, by name and shape, each time.",
             )
         return {
-            _stable(module, name): _oriented(name, weight, self._head)
+            _weight_name(module, name): _oriented(name, weight, self._head)
             for name, weight in module.named_parameters()
             if weight.requires_grad
         }
@@ -270,7 +270,7 @@ class _LiftedWithState(_Lifted):
         return norms_with_state(module)
 
 
-class _End(nn.Module):
+class _HeadInput(nn.Module):
     """Stands where the head was and keeps what comes in, to tell whether anything follows."""
 
     seen: Tensor | None = None
@@ -309,7 +309,7 @@ def _check(module: nn.Module) -> None:
         )
     for path, part in module.named_modules():
         where = f"{type(part).__name__} at {path!r}" if path else type(part).__name__
-        if _drops(part):
+        if _is_dropout(part):
             raise PluginError(
                 f"The module draws at random while it computes: {where} is on.",
                 hint="Make the module without it, for example with dropout=0 or drop_path_rate=0.",
@@ -334,7 +334,7 @@ RECOMPUTING = ("grad_checkpointing", "memory_efficient")
 """Attributes that say that activations are computed again in the backward pass."""
 
 
-def _drops(part: nn.Module) -> bool:
+def _is_dropout(part: nn.Module) -> bool:
     """Whether a layer drops at random, with the attributes of PyTorch, torchvision and timm."""
     named = isinstance(part, nn.modules.dropout._DropoutNd) or type(part).__name__ in DROPPING
     return named and any(getattr(part, name, 0) for name in ("p", "drop_prob"))
@@ -413,7 +413,7 @@ def _own_randomness(seed: int) -> Iterator[None]:
         np.random.set_state(before[2])  # noqa: NPY002
 
 
-def _opened(module: nn.Module, head: str, end: _End) -> nn.Module:
+def _without_head(module: nn.Module, head: str, end: _HeadInput) -> nn.Module:
     """The module without its head, in evaluation mode."""
     module = copy.deepcopy(module)
     parent, _, name = head.rpartition(".")
@@ -454,7 +454,7 @@ def _use_batch_statistics(module: nn.Module, *, but: Collection[str]) -> bool:
     return found
 
 
-def _stable(module: nn.Module, name: str) -> str:
+def _weight_name(module: nn.Module, name: str) -> str:
     """The name of a weight, with ``norm`` before the last part if it belongs to such a layer."""
     path, _, own = name.rpartition(".")
     parts = path.split(".") if path else []
