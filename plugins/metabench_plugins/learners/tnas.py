@@ -140,7 +140,7 @@ class Tnas(Maml):
         """The first meta-step after the search."""
         fraction: float = self.params.search_fraction
         meta_steps = self.context.meta_steps
-        # Where the product is a hair off a whole number, it is the quotient that decides.
+        # Rounding may put the product just beside a whole number; the quotients decide.
         near = max(0, math.floor(fraction * meta_steps) - 1)
         return next(step for step in count(near) if step / meta_steps >= fraction)
 

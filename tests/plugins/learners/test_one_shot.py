@@ -112,10 +112,10 @@ def on_maps(**changes: object) -> OneShot:
     return OneShot(context(params, task=MAPS, space=space, strategy=strategy))
 
 
-def maps(seed: int, *, n: int = 6) -> TaskBatch:
+def maps(seed: int) -> TaskBatch:
     draw = rng(seed)
-    x = torch.randn(2, n, *MAPS.inputs, generator=draw) + seed
-    part = Labelled(x, torch.arange(n).remainder(MAPS.outputs).expand(2, n))
+    x = torch.randn(2, 6, *MAPS.inputs, generator=draw) + seed
+    part = Labelled(x, torch.arange(6).remainder(MAPS.outputs).expand(2, 6))
     return TaskBatch(part, part, ("a", "a"), (f"{seed}-0", f"{seed}-1"))
 
 
