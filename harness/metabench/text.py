@@ -70,6 +70,15 @@ def as_in_yaml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def capitalized(words: str) -> str:
+    """The words as a sentence begins, with the rest as it is.
+
+    >>> capitalized("mean of M-NAS")
+    'Mean of M-NAS'
+    """
+    return f"{words[:1].upper()}{words[1:]}"
+
+
 def plain(text: str) -> str:
     """One line without control characters, which could rewrite a terminal or a file.
 
