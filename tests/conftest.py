@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,14 @@ def _no_flushing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 def _no_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands do not measure what runs cost, which takes seconds for each configuration."""
     monkeypatch.setattr(probing, "ALL_SECONDS", 0.0)
+
+
+@pytest.fixture
+def in_float64() -> Iterator[None]:
+    """New tensors are in float64."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture(scope="session")

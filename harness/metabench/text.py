@@ -59,6 +59,26 @@ def seconds_in(text: str) -> float | None:
     return sum(float(n) * units[unit] for n, unit in re.findall(part, text))
 
 
+def as_in_yaml(value: object) -> str:
+    """A value of a parameter as a suite file writes it.
+
+    >>> as_in_yaml(None), as_in_yaml(True), as_in_yaml(0.5)
+    ('null', 'true', '0.5')
+    """
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def capitalized(words: str) -> str:
+    """The words as a sentence begins, with the rest as it is.
+
+    >>> capitalized("mean of M-NAS")
+    'Mean of M-NAS'
+    """
+    return f"{words[:1].upper()}{words[1:]}"
+
+
 def plain(text: str) -> str:
     """One line without control characters, which could rewrite a terminal or a file.
 

@@ -29,7 +29,6 @@ def write_search(
     learner: str = "mnas",
     seed: int = 0,
     embedded: int = 0,
-    apart: float = 4.0,
     own: list[dict[str, Any]] | None = None,
 ) -> Path:
     """A run of two sources that take turns, with as many episodes as genotypes."""
@@ -46,7 +45,7 @@ def write_search(
         [Genotype.from_json(g) for g in genotypes],
         own=None if own is None else [Genotype.from_json(g) for g in own],
     )
-    shift = np.arange(embedded)[:, None] % 2 * apart
+    shift = np.arange(embedded)[:, None] % 2 * 4.0
     store.append_embeddings(0, (rng.normal(size=(embedded, 3)) + shift).round(3).tolist())
     sizes = [10 if g == A else 7 for g in genotypes]
     path = folder / "episodes.jsonl"

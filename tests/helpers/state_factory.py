@@ -62,9 +62,9 @@ def make_state(state: str = "running", learner: str = "maml", **changes: Any) ->
     return RunState(**{**values, **changes})
 
 
-def make_curve(*losses: float, every: int = 100, score: float | None = None) -> TrainingCurve:
-    """A curve of these losses, and one score at its end."""
-    points = [((i + 1) * every, loss) for i, loss in enumerate(losses)]
+def make_curve(*losses: float, score: float | None = None) -> TrainingCurve:
+    """A curve of these losses, one in 100 steps, and one score at its end."""
+    points = [((i + 1) * 100, loss) for i, loss in enumerate(losses)]
     last = points[-1][0] if points else 0
     scores = [] if score is None else [(last, score)]
     return TrainingCurve(last, {"loss": points, **({"val_score": scores} if scores else {})})

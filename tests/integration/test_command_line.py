@@ -84,7 +84,7 @@ def test_dry_run_prints_commands_and_runs_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_the_former_names_of_the_network_still_work(tmp_path: Path) -> None:
+def test_the_former_names_of_the_network_still_work() -> None:
     """Commands in the records of older runs have them; they are not shown."""
     made = {}
     for option, scope in (("--network", "network"), ("--space", "space")):

@@ -78,7 +78,7 @@ class Merged:
         runs = f"{counted(len(self.runs), 'run')} ({shares})" if self.runs else "no run"
         if self.new is None:
             return f"{self.out} would have {runs}."
-        return f"{self.out} has {runs}; {self.new:,} of them {_are(self.new)} new."
+        return f"{self.out} has {runs}; {self.new:,} of them {_is_or_are(self.new)} new."
 
 
 def merge(
@@ -124,7 +124,7 @@ def merge(
                 f"There is no run below {one.root}.", hint="Name results folders that have runs."
             )
     there = read_folder(target, reader) if target.is_dir() else None
-    decisions = decide(found, there, _among(preferred, [*inputs, target]))
+    decisions = decide(found, there, _as_named_in(preferred, [*inputs, target]))
     decisions.notes += unlike_in([run.base for run in decisions.runs])
     if decisions.conflicts and check:
         raise disagreeing(decisions.conflicts)
@@ -170,14 +170,14 @@ def _check_folders(inputs: Sequence[Path], out: Path, prefer: Path | None) -> No
                     else f"{inner} lies in {outer}, whose runs are merged anyway.",
                     hint="Name folders that do not lie in each other.",
                 )
-    if prefer is not None and _among(prefer, places) is None:
+    if prefer is not None and _as_named_in(prefer, places) is None:
         raise UsageError(
             f"--prefer {prefer} is none of the folders.",
             hint=f"They are {', '.join(map(str, places))}.",
         )
 
 
-def _among(folder: Path | None, places: Sequence[Path]) -> Path | None:
+def _as_named_in(folder: Path | None, places: Sequence[Path]) -> Path | None:
     """The folder as it is named among others, whatever its spelling."""
     if folder is None:
         return None
@@ -200,5 +200,5 @@ def _merged(copy: RunCopy) -> MergedRun:
     )
 
 
-def _are(n: int) -> str:
+def _is_or_are(n: int) -> str:
     return "is" if n == 1 else "are"

@@ -52,7 +52,7 @@ class ReportView:
         """One row per number; the columns are those of the CSV format."""
         import pandas as pd
 
-        return pd.read_csv(io.StringIO(self._written("csv")))
+        return pd.read_csv(io.StringIO(self._rendered("csv")))
 
     def to_latex(self, *, width: float | None = None) -> str:
         """As ``metabench report --format tex``.
@@ -69,18 +69,20 @@ class ReportView:
 
     def to_markdown(self) -> str:
         """As ``metabench report --format md``."""
-        return self._written("md")
+        return self._rendered("md")
 
     def __str__(self) -> str:
         """As ``metabench report``."""
-        return self._written("table")
+        return self._rendered("table")
 
     def _repr_html_(self) -> str:
         from metabench.render.text_table import text_table_of
 
-        return "".join(_small(text_table_of(table)).to_html() for table in self.content.tables)
+        return "".join(
+            _small_table(text_table_of(table)).to_html() for table in self.content.tables
+        )
 
-    def _written(self, format: str) -> str:
+    def _rendered(self, format: str) -> str:
         from metabench.render import Format, render
 
         return render(self.content, Format(format))
@@ -243,20 +245,21 @@ def report(
         interval=interval,
         catalog=catalog,
         selection=Selection(
-            learners=_several(learner),
-            suites=_several(suite),
-            settings=_several(setting),
-            budgets=_several(budget),
+            learners=names_of(learner),
+            suites=names_of(suite),
+            settings=names_of(setting),
+            budgets=names_of(budget),
             seeds=(seed,) if isinstance(seed, int) else tuple(seed),
         ),
-        arrangement=Arrangement(columns=_several(columns), sort=sort),
+        arrangement=Arrangement(columns=names_of(columns), sort=sort),
     )
     require_runs(results, directory)
     return ReportView(built, catalog)
 
 
-def _several(names: str | Iterable[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
+def names_of(given: str | Iterable[str]) -> tuple[str, ...]:
+    """The names that a call gives as one text or as several."""
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def build_tables(
@@ -463,7 +466,7 @@ def judge_claims(
     return ClaimsView(judged, results.problems)
 
 
-def _small(grid: TextTable) -> SmallTable:
+def _small_table(grid: TextTable) -> SmallTable:
     from metabench.render.legends import legend
     from metabench.render.small_table import SmallTable
 

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from metabench.api.executing import HowToRun, prepare
 from metabench.api.plugins import catalog_with
-from metabench.api.reading import ClaimsView, ReportView, build_tables, judge_claims, require_runs
+from metabench.api.reading import (
+    ClaimsView,
+    ReportView,
+    build_tables,
+    judge_claims,
+    names_of,
+    require_runs,
+)
 from metabench.errors import DataError
 from metabench.text import counted
 
@@ -158,17 +165,13 @@ def plan_of(
 
     name, _, one = key.partition(":")
     wanted = Wanted(
-        rows=(*([one] if one else []), *_several(row)),
-        settings=_several(setting),
+        rows=(*([one] if one else []), *names_of(row)),
+        settings=names_of(setting),
         seeds=(seeds,) if isinstance(seeds, int) else tuple(seeds),
         set=dict(changes or {}),
         **others,
     )
     return plan_table(find_reference(catalog, name), catalog, wanted, plugin_files=plugin_files)
-
-
-def _several(names: str | Sequence[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def folder_of(key: str) -> Path:

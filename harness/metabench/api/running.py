@@ -262,10 +262,10 @@ def execute(
         announced(planned, jobs[0].out) if jobs else nullcontext(),
         stop if in_main else nullcontext(),
     ):
-        return _made(work, jobs, emit=emit, stopped=stop)
+        return _checked_outcomes(work, jobs, emit=emit, stopped=stop)
 
 
-def _made(
+def _checked_outcomes(
     work: Executor,
     jobs: Sequence[Job],
     *,

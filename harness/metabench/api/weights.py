@@ -167,16 +167,16 @@ def plan_of(
     tests = [WeightsTest(**{**test, "changes": one}) for one in combinations(test["changes"])]
     swept = swept_in(test["changes"])
     planned: list[PlannedRun] = []
-    for path in (place for named in paths for place in _places(named)):
+    for path in (place for named in paths for place in _weights_at(named)):
         known = read_trained(path)
         if known is None:
             found = digest_of_foreign(path)
             for wanted in tests:
-                request = _of_foreign(path, wanted, learner=learner, network=network)
+                request = _request_of_foreign(path, wanted, learner=learner, network=network)
                 of_file = plan_foreign(path, found, request, catalog)
                 for one in of_file:
                     check_foreign(one, catalog)
-                planned += [_telling(one, swept) for one in of_file]
+                planned += [_labelled_by_sweep(one, swept) for one in of_file]
         elif learner or network:
             raise UsageError(
                 f"{path} says that its weights are of {known.spec.learner.name}, so --learner and "
@@ -186,11 +186,11 @@ def plan_of(
         else:
             for wanted in tests:
                 one = plan_test(known, wanted, catalog)
-                planned.append(_telling(one, swept))
+                planned.append(_labelled_by_sweep(one, swept))
     return list({one.spec.run_id: one for one in planned}.values())
 
 
-def _telling(planned: PlannedRun, swept: Sequence[tuple[str, str]]) -> PlannedRun:
+def _labelled_by_sweep(planned: PlannedRun, swept: Sequence[tuple[str, str]]) -> PlannedRun:
     """A test whose label has the values that other tests of the command have otherwise."""
     from metabench.planning.overrides import sweep_in_words
 
@@ -198,7 +198,7 @@ def _telling(planned: PlannedRun, swept: Sequence[tuple[str, str]]) -> PlannedRu
     return replace(planned, told_by=(*planned.told_by, *words))
 
 
-def _places(path: Path) -> list[Path]:
+def _weights_at(path: Path) -> list[Path]:
     """The weights that a path names: a file, or each trained run in a folder.
 
     Tests of given weights are passed over, unless one is named itself.
@@ -218,7 +218,7 @@ def _places(path: Path) -> list[Path]:
     return found
 
 
-def _of_foreign(
+def _request_of_foreign(
     path: Path, test: WeightsTest, *, learner: str | None, network: str | None
 ) -> RunRequest:
     from metabench.planning.plan import RunRequest

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from metabench.plugin.specs import LearnerSpec
 from metabench.render.columns import columns
 from metabench.render.layout import GLUE
+from metabench.text import as_in_yaml
 
 if TYPE_CHECKING:
     from metabench.plugin.specs import Spec
@@ -59,7 +60,7 @@ def parameter_rows(described: Mapping[str, Mapping[str, Any]]) -> list[list[str]
     return [
         [
             name,
-            _word(schema["default"]) if "default" in schema else "required",
+            as_in_yaml(schema["default"]) if "default" in schema else "required",
             _type(schema),
             str(schema.get("description", "")),
         ]
@@ -71,16 +72,10 @@ def _type(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_type(option) for option in schema["anyOf"])
     if "enum" in schema:
-        return " | ".join(_word(value) for value in schema["enum"])
+        return " | ".join(as_in_yaml(value) for value in schema["enum"])
     if "const" in schema:
-        return _word(schema["const"])
+        return as_in_yaml(schema["const"])
     if schema.get("format") == "file-path":
         return "path of a file"
     bounds = [f"{sign} {schema[key]:g}" for key, sign in _BOUNDS.items() if key in schema]
     return " ".join([str(schema.get("type", "object")), " and ".join(bounds)]).rstrip()
-
-
-def _word(value: Any) -> str:
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -84,7 +84,9 @@ def list_plugins(
     if asks_for_json(format, as_json=as_json):
         put(json.dumps([_described(plugin) for plugin in plugins], indent=2))
         return
-    rows = [[p.name, f"{p.distribution} {p.version}".strip(), p.status, _offer(p)] for p in plugins]
+    rows = [
+        [p.name, f"{p.distribution} {p.version}".strip(), p.status, _provided(p)] for p in plugins
+    ]
     header = ["plugin", "from", "status", "provides"]
     put(columns(header, rows, screen_of(wide=wide).of_rows))
 
@@ -148,7 +150,7 @@ def _described(plugin: PluginInfo) -> dict[str, Any]:
     return asdict(plugin) | {"provides": named, "root": root}
 
 
-def _offer(plugin: PluginInfo) -> str:
+def _provided(plugin: PluginInfo) -> str:
     if plugin.error:
         return plugin.error
     counts = {kind: len(names) for kind, names in plugin.provides.items()}
@@ -217,7 +219,7 @@ def _check_one(catalog: Catalog, kind: Kind, name: str) -> int:
     n_failed = 0
     file: FileKind = next((one for one in FILES if one == kind), "suite")
     checks = conformance.checks(catalog.named(kind)[name], catalog=catalog, file=file)
-    for names, outcome in _told_together(checks):
+    for names, outcome in _grouped_outcomes(checks):
         n_failed += outcome.status == "FAILED"
         what = names[0] if len(names) == 1 else counted(len(names), "check")
         reason = f": {outcome.reason}" if outcome.reason else ""
@@ -225,7 +227,7 @@ def _check_one(catalog: Catalog, kind: Kind, name: str) -> int:
     return n_failed
 
 
-def _told_together(checks: Iterable[Check]) -> Iterator[tuple[list[str], Outcome]]:
+def _grouped_outcomes(checks: Iterable[Check]) -> Iterator[tuple[list[str], Outcome]]:
     """Run checks; those in a row that one reason keeps from running come as one."""
     from metabench.conformance import Outcome, run_check
 

@@ -276,7 +276,7 @@ def run(
     for note in notes_of(runs):
         say(f"Note: {note}", fg="yellow")
     if share is not None:
-        runs = _only(share, runs)
+        runs = _runs_of_shard(share, runs)
     if not runs:
         if world is not None:
             let_go(world, device=device)
@@ -352,7 +352,7 @@ def grid_asked(options: Mapping[str, Any]) -> Grid:
         learners=names("learner"),
         suites=names("suite"),
         settings=names("setting"),
-        budget=_one(options["budget"], "--budget"),
+        budget=_single_name(options["budget"], "--budget"),
         network=names("network"),
         strategy=names("strategy"),
         seeds=parse_seeds(options["seed"]),
@@ -407,7 +407,7 @@ def seconds_of(text: str, option: str) -> float | None:
     return seconds
 
 
-def _one(text: str, option: str) -> str:
+def _single_name(text: str, option: str) -> str:
     """The value of an option that, unlike others, takes no list."""
     if "," in text:
         raise UsageError(
@@ -429,7 +429,7 @@ def parse_names(text: str, option: str) -> tuple[str, ...]:
     return names
 
 
-def _only(shard: Shard, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+def _runs_of_shard(shard: Shard, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
     """The runs of a shard; say which runs are left to other shards."""
     own, others = shard.divide(runs)
     say(f"Shard {shard} makes {len(own):,} of {counted(len(runs), 'run')}.")

@@ -106,7 +106,7 @@ def _convolve_shared(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: G
 def _convolve_each(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """One call per task, joined along the images: that keeps channels innermost in memory."""
     images = _channels_last(x.flatten(0, 1))
-    bias = None if bias is None else _per_task(bias, len(x))
+    bias = None if bias is None else per_task(bias, len(x))
     return _split_tasks(convolve(images, weight, bias, geometry), x)
 
 
@@ -114,7 +114,7 @@ def _convolve_pixels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """One product of matrices per task, all in one call."""
     tasks, n, channels, height, width = x.shape
     pixels = x.permute(0, 1, 3, 4, 2).reshape(tasks, n * height * width, channels)
-    y = linear(pixels, weight.flatten(2).mT, None if bias is None else _per_task(bias, tasks))
+    y = linear(pixels, weight.flatten(2).mT, None if bias is None else per_task(bias, tasks))
     maps = y.view(tasks, n, height, width, -1).permute(1, 2, 3, 0, 4)
     return maps.contiguous().permute(3, 0, 4, 1, 2)  # in memory as `fold_tasks` has it
 
@@ -123,7 +123,7 @@ def _convolve_grouped(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: 
     """One call: the channels of all tasks side by side, one group of channels per task."""
     n_tasks = len(x)
     beside = geometry._replace(groups=n_tasks * geometry.groups)
-    bias = None if bias is None else _per_task(bias, n_tasks).flatten().unsqueeze(0)
+    bias = None if bias is None else per_task(bias, n_tasks).flatten().unsqueeze(0)
     y = convolve(fold_tasks(x), weight.flatten(0, 1).unsqueeze(0), bias, beside)
     return unfold_tasks(y, n_tasks)
 
@@ -155,12 +155,12 @@ def batch_norm(
     first = first_examples()
     if x.dim() > 3 and first is None:
         scale, shift = (
-            None if w is None else _per_task(w, n_tasks).flatten() for w in (scale, shift)
+            None if w is None else per_task(w, n_tasks).flatten() for w in (scale, shift)
         )
         return unfold_tasks(norm_maps(fold_tasks(x), scale, shift, eps=eps, relu=relu), n_tasks)
     scale = x.new_ones(1, channels) if scale is None else scale
     shift = x.new_zeros(1, channels) if shift is None else shift
-    scale, shift = _per_task(scale, n_tasks), _per_task(shift, n_tasks)
+    scale, shift = per_task(scale, n_tasks), per_task(shift, n_tasks)
     if first is not None:
         variance, mean = torch.var_mean(
             x[:, :first], dim=(1, *range(3, x.dim())), correction=0, keepdim=True
@@ -222,7 +222,7 @@ def by_task(
 
 def _split_weights(weights: Params, n_tasks: int, size: int) -> list[Params]:
     # One split, not many slices: each slice would add a gradient of the size of all tasks.
-    parts = {n: torch.split(_per_task(weight, n_tasks), size) for n, weight in weights.items()}
+    parts = {n: torch.split(per_task(weight, n_tasks), size) for n, weight in weights.items()}
     count = math.ceil(n_tasks / size)
     return [{name: part[i] for name, part in parts.items()} for i in range(count)]
 
@@ -249,7 +249,7 @@ def unfold_tasks(maps: Tensor, n_tasks: int) -> Tensor:
     return maps.view(len(maps), n_tasks, -1, *maps.shape[2:]).transpose(0, 1)
 
 
-def _per_task(weight: Tensor, n_tasks: int) -> Tensor:
+def per_task(weight: Tensor, n_tasks: int) -> Tensor:
     """Repeat a shared weight; one that is not stays as it is, without a node in the graph."""
     return weight if len(weight) == n_tasks else weight.expand(n_tasks, *weight.shape[1:])
 

@@ -22,7 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from metabench.errors import PluginError
-from metabench.nn.layers import batch_norm, linear
+from metabench.nn.layers import batch_norm, linear, per_task
 from metabench.nn.lifted_state import (
     PARTS,
     BatchNormMode,
@@ -104,15 +104,15 @@ class _Lifted:
         _check(module)
         self._outputs = _linear_at(module, head).out_features
         self._shapes = _shapes(module)
-        self._end = _End()
-        self._module = _opened(module, head, self._end)
+        self._end = _HeadInput()
+        self._module = _without_head(module, head, self._end)
         self._norms = {
-            path: _stable(self._module, f"{path}.mean").removesuffix(".mean")
+            path: _weight_name(self._module, f"{path}.mean").removesuffix(".mean")
             for path in self._kept_norms(self._module)
         }
         self.batch_statistics = _use_batch_statistics(self._module, but=self._norms)
         self._names = {
-            name: _stable(self._module, name)
+            name: _weight_name(self._module, name)
             for name, weight in self._module.named_parameters()
             if weight.requires_grad
         }
@@ -143,7 +143,7 @@ class _Lifted:
                 hint="It must give the same weights, by name and shape, each time.",
             )
         return {
-            _stable(module, name): _oriented(name, weight, self._head)
+            _weight_name(module, name): _oriented(name, weight, self._head)
             for name, weight in module.named_parameters()
             if weight.requires_grad
         }
@@ -187,7 +187,7 @@ class _Lifted:
             return self._call(shared | constants, x.flatten(0, 1), training).view(n_tasks, n, -1)
         trainings = self._of_each_task(training, own, n_tasks)
         # Unbound, not sliced: each slice would add a gradient of the size of all tasks.
-        tasks = {name: _per_task(weight, n_tasks).unbind() for name, weight in own.items()}
+        tasks = {name: per_task(weight, n_tasks).unbind() for name, weight in own.items()}
         first = first_examples() if self.batch_statistics else None
         with nullcontext() if first is None else _FirstStatistics(n):
             y = torch.stack(
@@ -270,7 +270,7 @@ class _LiftedWithState(_Lifted):
         return norms_with_state(module)
 
 
-class _End(nn.Module):
+class _HeadInput(nn.Module):
     """Stands where the head was and keeps what comes in, to tell whether anything follows."""
 
     seen: Tensor | None = None
@@ -309,7 +309,7 @@ def _check(module: nn.Module) -> None:
         )
     for path, part in module.named_modules():
         where = f"{type(part).__name__} at {path!r}" if path else type(part).__name__
-        if _drops(part):
+        if _is_dropout(part):
             raise PluginError(
                 f"The module draws at random while it computes: {where} is on.",
                 hint="Make the module without it, for example with dropout=0 or drop_path_rate=0.",
@@ -334,7 +334,7 @@ RECOMPUTING = ("grad_checkpointing", "memory_efficient")
 """Attributes that say that activations are computed again in the backward pass."""
 
 
-def _drops(part: nn.Module) -> bool:
+def _is_dropout(part: nn.Module) -> bool:
     """Whether a layer drops at random, with the attributes of PyTorch, torchvision and timm."""
     named = isinstance(part, nn.modules.dropout._DropoutNd) or type(part).__name__ in DROPPING
     return named and any(getattr(part, name, 0) for name in ("p", "drop_prob"))
@@ -413,7 +413,7 @@ def _own_randomness(seed: int) -> Iterator[None]:
         np.random.set_state(before[2])  # noqa: NPY002
 
 
-def _opened(module: nn.Module, head: str, end: _End) -> nn.Module:
+def _without_head(module: nn.Module, head: str, end: _HeadInput) -> nn.Module:
     """The module without its head, in evaluation mode."""
     module = copy.deepcopy(module)
     parent, _, name = head.rpartition(".")
@@ -454,7 +454,7 @@ def _use_batch_statistics(module: nn.Module, *, but: Collection[str]) -> bool:
     return found
 
 
-def _stable(module: nn.Module, name: str) -> str:
+def _weight_name(module: nn.Module, name: str) -> str:
     """The name of a weight, with ``norm`` before the last part if it belongs to such a layer."""
     path, _, own = name.rpartition(".")
     parts = path.split(".") if path else []
@@ -470,10 +470,6 @@ def _oriented(name: str, weight: Tensor, head: str) -> Tensor:
 
 def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
     return {n: tuple(w.shape) for n, w in module.named_parameters() if w.requires_grad}
-
-
-def _per_task(weight: Tensor, n_tasks: int) -> Tensor:
-    return weight if len(weight) == n_tasks else weight.expand(n_tasks, *weight.shape[1:])
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Losses and scores of a batch of tasks: one number per task.
+"""Losses of a batch of tasks, and what a meta-step logs of its query sets: one number per task.
 
 Reductions: ``per_shot`` is the sum of cross-entropies divided by K, as in the code of MAML;
 ``mean`` is the usual mean. For a support set of N ways, ``per_shot`` is N times ``mean``.

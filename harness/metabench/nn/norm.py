@@ -28,6 +28,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from metabench.nn.channel_factors import masked
+
 
 def norm_rows(z: Tensor, scale: Tensor, shift: Tensor, *, eps: float, relu: bool) -> Tensor:
     """Normalize over rows, scale, shift, and apply a ReLU if ``relu``.
@@ -94,7 +96,7 @@ def affine(u: Tensor, scale: Tensor, shift: Tensor, *, relu: bool) -> Tensor:
 def pull_back(g: Tensor, u: Tensor, r: Tensor, y: Tensor | None, scale: Tensor) -> Pullback:
     """Evaluate equation 1; ``y`` is None where no ReLU follows."""
     n = g.shape[1]
-    g = _mask(g, y)
+    g = masked(g, y)
     sum_g, sum_ug = sum_rows(g), sum_rows(u * g)
     q = r * scale.unsqueeze(1)
     to_z = torch.sub(g, sum_g, alpha=1 / n).addcmul_(u, sum_ug, value=-1 / n).mul_(q)
@@ -126,16 +128,12 @@ def pull_back_again(
     along_u = (h * sum_ug).addcmul_(k, sum_uv, value=-1 / n).addcmul_(q, sum_vpg)
     to_z = (g * h).addcmul_(v, k, value=-1 / n).sub_(sum_c, alpha=1 / n)
     to_z.addcmul_(u, along_u, value=-1 / n).mul_(r)
-    return SecondPullback(_mask(to_g, y), to_z, (r * sum_vpg).squeeze(1))
+    return SecondPullback(masked(to_g, y), to_z, (r * sum_vpg).squeeze(1))
 
 
 def sum_rows(x: Tensor) -> Tensor:
     """Sum ``[tasks, n, channels]`` to ``[tasks, 1, channels]``."""
     return x.sum(1, keepdim=True)
-
-
-def _mask(g: Tensor, y: Tensor | None) -> Tensor:
-    return g if y is None else torch.ops.aten.threshold_backward(g, y, 0)
 
 
 class _Norm(torch.autograd.Function):

@@ -95,14 +95,14 @@ class Deviations:
         spec = config.spec
         suite = self._suite(spec.suite)
         backend = backend_in(self._catalog.learner(spec.learner.name), suite)
-        today = _today(spec, suite, self._catalog)
+        today = _spec_of_suite(spec, suite, self._catalog)
         name = f"suite {suite.name}"
         found = [*_versions(name, spec.suite_version, suite.version, whose="suite")]
         names: dict[Scope, str | None] = {"space": backend.space, "strategy": backend.strategy}
         for scope, theirs in names.items():
             mine = getattr(spec, scope)
             if mine is not None and mine.name != theirs:
-                found.append(_other(scope, mine.name, theirs or "none"))
+                found.append(_other_choice(scope, mine.name, theirs or "none"))
         if spec.weights is not None:
             words = spec.weights.words
             found.append(Deviation("weights", words, f"the row tests {words}"))
@@ -144,7 +144,7 @@ class Deviations:
         return self._suites[name]
 
 
-def _today(spec: RunSpec, suite: Suite, catalog: Catalog) -> RunSpec:
+def _spec_of_suite(spec: RunSpec, suite: Suite, catalog: Catalog) -> RunSpec:
     """What the suite gives for the names in ``spec``, without sources and data."""
     request = RunRequest(
         learners=(spec.learner.name,),
@@ -169,7 +169,7 @@ def _versions(name: str, mine: int, installed: int, *, whose: str) -> Iterator[D
         )
 
 
-def _other(scope: Scope, mine: str, theirs: str) -> Deviation:
+def _other_choice(scope: Scope, mine: str, theirs: str) -> Deviation:
     kind = _KINDS[scope]
     return Deviation(kind, f"{kind}={mine}", f"{kind}={mine}, but the suite has {theirs}")
 
@@ -180,13 +180,13 @@ def _params(
     whose = "learner" if scope == "learner" else mine.name
     yield from _versions(mine.name, mine.version, today.version, whose=whose)
     for name, value in sorted(mine.params.items()):
-        full, label = f"{_KINDS[scope]}.{name}", f"{name}={_short(value)}"
-        here = f"{full}={_short(value)}"
+        full, label = f"{_KINDS[scope]}.{name}", f"{name}={_shortened(value)}"
+        here = f"{full}={_shortened(value)}"
         if name not in today.params:
             reason = f"{here}, but {mine.name} no longer has this parameter"
             yield Deviation(full, label, reason)
         elif value != today.params[name]:
-            theirs = _short(today.params[name])
+            theirs = _shortened(today.params[name])
             reason = f"{here}, but {'the suite has' if of_suite else 'the default is'} {theirs}"
             if name not in by_user:
                 now = "the suite now has" if of_suite else "the default is now"
@@ -194,7 +194,7 @@ def _params(
             yield Deviation(full, label, reason)
 
 
-def _short(value: object) -> str:
+def _shortened(value: object) -> str:
     text = in_words(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 

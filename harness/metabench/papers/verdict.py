@@ -106,17 +106,17 @@ def verdict_on_cell(
     other = [one.label for one in listed if not one.deviation.comparable]
     apart = [f"{', '.join(other)} makes it another experiment than the source's"] if other else []
     if found := [*deviations, *apart, *_unlike(ours, spreads)]:
-        reason = f"{'; '.join(found)}.{_naming(listed)}"
+        reason = f"{'; '.join(found)}.{_named_deviations(listed)}"
         return Verdict("not comparable", reason, difference)
     outcome, reason = _compare(ours, printed, printed.value)
     if outcome != "differs" and (doubts := _doubts(ours, printed, spreads, outcome=outcome)):
         reason = f"{reason}, but {' and '.join(doubts)}, so the agreement says little"
         outcome = "inconclusive"
     said = f" (standard deviation over episodes: {spreads.words})" if spreads else ""
-    return Verdict(outcome, f"{reason}{said}.{_naming(listed)}", difference)
+    return Verdict(outcome, f"{reason}{said}.{_named_deviations(listed)}", difference)
 
 
-def _naming(listed: Sequence[ListedDeviation]) -> str:
+def _named_deviations(listed: Sequence[ListedDeviation]) -> str:
     """The deviations that do not decide, as the end of a reason."""
     labels = [one.label for one in listed if one.deviation.comparable]
     return f" With deviations from the sources: {', '.join(labels)}." if labels else ""

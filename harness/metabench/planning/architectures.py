@@ -41,13 +41,12 @@ def is_own(key: str, cells: Mapping[str, object]) -> bool:
     return cell in cells and f".{name}" not in (INPUTS, NEEDED)
 
 
-def flaw_of_mixture(mixture: Any, choices: Choices, *, n_tasks: int = 1) -> str:
-    """What is wrong with the weights of operations.
+def flaw_of_mixture(mixture: Any, choices: Choices) -> str:
+    """What is wrong with the weights of operations, of logits that are shared.
 
     Args:
         mixture: what ``mixture`` returned.
         choices: of the network.
-        n_tasks: tasks of which the logits are; 1 for shared ones.
     """
     if not isinstance(mixture, Mapping):
         return f"mixture returned a {type(mixture).__name__}; it must be a mapping by cell."
@@ -62,10 +61,7 @@ def flaw_of_mixture(mixture: Any, choices: Choices, *, n_tasks: int = 1) -> str:
             if key not in mixture:
                 continue
             shape = tuple(mixture[key].shape)
-            if shape[:1] not in ((1,), (n_tasks,)) or shape[1:] != (
-                len(c.edges),
-                len(c.primitives),
-            ):
+            if shape != (1, len(c.edges), len(c.primitives)):
                 return (
                     f"the mixture of {key!r} has shape {shape}; "
                     "it must be [tasks or 1, edges, operations]."

@@ -204,21 +204,21 @@ def plan_all(
     misfits: list[UsageError] = []
     parts: list[_Part] = []
     for request in requests:
-        with _noting(misfits):
+        with _collected(misfits):
             parts.append(_resolved(request, suites[request.suite], catalog, misfits))
-    _refuse(misfits)
-    named = _named(spec for part in parts for spec in part.specs)
+    _raise_misfits(misfits)
+    named = _names_by_scope(spec for part in parts for spec in part.specs)
     for request in requests:
         check_names(request.changes, named)
     # Data last: a wrong name is reported before missing data is.
     opened = {} if opened is None else opened
     runs: dict[str, PlannedRun] = {}
     for part in parts:
-        lacks = _lacks(part, catalog) if without_data else ()
+        lacks = _missing_data(part, catalog) if without_data else ()
         loaded = [] if lacks else _loaded(part, catalog, opened)
         for planned in _planned(part, loaded, catalog, misfits, several_suites=len(suites) > 1):
             runs.setdefault(planned.spec.run_id, replace(planned, lacks=lacks))
-    _refuse(misfits)
+    _raise_misfits(misfits)
     return list(runs.values())
 
 
@@ -243,7 +243,7 @@ def _resolved(
     sources = source_choices(suite, data, catalog)
     specs: list[RunSpec] = []
     for learner in request.learners:
-        with _noting(misfits):
+        with _collected(misfits):
             spec = catalog.learner(learner)
             specs += [
                 resolve(request, suite, spec, catalog, setting=setting, seed=seed)
@@ -269,7 +269,7 @@ def _loaded(part: _Part, catalog: Catalog, opened: dict[str, Loaded]) -> Loaded:
     return opened[key]
 
 
-def _lacks(part: _Part, catalog: Catalog) -> tuple[str, ...]:
+def _missing_data(part: _Part, catalog: Catalog) -> tuple[str, ...]:
     """The data of a request that is missing, and how to get it."""
     found = []
     for source in part.sources:
@@ -306,7 +306,7 @@ def _planned(
     notes = tuple(note for data in loaded for note in getattr(data, "notes", ()))
     for spec in (spec.model_copy(update=known) for spec in part.specs):
         if loaded and spec.seed == request.seeds[0]:
-            with _noting(misfits):
+            with _collected(misfits):
                 check_data(spec, loaded, catalog)
                 check_vectors(spec, loaded[0], catalog)
                 check_layers(spec, loaded[0], catalog)
@@ -314,7 +314,7 @@ def _planned(
                 check_architecture(spec, loaded[0], catalog)
                 _check_training(spec, loaded, catalog)
                 check_functions_of(spec, catalog)
-        names = {scope: name for scope, (name,) in _named([spec]).items()}
+        names = {scope: name for scope, (name,) in _names_by_scope([spec]).items()}
         changes = applying(request.changes, names)
         stamps = dict.fromkeys((*stamps_of_request(request, changes, spec.sources), *of_data))
         swept = sweep_in_words(request.changes, request.swept, names)
@@ -331,7 +331,7 @@ def _planned(
 
 
 @contextmanager
-def _noting(misfits: list[UsageError]) -> Iterator[None]:
+def _collected(misfits: list[UsageError]) -> Iterator[None]:
     """Keep what does not fit, so that all of it is named at once."""
     try:
         yield
@@ -340,7 +340,7 @@ def _noting(misfits: list[UsageError]) -> Iterator[None]:
             misfits.append(error)
 
 
-def _refuse(misfits: Sequence[UsageError]) -> None:
+def _raise_misfits(misfits: Sequence[UsageError]) -> None:
     """Raise what does not fit, if anything; several as one error that names each."""
     if len(misfits) == 1:
         raise misfits[0]
@@ -354,7 +354,7 @@ def _refuse(misfits: Sequence[UsageError]) -> None:
         )
 
 
-def _named(specs: Iterable[RunSpec]) -> dict[str, set[str]]:
+def _names_by_scope(specs: Iterable[RunSpec]) -> dict[str, set[str]]:
     """What some runs have, by the scopes of ``--set`` that may name it."""
     found: dict[str, set[str]] = {}
     for spec in specs:
@@ -421,14 +421,6 @@ def resolve(
         )
     space = _space(request, suite, learner, catalog, setting=setting)
     strategy = _strategy(request, suite, learner, space, catalog, setting=setting)
-    model = learner.params_model(searched=strategy is not None)
-    params = params_in(learner, suite, setting=setting, budget=request.budget)
-    # What a suite says about searching does not apply to fixed networks.
-    on_searched = (
-        learner.params_model(searched=True).model_fields.keys() - model.model_fields.keys()
-    )
-    params = {name: value for name, value in params.items() if name not in on_searched}
-    chosen = {**params, **learner.preset, **changes_of(changes, "learner", learner.name)}
     training = budget.training_of(
         learner.name,
         changes_of(changes, "budget", learner.name),
@@ -454,11 +446,7 @@ def resolve(
         sources=(),
         protocol=protocol,
         training=training if learner.trains else training.model_copy(update={"meta_steps": 0}),
-        learner=Choice(
-            name=learner.name,
-            version=learner.version,
-            **_checked(model, chosen, what="learner", owner=learner.name),
-        ),
+        learner=_learner(request, suite, learner, setting=setting, searched=strategy is not None),
         space=space,
         strategy=strategy,
         data=request.data,
@@ -466,6 +454,24 @@ def resolve(
         seed=seed,
         precision=request.precision,
         start=request.weights,
+    )
+
+
+def _learner(
+    request: RunRequest, suite: Suite, learner: LearnerSpec, *, setting: str, searched: bool
+) -> Choice:
+    model = learner.params_model(searched=searched)
+    params = params_in(learner, suite, setting=setting, budget=request.budget)
+    # What a suite says about searching does not apply to fixed networks.
+    on_searched = (
+        learner.params_model(searched=True).model_fields.keys() - model.model_fields.keys()
+    )
+    params = {name: value for name, value in params.items() if name not in on_searched}
+    chosen = {**params, **learner.preset, **changes_of(request.changes, "learner", learner.name)}
+    return Choice(
+        name=learner.name,
+        version=learner.version,
+        **_checked(model, chosen, what="learner", owner=learner.name),
     )
 
 

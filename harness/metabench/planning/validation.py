@@ -44,17 +44,17 @@ def usage_error(
     if first["type"] == "extra_forbidden":
         return _unknown(name, fields, where=_joined(loc[:-1]), what=what, owner=owner)
     full = f"{what} {path}" if is_file else f"{what}.{path}"
-    hint = _about(full.removeprefix(f"{what} "), fields.get(name))
+    hint = _hint(full.removeprefix(f"{what} "), fields.get(name))
     if first["type"] == "string_type" and isinstance(first["input"], _NO_TEXT):
         hint = f"{QUOTES} {hint}".rstrip()
     if not loc:
         about = what if is_file else f"{f'{what} {owner}'.strip()}:"
-        return UsageError(f"{about} {_said(first)}.")
+        return UsageError(f"{about} {_message(first)}.")
     if first["type"] == "missing":
         return UsageError(f"{full} is required.", hint=hint)
     value = _value(first["input"]) if "[key]" not in first["loc"] else ""
     whose = f" for {owner}" if owner else ""
-    return UsageError(f"{full}{value} is not valid{whose}: {_said(first)}.", hint=hint)
+    return UsageError(f"{full}{value} is not valid{whose}: {_message(first)}.", hint=hint)
 
 
 def place(one: ErrorDetails, values: Any) -> list[str | int]:
@@ -102,7 +102,7 @@ _BOUNDS = ("less_than", "less_than_equal", "greater_than", "greater_than_equal",
 """What NaN does not satisfy, whatever the bound is."""
 
 
-def _said(one: ErrorDetails) -> str:
+def _message(one: ErrorDetails) -> str:
     """The message of pydantic, as the end of a sentence."""
     if one["type"] == "string_pattern_mismatch" and one["ctx"]["pattern"] == NAME_PATTERN:
         return NAME_RULE
@@ -132,11 +132,11 @@ def _fields(model: Any, loc: Sequence[str | int]) -> dict[str, Any]:
             model = None if field is None else field.annotation
         else:
             model = next((arg for arg in reversed(get_args(model)) if arg is not Ellipsis), None)
-        model = _bare(model)
+        model = _unwrapped(model)
     return dict(model.model_fields) if _is_model(model) else {}
 
 
-def _bare(kind: Any) -> Any:
+def _unwrapped(kind: Any) -> Any:
     """The type inside ``Annotated[type, ...]`` or ``type | None``."""
     if get_origin(kind) is Annotated:
         return get_args(kind)[0]
@@ -148,7 +148,7 @@ def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
-def _about(name: str, field: Any) -> str:
+def _hint(name: str, field: Any) -> str:
     """Bounds and description of a field, as a hint."""
     if field is None:
         return ""
@@ -177,7 +177,7 @@ def truth_for_a_number(
     Returns:
         The place, such as ``("inner", "rate")``; None if there is none.
     """
-    kinds = list(_inside(kind))
+    kinds = list(_allowed_types(kind))
     if isinstance(value, bool):
         return None if any(one in (bool, Any, object, True, False) for one in kinds) else loc
     for part, item in _items(value):
@@ -209,16 +209,16 @@ def _type_of_item(kinds: Sequence[Any], part: Any) -> Any:
     return None
 
 
-def _inside(kind: Any) -> Iterator[Any]:
+def _allowed_types(kind: Any) -> Iterator[Any]:
     """The types that an annotation allows, without names, metadata and unions around them."""
     kind = getattr(kind, "__value__", kind)
     yield kind
     origin = get_origin(kind)
     if origin is Annotated:
-        yield from _inside(get_args(kind)[0])
+        yield from _allowed_types(get_args(kind)[0])
     elif origin in (Union, UnionType, Literal):
         for one in get_args(kind):
-            yield from _inside(one)
+            yield from _allowed_types(one)
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -242,7 +242,7 @@ def validated(model: type[M], values: Mapping[str, Any], *, what: str, owner: st
         field = _fields(model, loc[:-1]).get(str(loc[-1])) if loc else None
         raise UsageError(
             f"{full} is true or false, where a number or text is meant.",
-            hint=_about(full.removeprefix(f"{what} "), field) or QUOTES,
+            hint=_hint(full.removeprefix(f"{what} "), field) or QUOTES,
         )
     try:
         return model.model_validate(values)

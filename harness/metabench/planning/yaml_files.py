@@ -1,4 +1,4 @@
-"""YAML the way people mean it: the scalars of YAML 1.2, bounded, no key twice, no tags."""
+"""YAML files: the scalars of YAML 1.2, bounded in size, no key twice, no tags."""
 
 from __future__ import annotations
 

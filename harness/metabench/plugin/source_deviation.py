@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
+from metabench.text import as_in_yaml
 from metabench.values import Frozen
 
 DEVIATIONS = "Deviations from the sources"
@@ -86,7 +87,7 @@ class SourceDeviation(Frozen):
     def conditions(self) -> str:
         """Where it holds, in words, ``network=toy-cell, network.norm=none``; "" if everywhere."""
         return ", ".join(
-            f"{name}={' or '.join(map(_word, values))}" for name, values in self.when.items()
+            f"{name}={' or '.join(map(as_in_yaml, values))}" for name, values in self.when.items()
         )
 
     @property
@@ -95,9 +96,3 @@ class SourceDeviation(Frozen):
         only = f"only with {self.conditions}" if self.when else ""
         whose = "; ".join(filter(None, (", ".join(self.learners), only)))
         return f"({whose}) {self}" if whose else str(self)
-
-
-def _word(value: Any) -> str:
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterator
 from typing import Any
 
 from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable
-from metabench.render.text_table import cell_text
-from metabench.reports.tables import Report, Row, Table, TableCell
+from metabench.render.text_table import cell_values
+from metabench.reports.tables import Report, Row, Table
 from metabench.text import plain
 
 _ROW = (
@@ -56,7 +55,7 @@ def _lines(table: Table) -> Iterator[dict[str, Any]]:
                     "metric": table.metric.name,
                     **_row(row),
                     "column": column,
-                    **_cell(cell),
+                    **cell_values(cell),
                 }
 
 
@@ -67,20 +66,6 @@ def _row(row: Row) -> dict[str, Any]:
         "stamps": ";".join(row.stamps),
         "transductive": "yes" if row.transductive else "no",
         "training": "; ".join(f"{name}: {value}" for name, value in row.training.items()),
-    }
-
-
-def _cell(cell: TableCell) -> dict[str, Any]:
-    known = not math.isnan(cell.half_width)
-    return {
-        "mean": cell.mean,
-        "half_width": cell.half_width if known else None,
-        "n": cell.n,
-        "interval": f"over {cell.over}",
-        "median": cell.median,
-        "unit": cell.unit,
-        "text": cell_text(cell),
-        "mark": cell.mark,
     }
 
 
@@ -101,7 +86,7 @@ def _paper_row(row: PaperRow) -> dict[str, Any]:
 def _beside(cell: PaperCell) -> dict[str, Any]:
     line: dict[str, Any] = {"spread": cell.spread}
     if cell.row and cell.ours:
-        line |= _row(cell.row) | _cell(cell.ours)
+        line |= _row(cell.row) | cell_values(cell.ours)
     if printed := cell.printed:
         line |= {
             "printed": printed.text,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict
 from typing import Any
 
 from metabench.papers.table import PaperCell, PaperReport, PaperRow, PaperTable
-from metabench.render.text_table import cell_text
-from metabench.reports.tables import Report, Row, Table, TableCell
+from metabench.render.text_table import cell_values
+from metabench.reports.tables import Report, Row, Table
 
 
 def render(report: Report | PaperReport) -> str:
@@ -35,7 +34,7 @@ def _table(table: Table) -> dict[str, Any]:
 
 
 def _row(row: Row, *, columns: tuple[str, ...]) -> dict[str, Any]:
-    cells = {column: _cell(row.cells[column]) for column in columns if column in row.cells}
+    cells = {column: cell_values(row.cells[column]) for column in columns if column in row.cells}
     return {**_about(row), "cells": cells}
 
 
@@ -43,20 +42,6 @@ def _about(row: Row) -> dict[str, Any]:
     values = asdict(row)
     del values["cells"], values["facts"], values["versions"]
     return {"learner": values.pop("learner"), "variant": row.variant, **values}
-
-
-def _cell(cell: TableCell) -> dict[str, Any]:
-    known = not math.isnan(cell.half_width)
-    return {
-        "mean": cell.mean,
-        "half_width": cell.half_width if known else None,
-        "n": cell.n,
-        "interval": f"over {cell.over}",
-        "median": cell.median,
-        "unit": cell.unit,
-        "text": cell_text(cell),
-        "mark": cell.mark,
-    }
 
 
 def _paper_table(table: PaperTable) -> dict[str, Any]:
@@ -90,7 +75,7 @@ def _paper_cell(cell: PaperCell) -> dict[str, Any]:
     printed = cell.printed
     return {
         "runs": cell.row.runs if cell.row else (),
-        "ours": _cell(cell.ours) if cell.ours else None,
+        "ours": cell_values(cell.ours) if cell.ours else None,
         "spread": cell.spread,
         "printed": printed and {**asdict(printed), "implied_std": printed.implied_std},
         "verdict": cell.verdict and asdict(cell.verdict),

@@ -18,6 +18,7 @@ from metabench.render.text_table import (
 )
 from metabench.render.verdict_signs import signed, unsigned
 from metabench.reports.tables import Report, Row, Table
+from metabench.text import capitalized
 
 _STYLES: dict[EntryMark, Style] = {"best": "bold", "tied": "underline", "paper": "dim"}
 _SIGNS: dict[EntryMark, str] = {"best": "*", "tied": "=", "not compared": NOT_COMPARED}
@@ -51,7 +52,7 @@ def _block(table: Table | PaperTable, screen: Screen) -> str:
         said = [*constants, *said]
     shown = lay_out(grid, screen.of_rows, styled=screen.styled)
     about = "; ".join(said)
-    about = f"{about[:1].upper()}{about[1:]}." if about else ""
+    about = f"{capitalized(about)}." if about else ""
     lines = [screen.painted(line, "bold") for line in screen.said(text.title)]
     lines += screen.said(" ".join(filter(None, (about, table.selected))))
     below = _full(table, screen) if screen.full_caption else _short(table, screen)

@@ -65,11 +65,11 @@ def _compact(
     report: Report | PaperReport, names: PrintNames, width: float
 ) -> Iterator[CompactTable]:
     for group in side_by_side(table for table in report.tables if isinstance(table, Table)):
-        told = [line for table in group for line in _told(table, table.rows, names)]
+        told = [line for table in group for line in _comment_lines(table, table.rows, names)]
         yield _narrower(partial(compact_table, group, names, comments=told), width)
     for paper in report.tables:
         if isinstance(paper, PaperTable):
-            told = _told(paper, [row for line in paper.rows for row in line.ours], names)
+            told = _comment_lines(paper, [row for line in paper.rows for row in line.ours], names)
             yield _narrower(partial(compact_paper_table, paper, names, comments=told), width)
 
 
@@ -80,7 +80,7 @@ def _narrower(make: Callable[..., CompactTable], width: float) -> CompactTable:
     return full if len(ours.panels) <= len(other.panels) and not ours.squeezed else bare
 
 
-def _told(table: Table | PaperTable, rows: Iterable[Row], names: PrintNames) -> list[str]:
+def _comment_lines(table: Table | PaperTable, rows: Iterable[Row], names: PrintNames) -> list[str]:
     """The whole caption, lists and rows of a table, for the comments above it."""
     grid = text_table_of(table)
     words = legend(grid, best="Bold", tied="Underlined")
@@ -118,11 +118,11 @@ def _floats(table: CompactTable, width: float, taken: set[str]) -> list[str]:
             left = room_for_lines(table, width)
         pages[-1].append(panel)
         left -= needed
-    label = _free(table.label, taken)
+    label = _unused_label(table.label, taken)
     floats = [_float(table, pages[0], size, caption=breakable(table.caption), label=label)]
     for page in pages[1:]:
         caption = f"Continuation of Table~\\ref{{{label}}}."
-        own = _free(table.label, taken)
+        own = _unused_label(table.label, taken)
         floats.append(_float(table, page, size, caption=caption, label=own))
     floats[0] = comments(*table.comments) + floats[0]
     return floats
@@ -142,7 +142,7 @@ def _float(
     )
 
 
-def _free(name: str, taken: set[str]) -> str:
+def _unused_label(name: str, taken: set[str]) -> str:
     """A label that no table before has."""
     found, n = name, 1
     while found in taken:

@@ -34,7 +34,7 @@ from metabench.render.layout import (
 from metabench.render.verdict_signs import signed
 from metabench.results.labels import told_apart
 from metabench.stats.words import p_entry
-from metabench.text import counted, plain
+from metabench.text import capitalized, counted, plain
 
 HEADER = ("left", "right", "column", "advantage", "interval", "p", "episodes", "seeds", "verdict")
 _KINDS: tuple[Kind, ...] = (
@@ -101,7 +101,7 @@ def _legend(evaluations: Sequence[ClaimResult]) -> Iterator[str]:
 
 
 def _begun(evaluation: ClaimResult) -> str:
-    return f"{evaluation.said[:1].upper()}{evaluation.said[1:]}: "
+    return f"{capitalized(evaluation.said)}: "
 
 
 def _within(screen: Screen, *sentences: str) -> list[str]:

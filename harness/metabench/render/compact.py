@@ -25,7 +25,7 @@ from metabench.render.row_conditions import (
 from metabench.render.text_table import EntryMark
 from metabench.reports.tables import Row, Table, TableCell
 from metabench.results.metrics import number
-from metabench.text import plain
+from metabench.text import capitalized, plain
 
 STANDARD = "standard"
 """The heading of the evaluation without a name, beside others."""
@@ -332,13 +332,9 @@ def _caption(tables: Sequence[Table], names: PrintNames, seen: Sequence[RowCondi
         f"{'mean' if all(math.isnan(cell.half_width) for cell in cells) else INTERVAL} "
         f"{f'({tested})' if ': ' in tested else tested}",
         marks_in_words(cells, among=" of its block" if seen[0].blocks else ""),
-        _begun(_by_place(places, [known.in_caption() for known in seen])),
+        capitalized(_by_place(places, [known.in_caption() for known in seen])),
     ]
     return plain(" ".join(f"{sentence}." for sentence in sentences if sentence))
-
-
-def _begun(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}"
 
 
 def _places(tables: Sequence[Table], names: PrintNames) -> str:
@@ -351,7 +347,7 @@ def _places(tables: Sequence[Table], names: PrintNames) -> str:
 
 def metric_in_words(metric: MetricFacts) -> str:
     """A metric with its unit, ``Accuracy (%)``."""
-    return _begun(f"{metric.title} (%)" if metric.percent else metric.title)
+    return capitalized(f"{metric.title} (%)" if metric.percent else metric.title)
 
 
 def marks_in_words(cells: Iterable[TableCell], *, among: str = "") -> str:

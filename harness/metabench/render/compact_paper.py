@@ -27,7 +27,7 @@ from metabench.render.row_conditions import (
     varying_columns,
 )
 from metabench.reports.tables import Row, Table
-from metabench.text import plain
+from metabench.text import capitalized, plain
 
 
 def compact_paper_table(
@@ -167,7 +167,7 @@ def _caption(table: PaperTable, ours: Sequence[Row], known: RowConditions) -> st
             marks_in_words(cells, among=" of ours"),
             known.in_caption(),
         ]
-    said = (f"{one[:1].upper()}{one[1:]}." for one in sentences if one)
+    said = (f"{capitalized(one)}." for one in sentences if one)
     return plain(" ".join(said))
 
 

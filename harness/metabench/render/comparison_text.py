@@ -15,7 +15,7 @@ from metabench.render.verdict_signs import signed
 from metabench.reports.comparison import ColumnDifference, Comparison
 from metabench.results.metrics import number, unit_of_difference
 from metabench.stats.words import degrees_of_freedom_in_words, p_entry
-from metabench.text import counted, plain
+from metabench.text import capitalized, counted, plain
 
 _HEADER = ("column", "A", "B", "A - B", "95 % interval", "effect", "Wilcoxon p", "n", "detectable")
 
@@ -104,7 +104,7 @@ def _legend(comparison: Comparison) -> list[str]:
         lines.append(f"For {last.column}: {last.needed.words()}.")
     if comparison.warnings:
         said = "; ".join(comparison.warnings)
-        lines.append(f"{said[:1].upper()}{said[1:]} ({FULL}).")
+        lines.append(f"{capitalized(said)} ({FULL}).")
     return [plain(line) for line in lines]
 
 

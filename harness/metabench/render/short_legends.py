@@ -16,6 +16,7 @@ from metabench.reports.captions import SINGLE
 from metabench.reports.tables import Row, Table, TableCell
 from metabench.reports.validation import VAL
 from metabench.results.metrics import AVERAGE
+from metabench.text import capitalized
 
 FULL = "--caption full"
 """The option that prints the whole caption."""
@@ -109,4 +110,4 @@ def _warnings(table: Table | PaperTable, *, stamps_said: bool) -> str:
     if not warnings:
         return ""
     said = "; ".join(warnings)
-    return f"{said[:1].upper()}{said[1:]} ({FULL})."
+    return f"{capitalized(said)} ({FULL})."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from metabench.papers.reference import PrintedCell
 from metabench.papers.table import PaperCell, PaperRow, PaperTable
@@ -199,6 +199,21 @@ def cell_text(cell: TableCell) -> str:
     if math.isnan(cell.half_width):
         return f"{mean} ± n/a"
     return f"{mean} ± {number(cell.half_width, cell.unit)}"
+
+
+def cell_values(cell: TableCell) -> dict[str, Any]:
+    """A number of ours for programs, unrounded and in its printed form."""
+    known = not math.isnan(cell.half_width)
+    return {
+        "mean": cell.mean,
+        "half_width": cell.half_width if known else None,
+        "n": cell.n,
+        "interval": f"over {cell.over}",
+        "median": cell.median,
+        "unit": cell.unit,
+        "text": cell_text(cell),
+        "mark": cell.mark,
+    }
 
 
 def label(row: Row) -> str:

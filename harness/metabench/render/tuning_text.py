@@ -12,7 +12,7 @@ from metabench.render.layout import wrap
 from metabench.render.small_table import SmallTable
 from metabench.results.metrics import number
 from metabench.results.tunings import StudyRecord, Trial, TuningRecord
-from metabench.text import counted
+from metabench.text import capitalized, counted
 
 SHOWN = 20
 """Trials that are listed, the best ones; ``tuning.json`` has all."""
@@ -66,7 +66,7 @@ def _said(study: StudyRecord) -> str:
     """How the scores were made, in sentences."""
     seeds = counted(len(study.seeds), "seed")
     judged = (
-        f"{study.metric.words[:1].upper()}{study.metric.words[1:]} on "
+        f"{capitalized(study.metric.words)} on "
         f"{counted(study.episodes, 'episode')} of meta-validation, mean over {seeds}, with the "
         "half-width of the 95 % interval. No meta-test episode was drawn."
     )

@@ -15,6 +15,7 @@ from metabench.reports.row_names import names_of
 from metabench.results.configurations import Configuration
 from metabench.results.metrics import AVERAGE
 from metabench.stats import FORMULAS, has_students_t
+from metabench.text import capitalized
 
 IntervalKind = Literal["auto", "field", "seeds", "bootstrap"]
 """How half-widths are asked for; :func:`interval_of` says which a row then has."""
@@ -50,7 +51,7 @@ _TESTED = {
 def facts_of(configs: Sequence[Configuration], *, interval: IntervalKind) -> list[str]:
     """What a table shows whose rows are ``configs``, in their order, in sentences."""
     said, *others = scores_notes(configs, metric=configs[0].metric, interval=interval)
-    notes = [said[:1].upper() + said[1:], *others, headline_note(configs)]
+    notes = [capitalized(said), *others, headline_note(configs)]
     return [*filter(None, notes), *protocol_notes(configs), *budget_notes(configs)]
 
 

@@ -196,12 +196,12 @@ def _named(name: str, runs: Sequence[FinishedRun]) -> list[FinishedRun]:
     found = _VARIANT.fullmatch(name)
     learner = found["learner"] if found else name
     facts = (
-        [part.partition("=") for part in _parts(found["facts"]) if part.strip()] if found else []
+        [part.partition("=") for part in _split(found["facts"]) if part.strip()] if found else []
     )
     runs = [run for run in runs if run.record.spec.learner.name == learner]
     labels = row_labels(configurations(runs))
-    wanted = _squeezed(name)
-    as_in_table = [run for run in runs if _squeezed(labels[run.config_id]) == wanted]
+    wanted = _without_spaces(name)
+    as_in_table = [run for run in runs if _without_spaces(labels[run.config_id]) == wanted]
     # A row of that very name goes before others that it could be compared with, and before no more.
     known = {_conditions(run) for run in as_in_table}
     return as_in_table + [
@@ -216,14 +216,14 @@ def _conditions(run: FinishedRun) -> tuple[tuple[str, str], ...]:
     return tuple(conditions(run.record.spec).items())
 
 
-def _squeezed(label: str) -> str:
+def _without_spaces(label: str) -> str:
     return label.replace(" ", "")
 
 
-def _parts(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     """What commas separate, but for those inside brackets.
 
-    >>> _parts("order=first, cell=[0, 2]")
+    >>> _split("order=first, cell=[0, 2]")
     ['order=first', ' cell=[0, 2]']
     """
     parts, depth = [""], 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from metabench.plugin.specs import resolve
@@ -34,15 +33,16 @@ def diagnose(catalog: Catalog) -> dict[str, dict[str, str]]:
 
     from metabench.data import data_root
     from metabench.planning.suite_defaults import all_doubts
+    from metabench.running.provenance import version_of
 
     gpus = range(torch.cuda.device_count())
     return {
         "packages": {
             "python": platform.python_version(),
-            **{name: _version(name) or "missing" for name in REQUIRED},
+            **{name: version_of(name) or "missing" for name in REQUIRED},
         },
         "optional packages": {
-            name: _version(name) or f'missing; pip install "metabench[{extra}]"'
+            name: version_of(name) or f'missing; pip install "metabench[{extra}]"'
             for name, extra in OPTIONAL.items()
         },
         "devices": {
@@ -65,10 +65,3 @@ def diagnose(catalog: Catalog) -> dict[str, dict[str, str]]:
             info.name: info.error for info in catalog.plugins if info.status == "error"
         },
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""

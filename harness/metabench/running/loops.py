@@ -274,7 +274,7 @@ class Loops:
         if written < total:
             self._say("phase-started", phase=phase, done=written, total=total)
         make = self.tested_chunk(tested, episodes, split=split)
-        firsts = _firsts(total, size, done=written)
+        firsts = _chunk_starts(total, size, done=written)
         leader = None if evaluation else self.control.leader
         if leader is None:
             chunks: Iterable[TestedChunk] = map(make, firsts)
@@ -315,7 +315,7 @@ class Loops:
         def make(first: int) -> TestedChunk:
             tasks = episodes.batch(np.arange(first, min(first + size, total)))
             adapted = adapt(learner, tasks, rng=generator(self.planned.spec.seed, split, first))
-            adapted = self._held(adapted, tasks)
+            adapted = self._checked(adapted, tasks)
             if split == META_VAL:
                 adapted = replace(adapted, curve=None)
             records = self._episodes(adapted, tasks, first, split=split)
@@ -328,7 +328,7 @@ class Loops:
                 records,
                 None if found is None else self._canonical(found),
                 None if own is None else self._canonical(own),
-                [[*map(_short, row)] for row in rows],
+                [[*map(_four_digits, row)] for row in rows],
             )
 
         return make
@@ -518,7 +518,7 @@ class Loops:
         spec = self.planned.spec
         assert self.built.validate is not None
         total, size = self._validated
-        firsts, leader = _firsts(total, size), self.control.leader
+        firsts, leader = _chunk_starts(total, size), self.control.leader
         chunks: Iterable[Tensor] = (
             map(self.validated_chunk, firsts)
             if leader is None
@@ -566,12 +566,12 @@ class Loops:
         total, size = self._validated
         tasks = self.built.validate.batch(np.arange(first, min(first + size, total)))
         rng = generator(self.planned.spec.seed, "meta-val", first)
-        adapted = self._held(self.validation(self.built.learner, tasks, rng=rng), tasks)
+        adapted = self._checked(self.validation(self.built.learner, tasks, rng=rng), tasks)
         return self._scores(adapted.predict, tasks)
 
     # Scores ------------------------------------------------------------------------------------
 
-    def _held(self, adapted: Adapted, tasks: TaskBatch) -> Adapted:
+    def _checked(self, adapted: Adapted, tasks: TaskBatch) -> Adapted:
         spec = self.planned.spec
         return returned.adaptation(
             adapted, tasks, curve_steps=spec.protocol.curve_steps, learner=spec.learner.name
@@ -656,7 +656,7 @@ def chunk_size(shape: EpisodeShape, task: TaskShape) -> int:
     return max(1, min(100, TEST_ELEMENTS // (n_examples * math.prod(task.inputs))))
 
 
-def _firsts(total: int, size: int, *, done: int = 0) -> range:
+def _chunk_starts(total: int, size: int, *, done: int = 0) -> range:
     """The first episode of each chunk, beginning with the chunk that holds episode ``done``."""
     return range(done - done % size, total, size) if done < total else range(0)
 
@@ -683,7 +683,7 @@ def _means(pending: Sequence[Mapping[str, Tensor | float]]) -> dict[str, float]:
     return {name: float(column.mean()) for name, column in columns.items()}
 
 
-def _short(value: float) -> float | None:
+def _four_digits(value: float) -> float | None:
     """Four digits, for numbers that are looked at together."""
     return float(f"{value:.4g}") if math.isfinite(value) else None
 

@@ -36,7 +36,7 @@ ALL_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Request:
     """What is measured."""
 
     runs: tuple[PlannedRun, ...]
@@ -73,7 +73,7 @@ def probe_all(
         timer = threading.Timer(longest, process.kill)
         timer.start()
         try:
-            asked = _Asked(tuple(runs), on, tuple(plugin_files))
+            asked = _Request(tuple(runs), on, tuple(plugin_files))
             pickle.dump((asked, limit), process.stdin)
             process.stdin.close()
             for line in process.stdout:
@@ -117,7 +117,7 @@ GIVEN_UP: dict[str, object] = {"why": f"a few steps took longer than {ONE_SECOND
 """What is found where not even a meta-step is measured."""
 
 
-def _measured_or_estimated(planned: PlannedRun, asked: _Asked) -> dict[str, object]:
+def _measured_or_estimated(planned: PlannedRun, asked: _Request) -> dict[str, object]:
     """What is measured of a run; where that is nothing, an estimate from smaller images."""
     found = _measured(planned, asked, within=ONE_SECONDS)
     if found != GIVEN_UP:
@@ -132,7 +132,7 @@ def _measured_or_estimated(planned: PlannedRun, asked: _Asked) -> dict[str, obje
     return {"costs": estimated(at, own).model_dump(mode="json")} if at and own else found
 
 
-def _measured(planned: PlannedRun, asked: _Asked, *, within: float) -> dict[str, object]:
+def _measured(planned: PlannedRun, asked: _Request, *, within: float) -> dict[str, object]:
     """What a process of its own measures of a run within some seconds of wall time.
 
     Args:
@@ -161,7 +161,7 @@ def _measured(planned: PlannedRun, asked: _Asked, *, within: float) -> dict[str,
     return found
 
 
-def _measure(planned: PlannedRun, asked: _Asked, to: Connection) -> None:
+def _measure(planned: PlannedRun, asked: _Request, to: Connection) -> None:
     from metabench.plugin.catalog import load_catalog
 
     _end_with_parent()

@@ -73,7 +73,7 @@ def collect(
         threads=torch.get_num_threads(),
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
-        packages={name: _version(name) for name in _PACKAGES},
+        packages={name: version_of(name) for name in _PACKAGES},
         git=_git_revision(),
         code=dict(code or {}),
     )
@@ -90,7 +90,7 @@ def code_of(spec: RunSpec, catalog: Catalog) -> dict[str, str]:
     used += [("dataset", name) for name in dict.fromkeys(one.name for one in spec.sources)]
     harness = digest_of_code(Path(__file__).parents[1], _COMPUTES)
     return {
-        "harness": f"metabench {_version('metabench')} {harness}",
+        "harness": f"metabench {version_of('metabench')} {harness}",
         **{f"{kind_in_words(kind)} {name}": catalog.code(kind, name) for kind, name in used},
     }
 
@@ -129,7 +129,8 @@ def _peak_in_status() -> int | None:
     return int(found[1]) if found else None
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """The version of an installed package; "" where it is missing."""
     try:
         return version(package)
     except PackageNotFoundError:

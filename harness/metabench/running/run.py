@@ -238,24 +238,8 @@ class RunExecution:
             place_weights(self.store, self._planned, self._catalog, device=self._device)
         metrics = record.further_metrics
         built = self._build(metrics)
-        of_training = {
-            "train_ways": built.train_shape.ways,
-            "train_shots": built.train_shape.shots,
-            "train_queries": built.train_shape.queries,
-            "train_classes": built.train_classes,
-            "conditions": built.conditions,
-            "phases": tuple(phase.record() for phase in built.phases if phase.name),
-        }
-        record = self._write(
-            record,
-            "running",
-            transductive=built.normalization == "transductive",
-            normalization=built.normalization,
-            n_params=built.n_params,
-            steps_at_test=built.steps_at_test,
-            data=built.data,
-            **{**of_training, **self._planned.facts},
-        )
+        facts = {**_facts_of(built), **self._planned.facts}
+        record = self._write(record, "running", **facts)
         picked = self._pick_engine(built)
         if not self._has_states():
             self._engine = ()  # nothing is left of what it made
@@ -299,6 +283,12 @@ class RunExecution:
         if self._planned.trial:
             loops.meta_validate(built.meta_val())
             return self._write(record, "trained", digests=self._digests(record))
+        return self._test(record, loops, picked, test)
+
+    def _test(
+        self, record: RunRecord, loops: Loops, picked: Literal["eager", "compiled"], test: Adapter
+    ) -> RunRecord:
+        """Test what is trained, and write the record of the run that is done."""
         tested_by = self._test_engine if self.store.episodes_of().exists() else ()
         if picked == "eager":  # a kill after the last episode must not lose what made it
             self._test_engine = engines.together(tested_by, picked)
@@ -562,6 +552,23 @@ class RunExecution:
     def _say(self, kind: EventKind, **details: Any) -> None:
         spec, label = self._planned.spec, self._planned.label
         self._control.emit(RunEvent(kind=kind, run_id=spec.run_id, label=label, **details))
+
+
+def _facts_of(built: Built) -> dict[str, Any]:
+    """What is known of a run once it is built, by the name of the record's field."""
+    return {
+        "train_ways": built.train_shape.ways,
+        "train_shots": built.train_shape.shots,
+        "train_queries": built.train_shape.queries,
+        "train_classes": built.train_classes,
+        "conditions": built.conditions,
+        "phases": tuple(phase.record() for phase in built.phases if phase.name),
+        "transductive": built.normalization == "transductive",
+        "normalization": built.normalization,
+        "n_params": built.n_params,
+        "steps_at_test": built.steps_at_test,
+        "data": built.data,
+    }
 
 
 def _processes(shared_by: str) -> str:

@@ -142,7 +142,7 @@ class _Follower:
         self._warned = False
         self._finishing = threading.Event()
         # A daemon: a tracker that hangs does not keep the command from ending.
-        self._thread = threading.Thread(target=self._work, name=f"tracker {name}", daemon=True)
+        self._thread = threading.Thread(target=self._follow, name=f"tracker {name}", daemon=True)
         self._thread.start()
 
     def look_at(self, run: Followed, *, ended: bool) -> None:
@@ -188,13 +188,13 @@ class _Follower:
 
     # In the thread ------------------------------------------------------------------------------
 
-    def _work(self) -> None:
+    def _follow(self) -> None:
         pause, last = PAUSE, False
         while not last:
             last = self._finishing.wait(pause)
             self._take_news()
             for run, ended in [*self._unsent.items()]:
-                if self._sent(run, ended):
+                if self._try_to_send(run, ended):
                     del self._unsent[run]
             pause = min(LONGEST_PAUSE, 2 * pause) if self._unsent else PAUSE
 
@@ -204,7 +204,7 @@ class _Follower:
             self._pending.discard(run)
             self._unsent[run] = ended or self._unsent.get(run, False)
 
-    def _sent(self, run: Followed, ended: bool) -> bool:
+    def _try_to_send(self, run: Followed, ended: bool) -> bool:
         """Send what is new of a run; False if the tracker failed."""
         try:
             self._send(run, ended=ended)

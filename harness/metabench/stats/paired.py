@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from metabench.stats.distributions import quantile, upper_tail
-from metabench.stats.intervals import Interval, field_interval, row_of_scores
 from metabench.stats.words import degrees_of_freedom_in_words
 
 Blocks = Mapping[str, NDArray[np.float64]]
@@ -230,26 +229,6 @@ def degrees_of_freedom(total: float, parts: Sequence[float], n_seeds: Sequence[i
         return math.inf
     spread = sum(part * part / (n - 1) for part, n in zip(parts, n_seeds, strict=True))
     return sum(parts) * total / spread if spread else float(sum(n_seeds) - len(n_seeds))
-
-
-def paired_difference(
-    first: ArrayLike,
-    second: ArrayLike,
-    *,
-    first_keys: Sequence[str],
-    second_keys: Sequence[str],
-) -> Interval:
-    """Interval of ``first - second`` over the episodes that both have; n counts these episodes.
-
-    :func:`field_interval` of the differences, equal key by equal key: what makes one episode
-    harder than another falls out, so the interval is narrower than that of unpaired scores.
-
-    Raises:
-        ValueError: when the two share no episode.
-    """
-    keys = [np.asarray(sequence, dtype=object) for sequence in (first_keys, second_keys)]
-    here, there = shared_positions(keys)
-    return field_interval(row_of_scores(first)[here] - row_of_scores(second)[there])
 
 
 def shared_positions(keys: Sequence[NDArray[np.object_]]) -> list[NDArray[np.int64]]:

@@ -262,10 +262,10 @@ class _Tasks:
         except self._ray.exceptions.RayError as error:
             if self.stopping:
                 return JobOutcome(job, "interrupted")
-            return self._again(job, f"its Ray worker died ({type(error).__name__})")
+            return self._retry(job, f"its Ray worker died ({type(error).__name__})")
         return replace(outcome, job=job)
 
-    def _again(self, job: Job, why: str) -> JobOutcome | None:
+    def _retry(self, job: Job, why: str) -> JobOutcome | None:
         self._lost[job.run_id] += 1
         n, most = self._lost[job.run_id], self._params.retries
         if n > most:

@@ -39,7 +39,7 @@ class AutoMaml(Tnas):
         if progress is None or self.params.arch_tasks == "all":
             return start
         n_tasks = len(support.x)
-        first = _half(n_tasks)
+        first = _n_half(n_tasks)
         weights = {
             name: torch.cat([w[:-first].detach(), w[-first:]])
             if is_arch(name)
@@ -50,9 +50,9 @@ class AutoMaml(Tnas):
 
     def outer_factor(self, n_tasks: int) -> float:
         """The loss is a mean over all tasks, each gradient one over half of them."""
-        return 1.0 if self.params.arch_tasks == "all" else n_tasks / _half(n_tasks)
+        return 1.0 if self.params.arch_tasks == "all" else n_tasks / _n_half(n_tasks)
 
 
-def _half(n_tasks: int) -> int:
+def _n_half(n_tasks: int) -> int:
     """Tasks of each half; of an odd number the middle one is in both."""
     return (n_tasks + 1) // 2

@@ -182,7 +182,7 @@ class Bmaml:
     def _losses(self, start: Particles, tasks: TaskBatch, *, chaser: bool, log: QueryLog) -> Tensor:
         """What each task adds to the outer loss, ``[tasks]``; predictions for queries are noted."""
         p = self.params
-        support, query = self._read(tasks.support), self._read(tasks.query)
+        support, query = self._as_features(tasks.support), self._as_features(tasks.query)
         shots = support.y.shape[1] // self._context.shape.ways
         *_, end = self._path(support, p.inner_steps, start=start, create_graph=p.order == "second")
         if not chaser:
@@ -214,7 +214,7 @@ class Bmaml:
 
     def _first_weights(self) -> Params:
         first = Particles(*(rows[None, :1] for rows in self._particles.values()))
-        return self._networks(first) | self._one(self._shared)
+        return self._networks(first) | self._as_one_task(self._shared)
 
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
@@ -223,7 +223,7 @@ class Bmaml:
         steps = max(context.steps_at_test, context.curve_steps)
         curve = [
             predictor(self._forward(particles), support.x, transductive=context.queries_together)
-            for particles in self._path(self._read(support), steps)
+            for particles in self._path(self._as_features(support), steps)
         ]
         return Adapted(predict=curve[context.steps_at_test], curve=curve[: context.curve_steps + 1])
 
@@ -253,7 +253,7 @@ class Bmaml:
     def _step(
         self, particles: Particles, data: Labelled, *, create_graph: bool = False
     ) -> Particles:
-        """One SVGD step of all tasks on the log posterior, in the unit of :meth:`_unit`."""
+        """One SVGD step of all tasks on the log posterior, times :meth:`_posterior_factor`."""
         inputs = particles
         if not create_graph:
             inputs = Particles(*(part.detach().requires_grad_() for part in particles))
@@ -270,7 +270,7 @@ class Bmaml:
         weights, logs = particles
         products = _gram(weights)
         squares = products.diagonal(dim1=1, dim2=2)
-        unit, lr = self._unit(data), self.params.inner_lr
+        unit, lr = self._posterior_factor(data), self.params.inner_lr
         a, b = svgd_matrices(products + logs @ logs.mT, repulsion=unit)
         if self.params.prior == "gamma":
             # The prior's gradient is -lambda w on weights: one more matrix beside b.
@@ -283,7 +283,7 @@ class Bmaml:
         return Particles(weights, logs)
 
     def _log_likelihood(self, particles: Particles, data: Labelled) -> Tensor:
-        """``[tasks, M]``, up to constants and in the unit of :meth:`_unit`."""
+        """``[tasks, M]``, up to constants and times :meth:`_posterior_factor`."""
         n_particles = particles.weights.shape[1]
         losses = task_losses(
             self._outputs(particles, data.x).flatten(0, 1),
@@ -309,21 +309,21 @@ class Bmaml:
             gradients.append(p.noise_shape - p.noise_rate * values[..., 1])
         return torch.stack(gradients, dim=2)
 
-    def _unit(self, data: Labelled) -> float:
+    def _posterior_factor(self, data: Labelled) -> float:
         """The factor of the log posterior."""
         if self._context.task.kind == "regression":
             return 2 * self.params.noise / data.y[0].numel()
         n = data.y.shape[1]
         return 1 / (n // self._context.shape.ways if self.params.reduction == "per_shot" else n)
 
-    def _read(self, data: Labelled) -> Labelled:
+    def _as_features(self, data: Labelled) -> Labelled:
         """Put features in the place of images, where they are all that particles see."""
         return Labelled(self._features(data.x), data.y)
 
     def _features(self, x: Tensor) -> Tensor:
         if self._context.task.kind == "regression":
             return x
-        return self._space.forward(self._one(self._shared), {}, x)
+        return self._space.forward(self._as_one_task(self._shared), {}, x)
 
     def _outputs(self, particles: Particles, x: Tensor) -> Tensor:
         """Map ``x [tasks, n, ...]``, features in classification, to ``[tasks, M, n, outputs]``."""
@@ -331,7 +331,7 @@ class Bmaml:
         weights = self._networks(particles)
         x = x.repeat_interleave(n_particles, dim=0)
         if self._context.task.kind == "regression":
-            y = self._space.forward(weights | self._one(self._shared), {}, x)
+            y = self._space.forward(weights | self._as_one_task(self._shared), {}, x)
         else:
             y = nn.linear(x, *weights.values())
         return y.view(n_tasks, n_particles, *y.shape[1:])
@@ -365,7 +365,7 @@ class Bmaml:
         )
 
     @staticmethod
-    def _one(weights: Params) -> Params:
+    def _as_one_task(weights: Params) -> Params:
         return {name: weight[None] for name, weight in weights.items()}
 
 

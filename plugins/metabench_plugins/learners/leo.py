@@ -173,7 +173,7 @@ class Leo:
             features = self._network.embed.features
         else:
             features = math.prod(context.task.inputs)
-        self._weights = leaves(self._drawn(features, context.rng), context.device)
+        self._weights = leaves(self._initial_weights(features, context.rng), context.device)
         groups = [Group({n: w}, p.outer_lr, p.max_norm) for n, w in self._weights.items()]
         self.outer = OuterAdam(groups, clip=p.clip, skip_above=p.skip_above)
 
@@ -241,7 +241,7 @@ class Leo:
         p = self.params
         codes, divergence = self.encode(support, labels, training=training)
         moved, classifiers = self.refine(codes, support, labels, training=training)
-        outputs = logits(self._drop(query, training), classifiers)
+        outputs = logits(self._dropout(query, training), classifiers)
         if log is not None:
             log.note(outputs, answers)
         losses = _losses(outputs, answers, reduction="mean")
@@ -255,7 +255,7 @@ class Leo:
     ) -> tuple[Tensor, Tensor]:
         """Equation 1 and the codes of equation 2, ``[tasks, ways, shots, latent]``, and the KL."""
         w, ways = self._weights, self.context.shape.ways
-        e = self._drop(x, training) @ w["encoder"]
+        e = self._dropout(x, training) @ w["encoder"]
         n = e.shape[1]
         pairs = torch.cat(
             [e.unsqueeze(2).expand(-1, -1, n, -1), e.unsqueeze(1).expand(-1, n, -1, -1)], dim=3
@@ -291,7 +291,7 @@ class Leo:
             codes = codes.detach().requires_grad_()
 
         def loss(classifiers: Tensor) -> Tensor:
-            outputs = logits(self._drop(x, training), classifiers)
+            outputs = logits(self._dropout(x, training), classifiers)
             return _losses(outputs, labels, reduction="per_shot").sum()
 
         for _ in range(p.latent_steps):
@@ -324,7 +324,7 @@ class Leo:
         if self._network is not None:
             self._network.load_state_dict(state["network"])
 
-    def _drop(self, x: Tensor, training: Training | None) -> Tensor:
+    def _dropout(self, x: Tensor, training: Training | None) -> Tensor:
         return nn.dropout(x, rate=self.params.dropout, training=training)
 
     def _features(self, x: Tensor) -> Tensor:
@@ -332,7 +332,7 @@ class Leo:
         features = x.flatten(2) if self._network is None else self._network.embed(x)
         return functional.normalize(features, dim=2)
 
-    def _drawn(self, features: int, rng: torch.Generator) -> Params:
+    def _initial_weights(self, features: int, rng: torch.Generator) -> Params:
         """Initial weights, Glorot uniform, and rates."""
         latent = self.params.latent
         shapes = {

@@ -226,7 +226,7 @@ class Mnas(GradientLearner):
         if phase != self._phase:
             if phase == "retrain" and self.params.architecture == "shared":
                 self._genotype = self._strategy.discretize(self._supernet, _detached(self._arch))
-            self._enter(phase, rng)
+            self._begin_phase(phase, rng)
         return super().meta_step(tasks, progress=progress, rng=rng)
 
     @property
@@ -247,7 +247,7 @@ class Mnas(GradientLearner):
             return "tune"
         return "search"
 
-    def _enter(self, phase: PhaseName, rng: torch.Generator) -> None:
+    def _begin_phase(self, phase: PhaseName, rng: torch.Generator) -> None:
         """Begin a phase, with an optimizer of its own; what has rate 0 in it stays."""
         p = self.params
         self._phase = phase
@@ -281,7 +281,7 @@ class Mnas(GradientLearner):
             found = [self._genotype] * n_tasks if progress is None else None
         else:
             arch = share(self._arch, n_tasks) if self._controller is None else self._controller(z)
-            mixture, found = self._mix(arch, rng=rng, progress=progress)
+            mixture, found = self._mixture(arch, rng=rng, progress=progress)
             if progress is not None and penalty is not None:
                 penalty = penalty + self._loss_term(arch, progress)
         return Start(
@@ -294,7 +294,7 @@ class Mnas(GradientLearner):
             n_params=None if found is None else [self._count(genotype) for genotype in found],
         )
 
-    def _mix(
+    def _mixture(
         self, arch: Arch, *, rng: torch.Generator, progress: float | None
     ) -> tuple[Mixture, list[Genotype] | None]:
         """Weights of operations; relaxed in the search, decoded at its end and at meta-test.
@@ -346,7 +346,7 @@ class Mnas(GradientLearner):
         if state["genotype"] is not None:
             self._genotype = Genotype.from_json(state["genotype"])
         if state["phase"] != self._phase:
-            self._enter(state["phase"], torch.Generator())
+            self._begin_phase(state["phase"], torch.Generator())
         super().load_state_dict(state)
 
 

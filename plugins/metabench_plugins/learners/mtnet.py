@@ -74,10 +74,10 @@ class MtNet(Maml):
         for name, units in zip(self._logits, torch.split(hard, sizes, dim=1), strict=True):
             layer = name.removeprefix("mask.")
             masks[f"{layer}.bias"] = units
-            masks[f"{layer}.weight"] = _on_units(units, weights[f"{layer}.weight"])
+            masks[f"{layer}.weight"] = _broadcast_mask(units, weights[f"{layer}.weight"])
         return masks
 
 
-def _on_units(mask: Tensor, weight: Tensor) -> Tensor:
+def _broadcast_mask(mask: Tensor, weight: Tensor) -> Tensor:
     """Broadcast ``[tasks, units]`` to matrices ``[tasks, inputs, units]`` or to filters."""
     return mask[:, None, :] if weight.dim() == 3 else mask[:, :, None, None, None]

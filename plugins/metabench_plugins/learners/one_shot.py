@@ -137,7 +137,7 @@ class OneShot:
         """One step of the architecture, then one of the weights."""
         p = self.params
         sharpness = min(1.0, progress / p.anneal)
-        self._remember(tasks.support.x)
+        self._keep_images(tasks.support.x)
         support, query = (
             Labelled(crop_and_flip(part.x, shift=p.crop, flip=p.flip, rng=rng), part.y)
             for part in (tasks.support, tasks.query)
@@ -159,7 +159,7 @@ class OneShot:
                 self._weights,
                 self._arch,
                 xi=lr if p.order == "second" else 0.0,
-                drift=self._drift() if p.order == "second" else None,
+                drift=self._momentum_and_decay() if p.order == "second" else None,
             )
             self._adam.apply([gradient[cell] for cell in self._arch])
         frozen = {cell: logits.detach() for cell, logits in self._arch.items()}
@@ -207,7 +207,7 @@ class OneShot:
         soft |= {key: here[key] * chosen[key] for key in here if key.endswith(INPUTS)}
         return place(soft, like)
 
-    def _remember(self, x: Tensor) -> None:
+    def _keep_images(self, x: Tensor) -> None:
         """Keep the last training images, as they are without shifts and reflections."""
         if self.params.statistics:
             seen = torch.cat([self._seen, x.flatten(0, 1).detach()])
@@ -234,7 +234,7 @@ class OneShot:
             if optimizer is not None and name in state:
                 optimizer.load_moments(state[name])
 
-    def _drift(self) -> Params:
+    def _momentum_and_decay(self) -> Params:
         """What SGD adds to a gradient: momentum and weight decay."""
         p = self.params
         moments = self._sgd.moments()

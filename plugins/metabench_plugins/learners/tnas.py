@@ -88,16 +88,16 @@ class Tnas(Maml):
         if searching and progress < p.search_fraction * (1 - p.decode_fraction):
             return super().meta_step(tasks, progress=progress, rng=rng)
         if searching:
-            self._note(tasks.support, rng=rng)
+            self._note_architectures(tasks.support, rng=rng)
             return super().meta_step(tasks, progress=progress, rng=rng)
         if not self._networks:
-            self._choose(tasks.support, rng=rng)
-        network = [*self._networks.values()][self._turn(progress)]
+            self._choose_networks(tasks.support, rng=rng)
+        network = [*self._networks.values()][self._index_of_network(progress)]
         done = (progress - p.search_fraction) / (1 - p.search_fraction)
         return network.meta_step(tasks, progress=done, rng=rng)
 
     @torch.no_grad()
-    def _note(self, support: Labelled, *, rng: torch.Generator) -> None:
+    def _note_architectures(self, support: Labelled, *, rng: torch.Generator) -> None:
         """Remember what the tasks decode to; their logits, if nothing else is needed for it."""
         start, steps = self.begin(support, rng=rng, progress=None), self.context.steps_at_test
         if start.candidates:
@@ -112,10 +112,10 @@ class Tnas(Maml):
             self._log = LogitsLog(tasks * (math.ceil(share * self.context.meta_steps) + 1))
         self._log.add({name: logits for name, logits in adapted.items() if is_arch(name)})
 
-    def _choose(self, support: Labelled, *, rng: torch.Generator) -> None:
+    def _choose_networks(self, support: Labelled, *, rng: torch.Generator) -> None:
         """Count the architectures, and make the networks of the most common ones."""
         assert self._search is not None
-        self._counts.update(self._noted())
+        self._counts.update(self._noted_architectures())
         self._log = None
         if not self._counts:
             self._counts.update(super().adapt(support, rng=rng).genotypes or ())
@@ -123,24 +123,24 @@ class Tnas(Maml):
         for genotype, _ in self._counts.most_common(self.params.networks):
             self._networks[genotype] = self._network(genotype, rng=rng)
 
-    def _noted(self) -> Sequence[Genotype]:
+    def _noted_architectures(self) -> Sequence[Genotype]:
         """The architectures of the tasks that were remembered."""
         logits = {} if self._log is None else self._log.read()
         return self._search.decode(logits).genotypes if logits and self._search else ()
 
-    def _turn(self, progress: float) -> int:
+    def _index_of_network(self, progress: float) -> int:
         """Which network a meta-step trains."""
         meta_steps = self.context.meta_steps
-        turn = (floor(progress * meta_steps + 0.5) - self._first) % len(self._networks)
+        turn = (floor(progress * meta_steps + 0.5) - self._first_step) % len(self._networks)
         # A comparison, unlike a number, is something that a recorded program can depend on.
         return next(index for index in range(len(self._networks)) if turn == index)
 
     @cached_property
-    def _first(self) -> int:
+    def _first_step(self) -> int:
         """The first meta-step after the search."""
         fraction: float = self.params.search_fraction
         meta_steps = self.context.meta_steps
-        # Where the product is a hair off a whole number, it is the quotient that decides.
+        # Rounding may put the product just beside a whole number; the quotients decide.
         near = max(0, math.floor(fraction * meta_steps) - 1)
         return next(step for step in count(near) if step / meta_steps >= fraction)
 

@@ -82,20 +82,20 @@ class Fixed:
         Raises:
             UsageError: when the genotype is none of this space.
         """
-        return {cell: hard[0] for cell, hard in self._hard(space).items()}
+        return {cell: hard[0] for cell, hard in self._one_hot(space).items()}
 
     def mixture(
         self, space: SearchSpace, arch: Arch, *, sharpness: float, rng: torch.Generator | None
     ) -> Mixture:
         """1 for what the architecture has, 0 for the rest."""
         (like, *_) = arch.values()
-        return place(self._hard(space), like)
+        return place(self._one_hot(space), like)
 
     def discretize(self, space: SearchSpace, arch: Arch) -> Genotype:
         """The architecture."""
         return self._genotype(space.choices())
 
-    def _hard(self, space: SearchSpace) -> Mixture:
+    def _one_hot(self, space: SearchSpace) -> Mixture:
         choices = space.choices()
         return one_hot(self._genotype(choices), choices)
 
@@ -104,7 +104,7 @@ class Fixed:
             even = {c: torch.ones(1, len(f.edges), len(f.primitives)) for c, f in choices.items()}
             return decode(even, choices)
         genotype = genotype_of(self._given)
-        _check(genotype, choices)
+        _check_genotype(genotype, choices)
         return genotype
 
 
@@ -124,7 +124,7 @@ def _in_file(file: FileParam) -> Cells:
         ) from error
 
 
-def _check(genotype: Genotype, choices: Mapping[str, CellChoices]) -> None:
+def _check_genotype(genotype: Genotype, choices: Mapping[str, CellChoices]) -> None:
     """Refuse a genotype with cells, edges or operations that the space lacks, by name."""
     hint = "Give another genotype with --set strategy.genotype, or another network with --network."
     cells = dict(genotype.cells)

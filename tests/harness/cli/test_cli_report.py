@@ -226,7 +226,7 @@ def test_runs_are_selected_and_columns_arranged():
         columns="average",
         sort="average",
     )
-    assert view._written("json") == result.stdout
+    assert view._rendered("json") == result.stdout
 
 
 @pytest.mark.parametrize(

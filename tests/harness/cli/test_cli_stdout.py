@@ -70,7 +70,7 @@ def test_what_is_asked_for_is_alone_on_stdout(command: tuple[str, ...]) -> None:
         assert "printed at import\nwritten at import\nprinted in a hook" in result.stderr
 
 
-def test_a_run_prints_no_less_and_no_more(tmp_path: Path) -> None:
+def test_a_run_prints_no_less_and_no_more() -> None:
     result = metabench(*RUN)
     assert result.exit_code == 0
     assert "printed" not in result.stdout

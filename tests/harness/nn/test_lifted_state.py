@@ -22,8 +22,8 @@ from metabench_plugins.learners.metric import ProtoNet, ProtoNetParams
 from metabench_plugins.spaces.conv4 import Conv4Params, StatefulConv4
 
 
-def lifted(module: Callable[[], nn.Module] = ConvNet, *, head: str = "head") -> Any:
-    space = lift(module, head=head, norm="running")
+def lifted(module: Callable[[], nn.Module] = ConvNet) -> Any:
+    space = lift(module, head="head", norm="running")
     assert isinstance(space, StatefulSpace)
     assert isinstance(space, LayeredSpace)
     return space

@@ -12,8 +12,6 @@ from metabench.planning.grid import Grid, by_learner, grid_of, read_grid, write_
 from metabench.planning.plan import PlannedRun
 from metabench.plugin.catalog import Catalog
 
-FIFTY = ",".join(map(str, range(50)))
-
 
 def planned(catalog: Catalog, **fields: Any) -> list[PlannedRun]:
     values = {"learners": ("maml",), "suites": ("toy-regression",), "budget": "smoke"}

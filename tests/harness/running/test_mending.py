@@ -88,9 +88,9 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def end_alike(folder: Path, whole: Path, names: tuple[str, ...] = FILES) -> None:
+def end_alike(folder: Path, whole: Path) -> None:
     assert json.loads((folder / "run.json").read_text())["status"] == "done"
-    for name in names:
+    for name in FILES:
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
 
 

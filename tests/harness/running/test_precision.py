@@ -63,7 +63,7 @@ def test_tf32_needs_a_cuda_device(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_set_for_a_run_is_restored_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_set_for_a_run_is_restored_after_it() -> None:
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
     with computing_in("tf32"):

@@ -51,7 +51,7 @@ def test_what_takes_too_long_is_estimated_within_a_bound(
     suites = {"miniimagenet": suite_of("miniimagenet", catalog)}
     request = RunRequest(learners=("metanas",), suite="miniimagenet", data="synthetic")
     (run,) = plan_all([request], catalog, suites=suites, without_data=True)
-    asked = probing._Asked((run,), Resources(device="cpu"), ())
+    asked = probing._Request((run,), Resources(device="cpu"), ())
     calls: list[tuple[object, float]] = []
 
     def slow(planned: PlannedRun, asked: object, *, within: float) -> dict[str, object]:

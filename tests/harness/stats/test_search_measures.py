@@ -19,10 +19,10 @@ from metabench.stats.search_measures import (
 LABELS = [name for _ in range(60) for name in ("bird", "car", "sky")]
 
 
-def clouds(*, apart: float, d: int = 8) -> np.ndarray:
+def clouds(*, apart: float) -> np.ndarray:
     """Points of unit spread around three centers on the axes."""
-    noise = np.random.default_rng(0).normal(size=(len(LABELS), d))
-    return noise + apart * np.eye(d)[np.arange(len(LABELS)) % 3]
+    noise = np.random.default_rng(0).normal(size=(len(LABELS), 8))
+    return noise + apart * np.eye(8)[np.arange(len(LABELS)) % 3]
 
 
 def test_silhouette_by_hand() -> None:

@@ -10,7 +10,6 @@ from metabench.stats import (
     average_interval,
     bootstrap_interval,
     field_interval,
-    paired_difference,
     seeds_interval,
     shared_positions,
 )
@@ -142,25 +141,17 @@ def test_paired_is_narrower_than_unpaired_on_correlated_scores():
     rng = np.random.default_rng(7)
     hard = rng.normal(0.6, 0.2, 500)
     first, second = hard + rng.normal(0.02, 0.02, 500), hard + rng.normal(0, 0.02, 500)
-    names = [f"episode {i}" for i in range(500)]
-    paired = paired_difference(first, second, first_keys=names, second_keys=names)
+    paired = field_interval(first - second)
     unpaired = math.hypot(field_interval(first).half_width, field_interval(second).half_width)
     assert paired.mean == pytest.approx((first - second).mean())
     assert paired.half_width < unpaired / 5
     assert paired.mean - paired.half_width > 0 > (first - second).mean() - unpaired
 
 
-def test_paired_matches_by_key_not_by_position():
-    difference = paired_difference(
-        [1.0, 2.0, 9.0], [5.0, 2.5, 1.25], first_keys=["a", "b", "x"], second_keys=["y", "b", "a"]
-    )
-    assert difference.mean == pytest.approx(((1.0 - 1.25) + (2.0 - 2.5)) / 2)
-    assert difference.n == 2
-
-
-def test_paired_without_a_shared_episode_is_refused():
-    with pytest.raises(ValueError, match="row of scores"):
-        paired_difference([1.0], [1.0], first_keys=["a"], second_keys=["b"])
+def test_shared_positions_match_by_key_not_by_position():
+    first, second = shared_positions([keys("a", "b", "x"), keys("y", "b", "a")])
+    assert first.tolist() == [0, 1]
+    assert second.tolist() == [2, 1]
 
 
 def test_shared_positions_match_repeated_keys_in_their_order():

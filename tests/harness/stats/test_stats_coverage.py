@@ -208,10 +208,10 @@ class World:
             for k, spread in zip(self.seeds, self.spreads, strict=True)
         ]
 
-    def coverage(self, *, trials: int, n: int = 60) -> float:
+    def coverage(self, *, trials: int) -> float:
         """How often the 95 % interval of the difference holds 0."""
         rng = np.random.default_rng(1)
-        pairs = (self.draw(rng, n) for _ in range(trials))
+        pairs = (self.draw(rng, 60) for _ in range(trials))
         return float(np.mean([holds_zero(contrast(a, b, weights={"all": 1.0})) for a, b in pairs]))
 
 

@@ -362,11 +362,11 @@ def test_a_bad_list_of_names_is_told(folder: Path, data_root: Path, harm: str) -
         import_archive(cifar100.ARCHIVE, folder)
 
 
-def write_pickles(folder: Path, start: str, sizes: dict[str, int], n: int = 3) -> None:
+def write_pickles(folder: Path, start: str, sizes: dict[str, int]) -> None:
     """As Lee et al. pickled the benchmarks: images of the classes of a part, by number."""
     first = 0
     for part, size in sizes.items():
-        numbers = [first + i for i in range(size) for _ in range(n)]
+        numbers = [first + i for i in range(size) for _ in range(3)]
         first += size
         images = np.random.default_rng(size).integers(0, 256, (len(numbers), 32, 32, 3), np.uint8)
         found = {"data": images, "labels": numbers}

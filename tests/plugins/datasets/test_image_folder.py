@@ -652,9 +652,7 @@ def test_a_suite_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert "There is no suite file" in str(result.exception) + result.output
 
 
-def test_images_are_imported_under_names_of_their_own(
-    photos: Path, tmp_path: Path, data_root: Path
-) -> None:
+def test_images_are_imported_under_names_of_their_own(photos: Path, data_root: Path) -> None:
     run("data", "import", "image-folder", str(photos), "--size", "8")
     run("data", "import", "image-folder", str(photos), "--size", "8", "--name", "mine")
     shown = json.loads(run("data", "list", "--json"))

@@ -179,9 +179,7 @@ def test_the_real_files_give_all_drawings(
     assert (distances.argmin(axis=1) == np.arange(100)).mean() > 0.2
 
 
-def test_the_official_repository_is_read_as_it_is(
-    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_official_repository_is_read_as_it_is(tmp_path: Path, data_root: Path) -> None:
     archive = dataclasses.replace(ARCHIVE, parts={"background": 2, "evaluation": 1}, per_class=2)
     home = tmp_path / "omniglot" / "python"
     home.mkdir(parents=True)

@@ -31,11 +31,7 @@ N_TASKS = 3
 BATCHES = 3
 
 
-@pytest.fixture(autouse=True)
-def _in_float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("in_float64")
 
 
 def cases() -> Iterator[object]:

@@ -214,7 +214,7 @@ def test_the_meta_gradient_by_finite_differences(kind: str, part: str) -> None:
     copy.meta_step(tasks, progress=0.0, rng=generator())
     place = list(copy.outer.weights).index(f"particles.{part}")
     found = 10 * float(copy.state_dict()["adam"][place]["exp_avg"][0, 0])  # 0.1 * gradient
-    support, query = learner._read(tasks.support), learner._read(tasks.query)
+    support, query = learner._as_features(tasks.support), learner._as_features(tasks.query)
     seen = Labelled(torch.cat([support.x, query.x], 1), torch.cat([support.y, query.y], 1))
     quantile, bandwidths = torch.quantile, []
 

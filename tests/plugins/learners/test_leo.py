@@ -240,13 +240,13 @@ def test_dropout_is_drawn_anew_in_every_pass() -> None:
     """For the encoder, in each inner step, and for the queries; at meta-test there is none."""
     learner, drawn = leo(latent_steps=2, tuning_steps=3, dropout=0.5), tasks()
     seen: list[Tensor] = []
-    drop = learner._drop
+    drop = learner._dropout
 
     def watched(x: Tensor, training: Training | None) -> Tensor:
         seen.append(drop(x, training))
         return seen[-1]
 
-    learner._drop = watched  # type: ignore[method-assign]
+    learner._dropout = watched  # type: ignore[method-assign]
     losses(learner, drawn)
     assert len(seen) == 1 + 2 + 3 + 1
     masks = [x[:, :4] == 0 for x in seen]

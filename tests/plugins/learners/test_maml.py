@@ -19,11 +19,7 @@ WAYS, SHOTS, QUERIES, TASKS = 3, 2, 4, 5
 PARAMS = {"inner_lr": 0.1, "inner_steps": 3, "outer_lr": 0.01}
 
 
-@pytest.fixture(autouse=True)
-def _float64() -> Any:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("in_float64")
 
 
 def context(params: MamlParams, **changes: Any) -> LearnerContext:

@@ -52,9 +52,8 @@ def plus(kind: str = "classification", **params: Any) -> MamlPlus:
 
 def query_loss(learner: Maml, kind: str, *, progress: float = 0.0) -> Tensor:
     tasks = batch(kind)
-    return learner.query_loss(
-        learner.begin(tasks.support, rng=generator(), progress=progress), tasks
-    )
+    start = learner.begin(tasks.support, rng=generator(), progress=progress)
+    return learner.outer_losses(start, tasks)[0]
 
 
 def meta_gradients(learner: Maml, kind: str, *, progress: float = 0.0) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_tasks import generator as rng
 from torch import Tensor
 
 from metabench import conformance
@@ -35,10 +36,6 @@ LINES = TaskShape("regression", (1,), 1)
 PAIRS = {"prune": "operations-and-inputs"}
 SMALL = {"inner_batch": 4, "test_batch": 4, "test_steps": 2, "test_steps_arch": 2, "drop_path": 0.0}
 PLAIN = {**SMALL, "inner_optimizer": "sgd", "warm_up": 0.0, "arch_decay": 0.0, "threshold": 0.0}
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def build(

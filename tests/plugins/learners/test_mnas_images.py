@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from small_tasks import IMAGES, TASKS, batch, context
+from small_tasks import generator as rng
 
 from metabench.plugin.contracts.architecture import INPUTS
 from metabench_plugins.learners.mnas import LowRankParams, Mnas, MnasParams
@@ -16,16 +15,7 @@ from metabench_plugins.spaces.tnas import TnasParams, tnas
 from metabench_plugins.strategies.darts import Darts, DartsParams
 from metabench_plugins.strategies.soft_pruning import SoftPruning, SoftPruningParams
 
-
-@pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+pytestmark = pytest.mark.usefixtures("in_float64")
 
 
 def learner(params: MnasParams) -> Mnas:

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from small_tasks import IMAGES, batch, context
+from small_tasks import generator as rng
 
 from metabench.plugin.contracts.architecture import INPUTS
 from metabench.plugin.contracts.episode import Labelled, TaskBatch, TaskShape
@@ -20,10 +21,6 @@ from metabench_plugins.strategies.soft_pruning import SoftPruning, SoftPruningPa
 
 PLAIN = {"crop": 0, "flip": False}
 MAPS = TaskShape("classification", (1, 8, 8), 3)
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def learner(**changes: object) -> OneShot:
@@ -115,10 +112,10 @@ def on_maps(**changes: object) -> OneShot:
     return OneShot(context(params, task=MAPS, space=space, strategy=strategy))
 
 
-def maps(seed: int, *, n: int = 6) -> TaskBatch:
+def maps(seed: int) -> TaskBatch:
     draw = rng(seed)
-    x = torch.randn(2, n, *MAPS.inputs, generator=draw) + seed
-    part = Labelled(x, torch.arange(n).remainder(MAPS.outputs).expand(2, n))
+    x = torch.randn(2, 6, *MAPS.inputs, generator=draw) + seed
+    part = Labelled(x, torch.arange(6).remainder(MAPS.outputs).expand(2, 6))
     return TaskBatch(part, part, ("a", "a"), (f"{seed}-0", f"{seed}-1"))
 
 

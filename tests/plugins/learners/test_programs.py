@@ -43,11 +43,7 @@ LOWERED = tuple((name, "regression", False) for name in ("maml", "reptile", "mtn
 STEPS = 5
 
 
-@pytest.fixture(autouse=True)
-def _in_float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("in_float64")
 
 
 def cases() -> Iterator[tuple[str, TaskKind, bool]]:

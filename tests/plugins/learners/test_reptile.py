@@ -20,11 +20,7 @@ from metabench_plugins.spaces.mlp import Mlp, MlpParams
 TASKS, POINTS = 4, 6
 
 
-@pytest.fixture(autouse=True)
-def _float64() -> Any:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("in_float64")
 
 
 def reptile(**params: Any) -> Reptile:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import small_tasks
 import torch
+from small_tasks import generator as rng
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,15 +33,7 @@ INNER_STEPS = 3
 INNER = {"inner_lr": 0.05, "inner_steps": INNER_STEPS}
 
 
-@pytest.fixture(autouse=True)
-def _float64() -> Any:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+pytestmark = pytest.mark.usefixtures("in_float64")
 
 
 def context(params: Any, *, searched: bool = False) -> LearnerContext:

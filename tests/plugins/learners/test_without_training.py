@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_tasks import generator
 from typer.testing import CliRunner
 
 from metabench import Labelled, TaskShape
@@ -26,13 +27,9 @@ from metabench_plugins.learners.without_training import (
 N_TASKS, N, Q, WAYS = 3, 6, 5, 3
 
 
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def regression(inputs: int = 1, outputs: int = 2) -> tuple[Labelled, torch.Tensor]:
+def regression(inputs: int = 1) -> tuple[Labelled, torch.Tensor]:
     x = torch.randn(N_TASKS, N, inputs, generator=generator(0), dtype=torch.float64)
-    y = torch.randn(N_TASKS, N, outputs, generator=generator(1), dtype=torch.float64)
+    y = torch.randn(N_TASKS, N, 2, generator=generator(1), dtype=torch.float64)
     return Labelled(x, y), torch.randn(N_TASKS, Q, inputs, generator=generator(2)).double()
 
 

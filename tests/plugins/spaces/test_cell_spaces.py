@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from pydantic import BaseModel
+from small_tasks import generator as rng
 
 from metabench.errors import UsageError
 from metabench.plugin.contracts.architecture import INPUTS, CellChoices, Mixture
@@ -20,10 +21,6 @@ MINI = TaskShape("classification", (3, 84, 84), 5)
 OMNIGLOT = TaskShape("classification", (1, 28, 28), 20)
 CIFAR = TaskShape("classification", (3, 32, 32), 10)
 SMALL = TaskShape("classification", (2, 9, 10), 3)
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def count(space: CellNetwork) -> int:

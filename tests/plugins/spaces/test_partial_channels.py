@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_tasks import generator as rng
 from torch import Tensor
 from torch.nn import functional as F
 from typer.testing import CliRunner
@@ -30,10 +31,6 @@ from metabench_plugins.strategies.edge_norm import EDGES, EdgeNorm, EdgeNormPara
 
 TASK = TaskShape("classification", (2, 7, 8), 3)
 CIFAR = TaskShape("classification", (3, 32, 32), 10)
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def made(partial: int, **params: Any) -> CellNetwork:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from conformance_specs import outcomes
 from pydantic import BaseModel, ConfigDict, Field
+from small_tasks import generator
 from torch import Tensor
 from torch.nn import functional
 
@@ -42,10 +43,6 @@ TASKS, N = 3, 4
 
 def images(side: int) -> TaskShape:
     return TaskShape("classification", (3, side, side), 5)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def draw(*shape: int, seed: int) -> Tensor:

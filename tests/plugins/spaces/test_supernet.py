@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_tasks import generator as rng
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,16 +30,12 @@ SPACE = metanas(MetaNasParams(channels=2, cells=2, nodes=2), TASK)
 ALL_EIGHT = darts(DartsSpaceParams(channels=2, cells=3, nodes=2), TASK)
 
 
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def own_weights(space: CellNetwork, n_tasks: int, *, dtype: torch.dtype = torch.float64) -> Params:
+def own_weights(space: CellNetwork, n_tasks: int) -> Params:
     """Weights that differ from task to task."""
-    shared = {name: weight.to(dtype) for name, weight in space.init_weights(rng=rng()).items()}
+    shared = {name: weight.double() for name, weight in space.init_weights(rng=rng()).items()}
     noise = rng(1)
     return {
-        name: w + 0.1 * torch.randn(n_tasks, *w.shape, generator=noise, dtype=dtype)
+        name: w + 0.1 * torch.randn(n_tasks, *w.shape, generator=noise, dtype=torch.float64)
         for name, w in shared.items()
     }
 

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from small_tasks import generator as rng
 from torch import Tensor
 
 from metabench.inner_steps import inner_loop, share
@@ -29,10 +30,6 @@ CHAIN = Genotype.of(
         ]
     }
 )
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def count(space: ToyCell) -> int:

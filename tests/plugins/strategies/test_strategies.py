@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
+from small_tasks import generator as rng
 from torch import Tensor
 
 from metabench.errors import UsageError
@@ -57,10 +58,6 @@ STRATEGIES: dict[str, Callable[[], Any]] = {
 @pytest.fixture(params=STRATEGIES)
 def strategy(request: pytest.FixtureRequest) -> Any:
     return STRATEGIES[request.param]()
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def per_task(arch: Mapping[str, Tensor], n_tasks: int = TASKS) -> dict[str, Tensor]:

@@ -69,7 +69,7 @@ def measure_runs(claim: Claim, found: Found) -> list[PairResult]:
     for party in claim.left:
         blank = PairResult(left=str(party), right=f"{claim.value:g}", column=claim.measure)
         try:
-            config = _only(party, found)
+            config = _configuration_of(party, found)
         except _NoNumberError as why:
             results.append(replace(blank, verdict=why.verdict, reason=why.reason))
             continue
@@ -106,7 +106,7 @@ def _compare(
     found: Found,
     baselines: Mapping[str, Configuration],
 ) -> PairResult:
-    mine = _only(left, found)
+    mine = _configuration_of(left, found)
     sources = sources_of(mine.spec)
     if blank.column not in (AVERAGE, *sources):
         raise _NoNumberError("not comparable", f"the suite has no column {blank.column}")
@@ -114,12 +114,14 @@ def _compare(
     weights = {k: sign * w for k, w in weights_of(blank.column, sources).items()}
     pair = replace(blank, unit=mine.metric.unit, scope=_scope(claim, mine))
     if right is not None:
-        return _with_learner(pair, mine, _only(right, found), weights=weights, claim=claim)
+        return _with_learner(
+            pair, mine, _configuration_of(right, found), weights=weights, claim=claim
+        )
     if claim.baseline is not None:
         blocks = _above_baseline(mine, baselines.get(mine.config_id), claim.baseline)
     else:
         blocks = own_scores(mine)
-    _enough([blocks[source].shape for source in weights])
+    _require_episodes([blocks[source].shape for source in weights])
     value = sign * (claim.value or 0.0)
     return replace(pair, difference=contrast(blocks, weights=weights, value=value))
 
@@ -149,13 +151,13 @@ def _with_learner(
     if not min(len(shared.keys[source]) for source in weights):
         raise _NoNumberError("not comparable", "the two sides were not tested on the same episodes")
     sides = (shared.left, shared.right)
-    _enough([side[source].shape for side in sides for source in weights])
+    _require_episodes([side[source].shape for side in sides for source in weights])
     number = contrast(shared.left, shared.right, weights=weights)
     scope = _scope(claim, left, right)
     return replace(pair, difference=number, scope=scope, reason=shared.left_out)
 
 
-def _only(party: Party, found: Found) -> Configuration:
+def _configuration_of(party: Party, found: Found) -> Configuration:
     """The one configuration of a party."""
     configs = found.by_party[str(party)]
     if not configs:
@@ -172,7 +174,7 @@ def _only(party: Party, found: Found) -> Configuration:
     return config
 
 
-def _enough(shapes: Sequence[tuple[int, ...]]) -> None:
+def _require_episodes(shapes: Sequence[tuple[int, ...]]) -> None:
     """Require many episodes, or a single one, such as a whole test set, with several seeds."""
     fewest = min(n for _, n in shapes)
     several = min(seeds for seeds, _ in shapes) > 1

@@ -12,7 +12,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, get_args
+from typing import Literal
 
 from metabench.durable import NO_SPACE, hint_of
 from metabench.errors import UsageError
@@ -21,8 +21,6 @@ Kind = Literal[
     "learner", "dataset", "network", "strategy", "metric", "tracker", "suite", "executor"
 ]
 """What a skeleton can be of, in the words of the command line."""
-
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 

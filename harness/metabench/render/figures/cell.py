@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from metabench.errors import DataError
-from metabench.plugin.contracts.architecture import CellChoices
 from metabench.plugin.contracts.genotype import Genotype
 from metabench.render.figures.cell_layout import CellLayout, LabelledEdge, lay_out
 from metabench.render.figures.drawing import (
@@ -114,12 +113,6 @@ def edges_of(genotype: Genotype) -> dict[str, list[LabelledEdge]]:
         name: [LabelledEdge(edge.source, edge.target, plain(edge.primitive)) for edge in edges]
         for name, edges in genotype.cells
     }
-
-
-def edges_of_choices(choices: CellChoices) -> list[LabelledEdge]:
-    """What there is to choose: every edge, with how many primitives."""
-    label = f"{len(choices.primitives)} primitives"
-    return [LabelledEdge(source, target, label) for source, target in choices.edges]
 
 
 def figure_of(found: Mapping[str, Found], *, width: Width) -> Figure:

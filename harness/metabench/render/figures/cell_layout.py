@@ -13,6 +13,8 @@ from typing import Literal
 Span = tuple[float, float]
 MIN_GAP = 2.0
 """Between nodes, so that their circles do not touch."""
+LEVEL = 1.6
+"""Height of one level of labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +67,11 @@ class CellLayout:
     height: float
 
 
-def lay_out(
-    edges: Sequence[LabelledEdge], *, level: float = 1.6, room: float | None = None
-) -> CellLayout:
+def lay_out(edges: Sequence[LabelledEdge], *, room: float | None = None) -> CellLayout:
     """Place the nodes and edges of a cell.
 
     Args:
         edges: in any order; the layout does not depend on it.
-        level: height of one level of labels.
         room: the width at most; nodes come closer, and labels stand on more levels.
     """
     ordered = sorted(set(edges), key=lambda e: (e.target - e.source, e.target, e.source, e.label))
@@ -93,7 +92,7 @@ def lay_out(
         span = ((start + end) / 2 - half, (start + end) / 2 + half)
         least = edge.target - edge.source - 1
         height = _free_level(taken, span, at_least=min(least, len(taken)))
-        arcs.append(Arc(edge, start, end, level * (height + 1)))
+        arcs.append(Arc(edge, start, end, LEVEL * (height + 1)))
     entered = {edge.target for edge in ordered}
     return CellLayout(
         nodes=nodes,

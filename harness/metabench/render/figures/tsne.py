@@ -1,4 +1,4 @@
-"""t-SNE of some hundred points (van der Maaten and Hinton, 2008): exact, and without chance.
+"""t-SNE of a few hundred points (van der Maaten and Hinton, 2008): exact and deterministic.
 
 It begins at the first two principal components, not at random points, so that the same points give
 the same picture and far-apart groups keep their places (Kobak and Berens, 2019).

@@ -5,15 +5,14 @@ The page holds nothing: its script asks for :func:`live_values` every few second
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from functools import cache
-from hashlib import sha256
 from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
 from metabench.render.figures.palette import learner_styles
+from metabench.render.page_policy import page_policy
 from metabench.render.status_text import counts_text, left_text, place_text, run_texts
 from metabench.results.overview import Overview
 from metabench.results.run_state import RunState
@@ -31,11 +30,7 @@ _DIGITS = 4
 def live_page() -> str:
     """The page as HTML, which is the same for every folder."""
     style, script = _static("live.css"), _static("live.js")
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{_digest(style)}'; "
-        f"script-src 'sha256-{_digest(script)}'; connect-src 'self'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    policy = page_policy(style, script, asks_its_server=True)
     text = _static("live.html")
     for name, value in {"POLICY": policy, "STYLE": style, "SCRIPT": script}.items():
         text = text.replace(f"@{name}@", value)
@@ -115,7 +110,3 @@ def _changed(run: RunState) -> int:
 
 def _static(name: str) -> str:
     return (files(__name__) / "templates" / name).read_text(encoding="utf-8")
-
-
-def _digest(text: str) -> str:
-    return b64encode(sha256(text.encode()).digest()).decode()

@@ -86,14 +86,14 @@ def _plot(letter: str, column: str, rows: Sequence[Row], *, positive: bool) -> D
     ends = [end for cell in cells for end in _ends(cell)]
     if log:
         ends = [max(end, min(means) / 2) for end in ends]
-    low, high = _as(min(ends), log=log), _as(max(ends), log=log)
+    low, high = _on_scale(min(ends), log=log), _on_scale(max(ends), log=log)
     margin = 0.05 * (high - low) or abs(high) * 0.05 or 1.0
     low, high = low - margin, high + margin
 
     def place(value: float) -> float:
         if log and value <= 0:
             return 0.0
-        share = 100 * (_as(value, log=log) - low) / (high - low)
+        share = 100 * (_on_scale(value, log=log) - low) / (high - low)
         return round(min(100.0, max(0.0, share)), 1)
 
     return DotPlot(
@@ -152,7 +152,7 @@ def _name(row: Row, rows: Sequence[Row]) -> str:
     return label(replace(row, facts=own, conditions=""))
 
 
-def _as(value: float, *, log: bool) -> float:
+def _on_scale(value: float, *, log: bool) -> float:
     return math.log10(value) if log else value
 
 

@@ -1,4 +1,4 @@
-"""A page for looking at: a server for this machine alone, and a folder of static files."""
+"""A page served to this machine alone, or written as a folder of static files."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def place_of(folder: Path, record: RunRecord, root: Path) -> Path:
 
 def _add_run(found: Found, folder: Path, reader: ColumnReader) -> None:
     files, links = _files_of_run(folder)
-    found.left_out += [_stays(folder / name) for name in links]
+    found.left_out += [_link_note(folder / name) for name in links]
     try:
         if of_numbers := [name for name in links if _holds_numbers(name)]:
             raise NotCountedError(f"{of_numbers[0]} is a link or no plain file")
@@ -207,7 +207,7 @@ def _add_tuning(found: Found, folder: Path) -> None:
     chosen = folder / CHOSEN
     paths = [folder / FILE, *([] if chosen.is_symlink() else sorted(chosen.glob("*.yaml")))]
     links = [path for path in paths if path.is_symlink() or not path.is_file()]
-    found.left_out += [_stays(path) for path in links]
+    found.left_out += [_link_note(path) for path in links]
     if folder / FILE in links:
         return
     try:
@@ -225,7 +225,7 @@ def _add_others(found: Found, folder: Path, names: frozenset[str] | set[str]) ->
     for path in sorted(folder / name for name in names):
         name = path.relative_to(found.root).as_posix()
         if path.is_symlink():
-            found.left_out.append(_stays(path))
+            found.left_out.append(_link_note(path))
         elif path.is_dir():
             continue
         elif _is_plan(name) and path.is_file():
@@ -235,7 +235,7 @@ def _add_others(found: Found, folder: Path, names: frozenset[str] | set[str]) ->
             found.others.append(name)
 
 
-def _stays(path: Path) -> str:
+def _link_note(path: Path) -> str:
     return f"{path} is a link or no plain file, so it stays."
 
 

@@ -168,7 +168,7 @@ class _Judge:
                 f"{place}: the scores are those of {base.root}, which lack {more}. The command of "
                 f"the run computes it with --metric {more}."
             )
-        yield _taken(base, agreeing)
+        yield _take(base, agreeing)
 
     def tuning(self, place: Path, copies: Sequence[TuningCopy]) -> Iterator[TuningCopy]:
         """What is taken of the copies of a tuning; nothing where they are in conflict."""
@@ -216,7 +216,7 @@ class _Judge:
         return [copy for copy in copies if not differ(chosen, copy)]
 
 
-def _taken(base: RunCopy, copies: Sequence[RunCopy]) -> TakenRun:
+def _take(base: RunCopy, copies: Sequence[RunCopy]) -> TakenRun:
     """A run with the files of one copy, and with those that only the others have."""
     sources = {name: base.folder / name for name in base.files}
     evaluations: dict[str, RunCopy] = {}

@@ -46,7 +46,7 @@ def write(decisions: Decisions, out: Path) -> int:
         _write_tuning(tuning, out)
     for name, source in decisions.plans.items():
         if not (out / name).exists():  # a command at work may hold it
-            _put(source, out / name)
+            _copy(source, out / name)
     return written
 
 
@@ -83,7 +83,7 @@ def _write_run(run: TakenRun, out: Path) -> bool:
             (store.folder / RECORD).unlink(missing_ok=True)
             _remove_others(store, names)
         for name in names:
-            _put(run.sources[name], store.folder / name)
+            _copy(run.sources[name], store.folder / name)
         store.flush()
         if not _is_there(store.folder / RECORD, record):
             replace_text(store.folder / RECORD, record.decode("utf-8"))
@@ -124,10 +124,10 @@ def _remove_others(store: RunStore, names: list[str]) -> None:
 def _write_tuning(tuning: TuningCopy, out: Path) -> None:
     folder = out / tuning.place
     for name in sorted(tuning.files, key=lambda name: name == FILE):  # the record comes last
-        _put(tuning.folder / name, folder / name)
+        _copy(tuning.folder / name, folder / name)
 
 
-def _put(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path) -> None:
     if not _same(source, target):
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.parent.name != "checkpoints" or not link_to(source, target):

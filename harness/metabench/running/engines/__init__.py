@@ -1,4 +1,4 @@
-"""Engines: who trains and adapts in a run, the learner's own Python or programs made from it.
+"""Engines: what trains and adapts in a run, the learner's own Python or programs made from it.
 
 An engine belongs to how a run was made, not to what it is: its numbers are those of the learner
 to rounding, and the identity of the run does not name it.

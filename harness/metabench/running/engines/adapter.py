@@ -93,7 +93,7 @@ class ProgramAdapter:
         try:
             if isinstance(learner, Ensemble):
                 raise Refused("several states of the learner predict together")
-            asked = _asked(recorder, learner, tasks, rng, curve=self._curve)
+            asked = _all_outputs(recorder, learner, tasks, rng, curve=self._curve)
             recording = recorder.finish(asked.outputs, ())
             _check_state(recording, state, FlatState.of(learner.state_dict()))
             rng.set_state(words)
@@ -112,7 +112,7 @@ class ProgramAdapter:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _AllOutputs:
     """What an adaptation gave when everything was asked of it.
 
     Attributes:
@@ -130,14 +130,14 @@ class _Asked:
     rest: Mapping[str, Any]
 
 
-def _asked(
+def _all_outputs(
     recorder: Recorder,
     learner: Learner,
     tasks: TaskBatch,
     rng: torch.Generator,
     *,
     curve: bool,
-) -> _Asked:
+) -> _AllOutputs:
     """Adapt, and ask for everything, in the order of meta-test.
 
     Raises:
@@ -156,21 +156,21 @@ def _asked(
         with PythonReads(recorder), recorder, torch.no_grad():
             adapted = learner.adapt(tasks.support, rng=rng)
             if not curve:
-                return _Asked(outputs, place(adapted.predict), None, {}, {})
+                return _AllOutputs(outputs, place(adapted.predict), None, {}, {})
             if adapted.embedding is not None:
                 outputs[EMBEDDING] = adapted.embedding
-            return _Asked(
+            return _AllOutputs(
                 outputs,
                 curve=None if adapted.curve is None else [*map(place, adapted.curve)],
                 predict=place(adapted.predict),
                 variants={name: place(predict) for name, predict in adapted.variants.items()},
-                rest=_rest(adapted),
+                rest=_without_numbers(adapted),
             )
     except Exception as error:
         raise Refused(recorder.refused or f"{type(error).__name__}: {error}") from error
 
 
-def _rest(adapted: Adapted) -> dict[str, Any]:
+def _without_numbers(adapted: Adapted) -> dict[str, Any]:
     """What has no numbers. A learner that reads numbers for it is refused by the recorder."""
     rest = {name: getattr(adapted, name) for name in ("genotypes", "own_genotypes", "n_params")}
     return {name: None if value is None else list(value) for name, value in rest.items()}
@@ -181,7 +181,7 @@ class _AdaptProgram:
     """A program, and how its outputs become what a learner returns."""
 
     program: Program
-    asked: _Asked
+    asked: _AllOutputs
 
     def run(self, state: FlatState, tasks: TaskBatch, rng: torch.Generator) -> dict[str, Tensor]:
         """The outputs for a batch, by place."""

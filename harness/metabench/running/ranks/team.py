@@ -61,7 +61,7 @@ class Team:
         self._broken = False
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        with self._talking():
+        with self._naming_lost_ranks():
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
                 store=store,
@@ -100,7 +100,7 @@ class Team:
         ]
 
     def _reduce(self, tensor: Tensor) -> None:
-        with self._talking():
+        with self._naming_lost_ranks():
             dist.all_reduce(tensor)
 
     # Words -------------------------------------------------------------------------------------
@@ -127,13 +127,13 @@ class Team:
         return message
 
     def _broadcast(self, tensor: Tensor) -> None:
-        with self._talking():
+        with self._naming_lost_ranks():
             dist.broadcast(tensor, 0)
 
     def gather(self, found: Any) -> list[Any]:
         """Bring a finding to the leader, who gets those of all by rank; others get none."""
         findings: list[Any] | None = [None] * self.count if self.rank == 0 else None
-        with self._talking():
+        with self._naming_lost_ranks():
             dist.gather_object(found, findings)
         return findings or []
 
@@ -154,7 +154,7 @@ class Team:
             raise
 
     @contextmanager
-    def _talking(self) -> Iterator[None]:
+    def _naming_lost_ranks(self) -> Iterator[None]:
         begun = time.perf_counter()
         try:
             yield

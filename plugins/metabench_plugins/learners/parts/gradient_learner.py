@@ -305,10 +305,6 @@ class GradientLearner(ABC):
             penalty = term if penalty is None else penalty + term
         return OuterGradient(loss, penalty, means, gradients)
 
-    def query_loss(self, start: Start, tasks: TaskBatch) -> Tensor:
-        """The mean query loss of a batch after the inner loops, a scalar with its graph."""
-        return self.outer_losses(start, tasks)[0]
-
     def outer_losses(self, start: Start, tasks: TaskBatch) -> tuple[Tensor, Tensor | None]:
         """The mean query loss after the inner loops, and what joins it; scalars with graphs."""
         losses, terms = self.losses_of_tasks(start, tasks)

@@ -120,7 +120,7 @@ class Cell:
                     terms = self._on_edge(edge, given, wide, mask)
                     total = mixed(terms, mixing[source], weights, onto=total)
             if total is None:
-                total = self._nothing(mixing[0].x)
+                total = self._zeros(mixing[0].x)
             if self.partial > 1 and given is not None:
                 total = shuffled(total, self._bypass(node, given, feeds))
             feeds.append(Feed(total))
@@ -141,7 +141,7 @@ class Cell:
                 amount = torch.stack(given.by_operation[edge]).sum(dim=0)
                 total = weighted(rest, amount, onto=total)
         if total is None:
-            return self._nothing(feeds[0].x[:, :, self.mixed_channels :])
+            return self._zeros(feeds[0].x[:, :, self.mixed_channels :])
         return total
 
     def _scaled(self, given: Amounts) -> list[tuple[int, int]]:
@@ -175,7 +175,7 @@ class Cell:
         scale, shift = norm_weights(weights, f"{name}.norm")
         return nn.batch_norm(y, scale, shift, eps=EPS)
 
-    def _nothing(self, like: Tensor) -> Tensor:
+    def _zeros(self, like: Tensor) -> Tensor:
         """The value of a node whose operations all have weight 0."""
         like = like[..., ::2, ::2] if self.kind == REDUCTION else like
         return torch.zeros_like(like)

@@ -22,7 +22,6 @@ from metabench.errors import DataError, UsageError
 from metabench.planning.plan import RunRequest
 from metabench.planning.runspec import Choice
 from metabench.plugin.catalog import Catalog
-from metabench.plugin.contracts.architecture import CellChoices
 from metabench.render.figures import FIGURES, FigureRequest, cell, curves, fits
 from metabench.render.figures.cell_layout import LabelledEdge, lay_out
 from metabench.render.figures.drawing import Drawing, FileFormat, encode, to_svg
@@ -249,11 +248,8 @@ def test_without_architectures_there_is_no_cell(tmp_path: Path) -> None:
 def test_labels_of_a_cell_never_overlap() -> None:
     """Also in the largest graph: every edge of a DARTS cell."""
     pairs = tuple((source, target) for target in range(2, 6) for source in range(target))
-    choices = CellChoices(pairs, ("a", "b", "c"))
-    for edges in (
-        cell.edges_of_choices(choices),
-        [LabelledEdge(*p, "sep-conv-5x5") for p in pairs],
-    ):
+    for label in ("3 primitives", "sep-conv-5x5"):
+        edges = [LabelledEdge(*pair, label) for pair in pairs]
         layout = lay_out(edges)
         assert layout == lay_out(edges[::-1])
         assert layout.inputs == (0, 1)

@@ -157,7 +157,7 @@ def test_a_page_without_checkpoints_names_the_command_that_makes_one(
 
 
 def test_without_the_data_the_page_says_how_to_get_it(
-    catalog: Catalog, image_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, image_runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("metabench.running.build.fingerprint_of", lambda loaded: "another")
     group = group_of(image_runs, catalog, drawn=True)

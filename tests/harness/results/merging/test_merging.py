@@ -385,7 +385,7 @@ def test_a_merge_that_was_cut_off_is_finished(
         there = with_files(made("C", SCORES[:2], status="interrupted"), metrics_jsonl="{}\n")
         (there / "checkpoints").mkdir()
         (there / "checkpoints" / "last.safetensors").write_text("state")
-    put, left = writing._put, fails_at
+    put, left = writing._copy, fails_at
 
     def cut(source: Path, target: Path) -> None:
         nonlocal left
@@ -394,7 +394,7 @@ def test_a_merge_that_was_cut_off_is_finished(
             raise OSError(28, "No space left on device", str(target))
         put(source, target)
 
-    monkeypatch.setattr(writing, "_put", cut)
+    monkeypatch.setattr(writing, "_copy", cut)
     with pytest.raises(OSError, match="No space left"):
         metabench.merge("A", out="C")
     assert not [*Path("C").rglob("run.json")]  # what has one is whole

@@ -6,9 +6,7 @@ names by their digests. Everything else on it is escaped text, or SVG that metab
 
 from __future__ import annotations
 
-from base64 import b64encode
 from functools import cache
-from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +19,7 @@ from metabench.render.page.dot_plot import dot_plots, mark_of
 from metabench.render.page.html import parts, row_columns
 from metabench.render.page.html.stored import stored
 from metabench.render.page.values import Page
+from metabench.render.page_policy import page_policy
 from metabench.render.templates import environment
 from metabench.results import metrics
 from metabench.stats.words import p_value
@@ -33,8 +32,9 @@ if TYPE_CHECKING:
 def render_page(page: Page) -> str:
     """Write a page down; the same page gives the same text, which ends with a line end."""
     style, script = (_static(name) for name in ("style.css", "page.js"))
+    policy = page_policy(style, script, asks_its_server=False)
     template = _environment().get_template("page.html.jinja")
-    return template.render(page=page, style=style, script=script, policy=_policy(style, script))
+    return template.render(page=page, style=style, script=script, policy=policy)
 
 
 @cache
@@ -85,18 +85,6 @@ _BY_INTERVALS = (
 def _rule_of(page: Page) -> str:
     """Which differences count on a page, in sentences."""
     return _BY_P_VALUES if page.adjusted else _BY_INTERVALS
-
-
-def _policy(style: Markup, script: Markup) -> str:
-    """What the page may load: its own style and script, and images that it holds itself."""
-    return (
-        f"default-src 'none'; style-src 'sha256-{_digest(style)}'; "
-        f"script-src 'sha256-{_digest(script)}'; img-src data:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _digest(text: str) -> str:
-    return b64encode(sha256(text.encode()).digest()).decode()
 
 
 def _static(name: str) -> Markup:
