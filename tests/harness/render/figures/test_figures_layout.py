@@ -12,11 +12,11 @@ from metabench.render.figures import FIGURES, FigureRequest
 from metabench.render.figures.drawing import Width
 
 COMMITTED = {
-    "curves": ("four-domains-search", "m-nas-table-1-seeds", "toy-guarded", "omniglot-lite"),
-    "ranks": ("four-domains-search", "m-nas-table-1-seeds"),
-    "cell": ("four-domains-search", "m-nas-table-1-seeds"),
-    "genotypes": ("four-domains-search", "m-nas-table-1-seeds"),
-    "sizes": ("four-domains-search", "m-nas-table-1-seeds"),
+    "curves": ("four-domains-search", "toy-guarded", "omniglot-lite"),
+    "ranks": ("four-domains-search", "toy-guarded"),
+    "cell": ("four-domains-search", "toy-guarded"),
+    "genotypes": ("four-domains-search", "toy-guarded"),
+    "sizes": ("four-domains-search", "toy-guarded"),
     "embeddings": ("four-domains-search",),
     "fits": ("toy-guarded",),
     "annealing": ("omniglot-search",),
