@@ -67,6 +67,10 @@ VERDICTS = {
         "m-nas-embeddings": "refuted [search, substitute]",
         "m-nas-embeddings-probe": "supported [search, substitute]",
     },
+    "miniimagenet-lite": {
+        "protonet-above-maml": "undecided (one seed) [lite, subset]",
+        "ridge-above-maml": "supported (one seed) [lite, subset]",
+    },
     "omniglot-search": {
         "metanas-reptile-omniglot": "supported (one seed) [search]",
         "metanas-alone-reptile-omniglot": "supported (one seed) [search]",
@@ -110,6 +114,8 @@ QUOTED = [
         ("headline", "one-shot"),
         "25.29 [12.68, 37.90]",
     ),
+    ("miniimagenet-lite", "ridge-above-maml", ("metaoptnet-ridge", "maml"), "9.90 [8.34, 11.46]"),
+    ("miniimagenet-lite", "protonet-above-maml", ("protonet", "maml"), "1.32 [-0.14, 2.78]"),
     (
         "omniglot-search",
         "metanas-alone-reptile-omniglot",
