@@ -17,6 +17,7 @@ from metabench.plugin.catalog import Catalog
 from metabench.render import Format, render, text_table
 from metabench.render.page import build_page, read_page
 from metabench.render.page.html import parts, render_page
+from metabench.render.page.values import Page
 from metabench.results.reading import read_runs
 
 SCRIPT_NAME = "<script>alert(1)</script>"
@@ -89,6 +90,16 @@ def test_verdicts_on_claims_are_counted_with_their_scope(folder, catalog):
     assert f'<span class="badge supported scoped">{said} <b>2</b></span>' in glance
     assert f'<span class="badge supported scoped">{said}</span>' in text
     assert "; our reading of Table 9</p>" in text
+
+
+@pytest.mark.parametrize(
+    ("lengths", "seen"),
+    [((40,), {1}), ((1, 6, 4, 4, 3), {2, 3, 4}), ((16, 6, 8, 9), {2, 3}), ((1, 1), set())],
+)
+def test_tables_are_seen_at_first_while_they_are_short_together(lengths, seen):
+    table = golden_report().tables[0]
+    tables = tuple(replace(table, rows=table.rows[:1] * n) for n in lengths)
+    assert parts.open_tables(Page(title="x", tables=tables, papers=())) == seen
 
 
 def test_rendered_again_is_the_same(folder, catalog, page_text):

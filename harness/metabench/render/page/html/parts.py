@@ -26,8 +26,8 @@ VERDICTS = ("supported", "refuted", "undecided", "not comparable")
 PLOT_WIDTH = 180.0
 MOST_DOTS = 6
 """Rows of a dot plot that are seen at first."""
-MOST_ROWS = 12
-"""Rows of a table that is seen at first."""
+MOST_ROWS = 15
+"""Rows of the tables that are seen at first, together."""
 FOLDED_FROM = 3
 """Blocks of a section that are folded at first; fewer are seen."""
 LONG_FIGURE = 12_000
@@ -216,9 +216,19 @@ def tables_of_one(page: Page) -> list[tuple[int, Table]]:
     return [pair for pair in enumerate(page.tables, 1) if len(pair[1].rows) < 2]
 
 
-def is_open(table: Table, page: Page) -> bool:
-    """Whether a table is seen at first: not if it is long, or among others and of a single row."""
-    return len(page.tables) == 1 or 1 < len(table.rows) <= MOST_ROWS
+def open_tables(page: Page) -> set[int]:
+    """The numbers of the tables that are seen at first: the first ones that are not too long.
+
+    An only table is seen, and no table of a single row among others.
+    """
+    if len(page.tables) == 1:
+        return {1}
+    found, left = set(), MOST_ROWS
+    for number, table in enumerate(page.tables, 1):
+        if 1 < len(table.rows) <= left:
+            found.add(number)
+            left -= len(table.rows)
+    return found
 
 
 def says_something(table: PaperTable) -> bool:
