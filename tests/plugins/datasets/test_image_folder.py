@@ -287,11 +287,16 @@ def of_floats(path: Path) -> None:
     Image.fromarray((gray_steps() * 0.25 - 1).astype(np.float32)).save(path)
 
 
+def of_integers(path: Path) -> None:
+    Image.fromarray((gray_steps() * 100_000 - 50_000).astype(np.int32)).save(path)
+
+
 @pytest.mark.parametrize(
     ("write", "suffix"),
     [
         (turned, "png"),
         (of_12_bits, "png"),
+        (of_integers, "tif"),
         (on_transparency, "png"),
         (on_transparency, "webp"),
         (of_floats, "tif"),
