@@ -12,7 +12,7 @@ import json
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def _facts(folder: Path) -> dict[str, str]:
     training, stated = spec["training"], record.get("conditions") or {}
     facts = {
         "inner steps at test": str(record.get("steps_at_test")),
-        "training episodes": f"{training['meta_steps'] * training['meta_batch']:,}",
+        "training episodes": _drawn(training, record.get("phases", ())),
     }
     if training["meta_steps"]:
         names = ("inner_optimizer", "outer_optimizer", "outer_schedule")
@@ -82,6 +82,16 @@ def _facts(folder: Path) -> dict[str, str]:
         of = "points" if spec["task"] == "regression" else "examples per class"
         facts[f"support + query {of}"] = f"{shots[0]} + {shots[1]}"
     return facts
+
+
+def _drawn(training: dict[str, Any], phases: Sequence[dict[str, Any]]) -> str:
+    """Episodes of meta-training, and labelled examples where a phase draws them."""
+    if not phases:
+        return f"{training['meta_steps'] * training['meta_batch']:,}"
+    episodes, examples = (
+        sum(phase["meta_steps"] * phase[kind] for phase in phases) for kind in ("tasks", "examples")
+    )
+    return f"{episodes:,} and {examples:,} labelled examples"
 
 
 def _equal(caption: str) -> Iterator[tuple[str, str]]:
