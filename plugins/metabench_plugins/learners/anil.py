@@ -38,11 +38,14 @@ class Anil(Maml):
     def groups(self, rng: torch.Generator) -> Sequence[Group]:
         """MAML's weights; the names of those that adapt are the head's."""
         groups = super().groups(rng)
-        *_, head = layered(self.space, "anil").layers()
-        self._head = frozenset((f"{head}.weight", f"{head}.bias"))
         if self.params.adapted == "head":
-            self._adapted = self._head
+            self._adapted = self._head()
         return groups
+
+    def _head(self) -> frozenset[str]:
+        """The names of the weights of the last layer."""
+        *_, head = layered(self.space, type(self).__name__.lower()).layers()
+        return frozenset((f"{head}.weight", f"{head}.bias"))
 
 
 class Nil(Anil):
@@ -51,8 +54,8 @@ class Nil(Anil):
     @torch.no_grad()
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
         """Embed the support sets by the network without its head."""
-        context = self.context
-        body = {name: w for name, w in self._weights.items() if name not in self._head}
+        context, head = self.context, self._head()
+        body = {name: w for name, w in self._weights.items() if name not in head}
         weights = share(body, len(support.x))
         embed = predictor(
             lambda x: self.space.forward(weights, {}, x),
