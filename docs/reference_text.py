@@ -18,6 +18,7 @@ import typer
 from pydantic import BaseModel
 
 from metabench.plugin.source_deviation import DEVIATIONS, SourceDeviation
+from metabench.text import as_in_yaml
 
 _DOCTEST = re.compile(r"^(>>> .*(?:\n.+)*)", re.M)
 SECTIONS = {"Args:": "Arguments:", "Returns:": "Returns:", "Raises:": "Raises:"}
@@ -42,9 +43,7 @@ def words(value: Any) -> str:
         )
     if isinstance(value, list | tuple):
         return ", ".join(words(item) for item in value)
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return as_in_yaml(value)
 
 
 def prose(thing: Any) -> str:

@@ -18,7 +18,7 @@ from metabench.plugin.source_deviation import DEVIATIONS, SourceDeviation
 from metabench.plugin.specs import DatasetSpec, LearnerSpec, MetricSpec
 from metabench.render.columns import columns, telling_columns
 from metabench.render.layout import wrap
-from metabench.text import plain
+from metabench.text import as_in_yaml, plain
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -329,8 +329,6 @@ def _present(values: dict[str, Any]) -> dict[str, Any]:
 
 def _words(value: Any) -> str:
     """A value on one line, ``ways=5 shots=1``, in the words of a suite file."""
-    if value is None:
-        return "null"
     if isinstance(value, dict):
         return " ".join(
             f"{key}({_words(item)})" if isinstance(item, dict) else f"{key}={_words(item)}"
@@ -338,4 +336,4 @@ def _words(value: Any) -> str:
         )
     if isinstance(value, list | tuple):
         return ", ".join(_words(item) for item in value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return as_in_yaml(value)
