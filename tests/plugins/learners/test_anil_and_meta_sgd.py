@@ -42,6 +42,16 @@ def test_anil_that_adapts_all_is_maml(kind: str) -> None:
         torch.testing.assert_close(gradient, expected[name], atol=1e-10, rtol=1e-10)
 
 
+def test_anil_that_adapts_all_takes_a_network_that_lists_no_layers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    monkeypatch.setattr("metabench_plugins.learners.anil.layered", lambda *args: asked.append(args))
+    anil = made(Anil, AnilParams(adapted="all", **INNER), "regression")
+    anil.meta_step(batch(), progress=0.0, rng=generator())
+    assert not asked
+
+
 @KINDS
 def test_anil_adapts_the_head_alone(kind: str) -> None:
     anil = made(Anil, AnilParams(inner_lr=0.05, **INNER), kind)
