@@ -16,7 +16,9 @@ def main() -> None:
     if not ignored:
         signal.signal(signal.SIGINT, _quit)
     from metabench.cli import app
+    from metabench.running.interrupt import stopping_ends_the_program
 
+    stopping_ends_the_program()
     if not ignored:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

@@ -257,10 +257,10 @@ def execute(
     stop = StopRequest()
     planned = [job.planned for job in jobs]
     with (
+        stop if in_main else nullcontext(),  # first, so that a signal does not cut off what closes
         following(trackers or {}, followed_runs(jobs), say=warn or say) as followed,
         aside(catalog.listeners(), say=warn or say) as tell_plugins,
         announced(planned, jobs[0].out) if jobs else nullcontext(),
-        stop if in_main else nullcontext(),
     ):
         return _checked_outcomes(work, jobs, emit=emit, stopped=stop)
 

@@ -13,10 +13,22 @@ _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 """What users, terminals and schedulers send to stop a program; Windows has the first two."""
 
 
+_ends_the_program = False
+
+
+def stopping_ends_the_program() -> None:
+    """Say that this program ends soon after it is asked to stop, as the command line does."""
+    global _ends_the_program
+    _ends_the_program = True
+
+
 class StopRequest:
     """While active, a signal to stop sets a flag; only a second Ctrl-C stops at once.
 
-    A SIGHUP that the process was started to ignore (``nohup``) stays ignored.
+    A SIGHUP that the process was started to ignore (``nohup``) stays ignored. Schedulers send a
+    signal to a process and to its group, so it can come twice, the second time when this is no
+    longer active. Where `stopping_ends_the_program`, it is ignored then, as it would change the
+    exit code.
 
     Args:
         patient: ignore a second Ctrl-C; for worker processes, which get signals from several sides.
@@ -48,8 +60,9 @@ class StopRequest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        ends = self._asked and _ends_the_program
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if ends and number != signal.SIGINT else handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         interrupts = number == signal.SIGINT

@@ -58,6 +58,24 @@ def test_what_nohup_ignores_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+def test_more_signals_are_ignored_where_stopping_ends_the_program() -> None:
+    def code(*lines: str) -> int:
+        text = "\n".join(
+            (
+                "import signal",
+                "from metabench.running.interrupt import StopRequest, stopping_ends_the_program",
+                *lines,
+                "signal.raise_signal(signal.SIGTERM)",
+            )
+        )
+        return subprocess.run([sys.executable, "-c", text], check=False).returncode
+
+    asked = "with StopRequest(): signal.raise_signal(signal.SIGTERM)"
+    assert code("stopping_ends_the_program()", asked) == 0
+    assert code("stopping_ends_the_program()", "with StopRequest(): pass") == -signal.SIGTERM
+    assert code(asked) == -signal.SIGTERM
+
+
 def test_signals_are_held_back_while_a_process_starts_and_for_it() -> None:
     """It imports for seconds before it can listen, and would die of a Ctrl-C with a traceback."""
     shows = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
