@@ -22,6 +22,22 @@ pytest.importorskip("ray", reason="the package ray is not installed")
 SMALL = "--suite toy-regression --budget smoke --limit 2 --set network.width=4 --executor"
 OF_WALL_TIME = {"run.json", "timings.jsonl", ".lock"}
 """Files of a run that differ each time."""
+PLUGIN = """
+from metabench import LearnerSpec, hookimpl
+
+@hookimpl
+def metabench_learners():
+    yield LearnerSpec(
+        name="mine",
+        version=1,
+        summary="MAML under another name.",
+        params="metabench_plugins.learners.maml:MamlParams",
+        factory="metabench_plugins.learners.maml:Maml",
+        kinds=("regression",),
+    )
+"""
+STAY_A_MINUTE = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+"""Processes of an own Ray that the docs say outlive a killed command."""
 PATIENCE = 120.0
 """Seconds in which anything must happen."""
 
@@ -99,15 +115,18 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
             node.wait()
 
 
+def command_line(process: int) -> str:
+    """What a process calls itself; nothing if it has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
 def process_named(name: str) -> int | None:
     """The id of the process that calls itself so."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if path.read_text().startswith(name):
-                return int(path.parent.name)
-        except OSError:  # it has just ended
-            continue
-    return None
+    running_now = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+    return next((one for one in running_now if command_line(one).startswith(name)), None)
 
 
 def results(folder: Path) -> dict[str, bytes]:
@@ -158,6 +177,32 @@ def test_one_run_at_a_time_on_a_larger_cluster(cluster: dict[str, str], tmp_path
     assert [end for end in ends if end in ("started", "done")] == ["started", "done"] * 2
 
 
+def test_a_relative_plugin_and_folder_are_those_of_the_command(
+    cluster: dict[str, str], tmp_path: Path
+) -> None:
+    """Workers begin in the folder in which their node was started, which is another one."""
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    options = f"--set budget.meta_steps=2 {SMALL} ray --out R"
+
+    def made(plugin: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(f"--plugin {plugin} --learner mine {options}"),
+            cwd=tmp_path,
+            env=cluster,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    ran = made("mine.py")
+    assert ran.returncode == 0, ran.stderr
+    assert '"status": "done"' in next(tmp_path.glob("R/*/mine/*/run.json")).read_text()
+    missing = made("absent.py")
+    assert missing.returncode == 2
+    assert missing.stderr.startswith("Error: There is no plugin file 'absent.py'.")
+
+
 def descendants(process: int) -> set[int]:
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -205,3 +250,34 @@ def test_an_own_ray_listens_to_this_machine_alone_and_saves_at_sigterm(tmp_path:
     loopback = "0100007F"
     assert addresses
     assert all(address.endswith(loopback) for address in addresses)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_an_own_ray_ends_after_a_killed_command_and_the_same_one_resumes(tmp_path: Path) -> None:
+    options = f"--learner maml --set budget.meta_steps=3000 --checkpoint-every 0.2 {SMALL}"
+    env = environment(HOME="/dev/null")
+    with running(f"{options} ray --out R", tmp_path, env) as run:
+        wait_for(lambda: any(tmp_path.glob("R/*/maml/*/checkpoints/last.safetensors")), run)
+        own = descendants(run.pid)
+        run.kill()
+        run.wait()
+    end = time.monotonic() + PATIENCE
+    while left := {one: text for one in own if (text := command_line(one))}:
+        assert time.monotonic() < end, left
+        if all(text.startswith(STAY_A_MINUTE) for text in left.values()):
+            break
+        time.sleep(0.1)
+    resumed = subprocess.run(
+        command(f"{options} ray --out R"),
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resumes at meta-step" in resumed.stderr
+    while left := {one: text for one in own if (text := command_line(one))}:
+        assert time.monotonic() < end, left  # a minute is said
+        time.sleep(0.5)
