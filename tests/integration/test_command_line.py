@@ -142,7 +142,7 @@ def test_a_diverging_run_ends_with_a_sentence_and_the_others_go_on(tmp_path: Pat
         *("--plugin", str(plugin), "--out", str(tmp_path)),
     )
     assert done.exit_code == 1
-    assert "diverging 10-shot seed 0 diverged: loss is inf at meta-step 1." in done.stderr
+    assert "diverging 10-shot seed 0: The run diverged: loss is inf at meta-step 1." in done.stderr
     assert "Traceback" not in done.output
     statuses = {
         json.loads(file.read_text())["spec"]["learner"]["name"]: json.loads(file.read_text())[

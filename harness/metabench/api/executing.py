@@ -91,10 +91,12 @@ def check(
         UsageError: when something does not exist here or does not fit.
     """
     from metabench.planning.ranks import check_ranks
+    from metabench.results.store import require_outside_of_runs
     from metabench.running.devices import pick_device
     from metabench.running.engines import pick_engine
     from metabench.running.precision import check_precision
 
+    require_outside_of_runs(how.out)
     for one in planned:
         _check_text(one.command_into(how.out))
     spec = catalog.executor(how.executor)

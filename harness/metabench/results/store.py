@@ -307,6 +307,18 @@ class RunStore:
             yield
 
 
+def require_outside_of_runs(folder: Path) -> None:
+    """Refuse a results folder that is a run, or in one.
+
+    Raises:
+        UsageError: it is.
+    """
+    run = next((one for one in (folder, *folder.parents) if (one / "run.json").is_file()), None)
+    if run is not None:
+        where = "is" if run == folder else "is in"
+        raise UsageError(f"{folder} {where} the folder of a run.", hint="Choose another --out.")
+
+
 def require_writable(folder: Path) -> None:
     """Make a folder where there is none.
 

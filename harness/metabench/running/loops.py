@@ -480,7 +480,7 @@ class Loops:
         good, name = self.store.checkpoint, self.planned.spec.learner.name
         kept = f"Its last good checkpoint is {good}. " if good.exists() else ""
         return DivergedError(
-            f"{self.planned.label} diverged: {how}.",
+            f"The run diverged: {how}.",
             hint=f"{kept}Lower its learning rates, which metabench show {name} lists.",
         )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from metabench import DataError, DatasetSpec, digest
@@ -34,33 +35,38 @@ if TYPE_CHECKING:
     from metabench.data import Contents, Originals, Pack
 
 N_CLASSES = 100
+SOURCE = "cifar-100-python.tar.gz"
 LAYOUT = (
-    "a folder with cifar-100-python.tar.gz, or with its files train, test and meta, or with "
+    f"a folder with {SOURCE}, or with its files train, test and meta, or with "
     "CIFAR_FS_train.pickle, _val.pickle and _test.pickle, or with those of FC100"
 )
 PER_CLASS = {"train": 500, "test": 100}
 BATCHES = {"train": ("train",), "test": ("test",)}
 
 
-def scan(originals: Originals) -> Contents:
+def scan(originals: Originals, *, benchmark: str = "") -> Contents:
     """Find the images in the official files, in which ``meta`` names the classes; or in pickles.
 
+    Args:
+        originals: what the user has.
+        benchmark: whose pickles are taken. They have the classes of its splits alone, each numbered
+            from 0, so they serve no other.
+
     Raises:
-        DataError: there are pickles of both benchmarks, or some of one and not all.
+        DataError: there are pickles of another benchmark only, or some of this and not all.
     """
     whole = {"train", "test", "meta"} <= {name.rpartition("/")[2] for name in originals.names}
-    pickles = {name: find_pickles(originals, name) for name in ([] if whole else FEW_SHOT)}
-    found = [name for name in pickles if pickles[name]]
-    if len(found) > 1:
+    if not whole and benchmark and (pickles := find_pickles(originals, benchmark)):
+        classes = scan_pickles(originals, pickles)
+        parts = dict.fromkeys(pickles, 600)
+        return replace(contents(originals, classes, parts), archive=FEW_SHOT[benchmark])
+    others = [name for name in FEW_SHOT if not whole and find_pickles(originals, name)]
+    if others:
         raise DataError(
-            f"{originals.path} has the pickles of {' and of '.join(found)}.",
-            hint="Put those of each into a folder of its own, and import the one that you want, or "
-            "both one after the other.",
+            f"{originals.path} has the pickles of {' and of '.join(others)}, which "
+            f"have not the splits of {benchmark or ARCHIVE.name}.",
+            hint=f"Import them as {' or as '.join(others)}, or give a folder with {SOURCE}.",
         )
-    for name in found:
-        classes = scan_pickles(originals, pickles[name])
-        parts = dict.fromkeys(pickles[name], 600)
-        return replace(contents(originals, classes, parts), archive=FEW_SHOT[name])
     homes = find_batches(originals, {**BATCHES, "names": ("meta",)})
     classes = []
     if homes:
@@ -91,7 +97,7 @@ ARCHIVE = Archive(
     # Digest as Keras publishes it for this file.
     files=(
         official(
-            "cifar-100-python.tar.gz",
+            SOURCE,
             "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
             169001437,
         ),
@@ -106,6 +112,9 @@ ARCHIVE = Archive(
     citation=CITATION,
 )
 
+
+CIFAR_FS_ARCHIVE = replace(ARCHIVE, scan=partial(scan, benchmark="cifar-fs"))
+FC100_ARCHIVE = replace(ARCHIVE, scan=partial(scan, benchmark="fc100"))
 
 FEW_SHOT = {
     name: replace(ARCHIVE, name=name, files=(), parts=parts)
@@ -191,7 +200,7 @@ def synthesize(params: CifarParams) -> ClassData:
 
 
 def _spec(
-    name: str, summary: str, *, reference: str, factory: str, synthetic: str | None
+    name: str, summary: str, *, reference: str, archive: str, factory: str, synthetic: str | None
 ) -> DatasetSpec:
     home = "metabench_plugins.datasets.cifar100"
     return DatasetSpec(
@@ -203,7 +212,7 @@ def _spec(
         kind="classes",
         factory=f"{home}:{factory}",
         synthetic=synthetic and f"{home}:{synthetic}",
-        archive=f"{home}:ARCHIVE",
+        archive=f"{home}:{archive}",
         licence=LICENCE,
         citation=CITATION,
     )
@@ -215,6 +224,7 @@ SPECS = (
         "CIFAR-100: 100 classes, each with 500 training and 100 test images of "
         "32x32 pixels; training and test have the same classes.",
         reference="Krizhevsky 2009",
+        archive="ARCHIVE",
         factory="load",
         synthetic=None,
     ),
@@ -223,6 +233,7 @@ SPECS = (
         "CIFAR-FS: the classes of CIFAR-100 split 64/16/20 at random, 600 images of "
         "32x32 pixels each.",
         reference="Bertinetto et al. 2019",
+        archive="CIFAR_FS_ARCHIVE",
         factory="load_cifar_fs",
         synthetic="synthesize",
     ),
@@ -231,6 +242,7 @@ SPECS = (
         "FC100: the classes of CIFAR-100 split 60/20/20 by superclass, 600 images "
         "of 32x32 pixels each.",
         reference="Oreshkin et al. 2018",
+        archive="FC100_ARCHIVE",
         factory="load_fc100",
         synthetic="synthesize",
     ),

@@ -121,6 +121,15 @@ def test_a_dry_run_prints_the_folder_and_refuses_what_the_run_would(tmp_path: Pa
     assert not out.exists()
 
 
+def test_a_run_is_no_results_folder(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    for out, where in ((tmp_path, "is"), (tmp_path / "checkpoints" / "R", "is in")):
+        refused = CliRunner().invoke(app, [*BASE, "--out", str(out)])
+        assert refused.exit_code == 2
+        assert f"{out} {where} the folder of a run." in " ".join(refused.stderr.split())
+        assert [*tmp_path.iterdir()] == [tmp_path / "run.json"]
+
+
 def test_a_word_that_is_no_plan_file_gets_a_hint(tmp_path: Path) -> None:
     suite = tmp_path / "my suite.yaml"
     suite.write_text("{name: mine, protocol: {}}")

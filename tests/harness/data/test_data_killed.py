@@ -6,9 +6,12 @@ import errno
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from metabench.data import Archive, import_archive, verify_pack
 from metabench.data.locks import held
@@ -42,6 +45,42 @@ def test_the_next_import_clears_what_a_killed_one_left(
     assert left.startswith(".writing-")
     verify_pack(import_archive(tiny_archive, tiny_folder))
     assert left_in(data_root / "omniglot") == ["28-lanczos"]
+
+
+STOPPED = """
+import os, signal, sys
+number = sys.argv.pop()
+from metabench.data import importing
+def stopped(*_, folder, **__):
+    (folder / "images.npy").write_bytes(bytes(100))
+    os.kill(os.getpid(), getattr(signal, number))
+    raise AssertionError("it goes on")
+importing.write_pack = stopped
+from metabench.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_import_that_is_asked_to_stop_leaves_nothing(
+    data_root: Path, tmp_path: Path, name: str
+) -> None:
+    for part in ("a", "b"):
+        folder = tmp_path / "mine" / part
+        folder.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(folder / "1.png")
+    words = ["data", "import", "image-folder", str(tmp_path / "mine"), name]
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, *words],
+        env=os.environ | {"METABENCH_DATA": str(data_root)},
+        preexec_fn=lambda: signal.signal(getattr(signal, name), signal.SIG_DFL),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    assert left_in(data_root / "image-folder" / "mine") == []
 
 
 def test_what_a_living_import_holds_stays(

@@ -25,7 +25,7 @@ def overview() -> Overview:
             seed=7,
             steps=250,
             curve=make_curve(3.5, 2.25),
-            error="mnas 10-shot seed 7 diverged: loss is nan at meta-step 300. Its last good "
+            error="The run diverged: loss is nan at meta-step 300. Its last good "
             "checkpoint is results/checkpoints/last.safetensors.",
             run_id="00000000000000aa",
             command="metabench run --learner mnas --suite toy-regression --setting 10-shot "

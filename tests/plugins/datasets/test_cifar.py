@@ -408,17 +408,30 @@ def test_pickles_of_a_benchmark_are_that_benchmark(
 def test_a_missing_pickle_of_a_benchmark_is_named(folder: Path, data_root: Path) -> None:
     write_pickles(folder, "FC100", {"train": 60, "val": 20})
     with pytest.raises(DataError, match=r"has FC100_train.pickle, but not that of test\."):
-        import_archive(cifar100.ARCHIVE, folder)
+        import_archive(cifar100.FC100_ARCHIVE, folder)
 
 
-def test_pickles_of_both_benchmarks_in_one_folder_are_named(folder: Path, data_root: Path) -> None:
-    for start in ("CIFAR_FS", "FC100"):
-        write_pickles(folder, start, {"train": 1, "val": 1, "test": 1})
-    refused = CliRunner().invoke(app, ["data", "import", "fc100", str(folder)])
+@pytest.mark.parametrize("name", ["fc100", "cifar100"])
+def test_pickles_serve_no_other_benchmark(folder: Path, data_root: Path, name: str) -> None:
+    write_pickles(folder, "CIFAR_FS", {"train": 1, "val": 1, "test": 1})
+    refused = CliRunner().invoke(app, ["data", "import", name, str(folder)])
     assert refused.exit_code == 3
-    assert f"{folder} has the pickles of cifar-fs and of fc100." in refused.stderr
-    assert "a folder of its own" in refused.stderr
+    assert (
+        f"{folder} has the pickles of cifar-fs, which have not the splits of {name}.\n"
+        "Import them as cifar-fs, or give a folder with cifar-100-python.tar.gz."
+    ) in refused.stderr
     assert not list(data_root.rglob("index.json"))
+
+
+def test_of_the_pickles_of_two_benchmarks_those_that_are_asked_for_are_taken(
+    folder: Path, data_root: Path
+) -> None:
+    write_pickles(folder, "CIFAR_FS", {"train": 64, "val": 16, "test": 20})
+    write_pickles(folder, "FC100", {"train": 60, "val": 20, "test": 20})
+    assert import_archive(cifar100.FC100_ARCHIVE, folder).index.dataset == "fc100"
+    assert import_archive(cifar100.CIFAR_FS_ARCHIVE, folder).index.dataset == "cifar-fs"
+    with pytest.raises(DataError, match="the pickles of cifar-fs and of fc100"):
+        import_archive(cifar100.ARCHIVE, folder)
 
 
 def test_all_of_cifar100_goes_before_the_pickles(packed_100: Path, folder: Path) -> None:
@@ -426,9 +439,9 @@ def test_all_of_cifar100_goes_before_the_pickles(packed_100: Path, folder: Path)
     apart = folder / "apart"
     apart.mkdir()
     write_pickles(apart, "FC100", {"train": 60, "val": 20, "test": 20})
-    assert import_archive(cifar100.ARCHIVE, apart).index.dataset == "fc100"
+    assert import_archive(cifar100.FC100_ARCHIVE, apart).index.dataset == "fc100"
     assert cifar100.load_fc100(CifarParams()).fingerprint == expected
-    assert import_archive(cifar100.ARCHIVE, folder).index.dataset == "cifar100"
+    assert import_archive(cifar100.FC100_ARCHIVE, folder).index.dataset == "cifar100"
 
 
 def test_look_alikes_are_stamped() -> None:
