@@ -218,7 +218,7 @@ def test_a_side_with_running_statistics_is_named(tmp_path: Path) -> None:
     add(tmp_path, "maml", transductive=False, normalization="inductive")
     notes = compared(tmp_path).notes
     (said,) = [note for note in notes if "statistics" in note]
-    assert said.startswith("Only predictions of mnas on multidataset")
+    assert said.startswith("Only predictions of mnas use running statistics")
     assert said.endswith("use running statistics, averages from meta-training.")
 
 

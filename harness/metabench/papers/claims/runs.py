@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from metabench.papers.claims.schema import Claim, Party
 from metabench.results.comparability import conditions, difference_in_words
@@ -52,7 +53,11 @@ def choose(claim: Claim, configs: Sequence[Configuration]) -> list[Found] | str:
     ]
     there = [any(group[name] for group in groups.values() for name in side) for side in sides]
     if not usable and all(there):
-        first, second, *_ = groups
+        first, second = next(
+            pair
+            for pair in combinations(groups, 2)
+            if all(any(groups[key][name] for key in pair for name in side) for side in sides)
+        )
         different = difference_in_words(dict(first), dict(second))
         names = " and ".join(_names(groups[key]) for key in (first, second))
         return f"{names} were run under different conditions: {different}"

@@ -350,3 +350,33 @@ def give_metric(folder: Path, *, level: float) -> None:
 def test_a_metric_is_of_the_headline_alone(other: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="`metric` scores the headline's predictions"):
         claim(metric="nll", **other)
+
+
+def test_a_prediction_is_compared_with_another_of_the_same_networks_alone(tmp_path: Path) -> None:
+    """Seeds 0 and 1 have the one, seeds 1 and 2 the other: as many, but not the same."""
+    for seed, names in enumerate((["pruned"], ["pruned", "soft"], ["soft"])):
+        folder = add(tmp_path, "mnas", level=0.2 + 0.3 * seed, seed=seed)
+        path = folder / "episodes.jsonl"
+        found = [json.loads(line) for line in path.read_text().splitlines()]
+        found = [{**one, "variants": dict.fromkeys(names, one["score"])} for one in found]
+        path.write_text("".join(f"{json.dumps(one)}\n" for one in found))
+    found = one(tmp_path, claim(right=[], evaluation="pruned", baseline="soft"))
+    assert found.verdict == "undecided"
+    assert "not every run has the evaluation soft" in deciding(found)
+
+
+def test_unlike_conditions_are_named_of_two_opposite_sides(tmp_path: Path) -> None:
+    for learner, budget in (("mnas", "lite"), ("mnas-nm", "paper"), ("maml", "smoke")):
+        add(tmp_path, learner, level=0.5, budget=budget)
+    found = one(tmp_path, claim(left=["mnas", "mnas-nm"]))
+    said = "mnas and maml were run under different conditions: budget lite or smoke"
+    assert found.reason == said
+
+
+def test_a_claim_says_whose_predictions_use_the_query_set(tmp_path: Path) -> None:
+    for learner, uses in (("mnas", True), ("maml", False)):
+        folder = add(tmp_path, learner, level=0.5)
+        edit_json(folder / "run.json", transductive=uses)
+    found = one(tmp_path)
+    assert "Only predictions of mnas use the statistics of the query set." in found.notes
+    assert found.unequal == ("normalization",)
