@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from metabench.papers.conditions import FACTS, HALF_WIDTH, Conditions, known
 from metabench.papers.reference import Column, PrintedCell, PrintedRow, Reference
-from metabench.reports.captions import IntervalKind
+from metabench.reports.tables import TableCell
 from metabench.results.configurations import Configuration
 
 _TRAINED_ON = "meta-train"
@@ -46,15 +46,15 @@ def _of_runs(config: Configuration) -> dict[str, object]:
     }
 
 
-def unlike_half_widths(printed: PrintedCell, interval: IntervalKind) -> Iterator[str]:
+def unlike_half_widths(printed: PrintedCell, ours: TableCell) -> Iterator[str]:
     """Why two half-widths cannot be held against each other.
 
     Ours over seeds may stand beside a printed one over episodes: it covers more, not less.
     """
-    if printed.over is not None and "seeds" in printed.over and interval != "seeds":
+    if printed.over is not None and "seeds" in printed.over and ours.over != "seeds":
         yield (
-            f"half-width: over episodes here, over {printed.over} in the paper "
-            "(--interval seeds gives ours over seeds)"
+            f"half-width: over {ours.over} here, over {printed.over} in the paper "
+            "(of several seeds, --interval seeds gives ours over seeds)"
         )
 
 

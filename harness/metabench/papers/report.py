@@ -96,7 +96,7 @@ def build_paper_report(
     entries = _concerned(configs, reference, interval=interval)
     lines = [*_printed_lines(reference, entries), *_further_lines(reference, entries)]
     shown = _marked([entry for _, line in lines for entry in line], reference, adjusted=adjusted)
-    judge = _Judge(reference, pooled.deviations, DeviationList(), interval)
+    judge = _Judge(reference, pooled.deviations, DeviationList())
     rows = [
         _paper_row(row, [shown[_id(config)] for _, config in line], judge) for row, line in lines
     ]
@@ -152,10 +152,14 @@ def _further_lines(
 ) -> list[tuple[PrintedRow, list[Entry]]]:
     """Rows of the same shape for configurations that belong to no row of the paper."""
     others = [e for e in entries if not any(_is_row(row, e[1]) for row in reference.rows)]
-    groups = {(row.group, row.setting): None for row in reference.rows}
+    groups: dict[str | None, set[str]] = {}
+    for row in reference.rows:
+        groups.setdefault(row.setting, set()).add(row.group)
     lines = []
     for learner in sorted({row.learner for row, _ in others}):
-        for group, setting in groups:
+        for setting, names in groups.items():
+            # Of several blocks of one setting, ours belongs to none.
+            group = min(names) if len(names) == 1 else ""
             here = [
                 (row, config)
                 for row, config in others
@@ -246,7 +250,6 @@ class _Judge:
     reference: Reference
     deviations: Deviations
     listed: DeviationList
-    interval: IntervalKind
 
     def verdict(
         self,
@@ -267,7 +270,7 @@ class _Judge:
             chance=_chance(config, column.source or "", printed),
             deviations=[
                 *deviations_from_paper(self.reference, row, ours, config, self.deviations),
-                *unlike_half_widths(printed, self.interval),
+                *unlike_half_widths(printed, cell),
             ],
             listed=found,
         )
