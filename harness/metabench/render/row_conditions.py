@@ -63,8 +63,7 @@ class RowConditions:
             "interval": _interval(over_seeds=row.over_seeds),
             "normalization": _normalization(row),
         }
-        if row.steps_at_test:
-            words["steps"] = f"{counted(row.steps_at_test, 'inner step')} at test"
+        words["steps"] = f"{_steps(row)} at test"
         if self._with_networks and row.network != "none":
             words["network"] = self._names.network(row.network)
             if row.n_params is not None and self._unequal:
@@ -220,6 +219,12 @@ def _training(row: Row) -> str:
     if phases := row.training.get("phases"):
         return f"{phases} (meta-steps x episodes)"
     return f"{row.meta_steps:,} meta-steps of {counted(row.meta_batch, 'episode')}"
+
+
+def _steps(row: Row) -> str:
+    if row.steps_at_test is None:
+        return "unrecorded inner steps"
+    return counted(row.steps_at_test, "inner step") if row.steps_at_test else "no inner step"
 
 
 def _normalization(row: Row) -> str:
