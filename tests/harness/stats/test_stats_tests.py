@@ -259,3 +259,12 @@ def test_one_network_against_itself_with_several_seeds_is_undecided():
     assert found.mean == 0
     low, high = found.interval()
     assert low <= 0 <= high
+
+
+def test_learners_with_equal_means_are_tied_whatever_the_order_of_their_seeds():
+    orders = ([0, 1, 2], [2, 0, 1], [1, 2, 0])
+    scores = np.stack([SHUFFLED[order].mean(axis=0) for order in orders], axis=1)
+    assert (scores != scores[:, :1]).any()
+    found = critical_difference(scores, ["a", "b", "c"], higher_is_better=True)
+    assert isinstance(found, CriticalDifference)
+    assert (found.p, set(found.ranks.values())) == (1.0, {2.0})
