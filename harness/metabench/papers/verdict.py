@@ -139,7 +139,8 @@ def _spreads(
     if implied is None or spread is None or chance is None:
         return None
     here, there = number(spread, printed.unit), number(implied, printed.unit)
-    ratio = implied / spread if spread > 0 else math.inf
+    without_spread = math.inf if implied > 0 else 1.0
+    ratio = implied / spread if spread > 0 else without_spread
     words = (
         f"{here} in our runs, {there} implied by the printed half-width, a ratio of {ratio:.2f}; "
         f"sampling alone gives {chance.low:.2f} to {chance.high:.2f}"

@@ -174,9 +174,10 @@ def compare(
             hint=wanted,
         )
     shared = shared_scores(left, right)
-    if not shared.n_fewest:
+    if lacking := [source for source, keys in shared.keys.items() if not len(keys)]:
+        of = "" if len(lacking) == len(shared.keys) else f" of {', '.join(lacking)}"
         raise DataError(
-            f"{left.label} and {right.label} were not tested on the same episodes.",
+            f"{left.label} and {right.label} were not tested on the same episodes{of}.",
             hint="Runs with the same suite, setting and episode seed have the same episodes.",
         )
     if shared.n_fewest == 1 and min(len(left.runs), len(right.runs)) == 1:

@@ -695,3 +695,22 @@ def test_rows_of_ours_stand_once_beside_several_blocks_of_one_setting(tmp_path):
     found = table(tmp_path, make_reference(rows))
     assert [(row.method, row.group) for row in found.rows if row.ours] == [("reptile", "")]
     assert r"\emph{}" not in render_tex(PaperReport((found,), ()))
+
+
+@pytest.mark.parametrize("older", [1, 2, 3])
+def test_another_version_is_said_in_latex_of_each_row_that_has_it(tmp_path, older):
+    learners = ("anil", "maml", "reptile")
+    for position, learner in enumerate(learners):
+        spec = current(learner, budget="paper")
+        changes = {"version": 77} if position < older else {}
+        choice = spec.learner.model_copy(update=changes)
+        write_run(tmp_path, spec.model_copy(update={"learner": choice}), SCORES)
+    found = table(tmp_path, make_reference([printed(one, one) for one in learners]))
+    text = " ".join(render_tex(PaperReport((found,), ())).split())
+    shown = text[text.index("\\begin{table}") :]
+    before, _, notes = shown.partition("\\footnotesize")
+    if older == len(learners):
+        assert "Budget paper, learner version 77." in before
+        assert "version" not in notes
+    else:
+        assert notes.count("learner version 77") == 1
