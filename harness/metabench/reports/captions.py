@@ -352,10 +352,8 @@ def _condition_notes(configs: Sequence[Configuration]) -> list[str]:
     """The training conditions: equal ones together, and per learner those in which rows differ."""
     trained = [config for config in configs if config.spec.training.meta_steps]
     stated = [config for config in trained if config.training_conditions]
-    silent = _distinct(c.spec.learner.name for c in trained if not c.training_conditions)
-    rows = "all trained rows"
-    if silent:
-        rows = ", ".join(_distinct(config.spec.learner.name for config in stated))
+    silent = [config for config in trained if not config.training_conditions]
+    rows = _names(stated, trained) if silent else "all trained rows"
     equal, differing = [], []
     for name in dict.fromkeys(name for config in stated for name in config.training_conditions):
         values = [config.training_conditions.get(name, "not stated") for config in stated]
@@ -369,7 +367,7 @@ def _condition_notes(configs: Sequence[Configuration]) -> list[str]:
     if differing:
         notes.append(f"Training conditions that differ: {'; '.join(differing)}.")
     if silent and stated:
-        notes.append(f"Training conditions not recorded: {', '.join(silent)}.")
+        notes.append(f"Training conditions not recorded: {_names(silent, trained)}.")
     return notes
 
 

@@ -649,3 +649,12 @@ def test_a_version_stands_for_what_follows_from_it_in_the_name_of_a_row(tmp_path
         "maml (suite version 1)",
         "maml (suite version 2)",
     ]
+
+
+def test_a_learner_of_which_one_row_records_its_conditions_is_told_apart(tmp_path):
+    stated = {"inner_optimizer": "SGD"}
+    write_run(tmp_path, make_spec(budget="lite"), conditions=stated)
+    write_run(tmp_path, make_spec(budget="paper"))
+    caption = caption_of(tmp_path)
+    assert "Training conditions of maml at budget lite: inner optimizer: SGD." in caption
+    assert "Training conditions not recorded: maml at budget paper." in caption
