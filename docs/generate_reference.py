@@ -426,7 +426,11 @@ def _errors() -> str:
     rows += [
         [str(code), f"{meaning[code]} {' '.join(found)}"] for code, found in sorted(codes.items())
     ]
-    rows.append(["130", "Interrupted. The state is saved, and the command to resume is printed."])
+    stopped = (
+        "Stopped by Ctrl-C, SIGTERM or SIGHUP. The state of a run is saved, and the command to "
+        "resume is printed."
+    )
+    rows.append(["130", stopped])
     return "\n\n".join(
         [
             "# Exit codes and errors",
