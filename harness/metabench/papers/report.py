@@ -96,7 +96,7 @@ def build_paper_report(
     entries = _concerned(configs, reference, interval=interval)
     lines = [*_printed_lines(reference, entries), *_further_lines(reference, entries)]
     shown = _marked([entry for _, line in lines for entry in line], reference, adjusted=adjusted)
-    judge = _Judge(reference, pooled.deviations, DeviationList(), interval)
+    judge = _Judge(reference, pooled.deviations, DeviationList())
     rows = [
         _paper_row(row, [shown[_id(config)] for _, config in line], judge) for row, line in lines
     ]
@@ -246,7 +246,6 @@ class _Judge:
     reference: Reference
     deviations: Deviations
     listed: DeviationList
-    interval: IntervalKind
 
     def verdict(
         self,
@@ -267,7 +266,7 @@ class _Judge:
             chance=_chance(config, column.source or "", printed),
             deviations=[
                 *deviations_from_paper(self.reference, row, ours, config, self.deviations),
-                *unlike_half_widths(printed, self.interval),
+                *unlike_half_widths(printed, cell.over),
             ],
             listed=found,
         )
