@@ -225,11 +225,11 @@ def _cli() -> str:
         "how runs are made, and is no part of a plan file or of the identity of a run."
     )
     variables = (
-        ("`METABENCH_DATA`", "Folder of the packed datasets."),
+        ("`METABENCH_DATA`", "Folder of the packed datasets. By default the user's data folder."),
         (
             "`METABENCH_CACHE`",
-            "Folder of what reports keep, `off`: nothing is kept. By default the user's cache "
-            "folder.",
+            "Folder of what reports and prices keep; `off`: nothing is kept. By default the user's "
+            "cache folder.",
         ),
         ("`METABENCH_STRICT_PLUGINS`", "`1`: a broken plugin stops the program (exit code 4)."),
         ("`NO_COLOR`, `CI`", "Plain text instead of colors, and lines instead of progress bars."),
@@ -418,15 +418,21 @@ def _errors() -> str:
         codes.setdefault(kind.exit_code, []).append(f"`{kind.__name__}`: {sentence}")
     meaning = {
         1: "Some runs failed; the others are done. `metabench status`: a run failed, was "
-        "interrupted, or cannot be read.",
+        "interrupted, or cannot be read. `metabench merge`: something was left out. `metabench "
+        "leaderboard`: an entry does not hold. `metabench tune`: nothing could be chosen.",
         2: "The request is wrong: an unknown name, or a value out of bounds.",
-        3: "Data is missing, damaged or too small.",
+        3: "Data is missing, damaged or too small, or there is no run to show. `metabench merge`: "
+        "copies of a run disagree.",
         4: "A plugin is broken.",
     }
     rows += [
         [str(code), f"{meaning[code]} {' '.join(found)}"] for code, found in sorted(codes.items())
     ]
-    rows.append(["130", "Interrupted. The state is saved, and the command to resume is printed."])
+    stopped = (
+        "Stopped by Ctrl-C, SIGTERM or SIGHUP, or by `--time-limit`. The state of a run is saved, "
+        "and the command to resume is printed."
+    )
+    rows.append(["130", stopped])
     return "\n\n".join(
         [
             "# Exit codes and errors",

@@ -12,6 +12,8 @@ from metabench.render.layout import GLUE
 from metabench.text import as_in_yaml
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from metabench.plugin.specs import Spec
 
 _BOUNDS = {
@@ -25,12 +27,26 @@ _BOUNDS = {
 def parameters(spec: Spec) -> dict[str, dict[str, Any]]:
     """The JSON schema of each parameter, with the preset of a learner as the default.
 
-    The parameters that a learner has only on searched networks are included, and say so.
+    The parameters that a learner has only on searched networks are included, and say so, and so
+    are other defaults on these.
     """
-    model = everywhere = spec.params_model()
-    if isinstance(spec, LearnerSpec):
-        model = spec.params_model(searched=True)
     preset: Mapping[str, Any] = getattr(spec, "preset", {})
+    described = _described(spec.params_model(), preset)
+    if not isinstance(spec, LearnerSpec):
+        return described
+    for name, entry in _described(spec.params_model(searched=True), preset).items():
+        said = entry.get("description", "")
+        if name not in described:
+            described[name] = {**entry, "description": f"On a searched network: {said}"}
+        elif (default := entry.get("default")) != described[name].get("default"):
+            everywhere = described[name].get("description", "")
+            there = f"On a searched network the default is {as_in_yaml(default)}."
+            described[name]["description"] = f"{everywhere} {there}".lstrip()
+    return described
+
+
+def _described(model: type[BaseModel], preset: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The JSON schema of each field of a model."""
     described: dict[str, dict[str, Any]] = {}
     for name, schema in model.model_json_schema().get("properties", {}).items():
         field = model.model_fields[name]
@@ -39,8 +55,6 @@ def parameters(spec: Spec) -> dict[str, dict[str, Any]]:
             entry["default"] = preset[name]
         elif not field.is_required() and "default" not in entry:
             entry["default"] = field.get_default(call_default_factory=True)
-        if name not in everywhere.model_fields:
-            entry["description"] = f"On a searched network: {entry.get('description', '')}"
         described[name] = entry
     return described
 

@@ -129,9 +129,16 @@ class PackError(DataError):
         self.name = name
         self.preparation = preparation
 
-    def with_commands_of(self, archive: Archive) -> PackError:
-        """The same error, with the commands that work for this archive."""
-        hint = how_to_get(self.name or archive.name, self.preparation, archive)
+    def with_commands_of(self, archive: Archive, dataset: str = "") -> PackError:
+        """The same error, with the commands that work for this archive.
+
+        Args:
+            archive: how the dataset is published.
+            dataset: its name, where several have one pack.
+        """
+        owner, slash, own_name = (self.name or archive.name).partition("/")
+        name = f"{dataset or owner}{slash}{own_name}"
+        hint = how_to_get(name, self.preparation, archive)
         return PackError(self.message, hint=hint, name=self.name, preparation=self.preparation)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from metabench.papers.conditions import FACTS, HALF_WIDTH, Conditions, known
 from metabench.papers.reference import Column, PrintedCell, PrintedRow, Reference
-from metabench.reports.tables import TableCell
+from metabench.reports.tables import Over
 from metabench.results.configurations import Configuration
 
 _TRAINED_ON = "meta-train"
@@ -46,15 +46,19 @@ def _of_runs(config: Configuration) -> dict[str, object]:
     }
 
 
-def unlike_half_widths(printed: PrintedCell, ours: TableCell) -> Iterator[str]:
+def unlike_half_widths(printed: PrintedCell, over: Over) -> Iterator[str]:
     """Why two half-widths cannot be held against each other.
 
     Ours over seeds may stand beside a printed one over episodes: it covers more, not less.
+
+    Args:
+        printed: the cell of the paper.
+        over: what our half-width is over.
     """
-    if printed.over is not None and "seeds" in printed.over and ours.over != "seeds":
+    if printed.over is not None and "seeds" in printed.over and over != "seeds":
         yield (
-            f"half-width: over {ours.over} here, over {printed.over} in the paper "
-            "(of several seeds, --interval seeds gives ours over seeds)"
+            f"half-width: over {over} here, over {printed.over} in the paper "
+            "(of several seeds, ours is over seeds)"
         )
 
 

@@ -270,7 +270,7 @@ class _Judge:
             chance=_chance(config, column.source or "", printed),
             deviations=[
                 *deviations_from_paper(self.reference, row, ours, config, self.deviations),
-                *unlike_half_widths(printed, cell),
+                *unlike_half_widths(printed, cell.over),
             ],
             listed=found,
         )

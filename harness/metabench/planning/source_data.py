@@ -38,7 +38,7 @@ def load_data(
     except PackError as error:
         if spec.archive is None:
             raise
-        raise error.with_commands_of(resolve(spec.archive)) from error
+        raise error.with_commands_of(resolve(spec.archive), spec.name) from error
     refuse_flaws(loaded, spec.kind, dataset=spec.name)
     return loaded
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from metabench.cli import app
 from metabench.cli.listing import page_of
+from metabench.cli.parameters import parameters
 from metabench.papers.conditions import FACTS
 from metabench.plugin.catalog import load_catalog
 from metabench.render.columns import columns
@@ -145,6 +146,25 @@ def test_show_gives_default_bounds_and_help() -> None:
     rate = detail["parameters"]["inner_lr"]
     assert (rate["default"], rate["exclusiveMinimum"], rate["maximum"]) == (0.01, 0, 100)
     assert rate["description"] in call("show", "maml")
+
+
+@pytest.mark.parametrize("name", sorted(load_catalog().learners))
+def test_show_gives_the_defaults_that_a_run_has(name: str) -> None:
+    spec = load_catalog().learner(name)
+    fixed, searched = (
+        spec.params_model(searched=on).model_validate(spec.preset) for on in (False, True)
+    )
+    shown = parameters(spec)
+    everywhere = {key: entry["default"] for key, entry in shown.items() if hasattr(fixed, key)}
+    assert spec.params_model().model_validate(everywhere) == fixed
+    assert {*shown} == {*type(searched).model_fields}
+    for key, entry in shown.items():
+        if key not in everywhere:
+            assert entry["description"].startswith("On a searched network: ")
+            continue
+        differs = getattr(fixed, key) != getattr(searched, key)
+        said = "On a searched network the default is " in entry["description"]
+        assert said == differs, key
 
 
 def test_show_says_parameters_in_words(plugin: Path) -> None:

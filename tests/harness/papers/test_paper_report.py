@@ -373,10 +373,18 @@ def test_a_half_width_over_seeds_is_not_held_against_one_over_episodes(tmp_path,
     verdict = verdict_of(table(tmp_path, reference, interval="field").rows[0])
     assert verdict.outcome == "not comparable"
     assert verdict.reason.startswith(f"half-width: over episodes here, over {over} in the paper")
-    for asked in ("auto", "seeds"):  # both give the row an interval over its seeds
-        (row,) = table(tmp_path, reference, interval=asked).rows
-        assert row.cells["bird"].ours.over == "seeds"
-        assert verdict_of(row).outcome != "not comparable"
+    for interval in ("auto", "seeds"):  # both are over the two seeds
+        seeds = verdict_of(table(tmp_path, reference, interval=interval).rows[0])
+        assert seeds.outcome != "not comparable"
+        assert "(over 2 seeds)" in seeds.reason
+
+
+def test_one_seed_is_not_held_against_a_half_width_over_seeds(tmp_path):
+    paper_run(tmp_path)
+    interval = {"n": 3, "over": "seeds", "formula": "not stated"}
+    verdict = verdict_of(table(tmp_path, make_reference([printed()], interval=interval)).rows[0])
+    assert verdict.outcome == "not comparable"
+    assert verdict.reason.startswith("half-width: over episodes here, over seeds in the paper")
 
 
 def test_shares_are_not_held_against_percent(tmp_path):

@@ -444,6 +444,14 @@ def test_all_of_cifar100_goes_before_the_pickles(packed_100: Path, folder: Path)
     assert import_archive(cifar100.FC100_ARCHIVE, folder).index.dataset == "cifar100"
 
 
+def test_the_commands_that_get_the_data_name_the_benchmark(data_root: Path) -> None:
+    """Its pickles are taken under its own name alone."""
+    words = ["run", "--learner", "protonet", "--suite", "fc100", "--budget", "smoke"]
+    refused = CliRunner().invoke(app, [*words, "--setting", "5w1s", "--out", str(data_root)])
+    assert refused.exit_code == 3, refused.output
+    assert "metabench data import fc100 PATH" in " ".join(refused.stderr.split())
+
+
 def test_look_alikes_are_stamped() -> None:
     data = cifar10.synthesize(CifarParams(size=16))
     assert data.images.shape == (1200, 16, 16, 3)
