@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from metabench.errors import MetabenchError
 from metabench.papers.claims.intervals import PairResult, judge_pairs
 from metabench.papers.claims.pairs import compare_pairs, measure_runs
-from metabench.papers.claims.runs import Found, choose
+from metabench.papers.claims.runs import Found, as_the_suite_has_it, choose
 from metabench.papers.claims.schema import Claim, ClaimFile
 from metabench.papers.claims.scope import WHOLE, Scope, Verdict, joined
 from metabench.papers.deviation_list import DeviationList, ListedDeviation
@@ -111,6 +112,13 @@ class _Listing:
             for config in found.configs
         )
 
+    def changes(self, config: Configuration) -> list[str]:
+        """What a configuration has otherwise than its suite, in a few words each."""
+        try:
+            return [found.label for found in self.deviations.of(config)]
+        except MetabenchError:  # of a suite or plugin that is not there any more
+            return ["unknown changes"]
+
 
 def _evaluate(
     claim: Claim, paper: str, runs: Sequence[FinishedRun], deviations: _Listing
@@ -137,9 +145,10 @@ def _evaluate(
             about if claim.baseline else (), evaluation=claim.baseline
         )
     }
+    groups = [as_the_suite_has_it(group, deviations.changes) for group in found]
     return [
         _of_group(claim, paper, group, baselines=baselines, deviations=deviations.of(group))
-        for group in found
+        for group in groups
     ]
 
 

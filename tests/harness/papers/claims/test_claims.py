@@ -10,6 +10,7 @@ import pytest
 from claim_factory import N, add, claim, judged, one
 from result_factory import edit_json, make_spec, write_run
 
+from metabench.papers.claims.runs import Found, as_the_suite_has_it
 from metabench.papers.claims.sentences import deciding
 from metabench.planning.evaluation import Evaluation as Asked
 from metabench.render.claims_text import render_claims
@@ -202,6 +203,20 @@ def test_two_configurations_of_a_learner_are_not_chosen_between(tmp_path: Path) 
     assert "there are 2 configurations of maml (inner_lr 0.0" in deciding(found)
     chosen = claim(right=[{"learner": "maml", "params": {"inner_lr": 0.02}}])
     assert one(tmp_path, chosen).verdict == "supported"
+
+
+def test_of_several_configurations_the_one_of_the_suite_is_meant() -> None:
+    usual, slow, slowest = object(), object(), object()
+    changes = {usual: [], slow: ["lr=0.1", "steps=2"], slowest: ["lr=0.01"]}
+    found = as_the_suite_has_it(Found({"maml": (slow, usual, slowest)}), changes.__getitem__)  # type: ignore[dict-item,arg-type]
+    assert found.by_party == {"maml": (usual,)}
+    assert found.notes == (
+        "Not used, because the suite has other parameters: maml with lr=0.1, steps=2 and with "
+        "lr=0.01.",
+    )
+    for both in ((slow, slowest), (usual, usual), (slow,)):  # none, several, or no choice
+        asked = Found({"maml": both}, ("A note.",))  # type: ignore[dict-item]
+        assert as_the_suite_has_it(asked, changes.__getitem__) == asked  # type: ignore[arg-type]
 
 
 def test_a_missing_line_is_named_and_left_out(tmp_path: Path) -> None:
