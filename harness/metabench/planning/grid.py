@@ -17,6 +17,7 @@ from metabench.errors import UsageError, unknown
 from metabench.planning.overrides import (
     Changes,
     Several,
+    check_one_name_each,
     combinations,
     parse_changes,
     place_of,
@@ -135,6 +136,7 @@ class Grid(Frozen):
             raise UsageError(
                 f"The parameter {name} stands in set and in sweep.", hint="Leave it in one of them."
             )
+        check_one_name_each((*self.set, *self.sweep))
         swept = {
             name: several(values, where=f"The sweep of {name}")
             for name, values in self.sweep.items()
