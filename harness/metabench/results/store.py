@@ -269,13 +269,22 @@ class RunStore:
         """Add a point of the training curve."""
         _append(self.folder / "metrics.jsonl", [json.dumps({"step": step, **values})])
 
-    def rewind_metrics(self, step: int) -> None:
-        """Forget points after ``step``: a resumed run makes them again."""
+    def rewind_metrics(self, step: int, *, without: str = "") -> None:
+        """Forget points after ``step``: a resumed run makes them again.
+
+        Args:
+            step: a meta-step.
+            without: a value; the points of that step that have it are forgotten as well.
+        """
         path = self.folder / "metrics.jsonl"
         lines = lines_of(path)
         points = _parsed(lines, path, "step")
         if path.exists():
-            kept = [line for line, at in zip(lines, points, strict=True) if at["step"] <= step]
+            kept = [
+                line
+                for line, at in zip(lines, points, strict=True)
+                if at["step"] < step or (at["step"] == step and without not in at)
+            ]
             replace_lines(path, kept)
 
     def append_timing(self, values: Mapping[str, Any]) -> None:

@@ -372,11 +372,12 @@ class Loops:
             self.store.rewind_metrics(0)
             return _State(), []
         kept = self._load_states()
-        self.store.rewind_metrics(kept["step"])
+        unjudged = bool(kept.get(UNJUDGED))
+        self.store.rewind_metrics(kept["step"], without=VAL_SCORE if unjudged else "")
         self._say("message", text=f"resumes at meta-step {kept['step']:,}")
         state = _State(kept["step"], kept.get("best"), kept.get(SKIPPED), kept.get("in_a_row", 0))
         pending = kept.get("pending", [])
-        if kept.get(UNJUDGED):
+        if unjudged:
             if self.control.leader is not None:
                 self.control.leader.load(self.built.learner)
             state = self._judge(state, pending)
