@@ -370,6 +370,8 @@ class Loops:
         """Where an earlier start stopped, and the scalars of its steps since the last point."""
         if not self.store.checkpoint.exists():
             self.store.rewind_metrics(0)
+            if self.planned.spec.training.meta_steps:
+                self.store.forget_tests()  # of weights that other code may have trained
             return _State(), []
         kept = self._load_states()
         unjudged = bool(kept.get(UNJUDGED))
