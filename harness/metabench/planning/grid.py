@@ -122,7 +122,7 @@ class Grid(Frozen):
     def _in_bounds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if any(not 0 <= seed <= LAST_SEED for seed in seeds):
             raise ValueError(f"seeds go from 0 to {LAST_SEED}")
-        return seeds
+        return tuple(dict.fromkeys(seeds))
 
     @property
     def digest(self) -> str:

@@ -223,3 +223,9 @@ def test_a_value_of_one_learner_leaves_nothing_of_it_to_tune(catalog: Catalog) -
 def test_one_parameter_under_two_names_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="hidden are one parameter"):
         plan_of(**fields).parameters()
+
+
+def test_a_seed_that_stands_twice_in_a_plan_counts_once(catalog: Catalog) -> None:
+    """A tuning would say that it rests on two runs."""
+    (study,) = studies(catalog, plan_of(sweep={LR: [0.1, 0.2]}, seeds=[1, 0, 1]))
+    assert study.base.seeds == (1, 0)
