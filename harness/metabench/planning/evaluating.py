@@ -182,6 +182,13 @@ def plan_foreign(
         UsageError: as :func:`~metabench.planning.plan.plan`.
         DataError: as :func:`~metabench.planning.plan.plan`.
     """
+    for scope, values in request.changes.items():
+        if scope.partition("[")[0] == "budget" and values:
+            raise UsageError(
+                f"--set {scope}.{next(iter(values))} belongs to a training, and weights from "
+                "elsewhere are tested as they are.",
+                hint="Start a training from them with metabench run --weights FILE.",
+            )
     _check_protocol(request.changes)
     own = GivenWeights(origin=path.name, digest=digest_of_file)
     unknown_facts = dict.fromkeys(
@@ -299,7 +306,7 @@ def _check_protocol(changes: Changes) -> None:
     for name in changes.get("protocol", {}):
         if name in _OF_TRAINING:
             raise UsageError(
-                f"--set protocol.{name} belongs to the training, which is over.",
+                f"--set protocol.{name} belongs to a training, which is over.",
                 hint=f"Of the training alone are: {', '.join(_OF_TRAINING)}.",
             )
 

@@ -214,9 +214,9 @@ def test_a_test_says_the_versions_of_metric_and_data_that_it_uses(
         ({"learner": {"inner_rl": 0.1}}, "inner_rl"),
         ({"space": {"width": 3}}, "--set network.width belongs to the training"),
         ({"budget": {"meta_steps": 3}}, "--set budget.meta_steps belongs to the training"),
-        ({"protocol": {"selection": "meta-val"}}, "--set protocol.selection belongs to the train"),
-        ({"protocol": {"shots": 2, "train_shots": 3}}, "--set protocol.train_shots belongs to the"),
-        ({"protocol": {"val_episodes": 3}}, "--set protocol.val_episodes belongs to the training"),
+        ({"protocol": {"selection": "meta-val"}}, "--set protocol.selection belongs to a training"),
+        ({"protocol": {"shots": 2, "train_shots": 3}}, "--set protocol.train_shots belongs to a"),
+        ({"protocol": {"val_episodes": 3}}, "--set protocol.val_episodes belongs to a training"),
     ],
 )
 def test_what_concerns_the_training_cannot_be_set(
@@ -346,6 +346,20 @@ def test_weights_from_elsewhere_are_the_initial_weights(
     (row,) = table.rows
     assert row.name == f"maml (weights of {name})"
     assert "Tested weights: those of a file from elsewhere." in str(table.caption)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"budget": {"meta_steps": 3}}, {"budget[maml]": {"val_every": 3}}, {"protocol": {"selection": "last"}}],
+)  # fmt: skip
+def test_what_concerns_a_training_cannot_be_set_for_weights_from_elsewhere(
+    catalog: Catalog, tmp_path: Path, changes: dict[str, dict[str, object]]
+) -> None:
+    request = RunRequest(
+        learners=("maml",), suite="toy-regression", budget="smoke", changes=changes
+    )
+    with pytest.raises(UsageError, match="belongs to a training"):
+        plan_foreign(tmp_path / "elsewhere.pt", "0", request, catalog)
 
 
 def test_what_does_not_fit_a_network_is_named(catalog: Catalog, tmp_path: Path) -> None:
