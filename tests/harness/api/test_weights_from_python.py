@@ -131,9 +131,10 @@ def test_values_of_one_learner_are_swept_on_weights_from_elsewhere(tmp_path: Pat
         weights[f"{name}.weight"] = torch.zeros(inputs, outputs)
         weights[f"{name}.bias"] = torch.zeros(outputs)
     torch.save(weights, path)
-    changes = parse_changes(["learner[maml].inner_lr=0.1,0.2"])
-    planned = plan_of(
-        [path], load_catalog(), learner="maml", network=None, suite="toy-regression", changes=changes
-    )
+    test = {
+        "suite": "toy-regression",
+        "changes": parse_changes(["learner[maml].inner_lr=0.1,0.2"]),
+    }
+    planned = plan_of([path], load_catalog(), learner="maml", network=None, **test)
     assert [one.spec.learner.params["inner_lr"] for one in planned] == [0.1, 0.2]
     assert [one.told_by[-1] for one in planned] == ["inner_lr=0.1", "inner_lr=0.2"]

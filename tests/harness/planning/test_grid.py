@@ -215,8 +215,7 @@ def test_a_plan_file_says_what_the_command_says(catalog: Catalog, tmp_path: Path
             "learner.a stands in set and in sweep",
         ),
         (
-            "learners: [maml]\nsuites: [toy-regression]\n"
-            "set: {network.hidden: 1, space.hidden: 2}",
+            "learners: [maml]\nsuites: [toy-regression]\nset: {network.hidden: 1, space.hidden: 2}",
             "network.hidden and space.hidden are one parameter",
         ),
         (

@@ -350,8 +350,12 @@ def test_weights_from_elsewhere_are_the_initial_weights(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"budget": {"meta_steps": 3}}, {"budget[maml]": {"val_every": 3}}, {"protocol": {"selection": "last"}}],
-)  # fmt: skip
+    [
+        {"budget": {"meta_steps": 3}},
+        {"budget[maml]": {"val_every": 3}},
+        {"protocol": {"selection": "last"}},
+    ],
+)
 def test_what_concerns_a_training_cannot_be_set_for_weights_from_elsewhere(
     catalog: Catalog, tmp_path: Path, changes: dict[str, dict[str, object]]
 ) -> None:
