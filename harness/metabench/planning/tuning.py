@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -157,12 +157,12 @@ class Parameter:
     values: tuple[Any, ...] | Range
 
     @property
-    def listed(self) -> tuple[Any, ...] | None:
+    def listed(self) -> Sequence[Any] | None:
         """All values, where they can be counted; a range of whole numbers can."""
         if not isinstance(self.values, Range):
             return self.values
         bounds = self.values
-        return tuple(range(int(bounds.low), int(bounds.high) + 1)) if bounds.whole else None
+        return range(int(bounds.low), int(bounds.high) + 1) if bounds.whole else None
 
     @property
     def ends(self) -> tuple[Any, ...]:

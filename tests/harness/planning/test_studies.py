@@ -13,7 +13,7 @@ from metabench.errors import DataError, UsageError
 from metabench.planning.grid import Grid, read_grid, read_plan, write_grid
 from metabench.planning.ranges import Range, read_range
 from metabench.planning.samplers import Sampler, Told
-from metabench.planning.tuning import Planner, Study, TuningPlan, split_ranges, studies_of
+from metabench.planning.tuning import Parameter, Planner, Study, TuningPlan, split_ranges, studies_of
 from metabench.plugin.catalog import Catalog
 
 LR = "learner.inner_lr"
@@ -229,3 +229,13 @@ def test_a_seed_that_stands_twice_in_a_plan_counts_once(catalog: Catalog) -> Non
     """A tuning would say that it rests on two runs."""
     (study,) = studies(catalog, plan_of(sweep={LR: [0.1, 0.2]}, seeds=[1, 0, 1]))
     assert study.base.seeds == (1, 0)
+
+
+def test_a_long_range_of_whole_numbers_is_counted_and_not_written_out(catalog: Catalog) -> None:
+    """As a tuple, these numbers would fill the memory of a machine."""
+    long = Parameter("learner.n", Range(1, 10**15))
+    assert long.listed is not None
+    assert len(long.listed) == 10**15
+    draws = sampler(catalog, "grid", ranges={"budget.meta_steps": "1..10000000"})
+    with pytest.raises(UsageError, match="has 10,000,000 trials, more than 10,000"):
+        draws.check()
