@@ -13,7 +13,14 @@ from metabench.errors import DataError, UsageError
 from metabench.planning.grid import Grid, read_grid, read_plan, write_grid
 from metabench.planning.ranges import Range, read_range
 from metabench.planning.samplers import Sampler, Told
-from metabench.planning.tuning import Parameter, Planner, Study, TuningPlan, split_ranges, studies_of
+from metabench.planning.tuning import (
+    Parameter,
+    Planner,
+    Study,
+    TuningPlan,
+    split_ranges,
+    studies_of,
+)
 from metabench.plugin.catalog import Catalog
 
 LR = "learner.inner_lr"
