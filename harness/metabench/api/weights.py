@@ -176,7 +176,7 @@ def plan_of(
                 of_file = plan_foreign(path, found, request, catalog)
                 for one in of_file:
                     check_foreign(one, catalog)
-                planned += [_labelled_by_sweep(one, swept) for one in of_file]
+                planned += [_labelled_by_sweep(one, wanted, swept) for one in of_file]
         elif learner or network:
             raise UsageError(
                 f"{path} says that its weights are of {known.spec.learner.name}, so --learner and "
@@ -186,15 +186,17 @@ def plan_of(
         else:
             for wanted in tests:
                 one = plan_test(known, wanted, catalog)
-                planned.append(_labelled_by_sweep(one, swept))
+                planned.append(_labelled_by_sweep(one, wanted, swept))
     return list({one.spec.run_id: one for one in planned}.values())
 
 
-def _labelled_by_sweep(planned: PlannedRun, swept: Sequence[tuple[str, str]]) -> PlannedRun:
+def _labelled_by_sweep(
+    planned: PlannedRun, test: WeightsTest, swept: Sequence[tuple[str, str]]
+) -> PlannedRun:
     """A test whose label has the values that other tests of the command have otherwise."""
     from metabench.planning.overrides import sweep_in_words
 
-    words = sweep_in_words(planned.changes, swept, {"learner": planned.spec.learner.name})
+    words = sweep_in_words(test.changes, swept, {"learner": planned.spec.learner.name})
     return replace(planned, told_by=(*planned.told_by, *words))
 
 

@@ -18,10 +18,11 @@ from metabench.planning.plan import (
     RunRequest,
     plan,
     source_choices,
+    sources_with,
     stamps_of_request,
     suite_of,
 )
-from metabench.planning.runspec import EpisodeProtocol, GivenWeights, RunSpec, SourceChoice
+from metabench.planning.runspec import EpisodeProtocol, GivenWeights, RunSpec
 from metabench.planning.source_data import DataKind, fingerprint_of, load_data
 from metabench.planning.suite import Suite
 from metabench.planning.training_identity import training_facts
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
 
 _SCOPES = ("protocol", "data", "learner")
 """Scopes of ``--set`` that concern a test."""
+_OF_TRAINING = (
+    *("selection", "train_shots", "train_queries"),
+    *("val_episodes", "val_shots", "val_queries"),
+)
+"""Values of the protocol that concern a training alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +131,7 @@ def plan_test(weights: TrainedWeights, request: WeightsTest, catalog: Catalog) -
         precision=trained.precision,
     )
     suite = None
-    if not request.as_trained or changes.get("data") or usual.suite in catalog.suites:
+    if not request.as_trained or usual.suite in catalog.suites:
         suite = suite_of(usual.suite, catalog)
     tested = trained.model_copy(update=_test(trained, usual, request, suite, catalog))
     loaded = [load_data(choice, catalog, data=tested.data) for choice in tested.sources]
@@ -176,6 +182,14 @@ def plan_foreign(
         UsageError: as :func:`~metabench.planning.plan.plan`.
         DataError: as :func:`~metabench.planning.plan.plan`.
     """
+    for scope, values in request.changes.items():
+        if scope.partition("[")[0] == "budget" and values:
+            raise UsageError(
+                f"--set {scope}.{next(iter(values))} belongs to a training, and weights from "
+                "elsewhere are tested as they are.",
+                hint="Start a training from them with metabench run --weights FILE.",
+            )
+    _check_protocol(request.changes)
     own = GivenWeights(origin=path.name, digest=digest_of_file)
     unknown_facts = dict.fromkeys(
         ("train_ways", "train_shots", "train_queries", "train_classes", "conditions")
@@ -210,15 +224,13 @@ def _test(
     limited = {"episodes": request.limit} if request.limit else {}
     changes = {**request.changes.get("protocol", {}), **limited}
     kind = request.data or trained.data
+    of_data = request.changes.get("data", {})
     if request.as_trained:
         protocol = {**trained.protocol.model_dump(), **changes}
-        sources = trained.sources
-        if request.changes.get("data"):
-            assert suite is not None
-            sources = _sources(suite, usual.budget, request, catalog)
         return {
+            "metric_version": catalog.metric(trained.metric).version,
             "protocol": validated(EpisodeProtocol, protocol, what="protocol"),
-            "sources": sources,
+            "sources": sources_with(trained.sources, of_data, catalog),
             "data": kind,
         }
     assert suite is not None
@@ -232,6 +244,12 @@ def _test(
         budget = next(iter(suite.budgets))
     usual_setting = trained.setting if suite.name == trained.suite else next(iter(suite.settings))
     setting = request.setting or usual_setting
+    protocol_there = suite.protocol_of(setting, budget, changes)
+    of_training = {name: getattr(trained.protocol, name) for name in _OF_TRAINING}
+    if (suite.name, suite.version) == (trained.suite, trained.suite_version):
+        sources = sources_with(trained.sources, of_data, catalog)
+    else:
+        sources = source_choices(suite, {**suite.budget(budget).data, **of_data}, catalog)
     return {
         "suite": suite.name,
         "suite_version": suite.version,
@@ -239,17 +257,10 @@ def _test(
         "budget": budget,
         "metric": suite.metric,
         "metric_version": catalog.metric(suite.metric).version,
-        "protocol": suite.protocol_of(setting, budget, changes),
-        "sources": _sources(suite, budget, request, catalog),
+        "protocol": protocol_there.model_copy(update=of_training),
+        "sources": sources,
         "data": kind,
     }
-
-
-def _sources(
-    suite: Suite, budget: str, request: WeightsTest, catalog: Catalog
-) -> tuple[SourceChoice, ...]:
-    data = {**suite.budget(budget).data, **request.changes.get("data", {})}
-    return source_choices(suite, data, catalog)
 
 
 def _learner(trained: RunSpec, changes: Changes, catalog: Catalog) -> Any:
@@ -287,6 +298,16 @@ def _check_scopes(changes: Changes) -> None:
                 f"--set {scope_in_words(scope)}.{next(iter(values))} belongs to the training, "
                 "which is over.",
                 hint=f"Scopes that concern a test: {', '.join(_SCOPES)}.",
+            )
+    _check_protocol(changes)
+
+
+def _check_protocol(changes: Changes) -> None:
+    for name in changes.get("protocol", {}):
+        if name in _OF_TRAINING:
+            raise UsageError(
+                f"--set protocol.{name} belongs to a training, which is over.",
+                hint=f"Of the training alone are: {', '.join(_OF_TRAINING)}.",
             )
 
 

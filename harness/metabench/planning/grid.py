@@ -9,7 +9,6 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
 from pydantic import Field, field_validator
 
 from metabench.durable import hint_of, replacing
@@ -17,6 +16,7 @@ from metabench.errors import UsageError, unknown
 from metabench.planning.overrides import (
     Changes,
     Several,
+    check_one_name_each,
     combinations,
     parse_changes,
     place_of,
@@ -37,7 +37,7 @@ from metabench.planning.source_data import DataKind
 from metabench.planning.suite import Suite
 from metabench.planning.tuned import Tuned
 from metabench.planning.validation import validated
-from metabench.planning.yaml_files import read_mapping
+from metabench.planning.yaml_files import file_text, read_mapping
 from metabench.plugin.contracts.file_param import FileParam, opened
 from metabench.values import Frozen, digest
 
@@ -122,7 +122,7 @@ class Grid(Frozen):
     def _in_bounds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if any(not 0 <= seed <= LAST_SEED for seed in seeds):
             raise ValueError(f"seeds go from 0 to {LAST_SEED}")
-        return seeds
+        return tuple(dict.fromkeys(seeds))
 
     @property
     def digest(self) -> str:
@@ -135,6 +135,7 @@ class Grid(Frozen):
             raise UsageError(
                 f"The parameter {name} stands in set and in sweep.", hint="Leave it in one of them."
             )
+        check_one_name_each((*self.set, *self.sweep))
         swept = {
             name: several(values, where=f"The sweep of {name}")
             for name, values in self.sweep.items()
@@ -382,7 +383,7 @@ def grid_text(grid: Grid) -> str:
     """The text of a plan file, without what is left at its default."""
     values = grid.model_dump(mode="json", exclude_defaults=True)
     command = "run" if type(grid) is Grid else "tune"
-    return f"# Run it with: metabench {command} PLAN\n{yaml.safe_dump(values, sort_keys=False)}"
+    return f"# Run it with: metabench {command} PLAN\n{file_text(values)}"
 
 
 def by_learner(texts: Iterable[str], *, option: str) -> tuple[str | None, dict[str, str]]:

@@ -141,6 +141,24 @@ def place_of(path: str, *, said: str) -> tuple[str, str]:
     return f"{scope}[{one}]" if one else scope, name
 
 
+def check_one_name_each(paths: Iterable[str]) -> None:
+    """Refuse a parameter that is named by both words of its scope, `network.a` and `space.a`.
+
+    Args:
+        paths: of the form ``SCOPE.NAME``; one that occurs twice is no matter here.
+
+    Raises:
+        UsageError: with both.
+    """
+    said: dict[tuple[str, str], str] = {}
+    for path in paths:
+        other = said.setdefault(place_of(path, said=path), path)
+        if other != path:
+            raise UsageError(
+                f"{other} and {path} are one parameter.", hint="Leave out one of them."
+            )
+
+
 def _malformed(text: str) -> UsageError:
     return UsageError(
         f"--set {text!r} is not of the form SCOPE.NAME=VALUE.",
@@ -287,6 +305,8 @@ def sweep_in_words(
 ) -> list[str]:
     """The values of one run that other runs of its grid have otherwise.
 
+    A value that one for its own learner or network hides is none of the run.
+
     >>> sweep_in_words({"learner": {"a": 1}}, [("learner", "a")], {"learner": "maml"})
     ['a=1']
 
@@ -298,7 +318,9 @@ def sweep_in_words(
     found = []
     for key, name in swept:
         scope, one = parts_of_scope(key)
-        if not one or one == named.get(scope):
+        own = named.get(scope, "")
+        hidden = not one and name in changes.get(f"{scope}[{own}]", {})
+        if one in ("", own) and not hidden:
             found.append(f"{name}={written(changes[key][name])}")
     return found
 

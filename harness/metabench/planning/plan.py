@@ -44,7 +44,7 @@ from metabench.planning.validation import validated
 from metabench.plugin.contracts.episode import TaskKind
 from metabench.plugin.contracts.file_param import FileParam, files_of
 from metabench.plugin.contracts.stamp import Stamp, stamps_of_budget
-from metabench.plugin.specs import LearnerSpec, SearchSpaceSpec, Spec
+from metabench.plugin.specs import DatasetSpec, LearnerSpec, SearchSpaceSpec, Spec
 from metabench.sampling.checks import require_values
 from metabench.values import canonical_json
 
@@ -563,19 +563,33 @@ def source_choices(
     for source in suite.sources:
         spec = catalog.dataset(source.dataset)
         check_source(suite.task, source.name, spec, catalog)
-        model = spec.params_model()
-        checked = _checked(
-            model,
-            {**source.params, **changes},
-            what="data",
-            owner=f"source {source.name}",
-        )
-        choices.append(
-            SourceChoice.with_places(
-                model, source=source.name, name=spec.name, version=spec.version, **checked
-            )
-        )
+        choices.append(_source(source.name, spec, {**source.params, **changes}))
     return tuple(choices)
+
+
+def sources_with(
+    sources: Sequence[SourceChoice], changes: Mapping[str, Any], catalog: Catalog
+) -> tuple[SourceChoice, ...]:
+    """The sources of a run as they are, in the versions of now; ``changes`` apply to all."""
+    found = []
+    for choice in sources:
+        spec = catalog.dataset(choice.name)
+        now = choice.model_copy(update={"version": spec.version})
+        if changes:
+            now = _source(choice.source, spec, {**choice.params, **choice.places, **changes})
+            own = f"{choice.source}."
+            files = {key: path for key, path in choice.files.items() if not key.startswith(own)}
+            now = now.model_copy(update={"files": {**files, **now.files}})
+        found.append(now)
+    return tuple(found)
+
+
+def _source(name: str, spec: DatasetSpec, params: Mapping[str, Any]) -> SourceChoice:
+    model = spec.params_model()
+    checked = _checked(model, params, what="data", owner=f"source {name}")
+    return SourceChoice.with_places(
+        model, source=name, name=spec.name, version=spec.version, **checked
+    )
 
 
 def stamps_of_request(

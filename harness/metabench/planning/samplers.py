@@ -154,7 +154,7 @@ class Sampler:
         return found
 
 
-def _listed(parameter: Parameter) -> tuple[Any, ...]:
+def _listed(parameter: Parameter) -> Sequence[Any]:
     values = parameter.listed
     if values is None:
         raise UsageError(

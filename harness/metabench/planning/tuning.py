@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -12,7 +12,14 @@ from pydantic import Field, field_validator
 
 from metabench.errors import DataError, UsageError
 from metabench.planning.grid import Grid
-from metabench.planning.overrides import parts_of_scope, place_of, several, split_outside, written
+from metabench.planning.overrides import (
+    check_one_name_each,
+    parts_of_scope,
+    place_of,
+    several,
+    split_outside,
+    written,
+)
 from metabench.planning.plan import Loaded, PlannedRun
 from metabench.planning.ranges import Range, read_range
 from metabench.planning.runspec import RunSpec
@@ -102,6 +109,7 @@ class TuningPlan(Grid):
                 hint="Give values or a range: --set learner.inner_lr=0.001,0.01 or "
                 "--set learner.inner_lr=1e-3..1e-1:log.",
             )
+        check_one_name_each((*self.set, *found))
         for name in found:
             scope, _ = place_of(name, said=name)
             if scope in _JUDGES:
@@ -149,12 +157,12 @@ class Parameter:
     values: tuple[Any, ...] | Range
 
     @property
-    def listed(self) -> tuple[Any, ...] | None:
+    def listed(self) -> Sequence[Any] | None:
         """All values, where they can be counted; a range of whole numbers can."""
         if not isinstance(self.values, Range):
             return self.values
         bounds = self.values
-        return tuple(range(int(bounds.low), int(bounds.high) + 1)) if bounds.whole else None
+        return range(int(bounds.low), int(bounds.high) + 1) if bounds.whole else None
 
     @property
     def ends(self) -> tuple[Any, ...]:
@@ -241,6 +249,7 @@ def studies_of(plan: TuningPlan, planner: Planner) -> list[Study]:
     for spec in places.values():
         _require_validation(spec, planner.catalog)
     given = {suite.name: name for name, suite in planner.suites.items()}
+    said = (*plan.set, *parameters)
     found = []
     for spec in (run.spec for run in first):
         suite = given[spec.suite]
@@ -256,7 +265,11 @@ def studies_of(plan: TuningPlan, planner: Planner) -> list[Study]:
             Study(
                 name=f"{spec.suite}@{spec.setting}@{spec.learner.name}",
                 base=base,
-                parameters=tuple(one for one in parameters.values() if _applies(one.path, spec)),
+                parameters=tuple(
+                    one
+                    for one in parameters.values()
+                    if _applies(one.path, spec) and not _hidden(one.path, spec, said)
+                ),
                 spec=spec,
             )
         )
@@ -295,6 +308,15 @@ def _applies(path: str, spec: RunSpec) -> bool:
     scope, one = parts_of_scope(place_of(path, said=path)[0])
     choice = {"space": spec.space, "strategy": spec.strategy}.get(scope, spec.learner)
     return not one or (choice is not None and choice.name == one)
+
+
+def _hidden(path: str, spec: RunSpec, said: Iterable[str]) -> bool:
+    """Whether a parameter of all is given to this run by its own learner or network as well."""
+    scope, name = place_of(path, said=path)
+    others = (place_of(other, said=other) for other in said if _applies(other, spec))
+    return any(
+        its_name == name and parts_of_scope(its)[0] == scope != its for its, its_name in others
+    )
 
 
 def _of_learner(names: Mapping[str, str], spec: RunSpec) -> dict[str, str]:

@@ -119,8 +119,13 @@ def flow(value: Any) -> str:
     >>> flow({"cell": [[0, 2, "skip"]]}), flow(0.01), flow(None)
     ('{cell: [[0, 2, skip]]}', '0.01', 'null')
     """
-    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
+    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=math.inf)
     return text.removesuffix("...\n").strip()
+
+
+def file_text(values: dict[str, Any]) -> str:
+    """A mapping as the text of a file, in its own order."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
 
 
 class _Rules(Composer, SafeConstructor, Resolver):
@@ -180,6 +185,10 @@ def _wrong(sentence: str, where: yaml.Event | yaml.Node) -> yaml.YAMLError:
     return yaml.constructor.ConstructorError(None, None, sentence, mark)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that YAML 1.2 takes for a number, and 1.1 does not: ``1e-3`` and ``0o7``."""
+
+
 _TAG = "tag:yaml.org,2002:"
 _Rules.yaml_implicit_resolvers = {}
 for _name, _pattern, _first in (
@@ -193,7 +202,10 @@ for _name, _pattern, _first in (
         tuple("-+0123456789."),
     ),
 ):
-    _Rules.add_implicit_resolver(f"{_TAG}{_name}", re.compile(f"^(?:{_pattern})$"), list(_first))
+    for _rules in (_Rules, _Dumper):
+        _rules.add_implicit_resolver(
+            f"{_TAG}{_name}", re.compile(f"^(?:{_pattern})$"), list(_first)
+        )
 _Rules.yaml_constructors = {
     **SafeConstructor.yaml_constructors,
     f"{_TAG}int": _Rules.construct_int,

@@ -148,11 +148,18 @@ def _protocol(configs: Sequence[Configuration]) -> str:
         )
     else:
         shape = f"{said('ways')}-way {said('shots')}-shot, queries per class: {said('queries')}"
-    weights = _either(_TESTED[spec.protocol.selection] for spec in specs)
+    weights = _either(_tested(spec) for spec in specs)
     steps = _distinct(config.steps_at_test for config in configs)
     if len(steps) == 1:
         shape = f"{shape}, inner steps at test: {steps[0]}"
     return f"{shape}. Tested weights: {weights}."
+
+
+def _tested(spec: RunSpec) -> str:
+    """Which weights a run tests."""
+    if spec.weights is not None and not spec.weights.training:
+        return "those of a file from elsewhere"
+    return _TESTED[spec.protocol.selection]
 
 
 def _normalization(configs: Sequence[Configuration]) -> str:

@@ -35,6 +35,8 @@ CURVE = "metrics.jsonl"
 """The training curve."""
 NUMBERS = ("episodes", "genotypes", "embeddings", "metrics")
 """The files that numbers are made from, beside those of evaluations, without ``.jsonl``."""
+OF_FIGURES = ("fits", "mixtures")
+"""The files of what figures of single tasks show, likewise."""
 
 PARTS = ("checkpoints", "evaluations", "trackers")
 """Folders in the folder of a run."""
@@ -81,6 +83,12 @@ class RunStore:
     def forget_training(self) -> None:
         """Remove the states of a training whose weights are kept."""
         for path in (self.checkpoint, self.best_checkpoint):
+            path.unlink(missing_ok=True)
+
+    def forget_tests(self) -> None:
+        """Remove what was found with weights that are gone."""
+        stale = [path for path in self.number_files() if path.name != CURVE]
+        for path in (*stale, *(self.folder / f"{stem}.jsonl" for stem in OF_FIGURES)):
             path.unlink(missing_ok=True)
 
     def episodes_of(self, evaluation: str = "") -> Path:
@@ -269,13 +277,22 @@ class RunStore:
         """Add a point of the training curve."""
         _append(self.folder / "metrics.jsonl", [json.dumps({"step": step, **values})])
 
-    def rewind_metrics(self, step: int) -> None:
-        """Forget points after ``step``: a resumed run makes them again."""
+    def rewind_metrics(self, step: int, *, without: str = "") -> None:
+        """Forget points after ``step``: a resumed run makes them again.
+
+        Args:
+            step: a meta-step.
+            without: a value; the points of that step that have it are forgotten as well.
+        """
         path = self.folder / "metrics.jsonl"
         lines = lines_of(path)
         points = _parsed(lines, path, "step")
         if path.exists():
-            kept = [line for line, at in zip(lines, points, strict=True) if at["step"] <= step]
+            kept = [
+                line
+                for line, at in zip(lines, points, strict=True)
+                if at["step"] < step or (at["step"] == step and without not in at)
+            ]
             replace_lines(path, kept)
 
     def append_timing(self, values: Mapping[str, Any]) -> None:

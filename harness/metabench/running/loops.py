@@ -370,13 +370,16 @@ class Loops:
         """Where an earlier start stopped, and the scalars of its steps since the last point."""
         if not self.store.checkpoint.exists():
             self.store.rewind_metrics(0)
+            if self.planned.spec.training.meta_steps:
+                self.store.forget_tests()  # of weights that other code may have trained
             return _State(), []
         kept = self._load_states()
-        self.store.rewind_metrics(kept["step"])
+        unjudged = bool(kept.get(UNJUDGED))
+        self.store.rewind_metrics(kept["step"], without=VAL_SCORE if unjudged else "")
         self._say("message", text=f"resumes at meta-step {kept['step']:,}")
         state = _State(kept["step"], kept.get("best"), kept.get(SKIPPED), kept.get("in_a_row", 0))
         pending = kept.get("pending", [])
-        if kept.get(UNJUDGED):
+        if unjudged:
             if self.control.leader is not None:
                 self.control.leader.load(self.built.learner)
             state = self._judge(state, pending)

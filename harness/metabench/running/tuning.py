@@ -205,9 +205,12 @@ def run_trials(
     trials = folder / TRIALS
     while True:
         for one in studies:
-            one.propose(at_once if one.sampler.name == "tpe" else MAX_TRIALS)
             one.plan(planner)
             one.judge(trials)
+            if not one.pending:  # else TPE would not know how they score
+                one.propose(at_once if one.sampler.name == "tpe" else MAX_TRIALS)
+                one.plan(planner)
+                one.judge(trials)
         runs = [run for one in studies for run in one.pending]
         record = record.model_copy(update={"studies": tuple(one.record for one in studies)})
         write_tuning(record, folder)

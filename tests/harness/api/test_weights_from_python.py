@@ -115,3 +115,26 @@ def test_weights_from_elsewhere_need_a_learner(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="do not fit network mlp"):
         metabench.evaluate(path, learner="maml", suite="toy-regression", budget="smoke", limit=1,
                            out=tmp_path, on_event=lambda event: None)  # fmt: skip
+
+
+def test_values_of_one_learner_are_swept_on_weights_from_elsewhere(tmp_path: Path) -> None:
+    import torch
+
+    from metabench.api.weights import plan_of
+    from metabench.planning.overrides import parse_changes
+    from metabench.plugin.catalog import load_catalog
+
+    path = tmp_path / "elsewhere.pt"
+    sizes = {"layer1": (1, 50), "layer2": (50, 50), "layer3": (50, 50), "layer4": (50, 50)}
+    weights = {}
+    for name, (inputs, outputs) in {**sizes, "head": (50, 1)}.items():
+        weights[f"{name}.weight"] = torch.zeros(inputs, outputs)
+        weights[f"{name}.bias"] = torch.zeros(outputs)
+    torch.save(weights, path)
+    test = {
+        "suite": "toy-regression",
+        "changes": parse_changes(["learner[maml].inner_lr=0.1,0.2"]),
+    }
+    planned = plan_of([path], load_catalog(), learner="maml", network=None, **test)
+    assert [one.spec.learner.params["inner_lr"] for one in planned] == [0.1, 0.2]
+    assert [one.told_by[-1] for one in planned] == ["inner_lr=0.1", "inner_lr=0.2"]

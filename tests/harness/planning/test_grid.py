@@ -140,6 +140,17 @@ def test_a_sweep_makes_runs_of_each_combination(catalog: Catalog) -> None:
     assert len({run.spec.run_id for run in runs}) == len(runs)
 
 
+def test_a_value_that_a_learners_own_hides_is_not_in_the_name_of_its_run(catalog: Catalog) -> None:
+    sets = ("learner.inner_lr=0.1,0.2", "learner[maml].inner_lr=0.5")
+    runs = planned(catalog, learners=("maml", "reptile"), sets=sets)
+    found = {run.label: run.spec.learner.params["inner_lr"] for run in runs}
+    assert found == {
+        "maml 10-shot seed 0": 0.5,
+        "reptile 10-shot inner_lr=0.1 seed 0": 0.1,
+        "reptile 10-shot inner_lr=0.2 seed 0": 0.2,
+    }
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -202,6 +213,15 @@ def test_a_plan_file_says_what_the_command_says(catalog: Catalog, tmp_path: Path
             "learners: [maml]\nsuites: [toy-regression]\nset: {learner.a: 1}\n"
             "sweep: {learner.a: [1, 2]}",
             "learner.a stands in set and in sweep",
+        ),
+        (
+            "learners: [maml]\nsuites: [toy-regression]\nset: {network.hidden: 1, space.hidden: 2}",
+            "network.hidden and space.hidden are one parameter",
+        ),
+        (
+            "learners: [maml]\nsuites: [toy-regression]\nset: {network.hidden: 1}\n"
+            "sweep: {space.hidden: [1, 2]}",
+            "network.hidden and space.hidden are one parameter",
         ),
         ("- maml", "does not describe a plan"),
         ("learners: 3\nsuites: [toy-regression]", "learners=3 is not valid: .* a list"),

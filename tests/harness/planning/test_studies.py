@@ -13,11 +13,19 @@ from metabench.errors import DataError, UsageError
 from metabench.planning.grid import Grid, read_grid, read_plan, write_grid
 from metabench.planning.ranges import Range, read_range
 from metabench.planning.samplers import Sampler, Told
-from metabench.planning.tuning import Planner, Study, TuningPlan, split_ranges, studies_of
+from metabench.planning.tuning import (
+    Parameter,
+    Planner,
+    Study,
+    TuningPlan,
+    split_ranges,
+    studies_of,
+)
 from metabench.plugin.catalog import Catalog
 
 LR = "learner.inner_lr"
 STEPS = "learner.inner_steps"
+MAML = "learner[maml]"
 
 
 def plan_of(**fields: Any) -> TuningPlan:
@@ -193,3 +201,48 @@ def test_tpe_learns_from_the_trials_and_repeats_itself(catalog: Catalog) -> None
     early, late = told[:10], told[-10:]
     means = [sum(score(one.values) for one in part) / 10 for part in (late, early)]
     assert all(low < high for low, high in pairwise(means))
+
+
+def test_a_value_of_one_learner_leaves_nothing_of_it_to_tune(catalog: Catalog) -> None:
+    """Else its trials would be one run, and the choice among them would say a rate it has not."""
+    plan = plan_of(
+        learners=("maml", "anil"),
+        set={"learner[maml].inner_lr": 0.5},
+        sweep={LR: [0.1, 0.2], STEPS: [1, 2]},
+    )
+    maml, anil = studies(catalog, plan)
+    assert [one.path for one in maml.parameters] == [STEPS]
+    assert [one.path for one in anil.parameters] == [LR, STEPS]
+    own = plan_of(learners=("maml", "anil"), sweep={LR: [0.1, 0.2], f"{MAML}.inner_lr": [3, 4]})
+    maml, anil = studies(catalog, own)
+    assert [one.path for one in maml.parameters] == [f"{MAML}.inner_lr"]
+    assert [one.path for one in anil.parameters] == [LR]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"set": {"space.hidden": 1}, "sweep": {"network.hidden": [2, 3]}},
+        {"sweep": {"network.hidden": [2, 3], "space.hidden": [4, 5]}},
+        {"ranges": {"network.hidden": "2..3"}, "set": {"space.hidden": 1}},
+    ],
+)
+def test_one_parameter_under_two_names_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="hidden are one parameter"):
+        plan_of(**fields).parameters()
+
+
+def test_a_seed_that_stands_twice_in_a_plan_counts_once(catalog: Catalog) -> None:
+    """A tuning would say that it rests on two runs."""
+    (study,) = studies(catalog, plan_of(sweep={LR: [0.1, 0.2]}, seeds=[1, 0, 1]))
+    assert study.base.seeds == (1, 0)
+
+
+def test_a_long_range_of_whole_numbers_is_counted_and_not_written_out(catalog: Catalog) -> None:
+    """As a tuple, these numbers would fill the memory of a machine."""
+    long = Parameter("learner.n", Range(1, 10**15))
+    assert long.listed is not None
+    assert len(long.listed) == 10**15
+    draws = sampler(catalog, "grid", ranges={"budget.meta_steps": "1..10000000"})
+    with pytest.raises(UsageError, match="has 10,000,000 trials, more than 10,000"):
+        draws.check()

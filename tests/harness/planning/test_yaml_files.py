@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 from typer.testing import CliRunner
@@ -21,6 +21,7 @@ from metabench.papers.claims.schema import load_claims
 from metabench.papers.reference_files import load_reference
 from metabench.planning import yaml_files
 from metabench.planning.grid import read_grid
+from metabench.planning.overrides import read_value, written
 from metabench.planning.suite import load_suite
 from metabench.planning.validation import truth_for_a_number
 from metabench.planning.yaml_files import read_yaml
@@ -238,6 +239,23 @@ def test_a_bad_value_is_one_short_sentence(words: str, said: str) -> None:
     assert said in done.stderr
     assert len(done.stderr) < 1000
     assert "Traceback" not in done.stderr
+
+
+@given(
+    st.text("0123456789eE+-._oxab~:,[]{}'\" #") | st.integers() | st.booleans() | st.none()
+    | st.floats(allow_nan=False)
+)  # fmt: skip
+@example("1e-3")
+@example("0o7")
+@example("010")
+@example("1.e5")
+@example("1,5")
+def test_what_is_written_is_read_as_the_same_value(value: Any) -> None:
+    """A number for text would make the command of a record another run."""
+    for wanted in (value, {"name": [value]}):
+        found = read_value("--set a.b=", written(wanted))
+        assert (type(found), found) == (type(wanted), wanted)
+        assert repr(read_yaml(yaml_files.file_text({"a": wanted}))) == repr({"a": wanted})
 
 
 def test_the_same_value_may_be_given_twice() -> None:

@@ -249,6 +249,49 @@ def test_a_stop_within_meta_validation_loses_no_step(
         assert (cut.store.folder / name).read_bytes() == (whole.store.folder / name).read_bytes()
 
 
+def test_a_kill_after_a_meta_validation_that_was_made_up_for_repeats_no_point(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    changes = {
+        "budget": {"meta_steps": 6, "meta_batch": 2, "val_every": 2},
+        "protocol": {"episodes": 5, "val_episodes": 6, "selection": "meta-val"},
+    }
+    made = planned(catalog, **changes)
+    asked = iter([False, True])  # within the meta-validation after step 2
+    with pytest.raises(Interrupted):
+        run(made, catalog, tmp_path / "cut", stopped=lambda: next(asked))()
+    with pytest.raises(Killed):  # once its score is written, and before any step is saved
+        run(made, catalog, tmp_path / "cut", emit=kill_at("meta-val", 2))()
+    cut, whole = (run(made, catalog, tmp_path / name) for name in ("cut", "whole"))
+    cut()
+    whole()
+    for name in ("episodes.jsonl", "metrics.jsonl", "checkpoints/weights.safetensors"):
+        assert (cut.store.folder / name).read_bytes() == (whole.store.folder / name).read_bytes()
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_episodes_of_weights_that_are_gone_are_tested_again(
+    catalog: Catalog, tmp_path: Path, damaged: bool
+) -> None:
+    """Other code may have trained them; then the file would hold scores of two trainings."""
+    made = planned(catalog, protocol={"episodes": 60, "selection": "last"})
+    with pytest.raises(Killed):
+        run(made, catalog, tmp_path / "cut", emit=kill_at("meta-test", 100))()
+    cut, whole = (run(made, catalog, tmp_path / name) for name in ("cut", "whole"))
+    path = cut.store.episodes_of()
+    first, *others = path.read_text().splitlines(keepends=True)
+    other_code = json.dumps({**json.loads(first), "score": 123.0})
+    path.write_text("".join([f"{other_code}\n", *others]))
+    if damaged:
+        cut.store.weights.write_bytes(b"nothing")
+    else:
+        cut.store.weights.unlink()
+    cut()
+    whole()
+    for name in ("episodes.jsonl", "evaluations/extrapolation.jsonl", "fits.jsonl"):
+        assert (cut.store.folder / name).read_bytes() == (whole.store.folder / name).read_bytes()
+
+
 def test_the_record_says_why_a_run_was_interrupted(catalog: Catalog, tmp_path: Path) -> None:
     made = planned(catalog)
     control = Control(emit=quiet, stopped=lambda: True, why=lambda: "time limit")

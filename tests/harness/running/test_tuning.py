@@ -105,6 +105,31 @@ def test_a_tuning_that_was_stopped_gives_what_one_that_was_not_gives(tmp_path: P
     assert cut.studies == whole.studies
 
 
+def test_a_sampler_that_learns_waits_for_what_a_stopped_tuning_has_begun(tmp_path: Path) -> None:
+    """Else the next values are proposed as if the trial under way had failed."""
+    pytest.importorskip("optuna")
+    options: Any = {
+        "sweep": {},
+        "ranges": {"learner.inner_lr": "1e-4..1e-1:log"},
+        "sampler": "tpe",
+        "trials": 8,
+        "changes": {**SHORT, "budget.meta_steps": 1},
+    }
+    done = []
+
+    def stopping(event: RunEvent) -> None:
+        if event.kind == "run-done":
+            done.append(event.run_id)
+            if len(done) == 6:  # the best so far
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuned(tmp_path / "a", on_event=stopping, **options)
+    whole, cut = tuned(tmp_path / "b", **options), tuned(tmp_path / "a", **options)
+    assert [t.values for t in cut.studies[0].trials] == [t.values for t in whole.studies[0].trials]
+    assert cut.studies == whole.studies
+
+
 def test_a_second_process_is_kept_off(tmp_path: Path) -> None:
     with locked(tmp_path / ".lock"), pytest.raises(metabench.MetabenchError, match="Another proc"):
         tuned(tmp_path)

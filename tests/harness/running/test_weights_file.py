@@ -155,6 +155,58 @@ def test_a_setting_of_the_suite_brings_its_protocol(catalog: Catalog, tmp_path: 
     assert "limit" in record.stamps
 
 
+def test_on_another_suite_the_record_says_how_the_weights_were_chosen(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    """Its own protocol selects by meta-validation, and has other shots in meta-training."""
+    protocol = {"selection": "last", "train_shots": 7, "val_queries": 9, "val_episodes": 3}
+    first = trained(catalog, tmp_path, protocol={**protocol, "episodes": 2})
+    text = Path(str(catalog.suites["toy-regression"])).read_text(encoding="utf-8")
+    other = tmp_path / "other-toy.yaml"
+    other.write_text(text.replace("name: toy-regression", "name: other-toy", 1), encoding="utf-8")
+    record, _ = evaluated(
+        catalog, first.store.folder, tmp_path, WeightsTest(suite=str(other), limit=2)
+    )
+    found = record.spec.protocol.model_dump()
+    assert record.spec.suite == "other-toy"
+    assert {name: found[name] for name in protocol} == protocol
+    assert found["train_queries"] is None
+
+
+@pytest.mark.parametrize("request_", [WeightsTest(), WeightsTest(setting="5-shot")])
+def test_what_is_not_said_of_the_data_is_as_in_the_training(
+    catalog: Catalog, tmp_path: Path, request_: WeightsTest
+) -> None:
+    own = {"center": 2.0, "noise_std": 0.5}
+    first = trained(catalog, tmp_path, data=own, budget={"meta_steps": 1, "meta_batch": 1})
+    weights = weights_file.read_trained(first.store.folder)
+    assert weights is not None
+    for changes, wanted in (({}, own), ({"noise_std": 0.1}, {**own, "noise_std": 0.1})):
+        asked = replace(request_, changes={"data": changes}, limit=2)
+        spec = plan_test(weights, asked, catalog).spec
+        for before, now in zip(first.store.read_record().spec.sources, spec.sources, strict=True):
+            assert now.params == {**before.params, **wanted}
+
+
+def test_a_test_says_the_versions_of_metric_and_data_that_it_uses(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    first = trained(catalog, tmp_path, budget={"meta_steps": 1, "meta_batch": 1})
+    weights = weights_file.read_trained(first.store.folder)
+    assert weights is not None
+    newer = replace(
+        catalog,
+        metrics={**catalog.metrics, "mse": replace(catalog.metric("mse"), version=7)},
+        datasets={
+            **catalog.datasets,
+            "toy-regression": replace(catalog.dataset("toy-regression"), version=8),
+        },
+    )
+    spec = plan_test(weights, WeightsTest(), newer).spec
+    assert spec.metric_version == 7
+    assert {source.version for source in spec.sources} == {8}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -162,6 +214,9 @@ def test_a_setting_of_the_suite_brings_its_protocol(catalog: Catalog, tmp_path: 
         ({"learner": {"inner_rl": 0.1}}, "inner_rl"),
         ({"space": {"width": 3}}, "--set network.width belongs to the training"),
         ({"budget": {"meta_steps": 3}}, "--set budget.meta_steps belongs to the training"),
+        ({"protocol": {"selection": "meta-val"}}, "--set protocol.selection belongs to a training"),
+        ({"protocol": {"shots": 2, "train_shots": 3}}, "--set protocol.train_shots belongs to a"),
+        ({"protocol": {"val_episodes": 3}}, "--set protocol.val_episodes belongs to a training"),
     ],
 )
 def test_what_concerns_the_training_cannot_be_set(
@@ -287,8 +342,28 @@ def test_weights_from_elsewhere_are_the_initial_weights(
     (found,) = read_runs(tmp_path).runs
     kept = restore(found.folder, catalog, device=CPU).built.learner.state_dict()["weights"]
     assert all(torch.equal(kept[name], weights[name]) for name in weights)
-    (row,) = build_report(read_runs(tmp_path)).tables[0].rows
+    table = build_report(read_runs(tmp_path)).tables[0]
+    (row,) = table.rows
     assert row.name == f"maml (weights of {name})"
+    assert "Tested weights: those of a file from elsewhere." in str(table.caption)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"budget": {"meta_steps": 3}},
+        {"budget[maml]": {"val_every": 3}},
+        {"protocol": {"selection": "last"}},
+    ],
+)
+def test_what_concerns_a_training_cannot_be_set_for_weights_from_elsewhere(
+    catalog: Catalog, tmp_path: Path, changes: dict[str, dict[str, object]]
+) -> None:
+    request = RunRequest(
+        learners=("maml",), suite="toy-regression", budget="smoke", changes=changes
+    )
+    with pytest.raises(UsageError, match="belongs to a training"):
+        plan_foreign(tmp_path / "elsewhere.pt", "0", request, catalog)
 
 
 def test_what_does_not_fit_a_network_is_named(catalog: Catalog, tmp_path: Path) -> None:

@@ -515,6 +515,21 @@ def test_what_a_list_leaves_open_is_noted(tmp_path: Path, data_root: Path) -> No
     )
 
 
+def test_a_listed_image_that_is_absent_is_not_one_of_another_folder(
+    photos: Path, data_root: Path
+) -> None:
+    for path in photos.rglob("?.*"):
+        path.rename(path.with_name(f"{path.parent.name}_{path.name}"))
+    absent, other = (sorted((photos / KINDS[i]).iterdir())[0] for i in (0, 1))
+    rows = [f"{p.relative_to(photos)},{p.parent.name}" for p in photos.rglob("*_?.*") if p != other]
+    other.rename(other.with_name(absent.name))  # which no line of its own lists
+    absent.unlink()
+    (photos / "labels.csv").write_text("\n".join(["filename,label", *rows]))
+    data = load(of(photos))
+    sizes = dict(zip(data.class_names, np.diff(data.offsets).tolist(), strict=True))
+    assert sizes[KINDS[0]] == 6
+
+
 def two_labels(path: Path) -> None:
     path.write_text(path.read_text() + "ant_0.png,bee\n")
 

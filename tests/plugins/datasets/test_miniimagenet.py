@@ -246,6 +246,27 @@ def test_listed_images_that_are_absent_are_counted_and_stamped(
     assert pack.index.shape[0] == 197
 
 
+def test_an_absent_image_is_not_that_of_another_class_with_its_name(
+    folder: Path, data_root: Path
+) -> None:
+    """In class folders whose files are all called 0.png, 1.png and so on."""
+    labels = [label for of_part in CLASSES.values() for label in of_part]
+    for part, of_part in CLASSES.items():
+        lines = [f"{n}.png,{label}" for label in of_part for n in range(PER_CLASS)]
+        lines = [line for line in lines if line != "1.png,n01532829"]
+        (folder / f"{part}.csv").write_text("\n".join(["filename,label", *lines]))
+    for label in labels:
+        (folder / label).mkdir(parents=True)
+        for n, (_, pixels) in enumerate(images_of(label)):
+            (folder / label / f"{n}.png").write_bytes(encoded(pixels))
+    lacking = max(labels)  # whose image would be taken from n01532829, which does not list it
+    (folder / lacking / "1.png").unlink()
+    pack = pack_small(folder)
+    sizes = {entry.name.split("/")[1]: entry.stop - entry.start for entry in pack.index.classes}
+    assert (sizes[lacking], sizes["n01532829"]) == (1, 1)
+    assert pack.index.notes == ("1 of the 199 listed images are missing.",)
+
+
 def drop_class(folder: Path) -> None:
     for path in (folder / "images").glob("n01532829*"):
         path.unlink()

@@ -326,6 +326,19 @@ def test_the_release_keeps_its_own_split(
     assert again.index.digest == pack.index.digest
 
 
+def test_folders_of_a_release_may_have_capitals(
+    tmp_path: Path, data_root: Path, pictures: list[bytes]
+) -> None:
+    content = {
+        name.replace("/train/", "/Train/").replace("/val/", "/VAL/"): data
+        for name, data in released(textures.DOMAIN, 1, pictures).items()
+    }
+    archive = dataclasses.replace(textures.ARCHIVE, per_class=1)
+    pack = import_archive(archive, as_folder(content, tmp_path / "release"))
+    (split,) = pack.index.splits.values()
+    assert [len(split[name]) for name in SPLITS] == [*textures.DOMAIN.sizes]
+
+
 def test_a_release_with_a_class_in_two_splits_is_refused(
     tmp_path: Path, data_root: Path, pictures: list[bytes]
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -53,12 +53,12 @@ def by_lists(originals: Originals, images: Sequence[str]) -> Listed | None:
     """
     lists = {part: rows for part, rows in _lists(originals).items() if rows is not None}
     rows = [(part, file, label) for part, pairs in lists.items() for file, label in pairs]
-    homes = _homes(images)
+    homes, folders = _homes(images), {_folder(image) for image in images}
     found = Listed()
     label_of: dict[str, str] = {}
     absent = []
     for part, file, label in rows:
-        image = _image(file, homes)
+        image = _image(file, homes, folders)
         if image is None:
             absent.append(file)
             continue
@@ -134,12 +134,17 @@ def _homes(images: Iterable[str]) -> Mapping[str, list[str]]:
     return homes
 
 
-def _image(file: str, homes: Mapping[str, list[str]]) -> str | None:
-    """The image of a line: what ends as the line says, if one does; else the one of that name."""
+def _image(file: str, homes: Mapping[str, list[str]], folders: Container[str]) -> str | None:
+    """The image of a line: what ends as the line says, if one does; else the one of that name.
+
+    It lies in the folder that the line names, where there is such a folder: ``cat/0.png`` that is
+    absent is not ``dog/0.png``.
+    """
     wanted = posixpath.normpath(file.replace("\\", "/"))
     candidates = homes.get(posixpath.basename(wanted), [])
     own = [image for image in candidates if f"/{image}".endswith(f"/{wanted}")]
-    fitting = own or candidates
+    home = _folder(wanted)
+    fitting = own or [one for one in candidates if home not in folders or _folder(one) == home]
     return fitting[0] if len(fitting) == 1 else None
 
 

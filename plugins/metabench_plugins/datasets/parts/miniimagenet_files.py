@@ -172,8 +172,12 @@ def _from_lists(
     for file, label in rows:
         n_rows += 1
         candidates = homes.get(file.rpartition("/")[2], [])
-        # In class folders the same file name may stand for several images.
-        own = [home for home in candidates if home.endswith(f"{label}/{file}")] or candidates
+        # In class folders the same file name may stand for several images, also of other classes.
+        own = [home for home in candidates if home.endswith(f"{label}/{file}")] or [
+            home
+            for home in candidates
+            if (folder := _IN_FOLDER.search(home)) is None or folder["label"] == label
+        ]
         if own:
             found.setdefault(label, set()).add(own[0])
         else:

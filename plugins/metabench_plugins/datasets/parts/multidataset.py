@@ -56,7 +56,7 @@ class Domain:
         splits: dict[str, list[str]] = {split: [] for split in SPLITS}
         for file in originals.names:
             if found := member.search(file):
-                name, split = found[2], splits[f"meta-{found[1]}"]
+                name, split = found[2], splits[f"meta-{found[1].lower()}"]
                 classes.setdefault(name, []).append(file)
                 if not split or split[-1] != name:
                     split.append(name)
