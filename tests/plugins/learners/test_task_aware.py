@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -384,6 +385,38 @@ def test_a_restored_learner_goes_on_bit_by_bit(kind: str, progress: float) -> No
     assert whole.outer.weights.keys() == again.outer.weights.keys()
     for name, weight in whole.outer.weights.items():
         assert torch.equal(weight, again.outer.weights[name])
+
+
+@pytest.mark.parametrize("kind", PHASES)
+def test_a_state_of_an_earlier_phase_is_restored_as_a_new_learner_would(kind: str) -> None:
+    """The best weights may be older than the phase in which meta-training ends."""
+    whole, again = mnas(**PHASES[kind]), mnas(**PHASES[kind])
+    whole.meta_step(batch(1), progress=0.1, rng=rng(1))
+    state = copy.deepcopy(whole.state_dict())
+    whole.meta_step(batch(2), progress=0.9, rng=rng(2))
+    for learner in (whole, again):
+        learner.load_state_dict(state)
+        learner.meta_step(batch(3), progress=0.2, rng=rng(3))
+    assert whole.outer.weights.keys() == again.outer.weights.keys()
+    for name, weight in whole.outer.weights.items():
+        assert torch.equal(weight, again.outer.weights[name]), name
+
+
+def test_another_architecture_is_restored_in_the_same_phase() -> None:
+    """As those of two seeds, whose networks differ in their weights."""
+    learners = []
+    for chosen in (0, 1):
+        learner = mnas(architecture="shared")
+        (logits,) = learner._arch.values()
+        logits.data[:, chosen] += 1
+        learner.meta_step(batch(1), progress=0.9, rng=rng(1))
+        learners.append(learner)
+    linear, skips = learners
+    assert linear._genotype != skips._genotype
+    linear.load_state_dict(skips.state_dict())
+    assert linear._genotype == skips._genotype
+    found, wanted = (one.adapt(batch().support, rng=rng()) for one in learners)
+    assert torch.equal(found.predict(batch().query.x), wanted.predict(batch().query.x))
 
 
 def test_the_encoder_averages_states_and_reconstructs_last_sample_first() -> None:
