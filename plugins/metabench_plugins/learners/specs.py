@@ -512,7 +512,7 @@ def _tadam() -> Iterator[LearnerSpec]:
     module = "metabench_plugins.learners.tadam"
     yield LearnerSpec(
         name="tadam",
-        version=1,
+        version=2,
         summary="TADAM: class means under a scaled metric, in an embedding conditioned on the task "
         "and trained together with a classifier (Oreshkin et al. 2018).",
         kinds=("classification",),
