@@ -283,7 +283,7 @@ def _searching() -> Iterator[LearnerSpec]:
     )
     yield LearnerSpec(
         name="metanas-maml",
-        version=3,
+        version=4,
         summary="MetaNAS with MAML instead of Reptile as the meta-learner; this is our extension.",
         params="metabench_plugins.learners.maml:MamlSearchParams",
         factory="metabench_plugins.learners.maml:Maml",
