@@ -269,6 +269,13 @@ _MNAS = (
         where="M-NAS, Few Shot Classification",
         when={"task": "classification", "learner.reduction": "per_shot"},
     ),
+    SourceDeviation(
+        source="modulation acts on all weights of the network",
+        here="scale and shift of norm layers are not modulated",
+        why="the code of HSML, whose gates they are, has none for these",
+        where="M-NAS, Transferable Knowledge Modulation",
+        when={"task": "classification", "learner.modulate": True},
+    ),
 )
 
 _MNAS_PER_TASK = (
