@@ -289,6 +289,8 @@ class Mnas(GradientLearner):
         else:
             arch = share(self._arch, n_tasks) if self._controller is None else self._controller(z)
             mixture, found = self._mixture(arch, rng=rng, progress=progress)
+            if found is not None and len(found) == 1:  # a strategy may give one for all tasks
+                found = found * n_tasks
             if progress is not None and penalty is not None:
                 penalty = penalty + self._loss_term(arch, progress)
         return Start(

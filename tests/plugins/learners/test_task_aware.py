@@ -25,6 +25,7 @@ from metabench_plugins.learners.parts.task_encoder import ImageEmbedding, TaskEn
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 from metabench_plugins.spaces.toy_cell import CELL, ToyCell, ToyCellParams
 from metabench_plugins.strategies.darts import Darts, DartsParams
+from metabench_plugins.strategies.fixed import Fixed, FixedParams
 from metabench_plugins.strategies.gumbel import Gumbel, GumbelParams
 from metabench_plugins.strategies.parts.decoding import harden
 
@@ -363,6 +364,16 @@ def test_with_retraining_the_decoded_architectures_run_at_the_end_of_the_search(
     )
     assert ((hard == 0) | (hard == 1)).all()
     assert not ((soft == 0) | (soft == 1)).all()
+
+
+def test_a_strategy_that_gives_one_architecture_gives_it_to_each_task() -> None:
+    own = context(MnasParams(embedding=8, **INNER, architecture="shared"), searched=True)
+    learner = Mnas(replace(own, strategy=Fixed(FixedParams())))
+    adapted = learner.adapt(batch().support, rng=rng())
+    assert adapted.genotypes is not None
+    assert adapted.n_params is not None
+    assert len(adapted.genotypes) == len(adapted.n_params) == TASKS
+    assert len(set(adapted.genotypes)) == 1
 
 
 PHASES = {
