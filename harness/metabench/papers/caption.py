@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from metabench.papers.verdict import WIDTH_FACTOR
 from metabench.plugin.contracts.metric import MetricFacts
@@ -13,8 +13,7 @@ from metabench.reports.captions import (
     protocol_notes,
     scores_notes,
 )
-from metabench.reports.row_notes import Entry, dominated
-from metabench.results.configurations import Configuration
+from metabench.reports.row_notes import Entry, notes_on_rows
 from metabench.stats import RESAMPLES
 
 _VERDICTS = (
@@ -37,20 +36,29 @@ def paper_facts(
     """What our columns next to a paper's show, for the rows in them, in sentences."""
     configs = [config for _, config in entries]
     scores, *others = scores_notes(configs, metric=metric, interval=interval)
-    notes = [*others, *_conditions(configs), *budget_notes(configs), dominated(entries)]
+    rows = _by_place(entries, notes_on_rows)
+    notes = [*others, *_by_place(entries, _conditions), *budget_notes(configs), *rows]
     return (f"Ours: {scores}", *filter(None, notes), *_VERDICTS)
 
 
-def _conditions(configs: Sequence[Configuration]) -> list[str]:
-    """How ours were trained and tested, once for all settings of suites where that is the same."""
-    places: dict[str, list[Configuration]] = {}
-    for config in configs:
+def _conditions(entries: Sequence[Entry]) -> list[str]:
+    """How ours were trained and tested."""
+    configs = [config for _, config in entries]
+    return [*protocol_notes(configs), *inequality_notes(configs)]
+
+
+def _by_place(
+    entries: Sequence[Entry], notes: Callable[[Sequence[Entry]], Sequence[str]]
+) -> list[str]:
+    """Notes on the rows of each setting of a suite, once for all settings where they are equal."""
+    places: dict[str, list[Entry]] = {}
+    for row, config in entries:
         place = f"{config.spec.suite} @ {config.setting_and_evaluation}"
-        places.setdefault(place, []).append(config)
+        places.setdefault(place, []).append((row, config))
     where: dict[tuple[str, ...], list[str]] = {}
     for place, group in places.items():
-        sentences = (*protocol_notes(group), *inequality_notes(group))
-        where.setdefault(sentences, []).append(place)
+        if sentences := tuple(notes(group)):
+            where.setdefault(sentences, []).append(place)
     if len(places) < 2:
         return [one for sentences in where for one in sentences]
     return [f"{', '.join(names)}: {' '.join(sentences)}" for sentences, names in where.items()]

@@ -152,10 +152,14 @@ def _further_lines(
 ) -> list[tuple[PrintedRow, list[Entry]]]:
     """Rows of the same shape for configurations that belong to no row of the paper."""
     others = [e for e in entries if not any(_is_row(row, e[1]) for row in reference.rows)]
-    groups = {(row.group, row.setting): None for row in reference.rows}
+    groups: dict[str | None, set[str]] = {}
+    for row in reference.rows:
+        groups.setdefault(row.setting, set()).add(row.group)
     lines = []
     for learner in sorted({row.learner for row, _ in others}):
-        for group, setting in groups:
+        for setting, names in groups.items():
+            # Of several blocks of one setting, ours belongs to none.
+            group = min(names) if len(names) == 1 else ""
             here = [
                 (row, config)
                 for row, config in others

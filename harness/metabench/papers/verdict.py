@@ -6,9 +6,10 @@ The rule, from the first line that applies:
     Nothing is printed; or our runs are stamped (smoke, lite, limit, custom, synthetic, subset,
     substitute, ...); or they differ from the paper in protocol or budget, or from the suite in
     parameters; or what suite or learner do otherwise makes another experiment; or we have no
-    interval; or the spread over episodes that the printed half-width implies (half-width * sqrt(n)
-    / 1.96, where n and formula are known) is more than a factor of 2 from ours, and more than
-    sampling gives: then something in the protocol is not the same, whatever the means say.
+    interval or another unit; or the spread over episodes that the printed half-width implies
+    (half-width * sqrt(n) / 1.96, where n and formula are known) is more than a factor of 2 from
+    ours, and more than sampling gives: then something in the protocol is not the same, whatever
+    the means say.
 ``differs``
     The difference is larger than sqrt(our half-width^2 + printed half-width^2); without a printed
     half-width: the printed value lies outside our interval. It is signed, ours minus printed.
@@ -66,7 +67,7 @@ class Verdict:
     Attributes:
         outcome: one of five.
         reason: why, with the numbers.
-        difference: ours minus printed, in the unit; None where nothing is printed.
+        difference: ours minus printed, in the unit; None where nothing is printed, or in another.
         unstated: facts of the protocol that the source does not state, where the numbers were
             compared all the same.
     """
@@ -101,11 +102,11 @@ def verdict_on_cell(
         absence = _DASH if printed.status == "not reported" else _LOST
         note = f" ({printed.note})" if printed.note else ""
         return Verdict("not comparable", f"{absence}{note}.", None)
-    difference = ours.mean - printed.value
+    difference = ours.mean - printed.value if ours.unit == printed.unit else None
     spreads = _spreads(printed, spread=spread, chance=chance)
     other = [one.label for one in listed if not one.deviation.comparable]
     apart = [f"{', '.join(other)} makes it another experiment than the source's"] if other else []
-    if found := [*deviations, *apart, *_unlike(ours, spreads)]:
+    if found := [*deviations, *apart, *_unlike(ours, printed, spreads)]:
         reason = f"{'; '.join(found)}.{_named_deviations(listed)}"
         return Verdict("not comparable", reason, difference)
     outcome, reason = _compare(ours, printed, printed.value)
@@ -138,7 +139,8 @@ def _spreads(
     if implied is None or spread is None or chance is None:
         return None
     here, there = number(spread, printed.unit), number(implied, printed.unit)
-    ratio = implied / spread if spread > 0 else math.inf
+    without_spread = math.inf if implied > 0 else 1.0
+    ratio = implied / spread if spread > 0 else without_spread
     words = (
         f"{here} in our runs, {there} implied by the printed half-width, a ratio of {ratio:.2f}; "
         f"sampling alone gives {chance.low:.2f} to {chance.high:.2f}"
@@ -146,8 +148,10 @@ def _spreads(
     return _Spreads(words, ratio, ratio in chance)
 
 
-def _unlike(ours: TableCell, spreads: _Spreads | None) -> list[str]:
+def _unlike(ours: TableCell, printed: PrintedCell, spreads: _Spreads | None) -> list[str]:
     """What the numbers themselves say against a comparison."""
+    if ours.unit != printed.unit:
+        return [f"our number is in {ours.unit}, the printed one in {printed.unit}"]
     if math.isnan(ours.half_width):
         return [f"our {number(ours.mean, ours.unit)} has no interval"]
     if spreads is None or spreads.by_chance:

@@ -214,7 +214,7 @@ def _tabular(table: CompactTable, panel: Panel, size: Size, notes: _Notes) -> st
         line = table.lines[position]
         if line.block != block:
             lines += ["\\midrule"] * (number > 0)
-            lines.append(_heading_of_block(line.block, panel))
+            lines += [_heading_of_block(line.block, panel)] if line.block else []
             block = line.block
         lines.append(_line(line, panel, size, notes))
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])

@@ -90,9 +90,7 @@ def _legend(evaluations: Sequence[ClaimResult]) -> Iterator[str]:
     yield "The levels of the intervals are Holm's, over all pairs of a claim."
     if any(ONE_SEED in one.notes for one in evaluations):
         yield 'A verdict "(one seed)" holds for these trained networks, not for the learners.'
-    unequal = sum(
-        one.decided_by is not None and bool(set(one.notes) - {ONE_SEED}) for one in evaluations
-    )
+    unequal = sum(one.decided_by is not None and bool(one.unequal) for one in evaluations)
     if unequal:
         verdicts = counted(len(evaluations), "verdict")
         yield f"{unequal} of {verdicts} compare runs that differ; metabench claims DIR ID says how."

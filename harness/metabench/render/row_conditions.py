@@ -23,6 +23,7 @@ NO_STAMP = "no further stamp"
 Note = tuple[str, ...]
 """What is said of a row or a number, in parts."""
 
+_VERSION = "version of"  # how kinds begin that say another version than the installed one
 _IN_CAPTION = ("budget", "stamps")
 _TESTED = ("seeds", "interval")  # of these the caption says what the interval is over
 
@@ -63,14 +64,13 @@ class RowConditions:
             "interval": _interval(over_seeds=row.over_seeds),
             "normalization": _normalization(row),
         }
-        if row.steps_at_test:
-            words["steps"] = f"{counted(row.steps_at_test, 'inner step')} at test"
+        words["steps"] = f"{_steps(row)} at test"
         if self._with_networks and row.network != "none":
             words["network"] = self._names.network(row.network)
             if row.n_params is not None and self._unequal:
                 words["size"] = f"{row.n_params:,} weights"
         for one in row.versions:
-            words[f"version of {one.whose}"] = f"{one.whose} version {one.number}"
+            words[f"{_VERSION} {one.whose}"] = f"{one.whose} version {one.number}"
         return {kind: plain(text) for kind, text in words.items()}
 
     def _usual_of(self, rows: Sequence[Row]) -> dict[str, str]:
@@ -81,7 +81,10 @@ class RowConditions:
             concerned = trained if kind == "training" else rows
             found = [self._of[row.runs].get(kind) for row in concerned]
             words = Counter(one for one in found if one is not None).most_common(1)
-            if words and 2 * words[0][1] > len(found) - found.count(None):
+            least = (len(found) - found.count(None)) / 2
+            if kind.startswith(_VERSION):  # a row without one has the version that is installed
+                least = len(found) - 1
+            if words and words[0][1] > least:
                 usual[kind] = words[0][0]
         return usual
 
@@ -157,9 +160,10 @@ class RowConditions:
         return "; ".join(said)
 
     def in_caption(self) -> str:
-        """Budget and stamps of the rows without a note, if they are the same in all blocks."""
+        """Budget, stamps and versions of the rows without a note, if all blocks have the same."""
         usual = self._usual_of_all()
-        said = [usual[kind] for kind in _IN_CAPTION if kind in usual]
+        kinds = [*_IN_CAPTION, *(kind for kind in usual if kind.startswith(_VERSION))]
+        said = [usual[kind] for kind in kinds if kind in usual]
         return ", ".join(words for words in said if words != NO_STAMP)
 
     def tested(self) -> str:
@@ -220,6 +224,12 @@ def _training(row: Row) -> str:
     if phases := row.training.get("phases"):
         return f"{phases} (meta-steps x episodes)"
     return f"{row.meta_steps:,} meta-steps of {counted(row.meta_batch, 'episode')}"
+
+
+def _steps(row: Row) -> str:
+    if row.steps_at_test is None:
+        return "unrecorded inner steps"
+    return counted(row.steps_at_test, "inner step") if row.steps_at_test else "no inner step"
 
 
 def _normalization(row: Row) -> str:

@@ -104,7 +104,7 @@ def _found(search: SearchSummary) -> str:
         text += "; each task has its own, and the first are shown"
     elif (agreement := search.agreement) is not None:
         text += (
-            f"; {_agreeing(agreement.same, len(search.seeds))} most common architecture, and the "
+            f"; {_agreeing(agreement.same, agreement.n_seeds)} most common architecture, and the "
             f"most common architectures of two seeds share {100 * agreement.equal_edges:.0f} % "
             "of their edges on average"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import Any, Literal
 
 import numpy as np
@@ -187,15 +188,14 @@ def _of_query_sets(
 
 
 def _names(some: Sequence[Configuration], configs: Sequence[Configuration]) -> str:
-    """The learners of some rows, with the network where another row has the same learner."""
+    """The learners of some rows, told apart where another row has the same learner."""
     own = {c.config_id for c in some}
     rest = {c.spec.learner.name for c in configs if c.config_id not in own}
     return ", ".join(
         _distinct(
-            f"{c.spec.learner.name} on {c.runs[0].record.backend}"
-            if c.spec.learner.name in rest
-            else c.spec.learner.name
-            for c in some
+            name if c.spec.learner.name in rest else c.spec.learner.name
+            for c, name in zip(configs, _row_names(configs), strict=True)
+            if c.config_id in own
         )
     )
 
@@ -323,6 +323,28 @@ def unequal(configs: Sequence[Configuration]) -> list[str]:
     return [words for words, differ in facts.items() if differ]
 
 
+def unequal_sides(configs: Sequence[Configuration]) -> list[str]:
+    """As :func:`unequal`, with normalization, which the signs of a table tell of its rows."""
+    statistics = {config.runs[0].record.query_statistics for config in configs}
+    return [*unequal(configs), *(["normalization"] if len(statistics) > 1 else [])]
+
+
+def normalization_notes(configs: Sequence[Configuration]) -> list[str]:
+    """Whose predictions alone use which statistics, in sentences; none where all use the same."""
+    records = [config.runs[0].record for config in configs]
+    used = {
+        "the statistics of the query set": [record.transductive for record in records],
+        "running statistics, averages from meta-training": [
+            record.normalization == "running" for record in records
+        ],
+    }
+    return [
+        f"Only predictions of {_names(list(compress(configs, own)), configs)} use {statistics}."
+        for statistics, own in used.items()
+        if any(own) and not all(own)
+    ]
+
+
 _EQUAL = "Training conditions of "
 
 
@@ -330,10 +352,8 @@ def _condition_notes(configs: Sequence[Configuration]) -> list[str]:
     """The training conditions: equal ones together, and per learner those in which rows differ."""
     trained = [config for config in configs if config.spec.training.meta_steps]
     stated = [config for config in trained if config.training_conditions]
-    silent = _distinct(c.spec.learner.name for c in trained if not c.training_conditions)
-    rows = "all trained rows"
-    if silent:
-        rows = ", ".join(_distinct(config.spec.learner.name for config in stated))
+    silent = [config for config in trained if not config.training_conditions]
+    rows = _names(stated, trained) if silent else "all trained rows"
     equal, differing = [], []
     for name in dict.fromkeys(name for config in stated for name in config.training_conditions):
         values = [config.training_conditions.get(name, "not stated") for config in stated]
@@ -347,7 +367,7 @@ def _condition_notes(configs: Sequence[Configuration]) -> list[str]:
     if differing:
         notes.append(f"Training conditions that differ: {'; '.join(differing)}.")
     if silent and stated:
-        notes.append(f"Training conditions not recorded: {', '.join(silent)}.")
+        notes.append(f"Training conditions not recorded: {_names(silent, trained)}.")
     return notes
 
 
@@ -356,17 +376,22 @@ def _skipped_note(configs: Sequence[Configuration]) -> str:
     said = []
     for config, name in zip(configs, _row_names(configs), strict=True):
         if skipped := config.skipped_steps:
-            total = len(config.runs) * config.spec.training.meta_steps
-            said.append(f"{name} {skipped:,} of {total:,}")
+            said.append(f"{name} {skipped:,} of {_counted_steps(config):,}")
     if not said:
         return ""
     return f"Meta-steps skipped because of a runaway gradient: {', '.join(dict.fromkeys(said))}."
 
 
 def _skipped_share(config: Configuration) -> float:
-    """The share of the meta-steps that were skipped, over all seeds."""
-    total = len(config.runs) * config.spec.training.meta_steps
+    """The share of the meta-steps that were skipped, over all seeds that count them."""
+    total = _counted_steps(config)
     return (config.skipped_steps or 0) / total if total else 0.0
+
+
+def _counted_steps(config: Configuration) -> int:
+    """The meta-steps of the runs whose records say how many of them were skipped."""
+    counting = sum(run.record.skipped_steps is not None for run in config.runs)
+    return counting * config.spec.training.meta_steps
 
 
 def _sizes_note(configs: Sequence[Configuration]) -> str:
@@ -406,15 +431,20 @@ def _row_names(configs: Sequence[Configuration]) -> list[str]:
     if len(n_rows) == len(learners):
         return learners
     names = names_of(configs)
-    networks = [config.runs[0].record.backend for config in configs]
-    n_networks = Counter(name for name, _ in set(zip(names, networks, strict=True)))
+    names = _with_each(names, [f" on {config.runs[0].record.backend}" for config in configs])
+    names = _with_each(names, [f" at budget {config.spec.budget}" for config in configs])
     return [
-        learner
-        if n_rows[learner] == 1
-        else f"{name} on {network}"
-        if n_networks[name] > 1
-        else name
-        for learner, name, network in zip(learners, names, networks, strict=True)
+        learner if n_rows[learner] == 1 else name
+        for learner, name in zip(learners, names, strict=True)
+    ]
+
+
+def _with_each(names: Sequence[str], facts: Sequence[str]) -> list[str]:
+    """Names, those of which rows differ in a fact with that fact."""
+    several = Counter(name for name, _ in set(zip(names, facts, strict=True)))
+    return [
+        f"{name}{fact}" if several[name] > 1 else name
+        for name, fact in zip(names, facts, strict=True)
     ]
 
 

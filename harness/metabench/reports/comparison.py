@@ -8,7 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from metabench.errors import DataError, UsageError
-from metabench.reports.captions import headline_note, inequality_notes, unequal
+from metabench.reports.captions import (
+    headline_note,
+    inequality_notes,
+    normalization_notes,
+    unequal_sides,
+)
 from metabench.results.comparability import conditions, mismatch, seeds_wanted
 from metabench.results.configurations import Configuration, stamps_of
 from metabench.results.labels import description, short_name, telling, told_apart
@@ -26,6 +31,7 @@ from metabench.stats import (
     Needed,
     SignedRank,
     contrast,
+    differences,
     episodes_needed,
     hierarchical_bootstrap,
     holm,
@@ -85,7 +91,7 @@ class EpisodeDifference:
     @property
     def difference(self) -> float:
         """First minus second."""
-        return self.left - self.right
+        return float(differences(self.left, self.right))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,9 +174,10 @@ def compare(
             hint=wanted,
         )
     shared = shared_scores(left, right)
-    if not shared.n_fewest:
+    if lacking := [source for source, keys in shared.keys.items() if not len(keys)]:
+        of = "" if len(lacking) == len(shared.keys) else f" of {', '.join(lacking)}"
         raise DataError(
-            f"{left.label} and {right.label} were not tested on the same episodes.",
+            f"{left.label} and {right.label} were not tested on the same episodes{of}.",
             hint="Runs with the same suite, setting and episode seed have the same episodes.",
         )
     if shared.n_fewest == 1 and min(len(left.runs), len(right.runs)) == 1:
@@ -310,15 +317,7 @@ def _notes(left: Configuration, right: Configuration, shared: Shared) -> Sequenc
     if shared.n_fewest < MIN_EPISODES:
         few = f"{counted(shared.n_fewest, 'episode')} per source"
         notes.append(f"With only {few}, the intervals are too narrow.")
-    if left.runs[0].record.transductive != right.runs[0].record.transductive:
-        who = left if left.runs[0].record.transductive else right
-        notes.append(f"Only predictions of {who.label} use the statistics of the query set.")
-    running = [c for c in (left, right) if c.runs[0].record.normalization == "running"]
-    if len(running) == 1:
-        notes.append(
-            f"Only predictions of {running[0].label} use running statistics, averages from "
-            "meta-training."
-        )
+    notes += normalization_notes([left, right])
     return [note for note in notes if note]
 
 
@@ -335,10 +334,7 @@ def _too_few(left: Configuration, right: Configuration, shared: Shared) -> int |
 
 def _warnings(left: Configuration, right: Configuration, shared: Shared) -> Iterator[str]:
     """The notes in a few words each."""
-    differing = unequal([left, right])
-    if left.runs[0].record.query_statistics != right.runs[0].record.query_statistics:
-        differing.append("normalization")
-    if differing:
+    if differing := unequal_sides([left, right]):
         yield f"A and B differ in {', '.join(differing)}"
     if min(len(left.runs), len(right.runs)) < 2:
         yield "with one seed this holds for these networks, not the learners"

@@ -268,7 +268,8 @@ def _by_conditions(
             facts |= {"learner": config.spec.learner.name}
         key = tuple(facts.items())
         if (twin := found.get(key)) is not None:
-            different = difference_in_words(description(twin.spec), description(config.spec))
+            facts_differ = difference_in_words(description(twin.spec), description(config.spec))
+            different = facts_differ or "the evaluation has several definitions"
             named = sorted(filter(None, (_named_apart(twin, config), _named_apart(config, twin))))
             one = "" if by_learner else "".join(f"'{name}' or " for name in named)
             raise UsageError(

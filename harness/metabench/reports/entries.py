@@ -188,7 +188,8 @@ def claims_of(runs: Sequence[FinishedRun]) -> Iterator[tuple[Row, Claim]]:
         places.setdefault((spec.suite, spec.suite_version, spec.setting), []).append(config)
     for _, group in sorted(places.items()):
         for row, config in make_rows(group):
-            yield row, _claim(row, config)
+            if row.cells:  # seeds that share no episode have no number
+                yield row, _claim(row, config)
 
 
 def _claim(row: Row, config: Configuration) -> Claim:

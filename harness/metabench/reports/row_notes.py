@@ -28,9 +28,13 @@ Entry = tuple[Row, Configuration]
 
 def notes_on(entries: Sequence[Entry]) -> list[str]:
     """The sentences about the rows of one table; none where there is nothing to say."""
+    unequal_rows = inequality_notes([config for _, config in entries])
+    return [*unequal_rows, *filter(None, [_sizes(entries)]), *notes_on_rows(entries)]
+
+
+def notes_on_rows(entries: Sequence[Entry]) -> list[str]:
+    """Those of :func:`notes_on` that are about the making and the marks of single rows."""
     notes = (
-        *inequality_notes([config for _, config in entries]),
-        _sizes(entries),
         _letters(entries),
         _tuned(entries),
         _unlike_code(entries),
@@ -61,16 +65,18 @@ def warnings_on(entries: Sequence[Entry]) -> tuple[str, ...]:
 
 
 def _sizes(entries: Sequence[Entry]) -> str:
-    """Between which sizes the networks of tasks lie, where each task has its own."""
-    rows, said = [row for row, _ in entries], []
+    """Between which sizes the networks lie, where each task or each seed has its own."""
+    rows = [row for row, _ in entries]
+    said: dict[str, list[str]] = {}
     for row, config in entries:
-        counts = np.concatenate([run.episodes.n_params for run in config.runs])
-        if row.n_params is not None and counts.min() < counts.max():
-            said.append(f"{_name(row, rows)} {counts.min():,.0f} to {counts.max():,.0f}")
-    return (
-        f"The number of weights is a mean over the networks of the tasks: {'; '.join(said)}."
-        if said
-        else ""
+        counts = [run.episodes.n_params for run in config.runs]
+        low, high = min(map(np.min, counts)), max(map(np.max, counts))
+        if row.n_params is not None and low < high:
+            of = "tasks" if any(own.min() < own.max() for own in counts) else "seeds"
+            said.setdefault(of, []).append(f"{name_among(row, rows)} {low:,.0f} to {high:,.0f}")
+    return " ".join(
+        f"The number of weights is a mean over the networks of the {of}: {'; '.join(sizes)}."
+        for of, sizes in said.items()
     )
 
 
@@ -100,7 +106,9 @@ def _tuned(entries: Sequence[Entry]) -> str:
     """How the values of tuned rows were chosen."""
     rows = [row for row, _ in entries]
     said = [
-        f"{_name(row, rows)}: {way.sentence}" for row, config in entries for way in config.tuned
+        f"{name_among(row, rows)}: {way.sentence}"
+        for row, config in entries
+        for way in config.tuned
     ]
     return f"Values were tuned: {'; '.join(said)}." if said else ""
 
@@ -109,7 +117,7 @@ def _unlike_code(entries: Sequence[Entry]) -> str:
     """The rows whose seeds were not made by the same code, on the same kind of device."""
     rows = [row for row, _ in entries]
     said = [
-        f"{_name(row, rows)}: {difference}"
+        f"{name_among(row, rows)}: {difference}"
         for row, config in entries
         if (difference := unlike([run.record for run in config.runs]))
     ]
@@ -133,7 +141,7 @@ def _few_episodes(entries: Sequence[Entry]) -> str:
     """The rows whose marks rest on so few episodes that ``compare`` decides nothing."""
     rows = [row for row, _ in entries]
     said = [
-        _name(row, rows)
+        name_among(row, rows)
         for row, config in entries
         if any(cell.mark in ("best", "tied", "worse") for cell in row.cells.values())
         and _too_few(config)
@@ -156,7 +164,7 @@ def dominated(entries: Sequence[Entry]) -> str:
     """
     rows = [row for row, _ in entries]
     found = [
-        f"{_name(row, rows)}, {source} "
+        f"{name_among(row, rows)}, {source} "
         f"({100 * share:.0f} % from {FEW} of {scores.shape[1]:,} episodes; "
         f"median {_median(row.cells[source])}, mean {_mean(row.cells[source])})"
         for row, config in entries
@@ -182,14 +190,14 @@ def _share_of_few(scores: NDArray[np.float64]) -> float:
     """The share of the highest :data:`FEW` episodes in the sum of all; scores over seeds averaged.
 
     Args:
-        scores: ``[seeds, episodes]``, none below 0.
+        scores: ``[seeds, episodes]``; where some are below 0, there are no shares, and it is 0.
     """
     means = scores.mean(axis=0)
     total = float(means.sum())
-    return float(np.sort(means)[-FEW:].sum()) / total if total else 0.0
+    return float(np.sort(means)[-FEW:].sum()) / total if total and means.min() >= 0 else 0.0
 
 
-def _name(row: Row, rows: Sequence[Row]) -> str:
+def name_among(row: Row, rows: Sequence[Row]) -> str:
     """A row in as many words as it needs among the rows of its table."""
     name = row.name
     alike = [other for other in rows if other.name == name]

@@ -15,7 +15,7 @@ from metabench.planning.runspec import RunSpec
 from metabench.planning.tuned import Tuned
 from metabench.plugin.contracts.metric import MetricFacts
 from metabench.results.reading import FinishedRun
-from metabench.stats import shared_positions
+from metabench.stats import left_out, shared_positions
 from metabench.text import counted
 
 
@@ -73,9 +73,9 @@ class Configuration:
     @property
     def steps_at_test(self) -> str:
         """The inner steps at meta-test, in words: the protocol's where the records name none."""
-        recorded = self.runs[0].record.steps_at_test
-        asked = f"{self.spec.protocol.steps_at_test} (protocol)"
-        return asked if recorded is None else str(recorded)
+        recorded = [run.record.steps_at_test for run in self.runs]
+        known = dict.fromkeys(str(steps) for steps in recorded if steps is not None)
+        return " or ".join(known) or f"{self.spec.protocol.steps_at_test} (protocol)"
 
     @property
     def skipped_steps(self) -> int | None:
@@ -146,6 +146,11 @@ class Configuration:
         return self.runs[0].config_id
 
     @property
+    def run_ids(self) -> tuple[str, ...]:
+        """The runs, by seed."""
+        return tuple(run.record.run_id for run in self.runs)
+
+    @property
     def stamps(self) -> tuple[str, ...]:
         """The stamps of any of the runs."""
         return tuple(dict.fromkeys(stamp for run in self.runs for stamp in run.record.stamps))
@@ -166,14 +171,15 @@ def configurations(runs: Iterable[FinishedRun]) -> list[Configuration]:
 def pool(runs: Sequence[FinishedRun]) -> Configuration:
     """Bring the runs of one configuration onto the episodes that they share."""
     ordered = tuple(sorted(runs, key=lambda run: run.record.spec.seed))
-    positions = shared_positions([run.episodes.key for run in ordered])
-    first, n = ordered[0].episodes, len(positions[0])
+    keys = [run.episodes.key for run in ordered]
+    positions = shared_positions(keys)
+    first = ordered[0].episodes
     return Configuration(
         runs=ordered,
         scores=np.stack([run.episodes.score[p] for run, p in zip(ordered, positions, strict=True)]),
         source=first.source[positions[0]],
         key=first.key[positions[0]],
-        n_left_out=max(len(run.episodes) for run in ordered) - n,
+        n_left_out=left_out(keys),
     )
 
 

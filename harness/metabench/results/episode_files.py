@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from metabench.results.cache import Cache
 from metabench.results.episode_columns import ColumnReader, Columns, Layout, read_curves
 from metabench.results.schema import EpisodeRecord, RunRecord
+from metabench.text import counted
 
 _LINES = TypeAdapter(list[EpisodeRecord])
 
@@ -109,8 +111,15 @@ def read_episodes(
     asked = spec.protocol.episodes * len(names)
     if not kept:
         raise NotCountedError(f"{file} has none of the {asked:,} episodes, so it is not counted")
+    of_sources = Counter(source[row] for row in kept)
     if len(kept) < asked:
         flaws.append(f"only {len(kept):,} of the {asked:,} episodes of the protocol are in {file}")
+    elif max(of_sources.values()) > spec.protocol.episodes:
+        said = ", ".join(f"{n:,} of {name}" for name, n in of_sources.items())
+        flaws.append(
+            f"{file} has {said}, but the protocol has {counted(spec.protocol.episodes, 'episode')} "
+            "of each source"
+        )
     if _is_changed(path, record, found):
         what = f" ({flaws[0]})" if flaws else ""
         raise NotCountedError(

@@ -70,6 +70,7 @@ def through(run: FinishedRun, name: str, *, label: str = "") -> FinishedRun:
     evaluation = run.record.evaluations.get(name)
     if evaluation is None:
         return seen
+    seen = replace(seen, config_id=digest([run.config_id, _meaning(run, name)]))
     spec = run.record.spec
     asked = {"queries": evaluation.grid.points, "normalization": evaluation.normalization}
     spec = spec.model_copy(update={"protocol": spec.protocol.model_copy(update=asked)})

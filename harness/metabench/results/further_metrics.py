@@ -66,9 +66,15 @@ def of_metric(run: FinishedRun, name: str) -> FinishedRun:
     if spec.metric == name or _flaw(run, name):
         return run
     asked = {"metric": name, "metric_version": run.record.metrics[name].version}
-    record = run.record.model_copy(update={"spec": spec.model_copy(update=asked)})
-    scores = run.episodes.scored(run.episodes.metrics[name])
-    return replace(run, record=record, episodes=scores, evaluations={}, headline=spec.metric)
+    seen = spec.model_copy(update=asked)
+    return replace(
+        run,
+        record=run.record.model_copy(update={"spec": seen}),
+        episodes=run.episodes.scored(run.episodes.metrics[name]),
+        config_id=seen.config_id,
+        evaluations={},
+        headline=spec.metric,
+    )
 
 
 def _scores(run: FinishedRun, name: str) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from metabench.planning.runspec import RunSpec
 from metabench.results.configurations import Configuration
 from metabench.results.metrics import AVERAGE
-from metabench.stats import Blocks, shared_positions
+from metabench.stats import Blocks, left_out, shared_positions
 from metabench.text import counted
 
 MIN_EPISODES = 30
@@ -66,7 +66,8 @@ def sources_of(spec: RunSpec) -> tuple[str, ...]:
 
 def shared_scores(left: Configuration, right: Configuration) -> Shared:
     """Both sides on the episodes that they share; none is left of a source that shares none."""
-    here, there = shared_positions([left.key, right.key])
+    keys = [left.key, right.key]
+    here, there = shared_positions(keys)
     source = left.source[here]
     masks = {name: source == name for name in sources_of(left.spec)}
     mine, theirs = scaled(left)[:, here], scaled(right)[:, there]
@@ -74,7 +75,7 @@ def shared_scores(left: Configuration, right: Configuration) -> Shared:
         left={name: mine[:, mask] for name, mask in masks.items()},
         right={name: theirs[:, mask] for name, mask in masks.items()},
         keys={name: left.key[here][mask] for name, mask in masks.items()},
-        n_left_out=max(len(left.key), len(right.key)) - len(here),
+        n_left_out=left_out(keys),
     )
 
 

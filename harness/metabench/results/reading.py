@@ -45,7 +45,8 @@ class FinishedRun:
         folder: where it is.
         record: its record; ``record.evaluations`` defines the evaluations.
         episodes: of the headline evaluation.
-        config_id: digest of its spec without the seed.
+        config_id: digest of what other seeds have in common with it: its spec without the seed,
+            and the definition of the evaluation or the metric if the scores are of a further one.
         evaluations: episodes of each complete evaluation beside the headline one, by name, and
             of each other prediction of the headline's adaptation. Equal key, equal support.
         evaluation: the one that ``episodes`` are of; "" is the headline's.

@@ -41,9 +41,22 @@ def made_elsewhere(first: RunRecord, second: RunRecord) -> str:
 def unlike(records: Sequence[RunRecord]) -> str:
     """How the code and device of runs of one configuration differ, in words; "" if they do not.
 
-    Names the seeds by what they were made with: ``revision 1db09d1bdc6c for seed 2``.
+    Names the seeds by what they were made with: ``revision 1db09d1bdc6c for seed 2``. Other code
+    may train and test under other conditions, which are named where records disagree.
     """
     return "; ".join(_unlike(records))
+
+
+def _conditions(record: RunRecord) -> dict[str, str]:
+    """What is recorded of how a run was trained and tested, and its spec does not say."""
+    stated = {} if record.conditions is None else record.conditions.model_dump()
+    facts = {name.replace("_", " "): value or "not stated" for name, value in stated.items()}
+    if record.steps_at_test is not None:
+        facts["inner steps at test"] = str(record.steps_at_test)
+    if record.normalization is not None:
+        facts["normalization"] = record.normalization
+    facts["query statistics"] = "used" if record.transductive else "not used"
+    return facts
 
 
 def _unlike(records: Sequence[RunRecord]) -> Iterator[str]:
@@ -57,6 +70,11 @@ def _unlike(records: Sequence[RunRecord]) -> Iterator[str]:
     for fact, (_, one) in zip(facts, made, strict=True):
         fact["torch"] = one.packages.get("torch", _UNKNOWN)
         fact["device"] = one.device_kind
+    conditions = [_conditions(record) for record in by_seed]
+    for name in dict.fromkeys(name for own in conditions for name in own):
+        if len({own[name] for own in conditions if name in own}) > 1:
+            for fact, own in zip(facts, conditions, strict=True):
+                fact[name] = own.get(name, _UNKNOWN)
     for name in facts[0]:
         seeds: dict[str, list[str]] = {}
         for fact, (seed, _) in zip(facts, made, strict=True):

@@ -22,10 +22,12 @@ class Agreement:
     """How much seeds agree on their most common architecture.
 
     Attributes:
-        same: share of the seeds that have the one that most of them have.
+        n_seeds: seeds that wrote architectures.
+        same: share of these that have the one that most of them have.
         equal_edges: mean over pairs of seeds of the share of edges, with operation, in both.
     """
 
+    n_seeds: int
     same: float
     equal_edges: float
 
@@ -117,7 +119,7 @@ def agreement(config: Configuration) -> Agreement | None:
         return None
     ((_, most),) = Counter(best).most_common(1)
     shares = [equal_edges(first, second) for first, second in combinations(best, 2)]
-    return Agreement(most / len(best), sum(shares) / len(shares))
+    return Agreement(len(best), most / len(best), sum(shares) / len(shares))
 
 
 def equal_edges(first: Genotype, second: Genotype) -> float:

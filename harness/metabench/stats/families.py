@@ -40,5 +40,7 @@ def adjust(p_values: Sequence[float], *, n_configs: int) -> Adjusted:
         words = f"by Bonferroni's correction for {of_all}"
         return Adjusted([min(1.0, n_pairs * p) for p in p_values], words)
     pairs = f"all {len(p_values):,} pairs of the {n_configs} configurations"
+    if len(p_values) < n_pairs:
+        pairs = f"{pairs} that can be compared"
     words = f"by Holm's procedure over {'the one pair' if n_configs == 2 else pairs}"
     return Adjusted(holm(p_values), words)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from metabench.stats.distributions import scipy_stats
 from metabench.stats.intervals import row_of_scores
-from metabench.stats.paired import Difference
+from metabench.stats.paired import ROUNDING, Difference, differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,9 @@ def wilcoxon(first: ArrayLike, second: ArrayLike) -> SignedRank:
         UsageError: when scipy is not installed.
     """
     stats = scipy_stats("Wilcoxon's test")
-    differences = row_of_scores(first) - row_of_scores(second)
-    differing = differences[differences != 0]
-    n_equal = len(differences) - len(differing)
+    found = differences(row_of_scores(first), row_of_scores(second))
+    differing = found[found != 0]
+    n_equal = len(found) - len(differing)
     p = float(stats.wilcoxon(differing).pvalue) if len(differing) else 1.0
     return SignedRank(p, len(differing), n_equal)
 
@@ -127,6 +128,8 @@ def equivalence(difference: Difference, *, margin: float) -> Equivalence:
 
 def standardized_difference(first: ArrayLike, second: ArrayLike) -> float | None:
     """Mean of the paired differences over their std (ddof 1): Cohen's d_z; None without spread."""
-    differences = row_of_scores(first) - row_of_scores(second)
-    std = float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
-    return float(differences.mean()) / std if std else None
+    left, right = row_of_scores(first), row_of_scores(second)
+    found = differences(left, right)
+    std = float(found.std(ddof=1)) if len(found) > 1 else 0.0
+    largest = float(max(np.abs(left).max(), np.abs(right).max()))
+    return float(found.mean()) / std if std > ROUNDING * largest else None

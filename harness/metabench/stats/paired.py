@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from metabench.stats.distributions import quantile, upper_tail
 from metabench.stats.words import degrees_of_freedom_in_words
@@ -32,6 +32,22 @@ SEEDS_AVERAGED = "scores of several seeds are averaged per episode"
 
 ENOUGH_SEEDS = 3
 """Seeds that each side needs where the two sides have several, but not equally many."""
+
+
+ROUNDING = 1e-12
+"""Relative to two scores, what they differ by if they are equal: rounding of means over seeds."""
+
+
+def differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
+    """First minus second; 0 where no more is left than rounding leaves.
+
+    >>> 0.1 + 0.2 - 0.3 == 0, float(differences(0.1 + 0.2, 0.3))
+    (False, 0.0)
+    """
+    left, right = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    found = left - right
+    by_rounding = np.abs(found) <= ROUNDING * np.maximum(np.abs(left), np.abs(right))
+    return np.where(by_rounding, 0.0, found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +140,7 @@ def contrast(
     runs = [run_means(side, weights) for side in sides]
     if right is not None and (reason := uneven_seeds(*map(len, runs))):
         raise ValueError(reason)
-    mean = float(runs[0].mean()) - (float(runs[1].mean()) if right is not None else 0.0) - value
+    mean = float(differences(runs[0].mean(), value + (runs[1].mean() if len(runs) > 1 else 0.0)))
     n_seeds = [len(run) for run in runs]
     parts = variance_parts(left, right, weights=weights)
     seeds = [var / n for var, n in zip(parts.seeds, n_seeds, strict=True)] if parts.seeds else []
@@ -242,6 +258,19 @@ def shared_positions(keys: Sequence[NDArray[np.object_]]) -> list[NDArray[np.int
     places = [_places(sequence) for sequence in keys]
     common = [key for key in places[0] if all(key in other for other in places[1:])]
     return [np.array([place[key] for key in common], dtype=np.int64) for place in places]
+
+
+def left_out(keys: Sequence[NDArray[np.object_]]) -> int:
+    """How many episodes only some of the sequences of keys have.
+
+    >>> left_out([np.array(list("abc")), np.array(list("cd"))])
+    3
+    """
+    first = keys[0]
+    if all(np.array_equal(first, other) for other in keys[1:]):
+        return 0
+    places = [_places(sequence).keys() for sequence in keys]
+    return len(set().union(*places)) - len(set(places[0]).intersection(*places[1:]))
 
 
 def _places(keys: NDArray[np.object_]) -> dict[tuple[str, int], int]:

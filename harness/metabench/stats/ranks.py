@@ -65,6 +65,8 @@ def critical_difference(
     if n < MIN_BLOCKS:
         return f"Friedman's and Nemenyi's tests need at least {MIN_BLOCKS} blocks; there are {n}."
     stats = scipy_stats("The critical difference")
+    # Means over seeds of equal scores differ by rounding.
+    scores = np.array([[float(f"{score:.12g}") for score in row] for row in scores])
     ranked = stats.rankdata(-scores if higher_is_better else scores, axis=1)
     means = ranked.mean(axis=0)
     # All tied in every block: scipy's statistic is 0/0 there.

@@ -3,7 +3,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from result_factory import golden_paper_report, make_spec, of_installed_learner, write_run
+from result_factory import (
+    edit_json,
+    golden_paper_report,
+    make_spec,
+    of_installed_learner,
+    write_run,
+)
 
 from metabench.papers.reference import Reference
 from metabench.papers.report import build_paper_report
@@ -12,6 +18,7 @@ from metabench.papers.verdict import Verdict
 from metabench.planning.runspec import Choice, EpisodeProtocol, RunSpec, Training
 from metabench.planning.suite import load_suite
 from metabench.plugin.catalog import load_catalog
+from metabench.render.as_tex import render as render_tex
 from metabench.render.text_table import verdict_text
 from metabench.results.reading import read_runs
 
@@ -380,6 +387,17 @@ def test_one_seed_is_not_held_against_a_half_width_over_seeds(tmp_path):
     assert verdict.reason.startswith("half-width: over episodes here, over seeds in the paper")
 
 
+def test_shares_are_not_held_against_percent(tmp_path):
+    paper_run(tmp_path)
+    shares = {"name": "accuracy", "title": "accuracy", "better": "larger", "percent": False}
+    cells = {"bird": "0.50 ± 0.40", "average": "0.50"}
+    (row,) = table(tmp_path, make_reference([printed(cells=cells)], metric=shares)).rows
+    for column in cells:
+        verdict = verdict_of(row, column)
+        assert (verdict.outcome, verdict.difference) == ("not comparable", None)
+        assert verdict.reason.startswith("our number is in %, the printed one in accuracy.")
+
+
 @pytest.mark.parametrize("fact", sorted(STATED))
 def test_a_row_that_forgets_a_fact_is_refused(fact):
     facts = {name: value for name, value in STATED.items() if name != fact}
@@ -652,3 +670,55 @@ def test_notes_of_table_column_and_row_become_remarks():
         "Not stated by the source, so not compared: queries, half-width of MAML [7].",
         "A further sentence.",
     )
+
+
+def test_the_caption_has_the_notes_on_rows_by_setting(tmp_path):
+    """What the warnings only hint at: unlike code, letters, few episodes that decide a mean."""
+    heavy = [0.01] * 38 + [0.9, 0.8]
+    for setting in ("5w1s", "5w5s"):
+        options = {"setting": setting, "sources": ("bird",), "episodes": 40, "scores": heavy}
+        folder = paper_run(tmp_path, **options)
+        for fingerprint in "ab":
+            for learner in ("anil", "reptile"):
+                paper_run(tmp_path, learner, data_fingerprint=16 * fingerprint, **options)
+    made = json.loads((folder / "run.json").read_text())["provenance"]
+    other = paper_run(tmp_path, seed=1, **options)
+    edit_json(other / "run.json", provenance={**made, "git": "abc"})
+    rows = [printed(setting=name, group=name, cells={"bird": "50.00"}) for name in ("5w1s", "5w5s")]
+    settings = {name: {"ways": 5, "shots": 1} for name in ("5w1s", "5w5s")}
+    found = table(tmp_path, make_reference(rows, [column("bird", setting=None)], settings=settings))
+    first, second = (fact for fact in found.facts if "contribute more than" in fact)
+    assert first.startswith("multidataset @ 5w1s: Rows with the same letter ran under the same")
+    assert second.startswith("multidataset @ 5w5s: Rows with the same letter ran under the same")
+    said = (
+        "Seeds of a row were made by different code or devices: maml: revision unknown for seed 0"
+    )
+    assert said in second
+    assert said not in first
+
+
+def test_rows_of_ours_stand_once_beside_several_blocks_of_one_setting(tmp_path):
+    paper_run(tmp_path, "reptile")
+    rows = [printed(group="Conv-4"), printed("MAML big", group="ResNet-12")]
+    found = table(tmp_path, make_reference(rows))
+    assert [(row.method, row.group) for row in found.rows if row.ours] == [("reptile", "")]
+    assert r"\emph{}" not in render_tex(PaperReport((found,), ()))
+
+
+@pytest.mark.parametrize("older", [1, 2, 3])
+def test_another_version_is_said_in_latex_of_each_row_that_has_it(tmp_path, older):
+    learners = ("anil", "maml", "reptile")
+    for position, learner in enumerate(learners):
+        spec = current(learner, budget="paper")
+        changes = {"version": 77} if position < older else {}
+        choice = spec.learner.model_copy(update=changes)
+        write_run(tmp_path, spec.model_copy(update={"learner": choice}), SCORES)
+    found = table(tmp_path, make_reference([printed(one, one) for one in learners]))
+    text = " ".join(render_tex(PaperReport((found,), ())).split())
+    shown = text[text.index("\\begin{table}") :]
+    before, _, notes = shown.partition("\\footnotesize")
+    if older == len(learners):
+        assert "Budget paper, learner version 77." in before
+        assert "version" not in notes
+    else:
+        assert notes.count("learner version 77") == 1

@@ -173,3 +173,13 @@ def test_percentages_are_written_with_two_decimals():
         "our 54.32 ± 1.40 differs by +0.38 from the printed 53.94 ± 1.45, within the 2.02 that "
         "both intervals allow."
     )
+
+
+def test_two_samples_without_spread_are_alike():
+    """Every episode right, here and in the paper."""
+    facts = {"n": 600, "formula": FIELD_HALF_WIDTH}
+    alike = SpreadRatio(1.0, 1.0)
+    none = verdict(ours(2.0, 0.0), printed(half_width=0.0, **facts), spread=0.0, chance=alike)
+    assert none.outcome == "match"
+    some = verdict(ours(2.0, 0.0), printed(half_width=0.1, **facts), spread=0.0, chance=alike)
+    assert some.outcome == "not comparable"

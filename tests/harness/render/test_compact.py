@@ -230,3 +230,18 @@ def test_a_network_that_all_suites_share_is_not_named(tmp_path: Path) -> None:
         for suite in ("omniglot", "miniimagenet"):
             add(tmp_path, learner, suite, backend="conv4")
     assert compact(tmp_path).usual == ""
+
+
+def test_a_row_without_inner_steps_is_not_taken_for_one_with_the_usual_steps(
+    tmp_path: Path,
+) -> None:
+    learners = {"maml": 5, "anil": 5, "mtnet": 5, "reptile": 5, "tnas": 50, "protonet": 0}
+    for learner, steps in {**learners, "older": None}.items():
+        write_run(tmp_path, make_spec(learner, sources=("omniglot",)), steps_at_test=steps)
+    table = compact(tmp_path)
+    assert table.usual == "5 inner steps at test"
+    notes = {one.left[0]: one.note for one in table.lines}
+    assert notes["MAML"] == ""
+    assert notes["tnas"] == "50 inner steps at test"
+    assert notes["ProtoNet"] == "no inner step at test"
+    assert notes["older"] == "unrecorded inner steps at test"

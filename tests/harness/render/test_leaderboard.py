@@ -109,3 +109,21 @@ def test_axe_finds_nothing_on_the_index(tmp_path: Path) -> None:
             tab.evaluate(f"{rules};1")
             broken = "axe.run(document).then(found => found.violations.map(rule => rule.id))"
             assert tab.evaluate(broken) == []
+
+
+def test_a_row_names_every_folder_that_its_seeds_are_from(tmp_path: Path) -> None:
+    for seed, name in enumerate("ab"):
+        write_run(tmp_path / name, make_spec(seed=seed))
+    site = render_site([submitted(tmp_path / name) for name in "ab"], title="Board")
+    (row,) = json.loads(site[JSON])["rows"]
+    assert (row["seeds"], row["entry"]) == ([0, 1], "a, b")
+    assert '<td><a href="#entry-a">a</a>, <a href="#entry-b">b</a></td>' in site[INDEX]
+
+
+def test_seeds_that_share_no_episode_make_no_row(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        path = write_run(tmp_path, make_spec(seed=seed)) / "episodes.jsonl"
+        rows = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(rows[4 * seed : 4 * seed + 4]))
+    site = render_site([submitted(tmp_path)], title="Board")
+    assert json.loads(site[JSON])["rows"] == []

@@ -218,7 +218,7 @@ def test_a_side_with_running_statistics_is_named(tmp_path: Path) -> None:
     add(tmp_path, "maml", transductive=False, normalization="inductive")
     notes = compared(tmp_path).notes
     (said,) = [note for note in notes if "statistics" in note]
-    assert said.startswith("Only predictions of mnas on multidataset")
+    assert said.startswith("Only predictions of mnas use running statistics")
     assert said.endswith("use running statistics, averages from meta-training.")
 
 
@@ -535,3 +535,11 @@ def test_differences_in_words_name_three_and_count_the_rest() -> None:
     assert difference_in_words(first, first | {"b": "2"}) == "b 1 or 2"
     text = difference_in_words(first, {})
     assert text == "a 1 or absent, b 1 or absent, c 1 or absent and 2 more"
+
+
+def test_the_source_is_named_of_which_no_episode_is_shared(tmp_path: Path) -> None:
+    add(tmp_path, "maml")
+    path = add(tmp_path, "mnas") / "episodes.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[::2]))
+    with pytest.raises(DataError, match=r"not tested on the same episodes of texture\.$"):
+        compared(tmp_path)

@@ -344,9 +344,44 @@ def test_n_params_is_the_mean_where_networks_differ(tmp_path):
     write_run(tmp_path, make_spec("reptile"), n_params=None)
     assert [row.n_params for row in only_table(tmp_path).rows] == [150, None]
     assert (
-        "The number of weights is a mean over the networks of the tasks: maml 100 to 201."
+        "The number of weights is a mean over the networks of the seeds: maml 100 to 201."
         in caption_of(tmp_path)
     )
+
+
+def test_the_sizes_of_the_networks_of_tasks_and_of_seeds_are_told_apart(tmp_path):
+    for learner in ("maml", "mnas"):
+        for seed in (0, 1):
+            folder = write_run(tmp_path, make_spec(learner, seed=seed), n_params=100 * (seed + 1))
+            if learner == "mnas":
+                path = folder / "episodes.jsonl"
+                lines = [json.loads(line) for line in path.read_text().splitlines()]
+                lines = [{**line, "n_params": 10 + line["index"]} for line in lines]
+                path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    caption = caption_of(tmp_path)
+    assert "a mean over the networks of the seeds: maml 100 to 200." in caption
+    assert "a mean over the networks of the tasks: mnas 10 to 17." in caption
+
+
+def test_rows_of_one_learner_at_two_budgets_are_told_apart_where_their_conditions_differ(tmp_path):
+    for budget, steps in (("lite", 5), ("paper", 10)):
+        write_run(tmp_path, make_spec(budget=budget), steps_at_test=steps)
+        write_run(tmp_path, make_spec("reptile", budget=budget), steps_at_test=7)
+    said = "Inner steps at test differ: maml at budget lite 5, maml at budget paper 10, reptile 7."
+    assert said in caption_of(tmp_path)
+
+
+def test_skipped_steps_are_a_share_of_the_runs_that_count_them(tmp_path):
+    for seed, skipped in enumerate((3, None, 2)):
+        write_run(tmp_path, make_spec(seed=seed), skipped_steps=skipped)
+    assert "maml 5 of 20." in caption_of(tmp_path)
+
+
+def test_scores_below_zero_have_no_share_in_a_mean(tmp_path):
+    facts = {"r2": {"name": "r2", "title": "R squared", "better": "larger"}}
+    spec = make_spec(metric="r2", sources=("near",), episodes=40)
+    write_run(tmp_path, spec, [0.9, -0.8] * 20, metrics=facts)
+    assert "contribute more than" not in caption_of(tmp_path)
 
 
 def test_runs_that_are_not_done_make_no_row(tmp_path):
@@ -614,3 +649,12 @@ def test_a_version_stands_for_what_follows_from_it_in_the_name_of_a_row(tmp_path
         "maml (suite version 1)",
         "maml (suite version 2)",
     ]
+
+
+def test_a_learner_of_which_one_row_records_its_conditions_is_told_apart(tmp_path):
+    stated = {"inner_optimizer": "SGD"}
+    write_run(tmp_path, make_spec(budget="lite"), conditions=stated)
+    write_run(tmp_path, make_spec(budget="paper"))
+    caption = caption_of(tmp_path)
+    assert "Training conditions of maml at budget lite: inner optimizer: SGD." in caption
+    assert "Training conditions not recorded: maml at budget paper." in caption

@@ -275,3 +275,22 @@ def test_load_results_without_a_finished_run_has_its_columns(tmp_path):
     frame = load_results(tmp_path)
     assert frame.shape == (0, 17)
     assert str(frame.score.dtype) == "float64"
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        ("bbbbbtttt", "5 of bird, 4 of texture"),
+        ("bbbbbttt", "5 of bird, 3 of texture"),  # as many as the protocol has, in all
+    ],
+)
+def test_more_episodes_of_a_source_than_the_protocol_has_are_named(tmp_path, sources, said):
+    path = write_run(tmp_path, make_spec(episodes=4)) / "episodes.jsonl"
+    names = {"b": "bird", "t": "texture"}
+    lines = [
+        {"index": i, "source": names[letter], "key": f"{i}", "score": 0.5}
+        for i, letter in enumerate(sources)
+    ]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    (problem,) = read_runs(tmp_path).problems
+    assert f"{said}, but the protocol has 4 episodes of each source" in problem

@@ -93,3 +93,28 @@ def test_equal_code_is_not_spoken_of(tmp_path: Path) -> None:
 def test_what_was_not_recorded_is_not_called_other_code() -> None:
     assert code_differs({}, {"harness": "a"}) == []
     assert code_differs({"harness": "a", "learner x": "b"}, {"harness": "a"}) == ["learner x"]
+
+
+def test_a_row_whose_seeds_ran_under_other_conditions_says_so(tmp_path: Path) -> None:
+    recorded = [
+        {"steps_at_test": 5, "transductive": True, "normalization": "transductive"},
+        {"steps_at_test": 7, "transductive": False, "normalization": "running"},
+        {"steps_at_test": None, "transductive": False, "normalization": None},
+    ]
+    for seed, values in enumerate(recorded):
+        write_run(tmp_path, make_spec(seed=seed), **values)
+    (table,) = build_report(read_runs(tmp_path)).tables
+    assert "inner steps at test: 5 or 7." in table.caption
+    for said in (
+        "inner steps at test 5 for seed 0, inner steps at test 7 for seed 1, inner steps at test "
+        "unknown for seed 2",
+        "normalization transductive for seed 0, normalization running for seed 1",
+        "query statistics used for seed 0, query statistics not used for seeds 1, 2",
+    ):
+        assert said in table.caption
+
+
+def test_a_condition_that_only_some_seeds_record_is_not_unlike(tmp_path: Path) -> None:
+    for seed, steps in enumerate((5, None)):
+        write_run(tmp_path, make_spec(seed=seed), steps_at_test=steps)
+    assert unlike(records_of(read_runs(tmp_path))) == ""

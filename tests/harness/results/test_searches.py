@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from metabench.cli import app
 from metabench.plugin.contracts.genotype import Edge, Genotype
+from metabench.render.searches_text import searches_text
 from metabench.results.configurations import pool
 from metabench.results.reading import read_runs
 from metabench.results.searches import Cost, SizeRange, agreement, equal_edges, find_searches
@@ -113,3 +114,11 @@ def test_the_command_prints_for_how_many_tasks_their_own_architecture_was_traine
     printed = json.loads(CliRunner().invoke(app, ["genotypes", str(tmp_path), "--json"]).stdout)
     shares = [one["own_genotype_trained"] for one in printed["searches"][0]["measures"]]
     assert shares == [1.0, 0.75]
+
+
+def test_seeds_without_architectures_do_not_agree_with_others(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_search(tmp_path, [A] * 4, seed=seed)
+    (write_search(tmp_path, [A] * 4, seed=2) / "genotypes.jsonl").unlink()
+    text = searches_text(find_searches(read_runs(tmp_path)), top=1)
+    assert "2 of the 2 seeds have the same most common architecture" in text

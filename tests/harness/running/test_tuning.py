@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -17,6 +18,7 @@ from metabench.plugin.specs import RunEvent
 from metabench.results.reading import read_runs
 from metabench.results.tunings import read_tuning
 from metabench.results.validation_scores import META_VAL
+from metabench.running.tuning import _tied
 from metabench.sampling.sampler import EpisodeSampler
 
 RATES = {"learner.inner_lr": [0.001, 0.01]}
@@ -249,3 +251,9 @@ def test_a_table_says_which_rows_were_tuned(tmp_path: Path) -> None:
     assert "tuned in 2 trials" in text
     assert "Values were tuned: maml" in text
     assert "learner.inner_lr of 0.001,0.01 by 2 grid trials" in " ".join(text.split())
+
+
+def test_a_trial_on_a_single_episode_is_not_told_apart() -> None:
+    better, worse = ({"a": np.array([[score]])} for score in (0.9, 0.1))
+    assert _tied(worse, better)
+    assert not _tied({"a": np.zeros((1, 40))}, {"a": np.ones((1, 40))})

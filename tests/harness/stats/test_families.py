@@ -21,3 +21,9 @@ def test_many_pairs_are_adjusted_by_bonferroni_and_need_not_all_be_known(monkeyp
 
 def test_pairs_are_counted():
     assert [count_pairs(n) for n in (0, 1, 2, 5)] == [0, 0, 1, 10]
+
+
+def test_pairs_that_cannot_be_compared_are_not_among_all_pairs():
+    assert adjust([0.01, 0.02], n_configs=3).words == (
+        "by Holm's procedure over all 2 pairs of the 3 configurations that can be compared"
+    )

@@ -230,3 +230,41 @@ def test_without_friedmans_consent_no_pair_is_told_apart(scores: np.ndarray):
 @pytest.mark.parametrize(("p", "text"), [(None, ""), (0.0, "< 0.0001"), (0.5, "= 0.5")])
 def test_p_values_in_words(p: float | None, text: str):
     assert p_value(p) == text
+
+
+SHUFFLED = np.random.default_rng(0).integers(0, 76, (3, 600)) / 75
+"""Accuracies of three seeds; their mean depends on the order by rounding alone."""
+
+
+def test_what_rounding_leaves_of_equal_means_is_no_difference():
+    left, right = SHUFFLED.mean(axis=0), SHUFFLED[[2, 0, 1]].mean(axis=0)
+    assert (left != right).any()
+    found = wilcoxon(left, right)
+    assert (found.p, found.n, found.n_equal) == (1.0, 0, 600)
+    assert standardized_difference(left, right) is None
+    changed = right.copy()
+    changed[:20] += 1 / 75
+    assert (wilcoxon(left, changed).n, wilcoxon(changed, left).n_equal) == (20, 580)
+
+
+def test_equal_differences_have_no_spread_but_that_of_rounding():
+    assert standardized_difference([0.3, 0.4, 0.5], [0.2, 0.3, 0.4]) is None
+    assert standardized_difference([0.3, 0.4, 0.6], [0.2, 0.3, 0.4]) == pytest.approx(4 / 3**0.5)
+
+
+def test_one_network_against_itself_with_several_seeds_is_undecided():
+    """Three times 0.1 over 3 is more than 0.1."""
+    one, three = np.full((1, 40), 0.1), np.full((3, 40), 0.1)
+    found = contrast({"a": three}, {"a": one}, weights={"a": 1.0})
+    assert found.mean == 0
+    low, high = found.interval()
+    assert low <= 0 <= high
+
+
+def test_learners_with_equal_means_are_tied_whatever_the_order_of_their_seeds():
+    orders = ([0, 1, 2], [2, 0, 1], [1, 2, 0])
+    scores = np.stack([SHUFFLED[order].mean(axis=0) for order in orders], axis=1)
+    assert (scores != scores[:, :1]).any()
+    found = critical_difference(scores, ["a", "b", "c"], higher_is_better=True)
+    assert isinstance(found, CriticalDifference)
+    assert (found.p, set(found.ranks.values())) == (1.0, {2.0})

@@ -10,15 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from metabench.errors import MetabenchError
 from metabench.papers.claims.intervals import PairResult, judge_pairs
 from metabench.papers.claims.pairs import compare_pairs, measure_runs
-from metabench.papers.claims.runs import Found, choose
+from metabench.papers.claims.runs import Found, as_the_suite_has_it, choose
 from metabench.papers.claims.schema import Claim, ClaimFile
 from metabench.papers.claims.scope import WHOLE, Scope, Verdict, joined
 from metabench.papers.deviation_list import DeviationList, ListedDeviation
 from metabench.papers.deviation_list import joined as joined_lists
 from metabench.papers.deviations import Deviations
-from metabench.reports.captions import inequality_notes
+from metabench.reports.captions import inequality_notes, normalization_notes, unequal_sides
 from metabench.results.comparability import conditions
 from metabench.results.configurations import Configuration, stamps_of
 from metabench.results.evaluations import evaluated_configurations
@@ -47,6 +48,7 @@ class ClaimResult:
         pairs: every comparison.
         stamps: of the runs.
         notes: what else a reader must know, in sentences.
+        unequal: in what the runs differ that the claim should hold equal, in a few words each.
         deviations: what suite and learners do otherwise than their sources; all claims that are
             evaluated together share the labels.
         conditions: what the runs have in common, as text by name; none where no runs do.
@@ -63,6 +65,7 @@ class ClaimResult:
     pairs: tuple[PairResult, ...] = ()
     stamps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    unequal: tuple[str, ...] = ()
     deviations: tuple[ListedDeviation, ...] = ()
     conditions: Mapping[str, str] = field(default_factory=dict)
 
@@ -109,6 +112,13 @@ class _Listing:
             for config in found.configs
         )
 
+    def changes(self, config: Configuration) -> list[str]:
+        """What a configuration has otherwise than its suite, in a few words each."""
+        try:
+            return [found.label for found in self.deviations.of(config)]
+        except MetabenchError:  # of a suite or plugin that is not there any more
+            return ["unknown changes"]
+
 
 def _evaluate(
     claim: Claim, paper: str, runs: Sequence[FinishedRun], deviations: _Listing
@@ -130,14 +140,15 @@ def _evaluate(
             )
         ]
     baselines = {
-        config.config_id: config
+        config.run_ids: config
         for config in evaluated_configurations(
             about if claim.baseline else (), evaluation=claim.baseline
         )
     }
+    groups = [as_the_suite_has_it(group, deviations.changes) for group in found]
     return [
         _of_group(claim, paper, group, baselines=baselines, deviations=deviations.of(group))
-        for group in found
+        for group in groups
     ]
 
 
@@ -146,7 +157,7 @@ def _of_group(
     paper: str,
     found: Found,
     *,
-    baselines: Mapping[str, Configuration],
+    baselines: Mapping[tuple[str, ...], Configuration],
     deviations: tuple[ListedDeviation, ...],
 ) -> ClaimResult:
     if claim.measure is not None:
@@ -158,7 +169,7 @@ def _of_group(
     decided_by = None if missing and verdict == "undecided" else decisive
     notes = list(found.notes)
     notes += [config.left_out for config in found.configs if config.left_out]
-    notes += inequality_notes(found.configs)
+    notes += inequality_notes(found.configs) + normalization_notes(found.configs)
     if any(pair.difference and not pair.difference.speaks_of_learners for pair in pairs):
         notes.append(ONE_SEED)
     return ClaimResult(
@@ -173,6 +184,7 @@ def _of_group(
         pairs=tuple(pairs),
         stamps=stamps_of(*found.configs),
         notes=tuple(notes),
+        unequal=tuple(unequal_sides(found.configs)),
         deviations=deviations,
         conditions=conditions(found.configs[0].spec),
     )

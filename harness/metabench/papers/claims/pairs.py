@@ -35,14 +35,14 @@ class _NoNumberError(Exception):
 
 
 def compare_pairs(
-    claim: Claim, found: Found, *, baselines: Mapping[str, Configuration]
+    claim: Claim, found: Found, *, baselines: Mapping[tuple[str, ...], Configuration]
 ) -> list[PairResult]:
     """Every pair of a claim with its difference, not yet judged.
 
     Args:
         claim: the claim.
         found: its configurations.
-        baselines: the baseline's scores by configuration id, for a claim that has one.
+        baselines: the baseline's scores by the runs that they are of, for a claim that has one.
     """
     rights: tuple[Party | None, ...] = claim.right or (None,)
     fixed = claim.baseline if claim.value is None else f"{claim.value:g}"
@@ -104,7 +104,7 @@ def _compare(
     left: Party,
     right: Party | None,
     found: Found,
-    baselines: Mapping[str, Configuration],
+    baselines: Mapping[tuple[str, ...], Configuration],
 ) -> PairResult:
     mine = _configuration_of(left, found)
     sources = sources_of(mine.spec)
@@ -118,7 +118,7 @@ def _compare(
             pair, mine, _configuration_of(right, found), weights=weights, claim=claim
         )
     if claim.baseline is not None:
-        blocks = _above_baseline(mine, baselines.get(mine.config_id), claim.baseline)
+        blocks = _above_baseline(mine, baselines.get(mine.run_ids), claim.baseline)
     else:
         blocks = own_scores(mine)
     _require_episodes([blocks[source].shape for source in weights])
@@ -128,7 +128,7 @@ def _compare(
 
 def _above_baseline(mine: Configuration, baseline: Configuration | None, name: str) -> Blocks:
     """Differences ``[seeds, episodes]`` to another prediction of the same trained networks."""
-    if baseline is None or len(baseline.runs) != len(mine.runs):
+    if baseline is None:
         raise _NoNumberError("undecided", f"not every run has the evaluation {name}")
     shared = shared_scores(mine, baseline)
     return {source: shared.left[source] - shared.right[source] for source in shared.keys}
@@ -164,7 +164,7 @@ def _configuration_of(party: Party, found: Found) -> Configuration:
         raise _NoNumberError("undecided", f"there is no run of {party}")
     if len(configs) > 1:
         first, second = (description(config.spec) for config in configs[:2])
-        different = difference_in_words(first, second)
+        different = difference_in_words(first, second) or "the evaluation has several definitions"
         reason = f"there are {len(configs)} configurations of {party} ({different})"
         raise _NoNumberError("not comparable", reason)
     (config,) = configs

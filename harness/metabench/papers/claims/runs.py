@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from metabench.papers.claims.schema import Claim, Party
 from metabench.results.comparability import conditions, difference_in_words
@@ -52,7 +53,11 @@ def choose(claim: Claim, configs: Sequence[Configuration]) -> list[Found] | str:
     ]
     there = [any(group[name] for group in groups.values() for name in side) for side in sides]
     if not usable and all(there):
-        first, second, *_ = groups
+        first, second = next(
+            pair
+            for pair in combinations(groups, 2)
+            if all(any(groups[key][name] for key in pair for name in side) for side in sides)
+        )
         different = difference_in_words(dict(first), dict(second))
         names = " and ".join(_names(groups[key]) for key in (first, second))
         return f"{names} were run under different conditions: {different}"
@@ -62,6 +67,23 @@ def choose(claim: Claim, configs: Sequence[Configuration]) -> list[Found] | str:
         Found(groups[key], tuple(_left_out(groups[other], key, other) for other in others))
         for key in chosen
     ]
+
+
+def as_the_suite_has_it(found: Found, changes: Callable[[Configuration], Sequence[str]]) -> Found:
+    """Of several configurations of a party, the one with the parameters of the suite.
+
+    Args:
+        found: configurations under equal conditions.
+        changes: of one configuration, to the suite, in a few words each.
+    """
+    by_party, notes = dict(found.by_party), [*found.notes]
+    for name, configs in by_party.items():
+        changed = [tuple(changes(config)) for config in configs] if len(configs) > 1 else []
+        if changed.count(()) == 1:
+            by_party[name] = (configs[changed.index(())],)
+            others = " and with ".join(", ".join(words) for words in changed if words)
+            notes.append(f"Not used, because the suite has other parameters: {name} with {others}.")
+    return Found(by_party, tuple(notes))
 
 
 def _by_conditions(claim: Claim, configs: Sequence[Configuration]) -> dict[_Key, Configs]:

@@ -33,7 +33,7 @@ from metabench.results.configurations import Configuration
 from metabench.results.labels import labelled
 from metabench.results.reading import Results
 from metabench.results.training_curve import LOSS, VAL_SCORE
-from metabench.stats import Interval, average_interval, field_interval
+from metabench.stats import Interval, average_interval, field_interval, shared_positions
 from metabench.text import plain
 
 if TYPE_CHECKING:
@@ -200,14 +200,14 @@ def _of_metric(metric: MetricFacts) -> Quantity:
 
 def adaptation_curve(config: Configuration) -> list[Interval]:
     """The average over sources after each inner step; scores averaged over seeds first."""
-    blocks = [run.episodes.curve for run in config.runs]
+    shared = shared_positions([run.episodes.key for run in config.runs])
+    blocks = [run.episodes.curve[own] for run, own in zip(config.runs, shared, strict=True)]
     n_steps = min(block.shape[1] for block in blocks)
-    if n_steps == 0 or len({len(block) for block in blocks}) > 1:
+    if n_steps == 0 or not len(config.key):
         return []
     scores = np.mean([block[:, :n_steps] for block in blocks], axis=0)
-    source = config.runs[0].episodes.source
     factor = config.metric.scale
-    parts = [factor * scores[source == name] for name in dict.fromkeys(source)]
+    parts = [factor * scores[config.source == name] for name in dict.fromkeys(config.source)]
     return [
         average_interval([field_interval(part[:, step]) for part in parts])
         for step in range(n_steps)

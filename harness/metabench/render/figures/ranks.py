@@ -8,7 +8,6 @@ over episodes describes these trained networks on this suite.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,9 +27,9 @@ from metabench.render.figures.drawing import (
 )
 from metabench.render.figures.palette import COLORS, INK, Style, learner_styles
 from metabench.render.figures.stamps import stamped
-from metabench.results.comparability import conditions
+from metabench.results.comparability import comparable_conditions, comparable_groups
 from metabench.results.configurations import Configuration
-from metabench.results.labels import labelled
+from metabench.results.labels import labelled, told_apart
 from metabench.results.reading import Results
 from metabench.stats import CriticalDifference, critical_difference, shared_positions
 
@@ -80,15 +79,10 @@ def draw(results: Results, *, width: Width = Width.double) -> Drawing:
         DataError: when nowhere there are enough learners and episodes, with the reason.
         UsageError: when scipy is not installed.
     """
-    groups: dict[tuple[tuple[str, str], ...], dict[str, Configuration]] = defaultdict(dict)
-    for label, config in labelled(results).items():
-        groups[tuple(conditions(config.spec).items())][label] = config
     found: dict[str, Ranked] = {}
     shown: dict[str, Configuration] = {}
     notes = []
-    for group in groups.values():
-        spec = next(iter(group.values())).spec
-        title = f"{spec.suite} @ {spec.setting}, budget {spec.budget}{_metric(group.values())}"
+    for title, group in _groups(labelled(results)):
         ranked = _rank(group)
         if isinstance(ranked, str):
             notes.append(f"{title}: {ranked}")
@@ -111,6 +105,23 @@ def draw(results: Results, *, width: Width = Width.double) -> Drawing:
         notes=tuple(notes),
     )
     return stamped(drawing, shown)
+
+
+def _groups(configs: Mapping[str, Configuration]) -> list[tuple[str, dict[str, Configuration]]]:
+    """What ran under equal conditions, by label, each with a title of its own."""
+    labels = list(configs)
+    groups = [
+        {labels[i]: configs[labels[i]] for i in group}
+        for group in comparable_groups(list(configs.values()))
+    ]
+    firsts = [next(iter(group.values())) for group in groups]
+    titles = [
+        f"{one.spec.suite} @ {one.spec.setting}, budget {one.spec.budget}{_metric(group.values())}"
+        for one, group in zip(firsts, groups, strict=True)
+    ]
+    apart = told_apart(titles, [comparable_conditions(one) for one in firsts])
+    titles = [", ".join([title, *said]) for title, said in zip(titles, apart, strict=True)]
+    return list(zip(titles, groups, strict=True))
 
 
 def _rank(group: Mapping[str, Configuration]) -> CriticalDifference | str:

@@ -44,14 +44,14 @@ class Line:
     Attributes:
         claim: what it says.
         row: of the table.
-        submission: where it is from.
+        submissions: where its runs are from, each once.
         code: what made its runs: versions, revision, and whether that was changed.
         better: which scores are better, ``larger`` or ``smaller``.
     """
 
     claim: Claim
     row: Row
-    submission: Submission
+    submissions: tuple[Submission, ...]
     code: tuple[str, ...]
     better: str
 
@@ -183,7 +183,7 @@ def _suites(runs: Sequence[FinishedRun], of: dict[str, Submission]) -> list[Suit
         line = Line(
             claim,
             row,
-            of[claim.runs[0]],
+            tuple({of[run_id].name: of[run_id] for run_id in claim.runs}.values()),
             _code(own),
             own[0].record.metric.better,
         )
@@ -255,9 +255,9 @@ def _key(run: FinishedRun) -> tuple[str, int]:
 def _as_json(suites: Sequence[SuiteVersion], title: str) -> str:
     rows = [
         {
-            "entry": line.submission.name,
-            "submitter": line.submission.entry.submitter if line.submission.entry else "",
-            "link": line.submission.entry.link if line.submission.entry else "",
+            "entry": ", ".join(one.name for one in line.submissions),
+            "submitter": _of_entries(line, "submitter"),
+            "link": _of_entries(line, "link"),
             "network": line.row.network,
             "seeds": list(line.row.seeds),
             "code": list(line.code),
@@ -269,6 +269,12 @@ def _as_json(suites: Sequence[SuiteVersion], title: str) -> str:
     ]
     values: dict[str, Any] = {"format": FORMAT, "title": title, "rows": rows}
     return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _of_entries(line: Line, field: str) -> str:
+    """A field of the entries that a row's runs are from, each text once."""
+    entries = (one.entry for one in line.submissions if one.entry)
+    return ", ".join(dict.fromkeys(filter(None, (getattr(entry, field) for entry in entries))))
 
 
 @cache

@@ -11,6 +11,7 @@ from metabench.planning.runspec import RunSpec
 from metabench.render.page.values import Against, Differences
 from metabench.reports.build import make_rows
 from metabench.reports.captions import inequality_notes
+from metabench.reports.row_notes import name_among
 from metabench.reports.tables import Row
 from metabench.results.comparability import (
     comparable_conditions,
@@ -104,16 +105,18 @@ def _of_group(group: Group) -> Differences | None:
     notes = inequality_notes([config for _, config in ordered])
     best, best_config = _with_rival(ordered)
     compared: list[tuple[Row, Configuration, dict[str, Difference]]] = []
+    rows = [row for row, _ in ordered]
     for row, config in ordered:
         if config is best_config:
             continue
         shared = share(config, best_config)
         if isinstance(shared, str):
-            notes.append(f"{config.label} is left out: {shared}.")
+            notes.append(f"{name_among(row, rows)} is left out: {shared}.")
             continue
         if shared.n_fewest < MIN_EPISODES:
             few = f"{counted(shared.n_fewest, 'episode')} per source"
-            notes.append(f"With only {few}, the intervals of {config.label} are too narrow.")
+            name = name_among(row, rows)
+            notes.append(f"With only {few}, the intervals of {name} are too narrow.")
         compared.append((row, config, by_column(shared, columns)))
     if not compared:
         return None

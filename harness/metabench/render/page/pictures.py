@@ -19,7 +19,8 @@ from metabench.render.figures.drawing import house_style, to_svg
 from metabench.render.page.compact_svg import compact
 from metabench.render.page.values import Picture
 from metabench.results.cache import Cache, cache_root, settled, stamps
-from metabench.results.comparability import conditions
+from metabench.results.comparability import comparable_groups
+from metabench.results.configurations import configurations
 from metabench.results.reading import FinishedRun, Results
 from metabench.stats.ranks import MIN_LEARNERS
 
@@ -76,10 +77,7 @@ def draw_pictures(
 
 def _most_comparable(runs: Iterable[FinishedRun]) -> int:
     """How many configurations the largest group has that ran under the same conditions."""
-    groups: dict[tuple[tuple[str, str], ...], set[str]] = defaultdict(set)
-    for run in runs:
-        groups[tuple(conditions(run.record.spec).items())].add(run.config_id)
-    return max(map(len, groups.values()), default=0)
+    return max(map(len, comparable_groups(configurations(runs))), default=0)
 
 
 def _searched(run: FinishedRun) -> bool:

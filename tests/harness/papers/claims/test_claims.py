@@ -10,6 +10,7 @@ import pytest
 from claim_factory import N, add, claim, judged, one
 from result_factory import edit_json, make_spec, write_run
 
+from metabench.papers.claims.runs import Found, as_the_suite_has_it
 from metabench.papers.claims.sentences import deciding
 from metabench.planning.evaluation import Evaluation as Asked
 from metabench.render.claims_text import render_claims
@@ -204,6 +205,20 @@ def test_two_configurations_of_a_learner_are_not_chosen_between(tmp_path: Path) 
     assert one(tmp_path, chosen).verdict == "supported"
 
 
+def test_of_several_configurations_the_one_of_the_suite_is_meant() -> None:
+    usual, slow, slowest = object(), object(), object()
+    changes = {usual: [], slow: ["lr=0.1", "steps=2"], slowest: ["lr=0.01"]}
+    found = as_the_suite_has_it(Found({"maml": (slow, usual, slowest)}), changes.__getitem__)  # type: ignore[dict-item,arg-type]
+    assert found.by_party == {"maml": (usual,)}
+    assert found.notes == (
+        "Not used, because the suite has other parameters: maml with lr=0.1, steps=2 and with "
+        "lr=0.01.",
+    )
+    for both in ((slow, slowest), (usual, usual), (slow,)):  # none, several, or no choice
+        asked = Found({"maml": both}, ("A note.",))  # type: ignore[dict-item]
+        assert as_the_suite_has_it(asked, changes.__getitem__) == asked  # type: ignore[arg-type]
+
+
 def test_a_missing_line_is_named_and_left_out(tmp_path: Path) -> None:
     add(tmp_path, "mnas", level=0.6)
     folder = add(tmp_path, "maml", level=0.5)
@@ -350,3 +365,33 @@ def give_metric(folder: Path, *, level: float) -> None:
 def test_a_metric_is_of_the_headline_alone(other: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="`metric` scores the headline's predictions"):
         claim(metric="nll", **other)
+
+
+def test_a_prediction_is_compared_with_another_of_the_same_networks_alone(tmp_path: Path) -> None:
+    """Seeds 0 and 1 have the one, seeds 1 and 2 the other: as many, but not the same."""
+    for seed, names in enumerate((["pruned"], ["pruned", "soft"], ["soft"])):
+        folder = add(tmp_path, "mnas", level=0.2 + 0.3 * seed, seed=seed)
+        path = folder / "episodes.jsonl"
+        found = [json.loads(line) for line in path.read_text().splitlines()]
+        found = [{**one, "variants": dict.fromkeys(names, one["score"])} for one in found]
+        path.write_text("".join(f"{json.dumps(one)}\n" for one in found))
+    found = one(tmp_path, claim(right=[], evaluation="pruned", baseline="soft"))
+    assert found.verdict == "undecided"
+    assert "not every run has the evaluation soft" in deciding(found)
+
+
+def test_unlike_conditions_are_named_of_two_opposite_sides(tmp_path: Path) -> None:
+    for learner, budget in (("mnas", "lite"), ("mnas-nm", "paper"), ("maml", "smoke")):
+        add(tmp_path, learner, level=0.5, budget=budget)
+    found = one(tmp_path, claim(left=["mnas", "mnas-nm"]))
+    said = "mnas and maml were run under different conditions: budget lite or smoke"
+    assert found.reason == said
+
+
+def test_a_claim_says_whose_predictions_use_the_query_set(tmp_path: Path) -> None:
+    for learner, uses in (("mnas", True), ("maml", False)):
+        folder = add(tmp_path, learner, level=0.5)
+        edit_json(folder / "run.json", transductive=uses)
+    found = one(tmp_path)
+    assert "Only predictions of mnas use the statistics of the query set." in found.notes
+    assert found.unequal == ("normalization",)

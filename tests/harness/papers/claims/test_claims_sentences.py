@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from claim_factory import N, add, claim, judged, one
-from result_factory import make_spec
+from result_factory import edit_json, make_spec
 
 from metabench.errors import UsageError
 from metabench.papers.claims import ClaimFile, ClaimResult, evaluate, load_claims
@@ -290,3 +290,17 @@ def test_the_committed_records_are_judged() -> None:
                 relation = evaluation.claim.relation
                 assert pair.verdict == verdict_of(pair.low, pair.high, relation, margin)
     assert json.loads(render_claims(found, "json"))["claims"]
+
+
+def test_runs_under_equal_conditions_are_not_said_to_differ(tmp_path: Path) -> None:
+    """That conditions are equal is a note as well."""
+    for steps in (5, 7):
+        for learner in ("mnas", "maml"):
+            folder = add(tmp_path / str(steps), learner, level=0.5)
+            equal = {"inner_optimizer": "SGD", "outer_optimizer": "Adam"}
+            own = {"steps_at_test": steps} if learner == "mnas" else {}
+            edit_json(folder / "run.json", conditions=equal, **own)
+    found, differing = (judged(tmp_path / name, claim()) for name in ("5", "7"))
+    assert any("Training conditions of all trained rows" in note for note in found[0].notes)
+    assert "compare runs that differ" not in claims_overview(found)
+    assert "1 of 1 verdict compare runs that differ" in claims_overview(differing)

@@ -447,3 +447,14 @@ def test_every_figure_of_the_table_can_be_made(catalog: Catalog, trained: Path) 
         if name not in ("fits", "curves"):  # the others are of searches
             continue
         assert kind.make(request).name == name
+
+
+def test_a_curve_is_averaged_over_the_same_episodes_of_every_seed(tmp_path: Path) -> None:
+    """Each seed has lost another episode, of another source."""
+    for seed, lost in enumerate((0, 1)):
+        path = write_curves(tmp_path, seed=seed) / "episodes.jsonl"
+        rows = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(rows[:lost] + rows[lost + 1 :]))
+    (config,) = labelled(read_runs(tmp_path)).values()
+    # Episodes 2 to 5 are left, whose curves begin at 4 more than their numbers.
+    assert curves.adaptation_curve(config)[0].mean == pytest.approx((4 + (2 + 4) / 2 + 4 + 4) / 2)

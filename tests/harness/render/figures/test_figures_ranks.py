@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from result_factory import make_spec, write_run
+from result_factory import PROVENANCE, make_spec, write_run
 
 from metabench.errors import DataError
+from metabench.planning.runspec import Training
 from metabench.render.figures import ranks
 from metabench.render.figures.drawing import to_svg
 from metabench.results.reading import read_runs
@@ -87,3 +88,32 @@ def test_two_learners_are_refused_with_the_reason(tmp_path: Path) -> None:
     write(tmp_path, "hsml", np.full(N, 0.2))
     with pytest.raises(DataError, match="Ranks need at least 3 learners; there are 2"):
         ranks.draw(read_runs(tmp_path))
+
+
+def test_what_ran_under_other_conditions_has_a_diagram_of_its_own(tmp_path: Path) -> None:
+    """Equal in suite, setting and budget, but on other data."""
+    for data, order in (("a", ("maml", "hsml", "mnas")), ("b", ("mnas", "hsml", "maml"))):
+        for level, learner in enumerate(order, start=1):
+            spec = make_spec(learner, episodes=N // 2, metric="mse", data_fingerprint=16 * data)
+            write_run(tmp_path, spec, [0.1 * level] * N)
+    drawing = ranks.draw(read_runs(tmp_path))
+    assert len(drawing.figure.axes) == 2
+    for data, best in (("a", "maml"), ("b", "mnas")):
+        title = f"multidataset @ 5w1s, budget lite, data_fingerprint {16 * data}: {best}"
+        assert title in drawing.description
+
+
+def test_a_length_that_a_user_set_is_ranked_with_no_other(tmp_path: Path) -> None:
+    three(tmp_path)
+    longer = PROVENANCE.model_copy(update={"changes": {"budget": {"meta_steps": 99}}})
+    spec = make_spec(
+        "protonet",
+        episodes=N // 2,
+        metric="mse",
+        training=Training(meta_steps=99, meta_batch=4),
+    )
+    write_run(tmp_path, spec, [0.0] * N, provenance=longer)
+    drawing = ranks.draw(read_runs(tmp_path))
+    assert "protonet" not in drawing.description
+    (note,) = drawing.notes
+    assert "Ranks need at least 3 learners; there are 1." in note

@@ -25,8 +25,10 @@ N = 200
 """Episodes."""
 
 
-def make_run(learner: str, scores: np.ndarray, *, seed: int = 0) -> FinishedRun:
-    spec = make_spec(learner, metric="mse", sources=("sine",), episodes=N, seed=seed)
+def make_run(
+    learner: str, scores: np.ndarray, *, seed: int = 0, params: dict[str, float] | None = None
+) -> FinishedRun:
+    spec = make_spec(learner, metric="mse", sources=("sine",), episodes=N, seed=seed, params=params)
     record = RunRecord(run_id=spec.run_id, spec=spec, status="done", provenance=PROVENANCE)
     episodes = Episodes(
         index=np.arange(N),
@@ -128,4 +130,15 @@ def test_two_seeds_against_more_are_left_out_and_the_page_says_what_to_run():
     assert [against.row.learner for against in found.others] == ["other"]
     (note,) = (note for note in found.notes if "left out" in note)
     assert "is left out: with 2 and 3 seeds, each side needs at least 3. Run one more seed" in note
-    assert note.startswith("two on ")
+    assert note.startswith("two is left out")
+
+
+def test_what_is_left_out_is_told_apart_from_other_rows_of_its_learner():
+    rng = np.random.default_rng(3)
+    runs = [
+        make_run("maml", rng.normal(size=N) + rate, seed=seed, params={"inner_lr": rate})
+        for rate, n_seeds in ((0.1, 3), (0.2, 3), (0.4, 2))
+        for seed in range(n_seeds)
+    ]
+    (note,) = (note for note in only(runs).notes if "left out" in note)
+    assert note.startswith("maml (inner_lr=0.4) is left out: with ")
