@@ -34,9 +34,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from metabench.nn.layers import linear
-from metabench.nn.norm import Pullback, affine, norm_rows, normalize, pull_back, pull_back_again
+from metabench.nn.layers import batch_norm, linear
+from metabench.nn.norm import Pullback, affine, normalize, pull_back, pull_back_again
 from metabench.nn.products import are_in_bf16
+from metabench.nn.statistics import first_examples
 
 
 class Layer(NamedTuple):
@@ -58,7 +59,7 @@ def norm_mlp(
 ) -> Tensor:
     """Apply hidden layers of linear, batch norm and ReLU, then a linear layer.
 
-    Third derivatives are not defined. The statistics are always those of all examples.
+    Third derivatives are not defined. The statistics are those of :func:`metabench.nn.batch_norm`.
 
     Args:
         x: ``[tasks, n, inputs]``.
@@ -70,10 +71,10 @@ def norm_mlp(
     Returns:
         ``[tasks, n, outputs]``.
     """
-    if are_in_bf16():
-        # Only products are in bfloat16, so the layers are apart.
+    if are_in_bf16() or first_examples() is not None:
+        # Only products are in bfloat16, and only norms tell examples apart: the layers are too.
         for layer in layers:
-            x = norm_rows(linear(x, layer.weight), layer.scale, layer.shift, eps=eps, relu=True)
+            x = batch_norm(linear(x, layer.weight), layer.scale, layer.shift, eps=eps, relu=True)
         return linear(x, weight, bias)
     hidden = [tensor for layer in layers for tensor in layer]
     out: Tensor = _Mlp.apply(eps, x, *hidden, weight, bias)[0]  # type: ignore[no-untyped-call]

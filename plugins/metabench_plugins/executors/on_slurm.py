@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import secrets
 import shutil
 import signal
 import time
@@ -144,7 +145,7 @@ class SlurmExecutor:
     def _folder(self, job: Job) -> Path:
         """A new folder for logs, events and what submitit needs."""
         logs = Path(self._params.logs or job.out / ".slurm")
-        name = time.strftime(f"%Y%m%d-%H%M%S-{os.getpid()}")
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
         folder = job.folder / logs / name
         folder.mkdir(parents=True)
         return folder

@@ -80,10 +80,19 @@ _TRAIN_WAYS = SourceDeviation(
 _FINETUNED = (
     _METRIC.model_copy(update={"where": "Released code of Chen et al."}),
     SourceDeviation(
-        source="a step of a test task's head uses 4 support examples",
-        here="it uses the whole support set",
+        source="the head of a test task is trained in 100 passes over the support set, in steps of "
+        "4 examples",
+        here="a step uses the whole support set, and learner.test_steps counts steps",
         why="so tasks are computed at once and nothing is drawn",
         where="Chen et al., released code",
+    ),
+    SourceDeviation(
+        source="each class of the cosine classifier has a length that is learned and that "
+        "multiplies its cosines",
+        here="cosines have one factor for all classes, which is not learned",
+        why="the paper has cosines alone",
+        where="Chen et al., section 3.2 and released code",
+        when={"learner.head": "cosine"},
     ),
     SourceDeviation(
         source="training images are enlarged parts, mirrored and jittered in color at random",
@@ -109,6 +118,13 @@ _TADAM = (
         why="all learners of a suite have the same network",
         where="TADAM, section 4",
         when={"network": "conv4"},
+    ),
+    SourceDeviation(
+        source="a max pool of a map of odd size has one more row and column",
+        here="the last row and column of such a map are left out",
+        why="all networks halve their maps alike",
+        where="TADAM, released code",
+        when={"network": "resnet12", "network.variant": "tadam"},
     ),
     SourceDeviation(
         source="pixels are in [0, 2]",
@@ -252,6 +268,13 @@ _MNAS = (
         why="the baselines of the same table have this loss; reduction=mean is the other reading",
         where="M-NAS, Few Shot Classification",
         when={"task": "classification", "learner.reduction": "per_shot"},
+    ),
+    SourceDeviation(
+        source="modulation acts on all weights of the network",
+        here="scale and shift of norm layers are not modulated",
+        why="the code of HSML, whose gates they are, has none for these",
+        where="M-NAS, Transferable Knowledge Modulation",
+        when={"task": "classification", "learner.modulate": True},
     ),
 )
 

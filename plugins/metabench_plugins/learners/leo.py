@@ -174,8 +174,8 @@ class Leo:
         else:
             features = math.prod(context.task.inputs)
         self._weights = leaves(self._initial_weights(features, context.rng), context.device)
-        groups = [Group({n: w}, p.outer_lr, p.max_norm) for n, w in self._weights.items()]
-        self.outer = OuterAdam(groups, clip=p.clip, skip_above=p.skip_above)
+        group = Group(self._weights, p.outer_lr, p.max_norm, each=True)
+        self.outer = OuterAdam([group], clip=p.clip, skip_above=p.skip_above)
 
     def meta_step(
         self, tasks: TaskBatch, *, progress: float, rng: torch.Generator

@@ -117,7 +117,8 @@ class MetricLearner(ABC):
 
     def rate(self, progress: float) -> float:
         """The factor of the learning rate after a share of meta-training."""
-        rate: float = 0.5 ** floor(progress / self.params.halve_every)
+        # Rounding may put the quotient just below a whole number.
+        rate: float = 0.5 ** floor(progress / self.params.halve_every + 1e-9)
         return rate
 
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:

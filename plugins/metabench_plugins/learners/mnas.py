@@ -196,6 +196,10 @@ class Mnas(GradientLearner):
         if p.architecture == "shared":
             arch = self._strategy.init_arch(self._supernet, rng=rng)
             self._arch = leaves(arch, device)
+        return self._searched_groups(rng)
+
+    def _searched_groups(self, rng: torch.Generator) -> Sequence[Group]:
+        p = self.params
         return [self._draw_weights(rng), Group(self._logits, p.controller_lr, p.max_norm)]
 
     @property
@@ -251,7 +255,10 @@ class Mnas(GradientLearner):
         """Begin a phase, with an optimizer of its own; what has rate 0 in it stays."""
         p = self.params
         self._phase = phase
-        if phase == "tune":
+        if phase == "search":
+            self.space = self._supernet
+            self.outer = self._adam(self._searched_groups(rng))
+        elif phase == "tune":
             held = self._weights | parameters(encoder=self._encoder, gates=self._gates)
             self.outer = self._adam(
                 [Group(held, 0.0), Group(self._logits, p.controller_lr, p.max_norm)]
@@ -282,6 +289,8 @@ class Mnas(GradientLearner):
         else:
             arch = share(self._arch, n_tasks) if self._controller is None else self._controller(z)
             mixture, found = self._mixture(arch, rng=rng, progress=progress)
+            if found is not None and len(found) == 1:  # a strategy may give one for all tasks
+                found = found * n_tasks
             if progress is not None and penalty is not None:
                 penalty = penalty + self._loss_term(arch, progress)
         return Start(
@@ -343,9 +352,9 @@ class Mnas(GradientLearner):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore; the learner first enters the phase of the state."""
-        if state["genotype"] is not None:
-            self._genotype = Genotype.from_json(state["genotype"])
-        if state["phase"] != self._phase:
+        known, before = state["genotype"], (self._phase, self._genotype)
+        self._genotype = None if known is None else Genotype.from_json(known)
+        if (state["phase"], self._genotype) != before:
             self._begin_phase(state["phase"], torch.Generator())
         super().load_state_dict(state)
 

@@ -283,7 +283,7 @@ def _searching() -> Iterator[LearnerSpec]:
     )
     yield LearnerSpec(
         name="metanas-maml",
-        version=3,
+        version=4,
         summary="MetaNAS with MAML instead of Reptile as the meta-learner; this is our extension.",
         params="metabench_plugins.learners.maml:MamlSearchParams",
         factory="metabench_plugins.learners.maml:Maml",
@@ -512,7 +512,7 @@ def _tadam() -> Iterator[LearnerSpec]:
     module = "metabench_plugins.learners.tadam"
     yield LearnerSpec(
         name="tadam",
-        version=1,
+        version=2,
         summary="TADAM: class means under a scaled metric, in an embedding conditioned on the task "
         "and trained together with a classifier (Oreshkin et al. 2018).",
         kinds=("classification",),

@@ -12,15 +12,19 @@ after its norm, and the second pass embeds support and query sets with it. g and
 
     u = swish(A_1 c),    g(c) = u + A_3 swish(A_2 u),
 
-with biases. The scalars gamma0 and beta0 start at 0 and have an L2 penalty.
+with biases. The scalars gamma0 and beta0 start at 0, and decay by a rate of their own.
 
 Before an update on episodes, with a probability that falls over meta-training, an update on
 labelled examples descends the cross-entropy of a linear classifier of the meta-train classes on the
 unconditioned embedding.
+
+Weight decay is a part of the losses, as L2: bounds of the gradient hold for it too. As in the
+released code it concerns filters and matrices; biases, norms and the classifier do not decay.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -53,6 +57,8 @@ PARTS = ("scale", "shift")
 """What equation 1 computes for each layer: gamma and beta."""
 STAGES = 20
 """After each of as many parts of meta-training the probability of co-training falls."""
+NET_SPREAD = 0.1
+"""Factor of He's variance ``2 / outputs`` of the initial weights of the nets."""
 
 
 class TadamParams(RateDrops, AugmentedParams):
@@ -76,7 +82,7 @@ class TadamParams(RateDrops, AugmentedParams):
         default=True, description="Whether the second pass is conditioned on the task."
     )
     factor_penalty: float = Field(
-        default=0.01, ge=0, description="Penalty of the squares of gamma0 and beta0."
+        default=0.01, ge=0, description="Weight decay of the scalars gamma0 and beta0."
     )
     co_training: float = Field(
         default=0.9,
@@ -96,10 +102,15 @@ class TadamParams(RateDrops, AugmentedParams):
     )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of SGD.")
     weight_decay: float = Field(
-        default=5e-4, ge=0, le=1, description="Weight decay of all learned weights."
+        default=5e-4,
+        ge=0,
+        le=1,
+        description="Weight decay of filters and matrices, but for the classifier's.",
     )
     max_norm: float | None = Field(
-        default=1.0, gt=0, description="Bound on the norm of the outer gradient; null for none."
+        default=1.0,
+        gt=0,
+        description="Bound on the norm of each tensor's outer gradient; null for none.",
     )
     skip_above: float | None = Field(
         default=20.0,
@@ -155,7 +166,7 @@ class Tadam(ProtoNet):
             assert tasks.labelled is not None
             training = Training(rng=rng, progress=progress)
             examples = augmented(tasks.labelled, p.augmentation, rng=rng)
-            loss = self.classifier.loss(examples, training)
+            loss = self.classifier.loss(examples, training) + self._decay(self.embed.weights)
             skipped = self.co_optimizer.step(loss, rate=self.rate(progress))
             self.embed.network.keep(training, skipped=skipped)
         return super().meta_step(tasks, progress=progress, rng=rng)
@@ -194,13 +205,16 @@ class Tadam(ProtoNet):
             for part in PARTS
         }
 
-    def penalty(self) -> Tensor | float:
-        """The penalty of the scalars of equation 1."""
+    def penalty(self) -> Tensor:
+        """The L2 of weight decay, and that of the scalars of equation 1."""
         factors = [w for name, w in self._conditioning.items() if name.endswith(".factor")]
-        if not factors:
-            return 0.0
-        penalty: float = self.params.factor_penalty
-        return penalty * torch.stack(factors).square().sum()
+        own: float = self.params.factor_penalty / 2
+        return self._decay(self.outer.weights) + own * _squares(factors)
+
+    def _decay(self, weights: Params) -> Tensor:
+        """The L2 of the filters and matrices among some weights."""
+        half: float = self.params.weight_decay / 2
+        return half * _squares([weight for weight in weights.values() if weight.dim() > 1])
 
     def state_dict(self) -> dict[str, Any]:
         """As :meth:`MetricLearner.state_dict`, and that of co-training."""
@@ -217,7 +231,7 @@ class Tadam(ProtoNet):
 
     def _sgd(self, weights: Params) -> OuterOptimizer:
         p: TadamParams = self.params
-        group = Group(weights, p.outer_lr, p.max_norm, decay=p.weight_decay)
+        group = Group(weights, p.outer_lr, p.max_norm, each=True)
         return OuterSgd([group], momentum=p.momentum, nesterov=False, skip_above=p.skip_above)
 
     def _net(self, name: str, task: Tensor) -> Tensor:
@@ -232,13 +246,17 @@ class Tadam(ProtoNet):
 
 
 def _new_net(name: str, features: int, units: int, rng: torch.Generator) -> Params:
-    """Weights of a conditioning net, uniform in +-1/sqrt(inputs), and its factor 0."""
+    """Weights of a conditioning net, with the variance of the source, and its factor 0."""
     weights: Params = {}
     for i, inputs in enumerate((features, units, units), start=1):
-        bound = inputs**-0.5
-        weights[f"{name}.{i}.weight"] = torch.empty(inputs, units).uniform_(
-            -bound, bound, generator=rng
-        )
+        drawn = torch.randn(inputs, units, generator=rng)
+        weights[f"{name}.{i}.weight"] = math.sqrt(NET_SPREAD * 2 / units) * drawn
         weights[f"{name}.{i}.bias"] = torch.zeros(units)
     weights[f"{name}.factor"] = torch.zeros(())
     return weights
+
+
+def _squares(weights: Sequence[Tensor]) -> Tensor:
+    """The sum of the squares of all elements."""
+    sums = [weight.square().sum() for weight in weights]
+    return torch.stack(sums).sum() if sums else torch.zeros(())

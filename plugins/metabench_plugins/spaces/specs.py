@@ -77,7 +77,7 @@ def space_specs() -> Iterator[SearchSpaceSpec]:
     yield SearchSpaceSpec(
         name="metanas-child",
         title="MetaNAS child",
-        version=2,
+        version=3,
         summary="Network that MetaNAS builds from one genotype: a published one, or one "
         "that a search found.",
         params="metabench_plugins.spaces.metanas:ChildParams",

@@ -63,7 +63,7 @@ def strategy_specs() -> Iterator[NasStrategySpec]:
             False,
             "Li and Talwalkar, UAI 2019",
         ),
-        ("fixed", 1, "fixed:Fixed", "One given architecture, without a search.", False, ""),
+        ("fixed", 2, "fixed:Fixed", "One given architecture, without a search.", False, ""),
     ):
         yield NasStrategySpec(
             name=name,

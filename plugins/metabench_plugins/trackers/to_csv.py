@@ -11,8 +11,8 @@ from pydantic import Field
 
 from metabench import CurvePoint, Frozen, RunEnd, RunFacts, UsageError
 
-CURVES = "curves.csv"
-FILES = ("parameters.csv", CURVES, "scores.csv", "end.csv")
+CURVES, SCORES, END = "curves.csv", "scores.csv", "end.csv"
+FILES = ("parameters.csv", CURVES, SCORES, END)
 """Of a run that ended."""
 
 
@@ -56,6 +56,9 @@ class CsvRun:
         rows = {**facts, **run.parameters, **run.made_with}.items()
         self._write("parameters.csv", [("name", "value"), *rows])
         if not self.resumed:
+            for name in (SCORES, END):  # a run that begins anew has not ended
+                with _writing(folder / name):
+                    (folder / name).unlink(missing_ok=True)
             self._write(CURVES, [("step", "name", "value")])
 
     def log(self, points: Sequence[CurvePoint]) -> None:
@@ -67,8 +70,8 @@ class CsvRun:
         """Write how the run ended; see :class:`metabench.TrackedRun`."""
         head = ("evaluation", "source", "metric", "mean", "half_width", "n")
         rows = [(s.evaluation, s.source, s.metric, s.mean, s.half_width, s.n) for s in end.scores]
-        self._write("scores.csv", [head, *rows])
-        self._write("end.csv", [("status", "step", "text"), (end.status, end.step, end.text)])
+        self._write(SCORES, [head, *rows])
+        self._write(END, [("status", "step", "text"), (end.status, end.step, end.text)])
 
     def _write(self, name: str, rows: Iterable[Sequence[object]], *, mode: str = "w") -> None:
         path = self._folder / name

@@ -9,6 +9,7 @@ from torch import Tensor
 from metabench.inner_steps import inner_loop, share
 from metabench.nn import layers as tasknn
 from metabench.nn.mlp import Layer, norm_mlp
+from metabench.nn.statistics import statistics_of_first
 from metabench.plugin.contracts.architecture import Params
 
 N_TASKS, N_ROWS, EPS = 3, 6, 1e-2
@@ -153,3 +154,17 @@ def test_weights_without_gradient_give_the_same_values(weights: Params, data: li
     out = whole(shared, data[0])
     assert not out.requires_grad
     assert torch.equal(out, whole(leaves_of(shared), data[0]))
+
+
+def test_within_statistics_of_first_no_later_example_changes_another(
+    weights: Params, data: list[Tensor]
+) -> None:
+    weights, (x, *_) = share(weights, N_TASKS), data
+    other = x.clone()
+    other[:, -1] += 1
+    with statistics_of_first(4):
+        found, beside = whole(weights, x), whole(weights, other)
+        wanted = composed(weights, x)
+    torch.testing.assert_close(found, wanted)
+    assert torch.equal(found[:, :-1], beside[:, :-1])
+    assert not torch.allclose(found, whole(weights, x))

@@ -130,6 +130,15 @@ def test_a_run_on_a_cpu_asks_for_no_gpu(tmp_path: Path, sbatch: Path) -> None:
     assert len(list((tmp_path / "logs").iterdir())) == 1
 
 
+def test_a_program_may_submit_twice_in_a_second(
+    tmp_path: Path, sbatch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_slurm.time, "strftime", lambda _: "now")
+    for _ in range(2):
+        run(jobs_in(tmp_path, n=1), wait=False)
+    assert len([*(tmp_path / "R" / ".slurm").iterdir()]) == 2
+
+
 def test_what_slurm_refuses_is_one_sentence(tmp_path: Path, sbatch: Path) -> None:
     (tmp_path / "said").write_text("echo sbatch: error: invalid partition: lnog >&2; exit 1")
     with pytest.raises(UsageError, match="sbatch: error: invalid partition: lnog") as caught:

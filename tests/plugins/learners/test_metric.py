@@ -165,6 +165,15 @@ def test_the_rate_is_halved() -> None:
         torch.testing.assert_close(whole.outer.weights[name], weight)
 
 
+@pytest.mark.parametrize("total", [10, 500, 70_000])
+def test_no_halving_comes_a_step_late(total: int) -> None:
+    learner = protonet(halve_every=0.1)
+    for halvings in range(10):
+        first = halvings * total // 10
+        assert learner.rate(first / total) == 0.5**halvings
+    assert protonet().rate((total - 1) / total) == 1
+
+
 def test_the_head_of_the_network_is_neither_learned_nor_counted() -> None:
     learner = protonet()
     weights = learner.outer.weights

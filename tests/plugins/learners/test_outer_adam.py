@@ -46,7 +46,15 @@ def groups(weights: dict[str, Tensor]) -> list[Group]:
     return [
         Group({name: weights[name] for name in "ab"}, 0.05),
         Group({"c": weights["c"]}, 0.01, beta1=0.0, decay=0.1, max_norm=0.5),
-        Group({name: weights[name] for name in "de"}, 0.02, beta1=0.5, decay=0.01, clipped=False),
+        Group(
+            {name: weights[name] for name in "de"},
+            0.02,
+            beta1=0.5,
+            decay=0.01,
+            clipped=False,
+            max_norm=0.5,
+            each=True,
+        ),
     ]
 
 
@@ -100,7 +108,9 @@ def torch_step(
         if clip is not None and group.clipped:
             torch.nn.utils.clip_grad_value_(own["params"], clip)
         if group.max_norm is not None:
-            torch.nn.utils.clip_grad_norm_(own["params"], group.max_norm)
+            together = [[one] for one in own["params"]] if group.each else [own["params"]]
+            for some in together:
+                torch.nn.utils.clip_grad_norm_(some, group.max_norm)
         own["lr"] = rate * group.lr
     optimizer.step()
 

@@ -15,8 +15,11 @@ from metabench import conformance
 from metabench.inner_steps import inner_loop, share
 from metabench.plugin.catalog import load_catalog
 from metabench.plugin.contracts.architecture import Mixture, Params
+from metabench.plugin.contracts.episode import Labelled
 from metabench.plugin.specs import resolve
 from metabench_plugins.learners.maml import Maml, MamlSearchParams
+from metabench_plugins.learners.metanas.learner import Metanas
+from metabench_plugins.learners.metanas.params import MetanasParams
 from metabench_plugins.learners.parts.gradient_learner import Start
 from metabench_plugins.learners.parts.searched_space import SearchedSpace
 from metabench_plugins.spaces.metanas import MetaNasParams, metanas
@@ -273,6 +276,29 @@ def test_at_test_the_decoded_or_the_mixed_network_predicts() -> None:
     trained = cut.begin(tasks.support, rng=generator(), progress=0.0)
     assert callable(trained.mixture)
     assert (trained.mixture(trained.weights, 1.0)[CELL] > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["maml", "metanas"])
+def test_the_number_of_weights_is_that_of_the_operations_that_a_threshold_leaves(kind: str) -> None:
+    """Of each task, under a strategy whose mixture all tasks share as well."""
+    space = metanas(MetaNasParams(channels=2, cells=2, nodes=2), IMAGES)
+    total = sum(w.numel() for w in space.init_weights(rng=generator()).values())
+    sharp = {"init_std": 1.0, "t_min": 0.2}
+    for name, params in (("soft-pruning", sharp), ("fixed", {}), ("darts", {})):
+        found = {"inner_steps": 1, "threshold_at_test": 0.3 if params else 1e-9}
+        values: dict[str, Any] = {"kind": "classification", "space": space}
+        values["strategy"] = strategy_of(name, **params)
+        learner: Any
+        if kind == "maml":
+            learner = Maml(context(MamlSearchParams(**found, arch_at_test="soft"), **values))
+        else:
+            own = MetanasParams(**found, test_steps=1, test_steps_arch=1)
+            learner = Metanas(context(own, **values))
+        tasks = batch("classification")
+        support = Labelled(tasks.support.x.float(), tasks.support.y)
+        sizes = list(learner.adapt(support, rng=generator()).n_params)
+        assert len(sizes) == TASKS
+        assert all(size == total if name == "darts" else size < total for size in sizes)
 
 
 def test_a_task_may_end_at_an_architecture_of_its_own() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from metabench_plugins.learners.parts.task_encoder import ImageEmbedding, TaskEn
 from metabench_plugins.spaces.mlp import Mlp, MlpParams
 from metabench_plugins.spaces.toy_cell import CELL, ToyCell, ToyCellParams
 from metabench_plugins.strategies.darts import Darts, DartsParams
+from metabench_plugins.strategies.fixed import Fixed, FixedParams
 from metabench_plugins.strategies.gumbel import Gumbel, GumbelParams
 from metabench_plugins.strategies.parts.decoding import harden
 
@@ -364,6 +366,16 @@ def test_with_retraining_the_decoded_architectures_run_at_the_end_of_the_search(
     assert not ((soft == 0) | (soft == 1)).all()
 
 
+def test_a_strategy_that_gives_one_architecture_gives_it_to_each_task() -> None:
+    own = context(MnasParams(embedding=8, **INNER, architecture="shared"), searched=True)
+    learner = Mnas(replace(own, strategy=Fixed(FixedParams())))
+    adapted = learner.adapt(batch().support, rng=rng())
+    assert adapted.genotypes is not None
+    assert adapted.n_params is not None
+    assert len(adapted.genotypes) == len(adapted.n_params) == TASKS
+    assert len(set(adapted.genotypes)) == 1
+
+
 PHASES = {
     "task": {"architecture": "task"},
     "shared": {"architecture": "shared"},
@@ -384,6 +396,38 @@ def test_a_restored_learner_goes_on_bit_by_bit(kind: str, progress: float) -> No
     assert whole.outer.weights.keys() == again.outer.weights.keys()
     for name, weight in whole.outer.weights.items():
         assert torch.equal(weight, again.outer.weights[name])
+
+
+@pytest.mark.parametrize("kind", PHASES)
+def test_a_state_of_an_earlier_phase_is_restored_as_a_new_learner_would(kind: str) -> None:
+    """The best weights may be older than the phase in which meta-training ends."""
+    whole, again = mnas(**PHASES[kind]), mnas(**PHASES[kind])
+    whole.meta_step(batch(1), progress=0.1, rng=rng(1))
+    state = copy.deepcopy(whole.state_dict())
+    whole.meta_step(batch(2), progress=0.9, rng=rng(2))
+    for learner in (whole, again):
+        learner.load_state_dict(state)
+        learner.meta_step(batch(3), progress=0.2, rng=rng(3))
+    assert whole.outer.weights.keys() == again.outer.weights.keys()
+    for name, weight in whole.outer.weights.items():
+        assert torch.equal(weight, again.outer.weights[name]), name
+
+
+def test_another_architecture_is_restored_in_the_same_phase() -> None:
+    """As those of two seeds, whose networks differ in their weights."""
+    learners = []
+    for chosen in (0, 1):
+        learner = mnas(architecture="shared")
+        (logits,) = learner._arch.values()
+        logits.data[:, chosen] += 1
+        learner.meta_step(batch(1), progress=0.9, rng=rng(1))
+        learners.append(learner)
+    linear, skips = learners
+    assert linear._genotype != skips._genotype
+    linear.load_state_dict(skips.state_dict())
+    assert linear._genotype == skips._genotype
+    found, wanted = (one.adapt(batch().support, rng=rng()) for one in learners)
+    assert torch.equal(found.predict(batch().query.x), wanted.predict(batch().query.x))
 
 
 def test_the_encoder_averages_states_and_reconstructs_last_sample_first() -> None:

@@ -92,6 +92,19 @@ def test_metanas_has_146_logits() -> None:
     assert logits == 146
 
 
+@pytest.mark.parametrize("name", ["tnas-1-shot", "tnas-5-shot"])
+def test_no_node_of_a_cell_that_darts_decoded_reads_one_node_twice(name: str) -> None:
+    """The two strongest edges into a node come from two nodes; pools have no weights to count."""
+    for _, edges in PUBLISHED[name].cells:
+        read = [(edge.target, edge.source) for edge in edges]
+        assert len(set(read)) == len(read)
+
+
+def test_the_cell_of_tnas_for_5_shots_is_that_of_its_released_code() -> None:
+    last = [edge for edge in dict(PUBLISHED["tnas-5-shot"].cells)[REDUCTION] if edge.target == 5]
+    assert last == [Edge(1, 5, "max-pool-3x3"), Edge(2, 5, "skip")]
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_cells_add_two_operations_in_each_node_and_make_networks(name: str) -> None:
     genotype = PUBLISHED[name]

@@ -58,6 +58,18 @@ def test_files_that_are_gone_are_made_anew(tmp_path: Path) -> None:
     assert Path(first.key).is_relative_to(tmp_path / "mine")
 
 
+def test_a_run_that_begins_anew_has_not_ended(tmp_path: Path) -> None:
+    """One that is killed while it is sent again would pass for whole, with half of its curves."""
+    tracker, run = CsvTracker(CsvParams(), tmp_path / "R"), run_facts(tmp_path / "R")
+    first = tracker.open(run, key="")
+    first.end(RunEnd(status="done", step=2))
+    assert tracker.has(run, key=first.key)
+    Path(first.key, "curves.csv").unlink()
+    tracker.open(run, key=first.key).log(POINTS)
+    assert not tracker.has(run, key=first.key)
+    assert not Path(first.key, "end.csv").exists()
+
+
 @pytest.mark.slow
 def test_a_killed_command_goes_on_with_each_point_once(tmp_path: Path) -> None:
     words = ["--budget", "smoke", "--limit", "2", "--set", "budget.meta_steps=120"]

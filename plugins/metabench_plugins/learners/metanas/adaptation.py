@@ -20,7 +20,6 @@ from torch import Tensor
 
 from metabench import (
     Adapted,
-    CountingSpace,
     Labelled,
     LearnerContext,
     Mixture,
@@ -122,7 +121,8 @@ class Adaptation:
             ],
             genotypes=Later(lambda: path.at(last).decoded().genotypes, length=n_tasks),
             n_params=Later(
-                lambda: self._count(start, path.at(last).mixture, n_tasks), length=n_tasks
+                lambda: self._search.kept(path.at(last).mixture, start.leaves, n_tasks=n_tasks),
+                length=n_tasks,
             ),
             variants={"pruned": self._at(path, last, support, pruned=True)},
         )
@@ -237,10 +237,3 @@ class Adaptation:
     def _predictor(self, state: State, mixture: Mixture, support: Labelled) -> Predictor:
         forward = partial(self._space.forward, operations_of(state.leaves), mixture)
         return predictor(forward, support.x, transductive=self._context.queries_together)
-
-    def _count(self, start: State, mixture: Mixture, n_tasks: int) -> list[int]:
-        """Per task, the weights of all operations that are left."""
-        if isinstance(self._space, CountingSpace):
-            return self._space.n_weights(mixture, threshold=torch.finfo(torch.float32).tiny)
-        total = sum(w[0].numel() for w in operations_of(start.leaves).values())
-        return [total] * n_tasks

@@ -130,10 +130,13 @@ def of_metaoptnet(params: MetaOptNetParams) -> TrainingConditions:
 def of_tadam(params: TadamParams) -> TrainingConditions:
     """Of TADAM."""
     drops = [f"times {factor:g} from {share:.3g}" for share, factor in params.rate_drops]
-    bounds = {"outer norm at most {:g}": params.max_norm, _SKIPPING: params.skip_above}
+    bounds = {
+        "outer norm of each tensor at most {:g}": params.max_norm,
+        _SKIPPING: params.skip_above,
+    }
     penalties = {
         "weight decay {:g}": params.weight_decay or None,
-        "penalty of the conditioning {:g}": params.factor_penalty or None,
+        "weight decay of the conditioning {:g}": params.factor_penalty or None,
     }
     return TrainingConditions(
         inner_optimizer="none",

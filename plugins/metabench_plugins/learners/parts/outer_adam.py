@@ -23,6 +23,7 @@ class Group:
         weights: leaves that require gradients; updated in place.
         lr: their outer learning rate.
         max_norm: bound of the norm of the group's gradient; None for no bound.
+        each: whether it bounds the norm of each weight's gradient by itself.
         beta1: decay of Adam's first moment.
         decay: factor of the weights that joins their gradient.
         clipped: whether the bound of the elements holds for their gradient.
@@ -34,6 +35,7 @@ class Group:
     beta1: float = 0.9
     decay: float = 0.0
     clipped: bool = True
+    each: bool = False
 
 
 class OuterOptimizer(ABC):
@@ -135,8 +137,13 @@ class OuterOptimizer(ABC):
                 whole.clamp_(-self._clip, self._clip)
             if group.max_norm is not None:
                 # Of each weight first, as PyTorch does it: it rounds less.
-                norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(own)))
-                whole.mul_((group.max_norm / (norm + 1e-6)).clamp(max=1.0))
+                norms = torch.stack(torch._foreach_norm(own))
+                norm = norms if group.each else torch.linalg.vector_norm(norms)
+                factor = (group.max_norm / (norm + 1e-6)).clamp(max=1.0)
+                if group.each:
+                    torch._foreach_mul_(own, list(factor.unbind()))
+                else:
+                    whole.mul_(factor)
             moments = [self._moments_of(name) for name in names]
             self.descend(group, weights, own, moments, lr=rate * group.lr)
         return skipped

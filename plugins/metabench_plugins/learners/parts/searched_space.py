@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from metabench import (
     Arch,
+    CountingSpace,
     Frozen,
     Genotype,
     Mixture,
@@ -26,6 +28,7 @@ from metabench import (
     SearchSpace,
     Strategy,
 )
+from metabench_plugins.learners.parts.steps_on_demand import Later
 from metabench_plugins.strategies.parts.decoding import genotypes, one_hot, place
 from metabench_plugins.strategies.parts.pruning import cut
 
@@ -172,10 +175,17 @@ class SearchedSpace:
         return Decoded(mixture, found, [self.size(genotype) for genotype in found])
 
     def relaxed(self, weights: Params, mixing: Mixing) -> Decoded:
-        """As :meth:`decode`, but the mixture at its sharpest predicts, with all its weights."""
-        n_params = sum(w[0].numel() for w in operations_of(weights).values())
-        found = self.decode(weights)
-        return Decoded(mixing(weights, 1.0), found.genotypes, [n_params] * len(found.genotypes))
+        """As :meth:`decode`, but the mixture at its sharpest predicts, with all that it keeps."""
+        found, mixture = self.decode(weights), mixing(weights, 1.0)
+        n_params = partial(self.kept, mixture, weights, n_tasks=len(found.genotypes))
+        return Decoded(mixture, found.genotypes, Later(n_params, length=len(found.genotypes)))
+
+    def kept(self, mixture: Mixture, weights: Params, *, n_tasks: int) -> list[int]:
+        """Per task, the weights of all operations that a mixture keeps."""
+        if isinstance(self._space, CountingSpace):
+            found = self._space.n_weights(mixture, threshold=torch.finfo(torch.float32).tiny)
+            return found * n_tasks if len(found) == 1 else found  # all tasks may share a mixture
+        return [sum(w[0].numel() for w in operations_of(weights).values())] * n_tasks
 
     def candidates(self, n_tasks: int, *, rng: torch.Generator, like: Tensor) -> list[Decoded]:
         """Draw architectures to try at new tasks; none where the strategy learns one."""

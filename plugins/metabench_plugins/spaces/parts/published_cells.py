@@ -92,7 +92,7 @@ PUBLISHED: Mapping[str, Genotype] = {
             ((0, _SEP5), (1, _AVG)),
             ((1, _AVG), (2, _SKIP)),
             ((2, _SKIP), (1, _AVG)),
-            ((2, _SKIP), (2, _MAX)),
+            ((2, _SKIP), (1, _MAX)),
         ],
     ),
 }
