@@ -219,27 +219,30 @@ def several(values: Iterable[Any], *, where: str) -> Several:
     return Several(found)
 
 
+_QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
+"""Text in quotes, with what YAML escapes in it."""
+
+
 def split_outside(text: str) -> list[str]:
     """Split at the commas outside brackets, braces and quotes.
 
     >>> split_outside("0.1,[1, 2],'a,b'")
     ['0.1', '[1, 2]', "'a,b'"]
+
+    What a quotation mark opens and nothing closes is no text in quotes.
     """
-    parts, start, depth, quote, begun = [], 0, 0, "", False
-    for at, sign in enumerate(text):
-        if quote:
-            quote = "" if sign == quote else quote
-        elif sign in "'\"" and not begun:
-            quote = sign
-        elif sign in "[{":
-            depth += 1
-        elif sign in "]}":
-            depth -= 1
-        elif sign == "," and depth <= 0:
-            parts.append(text[start:at])
-            start, begun = at + 1, False
+    parts, start, depth, at = [], 0, 0, 0
+    opens = True  # whether a quotation mark here would begin text in quotes
+    while at < len(text):
+        if opens and (quoted := _QUOTED.match(text, at)):
+            at, opens = quoted.end(), False
             continue
-        begun = begun or not sign.isspace()
+        sign, at = text[at], at + 1
+        depth += (sign in "[{") - (sign in "]}")
+        if sign == "," and depth <= 0:
+            parts.append(text[start : at - 1])
+            start = at
+        opens = sign in "[{," or (sign == ":" and depth > 0) or (opens and sign.isspace())
     return [*parts, text[start:]]
 
 

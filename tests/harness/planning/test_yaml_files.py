@@ -250,6 +250,9 @@ def test_a_bad_value_is_one_short_sentence(words: str, said: str) -> None:
 @example("010")
 @example("1.e5")
 @example("1,5")
+@example('0",')
+@example("it's,")
+@example("]],")
 def test_what_is_written_is_read_as_the_same_value(value: Any) -> None:
     """A number for text would make the command of a record another run."""
     for wanted in (value, {"name": [value]}):
