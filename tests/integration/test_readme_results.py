@@ -27,14 +27,15 @@ def test_the_verdicts_of_table_1_are_counted() -> None:
     differing = [v.difference for v in verdicts if v.outcome == "differs" and v.difference]
     better = sum(difference < 0 for difference in differing)
     assert n.total() == sum(n[outcome] for outcome in get_args(Outcome))
-    assert n["not comparable"] == n["inconclusive"] == 0
+    assert n["inconclusive"] == 0
+    compared = [verdict for verdict in verdicts if verdict.outcome != "not comparable"]
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     sentence = (
         f"M-NAS prints {n_printed} numbers in its Table 1. Under the present version of the suite "
         f"we have run the rows of {len(verdicts)} of them so far: ours match {n['match']}, are "
         f"close to {n['close']} and differ from {n['differs']} ({better} of ours are better, "
-        f"{len(differing) - better} worse). The paper states neither the queries nor the "
-        "normalization of any of them."
+        f"{len(differing) - better} worse); {n['not comparable']} cannot be compared. The paper "
+        "states neither the queries nor the normalization of any of them."
     )
-    assert all({"queries", "normalization"} <= set(verdict.unstated) for verdict in verdicts)
+    assert all({"queries", "normalization"} <= set(verdict.unstated) for verdict in compared)
     assert sentence in readme
