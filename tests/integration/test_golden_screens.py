@@ -89,7 +89,7 @@ def test_a_legend_on_the_committed_results_has_three_lines(study: str) -> None:
             text = as_table.render(Report((table,), ()), Screen(width=width))
             legend = text.rstrip().rpartition("\n\n")[2].splitlines()
             assert "n = " in legend[0]
-            assert len(legend) <= (3 if width > 80 else 5)  # two of which are wrapped ends
+            assert len(legend) <= (3 if width > 80 else 4)
 
 
 @pytest.mark.parametrize("kind", dict.fromkeys(KINDS.values()))
