@@ -68,7 +68,7 @@ def draw_pictures(
         for _, group in sorted(groups.items()):
             shown = [run for run in group if concerns(run)]
             name = f"figure-{len(pictures) + 1}"
-            if _most_comparable(shown) >= (MIN_LEARNERS if kind == "ranks" else 1):
+            if shown and (kind != "ranks" or _most_comparable(shown) >= MIN_LEARNERS):
                 pictures.append(
                     _kept(kept, shown, kind, catalog, title=title, name=name, read_at=read_at)
                 )
