@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from conformance_specs import learner_spec, outcomes
+from plugin_texts import maml_named_mine
 from typer.testing import CliRunner
 
 from metabench.cli import app
@@ -222,32 +223,11 @@ def test_built_in_things_bring_no_values(catalog: Catalog) -> None:
     assert own_defaults(catalog.learners["maml"]) == {}
 
 
-PLUGIN = """
-from metabench import LearnerSpec, hookimpl
-
-
-@hookimpl
-def metabench_learners():
-    yield LearnerSpec(
-        name="mine",
-        version=1,
-        summary="MAML under another name.",
-        params="metabench_plugins.learners.maml:MamlParams",
-        factory="metabench_plugins.learners.maml:Maml",
-        kinds=("regression",),
-        suite_defaults=VALUES,
-    )
-
-
-VALUES = {values}
-"""
-
-
 @pytest.fixture
 def plugin(tmp_path: Path) -> Path:
     file = tmp_path / "my_plugin.py"
     values = {**VALUES, "toy-regresion": {"learners": {"mine": {}}}}
-    file.write_text(PLUGIN.replace("{values}", repr(values)), encoding="utf-8")
+    file.write_text(maml_named_mine(values), encoding="utf-8")
     return file
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from plugin_texts import maml_named_mine
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("ray", reason="the package ray is not installed")
@@ -22,20 +23,6 @@ pytest.importorskip("ray", reason="the package ray is not installed")
 SMALL = "--suite toy-regression --budget smoke --limit 2 --set network.width=4 --executor"
 OF_WALL_TIME = {"run.json", "timings.jsonl", ".lock"}
 """Files of a run that differ each time."""
-PLUGIN = """
-from metabench import LearnerSpec, hookimpl
-
-@hookimpl
-def metabench_learners():
-    yield LearnerSpec(
-        name="mine",
-        version=1,
-        summary="MAML under another name.",
-        params="metabench_plugins.learners.maml:MamlParams",
-        factory="metabench_plugins.learners.maml:Maml",
-        kinds=("regression",),
-    )
-"""
 STAY_A_MINUTE = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """Processes of an own Ray that the docs say outlive a killed command."""
 PATIENCE = 120.0
@@ -49,6 +36,19 @@ def environment(**changes: str) -> dict[str, str]:
 
 def command(options: str) -> list[str]:
     return [sys.executable, "-m", "metabench", "run", *options.split()]
+
+
+def ended(options: str, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """A command that has ended, in time."""
+    return subprocess.run(
+        command(options),
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
 
 
 @contextmanager
@@ -164,15 +164,9 @@ def test_a_killed_worker_changes_no_byte(cluster: dict[str, str], tmp_path: Path
 
 
 def test_one_run_at_a_time_on_a_larger_cluster(cluster: dict[str, str], tmp_path: Path) -> None:
-    ran = subprocess.run(
-        command(f"--learner reptile --seed 0..1 --set budget.meta_steps=2 {SMALL} ray --out R"),
-        cwd=tmp_path,
-        env=cluster,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    options = f"--learner reptile --seed 0..1 --set budget.meta_steps=2 {SMALL} ray --out R"
+    ran = ended(options, tmp_path, cluster)
+    assert ran.returncode == 0, ran.stderr
     ends = [line.split(": ")[-1] for line in ran.stderr.splitlines() if "meta-" not in line]
     assert [end for end in ends if end in ("started", "done")] == ["started", "done"] * 2
 
@@ -181,24 +175,12 @@ def test_a_relative_plugin_and_folder_are_those_of_the_command(
     cluster: dict[str, str], tmp_path: Path
 ) -> None:
     """Workers begin in the folder in which their node was started, which is another one."""
-    (tmp_path / "mine.py").write_text(PLUGIN)
-    options = f"--set budget.meta_steps=2 {SMALL} ray --out R"
-
-    def made(plugin: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(f"--plugin {plugin} --learner mine {options}"),
-            cwd=tmp_path,
-            env=cluster,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-
-    ran = made("mine.py")
+    (tmp_path / "mine.py").write_text(maml_named_mine({}))
+    options = f"--learner mine --set budget.meta_steps=2 {SMALL} ray --out R"
+    ran = ended(f"--plugin mine.py {options}", tmp_path, cluster)
     assert ran.returncode == 0, ran.stderr
     assert '"status": "done"' in next(tmp_path.glob("R/*/mine/*/run.json")).read_text()
-    missing = made("absent.py")
+    missing = ended(f"--plugin absent.py {options}", tmp_path, cluster)
     assert missing.returncode == 2
     assert missing.stderr.startswith("Error: There is no plugin file 'absent.py'.")
 
@@ -267,15 +249,7 @@ def test_an_own_ray_ends_after_a_killed_command_and_the_same_one_resumes(tmp_pat
         if all(text.startswith(STAY_A_MINUTE) for text in left.values()):
             break
         time.sleep(0.1)
-    resumed = subprocess.run(
-        command(f"{options} ray --out R"),
-        cwd=tmp_path,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    resumed = ended(f"{options} ray --out R", tmp_path, env)
     assert resumed.returncode == 0, resumed.stderr
     assert "resumes at meta-step" in resumed.stderr
     while left := {one: text for one in own if (text := command_line(one))}:
