@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from metabench import Arch, Frozen, Genotype, Mixture, SearchSpace, UsageError
 from metabench_plugins.strategies.parts.decoding import decode
-from metabench_plugins.strategies.parts.logits import draw_logits, soften
+from metabench_plugins.strategies.parts.logits import draw_logits, log_odds, soften
 
 Prune = Literal["none", "operations", "operations-and-inputs"]
 
@@ -90,4 +90,4 @@ class SoftPruning:
     def discretize(self, space: SearchSpace, arch: Arch) -> Genotype:
         """Keep the best pair of inputs of each node, or its strongest edges without pairs."""
         choices = space.choices()
-        return decode(soften(arch, choices, temperature=self.temperature(1.0)), choices)
+        return decode(log_odds(arch, choices, temperature=self.temperature(1.0)), choices)

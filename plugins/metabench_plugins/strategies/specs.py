@@ -39,7 +39,7 @@ def strategy_specs() -> Iterator[NasStrategySpec]:
         ),
         (
             "soft-pruning",
-            1,
+            2,
             "soft_pruning:SoftPruning",
             "Soft pruning of MetaNAS: a softmax with a falling temperature over "
             "operations and, if set, over pairs of input nodes.",

@@ -22,6 +22,7 @@ from metabench_plugins.strategies.fair_darts import FairDarts, FairDartsParams
 from metabench_plugins.strategies.fixed import Fixed, FixedParams
 from metabench_plugins.strategies.gumbel import Gumbel, GumbelParams
 from metabench_plugins.strategies.parts.decoding import edges_of, genotypes, harden, one_hot
+from metabench_plugins.strategies.parts.logits import log_odds, soften
 from metabench_plugins.strategies.parts.pruning import PRUNED, cut, prune_logits
 from metabench_plugins.strategies.random import Random, RandomParams, sample
 from metabench_plugins.strategies.soft_pruning import SoftPruning, SoftPruningParams
@@ -320,3 +321,32 @@ def test_impossible_parameters_are_refused(tmp_path: Path) -> None:
     for params in (SoftPruningParams, GumbelParams):
         with pytest.raises(ValidationError, match="t_min must not be above t_max"):
             params(t_max=0.1, t_min=1.0)
+
+
+@pytest.mark.parametrize("tasks", [(), (1,)])
+def test_edges_whose_operations_all_weigh_one_are_ranked_by_their_logits(
+    tasks: tuple[int, ...],
+) -> None:
+    leads = torch.tensor([2.0, 2.5, 2.0, 3.0, 6.0, 2.0, 2.5, 7.0, 8.0])
+    logits = torch.zeros(*tasks, len(EDGES), len(OPERATIONS))
+    logits[..., 1] = leads
+    strategy = SoftPruning(SoftPruningParams(prune="operations", t_min=0.02))
+    arch = dict.fromkeys(PLAIN.choices(), logits)
+    weights = strategy.mixture(PLAIN, arch, sharpness=1.0, rng=None)
+    assert (weights["normal"][..., 1] == 1).all(), "the leads of this test must saturate"
+
+    found = dict(strategy.discretize(PLAIN, arch).cells)["normal"]
+
+    kept = [(edge.source, edge.target) for edge in found]
+    assert kept == [(0, 2), (1, 2), (1, 3), (2, 3), (2, 4), (3, 4)]
+
+
+def test_log_odds_are_those_of_the_weights() -> None:
+    arch = SoftPruning(SoftPruningParams(init_std=1.0, prune="operations-and-inputs")).init_arch(
+        SPACE, rng=rng()
+    )
+    weights = soften({key: x.double() for key, x in arch.items()}, SPACE.choices(), temperature=0.7)
+    odds = log_odds(arch, SPACE.choices(), temperature=0.7)
+
+    assert odds.keys() == weights.keys()
+    torch.testing.assert_close(odds["normal"], weights["normal"].logit())

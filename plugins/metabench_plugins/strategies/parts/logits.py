@@ -63,6 +63,30 @@ def soften(arch: Arch, choices: Mapping[str, CellChoices], *, temperature: float
     return mixture
 
 
+def log_odds(arch: Arch, choices: Mapping[str, CellChoices], *, temperature: float) -> Mixture:
+    """Log-odds ``log a / (1 - a)`` of the weights of operations, in float64; logits of input pairs.
+
+    Both rank as the weights of :func:`soften` do. Edges whose best operations all weigh 1 in
+    float32, as at a low temperature, still differ in log-odds.
+
+    Args:
+        arch: as of :func:`soften`.
+        choices: of the space.
+        temperature: tau.
+    """
+    odds: Mixture = {}
+    for cell, c in choices.items():
+        logits = arch[cell].detach().double() / temperature
+        logits = logits if logits.dim() == 3 else logits[None]
+        itself = torch.eye(len(c.primitives), dtype=torch.bool).to(logits.device)
+        others = logits.unsqueeze(-2).masked_fill(itself, -torch.inf)
+        odds[cell] = logits - others.logsumexp(dim=-1)
+        if cell + INPUTS in arch:
+            pairs = arch[cell + INPUTS].detach().double()
+            odds[cell + INPUTS] = pairs if pairs.dim() == 2 else pairs[None]
+    return odds
+
+
 def pairs_per_node(choices: CellChoices) -> list[int]:
     """How many input pairs each node has, in order.
 
