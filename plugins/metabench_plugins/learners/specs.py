@@ -81,7 +81,7 @@ def _learners() -> Iterator[LearnerSpec]:
         params="metabench_plugins.learners.meta_sgd:MetaSgdParams",
         factory="metabench_plugins.learners.meta_sgd:MetaSgd",
         splits_tasks=True,
-        conditions="metabench_plugins.learners.parts.conditions:with_outer_adam",
+        conditions="metabench_plugins.learners.parts.conditions:of_meta_sgd",
         reference="Li, Zhou, Chen and Li, 2017",
     )
     yield LearnerSpec(

@@ -14,6 +14,7 @@ from tests.helpers.small_tasks import batch, context, generator, in_double
 from metabench_plugins.learners.anil import Anil, AnilParams, Nil
 from metabench_plugins.learners.maml import Maml, MamlParams
 from metabench_plugins.learners.meta_sgd import MetaSgd, MetaSgdParams
+from metabench_plugins.learners.parts.conditions import of_meta_sgd
 
 INNER = {"inner_steps": 3}
 KINDS = pytest.mark.parametrize("kind", ["regression", "classification"])
@@ -148,3 +149,7 @@ def test_rates_start_in_their_range_and_are_learned() -> None:
 def test_a_range_of_rates_is_ordered() -> None:
     with pytest.raises(ValueError, match="rate_low must not be above rate_high"):
         MetaSgdParams(rate_low=0.2, rate_high=0.1)
+
+
+def test_meta_sgd_states_that_its_rates_are_learned() -> None:
+    assert of_meta_sgd(MetaSgdParams()).inner_optimizer == "SGD with learned rates"

@@ -272,6 +272,12 @@ def test_the_outer_rate_follows_a_cosine_by_parts() -> None:
     assert of_maml_plus(MamlPlusParams(outer_lr_end=None)).outer_schedule == "constant"
 
 
+def test_its_conditions_say_whether_rates_are_learned() -> None:
+    learned, given = (of_maml_plus(MamlPlusParams(learn_rates=on)) for on in (True, False))
+    assert learned.inner_optimizer == "SGD with learned rates"
+    assert given.inner_optimizer == "SGD"
+
+
 def test_the_bound_of_the_elements_holds_for_the_weights_and_not_for_the_rates() -> None:
     bounded, free = plus(clip=1e-6, skip_above=None), plus(skip_above=None)
     for learner in (bounded, free):

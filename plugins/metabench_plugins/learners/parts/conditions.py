@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from metabench_plugins.learners.leo import LeoParams
     from metabench_plugins.learners.linear_heads import MetaOptNetParams
     from metabench_plugins.learners.maml_plus import MamlPlusParams
+    from metabench_plugins.learners.meta_sgd import MetaSgdParams
     from metabench_plugins.learners.metric import MetricParams
     from metabench_plugins.learners.one_shot import OneShotParams
     from metabench_plugins.learners.parts.gradient_learner import GradientParams
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from metabench_plugins.learners.tnas_plus import TnasPlusParams
 
 CONSTANT = "constant"
+_LEARNED_RATES = "SGD with learned rates"
 _SKIPPING = "meta-steps above {:g} times the median norm are skipped"
 
 
@@ -28,7 +30,7 @@ def with_outer_adam(params: GradientParams) -> TrainingConditions:
     """Of a learner with SGD in the inner loop and Adam in the outer one."""
     decay = getattr(params, "outer_decay", 1.0)
     return TrainingConditions(
-        inner_optimizer="SGD",
+        inner_optimizer=_LEARNED_RATES if getattr(params, "learn_rates", False) else "SGD",
         outer_optimizer="Adam",
         outer_schedule=CONSTANT if decay == 1 else f"times {decay:g} per hundredth of training",
         gradient_bounds=_bounds(params),
@@ -37,6 +39,11 @@ def with_outer_adam(params: GradientParams) -> TrainingConditions:
             path_dropout=getattr(params, "path_dropout", 0.0),
         ),
     )
+
+
+def of_meta_sgd(params: MetaSgdParams) -> TrainingConditions:
+    """Of Meta-SGD."""
+    return with_outer_adam(params).model_copy(update={"inner_optimizer": _LEARNED_RATES})
 
 
 def of_maml_plus(params: MamlPlusParams | TnasPlusParams) -> TrainingConditions:
@@ -102,7 +109,7 @@ def of_leo(params: LeoParams) -> TrainingConditions:
         "orthogonality {:g}": params.orthogonality_penalty or None,
     }
     return TrainingConditions(
-        inner_optimizer="SGD with learned rates",
+        inner_optimizer=_LEARNED_RATES,
         outer_optimizer="Adam",
         outer_schedule=CONSTANT,
         gradient_bounds=_said(bounds),
