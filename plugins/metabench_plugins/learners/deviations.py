@@ -152,6 +152,12 @@ _LEO = (
         where="LEO, released code",
     ),
     SourceDeviation(
+        source="the exponent of a spread has no bound",
+        here="it is at most 10",
+        why="so that a code that runs away does not overflow",
+        where="LEO, equation 2",
+    ),
+    SourceDeviation(
         source="all images of the classes that are left are queries at test",
         here="as many as the suite says",
         why="all learners of a suite are tested on the same queries",
@@ -224,8 +230,17 @@ _METAOPTNET = (
     ),
 )
 
+_POOLED = SourceDeviation(
+    source="the image encoder's max pools pad a map of even size at the bottom and right alone",
+    here="they pad all four sides, so the map is shifted by a pixel",
+    why="it is the pool of PyTorch",
+    where="HSML, released code",
+    when={"task": "classification"},
+)
+
 _HSML = (
     _GUARD,
+    _POOLED,
     SourceDeviation(
         source="the gate biases of the task encoder's GRU start at 1, and the reset gate acts on "
         "the state before it is multiplied",
@@ -251,6 +266,7 @@ _HSML = (
 
 _MNAS = (
     _GUARD,
+    _POOLED,
     SourceDeviation(
         source="the reconstruction error is a sum over samples and components",
         here="it is their mean, so that its weight of 0.01 counts for less: 200 times in toy "

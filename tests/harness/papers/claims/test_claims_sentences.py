@@ -212,18 +212,25 @@ def test_deviations_from_the_sources_are_listed_once_for_all_claims(tmp_path: Pa
     add(tmp_path, "maml", level=0.5)
     found = judged(tmp_path, claim(), claim(id="two", left=["hsml", "mnas"], right=["maml"]))
     first, second = ([one.label for one in result.deviations] for result in found)
-    assert first == ["D1", "D2"]  # of mnas on images, since its record says nothing of retraining
-    assert second == ["D1", "D2", "D3", "D4"]
+    # Of mnas on images, whose record says nothing of retraining.
+    assert first == ["D1", "D2", "D3"]
+    assert second == ["D1", "D2", "D3", "D4", "D5"]
     plain, markdown = (render_claims(found, format) for format in ("table", "md"))
-    assert "Deviations from the sources, listed below: D1, D2.\n" in plain
-    assert "- Deviations from the sources, listed below: D1, D2, D3, D4.\n" in markdown
+    assert "Deviations from the sources, listed below: D1, D2, D3.\n" in plain
+    assert "- Deviations from the sources, listed below: D1, D2, D3, D4, D5.\n" in markdown
     for text in (plain, markdown):
-        (listed,) = [x for x in text.splitlines() if x.startswith("- D4 (hsml): HSML, released")]
+        (listed,) = [x for x in text.splitlines() if x.startswith("- D5 (hsml): HSML, released")]
         assert "1 minus the one-hot label" in listed
-        assert text.count("- D1 (mnas): M-NAS, Few Shot") == 1
+        assert text.count("HSML, released code: the image encoder's max pools") == 1
     values = json.loads(render_claims(found, "json"))
     assert [claimed["deviations"] for claimed in values["claims"]] == [first, second]
-    assert [one["rows"] for one in values["deviations"]] == [["mnas"], ["mnas"], ["hsml"], ["hsml"]]
+    assert [one["rows"] for one in values["deviations"]] == [
+        ["mnas", "hsml"],
+        ["mnas"],
+        ["mnas"],
+        ["hsml"],
+        ["hsml"],
+    ]
     assert found[0].said == "supported (one seed)"
 
 
