@@ -26,6 +26,8 @@ WIDE = 110
 RATE_SECONDS = 0.1
 """A speed is shown once it is measured over so many seconds: events read late come in a burst."""
 
+_SKIPPED = "skipped"
+
 
 @contextmanager
 def progress(n_runs: int) -> Iterator[Callable[[RunEvent], None]]:
@@ -82,8 +84,9 @@ class Rate:
 
 
 def describe(event: RunEvent) -> str:
-    """The scalars of an event: ``loss 1.23``."""
-    return ", ".join(f"{name} {value:.4g}" for name, value in event.values.items())
+    """The scalars of an event, and the steps skipped so far: ``loss 1.23, skipped 7``."""
+    scalars = [f"{name} {value:.4g}" for name, value in event.values.items() if name != _SKIPPED]
+    return ", ".join(scalars + ([f"{_SKIPPED} {event.skipped:,}"] if event.skipped else []))
 
 
 def one_line(event: RunEvent, rate: str, width: int) -> str:

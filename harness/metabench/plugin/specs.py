@@ -338,8 +338,9 @@ class RunEvent:
         done: how many steps or episodes of this phase are finished; in meta-val, how many steps of
             meta-training.
         total: how many there are in all.
-        values: scalars, such as the loss: means over the steps since the event before; in meta-val,
-            the score.
+        values: scalars, such as the loss: means over the steps since the event before, and how
+            many of these were ``skipped``; in meta-val, the score.
+        skipped: in ``progress`` of meta-training, the skipped steps so far; None if none can be.
         text: a sentence for ``message``, ``run-done`` and ``run-failed``; in ``phase-started``, the
             name of the phase of meta-training, of a learner with several.
         run: parameters, stamps, folder and more, in ``run-started`` and ``run-done``.
@@ -353,6 +354,7 @@ class RunEvent:
     done: int = 0
     total: int = 0
     values: Mapping[str, float] = field(default_factory=dict)
+    skipped: int | None = None
     text: str = ""
     run: RunFacts | None = None
     scores: tuple[RunScore, ...] = ()

@@ -444,7 +444,14 @@ class Loops:
         state, values = self._summarize(state, pending)
         self.store.append_metrics(state.step, {k: float(f"{v:.6g}") for k, v in values.items()})
         total = self.planned.spec.training.meta_steps
-        self._say("progress", phase="meta-train", done=state.step, total=total, values=values)
+        self._say(
+            "progress",
+            phase="meta-train",
+            done=state.step,
+            total=total,
+            values=values,
+            skipped=state.skipped,
+        )
         return state
 
     def _summarize(

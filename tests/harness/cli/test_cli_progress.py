@@ -68,3 +68,15 @@ def test_counts_and_the_time_left_are_shown_on_any_terminal(
             label in line and "loss 0.1235" in line and "steps/s" in line and "\u2501" in line
             for line in lines
         )
+
+
+def test_skipped_steps_are_those_of_the_whole_run() -> None:
+    event = RunEvent(
+        kind="progress",
+        run_id="0",
+        label="maml",
+        phase="meta-train",
+        values={"loss": 0.5, "skipped": 3.0},
+        skipped=1155,
+    )
+    assert progress.describe(event) == "loss 0.5, skipped 1,155"

@@ -433,8 +433,11 @@ def test_skipped_steps_are_counted_over_all_starts_and_left_out_of_the_loss(
     stopping = run(made, catalog, tmp_path, stopped=lambda: len(steps) == 5)
     with pytest.raises(Interrupted):
         stopping()
-    record = run(made, catalog, tmp_path)()
+    events: list[RunEvent] = []
+    record = run(made, catalog, tmp_path, emit=events.append)()
     assert record.skipped_steps == 2
+    in_training = [event for event in events if event.phase == "meta-train" and event.values]
+    assert in_training[-1].skipped == 2
     metrics = stopping.store.folder / "metrics.jsonl"
     points = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert all(math.isfinite(point["loss"]) for point in points)
