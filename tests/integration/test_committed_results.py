@@ -26,7 +26,7 @@ from metabench.results.reading import Results
 TABLE_1 = RESULTS / "m-nas-table-1"
 VERDICTS = {
     "m-nas-table-1": {
-        "m-nas-modulation": "undecided",
+        "m-nas-modulation": "supported (one seed)",
         "m-nas-modulation-tree": "undecided",
         "m-nas-searched-average": "refuted (one seed)",
         "m-nas-searched-harmonics": "undecided (one seed)",
@@ -79,6 +79,8 @@ QUOTED = [
         "1.251 [1.161, 1.341]",
     ),
     ("m-nas-table-1", "m-nas-modulation", ("mnas", "maml"), "1.241 [1.155, 1.327]"),
+    ("m-nas-table-1", "m-nas-modulation", ("mnas", "mnas-nm"), "0.323 [0.290, 0.356]"),
+    ("m-nas-table-1", "m-nas-modulation", ("hsml-notree", "mnas-nm"), "0.333 [0.297, 0.369]"),
     ("m-nas-table-1", "m-nas-searched-average", ("mumomaml", "mnas"), "0.034 [0.010, 0.058]"),
     (
         "m-nas-table-1",
