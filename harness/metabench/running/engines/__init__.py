@@ -189,8 +189,13 @@ class Adapter(Protocol):
     """Lets a learner adapt to the batches of one evaluation."""
 
     @property
+    def made(self) -> bool:
+        """Whether it has adapted to a batch."""
+        ...
+
+    @property
     def name(self) -> str:
-        """``eager``, ``compiled`` or ``captured``: what adapted to most batches; "" before any."""
+        """``eager``, ``compiled`` or ``captured``: what adapted to most batches."""
         ...
 
     def __call__(
@@ -203,14 +208,16 @@ class Adapter(Protocol):
 class EagerAdapter:
     """Each adaptation is the learner's own."""
 
+    name = "eager"
+
     def __init__(self) -> None:
-        self.name = ""
+        self.made = False
 
     def __call__(
         self, learner: Learner | Ensemble, tasks: TaskBatch, *, rng: torch.Generator
     ) -> Adapted:
         """Adapt."""
-        self.name = "eager"
+        self.made = True
         return learner.adapt(tasks.support, rng=rng)
 
 

@@ -142,6 +142,26 @@ def test_a_meta_test_by_programs_equals_the_learners_own(catalog: Catalog, tmp_p
 
 
 @pytest.mark.usefixtures("_adapting_by_programs")
+@pytest.mark.parametrize("engine", ["compiled", "eager"])
+def test_the_record_says_what_adapts_before_the_episodes_are_written(
+    catalog: Catalog, tmp_path: Path, engine: EngineName
+) -> None:
+    """So that it is right if the process is killed."""
+    found: set[tuple[str, ...]] = set()
+
+    def emit(event: RunEvent) -> None:
+        if event.kind == "progress" and event.phase == "meta-test":
+            record = run.store.read_record()
+            assert record is not None
+            found.add(record.provenance.test_engine)
+
+    control = Control(emit=emit, stopped=lambda: False, engine=engine)
+    run = RunExecution(planned(catalog), catalog, out=tmp_path, device=CPU, control=control)
+    run()
+    assert found == {(engine,)}
+
+
+@pytest.mark.usefixtures("_adapting_by_programs")
 # 20 meta-steps ask whether to stop, and with selection 3 batches of each of 20 meta-validations.
 @pytest.mark.parametrize(("selection", "stop_at"), [("last", 22), ("meta-val", 82)])
 def test_a_stopped_meta_test_by_programs_ends_with_the_same_bytes(
