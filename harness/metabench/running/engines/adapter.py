@@ -65,6 +65,7 @@ class ProgramAdapter:
         self._say = say
         self._kind: object = None
         self._program: _AdaptProgram | None = None
+        self._why = ""
         self.by_program = 0
         self.by_learner = 0
 
@@ -116,7 +117,9 @@ class ProgramAdapter:
             rng.set_state(words)
             _check_outputs(asked.outputs, tried(partial(made.run, state, tasks, rng)))
         except Refused as refusal:
-            self._say(f"adaptation is made eagerly, because {refusal}")
+            if str(refusal) != self._why:  # it may hold for each evaluation
+                self._say(f"adaptation is made eagerly, because {refusal}")
+            self._why = str(refusal)
             return None
         finally:
             rng.set_state(words)

@@ -190,6 +190,16 @@ def test_adaptation_that_cannot_be_a_program_is_eager_and_says_why(forward: Any,
     assert why in sentence
 
 
+def test_a_reason_that_holds_for_each_evaluation_is_said_once() -> None:
+    """A number of the state is another at each of them, so each is tried anew."""
+    learner, said = predicting(reads), list[str]()
+    programs = adapter(said)
+    for count in range(3):
+        learner.extra["count"] = count
+        programs(learner, small_tasks(n_tasks=SIZE), rng=rng_of(0))
+    assert len(said) == 1
+
+
 def test_a_tensor_that_shares_memory_with_the_state_is_no_constant() -> None:
     learner = predicting(lambda small, support, x: x * small.alias.sum())
     learner.alias = learner.weight.detach()
