@@ -6,7 +6,9 @@ to rounding, and the identity of the run does not name it.
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
@@ -50,7 +52,7 @@ def pick_engine(name: str, *, device: str | None = None) -> EngineName:
     if engine == "compiled" and device == "cpu" and not has_compiler():
         raise UsageError(
             "--engine compiled needs a C++ compiler on a CPU, and finds none.",
-            hint="Install g++ or clang++, or use --engine eager.",
+            hint=f"Install {_compiler_name()}, name another one in CXX, or use --engine eager.",
         )
     return engine
 
@@ -93,7 +95,13 @@ def chosen(
 
 def has_compiler() -> bool:
     """Whether programs can be compiled for a CPU here."""
-    return any(shutil.which(name) for name in ("c++", "g++", "clang++"))
+    return shutil.which(_compiler_name()) is not None
+
+
+def _compiler_name() -> str:
+    """What PyTorch's Inductor calls."""
+    usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    return os.environ.get("CXX", usual)
 
 
 def together(before: tuple[str, ...], now: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -243,6 +244,21 @@ def test_without_a_compiler_auto_is_eager_and_compiled_is_refused(
     with pytest.raises(UsageError, match="needs a C\\+\\+ compiler"):
         engines.pick_engine("compiled", device="cpu")
     assert engines.pick_engine("compiled", device="cuda") == "compiled"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the usual compiler is another elsewhere")
+def test_the_compiler_that_is_looked_for_is_the_one_that_inductor_calls(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another compiler beside it is of no use."""
+    for name in ("clang++", "mine"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    assert not engines.has_compiler()
+    monkeypatch.setenv("CXX", str(tmp_path / "mine"))
+    assert engines.has_compiler()
 
 
 def test_an_unknown_engine_is_refused_with_the_nearest() -> None:
