@@ -290,6 +290,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise Refused(self.refused)
         if self._draws.has_other_reads():
             raise Refused("Python reads a drawn number that seeds no generator")
+        outputs: dict[str, int | float] = {}
+        results: list[fx.Node] = []
+        for name, value in scalars.items():
+            if isinstance(value, Tensor):
+                outputs[name] = len(results)
+                results.append(self._kept(self.node_of(value)))
+            else:
+                outputs[name] = float(value)
         copies = []
         for before, after in written:
             if not self.knows(after):
@@ -303,14 +311,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
         for target, value in copies:
             self.graph.call_function(aten.copy_.default, (target, value))
-        outputs: dict[str, int | float] = {}
-        results: list[fx.Node] = []
-        for name, value in scalars.items():
-            if isinstance(value, Tensor):
-                outputs[name] = len(results)
-                results.append(self.node_of(value))
-            else:
-                outputs[name] = float(value)
         self.graph.output(tuple(results))
         guard = self.guard()
         self._prune()
@@ -319,6 +319,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             name: self._constants[name].detach() for name in names if name in self._constants
         }
         return Recording(self.graph, names, constants, self._draws.draws, guard, outputs)
+
+    def _kept(self, node: fx.Node) -> fx.Node:
+        """A result as it is when the step ends; later steps change the state in place."""
+        if base_of(node).op != "placeholder":
+            return node
+        return self.graph.call_function(aten.clone.default, (node,))
 
     def _prune(self) -> None:
         """Take out what has no effect, inputs as well."""

@@ -110,6 +110,22 @@ def test_programs_make_the_same_steps_to_the_bit(body: Body) -> None:
     assert "compiling" in said[0]
 
 
+@pytest.mark.parametrize("part", [lambda rate: rate, lambda rate: rate.view(1)])
+def test_what_a_step_logs_of_the_state_stays_as_it_was(part: Callable[[Tensor], Tensor]) -> None:
+    def body(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
+        before = part(small.extra["rate"])
+        small.extra["rate"] = small.extra["rate"] * 0.999
+        return before
+
+    learner = next(made(body, rate=lambda: torch.tensor(1.0)))
+    stepper = Stepper(learner, as_recorded, say=lambda text: None)
+    logged = [
+        stepper(small_tasks(step), progress=0.0, rng=rng_of(step))["loss"] for step in range(4)
+    ]
+    assert stepper.by_program == 4
+    assert [float(one) for one in logged] == pytest.approx([0.999**step for step in range(4)])
+
+
 def test_parts_of_the_state_may_change_places() -> None:
     stepper, _ = beside(made(swapped, other=lambda: torch.arange(3.0)), n_steps=5)
     assert stepper.by_program == 5
