@@ -71,6 +71,8 @@ def task_gradients(
             inputs[name] = inputs[name].detach().requires_grad_()
     with torch.enable_grad(), differentiated_twice(on=create_graph):
         total = loss(inputs).sum() * scale
+        if not names or not total.requires_grad:  # it depends on none of them
+            return {}
         gradients = torch.autograd.grad(
             total, [inputs[n] for n in names], create_graph=create_graph, allow_unused=True
         )

@@ -103,6 +103,16 @@ def test_only_the_named_weights_move(weights: Params, x: Tensor, order: str) -> 
     assert not torch.equal(end["b"], shared["b"])
 
 
+@pytest.mark.parametrize("order", ["second", "first", "none"])
+@pytest.mark.parametrize("adapted", [set(), {"unused"}])
+def test_a_loss_of_none_of_the_named_weights_moves_none(
+    weights: Params, x: Tensor, order: str, adapted: set[str]
+) -> None:
+    shared = share(weights, N_TASKS)
+    end = inner_loop(lambda w: losses(w, x), shared, steps=2, lr=LR, order=order, adapted=adapted)
+    assert all(torch.equal(end[name], shared[name]) for name in weights)
+
+
 def test_second_order_outer_gradient_equals_finite_differences(weights: Params, x: Tensor) -> None:
     def meta_loss(w: Params) -> Tensor:
         end = inner_loop(lambda v: losses(v, x), share(w, N_TASKS), steps=3, lr=LR, order="second")

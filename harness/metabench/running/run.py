@@ -283,20 +283,18 @@ class RunExecution:
         if self._planned.trial:
             loops.meta_validate(built.meta_val())
             return self._write(record, "trained", digests=self._digests(record))
-        return self._test(record, loops, picked, test)
+        return self._test(record, loops, test)
 
-    def _test(
-        self, record: RunRecord, loops: Loops, picked: Literal["eager", "compiled"], test: Adapter
-    ) -> RunRecord:
+    def _test(self, record: RunRecord, loops: Loops, test: Adapter) -> RunRecord:
         """Test what is trained, and write the record of the run that is done."""
         tested_by = self._test_engine if self.store.episodes_of().exists() else ()
-        if picked == "eager":  # a kill after the last episode must not lose what made it
-            self._test_engine = engines.together(tested_by, picked)
-            record = self._write(record, "running")
+        # A kill must not lose what made the episodes.
+        self._test_engine = engines.together(tested_by, test.name)
+        record = self._write(record, "running")
         try:
             loops.meta_test()
         finally:
-            self._test_engine = engines.together(tested_by, test.name)
+            self._test_engine = engines.together(tested_by, test.name if test.made else "")
         episodes, _ = read_episodes(self.store.episodes_of(), record)
         measures = measure(self.store.folder, episodes)
         return self._write(record, "done", measures=measures, digests=self._digests(record))

@@ -6,7 +6,9 @@ to rounding, and the identity of the run does not name it.
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
@@ -50,7 +52,7 @@ def pick_engine(name: str, *, device: str | None = None) -> EngineName:
     if engine == "compiled" and device == "cpu" and not has_compiler():
         raise UsageError(
             "--engine compiled needs a C++ compiler on a CPU, and finds none.",
-            hint="Install g++ or clang++, or use --engine eager.",
+            hint=f"Install {_compiler_name()}, name another one in CXX, or use --engine eager.",
         )
     return engine
 
@@ -93,7 +95,13 @@ def chosen(
 
 def has_compiler() -> bool:
     """Whether programs can be compiled for a CPU here."""
-    return any(shutil.which(name) for name in ("c++", "g++", "clang++"))
+    return shutil.which(_compiler_name()) is not None
+
+
+def _compiler_name() -> str:
+    """What PyTorch's Inductor calls."""
+    usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    return os.environ.get("CXX", usual)
 
 
 def together(before: tuple[str, ...], now: str) -> tuple[str, ...]:
@@ -189,8 +197,13 @@ class Adapter(Protocol):
     """Lets a learner adapt to the batches of one evaluation."""
 
     @property
+    def made(self) -> bool:
+        """Whether it has adapted to a batch."""
+        ...
+
+    @property
     def name(self) -> str:
-        """``eager``, ``compiled`` or ``captured``: what adapted to most batches; "" before any."""
+        """``eager``, ``compiled`` or ``captured``: what adapted to most batches."""
         ...
 
     def __call__(
@@ -203,14 +216,16 @@ class Adapter(Protocol):
 class EagerAdapter:
     """Each adaptation is the learner's own."""
 
+    name = "eager"
+
     def __init__(self) -> None:
-        self.name = ""
+        self.made = False
 
     def __call__(
         self, learner: Learner | Ensemble, tasks: TaskBatch, *, rng: torch.Generator
     ) -> Adapted:
         """Adapt."""
-        self.name = "eager"
+        self.made = True
         return learner.adapt(tasks.support, rng=rng)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,9 +12,17 @@ from torch import Tensor
 
 from metabench.plugin.contracts.episode import Adapted, Predictor, TaskBatch
 from metabench.plugin.contracts.learner import Learner
+from metabench.running.engines.draws import shift
 from metabench.running.engines.programs import Compile, Program, tried
-from metabench.running.engines.recording import PythonReads, Recorder, Recording, Refused
-from metabench.running.engines.states import FlatState, differences, layout, same_memory
+from metabench.running.engines.reads import PythonReads
+from metabench.running.engines.recording import Recorder, Recording, Refused
+from metabench.running.engines.states import (
+    FlatState,
+    differences,
+    layout,
+    same_memory,
+    share_memory,
+)
 from metabench.running.engines.stepper import tensors_of
 from metabench.running.ensemble import Ensemble
 
@@ -57,14 +65,18 @@ class ProgramAdapter:
         self._say = say
         self._kind: object = None
         self._program: _AdaptProgram | None = None
+        self._why = ""
         self.by_program = 0
         self.by_learner = 0
 
     @property
+    def made(self) -> bool:
+        """Whether it has adapted to a batch."""
+        return self.by_program + self.by_learner > 0
+
+    @property
     def name(self) -> str:
-        """What adapted to most batches; "" before any."""
-        if self.by_program + self.by_learner == 0:
-            return ""
+        """What adapted to most batches."""
         return "eager" if self.by_learner > self.by_program else self._name
 
     def __call__(
@@ -73,7 +85,8 @@ class ProgramAdapter:
         """Adapt by the program; by the learner where there is none."""
         if len(tasks) == self._size:
             state = FlatState.of({} if isinstance(learner, Ensemble) else learner.state_dict())
-            layouts = tuple((name, layout(one)) for name, one in tensors_of(tasks).items())
+            given = _by_input(state) | tensors_of(tasks)
+            layouts = tuple((name, layout(one)) for name, one in given.items())
             kind = learner, state.kind, layouts
             if kind != self._kind:
                 self._program, self._kind = self._recorded(learner, state, tasks, rng), kind
@@ -88,14 +101,15 @@ class ProgramAdapter:
     ) -> _AdaptProgram | None:
         """Record and compile, or say why the learner has to adapt; ``rng`` stays as it is."""
         words = rng.get_state()
-        given = _by_input(state) | tensors_of(tasks)
-        recorder = Recorder(given, progress=torch.zeros(()), rng=rng, changes_state=False)
         try:
             if isinstance(learner, Ensemble):
                 raise Refused("several states of the learner predict together")
-            asked = _all_outputs(recorder, learner, tasks, rng, curve=self._curve)
-            recording = recorder.finish(asked.outputs, ())
+            recording, asked = self._recording(learner, state, tasks, rng)
             _check_state(recording, state, FlatState.of(learner.state_dict()))
+            if recording.draws.are_read:
+                rng.set_state(words)
+                shift(rng)
+                recording.check(self._recording(learner, state, tasks, rng)[0])
             rng.set_state(words)
             self._say(f"compiling the adaptation of {len(recording.graph.nodes):,} operators")
             inputs = _inputs(recording, state, tasks, rng)
@@ -103,12 +117,22 @@ class ProgramAdapter:
             rng.set_state(words)
             _check_outputs(asked.outputs, tried(partial(made.run, state, tasks, rng)))
         except Refused as refusal:
-            self._say(f"adaptation is made eagerly, because {refusal}")
+            if str(refusal) != self._why:  # it may hold for each evaluation
+                self._say(f"adaptation is made eagerly, because {refusal}")
+            self._why = str(refusal)
             return None
         finally:
             rng.set_state(words)
         asked.outputs.clear()  # memory is free again
         return made
+
+    def _recording(
+        self, learner: Learner, state: FlatState, tasks: TaskBatch, rng: torch.Generator
+    ) -> tuple[Recording, _AllOutputs]:
+        given = _by_input(state) | tensors_of(tasks)
+        recorder = Recorder(given, progress=torch.zeros(()), rng=rng, changes_state=False)
+        asked = _all_outputs(recorder, learner, tasks, rng, curve=self._curve)
+        return recorder.finish(asked.outputs, ()), asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,14 +250,8 @@ def _check_state(recording: Recording, before: FlatState, after: FlatState) -> N
     """Refuse a program that would not see the state as it is by then."""
     if differences(before, after) or not same_memory(before, after):
         raise Refused("it changes the state, or state_dict() returns copies of its tensors")
-    if _share_memory(recording.constants.values(), before.tensors.values()):
+    if share_memory(recording.constants.values(), before.tensors.values()):
         raise Refused("it reads the state through tensors that state_dict() does not return")
-
-
-def _share_memory(some: Iterable[Tensor], others: Iterable[Tensor]) -> bool:
-    """Whether one of some tensors shares memory with one of the others."""
-    held = {tensor.untyped_storage().data_ptr() for tensor in others if tensor.numel()}
-    return any(tensor.untyped_storage().data_ptr() in held for tensor in some)
 
 
 def _check_outputs(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:

@@ -64,10 +64,12 @@ class Draws:
     Attributes:
         calls: the draws.
         seeds: of each stream after the first, the position of the draw that seeds it.
+        are_read: whether Python has read one.
     """
 
     calls: list[Draw] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
+    are_read: bool = False
 
     def again(self, rng: torch.Generator) -> list[Tensor]:
         """Make all draws, from the generator of a step."""
@@ -79,6 +81,11 @@ class Draws:
                 streams.append(torch.Generator().manual_seed(seed))
             drawn.append(draw(streams[draw.stream]))
         return drawn
+
+
+def shift(rng: torch.Generator) -> None:
+    """Let a generator give other numbers than it would."""
+    torch.rand((), generator=rng)
 
 
 @dataclass(slots=True)
@@ -93,6 +100,19 @@ class _Stream:
     positions: list[int] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Known:
+    """A generator that the step has drawn from, its stream, and its state after the last draw."""
+
+    generator: torch.Generator
+    stream: _Stream
+    state: Tensor
+
+    def is_of(self, generator: torch.Generator) -> bool:
+        """Whether this is the generator; below Python, an operator gets another wrapper of it."""
+        return bool(self.generator._cdata == generator._cdata)  # type: ignore[attr-defined]
+
+
 class DrawRecorder:
     """Notes draws while a step is recorded.
 
@@ -102,9 +122,9 @@ class DrawRecorder:
 
     def __init__(self, rng: torch.Generator) -> None:
         self.draws = Draws()
-        self._generators: list[tuple[torch.Generator, _Stream]] = [(rng, _Stream(None))]
+        self._known: list[_Known] = [_Known(rng, _Stream(None), rng.get_state())]
         # Streams that a program draws from. Those of one seed share what they have in common.
-        self._drawn: list[_Stream] = [self._generators[0][1]]
+        self._drawn: list[_Stream] = [self._known[0].stream]
         self._read: dict[int, int] = {}
         self._used: set[int] = set()
 
@@ -135,6 +155,12 @@ class DrawRecorder:
         stream.past, stream.positions = past, [*stream.positions, position]
         return position
 
+    def drew(self, generator: torch.Generator) -> None:
+        """Remember how a noted draw left its generator."""
+        for known in self._known:
+            if known.is_of(generator):
+                known.state = generator.get_state()
+
     def _at(self, stream: _Stream, twins: Sequence[_Stream]) -> _Stream:
         """The stream to draw from that has the past of ``stream``; if none has, a new one."""
         for twin in twins:
@@ -159,27 +185,27 @@ class DrawRecorder:
     def read(self, position: int, value: int) -> None:
         """Remember that the learner has read a drawn number, to seed a generator with."""
         self._read[position] = value
+        self.draws.are_read = True
 
-    def has_other_reads(self, numbers: set[int]) -> bool:
+    def has_other_reads(self) -> bool:
         """Whether a drawn number was read for anything but a seed.
 
         A seed of a generator that draws nothing is no harm. It is known by its size.
-
-        Args:
-            numbers: that operators got from Python.
         """
         unused = [value for position, value in self._read.items() if position not in self._used]
-        return any(value <= SEEDS or value in numbers for value in unused)
+        return any(value <= SEEDS for value in unused)
 
     def _stream_of(self, generator: torch.Generator) -> _Stream | None:
-        for known, stream in self._generators:
-            # Below Python, an operator gets another wrapper of the same generator.
-            if known._cdata == generator._cdata:  # type: ignore[attr-defined]
-                return stream
+        state = generator.get_state()
+        for known in self._known:
+            if known.is_of(generator):
+                if torch.equal(state, known.state):
+                    return known.stream
+                self._known.remove(known)  # it was set anew
+                break
         for position, value in self._read.items():
-            if generator.initial_seed() == value:
+            if torch.equal(state, torch.Generator().manual_seed(value).get_state()):
                 self._used.add(position)
-                stream = _Stream(position)
-                self._generators.append((generator, stream))
+                self._known.append(_Known(generator, stream := _Stream(position), state))
                 return stream
         return None

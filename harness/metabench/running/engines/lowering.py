@@ -6,7 +6,7 @@ their empty lists. In simple operators it makes them one pass of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -39,9 +39,10 @@ def _adam(
     beta2: float,
     weight_decay: float,
     eps: float,
-    **__: Any,
+    **others: Any,
 ) -> None:
     """Adam; bias corrections in float64, as the fused operator has them."""
+    _check_unused("Adam", others)
     call = graph.call_function
     for w, g, m, v, t in zip(weights, gradients, moments, squares, steps, strict=True):
         if weight_decay:
@@ -71,9 +72,10 @@ def _sgd(
     momentum: float,
     weight_decay: float,
     nesterov: bool,
-    **_: Any,
+    **others: Any,
 ) -> None:
     """SGD whose buffers are 0 before the first step."""
+    _check_unused("SGD", others)
     call = graph.call_function
     for index, (w, g) in enumerate(zip(weights, gradients, strict=True)):
         if weight_decay:
@@ -84,6 +86,13 @@ def _sgd(
             call(aten.add_.Tensor, (b, g))
             g = call(aten.add.Tensor, (g, b), {"alpha": momentum}) if nesterov else b
         call(aten.sub_.Tensor, (w, call(aten.mul.Tensor, (g, lr))))
+
+
+def _check_unused(name: str, options: Mapping[str, Any]) -> None:
+    """Raise where an option is on that is not written out here, such as ``maximize``."""
+    used = sorted(option for option, value in options.items() if value)
+    if used:
+        raise NotImplementedError(f"fused {name} with {', '.join(used)}")
 
 
 _REWRITES: dict[Any, Callable[..., None]] = {

@@ -59,6 +59,8 @@ class Program:
         examples = {name: known[name] for name in recording.inputs}
         try:
             run = compile_graph(fx.GraphModule({}, recording.graph), examples)
+        except Refused:
+            raise
         except Exception as error:
             raise Refused(f"it cannot be compiled ({_in_short(error)})") from error
         return cls(

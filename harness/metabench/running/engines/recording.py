@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -32,7 +31,6 @@ PROGRESS, DRAW, DATA = "progress", "draw", "data"
 """Origins of numbers: the share of training that is done, a draw, and state or tasks."""
 
 _READS = (aten._local_scalar_dense.default, aten.is_nonzero.default, aten.equal.default)
-_PYTHON_READS = (Tensor.tolist, Tensor.numpy, Tensor.__array__)
 
 
 class Refused(Exception):  # noqa: N818 - it says why a step is not recorded, in one sentence
@@ -76,6 +74,21 @@ class Recording:
     draws: Draws
     guard: Guard | None
     outputs: Mapping[str, int | float]
+
+    def check(self, other: Recording) -> None:
+        """Compare with a recording of the same with other draws.
+
+        Raises:
+            Refused: they compute something else of their inputs.
+        """
+        ours, theirs = self.constants, other.constants
+        alike = (
+            _written(self.graph) == _written(other.graph)
+            and {*self.inputs} - ours.keys() == {*other.inputs} - theirs.keys()
+            and all(map(_equal, ours.values(), theirs.values()))
+        )
+        if not alike:
+            raise Refused("Python makes something else of a drawn number than a torch.Generator")
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -121,6 +134,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._nodes[value] = self._input(name)
         return self._nodes[value]
 
+    def has_origin(self, tensor: Tensor) -> bool:
+        """Whether the numbers of a tensor may be others in another step."""
+        return bool(_origins([self.node_of(tensor)]))
+
     def knows(self, tensor: Tensor) -> bool:
         """Whether a tensor is an input or was computed in the step."""
         return tensor in self._nodes
@@ -158,14 +175,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func is aten.lift_fresh.default:  # Python's numbers, as a new tensor in every step
             self._nodes[out] = self.graph.call_function(aten.clone.default, node_args)
             self._nodes[out].meta |= {
-                "origins": node_args[0].meta["origins"],
+                "origins": _origins(node_args[:1]),
                 "layout": _layout(out),
             }
             return out
         node = self.graph.call_function(func, node_args, node_kwargs)
-        node.meta["origins"] = frozenset().union(*(n.meta["origins"] for n in inputs))
+        node.meta["origins"] = _origins(inputs)
         if _is_view(func) and inputs:
-            node.meta["base"] = inputs[0].meta.get("base", inputs[0])
+            node.meta["base"] = base_of(inputs[0])
         self._track(out, node)
         return out
 
@@ -198,16 +215,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise Refused(f"{_name(func)} draws with probabilities that are a tensor")
         position = self._draws.note(func, args, kwargs)
         if position is None:
-            raise Refused(f"{_name(func)} draws from another generator than the one it got")
-        out = func(*args, **kwargs)
+            raise Refused(
+                f"{_name(func)} draws from another generator than the one it got, or sets it anew"
+            )
         if position not in self._drawn:
             self._drawn[position] = self._input(f"draw.{position}", origin=DRAW)
         node = self._drawn[position]
         if func._schema.is_mutable:
-            copy = self.graph.call_function(aten.copy_.default, (self.node_of(out), node))
-            copy.meta["origins"] = frozenset([DRAW])
-            target = self.node_of(out)
-            target.meta["origins"] = target.meta["origins"] | {DRAW}
+            self._check_writes(func, [self.node_of(args[0]), node], {})
+        out = func(*args, **kwargs)
+        self._draws.drew(kwargs["generator"])
+        if func._schema.is_mutable:
+            filled = self.graph.call_function(aten.copy_.default, (self.node_of(out), node))
+            filled.meta["origins"] = frozenset([DRAW])
         else:
             # A learner may change what it has drawn; the same numbers may be used again.
             own = self.graph.call_function(aten.clone.default, (node,))
@@ -218,12 +238,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _read(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         value = func(*args, **kwargs)
         nodes = [self.node_of(arg) for arg in args if isinstance(arg, Tensor)]
-        origins = frozenset().union(*(node.meta["origins"] for node in nodes))
+        origins = _origins(nodes)
         if not origins:
             return value
-        if origins == {DRAW} and "draw" in nodes[0].meta:
+        if origins == {DRAW} and "draw" in nodes[0].meta and "changed" not in nodes[0].meta:
             self._draws.read(nodes[0].meta["draw"], int(value))
         elif origins == {PROGRESS} and isinstance(value, bool) and len(nodes) == 1:
+            if any("changed" in base_of(node).meta for node in _ancestors(nodes)):
+                raise Refused("it changes in place what it compares of progress")
             self._guards.append((nodes[0], value))
         elif origins == {PROGRESS}:
             raise Refused("it reads progress as a Python number")
@@ -235,27 +257,22 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Refuse a change of a tensor that the learner holds outside its state."""
         if not func._schema.is_mutable:
             return
-        sources = frozenset().union(
-            *(n.meta["origins"] for n in tree_iter((args, kwargs)) if isinstance(n, fx.Node))
-        )
-        for argument, value in _arguments(func, args, kwargs):
-            if argument.alias_info is None or not argument.alias_info.is_write:
-                continue
-            for node in tree_iter(value):
-                if not isinstance(node, fx.Node):
-                    continue
-                base = node.meta.get("base", node)
-                name = self._names.get(base.name, "")
-                if name.startswith("constant."):
-                    raise Refused(
-                        f"{_name(func)} changes a tensor that state_dict() does not return"
-                    )
-                if name.startswith("tasks."):
-                    raise Refused(f"{_name(func)} changes a tensor of the tasks")
-                if name.startswith("state.") and not self._changes_state:
-                    raise Refused(f"{_name(func)} changes a tensor of the state")
-                for changed in (node, base):
-                    changed.meta["origins"] = changed.meta["origins"] | sources
+        sources = _origins(n for n in tree_iter((args, kwargs)) if isinstance(n, fx.Node))
+        for node in _written_to(func, args, kwargs):
+            base = base_of(node)
+            name = self._names.get(base.name, "")
+            if name.startswith("constant."):
+                raise Refused(
+                    f"{_name(func)} changes a tensor that state_dict() does not return (a view of "
+                    "it does not count)"
+                )
+            if name == "progress":
+                raise Refused(f"{_name(func)} changes progress in place")
+            if name.startswith("tasks."):
+                raise Refused(f"{_name(func)} changes a tensor of the tasks")
+            if name.startswith("state.") and not self._changes_state:
+                raise Refused(f"{_name(func)} changes a tensor of the state")
+            base.meta |= {"origins": base.meta["origins"] | sources, "changed": True}
 
     def finish(
         self, scalars: Mapping[str, Any], written: Iterable[tuple[Tensor, Tensor]]
@@ -271,8 +288,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """
         if self.refused:
             raise Refused(self.refused)
-        if self._draws.has_other_reads(self._numbers()):
+        if self._draws.has_other_reads():
             raise Refused("Python reads a drawn number that seeds no generator")
+        outputs: dict[str, int | float] = {}
+        results: list[fx.Node] = []
+        for name, value in scalars.items():
+            if isinstance(value, Tensor):
+                outputs[name] = len(results)
+                results.append(self._kept(self.node_of(value)))
+            else:
+                outputs[name] = float(value)
         copies = []
         for before, after in written:
             if not self.knows(after):
@@ -286,14 +311,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
         for target, value in copies:
             self.graph.call_function(aten.copy_.default, (target, value))
-        outputs: dict[str, int | float] = {}
-        results: list[fx.Node] = []
-        for name, value in scalars.items():
-            if isinstance(value, Tensor):
-                outputs[name] = len(results)
-                results.append(self.node_of(value))
-            else:
-                outputs[name] = float(value)
         self.graph.output(tuple(results))
         guard = self.guard()
         self._prune()
@@ -303,10 +320,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         }
         return Recording(self.graph, names, constants, self._draws.draws, guard, outputs)
 
-    def _numbers(self) -> set[int]:
-        """The whole numbers that operators got from Python."""
-        args = tree_iter([(node.args, node.kwargs) for node in self.graph.nodes])
-        return {arg for arg in args if isinstance(arg, int)}
+    def _kept(self, node: fx.Node) -> fx.Node:
+        """A result as it is when the step ends; later steps change the state in place."""
+        if base_of(node).op != "placeholder":
+            return node
+        return self.graph.call_function(aten.clone.default, (node,))
 
     def _prune(self) -> None:
         """Take out what has no effect, inputs as well."""
@@ -336,50 +354,35 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return Guard(fx.GraphModule(constants, graph), tuple(value for _, value in self._guards))
 
 
-class PythonReads(TorchFunctionMode):
-    """Sees reads of a tensor that reach no operator, such as ``tolist``.
-
-    ``one_hot`` reads the classes on a CPU, to check them; here it compares them instead. An LSTM is
-    recorded as products and gates: oneDNN's own operator cannot be compiled.
-
-    Args:
-        recorder: which refuses a step that reads.
-    """
-
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
-        self._recorder = recorder
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Refuse a read of a tensor that is known."""
-        if func is torch.nn.functional.one_hot:
-            return _one_hot(*args, **(kwargs or {}))
-        if func is torch.lstm:
-            return _without_onednn(func, args, kwargs or {})
-        if func in _PYTHON_READS and not self._recorder.refused:
-            node = self._recorder.node_of(args[0])
-            if node.meta["origins"]:
-                self._recorder.refused = (
-                    f"Python reads the numbers of a tensor ({func.__name__}), "
-                    "which waits for the device"
-                )
-        return func(*args, **(kwargs or {}))
+def base_of(node: fx.Node) -> fx.Node:
+    """What a node is a view of; the node itself where it is none."""
+    base: fx.Node = node.meta.get("base", node)
+    return base
 
 
-def _one_hot(tensor: Tensor, num_classes: int) -> Tensor:
-    classes = torch.arange(num_classes, device=tensor.device)
-    return (tensor.unsqueeze(-1) == classes).to(torch.int64)
+def _origins(nodes: Iterable[fx.Node]) -> frozenset[str]:
+    """Where the numbers of some nodes come from. A view also has what its base got later."""
+    found = (one.meta["origins"] for node in nodes for one in (node, base_of(node)))
+    return frozenset().union(*found)
 
 
-def _without_onednn(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    enabled = torch._C._get_mkldnn_enabled()
-    torch._C._set_mkldnn_enabled(False)
-    try:
-        return func(*args, **kwargs)
-    finally:
-        torch._C._set_mkldnn_enabled(enabled)
+def _equal(one: Tensor, other: Tensor) -> bool:
+    if one.dtype != other.dtype or one.device != other.device:
+        return False
+    return one.data_ptr() == other.data_ptr() or torch.equal(one, other)
+
+
+def _written(graph: fx.Graph) -> list[object]:
+    """The operators of a graph with their arguments; each node by its place."""
+    places = {node: f"%{place}" for place, node in enumerate(graph.nodes)}
+
+    def written(given: Any) -> str:
+        return repr(fx.map_arg(given, places.__getitem__))
+
+    return [
+        (node.op, str(node.target) * (node.op != "placeholder"), written([node.args, node.kwargs]))
+        for node in graph.nodes
+    ]
 
 
 def _ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
@@ -393,14 +396,20 @@ def _ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
     return found
 
 
-def _arguments(
-    func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> Iterable[tuple[Any, Any]]:
+def written_by(node: fx.Node) -> list[fx.Node]:
+    """What an operator of a graph changes in place."""
+    if getattr(node.target, "_schema", None) is None:
+        return []
+    return _written_to(node.target, node.args, node.kwargs)
+
+
+def _written_to(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[fx.Node]:
+    found = []
     for index, argument in enumerate(func._schema.arguments):
-        if index < len(args):
-            yield argument, args[index]
-        elif argument.name in kwargs:
-            yield argument, kwargs[argument.name]
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            value = args[index] if index < len(args) else kwargs.get(argument.name)
+            found += [node for node in tree_iter(value) if isinstance(node, fx.Node)]
+    return found
 
 
 def _waits(func: Any, args: Sequence[Any]) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
-from metabench.running.engines.recording import Refused
+from metabench.running.engines.recording import Refused, base_of, written_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ def split(graph: fx.Graph, examples: Mapping[str, Tensor]) -> Split:
             used for node in on_device for used in node.all_input_nodes if used not in on_device
         )
     )
+    _check_unchanged(graph, handed, on_device)
     of_host = [node for node in results if node not in on_device]
     of_device = [node for node in results if node in on_device]
     host = _part((node for node in graph.nodes if node not in on_device), (), [*handed, *of_host])
@@ -114,6 +115,19 @@ def _check_stays(node: fx.Node, on_device: Mapping[fx.Node, None]) -> None:
     lands = layout is not None and layout[1].type == "cpu"
     if lands or (isinstance(into, fx.Node) and into not in on_device):
         raise Refused(f"{node.name.rstrip('_0123456789')} copies numbers from the device")
+
+
+def _check_unchanged(
+    graph: fx.Graph, handed: Sequence[fx.Node], on_device: Mapping[fx.Node, None]
+) -> None:
+    """Refuse a change on the host of what the device reads before it: the host goes first."""
+    read: set[fx.Node] = set()
+    given = {*handed}
+    for node in graph.nodes:
+        if node in on_device:
+            read |= {base_of(used) for used in node.all_input_nodes if used in given}
+        elif any(base_of(changed) in read for changed in written_by(node)):
+            raise Refused("the host changes in place what it has copied to the device")
 
 
 def _part(

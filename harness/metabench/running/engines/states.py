@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -94,3 +94,9 @@ def same_memory(first: FlatState, second: FlatState) -> bool:
         tensor.data_ptr() == second.tensors[path].data_ptr()
         for path, tensor in first.tensors.items()
     )
+
+
+def share_memory(some: Iterable[Tensor], others: Iterable[Tensor]) -> bool:
+    """Whether one of some tensors shares memory with one of the others."""
+    held = {tensor.untyped_storage().data_ptr() for tensor in others if tensor.numel()}
+    return any(tensor.untyped_storage().data_ptr() in held for tensor in some)

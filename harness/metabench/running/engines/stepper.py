@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,15 +13,23 @@ from torch import Tensor
 
 from metabench.plugin.contracts.episode import TaskBatch
 from metabench.plugin.contracts.learner import Learner
+from metabench.running.engines.draws import shift
 from metabench.running.engines.programs import Compile, Program, tried
+from metabench.running.engines.reads import Names, PythonReads
 from metabench.running.engines.recording import (
     Guard,
-    PythonReads,
     Recorder,
     Recording,
     Refused,
 )
-from metabench.running.engines.states import FlatState, copied, differences, layout, same_memory
+from metabench.running.engines.states import (
+    FlatState,
+    copied,
+    differences,
+    layout,
+    same_memory,
+    share_memory,
+)
 
 MOST_EVENTS = 4
 """Steps in a row that change more of the state than tensors, from which the rest is eager."""
@@ -47,6 +55,27 @@ class _Entry:
 
     def fits(self, kind: object, progress: Tensor) -> bool:
         return self.kind == kind and (self.guard is None or self.guard.holds(progress))
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A step that was recorded while the learner made it, and the state before and after it."""
+
+    recorder: Recorder
+    scalars: Scalars
+    before: FlatState
+    after: FlatState
+
+    def recording(self) -> Recording:
+        """Close the graph; only where nothing but tensors has changed."""
+        if self.recorder.refused:
+            raise Refused(self.recorder.refused)
+        replaced = [
+            (tensor, self.after.tensors[path])
+            for path, tensor in self.before.tensors.items()
+            if self.after.tensors[path] is not tensor
+        ]
+        return self.recorder.finish(self.scalars, replaced)
 
 
 class Stepper:
@@ -94,13 +123,14 @@ class Stepper:
 
     def __call__(self, tasks: TaskBatch, *, progress: float, rng: torch.Generator) -> Scalars:
         """Make one meta-step."""
+        share = torch.tensor(progress, dtype=torch.float64)
         if self._events >= MOST_EVENTS:
-            return self._eager(tasks, progress, rng)
+            # As the first of these were made: a run that goes on begins with such steps.
+            return self._eager(tasks, share, rng)
         if self._state is None:
             self._state = FlatState.of(self._learner.state_dict())
         given = tensors_of(tasks)
         kind = self._state.kind, tasks.phase, tuple((n, layout(t)) for n, t in given.items())
-        share = torch.tensor(progress, dtype=torch.float64)
         for entry in self._entries:
             if entry.fits(kind, share):
                 break
@@ -111,13 +141,13 @@ class Stepper:
             entry = found
         if entry is not self._entries[0]:
             self._entries = [entry, *(other for other in self._entries if other is not entry)]
+        self._events = 0
         if entry.program is None:
             return self._eager(tasks, progress, rng)
-        self._events = 0
         self.by_program += 1
         return entry.program(self._inputs_of(entry.program, given, share, rng))
 
-    def _eager(self, tasks: TaskBatch, progress: float, rng: torch.Generator) -> Scalars:
+    def _eager(self, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Scalars:
         self.forget()
         self.by_learner += 1
         return self._learner.meta_step(tasks, progress=progress, rng=rng)
@@ -160,18 +190,10 @@ class Stepper:
         rng: torch.Generator,
     ) -> _Entry | Scalars:
         """Return an entry for this kind of step, or the scalars of a step that stays as it is."""
-        state = self._learner.state_dict()
-        before, snapshot, words = FlatState.of(state), copied(state), rng.get_state()
-        held = {f"state.{i}": tensor for i, tensor in enumerate(before.tensors.values())}
-        recorder = Recorder({**held, **given}, progress=share, rng=rng)
-        try:
-            with PythonReads(recorder), recorder:
-                scalars = self._learner.meta_step(tasks, progress=share, rng=rng)  # type: ignore[arg-type]
-        except Exception as error:
-            recorder.refused = recorder.refused or f"{type(error).__name__}: {error}"
-            scalars = {}
-        after = FlatState.of(self._learner.state_dict())
-        changed = differences(before, after)
+        words, snapshot = rng.get_state(), copied(self._learner.state_dict())
+        made = self._made(tasks, given, share, rng)
+        recorder, scalars = made.recorder, made.scalars
+        changed = differences(made.before, made.after)
         self.forget()
         if changed and scalars:
             self._events += 1
@@ -187,12 +209,17 @@ class Stepper:
         try:
             if not same_memory(*(FlatState.of(self._learner.state_dict()) for _ in range(2))):
                 raise Refused("state_dict() returns copies of its tensors")
-            replaced = [
-                (tensor, after.tensors[path])
-                for path, tensor in before.tensors.items()
-                if after.tensors[path] is not tensor
-            ]
-            recording = recorder.finish(scalars, replaced)
+            recording = made.recording()
+            if share_memory(recording.constants.values(), made.before.tensors.values()):
+                raise Refused(
+                    "it reads the state through tensors that state_dict() does not return"
+                )
+            if recording.draws.are_read:
+                shift(rng)
+                again = self._made(tasks, given, share, rng)
+                self._learner.load_state_dict(copied(snapshot))
+                rng.set_state(words)
+                recording.check(again.recording())
             program = self._compiled(recording, given, share, rng)
             self._check(program, scalars, given, share, rng)
             self._learner.load_state_dict(copied(snapshot))
@@ -208,6 +235,23 @@ class Stepper:
         self._entries.insert(0, entry)
         del self._entries[MOST_KEPT:]
         return entry
+
+    def _made(
+        self, tasks: TaskBatch, given: Mapping[str, Tensor], share: Tensor, rng: torch.Generator
+    ) -> _Made:
+        """Let the learner make the step, and record it."""
+        before = FlatState.of(self._learner.state_dict())
+        held = {f"state.{i}": tensor for i, tensor in enumerate(before.tensors.values())}
+        recorder = Recorder({**held, **given}, progress=share, rng=rng)
+        sources, keys = (Names.of(names, recorder) for names in (tasks.sources, tasks.keys))
+        tasks = replace(tasks, sources=sources, keys=keys)
+        scalars: Scalars = {}
+        try:
+            with PythonReads(recorder), recorder:
+                scalars = self._learner.meta_step(tasks, progress=share, rng=rng)  # type: ignore[arg-type]
+        except Exception as error:
+            recorder.refused = recorder.refused or f"{type(error).__name__}: {error}"
+        return _Made(recorder, scalars, before, FlatState.of(self._learner.state_dict()))
 
     def _compiled(
         self, recording: Recording, given: Mapping[str, Tensor], share: Tensor, rng: torch.Generator

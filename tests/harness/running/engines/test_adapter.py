@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from step_factory import Small, rng_of, small_tasks
@@ -28,6 +29,7 @@ class Adapting(Small):
 
     def __init__(self, body: Callable[[Adapting, Labelled, torch.Generator], Adapted]) -> None:
         super().__init__(lambda *_: torch.zeros(()))
+        self.rng = torch.Generator()
         self.adaptation = body
 
     def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
@@ -55,7 +57,12 @@ def in_steps(small: Adapting, support: Labelled, rng: torch.Generator) -> Adapte
 
 def predicting(forward: Callable[[Adapting, Labelled, Tensor], Tensor]) -> Any:
     """A learner that only predicts."""
-    return Adapting(lambda small, support, rng: Adapted(lambda x: forward(small, support, x)))
+
+    def body(small: Adapting, support: Labelled, rng: torch.Generator) -> Adapted:
+        small.rng = rng
+        return Adapted(lambda x: forward(small, support, x))
+
+    return Adapting(body)
 
 
 def adapter(said: list[str] | None = None, **options: Any) -> ProgramAdapter:
@@ -90,6 +97,19 @@ def test_a_program_adapts_to_the_bit_as_the_learner_while_its_state_changes() ->
     assert programs.name == "compiled"
     (sentence,) = said
     assert sentence.startswith("compiling the adaptation of ")
+
+
+def test_a_state_that_is_laid_out_otherwise_has_a_program_of_its_own() -> None:
+    """Compiled loops know how memory is laid out."""
+    learner, programs = predicting(lambda small, support, x: x * small.weight.sum()), adapter()
+    made: list[object] = []
+    tasks = small_tasks(n_tasks=SIZE)
+    for weight in (torch.ones(2, 3), torch.ones(3, 2).T, torch.ones(3, 2).T):
+        learner.weight = weight
+        programs(learner, tasks, rng=rng_of(0))
+        made.append(programs._program)
+    assert made[0] is not made[1]
+    assert made[1] is made[2]
 
 
 def test_where_the_curve_is_not_asked_for_it_is_not_computed() -> None:
@@ -142,6 +162,11 @@ def replaces(small: Adapting, support: Labelled, x: Tensor) -> Tensor:
     return x * small.weight.sum()
 
 
+def seeds(small: Adapting, support: Labelled, x: Tensor) -> Tensor:
+    noise = np.random.default_rng(int(torch.randint(2**62, (), generator=small.rng)))
+    return x * noise.normal()
+
+
 @pytest.mark.parametrize(
     ("forward", "why"),
     [
@@ -149,6 +174,7 @@ def replaces(small: Adapting, support: Labelled, x: Tensor) -> Tensor:
         (lists, "Python reads the numbers of a tensor (tolist)"),
         (writes, "add_ changes a tensor of the state"),
         (replaces, "it changes the state"),
+        (seeds, "Python makes something else of a drawn number"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -162,6 +188,16 @@ def test_adaptation_that_cannot_be_a_program_is_eager_and_says_why(forward: Any,
     (sentence,) = said
     assert sentence.startswith("adaptation is made eagerly, because ")
     assert why in sentence
+
+
+def test_a_reason_that_holds_for_each_evaluation_is_said_once() -> None:
+    """A number of the state is another at each of them, so each is tried anew."""
+    learner, said = predicting(reads), list[str]()
+    programs = adapter(said)
+    for count in range(3):
+        learner.extra["count"] = count
+        programs(learner, small_tasks(n_tasks=SIZE), rng=rng_of(0))
+    assert len(said) == 1
 
 
 def test_a_tensor_that_shares_memory_with_the_state_is_no_constant() -> None:

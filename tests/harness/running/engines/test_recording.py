@@ -8,7 +8,8 @@ from torch import Tensor, fx
 
 from metabench.inner_steps import inner_loop, share
 from metabench.nn import batch_norm, conv_block, linear
-from metabench.running.engines.recording import PythonReads, Recorder
+from metabench.running.engines.reads import PythonReads
+from metabench.running.engines.recording import Recorder
 
 N_TASKS, POINTS, STEPS = 3, 6, 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -142,6 +143,26 @@ def test_a_meta_test_by_programs_equals_the_learners_own(catalog: Catalog, tmp_p
 
 
 @pytest.mark.usefixtures("_adapting_by_programs")
+@pytest.mark.parametrize("engine", ["compiled", "eager"])
+def test_the_record_says_what_adapts_before_the_episodes_are_written(
+    catalog: Catalog, tmp_path: Path, engine: EngineName
+) -> None:
+    """So that it is right if the process is killed."""
+    found: set[tuple[str, ...]] = set()
+
+    def emit(event: RunEvent) -> None:
+        if event.kind == "progress" and event.phase == "meta-test":
+            record = run.store.read_record()
+            assert record is not None
+            found.add(record.provenance.test_engine)
+
+    control = Control(emit=emit, stopped=lambda: False, engine=engine)
+    run = RunExecution(planned(catalog), catalog, out=tmp_path, device=CPU, control=control)
+    run()
+    assert found == {(engine,)}
+
+
+@pytest.mark.usefixtures("_adapting_by_programs")
 # 20 meta-steps ask whether to stop, and with selection 3 batches of each of 20 meta-validations.
 @pytest.mark.parametrize(("selection", "stop_at"), [("last", 22), ("meta-val", 82)])
 def test_a_stopped_meta_test_by_programs_ends_with_the_same_bytes(
@@ -223,6 +244,21 @@ def test_without_a_compiler_auto_is_eager_and_compiled_is_refused(
     with pytest.raises(UsageError, match="needs a C\\+\\+ compiler"):
         engines.pick_engine("compiled", device="cpu")
     assert engines.pick_engine("compiled", device="cuda") == "compiled"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the usual compiler is another elsewhere")
+def test_the_compiler_that_is_looked_for_is_the_one_that_inductor_calls(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another compiler beside it is of no use."""
+    for name in ("clang++", "mine"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    assert not engines.has_compiler()
+    monkeypatch.setenv("CXX", str(tmp_path / "mine"))
+    assert engines.has_compiler()
 
 
 def test_an_unknown_engine_is_refused_with_the_nearest() -> None:

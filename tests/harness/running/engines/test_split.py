@@ -108,6 +108,28 @@ def test_a_step_that_copies_from_the_device_is_refused() -> None:
     assert "copies numbers from the device" in said[-1]
 
 
+def test_a_change_on_the_host_after_a_copy_is_refused() -> None:
+    """The host goes first, so the device would get the changed numbers."""
+
+    def body(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
+        noise = torch.rand(3, generator=rng)
+        small.weight.add_(noise[:2].to(small.weight.device).sum())
+        noise.zero_()
+        return small.weight.sum()
+
+    with fake_accelerator() as device:
+        small = Small(body)
+        small.weight = small.weight.to(device)
+        said: list[str] = []
+        Stepper(small, in_two, say=said.append)(
+            on(device, small_tasks()), progress=0.0, rng=rng_of(0)
+        )
+    assert said[-1] == (
+        "meta-steps are made eagerly, because the host changes in place what it has copied to the "
+        "device"
+    )
+
+
 @pytest.mark.parametrize("n_tasks", [1, 3])
 def test_without_anything_on_the_host_the_device_has_it_all(n_tasks: int) -> None:
     def body(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:

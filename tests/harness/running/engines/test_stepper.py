@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from step_factory import Body, Small, beside, rng_of, same, small_tasks
@@ -62,6 +65,15 @@ def seeded(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) 
     return small.weight.sum() + torch.rand((), generator=rng)
 
 
+def seeded_again(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
+    """One generator with a new seed for each draw."""
+    noise = torch.Generator()
+    for _ in range(3):
+        noise.manual_seed(int(torch.randint(2**62, (), generator=rng)))
+        small.weight = small.weight + torch.rand(3, generator=noise)
+    return small.weight.sum()
+
+
 def scheduled(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
     small.weight = small.weight * (1.0 - 0.5 * progress) + 1.0
     return small.weight.sum()
@@ -87,13 +99,31 @@ def constant(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator
 
 
 @pytest.mark.parametrize(
-    "body", [in_place, replaced, drawn, seeded, scheduled, constant], ids=lambda body: body.__name__
+    "body",
+    [in_place, replaced, drawn, seeded, seeded_again, scheduled, constant],
+    ids=lambda body: body.__name__,
 )
 def test_programs_make_the_same_steps_to_the_bit(body: Body) -> None:
     stepper, said = beside(made(body), n_steps=6)
     assert stepper.by_program == 6
     assert len(said) == 1
     assert "compiling" in said[0]
+
+
+@pytest.mark.parametrize("part", [lambda rate: rate, lambda rate: rate.view(1)])
+def test_what_a_step_logs_of_the_state_stays_as_it_was(part: Callable[[Tensor], Tensor]) -> None:
+    def body(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
+        before = part(small.extra["rate"])
+        small.extra["rate"] = small.extra["rate"] * 0.999
+        return before
+
+    learner = next(made(body, rate=lambda: torch.tensor(1.0)))
+    stepper = Stepper(learner, as_recorded, say=lambda text: None)
+    logged = [
+        stepper(small_tasks(step), progress=0.0, rng=rng_of(step))["loss"] for step in range(4)
+    ]
+    assert stepper.by_program == 4
+    assert [float(one) for one in logged] == pytest.approx([0.999**step for step in range(4)])
 
 
 def test_parts_of_the_state_may_change_places() -> None:
@@ -195,6 +225,68 @@ def number(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) 
     return small.weight.sum()
 
 
+def changed_seed(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
+    seed = torch.randint(2**62, (), generator=rng).add_(1)
+    noise = torch.Generator().manual_seed(int(seed))
+    small.weight = small.weight + 1e-3 * torch.rand(3, generator=noise)
+    return small.weight.sum()
+
+
+def seeded_numpy(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
+    noise = np.random.default_rng(int(torch.randint(2**62, (), generator=rng)))
+    small.weight = small.weight + 1e-3 * torch.from_numpy(noise.normal(size=3)).float()
+    return small.weight.sum()
+
+
+def seeded_python(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
+    noise = random.Random(int(torch.randint(2**62, (), generator=rng)))
+    small.weight = small.weight + 1e-3 * noise.random()
+    return small.weight.sum()
+
+
+def set_anew(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
+    rng.manual_seed(5)
+    small.weight = small.weight + 1e-3 * torch.rand(3, generator=rng)
+    return small.weight.sum()
+
+
+def filled_part(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
+    noise = torch.zeros(3)
+    noise[1:].normal_(generator=rng)
+    small.weight = small.weight + (1e-3 if noise.sum() > 0 else -1e-3)
+    return small.weight.sum()
+
+
+def filled_tasks(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
+    tasks.support.x.normal_(generator=rng)
+    small.weight = small.weight + tasks.support.x.mean()
+    return small.weight.sum()
+
+
+def earlier_view(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
+    total = torch.zeros(2)
+    first = total[0]
+    total.add_(tasks.support.x.mean())
+    small.weight = small.weight + (1e-3 if first > 0 else -1e-3)
+    return small.weight.sum()
+
+
+def doubled(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
+    done = torch.as_tensor(progress).clone().mul_(2.0)
+    small.weight = small.weight + (1e-3 if done > 1.0 else -1e-3)
+    return small.weight.sum()
+
+
+def bounded(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
+    small.weight = small.weight + torch.as_tensor(progress).clamp_(max=0.3)
+    return small.weight.sum()
+
+
+def named(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
+    small.weight = small.weight + 1e-3 * len("".join(tasks.keys[:2]))
+    return small.weight.sum()
+
+
 def secret(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
     small.hidden[1:].add_(1.0)
     small.weight = small.weight + 1.0
@@ -212,6 +304,16 @@ def secret(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) 
         (choice, "Python reads a drawn number that seeds no generator"),
         (likely, "probabilities that are a tensor"),
         (number, "it reads progress as a Python number"),
+        (changed_seed, "Python reads a number from a tensor"),
+        (seeded_numpy, "Python makes something else of a drawn number"),
+        (seeded_python, "Python makes something else of a drawn number"),
+        (set_anew, "or sets it anew"),
+        (filled_part, "Python reads a number from a tensor"),
+        (filled_tasks, "normal_ changes a tensor of the tasks"),
+        (earlier_view, "Python reads a number from a tensor"),
+        (doubled, "it changes in place what it compares of progress"),
+        (bounded, "clamp_ changes progress in place"),
+        (named, "it reads the sources or keys of its tasks"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -224,13 +326,32 @@ def test_a_step_that_cannot_be_a_program_is_eager_and_says_why(body: Body, why: 
     assert why in sentence
 
 
-def test_a_tensor_outside_the_state_may_not_change() -> None:
+def secretly_drawn(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
+    small.hidden[1:].normal_(generator=rng)
+    return small.weight.sum()
+
+
+@pytest.mark.parametrize(("body", "how"), [(secret, "add_"), (secretly_drawn, "normal_")])
+def test_a_tensor_outside_the_state_may_not_change(body: Body, how: str) -> None:
     said: list[str] = []
-    stepper = Stepper(Small(secret), as_recorded, say=said.append)
+    stepper = Stepper(Small(body), as_recorded, say=said.append)
     stepper(small_tasks(), progress=0.0, rng=rng_of(0))
     assert said == [
-        "meta-steps are made eagerly, because add_ changes a tensor that state_dict() does not "
-        "return"
+        f"meta-steps are made eagerly, because {how} changes a tensor that state_dict() does not "
+        "return (a view of it does not count)"
+    ]
+
+
+def test_the_state_may_not_be_read_beside_state_dict() -> None:
+    def body(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
+        return small.weight.add_(0.1 * small.hidden.mean()).sum()
+
+    learner, said = Small(body), list[str]()
+    learner.hidden = learner.weight.view(3)
+    Stepper(learner, as_recorded, say=said.append)(small_tasks(), progress=0.0, rng=rng_of(0))
+    assert said == [
+        "meta-steps are made eagerly, because it reads the state through tensors that state_dict() "
+        "does not return"
     ]
 
 
@@ -305,6 +426,40 @@ def test_a_stepper_that_starts_later_makes_the_same_steps(body: Body) -> None:
     second.load_state_dict(first.state_dict())
     go(Stepper(second, as_recorded, say=lambda text: None), range(7, 10))
     assert same(whole.state_dict(), second.state_dict())
+
+
+def test_steps_that_count_in_python_are_the_same_wherever_a_run_begins() -> None:
+    def body(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
+        small.extra["count"] += 1
+        small.weight = small.weight + (1.0 if isinstance(progress, Tensor) else 2.0)
+        return small.weight.sum()
+
+    states = []
+    for starts in ((0,), (0, MOST_EVENTS + 1)):
+        learner = next(made(body, count=lambda: 0))
+        for first, stop in pairwise((*starts, MOST_EVENTS + 3)):
+            stepper = Stepper(learner, as_recorded, say=lambda text: None)
+            for step in range(first, stop):
+                stepper(small_tasks(step), progress=step / 10, rng=rng_of(step))
+        states.append(learner.state_dict())
+    assert same(*states)
+
+
+def test_events_between_eager_steps_are_not_in_a_row() -> None:
+    """Batches of two tasks change a word of the state; of three they are read."""
+
+    def body(small: Small, tasks: TaskBatch, progress: Any, rng: torch.Generator) -> Tensor:
+        if len(tasks) == 2:
+            small.extra["count"] += 1
+        if len(tasks) == 3:
+            small.weight = small.weight * float(tasks.support.x.mean())
+        small.weight = small.weight + 1.0
+        return small.weight.sum()
+
+    stepper = Stepper(next(made(body, count=lambda: 0)), as_recorded, say=lambda text: None)
+    for step, n_tasks in enumerate([2, 3] * MOST_EVENTS + [4]):
+        stepper(small_tasks(step, n_tasks=n_tasks), progress=0.0, rng=rng_of(step))
+    assert stepper.by_program == 1
 
 
 def test_tensors_that_others_hold_are_left_alone() -> None:
