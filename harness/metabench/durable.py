@@ -272,12 +272,20 @@ def _reclaimed(path: Path, mine: str) -> bool:
     if not _claimed(path, mine):
         return False
     time.sleep(_PAUSES[-1])
-    return path.read_text(encoding="utf-8") == mine
+    return _owner(path) == mine
+
+
+def _owner(path: Path) -> str:
+    """What the file of an owner says; "" where its owner has just ended."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def _is_left(path: Path) -> bool:
     """Remove the mark of a process of this machine that has ended; whether there was one."""
-    host, _, digits = path.read_text(encoding="utf-8").partition(" ")
+    host, _, digits = _owner(path).partition(" ")
     if host != socket.gethostname() or not digits.isdecimal():
         return False
     try:

@@ -170,3 +170,24 @@ def test_the_mark_of_a_dead_process_is_taken_over_on_its_own_machine(
     (tmp_path / ".lock.owner").write_text(f"{host} {dead.pid}")
     with locked(tmp_path / ".lock") as ours:
         assert ours is (host == socket.gethostname())
+
+
+@pytest.mark.usefixtures("no_locks")
+@pytest.mark.filterwarnings("ignore:The file system")
+def test_an_owner_that_ends_while_it_is_looked_at_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / ".lock.owner"
+    mark.write_text("elsewhere 1")
+    open_file = os.open
+
+    def found_then_gone(path: str | Path, flags: int, mode: int = 0o777) -> int:
+        try:
+            return open_file(path, flags, mode)
+        except FileExistsError:
+            mark.unlink()
+            raise
+
+    monkeypatch.setattr(os, "open", found_then_gone)
+    with locked(tmp_path / ".lock") as ours:
+        assert not ours
