@@ -208,7 +208,7 @@ def test_a_file_that_is_no_image_is_no_reason_to_pack_again(photos: Path, data_r
 def test_what_is_left_out_is_counted_and_named(photos: Path, data_root: Path) -> None:
     (photos / ".DS_Store").write_text("x")
     (photos / "kite").mkdir()
-    for name in ("kite/1.avif", "kite/2.avif", "ant/7.heic"):
+    for name in ("kite/1.avif", "kite/2.avif", "ant/7.heic", "loose.heic"):
         (photos / name).write_bytes(b"x")
     shutil.copy(photos / "ant" / "1.JPG", photos / "ant" / "8.jfif")
     shutil.copy(photos / "ant" / "1.JPG", photos / "loose.jpg")
@@ -217,10 +217,16 @@ def test_what_is_left_out_is_counted_and_named(photos: Path, data_root: Path) ->
     assert list(data.notes) == [
         "Files left out: 2 of type .avif, such as kite/1.avif. No class is made of kite, where "
         "nothing else is.",
-        "Files left out: 1 of type .heic, such as ant/7.heic.",
-        "Files left out: 1 in no folder of a class, such as loose.jpg.",
+        "Files left out: 2 of type .heic, such as ant/7.heic.",
         "Files left out: 1 that are hidden or a system's own.",
+        "Images left out: 1 in no folder of a class, such as loose.jpg.",
     ]
+
+
+def test_one_folder_of_images_is_no_folder_of_classes(photos: Path, data_root: Path) -> None:
+    left_out = "Images left out: 7 in no folder of a class, such as 0.png"
+    with pytest.raises(DataError, match=f"holds no images of image-folder/.*{left_out}"):
+        load(of(photos / "ant"))
 
 
 def test_empty_folders_and_names_that_look_alike_are_named(photos: Path, data_root: Path) -> None:
@@ -496,6 +502,22 @@ def test_lists_of_three_parts_are_the_split(tmp_path: Path, data_root: Path) -> 
         "meta-train": [f"train/{kind}" for kind in KINDS[:5]],
         "meta-val": [f"val/{kind}" for kind in KINDS[5:7]],
         "meta-test": [f"test/{kind}" for kind in KINDS[7:]],
+    }
+
+
+def test_lists_of_three_parts_are_the_split_of_class_folders_too(
+    photos: Path, data_root: Path
+) -> None:
+    (photos / "labels.csv").write_text("label,meaning\nant,an insect\n")  # no list of images
+    parts = {"train": KINDS[7:], "val": KINDS[:2], "test": KINDS[2:5]}
+    for part, kinds in parts.items():
+        rows = [f"{k}/{p.name},{k}" for k in kinds for p in sorted((photos / k).glob("?.*"))]
+        (photos / f"{part}.csv").write_text("\n".join(["filename,label", *rows]))
+    data = load(of(photos))
+    assert data.stamps == ()
+    assert data.notes == ("Images left out: 14 that no list names.",)
+    assert named_splits(of(photos)) == {
+        f"meta-{part}": [f"{part}/{kind}" for kind in kinds] for part, kinds in parts.items()
     }
 
 
