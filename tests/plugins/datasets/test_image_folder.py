@@ -143,7 +143,7 @@ CSV = "class,split\nant,train\nbee,test\ncat,meta-train\nfox,test\njay,train\n"
     [
         ("splits.json", json.dumps(LISTED)),
         ("splits.yaml", "train: [ant, cat, jay]\nmeta-test:\n  - bee\n  - fox\n"),
-        ("splits.csv", CSV),
+        ("SPLITS.CSV", CSV),
     ],
 )
 def test_a_file_may_say_the_split(
@@ -521,6 +521,13 @@ def test_lists_of_three_parts_are_the_split_of_class_folders_too(
     }
 
 
+def test_a_split_of_images_that_are_not_there_is_told(photos: Path, data_root: Path) -> None:
+    for part, kind in (("train", "ant"), ("test", "bee")):
+        (photos / f"{part}.csv").write_text(f"image,label\n{kind}_0,{kind}\n")
+    with pytest.raises(DataError, match=r"'bee_0' is listed, 'ant/0\.png' is there"):
+        load(of(photos))
+
+
 def test_a_list_of_class_folders_changes_nothing(photos: Path, data_root: Path) -> None:
     expected = load(of(photos)).fingerprint
     rows = [f"{p.relative_to(photos)},{p.parent.name}" for p in photos.rglob("?.*")]
@@ -609,6 +616,16 @@ def test_the_classes_of_each_split_are_shown(
     words = ("--suite", "photos.yaml", "--learner", "maml", "--budget", "smoke", "--dry-run")
     planned = CliRunner().invoke(app, ["run", *words, *changes])
     assert "Note: Files left out: 1 of type .avif" in planned.stderr
+
+
+def test_a_folder_may_have_the_longest_name(photos: Path, data_root: Path) -> None:
+    data = load(of(photos))
+    assert load(of(photos.rename(photos.with_name("n" * 255)))).fingerprint == data.fingerprint
+
+
+def test_a_path_of_nobody_is_not_there(data_root: Path) -> None:
+    with pytest.raises(DataError, match="~nobody-of-that-name/x does not exist in"):
+        load(of(Path("~nobody-of-that-name/x")))
 
 
 def test_images_are_packed_once_and_again_when_they_change(photos: Path, data_root: Path) -> None:

@@ -49,7 +49,8 @@ def by_lists(originals: Originals, images: Sequence[str]) -> Listed | None:
 
     Raises:
         DataError: a list cannot be read, an image has two labels, a label is no text of one line,
-            or none of the listed images is there although all images lie in one folder.
+            or none of the listed images is there although all images lie in one folder, or lists
+            say the split.
     """
     lists = _lists(originals)
     rows = [(part, file, label) for part, pairs in lists.items() for file, label in pairs]
@@ -70,7 +71,8 @@ def by_lists(originals: Originals, images: Sequence[str]) -> Listed | None:
             )
         found.classes.setdefault(name, []).append(image)
     if not label_of:
-        if rows and len({posixpath.dirname(image) for image in images}) == 1:
+        in_one_folder = len({posixpath.dirname(image) for image in images}) == 1
+        if rows and images and (in_one_folder or len(lists) > 1):
             raise DataError(
                 f"None of the {len(rows):,} images that lists in {originals.path} name is there: "
                 f"{absent[0]!r} is listed, {images[0]!r} is there.",
