@@ -8,12 +8,15 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from full_disk import full_disk
 
+from metabench.data.locks import held
 from metabench.durable import is_locked, locked, refused, remove_unfinished, replacing
 from metabench.errors import UsageError
 from metabench.results.store import RunStore
@@ -81,6 +84,26 @@ def test_the_lock_is_held_once(tmp_path: Path) -> None:
             assert not second
     assert is_locked(path) is False
     assert path.read_text() == "kept"
+
+
+@pytest.mark.parametrize("hold", [lambda folder: locked(folder / ".lock"), held])
+def test_a_process_that_is_forked_does_not_keep_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hold: Callable[..., Any]
+) -> None:
+    flock, inherited = fcntl.flock, []
+
+    def flock_and_fork(handle: int, how: int) -> None:
+        inherited.append(os.dup(handle))  # as a forked process has it
+        flock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock_and_fork)
+    with hold(tmp_path) as ours:
+        assert ours
+    monkeypatch.undo()
+    with held(tmp_path, wait=False) as of_folder, locked(tmp_path / ".lock") as of_file:
+        assert (of_folder, of_file) == (True, True)
+    for handle in inherited:
+        os.close(handle)
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
