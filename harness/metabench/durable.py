@@ -191,7 +191,10 @@ def locked(path: Path) -> Iterator[bool]:
             with _owned(path.with_name(f"{path.name}.owner")) as mine:
                 yield mine
         else:
-            yield found
+            try:
+                yield found
+            finally:
+                _give_back(handle)
     finally:
         os.close(handle)
 
@@ -208,12 +211,13 @@ def is_locked(path: Path) -> bool | None:
         return None
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        _give_back(handle)
     except BlockingIOError:
         return True
     except OSError:
         return None
     finally:
-        os.close(handle)  # the lock goes with it
+        os.close(handle)
     return False
 
 
@@ -237,6 +241,14 @@ def _take(handle: int) -> bool | None:
         else:
             return True
     raise AssertionError("the last pause is None")
+
+
+def _give_back(handle: int) -> None:
+    """Release the lock of an open file, which a process that was forked meanwhile has open too."""
+    with suppress(ImportError):
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 @contextmanager
@@ -272,12 +284,20 @@ def _reclaimed(path: Path, mine: str) -> bool:
     if not _claimed(path, mine):
         return False
     time.sleep(_PAUSES[-1])
-    return path.read_text(encoding="utf-8") == mine
+    return _owner(path) == mine
+
+
+def _owner(path: Path) -> str:
+    """What the file of an owner says; "" where its owner has just ended."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def _is_left(path: Path) -> bool:
     """Remove the mark of a process of this machine that has ended; whether there was one."""
-    host, _, digits = path.read_text(encoding="utf-8").partition(" ")
+    host, _, digits = _owner(path).partition(" ")
     if host != socket.gethostname() or not digits.isdecimal():
         return False
     try:

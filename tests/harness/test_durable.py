@@ -8,12 +8,15 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from full_disk import full_disk
 
+from metabench.data.locks import held
 from metabench.durable import is_locked, locked, refused, remove_unfinished, replacing
 from metabench.errors import UsageError
 from metabench.results.store import RunStore
@@ -81,6 +84,26 @@ def test_the_lock_is_held_once(tmp_path: Path) -> None:
             assert not second
     assert is_locked(path) is False
     assert path.read_text() == "kept"
+
+
+@pytest.mark.parametrize("hold", [lambda folder: locked(folder / ".lock"), held])
+def test_a_process_that_is_forked_does_not_keep_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hold: Callable[..., Any]
+) -> None:
+    flock, inherited = fcntl.flock, []
+
+    def flock_and_fork(handle: int, how: int) -> None:
+        inherited.append(os.dup(handle))  # as a forked process has it
+        flock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock_and_fork)
+    with hold(tmp_path) as ours:
+        assert ours
+    monkeypatch.undo()
+    with held(tmp_path, wait=False) as of_folder, locked(tmp_path / ".lock") as of_file:
+        assert (of_folder, of_file) == (True, True)
+    for handle in inherited:
+        os.close(handle)
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
@@ -170,3 +193,24 @@ def test_the_mark_of_a_dead_process_is_taken_over_on_its_own_machine(
     (tmp_path / ".lock.owner").write_text(f"{host} {dead.pid}")
     with locked(tmp_path / ".lock") as ours:
         assert ours is (host == socket.gethostname())
+
+
+@pytest.mark.usefixtures("no_locks")
+@pytest.mark.filterwarnings("ignore:The file system")
+def test_an_owner_that_ends_while_it_is_looked_at_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / ".lock.owner"
+    mark.write_text("elsewhere 1")
+    open_file = os.open
+
+    def found_then_gone(path: str | Path, flags: int, mode: int = 0o777) -> int:
+        try:
+            return open_file(path, flags, mode)
+        except FileExistsError:
+            mark.unlink()
+            raise
+
+    monkeypatch.setattr(os, "open", found_then_gone)
+    with locked(tmp_path / ".lock") as ours:
+        assert not ours

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ import typer
 import typer.core
 
 from metabench.cli.screen import plugins_aside
+from metabench.data.plain_files import expanded
 from metabench.errors import UsageError
 
 _HOME = re.compile(r"^(--[\w-]+=)(~(?=/|$))")
@@ -50,8 +50,7 @@ class App(typer.Typer):
 
 
 def _as_in_a_shell(found: re.Match[str]) -> str:
-    home = os.path.expanduser(found[2])  # noqa: PTH111 - a user without a home is no error here
-    return f"{found[1]}{home}"
+    return f"{found[1]}{expanded(found[2])}"
 
 
 def _check_argument(argument: Any, value: Any) -> None:

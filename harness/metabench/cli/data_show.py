@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metabench.cli.archives import packs_of
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.output import writing
 from metabench.cli.run import Data
 from metabench.cli.screen import put, say
 from metabench.cli.showing import screen_width
-from metabench.errors import UsageError
+from metabench.errors import DataError, UsageError
 from metabench.render.columns import columns
 
 if TYPE_CHECKING:
@@ -99,27 +100,10 @@ def _class_data(choice: SourceChoice, known: Catalog, data: Data) -> ClassData:
 
 
 def _describe_dataset(spec: DatasetSpec, data: Data) -> dict[str, Any]:
-    from metabench.data import list_packs
-    from metabench.data.pack import PackError, read_pack
     from metabench.plugin.specs import resolve
 
-    packs = []
-    for folder in list_packs(spec.name) if data is Data.REAL else ():
-        try:
-            index = read_pack(folder).index
-        except PackError as error:
-            raise error.with_commands_of(resolve(spec.archive or "")) from error
-        packs.append(
-            {
-                "folder": str(folder),
-                "digest": index.digest,
-                "preparation": index.model_dump()["preparation"],
-                "stamps": list(index.stamps),
-                "notes": list(index.notes),
-                "originals_sha256": index.originals_sha256,
-                "archives_sha256": index.archives_sha256,
-            }
-        )
+    archive = resolve(spec.archive) if spec.archive else None
+    folders = packs_of(spec.name) if archive and data is Data.REAL else ()
     return {
         "name": spec.name,
         "summary": spec.summary,
@@ -127,11 +111,29 @@ def _describe_dataset(spec: DatasetSpec, data: Data) -> dict[str, Any]:
         "citation": spec.citation,
         "presets": {
             preset: preparation.model_dump()
-            for preset, preparation in (
-                resolve(spec.archive).presets if spec.archive else {}
-            ).items()
+            for preset, preparation in (archive.presets if archive else {}).items()
         },
-        "packs": packs,
+        "packs": [_describe_pack(folder) for folder in folders],
+    }
+
+
+def _describe_pack(folder: Path) -> dict[str, Any]:
+    """A pack; one that is damaged need not be that of the source which is shown."""
+    from metabench.data.pack import read_pack
+
+    try:
+        index = read_pack(folder).index
+    except DataError as error:
+        return {"folder": str(folder), "error": error.message}
+    return {
+        "folder": str(folder),
+        "error": "",
+        "digest": index.digest,
+        "preparation": index.model_dump()["preparation"],
+        "stamps": list(index.stamps),
+        "notes": list(index.notes),
+        "originals_sha256": index.originals_sha256,
+        "archives_sha256": index.archives_sha256,
     }
 
 
@@ -165,6 +167,9 @@ def _in_words(shown: dict[str, Any]) -> str:
         for preset, preparation in dataset["presets"].items():
             lines += [f"preset   {preset}: {_preparation_in_words(preparation)}"]
         for pack in dataset["packs"]:
+            if pack["error"]:
+                lines += [f"damaged  {pack['error']}"]
+                continue
             done = _preparation_in_words(pack["preparation"])
             lines += [f"packed   {done}: {pack['folder']}, digest {pack['digest']}"]
             lines += [f"note     {note}" for note in pack["notes"]]

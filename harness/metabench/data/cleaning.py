@@ -55,6 +55,8 @@ def remove_pack(pack: Path) -> None:
     try:
         with held(home), tempfile.TemporaryDirectory(prefix=".replaced-", dir=home) as aside:
             pack.rename(Path(aside, "pack"))
+    except FileNotFoundError:  # another command was first
+        return
     except OSError as error:
         raise DataError(
             f"{pack} cannot be removed: {error.strerror}.", hint="Remove the folder by hand."

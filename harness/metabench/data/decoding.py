@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
 """No other format is tried: some, such as EPS, start another program."""
-DECODING = 2
-"""It rises when the same files give other pixels, so that they are packed anew."""
+DECODING = 3
+"""It rises when the same files give other pixels or classes, so that they are packed anew."""
 MAX_SIDE = 32_768
 """No image of a dataset is higher or wider (pixels)."""
 MAX_PIXELS = 2**26

@@ -93,22 +93,12 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
 
 
 def _fetch(file: RemoteFile, folder: Path, report: Progress | None) -> None:
-    import pooch
-
-    # pooch announces each download on stderr; progress is shown through ``report``.
-    pooch.get_logger().setLevel(logging.WARNING)
     failures = []
     for url in file.urls:
         shown = _without_user(url)
         try:
             _check_address(url)
-            pooch.retrieve(
-                url,
-                known_hash=file.digest,
-                fname=file.name,
-                path=folder,
-                downloader=_Resuming(file, folder / f"{file.name}.part", report),
-            )
+            _retrieve(url, file, folder, report)
         except _MirrorError as error:
             failures.append(f"{shown} {error}")
         except ValueError:
@@ -122,6 +112,29 @@ def _fetch(file: RemoteFile, folder: Path, report: Progress | None) -> None:
         hint="Run the same command again to continue, or download the file with a browser and use "
         "`metabench data import`.",
     )
+
+
+def _retrieve(url: str, file: RemoteFile, folder: Path, report: Progress | None) -> None:
+    """Download from one mirror; from the beginning where its file does not fit an earlier part.
+
+    Raises:
+        ValueError: the file has another digest.
+    """
+    import pooch
+
+    # pooch announces each download on stderr; progress is shown through ``report``.
+    pooch.get_logger().setLevel(logging.WARNING)
+    downloader = _Resuming(file, folder / f"{file.name}.part", report)
+    for has_part in (downloader.has_part(), False):
+        try:
+            pooch.retrieve(
+                url, known_hash=file.digest, fname=file.name, path=folder, downloader=downloader
+            )
+        except ValueError:
+            if not has_part:
+                raise
+        else:
+            return
 
 
 class _Resuming:
@@ -152,6 +165,10 @@ class _Resuming:
                 if attempt == RESUMPTIONS or self._length() <= before:
                     raise
         self.part.replace(output_file)
+
+    def has_part(self) -> bool:
+        """Whether an earlier transfer, perhaps of another mirror, has left something."""
+        return self._length() > 0
 
     def _length(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from metabench.data.archive import Archive, ImageClass, Preparation, folder_name
+from metabench.data.archive import Archive, Contents, Preparation, folder_name
 from metabench.data.locations import data_root
 from metabench.data.locks import held
 from metabench.data.originals import Originals, is_archive
@@ -56,7 +56,7 @@ def import_archive(
         contents = archive.scan(originals)
         archive = contents.archive or archive
         home = (root or data_root()) / archive.name
-        _check_complete(archive, contents.classes, path)
+        _check_complete(archive, contents, path)
         with _workspace(home) as folder:
             made = write_pack(
                 archive, originals, contents, preparation=preparation, folder=folder, report=report
@@ -64,10 +64,12 @@ def import_archive(
             return _publish(made, home / folder_name(preparation), named=archive.named)
 
 
-def _check_complete(archive: Archive, classes: Sequence[ImageClass], path: Path) -> None:
+def _check_complete(archive: Archive, contents: Contents, path: Path) -> None:
+    classes = contents.classes
     if not classes:
+        none = f"{path} holds no {archive.examples} of {archive.name}."
         raise DataError(
-            f"{path} holds no {archive.examples} of {archive.name}.",
+            " ".join((none, *contents.notes)),
             hint=f"PATH must be {archive.layout}.",
         )
     for part, expected in archive.parts.items():

@@ -52,3 +52,5 @@ def _lock(stack: ExitStack, path: Path, flags: int, how: int) -> None:
     handle = os.open(path, flags, 0o666)
     stack.callback(os.close, handle)
     fcntl.flock(handle, how)
+    # A process that is forked meanwhile has the file open too, and would hold the lock.
+    stack.callback(fcntl.flock, handle, fcntl.LOCK_UN)

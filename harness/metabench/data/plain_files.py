@@ -32,6 +32,17 @@ class NotReadError(OSError, ValueError):
         return str(self.strerror)
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """A path with the home of a user in the place of ``~``.
+
+    That of somebody who is no user stays as it is, and is found nowhere.
+
+    >>> expanded("~nobody-of-that-name/photos").as_posix()
+    '~nobody-of-that-name/photos'
+    """
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser() raises RuntimeError
+
+
 def open_plain(path: str | os.PathLike[str], *, follow: bool = True) -> BufferedReader:
     """Open a plain file for reading.
 

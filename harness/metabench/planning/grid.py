@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field, field_validator
 
+from metabench.data.plain_files import expanded
 from metabench.durable import hint_of, replacing
 from metabench.errors import UsageError, unknown
 from metabench.planning.overrides import (
@@ -424,7 +425,7 @@ def file_of_weights(path: str) -> FileParam:
         return opened(path)
     except ValueError as error:
         hint = "Check the path."
-        if Path(path).expanduser().is_dir():
+        if expanded(path).is_dir():
             own = shlex.quote(path)
             hint = f"Weights of a run are exported: metabench export {own} --out FILE.safetensors"
         raise UsageError(f"--weights {path}: {error}.", hint=hint) from error

@@ -22,6 +22,7 @@ from typing import Any
 
 import pluggy
 
+from metabench.data.plain_files import expanded
 from metabench.errors import PluginError, UsageError
 from metabench.plugin import hookspecs
 from metabench.plugin.blame import guarded, on_one_line
@@ -169,7 +170,7 @@ def _module_of(point: EntryPoint) -> str:
 
 
 def _file_candidate(file: Path) -> Candidate:
-    path = file.expanduser().resolve()
+    path = expanded(file).resolve()
     if not path.is_file():
         raise UsageError(f"There is no plugin file {str(file)!r}.", hint="Check the path.")
     return Candidate(path.stem, str(file), "", lambda: _import_file(path))

@@ -18,6 +18,8 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from metabench.data.plain_files import expanded
+
 _SETTLED_NS = 2_000_000_000
 """A file that changed later than this before it was read is not kept: on some file systems a second
 change would have the same times."""
@@ -31,7 +33,7 @@ def cache_root() -> Path | None:
     if chosen == "off":
         return None
     if chosen:
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     from platformdirs import user_cache_path
 
     return user_cache_path("metabench")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from metabench.durable import locked
 from metabench.plugin.contracts.tracker import CurvePoint
 from metabench.results.foreign import read_end
 from metabench.results.store import replace_text
@@ -14,6 +17,8 @@ from metabench.results.training_curve import VAL_SCORE, TrainingCurve
 
 _MAX_NOTE = 2**20
 """Bytes of a note that is read; a larger file is none."""
+_WAIT = 0.2
+"""Seconds until it is looked again whether another process is done."""
 
 
 class TrackerNote(BaseModel):
@@ -42,10 +47,26 @@ def read_note(folder: Path, tracker: str) -> TrackerNote:
 
 
 def write_note(folder: Path, tracker: str, note: TrackerNote) -> None:
-    """Note what a tracker has of the run in a folder."""
-    path = note_of(folder, tracker)
-    path.parent.mkdir(exist_ok=True)
-    replace_text(path, note.model_dump_json() + "\n")
+    """Note what a tracker has of the run in a folder; within :func:`alone_with`."""
+    replace_text(note_of(folder, tracker), note.model_dump_json() + "\n")
+
+
+@contextmanager
+def alone_with(folder: Path, tracker: str) -> Iterator[None]:
+    """Send what a tracker lacks of a run alone: a second process waits, and then finds the note.
+
+    Raises:
+        UsageError: when nothing can be written beside the note.
+    """
+    note = note_of(folder, tracker)
+    with suppress(OSError):  # the lock tells why
+        note.parent.mkdir(exist_ok=True)
+    while True:
+        with locked(note.with_name(f".lock.{tracker}")) as ours:
+            if ours:
+                yield
+                return
+        time.sleep(_WAIT)
 
 
 def points_after(curve: TrainingCurve, sent: Mapping[str, int]) -> list[CurvePoint]:

@@ -142,8 +142,10 @@ def _strip(value: Any, tensors: dict[str, Tensor], place: str) -> Any:
             raise _unwritable("has a key that is no string and no integer", place)
         return {"map": pairs}
     if isinstance(value, list | tuple):
+        if hasattr(value, "_fields"):  # a named tuple, which would come back without its names
+            raise _unwritable(f"holds a {type(value).__name__}", place)
         items = [_strip(item, tensors, _below(place, i)) for i, item in enumerate(value)]
-        return {type(value).__name__: items}
+        return {"tuple" if isinstance(value, tuple) else "list": items}
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
@@ -155,7 +157,7 @@ def _unwritable(what: str, place: str) -> PluginError:
     return PluginError(
         f"The state of the learner {what}{f' at {place}' if place else ''}, which no checkpoint "
         "can keep.",
-        hint="A state consists of dicts, lists, tensors, texts and numbers.",
+        hint="A state consists of dicts, lists, tuples, tensors, texts and numbers.",
     )
 
 

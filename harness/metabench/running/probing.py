@@ -101,8 +101,9 @@ def _main() -> None:
     """What the process does that measures."""
     from metabench.plugin.catalog import load_catalog
 
-    answers = sys.stdout
-    sys.stdout = sys.stderr  # for what plugins print
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    # For what plugins print, and the programs that they start.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     asked, limit = pickle.load(sys.stdin.buffer)
     load_catalog(asked.plugin_files)  # the processes made of this one need not read plugins
     began = time.monotonic()

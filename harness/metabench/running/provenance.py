@@ -145,6 +145,8 @@ def _git_revision() -> str:
     if not (root / ".git").exists():
         return ""
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    # A hook of git, or a command that git runs, is told of its own repository by such variables.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
             command,
@@ -152,7 +154,7 @@ def _git_revision() -> str:
             text=True,
             timeout=10,
             check=True,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # other commands of git need not wait
+            env={**own, "GIT_OPTIONAL_LOCKS": "0"},  # other commands of git need not wait
         )
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -32,8 +32,14 @@ from metabench.results.episode_files import NotCountedError
 from metabench.results.reading import read_record
 from metabench.results.run_facts import facts_of, scores_of
 from metabench.results.schema import RunRecord
-from metabench.results.tracker_notes import TrackerNote, points_after, read_note, write_note
-from metabench.results.training_curve import read_training_curve
+from metabench.results.tracker_notes import (
+    TrackerNote,
+    alone_with,
+    points_after,
+    read_note,
+    write_note,
+)
+from metabench.results.training_curve import TrainingCurve, read_training_curve
 from metabench.text import counted, plain
 from metabench.values import digest
 
@@ -122,6 +128,16 @@ def following(
         yield found
     finally:
         found.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What a run has logged, and what its tracker has of it."""
+
+    record: RunRecord
+    curve: TrainingCurve
+    note: TrackerNote
+    end: RunEnd | None
 
 
 class _Follower:
@@ -222,16 +238,32 @@ class _Follower:
         return True
 
     def _send(self, run: Followed, *, ended: bool) -> None:
+        if self._news_of(run, ended=ended) is None:
+            return
+        with alone_with(run.folder, self._name):
+            # Another process may have sent it meanwhile.
+            if (news := self._news_of(run, ended=ended)) is not None:
+                self._send_news(run, news)
+
+    def _news_of(self, run: Followed, *, ended: bool) -> _News | None:
+        """What a run has logged; None where the tracker has all of it."""
         record = read_record(run.folder)
         curve = read_training_curve(run.folder / "metrics.jsonl")
         note = read_note(run.folder, self._name)
         end = _end_of(record, run.folder, step=curve.step) if ended else None
-        if end is not None and note.ended == _digest(end) and not points_after(curve, note.sent):
-            self._open.pop(run, None)
-            if self._has(run, record, note):
-                return
-        tracked, note = self._opened(run, record, note)
-        points = points_after(curve, note.sent)
+        if not points_after(curve, note.sent):
+            if end is None and run in self._open:
+                return None
+            if end is not None and note.ended == _digest(end):
+                self._open.pop(run, None)
+                if self._has(run, record, note):
+                    return None
+        return _News(record, curve, note, end)
+
+    def _send_news(self, run: Followed, news: _News) -> None:
+        end = news.end
+        tracked, note = self._opened(run, news.record, news.note)
+        points = points_after(news.curve, note.sent)
         if points:
             tracked.log(points)
             self.told[run] = None

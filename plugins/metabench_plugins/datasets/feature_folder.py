@@ -63,7 +63,7 @@ def scan(originals: Originals) -> Contents:
     if not (0 < n <= MAX_ROWS and 0 < width <= MAX_FEATURES):
         raise DataError(
             f"{features.what} has {n:,} rows of {width:,} numbers.",
-            hint=f"At most {MAX_ROWS:,} rows of {MAX_FEATURES:,} numbers are read.",
+            hint=f"It may have 1 to {MAX_ROWS:,} rows of 1 to {MAX_FEATURES:,} numbers.",
         )
     labels = _labels(originals)
     if len(labels) != n:

@@ -15,6 +15,7 @@ from pydantic import Field
 from metabench import DataError, DatasetSpec, Stamp
 from metabench.data import Archive, Contents, ImageClass, Preparation
 from metabench_plugins.datasets.parts.domains import SIZE, DomainParams, look_alike, open_domain
+from metabench_plugins.datasets.parts.packed import each_once
 
 if TYPE_CHECKING:
     from metabench import ClassData
@@ -60,7 +61,7 @@ def scan(originals: Originals) -> Contents:
         )
     return Contents(
         [
-            ImageClass(name=name, group=domains[name], images=tuple(files))
+            ImageClass(name=name, group=domains[name], images=tuple(each_once(files)))
             for name, files in images.items()
         ],
         splits={"published": splits},

@@ -16,6 +16,7 @@ from metabench_plugins.datasets.parts.multidataset import (
     Domain,
     draw_split,
 )
+from metabench_plugins.datasets.parts.packed import each_once
 
 if TYPE_CHECKING:
     from metabench import ClassData
@@ -40,7 +41,8 @@ def scan(originals: Originals) -> Contents:
     for file in originals.names:
         if found := _MEMBER.search(file):
             classes.setdefault(found["name"], []).append(file)
-    eligible = {name: _draw(name, files) for name, files in classes.items() if _many(files)}
+    each = {name: each_once(files) for name, files in classes.items()}
+    eligible = {name: _draw(name, files) for name, files in each.items() if _many(files)}
     splits = draw_split(eligible, DOMAIN.sizes, seed=SEED)
     return DOMAIN.contents(eligible, splits, scheme="rebuilt")
 

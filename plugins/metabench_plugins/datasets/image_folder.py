@@ -36,7 +36,7 @@ from metabench_plugins.datasets.parts.listed_images import by_lists
 from metabench_plugins.datasets.parts.own_files import own_classes, own_pack, own_split
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
 
     from metabench import ClassData
     from metabench.data import Originals
@@ -65,21 +65,19 @@ def scan(originals: Originals) -> Contents:
         left = (f"Images left out: {n_left:,} that no list names.",) if n_left else ()
         return Contents(classes, notes=(*listed.notes, *left, *_alike(listed.classes)))
     images: dict[str, list[str]] = {}
-    others: dict[str, list[str]] = {}
-    for name in originals.names:
-        folder, _, base = name.rpartition("/")
-        suffix = posixpath.splitext(base)[1].lower()
-        if folder and suffix in SUFFIXES:
-            images.setdefault(folder, []).append(name)
-        elif suffix not in NO_IMAGES or suffix in SUFFIXES:
-            others.setdefault(suffix, []).append(name)
+    for name in pictures:
+        images.setdefault(posixpath.dirname(name), []).append(name)
+    loose = images.pop("", [])
     homes = {posixpath.dirname(folder) for folder in images}
     common = posixpath.commonpath(homes) if homes else ""
     classes = [
         ImageClass(posixpath.relpath(folder, common or "."), "", tuple(names))
         for folder, names in images.items()
     ]
-    notes = [*_left_out(others, originals.skipped, images.keys())]
+    notes = [*_left_out(originals, images.keys())]
+    if loose:
+        what = f"{len(loose):,} in no folder of a class, such as {loose[0]}"
+        notes.append(f"Images left out: {what}.")
     if empty := originals.empty_folders:
         notes.append(f"Empty folders: {len(empty):,}, such as {empty[0]}; they are no classes.")
     return Contents(classes, notes=(*notes, *_alike(one.name for one in classes)))
@@ -98,20 +96,29 @@ def _alike(names: Iterable[str]) -> Iterator[str]:
         )
 
 
-def _left_out(
-    others: Mapping[str, Sequence[str]], hidden: int, folders: Collection[str]
-) -> Iterator[str]:
-    """Sentences on the files that are no example of any class."""
+def _left_out(originals: Originals, folders: Iterable[str]) -> Iterator[str]:
+    """Sentences on the files that are no images, as far as can be told."""
+    others: dict[str, list[str]] = {}
+    for name in originals.names:
+        suffix = posixpath.splitext(name)[1].lower()
+        if suffix not in (*NO_IMAGES, *SUFFIXES):
+            others.setdefault(suffix, []).append(name)
+    with_images = {above for folder in folders for above in _and_above(folder)}
     for suffix, names in sorted(others.items()):
-        if suffix in SUFFIXES:
-            yield f"Files left out: {len(names):,} in no folder of a class, such as {names[0]}."
-            continue
-        lost = sorted({posixpath.dirname(name) for name in names} - {*folders})
+        lost = sorted({posixpath.dirname(name) for name in names} - with_images)
         more = f" and of {len(lost) - 1:,} more folders" if len(lost) > 1 else ""
         unmade = f" No class is made of {lost[0]}{more}, where nothing else is." if lost else ""
         yield f"Files left out: {len(names):,} of type {suffix}, such as {names[0]}.{unmade}"
-    if hidden:
-        yield f"Files left out: {hidden:,} that are hidden or a system's own."
+    if originals.skipped:
+        yield f"Files left out: {originals.skipped:,} that are hidden or a system's own."
+
+
+def _and_above(folder: str) -> Iterator[str]:
+    """A folder, and all in which it lies; the last is "", that of the user."""
+    while folder:
+        yield folder
+        folder = posixpath.dirname(folder)
+    yield ""
 
 
 ARCHIVE = Archive(
@@ -200,7 +207,7 @@ def synthesize(params: ImageFolderParams) -> ClassData:
 
 SPEC = DatasetSpec(
     name=ARCHIVE.name,
-    version=3,
+    version=4,
     summary="Your own images, one folder per class or with a list; a file, the folders, the lists "
     "or a seed determine the split.",
     params="metabench_plugins.datasets.image_folder:ImageFolderParams",

@@ -21,6 +21,7 @@ from metabench.data import (
     ResizeFilter,
     open_pack,
 )
+from metabench_plugins.datasets.parts.packed import each_once
 
 if TYPE_CHECKING:
     from metabench import ClassData
@@ -51,16 +52,15 @@ def _official(name: str, sha256: str, size: int) -> RemoteFile:
 
 def scan(originals: Originals) -> Contents:
     """Find the characters, in the zips or in unpacked folders at any depth."""
-    images: dict[tuple[str, str], dict[str, str]] = {}
+    images: dict[tuple[str, str], list[str]] = {}
     for name in originals.names:
         if found := _MEMBER.search(name):
             alphabet = found["alphabet"]
             character = f"{found['part']}/{alphabet}/{found['character']}"
-            # An unpacked folder may lie beside its zip.
-            images.setdefault((character, alphabet), {}).setdefault(name.rpartition("/")[2], name)
+            images.setdefault((character, alphabet), []).append(name)
     return Contents(
         [
-            ImageClass(name=character, group=alphabet, images=tuple(names.values()))
+            ImageClass(name=character, group=alphabet, images=tuple(each_once(names)))
             for (character, alphabet), names in images.items()
         ]
     )

@@ -75,7 +75,7 @@ def synthesize(params: TieredImagenetParams) -> ClassData:
 
 SPEC = DatasetSpec(
     name=ARCHIVE.name,
-    version=1,
+    version=2,
     summary="TieredImagenet: 608 classes of ImageNet, 779,165 images of 84x84 pixels, split "
     "351/97/160 by superclass.",
     params="metabench_plugins.datasets.tieredimagenet:TieredImagenetParams",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,8 +78,14 @@ class CsvRun:
         path = self._folder / name
         if path.is_symlink():  # a results folder may come from anybody
             raise UsageError(f"cannot write {path}: it is a link")
-        with _writing(path), path.open(mode, newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(rows)
+        with _writing(path):
+            before = path.stat().st_size if mode == "a" else 0
+            try:
+                with path.open(mode, newline="", encoding="utf-8") as file:
+                    csv.writer(file).writerows(rows)
+            except OSError:
+                os.truncate(path, before)  # all of it is written again
+                raise
 
 
 @contextmanager

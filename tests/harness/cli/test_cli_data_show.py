@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from metabench.cli.data import data_app
-from metabench.data import Archive, import_archive
+from metabench.data import Archive, Preparation, import_archive
 from metabench.errors import DataError, MetabenchError, UsageError
 from metabench_plugins.datasets import omniglot
 
@@ -59,6 +59,24 @@ def test_real_data_shows_counts_pack_and_fingerprint(
     assert row.split() == ["omniglot", "3/0/2", "20", "4", "28x28x1", source["fingerprint"]]
     assert train == f"omniglot meta-train: {', '.join(source['classes']['meta-train'])}"
     assert test == f"omniglot meta-test: {', '.join(source['classes']['meta-test'])}"
+
+
+def test_a_damaged_pack_of_another_size_hides_nothing(
+    tiny_archive: Archive,
+    tiny_folder: Path,
+    tiny_suite: Path,
+    data_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(omniglot, "ARCHIVE", tiny_archive)
+    good = import_archive(tiny_archive, tiny_folder)
+    other = import_archive(tiny_archive, tiny_folder, preparation=Preparation(size=8)).folder
+    (other / "index.json").write_text("{}")
+    text = run(tiny_suite)
+    assert f"packed   28x28, lanczos: {good.folder}" in text
+    assert f"damaged  {other / 'index.json'} is not the index of a pack." in text
+    (dataset,) = json.loads(run(tiny_suite, "--json"))["datasets"]
+    assert sorted(bool(pack["error"]) for pack in dataset["packs"]) == [False, True]
 
 
 @pytest.mark.parametrize(("name", "rows"), [("omniglot", 1), ("four-domains", 4)])

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from metabench.cli import app, data_clean
-from metabench.data.cleaning import replaced_packs
+from metabench.data.cleaning import remove_pack, replaced_packs
 
 
 @pytest.fixture
@@ -66,3 +66,15 @@ def test_the_folder_of_the_last_pack_goes_with_it(packs: dict[str, Path]) -> Non
     packs["other size"].rmdir()
     assert CliRunner().invoke(app, ["data", "clean", "--yes"]).exit_code == 0
     assert not packs["old"].parent.exists()
+
+
+def test_what_another_command_removes_meanwhile_is_no_error(
+    packs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def agree_late(_: str) -> bool:
+        remove_pack(packs["old"])
+        return True
+
+    monkeypatch.setattr(data_clean, "_agreed", agree_late)
+    cleaned = CliRunner().invoke(app, ["data", "clean"])
+    assert (cleaned.exit_code, packs["old"].exists()) == (0, False)

@@ -184,7 +184,22 @@ def test_a_beginning_that_is_no_beginning_is_thrown_away(
     (originals / f"{NAMES[0]}.part").write_bytes(bytes(10**6))
     (originals / f"{NAMES[1]}.part").write_bytes(b"other")
     (originals / NAMES[1]).write_bytes(b"a file with another digest")
-    verify_pack(fetch_archive(site.archive(tiny_archive, f"{site.address}/a", f"{site.address}/b")))
+    verify_pack(fetch_archive(site.archive(tiny_archive, f"{site.address}/good")))
+
+
+def test_what_one_mirror_began_does_not_spoil_the_file_of_another(
+    site: Site, tiny_archive: Archive, data_root: Path
+) -> None:
+    site.cuts = [1000, 0]
+    mirrors = (f"{site.address}/older", f"{site.address}/good")
+    verify_pack(fetch_archive(site.archive(tiny_archive, *mirrors)))
+    name = NAMES[0]
+    assert site.requests[:4] == [
+        (f"/older/{name}", None),
+        (f"/older/{name}", "bytes=1000-"),
+        (f"/good/{name}", "bytes=1000-"),
+        (f"/good/{name}", None),
+    ]
 
 
 @pytest.mark.parametrize(

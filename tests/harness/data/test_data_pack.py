@@ -116,6 +116,8 @@ def test_the_data_root_is_the_users_choice_or_their_data_folder(
     from metabench.data import data_root as chosen
 
     assert chosen() == data_root
+    monkeypatch.setenv("METABENCH_DATA", "~nobody-of-that-name/data")
+    assert chosen() == Path("~nobody-of-that-name/data")
     monkeypatch.delenv("METABENCH_DATA")
     assert chosen().name == "metabench"
     assert chosen().is_absolute()

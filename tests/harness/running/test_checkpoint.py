@@ -1,5 +1,6 @@
 import errno
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
         "adam": {0: {"step": torch.tensor(3.0)}, 1: {}},
         "list": [1, 2.5, None, True, "tensor:0", (1, [torch.tensor(7)])],
         "half": torch.tensor([1.0], dtype=torch.float64),
+        "shape": shared.shape,
     }
     path = tmp_path / "deep" / "state.safetensors"
     checkpoint.save(path, state)
@@ -28,6 +30,16 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
     assert loaded["list"][:5] == [1, 2.5, None, True, "tensor:0"]
     assert loaded["list"][5] == (1, [torch.tensor(7)])
     assert loaded["half"].dtype == torch.float64
+    assert loaded["shape"] == shared.shape
+
+
+class Moments(NamedTuple):
+    mean: torch.Tensor
+
+
+def test_a_named_tuple_is_refused_since_its_names_would_be_lost(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match="holds a Moments at adam"):
+        checkpoint.save(tmp_path / "state", {"adam": Moments(torch.zeros(1))})
 
 
 def test_nothing_half_written_stays(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,21 @@ def test_one_that_cannot_be_measured_does_not_stop_the_others(catalog: Catalog) 
     assert "nobody" in found[0]
     assert isinstance(found[1], Costs)
     assert found[1].memory_mib
+
+
+def test_what_a_plugin_and_its_programs_print_is_no_answer(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    plugin = tmp_path / "talks.py"
+    plugin.write_text('import os\nos.system("echo compiler found")\nprint("ready", flush=True)\n')
+    request = RunRequest(learners=("support-mean",), suite="toy-regression", budget="smoke")
+    (run,) = plan(request, catalog)
+    other = run.spec.learner.model_copy(update={"name": "nobody"})
+    bad = replace(run, spec=run.spec.model_copy(update={"learner": other}))
+    found: dict[int, Costs | str] = {}
+    on = Resources(device="cpu")
+    probe_all([bad], on, plugin_files=[plugin], tell=found.__setitem__, seconds=60)
+    assert "nobody" in str(found[0])
 
 
 def test_without_time_nothing_is_measured(catalog: Catalog) -> None:

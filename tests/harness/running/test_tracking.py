@@ -252,6 +252,39 @@ def test_nobody_waits_for_a_tracker_that_hangs(
     assert [end.status for end in other.ends] == ["done"]
 
 
+def test_what_another_process_is_sending_is_not_sent_again(
+    folder: Path, memory: Memory, said: list[str], gate: _Gate
+) -> None:
+    finish(folder)
+    memory.before, other = gate, Memory()
+    first, second = (follow(folder, said, memory=one) for one in (memory, other))
+    first.hear(DONE)
+    assert gate.reached.wait(20)
+    second.hear(DONE)
+    second.close(patience=0.3)
+    assert said == [
+        "The tracker memory is still busy: it lacks 3 points of curves of 1 run. The same command "
+        "sends them."
+    ]
+    gate.opened.set()
+    first.close()
+    assert second.close()
+    assert (memory.points, other.points) == (AS_SENT, [])
+    assert [end.status for end in (*memory.ends, *other.ends)] == ["done"]
+
+
+def test_a_tracker_is_asked_nothing_where_nothing_can_be_noted(
+    folder: Path, memory: Memory, said: list[str]
+) -> None:
+    finish(folder)
+    (folder / "trackers").write_text("")
+    follower = follow(folder, said, memory=memory)
+    follower.hear(DONE)
+    follower.close()
+    assert memory.opened == []
+    assert said[0].startswith("The tracker memory failed, and the runs go on without it: Cannot")
+
+
 def test_a_tracker_that_fails_is_told_of_once_and_tried_again(
     folder: Path, memory: Memory, said: list[str]
 ) -> None:

@@ -143,7 +143,7 @@ CSV = "class,split\nant,train\nbee,test\ncat,meta-train\nfox,test\njay,train\n"
     [
         ("splits.json", json.dumps(LISTED)),
         ("splits.yaml", "train: [ant, cat, jay]\nmeta-test:\n  - bee\n  - fox\n"),
-        ("splits.csv", CSV),
+        ("SPLITS.CSV", CSV),
     ],
 )
 def test_a_file_may_say_the_split(
@@ -208,7 +208,7 @@ def test_a_file_that_is_no_image_is_no_reason_to_pack_again(photos: Path, data_r
 def test_what_is_left_out_is_counted_and_named(photos: Path, data_root: Path) -> None:
     (photos / ".DS_Store").write_text("x")
     (photos / "kite").mkdir()
-    for name in ("kite/1.avif", "kite/2.avif", "ant/7.heic"):
+    for name in ("kite/1.avif", "kite/2.avif", "ant/7.heic", "loose.heic"):
         (photos / name).write_bytes(b"x")
     shutil.copy(photos / "ant" / "1.JPG", photos / "ant" / "8.jfif")
     shutil.copy(photos / "ant" / "1.JPG", photos / "loose.jpg")
@@ -217,10 +217,16 @@ def test_what_is_left_out_is_counted_and_named(photos: Path, data_root: Path) ->
     assert list(data.notes) == [
         "Files left out: 2 of type .avif, such as kite/1.avif. No class is made of kite, where "
         "nothing else is.",
-        "Files left out: 1 of type .heic, such as ant/7.heic.",
-        "Files left out: 1 in no folder of a class, such as loose.jpg.",
+        "Files left out: 2 of type .heic, such as ant/7.heic.",
         "Files left out: 1 that are hidden or a system's own.",
+        "Images left out: 1 in no folder of a class, such as loose.jpg.",
     ]
+
+
+def test_one_folder_of_images_is_no_folder_of_classes(photos: Path, data_root: Path) -> None:
+    left_out = "Images left out: 7 in no folder of a class, such as 0.png"
+    with pytest.raises(DataError, match=f"holds no images of image-folder/.*{left_out}"):
+        load(of(photos / "ant"))
 
 
 def test_empty_folders_and_names_that_look_alike_are_named(photos: Path, data_root: Path) -> None:
@@ -499,6 +505,29 @@ def test_lists_of_three_parts_are_the_split(tmp_path: Path, data_root: Path) -> 
     }
 
 
+def test_lists_of_three_parts_are_the_split_of_class_folders_too(
+    photos: Path, data_root: Path
+) -> None:
+    (photos / "labels.csv").write_text("label,meaning\nant,an insect\n")  # no list of images
+    parts = {"train": KINDS[7:], "val": KINDS[:2], "test": KINDS[2:5]}
+    for part, kinds in parts.items():
+        rows = [f"{k}/{p.name},{k}" for k in kinds for p in sorted((photos / k).glob("?.*"))]
+        (photos / f"{part}.csv").write_text("\n".join(["filename,label", *rows]))
+    data = load(of(photos))
+    assert data.stamps == ()
+    assert data.notes == ("Images left out: 14 that no list names.",)
+    assert named_splits(of(photos)) == {
+        f"meta-{part}": [f"{part}/{kind}" for kind in kinds] for part, kinds in parts.items()
+    }
+
+
+def test_a_split_of_images_that_are_not_there_is_told(photos: Path, data_root: Path) -> None:
+    for part, kind in (("train", "ant"), ("test", "bee")):
+        (photos / f"{part}.csv").write_text(f"image,label\n{kind}_0,{kind}\n")
+    with pytest.raises(DataError, match=r"'bee_0' is listed, 'ant/0\.png' is there"):
+        load(of(photos))
+
+
 def test_a_list_of_class_folders_changes_nothing(photos: Path, data_root: Path) -> None:
     expected = load(of(photos)).fingerprint
     rows = [f"{p.relative_to(photos)},{p.parent.name}" for p in photos.rglob("?.*")]
@@ -587,6 +616,16 @@ def test_the_classes_of_each_split_are_shown(
     words = ("--suite", "photos.yaml", "--learner", "maml", "--budget", "smoke", "--dry-run")
     planned = CliRunner().invoke(app, ["run", *words, *changes])
     assert "Note: Files left out: 1 of type .avif" in planned.stderr
+
+
+def test_a_folder_may_have_the_longest_name(photos: Path, data_root: Path) -> None:
+    data = load(of(photos))
+    assert load(of(photos.rename(photos.with_name("n" * 255)))).fingerprint == data.fingerprint
+
+
+def test_a_path_of_nobody_is_not_there(data_root: Path) -> None:
+    with pytest.raises(DataError, match="~nobody-of-that-name/x does not exist in"):
+        load(of(Path("~nobody-of-that-name/x")))
 
 
 def test_images_are_packed_once_and_again_when_they_change(photos: Path, data_root: Path) -> None:

@@ -142,7 +142,8 @@ def arrays(folder: Path, *, compress: bool = True, parts: Iterable[str] = CLASSE
     for part in parts:
         (folder / f"{part}_labels.pkl").write_bytes(pickle.dumps(labels_of(part), 2))
         images = [pixels for label in CLASSES[part][::-1] for _, pixels in images_of(label)]
-        save(folder / f"{part}_images.npz", images=np.stack(images))
+        # decompress() of the authors stores what cv2.imdecode() returns: blue first
+        save(folder / f"{part}_images.npz", images=np.stack(images)[..., ::-1])
 
 
 def stored_arrays_in_a_tarball(folder: Path) -> None:

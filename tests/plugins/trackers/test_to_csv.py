@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from full_disk import full_disk
 from tracked_runs import run_facts, short_run
 
 from metabench import CurvePoint, RunEnd, UsageError, load_results
@@ -68,6 +69,18 @@ def test_a_run_that_begins_anew_has_not_ended(tmp_path: Path) -> None:
     tracker.open(run, key=first.key).log(POINTS)
     assert not tracker.has(run, key=first.key)
     assert not Path(first.key, "end.csv").exists()
+
+
+def test_points_that_a_full_disk_cut_are_there_once_when_there_is_room(tmp_path: Path) -> None:
+    tracker, run = CsvTracker(CsvParams(), tmp_path / "R"), run_facts(tmp_path / "R")
+    many = [CurvePoint(step, {"meta-train/loss": 0.5}) for step in range(1000)]
+    opened = tracker.open(run, key="")
+    opened.log(POINTS)
+    with full_disk(10_000), pytest.raises(UsageError, match=r"curves\.csv: File too large"):
+        opened.log(many)
+    tracker.open(run, key=opened.key).log(many)
+    curves = Path(opened.key, "curves.csv")
+    assert pd.read_csv(curves)["step"].tolist() == [1, 2, *range(1000)]
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import core_schema
 
-from metabench.data.plain_files import MAX_PARAM, read_plain, sha256_of
+from metabench.data.plain_files import MAX_PARAM, expanded, read_plain, sha256_of
 from metabench.errors import DataError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class FileParam:
                 f"The file {self.name} is known by its checksum alone ({self.sha256[:8]}...).",
                 hint="Give its path with --set.",
             )
-        return Path(self.given).expanduser()
+        return expanded(self.given)
 
     def _gone(self, error: OSError) -> DataError:
         return DataError(
@@ -186,7 +186,7 @@ def opened(given: str) -> FileParam:
     Raises:
         ValueError: when it cannot be read; it says why.
     """
-    path = Path(given).expanduser()
+    path = expanded(given)
     try:
         if path.is_dir():
             raise ValueError("it is a folder, not a file")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from metabench import DataError, Stamp
 from metabench.data import Contents, ImageClass, RemoteFile, read_pickle
+from metabench_plugins.datasets.parts.packed import each_once
 from metabench_plugins.datasets.parts.pickled_images import (
     field,
     images_by_number,
@@ -147,7 +148,7 @@ def scan_folders(originals: Originals, labels: Sequence[str]) -> list[ImageClass
         if found and found["label"] in labels:
             images.setdefault((found["part"], found["label"]), []).append(name)
     return [
-        ImageClass(name=f"{part}/{label}", group="", images=tuple(names))
+        ImageClass(name=f"{part}/{label}", group="", images=tuple(each_once(names)))
         for (part, label), names in images.items()
     ]
 

@@ -151,7 +151,7 @@ def _pairs(file: Path) -> Iterable[tuple[str, str]]:
         if file.is_dir():
             return [(f"meta-{part}", name) for part in PARTS for name in _listed(file, part)]
         text = read_plain(file, MAX_SPLIT).decode("utf-8-sig")
-        rows = _csv_rows(text) if file.suffix == ".csv" else _mapped(read_yaml(text))
+        rows = _csv_rows(text) if file.suffix.lower() == ".csv" else _mapped(read_yaml(text))
         return [(_split_name(split), str(name)) for split, name in rows]
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}.") from error

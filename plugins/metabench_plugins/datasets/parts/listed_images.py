@@ -41,7 +41,7 @@ class Listed:
 
 
 def by_lists(originals: Originals, images: Sequence[str]) -> Listed | None:
-    """The classes that lists give; None without lists, and where each class has its folder.
+    """The classes that lists give; None without lists, and where one says what the folders say.
 
     Args:
         originals: the user's files.
@@ -49,9 +49,10 @@ def by_lists(originals: Originals, images: Sequence[str]) -> Listed | None:
 
     Raises:
         DataError: a list cannot be read, an image has two labels, a label is no text of one line,
-            or none of the listed images is there although all images lie in one folder.
+            or none of the listed images is there although all images lie in one folder, or lists
+            say the split.
     """
-    lists = {part: rows for part, rows in _lists(originals).items() if rows is not None}
+    lists = _lists(originals)
     rows = [(part, file, label) for part, pairs in lists.items() for file, label in pairs]
     homes, folders = _homes(images), {_folder(image) for image in images}
     found = Listed()
@@ -62,7 +63,7 @@ def by_lists(originals: Originals, images: Sequence[str]) -> Listed | None:
         if image is None:
             absent.append(file)
             continue
-        name = f"{part}/{label}" if len(lists) > 1 and part else label
+        name = f"{part}/{label}" if len(lists) > 1 else label
         if label_of.setdefault(image, name) != name:
             raise DataError(
                 f"{image} in {originals.path} is listed as {label_of[image]} and as {name}.",
@@ -70,14 +71,16 @@ def by_lists(originals: Originals, images: Sequence[str]) -> Listed | None:
             )
         found.classes.setdefault(name, []).append(image)
     if not label_of:
-        if rows and len({posixpath.dirname(image) for image in images}) == 1:
+        in_one_folder = len({posixpath.dirname(image) for image in images}) == 1
+        if rows and images and (in_one_folder or len(lists) > 1):
             raise DataError(
                 f"None of the {len(rows):,} images that lists in {originals.path} name is there: "
                 f"{absent[0]!r} is listed, {images[0]!r} is there.",
                 hint="Give the files the names that the lists have, or correct the lists.",
             )
         return None
-    if all(_folder(image) == name.rpartition("/")[2] for image, name in label_of.items()):
+    own_folders = (_folder(image) == name.rpartition("/")[2] for image, name in label_of.items())
+    if len(lists) == 1 and all(own_folders):
         return None
     found.classes = {name: list(dict.fromkeys(own)) for name, own in found.classes.items()}
     if absent:
@@ -87,15 +90,17 @@ def by_lists(originals: Originals, images: Sequence[str]) -> Listed | None:
     return found
 
 
-def _lists(originals: Originals) -> dict[str, list[tuple[str, str]] | None]:
-    """Pairs of file and label by split; None where a file is no list. labels.csv goes first."""
+def _lists(originals: Originals) -> dict[str, list[tuple[str, str]]]:
+    """Pairs of file and label by split; a labels.csv that is a list is the only one."""
     places: dict[str, str] = {}
     for name in sorted(originals.names, key=lambda name: (name.count("/"), name)):
         if (base := posixpath.basename(name).lower()) in LISTS:
             places.setdefault(LISTS[base], name)
-    if "" in places:
-        places = {"": places[""]}
-    return {part: _read(originals, name) for part, name in places.items()}
+    whole = places.pop("", None)
+    if whole is not None and (rows := _read(originals, whole)) is not None:
+        return {"": rows}
+    found = {part: _read(originals, name) for part, name in places.items()}
+    return {part: rows for part, rows in found.items() if rows is not None}
 
 
 def _read(originals: Originals, name: str) -> list[tuple[str, str]] | None:

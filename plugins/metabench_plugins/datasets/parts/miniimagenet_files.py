@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from metabench import DataError, Stamp
 from metabench.data import Contents, ImageClass, read_pickle
-from metabench_plugins.datasets.parts.packed import committed_split
+from metabench_plugins.datasets.parts.packed import committed_split, each_once
 from metabench_plugins.datasets.parts.pickled_images import (
     field,
     images_by_number,
@@ -211,7 +211,7 @@ def _from_folders(
             if folder["part"]:
                 _check_part(folder["label"], folder["part"], part_of, str(originals.path))
             found.setdefault(folder["label"], []).append(name)
-    return found
+    return {label: each_once(names) for label, names in found.items()}
 
 
 def _missing(

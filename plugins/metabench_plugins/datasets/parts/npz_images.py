@@ -26,7 +26,8 @@ def provide_rows(originals: Originals, name: str, array: str) -> list[str]:
     Args:
         originals: where the file lies.
         name: the file.
-        array: the name of the array in it, uint8 ``[n, height, width, 3]``.
+        array: the name of the array in it, uint8 ``[n, height, width, 3]``, blue first: the
+            authors' code fills it with what OpenCV decodes.
 
     Returns:
         The names of the images, in the order of the rows.
@@ -90,10 +91,13 @@ class _Row:
         self._size = size
 
     def __call__(self) -> bytes:
+        import numpy as np
+
         height, width = self._size
         n = 3 * height * width
         self._stream.seek(self._start + self._row * n)
         pixels = self._stream.read(n)
         if len(pixels) < n:
             raise EOFError("it ends early")
-        return f"P6 {width} {height} 255\n".encode() + pixels
+        red_first = np.frombuffer(pixels, dtype=np.uint8).reshape(-1, 3)[:, ::-1]
+        return f"P6 {width} {height} 255\n".encode() + red_first.tobytes()

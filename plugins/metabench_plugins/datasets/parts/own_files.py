@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from metabench_plugins.datasets.parts.packed import upright_classes
 if TYPE_CHECKING:
     from metabench import ClassData
     from metabench.data import Archive, Pack, Preparation
+
+MAX_SLUG = 50
+"""Characters of the name of a path that its pack has; a name may have 255 bytes, and those of a
+character are up to four."""
 
 
 def own_pack(
@@ -51,12 +56,12 @@ def own_pack(
         )
     if name is not None:
         return _named_pack(archive, name, preparation)
-    folder = Path(path or "").expanduser()
+    folder = _expanded(path or "")
     if not folder.exists():
         raise DataError(
             f"{folder} does not exist{_from_here(folder)}.", hint=f"path must be {archive.layout}."
         )
-    slug = re.sub(r"[^\w-]+", "-", folder.resolve().name).strip("-") or archive.examples
+    slug = re.sub(r"[^\w-]+", "-", folder.resolve().name)[:MAX_SLUG].strip("-") or archive.examples
     made_from = {"decoding": DECODING, "files": _listing(folder, ignored)}
     own = f"{archive.name}/{slug}-{digest(made_from)}"
     try:
@@ -65,6 +70,11 @@ def own_pack(
         return import_archive(
             dataclasses.replace(archive, name=own), folder, preparation=preparation
         )
+
+
+def _expanded(path: str) -> Path:
+    """A path with the home of a user in the place of ``~``; that of nobody is found nowhere."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser() raises RuntimeError
 
 
 def _from_here(path: Path) -> str:
@@ -131,7 +141,7 @@ def _split_file(splits: str) -> Path:
     from metabench_plugins.datasets.parts.torchmeta_bridge import split_folder
 
     owner, _, name = splits.partition(":")
-    return split_folder(name) if owner == "torchmeta" else Path(splits).expanduser()
+    return split_folder(name) if owner == "torchmeta" else _expanded(splits)
 
 
 def _named_pack(archive: Archive, name: str, preparation: Preparation | None) -> Pack:

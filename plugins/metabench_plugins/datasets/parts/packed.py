@@ -23,6 +23,18 @@ ARCHIVES = (
 """Archives that are read if a folder has them, whatever their names are."""
 
 
+def each_once(files: Iterable[str]) -> list[str]:
+    """The images of a class, each once: an unpacked folder may lie beside its archive.
+
+    >>> each_once(["birds/owl/1.jpg", "unpacked/birds/owl/1.jpg"])
+    ['birds/owl/1.jpg']
+    """
+    found: dict[str, str] = {}
+    for file in files:
+        found.setdefault(file.rpartition("/")[2], file)
+    return list(found.values())
+
+
 def committed_split(name: str) -> dict[str, tuple[str, ...]]:
     """Class names of meta-train, meta-val and meta-test, from ``splits/<name>.json``."""
     source = files("metabench_plugins.datasets") / "splits" / f"{name}.json"

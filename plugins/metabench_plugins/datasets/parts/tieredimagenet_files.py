@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from metabench import DataError, Stamp
 from metabench.data import Contents, ImageClass, read_pickle
 from metabench_plugins.datasets.parts.npz_images import provide_rows
-from metabench_plugins.datasets.parts.packed import SPLITS
+from metabench_plugins.datasets.parts.packed import SPLITS, each_once
 from metabench_plugins.datasets.parts.pickled_images import field, provide_encoded, whole_numbers
 
 if TYPE_CHECKING:
@@ -187,4 +187,4 @@ def _by_class(matches: Iterable[tuple[str, re.Match[str]]]) -> Images:
     found: Images = {}
     for name, match in matches:
         found.setdefault(match["label"], []).append(name)
-    return found
+    return {label: each_once(names) for label, names in found.items()}
