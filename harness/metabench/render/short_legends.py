@@ -14,8 +14,7 @@ from metabench.render.text_table import (
 )
 from metabench.reports.captions import SINGLE
 from metabench.reports.tables import Row, Table, TableCell
-from metabench.reports.validation import VAL
-from metabench.results.metrics import AVERAGE
+from metabench.results.metrics import AVERAGE, VAL
 from metabench.text import capitalized
 
 FULL = "--caption full"

@@ -9,6 +9,9 @@ from metabench.plugin.contracts.metric import MetricFacts
 AVERAGE = "average"
 """The column beside the sources."""
 
+VAL = "val"
+"""The column of scores on meta-validation, whose intervals are over seeds in any case."""
+
 FORMER: Mapping[str, MetricFacts] = {
     "accuracy": MetricFacts(
         name="accuracy",
