@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
+from rich.cells import cell_len
+
 from metabench.papers.claims.evaluate import ONE_SEED, ClaimResult
 from metabench.papers.claims.intervals import PairResult
 from metabench.papers.claims.sentences import (
@@ -140,8 +142,10 @@ def deviations_of(evaluations: Sequence[ClaimResult]) -> tuple[ListedDeviation, 
 def _plain(evaluation: ClaimResult, screen: Screen) -> str:
     said = evaluation.said.replace(evaluation.verdict, evaluation.verdict.upper(), 1)
     verdict = signed(plain(said))
-    head = f"{evaluation.claim.id}: {screen.painted(verdict.text, verdict.style)}"
-    blocks = [head, *(f"  {line}" for line in _within(screen, *_about(evaluation)))]
+    fits = cell_len(f"{evaluation.claim.id}: {verdict.text}") <= screen.of_words
+    head = [f"{evaluation.claim.id}:", screen.painted(verdict.text, verdict.style)]
+    blocks = [" ".join(head)] if fits else [head[0], f"  {head[1]}"]
+    blocks += [f"  {line}" for line in _within(screen, *_about(evaluation))]
     width = screen.of_rows and screen.of_rows - 2
     if rows := _rows(evaluation):
         heads = (Column(name, kind, style="") for name, kind in zip(HEADER, _KINDS, strict=True))
