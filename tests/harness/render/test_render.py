@@ -383,6 +383,16 @@ def test_csv_has_a_line_per_number_unrounded(golden):
     assert [line["median"] for line in lines] == medians
 
 
+def test_a_number_below_0_is_printed_as_such_in_every_format(tmp_path):
+    for learner, score in (("maml", -0.5), ("reptile", -0.25)):
+        write_run(tmp_path, make_spec(learner, metric="mse", sources=("sine",)), [score] * 4)
+    report = build_report(read_runs(tmp_path))
+    (line, _) = csv.DictReader(io.StringIO(render(report, Format.csv)))
+    (table,) = json.loads(render(report, Format.json))["tables"]
+    assert line["text"] == table["rows"][0]["cells"]["sine"]["text"] == "-0.500 ± 0.000"
+    assert r"\textbf{$-$0.500} & $_{\pm 0.000}$" in render(report, Format.tex)
+
+
 @pytest.mark.parametrize("width", [None, 60, 200])
 @pytest.mark.parametrize("styled", [False, True])
 def test_a_narrow_terminal_loses_no_number_and_codes_are_written_where_asked(golden, width, styled):
