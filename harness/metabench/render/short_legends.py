@@ -48,7 +48,11 @@ def _numbers(table: Table | PaperTable) -> str:
         return ""
     seeds, episodes = _counts(cells, "seeds"), _counts(cells, "episodes")
     tested = f"{episodes} {'episode' if episodes == '1' else 'episodes'}"
-    each = (" per source" if episodes == "1" else " each") if len(table.columns) > 1 else ""
+    each = ""
+    if tuple(table.columns) == (AVERAGE,) or (len(table.columns) > 1 and episodes == "1"):
+        each = " per source"
+    elif len(table.columns) > 1:
+        each = " each"
     n = f"{tested}{each}, not seeds"
     if seeds:
         n = f"{seeds} {'seed' if seeds == '1' else 'seeds'}"

@@ -439,6 +439,15 @@ def test_a_legend_of_one_episode_says_it_in_the_singular():
     assert "n = 1 episode per source, not seeds" in first
 
 
+def test_a_legend_of_the_average_alone_says_that_its_episodes_are_of_each_source(tmp_path):
+    for learner in ("maml", "reptile"):
+        write_run(tmp_path, make_spec(learner))
+    (table,) = build_report(read_runs(tmp_path)).tables
+    assert "n = 4 episodes each, not seeds" in short_legend(table)[0]
+    alone = replace(table, columns=("average",))
+    assert "n = 4 episodes per source, not seeds" in short_legend(alone)[0]
+
+
 @pytest.mark.parametrize("make", [golden_report, golden_paper_report])
 def test_a_legend_has_three_lines_and_warns(make):
     for table in make().tables:
