@@ -149,7 +149,8 @@ def report(
     output = None if str(output) == "-" else output
     format = format_or_json(format, as_json=as_json, json=Format.json)
     chosen = chosen_format(output, format, default=Format.table, free=("txt",))
-    if commands and (chosen is not Format.table or any((output, paper, metric, columns, sort))):
+    of_scores = (output, paper, metric, columns, sort, interval is not Interval.auto)
+    if commands and (chosen is not Format.table or any(of_scores)):
         raise UsageError(
             "--commands prints no scores, so it goes with the options that select runs alone.",
             hint="Those are --learner, --suite, --setting, --budget and --seed.",

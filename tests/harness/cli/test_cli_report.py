@@ -402,7 +402,13 @@ def test_commands_are_printed_row_by_row():
 
 
 @pytest.mark.parametrize(
-    "option", [["--sort", "average"], ["-f", "md"], ["--paper", "m-nas/table-1"]]
+    "option",
+    [
+        ["--sort", "average"],
+        ["-f", "md"],
+        ["--paper", "m-nas/table-1"],
+        ["--interval", "field"],
+    ],
 )
 def test_commands_go_with_no_scores(option):
     result = run(RECORDS, "--commands", *option)
