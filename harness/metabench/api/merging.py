@@ -103,7 +103,7 @@ def merge(
 
     Raises:
         UsageError: when a folder is inside another one, ``prefer`` is none of them, or ``out``
-            cannot be written.
+            is in the folder of a run or cannot be written.
         DataError: when there is no such folder, no run in it, or two copies of a run disagree.
     """
     from metabench.results.cache import Cache, cache_root
@@ -112,10 +112,12 @@ def merge(
     from metabench.results.merging.decisions import decide
     from metabench.results.merging.unlike import unlike_in
     from metabench.results.merging.writing import write
+    from metabench.results.store import require_outside_of_runs
 
     inputs, target = [Path(one) for one in folders], Path(out)
     preferred = None if prefer is None else Path(prefer)
     _check_folders(inputs, target, preferred)
+    require_outside_of_runs(target)
     reader = ColumnReader(Cache(cache_root()))
     found = [read_folder(root, reader) for root in inputs]
     for one in found:

@@ -277,8 +277,9 @@ def build_tables(
     from metabench.papers.reference_files import find_reference
     from metabench.papers.report import build_paper_report
     from metabench.reports.build import build_report
-    from metabench.reports.validation import VAL, with_validation
+    from metabench.reports.validation import with_validation
     from metabench.results.further_metrics import through_metric
+    from metabench.results.metrics import VAL
     from metabench.results.reading import read_runs
     from metabench.results.selection import ALL, select
 

@@ -84,7 +84,7 @@ def reproduce(
         budget: how long to train and test; that of the table by default.
         seeds: one or several.
         changes: values of ``--set``, such as ``{"learner.inner_lr": 0.01}``.
-        limit: test on at most so many episodes per source.
+        limit: test on so many episodes per source, in place of the suite's number.
         data: the real data, or its generated look-alike.
         out: the results folder; one of its own in ``results/local`` by default.
         jobs: runs at a time, each in a process of its own if there are several.

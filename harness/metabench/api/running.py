@@ -122,7 +122,7 @@ def run(
         sweep: several values by parameter, such as ``{"learner.inner_lr": [0.01, 0.1]}``; each
             combination makes runs of its own.
         data: the real data, or its generated look-alike.
-        limit: test on at most so many episodes per source.
+        limit: test on so many episodes per source, in place of the suite's number.
         metrics: further metrics.
         weights: a file of weights that each training starts from.
         out: the results folder.

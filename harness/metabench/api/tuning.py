@@ -143,7 +143,8 @@ def tune(
         seeds: of each trial; scores are averaged over them.
         changes: values of ``--set`` that all trials share.
         data: the real data, or its generated look-alike.
-        limit: what the chosen values are tested on, at most so many episodes per source.
+        limit: on how many episodes per source the chosen values are tested, in place of the
+            suite's number.
         metrics: further metrics.
         weights: a file of weights that each training starts from.
         out: the folder of the tuning.

@@ -94,7 +94,7 @@ def evaluate(
         changes: values of ``--set`` that concern the test, such as
             ``{"protocol.steps_at_test": 10}``.
         data: the real data, or its generated look-alike.
-        limit: test on at most so many episodes per source.
+        limit: test on so many episodes per source, in place of the suite's number.
         metrics: further metrics.
         out: the results folder.
         jobs: runs at a time, each in a process of its own if there are several.

@@ -60,7 +60,9 @@ def report(
     as_json: JsonOption = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write to this file instead of the screen."),
+        typer.Option(
+            "--output", "-o", help="Write to this file instead of the screen; - means stdout."
+        ),
     ] = None,
     paper: Annotated[
         str | None,
@@ -144,9 +146,11 @@ def report(
     from metabench.render.layout import Screen
     from metabench.results.selection import absent
 
+    output = None if str(output) == "-" else output
     format = format_or_json(format, as_json=as_json, json=Format.json)
     chosen = chosen_format(output, format, default=Format.table, free=("txt",))
-    if commands and (chosen is not Format.table or any((output, paper, metric, columns, sort))):
+    of_scores = (output, paper, metric, columns, sort, interval is not Interval.auto)
+    if commands and (chosen is not Format.table or any(of_scores)):
         raise UsageError(
             "--commands prints no scores, so it goes with the options that select runs alone.",
             hint="Those are --learner, --suite, --setting, --budget and --seed.",

@@ -129,7 +129,8 @@ def run(
         int | None,
         typer.Option(
             min=1,
-            help="Use this many meta-test episodes per source. The results are stamped limit.",
+            help="Use this many meta-test episodes per source, fewer or more than the suite says. "
+            "The results are stamped limit.",
         ),
     ] = None,
     device: Annotated[

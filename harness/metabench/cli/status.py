@@ -34,7 +34,12 @@ def status(
     ] = False,
     every: Annotated[
         float,
-        typer.Option(min=0.2, metavar="SECONDS", help="With --watch, the time between two prints."),
+        typer.Option(
+            min=0.2,
+            max=86_400,
+            metavar="SECONDS",
+            help="With --watch, the time between two prints.",
+        ),
     ] = 5.0,
 ) -> None:
     """Print which runs are planned, running, interrupted, failed and done, and how far they are.

@@ -15,7 +15,7 @@ from metabench.results.selection import Selection
 _FACTS: dict[str, Callable[[Row], Any]] = {
     "learner": lambda row: (row.learner, row.variant),
     "network": lambda row: row.network,
-    "weights": lambda row: row.n_params or 0,
+    "weights": lambda row: (row.n_params is None, row.n_params or 0),  # the unknown last
     "budget": lambda row: row.budget,
 }
 """What a table says of each row besides its scores: rows can be sorted by it."""

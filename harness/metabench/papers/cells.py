@@ -29,7 +29,7 @@ class Wanted:
         budget: that of the table if None.
         seeds: of the runs.
         set: further values of parameters, as of :class:`~metabench.planning.grid.Grid`.
-        limit: on the meta-test episodes of a source.
+        limit: meta-test episodes of a source, in place of the suite's number.
         data: real or synthetic.
     """
 

@@ -53,7 +53,7 @@ class WeightsTest:
         setting: of the suite; of another suite its first.
         budget: of the suite, for the number of episodes.
         data: real or synthetic.
-        limit: on the meta-test episodes of a source.
+        limit: meta-test episodes of a source, in place of the suite's number.
         changes: values of ``--set``, of the scopes `protocol`, `data` and `learner`.
         metrics: further ones.
         plugin_files: plugins given by file.

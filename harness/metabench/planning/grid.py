@@ -91,7 +91,9 @@ class Grid(Frozen):
     )
     data: DataKind = Field(default="real", description="`real`, or `synthetic` look-alikes.")
     limit: int | None = Field(
-        default=None, ge=1, description="The most meta-test episodes of a source."
+        default=None,
+        ge=1,
+        description="Meta-test episodes of a source, in place of the suite's number.",
     )
     metrics: tuple[str, ...] = Field(default=(), description="Further metrics.")
     precision: Precision = Field(default="float32", description="How layers multiply.")

@@ -73,7 +73,7 @@ class RunRequest:
         seeds: of the runs.
         changes: values of ``--set``.
         data: real or synthetic.
-        limit: on the meta-test episodes of a source.
+        limit: meta-test episodes of a source, in place of the suite's number.
         metrics: further ones.
         precision: of layers.
         plugin_files: plugins given by file.

@@ -37,10 +37,7 @@ def render(report: Report | PaperReport) -> str:
     writer.writeheader()
     for table in report.tables:
         lines = _paper_lines(table) if isinstance(table, PaperTable) else _lines(table)
-        writer.writerows(
-            {name: _inert(v) if isinstance(v, str) else v for name, v in line.items()}
-            for line in lines
-        )
+        writer.writerows({name: _entry(name, v) for name, v in line.items()} for line in lines)
     return out.getvalue()
 
 
@@ -109,7 +106,9 @@ def _beside(cell: PaperCell) -> dict[str, Any]:
     return line
 
 
-def _inert(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula."""
-    line = plain(text)
+def _entry(field: str, value: Any) -> Any:
+    """Text that a spreadsheet does not take for a formula; a number of ours is as printed."""
+    if not isinstance(value, str) or field == "text":
+        return value
+    line = plain(value)
     return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line

@@ -24,6 +24,7 @@ from metabench.render.tex_layout import (
     needed_lines,
     room_for_lines,
     text_width,
+    with_minus,
 )
 from metabench.render.tex_text import boxed, breakable, comments, escape, fitted
 from metabench.render.text_table import label, ranges, text_table_of, title
@@ -295,7 +296,7 @@ def _number(one: Number | None, size: Size, notes: _Notes, *, column: str) -> st
     if not one.is_number:
         words = _heading(one.mean, size)
         return f"\\multicolumn{{2}}{{{column}}}{{\\textcolor{{gray}}{{{words}}}}}"
-    mean = escape(one.mean)
+    mean = escape(with_minus(one.mean))
     raised = f"^{{{signs}}}" if signs else ""
     half = f"_{{\\pm {escape(one.half_width)}}}" if one.half_width else ""
     after = f"${half}{raised}$" if half or raised else ""

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
+from rich.cells import cell_len
+
 from metabench.papers.claims.evaluate import ONE_SEED, ClaimResult
 from metabench.papers.claims.intervals import PairResult
 from metabench.papers.claims.sentences import (
@@ -20,6 +22,7 @@ from metabench.papers.claims.sentences import (
 )
 from metabench.papers.deviation_list import ListedDeviation, joined
 from metabench.plugin.source_deviation import DEVIATIONS
+from metabench.render.as_md import escape
 from metabench.render.layout import (
     PLAIN,
     Cell,
@@ -124,7 +127,7 @@ def render_claims(
     listed = [f"- {plain(str(one))}" for one in deviations_of(evaluations)]
     if format == "md":
         blocks, legend = [_markdown(one) for one in evaluations], [LEGEND]
-        listed = [f"- {_escaped(line.removeprefix('- '))}" for line in listed]
+        listed = [f"- {escape(line.removeprefix('- '))}" for line in listed]
     else:
         blocks, legend = [_plain(one, screen) for one in evaluations], screen.said(LEGEND)
         listed = screen.said(*listed, indent="  ")
@@ -140,8 +143,10 @@ def deviations_of(evaluations: Sequence[ClaimResult]) -> tuple[ListedDeviation, 
 def _plain(evaluation: ClaimResult, screen: Screen) -> str:
     said = evaluation.said.replace(evaluation.verdict, evaluation.verdict.upper(), 1)
     verdict = signed(plain(said))
-    head = f"{evaluation.claim.id}: {screen.painted(verdict.text, verdict.style)}"
-    blocks = [head, *(f"  {line}" for line in _within(screen, *_about(evaluation)))]
+    fits = cell_len(f"{evaluation.claim.id}: {verdict.text}") <= screen.of_words
+    head = [f"{evaluation.claim.id}:", screen.painted(verdict.text, verdict.style)]
+    blocks = [" ".join(head)] if fits else [head[0], f"  {head[1]}"]
+    blocks += [f"  {line}" for line in _within(screen, *_about(evaluation))]
     width = screen.of_rows and screen.of_rows - 2
     if rows := _rows(evaluation):
         heads = (Column(name, kind, style="") for name, kind in zip(HEADER, _KINDS, strict=True))
@@ -166,11 +171,11 @@ def _cell(text: str) -> Cell:
 
 def _markdown(evaluation: ClaimResult) -> str:
     claim = evaluation.claim
-    about = "\n".join(f"- {_escaped(line)}" for line in _about(evaluation))
-    blocks = [f"## {claim.id}: {_escaped(plain(evaluation.said))}", about]
+    about = "\n".join(f"- {escape(line)}" for line in _about(evaluation))
+    blocks = [f"## {claim.id}: {escape(plain(evaluation.said))}", about]
     if rows := _rows(evaluation):
         lines = [HEADER, ["---"] * len(HEADER), *rows]
-        blocks.append("\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines))
+        blocks.append("\n".join(f"| {' | '.join(map(escape, line))} |" for line in lines))
     return "\n\n".join(blocks)
 
 
@@ -248,8 +253,3 @@ def _pair_values(pair: PairResult) -> dict[str, Any]:
             "formula": found.words(),
         }
     return values
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown neither takes for markup nor for the end of a cell."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|" else c for c in text)

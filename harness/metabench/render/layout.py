@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 
 Style = Literal["", "bold", "underline", "dim", "green", "yellow", "red"]
 Kind = Literal["key", "text", "number"]
@@ -391,14 +391,21 @@ def wrap(text: str, width: int | None, *, indent: str = "") -> list[str]:
 
 def _wrap_wide(text: str, width: int, indent: str) -> list[str]:
     """As :func:`wrap`, for text with characters that are as wide as two."""
-    lines = [""]
-    for word in _glued(text).split(" "):
-        longer = f"{lines[-1]} {word}" if lines[-1].strip() else f"{lines[-1]}{word}"
-        if cell_len(longer) <= width or not lines[-1].strip():
-            lines[-1] = longer
-        else:
-            lines.append(f"{indent}{word}")
-    return [_unglued(line) for line in lines]
+    lines, line = [], ""
+    for word in filter(None, _glued(text).split(" ")):
+        longer = f"{line} {word}" if line.strip() else f"{line}{word}"
+        if cell_len(longer) <= width:
+            line = longer
+            continue
+        if line.strip():
+            lines.append(line)
+            line = indent
+        *parts, last = chop_cells(word, max(width - len(indent), 2))
+        for part in parts:
+            lines.append(f"{line}{part}")
+            line = indent
+        line = f"{line}{last}"
+    return [_unglued(one) for one in (*lines, line)]
 
 
 _WHOLE = (

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from metabench.render.print_names import PrintNames
 from metabench.reports.captions import UNEQUAL_SIZES
 from metabench.reports.tables import Row, Table
-from metabench.results.metrics import AVERAGE
+from metabench.results.metrics import AVERAGE, VAL
 from metabench.text import counted, plain
 
 NOT_COMPARED = "not compared with other rows"
@@ -171,7 +171,7 @@ class RowConditions:
         usual = self._usual_of_all()
         n = " or ".join(f"{n:,}" for n in self._table.episodes)
         episodes = f"{n} test episodes".strip()
-        if len(sources_of(self._table)) > 1:
+        if len(sources_of(self._table) - {VAL}) > 1:
             episodes = f"{episodes} per source"
         seeds, interval = (usual.get(kind) for kind in _TESTED)
         if interval == _interval(over_seeds=True):

@@ -14,8 +14,7 @@ from metabench.render.text_table import (
 )
 from metabench.reports.captions import SINGLE
 from metabench.reports.tables import Row, Table, TableCell
-from metabench.reports.validation import VAL
-from metabench.results.metrics import AVERAGE
+from metabench.results.metrics import AVERAGE, VAL
 from metabench.text import capitalized
 
 FULL = "--caption full"
@@ -49,7 +48,11 @@ def _numbers(table: Table | PaperTable) -> str:
         return ""
     seeds, episodes = _counts(cells, "seeds"), _counts(cells, "episodes")
     tested = f"{episodes} {'episode' if episodes == '1' else 'episodes'}"
-    each = (" per source" if episodes == "1" else " each") if len(table.columns) > 1 else ""
+    each = ""
+    if tuple(table.columns) == (AVERAGE,) or (len(table.columns) > 1 and episodes == "1"):
+        each = " per source"
+    elif len(table.columns) > 1:
+        each = " each"
     n = f"{tested}{each}, not seeds"
     if seeds:
         n = f"{seeds} {'seed' if seeds == '1' else 'seeds'}"

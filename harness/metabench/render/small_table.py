@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape as html_escape
@@ -10,12 +9,12 @@ from html import escape as html_escape
 from metabench.render.tex_layout import (
     ARTICLE,
     COLUMN,
-    MINUS,
     SIZES,
     across,
     narrowest,
     shrunk,
     text_width,
+    with_minus,
 )
 from metabench.render.tex_text import breakable, comments, fitted
 
@@ -57,7 +56,7 @@ class SmallTable:
         Args:
             width: points across the text of the document.
         """
-        lines = [self.header, *(map(_with_minus, row) for row in self.rows)]
+        lines = [self.header, *(map(with_minus, row) for row in self.rows)]
         first, *others = zip(*lines, strict=True)
         told = ", ".join(f"{own[0]} {own[1]}" for own in others if _constant(own[1:]))
         columns = [first, *(own for own in others if not _constant(own[1:]))]
@@ -88,8 +87,3 @@ class SmallTable:
 def _constant(entries: Sequence[str]) -> bool:
     """Whether a column says the same in several rows, so that the caption can say it."""
     return len(entries) > 1 and len(set(entries)) == 1 and entries[0] != ""
-
-
-def _with_minus(text: str) -> str:
-    """A number below 0 with a minus instead of a hyphen."""
-    return re.sub(r"(?<![\w])-(?=[\d])", MINUS, text)

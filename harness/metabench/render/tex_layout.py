@@ -6,6 +6,7 @@ Widths are those of Computer Modern, at 9 pt unless another size is named. Times
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -74,6 +75,11 @@ def text_width(text: str, *, bold: bool = False) -> float:
     """
     wide = sum(_WIDTHS.get(character, _UNKNOWN) for character in text)
     return _SAFE * _SIZE * wide * (_BOLD if bold else 1)
+
+
+def with_minus(text: str) -> str:
+    """A text whose numbers below 0 have a minus instead of a hyphen."""
+    return re.sub(r"(?<![\w])-(?=[\d])", MINUS, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +213,10 @@ def word_parts(word: str) -> list[str]:
     >>> word_parts("conv4(filters=32,pool=stride)")
     ['conv4', '(filters=', '32,', 'pool=', 'stride)']
     """
-    if text_width(word) <= _LONG or (word.isascii() and word.isalpha() and len(word) <= _LETTERS):
+    letters = word.strip(".,:;!?()[]'\"")
+    if text_width(word) <= _LONG or (
+        letters.isascii() and letters.isalpha() and len(letters) <= _LETTERS
+    ):
         return [word]
     parts = [""]
     for character in word:
@@ -229,7 +238,9 @@ def _number_width(table: CompactTable, position: int, size: Size) -> float:
     own = [line.numbers[position] for line in table.lines]
     there = [one for one in own if one is not None]
     numbers = [one for one in there if one.is_number]
-    mean = max((text_width(n.mean, bold=n.mark == "best") for n in numbers), default=0.0)
+    mean = max(
+        (text_width(with_minus(n.mean), bold=n.mark == "best") for n in numbers), default=0.0
+    )
     words = max((text_width(one.mean) for one in there if not one.is_number), default=0.0)
     half = max(map(_half_width, numbers), default=0.0)
     needed = max(size.scale * mean + half, min(size.scale * words, WIDEST_HEADING))

@@ -98,7 +98,11 @@ def find_sides(first: str, second: str, *, folder: Path, wanted: Wanted) -> Side
         _check_differ(names, *(side[0].runs for side in sides))
         return Sides([(sides[0][0], sides[1][0])], tuple(elsewhere), tuple(problems))
     left, right = (_by_conditions(side, by_learner=both_folders) for side in sides)
-    pairs = [(left[key], right[key]) for key in left if key in right]
+    pairs = [
+        (_only(left[key], by_learner=both_folders), _only(right[key], by_learner=both_folders))
+        for key in left
+        if key in right
+    ]
     if not pairs:
         here, there = (dict(next(iter(side))) for side in (left, right))
         raise UsageError(
@@ -110,8 +114,9 @@ def find_sides(first: str, second: str, *, folder: Path, wanted: Wanted) -> Side
     alone = elsewhere + [
         config.label
         for mine, theirs in ((left, right), (right, left))
-        for key, config in mine.items()
+        for key, group in mine.items()
         if key not in theirs
+        for config in group
     ]
     return Sides(pairs, tuple(dict.fromkeys(alone)), tuple(problems))
 
@@ -260,21 +265,38 @@ def _named_apart(config: Configuration, other: Configuration) -> str:
 
 def _by_conditions(
     configs: Iterable[Configuration], *, by_learner: bool
-) -> dict[tuple[tuple[str, str], ...], Configuration]:
-    found: dict[tuple[tuple[str, str], ...], Configuration] = {}
+) -> dict[tuple[tuple[str, str], ...], list[Configuration]]:
+    """What can be compared with the same, by what that has in common."""
+    found: dict[tuple[tuple[str, str], ...], list[Configuration]] = {}
     for config in configs:
         facts = conditions(config.spec)
         if by_learner:
             facts |= {"learner": config.spec.learner.name}
-        key = tuple(facts.items())
-        if (twin := found.get(key)) is not None:
-            facts_differ = difference_in_words(description(twin.spec), description(config.spec))
-            different = facts_differ or "the evaluation has several definitions"
-            named = sorted(filter(None, (_named_apart(twin, config), _named_apart(config, twin))))
-            one = "" if by_learner else "".join(f"'{name}' or " for name in named)
-            raise UsageError(
-                f"{config.label} has several configurations ({different}).",
-                hint=f"Name {one}the folder{'' if by_learner else ' or the id'} of one run.",
-            )
-        found[key] = config
+        found.setdefault(tuple(facts.items()), []).append(config)
     return found
+
+
+def _only(group: Sequence[Configuration], *, by_learner: bool) -> Configuration:
+    """The one of a side that can be compared with what the other side has.
+
+    Raises:
+        UsageError: when there are several.
+    """
+    if len(group) == 1:
+        return group[0]
+    twin, config = group[:2]
+    learners = list(dict.fromkeys(one.spec.learner.name for one in group))
+    if len(learners) > 1:
+        suite, setting, budget = _place(config)
+        raise UsageError(
+            f"Several learners ran on {suite}@{setting}, budget {budget}: {', '.join(learners)}.",
+            hint="Name the folder of one run.",
+        )
+    facts_differ = difference_in_words(description(twin.spec), description(config.spec))
+    different = facts_differ or "the evaluation has several definitions"
+    named = sorted(filter(None, (_named_apart(twin, config), _named_apart(config, twin))))
+    one = "" if by_learner else "".join(f"'{name}' or " for name in named)
+    raise UsageError(
+        f"{config.label} has several configurations ({different}).",
+        hint=f"Name {one}the folder{'' if by_learner else ' or the id'} of one run.",
+    )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from metabench.plugin.contracts.metric import MetricFacts
+from metabench.results.metrics import VAL
 
 Over = Literal["episodes", "seeds"]
 """What an interval is over: what is drawn anew in thought, and what its n counts."""
@@ -115,8 +116,8 @@ class Row:
 
     @property
     def over_seeds(self) -> bool:
-        """Whether its intervals are over seeds."""
-        return any(cell.over == "seeds" for cell in self.cells.values())
+        """Whether the intervals of its scores on meta-test are over seeds."""
+        return any(cell.over == "seeds" for name, cell in self.cells.items() if name != VAL)
 
     @property
     def variant(self) -> str:

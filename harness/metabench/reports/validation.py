@@ -9,12 +9,11 @@ import numpy as np
 
 from metabench.reports.tables import Report, Row, Table, TableCell
 from metabench.results.comparable_curves import read_metrics
+from metabench.results.metrics import VAL
 from metabench.results.reading import FinishedRun
 from metabench.results.training_curve import VAL_SCORE
 from metabench.stats import seeds_interval
 
-VAL = "val"
-"""The name of the column."""
 _SAID = (
     "Column val is the score of the tested weights on meta-validation, averaged over sources and "
     "seeds, with a 95 % Student interval over seeds where there are several. Where these weights "

@@ -9,6 +9,9 @@ from metabench.plugin.contracts.metric import MetricFacts
 AVERAGE = "average"
 """The column beside the sources."""
 
+VAL = "val"
+"""The column of scores on meta-validation, whose intervals are over seeds in any case."""
+
 FORMER: Mapping[str, MetricFacts] = {
     "accuracy": MetricFacts(
         name="accuracy",
@@ -27,11 +30,15 @@ FORMER: Mapping[str, MetricFacts] = {
 def number(value: float, unit: str, *, signed: bool = False) -> str:
     """A number as tables print it: two decimals of a percentage, else three.
 
+    Means of the same scores that are added up in another order print alike.
+
     >>> number(95.312, "%"), number(0.1234, "mse", signed=True)
     ('95.31', '+0.123')
+    >>> number(41.275, "%") == number(41.275 + 1e-14, "%")
+    True
     """
     sign = "+" if signed else ""
-    return f"{value:{sign}.{2 if unit == '%' else 3}f}"
+    return f"{round(value, 9):{sign}.{2 if unit == '%' else 3}f}"
 
 
 def unit_of_difference(unit: str, *, full: bool = False) -> str:

@@ -45,7 +45,7 @@ Engines = Annotated[tuple[str, ...], BeforeValidator(_engines)]
 class Provenance(BaseModel):
     """Where and with what a run was made. Recorded; not part of the run's identity."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     command: str = Field(description="The command that repeats this run.")
     changes: dict[str, dict[str, Any]] | None = Field(
@@ -155,7 +155,7 @@ class PhaseRecord(BaseModel):
 class RunRecord(BaseModel):
     """The readable record of one run: learner x suite x setting x seed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     schema_number: int = Field(default=SCHEMA, description="Version of this format.")
     run_id: str = Field(description="Digest of `spec`.")

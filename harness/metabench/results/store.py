@@ -330,9 +330,10 @@ def require_outside_of_runs(folder: Path) -> None:
     Raises:
         UsageError: it is.
     """
-    run = next((one for one in (folder, *folder.parents) if (one / "run.json").is_file()), None)
+    here = folder.resolve()
+    run = next((one for one in (here, *here.parents) if (one / "run.json").is_file()), None)
     if run is not None:
-        where = "is" if run == folder else "is in"
+        where = "is" if run == here else "is in"
         raise UsageError(f"{folder} {where} the folder of a run.", hint="Choose another --out.")
 
 

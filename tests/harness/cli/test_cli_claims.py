@@ -55,6 +55,18 @@ def test_one_claim_is_explained(records: Path) -> None:
     assert "Did you mean m-nas-near-maml" in unknown.stderr
 
 
+@pytest.mark.parametrize("columns", [32, 60])
+def test_a_verdict_stands_below_its_claim_where_both_are_too_long(
+    records: Path, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = run("claims", records, "m-nas-near-maml").stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    verdict = "✓ SUPPORTED (one seed)"
+    both = ["m-nas-near-maml:", f"  {verdict}"] if columns < 40 else [f"m-nas-near-maml: {verdict}"]
+    assert lines[: len(both)] == both
+
+
 def test_a_refuted_claim_is_a_result(records: Path) -> None:
     for learner in ("mnas", "hsml-notree", "hsml", "mnas-nm"):
         level = {"mnas": 3.0}.get(learner, 2.0)

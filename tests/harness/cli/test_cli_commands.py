@@ -130,6 +130,17 @@ def test_a_run_is_no_results_folder(tmp_path: Path) -> None:
         assert [*tmp_path.iterdir()] == [tmp_path / "run.json"]
 
 
+def test_a_relative_folder_is_looked_for_where_the_command_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "run.json").write_text("{}")
+    monkeypatch.chdir(tmp_path / "run" / "checkpoints")
+    refused = CliRunner().invoke(app, [*BASE, "--out", "R"])
+    assert "R is in the folder of a run." in refused.stderr
+    assert CliRunner().invoke(app, [*BASE, "--out", "../../R"]).exit_code == 0
+
+
 def test_a_word_that_is_no_plan_file_gets_a_hint(tmp_path: Path) -> None:
     suite = tmp_path / "my suite.yaml"
     suite.write_text("{name: mine, protocol: {}}")

@@ -91,3 +91,11 @@ def test_it_needs_folders_and_a_place() -> None:
     done = merge("A", "--out", "A/C")
     assert done.exit_code == 2
     assert "A/C lies in A" in done.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",), ("--dry-run", "--json")])
+def test_a_run_is_no_merged_folder(words: tuple[str, ...]) -> None:
+    (run,) = (path.parent for path in Path("A").rglob("run.json"))
+    done = merge("B", "--out", str(run / "C"), *words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "C is in the folder of a run." in " ".join(done.stderr.split())

@@ -68,6 +68,12 @@ def test_writes_to_a_file(tmp_path):
     assert (tmp_path / "table.tex").read_bytes() == (GOLDEN / "report.tex").read_bytes()
 
 
+def test_a_hyphen_is_stdout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(RECORDS, "-f", "csv", "-o", "-").stdout == run(RECORDS, "-f", "csv").stdout
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_the_width_of_the_text_decides_how_latex_is_split():
     wide, narrow = (run(RECORDS, "-f", "tex", "--text-width", w).stdout for w in (345, 180))
     assert wide == (GOLDEN / "report.tex").read_text(encoding="utf-8")
@@ -396,7 +402,13 @@ def test_commands_are_printed_row_by_row():
 
 
 @pytest.mark.parametrize(
-    "option", [["--sort", "average"], ["-f", "md"], ["--paper", "m-nas/table-1"]]
+    "option",
+    [
+        ["--sort", "average"],
+        ["-f", "md"],
+        ["--paper", "m-nas/table-1"],
+        ["--interval", "field"],
+    ],
 )
 def test_commands_go_with_no_scores(option):
     result = run(RECORDS, "--commands", *option)

@@ -62,6 +62,14 @@ def test_no_runs_are_an_error_of_the_data(tmp_path):
     assert "There is no run below" in result.output
 
 
+@pytest.mark.parametrize("seconds", ["inf", "nan", "1e10"])
+def test_a_time_that_no_clock_can_wait_is_refused(tmp_path, seconds):
+    write_run(tmp_path, make_spec())
+    result = run(tmp_path, "--watch", "--every", seconds)
+    assert result.exit_code == 2
+    assert "--every" in result.stderr
+
+
 def test_json_has_every_run(tmp_path):
     write_run(tmp_path, make_spec())
     with at_work(write_going(tmp_path, SPEC, POINTS)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from result_factory import golden_paper_report, golden_report
 
@@ -61,6 +63,17 @@ def test_rows_are_sorted_by_what_they_are(fact: str) -> None:
         ]
         assert values == sorted(values)
         assert len(table.rows) == len(before.rows)
+
+
+def test_rows_whose_number_of_weights_is_not_known_come_last() -> None:
+    whole = golden_report()
+    (table, *_) = whole.tables
+    sizes = (None, 300, 20)
+    rows = tuple(replace(table.rows[0], n_params=size) for size in sizes)
+    sorted_ = arrange(
+        replace(whole, tables=(replace(table, rows=rows),)), Arrangement(sort="weights")
+    )
+    assert [row.n_params for row in sorted_.tables[0].rows] == [20, 300, None]
 
 
 def test_a_papers_table_is_arranged_by_names_and_by_headings() -> None:

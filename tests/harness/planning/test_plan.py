@@ -54,6 +54,12 @@ def test_stamps_say_what_is_not_the_papers_protocol(catalog: Catalog) -> None:
     assert synthetic[0].stamps == ("smoke", "synthetic")
 
 
+@pytest.mark.parametrize("limit", [1, 1000, 5000])  # the suite says 1,000 at this budget
+def test_a_limit_is_the_number_of_episodes_and_a_stamp(catalog: Catalog, limit: int) -> None:
+    (made,) = toy(catalog, budget="paper", limit=limit)
+    assert (made.spec.protocol.episodes, made.stamps) == (limit, ("limit",))
+
+
 def test_the_command_makes_the_same_run_again(catalog: Catalog) -> None:
     changes = parse_changes(["learner.inner_lr=2e-3", "protocol.normalization=inductive"])
     (made,) = toy(catalog, changes=changes, limit=3, seeds=(4,), budget="smoke")

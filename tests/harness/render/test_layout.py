@@ -7,6 +7,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from metabench.render.layout import (
     Cell,
@@ -165,6 +166,15 @@ def test_wide_characters_count_twice() -> None:
     assert lines == ["名前 名前", "名前"]
     table = lay_out(columns_of(["a", "b"], [["名前", "x"]]), 20, rule=False)
     assert table.splitlines() == ["a     b", "名前  x"]
+
+
+@given(st.text("名前 a", max_size=60), st.integers(8, 40), st.sampled_from(["", "  "]))
+def test_wide_words_that_are_longer_than_a_line_are_broken(
+    text: str, width: int, indent: str
+) -> None:
+    lines = wrap(text, width, indent=indent)
+    assert max(map(cell_len, lines)) <= width
+    assert "".join("".join(lines).split()) == "".join(text.split())
 
 
 def test_styles_are_codes_around_the_text_alone() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from browser import CHROMIUM, open_tab
-from result_factory import PROVENANCE, make_spec, write_run
+from result_factory import PROVENANCE, edit_json, make_spec, write_run
 
+from metabench.errors import UsageError
 from metabench.render.leaderboard import render_site
 from metabench.reports.entries import Submission, entry_text, make_entry
 from metabench.reports.entry_checks import submission_of
@@ -127,3 +128,23 @@ def test_seeds_that_share_no_episode_make_no_row(tmp_path: Path) -> None:
         path.write_text("".join(rows[4 * seed : 4 * seed + 4]))
     site = render_site([submitted(tmp_path)], title="Board")
     assert json.loads(site[JSON])["rows"] == []
+
+
+@pytest.mark.parametrize("suite", ["../../elsewhere", "/elsewhere", "a/b", "", "Suite", "a\n"])
+def test_no_name_in_a_record_leads_out_of_the_site(tmp_path: Path, suite: str) -> None:
+    folder = write_run(tmp_path / "a", make_spec())
+    spec = make_spec(suite=suite).model_dump(mode="json")
+    edit_json(folder / "run.json", spec=spec, run_id=make_spec(suite=suite).run_id)
+    write(tmp_path / "a", "reptile", 0.5)
+    site = render_site([submitted(tmp_path / "a")], title="Board")
+    pages = {path.as_posix() for path in site}
+    assert pages == {"index.html", "leaderboard.json", "multidataset-v1/index.html"}
+    assert "is no name of a suite" in site[INDEX]
+
+
+def test_submissions_of_one_name_are_refused(tmp_path: Path) -> None:
+    for seed, name in enumerate("ab"):
+        write_run(tmp_path / name / "results", make_spec(seed=seed))
+    both = [submitted(tmp_path / name / "results") for name in "ab"]
+    with pytest.raises(UsageError, match="2 entries or folders are called results"):
+        render_site(both, title="Board")

@@ -383,6 +383,16 @@ def test_csv_has_a_line_per_number_unrounded(golden):
     assert [line["median"] for line in lines] == medians
 
 
+def test_a_number_below_0_is_printed_as_such_in_every_format(tmp_path):
+    for learner, score in (("maml", -0.5), ("reptile", -0.25)):
+        write_run(tmp_path, make_spec(learner, metric="mse", sources=("sine",)), [score] * 4)
+    report = build_report(read_runs(tmp_path))
+    (line, _) = csv.DictReader(io.StringIO(render(report, Format.csv)))
+    (table,) = json.loads(render(report, Format.json))["tables"]
+    assert line["text"] == table["rows"][0]["cells"]["sine"]["text"] == "-0.500 ± 0.000"
+    assert r"\textbf{$-$0.500} & $_{\pm 0.000}$" in render(report, Format.tex)
+
+
 @pytest.mark.parametrize("width", [None, 60, 200])
 @pytest.mark.parametrize("styled", [False, True])
 def test_a_narrow_terminal_loses_no_number_and_codes_are_written_where_asked(golden, width, styled):
@@ -427,6 +437,15 @@ def test_a_legend_of_one_episode_says_it_in_the_singular():
     )
     first = short_legend(replace(table, rows=rows))[0]
     assert "n = 1 episode per source, not seeds" in first
+
+
+def test_a_legend_of_the_average_alone_says_that_its_episodes_are_of_each_source(tmp_path):
+    for learner in ("maml", "reptile"):
+        write_run(tmp_path, make_spec(learner))
+    (table,) = build_report(read_runs(tmp_path)).tables
+    assert "n = 4 episodes each, not seeds" in short_legend(table)[0]
+    alone = replace(table, columns=("average",))
+    assert "n = 4 episodes per source, not seeds" in short_legend(alone)[0]
 
 
 @pytest.mark.parametrize("make", [golden_report, golden_paper_report])

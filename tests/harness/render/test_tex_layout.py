@@ -89,6 +89,8 @@ def test_columns_are_not_narrower_than_a_word_while_there_is_room() -> None:
 
 def test_words_of_a_language_are_not_broken() -> None:
     assert word_parts("regularization") == ["regularization"]
+    for words in ("extrapolation:", "(regularization)", "transductive,"):
+        assert word_parts(words) == [words]
     assert len(word_parts("x" * 60)) > 1
     assert "".join(word_parts("a/b_c(d=[0,1])" * 5)) == "a/b_c(d=[0,1])" * 5
 

@@ -334,6 +334,24 @@ def test_twins_of_a_folder_are_told_apart_by_folders_alone(tmp_path: Path) -> No
     assert caught.value.hint == "Name the folder of one run."
 
 
+def test_twins_of_a_learner_that_the_other_folder_lacks_are_no_obstacle(tmp_path: Path) -> None:
+    add(tmp_path / "a", "maml")
+    add(tmp_path / "b", "maml", gain=0.1)
+    for rate in (0.01, 0.02):
+        add(tmp_path / "b", "hsml", params={"inner_lr": rate})
+    found = sides(tmp_path / "a", tmp_path / "b", tmp_path)
+    assert names(found) == [("maml", "maml")]
+    assert len(found.alone) == 1  # both have one label
+
+
+def test_a_folder_of_several_learners_is_not_called_one_learner(tmp_path: Path) -> None:
+    add(tmp_path / "a", "maml")
+    for learner in ("hsml", "mnas"):
+        add(tmp_path / "b", learner)
+    with pytest.raises(UsageError, match=r"^Several learners ran on .*: hsml, mnas\.$"):
+        sides("maml", tmp_path / "b", tmp_path / "a")
+
+
 def test_only_what_ran_where_both_sides_did_is_considered(tmp_path: Path) -> None:
     add(tmp_path, "protonet", suite="omniglot")
     add(tmp_path, "maml", suite="omniglot")

@@ -108,3 +108,16 @@ def test_without_any_score_there_is_no_such_column(tmp_path: Path, catalog: Cata
     assert validation_score(found) is None  # meta-step 7 was tested, and 5 was scored
     with pytest.raises(UsageError, match="Unknown column 'val'"):
         report_of(tmp_path, catalog, "val")
+
+
+@pytest.mark.parametrize("format", [Format.table, Format.md, Format.tex])
+def test_it_does_not_change_what_the_other_intervals_are_said_to_be_over(
+    tmp_path: Path, catalog: Catalog, format: Format
+) -> None:
+    for learner, score in (("maml", 0.5), ("support-mean", None)):
+        spec = make_spec(learner, sources=("bird",), episodes=40)
+        write_run(tmp_path, spec, [i % 5 / 4 for i in range(40)], val_score=score)
+    text = render(report_of(tmp_path, catalog, "bird", "val"), format)
+    assert "50.00" in text
+    for untrue in ("§", r"\S{}", "~interval over", "test episodes per source"):
+        assert untrue not in text

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from result_factory import edit_json, make_spec, write_run
+from result_factory import PROVENANCE, edit_json, make_spec, write_run
 
 from metabench.errors import DataError
 from metabench.results.reading import load_results, read_runs
@@ -215,6 +215,25 @@ def test_a_number_out_of_range_is_named_and_the_other_runs_are_read(
 @pytest.mark.parametrize("field", ["n_params", "steps_at_test", "train_classes", "selected_step"])
 def test_a_record_with_a_number_out_of_range_is_named(good, damaged, tmp_path, field):
     edit_json(damaged / "run.json", **{field: 10**400})
+    assert counted(tmp_path) == {"maml"}
+    assert f"run.json is not readable: {field}" in only_problem(tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("field", "wrap"),
+    [
+        ("val_score", lambda value: value),
+        ("train_seconds", lambda value: value),
+        ("measures", lambda value: {"genotypes": value}),
+        (
+            "provenance",
+            lambda value: {**PROVENANCE.model_dump(mode="json"), "peak_memory_mib": value},
+        ),
+    ],
+)
+def test_a_record_with_what_is_no_number_is_named(good, damaged, tmp_path, field, wrap, value):
+    edit_json(damaged / "run.json", **{field: wrap(value)})
     assert counted(tmp_path) == {"maml"}
     assert f"run.json is not readable: {field}" in only_problem(tmp_path)
 

@@ -13,7 +13,7 @@ class Stamp(StrEnum):
     """Why the numbers of a run are not those of the full benchmark, apart from its budget."""
 
     LIMIT = "limit"
-    """``--limit``: fewer meta-test episodes than the suite asks for."""
+    """``--limit`` set the number of meta-test episodes, in place of the suite's."""
     CUSTOM = "custom"
     """``--set`` changed data, protocol or budget of the suite, other than where files lie."""
     TF32 = "tf32"

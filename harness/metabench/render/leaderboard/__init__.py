@@ -6,6 +6,8 @@ Equal runs and entries give equal bytes.
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +29,7 @@ from metabench.reports.entries import Claim, Submission, claims_of, folder_diges
 from metabench.reports.tables import Row, Table
 from metabench.results.metrics import number
 from metabench.results.reading import FinishedRun, Results
+from metabench.values import NAME_PATTERN, NAME_RULE
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -114,7 +117,16 @@ def render_site(submissions: Sequence[Submission], *, title: str) -> dict[PurePo
     Args:
         submissions: entries and folders; a run that two of them have is counted in the first.
         title: of the site.
+
+    Raises:
+        UsageError: when two submissions have one name.
     """
+    for name, n in Counter(one.name for one in submissions).items():
+        if n > 1:
+            raise UsageError(
+                f"{n} entries or folders are called {name}, so the site could not tell them apart.",
+                hint="Name each once, under a name of its own.",
+            )
     runs, problems, of = _together(submissions)
     suites = _suites(runs, of)
     versions = {(suite.name, suite.version): suite for suite in suites}
@@ -165,6 +177,10 @@ def _together(
     problems = [text for one in submissions for text in one.results.problems]
     for submission in submissions:
         for run in submission.results.runs:
+            suite = run.record.spec.suite
+            if re.fullmatch(NAME_PATTERN, suite) is None:  # a page has its name
+                problems.append(f"{run.folder}: {suite!r} is no name of a suite; {NAME_RULE}.")
+                continue
             twin = of.setdefault(run.record.run_id, submission)
             if twin is submission:
                 runs.append(run)

@@ -18,13 +18,7 @@ from metabench.durable import link_to, replacing
 from metabench.errors import DataError, MetabenchError
 from metabench.results.merging.copies import RECORD, TuningCopy
 from metabench.results.merging.decisions import Decisions, TakenRun
-from metabench.results.store import (
-    Elsewhere,
-    RunStore,
-    replace_text,
-    require_outside_of_runs,
-    require_writable,
-)
+from metabench.results.store import Elsewhere, RunStore, replace_text, require_writable
 from metabench.results.tunings import FILE
 
 
@@ -43,7 +37,6 @@ def write(decisions: Decisions, out: Path) -> int:
         MetabenchError: when a process is making one of its runs.
         OSError: when a file cannot be read or written.
     """
-    require_outside_of_runs(out)
     require_writable(out)
     try:
         written = sum(_write_run(run, out) for run in decisions.runs)

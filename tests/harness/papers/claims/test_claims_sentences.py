@@ -189,11 +189,12 @@ def test_what_follows_from_the_version_of_a_suite_is_not_told(tmp_path: Path) ->
 
 
 def test_markdown_escapes_what_it_shows(tmp_path: Path) -> None:
-    add(tmp_path, "a|b", level=0.6)
+    add(tmp_path, "a|b~$c$~&lt;", level=0.6)
     add(tmp_path, "maml", level=0.5)
-    text = render_claims(judged(tmp_path, claim(left=["a|b"])), "md")
+    text = render_claims(judged(tmp_path, claim(left=["a|b~$c$~&lt;"])), "md")
     (row,) = [line for line in text.splitlines() if line.startswith("| a")]
-    assert row.startswith("| a\\|b | maml | average | +10.00 points |")
+    shown = r"a\|b\~\$c\$\~&amp;lt;"  # as in the Markdown of tables
+    assert row.startswith(f"| {shown} | maml | average | +10.00 points |")
     assert text.startswith("## one: supported (one seed)\n")
 
 

@@ -13,6 +13,7 @@ from metabench.render.page.html.stored import stored
 from metabench.render.page.values import Page, Picture
 from metabench.reports.build import build_report
 from metabench.reports.tables import Report
+from metabench.results.metrics import number
 from metabench.results.reading import read_runs
 
 
@@ -74,3 +75,26 @@ def test_a_table_has_the_columns_that_tell_its_rows_apart(folder):
     (alone,) = (replace(table, rows=(first,)),)
     assert row_columns.telling_columns(alone) == []
     assert ("Weights", "100") in row_columns.in_common(alone)
+
+
+@pytest.mark.parametrize("scale", [1.0, 40.0, 9000.0])
+def test_numbers_that_the_script_prints_are_those_of_tables(tmp_path, catalog, scale):
+    for n, learner in enumerate(("maml", "mnas")):
+        scores = [scale * (1.23456 + 0.00317 * ((i + 3 * n) % 7)) for i in range(40)]
+        spec = make_spec(learner, episodes=40, metric="mse", sources=("sine",))
+        write_run(tmp_path, spec, scores)
+    page = read_page(tmp_path, catalog, paper=None)[1]
+    (group,) = unpacked(page)["groups"]
+    (table,), (found,) = page.tables, page.sides[0].pairs
+
+    def shown(values):
+        return [number(value, "mse") for value in values]
+
+    means = {row.learner: row.cells["sine"].mean for row in table.rows}
+    for side in group["sides"]:
+        assert shown(side["means"]) == shown([means[side["facts"]["learner"][0]]])
+    (pair,) = group["pairs"]
+    for kept, one in zip(pair["episodes"], found.episodes, strict=True):
+        assert shown(kept[2:4]) == shown([one.left, one.right])
+    difference = found.by_column["sine"]
+    assert shown(pair["differences"][0]) == shown([difference.mean, *difference.interval()])

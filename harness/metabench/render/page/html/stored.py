@@ -104,11 +104,11 @@ def _side(side: Side, group: SideBySide) -> dict[str, Any]:
             "suite": [plain(group.suite)],
             "stamp": [plain(stamp) for stamp in side.row.stamps],
         },
-        "means": _rounded(means),
+        "means": _exact(means),
         "training": {name: _points(line) for name, line in side.training.items()},
         "steps": _rounded(side.adaptation),
         "scores": {
-            key: _rounded([score])[0] for key, score in side.scores.items() if key in group.opened
+            key: _exact([score])[0] for key, score in side.scores.items() if key in group.opened
         },
         "predictions": {key: _rounded(values) for key, values in side.predictions.items()},
         "silent": plain(side.silent),
@@ -119,12 +119,12 @@ def _pair(pair: PairOfSides, columns: Sequence[str]) -> dict[str, Any]:
     found = [pair.by_column[column] for column in columns]
     return {
         "of": [pair.left, pair.right],
-        "differences": [_rounded([one.mean, *one.interval()]) for one in found],
+        "differences": [_exact([one.mean, *one.interval()]) for one in found],
         "p": p_value(pair.p),
         "n": found[0].n_episodes,
         "how": found[0].words(),
         "episodes": [
-            [plain(one.source), plain(one.key), *_rounded([one.left, one.right]), one.number]
+            [plain(one.source), plain(one.key), *_exact([one.left, one.right]), one.number]
             for one in pair.episodes
         ],
     }
@@ -135,5 +135,10 @@ def _points(line: Line) -> list[list[float | None]]:
 
 
 def _rounded(values: Iterable[float]) -> list[float | None]:
-    """Four digits, which is more than is shown; None of what is no number."""
+    """Five digits, which is more than a drawing shows; None of what is no number."""
     return [float(f"{value:.5g}") if math.isfinite(value) else None for value in values]
+
+
+def _exact(values: Iterable[float]) -> list[float | None]:
+    """Numbers that the page prints, which the script rounds as tables do; None as above."""
+    return [round(value, 9) if math.isfinite(value) else None for value in values]
