@@ -282,7 +282,7 @@ def _said(pair: PairResult, *, better: str, as_in: str) -> str:
     if pair.right == better:
         ends = (-ends[0], -ends[2], -ends[1])
     n_digits = len(as_in.split()[0].split(".")[1])
-    mean, low, high = (f"{number:.{n_digits}f}" for number in ends)
+    mean, low, high = (f"{round(number, 9):.{n_digits}f}" for number in ends)  # as tables print
     return f"{mean} [{low}, {high}]"
 
 
