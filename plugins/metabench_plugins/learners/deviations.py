@@ -264,9 +264,19 @@ _HSML = (
     ),
 )
 
+_MNAS_NORM = SourceDeviation(
+    source="the paper does not say which points batch norm takes its statistics from, nor what it "
+    "adds to the variance",
+    here="it takes those of the points that are predicted together, which are ten, and adds 1e-5",
+    why="the code of HSML takes them so, and 1e-5 is PyTorch's default; network.eps changes it",
+    where="M-NAS, Toy Regression",
+    when={"network": "toy-cell", "network.norm": "batch", "network.eps": 1e-5},
+)
+
 _MNAS = (
     _GUARD,
     _POOLED,
+    _MNAS_NORM,
     SourceDeviation(
         source="the reconstruction error is a sum over samples and components",
         here="it is their mean, so that its weight of 0.01 counts for less: 200 times in toy "

@@ -109,7 +109,11 @@ class ProgramAdapter:
             if recording.draws.are_read:
                 rng.set_state(words)
                 shift(rng)
-                recording.check(self._recording(learner, state, tasks, rng)[0])
+                other, _ = self._recording(learner, state, tasks, rng)
+                if not recording.is_like(other):  # it may have what a learner works out once
+                    rng.set_state(words)
+                    recording, asked = self._recording(learner, state, tasks, rng)
+                    recording.check(other)
             rng.set_state(words)
             self._say(f"compiling the adaptation of {len(recording.graph.nodes):,} operators")
             inputs = _inputs(recording, state, tasks, rng)

@@ -75,19 +75,22 @@ class Recording:
     guard: Guard | None
     outputs: Mapping[str, int | float]
 
+    def is_like(self, other: Recording) -> bool:
+        """Whether a recording of the same with other draws computes the same of its inputs."""
+        ours, theirs = self.constants, other.constants
+        return (
+            _written(self.graph) == _written(other.graph)
+            and {*self.inputs} - ours.keys() == {*other.inputs} - theirs.keys()
+            and all(map(_equal, ours.values(), theirs.values()))
+        )
+
     def check(self, other: Recording) -> None:
         """Compare with a recording of the same with other draws.
 
         Raises:
             Refused: they compute something else of their inputs.
         """
-        ours, theirs = self.constants, other.constants
-        alike = (
-            _written(self.graph) == _written(other.graph)
-            and {*self.inputs} - ours.keys() == {*other.inputs} - theirs.keys()
-            and all(map(_equal, ours.values(), theirs.values()))
-        )
-        if not alike:
+        if not self.is_like(other):
             raise Refused("Python makes something else of a drawn number than a torch.Generator")
 
 
