@@ -21,6 +21,7 @@ from metabench.render.page import Page, read_page
 from metabench.render.page.html import render_page
 from metabench.render.print_names import print_names
 from metabench.reports.build import build_report
+from metabench.results.metrics import number
 from metabench.results.reading import Results
 
 TABLE_1 = RESULTS / "m-nas-table-1"
@@ -282,7 +283,8 @@ def _said(pair: PairResult, *, better: str, as_in: str) -> str:
     if pair.right == better:
         ends = (-ends[0], -ends[2], -ends[1])
     n_digits = len(as_in.split()[0].split(".")[1])
-    mean, low, high = (f"{round(number, 9):.{n_digits}f}" for number in ends)  # as tables print
+    unit = "%" if n_digits == 2 else ""
+    mean, low, high = (number(end, unit) for end in ends)
     return f"{mean} [{low}, {high}]"
 
 

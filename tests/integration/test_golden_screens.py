@@ -82,14 +82,14 @@ def words_of(text: str) -> set[str]:
 
 
 @STUDIES
-def test_a_legend_on_the_committed_results_has_few_lines(study: str) -> None:
+def test_a_legend_on_the_committed_results_has_three_lines(study: str) -> None:
     report = report_of(study)
     for width in WIDTHS:
         for table in report.tables:
             text = as_table.render(Report((table,), ()), Screen(width=width))
             legend = text.rstrip().rpartition("\n\n")[2].splitlines()
             assert "n = " in legend[0]
-            assert len(legend) <= (3 if width > 100 else 4)
+            assert len(legend) <= (3 if width > 80 else 4)
 
 
 @pytest.mark.parametrize("kind", dict.fromkeys(KINDS.values()))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from metabench.data.originals import Originals, files_of
     from metabench.data.pack import Pack, list_packs, open_pack, verify_pack
     from metabench.data.pickled import PickledArray
-    from metabench.data.plain_files import open_plain, read_plain
+    from metabench.data.plain_files import expanded, open_plain, read_plain
     from metabench.data.safe_pickle import read_pickle
     from metabench.data.zips import open_zip
 
@@ -41,6 +41,7 @@ _HOMES = {
     "RemoteFile": "archive",
     "ResizeFilter": "archive",
     "data_root": "locations",
+    "expanded": "plain_files",
     "fetch_archive": "fetching",
     "files_of": "originals",
     "import_archive": "importing",
@@ -79,6 +80,7 @@ __all__ = [
     "RemoteFile",
     "ResizeFilter",
     "data_root",
+    "expanded",
     "fetch_archive",
     "files_of",
     "import_archive",

@@ -71,9 +71,10 @@ def _full(table: Table | PaperTable, screen: Screen) -> list[str]:
 
 def _short(table: Table | PaperTable, screen: Screen) -> list[str]:
     lines = short_legend(table, common_said=not screen.wide)
-    if sum(len(line) > screen.of_words for line in lines[1:]) > 1:
-        lines[1:] = [" ".join(lines[1:])]  # else each ends in a line of a few words
-    return screen.said(*lines)
+    apart = screen.said(*lines)
+    if len(apart) == len(lines):
+        return apart
+    return min(apart, screen.said(lines[0], " ".join(lines[1:])), key=len)
 
 
 def _grid(text: TextTable) -> Grid:

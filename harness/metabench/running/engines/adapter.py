@@ -12,10 +12,9 @@ from torch import Tensor
 
 from metabench.plugin.contracts.episode import Adapted, Predictor, TaskBatch
 from metabench.plugin.contracts.learner import Learner
-from metabench.running.engines.draws import shift
 from metabench.running.engines.programs import Compile, Program, tried
 from metabench.running.engines.reads import PythonReads
-from metabench.running.engines.recording import Recorder, Recording, Refused
+from metabench.running.engines.recording import Recorder, Recording, Refused, for_any_draws
 from metabench.running.engines.states import (
     FlatState,
     differences,
@@ -106,15 +105,14 @@ class ProgramAdapter:
                 raise Refused("several states of the learner predict together")
             recording, asked = self._recording(learner, state, tasks, rng)
             _check_state(recording, state, FlatState.of(learner.state_dict()))
-            if recording.draws.are_read:
-                rng.set_state(words)
-                shift(rng)
-                other, _ = self._recording(learner, state, tasks, rng)
-                if not recording.is_like(other):  # it may have what a learner works out once
-                    rng.set_state(words)
-                    recording, asked = self._recording(learner, state, tasks, rng)
-                    recording.check(other)
             rng.set_state(words)
+
+            def again() -> Recording:
+                recording, _ = self._recording(learner, state, tasks, rng)
+                rng.set_state(words)
+                return recording
+
+            recording = for_any_draws(recording, again, rng)
             self._say(f"compiling the adaptation of {len(recording.graph.nodes):,} operators")
             inputs = _inputs(recording, state, tasks, rng)
             made = _AdaptProgram(Program.of(recording, self._compile, inputs), asked)

@@ -13,7 +13,7 @@ constant. A number that Python reads from a tensor is refused, unless it is a co
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from metabench.running.engines.draws import DrawRecorder, Draws
+from metabench.running.engines.draws import DrawRecorder, Draws, shift
 
 aten = torch.ops.aten
 
@@ -84,14 +84,30 @@ class Recording:
             and all(map(_equal, ours.values(), theirs.values()))
         )
 
-    def check(self, other: Recording) -> None:
-        """Compare with a recording of the same with other draws.
 
-        Raises:
-            Refused: they compute something else of their inputs.
-        """
-        if not self.is_like(other):
-            raise Refused("Python makes something else of a drawn number than a torch.Generator")
+def for_any_draws(
+    first: Recording, again: Callable[[], Recording], rng: torch.Generator
+) -> Recording:
+    """A recording that holds for other draws too, where Python has read one.
+
+    Args:
+        first: which may have what a learner works out once.
+        again: records the same, and leaves learner and generator as they were before ``first``.
+        rng: the generator, as it was before ``first``.
+
+    Raises:
+        Refused: with other draws something else is computed.
+    """
+    if not first.draws.are_read:
+        return first
+    shift(rng)
+    other = again()
+    if first.is_like(other):
+        return first
+    settled = again()
+    if not settled.is_like(other):
+        raise Refused("Python makes something else of a drawn number than a torch.Generator")
+    return settled
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]

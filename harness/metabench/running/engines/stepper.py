@@ -13,7 +13,6 @@ from torch import Tensor
 
 from metabench.plugin.contracts.episode import TaskBatch
 from metabench.plugin.contracts.learner import Learner
-from metabench.running.engines.draws import shift
 from metabench.running.engines.programs import Compile, Program, tried
 from metabench.running.engines.reads import Names, PythonReads
 from metabench.running.engines.recording import (
@@ -21,6 +20,7 @@ from metabench.running.engines.recording import (
     Recorder,
     Recording,
     Refused,
+    for_any_draws,
 )
 from metabench.running.engines.states import (
     FlatState,
@@ -214,16 +214,14 @@ class Stepper:
                 raise Refused(
                     "it reads the state through tensors that state_dict() does not return"
                 )
-            if recording.draws.are_read:
-                shift(rng)
-                other = self._made(tasks, given, share, rng).recording()
+
+            def again() -> Recording:
+                recording = self._made(tasks, given, share, rng).recording()
                 self._learner.load_state_dict(copied(snapshot))
                 rng.set_state(words)
-                if not recording.is_like(other):  # it may have what a learner works out once
-                    recording = self._made(tasks, given, share, rng).recording()
-                    self._learner.load_state_dict(copied(snapshot))
-                    rng.set_state(words)
-                    recording.check(other)
+                return recording
+
+            recording = for_any_draws(recording, again, rng)
             program = self._compiled(recording, given, share, rng)
             self._check(program, scalars, given, share, rng)
             self._learner.load_state_dict(copied(snapshot))

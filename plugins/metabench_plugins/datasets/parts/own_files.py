@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metabench import DataError, Stamp, digest
-from metabench.data import DECODING, files_of, import_archive, open_pack
+from metabench.data import DECODING, expanded, files_of, import_archive, open_pack
 from metabench_plugins.datasets.parts.class_splits import (
     Splits,
     seeded_split,
@@ -56,7 +55,7 @@ def own_pack(
         )
     if name is not None:
         return _named_pack(archive, name, preparation)
-    folder = _expanded(path or "")
+    folder = expanded(path or "")
     if not folder.exists():
         raise DataError(
             f"{folder} does not exist{_from_here(folder)}.", hint=f"path must be {archive.layout}."
@@ -70,11 +69,6 @@ def own_pack(
         return import_archive(
             dataclasses.replace(archive, name=own), folder, preparation=preparation
         )
-
-
-def _expanded(path: str) -> Path:
-    """A path with the home of a user in the place of ``~``; that of nobody is found nowhere."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser() raises RuntimeError
 
 
 def _from_here(path: Path) -> str:
@@ -141,7 +135,7 @@ def _split_file(splits: str) -> Path:
     from metabench_plugins.datasets.parts.torchmeta_bridge import split_folder
 
     owner, _, name = splits.partition(":")
-    return split_folder(name) if owner == "torchmeta" else _expanded(splits)
+    return split_folder(name) if owner == "torchmeta" else expanded(splits)
 
 
 def _named_pack(archive: Archive, name: str, preparation: Preparation | None) -> Pack:

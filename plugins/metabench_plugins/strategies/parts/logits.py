@@ -54,10 +54,10 @@ def soften(arch: Arch, choices: Mapping[str, CellChoices], *, temperature: float
     mixture: Mixture = {}
     for cell, c in choices.items():
         logits = arch[cell] / temperature if temperature != 1 else arch[cell]
-        mixture[cell] = (logits if logits.dim() == 3 else logits[None]).softmax(dim=-1)
+        mixture[cell] = _per_task(logits, shared=2).softmax(dim=-1)
         if cell + INPUTS in arch:
             pairs = arch[cell + INPUTS] / temperature
-            pairs = pairs if pairs.dim() == 2 else pairs[None]
+            pairs = _per_task(pairs, shared=1)
             nodes = torch.split(pairs, pairs_per_node(c), dim=1)
             mixture[cell + INPUTS] = torch.cat([node.softmax(dim=1) for node in nodes], dim=1)
     return mixture
@@ -76,15 +76,18 @@ def log_odds(arch: Arch, choices: Mapping[str, CellChoices], *, temperature: flo
     """
     odds: Mixture = {}
     for cell, c in choices.items():
-        logits = arch[cell].detach().double() / temperature
-        logits = logits if logits.dim() == 3 else logits[None]
+        logits = _per_task(arch[cell].detach().double() / temperature, shared=2)
         itself = torch.eye(len(c.primitives), dtype=torch.bool).to(logits.device)
         others = logits.unsqueeze(-2).masked_fill(itself, -torch.inf)
         odds[cell] = logits - others.logsumexp(dim=-1)
         if cell + INPUTS in arch:
-            pairs = arch[cell + INPUTS].detach().double()
-            odds[cell + INPUTS] = pairs if pairs.dim() == 2 else pairs[None]
+            odds[cell + INPUTS] = _per_task(arch[cell + INPUTS].detach().double(), shared=1)
     return odds
+
+
+def _per_task(logits: torch.Tensor, *, shared: int) -> torch.Tensor:
+    """Logits with a task axis, of length 1 for shared ones, which have ``shared`` axes."""
+    return logits[None] if logits.dim() == shared else logits
 
 
 def pairs_per_node(choices: CellChoices) -> list[int]:
