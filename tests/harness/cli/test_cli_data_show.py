@@ -25,8 +25,11 @@ def run(*arguments: str | Path) -> str:
 
 
 @pytest.fixture
-def tiny_suite(tmp_path: Path) -> Path:
-    """A suite over the parts of Omniglot, which the tiny one has too."""
+def tiny_suite(
+    tiny_archive: Archive, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A suite over the parts of Omniglot, which the tiny one has too and stands in for."""
+    monkeypatch.setattr(omniglot, "ARCHIVE", tiny_archive)
     source = (Path(__file__).parents[3] / "benchmarks" / "omniglot.yaml").read_text()
     file = tmp_path / "tiny.yaml"
     file.write_text(source.replace("split: maml", "split: background-evaluation"))
@@ -34,13 +37,8 @@ def tiny_suite(tmp_path: Path) -> Path:
 
 
 def test_real_data_shows_counts_pack_and_fingerprint(
-    tiny_archive: Archive,
-    tiny_folder: Path,
-    tiny_suite: Path,
-    data_root: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    tiny_archive: Archive, tiny_folder: Path, tiny_suite: Path
 ) -> None:
-    monkeypatch.setattr(omniglot, "ARCHIVE", tiny_archive)
     pack = import_archive(tiny_archive, tiny_folder)
     shown = json.loads(run(tiny_suite, "--json"))
     (source,) = shown["sources"]
@@ -62,13 +60,8 @@ def test_real_data_shows_counts_pack_and_fingerprint(
 
 
 def test_a_damaged_pack_of_another_size_hides_nothing(
-    tiny_archive: Archive,
-    tiny_folder: Path,
-    tiny_suite: Path,
-    data_root: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    tiny_archive: Archive, tiny_folder: Path, tiny_suite: Path
 ) -> None:
-    monkeypatch.setattr(omniglot, "ARCHIVE", tiny_archive)
     good = import_archive(tiny_archive, tiny_folder)
     other = import_archive(tiny_archive, tiny_folder, preparation=Preparation(size=8)).folder
     (other / "index.json").write_text("{}")
