@@ -75,12 +75,22 @@ def _unlike(records: Sequence[RunRecord]) -> Iterator[str]:
         if len({own[name] for own in conditions if name in own}) > 1:
             for fact, own in zip(facts, conditions, strict=True):
                 fact[name] = own.get(name, _UNKNOWN)
+    alike: dict[tuple[str, ...], list[str]] = {}
     for name in facts[0]:
+        alike.setdefault(tuple(fact[name] for fact in facts), []).append(name)
+    for values, parts in alike.items():
         seeds: dict[str, list[str]] = {}
-        for fact, (seed, _) in zip(facts, made, strict=True):
-            seeds.setdefault(fact[name], []).append(str(seed))
+        for value, (seed, _) in zip(values, made, strict=True):
+            seeds.setdefault(value, []).append(str(seed))
         if len(seeds) > 1:
-            yield ", ".join(
-                f"{name} {value} for seed{'s' * (len(of) > 1)} {', '.join(of)}"
-                for value, of in seeds.items()
-            )
+            yield _by_seeds(parts, seeds)
+
+
+def _by_seeds(names: Sequence[str], seeds: Mapping[str, Sequence[str]]) -> str:
+    """What had each value for which seeds; names that had the same values stand once."""
+    shared = f"{', '.join(names)}: " if len(names) > 1 else ""
+    own = "" if shared else f"{names[0]} "
+    return shared + ", ".join(
+        f"{own}{value} for seed{'s' * (len(of) > 1)} {', '.join(of)}"
+        for value, of in seeds.items()
+    )

@@ -81,6 +81,15 @@ def test_older_records_are_told_apart_by_their_revision(tmp_path: Path) -> None:
     assert unlike(records_of(results)) == "revision r1 for seed 0, revision r2-dirty for seed 1"
 
 
+def test_parts_that_changed_together_are_named_together(tmp_path: Path) -> None:
+    before, after = ({"learner maml": v, "network mlp": v, "harness": v + "!"} for v in "ab")
+    results = runs_with(tmp_path, {"code": before}, {"code": before}, {"code": after})
+    assert unlike(records_of(results)) == (
+        "learner maml, network mlp: a for seeds 0, 1, b for seed 2; "
+        "harness a! for seeds 0, 1, harness b! for seed 2"
+    )
+
+
 def test_equal_code_is_not_spoken_of(tmp_path: Path) -> None:
     gpus = ({**MADE, "device": f"cuda:{i} (NVIDIA H200)"} for i in range(2))
     results = runs_with(tmp_path, *gpus)
