@@ -21,7 +21,7 @@ from metabench.results.paired_scores import (
     sources_of,
     weights_of,
 )
-from metabench.stats import Blocks, contrast
+from metabench.stats import Blocks, adjusted_too_far, contrast
 from metabench.text import counted
 
 
@@ -147,6 +147,9 @@ def _with_learner(
     reason, wanted = seeds_wanted(left, right)
     if reason:
         raise _NoNumberError("undecided", f"{reason}; {wanted[0].lower()}{wanted[1:].rstrip('.')}")
+    n_pairs = len(claim.columns) * len(claim.left) * len(claim.right)
+    if reason := adjusted_too_far(len(left.runs), len(right.runs), n_pairs=n_pairs):
+        raise _NoNumberError("undecided", reason)
     shared = shared_scores(left, right)
     if not min(len(shared.keys[source]) for source in weights):
         raise _NoNumberError("not comparable", "the two sides were not tested on the same episodes")

@@ -39,10 +39,33 @@ def test_two_seeds_in_full_need_no_scope(tmp_path: Path) -> None:
         add(tmp_path, "mnas", level=0.6, seed=seed)
         add(tmp_path, "maml", level=0.5, seed=seed)
     assert one(tmp_path).said == "supported"
+
+
+def test_a_supported_claim_has_the_scope_of_all_its_pairs(tmp_path: Path) -> None:
+    for seed in range(3):
+        add(tmp_path, "mnas", level=0.6, seed=seed)
+        add(tmp_path, "maml", level=0.5, seed=seed)
     add(tmp_path, "hsml", level=0.4)
     found = one(tmp_path, claim(right=["maml", "hsml"]))
     assert [pair.said for pair in found.pairs] == ["supported", "supported (one seed)"]
-    assert found.said == "supported (one seed)"  # it rests on both
+    assert found.said == "supported (one seed)"
+
+
+def test_two_seeds_decide_no_claim_with_several_pairs(tmp_path: Path) -> None:
+    """Their intervals hold at 95 %, and at the higher levels of several pairs they do not."""
+    for seed in (0, 1):
+        add(tmp_path, "mnas", level=0.6, seed=seed)
+        for learner in ("maml", "hsml"):
+            add(tmp_path, learner, level=0.5, seed=seed)
+    found = one(tmp_path, claim(right=["maml", "hsml"]))
+    assert found.said == "undecided"
+    assert {(pair.difference, pair.reason) for pair in found.pairs} == {
+        (
+            None,
+            "with 2 seeds, intervals adjusted for 2 pairs are too narrow: each side needs at "
+            "least 3",
+        )
+    }
 
 
 def test_two_seeds_against_more_decide_nothing(tmp_path: Path) -> None:
@@ -61,7 +84,7 @@ def test_two_seeds_against_more_decide_nothing(tmp_path: Path) -> None:
 
 
 def test_a_refuted_claim_has_the_scope_of_the_pair_that_refutes_it(tmp_path: Path) -> None:
-    for seed in (0, 1):
+    for seed in range(3):
         add(tmp_path, "mnas", level=0.5, seed=seed)
         add(tmp_path, "maml", level=0.6, seed=seed)
     add(tmp_path, "hsml", level=0.4)
