@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metabench.errors import DataError, UsageError
+from metabench.planning.asked_steps import check_asked_steps, notes_on_asked_steps
 from metabench.planning.compatibility import (
     check_architecture,
     check_data,
@@ -126,7 +127,7 @@ class PlannedRun:
         evaluations: further evaluations of the trained weights.
         changes: the values of its ``--set`` options, by scope and name.
         metrics: further metrics of the meta-test's predictions, by name.
-        notes: sentences about the data that the user should read.
+        notes: sentences that the user should read, about the data or about what is set.
         told_by: what tells the run from others of its grid, besides learner, setting and seed.
         plan: digest of the plan file that asks for the run; empty for a command.
         tuned: how its values were chosen, of values from a tuning.
@@ -176,7 +177,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
 
 
 def notes_of(runs: Iterable[PlannedRun]) -> list[str]:
-    """What the user should read about the data of some runs, each sentence once."""
+    """What the user should read about some runs before they are made, each sentence once."""
     return list(dict.fromkeys(note for run in runs for note in run.notes))
 
 
@@ -245,11 +246,14 @@ def _resolved(
     for learner in request.learners:
         with _collected(misfits):
             spec = catalog.learner(learner)
-            specs += [
+            found = [
                 resolve(request, suite, spec, catalog, setting=setting, seed=seed)
                 for setting in settings
                 for seed in request.seeds
             ]
+            for one in found[:1]:
+                check_asked_steps(one, request.changes, catalog)
+            specs += found
     return _Part(request, suite, sources, metrics, specs)
 
 
@@ -325,7 +329,7 @@ def _planned(
             part.suite.evaluations,
             changes,
             part.metrics,
-            notes,
+            (*notes, *notes_on_asked_steps(spec, changes, catalog)),
             told_by=(*([part.suite.name] if several_suites else []), *swept),
         )
 

@@ -167,7 +167,7 @@ def test_images_are_only_cropped_where_a_suite_can_open_them(command: str, tmp_p
             with pytest.raises(UsageError, match=rf"^--crop box does not apply to {name}, "):
                 run(command, name, *([tmp_path] if command == "import" else []), "--crop", "box")
     for name in crops:
-        with pytest.raises(DataError, match=r"does not hold|holds no"):  # of the files, not the option
+        with pytest.raises(DataError, match=r"does not hold|holds no"):
             run("import", name, tmp_path, "--crop", "box")
 
 
