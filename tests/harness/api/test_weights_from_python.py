@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -171,3 +172,5 @@ def test_values_of_one_learner_are_swept_on_weights_from_elsewhere(tmp_path: Pat
     planned = plan_of([path], load_catalog(), learner="maml", network=None, note=print, **test)
     assert [one.spec.learner.params["inner_lr"] for one in planned] == [0.1, 0.2]
     assert [one.told_by[-1] for one in planned] == ["inner_lr=0.1", "inner_lr=0.2"]
+    code, printed = invoke(*shlex.split(planned[0].command)[1:], "--limit", 1, "--out", tmp_path)
+    assert code == 0, printed
