@@ -324,7 +324,8 @@ def _planned(
                 check_functions_of(spec, catalog)
         names = {scope: name for scope, (name,) in _names_by_scope([spec]).items()}
         changes = applying(request.changes, names)
-        swept, idle = request.swept, ()
+        swept = request.swept
+        idle: tuple[str, ...] = ()
         if not catalog.learner(spec.learner.name).trains:
             idle = tuple(changes.pop("budget", {}))
             swept = tuple(one for one in swept if parts_of_scope(one[0])[0] != "budget")
