@@ -11,6 +11,7 @@ from metabench.api.executing import HowToRun, prepare
 from metabench.api.plugins import catalog_with
 from metabench.api.running import Runs, changes_from, ended, execute, print_ends, say
 from metabench.errors import DataError, UsageError
+from metabench.text import counted
 
 if TYPE_CHECKING:
     from metabench.planning.evaluating import WeightsTest
@@ -119,6 +120,7 @@ def evaluate(
         found,
         learner=learner,
         network=network,
+        note=_say_note,
         suite=None if suite is None else str(suite),
         setting=setting,
         budget=budget,
@@ -129,11 +131,15 @@ def evaluate(
         plugin_files=files,
     )
     for note in notes_of(planned):
-        say(f"Note: {note}")
+        _say_note(note)
     how = HowToRun(out=Path(out), jobs=jobs, device=device, threads=threads, plugin_files=files)
     work, todo = prepare(planned, how, found)
     outcomes = execute(work, todo, found, show=on_event or print_ends)
     return ended(outcomes, how.out, check=check)
+
+
+def _say_note(note: str) -> None:
+    say(f"Note: {note}")
 
 
 def plan_of(
@@ -142,6 +148,7 @@ def plan_of(
     *,
     learner: str | None,
     network: str | None,
+    note: Callable[[str], None],
     **test: Any,
 ) -> list[PlannedRun]:
     """The tests of some weights.
@@ -151,12 +158,14 @@ def plan_of(
         catalog: the plugins.
         learner: for weights from elsewhere.
         network: likewise.
+        note: called with a sentence on what of a folder is not tested.
         test: fields of :class:`~metabench.planning.evaluating.WeightsTest`. Several values of a
             change are tests of their own.
 
     Raises:
         UsageError: when there are none, or a learner is named that the weights have already, or
             is missing.
+        DataError: when a folder has no trained run.
     """
     from metabench.planning.evaluating import WeightsTest, plan_foreign, plan_test
     from metabench.planning.overrides import combinations, swept_in
@@ -167,7 +176,7 @@ def plan_of(
     tests = [WeightsTest(**{**test, "changes": one}) for one in combinations(test["changes"])]
     swept = swept_in(test["changes"])
     planned: list[PlannedRun] = []
-    for path in (place for named in paths for place in _weights_at(named)):
+    for path in (place for named in paths for place in _weights_at(named, note=note)):
         known = read_trained(path)
         if known is None:
             found = digest_of_foreign(path)
@@ -200,24 +209,59 @@ def _labelled_by_sweep(
     return replace(planned, told_by=(*planned.told_by, *words))
 
 
-def _weights_at(path: Path) -> list[Path]:
+def _weights_at(path: Path, *, note: Callable[[str], None]) -> list[Path]:
     """The weights that a path names: a file, or each trained run in a folder.
 
-    Tests of given weights are passed over, unless one is named itself.
+    A run in a folder that has none is passed over, and so is one that tests given weights; a note
+    says which.
     """
-    from metabench.results.folders import run_folders
-    from metabench.results.store import RunStore
+    from metabench.results.folders import look_below
 
     if not path.is_dir() or (path / "run.json").is_file():
         return [path]
-    found = []
-    for folder in run_folders(path):
-        record = RunStore(folder).read_record()
-        if record is not None and record.spec.has_weights and record.spec.weights is None:
+    below = look_below(path)
+    for problem in below.problems:
+        note(problem)
+    found: list[Path] = []
+    others: dict[tuple[str, str], list[str]] = {}
+    for folder in below.holding("run.json"):
+        learner, lacking = _lacking(folder)
+        if lacking:
+            others.setdefault(lacking, []).append(learner)
+        else:
             found.append(folder)
+    said = ", ".join(
+        f"{counted(len(learners), *words)} ({', '.join(dict.fromkeys(learners))})"
+        for words, learners in others.items()
+    )
     if not found:
-        raise DataError(f"There is no trained run below {path}.", hint="Name another folder.")
+        raise DataError(
+            f"There is no trained run below {path}{f', but {said}' if said else ''}.",
+            hint="Name another folder.",
+        )
+    if said:
+        note(f"Not tested of {path}: {said}.")
     return found
+
+
+def _lacking(folder: Path) -> tuple[str, tuple[str, str] | None]:
+    """The learner of a run, and what the run is where it has no weights of its own training."""
+    from metabench.results.store import RunStore
+
+    store = RunStore(folder)
+    record = store.read_record()
+    if record is None:  # somebody removed it just now
+        return "", ("removed run", "removed runs")
+    spec, lacking = record.spec, None
+    if spec.weights is not None:
+        lacking = ("test of given weights", "tests of given weights")
+    elif not spec.has_weights:
+        lacking = ("run without training", "runs without training")
+    elif record.status not in ("done", "trained"):
+        lacking = ("unfinished run", "unfinished runs")
+    elif not store.tested_weights(spec.protocol.selection).exists():
+        lacking = ("run whose weights are gone", "runs whose weights are gone")
+    return spec.learner.name, lacking
 
 
 def _request_of_foreign(

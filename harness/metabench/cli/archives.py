@@ -73,11 +73,25 @@ def preparation_of(
     archive: Archive,
     preset: str | None,
     *,
+    dataset: str,
     size: int | None,
     resize: str | None,
     crop: str | None,
 ) -> Preparation | None:
-    """The named preset, or the archive's own preparation, with the user's options on top."""
+    """The named preset, or the archive's own preparation, with the user's options on top.
+
+    Args:
+        archive: how the dataset is published.
+        preset: of the archive; None for its own preparation.
+        dataset: its name.
+        size: of the images; None for that of the preset.
+        resize: the filter; None for that of the preset.
+        crop: how images are cropped; None for as in the preset.
+
+    Raises:
+        UsageError: for unknown names, and what no suite could open.
+    """
+    from metabench.cli.context import catalog
     from metabench.data import Preparation, ResizeFilter
     from metabench.data.archive import Crop
 
@@ -100,4 +114,10 @@ def preparation_of(
                 hint="Leave it out: vectors are packed as they are.",
             )
         return None
+    if crop == "box" and "crop" not in catalog().dataset(dataset).params_model().model_fields:
+        raise UsageError(
+            f"--crop box does not apply to {dataset}, which knows no bounding boxes: no suite "
+            "could open the pack.",
+            hint="Leave it out: the whole images are packed.",
+        )
     return Preparation.model_validate({**base.model_dump(), **given})

@@ -131,7 +131,7 @@ def fetch(
     from metabench.data import fetch_archive
 
     archive = archive_of(name)
-    preparation = preparation_of(archive, preset, size=size, resize=resize, crop=crop)
+    preparation = preparation_of(archive, preset, dataset=name, size=size, resize=resize, crop=crop)
     with _progress() as report:
         pack = fetch_archive(archive, preparation=preparation, report=report)
     _say_packed(pack)
@@ -171,7 +171,7 @@ def import_(
     from metabench.data import import_archive
 
     archive = under_name(archive_of(name), own_name, path)
-    preparation = preparation_of(archive, preset, size=size, resize=resize, crop=crop)
+    preparation = preparation_of(archive, preset, dataset=name, size=size, resize=resize, crop=crop)
     with _progress() as report:
         pack = import_archive(
             archive, path, preparation=preparation, report=report, follow_links=follow_links

@@ -79,7 +79,6 @@ def evaluate(
     from metabench.cli.context import catalog, plugin_files
     from metabench.cli.progress import progress
     from metabench.cli.run import finish, parse_names
-    from metabench.cli.screen import say
     from metabench.planning.overrides import parse_changes
     from metabench.planning.plan import notes_of
 
@@ -89,6 +88,7 @@ def evaluate(
         found,
         learner=learner,
         network=network,
+        note=_say_note,
         suite=suite,
         setting=setting,
         budget=budget,
@@ -99,7 +99,7 @@ def evaluate(
         plugin_files=plugin_files(),
     )
     for note in notes_of(planned):
-        say(f"Note: {note}", fg="yellow")
+        _say_note(note)
     how = HowToRun(
         plugin_files=plugin_files(),
         **{name: options[name] for name in ("out", "jobs", "device", "threads")},
@@ -108,3 +108,9 @@ def evaluate(
     with progress(len(todo)) as show:
         outcomes = execute(work, todo, found, show=show)
     finish(outcomes)
+
+
+def _say_note(note: str) -> None:
+    from metabench.cli.screen import say
+
+    say(f"Note: {note}", fg="yellow")

@@ -401,6 +401,30 @@ def training_phases(spec: RunSpec, catalog: Catalog) -> Sequence[Phase]:
     return phases
 
 
+def check_ensemble(spec: RunSpec, catalog: Catalog) -> None:
+    """Refuse an ensemble of more weights than a training judges on meta-validation.
+
+    Raises:
+        UsageError: with the number of times that it does.
+    """
+    training = spec.training
+    if training.ensemble is None or not training.meta_steps:
+        return
+    phases, every = training_phases(spec, catalog), training.validates_every
+    starts = first_steps(phases, training.meta_steps)
+    judged = sum(
+        stop // every - first // every + (stop % every > 0)
+        for phase, first, stop in zip(phases, starts, starts[1:], strict=False)
+        if phase.selects
+    )
+    if judged < training.ensemble:
+        raise UsageError(
+            f"An ensemble of {training.ensemble} weights needs as many meta-validations, but "
+            f"learner {spec.learner.name} has {judged} in {training.meta_steps:,} meta-steps.",
+            hint="Use --set budget.val_every=N for more of them, or a smaller budget.ensemble.",
+        )
+
+
 MOST_EXAMPLES = 100_000
 """Tasks, or labelled examples, of one meta-step at most."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metabench.errors import DataError, MetabenchError, UsageError, unknown
+from metabench.planning.asked_steps import check_asked_steps, notes_on_asked_steps
 from metabench.planning.compatibility import check_data
 from metabench.planning.metrics import check_metrics
 from metabench.planning.overrides import Changes, changes_of, scope_in_words, written
@@ -143,6 +144,7 @@ def plan_test(weights: TrainedWeights, request: WeightsTest, catalog: Catalog) -
             "weights": own,
         }
     )
+    check_asked_steps(tested, changes, catalog)
     check_data(tested, loaded, catalog)
     _check_examples(trained, tested, loaded, catalog)
     evaluations = {} if suite is None else suite.evaluations
@@ -161,6 +163,7 @@ def plan_test(weights: TrainedWeights, request: WeightsTest, catalog: Catalog) -
         evaluations,
         changes,
         request.metrics if suite is None else check_metrics(suite, request.metrics, catalog),
+        notes_on_asked_steps(tested, changes, catalog),
         told_by=(own.words,),
         weights=weights.path,
         facts=weights.facts,
@@ -199,6 +202,8 @@ def plan_foreign(
         training = planned.spec.training.model_copy(update={"meta_steps": 0})
         spec = planned.spec.model_copy(update={"weights": own, "training": training})
         words = shlex.split(planned.command)[2:]
+        at = words.index("--seed")  # of a training; the random draws of this test have seed 0
+        words = [*words[:at], *words[at + 2 :]]
         found.append(
             replace(
                 planned,

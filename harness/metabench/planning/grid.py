@@ -183,9 +183,19 @@ class Grid(Frozen):
         """The suites by the name or path that was given.
 
         Raises:
-            UsageError: as :func:`~metabench.planning.plan.suite_of`.
+            UsageError: as :func:`~metabench.planning.plan.suite_of`, and for two of one name.
         """
-        return {name: suite_of(name, catalog) for name in self.suites}
+        found: dict[str, Suite] = {}
+        for given in self.suites:
+            suite = suite_of(given, catalog)
+            other = next((known for known, one in found.items() if one.name == suite.name), given)
+            if other != given:
+                raise UsageError(
+                    f"{other} and {given} are both suite {suite.name}.",
+                    hint="Name one of them, or make a command of each.",
+                )
+            found[given] = suite
+        return found
 
     def _requests(
         self, suites: Mapping[str, Suite], plugin_files: tuple[Path, ...]

@@ -7,14 +7,17 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metabench.errors import DataError, UsageError
+from metabench.planning.asked_steps import check_asked_steps, notes_on_asked_steps
 from metabench.planning.compatibility import (
     check_architecture,
     check_data,
+    check_ensemble,
     check_functions_of,
     check_layers,
     check_searchable,
@@ -31,6 +34,7 @@ from metabench.planning.overrides import (
     applying,
     changes_of,
     check_names,
+    parts_of_scope,
     scope_in_words,
     sweep_in_words,
     written,
@@ -126,7 +130,7 @@ class PlannedRun:
         evaluations: further evaluations of the trained weights.
         changes: the values of its ``--set`` options, by scope and name.
         metrics: further metrics of the meta-test's predictions, by name.
-        notes: sentences about the data that the user should read.
+        notes: sentences that the user should read, about the data or about what is set.
         told_by: what tells the run from others of its grid, besides learner, setting and seed.
         plan: digest of the plan file that asks for the run; empty for a command.
         tuned: how its values were chosen, of values from a tuning.
@@ -176,7 +180,7 @@ def plan(request: RunRequest, catalog: Catalog) -> list[PlannedRun]:
 
 
 def notes_of(runs: Iterable[PlannedRun]) -> list[str]:
-    """What the user should read about the data of some runs, each sentence once."""
+    """What the user should read about some runs before they are made, each sentence once."""
     return list(dict.fromkeys(note for run in runs for note in run.notes))
 
 
@@ -245,11 +249,14 @@ def _resolved(
     for learner in request.learners:
         with _collected(misfits):
             spec = catalog.learner(learner)
-            specs += [
+            found = [
                 resolve(request, suite, spec, catalog, setting=setting, seed=seed)
                 for setting in settings
                 for seed in request.seeds
             ]
+            for one in found[:1]:
+                check_asked_steps(one, request.changes, catalog)
+            specs += found
     return _Part(request, suite, sources, metrics, specs)
 
 
@@ -308,6 +315,7 @@ def _planned(
         if loaded and spec.seed == request.seeds[0]:
             with _collected(misfits):
                 check_data(spec, loaded, catalog)
+                check_ensemble(spec, catalog)
                 check_vectors(spec, loaded[0], catalog)
                 check_layers(spec, loaded[0], catalog)
                 check_state(spec, loaded[0], catalog)
@@ -316,8 +324,17 @@ def _planned(
                 check_functions_of(spec, catalog)
         names = {scope: name for scope, (name,) in _names_by_scope([spec]).items()}
         changes = applying(request.changes, names)
+        swept = request.swept
+        idle: tuple[str, ...] = ()
+        if not catalog.learner(spec.learner.name).trains:
+            idle = tuple(changes.pop("budget", {}))
+            swept = tuple(one for one in swept if parts_of_scope(one[0])[0] != "budget")
+        lengths = (
+            f"Learner {spec.learner.name} does not train, so budget.{name} changes nothing of it."
+            for name in idle
+        )
         stamps = dict.fromkeys((*stamps_of_request(request, changes, spec.sources), *of_data))
-        swept = sweep_in_words(request.changes, request.swept, names)
+        told = sweep_in_words(request.changes, swept, names)
         yield PlannedRun(
             spec,
             tuple(stamps),
@@ -325,8 +342,8 @@ def _planned(
             part.suite.evaluations,
             changes,
             part.metrics,
-            notes,
-            told_by=(*([part.suite.name] if several_suites else []), *swept),
+            (*notes, *notes_on_asked_steps(spec, changes, catalog), *lengths),
+            told_by=(*([part.suite.name] if several_suites else []), *told),
         )
 
 
@@ -421,14 +438,13 @@ def resolve(
         )
     space = _space(request, suite, learner, catalog, setting=setting)
     strategy = _strategy(request, suite, learner, space, catalog, setting=setting)
-    training = budget.training_of(
-        learner.name,
-        changes_of(changes, "budget", learner.name),
-        setting=setting,
-        of_plugin=defaults_for(learner, suite).training_of(
-            learner.name, setting=setting, budget=request.budget
-        ),
+    of_plugin = defaults_for(learner, suite).training_of(
+        learner.name, setting=setting, budget=request.budget
     )
+    length = partial(budget.training_of, learner.name, setting=setting, of_plugin=of_plugin)
+    training = length(changes_of(changes, "budget", learner.name))
+    if not learner.trains:  # what a user sets of its training is valid, and no part of the run
+        training = length({}).model_copy(update={"meta_steps": 0})
     if training.ensemble is not None and protocol.selection != "meta-val":
         raise UsageError(
             f"An ensemble of {training.ensemble} weights needs their meta-validation scores, but "
@@ -445,7 +461,7 @@ def resolve(
         metric_version=catalog.metric(suite.metric).version,
         sources=(),
         protocol=protocol,
-        training=training if learner.trains else training.model_copy(update={"meta_steps": 0}),
+        training=training,
         learner=_learner(request, suite, learner, setting=setting, searched=strategy is not None),
         space=space,
         strategy=strategy,
@@ -546,13 +562,22 @@ def _checked(
 ) -> dict[str, Any]:
     """The fields ``params`` and ``files`` of a choice."""
     checked = validated(model, params, what=what, owner=owner)
-    for name, value in checked:
-        if isinstance(value, float) and not math.isfinite(value):
+    for name, value in checked.model_dump().items():
+        if not _finite(value):
             raise UsageError(
                 f"{what}.{name}={value} is not valid for {owner}: a record holds finite numbers.",
-                hint=f"Use --set {what}.{name}=NUMBER.",
+                hint=f"Use --set {what}.{name}=VALUE with finite numbers.",
             )
     return {"params": checked.model_dump(mode="json"), "files": files_of(checked)}
+
+
+def _finite(value: Any) -> bool:
+    """Whether all numbers in a value of a parameter are finite."""
+    if isinstance(value, Mapping):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def source_choices(

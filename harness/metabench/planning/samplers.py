@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -69,8 +68,10 @@ class Sampler:
         if self.name == "tpe":
             _optuna()
         if self.name == "grid":
-            n = prod(len(_listed(one)) for one in self.study.parameters)
-            if n > MAX_TRIALS:
+            for one in self.study.parameters:
+                _listed(one)
+            n = self.study.size
+            if n is not None and n > MAX_TRIALS:
                 raise UsageError(
                     f"The grid of {self.study.name} has {n:,} trials, more than {MAX_TRIALS:,}.",
                     hint="Use --sampler random --trials N.",

@@ -109,7 +109,12 @@ def defaults_for(spec: Spec, suite: Suite) -> SuiteDefaults:
     Raises:
         UsageError: as :func:`own_defaults`.
     """
-    return own_defaults(spec).get(suite.name, SuiteDefaults())
+    return defaults_of(spec, suite.name)
+
+
+def defaults_of(spec: Spec, suite: str) -> SuiteDefaults:
+    """What a description brings for the suite of a name; raises as :func:`own_defaults`."""
+    return own_defaults(spec).get(suite, SuiteDefaults())
 
 
 def params_in(spec: Spec, suite: Suite, *, setting: str, budget: str) -> dict[str, Any]:
@@ -151,7 +156,7 @@ def doubts_about(spec: Spec, catalog: Catalog) -> list[str]:
             f"In the values of {owner} for suite {name}: {said}"
             for said in (
                 *_lost(own, load_suite(catalog.suites[name])),
-                *_foreign(own, spec, catalog),
+                *_foreign(own, spec, catalog, suite=name),
             )
         )
     return found
@@ -190,9 +195,30 @@ def _lost(own: SuiteDefaults, suite: Suite) -> Iterator[str]:
                 yield error.in_full
 
 
-def _foreign(own: SuiteDefaults, spec: Spec, catalog: Catalog) -> Iterator[str]:
-    """Names of what the plugin does not provide: it may give values to its own things alone."""
-    named: dict[str, list[str]] = {
+def _foreign(own: SuiteDefaults, spec: Spec, catalog: Catalog, *, suite: str) -> Iterator[str]:
+    """Names whose values are not used: each thing has what its own description brings for it."""
+    named, provided = _named_in(own), _provided_beside(spec, catalog)
+    tables: Mapping[SuiteKind, Mapping[str, Spec]] = {
+        "learners": catalog.learners,
+        "spaces": catalog.search_spaces,
+        "strategies": catalog.nas_strategies,
+    }
+    for field, kind, word in _KINDS.values():
+        for name in dict.fromkeys(named[field]):
+            if name not in provided.get(kind, ()):
+                yield f"The plugin does not provide the {word} {name!r}; its values are not used."
+                continue
+            other = tables[field].get(name)
+            if other is not None and name not in _named_in(defaults_of(other, suite))[field]:
+                yield (
+                    f"The {word} {name!r} does not bring these values itself, so they are not "
+                    "used; give them in its own description."
+                )
+
+
+def _named_in(own: SuiteDefaults) -> dict[SuiteKind, list[str]]:
+    """The things that values for a suite are about."""
+    return {
         "learners": [
             *(name for _, layer in own.layers() for name in layer.learners),
             *own.backends,
@@ -202,11 +228,6 @@ def _foreign(own: SuiteDefaults, spec: Spec, catalog: Catalog) -> Iterator[str]:
         "spaces": [name for _, layer in own.layers() for name in layer.spaces],
         "strategies": [name for _, layer in own.layers() for name in layer.strategies],
     }
-    provided = _provided_beside(spec, catalog)
-    for field, kind, word in _KINDS.values():
-        for name in dict.fromkeys(named[field]):
-            if name not in provided.get(kind, ()):
-                yield f"The plugin does not provide the {word} {name!r}; its values are not used."
 
 
 def _provided_beside(spec: Spec, catalog: Catalog) -> Mapping[str, tuple[str, ...]]:

@@ -165,6 +165,13 @@ class Parameter:
         return range(int(bounds.low), int(bounds.high) + 1) if bounds.whole else None
 
     @property
+    def count(self) -> int | None:
+        """How many values there are, which may be more than a list can have; None as above."""
+        if not isinstance(self.values, Range):
+            return len(self.values)
+        return int(self.values.high) - int(self.values.low) + 1 if self.values.whole else None
+
+    @property
     def ends(self) -> tuple[Any, ...]:
         """Values that have to be valid so that all are."""
         if isinstance(self.values, Range):
@@ -197,9 +204,9 @@ class Study:
     @property
     def size(self) -> int | None:
         """How many combinations of values there are; None where they cannot be counted."""
-        listed = [one.listed for one in self.parameters]
-        known = [values for values in listed if values is not None]
-        return prod(map(len, known)) if len(known) == len(listed) else None
+        counts = [one.count for one in self.parameters]
+        known = [count for count in counts if count is not None]
+        return prod(known) if len(known) == len(counts) else None
 
     def grid(self, values: Mapping[str, Any]) -> Grid:
         """The grid of runs with some values, by path of a parameter."""

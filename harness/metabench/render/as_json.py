@@ -40,7 +40,7 @@ def _row(row: Row, *, columns: tuple[str, ...]) -> dict[str, Any]:
 
 def _about(row: Row) -> dict[str, Any]:
     values = asdict(row)
-    del values["cells"], values["facts"], values["versions"]
+    del values["cells"], values["facts"], values["versions"], values["seedless"]
     return {"learner": values.pop("learner"), "variant": row.variant, **values}
 
 

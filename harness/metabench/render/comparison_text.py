@@ -94,7 +94,8 @@ def _legend(comparison: Comparison) -> list[str]:
     counts = f"{n} episodes" + (" per source" if len(comparison.columns) > 1 else "")
     of_p = "is adjusted after Holm"
     if last.difference.speaks_of_learners:
-        counts = f"{' and '.join(map(str, last.difference.n_seeds))} seeds, {counts}"
+        seeds = " and ".join(str(n) for n in last.difference.n_seeds if n)
+        counts = f"{seeds} seeds, {counts}"
         of_p = "covers episodes, not seeds"
     lines = [
         f"Scores in {_units(comparison)}, {comparison.direction}; {counts}.",

@@ -40,21 +40,22 @@ def _marks(grid: TextTable, *, best: str, tied: str) -> list[str]:
 
 def _formula(n_seeds: tuple[int, ...]) -> str:
     """How the intervals of differences are computed, for rows with so many seeds."""
-    several = sum(n > 1 for n in n_seeds)
+    several, without = sum(n > 1 for n in n_seeds), n_seeds.count(0)
     if not several:
         return _OF_NETWORKS
-    if several < 2:
+    if several + without < 2:
         return f"{_OF_NETWORKS} and {SEEDS_AVERAGED}"
-    if several == len(n_seeds):
+    cases = ["one of the two rows has one seed"] if 1 in n_seeds else []
+    cases += ["neither is trained"] if without > 1 else []
+    if not cases:
         return OF_LEARNERS
-    return (
-        f"{OF_LEARNERS}; if one of the two rows has one seed, {_OF_NETWORKS} and {SEEDS_AVERAGED}"
-    )
+    averaged = f" and {SEEDS_AVERAGED}" if 1 in n_seeds else ""
+    return f"{OF_LEARNERS}; if {' or '.join(cases)}, {_OF_NETWORKS}{averaged}"
 
 
 def _uneven(n_seeds: tuple[int, ...]) -> str:
     """The reason that two rows of a table may have in their numbers of seeds."""
-    pairs = combinations(sorted(set(n_seeds)), 2)
+    pairs = combinations(sorted(set(n_seeds) - {0}), 2)
     reasons = [reason for pair in pairs if (reason := uneven_seeds(*pair))]
     return f", or because {reasons[0]}" if reasons else ""
 

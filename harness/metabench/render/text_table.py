@@ -66,7 +66,7 @@ class TextTable:
         numeric: per column, whether it is aligned on the right.
         rows: as many entries as there are headings.
         notes: lists below the table, each with its heading.
-        n_seeds: of each row of ours.
+        n_seeds: of each row of ours; 0 of one that is not trained.
         lettered: whether letters say which rows are compared.
     """
 
@@ -108,7 +108,7 @@ def _grid(table: Table) -> TextTable:
             )
             for row in table.rows
         ),
-        n_seeds=tuple(len(row.seeds) for row in table.rows),
+        n_seeds=tuple(row.n_seeds for row in table.rows),
         lettered=any(row.conditions for row in table.rows),
     )
 
@@ -143,7 +143,7 @@ def _paper_grid(table: PaperTable) -> TextTable:
             (DEVIATIONS, tuple(plain(str(one)) for one in table.deviations)),
             ("Remarks", tuple(map(plain, table.remarks))),
         ),
-        n_seeds=tuple(len(row.seeds) for row in ours),
+        n_seeds=tuple(row.n_seeds for row in ours),
         lettered=any(row.conditions for row in ours),
     )
 

@@ -177,7 +177,7 @@ class _Sharing:
         shared = self._shared[pair]
         weights = weights_of(column, sources_of(left.spec))
         try:
-            found = contrast(shared.left, shared.right, weights=weights)
+            found = contrast(shared.left, shared.right, weights=weights, seedless=shared.seedless)
         except ValueError:  # no episode of a source is shared, or two seeds are held against more
             return None
         return None if math.isnan(found.standard_error) else found  # NaN of a single episode

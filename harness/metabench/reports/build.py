@@ -145,6 +145,7 @@ def _row(config: Configuration, *, facts: tuple[str, ...], interval: IntervalKin
         normalization=records[0].query_statistics,
         runs=tuple(record.run_id for record in records),
         cells=_cells(config, interval=interval_of(config, interval)),
+        seedless=config.seedless,
     )
 
 
@@ -156,7 +157,8 @@ def _phases(config: Configuration) -> dict[str, str]:
 def _cells(config: Configuration, *, interval: IntervalKind) -> dict[str, TableCell]:
     """A cell per source, and their average where no source is without episodes."""
     sources = [source.source for source in config.spec.sources]
-    scores = {name: config.of_source(name) for name in sources}
+    rows = slice(1 if config.seedless else None)
+    scores = {name: config.of_source(name)[rows] for name in sources}
     found = {name: block for name, block in scores.items() if block.size}
     intervals = {name: _interval(block, interval=interval) for name, block in found.items()}
     if len(found) == len(sources):

@@ -40,7 +40,7 @@ _FORMULAS: dict[IntervalKind, str] = {
     "bootstrap": f"{FORMULAS['bootstrap']}, where n counts episodes",
     "seeds": _OF_SEEDS,
 }
-_NO_INTERVAL = "A row with one seed has no interval."
+_NO_INTERVAL = "A row with one seed, or without training, has no interval."
 
 
 _TESTED = {
@@ -69,7 +69,8 @@ def scores_notes(
 ) -> list[str]:
     """What the numbers are, and what their interval is; the first begins with a small letter."""
     kinds = {interval_of(config, interval) for config in configs} or {"field"}
-    mixed, single = len(kinds) > 1, [len(config.runs) == 1 for config in configs]
+    mixed = len(kinds) > 1
+    single = [len(config.runs) == 1 or config.seedless for config in configs]
     kind: IntervalKind = "seeds" if mixed else min(kinds)
     notes = [f"{metric.words} on the query sets of meta-test episodes: {_FORMULAS[kind]}."]
     averages = any(len(config.spec.sources) > 1 for config in configs)
@@ -292,6 +293,18 @@ UNEQUAL_SIZES = 1.5
 
 _MANY = 3
 """From this number on, learners with the same training length are not named one by one."""
+
+
+def seedless_note(configs: Sequence[Configuration]) -> str:
+    """Which configurations of several have no seeds, and what follows; "" where all have."""
+    names = _distinct(config.spec.learner.name for config in configs if config.seedless)
+    if not names:
+        return ""
+    trained = "is not trained: its" if len(names) == 1 else "are not trained: their"
+    return (
+        f"{' and '.join(names)} {trained} seeds change nothing, and one run says all that others "
+        "would."
+    )
 
 
 def inequality_notes(configs: Sequence[Configuration]) -> list[str]:

@@ -12,6 +12,7 @@ from metabench.reports.captions import (
     headline_note,
     inequality_notes,
     normalization_notes,
+    seedless_note,
     unequal_sides,
 )
 from metabench.results.comparability import conditions, mismatch, seeds_wanted
@@ -180,7 +181,7 @@ def compare(
             f"{left.label} and {right.label} were not tested on the same episodes{of}.",
             hint="Runs with the same suite, setting and episode seed have the same episodes.",
         )
-    if shared.n_fewest == 1 and min(len(left.runs), len(right.runs)) == 1:
+    if shared.n_fewest == 1 and _without_seeds(left, right):
         raise DataError(
             f"{left.label} and {right.label} share only one episode of a source, which gives no "
             "interval.",
@@ -212,6 +213,11 @@ def compare(
         warnings=tuple(_warnings(left, right, shared)),
         too_few=_too_few(left, right, shared),
     )
+
+
+def _without_seeds(left: Configuration, right: Configuration) -> bool:
+    """Whether the episodes are all that is random in the difference: no side has several seeds."""
+    return left.has_one_seed or right.has_one_seed or (left.seedless and right.seedless)
 
 
 def _check_apart(left: Configuration, right: Configuration) -> None:
@@ -259,7 +265,7 @@ def _column(
     wanted: float | None,
 ) -> ColumnDifference:
     weights = weights_of(column, tuple(shared.left))
-    found = contrast(shared.left, shared.right, weights=weights)
+    found = contrast(shared.left, shared.right, weights=weights, seedless=shared.seedless)
     left = contrast(shared.left, weights=weights).mean
     single = rank is not None
     return ColumnDifference(
@@ -287,7 +293,7 @@ def _needed(shared: Shared, weights: dict[str, float], found: Difference, wanted
     if not found.speaks_of_learners:
         std = found.standard_error * float(np.sqrt(found.n_episodes))
         return episodes_needed(std, difference=wanted)
-    parts = variance_parts(shared.left, shared.right, weights=weights)
+    parts = variance_parts(shared.left, shared.right, weights=weights, seedless=shared.seedless)
     return seeds_needed(parts, difference=wanted, n_episodes=found.n_episodes)
 
 
@@ -308,10 +314,11 @@ def _extremes(shared: Shared) -> list[EpisodeDifference]:
 
 def _notes(left: Configuration, right: Configuration, shared: Shared) -> Sequence[str]:
     notes = [headline_note([left, right]), *inequality_notes([left, right])]
-    if min(len(left.runs), len(right.runs)) < 2:
+    if left.has_one_seed or right.has_one_seed:
         notes.append(
             "With one seed, the intervals hold for these trained networks, not for the learners."
         )
+    notes.append(seedless_note([left, right]))
     if shared.left_out:
         notes.append(f"{shared.left_out}.")
     if shared.n_fewest < MIN_EPISODES:
@@ -326,8 +333,7 @@ def _too_few(left: Configuration, right: Configuration, shared: Shared) -> int |
 
     A single episode is a whole test set, and then the interval is over seeds alone.
     """
-    several = min(len(left.runs), len(right.runs)) > 1
-    if several and all(len(keys) == 1 for keys in shared.keys.values()):
+    if not _without_seeds(left, right) and all(len(keys) == 1 for keys in shared.keys.values()):
         return None
     return shared.n_fewest if shared.n_fewest < MIN_EPISODES else None
 
@@ -336,7 +342,7 @@ def _warnings(left: Configuration, right: Configuration, shared: Shared) -> Iter
     """The notes in a few words each."""
     if differing := unequal_sides([left, right]):
         yield f"A and B differ in {', '.join(differing)}"
-    if min(len(left.runs), len(right.runs)) < 2:
+    if left.has_one_seed or right.has_one_seed:
         yield "with one seed this holds for these networks, not the learners"
     if shared.left_out:
         yield "some episodes are not used"

@@ -84,6 +84,7 @@ class Row:
         steps_at_test: inner steps at meta-test; None where the records do not say.
         training: what is recorded of the training besides its length, by name, in words.
         seeds: one per run.
+        seedless: whether these are no training seeds, so that one run says all.
         stamps: the stamps of any of the runs.
         transductive: whether predictions use the statistics of the query set.
         normalization: whose statistics normalize queries, ``transductive``, ``inductive`` or
@@ -113,6 +114,12 @@ class Row:
     runs: tuple[str, ...]
     cells: Mapping[str, TableCell]
     versions: tuple[OtherVersion, ...] = ()
+    seedless: bool = False
+
+    @property
+    def n_seeds(self) -> int:
+        """How many training seeds it has; 0 where nothing is trained."""
+        return 0 if self.seedless else len(self.seeds)
 
     @property
     def over_seeds(self) -> bool:

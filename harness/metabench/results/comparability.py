@@ -39,6 +39,8 @@ def mismatch(first: Configuration, second: Configuration, *, evaluation: str | N
 
 def seeds_wanted(first: Configuration, second: Configuration) -> tuple[str, str]:
     """Why the seeds of two configurations give no interval, and what to do; "" where they do."""
+    if first.seedless or second.seedless:
+        return "", ""
     reason = uneven_seeds(len(first.runs), len(second.runs))
     fewer = min(first, second, key=lambda config: len(config.runs))
     return reason, f"Run one more seed of {fewer.label}." if reason else ""

@@ -78,6 +78,25 @@ class Configuration:
         return " or ".join(known) or f"{self.spec.protocol.steps_at_test} (protocol)"
 
     @property
+    def seedless(self) -> bool:
+        """Whether it has no training seeds: nothing is trained, and its runs score alike.
+
+        One run then says all that the others say. A single run counts if it has no network, whose
+        initial weights a seed could draw.
+        """
+        spec = self.spec
+        if spec.training.meta_steps or spec.weights is not None:
+            return False
+        if len(self.runs) == 1:
+            return spec.space is None
+        return bool((self.scores == self.scores[0]).all())
+
+    @property
+    def has_one_seed(self) -> bool:
+        """Whether nothing is known of other seeds than its only one."""
+        return len(self.runs) == 1 and not self.seedless
+
+    @property
     def skipped_steps(self) -> int | None:
         """Meta-steps that were skipped, over all runs; None where the learner never skips."""
         counts = [run.record.skipped_steps for run in self.runs]

@@ -23,16 +23,18 @@ class Shared:
     """Scores of two configurations on the same episodes, as they are printed.
 
     Attributes:
-        left: ``[seeds, episodes]`` by source.
-        right: ``[seeds, episodes]`` by source, the same episodes in the same order.
+        left: ``[seeds, episodes]`` by source; one row of a side without seeds.
+        right: likewise, the same episodes in the same order.
         keys: ``[episodes]`` by source.
         n_left_out: episodes that only one of the two has.
+        seedless: which of the two has no training seeds.
     """
 
     left: Blocks
     right: Blocks
     keys: Mapping[str, NDArray[np.object_]]
     n_left_out: int
+    seedless: tuple[bool, bool] = (False, False)
 
     @property
     def n_fewest(self) -> int:
@@ -76,6 +78,7 @@ def shared_scores(left: Configuration, right: Configuration) -> Shared:
         right={name: theirs[:, mask] for name, mask in masks.items()},
         keys={name: left.key[here][mask] for name, mask in masks.items()},
         n_left_out=left_out(keys),
+        seedless=(left.seedless, right.seedless),
     )
 
 
@@ -87,4 +90,5 @@ def own_scores(config: Configuration) -> Blocks:
 
 def scaled(config: Configuration) -> NDArray[np.float64]:
     """Scores ``[seeds, episodes]`` as they are printed, such as an accuracy in percent."""
-    return config.scores * config.metric.scale
+    scores = config.scores[:1] if config.seedless else config.scores
+    return scores * config.metric.scale

@@ -59,7 +59,8 @@ class Difference:
         standard_error: of the mean.
         degrees: of Student's t; infinite where the normal distribution is used.
         n_episodes: episodes behind it.
-        n_seeds: seeds on the left and on the right; 0 where there is a fixed number.
+        n_seeds: seeds on the left and on the right; 0 of a fixed number, and of a predictor that
+            has none.
     """
 
     mean: float
@@ -97,17 +98,21 @@ class Difference:
 
     def words(self) -> str:
         """Formula, unit of n and n."""
-        left, right = self.n_seeds
         episodes = f"n = {self.n_episodes:,} episodes"
         if not self.speaks_of_learners:
             return f"{OF_NETWORKS}, {episodes}"
-        seeds = f"{left} and {right} seeds" if right else f"{left} seeds"
+        seeds = f"{' and '.join(str(n) for n in self.n_seeds if n)} seeds"
         degrees = f"{degrees_of_freedom_in_words(self.degrees)} degrees of freedom"
         return f"{OF_LEARNERS}; {degrees}, {seeds}, {episodes}"
 
 
 def contrast(
-    left: Blocks, right: Blocks | None = None, *, weights: Mapping[str, float], value: float = 0.0
+    left: Blocks,
+    right: Blocks | None = None,
+    *,
+    weights: Mapping[str, float],
+    value: float = 0.0,
+    seedless: tuple[bool, bool] = (False, False),
 ) -> Difference:
     """Estimate ``sum_k weight_k (mean left_k - mean right_k) - value`` over sources k.
 
@@ -127,28 +132,33 @@ def contrast(
     seeds or episodes have heavy tails (tests/harness/stats/test_stats_coverage.py). Two seeds
     against more have no interval: it would hold in 90 % (:func:`uneven_seeds`).
 
+    A predictor without training has no seeds: its runs are equal. The seeds of the other side are
+    then the only random ones, and between two of them only the episodes are.
+
     Args:
         left: scores ``[seeds, episodes]`` by source.
         right: the same episodes in the same order.
         weights: by source; others are left out.
         value: a fixed number to compare with.
+        seedless: which side has no seeds; it has one row.
 
     Raises:
         ValueError: when a source has no episode, or two seeds are held against more.
     """
     sides = [left] if right is None else [left, right]
     runs = [run_means(side, weights) for side in sides]
-    if right is not None and (reason := uneven_seeds(*map(len, runs))):
+    n_seeds = [0 if none else len(run) for run, none in zip(runs, seedless, strict=False)]
+    if min(n_seeds) and right is not None and (reason := uneven_seeds(*n_seeds)):
         raise ValueError(reason)
     mean = float(differences(runs[0].mean(), value + (runs[1].mean() if len(runs) > 1 else 0.0)))
-    n_seeds = [len(run) for run in runs]
-    parts = variance_parts(left, right, weights=weights)
-    seeds = [var / n for var, n in zip(parts.seeds, n_seeds, strict=True)] if parts.seeds else []
+    parts = variance_parts(left, right, weights=weights, seedless=seedless)
+    drawn = [n for n in n_seeds if n]
+    seeds = [var / n for var, n in zip(parts.seeds, drawn, strict=True)] if parts.seeds else []
     total = sum(seeds) + parts.episodes
     return Difference(
         mean=mean,
         standard_error=math.sqrt(total),
-        degrees=degrees_of_freedom(total, seeds, n_seeds),
+        degrees=degrees_of_freedom(total, seeds, drawn),
         n_episodes=sum(left[source].shape[1] for source in weights),
         n_seeds=(n_seeds[0], n_seeds[1] if right is not None else 0),
     )
@@ -159,8 +169,8 @@ class VarianceParts:
     """What the variance of a difference is made of, in the squared unit of the scores.
 
     Attributes:
-        seeds: variance of the means of single runs on each side, which more seeds divide; empty
-            with one seed on a side.
+        seeds: variance of the means of single runs on each side that has seeds, which more seeds
+            divide; empty with one seed on a side.
         episodes: what more seeds do not shrink, and more episodes do.
     """
 
@@ -169,21 +179,27 @@ class VarianceParts:
 
 
 def variance_parts(
-    left: Blocks, right: Blocks | None = None, *, weights: Mapping[str, float]
+    left: Blocks,
+    right: Blocks | None = None,
+    *,
+    weights: Mapping[str, float],
+    seedless: tuple[bool, bool] = (False, False),
 ) -> VarianceParts:
     """Split the variance that :func:`contrast` describes; it takes the same arguments."""
     sides = [left] if right is None else [left, right]
-    runs = [run_means(side, weights) for side in sides]
-    several = min(len(run) for run in runs) > 1
+    seeded = [side for side, none in zip(sides, seedless, strict=False) if not none]
+    runs = [run_means(side, weights) for side in seeded]
+    several = min((len(run) for run in runs), default=0) > 1
     ddof = 1 if several else 0
     episodes = 0.0
     for source, weight in weights.items():
-        blocks = [side[source] for side in sides]
-        values = blocks[0].mean(axis=0) - (blocks[1].mean(axis=0) if right is not None else 0.0)
+        means = [side[source].mean(axis=0) for side in sides]
+        values = means[0] - (means[1] if right is not None else 0.0)
         # A single episode, such as a whole test set, is no sample: only the seeds are random.
         alone = 0.0 if several else math.nan
         variance = float(values.var(ddof=ddof)) if len(values) > 1 else alone
         if several and len(values) > 1:
+            blocks = (side[source] for side in seeded)
             variance -= sum(_interaction(block) / len(block) for block in blocks)
         episodes += weight**2 * variance / len(values)
     seeds = tuple(float(run.var(ddof=1)) for run in runs) if several else ()

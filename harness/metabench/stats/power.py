@@ -36,7 +36,8 @@ class Needed:
 
     Attributes:
         n: episodes, or seeds on each side.
-        unit: ``episodes``, ``seeds on each side``, or the latter at a number of episodes.
+        unit: ``episodes``; ``seeds on each side``, or ``seeds`` where one side has none; or the
+            latter at a number of episodes.
         difference: the true difference, in the unit of the scores.
         power: probability that it is detected.
         alpha: level of the two-sided test.
@@ -101,7 +102,7 @@ def seeds_needed(
     their number rises, and s^2 is kept, which errs on the safe side.
 
     Args:
-        parts: of the variance, with several seeds on each side.
+        parts: of the variance, with several seeds on each side that has seeds.
         difference: to be seen; its sign does not matter.
         n_episodes: behind the parts.
         power: probability to see it.
@@ -111,14 +112,15 @@ def seeds_needed(
         UsageError: when scipy is not installed.
     """
     size = _size(difference)
+    seeds = "seeds on each side" if len(parts.seeds) > 1 else "seeds"
     if _power(math.sqrt(parts.episodes), math.inf, size, alpha) > power:
         n = _fewest_seeds(parts, size, power, alpha)
-        return Needed(n, "seeds on each side", size, power, alpha)
+        return Needed(n, seeds, size, power, alpha)
     factor = quantile(1 - alpha / 2) + quantile(power)
     more_than = math.ceil(n_episodes * parts.episodes * (factor / size) ** 2)
     more = replace(parts, episodes=parts.episodes * n_episodes / (2 * more_than))
     n = _fewest_seeds(more, size, power, alpha)
-    unit = f"seeds on each side at {2 * more_than:,} episodes"
+    unit = f"{seeds} at {2 * more_than:,} episodes"
     return Needed(n, unit, size, power, alpha, Episodes(n_episodes, more_than, 2 * more_than))
 
 

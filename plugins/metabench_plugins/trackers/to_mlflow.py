@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -118,6 +118,7 @@ class MlflowRun:
         self.resumed = resumed
         self._client = client
         self._entities = mlflow.entities
+        self._steps_there: dict[str, set[int]] = {}
 
     def log_parameters(self, run: RunFacts) -> None:
         """Send the parameters; long values are cut."""
@@ -127,18 +128,32 @@ class MlflowRun:
             self._client.log_batch(self.key, params=some)
 
     def log(self, points: Sequence[CurvePoint]) -> None:
-        """Send points; see :class:`metabench.TrackedRun`."""
+        """Send points; see :class:`metabench.TrackedRun`.
+
+        An earlier hand-over may have failed after the server had taken some of it.
+        """
+        self._send((p.step, n, v) for p in points for n, v in p.values.items() if self._lacks(p, n))
+
+    def _lacks(self, point: CurvePoint, name: str) -> bool:
+        """Whether the server lacks a value; it has none of a run that is new there."""
+        if not self.resumed:
+            return True
+        if name not in self._steps_there:
+            there = self._client.get_metric_history(self.key, name)
+            self._steps_there[name] = {value.step for value in there}
+        return point.step not in self._steps_there[name]
+
+    def _send(self, values: Iterable[tuple[int, str, float]]) -> None:
+        """Send values, each with its step and its name."""
         make, now = self._entities.Metric, _now()
-        metrics = [make(n, v, now, p.step) for p in points for n, v in p.values.items()]
+        metrics = [make(name, value, now, step) for step, name, value in values]
         for some in _parts(metrics, METRICS_AT_ONCE):
             self._client.log_batch(self.key, metrics=some)
 
     def end(self, end: RunEnd) -> None:
         """Send the scores and the status; see :class:`metabench.TrackedRun`."""
         known = self._client.get_run(self.key).data.metrics if end.scores else {}
-        news = {name: value for name, value in end.values.items() if known.get(name) != value}
-        if news:
-            self.log([CurvePoint(end.step, news)])
+        self._send((end.step, n, v) for n, v in end.values.items() if known.get(n) != v)
         self._client.set_tag(self.key, "metabench.error", end.text)  # "" after an earlier one
         self._client.set_terminated(self.key, STATUS[end.status])
 

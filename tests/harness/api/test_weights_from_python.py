@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,38 @@ def test_all_runs_of_a_folder_are_tested_and_their_tests_are_not(
     assert row.seeds == (0, 1)
     with pytest.raises(DataError, match="no trained run below"):
         metabench.evaluate(tmp_path, out=tmp_path)
+
+
+def test_what_of_a_folder_has_no_weights_is_said(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "all", tmp_path / "tested"
+    shutil.copytree(trained, folder)
+    first, second = sorted(read_runs(folder).runs, key=lambda run: run.record.spec.seed)
+    quick = {"budget": "smoke", "limit": 1, "out": folder, "on_event": lambda event: None}
+    metabench.run("gaussian-process", "toy-regression", seeds=(0, 1), **quick)
+    metabench.run("maml", "toy-regression", changes={**TINY, "budget.meta_steps": 0}, **quick)
+    metabench.evaluate(first.folder, out=folder, limit=2, on_event=lambda event: None)
+    capsys.readouterr()
+    runs = metabench.evaluate(folder, out=out, on_event=lambda event: None)
+    assert len(runs.outcomes) == 2
+    said = f"Note: Not tested of {folder}: "
+    without = "3 runs without training (gaussian-process, maml)", "1 test of given weights (maml)"
+    (line,) = (one for one in capsys.readouterr().err.splitlines() if one.startswith("Note: "))
+    assert line.startswith(said)
+    for part in without:
+        assert part in line
+    # What a run left unfinished, or somebody removed, is said as well.
+    (second.folder / "checkpoints" / "weights.safetensors").unlink()
+    record = first.folder / "run.json"
+    record.write_text(record.read_text().replace('"status": "done"', '"status": "failed"'))
+    code, printed = invoke("evaluate", folder, "--out", out)
+    printed = " ".join(printed.split())
+    assert code == 3
+    assert f"There is no trained run below {folder}, but" in printed
+    gone = "1 run whose weights are gone (maml)", "1 unfinished run (maml)"
+    for part in (*without, *gone):
+        assert part in printed
 
 
 def test_an_exported_file_is_tested_from_the_command_line(trained: Path, tmp_path: Path) -> None:
@@ -135,6 +169,8 @@ def test_values_of_one_learner_are_swept_on_weights_from_elsewhere(tmp_path: Pat
         "suite": "toy-regression",
         "changes": parse_changes(["learner[maml].inner_lr=0.1,0.2"]),
     }
-    planned = plan_of([path], load_catalog(), learner="maml", network=None, **test)
+    planned = plan_of([path], load_catalog(), learner="maml", network=None, note=print, **test)
     assert [one.spec.learner.params["inner_lr"] for one in planned] == [0.1, 0.2]
     assert [one.told_by[-1] for one in planned] == ["inner_lr=0.1", "inner_lr=0.2"]
+    code, printed = invoke(*shlex.split(planned[0].command)[1:], "--limit", 1, "--out", tmp_path)
+    assert code == 0, printed

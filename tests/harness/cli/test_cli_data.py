@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from metabench.cli.archives import packable
 from metabench.cli.data import data_app
 from metabench.data import Archive
 from metabench.errors import DataError, MetabenchError, UsageError
@@ -156,6 +157,18 @@ def test_verifying_nothing_says_so(data_root: Path) -> None:
 def test_wrong_names_are_usage_errors(arguments: list[str], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         run(*arguments)
+
+
+@pytest.mark.parametrize("command", ["import", "fetch"])
+def test_images_are_only_cropped_where_a_suite_can_open_them(command: str, tmp_path: Path) -> None:
+    crops = {"aircraft", "birds"}
+    for name, spec in packable().items():
+        if spec.params_model().model_fields.keys() & {"size", "crop"} and name not in crops:
+            with pytest.raises(UsageError, match=rf"^--crop box does not apply to {name}, "):
+                run(command, name, *([tmp_path] if command == "import" else []), "--crop", "box")
+    for name in crops:
+        with pytest.raises(DataError, match=r"does not hold|holds no"):
+            run("import", name, tmp_path, "--crop", "box")
 
 
 def test_a_path_that_is_not_there_is_a_data_error(tmp_path: Path) -> None:

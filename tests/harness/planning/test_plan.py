@@ -359,3 +359,50 @@ def test_the_network_scope_and_its_former_name_mean_the_same(catalog: Catalog) -
     with pytest.raises(UsageError, match="Unknown scope of --set 'netwrok'") as caught:
         parse_changes(["netwrok.width=8"])
     assert caught.value.hint == "Did you mean network?"
+
+
+@pytest.mark.parametrize("number", [".inf", "-.inf", ".nan"])
+def test_numbers_inside_a_value_are_finite_too(catalog: Catalog, number: str) -> None:
+    changes = parse_changes([f"learner.noise=[0.1, {number}]"])
+    with pytest.raises(UsageError, match=r"^learner\.noise=.* is not valid for gaussian-process"):
+        toy(catalog, learners=("gaussian-process",), changes=changes)
+
+
+def test_the_length_of_training_is_no_part_of_a_run_without_training(catalog: Catalog) -> None:
+    sets = ["budget.meta_steps=3", "budget.meta_batch=7", "budget.val_every=1", "budget.ensemble=2"]
+    (usual,) = toy(catalog, learners=("gaussian-process",))
+    trained, other = toy(
+        catalog, learners=("maml", "gaussian-process"), changes=parse_changes(sets)
+    )
+    assert (trained.spec.training.meta_batch, trained.notes) == (7, ())
+    assert (other.spec, other.command, other.stamps) == (usual.spec, usual.command, usual.stamps)
+    assert other.notes == tuple(
+        f"Learner gaussian-process does not train, so {one.partition('=')[0]} changes nothing of "
+        "it."
+        for one in sets
+    )
+    with pytest.raises(UsageError, match="Unknown budget parameter 'meta_step'"):
+        toy(catalog, learners=("gaussian-process",), changes={"budget": {"meta_step": 3}})
+
+
+@pytest.mark.parametrize(
+    ("learner", "steps", "every", "judged"),
+    [("maml", 4, 3, 2), ("maml", 4, 2, 2), ("maml", 4, 9, 1), ("maml", 7, 2, 4), ("leo", 8, 2, 2)],
+)
+def test_an_ensemble_has_no_more_weights_than_are_judged(
+    catalog: Catalog, learner: str, steps: int, every: int, judged: int
+) -> None:
+    def asked(ensemble: int) -> None:
+        budget = {"meta_steps": steps, "val_every": every, "ensemble": ensemble}
+        changes = {"budget": budget, "protocol": {"selection": "meta-val"}}
+        if learner == "leo":
+            changes["learner"] = {"features": "pre-trained", "pretrain_fraction": 0.5}
+        request = RunRequest(
+            learners=(learner,), suite="omniglot", data="synthetic", budget="smoke", changes=changes
+        )
+        plan(request, catalog)
+
+    if judged > 1:
+        asked(judged)
+    with pytest.raises(UsageError, match=f"but learner {learner} has {judged} in {steps} meta-st"):
+        asked(max(2, judged + 1))

@@ -246,3 +246,32 @@ def test_a_long_range_of_whole_numbers_is_counted_and_not_written_out(catalog: C
     draws = sampler(catalog, "grid", ranges={"budget.meta_steps": "1..10000000"})
     with pytest.raises(UsageError, match="has 10,000,000 trials, more than 10,000"):
         draws.check()
+
+
+def test_a_range_may_have_more_numbers_than_a_list_can(catalog: Catalog) -> None:
+    fields: dict[str, Any] = {
+        "learners": ("metanas",),
+        "ranges": {"learner.prune_every": "1..100000000000000000000"},
+    }
+    many = sampler(catalog, "grid", **fields)
+    assert many.study.size == 10**20
+    with pytest.raises(UsageError, match="more than 10,000"):
+        many.check()
+    drawn = sampler(catalog, "random", **fields)
+    drawn.check()
+    (one,) = drawn.propose([], 1)
+    assert 1 <= one["learner.prune_every"] <= 10**20
+
+
+def test_two_suites_of_one_name_are_refused(catalog: Catalog, tmp_path: Path) -> None:
+    text = Path(str(catalog.suite("toy-regression"))).read_text()
+    files = []
+    for shots in (3, 4):
+        file = tmp_path / f"{shots}.yaml"
+        file.write_text(f"{text.replace('name: toy-regression', 'name: mine')}# {shots}\n")
+        files.append(str(file))
+    for grid in (Grid, TuningPlan):
+        asked = grid(learners=("maml",), suites=(*files[:1], *files))
+        with pytest.raises(UsageError, match=r"3\.yaml and .*4\.yaml are both suite mine\."):
+            asked.suites_of(catalog)
+        assert [*grid(learners=("maml",), suites=(files[0], files[0])).suites_of(catalog)]

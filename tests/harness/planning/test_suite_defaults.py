@@ -218,6 +218,23 @@ def test_names_that_lead_nowhere_are_said_once_and_stop_nothing(catalog: Catalog
     assert planned(catalog, learners=("maml",)).spec.learner.params["inner_lr"] == 0.001
 
 
+def test_values_for_another_thing_of_the_plugin_are_used_or_doubted(catalog: Catalog) -> None:
+    values = {SUITE: {"learners": {"anil": {"skip_above": 4.0}}, "spaces": {"mlp": {"width": 7}}}}
+    for sharing in (False, True):
+        changed = with_values(catalog, values, name="maml")
+        if sharing:
+            changed = with_values(changed, values, name="anil")
+            mlp = dataclasses.replace(catalog.search_spaces["mlp"], suite_defaults=values)
+            spaces = {**changed.search_spaces, "mlp": mlp}
+            changed = dataclasses.replace(changed, search_spaces=spaces)
+        found = planned(changed, learners=("anil",)).spec
+        assert found.space is not None
+        used = found.learner.params["skip_above"] == 4, found.space.params["width"] == 7
+        doubts = doubts_about(changed.learners["maml"], changed)
+        doubted = ["The learner 'anil'" in " ".join(doubts), "The network 'mlp'" in str(doubts)]
+        assert [*used] == [not one for one in doubted] == [sharing, sharing]
+
+
 def test_built_in_things_bring_no_values(catalog: Catalog) -> None:
     assert all_doubts(catalog) == {}
     assert own_defaults(catalog.learners["maml"]) == {}

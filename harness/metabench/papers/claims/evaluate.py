@@ -170,7 +170,8 @@ def _of_group(
     notes = list(found.notes)
     notes += [config.left_out for config in found.configs if config.left_out]
     notes += inequality_notes(found.configs) + normalization_notes(found.configs)
-    if any(pair.difference and not pair.difference.speaks_of_learners for pair in pairs):
+    of_networks = any(p.difference and not p.difference.speaks_of_learners for p in pairs)
+    if of_networks and any(config.has_one_seed for config in found.configs):
         notes.append(ONE_SEED)
     return ClaimResult(
         claim=claim,

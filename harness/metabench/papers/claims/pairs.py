@@ -95,7 +95,7 @@ def _of_seeds(config: Configuration, numbers: Sequence[Measured]) -> list[str]:
 
 def _scope(claim: Claim, *configs: Configuration) -> Scope:
     stamps = (stamp for stamp in stamps_of(*configs) if stamp != claim.budget)
-    return Scope(min(len(config.runs) for config in configs) < 2, tuple(stamps))
+    return Scope(any(config.has_one_seed for config in configs), tuple(stamps))
 
 
 def _compare(
@@ -123,7 +123,9 @@ def _compare(
         blocks = own_scores(mine)
     _require_episodes([blocks[source].shape for source in weights])
     value = sign * (claim.value or 0.0)
-    return replace(pair, difference=contrast(blocks, weights=weights, value=value))
+    seedless = (mine.seedless, False)
+    number = contrast(blocks, weights=weights, value=value, seedless=seedless)
+    return replace(pair, difference=number)
 
 
 def _above_baseline(mine: Configuration, baseline: Configuration | None, name: str) -> Blocks:
@@ -155,7 +157,7 @@ def _with_learner(
         raise _NoNumberError("not comparable", "the two sides were not tested on the same episodes")
     sides = (shared.left, shared.right)
     _require_episodes([side[source].shape for side in sides for source in weights])
-    number = contrast(shared.left, shared.right, weights=weights)
+    number = contrast(shared.left, shared.right, weights=weights, seedless=shared.seedless)
     scope = _scope(claim, left, right)
     return replace(pair, difference=number, scope=scope, reason=shared.left_out)
 

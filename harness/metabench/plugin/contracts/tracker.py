@@ -136,7 +136,11 @@ class TrackedRun(Protocol):
     resumed: bool
 
     def log(self, points: Sequence[CurvePoint]) -> None:
-        """Take points; their steps never fall. No point is sent twice. May raise anything."""
+        """Take points; their steps never fall. May raise anything.
+
+        No point is sent twice, but for those of a call that raised: all of these come again, after
+        another :meth:`Tracker.open`.
+        """
         ...
 
     def end(self, end: RunEnd) -> None:

@@ -120,7 +120,7 @@ def _of_group(group: Group) -> Differences | None:
         compared.append((row, config, by_column(shared, columns)))
     if not compared:
         return None
-    if any(not by_column[overall].speaks_of_learners for *_, by_column in compared):
+    if best_config.has_one_seed or any(config.has_one_seed for _, config, _ in compared):
         notes.append(
             "With one seed, the intervals hold for these trained networks, not for the learners."
         )
@@ -198,7 +198,7 @@ def share(left: Configuration, right: Configuration) -> Shared | str:
     if reason:
         return f"{reason}. {wanted}".removesuffix(".")
     shared = shared_scores(left, right)
-    one_seed = min(len(left.runs), len(right.runs)) == 1
+    one_seed = left.has_one_seed or right.has_one_seed or (left.seedless and right.seedless)
     if shared.n_fewest <= int(one_seed):
         return "it was not tested on the same episodes"
     return shared
@@ -208,7 +208,12 @@ def by_column(shared: Shared, columns: Sequence[str]) -> dict[str, Difference]:
     """Left minus right in each column."""
     sources = tuple(shared.left)
     return {
-        name: contrast(shared.left, shared.right, weights=weights_of(name, sources))
+        name: contrast(
+            shared.left,
+            shared.right,
+            weights=weights_of(name, sources),
+            seedless=shared.seedless,
+        )
         for name in columns
     }
 
