@@ -12,7 +12,7 @@ from metabench.reports.tables import Row, TableCell
 from metabench.results.comparability import comparable_conditions
 from metabench.results.configurations import Configuration
 from metabench.results.labels import said_name, telling
-from metabench.results.metrics import number
+from metabench.results.metrics import AVERAGE, number
 from metabench.results.paired_scores import MIN_EPISODES, own_scores, weights_of
 from metabench.results.same_code import unlike
 from metabench.stats import has_students_t
@@ -170,9 +170,10 @@ def _too_few(config: Configuration, column: str) -> bool:
 
 
 def dominated(entries: Sequence[Entry], columns: Collection[str]) -> str:
-    """The shown means that a few episodes dominate, each beside its median.
+    """The means that a few episodes dominate, each beside its median.
 
-    The interval of such a mean hides how most episodes compare.
+    They are those of the columns, and of the sources of an average that is one. The interval of
+    such a mean hides how most episodes compare.
     """
     rows = [row for row, _ in entries]
     found = [
@@ -181,7 +182,7 @@ def dominated(entries: Sequence[Entry], columns: Collection[str]) -> str:
         f"median {_median(row.cells[source])}, mean {_mean(row.cells[source])})"
         for row, config in entries
         for source, scores in own_scores(config).items()
-        if source in columns
+        if {source, AVERAGE} & {*columns}
         and scores.shape[1] >= MIN_EPISODES
         and (share := _share_of_few(scores)) > MOST_OF_FEW
     ]
