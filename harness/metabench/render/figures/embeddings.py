@@ -26,7 +26,7 @@ from metabench.results.labels import labelled
 from metabench.results.reading import Results
 from metabench.results.search_files import Embeddings, read_embeddings
 from metabench.stats.search_measures import PROPORTIONS, wilson
-from metabench.text import plain
+from metabench.text import counted, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,6 +79,9 @@ def draw(results: Results, *, width: Width = Width.double, whole: bool = False) 
         if len(found.x) < 2:
             notes.append(f"{label} is left out: it has one task embedding, and t-SNE needs two.")
             continue
+        if (lost := len(run.episodes) - len(found.x)) > 0:
+            of = f"{lost:,} of {counted(len(run.episodes), 'task')}"
+            notes.append(f"{label}: {of} have no finite embedding, and are not shown.")
         panels[label] = Panel(found, tsne(found.x[: None if whole else SHOWN]))
     if not panels:
         raise DataError(

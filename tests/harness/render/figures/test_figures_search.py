@@ -307,6 +307,16 @@ def test_one_embedding_makes_no_picture(tmp_path: Path) -> None:
         embeddings.draw(read_runs(tmp_path))
 
 
+def test_tasks_without_an_embedding_are_counted(tmp_path: Path) -> None:
+    folder = write_search(tmp_path, [A] * 20, embedded=18)
+    path = folder / "embeddings.jsonl"
+    first, *lines = path.read_text().splitlines()
+    lost = json.loads(first) | {"embedding": [None, 1.0, 2.0]}
+    path.write_text("\n".join([json.dumps(lost), *lines]) + "\n")
+    (note,) = embeddings.draw(read_runs(tmp_path)).notes
+    assert note == "mnas: 3 of 20 tasks have no finite embedding, and are not shown."
+
+
 def test_the_interval_of_the_probe_is_named(tmp_path: Path) -> None:
     write_search(tmp_path, [A] * 60, embedded=60)
     title = embeddings.draw(read_runs(tmp_path)).figure.axes[0].get_title(loc="left")
