@@ -224,6 +224,11 @@ def _cli() -> str:
         f"`{EXECUTOR}.NAME` is a parameter of `--executor`, see [executors](executors.md). It says "
         "how runs are made, and is no part of a plan file or of the identity of a run."
     )
+    blocks.append(
+        "`tracker[NAME]` is the scope of a tracker that `--tracker` names, and `tracker` that of "
+        "all of them, see [trackers](trackers.md). It is no part of a plan file or of the identity "
+        "of a run either. For example `--set 'tracker[csv].folder=for-excel'`."
+    )
     variables = (
         ("`METABENCH_DATA`", "Folder of the packed datasets. By default the user's data folder."),
         (

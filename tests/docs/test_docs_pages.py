@@ -21,6 +21,7 @@ import metabench.data
 import metabench.nn
 from metabench.cli import app
 from metabench.errors import MetabenchError
+from metabench.planning.overrides import OF_ONE, SCOPES
 from metabench.planning.runspec import EpisodeProtocol, RunSpec, SourceChoice, Training
 from metabench.planning.suite import Budget, Suite, SuiteSource, load_suite
 from metabench.plugin import hookspecs
@@ -149,6 +150,15 @@ def test_plugins_import_from_the_doors_alone() -> None:
 )
 def test_every_protocol_can_be_asked_for(protocol: type) -> None:
     assert not isinstance(object(), protocol)
+
+
+def test_every_scope_of_set_is_there() -> None:
+    page = (REFERENCE / "cli.md").read_text(encoding="utf-8")
+    _, _, section = page.partition("## Scopes of `--set`")
+    section, _, _ = section.partition("\n## ")
+    brackets = [f"{scope}[NAME]" for scope in (*OF_ONE, "tracker")]
+    scopes = (*SCOPES, *brackets, "executor.NAME", "tracker")
+    assert [scope for scope in scopes if f"`{scope}`" not in section] == []
 
 
 def test_every_command_and_option_is_there() -> None:

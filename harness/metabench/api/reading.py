@@ -284,20 +284,28 @@ def build_tables(
     from metabench.results.selection import ALL, select
 
     selection = selection or ALL
+    arrangement = arrangement or Arrangement()
     built: Report | PaperReport
     if paper is None:
         results = select(read_runs(directory), selection)
         if metric is not None:
             results = through_metric(results, metric)
-        built = build_report(results, interval=interval)
-        if arrangement is not None and VAL in (*arrangement.columns, arrangement.sort):
-            built = with_validation(built, results.runs)
+        built = build_report(results, interval=interval, columns=arrangement.columns)
+        if VAL in (*arrangement.columns, arrangement.sort):
+            said = not arrangement.columns or VAL in arrangement.columns
+            built = with_validation(built, results.runs, said=said)
     else:
         plugins = catalog()
         reference = find_reference(plugins, paper)
         results = select(read_runs(directory), selection)
-        built = build_paper_report(results, reference, interval=interval, catalog=plugins)
-    return results, arrange(say_selected(built, selection), arrangement or Arrangement())
+        built = build_paper_report(
+            results,
+            reference,
+            interval=interval,
+            catalog=plugins,
+            columns=arrangement.columns,
+        )
+    return results, arrange(say_selected(built, selection), arrangement)
 
 
 def refuse_trials(results: Results, directory: str | Path) -> None:

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from metabench.cli.formats import JsonOption, format_or_json
+from metabench.cli.formats import JsonOption, check_showing, format_or_json
 from metabench.cli.screen import put, tell
-from metabench.cli.showing import Caption, CaptionOption, WideOption, screen_of
-from metabench.errors import unknown
+from metabench.cli.showing import CaptionOption, WideOption, screen_of
+from metabench.errors import UsageError, unknown
 
 
 class ClaimFormat(StrEnum):
@@ -36,7 +36,7 @@ def claims(
         typer.Option("--format", "-f", help="The output format. [default: table]"),
     ] = None,
     wide: WideOption = False,
-    caption: CaptionOption = Caption.short,
+    caption: CaptionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print which of the papers' claims the records support, refute or leave undecided.
@@ -50,6 +50,12 @@ def claims(
 
     asked = format_or_json(format, as_json=as_json, json=ClaimFormat.json)
     written = asked or ClaimFormat.table
+    check_showing(written, wide=wide, caption=caption)
+    if claim and caption is not None:
+        raise UsageError(
+            "--caption is for the list of claims; of a named claim all that is known is printed.",
+            hint="Leave out --caption.",
+        )
     judged = judge_claims(directory, catalog(), suite=suite, tell=tell).results
     known = {one.claim.id for one in judged}
     for name in claim or ():

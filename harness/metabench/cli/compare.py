@@ -9,7 +9,7 @@ import typer
 
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.screen import put, tell
-from metabench.cli.showing import Caption, CaptionOption, WideOption, screen_of
+from metabench.cli.showing import CaptionOption, WideOption, screen_of
 from metabench.errors import DataError, UsageError
 
 DEFAULT_FOLDER = Path("results")
@@ -60,7 +60,7 @@ def compare(
         ),
     ] = None,
     wide: WideOption = False,
-    caption: CaptionOption = Caption.short,
+    caption: CaptionOption = None,
     format: TextFormatOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -74,12 +74,13 @@ def compare(
             f"--difference {difference:g} is not above 0.",
             hint="Give the size of a difference in either direction, such as 1.",
         )
+    in_json = asks_for_json(format, as_json=as_json, wide=wide, caption=caption)
     _check_folder(directory, first, second)
     wanted = Wanted(
         suite=suite, setting=setting, budget=budget, evaluation=evaluation, metric=metric
     )
     found = compare_sides(first, second, directory, wanted, difference=difference, tell=tell)
-    if asks_for_json(format, as_json=as_json):
+    if in_json:
         text = comparison_json(found.comparisons, found.alone)
     else:
         shown = screen_of(wide=wide, caption=caption)

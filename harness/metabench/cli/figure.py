@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from metabench.cli.output import chosen_format, writing
-from metabench.cli.screen import put, stdout, tell
+from metabench.cli.screen import put, stdout, tell, tell_under_way
 from metabench.cli.selecting import (
     BudgetOption,
     LearnerOption,
@@ -104,6 +104,7 @@ def figure(
         results = through_metric(results, metric)
     for problem in (*results.problems, *edited(results)):
         tell(problem)
+    tell_under_way(results.under_way, directory)
     require_runs(results, directory)
     for note in absent(results.runs, selection):
         tell(note)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from metabench.errors import UsageError
+
+if TYPE_CHECKING:
+    from metabench.cli.showing import Caption
 
 F = TypeVar("F", bound=StrEnum)
 
@@ -45,10 +48,37 @@ def format_or_json(format: F | None, *, as_json: bool, json: F) -> F | None:
     return json if as_json else format
 
 
-def asks_for_json(format: TextFormat | None, *, as_json: bool) -> bool:
+def asks_for_json(
+    format: TextFormat | None,
+    *,
+    as_json: bool,
+    wide: bool = False,
+    caption: Caption | None = None,
+) -> bool:
     """Whether a command prints JSON.
 
     Raises:
-        UsageError: as :func:`format_or_json`.
+        UsageError: as :func:`format_or_json` and :func:`check_showing`.
     """
-    return format_or_json(format, as_json=as_json, json=TextFormat.json) is TextFormat.json
+    asked = format_or_json(format, as_json=as_json, json=TextFormat.json) or TextFormat.table
+    check_showing(asked, wide=wide, caption=caption)
+    return asked is TextFormat.json
+
+
+def check_showing(format: StrEnum, *, wide: bool, caption: Caption | None) -> None:
+    """Refuse the options that say how much of a table is shown, where no table is printed.
+
+    Args:
+        format: what is printed.
+        wide: whether ``--wide`` is given.
+        caption: of ``--caption``; None if it is not given.
+
+    Raises:
+        UsageError: one of them is given for another format than a table.
+    """
+    if format != "table" and (wide or caption is not None):
+        option = "--wide" if wide else "--caption"
+        raise UsageError(
+            f"{option} is for a table, but --format is {format}.",
+            hint=f"Leave out {option}, or choose --format table.",
+        )

@@ -29,6 +29,7 @@ def genotypes(
     from metabench.results.reading import edited, read_runs
     from metabench.results.searches import find_searches
 
+    in_json = asks_for_json(format, as_json=as_json, wide=wide)
     results = read_runs(directory)
     for problem in (*results.problems, *edited(results)):
         tell(problem)
@@ -38,7 +39,7 @@ def genotypes(
             f"No finished run in {directory} holds architectures or task embeddings.",
             hint="Run a learner that searches, such as mnas; it writes genotypes.jsonl.",
         )
-    if asks_for_json(format, as_json=as_json):
+    if in_json:
         text = searches_json(found, top=top)
     else:
         text = searches_text(found, top=top, screen=screen_of(wide=wide))

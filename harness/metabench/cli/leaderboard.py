@@ -29,7 +29,9 @@ def leaderboard(
         Path | None,
         typer.Option(metavar="SITE", help="Write the site to this folder.", show_default=False),
     ] = None,
-    title: Annotated[str, typer.Option(help="Title of the site.")] = "Leaderboard",
+    title: Annotated[
+        str | None, typer.Option(help="With --out: title of the site. [default: Leaderboard]")
+    ] = None,
     check: Annotated[
         bool,
         typer.Option(
@@ -46,10 +48,10 @@ def leaderboard(
             show_default=False,
         ),
     ] = None,
-    submitter: Annotated[str, typer.Option(help="With --new-entry: who submits it.")] = "",
+    submitter: Annotated[str | None, typer.Option(help="With --new-entry: who submits it.")] = None,
     link: Annotated[
-        str, typer.Option(help="With --new-entry: where the method is described.")
-    ] = "",
+        str | None, typer.Option(help="With --new-entry: where the method is described.")
+    ] = None,
 ) -> None:
     """Build a static site from results folders, or check the entries of one.
 
@@ -63,13 +65,24 @@ def leaderboard(
             "A leaderboard is built, or checked, or gets an entry.",
             hint="Give one of --out SITE, --check and --new-entry FILE.",
         )
+    _check_concerned("--title", title, of="--out", given=out is not None)
+    _check_concerned("--submitter", submitter, of="--new-entry", given=new_entry is not None)
+    _check_concerned("--link", link, of="--new-entry", given=new_entry is not None)
     if new_entry is not None:
-        _write_entry(paths, new_entry, submitter=submitter, link=link)
+        _write_entry(paths, new_entry, submitter=submitter or "", link=link or "")
     elif check:
         _check(paths)
     else:
         assert out is not None
-        _build(paths, out, title=title)
+        _build(paths, out, title="Leaderboard" if title is None else title)
+
+
+def _check_concerned(option: str, value: str | None, *, of: str, given: bool) -> None:
+    """Refuse an option that belongs to another one which is not given."""
+    if value is not None and not given:
+        raise UsageError(
+            f"{option} goes with {of}, which is not given.", hint=f"Leave out {option}."
+        )
 
 
 def _build(paths: list[Path], out: Path, *, title: str) -> None:

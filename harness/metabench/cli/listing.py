@@ -90,7 +90,7 @@ def list_(
     found = catalog()
     wanted = list(KINDS) if kind is None else [_plural(kind)]
     listed = {name: _entries(found, KINDS[name]) for name in wanted}
-    if asks_for_json(format, as_json=as_json):
+    if asks_for_json(format, as_json=as_json, wide=wide):
         put(json.dumps(listed, indent=2))
         return
     width = screen_of(wide=wide).of_rows
@@ -131,7 +131,7 @@ def show(
     if not things:
         known = {known for kind in KINDS.values() for known in _named(found, kind)}
         raise found.unknown("name", name, known)
-    if asks_for_json(format, as_json=as_json):
+    if asks_for_json(format, as_json=as_json, wide=wide):
         details = [_details(found, kind, name, thing) for kind, thing in things]
         put(json.dumps(details, indent=2, default=str))
     else:

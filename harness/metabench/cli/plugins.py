@@ -81,7 +81,7 @@ def list_plugins(
     from metabench.cli.context import catalog
 
     plugins = catalog(with_broken_files=True).plugins
-    if asks_for_json(format, as_json=as_json):
+    if asks_for_json(format, as_json=as_json, wide=wide):
         put(json.dumps([_described(plugin) for plugin in plugins], indent=2))
         return
     rows = [

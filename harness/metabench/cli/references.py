@@ -46,7 +46,7 @@ def list_references(
     from metabench.papers.reference_files import readable_references
 
     found = readable_references(catalog()).values()
-    if asks_for_json(format, as_json=as_json):
+    if asks_for_json(format, as_json=as_json, wide=wide):
         put(json.dumps([described(reference) for reference in found], indent=2))
         return
     header = ["reference", "cells known", "protocol stated", "suites", "printed in", "title"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from metabench.cli.formats import JsonOption, format_or_json
+from metabench.cli.formats import JsonOption, check_showing, format_or_json
 from metabench.cli.output import chosen_format, writing
 from metabench.cli.references import complete_key
 from metabench.cli.screen import put, tell, tell_under_way
@@ -132,7 +132,7 @@ def report(
         ),
     ] = False,
     wide: WideOption = False,
-    caption: CaptionOption = Caption.short,
+    caption: CaptionOption = None,
 ) -> None:
     """Print a table for each suite and setting, computed from the stored episodes.
 
@@ -149,7 +149,9 @@ def report(
     output = None if str(output) == "-" else output
     format = format_or_json(format, as_json=as_json, json=Format.json)
     chosen = chosen_format(output, format, default=Format.table, free=("txt",))
-    of_scores = (output, paper, metric, columns, sort, interval is not Interval.auto)
+    check_showing(chosen, wide=wide, caption=caption)
+    shown = (columns, sort, wide, caption)
+    of_scores = (output, paper, metric, interval is not Interval.auto, *shown)
     if commands and (chosen is not Format.table or any(of_scores)):
         raise UsageError(
             "--commands prints no scores, so it goes with the options that select runs alone.",
@@ -200,8 +202,8 @@ def report(
         with writing(output) as place:
             place.write_text(text, encoding="utf-8", newline="\n")
     else:
-        shown = screen_of(wide=wide, caption=caption)
-        put(_written(built, chosen, shown, text_width=text_width), nl=False, styled=True)
+        screen = screen_of(wide=wide, caption=caption)
+        put(_written(built, chosen, screen, text_width=text_width), nl=False, styled=True)
 
 
 def _check_metric(format: Format, paper: str | None) -> None:

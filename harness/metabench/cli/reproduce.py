@@ -14,7 +14,7 @@ from metabench.cli.references import complete_key
 from metabench.cli.run import finish, parse_names, tell_price
 from metabench.cli.screen import put, say
 from metabench.cli.selecting import names_of
-from metabench.cli.showing import Caption, CaptionOption, WideOption, screen_of
+from metabench.cli.showing import CaptionOption, WideOption, screen_of
 from metabench.errors import UsageError
 from metabench.text import counted
 
@@ -86,7 +86,7 @@ def reproduce(
         ),
     ] = False,
     wide: WideOption = False,
-    caption: CaptionOption = Caption.short,
+    caption: CaptionOption = None,
     **options: Any,
 ) -> None:
     """Make the runs of a paper's table, and print it beside them with verdicts and claims.
@@ -102,6 +102,12 @@ def reproduce(
     from metabench.planning.grid import parse_seeds
     from metabench.planning.overrides import without_executor
 
+    if dry_run and (wide or caption is not None):
+        option = "--wide" if wide else "--caption"
+        raise UsageError(
+            f"{option} is for the table, which --dry-run does not print.",
+            hint=f"Leave out {option} or --dry-run.",
+        )
     found = catalog()
     sets, executor_params = without_executor(set_ or ())
     table = plan_of(

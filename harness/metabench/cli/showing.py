@@ -27,10 +27,11 @@ WideOption = Annotated[
     typer.Option("--wide", help="Print all columns and each row on one line, however long it is."),
 ]
 CaptionOption = Annotated[
-    Caption,
+    Caption | None,
     typer.Option(
         "--caption",
-        help="What to print below a table: the three lines that it needs, or all that is known.",
+        help="What to print below a table: the three lines that it needs, or all that is known. "
+        "[default: short]",
     ),
 ]
 
@@ -48,7 +49,7 @@ def has_colors() -> bool:
     return stdout().isatty() and not asked_plain and os.environ.get("TERM") != "dumb"
 
 
-def screen_of(*, wide: bool = False, caption: Caption = Caption.short) -> Screen:
+def screen_of(*, wide: bool = False, caption: Caption | None = None) -> Screen:
     """How text is shown on stdout."""
     from metabench.render.layout import Screen
 

@@ -15,9 +15,13 @@ import typer
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
 from metabench.cli.screen import move_home, put, stdout, tell
 from metabench.cli.showing import has_colors
+from metabench.errors import UsageError
 
 if TYPE_CHECKING:
     from metabench.results.overview import Overview
+
+USUAL_SECONDS = 5.0
+"""Between two prints of ``--watch``."""
 
 
 def status(
@@ -33,14 +37,14 @@ def status(
         ),
     ] = False,
     every: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0.2,
             max=86_400,
             metavar="SECONDS",
-            help="With --watch, the time between two prints.",
+            help="With --watch, the time between two prints. [default: 5]",
         ),
-    ] = 5.0,
+    ] = None,
 ) -> None:
     """Print which runs are planned, running, interrupted, failed and done, and how far they are.
 
@@ -50,6 +54,8 @@ def status(
     """
     from metabench.results.overview import OverviewReader
 
+    if every is not None and not watch:
+        raise UsageError("--every goes with --watch, which is not given.", hint="Add --watch.")
     in_json = asks_for_json(format, as_json=as_json)
     read, told = OverviewReader(directory), set[str]()
 
@@ -65,7 +71,7 @@ def status(
     overview = show()
     with suppress(KeyboardInterrupt):
         while watch and overview.under_way:
-            time.sleep(every)
+            time.sleep(USUAL_SECONDS if every is None else every)
             overview = show()
     if overview.need_attention:
         raise typer.Exit(1)

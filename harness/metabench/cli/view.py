@@ -11,10 +11,12 @@ import typer
 
 from metabench.cli.references import complete_key
 from metabench.cli.screen import put, say, tell, tell_under_way
-from metabench.errors import DataError
+from metabench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from metabench.render.page import Page
+
+USUAL_PORT = 8765
 
 
 def view(
@@ -22,11 +24,13 @@ def view(
         Path, typer.Argument(help="The results folder, or the folder of one run.")
     ] = Path("results"),
     port: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=0, max=65535, help="Serve on this port of 127.0.0.1; 0 means any free port."
+            min=0,
+            max=65535,
+            help="Serve on this port of 127.0.0.1; 0 means any free port. [default: 8765]",
         ),
-    ] = 8765,
+    ] = None,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Do not open the page in a browser.")
     ] = False,
@@ -68,6 +72,12 @@ def view(
     from metabench.render.page.server import ReportServer, bundle_of, write_bundle
     from metabench.results.reading import Results
 
+    if bundle is not None and (port is not None or no_browser):
+        option = "--no-browser" if port is None else "--port"
+        raise UsageError(
+            f"{option} is for a page that is served, but --bundle writes files.",
+            hint=f"Leave out {option} or --bundle.",
+        )
     found = catalog()
     files = [*found.claims.values(), *found.references.values(), *found.suites.values()]
 
@@ -96,7 +106,8 @@ def view(
         if not under_way:  # else the first run is about to begin
             raise
     written = Current(lambda: render_page(replace(current()[1], live="/live")), state)
-    with ReportServer(written, port=port, beside=live.pages()) as server:
+    asked = USUAL_PORT if port is None else port
+    with ReportServer(written, port=asked, beside=live.pages()) as server:
         put(server.url)
         if under_way:
             say(f"Runs are going on; watch them at {server.url}live")

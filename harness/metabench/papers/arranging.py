@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -113,7 +113,17 @@ def _with_columns(table: Table | PaperTable, wanted: Sequence[str]) -> Table | P
         for name, heading in table.columns.items()
         if asked in (name, heading)
     }
-    return replace(table, columns=found)
+    rows = [_with_cells(row, found) for row in table.rows]
+    kept = tuple(row for row in rows if row.ours or row.in_paper)
+    labels = {one for row in kept for name in found for one in row.cells[name].deviations}
+    listed = tuple(one for one in table.deviations if one.label in labels)
+    return replace(table, columns=found, rows=kept, deviations=listed)
+
+
+def _with_cells(row: PaperRow, columns: Collection[str]) -> PaperRow:
+    """A line of a paper's table with those of our rows that have a number in some columns."""
+    runs = {own.runs for name in columns if (own := row.cells[name].row)}
+    return replace(row, ours=tuple(own for own in row.ours if own.runs in runs))
 
 
 def _sorted(table: Table | PaperTable, by: str | None) -> Table | PaperTable:

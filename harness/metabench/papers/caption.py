@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from metabench.papers.verdict import WIDTH_FACTOR
 from metabench.plugin.contracts.metric import MetricFacts
@@ -14,6 +15,7 @@ from metabench.reports.captions import (
     scores_notes,
 )
 from metabench.reports.row_notes import Entry, notes_on_rows
+from metabench.results.metrics import AVERAGE
 from metabench.stats import RESAMPLES
 
 _VERDICTS = (
@@ -31,12 +33,25 @@ _VERDICTS = (
 
 
 def paper_facts(
-    entries: Sequence[Entry], *, metric: MetricFacts, interval: IntervalKind
+    entries: Sequence[Entry],
+    *,
+    metric: MetricFacts,
+    interval: IntervalKind,
+    sources: Collection[str],
 ) -> tuple[str, ...]:
-    """What our columns next to a paper's show, for the rows in them, in sentences."""
+    """What our columns next to a paper's show, for the rows in them, in sentences.
+
+    Args:
+        entries: the rows.
+        metric: of the numbers.
+        interval: what is asked for.
+        sources: that columns are of, or the average.
+    """
     configs = [config for _, config in entries]
-    scores, *others = scores_notes(configs, metric=metric, interval=interval)
-    rows = _by_place(entries, notes_on_rows)
+    scores, *others = scores_notes(
+        configs, metric=metric, interval=interval, averages=AVERAGE in sources
+    )
+    rows = _by_place(entries, partial(notes_on_rows, columns=sources))
     notes = [*others, *_by_place(entries, _conditions), *budget_notes(configs), *rows]
     return (f"Ours: {scores}", *filter(None, notes), *_VERDICTS)
 

@@ -8,27 +8,32 @@ from collections.abc import Iterator, Sequence
 from metabench.papers.conditions import Uncertainty
 from metabench.papers.described import interval_in_words
 from metabench.papers.protocols import unstated
-from metabench.papers.reference import Reference
+from metabench.papers.reference import Column, Reference
 from metabench.papers.table import PaperRow
 
 
-def reasons(rows: Sequence[PaperRow], reference: Reference) -> Iterator[str]:
-    """A sentence per row and reason: the method, the columns, the verdict, why."""
+def reasons(rows: Sequence[PaperRow], columns: Sequence[Column]) -> Iterator[str]:
+    """A sentence per row and reason: the method, the columns of those given, the verdict, why."""
     for row in rows:
         variants = sorted({ours.variant for ours in row.ours if ours.variant})
         which = f"{row.method} ({'; '.join(variants)})" if variants else row.method
         headings: dict[str, list[str]] = defaultdict(list)
-        for column in reference.columns:
+        for column in columns:
             if (verdict := row.cells[column.name].verdict) is not None:
                 headings[f"{verdict.outcome}: {verdict.reason}"].append(column.heading)
         for reason, where in headings.items():
             yield f"{_joined(which, row.group, *where)}: {reason}"
 
 
-def remarks(reference: Reference) -> Iterator[str]:
-    """What the reference says about its intervals, rows and single cells, and as a whole."""
+def remarks(reference: Reference, columns: Sequence[Column]) -> Iterator[str]:
+    """What the reference says about its intervals, rows and single cells, and as a whole.
+
+    Args:
+        reference: the table.
+        columns: those of its columns that are shown.
+    """
     yield f"The paper's half-widths: {_said(reference.interval)}."
-    for column in reference.columns:
+    for column in columns:
         if column.interval is not None:
             yield f"{column.heading}: half-widths: {_said(column.interval)}."
     for row in reference.rows:
@@ -36,9 +41,9 @@ def remarks(reference: Reference) -> Iterator[str]:
             yield f"{_joined(row.method, row.group)}: half-widths: {_said(row.interval)}."
         if row.note:
             yield f"{_joined(row.method, row.group)}: {row.note}."
-    for about, where in _single_cells(reference).items():
+    for about, where in _single_cells(reference, columns).items():
         yield f"{about}: {'; '.join(where)}."
-    yield from _not_stated(reference)
+    yield from _not_stated(reference, columns)
     if reference.note:
         yield reference.note
 
@@ -47,12 +52,12 @@ def _said(interval: Uncertainty) -> str:
     return f"{interval_in_words(interval)}{f' ({interval.note})' if interval.note else ''}"
 
 
-def _not_stated(reference: Reference) -> Iterator[str]:
+def _not_stated(reference: Reference, columns: Sequence[Column]) -> Iterator[str]:
     """Which facts are not known of the rows that our runs can stand in, and of which rows."""
     unknown: dict[str, list[str]] = defaultdict(list)
     compared = [row for row in reference.rows if row.learner is not None]
     for row in compared:
-        facts = [fact for column in reference.columns for fact in unstated(reference, row, column)]
+        facts = [fact for column in columns for fact in unstated(reference, row, column)]
         for fact in dict.fromkeys(facts):
             unknown[fact].append(_joined(row.method, row.group))
     by_rows: dict[str, list[str]] = defaultdict(list)
@@ -63,11 +68,11 @@ def _not_stated(reference: Reference) -> Iterator[str]:
         yield f"Not stated by the source, so not compared: {', '.join(facts)} of {whose}."
 
 
-def _single_cells(reference: Reference) -> dict[str, list[str]]:
+def _single_cells(reference: Reference, columns: Sequence[Column]) -> dict[str, list[str]]:
     """The places of cells that have a note or a status of their own."""
     places: dict[str, list[str]] = defaultdict(list)
     for row in reference.rows:
-        for column in reference.columns:
+        for column in columns:
             entry = row.cells[column.name]
             status = reference.cell(row, column).status
             second_hand = status in ("public copy", "derived") and status != reference.status

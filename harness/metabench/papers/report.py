@@ -76,6 +76,7 @@ def build_paper_report(
     catalog: Catalog | None = None,
     pooled: PooledRuns | None = None,
     adjusted: bool = False,
+    columns: Sequence[str] = (),
 ) -> PaperReport:
     """Put the runs that count next to a paper's table.
 
@@ -87,6 +88,7 @@ def build_paper_report(
         catalog: where the suites are that the runs are held against; what is installed if absent.
         pooled: the same results and catalog, where several tables are made of them.
         adjusted: as :func:`metabench.reports.best.mark`.
+        columns: as :func:`metabench.reports.build.build_report`, by name or heading.
 
     Raises:
         UsageError: when ``seeds`` is asked for and scipy is not installed.
@@ -100,19 +102,28 @@ def build_paper_report(
     rows = [
         _paper_row(row, [shown[_id(config)] for _, config in line], judge) for row, line in lines
     ]
+    asked = [one for one in reference.columns if {one.name, one.heading} & {*columns}]
+    seen = asked or reference.columns
+    sources = {column.source for column in seen if column.source}
+    places = _places(reference, seen)
+    said = [entry for entry in shown.values() if _place(entry[1], reference) in places]
+    concerned = [entry for entry in entries if _place(entry[1], reference) in places]
     table = PaperTable(
         key=reference.key,
         title=reference.title,
         citation=str(reference.citation),
         cited=reference.citation.short,
-        facts=paper_facts(list(shown.values()), metric=reference.metric, interval=interval),
+        facts=paper_facts(said, metric=reference.metric, interval=interval, sources=sources),
         metric=reference.metric,
         columns={column.name: column.heading for column in reference.columns},
         rows=tuple(rows),
-        reasons=tuple(reasons(rows, reference)),
-        remarks=(*remarks(reference), *_not_shown(reference, entries, shown)),
+        reasons=tuple(reasons(rows, seen)),
+        remarks=(
+            *remarks(reference, seen),
+            *_not_shown(reference, concerned, shown),
+        ),
         deviations=judge.listed.listed(),
-        warnings=warnings_on(list(shown.values())),
+        warnings=warnings_on(said, sources),
     )
     return PaperReport((table,), problems)
 
@@ -121,9 +132,7 @@ def _concerned(
     configs: Iterable[Configuration], reference: Reference, *, interval: IntervalKind
 ) -> list[Entry]:
     """Our configurations on the suites and settings of the table."""
-    places = {
-        reference.table_of(row, column) for row in reference.rows for column in reference.columns
-    }
+    places = _places(reference, reference.columns)
     by_suite: dict[tuple[str, str, str], list[Configuration]] = defaultdict(list)
     for config in configs:
         spec = config.spec
@@ -134,6 +143,11 @@ def _concerned(
         for _, group in sorted(by_suite.items())
         for entry in make_rows(group, interval=interval)
     ]
+
+
+def _places(reference: Reference, columns: Sequence[Column]) -> set[tuple[str | None, str, str]]:
+    """What the cells of some columns are of, as :func:`_place` says it of ours."""
+    return {reference.table_of(row, column) for row in reference.rows for column in columns}
 
 
 def _printed_lines(

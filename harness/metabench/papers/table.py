@@ -100,6 +100,11 @@ class PaperTable:
         """All facts as one text."""
         return " ".join(self.facts)
 
+    @property
+    def cells(self) -> list[PaperCell]:
+        """The cells of its columns, line by line; its rows may have more."""
+        return [row.cells[name] for row in self.rows for name in self.columns]
+
 
 @dataclass(frozen=True, slots=True)
 class PaperReport:

@@ -19,6 +19,9 @@ from metabench.values import Frozen, Name
 Overrides = dict[str, dict[str, Any]]
 """Parameters by name of the plugin."""
 
+TABLE_COLUMNS = ("average", "val", "learner", "network", "weights", "params", "budget")
+"""What ``metabench report --columns`` and ``--sort`` name in any case, so that no source may."""
+
 SuiteKind = Literal["learners", "spaces", "strategies"]
 """The fields of a layer that have parameters of plugins."""
 
@@ -136,8 +139,13 @@ class Suite(Layer):
     @model_validator(mode="after")
     def _names_differ(self) -> Suite:
         names = [source.name for source in self.sources]
-        if len(set(names)) != len(names) or "average" in names:
-            raise ValueError("the names of sources must differ, and none may be 'average'")
+        if len(set(names)) != len(names):
+            raise ValueError("the names of sources must differ")
+        if taken := [name for name in names if name in TABLE_COLUMNS]:
+            raise ValueError(
+                f"no source may be called {taken[0]!r}, since tables have another column of that "
+                "name"
+            )
         return self
 
     @model_validator(mode="after")

@@ -52,14 +52,14 @@ def _paper_table(table: PaperTable) -> dict[str, Any]:
         "metric": table.metric.name,
         "caption": table.caption,
         "columns": dict(table.columns),
-        "rows": [_paper_row(row) for row in table.rows],
+        "rows": [_paper_row(row, columns=tuple(table.columns)) for row in table.rows],
         "reasons": table.reasons,
         "deviations": [one.values() for one in table.deviations],
         "remarks": table.remarks,
     }
 
 
-def _paper_row(row: PaperRow) -> dict[str, Any]:
+def _paper_row(row: PaperRow, *, columns: tuple[str, ...]) -> dict[str, Any]:
     return {
         "group": row.group,
         "method": row.method,
@@ -67,7 +67,7 @@ def _paper_row(row: PaperRow) -> dict[str, Any]:
         "params": row.params,
         "in_paper": row.in_paper,
         "ours": [_about(ours) for ours in row.ours],
-        "cells": {column: _paper_cell(cell) for column, cell in row.cells.items()},
+        "cells": {column: _paper_cell(row.cells[column]) for column in columns},
     }
 
 

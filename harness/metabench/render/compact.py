@@ -24,7 +24,7 @@ from metabench.render.row_conditions import (
 )
 from metabench.render.text_table import EntryMark
 from metabench.reports.tables import Row, Table, TableCell
-from metabench.results.metrics import number
+from metabench.results.metrics import VAL, number
 from metabench.text import capitalized, plain
 
 STANDARD = "standard"
@@ -279,7 +279,7 @@ _LEVELS = 4
 
 def _path(table: Table, column: str, names: PrintNames) -> tuple[str, ...]:
     """Suite, setting, evaluation and source of a column, in words."""
-    source = column if len(sources_of(table)) > 1 else ""
+    source = column if len(sources_of(table)) > 1 or VAL in table.columns else ""
     setting = setting_in_words(table.setting)
     return names.suite(table.suite), setting, plain(table.evaluation), source
 
@@ -331,10 +331,16 @@ def _caption(tables: Sequence[Table], names: PrintNames, seen: Sequence[RowCondi
         f"{metric_in_words(tables[0].metric)} on {_places(tables, names)}: "
         f"{'mean' if all(math.isnan(cell.half_width) for cell in cells) else INTERVAL} "
         f"{f'({tested})' if ': ' in tested else tested}",
+        f"{VAL}: on meta-validation, interval over seeds" if _beside_val(tables) else "",
         marks_in_words(cells, among=" of its block" if seen[0].blocks else ""),
         capitalized(_by_place(places, [known.in_caption() for known in seen])),
     ]
     return plain(" ".join(f"{sentence}." for sentence in sentences if sentence))
+
+
+def _beside_val(tables: Sequence[Table]) -> bool:
+    """Whether scores on meta-validation stand beside others."""
+    return any(VAL in table.columns and len(table.columns) > 1 for table in tables)
 
 
 def _places(tables: Sequence[Table], names: PrintNames) -> str:

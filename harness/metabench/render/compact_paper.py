@@ -44,12 +44,7 @@ def compact_paper_table(
     ours = [row for line in table.rows for row in line.ours]
     known = RowConditions(_as_one(table, ours), names, with_networks=not networks_shown)
     fields = _columns(table, ours) if networks_shown else {}
-    verdicts = {
-        str(cell.verdict.outcome)
-        for line in table.rows
-        for cell in line.cells.values()
-        if cell.verdict
-    }
+    verdicts = {str(cell.verdict.outcome) for cell in table.cells if cell.verdict}
     lines: list[Line] = []
     for row in table.rows:
         if row.in_paper:
@@ -156,7 +151,7 @@ def _without_verdicts(line: Line) -> Line:
 
 
 def _caption(table: PaperTable, ours: Sequence[Row], known: RowConditions) -> str:
-    cells = [cell.ours for row in table.rows for cell in row.cells.values() if cell.ours]
+    cells = [cell.ours for cell in table.cells if cell.ours]
     whose = "of our runs and, in grey, of" if ours else "of"
     sentences = [
         f"{metric_in_words(table.metric)} {whose} {table.cited or table.citation}: {table.title}"
@@ -173,8 +168,7 @@ def _caption(table: PaperTable, ours: Sequence[Row], known: RowConditions) -> st
 
 def _sentences(table: PaperTable, verdicts: set[str]) -> list[str]:
     """What stands below the table."""
-    cells = [cell for row in table.rows for cell in row.cells.values()]
-    said = []
+    cells, said = table.cells, []
     if not any(cell.ours for cell in cells):
         said.append("None of our runs belongs in this table.")
     if len(verdicts) == 1:

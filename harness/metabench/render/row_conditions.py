@@ -44,6 +44,7 @@ class RowConditions:
         self._table = table
         self._names = names
         self._with_networks = with_networks
+        self._only_val = table.columns == (VAL,)
         self._unequal = _unequal_sizes(table.rows)
         self._of = {row.runs: self._conditions(row) for row in table.rows}
         letters = sorted({row.conditions for row in table.rows}, key=lambda one: (not one, one))
@@ -61,7 +62,7 @@ class RowConditions:
             "stamps": f"stamps {', '.join(stamps)}" if stamps else NO_STAMP,
             "training": _training(row),
             "seeds": counted(len(row.seeds), "seed"),
-            "interval": _interval(over_seeds=row.over_seeds),
+            "interval": _interval(over_seeds=row.over_seeds or self._only_val),
             "normalization": _normalization(row),
         }
         words["steps"] = f"{_steps(row)} at test"
@@ -169,11 +170,14 @@ class RowConditions:
     def tested(self) -> str:
         """On what the rows without a note were tested, and what their interval is over."""
         usual = self._usual_of_all()
+        seeds, interval = (usual.get(kind) for kind in _TESTED)
+        if self._only_val:
+            return f"over {seeds or 'seeds'}, on meta-validation"
         n = " or ".join(f"{n:,}" for n in self._table.episodes)
         episodes = f"{n} test episodes".strip()
-        if len(sources_of(self._table) - {VAL}) > 1:
+        shown = {*self._table.columns} - {VAL} or {AVERAGE}
+        if len(sources_of(self._table)) > 1 and (AVERAGE in shown or len(shown) > 1):
             episodes = f"{episodes} per source"
-        seeds, interval = (usual.get(kind) for kind in _TESTED)
         if interval == _interval(over_seeds=True):
             return f"over {seeds or 'seeds'}, {episodes}"
         if interval is None:
@@ -192,7 +196,7 @@ class RowConditions:
 
 def sources_of(table: Table) -> set[str]:
     """The sources that rows of a table have scores of, shown or not."""
-    return {name for row in table.rows for name in row.cells} - {AVERAGE}
+    return {name for row in table.rows for name in row.cells} - {AVERAGE, VAL}
 
 
 def varying_columns(tables: Sequence[Table]) -> Mapping[str, str]:

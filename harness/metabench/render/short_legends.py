@@ -36,12 +36,13 @@ def short_legend(table: Table | PaperTable, *, common_said: bool = True) -> list
 
 
 def _numbers(table: Table | PaperTable) -> str:
-    only_val = tuple(table.columns) == (VAL,)  # over seeds, whatever the other columns are over
+    columns = [name for name in table.columns if name != VAL] or [VAL]
+    shown = {*columns} - {AVERAGE} if isinstance(table, Table) else {*()}
     cells = [
         cell
         for row in our_rows(table)
         for name, cell in row.cells.items()
-        if (name == VAL) == only_val
+        if (name in shown if shown else name != VAL)
         and (name != AVERAGE or len(row.cells) == 1)  # n of an average counts all sources
     ]
     if not cells:
@@ -49,9 +50,9 @@ def _numbers(table: Table | PaperTable) -> str:
     seeds, episodes = _counts(cells, "seeds"), _counts(cells, "episodes")
     tested = f"{episodes} {'episode' if episodes == '1' else 'episodes'}"
     each = ""
-    if tuple(table.columns) == (AVERAGE,) or (len(table.columns) > 1 and episodes == "1"):
+    if columns == [AVERAGE] or (len(columns) > 1 and episodes == "1"):
         each = " per source"
-    elif len(table.columns) > 1:
+    elif len(columns) > 1:
         each = " each"
     n = f"{tested}{each}, not seeds"
     if seeds:

@@ -12,7 +12,7 @@ from metabench.papers.table import PaperCell, PaperRow, PaperTable
 from metabench.plugin.source_deviation import DEVIATIONS
 from metabench.reports.captions import SINGLE
 from metabench.reports.tables import Mark, Row, Table, TableCell
-from metabench.results.metrics import number
+from metabench.results.metrics import VAL, number
 from metabench.text import plain
 
 HEADINGS = ("Learner", "Network", "Weights", "Budget", "Seeds", "Stamps")
@@ -96,6 +96,8 @@ def text_table_of(table: Table | PaperTable) -> TextTable:
 
 
 def _grid(table: Table) -> TextTable:
+    # Intervals on meta-validation are over seeds in every row, so no row is told apart there.
+    beside = () if table.columns == (VAL,) else table.rows
     return TextTable(
         title=title(table),
         facts=tuple(map(plain, table.facts)),
@@ -103,7 +105,7 @@ def _grid(table: Table) -> TextTable:
         numeric=(False,) * len(HEADINGS) + (True,) * len(table.columns),
         rows=tuple(
             (
-                *map(Entry, _left([row], table.rows)),
+                *map(Entry, _left([row], beside)),
                 *(_ours(row.cells.get(name)) for name in table.columns),
             )
             for row in table.rows

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,11 @@ from metabench.text import in_order
 
 
 def build_report(
-    results: Results, *, interval: IntervalKind = "auto", adjusted: bool = False
+    results: Results,
+    *,
+    interval: IntervalKind = "auto",
+    adjusted: bool = False,
+    columns: Sequence[str] = (),
 ) -> Report:
     """Make every table from the runs that count, including the tables of other evaluations.
 
@@ -51,27 +56,35 @@ def build_report(
             ``auto`` is over seeds in rows with several seeds, else ``field``
             (:func:`metabench.reports.captions.interval_of`).
         adjusted: as :func:`metabench.reports.best.mark`.
+        columns: those that captions speak of, where the others are left out afterwards
+            (:func:`metabench.papers.arranging.arrange`); all if empty.
 
     Raises:
         UsageError: when ``seeds`` is asked for and scipy is not installed.
     """
     configs, problems = pool_runs(results)
-    tables = _tables(configs, interval=interval, adjusted=adjusted)
+    make = partial(_tables, interval=interval, adjusted=adjusted, said=columns)
+    tables = make(configs)
     for beside in runs_by_evaluation(results.runs):
         others, _ = pool_runs(Results(beside.runs, (), ()))
-        for key, table in _tables(others, interval=interval, adjusted=adjusted).items():
+        for key, table in make(others).items():
             tables[key] = replace(table, facts=(beside.caption, *table.facts))
     return Report(tuple(tables[key] for key in sorted(tables)), problems)
 
 
 def _tables(
-    configs: Sequence[Configuration], *, interval: IntervalKind, adjusted: bool
+    configs: Sequence[Configuration],
+    *,
+    interval: IntervalKind,
+    adjusted: bool,
+    said: Sequence[str],
 ) -> dict[tuple[str, ...], Table]:
     by_table: dict[tuple[str, ...], list[Configuration]] = defaultdict(list)
     for config in configs:
         by_table[_table_key(config)].append(config)
     return {
-        key: _table(group, interval=interval, adjusted=adjusted) for key, group in by_table.items()
+        key: _table(group, interval=interval, adjusted=adjusted, said=said)
+        for key, group in by_table.items()
     }
 
 
@@ -99,10 +112,17 @@ def _table_key(config: Configuration) -> tuple[str, ...]:
     return spec.suite, spec.setting, config.evaluation, spec.metric, *sources
 
 
-def _table(configs: Sequence[Configuration], *, interval: IntervalKind, adjusted: bool) -> Table:
+def _table(
+    configs: Sequence[Configuration],
+    *,
+    interval: IntervalKind,
+    adjusted: bool,
+    said: Sequence[str],
+) -> Table:
     spec = configs[0].spec
     sources = tuple(source.source for source in spec.sources)
     columns = (*sources, AVERAGE) if len(sources) > 1 else sources
+    shown = [name for name in columns if name in said] if said else columns
     pairs = mark(make_rows(configs, interval=interval), columns, adjusted=adjusted)
     return Table(
         suite=spec.suite,
@@ -110,14 +130,14 @@ def _table(configs: Sequence[Configuration], *, interval: IntervalKind, adjusted
         evaluation=configs[0].evaluation,
         metric=configs[0].metric,
         facts=(
-            *facts_of([config for _, config in pairs], interval=interval),
-            *notes_on(pairs),
+            *facts_of([config for _, config in pairs], interval=interval, columns=shown),
+            *notes_on(pairs, shown),
         ),
         columns=columns,
         rows=tuple(row for row, _ in pairs),
         episodes=tuple(episodes_per_source(configs)),
         conditions=conditions_in_words(pairs),
-        warnings=warnings_on(pairs),
+        warnings=warnings_on(pairs, shown),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import compress
 from typing import Any, Literal
 
@@ -49,9 +49,22 @@ _TESTED = {
 }
 
 
-def facts_of(configs: Sequence[Configuration], *, interval: IntervalKind) -> list[str]:
-    """What a table shows whose rows are ``configs``, in their order, in sentences."""
-    said, *others = scores_notes(configs, metric=configs[0].metric, interval=interval)
+def facts_of(
+    configs: Sequence[Configuration], *, interval: IntervalKind, columns: Collection[str]
+) -> list[str]:
+    """What a table shows whose rows are ``configs``, in their order, in sentences.
+
+    Args:
+        configs: of the rows.
+        interval: what is asked for.
+        columns: of scores on meta-test that are shown; may be empty.
+    """
+    metric = configs[0].metric
+    said, *others = (
+        scores_notes(configs, metric=metric, interval=interval, averages=AVERAGE in columns)
+        if columns
+        else [f"{metric.words}."]
+    )
     notes = [capitalized(said), *others, headline_note(configs)]
     return [*filter(None, notes), *protocol_notes(configs), *budget_notes(configs)]
 
@@ -65,15 +78,26 @@ def headline_note(configs: Sequence[Configuration]) -> str:
 
 
 def scores_notes(
-    configs: Sequence[Configuration], *, metric: MetricFacts, interval: IntervalKind
+    configs: Sequence[Configuration],
+    *,
+    metric: MetricFacts,
+    interval: IntervalKind,
+    averages: bool,
 ) -> list[str]:
-    """What the numbers are, and what their interval is; the first begins with a small letter."""
+    """What the numbers are, and what their interval is; the first begins with a small letter.
+
+    Args:
+        configs: of the rows.
+        metric: of the numbers.
+        interval: what is asked for.
+        averages: whether averages over sources are shown.
+    """
     kinds = {interval_of(config, interval) for config in configs} or {"field"}
     mixed = len(kinds) > 1
     single = [len(config.runs) == 1 or config.seedless for config in configs]
     kind: IntervalKind = "seeds" if mixed else min(kinds)
     notes = [f"{metric.words} on the query sets of meta-test episodes: {_FORMULAS[kind]}."]
-    averages = any(len(config.spec.sources) > 1 for config in configs)
+    averages = averages and any(len(config.spec.sources) > 1 for config in configs)
     if averages:
         notes.append(_OF_RUNS if kind == "seeds" else _ROOT_SUM)
     if mixed:

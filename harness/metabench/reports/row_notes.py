@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,8 @@ from metabench.reports.tables import Row, TableCell
 from metabench.results.comparability import comparable_conditions
 from metabench.results.configurations import Configuration
 from metabench.results.labels import said_name, telling
-from metabench.results.metrics import number
-from metabench.results.paired_scores import MIN_EPISODES, own_scores
+from metabench.results.metrics import AVERAGE, number
+from metabench.results.paired_scores import MIN_EPISODES, own_scores, weights_of
 from metabench.results.same_code import unlike
 from metabench.stats import has_students_t
 
@@ -26,27 +26,32 @@ MOST_OF_FEW = 0.2
 Entry = tuple[Row, Configuration]
 
 
-def notes_on(entries: Sequence[Entry]) -> list[str]:
-    """The sentences about the rows of one table; none where there is nothing to say."""
+def notes_on(entries: Sequence[Entry], columns: Collection[str]) -> list[str]:
+    """The sentences about the rows of one table; none where there is nothing to say.
+
+    Args:
+        entries: the rows.
+        columns: of scores on meta-test that are shown: sources, and the average.
+    """
     unequal_rows = inequality_notes([config for _, config in entries])
-    return [*unequal_rows, *filter(None, [_sizes(entries)]), *notes_on_rows(entries)]
+    return [*unequal_rows, *filter(None, [_sizes(entries)]), *notes_on_rows(entries, columns)]
 
 
-def notes_on_rows(entries: Sequence[Entry]) -> list[str]:
+def notes_on_rows(entries: Sequence[Entry], columns: Collection[str]) -> list[str]:
     """Those of :func:`notes_on` that are about the making and the marks of single rows."""
     notes = (
         _letters(entries),
         _tuned(entries),
         _unlike_code(entries),
         _no_scipy(entries),
-        dominated(entries),
-        _few_episodes(entries),
+        dominated(entries, columns),
+        _few_episodes(entries, columns),
     )
     return [note for note in notes if note]
 
 
-def warnings_on(entries: Sequence[Entry]) -> tuple[str, ...]:
-    """What a reader of the rows must beware of, in a few words each."""
+def warnings_on(entries: Sequence[Entry], columns: Collection[str]) -> tuple[str, ...]:
+    """What a reader of the rows must beware of, in a few words each; see :func:`notes_on`."""
     places: dict[tuple[str, str], list[Configuration]] = {}
     for _, config in entries:
         place = config.spec.suite, config.setting_and_evaluation
@@ -55,9 +60,9 @@ def warnings_on(entries: Sequence[Entry]) -> tuple[str, ...]:
     warnings = (
         f"rows differ in {', '.join(found)}" if found else "",
         "some rows mix code or devices" if _unlike_code(entries) else "",
-        f"{FEW} episodes sway some means" if dominated(entries) else "",
+        f"{FEW} episodes sway some means" if dominated(entries, columns) else "",
         f"marks from fewer than {MIN_EPISODES} episodes are unsure"
-        if _few_episodes(entries)
+        if _few_episodes(entries, columns)
         else "",
         "without scipy, rows with several seeds are not compared" if _no_scipy(entries) else "",
     )
@@ -137,30 +142,38 @@ def _no_scipy(entries: Sequence[Entry]) -> str:
     )
 
 
-def _few_episodes(entries: Sequence[Entry]) -> str:
+def _few_episodes(entries: Sequence[Entry], columns: Collection[str]) -> str:
     """The rows whose marks rest on so few episodes that ``compare`` decides nothing."""
     rows = [row for row, _ in entries]
     said = [
         name_among(row, rows)
         for row, config in entries
-        if any(cell.mark in ("best", "tied", "worse") for cell in row.cells.values())
-        and _too_few(config)
+        if any(
+            cell.mark in ("best", "tied", "worse") and _too_few(config, name)
+            for name, cell in row.cells.items()
+            if name in columns
+        )
     ]
     few = f"With fewer than {MIN_EPISODES} episodes per source"
     return f"{few} marks are unsure, as of {', '.join(said)}." if said else ""
 
 
-def _too_few(config: Configuration) -> bool:
-    """Whether a source has few episodes; a single one may be a whole test set of several seeds."""
-    shapes = [scores.shape for scores in own_scores(config).values()]
+def _too_few(config: Configuration, column: str) -> bool:
+    """Whether a column is of a source with few episodes.
+
+    A single one may be a whole test set of several seeds.
+    """
+    scores = own_scores(config)
+    shapes = [scores[name].shape for name in weights_of(column, [*scores])]
     whole = all(seeds > 1 and n == 1 for seeds, n in shapes)
     return not whole and any(n < MIN_EPISODES for _, n in shapes)
 
 
-def dominated(entries: Sequence[Entry]) -> str:
+def dominated(entries: Sequence[Entry], columns: Collection[str]) -> str:
     """The means that a few episodes dominate, each beside its median.
 
-    The interval of such a mean hides how most episodes compare.
+    They are those of the columns, and of the sources of an average that is one. The interval of
+    such a mean hides how most episodes compare.
     """
     rows = [row for row, _ in entries]
     found = [
@@ -169,7 +182,9 @@ def dominated(entries: Sequence[Entry]) -> str:
         f"median {_median(row.cells[source])}, mean {_mean(row.cells[source])})"
         for row, config in entries
         for source, scores in own_scores(config).items()
-        if scores.shape[1] >= MIN_EPISODES and (share := _share_of_few(scores)) > MOST_OF_FEW
+        if {source, AVERAGE} & {*columns}
+        and scores.shape[1] >= MIN_EPISODES
+        and (share := _share_of_few(scores)) > MOST_OF_FEW
     ]
     if not found:
         return ""

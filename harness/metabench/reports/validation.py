@@ -20,22 +20,26 @@ _SAID = (
     "were chosen by it, it is too good."
 )
 
+_IN_SHORT = f"{VAL} is the score on meta-validation"
 
-def with_validation(report: Report, runs: Iterable[FinishedRun]) -> Report:
+
+def with_validation(report: Report, runs: Iterable[FinishedRun], *, said: bool = True) -> Report:
     """Add the column to the tables of headline scores in which a row has it.
 
     Args:
         report: made from the runs.
         runs: the runs; scores of a further metric have no score on meta-validation.
+        said: whether captions speak of the column; not if rows are only sorted by it.
 
     Raises:
         UsageError: when a row has several seeds and scipy is not installed.
     """
     of_headline = {run.record.run_id: run for run in runs if not run.headline}
-    return replace(report, tables=tuple(_with_column(t, of_headline) for t in report.tables))
+    tables = (_with_column(table, of_headline, said=said) for table in report.tables)
+    return replace(report, tables=tuple(tables))
 
 
-def _with_column(table: Table, runs: Mapping[str, FinishedRun]) -> Table:
+def _with_column(table: Table, runs: Mapping[str, FinishedRun], *, said: bool) -> Table:
     if table.evaluation:
         return table
     cells = [_cell(row, runs, table) for row in table.rows]
@@ -44,8 +48,8 @@ def _with_column(table: Table, runs: Mapping[str, FinishedRun]) -> Table:
     return replace(
         table,
         columns=(*table.columns, VAL),
-        facts=(*table.facts, _SAID),
-        warnings=(*table.warnings, f"{VAL} is the score on meta-validation"),
+        facts=(*table.facts, _SAID) if said else table.facts,
+        warnings=(*table.warnings, _IN_SHORT) if said else table.warnings,
         rows=tuple(
             replace(row, cells={**row.cells, VAL: cell}) if cell else row
             for row, cell in zip(table.rows, cells, strict=True)

@@ -20,6 +20,7 @@ from metabench.results.episode_files import Episodes
 from metabench.results.foreign import text_lines
 from metabench.results.reading import FinishedRun
 from metabench.stats import search_measures as measures
+from metabench.text import counted
 
 T = TypeVar("T")
 
@@ -126,11 +127,21 @@ def architectures(config: Configuration) -> list[Architecture]:
             if rows := rows_of.get(id(genotype)):
                 counts.setdefault(genotype, Counter()).update(episodes.source[rows].tolist())
                 sizes.setdefault(genotype, []).extend(episodes.n_params[rows].tolist())
-    counted = [
+    every = [
         Architecture(genotype, by_source, _range(sizes[genotype]))
         for genotype, by_source in counts.items()
     ]
-    return sorted(counted, key=lambda one: (-one.count, str(one.genotype)))
+    return sorted(every, key=lambda one: (-one.count, str(one.genotype)))
+
+
+def tasks_in_words(n_tasks: int, n_seeds: int) -> str:
+    """How many tasks :func:`architectures` counts: each once for every seed.
+
+    >>> tasks_in_words(1, 1), tasks_in_words(40, 2)
+    ('1 task', '40 tasks of 2 seeds')
+    """
+    of = f" of {n_seeds} seeds" if n_seeds > 1 else ""
+    return f"{counted(n_tasks, 'task')}{of}"
 
 
 def _range(sizes: Sequence[float]) -> tuple[int, int] | None:

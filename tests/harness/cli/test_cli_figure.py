@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 from result_factory import make_spec, write_run
+from state_factory import at_work, write_going
 from typer.testing import CliRunner, Result
 
 from metabench.cli.figure import figure
@@ -127,3 +128,10 @@ def test_without_matplotlib_one_sentence_says_what_to_install(
     assert isinstance(done.exception, UsageError)
     assert done.exception.message == "Figures need matplotlib, which is not installed."
     assert done.exception.hint == 'pip install "metabench[plots]"'
+
+
+def test_runs_that_are_under_way_are_told_of(searched: Path, tmp_path: Path) -> None:
+    with at_work(write_going(searched, make_spec("metanas"), [{"step": 1, "loss": 1.0}])):
+        done = run("cell", searched, "-o", tmp_path / "cell.svg")
+    assert done.exit_code == 0
+    assert "1 run is under way and not counted" in done.stderr

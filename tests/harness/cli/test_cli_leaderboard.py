@@ -91,6 +91,10 @@ def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
         ([RECORDS, "--check", "--out", "S"], "A leaderboard is built, or checked"),
         ([RECORDS, "--check"], "is no file of an entry, and holds none."),
         ([RECORDS, "--new-entry", "doe.yaml"], "--submitter is missing."),
+        ([RECORDS, "--check", "--title", "T"], "--title goes with --out, which is not given."),
+        ([RECORDS, "--new-entry", "doe.yaml", "--title", "T"], "--title goes with --out"),
+        ([RECORDS, "--out", "S", "--submitter", "J"], "--submitter goes with --new-entry"),
+        ([RECORDS, "--check", "--link", "L"], "--link goes with --new-entry, which is not given."),
         ([RECORDS, "--new-entry", "doe.txt", "--submitter", "J"], "doe.txt is no YAML file."),
         (
             [RECORDS, "--new-entry", f"{__file__}/doe.yaml", "--submitter", "J"],

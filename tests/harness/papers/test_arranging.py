@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from result_factory import golden_paper_report, golden_report
+from result_factory import (
+    GOLDEN,
+    golden_paper_report,
+    golden_report,
+    in_full,
+    make_spec,
+    write_run,
+)
 
+from metabench.api.reading import build_tables
 from metabench.errors import UsageError
-from metabench.papers.arranging import Arrangement, arrange, say_selected
+from metabench.papers.arranging import _FACTS, _FORMER, Arrangement, arrange, say_selected
+from metabench.papers.reference_files import load_reference
+from metabench.papers.report import build_paper_report
 from metabench.papers.table import PaperTable
+from metabench.planning.suite import TABLE_COLUMNS
+from metabench.plugin.catalog import Catalog
+from metabench.render import Format, render
+from metabench.results.metrics import AVERAGE, VAL
+from metabench.results.reading import read_runs
 from metabench.results.selection import ALL, Selection
 
 
@@ -98,3 +115,86 @@ def test_what_was_selected_is_said() -> None:
         assert table.selected == "Only runs with seed 0 or 1 are shown."
     (paper,) = say_selected(golden_paper_report(), Selection(learners=("maml",))).tables
     assert all(row.ours for row in paper.rows)
+
+
+def written(
+    folder: Path, catalog: Catalog, *columns: str, sort: str | None = None
+) -> dict[str, str]:
+    """The tables of a folder with some columns, in every format, and briefly for the terminal."""
+    arrangement = Arrangement(columns=columns, sort=sort)
+    _, built = build_tables(
+        folder,
+        paper=None,
+        metric=None,
+        interval="auto",
+        catalog=lambda: catalog,
+        arrangement=arrangement,
+    )
+    formats = (format for format in Format if format is not Format.html)
+    return {f"{format}": in_full(built, format) for format in formats} | {  # type: ignore[arg-type]
+        "short": render(built, Format.table)
+    }
+
+
+@pytest.mark.parametrize("n_seeds", [1, 2])
+def test_captions_speak_of_no_column_that_is_hidden(
+    tmp_path: Path, catalog: Catalog, n_seeds: int
+) -> None:
+    for learner in ("maml", "reptile"):
+        for seed in range(n_seeds):
+            spec = make_spec(learner, seed=seed, episodes=40)
+            # Three episodes of each source make up most of its mean.
+            scores = [(1.0 - 0.1 * seed) * (i % 40 < 3) for i in range(80)]
+            write_run(tmp_path, spec, scores, val_score=0.5, selected_step=7)
+    names = {"bird", "texture", AVERAGE, VAL}
+    for columns in (("bird",), ("texture", "bird"), (AVERAGE,), (VAL,), (VAL, "bird")):
+        for sort in (None, VAL):
+            for format, text in written(tmp_path, catalog, *columns, sort=sort).items():
+                said = {name for name in names if re.search(rf"\b{name}\b", text)}
+                # An average is also of sources whose means few episodes sway.
+                parts = {"bird", "texture"} if AVERAGE in columns else set()
+                assert said <= {*columns, *parts}, (columns, sort, format)
+    assert "3 episodes contribute" in written(tmp_path, catalog, "bird")["md"]
+
+
+def test_a_table_of_meta_validation_alone_says_nothing_of_meta_test(
+    tmp_path: Path, catalog: Catalog
+) -> None:
+    pytest.importorskip("scipy")
+    for learner, n_seeds in (("maml", 2), ("reptile", 1)):
+        for seed in range(n_seeds):
+            scores = [(i + seed) % 5 / 4 for i in range(80)]
+            spec = make_spec(learner, seed=seed, episodes=40)
+            write_run(tmp_path, spec, scores, val_score=0.5 + seed / 10, selected_step=7)
+    both = written(tmp_path, catalog, VAL, AVERAGE)
+    alone = written(tmp_path, catalog, VAL)
+    assert "§" in both["md"]
+    for format, text in alone.items():
+        for words in ("§", "query sets of", "where n counts episodes", "test episodes"):
+            assert words not in text, (format, words)
+    unbroken = {
+        name: found["tex"].replace(r"\allowbreak{}", "")
+        for name, found in {"alone": alone, "both": both}.items()
+    }
+    assert "interval over seeds, on meta-validation." in unbroken["alone"]
+    assert "val: on meta-validation, interval over seeds." in unbroken["both"]
+
+
+def test_a_papers_caption_speaks_of_no_column_that_is_hidden(catalog: Catalog) -> None:
+    reference = load_reference(GOLDEN / "references" / "example-table-1.yaml")
+    runs = read_runs(GOLDEN / "records")
+    first, *others = [column.heading for column in reference.columns]
+    for names in ((first,), (reference.columns[0].name,)):
+        built = build_paper_report(runs, reference, catalog=catalog, columns=names)
+        (table,) = arrange(built, Arrangement(columns=names)).tables
+        assert isinstance(table, PaperTable)
+        told = [*table.facts, *table.remarks, *table.reasons]
+        # A verdict of match or close names columns of its row that differ, shown or not.
+        told = [text.partition(" Other columns of this row differ")[0] for text in told]
+        assert [text for text in told for other in others if other in text] == []
+        shown = {cell.row.runs for cell in table.cells if cell.row}
+        assert {row.runs for line in table.rows for row in line.ours} == shown
+
+
+def test_a_source_has_no_name_of_another_column_or_of_what_rows_are_sorted_by() -> None:
+    assert {*TABLE_COLUMNS} == {AVERAGE, VAL, *_FACTS, *_FORMER}

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from metabench.errors import UsageError
-from metabench.planning.suite import Budget, load_suite
+from metabench.planning.suite import TABLE_COLUMNS, Budget, load_suite
 from metabench.planning.validation import QUOTES
 from metabench.planning.yaml_files import read_yaml
 from metabench.plugin.catalog import load_catalog
@@ -209,11 +209,15 @@ def test_names_that_could_lead_out_of_the_results_folder_are_refused(
             "input should be greater than or equal to 0.",
             "budgets.smoke.meta_steps: >= 0.",
         ),
-        (
-            "name: sine",
-            "name: average",
-            "Suite file tiny.yaml: the names of sources must differ, and none may be 'average'.",
-            "",
+        *(
+            (
+                "name: sine",
+                f"name: {name}",
+                f"Suite file tiny.yaml: no source may be called {name!r}, since tables have "
+                "another column of that name.",
+                "",
+            )
+            for name in TABLE_COLUMNS
         ),
         (
             "metric: mse",

@@ -148,3 +148,18 @@ def test_submissions_of_one_name_are_refused(tmp_path: Path) -> None:
     both = [submitted(tmp_path / name / "results") for name in "ab"]
     with pytest.raises(UsageError, match="2 entries or folders are called results"):
         render_site(both, title="Board")
+
+
+def test_every_interval_says_what_it_is_over(tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    write(tmp_path, "maml", 0.5)
+    for seed in (0, 1):
+        write_run(tmp_path, make_spec("anil", seed=seed), [0.4 + 0.1 * seed, 0.2] * 4)
+    site = render_site([submitted(tmp_path)], title="Board")
+    rows = json.loads(site[JSON])["rows"]
+    assert {row["learner"]: row["interval"] for row in rows} == {
+        "anil": "over seeds",
+        "maml": "over episodes",
+    }
+    assert "<td>over seeds</td>" in site[INDEX]
+    assert "half-width\nof a 95 % interval" in site[INDEX]

@@ -82,7 +82,7 @@ def test_it_stands_in_every_format_and_can_be_sorted_by(folder: Path, catalog: C
 @pytest.mark.parametrize(
     ("columns", "n"),
     [
-        (("average", "val"), "n = 4 episodes each, not seeds."),
+        (("average", "val"), "n = 4 episodes per source, not seeds."),
         (("val",), "n = 1 seed."),
     ],
 )

@@ -23,6 +23,7 @@ from metabench.render.figures.drawing import (
     wrapped,
 )
 from metabench.render.figures.palette import FAINT, INK, Style, styles
+from metabench.render.figures.same_episodes import seeds_shown
 from metabench.render.figures.stamps import shown_of, stamped
 from metabench.results.figure_data import (
     MixturePanel,
@@ -108,6 +109,8 @@ def draw(
         found, notes = _chosen(found, places, notes)
     with house_style():
         figure = figure_of(found, width=width)
+    shown = shown_of(results, found)
+    sources = dict.fromkeys(plain(config.spec.sources[0].source) for config in shown.values())
     said = [
         f"{label}, {path.steps[-1]} steps, at the end: "
         + "; ".join(f"{panel.title} {_winner(panel)}" for panel in path.panels)
@@ -116,11 +119,12 @@ def draw(
     drawing = Drawing(
         name="annealing",
         figure=figure,
-        title=f"Weights of operations during adaptation to meta-test episode {episode}",
+        title=f"Weights of operations during adaptation to meta-test episode {episode} of "
+        f"{', '.join(sources)}",
         description=f"One panel per edge, one line per operation. {'. '.join(said)}.",
-        notes=tuple(notes),
+        notes=(*notes, *seeds_shown(results, found)),
     )
-    return stamped(drawing, shown_of(results, found))
+    return stamped(drawing, shown)
 
 
 def collect(
@@ -194,8 +198,16 @@ def _chosen(
     return chosen, told
 
 
+def _best(panel: MixturePanel) -> int | None:
+    """The column of the largest weight at the end; None where no weight is finite."""
+    last = panel.weights[-1]
+    return int(np.nanargmax(last)) if np.isfinite(last).any() else None
+
+
 def _winner(panel: MixturePanel) -> str:
-    best = int(panel.weights[-1].argmax())
+    best = _best(panel)
+    if best is None:
+        return "has no finite weight"
     return f"{plain(panel.names[best])} {panel.weights[-1, best]:.2f}"
 
 
@@ -238,8 +250,10 @@ def figure_of(found: Mapping[str, MixturePath], *, width: Width) -> Figure:
 
 
 def _title(panel: MixturePanel) -> str:
-    best = int(panel.weights[-1].argmax())
-    return panel.title if panel.source is not None else f"{panel.title}: {panel.names[best]}"
+    best = _best(panel)
+    if panel.source is not None or best is None:
+        return panel.title
+    return f"{panel.title}: {panel.names[best]}"
 
 
 def _draw_block(
@@ -266,7 +280,7 @@ def _draw_block(
 def _draw_panel(
     axes: Axes, steps: np.ndarray, panel: MixturePanel, style: Mapping[str, Style]
 ) -> None:
-    best = int(panel.weights[-1].argmax())
+    best = _best(panel)
     for column, name in enumerate(panel.names):
         y = panel.weights[:, column]
         if panel.source is None:

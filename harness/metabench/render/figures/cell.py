@@ -23,7 +23,7 @@ from metabench.render.figures.palette import FAINT, INK, SHADE, Style, styles
 from metabench.render.figures.stamps import shown_of, stamped
 from metabench.results.labels import labelled
 from metabench.results.reading import Results
-from metabench.results.search_files import architectures
+from metabench.results.search_files import architectures, tasks_in_words
 from metabench.text import plain
 
 if TYPE_CHECKING:
@@ -47,16 +47,19 @@ class Found:
         count: how many tasks have it.
         n_tasks: how many there are.
         n_different: how many architectures there are.
+        n_seeds: in how many runs; a task is counted once in each.
     """
 
     genotype: Genotype
     count: int
     n_tasks: int
     n_different: int
+    n_seeds: int = 1
 
     def __str__(self) -> str:
         """How common it is, and how much the others share."""
-        share = f"{self.count:,} of {self.n_tasks:,} tasks ({self.count / self.n_tasks:.1%})"
+        tasks = tasks_in_words(self.n_tasks, self.n_seeds)
+        share = f"{self.count:,} of {tasks} ({self.count / self.n_tasks:.1%})"
         others = self.n_different - 1
         if others == 0:
             return share
@@ -77,7 +80,7 @@ def draw(results: Results, *, width: Width = Width.double) -> Drawing:
     found, notes = collect(results)
     if not found:
         raise DataError(
-            "No run in this folder has architectures.",
+            f"No run in this folder has architectures to draw. {' '.join(notes)}".strip(),
             hint="Learners that search, such as mnas, write them to genotypes.jsonl.",
         )
     with house_style():
@@ -103,7 +106,10 @@ def collect(results: Results) -> tuple[dict[str, Found], list[str]]:
                 notes.append(f"{label} is left out: it has no genotypes.jsonl.")
             continue
         first, n_tasks = counted[0], sum(one.count for one in counted)
-        found[label] = Found(first.genotype, first.count, n_tasks, len(counted))
+        if not any(edges for _, edges in first.genotype.cells):
+            notes.append(f"{label} is left out: its most common architecture has no edge.")
+            continue
+        found[label] = Found(first.genotype, first.count, n_tasks, len(counted), len(config.runs))
     return found, notes
 
 

@@ -34,7 +34,7 @@ from metabench.results.labels import labelled
 from metabench.results.reading import Results
 from metabench.results.training_curve import LOSS, VAL_SCORE
 from metabench.stats import Interval, average_interval, field_interval, shared_positions
-from metabench.text import plain
+from metabench.text import counted, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,8 +119,8 @@ def _in_words(curves: Curves) -> Iterator[str]:
     if curves.training:
         names = ", ".join(quantity.title for quantity in curves.training)
         yield (
-            f"Over meta-steps: {names}; lines are means of {SMOOTHED} points and of seeds, and "
-            "bands hold all seeds."
+            f"Over meta-steps: {names}; lines are means of seeds, those of meta-training also of "
+            f"{SMOOTHED} points, and bands hold all seeds."
         )
     if curves.adaptation:
         yield "Meta-test: the metric after each inner step with its 95 % interval over episodes."
@@ -130,9 +130,9 @@ def collect(results: Results, *, metric: str | None = None) -> tuple[Curves, lis
     """Read the curves of every configuration; name configurations that are not shown."""
     scalars: dict[Quantity, dict[str, list[Series]]] = {}
     adaptation: dict[Quantity, dict[str, list[Interval]]] = {}
-    configs = labelled(results)
+    configs, of_runs = labelled(results), {}
     for label, config in configs.items():
-        found = [training_curves(run) for run in config.runs]
+        found = of_runs[label] = [training_curves(run) for run in config.runs]
         for name in sorted({name for of_seed in found for name in of_seed}):
             of_seeds = [scalars_of[name] for scalars_of in found if name in scalars_of]
             scalars.setdefault(_quantity(name, config.metric), {})[label] = of_seeds
@@ -160,8 +160,24 @@ def collect(results: Results, *, metric: str | None = None) -> tuple[Curves, lis
         elif label not in shown:
             what = "no curve" if metric is None else f"no curve of {metric}"
             notes.append(f"{label} is left out: it has {what}.")
+    for quantity, lines in training.items():
+        for label in lines:
+            curves = [of_seed.get(quantity.name) for of_seed in of_runs[label]]
+            if gaps := _gaps(curves, [run.record.spec.seed for run in configs[label].runs]):
+                notes.append(f"{label}, {quantity.title}: {gaps}")
     learners = {label: plain(configs[label].spec.learner.name) for label in shown}
     return Curves(training, adaptation, learners), notes
+
+
+def _gaps(curves: Sequence[Series | None], seeds: Sequence[int]) -> str:
+    """Which of some seeds lack points that another one has, in a sentence; "" if none does."""
+    last = max(one.step[-1] for one in curves if one is not None)
+    short = [
+        f"that of seed {seed} {'is missing' if one is None else f'ends at {one.step[-1]:,.0f}'}"
+        for seed, one in zip(seeds, curves, strict=True)
+        if one is None or one.step[-1] < last
+    ]
+    return f"of the curves up to meta-step {last:,.0f}, {', '.join(short)}." if short else ""
 
 
 def _chosen(
@@ -238,8 +254,19 @@ def figure_of(curves: Curves, *, width: Width) -> tuple[Figure, list[str]]:
         plain_axis(axes, axis="y", inches=HEIGHT - 0.7)
     for axes in grid[n_panels:]:
         axes.remove()
-    _legend(figure, style, cut=bool(cut))
+    cut_off = any(" marked at its upper edge." in one for one in cut)
+    _legend(figure, style, cut=cut_off, bands=_bands(curves))
     return figure, cut
+
+
+def _bands(curves: Curves) -> str:
+    """What the bands are, for the legend; "" where there are none."""
+    lines = [seeds for by_label in curves.training.values() for seeds in by_label.values()]
+    said = ["range of seeds"] if any(len(seeds) > 1 for seeds in lines) else []
+    if curves.adaptation:
+        of_test = "at meta-test " if said else ""
+        said.append(f"{of_test}95 % interval over episodes")
+    return ", ".join(said)
 
 
 def _draw_training(
@@ -263,7 +290,7 @@ def _draw_training(
             for one in kept:
                 axes.plot(one.step, one.value, color=look["color"], linewidth=0.5, alpha=0.35)
             drawn += [one.value for one in kept]
-        step, lines = _together(kept)
+        step, lines = _together(kept, n=1 if quantity.name == VAL_SCORE else SMOOTHED)
         mean = mean_known(lines)
         if len(lines) > 1:
             known = np.where(np.isnan(lines), mean, lines)
@@ -297,6 +324,10 @@ def _draw_adaptation(
         drawn += [mean, mean + half, np.where(mean - half > 0, mean - half, mean)]
         series = Series(steps, means[label])
         said += _cut(axes, quantity, label, [series], limit, style[label])
+        lost = ~np.isfinite(means[label]) & ~(means[label] > limit)
+        if unknown := int(lost.sum()):
+            points = counted(unknown, "point is", "points are")
+            said.append(f"{label}: {points} not finite in the panel {quantity.title!r}.")
     _limit(axes, drawn, quantity)
     return said
 
@@ -326,8 +357,8 @@ def _cut(
     style: Style,
 ) -> list[str]:
     """Mark at the upper edge where a learner is above the limit, and say so."""
-    steps = np.concatenate([one.step[~(one.value <= limit)] for one in seeds])
-    if not np.isfinite(limit) or not len(steps):
+    steps = np.concatenate([one.step[one.value > limit] for one in seeds])
+    if not len(steps):
         return []
     axes.plot(
         steps,
@@ -340,8 +371,7 @@ def _cut(
         color=style.color,
         clip_on=False,
     )
-    values = np.concatenate([one.value for one in seeds])
-    most = values[np.isfinite(values)].max()
+    most = max(one.value[one.value > limit].max(initial=limit) for one in seeds)
     n = len(steps)
     points = "1 point is" if n == 1 else f"{n:,} points are"
     return [
@@ -365,9 +395,9 @@ def _limit(axes: Axes, drawn: Iterable[Array], quantity: Quantity) -> None:
         axes.set_ylim(low - margin, high + margin)
 
 
-def smooth(values: Array) -> Array:
-    """The mean of up to :data:`SMOOTHED` known points around each; fewer at the ends."""
-    kernel = np.ones(min(SMOOTHED, len(values)))
+def smooth(values: Array, n: int = SMOOTHED) -> Array:
+    """The mean of up to ``n`` known points around each; fewer at the ends."""
+    kernel = np.ones(min(n, len(values)))
     known = np.isfinite(values)
     counts = np.convolve(known.astype(float), kernel, "same")
     sums = np.convolve(np.where(known, values, 0.0), kernel, "same")
@@ -375,10 +405,15 @@ def smooth(values: Array) -> Array:
     return means
 
 
-def _together(seeds: Sequence[Series]) -> tuple[Array, Array]:
-    """The smoothed series ``[seeds, steps]`` at the steps of the shortest."""
-    step = min((one.step for one in seeds), key=lambda steps: steps[-1])
-    lines = [np.interp(step, one.step, smooth(one.value)) for one in seeds]
+def _together(seeds: Sequence[Series], *, n: int) -> tuple[Array, Array]:
+    """The series ``[seeds, steps]`` at the steps of the longest, each a mean of ``n`` points.
+
+    They are NaN before the first and after the last point of a seed.
+    """
+    step = max((one.step for one in seeds), key=lambda steps: steps[-1])
+    lines = [
+        np.interp(step, one.step, smooth(one.value, n), left=np.nan, right=np.nan) for one in seeds
+    ]
     return step, np.stack(lines)
 
 
@@ -396,14 +431,18 @@ def _marked(style: Style, n_points: int) -> dict[str, Any]:
     return {"marker": style.marker, "ms": 3.5, "markevery": every, **line_style(style)}
 
 
-def _legend(figure: Figure, style: Mapping[str, Style], *, cut: bool) -> None:
+def _legend(figure: Figure, style: Mapping[str, Style], *, cut: bool, bands: str) -> None:
     from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
-    handles = [
+    handles: list[Any] = [
         Line2D([], [], marker=look.marker, markersize=3.5, **line_style(look))
         for look in style.values()
     ]
     labels = list(style)
+    if bands:
+        handles.append(Patch(facecolor=INK, alpha=0.18, lw=0))
+        labels.append(bands)
     if cut:
         handles.append(Line2D([], [], ls="", marker="^", ms=4, mew=0, color=INK))
         labels.append("higher than shown")

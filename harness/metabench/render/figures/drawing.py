@@ -257,10 +257,10 @@ def log_ticks(low: float, high: float, *, most: int) -> list[float]:
 def _number(value: float, position: int | None = None) -> str:
     """A number in plain letters where these are few.
 
-    >>> _number(5000.0), _number(0.05), _number(-2.5), _number(3e7)
-    ('5,000', '0.05', '-2.5', '3e+07')
+    >>> _number(5000.0), _number(1000.5), _number(0.05), _number(-2.5), _number(3e7)
+    ('5,000', '1,000.5', '0.05', '-2.5', '3e+07')
     """
-    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e7 else f"{value:g}"
+    return f"{value:,.10g}" if 1e3 <= abs(value) < 1e7 else f"{value:g}"
 
 
 def to_svg(drawing: Drawing, *, inline: bool = False) -> str:

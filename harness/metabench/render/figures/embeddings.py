@@ -19,13 +19,14 @@ from metabench.render.figures.drawing import (
     wrapped,
 )
 from metabench.render.figures.palette import styles
+from metabench.render.figures.same_episodes import seeds_shown
 from metabench.render.figures.stamps import shown_of, stamped
 from metabench.render.figures.tsne import Array, tsne
 from metabench.results.labels import labelled
 from metabench.results.reading import Results
 from metabench.results.search_files import Embeddings, read_embeddings
 from metabench.stats.search_measures import PROPORTIONS, wilson
-from metabench.text import plain
+from metabench.text import counted, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,8 +54,8 @@ class Panel:
         low, high = wilson(share, found[PROPORTIONS["embedding_probe"]])
         chance = 1 / len(set(self.embeddings.sources))
         return (
-            f"silhouette {found['embedding_silhouette']:.2f}, linear probe {share:.1%} "
-            f"[{low:.1%}, {high:.1%}], chance {chance:.0%}"
+            f"silhouette {found['embedding_silhouette']:.2f}, linear probe {share:.1%}, 95 % "
+            f"interval over tasks [{low:.1%}, {high:.1%}], chance {chance:.0%}"
         )
 
 
@@ -75,12 +76,16 @@ def draw(results: Results, *, width: Width = Width.double, whole: bool = False) 
         found = read_embeddings(run.folder, run.episodes)
         if found is None:
             continue
+        if len(found.x) < 2:
+            notes.append(f"{label} is left out: it has one task embedding, and t-SNE needs two.")
+            continue
+        if (lost := len(run.episodes) - len(found.x)) > 0:
+            of = f"{lost:,} of {counted(len(run.episodes), 'task')}"
+            notes.append(f"{label}: {of} have no finite embedding, and are not shown.")
         panels[label] = Panel(found, tsne(found.x[: None if whole else SHOWN]))
-        if len(config.runs) > 1:
-            notes.append(f"{label}: seed {run.record.spec.seed} is shown.")
     if not panels:
         raise DataError(
-            "No run in this folder has task embeddings.",
+            f"No run in this folder has task embeddings. {' '.join(notes)}".strip(),
             hint="Learners that embed tasks, such as mnas, write them to embeddings.jsonl.",
         )
     with house_style():
@@ -96,7 +101,7 @@ def draw(results: Results, *, width: Width = Width.double, whole: bool = False) 
         description=f"t-SNE of task embeddings, with one point per meta-test episode{most}. "
         f"{'. '.join(said)}. Silhouette and linear probe are computed from all embeddings, before "
         "t-SNE.",
-        notes=tuple(notes),
+        notes=(*notes, *seeds_shown(results, panels)),
     )
     return stamped(drawing, shown_of(results, panels))
 

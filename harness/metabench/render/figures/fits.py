@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from metabench.render.figures.drawing import (
     wrapped,
 )
 from metabench.render.figures.palette import FAINT, INK, SHADE, learner_styles
-from metabench.render.figures.same_episodes import runs_of_episode
+from metabench.render.figures.same_episodes import runs_of_episode, seeds_shown
 from metabench.render.figures.stamps import shown_of, stamped
 from metabench.results.figure_data import Fit, command_again, read_fits
 from metabench.results.reading import FinishedRun, Results
@@ -76,7 +76,7 @@ def draw(
         description=f"One panel for each of {', '.join(fits.panels)}: support points, the true "
         f"function, and the fits of these learners after adaptation: {', '.join(fits.learners)}. "
         "The background is shaded outside the range of the support points.",
-        notes=tuple(notes),
+        notes=(*notes, *_out_of_sight(fits), *seeds_shown(results, fits.learners)),
     )
     return stamped(drawing, shown_of(results, fits.learners))
 
@@ -165,16 +165,29 @@ def _draw_ground(axes: Axes, fit: Fit) -> None:
         axes.axvspan(start, end, facecolor=SHADE, edgecolor="none", zorder=0)
     for edge in (low, high):
         axes.axvline(edge, color=FAINT, lw=0.5, zorder=1)
-    known = fit.support_y
     if fit.truth is not None:
         axes.plot(x, fit.truth, color=INK, lw=0.8, zorder=2)
-        known = np.concatenate([known, fit.truth])
     axes.plot(
         fit.support_x, fit.support_y, color=INK, marker="o", ls="", ms=4, mfc="white", zorder=5
     )
-    known = known[np.isfinite(known)]
-    margin = max(0.3 * (known.max() - known.min()), LEAST_MARGIN)
-    axes.set_ylim(known.min() - margin, known.max() + margin)
+    axes.set_ylim(_range(fit))
     axes.set_xlim(x[0], x[-1])
     axes.set_xlabel("x")
     axes.set_ylabel("y")
+
+
+def _range(fit: Fit) -> tuple[float, float]:
+    """The values that a panel shows: those of the task with a margin, whatever learners predict."""
+    known = fit.support_y if fit.truth is None else np.concatenate([fit.support_y, fit.truth])
+    known = known[np.isfinite(known)]
+    margin = max(0.3 * (known.max() - known.min()), LEAST_MARGIN)
+    return float(known.min() - margin), float(known.max() + margin)
+
+
+def _out_of_sight(fits: Fits) -> Iterator[str]:
+    """The fits of which a panel shows nothing, one sentence each."""
+    for source, by_label in fits.panels.items():
+        low, high = _range(next(iter(by_label.values())))
+        for label, one in by_label.items():
+            if not ((one.fit >= low) & (one.fit <= high)).any():
+                yield f"{label}: its fit of {source} is outside of the panel or not finite."

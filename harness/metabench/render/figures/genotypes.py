@@ -26,7 +26,7 @@ from metabench.render.figures.palette import HATCHES, styles
 from metabench.render.figures.stamps import shown_of, stamped
 from metabench.results.labels import labelled
 from metabench.results.reading import Results
-from metabench.results.search_files import Architecture, architectures
+from metabench.results.search_files import Architecture, architectures, tasks_in_words
 from metabench.text import counted as n_of
 from metabench.text import plain
 
@@ -53,21 +53,22 @@ def draw(results: Results, *, width: Width = Width.double) -> Drawing:
     Raises:
         DataError: when no run holds architectures.
     """
-    found = {
-        label: counted
-        for label, config in labelled(results).items()
-        if (counted := architectures(config))
-    }
+    found, seeds, notes = {}, {}, []
+    for label, config in labelled(results).items():
+        if counted := architectures(config):
+            found[label], seeds[label] = counted, len(config.runs)
+        elif config.spec.strategy is not None:
+            notes.append(f"{label} is left out: it has no genotypes.jsonl.")
     if not found:
         raise DataError(
             "No run in this folder has architectures.",
             hint="Learners that search, such as mnas, write them to genotypes.jsonl.",
         )
     with house_style():
-        figure = figure_of(found, width=width)
+        figure = figure_of(found, seeds, width=width)
     said = [
-        f"{label}: {in_words(counted)}; the most common one has {_share(counted[:1], counted)} of "
-        "the tasks"
+        f"{label}: {in_words(counted, seeds[label])}; the most common one has "
+        f"{_share(counted[:1], counted)} of the tasks"
         for label, counted in found.items()
     ]
     drawing = Drawing(
@@ -75,14 +76,15 @@ def draw(results: Results, *, width: Width = Width.double) -> Drawing:
         figure=figure,
         title="How common each architecture is",
         description=f"{'. '.join(said)}.",
+        notes=tuple(notes),
     )
     return stamped(drawing, shown_of(results, found))
 
 
-def in_words(counted: Sequence[Architecture]) -> str:
-    """How many architectures and tasks there are."""
+def in_words(counted: Sequence[Architecture], n_seeds: int) -> str:
+    """How many architectures and tasks there are; a task is counted once with each seed."""
     n_tasks = sum(one.count for one in counted)
-    return f"{n_of(len(counted), 'architecture')} in {n_of(n_tasks, 'task')}"
+    return f"{n_of(len(counted), 'architecture')} in {tasks_in_words(n_tasks, n_seeds)}"
 
 
 def difference(first: Genotype, other: Genotype) -> str:
@@ -108,7 +110,9 @@ def _edge(cell: str, edge: Edge, *, name_cell: bool) -> str:
     return f"{where}{edge.source} to {edge.target} {plain(edge.primitive)}"
 
 
-def figure_of(found: Mapping[str, Sequence[Architecture]], *, width: Width) -> Figure:
+def figure_of(
+    found: Mapping[str, Sequence[Architecture]], seeds: Mapping[str, int], *, width: Width
+) -> Figure:
     """One panel per configuration, one bar per architecture, parts of a bar by source.
 
     What sets an architecture apart stands beside its bar, which is as high as that has lines.
@@ -132,7 +136,7 @@ def figure_of(found: Mapping[str, Sequence[Architecture]], *, width: Width) -> F
         for label, counted in found.items()
     }
     titles = {
-        label: wrapped(f"{label}: {in_words(counted)}", width.inches - 0.2)
+        label: wrapped(f"{label}: {in_words(counted, seeds[label])}", width.inches - 0.2)
         for label, counted in found.items()
     }
     bodies = {label: LINE * float(_rows(some).sum()) for label, some in texts.items()}

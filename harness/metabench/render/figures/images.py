@@ -20,7 +20,7 @@ from metabench.render.figures.drawing import (
     wrapped,
 )
 from metabench.render.figures.palette import Style, learner_styles
-from metabench.render.figures.same_episodes import runs_of_episode
+from metabench.render.figures.same_episodes import runs_of_episode, seeds_shown
 from metabench.render.figures.stamps import shown_of, stamped
 from metabench.results.figure_data import command_again
 from metabench.results.reading import FinishedRun, Results
@@ -83,7 +83,7 @@ def draw(
         description=f"One block for each of {sources}: a row for each class, support images at the "
         "left and query images at the right. Below a query image stands what each learner takes it "
         f"for: a check mark for its class, or the number of another. {_in_words(answers)}",
-        notes=tuple(notes),
+        notes=(*notes, *seeds_shown(results, answers.by_label)),
     )
     return stamped(drawing, shown_of(results, answers.by_label))
 
@@ -200,8 +200,10 @@ class _Block:
                 (query, episode.query, "query image"),
             )
         )
+        ways = len(episode.support)
+        of = f"of {len(support)} of {ways} classes" if len(support) < ways else "of each class"
         title = wrapped(
-            f"{plain(episode.source)}: {shots} and {queries} of each class",
+            f"{plain(episode.source)}: {shots} and {queries} {of}",
             width.inches - 2 * MARGIN,
         )
         return cls(support, query, title, names, width.inches, first, side, rows)

@@ -8,7 +8,7 @@ and Ito (2008) without yellow, which vanishes on white. A learner has its own in
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 INK = "#222222"
@@ -118,16 +118,33 @@ def learner_style(name: str, *, variant: int = 0) -> Style:
 def learner_styles(learners: Mapping[str, str]) -> dict[str, Style]:
     """The style of each label, given the learner that it names.
 
-    >>> found = learner_styles({"maml": "maml", "maml quick": "maml"})
-    >>> found["maml"] == learner_style("maml"), found["maml"].dash == found["maml quick"].dash
-    (True, False)
+    The first label of a built-in learner has the learner's own. Another has one that no other of
+    the figure has: a line of its own, and where the color has none left, a marker of its own.
+
+    >>> found = learner_styles({"maml": "maml", "maml quick": "maml", "anil": "anil"})
+    >>> found["maml"] == learner_style("maml"), found["anil"] == learner_style("anil")
+    (True, True)
+    >>> len({style.dash for style in found.values()})
+    3
     """
-    seen: dict[str, int] = {}
-    found = {}
+    firsts: dict[str, str] = {}
     for label, learner in learners.items():
-        found[label] = learner_style(learner, variant=seen.setdefault(learner, 0))
-        seen[learner] += 1
-    return found
+        firsts.setdefault(learner, label)
+    labels = sorted(learners, key=lambda label: firsts[learners[label]] != label)
+    found: dict[str, Style] = {}
+    for label in labels:
+        found[label] = _free_style(learners[label], list(found.values()))
+    return {label: found[label] for label in learners}
+
+
+def _free_style(learner: str, taken: Sequence[Style]) -> Style:
+    """The first style of a learner's variants that differs most from those that are taken."""
+    n = len(LEARNER_MARKERS) * len(DASHES)
+    variants = [learner_style(learner, variant=variant) for variant in range(n)]
+    lines = {(style.color, style.dash) for style in taken}
+    apart = [style for style in variants if (style.color, style.dash) not in lines]
+    different = [style for style in variants if style not in taken]
+    return (apart or different or variants)[0]
 
 
 def styles(names: Iterable[str]) -> dict[str, Style]:

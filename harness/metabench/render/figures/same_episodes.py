@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from metabench.errors import DataError, UsageError
 from metabench.planning.runspec import RunSpec
 from metabench.plugin.contracts.episode import TaskKind
+from metabench.render.figures.stamps import shown_of
 from metabench.results.labels import labelled
 from metabench.results.reading import FinishedRun, Results
 from metabench.values import digest
@@ -40,13 +43,22 @@ def runs_of_episode(results: Results, episode: int, *, task: TaskKind) -> dict[s
             "task per source.",
             hint="Choose runs of the same suite, setting and data, with --suite and --setting.",
         )
-    (spec,) = groups.values()
-    if not 0 <= episode < spec.protocol.episodes:
+    n_episodes = min(run.record.spec.protocol.episodes for run in found.values())
+    if not 0 <= episode < n_episodes:
         raise UsageError(
-            f"There is no episode {episode}; each source has {spec.protocol.episodes:,}.",
-            hint=f"Choose one from 0 to {spec.protocol.episodes - 1}.",
+            f"There is no episode {episode}; each source has {n_episodes:,}.",
+            hint=f"Choose one from 0 to {n_episodes - 1}.",
         )
     return found
+
+
+def seeds_shown(results: Results, labels: Iterable[str]) -> list[str]:
+    """Which seed a figure of single tasks shows, of each configuration that has several."""
+    return [
+        f"{label}: seed {config.spec.seed} is shown."
+        for label, config in shown_of(results, labels).items()
+        if len(config.runs) > 1
+    ]
 
 
 def _episodes_of(spec: RunSpec) -> str:

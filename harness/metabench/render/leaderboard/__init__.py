@@ -66,6 +66,12 @@ class Line:
         return mean if width is None else f"{mean} ± {number(width, self.claim.unit)}"
 
     @property
+    def interval(self) -> str:
+        """What the interval is over; "" where there is none."""
+        over = self.row.cells[self.claim.column].over
+        return "" if self.claim.half_width is None else f"over {over}"
+
+    @property
     def order(self) -> tuple[bool, float, str]:
         """Unstamped rows first, then the better ones."""
         sign = -1 if self.better == "larger" else 1
@@ -277,6 +283,7 @@ def _as_json(suites: Sequence[SuiteVersion], title: str) -> str:
             "network": line.row.network,
             "seeds": list(line.row.seeds),
             "code": list(line.code),
+            "interval": line.interval,
             **line.claim.model_dump(mode="json"),
         }
         for suite in suites

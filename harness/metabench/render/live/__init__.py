@@ -5,12 +5,14 @@ The page holds nothing: its script asks for :func:`live_values` every few second
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
+from metabench.plugin.contracts.learner import QUERY_LOSS
 from metabench.render.figures.palette import learner_styles
 from metabench.render.page_policy import page_policy
 from metabench.render.status_text import counts_text, left_text, place_text, run_texts
@@ -50,6 +52,7 @@ def live_values(overview: Overview, *, since: int = 0) -> dict[str, Any]:
     for _, group in groupby(runs, key=lambda run: run.kind[:3]):
         members = list(group)
         drawn = members[:MOST_CURVES]
+        alike = Counter((run.learner, run.seed) for run in members)
         times = {run.folder: _changed(run) for run in drawn}
         changed |= set(times.values())
         entries = []
@@ -57,6 +60,7 @@ def live_values(overview: Overview, *, since: int = 0) -> dict[str, Any]:
             look = style[run.learner]
             entry = {
                 **run_texts(overview, run),
+                "learner": _name(run, alone=alike[run.learner, run.seed] == 1),
                 "key": f"{run.folder.relative_to(overview.root)}/{run.run_id}",
                 "part": run.share,
                 "color": look.color,
@@ -71,6 +75,7 @@ def live_values(overview: Overview, *, since: int = 0) -> dict[str, Any]:
             {
                 "place": place_text(members[0]),
                 "meta_steps": max(run.meta_steps for run in members),
+                "loss": _loss_in_words(drawn),
                 "val": next((run.metric.words for run in members if run.metric), ""),
                 "runs": entries,
             }
@@ -85,6 +90,21 @@ def live_values(overview: Overview, *, since: int = 0) -> dict[str, Any]:
         "groups": groups,
         "problems": [plain(problem) for problem in overview.problems],
     }
+
+
+def _name(run: RunState, *, alone: bool) -> str:
+    """The learner; where a seed of it has several runs, with the beginning of the run's id."""
+    return plain(run.learner if alone else f"{run.learner} {run.run_id[:6]}")
+
+
+def _loss_in_words(runs: Sequence[RunState]) -> str:
+    """What the losses are: learners that log no query loss show their own, which is another."""
+    own = {run.learner for run in runs if run.curve.loss and QUERY_LOSS not in run.curve.scalars}
+    if not own:
+        return "Query loss of meta-training"
+    if all(run.learner in own for run in runs if run.curve.loss):
+        return "Training loss, each learner's own"
+    return plain(f"Query loss of meta-training, but of {', '.join(sorted(own))} its own loss")
 
 
 def _curves(run: RunState) -> dict[str, list[tuple[int, float]]]:

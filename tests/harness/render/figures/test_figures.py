@@ -24,8 +24,9 @@ from metabench.planning.runspec import Choice
 from metabench.plugin.catalog import Catalog
 from metabench.render.figures import FIGURES, FigureRequest, cell, curves, fits
 from metabench.render.figures.cell_layout import LabelledEdge, lay_out
-from metabench.render.figures.drawing import Drawing, FileFormat, encode, to_svg
+from metabench.render.figures.drawing import Drawing, FileFormat, encode, plain_axis, to_svg
 from metabench.render.figures.palette import COLORS, styles
+from metabench.render.figures.same_episodes import runs_of_episode
 from metabench.results.comparable_curves import read_metrics
 from metabench.results.figure_data import read_fits
 from metabench.results.labels import labelled
@@ -141,7 +142,7 @@ def test_a_damaged_file_of_fits_is_named(catalog: Catalog, trained: Path, tmp_pa
     run, *_ = read_runs(tmp_path / "R").runs
     with (run.folder / "fits.jsonl").open("a") as file:
         file.write('{"index": 99}\n')
-    (note,) = fits.draw(read_runs(tmp_path / "R"), catalog=catalog).notes
+    note, *_ = fits.draw(read_runs(tmp_path / "R"), catalog=catalog).notes
     assert note.startswith("maml is left out: ")
     assert "fits.jsonl has a damaged line" in note
 
@@ -296,7 +297,8 @@ def test_curves_of_training_and_of_inner_steps(tmp_path: Path) -> None:
     assert adaptation.get_xlabel() == "inner steps at meta-test"
     (line,) = adaptation.lines
     np.testing.assert_allclose(np.asarray(line.get_ydata()), [6.5, 2.0, 1.0])
-    assert legend_texts(drawing) == ["maml"]
+    bands = "range of seeds, at meta-test 95 % interval over episodes"
+    assert legend_texts(drawing) == ["maml", bands]
 
 
 def test_the_interval_of_a_curve_is_that_of_the_tables(tmp_path: Path) -> None:
@@ -356,7 +358,7 @@ def test_an_svg_has_a_title_and_a_description(tmp_path: Path) -> None:
     assert root[0].tag == f"{SVG}title"
     assert root[0].text == "The most common cells"
     assert root[1].tag == f"{SVG}desc"
-    assert "mnas: 1 of 1 tasks" in (root[1].text or "")
+    assert "mnas: 1 of 1 task (" in (root[1].text or "")
     assert "<metadata>" not in text  # no date
 
 
@@ -382,7 +384,7 @@ def test_a_hostile_name_is_text(tmp_path: Path) -> None:
 
     edit_json(folder / "run.json", spec=record["spec"], run_id=digest(record["spec"]))
     drawing = curves.draw(read_runs(tmp_path / "curves"))
-    assert legend_texts(drawing) == [HOSTILE]
+    assert legend_texts(drawing) == [HOSTILE, "95 % interval over episodes"]
     root = ElementTree.fromstring(to_svg(drawing, inline=True))
     assert HOSTILE in {node.text for node in root.iter(f"{SVG}text")}
     assert not [node for node in root.iter() if "script" in node.tag]
@@ -458,3 +460,51 @@ def test_a_curve_is_averaged_over_the_same_episodes_of_every_seed(tmp_path: Path
     (config,) = labelled(read_runs(tmp_path)).values()
     # Episodes 2 to 5 are left, whose curves begin at 4 more than their numbers.
     assert curves.adaptation_curve(config)[0].mean == pytest.approx((4 + (2 + 4) / 2 + 4 + 4) / 2)
+
+
+def write_fits(out: Path, learner: str, fit: list[float | None], *, seed: int = 0) -> Path:
+    """A run on lines that kept a fit of its first episode."""
+    spec = make_spec(learner, metric="mse", sources=("line",), seed=seed)
+    folder = write_run(out, spec)
+    line = {"index": 0, "source": "line", "low": -1, "high": 1, "truth": [-1, 0, 1], "fit": fit}
+    points = {"support_x": [-0.5, 0.5], "support_y": [-0.5, 0.5]}
+    (folder / "fits.jsonl").write_text(json.dumps(line | points) + "\n")
+    return folder
+
+
+def test_a_fit_that_no_panel_shows_is_told_of(catalog: Catalog, tmp_path: Path) -> None:
+    write_fits(tmp_path, "anil", [99, 0, 99])
+    write_fits(tmp_path, "maml", [99, 99, 99])
+    write_fits(tmp_path, "reptile", [None, None, None])
+    assert fits.draw(read_runs(tmp_path), catalog=catalog).notes == (
+        "maml: its fit of line is outside of the panel or not finite.",
+        "reptile: its fit of line is outside of the panel or not finite.",
+    )
+
+
+def test_fits_of_several_seeds_say_whose_are_shown(catalog: Catalog, tmp_path: Path) -> None:
+    for seed in (4, 2):
+        write_fits(tmp_path, "maml", [-1, 0, 1], seed=seed)
+    notes = fits.draw(read_runs(tmp_path), catalog=catalog).notes
+    assert notes == ("maml: seed 2 is shown.",)
+
+
+def test_an_episode_must_be_one_of_all_runs(tmp_path: Path) -> None:
+    for learner, n in (("anil", 4), ("maml", 2), ("reptile", 4)):
+        write_run(tmp_path, make_spec(learner, metric="mse", sources=("line",), episodes=n))
+    assert len(runs_of_episode(read_runs(tmp_path), 1, task="regression")) == 3
+    with pytest.raises(UsageError, match="no episode 2; each source has 2"):
+        runs_of_episode(read_runs(tmp_path), 2, task="regression")
+
+
+def test_ticks_that_differ_have_labels_that_differ() -> None:
+    from matplotlib.figure import Figure
+
+    for low, high in ((1000.0, 1001.5), (32_900.0, 32_902.0), (0.0, 0.001), (1e6, 4e6)):
+        axes = Figure().subplots()
+        axes.set_ylim(low, high)
+        plain_axis(axes, inches=2.0)
+        ticks = [t for t in axes.get_yticks() if low <= t <= high]
+        labels = axes.yaxis.get_major_formatter().format_ticks(ticks)
+        assert len(set(labels)) == len(labels) > 1
+        assert [float(text.replace(",", "")) for text in labels] == pytest.approx(ticks)

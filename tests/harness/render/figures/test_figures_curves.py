@@ -158,3 +158,53 @@ def test_ticks_of_a_logarithmic_axis_are_few_and_inside(low: float, high: float)
     assert len(places) <= 5
     assert all(low <= place <= high for place in places)
     assert places == sorted(places)
+
+
+# Values that are not known ---------------------------------------------------------------------
+
+
+def write_adapted(out: Path, learner: str, *curve: float | None) -> Path:
+    """A run of two sources whose episodes all have this curve over inner steps."""
+    spec = make_spec(learner, metric="mse", sources=("near", "far"), episodes=3)
+    folder = write_run(out, spec)
+    path = folder / "episodes.jsonl"
+    episodes = [json.loads(line) | {"curve": curve} for line in path.read_text().splitlines()]
+    path.write_text("".join(f"{json.dumps(one)}\n" for one in episodes))
+    return folder
+
+
+def test_a_curve_of_which_nothing_is_finite_is_told_of_and_hides_no_other(tmp_path: Path) -> None:
+    write_adapted(tmp_path, "maml", 4.0, 2.0, 1.0)
+    write_adapted(tmp_path, "reptile", None, None, None)
+    write_adapted(tmp_path, "mnas", 4.0, None, 1.0)
+    drawing = curves.draw(read_runs(tmp_path))
+    panel = "in the panel 'meta-test: average over sources'."
+    assert drawing.notes == (
+        f"mnas: 1 point is not finite {panel}",
+        f"reptile: 3 points are not finite {panel}",
+    )
+    assert not [line for line in drawing.figure.axes[0].lines if line.get_marker() == "^"]
+    texts = [text.get_text() for text in drawing.figure.legends[0].get_texts()]
+    assert texts == ["maml", "mnas", "reptile", "95 % interval over episodes"]
+
+
+def test_a_seed_whose_curve_ends_early_shortens_no_other(tmp_path: Path) -> None:
+    for seed, n in ((0, 60), (1, 20), (2, 0)):
+        write(tmp_path, make_spec("maml", seed=seed), query_loss=falling()[:n])
+    drawing = curves.draw(read_runs(tmp_path))
+    assert drawing.notes == (
+        "maml, meta-training: query loss: of the curves up to meta-step 600, that of seed 1 ends "
+        "at 200, that of seed 2 is missing.",
+    )
+    (mean,) = [line for line in drawing.figure.axes[0].lines if line.get_linewidth() > 1]
+    x, y = np.asarray(mean.get_xdata(), dtype=float), np.asarray(mean.get_ydata(), dtype=float)
+    assert x[-1] == 600
+    np.testing.assert_allclose(y[30:], curves.smooth(np.array(falling()))[30:])
+
+
+def test_scores_of_meta_validation_are_shown_as_they_are(tmp_path: Path) -> None:
+    scores = [0.1 * (i % 5) for i in range(20)]
+    for seed in range(5):  # more than are drawn one by one
+        write(tmp_path, make_spec("maml", seed=seed), val_score=scores)
+    (shown,) = lines_of(curves.draw(read_runs(tmp_path)))
+    np.testing.assert_allclose(shown, 100 * np.array(scores))

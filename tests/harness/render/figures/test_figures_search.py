@@ -36,7 +36,7 @@ def test_bars_of_architectures_are_shares_by_source(tmp_path: Path) -> None:
         write_search(tmp_path, [A, A, A, B] * 5, seed=seed)
     drawing = genotypes.draw(read_runs(tmp_path))
     (axes,) = drawing.figure.axes
-    assert axes.get_title(loc="left") == "mnas: 2 architectures in 40 tasks"
+    assert axes.get_title(loc="left") == "mnas: 2 architectures in 40 tasks of 2 seeds"
     assert legend_texts(drawing) == ["bird", "texture"]
     widths = [bar.get_width() for bar in axes.patches]  # type: ignore[attr-defined]
     assert widths == pytest.approx([50, 0, 25, 25])  # bird in 1 and 2, texture in 1 and 2
@@ -268,3 +268,72 @@ def test_annealing_says_what_it_needs(catalog: Catalog, searched: Path, tmp_path
     write_search(tmp_path, [A] * 4)
     with pytest.raises(DataError, match=r"No learner in this folder can show .* mnas is left out"):
         annealing.draw(read_runs(tmp_path), catalog=catalog)
+
+
+# What is not there, and what there is too little of -------------------------------------------
+
+
+def write_mixture(folder: Path, *weights: float) -> None:
+    """The path of one edge with these weights of three operations at both of two points."""
+    panel = MixturePanel("cell", 0, 2, ("skip", "linear", "zero"), np.array([weights] * 2))
+    path = MixturePath(0, (0, 1), (panel,))
+    (folder / "mixtures.jsonl").write_text(json.dumps(path.to_json()) + "\n")
+
+
+def test_a_weight_that_is_not_finite_is_never_the_largest(catalog: Catalog, tmp_path: Path) -> None:
+    write_mixture(write_search(tmp_path, [A] * 4), np.nan, 0.75, 0.25)
+    nothing = write_search(tmp_path, [A] * 4, learner="metanas")
+    write_mixture(nothing, np.nan, np.nan, np.nan)
+    drawing = annealing.draw(read_runs(tmp_path), catalog=catalog)
+    assert "mnas, 1 steps, at the end: cell 0 to 2 linear 0.75" in drawing.description
+    assert "metanas, 1 steps, at the end: cell 0 to 2 has no finite weight" in drawing.description
+    assert drawing.title.endswith("meta-test episode 0 of bird")
+
+
+def test_figures_of_one_seed_say_which(catalog: Catalog, tmp_path: Path) -> None:
+    for seed in (3, 5):
+        folder = write_search(tmp_path, [A] * 20, seed=seed, embedded=20)
+        write_mixture(folder, 0.5, 0.25, 0.25)
+    for drawing in (
+        annealing.draw(read_runs(tmp_path), catalog=catalog),
+        embeddings.draw(read_runs(tmp_path)),
+    ):
+        assert drawing.notes == ("mnas: seed 3 is shown.",)
+
+
+def test_one_embedding_makes_no_picture(tmp_path: Path) -> None:
+    write_search(tmp_path, [A] * 2, embedded=1)
+    with pytest.raises(DataError, match="mnas is left out: it has one task embedding"):
+        embeddings.draw(read_runs(tmp_path))
+
+
+def test_tasks_without_an_embedding_are_counted(tmp_path: Path) -> None:
+    folder = write_search(tmp_path, [A] * 20, embedded=18)
+    path = folder / "embeddings.jsonl"
+    first, *lines = path.read_text().splitlines()
+    lost = json.loads(first) | {"embedding": [None, 1.0, 2.0]}
+    path.write_text("\n".join([json.dumps(lost), *lines]) + "\n")
+    (note,) = embeddings.draw(read_runs(tmp_path)).notes
+    assert note == "mnas: 3 of 20 tasks have no finite embedding, and are not shown."
+
+
+def test_the_interval_of_the_probe_is_named(tmp_path: Path) -> None:
+    write_search(tmp_path, [A] * 60, embedded=60)
+    title = embeddings.draw(read_runs(tmp_path)).figure.axes[0].get_title(loc="left")
+    assert "95 % interval over tasks [" in " ".join(title.split())
+
+
+def test_an_architecture_without_edges_has_no_cell_to_draw(tmp_path: Path) -> None:
+    write_search(tmp_path, [{"cell": []}] * 4)
+    with pytest.raises(DataError, match="its most common architecture has no edge"):
+        cell.draw(read_runs(tmp_path))
+    write_search(tmp_path, [A] * 4, learner="metanas")
+    (note,) = cell.draw(read_runs(tmp_path)).notes
+    assert note.startswith("mnas is left out")
+
+
+def test_a_search_without_architectures_is_told_of(tmp_path: Path) -> None:
+    write_search(tmp_path, [A] * 4)
+    (write_search(tmp_path, [A] * 4, learner="metanas") / "genotypes.jsonl").unlink()
+    drawing = genotypes.draw(read_runs(tmp_path))
+    assert drawing.notes == ("metanas is left out: it has no genotypes.jsonl.",)

@@ -99,3 +99,17 @@ def test_what_has_no_images_is_refused(catalog: Catalog, image_runs: Path, tmp_p
         images.draw(read_runs(tmp_path), catalog=catalog)
     with pytest.raises(UsageError, match="no episode 30; each source has 30"):
         images.draw(read_runs(image_runs), catalog=catalog, episode=30)
+
+
+def test_classes_that_are_not_shown_are_counted() -> None:
+    pixels = np.zeros((25, 2, 8, 8, 1), dtype=np.uint8)
+    names = tuple(map(str, range(25)))
+    episode = ImageEpisode(
+        index=0, source="letters", key="k", classes=names, support=pixels[:, :1], query=pixels
+    )
+    with house_style():
+        figure = images.figure_of(Answers([episode], {}, {}), width=Width.double)
+    (axes,) = figure.axes
+    title = axes.texts[0].get_text().replace("\n", " ")
+    assert title == "letters: 1 support image and 2 query images of 20 of 25 classes"
+    assert len(axes.images) == 20 * 3

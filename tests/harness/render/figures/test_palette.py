@@ -62,3 +62,26 @@ def test_colors_differ_for_the_color_blind() -> None:
             seen.append([max(0.0, value) ** (1 / 2.2) for value in mixed])
         for one, other in itertools.combinations(seen, 2):
             assert sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5 > 0.1
+
+
+def test_no_two_lines_of_a_figure_look_alike() -> None:
+    several = {f"maml {i}": "maml" for i in range(4)} | {"anil": "anil", "bmaml": "bmaml"}
+    found = learner_styles(several)
+    assert len({(style.color, style.dash) for style in found.values()}) == len(found)
+    own = {"maml 0": "maml", "anil": "anil", "bmaml": "bmaml"}
+    assert all(found[label] == learner_style(name) for label, name in own.items())
+    many = learner_styles({f"maml {i}": "maml" for i in range(12)})
+    assert len(set(many.values())) == len(many)  # by a marker, where no line is left
+
+
+def test_learners_of_others_whose_names_give_one_line_are_told_apart() -> None:
+    seen: dict[object, str] = {}
+    for i in range(100):
+        name = f"plugin-{i}"
+        style = learner_style(name)
+        if (other := seen.setdefault((style.color, style.dash), name)) != name:
+            found = learner_styles({other: other, name: name})
+            assert found[other] == learner_style(other)
+            assert found[other].dash != found[name].dash
+            return
+    raise AssertionError("no two names give one line")

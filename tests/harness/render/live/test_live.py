@@ -120,3 +120,34 @@ def test_runs_that_have_not_begun_are_told(tmp_path):
     with announced(make_plan(make_spec(seed=0), make_spec(seed=1)), tmp_path):
         values = json.loads(service.pages()["/status.json"].make(""))
     assert (values["counts"], values["under_way"]) == ("2 planned", True)
+
+
+def test_runs_of_one_learner_and_seed_have_names_of_their_own(tmp_path):
+    for rate in (0.1, 0.2):
+        write_run(tmp_path, make_spec("maml", params={"inner_lr": rate}))
+    write_run(tmp_path, make_spec("maml", params={"inner_lr": 0.1}, seed=1))
+    (group,) = values_of(tmp_path)["groups"]
+    names = sorted((run["learner"], run["seed"]) for run in group["runs"])
+    assert len(set(names)) == 3
+    assert names[0] == ("maml", "1")
+    ids = sorted(f"maml {run['run'][:6]}" for run in group["runs"] if run["seed"] == "0")
+    assert [name for name, seed in names if seed == "0"] == ids
+
+
+@pytest.mark.parametrize(
+    ("logged", "said"),
+    [
+        ({"maml": "query_loss", "mnas": "query_loss"}, "Query loss of meta-training"),
+        ({"maml": "loss", "mnas": "loss"}, "Training loss, each learner's own"),
+        (
+            {"maml": "query_loss", "mnas": "loss", "reptile": ""},
+            "Query loss of meta-training, but of mnas its own loss",
+        ),
+    ],
+)
+def test_losses_that_are_not_the_same_are_not_called_so(tmp_path, logged, said):
+    for learner, name in logged.items():
+        points = [{"step": 10, name: 1.0}] if name else []
+        write_going(tmp_path, make_spec(learner, training=LONG), points)
+    (group,) = values_of(tmp_path)["groups"]
+    assert group["loss"] == said

@@ -121,7 +121,7 @@ function show(values) {
   say([values.counts, values.left, end].filter(Boolean).join(", "));
   document.getElementById("share").value = values.share;
   const parts = values.groups.flatMap((group) => {
-    const panels = [chart(group, "loss", "Training loss"), chart(group, "val", `Meta-validation, ${group.val}`)];
+    const panels = [chart(group, "loss", group.loss), chart(group, "val", `Meta-validation, ${group.val}`)];
     return [
       make("h2", {}, group.place), ...reasons(group),
       make("div", { class: "panels" }, ...panels.filter(Boolean)), table(group),
