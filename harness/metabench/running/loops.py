@@ -45,6 +45,7 @@ from metabench.running.weights_file import load_given
 from metabench.running.work import Work
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.seeding import generator
+from metabench.stats import computable
 from metabench.values import rounded
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ class Loops:
 
         Raises:
             Interrupted: when asked to stop.
-            DivergedError: when a score is not finite.
+            DivergedError: when a score is not finite, or too large to compute with.
         """
         self._test(self.built.test)
 
@@ -495,10 +496,10 @@ class Loops:
         )
 
     def _check_scores(self, scores: Sequence[float], first: int, *, of: str, at: str = "") -> None:
-        """Refuse scores of episodes that are no numbers; outputs that are none have such scores."""
+        """Refuse scores that no statistic can be made of; outputs that are no numbers have such."""
         for index, score in enumerate(scores, start=first):
-            if not math.isfinite(score):
-                said = f"its {self.planned.spec.metric} on {of} episode {index:,} is {score}{at}"
+            if not computable(score):
+                said = f"its {self.planned.spec.metric} on {of} episode {index:,} is {score:g}{at}"
                 raise self._diverged(said)
 
     @property
@@ -523,7 +524,7 @@ class Loops:
 
         Raises:
             Interrupted: when asked to stop.
-            DivergedError: when the score is not finite.
+            DivergedError: when a score is not finite, or too large to compute with.
         """
         spec = self.planned.spec
         assert self.built.validate is not None
