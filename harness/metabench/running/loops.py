@@ -682,7 +682,7 @@ def _means(pending: Sequence[Mapping[str, Tensor | float]]) -> dict[str, float]:
     # A learner may log other scalars in another phase of training.
     names = [name for name in pending[0] if name in pending[-1]]
     columns = {
-        name: torch.stack([torch.as_tensor(step[name]).detach() for step in pending])
+        name: torch.stack(_beside([torch.as_tensor(step[name]).detach() for step in pending]))
         for name in names
     }
     if SKIPPED in columns:
@@ -692,6 +692,12 @@ def _means(pending: Sequence[Mapping[str, Tensor | float]]) -> dict[str, float]:
             for name, column in columns.items()
         }
     return {name: float(column.mean()) for name, column in columns.items()}
+
+
+def _beside(values: Sequence[Tensor]) -> list[Tensor]:
+    """The same tensors on one device: those of a checkpoint are all where the learner is."""
+    device = next((v.device for v in values if v.device.type != "cpu"), torch.device("cpu"))
+    return [value.to(device) for value in values]
 
 
 def _four_digits(value: float) -> float | None:
