@@ -55,7 +55,7 @@ class PluginError(MetabenchError):
 
 
 class DivergedError(MetabenchError):
-    """Training produced a value that is not finite."""
+    """Training produced a value that is not finite, or too large to compute with."""
 
 
 _LONGEST = 200

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from metabench import run
-from metabench.conformance.bench import Bench
-from metabench.conformance.samples import on
+from metabench.conformance.bench import Bench, predictions
+from metabench.conformance.samples import SHAPES, made_up_tasks, on
 from metabench.nn.layers import conv2d
 from metabench.planning.plan import RunRequest, plan
-from metabench.plugin.catalog import Catalog
-from metabench.plugin.contracts.episode import TaskKind
+from metabench.plugin.catalog import Catalog, load_catalog
+from metabench.plugin.contracts.episode import Adapted, Labelled, TaskBatch, TaskKind
 from metabench.running.build import build
 from metabench.running.devices import make_repeatable
-from metabench.running.engines import open_engine
+from metabench.running.engines import WORTH_ADAPTING, open_adapter, open_engine
 from metabench.running.engines.states import copied
 from metabench.running.executors import Job, run_job
 from metabench.running.loops import Control, Interrupted
@@ -182,6 +182,57 @@ def test_a_run_that_is_stopped_and_resumed_gives_the_same_bytes(
         assert whole.read_bytes() == halves.read_bytes(), name
 
 
+def benches(kinds: Iterable[TaskKind] = get_args(TaskKind)) -> Iterator[Any]:
+    """Each learner that trains on each kind of task, on a small network."""
+    catalog = load_catalog()
+    for spec in catalog.learners.values():
+        for kind in kinds if spec.trains else ():
+            if kind in spec.kinds:
+                bench = Bench(spec, kind, lambda: catalog, searched=spec.searches)
+                yield pytest.param(bench, id=f"{spec.name}-{kind}")
+
+
+@pytest.mark.parametrize("bench", [*benches()])
+def test_a_small_learner_makes_the_steps_of_a_cpu(bench: Bench) -> None:
+    """The loss of the first steps of each phase, and predictions, to rounding."""
+    gpu = torch.device("cuda")
+    own, there = bench.build(), bench.build(device=gpu)
+    tasks = made_up_tasks(bench.kind, seed=9)
+    expected, found = (
+        predictions(learner, on(device, tasks)).cpu()
+        for learner, device in ((own, torch.device("cpu")), (there, gpu))
+    )
+    if not bench.searched:  # rounding decides between architectures that are nearly as good
+        assert (expected - found).abs().mean() < 1e-3 * expected.abs().mean() + 1e-4
+    for index in range(2 * bench.n_phases):
+        batch = bench.tasks(seed=index)
+        wanted = own.meta_step(batch, progress=index / 10, rng=generator(index))
+        logged = there.meta_step(on(gpu, batch), progress=index / 10, rng=generator(index))
+        assert float(logged["loss"]) == pytest.approx(float(wanted["loss"]), rel=0.02, abs=1e-3)
+    assert predictions(there, on(gpu, tasks)).isfinite().all()
+
+
+WAITING = ("tadam", "tnas", "tnas++", "auto-maml")
+"""A draw decides what is trained, or architectures of tasks are read."""
+
+
+@pytest.mark.parametrize(
+    "bench", [one for one in benches() if one.values[0].spec.name not in WAITING]
+)
+def test_a_step_of_a_small_learner_does_not_wait_for_the_gpu(bench: Bench) -> None:
+    gpu = torch.device("cuda")
+    learner = bench.build(device=gpu)
+    for index in range(3 * bench.n_phases):
+        tasks = on(gpu, bench.tasks(seed=index))
+        torch.cuda.synchronize()
+        waits = index < 2 * bench.n_phases  # algorithms are chosen and optimizers filled once
+        try:
+            torch.cuda.set_sync_debug_mode("default" if waits else "error")
+            learner.meta_step(tasks, progress=0.5 + index / 1000, rng=generator(index))
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
 CAPTURED = [
     ("maml", "regression", False),
     ("maml", "classification", False),
@@ -191,18 +242,29 @@ CAPTURED = [
     ("reptile", "regression", True),  # MetaNAS
     ("mtnet", "regression", False),
     ("hsml", "regression", False),
+    ("mumomaml", "regression", False),
     ("mnas", "regression", True),
     ("protonet", "classification", False),
+    ("baseline++", "classification", False),
+    ("leo", "classification", False),
+]
+DEVICES = [
+    "cuda",
+    pytest.param(
+        "cuda:1",
+        marks=pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one CUDA device"),
+    ),
 ]
 
 
+@pytest.mark.parametrize("where", DEVICES)
 @pytest.mark.parametrize(("name", "kind", "searched"), CAPTURED)
 def test_a_captured_step_is_that_of_the_learner(
-    catalog: Catalog, name: str, kind: TaskKind, searched: bool
+    catalog: Catalog, name: str, kind: TaskKind, searched: bool, where: str
 ) -> None:
     """Its numbers, also after the learner's state was replaced by that of a checkpoint."""
     bench = Bench(catalog.learner(name), kind, lambda: catalog, searched=searched)
-    device = torch.device("cuda")
+    device = torch.device(where)
     own, other = bench.build(device=device), bench.build(device=device)
     said: list[str] = []
     engine = open_engine("compiled", other, device=device, say=said.append)
@@ -217,6 +279,73 @@ def test_a_captured_step_is_that_of_the_learner(
                 learner.load_state_dict(copied(learner.state_dict()))
     assert engine.name == "captured", said
     assert len(said) <= 3
+
+
+@pytest.mark.parametrize("where", DEVICES)
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("maml", "regression"), ("maml", "classification"), ("protonet", "classification")],
+)
+def test_a_captured_adaptation_is_that_of_the_learner(
+    catalog: Catalog, name: str, kind: TaskKind, where: str
+) -> None:
+    """Its predictions, also after the learner has changed its weights in place."""
+    bench, device = Bench(catalog.learner(name), kind, lambda: catalog), torch.device(where)
+    learner, said = bench.build(device=device), list[str]()
+    adapter = open_adapter(
+        "compiled",
+        device=device,
+        task=SHAPES[kind][0],
+        size=3,
+        batches=WORTH_ADAPTING,
+        curve=True,
+        say=said.append,
+    )
+    for index in range(4):
+        tasks = on(device, made_up_tasks(kind, seed=index))
+        wanted = learner.adapt(tasks.support, rng=generator(index)).predict(tasks.query.x)
+        found = adapter(learner, tasks, rng=generator(index)).predict(tasks.query.x)
+        torch.testing.assert_close(found, wanted, rtol=1e-2, atol=1e-3)
+        learner.meta_step(on(device, bench.tasks(seed=index)), progress=0.0, rng=generator(index))
+    assert adapter.name == "captured", said
+
+
+def test_a_step_that_cannot_be_captured_leaves_the_gpu_as_it_was(catalog: Catalog) -> None:
+    """The steps after it are made eagerly on the stream of before, by the learner."""
+    device = torch.device("cuda")
+    small, other = (Waiting(device) for _ in range(2))
+    said: list[str] = []
+    engine = open_engine("compiled", other, device=device, say=said.append)
+    stream = torch.cuda.current_stream()
+    for step in range(3):
+        tasks = on(device, made_up_tasks("regression", seed=step))
+        wanted = small.meta_step(tasks, progress=0.0, rng=generator(step))
+        found = engine(tasks, progress=0.0, rng=generator(step))
+        assert float(found["loss"]) == pytest.approx(float(wanted["loss"]), rel=1e-5)
+    assert engine.name == "eager"
+    assert said[-1].startswith("meta-steps are made eagerly")
+    assert torch.cuda.current_stream() == stream
+
+
+class Waiting:
+    """A learner in whose step an operator of PyTorch waits for the device, which nothing shows."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.weight = torch.ones(3, 3, device=device)
+
+    def meta_step(self, tasks: TaskBatch, *, progress: float, rng: torch.Generator) -> Any:
+        # Without bounds it looks for the least and the largest element.
+        self.weight.add_(torch.histc(self.weight, bins=3) * tasks.support.x.mean())
+        return {"loss": self.weight.sum()}
+
+    def adapt(self, support: Labelled, *, rng: torch.Generator) -> Adapted:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"weight": self.weight}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.weight = state["weight"]
 
 
 def test_a_captured_run_that_is_stopped_gives_the_same_bytes(

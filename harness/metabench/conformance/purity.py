@@ -27,6 +27,8 @@ _aten = torch.ops.aten
 _MOVES = (_aten._to_copy.default, _aten.copy_.default)
 # As on CUDA, indices may stay on the CPU.
 _INDEXING = (_aten.index.Tensor, _aten.index_put.default, _aten.index_put_.default)
+# As on CUDA, a number that lies on the CPU cannot be joined with tensors of the accelerator.
+_JOINING = (_aten.cat.default, _aten.stack.default)
 
 
 @contextmanager
@@ -35,7 +37,8 @@ def fake_accelerator() -> Iterator[torch.device]:
 
     Inside, ``tensor.to(device)`` and factories with ``device=device`` give tensors of the
     pretended accelerator. An operation that mixes them with CPU tensors raises ``RuntimeError``,
-    as on a real one; CPU tensors without dimensions count as numbers.
+    as on a real one; CPU tensors without dimensions count as numbers. So does one that draws on it
+    from a generator of the CPU.
     """
     with _Factories(), _Dispatch():  # type: ignore[no-untyped-call]
         yield FAKE
@@ -76,6 +79,10 @@ class _Accelerated(Tensor):
         )
         made.held = held
         return made
+
+    def data_ptr(self) -> int:
+        """Where it lies, to tell a tensor from a copy."""
+        return self.held.data_ptr()
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -122,6 +129,8 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         kwargs = {**kwargs, "device": torch.device("cpu")}
     else:
         to_fake = on_fake[0] if func in _MOVES else any(on_fake)
+    if to_fake:
+        _refuse_as_cuda(func, args, kwargs)
     cpu_args, cpu_kwargs = tree_map_only(_Accelerated, lambda t: t.held, (args, dict(kwargs)))
     result = func(*cpu_args, **cpu_kwargs)
     if not to_fake:
@@ -144,13 +153,28 @@ def _refuse_empty(func: Any, tensors: list[Tensor]) -> None:
 def _refuse_mixing(func: Any, tensors: list[Tensor]) -> None:
     if func in _INDEXING:
         tensors = tensors[:1] + [t for t in tensors[1:] if not _is_cpu_index(t)]
-    solid = [t for t in tensors if t.dim() > 0 or isinstance(t, _Accelerated)]
+    joins = func in _JOINING
+    solid = [t for t in tensors if joins or t.dim() > 0 or isinstance(t, _Accelerated)]
     devices = {isinstance(t, _Accelerated) for t in solid}
     if len(devices) > 1:
         raise RuntimeError(
             f"Expected all tensors on the same device, but {func} got some on the CPU and some "
             "on the accelerator."
         )
+
+
+def _refuse_as_cuda(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Refuse what CUDA's kernels do, and a CPU's do not."""
+    generator = kwargs.get("generator")
+    if isinstance(generator, torch.Generator):
+        raise RuntimeError(
+            f"Expected a generator of the accelerator, but {func} got one of {generator.device}; "
+            "draw on the CPU, and move what was drawn."
+        )
+    if func is _aten.native_batch_norm_backward.default:
+        weight, asked = args[2], args[9]
+        if weight is None and any(asked[1:]):
+            raise RuntimeError("A norm without a scale has no derivative to scale and shift.")
 
 
 def _is_cpu_index(tensor: Tensor) -> bool:

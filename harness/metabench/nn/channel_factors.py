@@ -12,12 +12,13 @@ place of ``z``, with mean 0 and deviation 1, ``sum v g``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-norm_backward = torch.ops.aten.native_batch_norm_backward.default
+_norm_backward = torch.ops.aten.native_batch_norm_backward.default
 
 
 class SecondFactors(NamedTuple):
@@ -75,10 +76,43 @@ def second_factors(
     return SecondFactors(q, a, b, d, e, f, r * sum_vpg)
 
 
+def norm_backward(
+    g: Tensor,
+    z: Tensor,
+    scale: Tensor | None,
+    mean: Tensor,
+    r: Tensor,
+    eps: float,
+    asked: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """The first derivative of a norm in training, by PyTorch's own kernel.
+
+    Args:
+        g: cotangent of the normalized map.
+        z: ``[n, channels, height, width]``.
+        scale: ``[channels]``, as all below; None means 1.
+        mean: of ``z``.
+        r: the inverse deviation of ``z``.
+        eps: added to the variance.
+        asked: whether the derivatives to ``z``, scale and shift are wanted.
+
+    Returns:
+        These; None for what is not asked for.
+    """
+    if scale is None and any(asked[1:]) and z.device.type != "cpu":
+        # CUDA's kernel makes both derivatives like the scale, and ends with an error without one.
+        scale = torch.ones_like(mean)
+    found: tuple[Tensor | None, ...] = _norm_backward(
+        g, z, scale, None, None, mean, r, True, eps, list(asked)
+    )
+    return found
+
+
 def sums(v: Tensor, z: Tensor, mean: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
     """Per channel, the sums of ``v r (z - mean)`` and of ``v``."""
-    asked = [False, True, True]
-    _, products, plain = norm_backward(v, z, None, None, None, mean, r, True, 0.0, asked)
+    _, products, plain = norm_backward(v, z, None, mean, r, 0.0, (False, True, True))
+    assert products is not None
+    assert plain is not None
     return products, plain
 
 

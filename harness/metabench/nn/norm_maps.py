@@ -78,7 +78,7 @@ class _Norm(torch.autograd.Function):
             )
             return *gradients, None, None
         g, mask = masked(laid_out_like(g, z), y), ctx.needs_input_grad[:3]
-        found = norm_backward(g, z, scale, None, None, mean, r, True, ctx.eps, mask)
+        found = norm_backward(g, z, scale, mean, r, ctx.eps, mask)
         return *found, None, None
 
 
@@ -99,8 +99,8 @@ class _Gradient(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
         g = masked(laid_out_like(g, z), y)
-        mask = [asked[0], True, True]
-        dz, dscale, dshift = norm_backward(g, z, scale, None, None, mean, r, True, eps, mask)
+        mask = (asked[0], True, True)
+        dz, dscale, dshift = norm_backward(g, z, scale, mean, r, eps, mask)
         ctx.save_for_backward(g, z, scale, mean, r, y, dscale, dshift)
         found = dz, dscale, dshift
         return tuple(d if wanted else None for d, wanted in zip(found, asked, strict=True))

@@ -12,7 +12,7 @@ from metabench.results.comparable_curves import read_metrics
 from metabench.results.metrics import VAL
 from metabench.results.reading import FinishedRun
 from metabench.results.training_curve import VAL_SCORE
-from metabench.stats import seeds_interval
+from metabench.stats import computable, seeds_interval
 
 _SAID = (
     "Column val is the score of the tested weights on meta-validation, averaged over sources and "
@@ -74,10 +74,15 @@ def _cell(row: Row, runs: Mapping[str, FinishedRun], table: Table) -> TableCell 
 
 
 def validation_score(run: FinishedRun) -> float | None:
-    """The score on meta-validation of the weights that a run tested; None if it has none.
+    """The score on meta-validation of the weights that a run tested; None if it has none to use.
 
     It is on the metric's own scale: an accuracy is in [0, 1].
     """
+    score = _kept_score(run)
+    return score if score is not None and computable(score) else None
+
+
+def _kept_score(run: FinishedRun) -> float | None:
     if run.record.val_score is not None:
         return run.record.val_score
     curve = read_metrics(run.folder / "metrics.jsonl").get(VAL_SCORE)

@@ -17,6 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from metabench.results.cache import Cache
 from metabench.results.episode_columns import ColumnReader, Columns, Layout, read_curves
 from metabench.results.schema import EpisodeRecord, RunRecord
+from metabench.results.unusable import flaw_of_scores
+from metabench.stats import computable
 from metabench.text import counted
 
 _LINES = TypeAdapter(list[EpisodeRecord])
@@ -30,7 +32,8 @@ class Episodes:
         index: position in the meta-test.
         source: name of the source (str objects).
         key: digest of the episode (str objects, shared between runs).
-        score: the suite's metric, all finite; accuracy in [0, 1].
+        score: the suite's metric, all of them computable (see :func:`metabench.stats.computable`);
+            accuracy in [0, 1].
         n_params: weights of the episode's network, NaN where unknown.
         curves: gives :attr:`curve`, which few readers want, when it is asked for; absent where
             there is none.
@@ -55,13 +58,14 @@ class Episodes:
     def curve(self) -> NDArray[np.float64]:
         """``[n, steps + 1]``, the metric after 0, 1, 2, ... inner steps.
 
-        NaN where it is not finite, and no columns where not every episode has a curve of the same
-        length.
+        NaN where it is not computable, and no columns where not every episode has a curve of the
+        same length.
 
         Raises:
             DataError: when the file was changed since the scores were read.
         """
-        return np.empty((len(self), 0)) if self.curves is None else self.curves()
+        found = np.empty((len(self), 0)) if self.curves is None else self.curves()
+        return np.where(computable(found), found, np.nan)
 
     def scored(self, score: NDArray[np.float64]) -> Episodes:
         """The same episodes with other scores ``[n]``, which have no curves."""
@@ -127,8 +131,13 @@ def read_episodes(
             "run.json, so it is not counted"
         )
     if isinstance(found, Columns):
-        return _of_columns(found, kept, record, path=path), flaws
-    return _of_records([records[row] for row in kept], record), flaws
+        episodes = _of_columns(found, kept, record, path=path)
+    else:
+        episodes = _of_records([records[row] for row in kept], record)
+    # Leaving such episodes out would leave out the worst ones.
+    if flaw := flaw_of_scores(episodes.score):
+        raise NotCountedError(f"{flaw}, so it is not counted")
+    return episodes, flaws
 
 
 def _is_changed(path: Path, record: RunRecord, found: Columns | bytes) -> bool:
@@ -162,7 +171,7 @@ def _of_columns(found: Columns, kept: list[int], record: RunRecord, *, path: Pat
         score=found.score[rows],
         n_params=every if found.n_params is None else found.n_params[rows],
         curves=partial(read_curves, path, layout.index) if found.curve_width else None,
-        variants={name: one for name, one in variants.items() if np.isfinite(one).all()},
+        variants={name: one for name, one in variants.items() if computable(one).all()},
         metrics={name: column[rows] for name, column in found.metrics.items()},
     )
 
@@ -184,7 +193,7 @@ def _records(data: bytes, *, file: str) -> tuple[list[EpisodeRecord], list[str]]
 def _of_records(records: list[EpisodeRecord], record: RunRecord) -> Episodes:
     n_params = [record.n_params if e.n_params is None else e.n_params for e in records]
     curve = _curves(records)
-    episodes = Episodes(
+    return Episodes(
         index=np.array([e.index for e in records], dtype=np.int64),
         source=np.array([sys.intern(e.source) for e in records], dtype=object),
         key=np.array([sys.intern(e.key) for e in records], dtype=object),
@@ -194,9 +203,6 @@ def _of_records(records: list[EpisodeRecord], record: RunRecord) -> Episodes:
         variants=_variants(records),
         metrics=_by_name([e.metrics or {} for e in records]),
     )
-    if n_bad := int((~np.isfinite(episodes.score)).sum()):
-        raise _not_finite(n_bad)
-    return episodes
 
 
 def _curves(records: list[EpisodeRecord]) -> NDArray[np.float64]:
@@ -208,7 +214,7 @@ def _curves(records: list[EpisodeRecord]) -> NDArray[np.float64]:
 
 def _variants(records: list[EpisodeRecord]) -> dict[str, NDArray[np.float64]]:
     scores = _by_name([e.variants or {} for e in records])
-    return {name: column for name, column in scores.items() if np.isfinite(column).all()}
+    return {name: column for name, column in scores.items() if computable(column).all()}
 
 
 def _by_name(rows: list[dict[str, float | None]]) -> dict[str, NDArray[np.float64]]:
@@ -240,7 +246,8 @@ def _parse_damaged(lines: list[bytes], *, file: str) -> tuple[list[EpisodeRecord
             else:
                 bad.append(number)
     if n_bad_scores:
-        raise _not_finite(n_bad_scores)
+        flaw = flaw_of_scores(np.full(n_bad_scores, np.nan))
+        raise NotCountedError(f"{flaw}, so it is not counted")
     flaws = []
     if bad and bad[-1] == len(lines):  # no line end: a kill came while it was written
         bad.pop()
@@ -255,12 +262,6 @@ def _parse_damaged(lines: list[bytes], *, file: str) -> tuple[list[EpisodeRecord
 
 def _numbered(lines: list[bytes]) -> Iterator[tuple[int, bytes]]:
     return ((number, line) for number, line in enumerate(lines, start=1) if line)
-
-
-def _not_finite(count: int) -> NotCountedError:
-    # Leaving such episodes out would leave out the worst ones.
-    episodes = _count(count, "episode has", "episodes have")
-    return NotCountedError(f"{episodes} no finite score, so it is not counted")
 
 
 def _count(n: int, one: str, many: str) -> str:

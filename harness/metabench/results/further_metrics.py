@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
-import numpy as np
-
 from metabench.errors import DataError, UsageError
 from metabench.results.reading import FinishedRun, Results
+from metabench.results.unusable import flaw_of_scores
+from metabench.stats import computable
 from metabench.text import counted
 
 _MOST_RUNS = 5
@@ -92,10 +92,8 @@ def _flaw(run: FinishedRun, name: str) -> str:
         )
     if name == run.record.spec.metric:
         return ""
-    if n_bad := _n_bad(run, name):
-        has = "has" if n_bad == 1 else "have"
-        return f"{counted(n_bad, 'episode')} {has} no finite {name}, so it is not counted"
-    return ""
+    flaw = flaw_of_scores(run.episodes.metrics[name], name=name)
+    return f"{flaw}, so it is not counted" if flaw else ""
 
 
 def _refuse(runs: Sequence[FinishedRun], name: str) -> NoReturn:
@@ -114,7 +112,7 @@ def _refuse(runs: Sequence[FinishedRun], name: str) -> NoReturn:
 
 
 def _n_bad(run: FinishedRun, name: str) -> int:
-    return int((~np.isfinite(run.episodes.metrics[name])).sum())
+    return int((~computable(run.episodes.metrics[name])).sum())
 
 
 def _list(names: set[str]) -> str:

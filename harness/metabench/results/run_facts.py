@@ -18,7 +18,7 @@ from metabench.results.metrics import AVERAGE
 from metabench.results.schema import RunRecord
 from metabench.results.store import RunStore
 from metabench.results.validation_scores import META_VAL, validation_scores
-from metabench.stats.intervals import average_interval, field_interval
+from metabench.stats import average_interval, computable, field_interval
 
 
 def facts_of(record: RunRecord, folder: Path, *, label: str = "") -> RunFacts:
@@ -136,4 +136,4 @@ def _scores(record: RunRecord, episodes: Episodes, evaluation: str) -> Iterator[
 
 
 def _counts(scores: NDArray[np.float64]) -> bool:
-    return bool(len(scores)) and bool(np.isfinite(scores).all())
+    return bool(len(scores)) and bool(computable(scores).all())

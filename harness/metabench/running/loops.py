@@ -45,6 +45,7 @@ from metabench.running.weights_file import load_given
 from metabench.running.work import Work
 from metabench.sampling.sampler import EpisodeSampler
 from metabench.sampling.seeding import generator
+from metabench.stats import computable
 from metabench.values import rounded
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ class Loops:
 
         Raises:
             Interrupted: when asked to stop.
-            DivergedError: when a score is not finite.
+            DivergedError: when a score is not finite, or too large to compute with.
         """
         self._test(self.built.test)
 
@@ -495,10 +496,10 @@ class Loops:
         )
 
     def _check_scores(self, scores: Sequence[float], first: int, *, of: str, at: str = "") -> None:
-        """Refuse scores of episodes that are no numbers; outputs that are none have such scores."""
+        """Refuse scores that no statistic can be made of; outputs that are no numbers have such."""
         for index, score in enumerate(scores, start=first):
-            if not math.isfinite(score):
-                said = f"its {self.planned.spec.metric} on {of} episode {index:,} is {score}{at}"
+            if not computable(score):
+                said = f"its {self.planned.spec.metric} on {of} episode {index:,} is {score:g}{at}"
                 raise self._diverged(said)
 
     @property
@@ -523,7 +524,7 @@ class Loops:
 
         Raises:
             Interrupted: when asked to stop.
-            DivergedError: when the score is not finite.
+            DivergedError: when a score is not finite, or too large to compute with.
         """
         spec = self.planned.spec
         assert self.built.validate is not None
@@ -681,7 +682,7 @@ def _means(pending: Sequence[Mapping[str, Tensor | float]]) -> dict[str, float]:
     # A learner may log other scalars in another phase of training.
     names = [name for name in pending[0] if name in pending[-1]]
     columns = {
-        name: torch.stack([torch.as_tensor(step[name]).detach() for step in pending])
+        name: torch.stack(_beside([torch.as_tensor(step[name]).detach() for step in pending]))
         for name in names
     }
     if SKIPPED in columns:
@@ -691,6 +692,12 @@ def _means(pending: Sequence[Mapping[str, Tensor | float]]) -> dict[str, float]:
             for name, column in columns.items()
         }
     return {name: float(column.mean()) for name, column in columns.items()}
+
+
+def _beside(values: Sequence[Tensor]) -> list[Tensor]:
+    """The same tensors on one device: those of a checkpoint are all where the learner is."""
+    device = next((v.device for v in values if v.device.type != "cpu"), torch.device("cpu"))
+    return [value.to(device) for value in values]
 
 
 def _four_digits(value: float) -> float | None:

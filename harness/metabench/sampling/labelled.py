@@ -44,8 +44,10 @@ class LabelledSampler:
             key.update(f"{source.name}\0{source.fingerprint}\0".encode() + identity)
             order.append(own)
             x.append(images)
-            y.append(torch.from_numpy(ids + self._first_ids[i]).to(images.device))
-        back = torch.from_numpy(np.argsort(np.concatenate(order))).to(x[0].device)
+            labels = torch.from_numpy(ids + self._first_ids[i])
+            y.append(labels.to(images.device, non_blocking=True))
+        back = torch.from_numpy(np.argsort(np.concatenate(order)))
+        back = back.to(x[0].device, non_blocking=True)
         return ClassBatch(
             torch.cat(x).index_select(0, back)[None],
             torch.cat(y).index_select(0, back)[None],

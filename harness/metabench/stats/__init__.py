@@ -55,6 +55,7 @@ from metabench.stats.power import (
     visible_difference,
 )
 from metabench.stats.ranks import CriticalDifference, critical_difference
+from metabench.stats.sizes import LARGEST, computable
 from metabench.stats.spreads import SpreadRatio, spread, spread_ratio
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "ENOUGH_SEEDS",
     "FIELD_HALF_WIDTH",
     "FORMULAS",
+    "LARGEST",
     "OF_LEARNERS",
     "OF_NETWORKS",
     "POWER",
@@ -81,6 +83,7 @@ __all__ = [
     "adjusted_too_far",
     "average_interval",
     "bootstrap_interval",
+    "computable",
     "contrast",
     "critical_difference",
     "differences",

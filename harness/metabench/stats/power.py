@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from metabench.errors import UsageError
 from metabench.stats.distributions import quantile, scipy_stats, upper_tail
 from metabench.stats.paired import Difference, VarianceParts, degrees_of_freedom
 
 ALPHA = 0.05
 POWER = 0.8
 """Cohen's convention (1988): four of five real differences of the given size are seen."""
+MOST = 10**15
+"""More episodes or seeds are no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +81,15 @@ def episodes_needed(
         power: probability to see it.
         alpha: level of the two-sided test.
 
+    Raises:
+        UsageError: when it would be more than :data:`MOST`.
+
     >>> episodes_needed(1.0, difference=0.1).n
     785
     """
     factor = quantile(1 - alpha / 2) + quantile(power)
-    n = math.ceil((factor * std / _size(difference)) ** 2)
+    ratio = factor * std / _size(difference)
+    n = _rounded_up(ratio * ratio, difference)
     return Needed(max(n, 2), "episodes", abs(difference), power, alpha)
 
 
@@ -109,15 +116,15 @@ def seeds_needed(
         alpha: level of the two-sided test.
 
     Raises:
-        UsageError: when scipy is not installed.
+        UsageError: when scipy is not installed, or it would be more than :data:`MOST`.
     """
     size = _size(difference)
     seeds = "seeds on each side" if len(parts.seeds) > 1 else "seeds"
     if _power(math.sqrt(parts.episodes), math.inf, size, alpha) > power:
         n = _fewest_seeds(parts, size, power, alpha)
         return Needed(n, seeds, size, power, alpha)
-    factor = quantile(1 - alpha / 2) + quantile(power)
-    more_than = math.ceil(n_episodes * parts.episodes * (factor / size) ** 2)
+    ratio = (quantile(1 - alpha / 2) + quantile(power)) / size
+    more_than = _rounded_up(n_episodes * parts.episodes * (ratio * ratio), difference)
     more = replace(parts, episodes=parts.episodes * n_episodes / (2 * more_than))
     n = _fewest_seeds(more, size, power, alpha)
     unit = f"{seeds} at {2 * more_than:,} episodes"
@@ -136,6 +143,8 @@ def _fewest_seeds(parts: VarianceParts, size: float, power: float, alpha: float)
     high = 2
     while not enough(high):
         high *= 2
+        if high > MOST:
+            raise _too_many(size)
     low = max(2, high // 2)
     while low < high:
         middle = (low + high) // 2
@@ -224,6 +233,21 @@ def _power(error: float, degrees: float, size: float, alpha: float) -> float:
 
 def _factor(degrees: float, power: float, alpha: float) -> float:
     return quantile(1 - alpha / 2, degrees) + quantile(power, degrees)
+
+
+def _rounded_up(needed: float, difference: float) -> int:
+    """How many a difference needs, where that is an answer."""
+    if needed > MOST:
+        raise _too_many(difference)
+    return math.ceil(needed)
+
+
+def _too_many(difference: float) -> UsageError:
+    return UsageError(
+        f"A difference of {difference:g} is too small beside the spread of these scores: more than "
+        f"{MOST:.0e} episodes or seeds would be needed to see it.",
+        hint="Give a larger one with --difference.",
+    )
 
 
 def _size(difference: float) -> float:

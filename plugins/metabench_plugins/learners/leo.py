@@ -355,7 +355,8 @@ class Leo:
     def _correlations(self) -> Tensor:
         """The mean square of what the cosines of the decoder's rows are off the unit matrix."""
         rows = functional.normalize(self._weights["decoder"], dim=1)
-        return (rows @ rows.T - torch.eye(len(rows)).to(rows)).square().mean()
+        unit = torch.eye(len(rows), dtype=rows.dtype, device=rows.device)
+        return (rows @ rows.T - unit).square().mean()
 
 
 def logits(x: Tensor, classifiers: Tensor) -> Tensor:
@@ -374,4 +375,4 @@ def _losses(outputs: Tensor, y: Tensor, *, reduction: Reduction) -> Tensor:
 
 def _normal(like: Tensor, training: Training) -> Tensor:
     """Standard normals of the shape of another tensor."""
-    return torch.randn(like.shape, generator=training.rng).to(like)
+    return torch.randn(like.shape, generator=training.rng).to(like, non_blocking=True)

@@ -24,6 +24,7 @@ WRONG: dict[str, Callable[[Tensor], Tensor]] = {
     "in place": lambda x: torch.ones(3).add_(x),
     "matmul": lambda x: x @ torch.zeros(3),
     "one element": lambda x: x + torch.ones(1),
+    "a number that is joined": lambda x: torch.stack([x.sum(), torch.tensor(1.0)]),
     "index of the accelerator": lambda x: torch.ones(3)[x.long()] + x,
 }
 RIGHT: dict[str, Callable[[Tensor], Tensor]] = {
@@ -43,6 +44,38 @@ def test_a_tensor_on_the_wrong_device_is_caught(name: str) -> None:
     WRONG[name](torch.ones(3))
     with fake_accelerator() as device, pytest.raises(RuntimeError, match="same device"):
         WRONG[name](torch.ones(3, device=device))
+
+
+DRAWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "new": lambda x: torch.rand(3, device=x.device, generator=torch.Generator()),
+    "in place": lambda x: torch.empty_like(x).normal_(generator=torch.Generator()),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_a_generator_of_the_cpu_draws_nothing_on_the_accelerator(name: str) -> None:
+    DRAWS[name](torch.ones(3))
+    with fake_accelerator() as device, pytest.raises(RuntimeError, match="draw on the CPU"):
+        DRAWS[name](torch.ones(3, device=device))
+
+
+def test_a_norm_without_a_scale_has_no_derivative_to_it() -> None:
+    """CUDA's kernel makes that derivative like the scale."""
+
+    def derivative(x: Tensor) -> None:
+        torch.ops.aten.native_batch_norm_backward.default(
+            x, x, None, None, None, x[0, :, 0, 0], x[0, :, 0, 0], True, 0.0, [False, True, True]
+        )
+
+    derivative(torch.ones(2, 3, 4, 4))
+    with fake_accelerator() as device, pytest.raises(RuntimeError, match="without a scale"):
+        derivative(torch.ones(2, 3, 4, 4, device=device))
+
+
+def test_copies_lie_elsewhere() -> None:
+    with fake_accelerator() as device:
+        x = torch.ones(3, device=device)
+        assert x.data_ptr() == x.detach().data_ptr() != x.clone().data_ptr()
 
 
 def test_so_it_is_in_a_backward_pass() -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from metabench.conformance.purity import fake_accelerator
 from metabench.nn.derivatives import differentiated_twice
 from metabench.nn.norm_maps import norm_maps
 
@@ -130,3 +131,19 @@ def test_a_third_derivative_is_refused() -> None:
     (second,) = torch.autograd.grad(first.square().sum(), z, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         second.sum().backward()
+
+
+@pytest.mark.parametrize("affine", AFFINE)
+def test_on_an_accelerator_it_is_the_same(affine: str) -> None:
+    """Its kernels make the derivatives to scale and shift of a norm that has a scale alone."""
+    inputs = drawn(torch.contiguous_format, affine)
+
+    def made(own: list[Tensor]) -> list[Tensor]:
+        y = norm_maps(*own, *[None] * (3 - len(own)), eps=EPS, relu=True)
+        return [value.detach().cpu() for value in with_gradients(y, own)]
+
+    expected = made(inputs)
+    with fake_accelerator() as device:
+        found = made([one.detach().to(device).requires_grad_() for one in inputs])
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from metabench.conformance.purity import fake_accelerator
 from metabench.errors import DataError, DivergedError
 from metabench.planning.networks import build_space
 from metabench.planning.plan import PlannedRun, RunRequest, plan
@@ -26,7 +27,7 @@ from metabench.results.schema import EpisodeRecord, RunRecord
 from metabench.results.search_files import read_genotypes
 from metabench.results.store import Elsewhere
 from metabench.running import checkpoint
-from metabench.running.loops import Control, Interrupted
+from metabench.running.loops import Control, Interrupted, _means
 from metabench.running.run import RunExecution
 from metabench_plugins.learners.maml import Maml
 
@@ -414,6 +415,29 @@ def test_outputs_that_are_no_numbers_end_a_run_and_the_episode_is_named(
     assert record is not None
     assert record.status == "failed"
     assert not (failing.store.folder / "episodes.jsonl").exists()
+
+
+def test_a_score_too_large_to_compute_with_ends_a_run(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def far_off(self: Maml, support: Labelled, *, rng: torch.Generator) -> Adapted:
+        return Adapted(predict=lambda x: torch.full((*x.shape[:2], 1), 1e100, dtype=torch.float64))
+
+    monkeypatch.setattr(Maml, "adapt", far_off)
+    made = planned(catalog, budget={"meta_steps": 1, "meta_batch": 1})
+    with pytest.raises(DivergedError, match=r"its mse on meta-test episode 0 is 1e\+200\."):
+        run(made, catalog, tmp_path)()
+
+
+def test_scalars_of_a_checkpoint_join_those_of_later_steps() -> None:
+    """A checkpoint is loaded to the device of the learner, with what was computed beside it."""
+    with fake_accelerator() as device:
+        loss = torch.tensor(3.0, device=device)
+        steps = [
+            {"loss": loss, "rate": loss - 1.0},
+            {"loss": loss + 1.0, "rate": torch.tensor(1.0)},
+        ]
+        assert _means(steps) == {"loss": 3.5, "rate": 1.5}
 
 
 def test_skipped_steps_are_counted_over_all_starts_and_left_out_of_the_loss(

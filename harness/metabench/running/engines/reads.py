@@ -11,14 +11,16 @@ from torch.overrides import TorchFunctionMode
 
 from metabench.running.engines.recording import Recorder
 
+_RECURRENT = (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
 _READS = (Tensor.tolist, Tensor.numpy, Tensor.__array__)
 
 
 class PythonReads(TorchFunctionMode):
     """Sees reads of a tensor that reach no operator, such as ``tolist``.
 
-    ``one_hot`` reads the classes on a CPU, to check them; here it compares them instead. An LSTM is
-    recorded as products and gates: oneDNN's own operator cannot be compiled.
+    ``one_hot`` reads the classes on a CPU, to check them; here it compares them instead. An LSTM or
+    a GRU is recorded as products and gates: oneDNN's own operator cannot be compiled, and cuDNN's
+    counts as one that draws, since it can drop.
 
     Args:
         recorder: which refuses a step that reads.
@@ -34,8 +36,8 @@ class PythonReads(TorchFunctionMode):
         """Refuse a read of a tensor that is known."""
         if func is torch.nn.functional.one_hot:
             return _one_hot(*args, **(kwargs or {}))
-        if func is torch.lstm:
-            return _without_onednn(func, args, kwargs or {})
+        if func in _RECURRENT:
+            return _as_cells(func, args, kwargs or {})
         recorder = self._recorder
         if func in _READS and not recorder.refused and recorder.has_origin(args[0]):
             recorder.refused = (
@@ -89,10 +91,13 @@ def _one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     return (tensor.unsqueeze(-1) == classes).to(torch.int64)
 
 
-def _without_onednn(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    enabled = torch._C._get_mkldnn_enabled()
+def _as_cells(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Run a recurrent layer step by step, without the libraries that have one operator for it."""
+    of_cpu, of_cuda = torch._C._get_mkldnn_enabled(), torch._C._get_cudnn_enabled()
     torch._C._set_mkldnn_enabled(False)
+    torch._C._set_cudnn_enabled(False)
     try:
         return func(*args, **kwargs)
     finally:
-        torch._C._set_mkldnn_enabled(enabled)
+        torch._C._set_mkldnn_enabled(of_cpu)
+        torch._C._set_cudnn_enabled(of_cuda)

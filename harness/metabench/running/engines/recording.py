@@ -30,6 +30,7 @@ aten = torch.ops.aten
 PROGRESS, DRAW, DATA = "progress", "draw", "data"
 """Origins of numbers: the share of training that is done, a draw, and state or tasks."""
 
+_PUTTING = (aten.index_put.default, aten.index_put_.default)
 _READS = (aten._local_scalar_dense.default, aten.is_nonzero.default, aten.equal.default)
 
 
@@ -433,10 +434,14 @@ def _written_to(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> li
 
 def _waits(func: Any, args: Sequence[Any]) -> bool:
     """Whether the result, or its shape, depends on values in a way that Python sees."""
-    if func is aten.index.Tensor:  # other indices than masks give a known shape
+    elsewhere = args and isinstance(args[0], Tensor) and args[0].device.type != "cpu"
+    if func is aten.index.Tensor or (elsewhere and func in _PUTTING):
+        # Other indices than masks give a known shape.
         return any(
             index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
         )
+    if elsewhere and func is aten._linalg_check_errors.default:
+        return True
     tags = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
     return any(tag in func.tags for tag in tags)
 

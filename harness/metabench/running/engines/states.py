@@ -98,5 +98,5 @@ def same_memory(first: FlatState, second: FlatState) -> bool:
 
 def share_memory(some: Iterable[Tensor], others: Iterable[Tensor]) -> bool:
     """Whether one of some tensors shares memory with one of the others."""
-    held = {tensor.untyped_storage().data_ptr() for tensor in others if tensor.numel()}
+    held = {tensor.untyped_storage().data_ptr() for tensor in others} - {0}  # of those without any
     return any(tensor.untyped_storage().data_ptr() in held for tensor in some)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, fx
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from metabench.conformance.purity import fake_accelerator
 from metabench.inner_steps import inner_loop, share
 from metabench.nn import batch_norm, conv_block, linear
 from metabench.running.engines.reads import PythonReads
@@ -138,3 +143,46 @@ def test_what_only_names_a_tensor_again_is_no_operator(name: str) -> None:
         "add_tensor"
     ]
     assert recording.inputs == ("state.0",)
+
+
+@pytest.mark.parametrize("layer", [torch.nn.GRU, torch.nn.LSTM, torch.nn.RNN])
+def test_recurrent_layers_are_recorded_without_operators_of_libraries(
+    layer: type[torch.nn.Module],
+) -> None:
+    """That of cuDNN counts as one that draws, so a step with it would not be captured."""
+    found: list[tuple[bool, bool]] = []
+
+    class Looking(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+        ) -> Any:
+            enabled = torch._C._get_cudnn_enabled(), torch._C._get_mkldnn_enabled()
+            found.append(enabled)
+            return func(*args, **(kwargs or {}))
+
+    network, x = layer(2, 3, batch_first=True), torch.ones(1, 4, 2)
+    recorder = Recorder({"tasks.x": x}, progress=torch.tensor(0.0), rng=torch.Generator())
+    with PythonReads(recorder), Looking():
+        network(x)
+    assert (False, False) in found
+    assert torch._C._get_cudnn_enabled()
+    assert torch._C._get_mkldnn_enabled()
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [
+        lambda x: x.clone().index_put_((x > 0,), x.new_zeros(())),
+        lambda x: torch.linalg.cholesky(x @ x.mT + torch.eye(3, device=x.device)),
+    ],
+)
+def test_what_waits_on_a_device_alone_is_refused_there(waits: Callable[[Tensor], Tensor]) -> None:
+    def refusal(x: Tensor) -> str:
+        recorder = Recorder({"tasks.x": x}, progress=torch.tensor(0.0), rng=torch.Generator())
+        with recorder:
+            waits(x)
+        return recorder.refused
+
+    assert refusal(torch.ones(3, 3)) == ""
+    with fake_accelerator() as device:
+        assert "waits for the values of a tensor" in refusal(torch.ones(3, 3, device=device))
