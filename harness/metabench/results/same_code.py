@@ -91,6 +91,5 @@ def _by_seeds(names: Sequence[str], seeds: Mapping[str, Sequence[str]]) -> str:
     shared = f"{', '.join(names)}: " if len(names) > 1 else ""
     own = "" if shared else f"{names[0]} "
     return shared + ", ".join(
-        f"{own}{value} for seed{'s' * (len(of) > 1)} {', '.join(of)}"
-        for value, of in seeds.items()
+        f"{own}{value} for seed{'s' * (len(of) > 1)} {', '.join(of)}" for value, of in seeds.items()
     )
