@@ -241,6 +241,24 @@ def test_the_rates_of_maml_are_those_of_the_tuning() -> None:
         assert f"on {column} by {quoted}" in text
 
 
+@pytest.mark.parametrize(
+    ("left", "right", "quoted"),
+    [
+        ("metaoptnet", "leo", "by 2.06 [0.34, 3.78] points"),
+        ("leo", "protonet", "by 5.38 [3.63, 7.12]"),
+        ("protonet", "tadam", "by 7.82 [2.32, 13.31]"),
+    ],
+)
+def test_the_differences_on_resnet_12_are_those_of_compare(
+    left: str, right: str, quoted: str
+) -> None:
+    found = metabench.compare(left, right, RESULTS / "four-domains-resnet12").to_frame()
+    row = found.set_index("column").loc["average"]
+    difference, low, high = (number(row[name], "%") for name in ("difference", "low", "high"))
+    assert quoted.startswith(f"by {difference} [{low}, {high}]".replace("+", ""))
+    assert quoted in " ".join((RESULTS / "README.md").read_text(encoding="utf-8").split())
+
+
 def test_a_claim_is_about_the_rate_of_the_suite_where_another_was_tried(catalog: Catalog) -> None:
     tried = tuple(
         run
