@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from metabench.papers.arranging import Arrangement
     from metabench.papers.claims.evaluate import ClaimResult
+    from metabench.papers.claims.schema import Claim
     from metabench.papers.table import PaperReport
     from metabench.plugin.catalog import Catalog
     from metabench.render.small_table import SmallTable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from metabench.reports.comparison import Comparison
     from metabench.reports.comparison_sides import Wanted
     from metabench.reports.tables import Report
-    from metabench.results.reading import Results
+    from metabench.results.reading import FinishedRun, Results
     from metabench.results.selection import Selection
 
 
@@ -467,12 +468,26 @@ def judge_claims(
     runs = [run for run in results.runs if suite in (None, run.record.spec.suite)]
     judged = evaluate(files, runs, catalog=catalog)
     if not judged:
-        places = {f"{claim.suite} @ {claim.setting}" for file in files for claim in file.claims}
         raise DataError(
             f"No claim is about the finished runs in {directory}.",
-            hint=f"There are claims about {', '.join(sorted(places)) or 'nothing'}.",
+            hint=_what_claims_are_about([claim for file in files for claim in file.claims], runs),
         )
     return ClaimsView(judged, results.problems)
+
+
+def _what_claims_are_about(claims: Sequence[Claim], runs: Sequence[FinishedRun]) -> str:
+    """The learners of the claims about the runs' suites; if there is no such claim, all suites."""
+    mine = {f"{run.record.spec.suite} @ {run.record.spec.setting}" for run in runs}
+    learners: dict[str, set[str]] = {}
+    for claim in claims:
+        place = f"{claim.suite} @ {claim.setting}"
+        learners.setdefault(place, set()).update(party.learner for party in claim.left)
+    if shared := sorted(mine & learners.keys()):
+        said = (
+            f"those about {place} are of {', '.join(sorted(learners[place]))}" for place in shared
+        )
+        return f"Of the claims, {'; '.join(said)}."
+    return f"There are claims about {', '.join(sorted(learners)) or 'nothing'}."
 
 
 def _small_table(grid: TextTable) -> SmallTable:

@@ -104,7 +104,18 @@ def test_claims_where_there_is_nothing(tmp_path: Path) -> None:
     result = run("claims", tmp_path / "other")
     assert result.exit_code == 3
     assert f"No claim is about the finished runs in {tmp_path / 'other'}." in result.stderr
+    assert "There are claims about " in result.stderr
     assert "toy-regression @ 10-shot" in result.stderr
+
+
+def test_a_suite_whose_claims_are_of_other_learners_is_said_to_have_claims(tmp_path: Path) -> None:
+    write_run(tmp_path, make_spec("protonet", suite="omniglot", setting="20w1s"))
+    result = run("claims", tmp_path)
+    assert result.exit_code == 3
+    assert "There are claims about" not in result.stderr
+    assert "those about omniglot @ 20w1s are of auto-meta, metanas." in " ".join(
+        result.stderr.split()
+    )
 
 
 def test_compare_prints_a_table(records: Path) -> None:
