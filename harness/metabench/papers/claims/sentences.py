@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from metabench.papers.claims.evaluate import ClaimResult
 from metabench.papers.claims.intervals import PairResult
 from metabench.papers.claims.schema import Claim, Measure
+from metabench.papers.claims.scope import Verdict
 from metabench.results.evaluations import HEADLINE
 from metabench.results.metrics import number, unit_of_difference
 from metabench.stats.words import p_value
@@ -95,10 +97,31 @@ def decided(evaluation: ClaimResult) -> str:
     if pair.difference is None:
         return f"{left} against {right} on {pair.column}: {pair.reason}."
     between = f"advantage of {left} over {right} on {pair.column}"
+    if tally := _tally(evaluation):
+        between = f"{tally}. A{between[1:]}"
     text = f"{between}: {advantage(pair)} {interval(pair)}, p {p_value(pair.p)}"
     if pair.verdict == "undecided" and pair.visible is not None:
         text += f"; {_could_have_been(evaluation.claim, pair, pair.visible)}"
     return f"{text}."
+
+
+def _tally(evaluation: ClaimResult) -> str:
+    """How many pairs decide a claim that not all of several support; "" for other claims."""
+    pairs = evaluation.pairs
+    if evaluation.verdict == "supported" or len(pairs) == 1:
+        return ""
+    counts = Counter(pair.verdict for pair in pairs)
+    words: dict[Verdict, tuple[str, str]] = {
+        "refuted": ("refutes it", "refute it"),
+        "undecided": ("is undecided", "are undecided"),
+        "not comparable": ("is not comparable", "are not comparable"),
+        "supported": ("supports it", "support it"),
+    }
+    if len(counts) == 1:
+        every = "both" if len(pairs) == 2 else f"all {len(pairs)}"
+        return f"{every} pairs {words[pairs[0].verdict][1]}"
+    said = [f"{counts[v]} {forms[counts[v] > 1]}" for v, forms in words.items() if counts[v]]
+    return f"of {len(pairs)} pairs, {_listed(said)}"
 
 
 def _right(claim: Claim, pair: PairResult) -> str:

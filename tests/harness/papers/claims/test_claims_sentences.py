@@ -131,6 +131,32 @@ def test_plain_text_says_it_all(evaluations: list[ClaimResult]) -> None:
     assert "Undecided: there is no run of hsml." in text
 
 
+@pytest.mark.parametrize(
+    ("level", "said"),
+    [
+        (0.4, "Advantage of mnas over"),
+        (0.6, "Of 2 pairs, 1 is undecided and 1 supports it. Advantage of mnas over hsml"),
+        (0.9, "Of 2 pairs, 1 refutes it and 1 supports it. Advantage of mnas over hsml"),
+    ],
+)
+def test_a_claim_that_is_not_supported_says_by_how_many_of_its_pairs(
+    tmp_path: Path, level: float, said: str
+) -> None:
+    add(tmp_path, "mnas", level=0.6)
+    add(tmp_path, "maml", level=0.4)
+    add(tmp_path, "hsml", level=level, noise=0.1)
+    found = deciding(one(tmp_path, claim(right=["maml", "hsml"])))
+    assert found.startswith(f"{said[0].lower()}{said[1:]}")
+
+
+def test_pairs_that_are_all_undecided_are_said_at_once(tmp_path: Path) -> None:
+    add(tmp_path, "mnas", level=0.6)
+    for learner in ("maml", "hsml"):
+        add(tmp_path, learner, level=0.6, noise=0.1)
+    found = deciding(one(tmp_path, claim(right=["maml", "hsml"])))
+    assert found.startswith("both pairs are undecided. Advantage of mnas over ")
+
+
 def test_an_overview_begins_with_a_line_for_each_claim(evaluations: list[ClaimResult]) -> None:
     text = claims_overview(evaluations)
     first, second, empty, *_ = text.splitlines()
