@@ -130,7 +130,7 @@ QUOTED = [
         "cifar10-pruning-lite",
         "metanas-pruning-both",
         ("headline", "one-shot"),
-        "14.62 [13.54, 15.71]",
+        "14.62 [13.54, 15.70]",
     ),
     (
         "cifar10-pruning-lite",
