@@ -127,6 +127,12 @@ def write_run(out: Path, spec: RunSpec, scores: list[float] | None = None, **cha
     return folder
 
 
+def make_toy_spec(learner: str, **changes: Any) -> RunSpec:
+    """A run on functions of one family, with an error as its metric."""
+    toy = {"suite": "toy-regression", "setting": "10s", "metric": "mse", "sources": ("sinusoid",)}
+    return make_spec(learner, **{**toy, **changes})
+
+
 def seal(folder: Path) -> Path:
     """Give the record of a run the digests of its files, as a run has them that is done."""
     edit_json(folder / "run.json", digests=RunStore(folder).digests())
@@ -153,15 +159,8 @@ def write_golden_records(out: Path) -> None:
             write_run(out, spec, scores, stamps=("lite",))
             if learner == "maml" and seed:
                 continue  # a single run of a suite in which others have several
-            spec = make_spec(
-                learner,
-                suite="toy-regression",
-                setting="10s",
-                metric="mse",
-                sources=("sinusoid",),
-                budget="paper" if learner == "maml" else "smoke",
-                seed=seed,
-            )
+            budget = "paper" if learner == "maml" else "smoke"
+            spec = make_toy_spec(learner, budget=budget, seed=seed)
             scores = [0.125 * (i + 1) + 0.1 * shift + 0.05 * seed for i in range(4)]
             stamps = () if learner == "maml" else ("smoke",)
             write_run(out, spec, scores, n_params=7801, transductive=False, stamps=stamps)
@@ -194,6 +193,22 @@ def golden_paper_report() -> PaperReport:
     }
     catalog = replace(catalog, suites=suites, learners=learners)
     return build_paper_report(read_runs(GOLDEN / "records"), reference, catalog=catalog)
+
+
+def arranged(folder: Path, catalog: Catalog, *columns: str, **options: str | None) -> Any:
+    """The tables of a folder with some columns; ``sort`` and ``metric`` as options."""
+    from metabench.api.reading import build_tables
+    from metabench.papers.arranging import Arrangement
+
+    _, built = build_tables(
+        folder,
+        paper=None,
+        metric=options.get("metric"),
+        interval="auto",
+        catalog=lambda: catalog,
+        arrangement=Arrangement(columns=columns, sort=options.get("sort")),
+    )
+    return built
 
 
 def in_full(report: Report | PaperReport, format: Format) -> str:

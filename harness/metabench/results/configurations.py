@@ -92,9 +92,14 @@ class Configuration:
         return bool((self.scores == self.scores[0]).all())
 
     @property
+    def n_seeds(self) -> int:
+        """How many training seeds it has; 0 where it is :attr:`seedless`."""
+        return 0 if self.seedless else len(self.runs)
+
+    @property
     def has_one_seed(self) -> bool:
         """Whether nothing is known of other seeds than its only one."""
-        return len(self.runs) == 1 and not self.seedless
+        return self.n_seeds == 1
 
     @property
     def skipped_steps(self) -> int | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from result_factory import (
     GOLDEN,
+    arranged,
     golden_paper_report,
     golden_report,
     in_full,
@@ -16,7 +17,6 @@ from result_factory import (
     write_run,
 )
 
-from metabench.api.reading import build_tables
 from metabench.errors import UsageError
 from metabench.papers.arranging import _FACTS, _FORMER, Arrangement, arrange, say_selected
 from metabench.papers.reference_files import load_reference
@@ -121,15 +121,7 @@ def written(
     folder: Path, catalog: Catalog, *columns: str, sort: str | None = None
 ) -> dict[str, str]:
     """The tables of a folder with some columns, in every format, and briefly for the terminal."""
-    arrangement = Arrangement(columns=columns, sort=sort)
-    _, built = build_tables(
-        folder,
-        paper=None,
-        metric=None,
-        interval="auto",
-        catalog=lambda: catalog,
-        arrangement=arrangement,
-    )
+    built = arranged(folder, catalog, *columns, sort=sort)
     formats = (format for format in Format if format is not Format.html)
     return {f"{format}": in_full(built, format) for format in formats} | {  # type: ignore[arg-type]
         "short": render(built, Format.table)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from result_factory import GOLDEN, edit_json, make_spec, write_run
+from result_factory import GOLDEN, edit_json, make_toy_spec, write_run
 
 from metabench.errors import UsageError
 from metabench.planning.suite import load_suite
@@ -23,16 +23,7 @@ def runs(folder: Path, learner: str = "maml", *, queries: int = 10) -> Path:
     """Two seeds on the setting of the suite, as it asks with ten queries."""
     protocol = load_suite(SUITE).protocol_of("10s", "paper", {"queries": queries})
     for seed in (0, 1):
-        spec = make_spec(
-            learner,
-            suite="toy-regression",
-            setting="10s",
-            budget="paper",
-            metric="mse",
-            sources=("sinusoid",),
-            seed=seed,
-            protocol=protocol,
-        )
+        spec = make_toy_spec(learner, budget="paper", seed=seed, protocol=protocol)
         write_run(folder, spec, [0.5, 0.25, 1.0, 0.75 + seed])
     return folder
 

@@ -6,11 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from result_factory import make_spec, write_run
+from result_factory import arranged, make_spec, write_run
 
-from metabench.api.reading import build_tables
 from metabench.errors import UsageError
-from metabench.papers.arranging import Arrangement
 from metabench.plugin.catalog import Catalog
 from metabench.render import Format, render
 from metabench.render.short_legends import short_legend
@@ -41,15 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def report_of(folder: Path, catalog: Catalog, *columns: str, **options: str | None) -> Report:
-    sort, metric = options.get("sort"), options.get("metric")
-    _, built = build_tables(
-        folder,
-        paper=None,
-        metric=metric,
-        interval="auto",
-        catalog=lambda: catalog,
-        arrangement=Arrangement(columns=columns, sort=sort),
-    )
+    built = arranged(folder, catalog, *columns, **options)
     assert isinstance(built, Report)
     return built
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from result_factory import edit_json, make_spec, write_run
+from result_factory import edit_json, make_toy_spec, write_run
 
 import metabench
 from metabench.errors import MetabenchError, UsageError
@@ -106,15 +106,7 @@ def folder_with(tmp_path: Path, worst: float, *, val_score: float | None = None)
     """Two learners with two seeds each; one episode of one run has the worst score."""
     for learner, shift in (("maml", 0.0), ("reptile", 0.1)):
         for seed in (0, 1):
-            spec = make_spec(
-                learner,
-                suite="toy-regression",
-                setting="10s",
-                metric="mse",
-                sources=("sinusoid",),
-                seed=seed,
-                episodes=40,
-            )
+            spec = make_toy_spec(learner, seed=seed, episodes=40)
             scores = [0.125 + 0.01 * i + shift + 0.05 * seed for i in range(40)]
             if learner == "reptile" and seed == 0:
                 scores[3] = worst

@@ -150,7 +150,7 @@ def _with_learner(
     if reason:
         raise _NoNumberError("undecided", f"{reason}; {wanted[0].lower()}{wanted[1:].rstrip('.')}")
     n_pairs = len(claim.columns) * len(claim.left) * len(claim.right)
-    if reason := adjusted_too_far(len(left.runs), len(right.runs), n_pairs=n_pairs):
+    if reason := adjusted_too_far(left.n_seeds, right.n_seeds, n_pairs=n_pairs):
         raise _NoNumberError("undecided", reason)
     shared = shared_scores(left, right)
     if not min(len(shared.keys[source]) for source in weights):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from claim_factory import add, claim, genotypes, one
 
+from metabench.planning.runspec import Training
 from metabench.render.claims_text import render_claims
 
 
@@ -66,6 +67,16 @@ def test_two_seeds_decide_no_claim_with_several_pairs(tmp_path: Path) -> None:
             "least 3",
         )
     }
+
+
+def test_two_runs_of_a_learner_without_training_are_no_two_seeds(tmp_path: Path) -> None:
+    untrained = Training(meta_steps=0, meta_batch=4)
+    for seed in (0, 1):
+        add(tmp_path, "mnas", level=0.6, seed=seed)
+        for learner in ("maml", "hsml"):
+            add(tmp_path, learner, level=0.5, seed=seed, space=None, training=untrained)
+    found = one(tmp_path, claim(right=["maml", "hsml"]))
+    assert found.said == "supported"
 
 
 def test_two_seeds_against_more_decide_nothing(tmp_path: Path) -> None:
