@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from metabench.planning.plan import RunRequest, plan
 from metabench.plugin.catalog import Catalog
 from metabench.render.price_text import price_text
@@ -24,6 +26,12 @@ DONE = RunState(
     meta_steps=1,
     n_episodes=1,
 )
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder R beside the tests, as of the README's first command, has runs that are done."""
+    monkeypatch.chdir(tmp_path)
 
 
 def test_the_text_says_time_memory_disk_and_what_is_missing(catalog: Catalog) -> None:

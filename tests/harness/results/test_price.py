@@ -25,6 +25,12 @@ from metabench.running.executors import Job, run_job
 COSTS = Costs(stretches=(Stretch(start=0, stop=1, step_seconds=1),), test_seconds=0)
 
 
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder R beside the tests, as of the README's first command, has runs that are done."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def runs(catalog: Catalog) -> list[PlannedRun]:
     """Two seeds of a predictor that does not train."""
