@@ -87,8 +87,11 @@ def _sizes(entries: Sequence[Entry]) -> str:
 
 def conditions_in_words(entries: Sequence[Entry]) -> dict[str, str]:
     """How the conditions of rows with a letter differ from those of other letters, by letter."""
-    firsts = {row.conditions: config for row, config in reversed(entries) if row.conditions}
-    facts = {letter: comparable_conditions(config) for letter, config in firsts.items()}
+    groups: dict[str, list[Configuration]] = {}
+    for row, config in entries:
+        if row.conditions:
+            groups.setdefault(row.conditions, []).append(config)
+    facts = {letter: comparable_conditions(group) for letter, group in groups.items()}
     return dict(sorted(_conditions(facts)))
 
 
@@ -121,14 +124,12 @@ def _tuned(entries: Sequence[Entry]) -> str:
 def _unlike_code(entries: Sequence[Entry]) -> str:
     """The rows whose seeds were not made by the same code, on the same kind of device."""
     rows = [row for row, _ in entries]
-    said = [
-        f"{name_among(row, rows)}: {difference}"
-        for row, config in entries
-        if (difference := unlike([run.record for run in config.runs]))
-    ]
-    return (
-        f"Seeds of a row were made by different code or devices: {'. '.join(said)}." if said else ""
-    )
+    named: dict[str, list[str]] = {}
+    for row, config in entries:
+        if difference := unlike([run.record for run in config.runs]):
+            named.setdefault(difference, []).append(name_among(row, rows))
+    said = ". ".join(f"{', '.join(names)}: {difference}" for difference, names in named.items())
+    return f"Seeds of a row were made by different code or devices: {said}." if said else ""
 
 
 def _no_scipy(entries: Sequence[Entry]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from metabench.planning.runspec import RunSpec, Training
 from metabench.results.configurations import Configuration
@@ -31,7 +31,8 @@ def mismatch(first: Configuration, second: Configuration, *, evaluation: str | N
     for config, facts in ((first, here), (second, there)):
         facts["evaluation"] = str(config.runs[0].record.evaluations.get(evaluation or ""))
     # A suite may give its learners training of different length; a user who sets it may not.
-    if _length_was_set(first) or _length_was_set(second):
+    trained = first.spec.has_weights and second.spec.has_weights
+    if trained and (_length_was_set(first) or _length_was_set(second)):
         here |= _flat(first.spec.training.model_dump(), name="training")
         there |= _flat(second.spec.training.model_dump(), name="training")
     return difference_in_words(here, there)
@@ -46,17 +47,21 @@ def seeds_wanted(first: Configuration, second: Configuration) -> tuple[str, str]
     return reason, f"Run one more seed of {fewer.label}." if reason else ""
 
 
-def comparable_conditions(config: Configuration) -> dict[str, str]:
-    """Its conditions, and the length of training where a user set it."""
-    length = _flat(config.spec.training.model_dump(), name="training")
-    return conditions(config.spec) | (length if _length_was_set(config) else {})
+def comparable_conditions(group: Iterable[Configuration]) -> dict[str, str]:
+    """The conditions of configurations that can be compared, and a training length a user set."""
+    found: dict[str, str] = {}
+    for config in group:
+        found |= conditions(config.spec)
+        if _length_was_set(config):
+            found |= _flat(config.spec.training.model_dump(), name="training")
+    return found
 
 
 def comparable_groups(configs: Sequence[Configuration]) -> list[list[int]]:
     """Positions of configurations in groups: within a group, any two can be compared.
 
     A group has equal conditions. A training length that a user set is grouped with equal lengths
-    only.
+    only. What is not trained can be compared with every length, and is in the largest group.
 
     >>> comparable_groups([])
     []
@@ -69,14 +74,17 @@ def comparable_groups(configs: Sequence[Configuration]) -> list[list[int]]:
 
 def _of_one_length(configs: Sequence[Configuration], group: Sequence[int]) -> list[list[int]]:
     """A group of equal conditions in parts, by the length of training where a user set it."""
-    usual = [i for i in group if not _length_was_set(configs[i])]
+    trained = [i for i in group if configs[i].spec.has_weights]
+    usual = [i for i in trained if not _length_was_set(configs[i])]
     lengths = {configs[i].spec.training for i in usual}
     apart: dict[Training, list[int]] = defaultdict(list)
-    for i in group:
+    for i in trained:
         if i not in usual:
             length = configs[i].spec.training
             (usual if lengths == {length} else apart[length]).append(i)
-    return [sorted(part) for part in (usual, *apart.values()) if part]
+    parts = [usual, *apart.values()]
+    max(parts, key=len).extend(i for i in group if i not in trained)
+    return [sorted(part) for part in parts if part]
 
 
 def difference_in_words(first: Mapping[str, str], second: Mapping[str, str]) -> str:
@@ -107,4 +115,4 @@ def _in_words(name: str) -> str:
 
 
 def _length_was_set(config: Configuration) -> bool:
-    return bool(config.changes.get("budget"))
+    return config.spec.has_weights and bool(config.changes.get("budget"))

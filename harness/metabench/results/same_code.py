@@ -44,7 +44,8 @@ def unlike(records: Sequence[RunRecord]) -> str:
     Names the seeds by what they were made with: ``revision 1db09d1bdc6c for seed 2``. Other code
     may train and test under other conditions, which are named where records disagree.
     """
-    return "; ".join(_unlike(records))
+    by_seed = sorted(records, key=lambda record: record.spec.seed)
+    return "; ".join([*_unlike_code(by_seed), *_unlike_facts(by_seed)])
 
 
 def _conditions(record: RunRecord) -> dict[str, str]:
@@ -59,37 +60,45 @@ def _conditions(record: RunRecord) -> dict[str, str]:
     return facts
 
 
-def _unlike(records: Sequence[RunRecord]) -> Iterator[str]:
-    by_seed = sorted(records, key=lambda record: record.spec.seed)
-    made = [(record.spec.seed, record.provenance) for record in by_seed]
-    first = made[0][1]
-    names = dict.fromkeys(name for _, one in made for name in code_differs(first.code, one.code))
-    facts = [{name: one.code.get(name, _UNKNOWN) for name in names} for _, one in made]
-    if not all(one.code for _, one in made):
-        facts = [{"revision": one.git or _UNKNOWN} for _, one in made]
-    for fact, (_, one) in zip(facts, made, strict=True):
-        fact["torch"] = one.packages.get("torch", _UNKNOWN)
-        fact["device"] = one.device_kind
-    conditions = [_conditions(record) for record in by_seed]
-    for name in dict.fromkeys(name for own in conditions for name in own):
-        if len({own[name] for own in conditions if name in own}) > 1:
-            for fact, own in zip(facts, conditions, strict=True):
-                fact[name] = own.get(name, _UNKNOWN)
+def _unlike_code(records: Sequence[RunRecord]) -> Iterator[str]:
+    """Between which seeds the code of which parts differs: ``code of learner differs between ...``.
+
+    The parts are named by their kind, and releases of packages only where they differ.
+    """
+    codes = [record.provenance.code for record in records]
+    if not all(codes):
+        return
     alike: dict[tuple[str, ...], list[str]] = {}
-    for name in facts[0]:
-        alike.setdefault(tuple(fact[name] for fact in facts), []).append(name)
-    for values, parts in alike.items():
-        seeds: dict[str, list[str]] = {}
-        for value, (seed, _) in zip(values, made, strict=True):
-            seeds.setdefault(value, []).append(str(seed))
-        if len(seeds) > 1:
-            yield _by_seeds(parts, seeds)
+    for name in dict.fromkeys(name for code in codes for name in code_differs(codes[0], code)):
+        found = [code.get(name, _UNKNOWN) for code in codes]
+        releases = [value.rpartition(" ")[0] or _UNKNOWN for value in found]
+        said = releases if len({*releases}) > 1 else ["" for _ in found]
+        seeds = _seeds_of(found, records)
+        told = [f"{seeds[v]} ({r})" if r else seeds[v] for v, r in zip(found, said, strict=True)]
+        alike.setdefault(tuple(dict.fromkeys(told)), []).append(name.partition(" ")[0])
+    for groups, kinds in alike.items():
+        yield f"code of {', '.join(dict.fromkeys(kinds))} differs between {' and '.join(groups)}"
 
 
-def _by_seeds(names: Sequence[str], seeds: Mapping[str, Sequence[str]]) -> str:
-    """What had each value for which seeds; names that had the same values stand once."""
-    shared = f"{', '.join(names)}: " if len(names) > 1 else ""
-    own = "" if shared else f"{names[0]} "
-    return shared + ", ".join(
-        f"{own}{value} for seed{'s' * (len(of) > 1)} {', '.join(of)}" for value, of in seeds.items()
-    )
+def _unlike_facts(records: Sequence[RunRecord]) -> Iterator[str]:
+    """What else differs, with its values: ``device cpu for seed 0, device cuda for seed 1``."""
+    facts = []
+    for record in records:
+        made = record.provenance
+        fact = {"torch": made.packages.get("torch", _UNKNOWN), "device": made.device_kind}
+        facts.append(fact | _conditions(record))
+    if not all(record.provenance.code for record in records):
+        for fact, record in zip(facts, records, strict=True):
+            fact["revision"] = record.provenance.git or _UNKNOWN
+    for name in dict.fromkeys(name for fact in facts for name in fact):
+        if len({fact[name] for fact in facts if name in fact}) > 1:
+            seeds = _seeds_of([fact.get(name, _UNKNOWN) for fact in facts], records)
+            yield ", ".join(f"{name} {value} for {of}" for value, of in seeds.items())
+
+
+def _seeds_of(values: Sequence[str], records: Sequence[RunRecord]) -> dict[str, str]:
+    """The seeds of the records that have each value, in words."""
+    seeds: dict[str, list[str]] = {}
+    for value, record in zip(values, records, strict=True):
+        seeds.setdefault(value, []).append(str(record.spec.seed))
+    return {value: f"seed{'s' * (len(of) > 1)} {', '.join(of)}" for value, of in seeds.items()}

@@ -190,6 +190,25 @@ def test_a_length_of_training_that_a_user_set_is_compared_with_its_like_only(tmp
     )
 
 
+def test_what_is_not_trained_is_compared_with_every_length_of_training(tmp_path):
+    floor = make_spec("floor", training=Training(meta_steps=0, meta_batch=4))
+    write_run(tmp_path, floor, [score - 0.04 for score in EASY_AND_HARD])
+    longer = {"training": Training(meta_steps=20, meta_batch=4)}
+    for by, learner in enumerate("ab"):
+        scores = [score - 0.02 * by for score in EASY_AND_HARD]
+        set_by_user(write_run(tmp_path, make_spec(learner, **longer), scores))
+    assert marks_of(tmp_path) == {"a": "best", "b": "worse", "floor": "worse"}
+    write_run(tmp_path, make_spec("usual"), EASY_AND_HARD)
+    write_run(tmp_path, make_spec("z"), EASY_AND_HARD)
+    assert letters(tmp_path) == {"a": "A", "b": "A", "floor": "B", "usual": "B", "z": "B"}
+    (table,) = build_report(read_runs(tmp_path)).tables
+    assert "[B] the training length of the budget." in table.caption
+    configs = {one.spec.learner.name: one for one in configurations(read_runs(tmp_path).runs)}
+    assert mismatch(configs["floor"], configs["usual"]) == ""
+    assert mismatch(configs["floor"], configs["a"]) == ""
+    assert mismatch(configs["usual"], configs["a"]) != ""
+
+
 def test_rows_that_share_no_episode_are_not_compared(tmp_path):
     write_run(tmp_path, make_spec("a"), EASY_AND_HARD)
     run = write_run(tmp_path, make_spec("b"), [1.0] * 8)

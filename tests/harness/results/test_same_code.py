@@ -31,7 +31,14 @@ def runs_with(tmp_path: Path, *made: dict[str, Any]) -> Any:
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        ({**MADE, "code": {**MADE["code"], "learner maml": "mine 1 cc"}}, "learner maml mine 1 bb"),
+        (
+            {**MADE, "code": {**MADE["code"], "learner maml": "mine 1 cc"}},
+            "code of learner differs between seeds 0, 1 and seed 2",
+        ),
+        (
+            {**MADE, "code": {**MADE["code"], "learner maml": "mine 2 cc"}},
+            "code of learner differs between seeds 0, 1 (mine 1) and seed 2 (mine 2)",
+        ),
         ({**MADE, "packages": {"torch": "2.4.0"}}, "torch unknown for seeds 0, 1, torch 2.4.0"),
         ({**MADE, "device": "cuda:0 (NVIDIA H200)"}, "device cuda (NVIDIA H200) for seed 2"),
     ],
@@ -73,7 +80,7 @@ def test_a_plugin_file_that_changes_between_two_seeds_is_told_of(tmp_path: Path)
     assert "mine 10-shot seed 0: done: was done already by other code of learner mine" in again
     assert "mine 10-shot seed 1: done" in again
     shown = said("report", "R", "--caption", "full")
-    assert "made by different code or devices: mine: learner mine" in shown
+    assert "made by different code or devices: mine: code of learner" in shown
 
 
 def test_older_records_are_told_apart_by_their_revision(tmp_path: Path) -> None:
@@ -82,12 +89,28 @@ def test_older_records_are_told_apart_by_their_revision(tmp_path: Path) -> None:
 
 
 def test_parts_that_changed_together_are_named_together(tmp_path: Path) -> None:
-    before, after = ({"learner maml": v, "network mlp": v, "harness": v + "!"} for v in "ab")
-    results = runs_with(tmp_path, {"code": before}, {"code": before}, {"code": after})
+    codes = [
+        {"learner maml": of[0], "network mlp": of[0] + "!", "harness": of[1]}
+        for of in ("aa", "ab", "cb")
+    ]
+    results = runs_with(tmp_path, *({"code": code} for code in codes))
     assert unlike(records_of(results)) == (
-        "learner maml, network mlp: a for seeds 0, 1, b for seed 2; "
-        "harness a! for seeds 0, 1, harness b! for seed 2"
+        "code of harness differs between seed 0 and seeds 1, 2; "
+        "code of learner, network differs between seeds 0, 1 and seed 2"
     )
+
+
+def test_rows_whose_seeds_differ_alike_are_named_together(tmp_path: Path) -> None:
+    for learner in ("maml", "anil"):
+        for seed, digest in enumerate("ab"):
+            code = {"harness": f"metabench 1 {digest}", f"learner {learner}": f"mine 1 {digest}"}
+            provenance = PROVENANCE.model_copy(update={"code": code})
+            write_run(tmp_path, make_spec(learner, seed=seed), provenance=provenance)
+    (table,) = build_report(read_runs(tmp_path)).tables
+    assert (
+        "made by different code or devices: anil, maml: code of harness, learner differs between "
+        "seed 0 and seed 1."
+    ) in table.caption
 
 
 def test_equal_code_is_not_spoken_of(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def _groups(configs: Mapping[str, Configuration]) -> list[tuple[str, dict[str, C
         f"{one.spec.suite} @ {one.spec.setting}, budget {one.spec.budget}{_metric(group.values())}"
         for one, group in zip(firsts, groups, strict=True)
     ]
-    apart = told_apart(titles, [comparable_conditions(one) for one in firsts])
+    apart = told_apart(titles, [comparable_conditions(group.values()) for group in groups])
     titles = [", ".join([title, *said]) for title, said in zip(titles, apart, strict=True)]
     return list(zip(titles, groups, strict=True))
 

@@ -65,7 +65,9 @@ def comparable_entries(runs: Sequence[FinishedRun]) -> list[Group]:
     groups = list(_groups(runs))
     firsts = [entries[0][1] for entries in groups]
     places = [f"{c.spec.suite} @ {c.spec.setting}, budget {c.spec.budget}" for c in firsts]
-    apart = told_apart(places, [comparable_conditions(config) for config in firsts])
+    apart = told_apart(
+        places, [comparable_conditions(config for _, config in entries) for entries in groups]
+    )
     return [
         Group(", ".join([place, *said]), entries)
         for place, said, entries in zip(places, apart, groups, strict=True)
