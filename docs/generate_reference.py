@@ -434,8 +434,8 @@ def _errors() -> str:
         [str(code), f"{meaning[code]} {' '.join(found)}"] for code, found in sorted(codes.items())
     ]
     stopped = (
-        "Stopped by Ctrl-C, SIGTERM or SIGHUP, or by `--time-limit`. The state of a run is saved, "
-        "and the command to resume is printed."
+        "Stopped by Ctrl-C, SIGTERM or SIGHUP, or a run by SIGUSR1 or `--time-limit`. The state of "
+        "a run is saved, and the command to resume is printed."
     )
     rows.append(["130", stopped])
     return "\n\n".join(

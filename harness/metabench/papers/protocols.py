@@ -42,7 +42,7 @@ def _of_runs(config: Configuration) -> dict[str, object]:
         "steps_at_test": protocol.steps_at_test if steps is None else steps,
         "normalization": normalization,
         "trained_on": _TRAINED_ON,
-        "selection": protocol.selection,
+        "selection": "ensemble" if config.spec.training.ensemble else protocol.selection,
     }
 
 

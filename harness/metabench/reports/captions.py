@@ -184,6 +184,8 @@ def _tested(spec: RunSpec) -> str:
     """Which weights a run tests."""
     if spec.weights is not None and not spec.weights.training:
         return "those of a file from elsewhere"
+    if (together := spec.training.ensemble) is not None:
+        return f"the {together} with the best meta-validation scores, together"
     return _TESTED[spec.protocol.selection]
 
 

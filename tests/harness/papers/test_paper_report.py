@@ -308,6 +308,11 @@ def test_facts_of_a_row_come_before_those_of_its_setting_and_these_before_the_ta
             "training classes: meta-train here, meta-train and meta-val in the paper",
         ),
         ({}, {"selection": "meta-val"}, "tested weights: last here, meta-val in the paper"),
+        (
+            {"training": Training(meta_steps=10, meta_batch=4, ensemble=5)},
+            {"selection": "meta-val"},
+            "tested weights: ensemble here, meta-val in the paper",
+        ),
     ],
 )
 def test_each_fact_of_another_protocol_is_a_reason(tmp_path, run, stated, said):

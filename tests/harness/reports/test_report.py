@@ -425,6 +425,11 @@ class TestCaption:
         for part in ("paired", "Stamps", "Stamped", "several seeds"):
             assert part not in caption
 
+    def test_says_that_several_weights_are_tested_together(self, tmp_path):
+        write_run(tmp_path, make_spec(training=Training(meta_steps=10, meta_batch=4, ensemble=5)))
+        said = "Tested weights: the 5 with the best meta-validation scores, together."
+        assert said in caption_of(tmp_path)
+
     @pytest.mark.parametrize(
         ("interval", "words"),
         [
