@@ -7,6 +7,7 @@ import math
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -154,25 +155,46 @@ def test_the_same_run_twice_gives_the_same_bytes(catalog: Catalog, tmp_path: Pat
         assert texts[0] == texts[1]
 
 
+SELECTING: dict[str, object] = {"episodes": 60, "selection": "meta-val"}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    catalog: Catalog, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Makes the run of a learner that nothing cuts, once, and gives its folder."""
+    out = tmp_path_factory.mktemp("undisturbed")
+
+    @cache
+    def made_by(learner: str) -> Path:
+        whole = run(planned(catalog, learner, protocol=SELECTING), catalog, out)
+        whole()
+        return whole.store.folder
+
+    return made_by
+
+
 @pytest.mark.parametrize("learner", ["maml", "reptile"])
 @pytest.mark.parametrize(
     ("phase", "done"), [("meta-train", 1), ("meta-train", 17), ("meta-test", 100)]
 )
 def test_a_killed_run_ends_with_the_same_bytes(
-    catalog: Catalog, tmp_path: Path, learner: str, phase: str, done: int
+    catalog: Catalog,
+    tmp_path: Path,
+    undisturbed: Callable[[str], Path],
+    learner: str,
+    phase: str,
+    done: int,
 ) -> None:
-    made = planned(catalog, learner, protocol={"episodes": 60, "selection": "meta-val"})
-    undisturbed = run(made, catalog, tmp_path / "whole")
-    undisturbed()
+    made, whole = planned(catalog, learner, protocol=SELECTING), undisturbed(learner)
     with pytest.raises(Killed):
         run(made, catalog, tmp_path / "cut", emit=kill_at(phase, done))()
     resumed = run(made, catalog, tmp_path / "cut")
     episodes = resumed.store.folder / "episodes.jsonl"
-    if phase == "meta-test":
-        with episodes.open("a") as file:
-            file.write('{"index": 100, "sour')  # torn in the middle of a line
+    if phase == "meta-test":  # torn within a chunk, in the middle of a line
+        lines = episodes.read_text().splitlines(keepends=True)
+        episodes.write_text("".join([*lines[:50], lines[50][:20]]))
     record = resumed()
-    whole = undisturbed.store.folder
     assert episodes.read_bytes() == (whole / "episodes.jsonl").read_bytes()
     assert (resumed.store.folder / "metrics.jsonl").read_bytes() == (
         whole / "metrics.jsonl"
@@ -363,11 +385,13 @@ def test_no_state_is_saved_before_the_losses_up_to_it_are_known(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int | None
 ) -> None:
     monkeypatch.setattr("metabench.running.loops.LOG_POINTS", 2)  # of 8 steps: 4 and 8
-    original, steps = Maml.meta_step, []
+    original, steps, good = Maml.meta_step, [], {}
 
     def not_finite_at_six(self: Maml, tasks: TaskBatch, **given: Any) -> dict[str, Any]:
         logged = dict(original(self, tasks, **given))
         steps.append(given["progress"])
+        if len(steps) == 4:
+            good.update({name: w.detach().clone() for name, w in self.outer.weights.items()})
         return logged | ({"loss": torch.tensor(math.nan)} if len(steps) == 6 else {})
 
     monkeypatch.setattr(Maml, "meta_step", not_finite_at_six)
@@ -375,7 +399,10 @@ def test_no_state_is_saved_before_the_losses_up_to_it_are_known(
     bad = run(made, catalog, tmp_path, stopped=lambda: len(steps) == stop_at)
     with pytest.raises(DivergedError, match=f"loss is nan at meta-step {stop_at or 8}"):
         bad()
-    assert checkpoint.load(bad.store.checkpoint)["step"] == 4
+    kept = checkpoint.load(bad.store.checkpoint)
+    assert kept["step"] == 4
+    assert kept["learner"]["weights"].keys() == good.keys()
+    assert all(torch.equal(kept["learner"]["weights"][name], w) for name, w in good.items())
 
 
 def test_a_loss_that_is_not_finite_ends_a_run_without_a_guard(
