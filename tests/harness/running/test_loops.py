@@ -103,6 +103,7 @@ def test_records_hold_what_was_run(catalog: Catalog, tmp_path: Path) -> None:
     assert record.status == "done"
     assert record.n_params == 1 * 8 + 8 + 8 * 8 + 8 + 8 + 1
     assert record.selected_step == 40
+    assert checkpoint.load(whole.store.weights)[checkpoint.TRAINING_ID] == record.training_id
     assert record.steps_at_test == made.spec.protocol.steps_at_test
     assert not record.transductive
     assert record.data["line"]["dataset"].startswith("toy-regression(center=4.0, family=line")
