@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from data_root import REAL_DATA
+from hypothesis import HealthCheck, settings
 from PIL import Image
 from search_factory import run_all
 
@@ -28,6 +29,10 @@ TINY = {
 }
 """Alphabets of each part, and how many characters each has."""
 DRAWINGS = 4
+
+# On a busy machine an example may take any time, to draw and to run.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
+from torch import Tensor
 
 from metabench.plugin.contracts.episode import EpisodeShape, Labelled, TaskBatch, TaskShape
 from metabench.plugin.contracts.learner import LearnerContext
@@ -89,3 +92,20 @@ def train(learner: Any, n_steps: int, *, kind: str = "regression") -> list[float
         float(learner.meta_step(batch(kind, seed), progress=0.0, rng=generator(seed))["loss"])
         for seed in range(n_steps)
     ]
+
+
+def check_gradients(loss: Callable[[], Tensor], leaves: dict[str, Tensor]) -> None:
+    """Compare the gradient by each leaf, in a random direction, with a finite difference."""
+    gradients = torch.autograd.grad(loss(), list(leaves.values()))
+    eps = 1e-7
+    for index, (name, gradient) in enumerate(zip(leaves, gradients, strict=True)):
+        direction = torch.randn(gradient.shape, generator=generator(index)).double()
+        ends = []
+        for move in (eps, -eps):
+            with torch.no_grad():
+                leaves[name].add_(direction, alpha=move)
+                ends.append(float(loss()))
+                leaves[name].sub_(direction, alpha=move)
+        numeric = (ends[0] - ends[1]) / (2 * eps)
+        exact = float((gradient * direction).sum())
+        assert numeric == pytest.approx(exact, rel=2e-5, abs=1e-7), name

@@ -152,7 +152,6 @@ def test_captions_speak_of_no_column_that_is_hidden(
 def test_a_table_of_meta_validation_alone_says_nothing_of_meta_test(
     tmp_path: Path, catalog: Catalog
 ) -> None:
-    pytest.importorskip("scipy")
     for learner, n_seeds in (("maml", 2), ("reptile", 1)):
         for seed in range(n_seeds):
             scores = [(i + seed) % 5 / 4 for i in range(80)]

@@ -370,7 +370,6 @@ def test_a_half_width_of_which_a_fact_is_not_stated_is_among_what_is_not_stated(
 
 @pytest.mark.parametrize("over", ["seeds", "episodes and seeds"])
 def test_a_half_width_over_seeds_is_not_held_against_one_over_episodes(tmp_path, over):
-    pytest.importorskip("scipy")
     for seed in (0, 1):
         paper_run(tmp_path, seed=seed, scores=[*SCORES[seed:], *SCORES[:seed]])
     interval = {"n": 3, "over": over, "formula": "not stated"}
@@ -602,7 +601,6 @@ def test_the_caption_names_means_that_few_episodes_carry(tmp_path):
 
 def test_one_seed_has_no_verdict_over_seeds(tmp_path):
     paper_run(tmp_path)
-    pytest.importorskip("scipy")
     found = table(tmp_path, make_reference([printed()]), interval="seeds")
     assert "has no interval" in verdict_of(found.rows[0]).reason
     assert "n counts seeds" in found.caption

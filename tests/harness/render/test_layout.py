@@ -122,7 +122,7 @@ def grids(draw: st.DrawFn) -> Grid:
     return Grid(tuple(columns), tuple(cells))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(grids(), st.integers(30, 140))
 def test_no_word_is_broken_and_no_line_too_wide(grid: Grid, width: int) -> None:
     text = lay_out(grid, width)

@@ -132,6 +132,7 @@ def test_without_scipy_rows_of_several_seeds_have_no_marks_and_the_caption_says_
         {"budget": "smoke"},
         {"protocol": EpisodeProtocol(ways=5, shots=1, queries=1, episodes=4, steps_at_test=10)},
         {"suite_version": 2},
+        {"metric_version": 2},
         {"data": "synthetic"},
         {"data_fingerprint": "fedcba9876543210"},
     ],
@@ -188,6 +189,9 @@ def test_a_length_of_training_that_a_user_set_is_compared_with_its_like_only(tmp
     assert not any(
         mismatch(configs[i], configs[j]) for group in groups for i in group for j in group
     )
+    a, c = (next(one for one in configs if one.spec.learner.name == name) for name in "ac")
+    assert mismatch(a, c) == "meta_steps 10 or 20"
+    assert mismatch(c, a) == "meta_steps 20 or 10"
 
 
 def test_what_is_not_trained_is_compared_with_every_length_of_training(tmp_path):

@@ -64,6 +64,7 @@ def test_differences_by_hand(tmp_path: Path) -> None:
     assert (average.needed.n, average.needed.unit) == (50, "episodes")
     assert (found.unit, found.stamps) == ("%", ("lite",))
     assert found.left == "mnas on multidataset@5w1s, budget lite, seed 0"
+    assert len(found.extremes) == 5  # of 40 that differ
 
 
 def test_two_seeds_against_more_are_refused_and_the_hint_says_what_to_run(tmp_path: Path) -> None:
@@ -162,6 +163,17 @@ def test_one_seed_and_few_episodes_are_said(tmp_path: Path) -> None:
     notes = " ".join(compared(tmp_path).notes)
     assert "these trained networks" in notes
     assert "With only 5 episodes per source" in notes
+
+
+@pytest.mark.parametrize(("n", "few"), [(29, 29), (30, None)])
+def test_thirty_episodes_of_a_source_are_enough(tmp_path: Path, n: int, few: int | None) -> None:
+    for learner in ("mnas", "maml"):
+        write_run(tmp_path, make_spec(learner, episodes=n))
+    found = compared(tmp_path)
+    assert found.too_few == few
+    said = "With only 29 episodes per source, the intervals are too narrow."
+    assert [note for note in found.notes if "episodes" in note] == ([said] if few else [])
+    assert ("with few episodes the intervals are too narrow" in found.warnings) == bool(few)
 
 
 def test_unequal_steps_at_test_are_said(tmp_path: Path) -> None:

@@ -198,7 +198,6 @@ def test_seeds_are_compared_on_the_episodes_they_share(tmp_path):
 def test_a_single_source_has_no_column_of_averages_and_its_caption_no_word_on_them(
     tmp_path, interval
 ):
-    pytest.importorskip("scipy")
     write_run(tmp_path / "one", make_spec(sources=("bird",)), SCORES[:4])
     write_run(tmp_path / "two", make_spec(), SCORES)
     one, two = (

@@ -45,7 +45,6 @@ def report_of(folder: Path, catalog: Catalog, *columns: str, **options: str | No
 
 
 def test_it_is_the_score_of_the_weights_that_were_tested(folder: Path, catalog: Catalog) -> None:
-    pytest.importorskip("scipy")
     (table,) = report_of(folder, catalog, "average", "val").tables
     assert table.columns == ("average", "val")
     cells = {row.learner: row.cells.get("val") for row in table.rows}
@@ -60,7 +59,6 @@ def test_it_is_the_score_of_the_weights_that_were_tested(folder: Path, catalog: 
 
 
 def test_it_stands_in_every_format_and_can_be_sorted_by(folder: Path, catalog: Catalog) -> None:
-    pytest.importorskip("scipy")
     built = report_of(folder, catalog, "val", sort="val")
     for format in Format:
         if format is not Format.html:
@@ -79,7 +77,6 @@ def test_it_stands_in_every_format_and_can_be_sorted_by(folder: Path, catalog: C
 def test_the_legend_says_what_the_shown_columns_are_over(
     tmp_path: Path, catalog: Catalog, columns: tuple[str, ...], n: str
 ) -> None:
-    pytest.importorskip("scipy")
     write_run(tmp_path, make_spec(), val_score=0.5, selected_step=7)
     (table,) = report_of(tmp_path, catalog, *columns).tables
     assert short_legend(table)[0].endswith(n)

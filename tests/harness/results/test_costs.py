@@ -45,6 +45,19 @@ def test_time_is_that_of_steps_validations_and_episodes(catalog: Catalog) -> Non
     assert SEARCH.disk_bytes(spec) == pytest.approx(2 * 1000 + 400 * 10)
 
 
+def test_weights_that_are_tested_together_cost_as_many_tests_and_states(catalog: Catalog) -> None:
+    spec = planned(catalog).spec
+    three = spec.model_copy(update={"training": spec.training.model_copy(update={"ensemble": 3})})
+    assert SEARCH.seconds(three) - SEARCH.seconds(spec) == pytest.approx(2 * 400 * 0.02)
+    assert SEARCH.disk_bytes(three) - SEARCH.disk_bytes(spec) == pytest.approx(2 * 1000)
+
+
+def test_without_selection_nothing_is_validated_and_no_best_state_kept(catalog: Catalog) -> None:
+    spec = planned(catalog, changes={"protocol": {"selection": "last"}}).spec
+    assert SEARCH.train_seconds(spec) == pytest.approx(250 * 0.3 + 250 * 0.1)
+    assert SEARCH.disk_bytes(spec) == pytest.approx(1000 + 400 * 10)
+
+
 def test_what_is_done_costs_nothing_more(catalog: Catalog) -> None:
     spec = planned(catalog).spec
     half = 250 * 0.1 + 10 * 25 * 4 * 0.01

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from tests.helpers.small_tasks import batch, context, generator
 
 from metabench.errors import UsageError
 from metabench.plugin.catalog import Catalog
+from metabench.plugin.contracts.episode import Adapted
 from metabench.plugin.contracts.learner import Learner
 from metabench.results.configurations import configurations
 from metabench.results.reading import read_runs
@@ -65,6 +66,23 @@ def test_one_member_predicts_as_it_does_alone() -> None:
     x = tasks.query.x.float()
     alone = made.adapt(support, rng=generator()).predict(x)
     assert torch.equal(together.adapt(support, rng=generator()).predict(x), alone)
+
+
+def test_members_adapt_with_the_same_random_numbers() -> None:
+    drawn: list[float] = []
+
+    class Drawing:
+        def load_state_dict(self, state: Any) -> None:
+            pass
+
+        def adapt(self, support: Any, *, rng: torch.Generator) -> Adapted:
+            drawn.append(float(torch.rand((), generator=rng)))
+            return Adapted(predict=lambda x: x)
+
+    together = Ensemble(cast(Learner, Drawing()), [{}] * 3, "regression", n_params=None)
+    together.adapt(batch().support, rng=generator())
+    assert len(drawn) == 3
+    assert len(set(drawn)) == 1
 
 
 def test_the_best_states_are_kept_in_order(tmp_path: Path) -> None:

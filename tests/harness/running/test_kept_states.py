@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from metabench.conformance.bench import Bench, step
 from metabench.conformance.samples import same
+from metabench.errors import DataError
 from metabench.planning.plan import PlannedRun, RunRequest, plan
 from metabench.plugin.catalog import Catalog, load_catalog
 from metabench.plugin.contracts.learner import Learner
@@ -259,7 +260,16 @@ def test_a_state_of_an_older_version_is_used(
 
 def test_scalars_of_one_element_are_scalars(tmp_path: Path) -> None:
     pending = [{"loss": torch.ones(1), "other": torch.tensor(2.0), "third": 3.0}]
-    check_position({"step": 1, "pending": pending}, path=tmp_path)
+    check_position({"step": 1, "pending": pending}, path=tmp_path, most=1)
+
+
+def test_a_learner_that_takes_any_shape_is_held_to_the_one_it_had(tmp_path: Path) -> None:
+    bench = Bench(CATALOG.learner("reptile"), "regression", lambda: CATALOG, searched=False)
+    state = bench.fresh().state_dict()
+    name = next(iter(state["weights"]))
+    state["weights"] = {**state["weights"], name: state["weights"][name][..., :1]}
+    with pytest.raises(DataError, match=rf"weights\.{name} is float32.*, and the learner has"):
+        load_kept(bench.fresh(), state, path=tmp_path)
 
 
 def test_a_state_is_not_blamed_where_memory_is_too_small(tmp_path: Path) -> None:

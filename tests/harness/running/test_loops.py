@@ -7,6 +7,7 @@ import math
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ def test_records_hold_what_was_run(catalog: Catalog, tmp_path: Path) -> None:
     assert record.status == "done"
     assert record.n_params == 1 * 8 + 8 + 8 * 8 + 8 + 8 + 1
     assert record.selected_step == 40
+    assert checkpoint.load(whole.store.weights)[checkpoint.TRAINING_ID] == record.training_id
     assert record.steps_at_test == made.spec.protocol.steps_at_test
     assert not record.transductive
     assert record.data["line"]["dataset"].startswith("toy-regression(center=4.0, family=line")
@@ -154,25 +156,46 @@ def test_the_same_run_twice_gives_the_same_bytes(catalog: Catalog, tmp_path: Pat
         assert texts[0] == texts[1]
 
 
+SELECTING: dict[str, object] = {"episodes": 60, "selection": "meta-val"}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    catalog: Catalog, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Makes the run of a learner that nothing cuts, once, and gives its folder."""
+    out = tmp_path_factory.mktemp("undisturbed")
+
+    @cache
+    def made_by(learner: str) -> Path:
+        whole = run(planned(catalog, learner, protocol=SELECTING), catalog, out)
+        whole()
+        return whole.store.folder
+
+    return made_by
+
+
 @pytest.mark.parametrize("learner", ["maml", "reptile"])
 @pytest.mark.parametrize(
     ("phase", "done"), [("meta-train", 1), ("meta-train", 17), ("meta-test", 100)]
 )
 def test_a_killed_run_ends_with_the_same_bytes(
-    catalog: Catalog, tmp_path: Path, learner: str, phase: str, done: int
+    catalog: Catalog,
+    tmp_path: Path,
+    undisturbed: Callable[[str], Path],
+    learner: str,
+    phase: str,
+    done: int,
 ) -> None:
-    made = planned(catalog, learner, protocol={"episodes": 60, "selection": "meta-val"})
-    undisturbed = run(made, catalog, tmp_path / "whole")
-    undisturbed()
+    made, whole = planned(catalog, learner, protocol=SELECTING), undisturbed(learner)
     with pytest.raises(Killed):
         run(made, catalog, tmp_path / "cut", emit=kill_at(phase, done))()
     resumed = run(made, catalog, tmp_path / "cut")
     episodes = resumed.store.folder / "episodes.jsonl"
-    if phase == "meta-test":
-        with episodes.open("a") as file:
-            file.write('{"index": 100, "sour')  # torn in the middle of a line
+    if phase == "meta-test":  # torn within a chunk, in the middle of a line
+        lines = episodes.read_text().splitlines(keepends=True)
+        episodes.write_text("".join([*lines[:50], lines[50][:20]]))
     record = resumed()
-    whole = undisturbed.store.folder
     assert episodes.read_bytes() == (whole / "episodes.jsonl").read_bytes()
     assert (resumed.store.folder / "metrics.jsonl").read_bytes() == (
         whole / "metrics.jsonl"
@@ -352,11 +375,35 @@ def test_a_diverging_run_keeps_its_last_good_checkpoint(catalog: Catalog, tmp_pa
     assert record is not None
     assert record.status == "failed"
     assert "diverged" in record.error
-    if bad.store.checkpoint.exists():
-        assert str(bad.store.checkpoint) in caught.value.hint
-        weights = checkpoint.load(bad.store.checkpoint)["learner"]["weights"]
-        assert all(weight.isfinite().all() for weight in weights.values())
+    assert str(bad.store.checkpoint) in caught.value.hint
+    weights = checkpoint.load(bad.store.checkpoint)["learner"]["weights"]
+    assert all(weight.isfinite().all() for weight in weights.values())
     assert not (bad.store.folder / "episodes.jsonl").exists()
+
+
+@pytest.mark.parametrize("stop_at", [None, 7])
+def test_no_state_is_saved_before_the_losses_up_to_it_are_known(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int | None
+) -> None:
+    monkeypatch.setattr("metabench.running.loops.LOG_POINTS", 2)  # of 8 steps: 4 and 8
+    original, steps, good = Maml.meta_step, [], {}
+
+    def not_finite_at_six(self: Maml, tasks: TaskBatch, **given: Any) -> dict[str, Any]:
+        logged = dict(original(self, tasks, **given))
+        steps.append(given["progress"])
+        if len(steps) == 4:
+            good.update({name: w.detach().clone() for name, w in self.outer.weights.items()})
+        return logged | ({"loss": torch.tensor(math.nan)} if len(steps) == 6 else {})
+
+    monkeypatch.setattr(Maml, "meta_step", not_finite_at_six)
+    made = planned(catalog, budget={"meta_steps": 8, "meta_batch": 2})
+    bad = run(made, catalog, tmp_path, stopped=lambda: len(steps) == stop_at)
+    with pytest.raises(DivergedError, match=f"loss is nan at meta-step {stop_at or 8}"):
+        bad()
+    kept = checkpoint.load(bad.store.checkpoint)
+    assert kept["step"] == 4
+    assert kept["learner"]["weights"].keys() == good.keys()
+    assert all(torch.equal(kept["learner"]["weights"][name], w) for name, w in good.items())
 
 
 def test_a_loss_that_is_not_finite_ends_a_run_without_a_guard(
@@ -440,6 +487,11 @@ def test_scalars_of_a_checkpoint_join_those_of_later_steps() -> None:
         assert _means(steps) == {"loss": 3.5, "rate": 1.5}
 
 
+def test_scalars_that_only_some_of_the_steps_have_are_left_out() -> None:
+    """A learner may log others once it enters another phase."""
+    assert _means([{"loss": 1.0, "penalty": 5.0}, {"loss": 3.0}]) == {"loss": 2.0}
+
+
 def test_skipped_steps_are_counted_over_all_starts_and_left_out_of_the_loss(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -483,6 +535,43 @@ def test_selection_tests_the_best_weights_on_meta_val(catalog: Catalog, tmp_path
     assert list(scores) == list(range(4, 41, 4))
     assert record.selected_step == min(scores, key=lambda step: scores[step])
     assert record.selected_step != 40
+
+
+def test_the_last_meta_step_is_logged_and_validated_whatever_their_rhythm(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metabench.running.loops.LOG_POINTS", 2)
+    made = planned(
+        catalog,
+        protocol={"episodes": 1, "selection": "meta-val", "val_episodes": 1},
+        budget={"meta_steps": 5, "meta_batch": 1, "val_every": 2},
+    )
+    execution = run(made, catalog, tmp_path)
+    execution()
+    points = map(json.loads, (execution.store.folder / "metrics.jsonl").read_text().splitlines())
+    steps = [("val_score" if "val_score" in point else "loss", point["step"]) for point in points]
+    for name in ("loss", "val_score"):
+        assert [step for found, step in steps if found == name] == [2, 4, 5]
+
+
+def test_each_chunk_of_episodes_has_random_numbers_of_its_own(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metabench.running.loops.TEST_ELEMENTS", 10 * 20)  # ten episodes at once
+    adapt, seeds = Maml.adapt, []
+
+    def noted(self: Maml, support: Labelled, *, rng: torch.Generator) -> Adapted:
+        seeds.append(rng.initial_seed())
+        return adapt(self, support, rng=rng)
+
+    monkeypatch.setattr(Maml, "adapt", noted)
+    made = planned(
+        catalog,
+        protocol={"episodes": 5, "selection": "meta-val", "val_episodes": 5},
+        budget={"meta_steps": 1, "meta_batch": 1},
+    )
+    run(made, catalog, tmp_path)()
+    assert len(set(seeds[:4])) == 4  # two of meta-validation, two of meta-test
 
 
 @pytest.mark.parametrize(

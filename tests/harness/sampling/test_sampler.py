@@ -90,7 +90,7 @@ def rows(batch: TaskBatch, index: list[int]) -> TaskBatch:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.permutations(list(range(9))), st.integers(0, 1000))
 def test_an_episode_does_not_depend_on_order_or_batch(order: list[int], start: int) -> None:
     for draws in (sampler(class_data("per-task")), toy_sampler(balanced=False)):
@@ -106,7 +106,7 @@ def test_a_stream_gives_the_same_episodes_as_batches() -> None:
     assert i == 149
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(0, 2**31),
     st.sampled_from(["meta-train", "meta-val", "meta-test"]),

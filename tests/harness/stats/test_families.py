@@ -17,6 +17,8 @@ def test_many_pairs_are_adjusted_by_bonferroni_and_need_not_all_be_known(monkeyp
     found = adjust([0.001, 0.4], n_configs=4)
     assert list(found.p_values) == pytest.approx([0.006, 1.0])
     assert found.words == "by Bonferroni's correction for all 6 pairs of the 4 configurations"
+    monkeypatch.setattr(families, "MOST_PAIRS", 6)
+    assert "Holm's procedure" in adjust([0.001, 0.4], n_configs=4).words
 
 
 def test_pairs_are_counted():

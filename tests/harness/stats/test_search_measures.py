@@ -58,6 +58,8 @@ def test_probe_of_noise_and_of_nothing_is_chance() -> None:
     low, high = wilson(probe(clouds(apart=0.0), LABELS), len(LABELS))
     assert low < 1 / 3 < high
     assert probe(np.ones((len(LABELS), 4)), LABELS) == pytest.approx(1 / 3)
+    few_and_many = ["bird"] * 20 + ["car"] * 40
+    assert probe(np.ones((60, 4)), few_and_many) == pytest.approx(2 / 3)  # the most common one
 
 
 def test_probe_does_not_depend_on_units() -> None:

@@ -89,6 +89,12 @@ def test_bootstrap_of_many_episodes_is_near_the_field_interval():
     assert bootstrap.half_width == pytest.approx(field.half_width, rel=0.08)
 
 
+def test_bootstrap_of_skewed_scores_is_as_wide_as_of_their_mirror_image():
+    scores = np.random.default_rng(8).exponential(size=30)
+    found, mirrored = bootstrap_interval(scores), bootstrap_interval(-scores)
+    assert found.half_width == pytest.approx(mirrored.half_width, rel=1e-9)
+
+
 def test_scipy_missing_is_a_usage_error_with_the_command_that_helps(monkeypatch):
     importer = builtins.__import__
 

@@ -158,12 +158,16 @@ def test_p_values_and_intervals_agree():
     assert found.p_below(0.0) == pytest.approx(1 - 0.058058, abs=1e-6)
     low, _ = found.interval(2 * found.p_above(0.0))
     assert low == pytest.approx(0.0, abs=1e-8)
+    low, high = found.interval(found.p_two_sided())
+    assert min(abs(low), abs(high)) == pytest.approx(0.0, abs=1e-8)
+    assert found.p_two_sided() == pytest.approx(2 * stats.t.sf(2.0, 4))
 
 
 def test_equal_scores_leave_everything_open():
     found = contrast(blocks(a=[[1.0, 1.0]]), blocks(a=[[1.0, 1.0]]), weights={"a": 1.0})
     assert found.interval() == (0.0, 0.0)
     assert (found.p_above(0.0), found.p_above(-1.0), found.p_above(1.0)) == (0.5, 0.0, 1.0)
+    assert found.p_two_sided() == 1.0
 
 
 def test_the_bootstrap_of_one_seed_is_near_the_field_interval():
@@ -176,7 +180,9 @@ def test_the_bootstrap_of_one_seed_is_near_the_field_interval():
     low, high = field.interval()
     assert found.low == pytest.approx(low, abs=0.1 * (high - low))
     assert found.high == pytest.approx(high, abs=0.1 * (high - low))
+    assert found.high - found.low == pytest.approx(high - low, rel=0.05)  # of 90 %: 0.84 times
     assert "2,000 hierarchical bootstrap" in found.words()
+    assert found.words().endswith("1 and 1 seeds, n = 900 episodes")
 
 
 def test_the_bootstrap_draws_seeds_on_each_side():

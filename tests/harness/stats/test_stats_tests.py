@@ -62,6 +62,7 @@ def test_levels_decide_as_adjusted_p_values_do():
         raw = list(rng.random(5) ** 4)
         by_level = [p <= level for p, level in zip(raw, holm_levels(raw), strict=True)]
         assert by_level == [p <= 0.05 for p in holm(raw)]
+    assert holm_levels([0.05, 0.025]) == (0.05, 0.025)  # at its level, a p-value rejects
 
 
 def test_equivalence_is_the_interval_of_twice_alpha_within_the_margin():
@@ -216,6 +217,15 @@ def test_ranks_turn_round_for_errors_and_group_what_is_near():
     assert found.ranks == {"c": 1.5, "d": 1.5, "b": 3.0, "a": 4.0}
     # q = 2.569 for four; times sqrt(4 * 5 / (6 * 12)) is 1.35: b is 1.5 off, and 1 from a.
     assert found.groups == (("c", "d"), ("b", "a"))
+
+
+def test_a_group_that_is_part_of_another_is_not_named():
+    turns = [np.roll([0.9, 0.5, 0.1], by) for by in range(3)] * 4
+    scores = np.column_stack([turns, np.zeros(12)])
+    found = critical_difference(scores, ["a", "b", "c", "d"], higher_is_better=True)
+    assert isinstance(found, CriticalDifference)
+    assert found.ranks == {"a": 2.0, "b": 2.0, "c": 2.0, "d": 4.0}
+    assert found.groups == (("a", "b", "c"),)
 
 
 @pytest.mark.parametrize("scores", [np.ones((12, 3)), np.random.default_rng(2).random((12, 3))])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import subprocess
-import sys
 import zipfile
 from importlib.resources import files
 from itertools import pairwise
@@ -35,15 +33,6 @@ SPLITS = ("meta-train", "meta-val", "meta-test")
 @pytest.fixture
 def tiny(tiny_archive: Archive, tiny_folder: Path, data_root: Path) -> Path:
     return import_archive(tiny_archive, tiny_folder).folder
-
-
-def test_describing_the_dataset_imports_nothing_heavy() -> None:
-    code = (
-        "import sys; from metabench_plugins.datasets.omniglot import ARCHIVE, SPEC;"
-        "print(sorted({'numpy', 'PIL', 'torch', 'pooch'} & sys.modules.keys()))"
-    )
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout == "[]\n"
 
 
 def test_nearest_repeats_what_pillow_makes_of_one_bit_images(

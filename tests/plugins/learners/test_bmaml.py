@@ -116,6 +116,40 @@ def test_a_step_is_svgd_on_the_log_posterior(n_particles: int) -> None:
     assert torch.allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize(("reduction", "examples"), [("per_shot", 2), ("mean", 6)])
+def test_a_step_on_classes_is_svgd_on_the_log_posterior(reduction: str, examples: int) -> None:
+    """Divided by the number of examples that the reduction divides by: of a class, or all."""
+    learner = bmaml(kind="classification", reduction=reduction)
+    data = learner._as_features(batch("classification").support)
+    weights, logs = start(learner)
+    logs = logs + 0.3 * torch.randn(logs.shape, dtype=torch.float64, generator=generator(4))
+    inputs = Particles(weights.clone().requires_grad_(), logs.requires_grad_())
+    probabilities = learner._outputs(inputs, data.x.detach()).log_softmax(dim=-1)
+    chosen = data.y[:, None, :, None].expand(*probabilities.shape[:3], 1)
+    log_lambda, squares = inputs.logs[..., 0], inputs.weights.square().sum(2)
+    # The prior of the weights, and Gamma(2, 2) in the log of its variable.
+    prior = (weights.shape[2] * log_lambda - log_lambda.exp() * squares) / 2
+    prior = prior + 2 * log_lambda - 2 * log_lambda.exp()
+    posterior = probabilities.gather(3, chosen).sum((2, 3)) + prior
+    gradients = torch.autograd.grad(posterior.sum(), inputs)
+    rows = torch.cat([weights, logs.detach()], dim=2)
+    expected = rows + 0.05 / examples * direction(rows, torch.cat(gradients, dim=2))
+    found = torch.cat(learner._step(Particles(weights, logs.detach()), data), dim=2)
+    assert torch.allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_the_leader_goes_on_from_the_chaser_for_its_steps() -> None:
+    learner, tasks = bmaml(leader_steps=2), batch()
+    seen = Labelled(
+        *(torch.cat([getattr(p, name) for p in (tasks.support, tasks.query)], 1) for name in "xy")
+    )
+    *_, chaser = learner._path(tasks.support, 3)
+    leader = learner._step(learner._step(chaser, seen), seen)
+    expected = (chaser.weights - leader.weights).square().sum((1, 2)).mean()
+    found = learner.meta_step(tasks, progress=0.0, rng=generator())["loss"]
+    assert float(found) == pytest.approx(float(expected.detach()), rel=1e-10)
+
+
 def test_the_inner_clip_bounds_each_element_of_the_gradient() -> None:
     free, bound = bmaml(prior="flat", particles=1), 1e-3
     bounded = bmaml(prior="flat", particles=1, inner_clip=bound)

@@ -157,6 +157,20 @@ def test_sequential_carry_is_one_adam_with_beta1_zero_through_all_tasks() -> Non
         assert torch.allclose(learner._moments.values[name], moment, rtol=1e-10, atol=1e-18)
 
 
+def test_mean_carry_is_the_mean_of_the_moments_that_single_tasks_end_with() -> None:
+    params: dict[str, Any] = {"inner_steps": 3, "inner_batch": POINTS, "inner_lr": 0.01}
+    together, tasks, alone = reptile(carry="mean", **params), batch(), []
+    together.meta_step(tasks, progress=0.0, rng=generator())
+    for i in range(TASKS):
+        one = reptile(carry="mean", **params)
+        support = Labelled(tasks.support.x[i : i + 1], tasks.support.y[i : i + 1])
+        one.meta_step(TaskBatch(support, support, ("",), ("",)), progress=0.0, rng=generator())
+        alone.append(one._moments.values)
+    for name, moment in together._moments.values.items():
+        mean = torch.stack([values[name] for values in alone]).mean(0)
+        assert torch.allclose(moment, mean, rtol=1e-9, atol=1e-18), name
+
+
 def test_mean_and_sequential_carry_agree_on_one_task() -> None:
     results = []
     for carry in ("mean", "sequential"):

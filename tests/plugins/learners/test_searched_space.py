@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_tasks import IMAGES, LINES, TASKS, batch, context, generator, in_double
+from small_tasks import IMAGES, LINES, TASKS, batch, check_gradients, context, generator, in_double
 from torch import Tensor
 
 from metabench import conformance
@@ -107,20 +107,7 @@ def test_meta_gradients_of_weights_and_logits_equal_finite_differences(strategy:
         start = learner.begin(tasks.support, rng=generator(1), progress=0.0)
         return learner.outer_losses(start, tasks)[0]
 
-    leaves = learner.outer.weights
-    gradients = torch.autograd.grad(loss(), list(leaves.values()))
-    eps = 1e-7
-    for index, (name, gradient) in enumerate(zip(leaves, gradients, strict=True)):
-        direction = torch.randn(gradient.shape, generator=generator(index)).double()
-        ends = []
-        for move in (eps, -eps):
-            with torch.no_grad():
-                leaves[name].add_(direction, alpha=move)
-                ends.append(float(loss()))
-                leaves[name].sub_(direction, alpha=move)
-        numeric = (ends[0] - ends[1]) / (2 * eps)
-        exact = float((gradient * direction).sum())
-        assert numeric == pytest.approx(exact, rel=2e-5, abs=1e-7), name
+    check_gradients(loss, learner.outer.weights)
 
 
 def test_without_a_step_of_the_logits_it_is_maml_on_the_mixed_network() -> None:

@@ -74,6 +74,23 @@ def test_a_trace_ends_at_the_architecture_of_adapt(make: Any, strategy: str) -> 
         assert found == list(learner.adapt(support(), rng=generator()).genotypes)
 
 
+def test_a_trace_shows_each_step_at_the_temperature_that_it_descended_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    learner, asked = maml("soft-pruning"), []
+    strategy = learner.context.strategy
+    mixture = strategy.mixture
+
+    def watched(*args: Any, sharpness: float, **others: Any) -> Any:
+        asked.append(sharpness)
+        return mixture(*args, sharpness=sharpness, **others)
+
+    monkeypatch.setattr(strategy, "mixture", watched)
+    learner.trace(support(), rng=generator())
+    # What is shown before the first step, then in turns what a step descends and what is shown.
+    assert asked == [0.0, *(0.0, 0.0), *(0.5, 0.5), *(1.0, 1.0)]
+
+
 @pytest.mark.parametrize("make", [maml, metanas])
 def test_what_is_drawn_has_no_trace(make: Any) -> None:
     assert make("random").trace(support(), rng=generator()) == []

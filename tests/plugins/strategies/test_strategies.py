@@ -131,6 +131,20 @@ def test_without_pruning_it_is_darts() -> None:
     assert none.discretize(SPACE, arch) == darts.discretize(SPACE, arch)
 
 
+def test_a_search_is_decoded_at_the_lowest_temperature() -> None:
+    strategy = SoftPruning(SoftPruningParams(init_std=1.0, t_min=0.5))
+    starts = [strategy.init_arch(PLAIN, rng=rng(seed)) for seed in range(20)]
+    found = [strategy.discretize(PLAIN, arch) for arch in starts]
+    warm, cold = (
+        [
+            genotypes(harden(mixture, PLAIN.choices()), PLAIN.choices())[0]
+            for mixture in (strategy.mixture(PLAIN, a, sharpness=s, rng=None) for a in starts)
+        ]
+        for s in (0.0, 1.0)
+    )
+    assert found == cold != warm
+
+
 @pytest.mark.parametrize(("sharpness", "temperature"), [(0.0, 1.0), (0.5, 0.55), (1.0, 0.1)])
 def test_weights_of_pairs_are_a_softmax_per_node_at_the_temperature(
     sharpness: float, temperature: float
@@ -235,6 +249,16 @@ def test_gumbel_samples_in_proportion_to_the_softmax() -> None:
     assert ((found - logits[0].softmax(0)).abs() < 4 * deviation).all()
 
 
+@pytest.mark.parametrize(("sharpness", "temperature"), [(0.0, 1.0), (0.5, 0.55), (1.0, 0.1)])
+def test_gumbel_cools_down_as_it_sharpens(sharpness: float, temperature: float) -> None:
+    logits = torch.randn(9, 7, generator=rng())
+    strategy = Gumbel(GumbelParams(hard=False))
+    arch = {"normal": logits, "reduction": logits}
+    found = strategy.mixture(PLAIN, arch, sharpness=sharpness, rng=None)["normal"][0]
+    powers = (logits / temperature).exp()
+    torch.testing.assert_close(found, powers / powers.sum(dim=1, keepdim=True))
+
+
 def test_gumbel_passes_the_gradient_of_its_relaxed_sample() -> None:
     weigh = torch.randn(1, 9, 7, generator=rng(2))
     gradients = []
@@ -280,6 +304,8 @@ def test_random_draws_per_task_and_learns_nothing() -> None:
     assert torch.equal(first["normal"], again["normal"])
     assert not torch.equal(first["normal"], other["normal"])
     assert not first["normal"].requires_grad
+    tried = Random(RandomParams(candidates=3)).candidates(SPACE, 2, rng=rng())
+    assert len({genotypes(one, SPACE.choices())[0] for one in tried}) == 3
     runs = {strategy.discretize(SPACE, strategy.init_arch(SPACE, rng=rng(s))) for s in range(5)}
     assert len(runs) == 5
 

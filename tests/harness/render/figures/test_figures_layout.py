@@ -42,7 +42,5 @@ def cases() -> list[ParameterSet]:
 def test_a_figure_is_printed_as_it_is(
     kind: str, study: str, width: Width, catalog: Catalog
 ) -> None:
-    if kind == "ranks":
-        pytest.importorskip("scipy")
     request = FigureRequest(results=runs_of(study), catalog=lambda: catalog, width=width)
     check_layout(FIGURES[kind].make(request), width)

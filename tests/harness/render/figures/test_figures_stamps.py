@@ -51,8 +51,6 @@ def make(kind: str, folder: Path, catalog: Catalog) -> Drawing:
 def test_every_kind_shows_the_stamps_above_everything_else(
     kind, catalog, searched, image_runs, tmp_path
 ):
-    if kind == "ranks":
-        pytest.importorskip("scipy")
     if kind == "images":
         folder, words = image_runs, SAID_OF_IMAGES
     else:
@@ -76,8 +74,6 @@ def test_every_kind_shows_the_stamps_above_everything_else(
 
 @pytest.mark.parametrize("kind", [kind for kind in FIGURES if kind not in NEED_CHECKPOINTS])
 def test_without_stamps_nothing_is_added(kind, catalog, tmp_path):
-    if kind == "ranks":
-        pytest.importorskip("scipy")
     drawing = make(kind, write_stamped(tmp_path, stamps=()), catalog)
     assert "Stamped" not in to_svg(drawing, inline=True)
 
