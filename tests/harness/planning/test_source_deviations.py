@@ -109,6 +109,9 @@ def test_the_toy_cell_without_batch_norm_is_another_network(catalog: Catalog, le
         ("mnas-nm", "together with the controller", "learner.tuned=controller"),
         ("maml", "is skipped", "learner.skip_above=null"),
         ("mnas", "best meta-validation score", "protocol.selection=last"),
+        ("bmaml", "which are not learned", "learner.learn_precisions=true"),
+        ("maml", "it is a variance", "data.x_variance=4"),
+        ("maml", "drawn like the support points", "data.query_x=uniform"),
     ],
 )
 def test_a_deviation_ends_with_the_parameter_that_it_is_about(
@@ -118,6 +121,15 @@ def test_a_deviation_ends_with_the_parameter_that_it_is_about(
     spec = spec_of(catalog, learner)
     (found,) = [one for one in known if said in str(one) and holds(one, spec)]
     assert not holds(found, spec_of(catalog, learner, cleared))
+
+
+@pytest.mark.parametrize("learner", ["support-mean", "nearest-neighbor", "gaussian-process"])
+def test_what_is_not_trained_deviates_in_its_data_alone(catalog: Catalog, learner: str) -> None:
+    spec = spec_of(catalog, learner, budget="paper")
+    held = [one for one in suite(catalog, "toy-regression").deviations if holds(one, spec)]
+    assert held
+    for one in held:
+        assert any(name.startswith("data.") for name in one.when), one
 
 
 def test_every_built_in_deviation_of_a_suite_concerns_some_run_of_it(catalog: Catalog) -> None:
