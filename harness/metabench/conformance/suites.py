@@ -7,6 +7,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from metabench.conformance.base import Check, raise_doubts, require
+from metabench.conformance.suite_defaults import check_backend
 from metabench.planning.compatibility import check_source
 from metabench.planning.metrics import check_metrics
 from metabench.planning.source_deviations import strange_conditions
@@ -22,6 +23,9 @@ def suite_checks(file: Traversable, catalog: Callable[[], Catalog]) -> Iterator[
     yield Check("it can be read", lambda: _readable(file))
     yield Check("its name is that of its file", lambda: _name(file))
     yield Check("its sources and its network are installed", lambda: _parts(file, catalog()))
+    yield Check(
+        "learners can train the networks that it gives them", lambda: _backends(file, catalog())
+    )
     yield Check("its metrics score its tasks", lambda: _metrics(file, catalog()))
     yield Check("every setting at every budget is valid", lambda: _protocols(file))
     yield Check("the parameters of plugins are valid", lambda: _params(file, catalog()))
@@ -48,6 +52,18 @@ def _parts(file: Traversable, catalog: Catalog) -> None:
             validated(model, {**source.params, **said}, what="data", owner=f"source {source.name}")
     space = catalog.space(suite.space)
     require(suite.task in space.kinds, f"network {space.name} is not for {suite.task}.")
+
+
+def _backends(file: Traversable, catalog: Catalog) -> None:
+    """Check those of installed plugins; another check names the others."""
+    suite = load_suite(file)
+    for name, backend in suite.backends.items():
+        if (
+            name in catalog.learners
+            and backend.space in catalog.search_spaces
+            and backend.strategy in (None, *catalog.nas_strategies)
+        ):
+            check_backend(catalog.learner(name), suite.task, backend, catalog)
 
 
 def _metrics(file: Traversable, catalog: Catalog) -> None:

@@ -21,6 +21,9 @@ budgets:
 """
 
 
+BACKENDS = "learners can train the networks that it gives them"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "name", "said"),
     [
@@ -72,6 +75,25 @@ budgets:
             "metric: mse\ndeviations: [{source: a, here: b, why: c, where: d, when: {norm: x}}]",
             "it can be read",
             "`when` names 'norm'",
+        ),
+        ("space: mlp", "space: mlp\nbackends: {mnas: {space: mlp}}", BACKENDS, "mlp"),
+        (
+            "space: mlp",
+            "space: mlp\nbackends: {mnas: {space: toy-cell}}",
+            BACKENDS,
+            "the network toy-cell of mnas is a search space, and no strategy is named.",
+        ),
+        (
+            "space: mlp",
+            "space: mlp\nbackends: {mnas: {space: tnas, strategy: darts}}",
+            BACKENDS,
+            "the network of mnas for regression is tnas, but",
+        ),
+        (
+            "space: mlp",
+            "space: mlp\nbackends: {mnas: {space: toy-cell, strategy: random}}",
+            BACKENDS,
+            "random",
         ),
         (
             "metric: mse",
