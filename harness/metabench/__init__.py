@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from metabench.plugin.contracts.architecture import (
         INPUTS,
         NEEDED,
+        ZERO,
         Arch,
         CellChoices,
         Mixture,
@@ -175,6 +176,7 @@ _HOMES = {
     "plugin.contracts.architecture": (
         "INPUTS",
         "NEEDED",
+        "ZERO",
         "Arch",
         "CellChoices",
         "Mixture",
@@ -286,6 +288,7 @@ __all__ = [
     "QUERY_LOSS",
     "SKIPPED",
     "TEST_FACTS",
+    "ZERO",
     "Adapted",
     "AnnealedStrategy",
     "Arch",

@@ -13,18 +13,28 @@ from metabench_plugins.spaces.mlp import MlpParams
 
 
 def outcomes(
-    thing: Spec | Traversable, catalog: Catalog, *only: str
+    thing: Spec | Traversable,
+    catalog: Catalog,
+    *only: str,
+    file: conformance.FileKind = "suite",
 ) -> dict[str, conformance.Outcome]:
     return {
         check.name: conformance.run_check(check)
-        for check in conformance.checks(thing, catalog=catalog)
+        for check in conformance.checks(thing, catalog=catalog, file=file)
         if not only or check.name in only
     }
 
 
-def assert_fails(thing: Spec | Traversable, catalog: Catalog, name: str, said: str) -> None:
+def assert_fails(
+    thing: Spec | Traversable,
+    catalog: Catalog,
+    name: str,
+    said: str,
+    *,
+    file: conformance.FileKind = "suite",
+) -> None:
     """Assert that one check fails, and says this in its reason."""
-    outcome = outcomes(thing, catalog, name)[name]
+    outcome = outcomes(thing, catalog, name, file=file)[name]
     assert outcome.status == "FAILED"
     assert said in outcome.reason
 

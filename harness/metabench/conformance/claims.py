@@ -1,24 +1,47 @@
-"""Checks of a file of claims: it can be read, and the plugins that it names are installed."""
+"""Checks of a file of claims: it can be read, and what it names is there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib.resources.abc import Traversable
 
-from metabench.conformance.base import Check, raise_doubts
+from metabench.conformance.base import Check, raise_doubts, require
 from metabench.papers.claims.schema import load_claims
+from metabench.planning.suite import load_suite
 from metabench.planning.unknown_names import sentences_on
 from metabench.plugin.catalog import Catalog
+from metabench.results.metrics import AVERAGE
 
 
 def claims_checks(file: Traversable, catalog: Callable[[], Catalog]) -> Iterator[Check]:
     """Yield the checks of a file of claims."""
     yield Check("it can be read", lambda: _readable(file))
+    yield Check(
+        "its settings, budgets and columns are those of its suites",
+        lambda: _agrees(file, catalog()),
+    )
     yield Check("the plugins that it names are installed", lambda: _strangers(file, catalog()))
 
 
 def _readable(file: Traversable) -> None:
     load_claims(file)
+
+
+def _agrees(file: Traversable, catalog: Catalog) -> None:
+    """Refuse what no run of an installed suite has: such a claim would never be judged."""
+    claims = load_claims(file).claims
+    problems: list[str] = []
+    for name in dict.fromkeys(claim.suite for claim in claims if claim.suite in catalog.suites):
+        suite = load_suite(catalog.suite(name))
+        own = [claim for claim in claims if claim.suite == name]
+        columns = (*(source.name for source in suite.sources), AVERAGE)
+        for kind, known, named in (
+            ("setting", suite.settings, (claim.setting for claim in own)),
+            ("budget", suite.budgets, (claim.budget for claim in own)),
+            ("column", dict.fromkeys(columns), (c for claim in own for c in claim.columns)),
+        ):
+            problems += sentences_on(kind, known, named, of=f"suite {name}")
+    require(not problems, " ".join(problems))
 
 
 def _strangers(file: Traversable, catalog: Catalog) -> None:

@@ -126,6 +126,14 @@ def _same_images(load: Callable[[], ClassData]) -> None:
         np.array_equal(first.images, second.images),
         "the images change when the data is loaded again.",
     )
+    require(
+        np.array_equal(first.offsets, second.offsets) and first.class_names == second.class_names,
+        "the classes change when the data is loaded again.",
+    )
+    changed = [s for s in SPLITS if not np.array_equal(first.splits[s], second.splits[s])]
+    require(
+        not changed, f"the classes of {', '.join(changed)} change when the data is loaded again."
+    )
 
 
 def _words(family: FunctionFamily, shape: EpisodeShape, n_tasks: int = 3) -> Any:
@@ -221,7 +229,7 @@ CLASS_CHECKS: dict[str, Callable[[Callable[[], Any]], None]] = {
     "no class is in two splits": _splits,
     "rotations are known": _rotations,
     "the fingerprint is stable": _fingerprint,
-    "the images are the same every time": _same_images,
+    "images, classes and splits are the same every time": _same_images,
 }
 FUNCTION_CHECKS: dict[str, Callable[[Callable[[], Any]], None]] = {
     "points have the right shape and are finite": _points,

@@ -187,4 +187,4 @@ def _deviations(spec: LearnerSpec) -> None:
         require(isinstance(one, SourceDeviation), f"{one!r} is not a SourceDeviation.")
         require(not one.learners, f"{one.where!r} names learners, which only a suite may do.")
     fields = spec.params_model(searched=True).model_fields
-    raise_doubts(strange_conditions(spec.deviations, fields))
+    raise_doubts(strange_conditions(spec.deviations, {"learner": fields}))

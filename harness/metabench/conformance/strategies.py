@@ -9,11 +9,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from metabench.conformance.base import Check, Skip, refuse, require
+from metabench.conformance.base import Check, CheckFailed, Skip, refuse, require
 from metabench.conformance.descriptions import default_params
 from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.conformance.samples import close, generator, same, untouched_randomness
 from metabench.conformance.spaces import TASKS
+from metabench.errors import UsageError
 from metabench.planning.architectures import (
     flaw_of_genotype,
     flaw_of_logits,
@@ -38,6 +39,7 @@ def strategy_checks(spec: NasStrategySpec, catalog: Callable[[], Catalog]) -> It
     bodies: dict[str, Callable[[Strategy, SearchSpace], None]] = {
         "logits have one row per edge": _logits,
         "a mixture has the shape of the logits": _mixture,
+        "all randomness comes from the generator": _only_generator,
         "logits of each task give a mixture for each task": _owned,
         "its mixture has a second derivative": _second_derivative,
         "it draws nothing at meta-test": _at_test,
@@ -47,7 +49,8 @@ def strategy_checks(spec: NasStrategySpec, catalog: Callable[[], Catalog]) -> It
         "it computes on the device of its logits": _device,
     }
     for name, body in bodies.items():
-        yield Check(name, partial(_on_any_space, body, spec, catalog))
+        run = _on_every_space if body is _genotype else _on_any_space
+        yield Check(name, partial(run, body, spec, catalog))
 
 
 def _on_any_space(
@@ -55,7 +58,31 @@ def _on_any_space(
     spec: NasStrategySpec,
     catalog: Callable[[], Catalog],
 ) -> None:
-    body(_strategy(spec), _searched_space(catalog()))
+    for _, space in _searched_spaces(catalog()):
+        body(_strategy(spec), space)
+        return
+    raise Skip("no searched network is installed.")
+
+
+def _on_every_space(
+    body: Callable[[Strategy, SearchSpace], None],
+    spec: NasStrategySpec,
+    catalog: Callable[[], Catalog],
+) -> None:
+    """Run a check on every network that the strategy takes: they offer different choices."""
+    strategy, n_taken = _strategy(spec), 0
+    for name, space in _searched_spaces(catalog()):
+        try:
+            strategy.init_arch(space, rng=generator())
+        except UsageError:  # it says that it does not fit this network
+            continue
+        n_taken += 1
+        try:
+            body(strategy, space)
+        except CheckFailed as failure:
+            raise CheckFailed(f"on network {name}: {failure}") from failure
+    if not n_taken:
+        raise Skip("no searched network is installed that it takes.")
 
 
 def _strategy(spec: NasStrategySpec) -> Strategy:
@@ -63,12 +90,10 @@ def _strategy(spec: NasStrategySpec) -> Strategy:
     return strategy
 
 
-def _searched_space(catalog: Catalog) -> SearchSpace:
+def _searched_spaces(catalog: Catalog) -> Iterator[tuple[str, SearchSpace]]:
     for spec in catalog.search_spaces.values():
         if spec.searched:
-            space: SearchSpace = resolve(spec.factory)(default_params(spec), TASKS[spec.kinds[0]])
-            return space
-    raise Skip("no searched network is installed.")
+            yield spec.name, resolve(spec.factory)(default_params(spec), TASKS[spec.kinds[0]])
 
 
 def _logits(strategy: Strategy, space: SearchSpace) -> None:
@@ -112,6 +137,16 @@ def _mixture(strategy: Strategy, space: SearchSpace) -> None:
                 f"the mixture of cell {cell!r} is not finite at sharpness {sharpness}.",
             )
     require(same(before, arch), "mixture changes the logits.")
+
+
+def _only_generator(strategy: Strategy, space: SearchSpace) -> None:
+    arch = strategy.init_arch(space, rng=generator())
+    with untouched_randomness():
+        first, second = (
+            strategy.mixture(space, arch, sharpness=0.5, rng=generator()) for _ in range(2)
+        )
+        strategy.discretize(space, arch)
+    require(same(first, second), "the same generator gives different mixtures.")
 
 
 def _second_derivative(strategy: Strategy, space: SearchSpace) -> None:
@@ -178,6 +213,25 @@ def _owned(strategy: Strategy, space: SearchSpace) -> None:
                 all(close(weights, mixture[key]) for key, weights in shared.items()),
                 "logits [1, edges, operations] give a different mixture than [edges, operations].",
             )
+    _apart(strategy, space, arch)
+
+
+def _apart(strategy: Strategy, space: SearchSpace, arch: Arch) -> None:
+    """Require that the mixture of a task stays if the logits of another change."""
+    noise = generator(3)
+    first = {key: v + torch.randn(3, *v.shape, generator=noise) for key, v in arch.items()}
+    other = {key: logits.clone() for key, logits in first.items()}
+    for logits in other.values():
+        logits[1] += torch.randn(logits[1].shape, generator=noise)
+    before, after = (
+        strategy.mixture(space, owned, sharpness=0.5, rng=generator()) for owned in (first, other)
+    )
+    for key, weights in _weights_of(before).items():
+        rows = [0, 2] if len(weights) == 3 else [0]
+        require(
+            close(weights[rows], after[key][rows]),
+            f"the mixture of one task depends on the logits of another, for {key!r}.",
+        )
 
 
 def _at_test(strategy: Strategy, space: SearchSpace) -> None:
@@ -245,13 +299,26 @@ def _device(strategy: Strategy, space: SearchSpace) -> None:
 
 
 def _genotype(strategy: Strategy, space: SearchSpace) -> None:
-    arch = strategy.init_arch(space, rng=generator())
-    before = copied(arch)
-    genotype, again = (strategy.discretize(space, arch) for _ in range(2))
-    refuse(flaw_of_genotype(genotype, space.choices()))
-    require(genotype == again, "the same logits give a different genotype the second time.")
-    require(same(before, arch), "discretize changes the logits.")
-    space.child(genotype)
+    """Discretize the first logits, and some that prefer each operation in turn."""
+    choices, drawn = space.choices(), strategy.init_arch(space, rng=generator())
+    n_operations = max(len(found.primitives) for found in choices.values())
+    for preferred in (None, *range(n_operations)):
+        arch = copied(drawn)
+        for cell in choices if preferred is not None else ():
+            arch[cell][:, preferred : preferred + 1] += LEAD
+        before = copied(arch)
+        genotype, again = (strategy.discretize(space, arch) for _ in range(2))
+        refuse(flaw_of_genotype(genotype, choices))
+        require(genotype == again, "the same logits give a different genotype the second time.")
+        require(same(before, arch), "discretize changes the logits.")
+        try:
+            space.child(genotype)
+        except UsageError as error:
+            raise CheckFailed(f"the network refuses the genotype: {error.in_full}") from error
+
+
+LEAD = 5.0
+"""Of the logits of an operation that shall be preferred."""
 
 
 def _temperature(strategy: Strategy, space: SearchSpace) -> None:

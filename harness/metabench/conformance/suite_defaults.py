@@ -17,6 +17,7 @@ from metabench.planning.suite_defaults import (
 )
 from metabench.planning.validation import validated
 from metabench.plugin.catalog import Catalog
+from metabench.plugin.contracts.episode import TaskKind
 from metabench.plugin.specs import LearnerSpec, NasStrategySpec, SearchSpaceSpec
 
 Bringing = LearnerSpec | SearchSpaceSpec | NasStrategySpec
@@ -63,17 +64,28 @@ def _names(spec: Bringing, catalog: Callable[[], Catalog]) -> None:
 def _networks(spec: LearnerSpec, catalog: Catalog) -> None:
     """Refuse networks and strategies that are not there, or that the learner cannot train."""
     for kind, named in spec.networks.items():
-        backend = Backend.read(named)
-        space = catalog.space(backend.space)
-        if kind not in spec.kinds or kind not in space.kinds:
-            raise CheckFailed(
-                f"its network for {kind} is {backend.space}, but the learner is for "
-                f"{' and '.join(spec.kinds)}, and the network for {' and '.join(space.kinds)}"
-            )
-        check_searchable(spec, space, catalog)
-        if space.searched != (backend.strategy is not None):
-            has = "is a search space" if space.searched else "is fixed"
-            names = "no strategy" if backend.strategy is None else "a strategy"
-            raise CheckFailed(f"its network {backend.space} {has}, and {named} names {names}")
-        if backend.strategy is not None:
-            check_strategy(spec, catalog.strategy(backend.strategy), catalog)
+        check_backend(spec, kind, Backend.read(named), catalog)
+
+
+def check_backend(spec: LearnerSpec, kind: TaskKind, backend: Backend, catalog: Catalog) -> None:
+    """Refuse a network and a strategy that are not there, or that a learner cannot train.
+
+    Args:
+        spec: of the learner.
+        kind: of the tasks.
+        backend: the network, and the strategy if it is searched.
+        catalog: the plugins.
+    """
+    space = catalog.space(backend.space)
+    if kind not in spec.kinds or kind not in space.kinds:
+        raise CheckFailed(
+            f"the network of {spec.name} for {kind} is {space.name}, but the learner is for "
+            f"{' and '.join(spec.kinds)}, and the network for {' and '.join(space.kinds)}."
+        )
+    check_searchable(spec, space, catalog)
+    if space.searched != (backend.strategy is not None):
+        has = "is a search space" if space.searched else "is fixed"
+        named = "no strategy is named" if backend.strategy is None else "a strategy is named"
+        raise CheckFailed(f"the network {space.name} of {spec.name} {has}, and {named}.")
+    if backend.strategy is not None:
+        check_strategy(spec, catalog.strategy(backend.strategy), catalog)

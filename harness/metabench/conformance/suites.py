@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib.resources.abc import Traversable
 from typing import Any
 
 from metabench.conformance.base import Check, raise_doubts, require
+from metabench.conformance.suite_defaults import check_backend
 from metabench.planning.compatibility import check_source
 from metabench.planning.metrics import check_metrics
 from metabench.planning.source_deviations import strange_conditions
@@ -22,11 +23,14 @@ def suite_checks(file: Traversable, catalog: Callable[[], Catalog]) -> Iterator[
     yield Check("it can be read", lambda: _readable(file))
     yield Check("its name is that of its file", lambda: _name(file))
     yield Check("its sources and its network are installed", lambda: _parts(file, catalog()))
+    yield Check(
+        "learners can train the networks that it gives them", lambda: _backends(file, catalog())
+    )
     yield Check("its metrics score its tasks", lambda: _metrics(file, catalog()))
     yield Check("every setting at every budget is valid", lambda: _protocols(file))
     yield Check("the parameters of plugins are valid", lambda: _params(file, catalog()))
     yield Check("the plugins that it names are installed", lambda: _strangers(file, catalog()))
-    yield Check("its deviations name parameters", lambda: _deviations(file, catalog()))
+    yield Check("its deviations name parameters and values", lambda: _deviations(file, catalog()))
 
 
 def _readable(file: Traversable) -> None:
@@ -48,6 +52,18 @@ def _parts(file: Traversable, catalog: Catalog) -> None:
             validated(model, {**source.params, **said}, what="data", owner=f"source {source.name}")
     space = catalog.space(suite.space)
     require(suite.task in space.kinds, f"network {space.name} is not for {suite.task}.")
+
+
+def _backends(file: Traversable, catalog: Catalog) -> None:
+    """Check those of installed plugins; another check names the others."""
+    suite = load_suite(file)
+    for name, backend in suite.backends.items():
+        if (
+            name in catalog.learners
+            and backend.space in catalog.search_spaces
+            and backend.strategy in (None, *catalog.nas_strategies)
+        ):
+            check_backend(catalog.learner(name), suite.task, backend, catalog)
 
 
 def _metrics(file: Traversable, catalog: Catalog) -> None:
@@ -86,11 +102,34 @@ def _strangers(file: Traversable, catalog: Catalog) -> None:
 
 
 def _deviations(file: Traversable, catalog: Catalog) -> None:
-    for one in load_suite(file).deviations:
+    suite = load_suite(file)
+    datasets = [catalog.dataset(source.dataset) for source in suite.sources]
+    names = {
+        "suite": (suite.name,),
+        "task": (suite.task,),
+        "setting": suite.settings,
+        "budget": suite.budgets,
+        "network": catalog.search_spaces,
+        "strategy": catalog.nas_strategies,
+    }
+    for one in suite.deviations:
         concerned = one.learners or tuple(catalog.learners)
-        specs = [catalog.learners[name] for name in concerned if name in catalog.learners]
-        fields = {n for spec in specs for n in spec.params_model(searched=True).model_fields}
-        raise_doubts(strange_conditions([one], fields))
+        learners = [catalog.learners[name] for name in concerned if name in catalog.learners]
+        params = {
+            "learner": {
+                n for spec in learners for n in spec.params_model(searched=True).model_fields
+            },
+            "network": _fields(catalog.search_spaces, one.when.get("network")),
+            "strategy": _fields(catalog.nas_strategies, one.when.get("strategy")),
+            "data": {n for dataset in datasets for n in dataset.params_model().model_fields},
+        }
+        raise_doubts(strange_conditions([one], params, names))
+
+
+def _fields(table: Mapping[str, Spec], named: Collection[str] | None) -> set[str]:
+    """Names of the parameters of plugins: of those that are named, or of all."""
+    specs = [spec for name, spec in table.items() if named is None or name in named]
+    return {field for spec in specs for field in spec.params_model().model_fields}
 
 
 def _pairs(suite: Suite) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from metabench.plugin.contracts.architecture import INPUTS, NEEDED, CellChoices
+from metabench.plugin.contracts.architecture import INPUTS, NEEDED, ZERO, CellChoices
 from metabench.plugin.contracts.genotype import Genotype
 
 Choices = Mapping[str, CellChoices]
@@ -81,6 +81,8 @@ def flaw_of_genotype(genotype: Any, choices: Choices) -> str:
         if not found.get(cell):
             return f"the genotype has no edge in cell {cell!r}, so nothing reaches its output."
         for edge in found[cell]:
+            if edge.primitive == ZERO:
+                return f"the genotype keeps {ZERO!r} in cell {cell!r}, which is no operation."
             if edge.primitive not in known.primitives:
                 return f"the genotype has a primitive {edge.primitive!r} that cell {cell!r} lacks."
             if (edge.source, edge.target) not in known.edges:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from metabench.errors import unknown
@@ -44,23 +45,30 @@ def _found(name: str, spec: RunSpec) -> list[Any]:
 
 
 def strange_conditions(
-    deviations: Iterable[SourceDeviation], learner_params: Iterable[str]
+    deviations: Iterable[SourceDeviation],
+    params: Mapping[str, Collection[str]],
+    names: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> list[str]:
-    """A sentence for each condition on a parameter that no run has.
+    """A sentence for each condition on what no run has.
 
     Args:
         deviations: of a learner or a suite.
-        learner_params: the names of the parameters of the learners that they concern.
+        params: by scope, such as ``learner``, the names of the parameters that there are. Those of
+            protocol and budget need not be given; of other scopes that are not, all are taken.
+        names: the same for conditions without a dot, such as ``setting``, and their values.
     """
     known = {
-        "learner": set(learner_params),
         "protocol": set(EpisodeProtocol.model_fields),
         "budget": set(Training.model_fields),
+        **params,
     }
-    parts = [name.split(".", 1) for one in deviations for name in one.when if "." in name]
-    errors = [
-        unknown(f"{scope} parameter", parameter, known[scope], of="a deviation's `when`")
-        for scope, parameter in parts
-        if scope in known and parameter not in known[scope]
-    ]
+    errors = []
+    for name, values in ((n, v) for one in deviations for n, v in one.when.items()):
+        scope, dot, parameter = name.partition(".")
+        if dot and parameter not in known.get(scope, (parameter,)):
+            kind = f"{scope} parameter"
+            errors.append(unknown(kind, parameter, known[scope], of="a deviation's `when`"))
+        for value in () if dot else values:
+            if value is not None and value not in names.get(scope, (value,)):
+                errors.append(unknown(scope, str(value), names[scope], of="a deviation's `when`"))
     return list(dict.fromkeys(error.in_full for error in errors))

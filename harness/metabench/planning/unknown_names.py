@@ -10,10 +10,12 @@ from metabench.planning.suite import Suite
 from metabench.plugin.catalog import Catalog
 
 
-def sentences_on(kind: str, known: Mapping[str, Any], names: Iterable[str | None]) -> list[str]:
+def sentences_on(
+    kind: str, known: Mapping[str, Any], names: Iterable[str | None], *, of: str = ""
+) -> list[str]:
     """For each unknown name, once, a sentence with the nearest known names."""
     strange = (name for name in dict.fromkeys(filter(None, names)) if name not in known)
-    errors = [unknown(kind, name, known) for name in strange]
+    errors = [unknown(kind, name, known, of=of) for name in strange]
     return [error.in_full for error in errors]
 
 

@@ -179,13 +179,19 @@ def truth_for_a_number(
     """
     kinds = list(_allowed_types(kind))
     if isinstance(value, bool):
-        return None if any(one in (bool, Any, object, True, False) for one in kinds) else loc
+        return None if any(map(_takes_truth, kinds)) else loc
     for part, item in _items(value):
         inner = _type_of_item(kinds, part)
         found = None if inner is None else truth_for_a_number(inner, item, (*loc, part))
         if found is not None:
             return found
     return None
+
+
+def _takes_truth(kind: Any) -> bool:
+    """Whether a type takes true or false, or a list of them, of which one may stand for itself."""
+    of_any = get_origin(kind) in (list, tuple) and Any in get_args(kind)
+    return of_any or kind in (bool, Any, object, True, False)
 
 
 def _items(value: Any) -> Iterable[tuple[Any, Any]]:

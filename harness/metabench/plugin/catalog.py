@@ -11,6 +11,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from metabench.data.plain_files import expanded
 from metabench.errors import PluginError, UsageError, unknown
 from metabench.plugin.code import digest_of_code, root_of
 from metabench.plugin.loading import HOOKS, Candidate, discover, kind_in_words, read
@@ -244,7 +245,8 @@ def _info(
     things: Mapping[str, Mapping[str, Any]] | None = None,
     listens: bool = False,
 ) -> PluginInfo:
-    root = root_of(candidate.module) if candidate.module else Path(candidate.distribution)
+    module, file = candidate.module, candidate.distribution
+    root = root_of(module) if module else expanded(file).resolve()
     return PluginInfo(
         name=candidate.name,
         distribution=candidate.distribution,

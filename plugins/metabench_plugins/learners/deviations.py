@@ -20,6 +20,14 @@ _GUARD_OF_SGD = _GUARD.model_copy(
     update={"why": "one runaway gradient undoes much of the training"}
 )
 
+_NORM = SourceDeviation(
+    source="norm layers have a shift and no scale, and add 0.001 to the variance",
+    here="they have both, and add 1e-5",
+    why="the numbers of weights that papers print count both",
+    where="MAML, MT-Net and HSML, released code",
+    when={"network": "conv4", "network.norm": "batch", "network.eps": 1e-5},
+)
+
 _CARRY = SourceDeviation(
     source="Adam's second moment goes from each task to the next",
     here="the tasks of a meta-batch start from the same moment, and its mean over them is kept",
@@ -43,6 +51,13 @@ _METANAS_NETWORK = (
 
 _METANAS = (
     *_METANAS_NETWORK,
+    SourceDeviation(
+        source="DropPath of 0.2 in the search too",
+        here="there is none",
+        why="the paper has it for section 5.2 alone; drop_path=0.2 does as the released scripts",
+        where="MetaNAS, released scripts",
+        when={"learner.drop_path": 0},
+    ),
     SourceDeviation(
         source="a task step updates the logits on one mini-batch, then the weights on another",
         here="it updates both on the same mini-batch",
@@ -72,7 +87,7 @@ _TRAIN_WAYS = SourceDeviation(
     source="a training episode has 60 classes on Omniglot, and on MiniImagenet 30 for 1 shot and "
     "20 for 5 shots",
     here="it has as many classes as the setting",
-    why="all learners of a suite train on equal episodes; learner.train_ways=60 does as the source",
+    why="all learners of a suite train on equal episodes; learner.train_ways has the source's",
     where="Prototypical networks, sections 3.1 and 3.2",
     when={"learner.train_ways": None},
 )
@@ -107,7 +122,8 @@ _FINETUNED = (
 _TADAM = (
     _GUARD_OF_SGD,
     SourceDeviation(
-        source="the queries of a training episode are drawn from all its classes together",
+        source="the queries of an episode are drawn from all its classes together, 100 of them at "
+        "meta-test",
         here="each class has as many queries as the suite says",
         why="all episodes of a run have one shape",
         where="TADAM, released code",
@@ -240,6 +256,7 @@ _POOLED = SourceDeviation(
 
 _HSML = (
     _GUARD,
+    _NORM,
     _POOLED,
     SourceDeviation(
         source="the gate biases of the task encoder's GRU start at 1, and the reset gate acts on "
@@ -441,8 +458,8 @@ _ONE_SHOT = (
 )
 
 _DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
-    "maml": (_GUARD,),
-    "mtnet": (_GUARD,),
+    "maml": (_GUARD, _NORM),
+    "mtnet": (_GUARD, _NORM),
     "random-search-maml": (_GUARD,),
     "metanas-maml": (_GUARD,),
     "bmaml": (
@@ -462,6 +479,14 @@ _DEVIATIONS: dict[str, tuple[SourceDeviation, ...]] = {
             why="four hidden layers hardly learn from the source's small weights",
             where="MMAML, released code for regression",
             when={"task": "regression", "network": "mlp", "network.init": "default"},
+        ),
+        SourceDeviation(
+            source="on images the network has four convolutions of stride 2 with 32, 64, 128 and "
+            "256 channels",
+            here="it is the suite's network",
+            why="the tables of other papers have it on Conv-4 with 32 filters",
+            where="MMAML, released code for classification",
+            when={"task": "classification", "network": "conv4"},
         ),
     ),
     "hsml": _HSML,

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from metabench import TaskShape
+from metabench import ZERO, TaskShape
 from metabench_plugins.spaces.parts.partial_channels import PartialParams
-from metabench_plugins.spaces.parts.primitives import ZERO
 from metabench_plugins.spaces.parts.published_cells import NORMAL, REDUCTION
 from metabench_plugins.spaces.parts.supernet import CellNetwork, Layout
 

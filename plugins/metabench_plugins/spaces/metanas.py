@@ -28,7 +28,7 @@ PRIMITIVES = (
 class MetaNasParams(PartialParams):
     """Parameters of :func:`metanas`."""
 
-    channels: int = Field(default=28, ge=1, le=1024, description="Channels of every node.")
+    channels: int = Field(default=28, ge=2, le=1024, description="Channels of every node.")
     cells: int = Field(
         default=4, ge=1, le=64, description="Number of cells; every second one is a reduction cell."
     )
@@ -38,7 +38,7 @@ class MetaNasParams(PartialParams):
 class ChildParams(Frozen):
     """Parameters of :func:`child`: the upscaled networks of MetaNAS."""
 
-    channels: int = Field(default=96, ge=1, le=1024, description="Channels of every node.")
+    channels: int = Field(default=96, ge=2, le=1024, description="Channels of every node.")
     cells: int = Field(
         default=5, ge=1, le=64, description="Number of cells; every second one is a reduction cell."
     )
@@ -53,7 +53,7 @@ class ChildParams(Frozen):
 class AutoMetaParams(ChildParams):
     """Parameters of :func:`child` for Auto-Meta, as MetaNAS compares it on MiniImagenet."""
 
-    channels: int = Field(default=24, ge=1, le=1024, description="Channels of every node.")
+    channels: int = Field(default=24, ge=2, le=1024, description="Channels of every node.")
     genotype: GivenGenotype = Field(
         default="auto-meta", description="Takes the same values as `genotype` of `metanas-child`."
     )

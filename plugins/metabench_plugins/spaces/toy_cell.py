@@ -17,14 +17,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench import CellChoices, Edge, Frozen, Genotype, Mixture, Params, TaskShape, nn
+from metabench import ZERO, CellChoices, Edge, Frozen, Genotype, Mixture, Params, TaskShape, nn
 
 CELL = "cell"
 NODES = (2, 3, 4)
 EDGES = tuple((source, target) for target in NODES for source in range(target))
 INPUTS = (0, 2, 3)
 """Nodes that edges leave; node 1 is node 0."""
-PRIMITIVES = ("linear", "skip", "zero")
+PRIMITIVES = ("linear", "skip", ZERO)
 LINEAR, SKIP = PRIMITIVES.index("linear"), PRIMITIVES.index("skip")
 
 

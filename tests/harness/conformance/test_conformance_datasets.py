@@ -58,6 +58,13 @@ def _counting(make):
     return lambda params: make(next(calls))
 
 
+def _swapped(n):
+    """Splits of which meta-train and meta-test change places every time."""
+    splits = class_data().splits
+    train, test = splits["meta-train"], splits["meta-test"]
+    return {"meta-train": test, "meta-test": train} if n % 2 else {}
+
+
 BROKEN_CLASS_DATA = [
     (
         lambda params: class_data(images=np.zeros((8, 5, 5, 1))),
@@ -153,8 +160,18 @@ BROKEN_CLASS_DATA = [
     ),
     (
         _counting(lambda n: class_data(images=np.full((8, 5, 5, 1), n, np.uint8))),
-        "the images are the same every time",
+        "images, classes and splits are the same every time",
         "the images change",
+    ),
+    (
+        _counting(lambda n: class_data(class_names=(f"a{n}", "b", "c", "d"))),
+        "images, classes and splits are the same every time",
+        "the classes change",
+    ),
+    (
+        _counting(lambda n: class_data(splits={**class_data().splits, **_swapped(n)})),
+        "images, classes and splits are the same every time",
+        "the classes of meta-train, meta-test change",
     ),
 ]
 
@@ -166,7 +183,7 @@ def test_broken_images_fail_their_check(
     assert_fails(dataset_spec(factory=factory), catalog, f"real: {name}", said)
 
 
-SEEN_BY_THE_KIT_ALONE = ("not finite", "is empty", "when the data is loaded again", "images change")
+SEEN_BY_THE_KIT_ALONE = ("not finite", "is empty", "when the data is loaded again", " change")
 """It reads all data, twice. Data of a user's own may lack a split, which is another error."""
 
 

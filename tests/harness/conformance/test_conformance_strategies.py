@@ -7,7 +7,7 @@ import torch
 from conformance_specs import Demanding, assert_fails, outcomes, space_spec
 from pydantic import BaseModel, ConfigDict
 
-from metabench.errors import PluginError
+from metabench.errors import PluginError, UsageError
 from metabench.planning.plan import RunRequest, plan
 from metabench.plugin.catalog import Catalog
 from metabench.plugin.contracts.architecture import CellChoices
@@ -138,6 +138,68 @@ class Stray(Softmax):
 TERM = "a loss term is one number per task, of the task's own logits"
 
 
+class Averaging(Softmax):
+    """Every task gets the mean mixture of all."""
+
+    def mixture(self, space, arch, *, sharpness, rng):
+        found = super().mixture(space, arch, sharpness=sharpness, rng=rng)
+        return {cell: weights.mean(0, keepdim=True) for cell, weights in found.items()}
+
+
+class Competing(Softmax):
+    """Tasks share one softmax."""
+
+    def mixture(self, space, arch, *, sharpness, rng):
+        owned = {cell: v if v.dim() == 3 else v[None] for cell, v in arch.items()}
+        return {cell: v.softmax(-1) * len(v) * v.softmax(0) for cell, v in owned.items()}
+
+
+class OwnDice(Softmax):
+    """It draws by a generator of its own."""
+
+    def __init__(self, params):
+        self._rng = torch.Generator().manual_seed(0)
+
+    def mixture(self, space, arch, *, sharpness, rng):
+        noisy = {k: v + torch.rand(v.shape, generator=self._rng) for k, v in arch.items()}
+        return super().mixture(space, noisy, sharpness=sharpness, rng=rng)
+
+
+class Reseeding(Softmax):
+    def discretize(self, space, arch):
+        torch.manual_seed(0)
+        return super().discretize(space, arch)
+
+
+class Nothing(Mixed):
+    """A network whose first operation is none."""
+
+    def choices(self):
+        return {"cell": CellChoices(((0, 1),), ("zero", "twice"))}
+
+
+class Greedy(Softmax):
+    """It keeps the best operation, whatever it is."""
+
+    def discretize(self, space, arch):
+        return Genotype.of(
+            {
+                cell: [Edge(0, 1, found.primitives[int(arch[cell][0].argmax())])]
+                for cell, found in space.choices().items()
+            }
+        )
+
+
+class Picky(Mixed):
+    """A network that refuses one of the operations that it offers."""
+
+    def child(self, genotype):
+        ((_, (edge,)),) = genotype.cells
+        if edge.primitive == "twice":
+            raise UsageError("Twice is too often.")
+        return super().child(genotype)
+
+
 class Inventive(Softmax):
     def discretize(self, space, arch):
         return Genotype.of({"cell": [Edge(0, 1, "thrice")]})
@@ -198,6 +260,8 @@ class Listing(Softmax):
 
 
 SECOND = "its mixture has a second derivative"
+APART = "logits of each task give a mixture for each task"
+RANDOM = "all randomness comes from the generator"
 GENOTYPE = "the genotype is made of the network's choices"
 
 
@@ -240,11 +304,23 @@ class Renaming(Mixed):
         return Genotype.of({"cell": [Edge(7, 8, "once")]})
 
 
+class Elsewhere(Mixed):
+    def canonical(self, genotype):
+        return Genotype.of({"lair": [Edge(0, 1, "once")]})
+
+
+class Reworded(Mixed):
+    def canonical(self, genotype):
+        return Genotype.of({"cell": [Edge(0, 1, "one time")]})
+
+
 @pytest.mark.parametrize(
     ("factory", "said"),
     [
         (Restless, "whose canonical genotype is another"),
-        (Renaming, "edges that cell cell lacks"),
+        (Renaming, "an edge from 7 to 8 that cell 'cell' lacks"),
+        (Elsewhere, "a cell 'lair' that the network lacks"),
+        (Reworded, "a primitive 'one time' that cell 'cell' lacks"),
     ],
 )
 def test_canonical_genotypes_that_are_not_fail(searched: Catalog, factory: type, said: str) -> None:
@@ -312,6 +388,10 @@ def test_every_check_of_a_capable_network_and_strategy_passes(searched: Catalog)
         (Detached, SECOND, "finite differences say"),
         (Rewriting, "a mixture has the shape of the logits", "mixture changes the logits"),
         (Listing, "a mixture has the shape of the logits", "mixture returned a list"),
+        (Averaging, APART, "depends on the logits of another, for 'cell'"),
+        (Competing, APART, "depends on the logits of another, for 'cell'"),
+        (OwnDice, RANDOM, "the same generator gives different mixtures"),
+        (Reseeding, RANDOM, "the global random state of torch changed"),
         (Inventive, "the genotype is made of the network's choices", "'thrice'"),
     ],
 )
@@ -320,6 +400,37 @@ def test_broken_strategy_fails_its_check(
 ) -> None:
     spec = dataclasses.replace(searched.strategy("softmax"), factory=factory)
     assert_fails(spec, searched, name, said)
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (Nothing, "on network other: the genotype keeps 'zero' in cell 'cell'"),
+        (Picky, "on network other: the network refuses the genotype: Twice is too often."),
+    ],
+)
+def test_a_genotype_must_suit_every_network(searched: Catalog, network: type, said: str) -> None:
+    """The first network takes whatever it offers; another does not."""
+    spec = dataclasses.replace(searched.strategy("softmax"), factory=Greedy)
+    assert outcomes(spec, searched, GENOTYPE)[GENOTYPE].status == "ok"
+    both = {**searched.search_spaces, "other": space_spec(network, searched=True, name="other")}
+    assert_fails(spec, dataclasses.replace(searched, search_spaces=both), GENOTYPE, said)
+
+
+def test_a_network_that_a_strategy_refuses_is_left_out(searched: Catalog) -> None:
+    class Refusing(Greedy):
+        def init_arch(self, space, *, rng):
+            if isinstance(space, Nothing):
+                raise UsageError("It does not fit.")
+            return super().init_arch(space, rng=rng)
+
+    spec = dataclasses.replace(searched.strategy("softmax"), factory=Refusing)
+    both = {"other": space_spec(Nothing, searched=True, name="other"), **searched.search_spaces}
+    every = dataclasses.replace(searched, search_spaces=both)
+    assert outcomes(spec, every, GENOTYPE)[GENOTYPE].status == "ok"
+    del both["mixed"]
+    every = dataclasses.replace(searched, search_spaces=both)
+    assert outcomes(spec, every, GENOTYPE)[GENOTYPE].status == "skipped"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,9 @@ budgets:
 """
 
 
+BACKENDS = "learners can train the networks that it gives them"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "name", "said"),
     [
@@ -72,6 +75,25 @@ budgets:
             "metric: mse\ndeviations: [{source: a, here: b, why: c, where: d, when: {norm: x}}]",
             "it can be read",
             "`when` names 'norm'",
+        ),
+        ("space: mlp", "space: mlp\nbackends: {mnas: {space: mlp}}", BACKENDS, "mlp"),
+        (
+            "space: mlp",
+            "space: mlp\nbackends: {mnas: {space: toy-cell}}",
+            BACKENDS,
+            "the network toy-cell of mnas is a search space, and no strategy is named.",
+        ),
+        (
+            "space: mlp",
+            "space: mlp\nbackends: {mnas: {space: tnas, strategy: darts}}",
+            BACKENDS,
+            "the network of mnas for regression is tnas, but",
+        ),
+        (
+            "space: mlp",
+            "space: mlp\nbackends: {mnas: {space: toy-cell, strategy: random}}",
+            BACKENDS,
+            "random",
         ),
         (
             "metric: mse",
@@ -148,7 +170,7 @@ def test_checks_are_skipped_in_pytest_terms() -> None:
 def test_a_deviation_on_a_parameter_that_no_learner_has_is_a_warning(
     catalog: Catalog, tmp_path
 ) -> None:
-    name, file = "its deviations name parameters", tmp_path / "pond.yaml"
+    name, file = "its deviations name parameters and values", tmp_path / "pond.yaml"
     for learners, parameter, status in (
         ("[maml]", "inner_lr", "ok"),
         ("[maml]", "tree", "warning"),
@@ -157,3 +179,36 @@ def test_a_deviation_on_a_parameter_that_no_learner_has_is_a_warning(
         one = f"source: a, here: b, why: c, where: d, learners: {learners}"
         file.write_text(f"{SUITE}deviations: [{{{one}, when: {{learner.{parameter}: 1}}}}]\n")
         assert outcomes(file, catalog, name)[name].status == status
+
+
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        (
+            "{network: toy-cel}",
+            "Unknown network 'toy-cel' of a deviation's `when`. Did you mean to",
+        ),
+        ("{strategy: dartz}", "Unknown strategy 'dartz'"),
+        ("{strategy: [null, darts]}", ""),
+        ("{setting: fiv}", "Unknown setting 'fiv'"),
+        ("{budget: [smoke, paper]}", "Unknown budget 'paper'"),
+        ("{task: classification}", "Unknown task 'classification'"),
+        ("{suite: lake}", "Unknown suite 'lake'"),
+        # Any text is fulfilled where a run lacks the parameter: this would hold for all runs.
+        ("{network: toy-cell, network.nrom: none}", "Unknown network parameter 'nrom'"),
+        ("{network: mlp, network.filters: 32}", "Unknown network parameter 'filters'"),
+        ("{network.filters: 32}", ""),
+        ("{strategy: soft-pruning, strategy.t_mni: 0.1}", "Unknown strategy parameter 't_mni'"),
+        ("{data.species: sine}", "Unknown data parameter 'species'"),
+        ("{data.family: sine, network: mlp, network.norm: none, setting: five}", ""),
+    ],
+)
+def test_a_deviation_under_a_condition_that_no_run_meets_is_a_warning(
+    catalog: Catalog, tmp_path, when: str, said: str
+) -> None:
+    name, file = "its deviations name parameters and values", tmp_path / "pond.yaml"
+    one = "source: a, here: b, why: c, where: d"
+    file.write_text(f"{SUITE}deviations: [{{{one}, when: {when}}}]\n")
+    found = outcomes(file, catalog, name)[name]
+    assert found.status == ("warning" if said else "ok")
+    assert said in found.reason

@@ -76,7 +76,7 @@ def test_a_condition_on_what_no_run_has_is_named() -> None:
         deviation(when={"learner.inner_rl": 1, "network.norm": 1, "protocol.shots": 1}),
         deviation(when={"protocol.shotz": 1, "budget": "lite", "budget.steps": 1}),
     ]
-    said = strange_conditions(found, ["inner_lr"])
+    said = strange_conditions(found, {"learner": ["inner_lr"]})
     assert [sentence.split(".")[0] for sentence in said] == [
         "Unknown learner parameter 'inner_rl' of a deviation's `when`",
         "Unknown protocol parameter 'shotz' of a deviation's `when`",
@@ -109,6 +109,9 @@ def test_the_toy_cell_without_batch_norm_is_another_network(catalog: Catalog, le
         ("mnas-nm", "together with the controller", "learner.tuned=controller"),
         ("maml", "is skipped", "learner.skip_above=null"),
         ("mnas", "best meta-validation score", "protocol.selection=last"),
+        ("bmaml", "which are not learned", "learner.learn_precisions=true"),
+        ("maml", "it is a variance", "data.x_variance=4"),
+        ("maml", "drawn like the support points", "data.query_x=uniform"),
     ],
 )
 def test_a_deviation_ends_with_the_parameter_that_it_is_about(
@@ -118,6 +121,15 @@ def test_a_deviation_ends_with_the_parameter_that_it_is_about(
     spec = spec_of(catalog, learner)
     (found,) = [one for one in known if said in str(one) and holds(one, spec)]
     assert not holds(found, spec_of(catalog, learner, cleared))
+
+
+@pytest.mark.parametrize("learner", ["support-mean", "nearest-neighbor", "gaussian-process"])
+def test_what_is_not_trained_deviates_in_its_data_alone(catalog: Catalog, learner: str) -> None:
+    spec = spec_of(catalog, learner, budget="paper")
+    held = [one for one in suite(catalog, "toy-regression").deviations if holds(one, spec)]
+    assert held
+    for one in held:
+        assert any(name.startswith("data.") for name in one.when), one
 
 
 def test_every_built_in_deviation_of_a_suite_concerns_some_run_of_it(catalog: Catalog) -> None:
@@ -143,6 +155,17 @@ def test_every_built_in_deviation_of_a_suite_concerns_some_run_of_it(catalog: Ca
 
 
 def test_every_built_in_deviation_names_parameters_of_its_learners(catalog: Catalog) -> None:
+    tables = {"network": catalog.search_spaces, "strategy": catalog.nas_strategies}
     for name, spec in catalog.learners.items():
         fields = spec.params_model(searched=True).model_fields
-        assert strange_conditions(spec.deviations, fields) == [], name
+        for one in spec.deviations:
+            of_parts = {
+                kind: {
+                    field
+                    for part, found in table.items()
+                    if part in one.when.get(kind, (part,))
+                    for field in found.params_model().model_fields
+                }
+                for kind, table in tables.items()
+            }
+            assert strange_conditions([one], {"learner": fields, **of_parts}, tables) == [], name

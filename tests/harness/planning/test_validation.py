@@ -7,6 +7,7 @@ from pydantic import Field
 
 from metabench.errors import UsageError
 from metabench.planning.validation import validated
+from metabench.plugin.source_deviation import SourceDeviation
 from metabench.values import Frozen
 
 
@@ -37,6 +38,15 @@ def test_the_choices_of_a_union_are_no_part_of_a_place(
         validated(Outer, values, what="scope")
     found = caught.value.message.partition(" ")[0].partition("=")[0]
     assert found == place
+
+
+def test_a_deviation_may_hold_for_a_switch() -> None:
+    """One value stands for the list of it, and true is not taken for 1."""
+    values = {"source": "a", "here": "b", "why": "c", "where": "d"}
+    for switch in (False, [False]):
+        given = {**values, "when": {"learner.learn_precisions": switch}}
+        found = validated(SourceDeviation, given, what="scope")
+        assert found.when == {"learner.learn_precisions": (False,)}
 
 
 class Rate(Frozen):

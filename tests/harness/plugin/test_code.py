@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from metabench.plugin.catalog import load_catalog
 from metabench.plugin.code import digest_of_code, root_of
 
@@ -41,3 +43,16 @@ def test_a_plugin_file_is_told_by_path_and_content(tmp_path: Path) -> None:
     assert plugin.code == f"{file} {digest_of_code(file)}"
     built_in = next(one for one in load_catalog().plugins if one.distribution == "metabench")
     assert built_in.code.startswith(f"metabench {built_in.version} ")
+
+
+@pytest.mark.parametrize("given", ["~/mine.py", "mine.py"])
+def test_a_plugin_file_has_a_digest_however_its_path_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """Else a record would not know that the file changed."""
+    (tmp_path / "mine.py").write_text("from metabench import hookimpl\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    plugin = next(one for one in load_catalog([Path(given)]).plugins if one.name == "mine")
+    monkeypatch.chdir(tmp_path.parent)
+    assert plugin.code == f"{given} {digest_of_code(tmp_path / 'mine.py')}"

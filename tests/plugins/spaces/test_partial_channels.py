@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
-from metabench import CellChoices, Mixture, Params, TaskShape, UsageError
+from metabench import ZERO, CellChoices, Mixture, Params, TaskShape, UsageError
 from metabench.cli import app
 from metabench.conformance.purity import assert_on, fake_accelerator
 from metabench.planning.plan import RunRequest, plan
@@ -22,7 +22,7 @@ from metabench_plugins.spaces.darts import DartsSpaceParams, darts
 from metabench_plugins.spaces.metanas import MetaNasParams, metanas
 from metabench_plugins.spaces.parts.cell import Cell
 from metabench_plugins.spaces.parts.partial_channels import halved, shuffled
-from metabench_plugins.spaces.parts.primitives import PRIMITIVES, ZERO, Feed, Pool
+from metabench_plugins.spaces.parts.primitives import PRIMITIVES, Feed, Pool
 from metabench_plugins.spaces.parts.published_cells import NORMAL, REDUCTION
 from metabench_plugins.spaces.parts.supernet import CellNetwork
 from metabench_plugins.spaces.tnas import TnasParams, tnas

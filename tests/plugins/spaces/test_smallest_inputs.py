@@ -40,10 +40,36 @@ def test_a_small_image_is_computed_on_or_refused_before_the_run(name: str) -> No
         space = built_or_refused(spec, task)
         if space is None:
             continue
-        weights = space.init_weights(rng=torch.Generator().manual_seed(0))
-        state = space.init_state() if isinstance(space, StatefulSpace) else {}
-        with torch.no_grad():
-            inputs = torch.ones(1, 2, *task.inputs)
-            shared = {key: one[None] for key, one in (weights | state).items()}
-            outputs = space.forward(shared, even_mixture(space), inputs)
-        assert outputs.shape == (1, 2, 2)
+        assert outputs_of(space, task).shape == (1, 2, 2)
+
+
+def outputs_of(space: SearchSpace, task: TaskShape) -> torch.Tensor:
+    """Of two images of one task, with an even mixture."""
+    weights = space.init_weights(rng=torch.Generator().manual_seed(0))
+    state = space.init_state() if isinstance(space, StatefulSpace) else {}
+    with torch.no_grad():
+        inputs = torch.ones(1, 2, *task.inputs)
+        shared = {key: one[None] for key, one in (weights | state).items()}
+        return space.forward(shared, even_mixture(space), inputs)
+
+
+SIZES = ("channels", "filters", "width", "hidden", "nodes", "cells")
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_least_sizes_that_are_accepted_compute(name: str) -> None:
+    """All at once, and each with the others as they are."""
+    spec = SPACES[name]
+    model = spec.params_model()
+    least = {
+        size: bound
+        for size in SIZES
+        if size in model.model_fields
+        for rule in model.model_fields[size].metadata
+        if isinstance(bound := getattr(rule, "ge", None), int)
+    }
+    assert name == "resnet12" or least  # its width is a factor above 0
+    task = TaskShape("classification", (1, 28, 28), 2)
+    for values in (least, *({size: bound} for size, bound in least.items())):
+        space = resolve(spec.factory)(model.model_validate(values), task)
+        assert outputs_of(space, task).shape == (1, 2, 2), values

@@ -16,7 +16,8 @@ class CellChoices:
 
     Attributes:
         edges: (source, target) of each edge; logits have this order.
-        primitives: names of the candidate operations, the same on every edge.
+        primitives: names of the candidate operations, the same on every edge. One that is named
+            ``zero`` is no operation: it takes a share of an edge's weight, and no genotype has it.
         kept: how many edges into each node a genotype keeps.
         input_pairs: whether the pairs of inputs of each node can have weights of their own.
     """
@@ -47,6 +48,8 @@ INPUTS = ".inputs"
 """Ends the key of the weights of input pairs of a cell: ``<cell>.inputs``."""
 NEEDED = ".needed"
 """Ends the key of the marks of operations of a cell: ``<cell>.needed``."""
+ZERO = "zero"
+"""The primitive that is no operation; see :class:`CellChoices`."""
 
 
 Params = dict[str, "Tensor"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metabench import CellChoices, Genotype, Params, UsageError, nn, unknown
+from metabench import ZERO, CellChoices, Genotype, Params, UsageError, nn, unknown
 from metabench_plugins.spaces.parts.image_maps import (
     Shapes,
     factorized_reduction,
@@ -27,7 +27,6 @@ from metabench_plugins.spaces.parts.partial_channels import halved, shuffled
 from metabench_plugins.spaces.parts.primitives import (
     EPS,
     PRIMITIVES,
-    ZERO,
     Feed,
     Pool,
     norm_shapes,

@@ -187,8 +187,6 @@ class Skip:
         return feed.x if stride == 1 else factorized_reduction(feed.active, weights, name)
 
 
-ZERO = "zero"
-"""Nothing at all; it takes a share of an edge's weight, and is never computed."""
 PRIMITIVES: Mapping[str, Primitive] = {
     "max-pool-3x3": Pool("max"),
     "avg-pool-3x3": Pool("avg"),

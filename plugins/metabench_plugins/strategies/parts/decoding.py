@@ -14,10 +14,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from metabench import INPUTS, NEEDED, CellChoices, Edge, Genotype, Mixture
+from metabench import INPUTS, NEEDED, ZERO, CellChoices, Edge, Genotype, Mixture
 from metabench_plugins.spaces.parts.operation_weights import membership
-
-ZERO = "zero"
 
 
 def harden(mixture: Mixture, choices: Mapping[str, CellChoices]) -> Mixture:
