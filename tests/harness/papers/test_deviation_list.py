@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from result_factory import in_full, make_spec, write_run
 
 from metabench import SourceDeviation
@@ -49,12 +50,20 @@ PLAIN, HARD = deviation("plain"), deviation("hard", comparable=False)
 
 
 @pytest.fixture
-def catalog_with(catalog: Catalog):
-    """A catalog whose MAML has these deviations."""
+def catalog_with(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory):
+    """A catalog whose MAML has these deviations, and whose toy suite has none."""
+    suite = yaml.safe_load(catalog.suite("toy-regression").read_text(encoding="utf-8"))
+    assert suite.pop("deviations")
+    file = tmp_path_factory.mktemp("suites") / "toy-regression.yaml"
+    file.write_text(yaml.safe_dump(suite), encoding="utf-8")
 
     def make(*deviations: SourceDeviation) -> Catalog:
         maml = replace(catalog.learner("maml"), deviations=deviations)
-        return replace(catalog, learners={**catalog.learners, "maml": maml})
+        return replace(
+            catalog,
+            learners={**catalog.learners, "maml": maml},
+            suites={**catalog.suites, "toy-regression": file},
+        )
 
     return make
 
