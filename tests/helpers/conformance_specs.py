@@ -11,6 +11,20 @@ from metabench.plugin.specs import TEST_FACTS, LearnerSpec, SearchSpaceSpec, Spe
 from metabench_plugins.learners.maml import MamlParams
 from metabench_plugins.spaces.mlp import MlpParams
 
+CLAIMS = """
+paper: Doe, 2020
+claims:
+  - id: ours-wins
+    sentence: Ours wins.
+    citation: Section 1
+    suite: toy-regression
+    setting: 10-shot
+    left: [maml]
+    relation: better
+    right: [reptile]
+"""
+"""A sound file of claims."""
+
 
 def outcomes(
     thing: Spec | Traversable,

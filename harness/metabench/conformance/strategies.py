@@ -33,6 +33,9 @@ from metabench.plugin.specs import NasStrategySpec, resolve
 from metabench.running.engines.states import copied
 from metabench.text import counted
 
+LEAD = 5.0
+"""By how much the logits of one operation are raised, so that a strategy prefers it."""
+
 
 def strategy_checks(spec: NasStrategySpec, catalog: Callable[[], Catalog]) -> Iterator[Check]:
     """Yield the checks of a strategy."""
@@ -304,8 +307,9 @@ def _genotype(strategy: Strategy, space: SearchSpace) -> None:
     n_operations = max(len(found.primitives) for found in choices.values())
     for preferred in (None, *range(n_operations)):
         arch = copied(drawn)
-        for cell in choices if preferred is not None else ():
-            arch[cell][:, preferred : preferred + 1] += LEAD
+        if preferred is not None:
+            for cell in choices:
+                arch[cell][:, preferred : preferred + 1] += LEAD
         before = copied(arch)
         genotype, again = (strategy.discretize(space, arch) for _ in range(2))
         refuse(flaw_of_genotype(genotype, choices))
@@ -315,10 +319,6 @@ def _genotype(strategy: Strategy, space: SearchSpace) -> None:
             space.child(genotype)
         except UsageError as error:
             raise CheckFailed(f"the network refuses the genotype: {error.in_full}") from error
-
-
-LEAD = 5.0
-"""Of the logits of an operation that shall be preferred."""
 
 
 def _temperature(strategy: Strategy, space: SearchSpace) -> None:

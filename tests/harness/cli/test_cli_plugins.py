@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from conformance_specs import CLAIMS
 from full_disk import full_disk
 from typer.testing import CliRunner
 
@@ -445,20 +446,6 @@ def test_a_broken_installed_plugin_stops_nothing(
 def test_the_same_plugin_file_given_twice_is_one(tmp_path: Path) -> None:
     file = plugin(tmp_path, "ToyRegression")
     assert call("--plugin", file, *RUN, "--plugin", file)[0] == 0
-
-
-CLAIMS = """
-paper: Doe, 2020
-claims:
-  - id: ours-wins
-    sentence: Ours wins.
-    citation: Section 1
-    suite: toy-regression
-    setting: 10-shot
-    left: [maml]
-    relation: better
-    right: [reptile]
-"""
 
 
 def test_check_reads_claims(tmp_path: Path) -> None:

@@ -3,22 +3,10 @@
 from pathlib import Path
 
 import pytest
-from conformance_specs import assert_fails, outcomes
+from conformance_specs import CLAIMS, assert_fails, outcomes
 
 from metabench.plugin.catalog import Catalog
 
-CLAIMS = """
-paper: Doe, 2020
-claims:
-  - id: ours-wins
-    sentence: Ours wins.
-    citation: Section 1
-    suite: toy-regression
-    setting: 10-shot
-    left: [maml]
-    relation: better
-    right: [reptile]
-"""
 NAMED = "its settings, budgets and columns are those of its suites"
 
 
