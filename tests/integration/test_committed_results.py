@@ -55,6 +55,8 @@ VERDICTS = {
     },
     "four-domains-search": {
         "m-nas-four-domains": "undecided [search, substitute]",
+        "m-nas-four-domains-modulation": "undecided [search, substitute]",
+        "m-nas-four-domains-shared": "supported [search, substitute]",
         "m-nas-genotypes-images": "refuted [search, substitute]",
         "m-nas-genotypes-images-by-source": "undecided [search, substitute]",
         "m-nas-embeddings": "refuted [search, substitute]",
@@ -63,6 +65,7 @@ VERDICTS = {
     "miniimagenet-lite": {
         "protonet-above-maml": "undecided (one seed) [lite, subset]",
         "ridge-above-maml": "supported (one seed) [lite, subset]",
+        "m-nas-miniimagenet": "undecided",
     },
     "omniglot-search": {
         "metanas-reptile-omniglot": "supported [search]",
@@ -127,6 +130,18 @@ QUOTED = [
     ("toy-guarded", "m-nas-near-maml", ("maml", "mtnet"), "0.256 [0.090, 0.423]"),
     ("toy-guarded", "m-nas-modulation", ("hsml-notree", "mnas-nm"), "0.600 [0.484, 0.716]"),
     ("four-domains-search", "m-nas-four-domains", ("mnas", "mtnet"), "23.60 [8.92, 38.28]"),
+    (
+        "four-domains-search",
+        "m-nas-four-domains-modulation",
+        ("mnas-nm", "mnas"),
+        "0.70 [-1.69, 3.09]",
+    ),
+    (
+        "four-domains-search",
+        "m-nas-four-domains-shared",
+        ("mnas-shared", "mnas"),
+        "2.64 [-0.01, 5.29]",
+    ),
     (
         "cifar10-pruning-lite",
         "metanas-pruning-both",

@@ -51,6 +51,7 @@ def _strangers(file: Traversable, catalog: Catalog) -> None:
         [
             *sentences_on("suite", catalog.suites, (claim.suite for claim in claims)),
             *sentences_on("learner", catalog.learners, (party.learner for party in parties)),
+            *sentences_on("network", catalog.search_spaces, (party.network for party in parties)),
             *sentences_on(
                 "strategy", catalog.nas_strategies, (party.strategy for party in parties)
             ),

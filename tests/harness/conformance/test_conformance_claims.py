@@ -29,7 +29,12 @@ def test_broken_claims_fail_their_check(
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("toy-regression\n    setting: 10-shot", "later\n    setting: any"), ("reptile", "reptlie")],
+    [
+        ("toy-regression\n    setting: 10-shot", "later\n    setting: any"),
+        ("reptile", "reptlie"),
+        ("reptile", "{learner: reptile, network: resnet21}"),
+        ("reptile", "{learner: reptile, strategy: drats}"),
+    ],
 )
 def test_what_no_plugin_provides_is_a_warning(
     catalog: Catalog, tmp_path: Path, old: str, new: str

@@ -109,6 +109,8 @@ def matches(party: Party, config: Configuration) -> bool:
     strategy = spec.strategy
     if party.learner != spec.learner.name:
         return False
+    if party.network is not None and (spec.space is None or spec.space.name != party.network):
+        return False
     if party.strategy is not None and (strategy is None or strategy.name != party.strategy):
         return False
     params = {**(strategy.params if strategy else {}), **spec.learner.params}

@@ -24,19 +24,21 @@ Relation = Literal["better", "not-worse", "close", "at-least", "at-most"]
 
 
 class Party(Frozen):
-    """A learner, and if its name is not enough, its strategy and some parameters."""
+    """A learner, and if its name is not enough, its network, strategy and some parameters."""
 
     learner: str = Field(description="Name of the learner.")
+    network: str | None = Field(default=None, description="Name of its network.")
     strategy: str | None = Field(default=None, description="Name of its NAS strategy.")
     params: dict[str, Any] = Field(
         default_factory=dict, description="Parameters of the learner or strategy that it must have."
     )
 
     def __str__(self) -> str:
-        """The party in words, ``metanas with soft-pruning (inputs=True)``."""
+        """The party in words, ``metanas on darts with soft-pruning (inputs=True)``."""
+        network = f" on {self.network}" if self.network else ""
         strategy = f" with {self.strategy}" if self.strategy else ""
         params = ", ".join(f"{key}={value}" for key, value in self.params.items())
-        return f"{self.learner}{strategy}" + (f" ({params})" if params else "")
+        return f"{self.learner}{network}{strategy}" + (f" ({params})" if params else "")
 
 
 def _party(value: Any) -> Any:

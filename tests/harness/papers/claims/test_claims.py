@@ -13,6 +13,7 @@ from result_factory import edit_json, make_spec, write_run
 from metabench.papers.claims.runs import Found, as_the_suite_has_it
 from metabench.papers.claims.sentences import deciding
 from metabench.planning.evaluation import Evaluation as Asked
+from metabench.planning.runspec import Choice
 from metabench.render.claims_text import render_claims
 from metabench.sampling.grid import QueryGrid
 
@@ -203,6 +204,18 @@ def test_two_configurations_of_a_learner_are_not_chosen_between(tmp_path: Path) 
     assert "there are 2 configurations of maml (inner_lr 0.0" in deciding(found)
     chosen = claim(right=[{"learner": "maml", "params": {"inner_lr": 0.02}}])
     assert one(tmp_path, chosen).verdict == "supported"
+
+
+def test_a_claim_may_name_the_network_of_a_learner(tmp_path: Path) -> None:
+    add(tmp_path, "mnas", level=0.6)
+    for network, level in (("conv4", 0.5), ("resnet12", 0.7)):
+        add(tmp_path, "maml", level=level, space=Choice(name=network, version=1))
+    for network, verdict in (("conv4", "supported"), ("resnet12", "refuted")):
+        named = claim(right=[{"learner": "maml", "network": network}])
+        assert one(tmp_path, named).verdict == verdict
+        assert f"over maml on {network}" in deciding(one(tmp_path, named))
+    absent = claim(right=[{"learner": "maml", "network": "mlp"}])
+    assert deciding(one(tmp_path, absent)) == "there is no run of maml on mlp"
 
 
 def test_of_several_configurations_the_one_of_the_suite_is_meant() -> None:
