@@ -270,6 +270,7 @@ def test_the_rates_of_maml_are_those_of_the_tuning() -> None:
         ("four-domains-resnet12", "leo", "protonet", "by 5.38 [3.63, 7.12]"),
         ("four-domains-resnet12", "protonet", "tadam", "by 7.82 [2.32, 13.31]"),
         ("miniimagenet-lite", "r2d2", "maml", "by 8.84 [7.33, 10.35] points"),
+        ("m-nas-table-1", "446a460236151aa9", "8a738c960571077e", "by 0.090 [0.072, 0.108]"),
     ],
 )
 def test_differences_that_are_no_claim_are_those_of_compare(
@@ -277,9 +278,10 @@ def test_differences_that_are_no_claim_are_those_of_compare(
 ) -> None:
     rows = metabench.compare(left, right, RESULTS / study).to_frame().set_index("column")
     row = rows.loc["average"] if "average" in rows.index else rows.iloc[-1]
-    difference, low, high = (number(row[name], "%") for name in ("difference", "low", "high"))
+    unit = runs_of(study).runs[0].metric.unit
+    difference, low, high = (number(row[name], unit) for name in ("difference", "low", "high"))
     assert quoted.startswith(f"by {difference} [{low}, {high}]".replace("+", ""))
-    assert quoted in " ".join((RESULTS / "README.md").read_text(encoding="utf-8").split())
+    assert quoted in " ".join(_readme(study).split())
 
 
 def test_a_claim_is_about_the_rate_of_the_suite_where_another_was_tried(catalog: Catalog) -> None:
@@ -296,7 +298,7 @@ def test_a_claim_is_about_the_rate_of_the_suite_where_another_was_tried(catalog:
     assert said in found.notes
 
 
-@pytest.mark.parametrize("study", ["toy-readings", "toy-guarded"])
+@pytest.mark.parametrize("study", ["toy-readings", "toy-guarded", "toy-batch-norm", "toy-maml-rate"])
 def test_the_written_tables_of_a_study_are_the_rendered_ones(study: str) -> None:
     rendered = render(report_of(study), Format.md)
     assert (RESULTS / study / "README.md").read_text(encoding="utf-8").endswith(rendered)
@@ -312,6 +314,12 @@ def evaluations_of(study: str) -> dict[str, ClaimResult]:
 def test_claims_have_the_verdicts_that_the_records_give(study: str) -> None:
     found = {name: evaluation.said for name, evaluation in evaluations_of(study).items()}
     assert found == VERDICTS[study]
+
+
+def _readme(study: str) -> str:
+    """What is written about a study, in its own folder or beside all studies."""
+    own = RESULTS / study / "README.md"
+    return (own if own.exists() else RESULTS / "README.md").read_text(encoding="utf-8")
 
 
 def _said(pair: PairResult, *, better: str, as_in: str) -> str:
@@ -336,6 +344,4 @@ def test_an_interval_in_a_readme_is_that_of_the_claim(
         pair for pair in evaluations_of(study)[claim].pairs if {pair.left, pair.right} == set(sides)
     ]
     assert quoted in {_said(pair, better=sides[0], as_in=quoted) for pair in pairs}
-    readme = RESULTS / study / "README.md"
-    text = (readme if readme.exists() else RESULTS / "README.md").read_text(encoding="utf-8")
-    assert quoted in " ".join(text.replace("+", "").split())
+    assert quoted in " ".join(_readme(study).replace("+", "").split())

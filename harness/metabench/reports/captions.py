@@ -477,19 +477,26 @@ def _row_names(configs: Sequence[Configuration]) -> list[str]:
     if len(n_rows) == len(learners):
         return learners
     names = names_of(configs)
-    names = _with_each(names, [f" on {config.runs[0].record.backend}" for config in configs])
-    names = _with_each(names, [f" at budget {config.spec.budget}" for config in configs])
+    for facts in (
+        [f" on {config.runs[0].record.backend}" for config in configs],
+        [f" at budget {config.spec.budget}" for config in configs],
+    ):
+        names = _with_each(names, facts, learners)
     return [
         learner if n_rows[learner] == 1 else name
         for learner, name in zip(learners, names, strict=True)
     ]
 
 
-def _with_each(names: Sequence[str], facts: Sequence[str]) -> list[str]:
-    """Names, those of which rows differ in a fact with that fact."""
-    several = Counter(name for name, _ in set(zip(names, facts, strict=True)))
+def _with_each(names: Sequence[str], facts: Sequence[str], learners: Sequence[str]) -> list[str]:
+    """Names, those of which rows differ in a fact with that fact.
+
+    The name of a learner alone could mean all of its rows, so these must agree in the fact.
+    """
+    of_name = Counter(name for name, _ in set(zip(names, facts, strict=True)))
+    of_learner = Counter(learner for learner, _ in set(zip(learners, facts, strict=True)))
     return [
-        f"{name}{fact}" if several[name] > 1 else name
+        f"{name}{fact}" if max(of_name[name], of_learner[name]) > 1 else name
         for name, fact in zip(names, facts, strict=True)
     ]
 

@@ -214,9 +214,12 @@ def _share_of_few(scores: NDArray[np.float64]) -> float:
 
 
 def name_among(row: Row, rows: Sequence[Row]) -> str:
-    """A row in as many words as it needs among the rows of its table."""
+    """A row in as many words as it needs among the rows of its table.
+
+    The name of a learner alone could mean all of its rows.
+    """
     name = row.name
-    alike = [other for other in rows if other.name == name]
+    alike = [other for other in rows if name in (other.name, other.learner)]
     if len({other.network for other in alike}) > 1:
         name = f"{name} on {row.network}"
     if len({other.budget for other in alike}) > 1:

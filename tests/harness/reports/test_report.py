@@ -370,6 +370,17 @@ def test_rows_of_one_learner_at_two_budgets_are_told_apart_where_their_condition
     assert said in caption_of(tmp_path)
 
 
+def test_a_row_is_not_called_by_a_name_that_could_mean_all_rows_of_its_learner(tmp_path):
+    rows = (("conv4", "first", 5), ("conv4", "second", 6), ("mlp", "first", 7))
+    for network, order, steps in rows:
+        spec = make_spec(space=Choice(name=network, version=1), params={"order": order})
+        write_run(tmp_path, spec, steps_at_test=steps, skipped_steps=steps)
+    caption = caption_of(tmp_path)
+    said = "Inner steps at test differ: maml (order=first) 5, maml (order=second) 6, maml on mlp 7."
+    assert said in caption
+    assert "maml (order=second) 6 of 10, maml on mlp 7 of 10." in caption
+
+
 def test_skipped_steps_are_a_share_of_the_runs_that_count_them(tmp_path):
     for seed, skipped in enumerate((3, None, 2)):
         write_run(tmp_path, make_spec(seed=seed), skipped_steps=skipped)
