@@ -33,7 +33,7 @@ def test_broken_claims_fail_their_check(
         ("toy-regression\n    setting: 10-shot", "later\n    setting: any"),
         ("reptile", "reptlie"),
         ("reptile", "{learner: reptile, network: resnet21}"),
-        ("reptile", "{learner: reptile, strategy: drats}"),
+        ("reptile", "{learner: reptile, strategy: soft-prune}"),
     ],
 )
 def test_what_no_plugin_provides_is_a_warning(

@@ -215,7 +215,7 @@ def test_a_claim_may_name_the_network_of_a_learner(tmp_path: Path) -> None:
         assert one(tmp_path, named).verdict == verdict
         assert f"over maml on {network}" in deciding(one(tmp_path, named))
     absent = claim(right=[{"learner": "maml", "network": "mlp"}])
-    assert deciding(one(tmp_path, absent)) == "there is no run of maml on mlp"
+    assert deciding(one(tmp_path, absent)) == "there is no run of maml on mlp."
 
 
 def test_of_several_configurations_the_one_of_the_suite_is_meant() -> None:
