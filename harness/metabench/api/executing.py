@@ -92,7 +92,7 @@ def check(
     """
     from metabench.planning.ranks import check_ranks
     from metabench.results.store import require_outside_of_runs
-    from metabench.running.devices import pick_device
+    from metabench.running.devices import check_lent, pick_device
     from metabench.running.engines import pick_engine
     from metabench.running.precision import check_precision
 
@@ -103,7 +103,9 @@ def check(
     executor = executor_of(spec, how.executor_params, jobs=how.jobs)
     check_ranks(planned, catalog, how.ranks)
     device, engine = how.device, pick_engine(how.engine)
-    if not spec.remote:
+    if spec.remote:
+        check_lent(device, executor=spec.name)
+    else:
         _check_threads(how.threads)
         device = pick_device(device)
         engine = pick_engine(engine, device=device)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from metabench.cli.formats import JsonOption, TextFormatOption, asks_for_json
+from metabench.cli.run import is_given
 from metabench.cli.screen import put, tell
 from metabench.cli.showing import CaptionOption, WideOption, screen_of
 from metabench.errors import DataError, UsageError
@@ -16,6 +17,7 @@ DEFAULT_FOLDER = Path("results")
 
 
 def compare(
+    context: typer.Context,
     first: Annotated[
         str,
         typer.Argument(
@@ -75,7 +77,7 @@ def compare(
             hint="Give the size of a difference in either direction, such as 1.",
         )
     in_json = asks_for_json(format, as_json=as_json, wide=wide, caption=caption)
-    _check_folder(directory, first, second)
+    _check_folder(directory, first, second, given=is_given(context, "directory"))
     wanted = Wanted(
         suite=suite, setting=setting, budget=budget, evaluation=evaluation, metric=metric
     )
@@ -88,9 +90,17 @@ def compare(
     put(text, nl=False, styled=True)
 
 
-def _check_folder(directory: Path, first: str, second: str) -> None:
-    """Refuse a default folder that is not there: an argument may have been forgotten."""
+def _check_folder(directory: Path, first: str, second: str, *, given: bool) -> None:
+    """Refuse a default folder that is not there, and one that is given and not needed.
+
+    An argument may have been forgotten, or there is one too many.
+    """
     both_folders = Path(first).is_dir() and Path(second).is_dir()
+    if both_folders and given:
+        raise UsageError(
+            f"{first} and {second} are folders, so nothing is looked up in {directory}.",
+            hint="Compare two at a time.",
+        )
     if directory == DEFAULT_FOLDER and not both_folders and not directory.is_dir():
         raise DataError(
             f"There is no folder {directory}, in which compare looks up runs and learners.",

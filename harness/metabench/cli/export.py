@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
-from metabench.cli.run import DEFAULT_OUT
+from metabench.cli.run import DEFAULT_OUT, is_given
+from metabench.errors import UsageError
 
 
 def export(
+    context: typer.Context,
     run: Annotated[
         str,
         typer.Argument(
@@ -31,5 +33,10 @@ def export(
     from metabench.cli.screen import say
     from metabench.results.folders import run_folder
 
+    if Path(run).is_dir() and is_given(context, "directory"):
+        raise UsageError(
+            f"{run} is a folder, so nothing is looked up in {directory}.",
+            hint="Name one of the two; --out says where the weights are written.",
+        )
     path = export_weights(run_folder(run, directory), out)
     say(f"Wrote {path}. Test it with: metabench evaluate {shlex.quote(str(path))}")

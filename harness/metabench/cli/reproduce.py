@@ -108,6 +108,11 @@ def reproduce(
             f"{option} is for the table, which --dry-run does not print.",
             hint=f"Leave out {option} or --dry-run.",
         )
+    if dry_run and yes:
+        raise UsageError(
+            "--yes answers a question that --dry-run does not ask.",
+            hint="Leave out --yes or --dry-run.",
+        )
     found = catalog()
     sets, executor_params = without_executor(set_ or ())
     table = plan_of(

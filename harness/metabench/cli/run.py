@@ -243,6 +243,11 @@ def run(
     from metabench.planning.unknown_names import unknown_names_in
     from metabench.running.ranks.torchrun import world_of
 
+    if no_probe and not dry_run:
+        raise UsageError(
+            "--no-probe goes with --dry-run, which is not given.",
+            hint="Leave out --no-probe, or add --dry-run.",
+        )
     world = world_of()
     if world is not None and world.rank > 0:
         if not dry_run:
@@ -366,14 +371,18 @@ def grid_asked(options: Mapping[str, Any]) -> Grid:
     )
 
 
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether a user has given an option or argument, by its parameter of the command."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def refuse_beside_plan(
     context: typer.Context, plan: Path, options: Sequence[str], sets: Sequence[str]
 ) -> None:
     """Refuse an option that contradicts a plan file, or that it would have to contain."""
     for name in options:
-        source = context.get_parameter_source(name)
-        given = source is not None and source.name == "COMMANDLINE"
-        if given and (name != "set_" or sets):
+        if is_given(context, name) and (name != "set_" or sets):
             option = f"--{name.strip('_').replace('_', '-')}"
             if not plan.is_file():
                 raise UsageError(

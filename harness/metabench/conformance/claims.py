@@ -9,7 +9,9 @@ from metabench.conformance.base import Check, raise_doubts, require
 from metabench.papers.claims.schema import load_claims
 from metabench.planning.suite import load_suite
 from metabench.planning.unknown_names import sentences_on
+from metabench.planning.validation import validated
 from metabench.plugin.catalog import Catalog
+from metabench.results.evaluations import HEADLINE
 from metabench.results.metrics import AVERAGE
 
 
@@ -20,6 +22,11 @@ def claims_checks(file: Traversable, catalog: Callable[[], Catalog]) -> Iterator
         "its settings, budgets and columns are those of its suites",
         lambda: _agrees(file, catalog()),
     )
+    yield Check(
+        "its evaluations are those of its suites and learners",
+        lambda: _evaluations(file, catalog()),
+    )
+    yield Check("the parameters of its learners are valid", lambda: _params(file, catalog()))
     yield Check("the plugins that it names are installed", lambda: _strangers(file, catalog()))
 
 
@@ -41,6 +48,49 @@ def _agrees(file: Traversable, catalog: Catalog) -> None:
             ("column", dict.fromkeys(columns), (c for claim in own for c in claim.columns)),
         ):
             problems += sentences_on(kind, known, named, of=f"suite {name}")
+    require(not problems, " ".join(problems))
+
+
+def _evaluations(file: Traversable, catalog: Catalog) -> None:
+    """Refuse what no run of an installed learner on an installed suite has, as above."""
+    problems: dict[str, None] = {}
+    for claim in load_claims(file).claims:
+        if claim.suite not in catalog.suites:
+            continue
+        suite = load_suite(catalog.suite(claim.suite))
+        for name in dict.fromkeys(party.learner for party in (*claim.left, *claim.right)):
+            if name not in catalog.learners:
+                continue
+            known = (HEADLINE, *suite.evaluations, *catalog.learner(name).predictions)
+            said = sentences_on(
+                "evaluation or prediction",
+                dict.fromkeys(known),
+                (claim.evaluation, claim.baseline),
+                of=f"learner {name} on suite {suite.name}",
+            )
+            problems |= dict.fromkeys(said)
+    require(not problems, " ".join(problems))
+
+
+def _params(file: Traversable, catalog: Catalog) -> None:
+    """Refuse parameters that no run of an installed learner has, nor its strategy."""
+    problems: dict[str, None] = {}
+    claims = load_claims(file).claims
+    for party in (party for claim in claims for party in (*claim.left, *claim.right)):
+        if party.learner not in catalog.learners:
+            continue
+        learner, strategies = catalog.learner(party.learner), catalog.nas_strategies
+        own = learner.params_model(searched=True)
+        others = [
+            strategy.params_model().model_fields
+            for name, strategy in strategies.items()
+            if party.strategy in (None, name) or party.strategy not in strategies
+        ]
+        known = {**own.model_fields, **{name: None for fields in others for name in fields}}
+        said = sentences_on("parameter", known, party.params, of=f"learner {party.learner}")
+        problems |= dict.fromkeys(said)
+        values = {name: value for name, value in party.params.items() if name in own.model_fields}
+        validated(own, {**learner.preset, **values}, what="learner", owner=party.learner)
     require(not problems, " ".join(problems))
 
 

@@ -215,6 +215,17 @@ def _one_per_task(bench: Bench) -> None:
     returned.sizes(adapted.n_params or (), learner=name)
 
 
+def _declares_predictions(bench: Bench) -> None:
+    tasks = made_up_tasks(bench.kind, seed=5)
+    adapted = bench.trained().adapt(tasks.support, rng=generator())
+    strange = sorted({*adapted.variants} - {*bench.spec.predictions})
+    require(
+        not strange,
+        f"adapt returns the variants {', '.join(strange)}, which its description does not name: "
+        f"LearnerSpec(predictions=...).",
+    )
+
+
 def _tasks_apart(bench: Bench) -> None:
     learner = bench.trained()
     tasks, others = made_up_tasks(bench.kind, seed=5), made_up_tasks(bench.kind, seed=6)
@@ -458,6 +469,7 @@ CHECKS: dict[str, Callable[[Bench], None]] = {
     "predictions have the right shape and are finite": _predicts,
     "a curve has a predictor after each inner step": _curve_points,
     "genotypes, n_params and embedding have one row per task": _one_per_task,
+    "its variants are the predictions that it declares": _declares_predictions,
     "a task's predictions do not depend on other tasks": _tasks_apart,
     "the order of the query set does not matter": _query_order,
     "inductive predictions do not depend on other query examples": _inductive,

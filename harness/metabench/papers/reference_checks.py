@@ -95,6 +95,21 @@ def _strangers(reference: Reference, catalog: Catalog, suites: dict[str, Suite])
         for setting in sorted({reference.setting_of(row, column) for row in reference.rows}):
             if setting not in suite.settings:
                 yield f"{column.name}: the suite {suite.name} has no setting {setting!r}."
+        known = _evaluations(reference, suite, catalog)
+        if known is not None and column.evaluation not in (None, *known):
+            yield (
+                f"{column.name}: neither the suite {suite.name} nor a learner of the rows has "
+                f"{column.evaluation!r} as an evaluation or prediction."
+            )
+
+
+def _evaluations(reference: Reference, suite: Suite, catalog: Catalog) -> set[str] | None:
+    """What the rows may have besides the headline; None where a learner is not installed."""
+    learners = {row.learner for row in reference.rows if row.learner is not None}
+    if not learners <= catalog.learners.keys():
+        return None
+    predictions = {name for one in learners for name in catalog.learner(one).predictions}
+    return predictions | suite.evaluations.keys()
 
 
 def _numbers(reference: Reference) -> Iterator[str]:

@@ -287,7 +287,7 @@ def check_episodes(
         DataError: for too few classes or images, or several ways in regression.
         UsageError: when no network takes all sources.
     """
-    shapes = [*episode_shapes(spec, catalog).items()]
+    shapes = [*drawn_shapes(spec, catalog).items()]
     trains = spec.training.meta_steps and spec.weights is None
     phases = training_phases(spec, catalog) if trains else ()
     shapes += [("meta-train", phase.shape) for phase in phases if phase.shape is not None]
@@ -336,8 +336,16 @@ def learner_params(spec: RunSpec, catalog: Catalog) -> Any:
     return spec.learner.validated(learner.params_model(searched=spec.strategy is not None))
 
 
-def episode_shapes(spec: RunSpec, catalog: Catalog) -> Mapping[str, EpisodeShape]:
+def drawn_shapes(spec: RunSpec, catalog: Catalog) -> Mapping[str, EpisodeShape]:
     """Per split that the run draws from, the shape of its episodes."""
+    shapes = episode_shapes(spec, catalog)
+    if catalog.learner(spec.learner.name).trains:
+        return shapes
+    return {"meta-test": shapes["meta-test"]}
+
+
+def episode_shapes(spec: RunSpec, catalog: Catalog) -> Mapping[str, EpisodeShape]:
+    """Per split, the shape of the episodes of a training, and of the test."""
     if spec.weights is not None:
         return {"meta-test": spec.protocol.test_shape()}
     learner = catalog.learner(spec.learner.name)

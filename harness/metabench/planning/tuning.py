@@ -96,7 +96,8 @@ class TuningPlan(Grid):
         """What is tuned, by the path that a user gives it.
 
         Raises:
-            UsageError: when there is nothing to tune, or what would change the judge.
+            UsageError: when there is nothing to tune, or what would change the judge, and for the
+                seed of a sampler that draws nothing.
         """
         found = {
             name: Parameter(name, several(values, where=f"The sweep of {name}").values)
@@ -108,6 +109,11 @@ class TuningPlan(Grid):
                 "There is nothing to tune: no parameter has several values.",
                 hint="Give values or a range: --set learner.inner_lr=0.001,0.01 or "
                 "--set learner.inner_lr=1e-3..1e-1:log.",
+            )
+        if self.sampler_seed and self.picked_sampler == "grid":
+            raise UsageError(
+                f"The sampler's seed {self.sampler_seed} changes nothing: a grid draws no values.",
+                hint="Leave out --sampler-seed, or choose --sampler random or tpe.",
             )
         check_one_name_each((*self.set, *found))
         for name in found:

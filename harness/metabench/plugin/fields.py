@@ -111,6 +111,7 @@ _RULES: dict[str, tuple[Test, str]] = {
     ),
     "preset": (_is_named, "a mapping by the name of a parameter"),
     "trial": (_is_named, "a mapping by the name of a parameter"),
+    "predictions": (_are_texts, "a tuple of names"),
     "test_only": (_are_texts, "a tuple of names"),
     "deviations": (
         lambda value: _is_listed(value) and all(isinstance(one, SourceDeviation) for one in value),

@@ -135,6 +135,8 @@ class LearnerSpec(Spec):
         deviations: what it does otherwise than its source. Papers' tables and claims name them.
         suite_defaults: values that it brings for suites of others: a mapping by suite, in the form
             of a suite file, or the YAML file of one. A suite's own values for it win.
+        predictions: names of all further predictions that its adaptation may return
+            (:attr:`metabench.Adapted.variants`). Claims and papers' tables may name them.
         test_only: on what its meta-training does not depend, so that one training serves all
             values of it: names of its parameters, and of :data:`TEST_FACTS`.
     """
@@ -160,6 +162,7 @@ class LearnerSpec(Spec):
     preset: Mapping[str, Any] = field(default_factory=dict)
     deviations: tuple[SourceDeviation, ...] = ()
     suite_defaults: Mapping[str, Any] | Traversable | None = None
+    predictions: tuple[str, ...] = ()
     test_only: tuple[str, ...] = ()
 
     def params_model(self, *, searched: bool = False) -> type[BaseModel]:

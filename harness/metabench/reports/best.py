@@ -36,7 +36,8 @@ def mark(
 
     With ``adjusted``, each cell also has a ``family_mark``: ``worse`` if the p-value of its
     difference to the best, adjusted over all pairs of the group
-    (:func:`metabench.stats.families.adjust`), is below 0.05, and ``tied`` if not.
+    (:func:`metabench.stats.families.adjust`), is below 0.05, and ``tied`` if not, or if two seeds
+    give no such p-value.
     """
     rows, configs = [row for row, _ in pairs], [config for _, config in pairs]
     groups = comparable_groups(configs)
@@ -53,8 +54,8 @@ def mark(
             by_interval = partial(shared.tied, column)
             _enter(marks, column, cells, ordered, by_interval)
             if adjusted:
-                p_value = partial(shared.p_value, column)
-                _enter(family_marks, column, cells, ordered, _in_family(ordered, p_value))
+                difference = partial(shared.difference, column)
+                _enter(family_marks, column, cells, ordered, _in_family(ordered, difference))
     letters = _letters(groups)
     return [
         (_with(row, marks[i], family_marks[i], letters.get(i, "")), config)
@@ -93,28 +94,26 @@ def _of_group(ordered: Sequence[int], tied: _Compare) -> dict[int, Mark]:
     return found
 
 
-def _in_family(ordered: Sequence[int], p_value: Callable[[int, int], float | None]) -> _Compare:
+def _in_family(
+    ordered: Sequence[int], difference: Callable[[int, int], Difference | None]
+) -> _Compare:
     """Whether rows are tied by p-values that are adjusted over all of their pairs."""
-    n = len(ordered)
-    if count_pairs(n) > MOST_PAIRS:
 
-        def alone(first: int, second: int) -> bool | None:
-            p = p_value(first, second)
-            return None if p is None else adjust([p], n_configs=n).p_values[0] >= ALPHA
+    def ties(pairs: Iterable[tuple[int, int]]) -> dict[frozenset[int], bool]:
+        every = ((pair, difference(*pair)) for pair in pairs)
+        found = {frozenset(pair): one for pair, one in every if one is not None}
+        adjusted = adjust(
+            [one.p_two_sided() for one in found.values()],
+            seeds=[one.n_seeds for one in found.values()],
+            n_configs=len(ordered),
+        )
+        shown = (p is not None and p < ALPHA for p in adjusted.p_values)
+        return {pair: not apart for pair, apart in zip(found, shown, strict=True)}
 
-        return alone
-
-    @cache
-    def family() -> dict[frozenset[int], float]:
-        every = ((pair, p_value(*pair)) for pair in combinations(ordered, 2))
-        raw = {frozenset(pair): p for pair, p in every if p is not None}
-        return dict(zip(raw, adjust([*raw.values()], n_configs=n).p_values, strict=True))
-
-    def tied(first: int, second: int) -> bool | None:
-        p = family().get(frozenset((first, second)))
-        return None if p is None else p >= ALPHA
-
-    return tied
+    if count_pairs(len(ordered)) > MOST_PAIRS:
+        return lambda first, second: ties([(first, second)]).get(frozenset((first, second)))
+    family = cache(lambda: ties(combinations(ordered, 2)))
+    return lambda first, second: family().get(frozenset((first, second)))
 
 
 def _like_the_best(cells: dict[int, TableCell], found: dict[int, Mark], position: int) -> bool:
@@ -158,18 +157,14 @@ class _Sharing:
         Raises:
             UsageError: when both have several seeds and scipy is not installed.
         """
-        found = self._difference(column, first, second)
+        found = self.difference(column, first, second)
         if found is None:
             return None
         low, high = found.interval()
         return low <= 0 <= high
 
-    def p_value(self, column: str, first: int, second: int) -> float | None:
-        """The two-sided p-value of the difference, not adjusted; None and errors as above."""
-        found = self._difference(column, first, second)
-        return None if found is None else found.p_two_sided()
-
-    def _difference(self, column: str, first: int, second: int) -> Difference | None:
+    def difference(self, column: str, first: int, second: int) -> Difference | None:
+        """The difference of two rows, by position, in a column; None where there is none."""
         pair = first, second
         left, right = (self._configs[i] for i in pair)
         if pair not in self._shared:

@@ -39,6 +39,7 @@ class PlanEntry(BaseModel):
     budget: str = Field(max_length=60)
     learner: str = Field(max_length=60)
     seed: int = Field(ge=0, lt=2**31)
+    config: str = Field(default="", max_length=60)  # which older plans do not have
     meta_steps: int = Field(ge=0, lt=2**53)
     meta_batch: int = Field(ge=0, lt=2**53)
     n_episodes: int = Field(ge=0, lt=2**53)
@@ -120,6 +121,7 @@ def _entry(planned: PlannedRun, out: Path) -> PlanEntry:
         budget=spec.budget,
         learner=spec.learner.name,
         seed=spec.seed,
+        config=spec.config_id,
         meta_steps=spec.training.meta_steps,
         meta_batch=spec.training.meta_batch,
         n_episodes=spec.protocol.episodes * len(spec.sources),

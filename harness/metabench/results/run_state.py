@@ -32,6 +32,7 @@ class RunState:
         state: planned, running, interrupted, failed or done.
         run_id: digest of its spec.
         suite: of the run, as its setting, budget, learner and seed.
+        config: what other seeds have in common with it, as a digest; "" where it is not known.
         metric: of the headline; None of a planned run.
         steps: meta-steps done, as of the last logged point.
         meta_steps: all meta-steps.
@@ -55,6 +56,7 @@ class RunState:
     budget: str
     learner: str
     seed: int
+    config: str = ""
     metric: MetricFacts | None = None
     steps: int = 0
     meta_steps: int
@@ -131,6 +133,7 @@ def read_run_state(folder: Path) -> RunState:
         budget=spec.budget,
         learner=spec.learner.name,
         seed=spec.seed,
+        config=spec.config_id,
         metric=record.metric,
         steps=spec.training.meta_steps if done else min(curve.step, spec.training.meta_steps),
         meta_steps=spec.training.meta_steps,

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shlex
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -325,7 +327,7 @@ class RunStore:
 
 
 def require_outside_of_runs(folder: Path) -> None:
-    """Refuse a results folder that is a run, or in one.
+    """Refuse a results folder that is a run, or in one, or where another one has its runs.
 
     Raises:
         UsageError: it is.
@@ -335,6 +337,20 @@ def require_outside_of_runs(folder: Path) -> None:
     if run is not None:
         where = "is" if run == here else "is in"
         raise UsageError(f"{folder} {where} the folder of a run.", hint="Choose another --out.")
+    above = next((one.parent for one in (here, *here.parents) if _has_runs_of_a_setting(one)), None)
+    if above is not None:
+        raise UsageError(
+            f"{folder} is where the results folder {above} has its runs.",
+            hint=f"Give --out {shlex.quote(str(above))}, or a folder outside of it.",
+        )
+
+
+def _has_runs_of_a_setting(folder: Path) -> bool:
+    """Whether :meth:`RunStore.of` has put runs of a suite and setting into a folder."""
+    if folder.name.count("@") != 1:
+        return False
+    runs = (file.parent.name for file in folder.glob("*/*/run.json"))
+    return any(re.fullmatch(r"[0-9a-f]{16}", run_id) for run_id in runs)
 
 
 def require_writable(folder: Path) -> None:

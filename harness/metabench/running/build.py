@@ -12,6 +12,7 @@ import torch
 from metabench.errors import DataError
 from metabench.planning.compatibility import (
     common_task,
+    drawn_shapes,
     episode_shapes,
     steps_at_test,
     training_conditions,
@@ -102,7 +103,7 @@ def build(
     learner_spec = catalog.learner(spec.learner.name)
     loaded, sources = open_sources(spec, catalog, device=device)
     task = common_task(spec, loaded)
-    shapes = episode_shapes(spec, catalog)
+    shapes, drawn = episode_shapes(spec, catalog), drawn_shapes(spec, catalog)
 
     def sampler(split: str, *, seed: int) -> EpisodeSampler:
         shape = spec.protocol.val_shape() if split == "meta-val" else shapes[split]
@@ -132,9 +133,9 @@ def build(
         task=task,
         space=space,
         phases=_phases(spec, catalog, sources, task=task, device=device)
-        if spec.weights is None
+        if "meta-train" in drawn
         else (),
-        validate=meta_val() if "meta-val" in shapes else None,
+        validate=meta_val() if "meta-val" in drawn else None,
         meta_val=meta_val,
         test=sampler("meta-test", seed=episode_seed),
         normalization=_normalization(spec, learner_spec, space),

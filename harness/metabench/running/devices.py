@@ -46,6 +46,25 @@ def pick_device(name: str) -> str:
     return str(device)
 
 
+def check_lent(name: str, *, executor: str) -> None:
+    """Refuse a device that an executor on other machines cannot mean.
+
+    There, CUDA counts the GPUs that a run is lent, from 0: a number of this machine says nothing.
+
+    Args:
+        name: the value of ``--device``.
+        executor: its name.
+
+    Raises:
+        UsageError: for all but ``auto``, ``cpu`` and ``cuda``.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(
+            f"--device {name!r} is none that the executor {executor} can give to a run.",
+            hint="Use auto, cpu or cuda; which of its GPUs a run is lent, the cluster decides.",
+        )
+
+
 def prepare(device: torch.device, threads: int) -> None:
     """Set this process up for computing runs on a device, with so many CPU threads."""
     import torch

@@ -49,6 +49,7 @@ def _learners() -> Iterator[LearnerSpec]:
         conditions="metabench_plugins.learners.parts.conditions:of_reptile",
         train_shape="metabench_plugins.learners.reptile:train_shape",
         steps_at_test="metabench_plugins.learners.metanas.params:steps_at_test",
+        predictions=("pruned",),  # on a searched network
         reference="Nichol, Achiam and Schulman, 2018",
     )
     yield LearnerSpec(
@@ -136,6 +137,13 @@ def _learners() -> Iterator[LearnerSpec]:
         networks={"classification": "darts:soft-pruning"},
         adds_loss_terms=True,
         one_task=True,
+        predictions=(
+            "pruned",
+            "pruned-soft",
+            "train-statistics",
+            "pruned-train-statistics",
+            "pruned-soft-train-statistics",
+        ),
         reference="Liu, Simonyan and Yang, ICLR 2019",
     )
     yield LearnerSpec(
@@ -264,6 +272,7 @@ def _searching() -> Iterator[LearnerSpec]:
             train_shape="metabench_plugins.learners.reptile:train_shape",
             networks=_networks("metanas", strategy),
             steps_at_test="metabench_plugins.learners.metanas.params:steps_at_test",
+            predictions=("pruned",),
             reference=metanas,
         )
     yield LearnerSpec(
@@ -357,6 +366,7 @@ def _of_tnas() -> Iterator[LearnerSpec]:
         searches=True,
         networks=_networks("tnas", "darts"),
         adds_loss_terms=True,
+        predictions=("supernet",),
         reference="Lian et al., T-NAS, ICLR 2020",
     )
     yield tnas

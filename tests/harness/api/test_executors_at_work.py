@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from metabench.api.executing import executor_of
+from metabench.api.executing import HowToRun, check, executor_of
 from metabench.api.running import execute
 from metabench.errors import PluginError, UsageError
 from metabench.planning.plan import RunRequest, plan
@@ -74,3 +75,27 @@ def test_what_is_no_executor_is_refused(factory: Any, said: str) -> None:
     with pytest.raises(PluginError) as caught:
         executor_of(spec_of(factory), {}, jobs=None)
     assert caught.value.message.startswith(said)
+
+
+@pytest.mark.parametrize("device", ["cuda:1", "cuda:0", "gpu", "mps"])
+def test_executors_on_other_machines_take_no_device_of_this_one(
+    catalog: Catalog, planned: list[Any], tmp_path: Path, device: str
+) -> None:
+    """A job counts the GPUs that it is lent from 0, and has one: cuda:1 would fail in the queue."""
+    remote = [name for name, spec in catalog.executors.items() if spec.remote]
+    assert {"ray", "slurm"} <= {*remote}
+
+    def made(name: str, asked: str) -> str:
+        working = replace(catalog.executor(name), factory=lambda params: lambda *_, **__: [])
+        only = replace(catalog, executors={name: working})
+        how = HowToRun(out=tmp_path / "R", executor=name, device=asked)
+        return check(planned, how, only)[1]
+
+    for name in remote:
+        with pytest.raises(UsageError) as caught:
+            made(name, device)
+        assert caught.value.message == (
+            f"--device {device!r} is none that the executor {name} can give to a run."
+        )
+        assert "auto, cpu or cuda" in caught.value.hint
+        assert [made(name, one) for one in ("auto", "cpu", "cuda")] == ["auto", "cpu", "cuda"]

@@ -26,6 +26,23 @@ TUNE = ["tune", "--learner", "maml", "--suite", "toy-regression"]
         ([*TUNE, "--time-limit", "0s"], "--time-limit 0s leaves no time.", "above 0"),
         (["compare", "a", "b", "--difference", "-1"], "--difference -1 is not above 0.", "size"),
         (["compare", "a", "b", "--difference", "0"], "--difference 0 is not above 0.", "size"),
+        (["compare", ".", "..", "R"], ". and .. are folders, so nothing is looked up in R.", "two"),
+        (["export", ".", "R"], ". is a folder, so nothing is looked up in R.", "Name one"),
+        (
+            [*BASE[:-2], "--no-probe"],
+            "--no-probe goes with --dry-run, which is not given.",
+            "add --dry-run",
+        ),
+        (
+            ["reproduce", "m-nas/table-1", "--dry-run", "--yes"],
+            "--yes answers a question that --dry-run does not ask.",
+            "Leave out --yes",
+        ),
+        (
+            [*TUNE, "--set", "learner.inner_lr=0.1,0.2", "--sampler-seed", "1", "--dry-run"],
+            "The sampler's seed 1 changes nothing: a grid draws no values.",
+            "--sampler random or tpe",
+        ),
     ],
 )
 def test_a_list_is_given_once_and_no_option_is_empty(
@@ -128,6 +145,21 @@ def test_a_run_is_no_results_folder(tmp_path: Path) -> None:
         assert refused.exit_code == 2
         assert f"{out} {where} the folder of a run." in " ".join(refused.stderr.split())
         assert [*tmp_path.iterdir()] == [tmp_path / "run.json"]
+
+
+@pytest.mark.parametrize("below", ["toy@10-shot", "toy@10-shot/maml", "toy@10-shot/maml/new"])
+def test_a_results_folder_is_not_among_the_runs_of_another(tmp_path: Path, below: str) -> None:
+    run = tmp_path / "R" / "toy@10-shot" / "maml" / "0123456789abcdef"
+    run.mkdir(parents=True)
+    assert CliRunner().invoke(app, [*BASE, "--out", str(tmp_path / "R" / below)]).exit_code == 0
+    (run / "run.json").write_text("{}")
+    refused = CliRunner().invoke(app, [*BASE, "--out", str(tmp_path / "R" / below)])
+    assert refused.exit_code == 2
+    said = " ".join(refused.stderr.split())
+    assert f"{tmp_path / 'R' / below} is where the results folder {tmp_path / 'R'} has its" in said
+    assert f"Give --out {tmp_path / 'R'}," in said
+    for other in ("R", "R/further", "toy@10-shot"):
+        assert CliRunner().invoke(app, [*BASE, "--out", str(tmp_path / other)]).exit_code == 0
 
 
 def test_a_relative_folder_is_looked_for_where_the_command_is_given(

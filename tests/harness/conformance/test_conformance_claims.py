@@ -8,6 +8,8 @@ from conformance_specs import CLAIMS, assert_fails, outcomes
 from metabench.plugin.catalog import Catalog
 
 NAMED = "its settings, budgets and columns are those of its suites"
+EVALUATED = "its evaluations are those of its suites and learners"
+PARAMS = "the parameters of its learners are valid"
 
 
 @pytest.mark.parametrize(
@@ -17,6 +19,37 @@ NAMED = "its settings, budgets and columns are those of its suites"
         ("10-shot", "10-shots", NAMED, "Unknown setting '10-shots' of suite toy-regression."),
         ("setting:", "budget: papr\n    setting:", NAMED, "Unknown budget 'papr'"),
         ("setting:", "columns: [harmonic]\n    setting:", NAMED, "Unknown column 'harmonic'"),
+        (
+            "setting:",
+            "evaluation: extrapolatoin\n    setting:",
+            EVALUATED,
+            "Unknown evaluation or prediction 'extrapolatoin' of learner maml on suite "
+            "toy-regression. Did you mean extrapolation?",
+        ),
+        (
+            "right: [reptile]",
+            "baseline: haedline",
+            EVALUATED,
+            "'haedline' of learner maml on suite toy-regression. Did you mean headline?",
+        ),
+        (  # a prediction of another learner
+            "setting:",
+            "evaluation: pruned\n    setting:",
+            EVALUATED,
+            "Unknown evaluation or prediction 'pruned' of learner maml on suite toy-regression.",
+        ),
+        (
+            "reptile",
+            "{learner: reptile, params: {inner_setps: 1}}",
+            PARAMS,
+            "Unknown parameter 'inner_setps' of learner reptile. Did you mean inner_steps",
+        ),
+        (
+            "[maml]",
+            "[{learner: maml, params: {order: secnod}}]",
+            PARAMS,
+            "order",
+        ),
     ],
 )
 def test_broken_claims_fail_their_check(
@@ -34,6 +67,10 @@ def test_broken_claims_fail_their_check(
         ("reptile", "reptlie"),
         ("reptile", "{learner: reptile, network: resnet21}"),
         ("reptile", "{learner: reptile, strategy: soft-prune}"),
+        (  # whose predictions are not known
+            "[maml]\n    relation: better\n    right: [reptile]",
+            "[malm]\n    relation: better\n    evaluation: prunned\n    baseline: headline",
+        ),
     ],
 )
 def test_what_no_plugin_provides_is_a_warning(

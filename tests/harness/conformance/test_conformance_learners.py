@@ -231,6 +231,11 @@ BROKEN_LEARNERS = [
     (_returning(embedding=[[0.0]] * 3), ROWS, "as embedding, returned a list; it must be a tensor"),
     (_returning(variants={"a": 3}), ROWS, "in curve or variants, returned a int"),
     (_returning(variants={"a": lambda x: x[:, :1]}), ROWS, "it predicts torch.float32 of shape"),
+    (
+        _returning(variants={"twice": lambda x: x[..., :1]}),
+        "its variants are the predictions that it declares",
+        "adapt returns the variants twice, which its description does not name",
+    ),
     (Exits, "meta_step returns finite scalars", "SystemExit: 3 (test_conformance_learners.py"),
     (Stateless, "meta_step changes the state", "state_dict returned a NoneType"),
     (Unwritable, "meta_step changes the state", "holds a function at made"),

@@ -166,6 +166,7 @@ def test_a_sound_table_has_no_problems(tmp_path, catalog):
         (("53.94 ± 1.45", "153.94 ± 1.45"), "more than 100 %"),
         (("suite: multidataset, source: fungi", "suite: many, source: fungi"), "suite 'many'"),
         (("source: fungi", "source: ferns"), "no source 'ferns'"),
+        (("source: fungi", "source: fungi, evaluation: prunned"), "has 'prunned' as an evaluation"),
         (("5w1s", "6w1s"), "no setting '6w1s'"),
         (("metric:", "budget: huge\nmetric:"), "no budget 'huge'"),
         (("metric:", "substitutes: {few: multidataset}\nmetric:"), "suite 'few'"),

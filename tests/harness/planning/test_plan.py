@@ -1,12 +1,15 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from metabench.errors import DataError, UsageError
-from metabench.planning.compatibility import _hint_on_shapes
+from metabench.planning.compatibility import _hint_on_shapes, episode_shapes
 from metabench.planning.overrides import parse_changes
 from metabench.planning.plan import PlannedRun, RunRequest, plan
 from metabench.plugin.catalog import Catalog
+from metabench.running.build import build
 
 
 def toy(catalog: Catalog, **changes: object) -> list[PlannedRun]:
@@ -297,6 +300,26 @@ def test_data_too_small_for_the_episodes_is_refused(
         )
     assert caught.value.exit_code == 3
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "changes", [{"train_queries": 30}, {"ways": 25, "selection": "meta-val"}, {"val_queries": 30}]
+)
+def test_what_is_not_trained_needs_the_data_of_its_test_alone(
+    catalog: Catalog, changes: dict[str, object]
+) -> None:
+    values = {"suite": "omniglot", "data": "synthetic", "budget": "smoke"}
+    untrained = [name for name, spec in catalog.learners.items() if not spec.trains]
+    fitting = [n for n in untrained if "classification" in catalog.learner(n).kinds]
+    assert "nearest-centroid" in fitting
+    for name in fitting:
+        (run,) = toy(catalog, learners=(name,), changes={"protocol": changes}, **values)
+        built = build(run.spec, catalog, device=torch.device("cpu"))
+        assert (built.phases, built.validate) == ((), None)
+        assert len(built.test.batch(np.arange(1)).query.y) == 1
+        assert built.train_shape == episode_shapes(run.spec, catalog)["meta-train"]
+    with pytest.raises(DataError, match="classes in meta-test"):
+        toy(catalog, learners=tuple(fitting), changes={"protocol": {"ways": 50}}, **values)
 
 
 def test_a_learner_that_trains_on_other_shapes_is_asked_for_its_own(catalog: Catalog) -> None:

@@ -123,6 +123,7 @@ def _compare(
         blocks = own_scores(mine)
     _require_episodes([blocks[source].shape for source in weights])
     value = sign * (claim.value or 0.0)
+    _require_enough_seeds(claim, mine.n_seeds, 0)
     seedless = (mine.seedless, False)
     number = contrast(blocks, weights=weights, value=value, seedless=seedless)
     return replace(pair, difference=number)
@@ -149,9 +150,7 @@ def _with_learner(
     reason, wanted = seeds_wanted(left, right)
     if reason:
         raise _NoNumberError("undecided", f"{reason}; {wanted[0].lower()}{wanted[1:].rstrip('.')}")
-    n_pairs = len(claim.columns) * len(claim.left) * len(claim.right)
-    if reason := adjusted_too_far(left.n_seeds, right.n_seeds, n_pairs=n_pairs):
-        raise _NoNumberError("undecided", reason)
+    _require_enough_seeds(claim, left.n_seeds, right.n_seeds)
     shared = shared_scores(left, right)
     if not min(len(shared.keys[source]) for source in weights):
         raise _NoNumberError("not comparable", "the two sides were not tested on the same episodes")
@@ -160,6 +159,13 @@ def _with_learner(
     number = contrast(shared.left, shared.right, weights=weights, seedless=shared.seedless)
     scope = _scope(claim, left, right)
     return replace(pair, difference=number, scope=scope, reason=shared.left_out)
+
+
+def _require_enough_seeds(claim: Claim, left: int, right: int) -> None:
+    """Require more than two seeds of a claim that has several pairs."""
+    n_pairs = len(claim.columns) * len(claim.left) * max(1, len(claim.right))
+    if reason := adjusted_too_far(left, right, n_pairs=n_pairs):
+        raise _NoNumberError("undecided", reason)
 
 
 def _configuration_of(party: Party, found: Found) -> Configuration:

@@ -131,7 +131,8 @@ class Adapted:
         own_genotypes: the genotype that each task decoded to, where the learner may predict with
             another one, such as the nearest of those that it has trained.
         variants: other predictors of the same adaptation, by name, such as ``pruned``. Each is
-            scored on the headline's queries and shown in a table of its own.
+            scored on the headline's queries and shown in a table of its own. The description of
+            the learner names them all (``predictions``).
     """
 
     predict: Predictor

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any
 
 from metabench.plugin.contracts.learner import QUERY_LOSS
-from metabench.render.figures.palette import learner_styles
+from metabench.render.figures.palette import Style, learner_style, learner_styles
 from metabench.render.page_policy import page_policy
 from metabench.render.status_text import counts_text, left_text, place_text, run_texts
 from metabench.results.overview import Overview
@@ -47,17 +47,17 @@ def live_values(overview: Overview, *, since: int = 0) -> dict[str, Any]:
         since: the ``now`` of an earlier answer; curves that have not changed since are left out.
     """
     runs = sorted(overview.runs, key=lambda run: (run.kind[:3], STATES.index(run.state)))
-    style = learner_styles({run.learner: run.learner for run in runs})
     groups, changed = [], {0}
     for _, group in groupby(runs, key=lambda run: run.kind[:3]):
         members = list(group)
         drawn = members[:MOST_CURVES]
         alike = Counter((run.learner, run.seed) for run in members)
+        style = _styles(drawn)
         times = {run.folder: _changed(run) for run in drawn}
         changed |= set(times.values())
         entries = []
         for run in members:
-            look = style[run.learner]
+            look = style.get((run.learner, run.config)) or learner_style(run.learner)
             entry = {
                 **run_texts(overview, run),
                 "learner": _name(run, alone=alike[run.learner, run.seed] == 1),
@@ -90,6 +90,16 @@ def live_values(overview: Overview, *, since: int = 0) -> dict[str, Any]:
         "groups": groups,
         "problems": [plain(problem) for problem in overview.problems],
     }
+
+
+def _styles(runs: Iterable[RunState]) -> dict[tuple[str, str], Style]:
+    """How each configuration is drawn: as in figures, those of a learner share its color.
+
+    It does not depend on the order of the runs, which changes while they go on.
+    """
+    configs = sorted({(run.learner, run.config) for run in runs})
+    styles = learner_styles({" ".join(config): config[0] for config in configs})
+    return dict(zip(configs, styles.values(), strict=True))
 
 
 def _name(run: RunState, *, alone: bool) -> str:

@@ -30,7 +30,7 @@ from metabench.results.paired_scores import (
 )
 from metabench.results.reading import FinishedRun
 from metabench.stats import Difference, contrast
-from metabench.stats.families import MOST_PAIRS, adjust, count_pairs
+from metabench.stats.families import MOST_PAIRS, Adjusted, adjust, count_pairs
 from metabench.text import counted
 
 Entry = tuple[Row, Configuration]
@@ -126,9 +126,15 @@ def _of_group(group: Group) -> Differences | None:
         notes.append(
             "With one seed, the intervals hold for these trained networks, not for the learners."
         )
-    p_values, adjustment = _adjusted(
+    tests = _p_values(
         [by_column for *_, by_column in compared], [config for _, config, _ in compared], columns
     )
+    reason = tests[overall].untested
+    if reason and None in tests[overall].p_values[: len(compared)]:
+        notes.append(
+            f"{reason[0].upper()}{reason[1:]}. The p-values would be too small, so these "
+            "differences have none and do not count."
+        )
     return Differences(
         suite=spec.suite,
         setting=spec.setting,
@@ -142,22 +148,22 @@ def _of_group(group: Group) -> Differences | None:
             Against(
                 row=row,
                 by_column=by_column,
-                p=p_values[overall][i],
-                p_by_column={column: p_values[column][i] for column in columns},
+                p=tests[overall].p_values[i],
+                p_by_column={column: tests[column].p_values[i] for column in columns},
             )
             for i, (row, _, by_column) in enumerate(compared)
         ),
-        adjustment=adjustment,
+        adjustment=tests[overall].words,
         notes=tuple(filter(None, notes)),
     )
 
 
-def _adjusted(
+def _p_values(
     with_best: Sequence[Mapping[str, Difference]],
     others: Sequence[Configuration],
     columns: Sequence[str],
-) -> tuple[dict[str, Sequence[float]], str]:
-    """The p-values of the pairs with the best, adjusted over all pairs, and how, in words.
+) -> dict[str, Adjusted]:
+    """The p-values of the pairs with the best, adjusted over all pairs.
 
     Args:
         with_best: the differences of each of ``others`` to the best.
@@ -165,16 +171,12 @@ def _adjusted(
         columns: each is a family.
 
     Returns:
-        By column, a p-value for each of ``others``.
+        By column, p-values for each of ``others``, before those of further pairs.
     """
     k = len(others) + 1
     few = count_pairs(k) <= MOST_PAIRS
     family = [*with_best, *(_differences_of_pairs(others, columns) if few else ())]
-    found = {
-        column: adjust([two_sided(one[column]) for one in family], n_configs=k)
-        for column in columns
-    }
-    return {column: one.p_values for column, one in found.items()}, found[columns[0]].words
+    return {column: adjusted([one[column] for one in family], n_configs=k) for column in columns}
 
 
 def _differences_of_pairs(
@@ -220,8 +222,13 @@ def by_column(shared: Shared, columns: Sequence[str]) -> dict[str, Difference]:
     }
 
 
-def two_sided(difference: Difference) -> float:
-    """The p-value of a difference from 0, not adjusted."""
-    if difference.standard_error == 0:
-        difference.interval()  # says here that it needs scipy, not while the page is written
-    return difference.p_two_sided()
+def adjusted(differences: Sequence[Difference], *, n_configs: int) -> Adjusted:
+    """The p-values of differences from 0, adjusted for all pairs of so many configurations."""
+    for difference in differences:
+        if difference.standard_error == 0:
+            difference.interval()  # says here that it needs scipy, not while the page is written
+    return adjust(
+        [one.p_two_sided() for one in differences],
+        seeds=[one.n_seeds for one in differences],
+        n_configs=n_configs,
+    )

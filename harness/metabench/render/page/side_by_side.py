@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from metabench.render.page.differences import (
     Entry,
     Group,
+    adjusted,
     by_column,
     comparable_entries,
     overall_and_columns,
     share,
-    two_sided,
 )
 from metabench.render.page.values import EpisodeOfTwo, Line, PairOfSides, Side, SideBySide
 from metabench.results.comparable_curves import COMMON, Series, training_curves
@@ -24,7 +24,7 @@ from metabench.results.paired_scores import Shared
 from metabench.results.reading import FinishedRun
 from metabench.results.training_curve import LOSS
 from metabench.stats import Blocks
-from metabench.stats.families import MOST_PAIRS, adjust, count_pairs
+from metabench.stats.families import MOST_PAIRS, count_pairs
 
 MOST_SIDES = 24
 """Configurations of a group that can be chosen, the best: 276 pairs."""
@@ -61,8 +61,8 @@ def _of_group(group: Group) -> SideBySide | None:
     if not shared:
         return None
     differences = {pair: by_column(both, columns) for pair, both in shared.items()}
-    raw = [two_sided(columns_of[overall]) for columns_of in differences.values()]
-    p_values = adjust(raw, n_configs=len(entries)).p_values
+    of_overall = [columns_of[overall] for columns_of in differences.values()]
+    p_values = adjusted(of_overall, n_configs=len(entries)).p_values
     number = _numbers([config for _, config in shown])
     return SideBySide(
         suite=spec.suite,

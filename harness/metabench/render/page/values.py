@@ -18,14 +18,15 @@ class Against:
     Attributes:
         row: the configuration.
         by_column: its number minus the best's; without a column in which they share no episode.
-        p: two-sided, of the overall difference, adjusted over all pairs of the configurations.
+        p: two-sided, of the overall difference, adjusted over all pairs of the configurations; None
+            where two seeds would make it too small.
         p_by_column: the same of every column.
     """
 
     row: Row
     by_column: Mapping[str, Difference]
-    p: float
-    p_by_column: Mapping[str, float]
+    p: float | None
+    p_by_column: Mapping[str, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ class Differences:
         overall: the column that decides which is the best.
         columns: all of them, the overall one first.
         others: the largest disadvantage last.
-        adjustment: how their p-values are adjusted, in words.
+        adjustment: how their p-values are adjusted, in words; "" where they have none.
         notes: what a reader must know, in sentences.
     """
 
@@ -168,14 +169,15 @@ class PairOfSides:
         left: the better one.
         right: the other one.
         by_column: left minus right.
-        p: two-sided, of the overall difference, adjusted over all pairs of the group.
+        p: two-sided, of the overall difference, adjusted over all pairs of the group; None where
+            two seeds would make it too small.
         episodes: those that differ most.
     """
 
     left: int
     right: int
     by_column: Mapping[str, Difference]
-    p: float
+    p: float | None
     episodes: tuple[EpisodeOfTwo, ...]
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 from claim_factory import add, claim, genotypes, one
 
 from metabench.planning.runspec import Training
@@ -71,12 +73,32 @@ def test_two_seeds_decide_no_claim_with_several_pairs(tmp_path: Path) -> None:
 
 def test_two_runs_of_a_learner_without_training_are_no_two_seeds(tmp_path: Path) -> None:
     untrained = Training(meta_steps=0, meta_batch=4)
-    for seed in (0, 1):
+    for seed in (0, 1, 2):
         add(tmp_path, "mnas", level=0.6, seed=seed)
-        for learner in ("maml", "hsml"):
+        for learner in ("maml", "hsml") if seed else ():
             add(tmp_path, learner, level=0.5, seed=seed, space=None, training=untrained)
     found = one(tmp_path, claim(right=["maml", "hsml"]))
     assert found.said == "supported"
+
+
+@pytest.mark.parametrize(
+    "against", [{"right": ["maml"]}, {"right": (), "value": 0.2}, {"right": (), "value": 0.9}]
+)
+@pytest.mark.parametrize(("seeds", "decided"), [(2, False), (3, True)])
+def test_two_seeds_against_a_side_without_seeds_decide_none_either(
+    tmp_path: Path, against: dict[str, Any], seeds: int, decided: bool
+) -> None:
+    for seed in range(seeds):
+        add(tmp_path, "mnas", level=0.6, seed=seed)
+    add(tmp_path, "maml", level=0.5, space=None, training=Training(meta_steps=0, meta_batch=4))
+    two = one(tmp_path, claim(**against, columns=["bird", "texture"]))
+    assert (two.verdict != "undecided") == decided
+    assert {pair.reason for pair in two.pairs} == (
+        {""}
+        if decided
+        else {"with 2 seeds, intervals adjusted for 2 pairs are too narrow: it takes at least 3"}
+    )
+    assert one(tmp_path, claim(**against)).verdict != "undecided"  # one pair is not adjusted
 
 
 def test_two_seeds_against_more_decide_nothing(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from state_factory import at_work, make_plan, write_going
 
 from metabench.errors import DataError
 from metabench.planning.runspec import Training
+from metabench.render.figures.palette import learner_style
 from metabench.render.live import MOST_CURVES, MOST_POINTS, live_page, live_values
 from metabench.render.live.service import LiveService
 from metabench.results.overview import OverviewReader
@@ -48,6 +49,33 @@ def test_the_page_is_told_what_the_terminal_is_told(folder):
     assert len({run["key"] for run in group["runs"]}) == 3
     assert len({(run["color"], run["dash"]) for run in group["runs"]}) == 3
     json.dumps(values, allow_nan=False)
+
+
+def test_configurations_of_a_learner_are_told_apart_as_in_figures(tmp_path):
+    """They share its color and have lines of their own; seeds of one share both."""
+    configs = {"slow": ("maml", 0.1), "fast": ("maml", 0.2), "other": ("anil", 0.1)}
+    specs = {
+        (name, seed): make_spec(learner, training=LONG, params={"inner_lr": rate}, seed=seed)
+        for name, (learner, rate) in configs.items()
+        for seed in range(3)
+    }
+    waiting = [spec for (_, seed), spec in specs.items() if seed == 2]
+    for spec in specs.values():
+        if spec not in waiting:
+            write_going(tmp_path, spec, POINTS)
+    write_going(tmp_path, make_spec("maml", training=LONG, setting="5w5s"), POINTS)
+    with announced(make_plan(*waiting), tmp_path):
+        one, five = values_of(tmp_path)["groups"]
+    drawn = {run["key"].rpartition("/")[2]: (run["color"], run["dash"]) for run in one["runs"]}
+    looks = {name: {drawn[specs[name, seed].run_id] for seed in range(3)} for name in configs}
+    assert {len(seen) for seen in looks.values()} == {1}
+    (slow,), (fast,), (other,) = looks.values()
+    assert len({slow, fast, other}) == 3
+    own = learner_style("maml").color, ""
+    assert own in (slow, fast)
+    assert slow[0] == fast[0]
+    (alone,) = five["runs"]
+    assert (alone["color"], alone["dash"]) == own
 
 
 def test_only_curves_that_have_changed_are_sent_again(folder):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -13,11 +15,14 @@ from result_factory import PROVENANCE, make_spec
 from metabench.render.page import differences
 from metabench.render.page.differences import find_differences
 from metabench.render.page.html import render_page
+from metabench.render.page.html.stored import stored
+from metabench.render.page.side_by_side import find_side_by_side
 from metabench.render.page.values import Differences, Page
+from metabench.reports.build import build_report
 from metabench.results.configurations import configurations
 from metabench.results.episode_files import Episodes
 from metabench.results.paired_scores import shared_scores
-from metabench.results.reading import FinishedRun
+from metabench.results.reading import FinishedRun, Results
 from metabench.results.schema import RunRecord
 from metabench.stats import contrast, families, holm
 
@@ -91,6 +96,40 @@ def test_the_family_is_every_pair(monkeypatch):
     for against in found.others:
         names = frozenset({against.row.learner, found.best.learner})
         assert against.p == pytest.approx(min(1.0, 6 * p_of[names]))
+
+
+def test_two_seeds_have_no_p_value_and_the_caption_says_why():
+    """Adjusted for three pairs it would be too small, so nothing is called different by it."""
+    rng = np.random.default_rng(4)
+    runs = [
+        make_run(f"learner-{i}", 10 * i + rng.normal(size=N), seed=seed)
+        for i in range(3)
+        for seed in range(2)
+    ]
+    found = only(runs)
+    assert [(against.p, against.p_by_column) for against in found.others] == [
+        (None, {"sine": None})
+    ] * 2
+    (group,) = find_side_by_side(runs)
+    assert [pair.p for pair in group.pairs] == [None] * 3
+    page = Page(title="x", tables=(), papers=(), differences=(found,), sides=(group,))
+    text = render_page(page)
+    assert (
+        "With 2 seeds, intervals adjusted for 3 pairs are too narrow: each side needs at least 3. "
+        "The p-values would be too small, so these differences have none and do not count."
+    ) in text
+    assert "p is for" not in text
+    assert '<td class="number apart"' not in text
+    assert zlib.decompress(base64.b64decode(stored(page))).count(b'"p":""') == 3
+
+    (table,) = build_report(Results(tuple(runs), (), ()), adjusted=True).tables
+    marks = {row.learner: row.cells["sine"] for row in table.rows}
+    assert [marks[f"learner-{i}"].family_mark for i in range(3)] == ["best", "tied", "tied"]
+    assert [marks[f"learner-{i}"].mark for i in (1, 2)] == ["worse", "worse"]  # by 95 % each
+
+    one_pair = only([run for run in runs if run.record.spec.learner.name != "learner-2"])
+    assert one_pair.others[0].p < 0.05
+    assert "have none" not in " ".join(one_pair.notes)
 
 
 def test_seeds_and_degrees_of_freedom_are_those_of_each_row():

@@ -336,9 +336,9 @@ def degrees(difference: Difference) -> str:
     return degrees_of_freedom_in_words(difference.degrees)
 
 
-def side(p: float) -> str:
+def side(p: float | None) -> str:
     """Whether a difference counts, by its adjusted p-value: ``apart``, else ``open``."""
-    return "apart" if p < ALPHA else "open"
+    return "apart" if p is not None and p < ALPHA else "open"
 
 
 def metric_of(table: Table) -> str:

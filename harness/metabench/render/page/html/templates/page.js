@@ -361,7 +361,10 @@ function sideBySide(group, left, right) {
     });
     const title = `Left minus right in ${group.differences}, ${group.better === "larger" ? "more" : "less"} is better`;
     parts.push(...tableOf(title, ["Source", "Left", "Right", "Difference", "95 % interval"], rows));
-    parts.push(make("p", { class: "about" }, `p ${pair.p} for ${group.columns[0]}, two-sided, adjusted over all pairs of ${group.name}. Interval: ${pair.how}.`));
+    const tested = pair.p
+      ? `p ${pair.p} for ${group.columns[0]}, two-sided, adjusted over all pairs of ${group.name}.`
+      : `There is no p-value: adjusted over all pairs of ${group.name}, that of two seeds would be too small.`;
+    parts.push(make("p", { class: "about" }, `${tested} Interval: ${pair.how}.`));
     const episodes = sign > 0 ? pair.episodes : pair.episodes.slice().reverse();
     parts.push(...tableOf("Episodes that differ most", ["Source", "Left", "Right", "Difference", "Episode", "Key"], episodes.map((found) =>
       [found[0], shown(found[a], group.unit), shown(found[b], group.unit), signed(found[a] - found[b], group.unit), String(found[4]), `#${found[1]}`])));
