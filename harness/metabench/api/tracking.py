@@ -71,7 +71,7 @@ def pass_on(
     say: Callable[[str], None],
     patience: float = threading.TIMEOUT_MAX,
 ) -> int:
-    """Pass the runs of a results folder on to trackers, but for what they have already.
+    """Pass on to trackers what they do not have yet of the runs of a results folder.
 
     Runs that a process is making are left to it.
 

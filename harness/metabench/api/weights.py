@@ -82,7 +82,7 @@ def evaluate(
     on_event: Callable[[RunEvent], None] | None = None,
     check: bool = True,
 ) -> Runs:
-    """Test trained weights, as ``metabench evaluate`` does; what is left out is as in the training.
+    """Test trained weights, by default on the suite and setting of their training.
 
     Args:
         weights: exported files, folders of runs, results folders for all runs in them, or files

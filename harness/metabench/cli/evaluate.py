@@ -69,9 +69,9 @@ def evaluate(
     ] = None,
     **options: Any,
 ) -> None:
-    """Test trained weights; what is left out is as in their training.
+    """Test trained weights, by default on the suite and setting of their training.
 
-    Each becomes a row of its own, which says where it was trained.
+    Their row of a table says where they were trained.
     """
     from metabench.api.executing import HowToRun, prepare
     from metabench.api.running import execute

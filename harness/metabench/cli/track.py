@@ -30,7 +30,7 @@ def track(
         ),
     ] = None,
 ) -> None:
-    """Pass the runs of a results folder on to trackers, but for what they have already.
+    """Pass on to trackers what they do not have yet of the runs of a results folder.
 
     It is for runs that were made without a tracker, or where its service could not be reached.
     """

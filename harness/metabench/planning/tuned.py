@@ -19,7 +19,7 @@ class Tuned(Frozen):
         description="What was tried: pairs of a parameter and its values in words."
     )
     metric: str = Field(description="The metric of the choice, on meta-validation.")
-    score: float = Field(description="It, of the chosen values, in the unit of episodes.")
+    score: float = Field(description="That metric at the chosen values, in the unit of episodes.")
     half_width: float | None = Field(
         description="Of its 95 % interval; null where it cannot be estimated."
     )

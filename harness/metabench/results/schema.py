@@ -227,7 +227,7 @@ class RunRecord(BaseModel):
     )
     skipped_steps: Count | None = Field(
         default=None,
-        description="Meta-steps that the learner skipped, because a task had run away. Null where "
+        description="Meta-steps that the learner skipped because of a runaway gradient. Null where "
         "the learner never skips, and in older records.",
     )
     training_id: str = Field(
@@ -262,8 +262,8 @@ class RunRecord(BaseModel):
     digests: dict[str, str] = Field(
         default_factory=dict,
         description="SHA-256 of each file that numbers are made from, by its path in the folder, "
-        "when the run had written it. Files of which it is not that of their content were changed "
-        "since. Empty in older records, and while the run goes on.",
+        "when the run had written it. A file with another SHA-256 was changed since. Empty in "
+        "older records, and while the run goes on.",
     )
     provenance: Provenance = Field(description="How the run was made.")
 

@@ -27,7 +27,7 @@ class TrainingCurve:
     Attributes:
         step: the last meta-step of any point; 0 before the first.
         scalars: by name, the points ``(meta-step, value)`` in the order of the file.
-        skipped: meta-steps that the learner skipped, because a task had run away.
+        skipped: meta-steps that the learner skipped because of a runaway gradient.
     """
 
     step: int = 0

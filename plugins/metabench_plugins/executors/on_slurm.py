@@ -52,7 +52,10 @@ class SlurmParams(Frozen):
         "the queue and goes on.",
     )
     requeues: int = Field(
-        default=20, ge=0, le=10_000, description="How often a run does so because its time is over."
+        default=20,
+        ge=0,
+        le=10_000,
+        description="How often a run may go back into the queue because its time is over.",
     )
     notice: int = Field(
         default=120,

@@ -293,7 +293,8 @@ def _searching() -> Iterator[LearnerSpec]:
     yield LearnerSpec(
         name="metanas-maml",
         version=4,
-        summary="MetaNAS with MAML instead of Reptile as the meta-learner; this is our extension.",
+        summary="MetaNAS with MAML instead of Reptile as the meta-learner, which the paper "
+        "describes without results.",
         params="metabench_plugins.learners.maml:MamlSearchParams",
         factory="metabench_plugins.learners.maml:Maml",
         splits_tasks=True,
