@@ -28,6 +28,7 @@ from metabench.planning.compatibility import (
     refuse_strategy,
 )
 from metabench.planning.evaluation import Evaluation
+from metabench.planning.idle_settings import notes_on_idle_settings
 from metabench.planning.metrics import check_metrics
 from metabench.planning.overrides import (
     Changes,
@@ -342,7 +343,12 @@ def _planned(
             part.suite.evaluations,
             changes,
             part.metrics,
-            (*notes, *notes_on_asked_steps(spec, changes, catalog), *lengths),
+            (
+                *notes,
+                *notes_on_asked_steps(spec, changes, catalog),
+                *notes_on_idle_settings(spec, changes, catalog),
+                *lengths,
+            ),
             told_by=(*([part.suite.name] if several_suites else []), *told),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from metabench import LearnerSpec, TaskKind
 from metabench_plugins.learners.deviations import deviations_of
@@ -455,6 +456,12 @@ def _finetuned() -> Iterator[LearnerSpec]:
         )
 
 
+_LEO_LENGTH: Mapping[str, Any] = {
+    "budgets": {"paper": {"training": {"leo": {"meta_steps": 200_000, "meta_batch": 12}}}}
+}
+"""LEO's 100,000 steps, after as many that train the network: by default half of all."""
+
+
 def _leo() -> Iterator[LearnerSpec]:
     """LEO, on features that it trains itself or on given ones."""
     module = "metabench_plugins.learners.leo"
@@ -470,6 +477,7 @@ def _leo() -> Iterator[LearnerSpec]:
         conditions="metabench_plugins.learners.parts.conditions:of_leo",
         phases=f"{module}:phases",
         steps_at_test=f"{module}:steps_at_test",
+        suite_defaults={"miniimagenet": _LEO_LENGTH, "tieredimagenet": _LEO_LENGTH},
         reference="Rusu et al., ICLR 2019",
     )
 
@@ -518,6 +526,17 @@ def _linear_heads() -> Iterator[LearnerSpec]:
         )
 
 
+def _tadam_length(batches: Mapping[int, tuple[str, ...]]) -> Mapping[str, Any]:
+    """TADAM's steps, and its tasks per step in settings of 1, 5 and 10 shots."""
+    settings = {
+        setting: {"training": {"tadam": {"meta_batch": batch}}}
+        for batch, named in batches.items()
+        for setting in named
+    }
+    length = {"tadam": {"meta_steps": 30_000}}
+    return {"budgets": {"paper": {"training": length, "settings": settings}}}
+
+
 def _tadam() -> Iterator[LearnerSpec]:
     """TADAM, whose embedding depends on the task."""
     module = "metabench_plugins.learners.tadam"
@@ -534,6 +553,15 @@ def _tadam() -> Iterator[LearnerSpec]:
         train_shape="metabench_plugins.learners.metric:train_shape",
         steps_at_test="metabench_plugins.learners.without_training:no_steps",
         takes_state=True,
+        suite_defaults={
+            "miniimagenet": _tadam_length(
+                {
+                    5: ("5w1s", "5w1s-130k", "5w1s-scaled"),
+                    2: ("5w5s", "5w5s-130k", "5w5s-scaled"),
+                }
+            ),
+            "fc100": _tadam_length({5: ("5w1s",), 2: ("5w5s",), 1: ("5w10s",)}),
+        },
         reference="Oreshkin, Rodriguez and Lacoste, NeurIPS 2018",
     )
 
