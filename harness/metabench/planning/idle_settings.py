@@ -1,7 +1,7 @@
 """Settings of the protocol and the budget that a user sets and that change nothing of a run.
 
-All rows of a table have one protocol, so such a setting is no error: a sentence says it. What is
-not known before a run, such as whether a learner reads ``normalization`` itself, gets no sentence.
+All rows of a table have one protocol, so such a setting is no error: a sentence says it.
+``normalization`` gets none, since a learner may read it whatever its network is.
 """
 
 from __future__ import annotations
