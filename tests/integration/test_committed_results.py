@@ -278,8 +278,9 @@ def test_differences_that_are_no_claim_are_those_of_compare(
 ) -> None:
     rows = metabench.compare(left, right, RESULTS / study).to_frame().set_index("column")
     row = rows.loc["average"] if "average" in rows.index else rows.iloc[-1]
-    unit = runs_of(study).runs[0].metric.unit
-    difference, low, high = (number(row[name], unit) for name in ("difference", "low", "high"))
+    difference, low, high = (
+        number(row[name], row["unit"]) for name in ("difference", "low", "high")
+    )
     assert quoted.startswith(f"by {difference} [{low}, {high}]".replace("+", ""))
     assert quoted in " ".join(_readme(study).split())
 
@@ -316,6 +317,36 @@ def evaluations_of(study: str) -> dict[str, ClaimResult]:
 def test_claims_have_the_verdicts_that_the_records_give(study: str) -> None:
     found = {name: evaluation.said for name, evaluation in evaluations_of(study).items()}
     assert found == VERDICTS[study]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "quoted"),
+    [
+        ("toy-batch-norm/*/mnas/a2353429f17e4a3f", "toy-guarded/*/mnas/0970d0ed7df6af3a", "2.557"),
+        (
+            "toy-batch-norm/*/mnas-shared/190364e6a5ba22ed",
+            "toy-guarded/*/mnas-shared/44ec77ecfbe713c8",
+            "2.169",
+        ),
+        (
+            "toy-batch-norm/*/mnas/a2353429f17e4a3f",
+            "toy-batch-norm/*/mnas-shared/190364e6a5ba22ed",
+            "0.394",
+        ),
+        (
+            "toy-batch-norm/*/mnas/a2353429f17e4a3f",
+            "toy-batch-norm/*/mnas/c1e4ac2acd6e7fee",
+            "0.506",
+        ),
+    ],
+)
+def test_differences_between_cells_with_and_without_batch_norm_are_those_of_compare(
+    left: str, right: str, quoted: str
+) -> None:
+    (worse,), (better,) = RESULTS.glob(left), RESULTS.glob(right)
+    row = metabench.compare(str(worse), str(better)).to_frame().set_index("column").loc["average"]
+    assert f"{row['difference']:.3f}" == quoted
+    assert f"{quoted} [{row['low']:.3f}, {row['high']:.3f}]" in _readme("toy-batch-norm")
 
 
 def _readme(study: str) -> str:
