@@ -62,6 +62,15 @@ VERDICTS = {
         "m-nas-embeddings": "refuted [search, substitute]",
         "m-nas-embeddings-probe": "supported [search, substitute]",
     },
+    "four-domains-twice": {
+        "m-nas-four-domains": "undecided [search, custom, substitute]",
+        "m-nas-four-domains-modulation": "undecided",
+        "m-nas-four-domains-shared": "undecided",
+        "m-nas-genotypes-images": "undecided [search, custom, substitute]",
+        "m-nas-genotypes-images-by-source": "undecided [search, custom, substitute]",
+        "m-nas-embeddings": "undecided",
+        "m-nas-embeddings-probe": "undecided",
+    },
     "miniimagenet-lite": {
         "protonet-above-maml": "undecided (one seed) [lite, subset]",
         "ridge-above-maml": "supported (one seed) [lite, subset]",
@@ -142,6 +151,8 @@ QUOTED = [
         ("mnas-shared", "mnas"),
         "2.64 [-0.00, 5.29]",
     ),
+    ("four-domains-twice", "m-nas-four-domains", ("mnas", "mtnet"), "20.03 [10.62, 29.44]"),
+    ("four-domains-twice", "m-nas-four-domains", ("mnas", "mumomaml"), "12.17 [2.78, 21.56]"),
     (
         "cifar10-pruning-lite",
         "metanas-pruning-both",
@@ -269,6 +280,7 @@ def test_the_rates_of_maml_are_those_of_the_tuning() -> None:
         ("four-domains-resnet12", "metaoptnet", "leo", "by 2.06 [0.34, 3.78] points"),
         ("four-domains-resnet12", "leo", "protonet", "by 5.38 [3.63, 7.12]"),
         ("four-domains-resnet12", "protonet", "tadam", "by 7.82 [2.32, 13.31]"),
+        ("four-domains-twice", "protonet", "mnas", "by 3.11 [1.33, 4.88] points"),
         ("miniimagenet-lite", "r2d2", "maml", "by 8.84 [7.33, 10.35] points"),
         ("m-nas-table-1", "446a460236151aa9", "8a738c960571077e", "by 0.090 [0.072, 0.108]"),
     ],

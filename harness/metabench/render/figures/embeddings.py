@@ -81,7 +81,7 @@ def draw(results: Results, *, width: Width = Width.double, whole: bool = False) 
             continue
         if (lost := len(run.episodes) - len(found.x)) > 0:
             of = f"{lost:,} of {counted(len(run.episodes), 'task')}"
-            notes.append(f"{label}: {of} have no finite embedding, and are not shown.")
+            notes.append(f"{label}: {of} have no recorded, finite embedding, and are not shown.")
         panels[label] = Panel(found, tsne(found.x[: None if whole else SHOWN]))
     if not panels:
         raise DataError(

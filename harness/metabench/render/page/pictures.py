@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from metabench.plugin.catalog import Catalog
 
 MOST = 12
-"""Configurations that one figure can show and a reader can distinguish."""
+"""Trained configurations that one figure can show and a reader can distinguish."""
 
 _TAG = re.compile(r"<\w[^<>]*>")
 _SIZE = re.compile(r' (width|height)="([\d.]+)pt"')
@@ -132,6 +132,12 @@ def _kept(
 _PICTURE = TypeAdapter(Picture)
 
 
+def _is_trained(run: FinishedRun) -> bool:
+    """Whether its network was trained; a predictor without training has no curve to distinguish."""
+    spec = run.record.spec
+    return spec.training.meta_steps > 0 or spec.weights is not None
+
+
 def _picture(
     runs: Sequence[FinishedRun], kind: str, catalog: Catalog, *, title: str, name: str
 ) -> Picture:
@@ -144,13 +150,13 @@ def _picture(
         learners=tuple(dict.fromkeys(run.record.spec.learner.name for run in runs)),
         title=title,
     )
-    n_configs = len({run.config_id for run in runs})
+    n_configs = len({run.config_id for run in runs if _is_trained(run)})
     if n_configs > MOST:
         return replace(
             blank,
             notes=(
-                f"{n_configs:,} configurations are too many for one figure. To see the figure, "
-                f"make the report from a folder with at most {MOST} of them.",
+                f"{n_configs:,} trained configurations are too many for one figure. To see the "
+                f"figure, make the report from a folder with at most {MOST} of them.",
             ),
         )
     try:

@@ -314,7 +314,7 @@ def test_tasks_without_an_embedding_are_counted(tmp_path: Path) -> None:
     lost = json.loads(first) | {"embedding": [None, 1.0, 2.0]}
     path.write_text("\n".join([json.dumps(lost), *lines]) + "\n")
     (note,) = embeddings.draw(read_runs(tmp_path)).notes
-    assert note == "mnas: 3 of 20 tasks have no finite embedding, and are not shown."
+    assert note == "mnas: 3 of 20 tasks have no recorded, finite embedding, and are not shown."
 
 
 def test_the_interval_of_the_probe_is_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import json
 import pytest
 from result_factory import PROVENANCE, make_spec, write_run
 
+from metabench.planning.runspec import Training
 from metabench.render.page import build_page
 from metabench.render.page.differences import find_differences
 from metabench.render.page.origins import find_provenance
@@ -135,7 +136,16 @@ def test_more_configurations_than_a_figure_holds(tmp_path, catalog):
         write_run(tmp_path, make_spec(f"learner-{i}"))
     picture, _ = draw_pictures(read_runs(tmp_path).runs, catalog)  # curves, ranks
     assert picture.svg == ""
-    assert f"{MOST + 1} configurations are too many" in picture.notes[0]
+    assert f"{MOST + 1} trained configurations are too many" in picture.notes[0]
+
+
+def test_predictors_without_training_do_not_make_a_figure_too_full(tmp_path, catalog):
+    for i in range(MOST):
+        write_run(tmp_path, make_spec(f"learner-{i}"))
+    for name in ("nearest-neighbor", "support-mean"):
+        write_run(tmp_path, make_spec(name, training=Training(meta_steps=0, meta_batch=1)))
+    _, ranks = draw_pictures(read_runs(tmp_path).runs, catalog)
+    assert "support-mean" in ranks.svg
 
 
 def test_styles_become_attributes_and_text_stays():
