@@ -141,9 +141,10 @@ def test_more_configurations_than_a_figure_holds(tmp_path, catalog):
 
 def test_predictors_without_training_do_not_make_a_figure_too_full(tmp_path, catalog):
     for i in range(MOST):
-        write_run(tmp_path, make_spec(f"learner-{i}"))
+        write_run(tmp_path, make_spec(f"learner-{i}", episodes=10))
+    untrained = Training(meta_steps=0, meta_batch=1)
     for name in ("nearest-neighbor", "support-mean"):
-        write_run(tmp_path, make_spec(name, training=Training(meta_steps=0, meta_batch=1)))
+        write_run(tmp_path, make_spec(name, training=untrained, episodes=10))
     _, ranks = draw_pictures(read_runs(tmp_path).runs, catalog)
     assert "support-mean" in ranks.svg
 
