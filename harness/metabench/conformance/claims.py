@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from importlib.resources.abc import Traversable
 
 from metabench.conformance.base import Check, raise_doubts, require
+from metabench.errors import UsageError
 from metabench.papers.claims.schema import load_claims
 from metabench.planning.suite import load_suite
 from metabench.planning.unknown_names import sentences_on
@@ -90,7 +91,18 @@ def _params(file: Traversable, catalog: Catalog) -> None:
         said = sentences_on("parameter", known, party.params, of=f"learner {party.learner}")
         problems |= dict.fromkeys(said)
         values = {name: value for name, value in party.params.items() if name in own.model_fields}
-        validated(own, {**learner.preset, **values}, what="learner", owner=party.learner)
+        asked = {**learner.preset, **values}
+        try:
+            params = validated(own, asked, what="learner", owner=party.learner)
+        except UsageError as error:
+            problems |= {str(error): None}
+            continue
+        recorded = params.model_dump(mode="json")
+        problems |= dict.fromkeys(
+            f"Runs of learner {party.learner} record {name} as {recorded[name]!r}, not {value!r}."
+            for name, value in values.items()
+            if recorded[name] != value
+        )
     require(not problems, " ".join(problems))
 
 

@@ -346,10 +346,10 @@ def require_outside_of_runs(folder: Path) -> None:
 
 
 def _has_runs_of_a_setting(folder: Path) -> bool:
-    """Whether :meth:`RunStore.of` has put runs of a suite and setting into a folder."""
+    """Whether :meth:`RunStore.of` has put runs into a folder of a setting, or in one beside it."""
     if folder.name.count("@") != 1:
         return False
-    runs = (file.parent.name for file in folder.glob("*/*/run.json"))
+    runs = (file.parent.name for file in folder.parent.glob("*@*/*/*/run.json"))
     return any(re.fullmatch(r"[0-9a-f]{16}", run_id) for run_id in runs)
 
 

@@ -147,7 +147,9 @@ def test_a_run_is_no_results_folder(tmp_path: Path) -> None:
         assert [*tmp_path.iterdir()] == [tmp_path / "run.json"]
 
 
-@pytest.mark.parametrize("below", ["toy@10-shot", "toy@10-shot/maml", "toy@10-shot/maml/new"])
+@pytest.mark.parametrize(
+    "below", ["toy@10-shot", "toy@10-shot/maml", "toy@10-shot/maml/new", "toy@5-shot"]
+)
 def test_a_results_folder_is_not_among_the_runs_of_another(tmp_path: Path, below: str) -> None:
     run = tmp_path / "R" / "toy@10-shot" / "maml" / "0123456789abcdef"
     run.mkdir(parents=True)

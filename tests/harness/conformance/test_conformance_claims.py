@@ -50,6 +50,18 @@ PARAMS = "the parameters of its learners are valid"
             PARAMS,
             "order",
         ),
+        (  # an invalid value hides no other fault
+            "[maml]",
+            "[{learner: maml, params: {order: secnod}}, {learner: maml, params: {ordre: first}}]",
+            PARAMS,
+            "Unknown parameter 'ordre' of learner maml.",
+        ),
+        (  # no record would be equal to it
+            "[maml]",
+            '[{learner: maml, params: {inner_lr: "0.01"}}]',
+            PARAMS,
+            "Runs of learner maml record inner_lr as 0.01, not '0.01'.",
+        ),
     ],
 )
 def test_broken_claims_fail_their_check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from metabench.planning.runspec import RunSpec
@@ -101,7 +101,7 @@ def overall_and_columns(spec: RunSpec) -> tuple[str, tuple[str, ...]]:
 
 def _of_group(group: Group) -> Differences | None:
     """The differences of configurations that can be compared; None where no two can."""
-    ordered = group.entries
+    ordered = _named_apart(group.entries)
     spec, metric = ordered[0][1].spec, ordered[0][1].metric
     overall, columns = overall_and_columns(spec)
     notes = inequality_notes([config for _, config in ordered])
@@ -156,6 +156,16 @@ def _of_group(group: Group) -> Differences | None:
         adjustment=tests[overall].words,
         notes=tuple(filter(None, notes)),
     )
+
+
+def _named_apart(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries whose rows have their network in brackets where names alone could mean several."""
+    rows = [row for row, _ in entries]
+    named = []
+    for row, config in entries:
+        network = name_among(row, rows).removeprefix(row.name).removeprefix(" on ")
+        named.append((replace(row, facts=(*row.facts, network)) if network else row, config))
+    return named
 
 
 def _p_values(

@@ -181,3 +181,19 @@ def test_what_is_left_out_is_told_apart_from_other_rows_of_its_learner():
     ]
     (note,) = (note for note in only(runs).notes if "left out" in note)
     assert note.startswith("maml (inner_lr=0.4) is left out: with ")
+
+
+def test_a_row_has_its_network_where_its_name_could_mean_several() -> None:
+    rng = np.random.default_rng(0)
+    runs = []
+    for learner, network in (("maml", "mlp"), ("maml", "toy-cell"), ("reptile", "mlp")):
+        run = make_run(learner, rng.normal(size=N))
+        space = run.record.spec.space.model_copy(update={"name": network})
+        spec = run.record.spec.model_copy(update={"space": space})
+        record = run.record.model_copy(
+            update={"spec": spec, "run_id": spec.run_id, "backend": network}
+        )
+        runs.append(replace(run, record=record, config_id=spec.config_id))
+    found = only(runs)
+    names = {found.best.name, *(against.row.name for against in found.others)}
+    assert names == {"maml (mlp)", "maml (toy-cell)", "reptile"}

@@ -74,9 +74,9 @@ _BY_P_VALUES = (
     "are two-sided, of the paired difference on the episodes that both have, and adjusted by "
     "Holm's procedure over all pairs that could have been shown: all rows of a column that ran "
     "under the same conditions, or all pairs of a claim. (With more than 300 pairs the correction "
-    "is Bonferroni's.) With several pairs, a side of two seeds has no such p-value, since it would "
-    "be too small: its differences do not count. Intervals of differences have a level of 95 % "
-    "each and are not adjusted."
+    "is Bonferroni's.) With several pairs, a pair of which a side has two seeds, and the other not "
+    "one alone, has no such p-value, since it would be too small: its differences do not count. "
+    "Intervals of differences have a level of 95 % each and are not adjusted."
 )
 _BY_INTERVALS = (
     "A difference counts if the 95 % interval of the paired difference, on the episodes that both "
