@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from result_factory import PROVENANCE, make_spec
 
+from metabench.planning.runspec import Choice
 from metabench.render.page import differences
 from metabench.render.page.differences import find_differences
 from metabench.render.page.html import render_page
@@ -188,8 +189,7 @@ def test_a_row_has_its_network_where_its_name_could_mean_several() -> None:
     runs = []
     for learner, network in (("maml", "mlp"), ("maml", "toy-cell"), ("reptile", "mlp")):
         run = make_run(learner, rng.normal(size=N))
-        space = run.record.spec.space.model_copy(update={"name": network})
-        spec = run.record.spec.model_copy(update={"space": space})
+        spec = run.record.spec.model_copy(update={"space": Choice(name=network, version=1)})
         record = run.record.model_copy(
             update={"spec": spec, "run_id": spec.run_id, "backend": network}
         )
