@@ -219,9 +219,17 @@ def name_among(row: Row, rows: Sequence[Row]) -> str:
     The name of a learner alone could mean all of its rows.
     """
     name = row.name
-    alike = [other for other in rows if name in (other.name, other.learner)]
-    if len({other.network for other in alike}) > 1:
+    if network_tells(row, rows):
         name = f"{name} on {row.network}"
-    if len({other.budget for other in alike}) > 1:
+    if len({other.budget for other in _alike(row, rows)}) > 1:
         name = f"{name} at budget {row.budget}"
     return name
+
+
+def network_tells(row: Row, rows: Sequence[Row]) -> bool:
+    """Whether rows that the name of a row could mean have different networks."""
+    return len({other.network for other in _alike(row, rows)}) > 1
+
+
+def _alike(row: Row, rows: Sequence[Row]) -> list[Row]:
+    return [other for other in rows if row.name in (other.name, other.learner)]

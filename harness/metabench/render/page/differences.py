@@ -11,7 +11,7 @@ from metabench.planning.runspec import RunSpec
 from metabench.render.page.values import Against, Differences
 from metabench.reports.build import make_rows
 from metabench.reports.captions import inequality_notes
-from metabench.reports.row_notes import name_among
+from metabench.reports.row_notes import name_among, network_tells
 from metabench.reports.tables import Row
 from metabench.results.comparability import (
     comparable_conditions,
@@ -161,11 +161,13 @@ def _of_group(group: Group) -> Differences | None:
 def _named_apart(entries: Sequence[Entry]) -> list[Entry]:
     """Entries whose rows have their network in brackets where names alone could mean several."""
     rows = [row for row, _ in entries]
-    named = []
-    for row, config in entries:
-        network = name_among(row, rows).removeprefix(row.name).removeprefix(" on ")
-        named.append((replace(row, facts=(*row.facts, network)) if network else row, config))
-    return named
+    return [
+        (
+            replace(row, facts=(*row.facts, row.network)) if network_tells(row, rows) else row,
+            config,
+        )
+        for row, config in entries
+    ]
 
 
 def _p_values(
